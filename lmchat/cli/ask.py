@@ -17,11 +17,11 @@ from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.cli.answer_report import AnswerReport
-from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
 from lmchat.cli.extract import Extract, extract_of
 from lmchat.cli.files import NamedFiles
 from lmchat.cli.local import start_engine
+from lmchat.cli.options import ParsedOptions
 from lmchat.cli.prompt import prompt_of
 from lmchat.cli.request import print_request, print_template_text
 from lmchat.cli.sampling import sampling_layers

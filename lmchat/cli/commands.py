@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from argparse import ArgumentTypeError
 from typing import Any, NamedTuple
 
 from lmchat.formats.programs import PROGRAM_NAMES
 
-LEVELS = ("debug", "info", "warning", "error")  # of the log
 _JSON_HELP = "print one JSON document"
 _ALWAYS_JSON_HELP = "no effect: the output is always JSON"
 # values with these names are not decoded: the name of a file may have bytes that are not UTF-8
@@ -19,10 +18,7 @@ _SAMPLES = {"ID": "3f2a", "MODEL": "qwen3-8b", "TITLE": "'Plan for the garden'"}
 
 
 class Argument(NamedTuple):
-    """An option or a positional argument, as `add_argument` of argparse takes it.
-
-    A `NamedTuple`, because importing dataclasses costs 16 ms.
-    """
+    """An option or a positional argument, as `add_argument` of argparse takes it."""
 
     names: tuple[str, ...]
     keywords: dict[str, Any]
@@ -104,44 +100,28 @@ def decoded(word: str) -> str:
 
 
 def positive_number(word: str) -> int:
-    """Return the whole number that a word has, as a `type` of argparse.
-
-    Raises `ValueError` if the word has none, or one that is less than 1 or more than 64 bits hold.
-    """
-    number = int(word)
-    if not 0 < number <= sys.maxsize:  # SQLite takes no larger number
-        raise ValueError
-    return number
-
-
-positive_number.__name__ = "number"  # argparse prints it: "invalid number value: 'x'"
+    """Return a whole number from 1 to what 64 bits hold, as a `type` of argparse."""
+    # SQLite takes no larger number; `int` refuses to read thousands of digits
+    if word.isdecimal() and len(word) <= len(str(sys.maxsize)) and 0 < int(word) <= sys.maxsize:
+        return int(word)
+    raise ArgumentTypeError("must be a whole number of at least 1")
 
 
 def port_number(word: str) -> int:
-    """Return the port that a word has, as a `type` of argparse; 0 means any free port.
-
-    Raises `ValueError` for any other word.
-    """
-    number = int(word)
-    if not 0 <= number <= _MAX_PORT:
-        raise ValueError
-    return number
-
-
-port_number.__name__ = "port"
+    """Return a port, as a `type` of argparse; 0 means any free port."""
+    if word.isdecimal() and len(word) <= len(str(_MAX_PORT)) and int(word) <= _MAX_PORT:
+        return int(word)
+    raise ArgumentTypeError(f"must be a port from 0 to {_MAX_PORT}")
 
 
 def session_id(word: str) -> str:
-    """Return the session id that a word has, as a `type` of argparse, for an id that may be absent.
+    """Return a session id that may be left out, as a `type` of argparse.
 
-    Raises `ValueError` for an empty word: a script with an unset variable did not leave the id out.
+    An empty word is refused: a script with an unset variable did not leave the id out.
     """
     if not word.strip():
-        raise ValueError
+        raise ArgumentTypeError("the session id is empty")
     return decoded(word)
-
-
-session_id.__name__ = "id"
 
 
 def _program_name(word: str) -> str:
@@ -549,55 +529,3 @@ COMMANDS: tuple[Subcommand, ...] = (
         handler="completion:completion",
     ),
 )
-
-
-class ParsedOptions:
-    """Options and arguments; the attributes of the class are the values of what was not typed.
-
-    argparse sets them on an object. It is a plain class, because `lmchat` without arguments starts
-    without importing argparse and dataclasses.
-    """
-
-    handler = ""  # `module:function` of the command; empty for the chat screen
-    is_json_always = False
-
-    # options of every command
-    endpoint: str | None = None
-    allowed_hosts: tuple[str, ...] = ()
-    model: str | None = None
-    profile: str | None = None
-    system_prompt: str | None = None
-    resume: str | None = None
-    config: str | None = None
-    effort: str | None = None
-    sampling: tuple[str, ...] = ()  # the values of `--set`
-    log_level: str | None = None
-    temporary = local = plain = inline = json = False
-
-    # options and arguments of some commands
-    port = 8642
-    host = "127.0.0.1"
-    key: str | None = None
-    code = stream_json = tools = yes = is_text = False
-    schema: str | None = None
-    preset: str | None = None
-    start = ""
-    dry_run_form = ""
-    save: bool | None = None  # None: neither `--save` nor `--no-save`
-    refresh = plot = trash = False
-    context: int | None = None
-    models: Sequence[str] = ()  # the values of all `-m`, of which `model` is the last one
-    limit = 20
-    runs = 1
-    choices = "yes,no"
-    reasoning = branches = force = False
-    output: str | None = None
-    all_into: str | None = None
-    format = ""
-    dry_run = False
-    source = "auto"
-    jobs: int | None = None
-    file = ""
-    prompt = id = title = model_id = tool = arguments = shell = ""
-    files: Sequence[str] = ()
-    query: Sequence[str] = ()

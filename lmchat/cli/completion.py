@@ -60,7 +60,7 @@ def completion(context: Context) -> int:
         },
     }
     completers = {"FILE": shtab.FILE, "DIR": shtab.DIRECTORY, "MODEL": model_completer}
-    parser = build_parser([], [], [])
+    parser = build_parser()
     for action in actions_of(parser):
         if isinstance(action.metavar, str) and action.metavar in completers:
             vars(action)["complete"] = completers[action.metavar]  # shtab reads this attribute

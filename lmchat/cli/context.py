@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
-from lmchat.cli.commands import LEVELS, ParsedOptions
 from lmchat.cli.keymap import keymap_problems
 from lmchat.cli.log_file import start_log
+from lmchat.cli.options import LEVELS, ParsedOptions
 from lmchat.config.file import Problem
 from lmchat.config.load import Flags, Loaded, load
 from lmchat.config.presets import NamedTables

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
+from lmchat.cli.options import ParsedOptions
 from lmchat.cli.store import open_library
 from lmchat.errors import WrongUse
 from lmchat.files.disk import expanded_path

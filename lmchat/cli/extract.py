@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from lmchat.cli.commands import ParsedOptions
+from lmchat.cli.options import ParsedOptions
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path, read_plain
 from lmchat.markdown.commonmark import code_blocks

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
+from lmchat.cli.options import ParsedOptions
 from lmchat.cli.sessions import header_json
 from lmchat.cli.store import open_store
 from lmchat.errors import FileRefused, WrongUse

@@ -1,4 +1,4 @@
-"""Parser of the command line, with plainer error messages than those of argparse.
+"""Parser of the command line.
 
 It is built from the tables in `commands.py`. Common options may precede or follow a command, own
 options of a command only follow it. Actions are the commands of a command, as `sessions show`.
@@ -9,19 +9,13 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from textwrap import indent
 from typing import Any, NoReturn
 
 from lmchat import __version__
-from lmchat.cli.commands import (
-    COMMANDS,
-    LEVELS,
-    Argument,
-    ParsedOptions,
-    Subcommand,
-    argument,
-    decoded,
-)
+from lmchat.cli.commands import COMMANDS, Argument, Subcommand, argument
+from lmchat.cli.options import LEVELS, ParsedOptions
 from lmchat.config.settings import EFFORTS, effort_of
 from lmchat.errors import WrongUse
 from lmchat.matching import closest_word
@@ -40,48 +34,6 @@ Answers go to stdout, everything else to stderr. Exit codes: 0 success,
 1 the server, the answer or a file failed, 2 invalid command or configuration,
 3 no server found, 130 interrupted.
 """
-_LIST_MODELS = "To list the models: lmchat models"
-_CONTINUE = "To continue the last session: lmchat --resume last"
-_COMMANDS_OF_OTHER_PROGRAMS = {
-    "lmchat run": "To chat with a model: lmchat -m MODEL",
-    "lmchat chat": "To chat: lmchat",
-    "lmchat ls": _LIST_MODELS,
-    "lmchat list": _LIST_MODELS,
-    "lmchat models list": _LIST_MODELS,
-    "lmchat ps": "To see which models are loaded: lmchat models",
-    "lmchat pull": "Download models in your server's program, then list them: lmchat models",
-    "lmchat stop": "To unload a model: lmchat models unload MODEL",
-    "lmchat sessions list": "To list the sessions: lmchat sessions",
-    "lmchat version": "To print the version: lmchat --version",
-    "lmchat resume": _CONTINUE,
-    "lmchat continue": _CONTINUE,
-}
-"""Commands of other programs such as Ollama, and what does the same here."""
-_OPTIONS_OF_OTHER_PROGRAMS = {"--continue": _CONTINUE, "-c": _CONTINUE}
-"""Options of other programs such as llm, and what does the same here."""
-# "argument COMMAND: invalid choice: 'modles' (choose from 'ask', 'models')"; the names follow the
-# match, in later versions of Python without quotes
-_UNKNOWN_COMMAND = re.compile(
-    r"argument (COMMAND|ACTION): invalid choice: '(?P<word>.*?)' \(choose( from)?", re.DOTALL
-)
-_CHOICE = r"argument (\S+): invalid choice: (.*) \(choose from (.*)\)"
-_PLAIN_MESSAGES = {
-    "the following arguments are required": "missing",
-    r"argument (\S+): invalid number value: .*": r"\1 must be a whole number of at least 1",
-    r"argument (\S+): invalid id value: .*": r"the session id is empty",
-    r"argument (\S+): invalid port value: .*": r"\1 must be a port from 0 to 65535",
-    r"argument --effort: invalid choice: (.*) \(choose from (.*)\)": (
-        r"unknown value \1 for --effort; use \2, or a number of tokens"
-    ),
-    _CHOICE: r"unknown value \2 for \1; use \3",
-    r"argument (\S+): expected one argument": r"\1 needs a value",
-    r"argument (\S+?)[/,].*: ignored explicit argument (.*)": r"\1 cannot have the value \2",
-    r"argument (\S+): not allowed with argument (\S+)": r"\2 and \1 cannot be used together",
-}
-"""Patterns of argparse's messages, and plainer messages; all are applied, in this order.
-
-So `_CHOICE`, which would match a wrong `--effort` too, follows the pattern for that option.
-"""
 
 
 class _EffortChoices(tuple[str, ...]):
@@ -93,42 +45,90 @@ class _EffortChoices(tuple[str, ...]):
         return effort_of(value) is not None
 
 
+class _Gather(argparse.Action):
+    """Option that may be repeated, before and after a command.
+
+    The action `append` of argparse would lose the values before the command, since the parser of
+    the command begins with an empty list.
+    """
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self._values: list[Any] = []
+
+    def __call__(
+        self, _parser: object, namespace: argparse.Namespace, values: Any, _option: object = None
+    ) -> None:
+        self._values.append(values)
+        setattr(namespace, self.dest, tuple(self._values))
+
+
+# They have no defaults, since those of a command's parser would overwrite what precedes it.
+SHARED_ARGUMENTS: tuple[Argument, ...] = (
+    argument("--endpoint URL", "address of the server; default: lmchat looks for one"),
+    argument(
+        "--allow-host HOST",
+        "allow a host other than this machine",
+        dest="allowed_hosts",
+        action=_Gather,
+    ),
+    argument("-m --model MODEL", "model to use", dest="models", action=_Gather),
+    argument("--profile NAME", "profile of the configuration to use"),
+    argument("--system TEXT", "system prompt", dest="system_prompt"),
+    argument(
+        "--effort LEVEL",
+        f"how much the model thinks: {', '.join(EFFORTS)}, or a number of tokens",
+        type=lambda word: effort_of(word) or word,  # a wrong word stays: `choices` refuses it
+        choices=_EffortChoices(EFFORTS),
+    ),
+    argument(
+        "--set NAME=VALUE",
+        "sampling option, such as top_k=40; may be repeated",
+        dest="sampling",
+        action=_Gather,
+    ),
+    argument(
+        "-r --resume ID",
+        "continue a session: its id, its first 4 or more characters, or `last`",
+    ),
+    argument("--temporary", "do not save this session"),
+    argument("--local", "use the built-in engine; -m accepts a GGUF file"),
+    argument("--plain", "chat line by line, without the screen; the default if TERM=dumb"),
+    argument(
+        "--inline", "chat in the scrollback of the terminal: as --plain, with formatted answers"
+    ),
+    argument("--config FILE", "configuration file to use instead of the usual one"),
+    argument(
+        "--log-level LEVEL",
+        f"what to log, never chat text: {', '.join(LEVELS)}",
+        choices=LEVELS,
+    ),
+)
+
+
 class _Parser(argparse.ArgumentParser):
     """Parser that raises `WrongUse` instead of exiting."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.suggest_on_error = False  # from Python 3.15 on, argparse would add to its messages
-
     def error(self, message: str) -> NoReturn:
-        """Raise `WrongUse` with a plainer message than argparse's `message`.
+        sentence = message.removeprefix("argument ")
+        hint = f"Run `{self.prog} --help` for usage."
+        if message.startswith("unrecognized"):
+            hint = "Put a prompt in quotes, and the options of a command after the command."
+        raise WrongUse(f"{sentence[:1].upper()}{sentence[1:]}.", hint=hint)
 
-        argparse calls this method for each error.
-        """
-        unknown_command = _UNKNOWN_COMMAND.match(message)
-        if unknown_command:
-            commands = re.findall(r"\w+", message[unknown_command.end() :])
-            message = self._unknown_command(unknown_command["word"], commands)
-        for pattern, plain_message in _PLAIN_MESSAGES.items():
-            message = re.sub(pattern, plain_message, message)
-        sentence = message[:1].upper() + message[1:]
-        if not sentence.endswith("?"):  # as "did you mean models?" does
-            sentence += "."
-        raise WrongUse(sentence, hint=f"Run `{self.prog} --help` for usage.")
-
-    def _unknown_command(self, word: str, commands: Sequence[str]) -> str:
-        """Return the message about a word that is no command, without a full stop at its end.
-
-        It names what does the same if another program has this command, else the option for an
-        address, else the most similar command, else all `commands`, which are possible here.
-        """
-        if next_step := _COMMANDS_OF_OTHER_PROGRAMS.get(f"{self.prog} {word}"):
-            return f"Unknown command {word!r}. {next_step}"
-        if "://" in word or "@" in word:  # an address is not repeated: it may hold a password
-            return "Unknown command. To connect to a server: lmchat --endpoint URL"
-        if suggestion := closest_word(word, tuple(commands)):
-            return f"Unknown command {word!r}; did you mean {suggestion}?"
-        return f"Unknown command {word!r}; commands: {', '.join(commands)}"
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse an unknown command with the most similar one, or with all commands."""
+        if not isinstance(action, argparse._SubParsersAction) or value in action.choices:  # noqa: SLF001 - argparse has no public name for it
+            super()._check_value(action, value)
+            return
+        commands = tuple(action.choices)
+        if "://" in value or "@" in value:  # an address is not repeated: it may hold a password
+            message = "Unknown command. To connect to a server: lmchat --endpoint URL."
+        elif suggestion := closest_word(value, commands):
+            message = f"Unknown command {value!r}; did you mean {suggestion}?"
+        else:
+            message = f"Unknown command {value!r}; commands: {', '.join(commands)}."
+        raise WrongUse(message, hint=f"Run `{self.prog} --help` for usage.")
 
 
 def parse(argv: Sequence[str]) -> ParsedOptions:
@@ -136,34 +136,28 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
 
     For `--help` and `--version`, argparse prints the text and raises `SystemExit`.
     """
-    hosts: list[str] = []
-    models: list[str] = []
-    sampling: list[str] = []
     if list(argv) == ["help"]:  # as in git and cargo
         argv = ["--help"]
+    parser = build_parser()
     try:
-        options = build_parser(hosts, models, sampling).parse_args(argv, namespace=ParsedOptions())
+        return parser.parse_args(argv, namespace=ParsedOptions())
     except WrongUse as error:
-        raise _plainer_error(argv, error) from None
-    options.allowed_hosts = tuple(hosts)
-    options.models = tuple(models)
-    options.sampling = tuple(sampling)
-    return options
+        # argparse takes the value of an unknown option for a command, and complains about that
+        known = tuple(name for action in actions_of(parser) for name in action.option_strings)
+        for word in takewhile(lambda word: word != "--", argv):
+            option = word.partition("=")[0] if word.startswith("--") else word[:2]
+            if re.match("--?[a-z]", word) and option not in known:
+                suggestion = closest_word(option, known)
+                ending = f"; did you mean {suggestion}?" if suggestion else "."
+                raise WrongUse(f"Unknown option: {option}{ending}", hint=error.hint) from None
+        raise
 
 
-def build_parser(
-    hosts: list[str], models: list[str], sampling: list[str]
-) -> argparse.ArgumentParser:
-    """Return the parser of all commands.
-
-    While it parses, it appends each `--allow-host` to `hosts`, each `-m` to `models`, and each
-    `--set` to `sampling`.
-    """
-    # The shared options may come before or after a command. They have no defaults, since those of
-    # the command's parser would overwrite what was typed before the command.
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands, for one command line."""
     shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
     group = shared.add_argument_group("common options")
-    for shared_argument in shared_arguments(hosts, models, sampling):
+    for shared_argument in SHARED_ARGUMENTS:
         group.add_argument(*shared_argument.names, **shared_argument.keywords)
     parser = _Parser(
         prog="lmchat",
@@ -176,63 +170,6 @@ def build_parser(
     parser.add_argument("--version", action="version", version=f"lmchat {__version__}")
     _add_commands(parser, COMMANDS, shared)
     return parser
-
-
-def shared_arguments(
-    hosts: list[str], models: list[str], sampling: list[str]
-) -> tuple[Argument, ...]:
-    """Return the common options, which all commands have.
-
-    While the parser runs, the `type` functions of `--allow-host`, `-m` and `--set` append each
-    value to `hosts`, `models` or `sampling`. With argparse's action `append`, values before a
-    command would be lost, since the command's parser begins with an empty list.
-    """
-
-    def add_model(word: str) -> str:
-        model = decoded(word)
-        models.append(model)
-        return model
-
-    return (
-        argument("--endpoint URL", "address of the server; default: lmchat looks for one"),
-        argument(
-            "--allow-host HOST",
-            "allow a host other than this machine",
-            dest="allowed_hosts",
-            type=hosts.append,  # returns None; `parse` sets the option to all hosts
-        ),
-        argument("-m --model MODEL", "model to use", type=add_model),
-        argument("--profile NAME", "profile of the configuration to use"),
-        argument("--system TEXT", "system prompt", dest="system_prompt"),
-        argument(
-            "--effort LEVEL",
-            f"how much the model thinks: {', '.join(EFFORTS)}, or a number of tokens",
-            type=lambda word: effort_of(word) or word,  # a wrong word stays: `choices` refuses it
-            choices=_EffortChoices(EFFORTS),
-        ),
-        argument(
-            "--set NAME=VALUE",
-            "sampling option, such as top_k=40; may be repeated",
-            dest="sampling",
-            type=sampling.append,
-        ),
-        argument(
-            "-r --resume ID",
-            "continue a session: its id, its first 4 or more characters, or `last`",
-        ),
-        argument("--temporary", "do not save this session"),
-        argument("--local", "use the built-in engine; -m accepts a GGUF file"),
-        argument("--plain", "chat line by line, without the screen; the default if TERM=dumb"),
-        argument(
-            "--inline", "chat in the scrollback of the terminal: as --plain, with formatted answers"
-        ),
-        argument("--config FILE", "configuration file to use instead of the usual one"),
-        argument(
-            "--log-level LEVEL",
-            f"what to log, never chat text: {', '.join(LEVELS)}",
-            choices=LEVELS,
-        ),
-    )
 
 
 def _add_commands(
@@ -282,87 +219,6 @@ def _add_own_arguments(parser: argparse.ArgumentParser, command: Subcommand) -> 
         first_name = own_argument.names[0]
         group = group_by_option.get(first_name, parser)
         group.add_argument(*own_argument.names, **own_argument.keywords)
-
-
-def _plainer_error(argv: Sequence[str], error: WrongUse) -> WrongUse:
-    """Return the error to show in place of argparse's `error`.
-
-    It is about an option that is typed before its command, else about the first unknown option:
-    argparse ignores that option at first, takes its value for a command, and complains about the
-    value. Without such options, `error` is returned; for `ask` with several prompts, its hint says
-    to use quotes.
-    """
-    misplaced_error = _misplaced_option_error(argv)
-    if misplaced_error is not None:
-        return misplaced_error
-    words = _words_without_values(argv)
-    known_options = _known_options()
-    for option in _options_in(words):
-        if option not in known_options:
-            if next_step := _OPTIONS_OF_OTHER_PROGRAMS.get(option):
-                return WrongUse(f"Unknown option: {option}. {next_step}.", hint=error.hint)
-            # a short option is similar to no other, so it gets a long one with its letter
-            suggestion = closest_word(option, known_options) or _long_form(option, known_options)
-            ending = f"; did you mean {suggestion}?" if suggestion else "."
-            return WrongUse(f"Unknown option: {option}{ending}", hint=error.hint)
-
-    has_surplus_words = error.message.startswith("Unrecognized")  # "Unrecognized arguments: b c."
-    if "ask" in words and has_surplus_words:
-        return WrongUse(error.message, hint="Put the prompt in quotes.")
-    return error
-
-
-def _known_options() -> tuple[str, ...]:
-    """Return the names of the options of all commands, long and short; some appear repeatedly."""
-    names: list[str] = []
-    for action in actions_of(build_parser([], [], [])):
-        names += action.option_strings
-    return tuple(names)
-
-
-def _words_without_values(argv: Sequence[str]) -> list[str]:
-    """Return the words before `--`, each up to its first `=`: `--option=value` as `--option`."""
-    words = argv[: argv.index("--")] if "--" in argv else argv
-    return [word.partition("=")[0] for word in words]
-
-
-def _options_in(words: Sequence[str]) -> Iterator[str]:
-    """Yield the words that are options, with one or two hyphens and a small letter.
-
-    Of a short option with its value, such as `-mMODEL`, yield only `-m`.
-    """
-    for word in words:
-        if re.match("--?[a-z]", word):
-            yield word if word.startswith("--") else word[:2]
-
-
-def _long_form(short_option: str, known_options: Sequence[str]) -> str:
-    """Return the first long option that begins with the letter of a short one, "" if none does."""
-    for option in known_options:
-        if option.startswith(f"-{short_option}"):  # `-s` and a hyphen: `--s…`
-            return option
-    return ""
-
-
-def _misplaced_option_error(argv: Sequence[str]) -> WrongUse | None:
-    """Return the error for an option that a command has for itself and that is typed before it.
-
-    Return None if no command is typed, or no such option.
-    """
-    words = _words_without_values(argv)
-    commands = {command.name: command for command in COMMANDS}
-    command_name = next((word for word in words if word in commands), None)
-    if command_name is None:
-        return None
-    own_options: set[str] = set()
-    for own_argument in commands[command_name].all_arguments:
-        own_options.update(own_argument.names)
-    words_before_command = words[: words.index(command_name)]
-    for word in words_before_command:
-        if word.startswith("-") and word in own_options:
-            message = f"{word} is an option of {command_name}."
-            return WrongUse(message, hint=f"Put {word} after {command_name}.")
-    return None
 
 
 def actions_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:

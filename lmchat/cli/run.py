@@ -10,8 +10,8 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
+from lmchat.cli.options import ParsedOptions
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.processes.system import interrupt_at_end
 from lmchat.terminal.output import Output

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
+from lmchat.cli.options import ParsedOptions
 from lmchat.terminal.output import Output
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from lmchat.cli.commands import COMMANDS, Argument, Subcommand
-from lmchat.cli.parser import build_parser, shared_arguments
+from lmchat.cli.parser import SHARED_ARGUMENTS, build_parser
 
 _EXIT_CODES = (
     ("0", "success"),
@@ -27,9 +27,9 @@ def manual_page() -> str:
         ".B lmchat",
         "[\\fIOPTION\\fR]... [\\fICOMMAND\\fR [\\fIARGUMENT\\fR]...]",
         ".SH DESCRIPTION",
-        *_text(build_parser([], [], []).description or ""),
+        *_text(build_parser().description or ""),
         ".SH OPTIONS",
-        *_items(shared_arguments([], [], [])),
+        *_items(SHARED_ARGUMENTS),
         ".SH COMMANDS",
         *_commands("lmchat", COMMANDS),
         ".SH EXIT STATUS",

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 import lmchat.api
 from lmchat.cli.commands import COMMANDS, Argument, Subcommand
-from lmchat.cli.parser import shared_arguments
+from lmchat.cli.parser import SHARED_ARGUMENTS
 from lmchat.commands.table import COMMANDS as SCREEN_COMMANDS
 from lmchat.commands.table import Scope
 from lmchat.config.file import Row, rows, sections, toml_value, values_of
@@ -300,7 +300,7 @@ def configuration_page() -> str:
 
 
 def commands_page() -> str:
-    options = _table(("option", "meaning"), map(_argument, shared_arguments([], [], [])))
+    options = _table(("option", "meaning"), map(_argument, SHARED_ARGUMENTS))
     return "\n".join([_GENERATED, _COMMANDS, options, *_described("lmchat", COMMANDS)])
 
 
