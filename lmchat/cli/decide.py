@@ -1,29 +1,63 @@
-"""`lmchat decide`: one of several options, with its probability."""
+"""`lmchat decide`: one of several options, with its probability.
+
+The model answers with the label of an option, once for each rotation of the options: models prefer
+some labels and places. The probabilities are the means of these answers.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from time import monotonic
+
+from lmchat.chat.ports import ServerClient
 from lmchat.cli.context import Context
 from lmchat.cli.local import start_engine
 from lmchat.cli.prompt import prompt_of
 from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.target import find_target
 from lmchat.cli.wiring import open_runtime
-from lmchat.errors import WrongUse
-from lmchat.servers.products import refuse_ignored
-from lmchat.services.decision import decide as decide_between
-from lmchat.services.decision import labels_for
+from lmchat.errors import AnswerUnfit, ServerRejected, WrongUse
+from lmchat.safe_text import safe_line
+from lmchat.servers.answer import WholeAnswer
+from lmchat.servers.products import product_named, refuse_ignored
+from lmchat.servers.products.product import OPENAI_COMPATIBLE
+from lmchat.servers.request import ChatRequest, Sampling
+from lmchat.sessions.message import (
+    MAX_ALTERNATIVES,
+    Role,
+    TokenProbabilities,
+    probability,
+    text_message,
+)
 
 _ANOTHER_OPTION = 10  # exit code: the choice is not the first option
+_MIN_OPTIONS = 2
+_MAX_OPTIONS = 20
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_DIGITS = "1234567890"
+_USUAL_ALTERNATIVES = 20  # vLLM and OpenAI refuse to report more
+_LEAST_PROBABILITY = 0.1  # of all labels together; below, their proportions are noise
+_LEAST_LEAD = 0.01  # of the likeliest option; the state of a server's cache changes as much
+_OTHER_QUESTION = "Ask a shorter question, or use another model."
+_NO_THOUGHT = "Use a model that does not think, or switch thinking off at the server."
+_PROMPT = """\
+{question}
+
+{options}
+
+Answer with the label of the right option, and nothing else."""
 
 
 async def decide(context: Context) -> int:
     """Print the option that the model chooses, and its probability.
 
     Return 0 if it is the first option, 10 if it is another one. Of the sampling options, only those
-    of the command line and of environment variables are sent.
+    of the command line and of environment variables are sent. Raises `AnswerUnfit` if the labels
+    are unlikely, or the two likeliest options are equally likely.
     """
     options = [option.strip() for option in context.options.choices.split(",")]
-    labels_for(options)  # wrong options are refused before stdin is read
+    labels = _labels_for(options)  # wrong options are refused before stdin is read
     typed = sampling_layers(context).command_line
     if not context.options.prompt.strip():
         raise WrongUse("The question is empty.", hint='Example: lmchat decide "Is it spam?"')
@@ -35,22 +69,144 @@ async def decide(context: Context) -> int:
             settings = await start_engine(context, runtime)
         target = await find_target(runtime.backend, settings, runtime.state, context.output.note)
         refuse_ignored(target.product, typed)
-        decision = await decide_between(
-            runtime.backend,
-            target,
-            question,
-            options,
-            system_prompt=settings.chat.system_prompt,
-            sampling=typed,
-        )
+        system_prompt = settings.chat.system_prompt
+        messages = [text_message(Role.SYSTEM, system_prompt)] if system_prompt else []
+        sampling = _sampling(target.product, labels, typed)
+        started_s = monotonic()
+        found: dict[str, list[float]] = {option: [] for option in options}
+        for start in range(len(options)):
+            rotated = [*options[start:], *options[:start]]
+            # the question is first, so that a cache holds it for all rotations
+            lines = [f"{label}: {one}" for label, one in zip(labels, rotated, strict=True)]
+            prompt = _PROMPT.format(question=question, options="\n".join(lines))
+            request = ChatRequest(
+                endpoint=target.endpoint,
+                product=target.product,
+                model=target.model_id,
+                messages=(*messages, text_message(Role.USER, prompt)),
+                sampling=sampling,
+            )
+            probabilities = await _label_probabilities(runtime.backend, request, labels)
+            for option, label in zip(rotated, labels, strict=True):
+                found[option].append(probabilities[label])
+        elapsed_ms = (monotonic() - started_s) * 1e3
 
+    means = {option: fmean(values) for option, values in found.items()}
+    choice, second = sorted(means, key=lambda option: means[option], reverse=True)[:2]
+    if means[choice] - means[second] < _LEAST_LEAD:
+        reason = f'"{safe_line(choice)}" and "{safe_line(second)}" are equally likely'
+        raise _undecided(reason, hint=_OTHER_QUESTION)
     document = {
-        "choice": decision.choice,
-        "probability": decision.probability,
-        "probabilities": decision.probabilities,
+        "choice": choice,
+        "probability": means[choice],
+        "probabilities": means,
         "model": target.model_id,
         "endpoint": target.endpoint.url,
-        "elapsed_ms": round(decision.elapsed_ms, 1),
+        "elapsed_ms": round(elapsed_ms, 1),
     }
-    context.output.print_result(document, f"{decision.choice} {decision.probability:.2f}")
-    return 0 if decision.choice == options[0] else _ANOTHER_OPTION
+    context.output.print_result(document, f"{choice} {means[choice]:.2f}")
+    return 0 if choice == options[0] else _ANOTHER_OPTION
+
+
+def _labels_for(options: Sequence[str]) -> list[str]:
+    """Return a label for each option; no label is equal to an option.
+
+    The labels are letters. If an option is a single letter, digits are used first, and letters only
+    if these are too few. Raises `WrongUse` for options that no model can decide between.
+    """
+    if not _MIN_OPTIONS <= len(options) <= _MAX_OPTIONS:
+        raise WrongUse(
+            f"decide needs {_MIN_OPTIONS} to {_MAX_OPTIONS} options, not {len(options)}.",
+            hint="Example: --options yes,no",
+        )
+    if not all(option.strip() for option in options):
+        raise WrongUse("An option is empty.", hint="Write a word between the commas.")
+    if len(set(options)) < len(options):
+        raise WrongUse("Two options are equal.", hint="Leave out one of them.")
+
+    taken = {option.upper() for option in options}
+    has_letters = not taken.isdisjoint(_LETTERS)
+    pool = _DIGITS + _LETTERS if has_letters else _LETTERS
+    labels = [label for label in pool if label not in taken]
+    if len(labels) < len(options):
+        raise WrongUse(
+            "Too many of the options are single letters: no labels are left for them.",
+            hint="Write them as words.",
+        )
+    return labels[: len(options)]
+
+
+def _sampling(product: str, labels: Sequence[str], further: Mapping[str, object]) -> Sampling:
+    """Return the sampling options that make a server report the probabilities of labels.
+
+    llama.cpp reports the probabilities as they were before its samplers and the grammar. The
+    grammar is sent so that a token is reported in any case: the end of an answer is none.
+
+    llama.cpp's cache is not used, unless `further` sets `cache_prompt`: what earlier requests have
+    left there changes the probabilities by up to 0.01, and the same call has to get the same ones.
+
+    Of an unknown server it is not known what it takes, so it is tried. `further` has the options of
+    the caller. Raises `ServerRejected` for a product that is known to report no probabilities.
+    """
+    facts = product_named(product)
+    options: dict[str, object] = {"max_tokens": 1, "temperature": 1.0, "reasoning_effort": "none"}
+    if facts.takes_further_options:
+        options |= {
+            "logprobs": MAX_ALTERNATIVES,
+            "post_sampling_probs": False,
+            "grammar": f"root ::= [{''.join(labels)}]",
+            "cache_prompt": further.get("cache_prompt", False),
+        }
+    elif "logprobs" in facts.sampling_fields:
+        options |= {"logprobs": _USUAL_ALTERNATIVES}
+    elif product == OPENAI_COMPATIBLE:
+        options |= {"extra.logprobs": True, "extra.top_logprobs": _USUAL_ALTERNATIVES}
+    else:
+        raise _without_probabilities(product)
+    return Sampling().with_options({**further, **options})
+
+
+async def _label_probabilities(
+    backend: ServerClient, request: ChatRequest, labels: Sequence[str]
+) -> dict[str, float]:
+    """Return the probabilities of all labels as the first token of an answer; their sum is 1."""
+    answer = WholeAnswer(request.model)
+    await answer.read(backend.stream(request))
+    if not answer.growing.choices:
+        if answer.growing.text("reasoning", "text", "refusal"):
+            raise _without_probabilities(request.product)
+        raise _undecided("the answer is empty", hint=_OTHER_QUESTION)
+    first = answer.growing.choices[0]
+    if first.is_thought:
+        raise _undecided("the model began to think", hint=_NO_THOUGHT)
+
+    likelihoods = dict.fromkeys(labels, 0.0)
+    for token, token_probability in _tokens_of(first).items():
+        label = token.strip()  # some models begin an answer with a blank
+        if label in likelihoods:
+            likelihoods[label] += token_probability
+    total = sum(likelihoods.values())
+    if total < _LEAST_PROBABILITY:
+        reason = f"the labels {labels[0]} to {labels[-1]} have a probability of only {total:.2f}"
+        raise _undecided(reason, hint=_OTHER_QUESTION)
+    return {label: likelihood / total for label, likelihood in likelihoods.items()}
+
+
+def _tokens_of(choice: TokenProbabilities) -> dict[str, float]:
+    """Return the probabilities of a token and of those that could take its place."""
+    tokens = {choice.token: probability(choice.logprob)}
+    for alternative in choice.top:
+        tokens[alternative.token] = probability(alternative.logprob)
+    return tokens
+
+
+def _without_probabilities(product: str) -> ServerRejected:
+    return ServerRejected(
+        f"{product_named(product).subject} does not report the probabilities of tokens.",
+        kind="unsupported",
+        hint="Use a server that does, such as llama.cpp or vLLM.",
+    )
+
+
+def _undecided(reason: str, *, hint: str) -> AnswerUnfit:
+    return AnswerUnfit(f"No decision: {reason}.", hint=hint, kind="undecided")

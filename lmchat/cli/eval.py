@@ -72,6 +72,7 @@ async def evaluate(context: Context) -> int:
                 row = row_of(task, answer)
                 if answer.error is None:
                     row["tokens_per_second"] = rounded(answer.stats.tokens_per_second)
+                    row["tokens"] = answer.stats.completion_tokens
                 if file:
                     await file.add(row)
                 keep(row)
@@ -132,51 +133,34 @@ def _print_report(
     answers: list[dict[str, Any]] = []
     failed_lines: list[str] = []
     rows_of_models: dict[str, list[Mapping[str, Any]]] = {}
-    passed_of_models: dict[str, int] = {}
     for index, row in sorted(rows.items()):
         name, run, model = row["id"], row["run"], tasks[index].model.model_id
         failures = cases[name].failures(row)
-        reply = row.get("reply", "")
         answer = {
             "name": name,
             "model": model,
             "run": run,
             "passed": not failures,
             "failed": list(failures),
-            "reply": reply,
+            "reply": row.get("reply", ""),
         }
         answers.append(answer | ({"detail": row["error"]} if "error" in row else {}))
         rows_of_models.setdefault(model, []).append(row)
-        passed_of_models[model] = passed_of_models.get(model, 0) + (not failures)
         if failures:
-            reasons = "; ".join(failures.values())
-            failed_lines += ["", f"{name} · {model} · run {run}: {reasons}"]
-            shown_reply = safe_line(reply, limit=_MAX_REPLY)
-            failed_lines += [f"  {shown_reply}"] if shown_reply else []
+            failed_lines += ["", f"{name} · {model} · run {run}: {'; '.join(failures.values())}"]
+            reply = safe_line(answer["reply"], limit=_MAX_REPLY)
+            failed_lines += [f"  {reply}"] if reply else []
 
     figures: list[dict[str, Any]] = []
     lines: list[tuple[str, ...]] = []
     for model, own in rows_of_models.items():
         medians = {
             name: rounded_median([row.get(name) for row in own])
-            for name in ("ttft_ms", "tokens_per_second", "elapsed_ms")
+            for name in ("ttft_ms", "tokens_per_second", "tokens", "elapsed_ms")
         }
-        tokens = rounded_median(
-            [row["usage"]["completion_tokens"] for row in own if "usage" in row]
-        )
-        passed = passed_of_models[model]
-        figures.append(
-            {
-                "model": model,
-                "passed": passed,
-                "cases": len(own),
-                "ttft_ms": medians["ttft_ms"],
-                "tokens_per_second": medians["tokens_per_second"],
-                "tokens": tokens,
-                "elapsed_ms": medians["elapsed_ms"],
-            }
-        )
-        lines.append((model, f"{passed} of {len(own)}", *figure_cells(**medians, tokens=tokens)))
+        passed = sum(answer["passed"] for answer in answers if answer["model"] == model)
+        figures.append({"model": model, "passed": passed, "cases": len(own), **medians})
+        lines.append((model, f"{passed} of {len(own)}", *figure_cells(**medians)))
     if answers and output.is_json:
         output.print_json({"models": figures, "cases": answers})
     elif answers:
