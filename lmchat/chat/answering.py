@@ -26,7 +26,6 @@ from lmchat.chat.context import (
     ContextMeter,
     ContextPlan,
     cut_note,
-    exclusion_key,
     has_images,
     plan_context,
 )
@@ -260,7 +259,6 @@ class AnswerRequest:
             product=product,
             build=stats.build if product_named(product).names_build else "",
             has_drawn_seed=is_drawn,
-            excluded_key=exclusion_key(self.path),
         )
         return stats.after(self.beginning.message.stats if self.beginning is not None else None)
 
@@ -276,10 +274,10 @@ class AnswerRequest:
         plan = self.plan
         counted = turn.usage.prompt_tokens - self.tool_tokens
         note = self.cut_note
-        is_cut = self._meter.is_cut(target, plan.size, counted)
+        is_cut = self._meter.is_cut(target, plan, counted)
         if is_cut and not note:
             note = cut_note(target, plan.tokens, counted)
-        self._meter.learn(target, plan.size, counted)
+        self._meter.learn(target, plan, counted)
         return note
 
     def _adapt_request(self, error: ServerRejected) -> bool:
@@ -310,8 +308,7 @@ class AnswerRequest:
         if error.kind != "context_overflow" or not least_tokens:
             return False
         refused_plan = self.plan
-        least_in_messages = max(least_tokens - self.tool_tokens, 1)
-        self._meter.learn_refusal(self.settings.target, refused_plan.messages, least_in_messages)
+        self._meter.learn_refusal(self.settings.target, refused_plan, least_tokens)
         if self.settings.is_truncating:
             self.plan = self._make_plan(error.room_tokens)
         return self.plan.left_out > refused_plan.left_out
@@ -383,7 +380,7 @@ class AnswerRequest:
             return
         if counted is not None:
             in_messages = counted - self.tool_tokens
-            self._meter.learn(self.settings.target, self.plan.size, in_messages, is_exact=True)
+            self._meter.learn(self.settings.target, self.plan, in_messages, is_exact=True)
             self.plan = self._make_plan()
 
     def _may_be_too_long(self) -> bool:
@@ -398,7 +395,7 @@ class AnswerRequest:
             return False
         if not self.settings.is_truncating:  # no message may be left out: the plan cannot change
             return False
-        if plan.size.has_images:  # the meter does not learn from a count with images
+        if plan.has_images:  # the meter does not learn from a count with images
             return False
         if plan.left_out:
             return True

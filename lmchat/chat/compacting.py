@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from lmchat.chat.context import PromptSize
+from lmchat.chat.context import plan_context
 from lmchat.chat.starts import Start, still_answering_error
 from lmchat.errors import LMChatError, RequestInvalid
 from lmchat.sessions.message import (
@@ -60,9 +60,8 @@ def makes_room(
     """
     if not older:
         return False
-    kept_messages = [message for message in path[len(older) :] if not message.is_excluded]
-    kept_tokens = PromptSize.of(kept_messages, sent_thoughts).raw
-    return kept_tokens <= _MAX_KEPT_SHARE * path_tokens
+    kept = plan_context(path[len(older) :], limit=None, sent_thoughts=sent_thoughts)
+    return kept.raw_text + kept.raw_thoughts <= _MAX_KEPT_SHARE * path_tokens
 
 
 def summary(path: MessagePath, prompt: str, tokens: int, sent_thoughts: SentThoughts) -> Start:

@@ -6,17 +6,28 @@ A *raw* estimate is made of characters alone. For each model it is multiplied by
 
 from __future__ import annotations
 
-from bisect import bisect_left
+import json
 from collections.abc import Sequence
-from zlib import crc32
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lmchat.safe_text import shell_word
 from lmchat.servers.model import Target
 from lmchat.servers.products import product_named, sent_thoughts_of
+from lmchat.servers.request import ChatRequest, tool_in_request
 from lmchat.servers.token_count import estimate_tokens, raw_tokens
-from lmchat.sessions.message import ChatMessage, Role, SentThoughts, thoughts_to_send
+from lmchat.sessions.message import (
+    NOT_SENT,
+    ChatMessage,
+    Role,
+    SentThoughts,
+    thoughts_to_send,
+    tool_calls_text,
+)
+
+CACHED = "cached"
+LEFT_OUT = "left out"
 
 TEMPLATE_TOKENS = 4  # about what a chat template adds to a message
 _KEPT_MESSAGES = 2  # the last messages, which are sent in any case
@@ -28,81 +39,25 @@ _CUT_SHARE = 0.6
 _CUT_TOKENS = 1000  # smaller estimates are too rough for that conclusion
 _FULL_SHARE = 0.98
 """A prompt that fills this share of the window, with no room for an answer, was cut."""
+_SHOWN_CHARS = 300  # of the words of an item
+_AUTHORS = {Role.SYSTEM: "system", Role.USER: "you", Role.TOOL: "tool"}
 
 
-def _raw_message_tokens(message: ChatMessage) -> float:
+def _raw_tokens(message: ChatMessage) -> float:
     """Return the raw estimate for the text of a message and its text files."""
     file_tokens = sum(part.tokens for part in message.files if not part.is_image)
     return raw_tokens(message.sent_text) + file_tokens
 
 
-class MessageSize(Struct, frozen=True, kw_only=True):
-    """Tokens of a message, before the factor of a model is applied."""
-
-    text: float  # raw estimate, text files included
-    thought: float  # raw estimate for the thought that is sent with it
-    image_tokens: int
-    has_image: bool
-
-    @classmethod
-    def of(cls, message: ChatMessage, thought: str = "") -> MessageSize:
-        """Measure a message, with the thought that is sent with it, if any."""
-        images = [part for part in message.files if part.is_image]
-        return cls(
-            text=_raw_message_tokens(message),
-            thought=raw_tokens(thought),
-            image_tokens=sum(part.tokens for part in images),
-            has_image=bool(images),
-        )
-
-    def tokens(self, factor: float) -> int:
-        """Estimate the tokens of the message; the factor applies to its text, not to images."""
-        raw = self.text + self.thought
-        text_tokens = max(1, round(raw * factor)) if raw else 0
-        return text_tokens + self.image_tokens + TEMPLATE_TOKENS
-
-
-class PromptSize(Struct, frozen=True, kw_only=True):
-    """Sums of the sizes of all messages of a request.
-
-    They are computed once, when it is planned: measuring a long session takes milliseconds.
-    """
-
-    messages: int = 0  # how many
-    text: float = 0  # raw estimate
-    thoughts: float = 0  # raw estimate
-    image_tokens: int = 0
-    has_images: bool = False
-
-    @classmethod
-    def of_sizes(cls, sizes: Sequence[MessageSize]) -> PromptSize:
-        """Add up the sizes of messages."""
-        return cls(
-            messages=len(sizes),
-            text=sum(size.text for size in sizes),
-            thoughts=sum(size.thought for size in sizes),
-            image_tokens=sum(size.image_tokens for size in sizes),
-            has_images=any(size.has_image for size in sizes),
-        )
-
-    @classmethod
-    def of(cls, messages: Sequence[ChatMessage], sent_thoughts: SentThoughts) -> PromptSize:
-        """Measure messages, each with the thought that is sent with it."""
-        thoughts = thoughts_to_send(messages, sent_thoughts)
-        return cls.of_sizes(list(map(MessageSize.of, messages, thoughts)))
-
-    @property
-    def raw(self) -> float:
-        """Raw estimate for texts and sent thoughts."""
-        return self.text + self.thoughts
-
-    def tokens_without_thoughts(self, factor: float) -> float:
-        return self.text * factor + self.image_tokens + TEMPLATE_TOKENS * self.messages
-
-
 def message_tokens(message: ChatMessage, thought: str = "", *, factor: float = 1.0) -> int:
-    """Estimate the tokens of a message, with the thought that is sent with it, if any."""
-    return MessageSize.of(message, thought).tokens(factor)
+    """Estimate the tokens of a message, with the thought that is sent with it, if any.
+
+    The factor applies to texts, not to images.
+    """
+    raw = _raw_tokens(message) + raw_tokens(thought)
+    text_tokens = max(1, round(raw * factor)) if raw else 0
+    image_tokens = sum(part.tokens for part in message.files if part.is_image)
+    return text_tokens + image_tokens + TEMPLATE_TOKENS
 
 
 def has_images(messages: Sequence[ChatMessage]) -> bool:
@@ -128,12 +83,14 @@ class ContextPlan(Struct, frozen=True, kw_only=True):
     """The messages of a path that will be sent; tokens are estimates."""
 
     messages: tuple[ChatMessage, ...]
-    size: PromptSize
     left_out: int  # number of older messages that are not sent
     tokens: int  # of `messages` and of the offered tools
     needed_tokens: int  # the same if no message were left out
     limit: int | None  # tokens of the context window; None if unknown
     reserve: int  # tokens that are kept free for the answer
+    raw_text: float  # raw estimate for the texts of `messages`
+    raw_thoughts: float  # and for the thoughts that are sent with them
+    has_images: bool
 
     @property
     def fits(self) -> bool:
@@ -171,10 +128,11 @@ def plan_context(
     system = _system_prompt(messages)
     dialogue = _sent_messages(messages, is_continued=is_continued)
     thoughts = thoughts_to_send(dialogue, sent_thoughts)
-    system_sizes = list(map(MessageSize.of, system))
-    sizes = list(map(MessageSize.of, dialogue, thoughts))
-    system_tokens = sum(size.tokens(factor) for size in system_sizes)
-    tokens = [size.tokens(factor) for size in sizes]
+    tokens = [
+        message_tokens(message, thought, factor=factor)
+        for message, thought in zip(dialogue, thoughts, strict=True)
+    ]
+    system_tokens = sum(message_tokens(message, factor=factor) for message in system)
     needed_tokens = tool_tokens + sum(tokens) + system_tokens
 
     reserve = max_tokens or 0
@@ -182,14 +140,17 @@ def plan_context(
         reserve = min(_MAX_RESERVE, limit // 4)
     room = None if limit is None else limit - reserve
     left_out = _count_left_out(dialogue, tokens, needed_tokens, room)
+    sent = (*system, *dialogue[left_out:])
     return ContextPlan(
-        messages=(*system, *dialogue[left_out:]),
-        size=PromptSize.of_sizes([*system_sizes, *sizes[left_out:]]),
+        messages=sent,
         left_out=left_out,
         tokens=needed_tokens - sum(tokens[:left_out]),
         needed_tokens=needed_tokens,
         limit=limit,
         reserve=reserve,
+        raw_text=sum(map(_raw_tokens, sent)),
+        raw_thoughts=sum(map(raw_tokens, thoughts[left_out:])),
+        has_images=has_images(sent),
     )
 
 
@@ -309,9 +270,9 @@ class ContextMeter:
         return 1.0 if target is None else self._factors.get(_model_key(target), 1.0)
 
     def learn(
-        self, target: Target, prompt: PromptSize, counted: int, *, is_exact: bool = False
+        self, target: Target, plan: ContextPlan, counted: int, *, is_exact: bool = False
     ) -> None:
-        """Change the factor of a model after its server has counted the tokens of a prompt.
+        """Change the factor of a model after its server has counted the tokens of the messages.
 
         With `is_exact`, the server's tokenizer has counted on request, and this count alone gives
         the factor. Otherwise `counted` is from the `usage` of an answer, and a third of the factor
@@ -319,33 +280,28 @@ class ContextMeter:
         because the server has cut the prompt, or because a template may leave out thoughts. No
         count is used of a prompt with images or with little text.
         """
-        if prompt.has_images or counted <= 0 or prompt.raw < _SMALL_TOKENS:
+        raw = plan.raw_text + plan.raw_thoughts
+        if plan.has_images or counted <= 0 or raw < _SMALL_TOKENS:
             return
-        may_lack_thoughts = (
-            prompt.thoughts > 0
-            and sent_thoughts_of(target.product, target.model) is not SentThoughts.ALL
-        )
-        if not is_exact and (may_lack_thoughts or self.is_cut(target, prompt, counted)):
+        sends_all = sent_thoughts_of(target.product, target.model) is SentThoughts.ALL
+        may_lack_thoughts = plan.raw_thoughts > 0 and not sends_all
+        if not is_exact and (may_lack_thoughts or self.is_cut(target, plan, counted)):
             return
         # the part of the count that the text has made, without the marks of the chat template
-        factor = (counted - TEMPLATE_TOKENS * prompt.messages) / prompt.raw
+        factor = (counted - TEMPLATE_TOKENS * len(plan.messages)) / raw
         earlier_factor = self._factors.get(_model_key(target))
         if earlier_factor is not None and not is_exact:
             factor = (earlier_factor + 2 * factor) / 3
         self._set_factor(target, factor)
 
-    def learn_refusal(self, target: Target, sent: Sequence[ChatMessage], least_tokens: int) -> None:
-        """Raise the factor after the server has refused the messages `sent` as too long.
+    def learn_refusal(self, target: Target, plan: ContextPlan, least_tokens: int) -> None:
+        """Raise the factor after the server has refused a plan, which has so many tokens at least.
 
-        They have at least `least_tokens` tokens. If the factor is already higher than follows from
-        this, it stays.
+        If the estimate was higher, the factor stays.
         """
-        if sent:
-            thoughts = thoughts_to_send(sent, sent_thoughts_of(target.product, target.model))
-            raw_estimate = sum(map(message_tokens, sent, thoughts))  # with the factor 1
-            self._set_factor(target, max(self.factor(target), least_tokens / raw_estimate))
+        self._set_factor(target, self.factor(target) * max(1.0, least_tokens / plan.tokens))
 
-    def is_cut(self, target: Target, prompt: PromptSize, counted: int) -> bool:
+    def is_cut(self, target: Target, plan: ContextPlan, counted: int) -> bool:
         """Whether a server seems to have left out a part of the prompt, as Ollama does silently.
 
         It seems so if its count fills the window, so that there was no room for an answer, or is
@@ -354,17 +310,15 @@ class ContextMeter:
         """
         if target.context is not None and _FULL_SHARE * target.context <= counted <= target.context:
             return True
-        if prompt.has_images:
-            return False
-        estimate = prompt.tokens_without_thoughts(self.factor(target))
-        return estimate >= _CUT_TOKENS and counted < _CUT_SHARE * estimate
+        estimate = plan.raw_text * self.factor(target) + TEMPLATE_TOKENS * len(plan.messages)
+        return not plan.has_images and estimate >= _CUT_TOKENS and counted < _CUT_SHARE * estimate
 
     def use(self, target: Target | None, messages: Sequence[ChatMessage]) -> ContextUse:
         """Return the part of the window that the messages take.
 
-        Its tokens are the server's last count (see `_split_at_count`), plus an estimate of the
-        messages after the counted ones. If nothing has changed since the last call, the same result
-        is returned.
+        Its tokens are the last count of the model's server, plus an estimate of the later messages.
+        If messages are taken out of requests, all is an estimate. If nothing has changed since the
+        last call, the same result is returned.
         """
         factor = self.factor(target)
         limit = target.context if target else None
@@ -378,32 +332,23 @@ class ContextMeter:
             if last_messages is messages and last_key == key:
                 return last_use
 
-        counted = _split_at_count(messages, model_id)
-        uncounted = [message for message in counted.later if not message.is_excluded]
-        thoughts = thoughts_to_send(uncounted, sent_thoughts)
-        tokens = counted.tokens
-        for message, thought in zip(uncounted, thoughts, strict=True):
+        tokens = unsent = 0
+        later = [message for message in messages if not message.is_excluded]
+        if len(later) == len(messages):
+            for index in reversed(range(len(messages))):
+                answer = messages[index]
+                counted = _counted_tokens(answer) if model_id in ("", answer.model) else 0
+                if counted:
+                    tokens = counted
+                    later = later[index + 1 :]
+                    unsent = _unsent_thought_tokens(answer, later, sent_thoughts)
+                    break
+        thoughts = thoughts_to_send(later, sent_thoughts)
+        for message, thought in zip(later, thoughts, strict=True):
             tokens += message_tokens(message, thought, factor=factor)
-        use = ContextUse(
-            tokens=tokens,
-            limit=limit,
-            is_estimated=bool(uncounted),
-            unsent=_unsent_thought_tokens(counted, sent_thoughts),
-        )
+        use = ContextUse(tokens=tokens, limit=limit, is_estimated=bool(later), unsent=unsent)
         self._last_use = (messages, key, use)
         return use
-
-    def counted_messages(
-        self, target: Target, messages: Sequence[ChatMessage]
-    ) -> tuple[int, Sequence[ChatMessage]]:
-        """Return the tokens that the server has counted last, and the messages that came later.
-
-        If the thought of the counted answer is not sent again, an estimate of its tokens is taken
-        off. Without a count, return 0 and all messages.
-        """
-        counted = _split_at_count(messages, target.model_id)
-        unsent = _unsent_thought_tokens(counted, sent_thoughts_of(target.product, target.model))
-        return counted.tokens - unsent, counted.later
 
     def draft_tokens(self, target: Target | None, text: str) -> int:
         """Estimate the tokens of a text with the factor of a model."""
@@ -414,44 +359,18 @@ class ContextMeter:
         self._factors[_model_key(target)] = min(max(factor, 1 / _MAX_FACTOR), _MAX_FACTOR)
 
 
-class _Counted(Struct, frozen=True, kw_only=True):
-    """A path, split behind the answer up to which a server has counted its tokens."""
-
-    tokens: int = 0  # with this answer; 0 without a count
-    answer: ChatMessage | None = None  # None without a count
-    later: Sequence[ChatMessage]  # the messages behind it; all without a count
-
-
-def _split_at_count(messages: Sequence[ChatMessage], model_id: str) -> _Counted:
-    """Split a path at the newest count of a server.
-
-    Only counts of the model `model_id` are used; if that is empty, those of any model. A count of
-    a request from which other messages were taken out than now is not used.
-    """
-    excluded = _excluded_indexes(messages)
-    for index in range(len(messages) - 1, -1, -1):
-        message = messages[index]
-        counted = _counted_tokens(message)
-        if not counted or message.is_excluded or model_id not in ("", message.model):
-            continue
-        counted_key = message.stats.excluded_key if message.stats else 0
-        excluded_before = excluded[: bisect_left(excluded, index)]  # the indexes below this one
-        if counted_key == _key_of(excluded_before):
-            return _Counted(tokens=counted, answer=message, later=messages[index + 1 :])
-    return _Counted(later=messages)
-
-
-def _unsent_thought_tokens(counted: _Counted, sent_thoughts: SentThoughts) -> int:
+def _unsent_thought_tokens(
+    answer: ChatMessage, later: Sequence[ChatMessage], sent_thoughts: SentThoughts
+) -> int:
     """Estimate the tokens of the counted answer's thought, if that is not sent again; else 0.
 
     Where they were not counted, their share of the answer is taken to be that of their length.
     Earlier thoughts that are not sent again have not been counted either.
     """
-    answer = counted.answer
-    if answer is None or answer.stats is None or not answer.reasoning:
+    if answer.stats is None or not answer.reasoning:
         return 0
     # the thought of an answer that called tools is sent with it until the next prompt
-    has_later_prompt = any(message.role is Role.USER for message in counted.later)
+    has_later_prompt = any(message.role is Role.USER for message in later)
     is_in_loop = bool(answer.tool_calls) and not has_later_prompt
     is_sent_in_loop = is_in_loop and sent_thoughts is SentThoughts.SINCE_PROMPT
     if sent_thoughts is SentThoughts.ALL or is_sent_in_loop:
@@ -464,21 +383,105 @@ def _unsent_thought_tokens(counted: _Counted, sent_thoughts: SentThoughts) -> in
     return round(answer_tokens * share)
 
 
-def exclusion_key(messages: Sequence[ChatMessage]) -> int:
-    """Return a checksum of the places of the messages that are taken out of requests.
-
-    It is 0 if none are. `AnswerStats` keep it, to know later for which request the count was.
-    """
-    return _key_of(_excluded_indexes(messages))
-
-
-def _excluded_indexes(messages: Sequence[ChatMessage]) -> list[int]:
-    return [index for index, message in enumerate(messages) if message.is_excluded]
-
-
-def _key_of(excluded_indexes: Sequence[int]) -> int:
-    return crc32(repr(excluded_indexes).encode()) if excluded_indexes else 0
-
-
 def _model_key(target: Target) -> tuple[str, str]:
     return target.endpoint.url, target.model_id
+
+
+class ContextItem(Struct, frozen=True, kw_only=True):
+    """A message, a file of a message, or all tools, for `/context`."""
+
+    author: str  # "system", "tools", "file", "you", "draft", "tool", or the name of the model
+    words: str  # first words, as they were written
+    message_id: str = ""  # of the message in the session; empty without one
+    state: str = ""  # `CACHED`, `LEFT_OUT`, `NOT_SENT`, or empty
+    tokens: int = 0
+
+    @property
+    def is_sent(self) -> bool:
+        return self.state in ("", CACHED)
+
+
+class ContextList(Struct, frozen=True, kw_only=True):
+    """Content of the next request, and the messages of the session that it does not hold."""
+
+    items: tuple[ContextItem, ...]
+    tokens: int  # of the next request
+    limit: int | None  # tokens of the context window; None if unknown
+    is_estimated: bool  # whether the server has not counted `tokens`
+
+    def scaled(self, total: int) -> ContextList:
+        """Return the list with the server's count of the request, to which estimates are scaled."""
+        share = total / max(self.tokens, 1)
+        items = [
+            replace(item, tokens=round(item.tokens * share)) if item.is_sent else item
+            for item in self.items
+        ]
+        return replace(self, items=tuple(items), tokens=total, is_estimated=False)
+
+
+def context_list(
+    request: ChatRequest, path: Sequence[ChatMessage], target: Target, *, factor: float, cached: int
+) -> ContextList:
+    """List the messages of a session and of its next request, with estimates of their tokens.
+
+    Behind the path come the messages that only the request holds, such as the draft. Of a message
+    that the request does not hold, the item says why. The first `cached` messages of the request
+    are in the server's cache, and the tools before them.
+    """
+    thoughts = thoughts_to_send(request.messages, sent_thoughts_of(target.product, target.model))
+    indexes = {message.message_id: index for index, message in enumerate(request.messages)}
+    path_ids = {message.message_id for message in path}
+    new = [message for message in request.messages if message.message_id not in path_ids]
+    items: list[ContextItem] = []
+    for message in (*path, *new):
+        is_new = message.message_id not in path_ids
+        index = indexes.get(message.message_id)
+        if index is not None:
+            state = CACHED if index < cached else ""
+        elif not (message.sent_text or message.files):  # such as a failed answer
+            continue
+        else:  # a later system prompt replaces one; other messages would be sent if there were room
+            is_replaced = message.role is Role.SYSTEM
+            state = NOT_SENT if message.is_excluded or is_replaced else LEFT_OUT
+        author = _AUTHORS.get(message.role) or message.model or "answer"
+        thought = thoughts[index] if index is not None else ""
+        words = message.tool_result if message.role is Role.TOOL else message.text
+        item = ContextItem(
+            author="draft" if is_new and message.role is Role.USER else author,
+            words=words[:_SHOWN_CHARS]
+            or tool_calls_text(message)[:_SHOWN_CHARS]
+            or ", ".join(file.name for file in message.files),
+            message_id="" if is_new else message.message_id,
+            state=state,
+            tokens=message_tokens(message, thought, factor=factor),
+        )
+        if item.is_sent:
+            files = [
+                replace(
+                    item,
+                    author="file",
+                    words=file.name,
+                    tokens=round(file.tokens * (1.0 if file.is_image else factor)),
+                )
+                for file in message.files
+            ]
+            rest = item.tokens - sum(file.tokens for file in files)
+            items += [replace(item, tokens=max(rest, TEMPLATE_TOKENS)), *files]
+        else:
+            items.append(item)
+    if request.tools:
+        text = json.dumps([tool_in_request(tool) for tool in request.tools], ensure_ascii=False)
+        tools = ContextItem(
+            author="tools",
+            words=", ".join(tool.name for tool in request.tools),
+            state=CACHED if cached else "",
+            tokens=estimate_tokens(text, factor=factor),
+        )
+        is_system_first = bool(items) and items[0].author == "system"
+        items.insert(int(is_system_first), tools)
+    return ContextList(
+        items=tuple(items),
+        tokens=sum(item.tokens for item in items if item.is_sent),
+        limit=target.context,
+        is_estimated=True,
+    )

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
 
 from msgspec.structs import replace
 
 from lmchat.attachments.attachment import Attachment
 from lmchat.chat.answering import TurnSettings, refuse_unseen_images
+from lmchat.chat.context import ContextList, context_list
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.open_sessions import OpenSessions
-from lmchat.errors import WrongUse
+from lmchat.chat.ports import ServerClient
+from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_json, safe_line, shell_word
 from lmchat.servers.request import ChatRequest, OutgoingRequest
-from lmchat.sessions.message import Role, text_message
+from lmchat.sessions.message import ChatMessage, Role, text_message
 
 FORMS = ("text", "json", "curl")
 """Forms of a request: the text that the model gets, the body, and a shell command."""
@@ -59,6 +62,39 @@ async def next_request(
     index = len(messages) - 1 if first_words else len(messages)
     messages.insert(index, text_message(Role.USER, ""))
     return replace(request, messages=tuple(messages))
+
+
+async def context_lists(
+    sessions: OpenSessions,
+    opened: OpenSession,
+    backend: ServerClient,
+    text: str,
+    files: Sequence[Attachment] = (),
+    *,
+    cached_count: Callable[[Sequence[ChatMessage]], int] = lambda _: 0,
+) -> AsyncGenerator[ContextList, None]:
+    """Yield what the next request holds, for `/context`: estimated, and then counted.
+
+    The second list is missing if the server cannot count now. If the request would be too long and
+    nothing may be left out, the list shows what is too much. Raises the errors of `next_request`,
+    and `RequestInvalid` without a model that is ready. `cached_count` returns how many messages at
+    the beginning the server has in its cache.
+    """
+    next_turn = sessions.next_turn
+    settings = replace(next_turn.settings(opened.own_sampling), is_truncating=True)
+    request = await next_request(sessions, opened, text, settings, files)
+    listed = context_list(
+        request,
+        opened.shown_messages,
+        settings.target,
+        factor=next_turn.meter.factor(settings.target),
+        cached=cached_count(request.messages),
+    )
+    yield listed
+    with suppress(LMChatError):
+        total = await backend.count_tokens(request)
+        if total is not None:
+            yield listed.scaled(total)
 
 
 def json_text(outgoing: OutgoingRequest) -> str:

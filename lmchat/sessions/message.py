@@ -238,8 +238,6 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
     """Id under which the server keeps the answer until it is complete (R-42); empty: nowhere."""
     was_away: bool = False
     """Whether the answer was continued while lmchat was away, and fetched later."""
-    excluded_key: int = 0
-    """Checksum of the places of the messages that were taken out of the request; 0: of none."""
     product: str = ""
     """Product of the server."""
     build: str = ""

@@ -7,14 +7,15 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
+from lmchat.attachments.attachment import Attachment
 from lmchat.chat.context import plan_context
-from lmchat.chat.context_list import context_lists
+from lmchat.chat.next_request import context_lists
 from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.starts import messages_together
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import RequestInvalid, StoreUnavailable
 from lmchat.servers.events import RequestSent
-from lmchat.sessions.message import Role, ToolCallPart, ToolResultPart, text_message
+from lmchat.sessions.message import FilePart, Role, ToolCallPart, ToolResultPart, text_message
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, read, target
 
 
@@ -76,7 +77,6 @@ async def test_a_message_taken_out_is_sent_by_no_request_until_it_is_put_back(
     assert next_turn.context_use(conversation).is_estimated  # the count is of other messages
     await say(sessions, "c")
     assert sent(backend) == ["Lettuce does well.", "b", "Lettuce does well.", "c"]
-    assert not next_turn.context_use(conversation).is_estimated
     session_id = conversation.header.session_id
     opened = await store.open_session(session_id)
     fork = await store.fork(session_id, conversation.messages[-1].message_id)
@@ -85,6 +85,7 @@ async def test_a_message_taken_out_is_sent_by_no_request_until_it_is_put_back(
     await take_out(sessions, 0, is_excluded=False)
     await say(sessions, "d")
     assert sent(backend)[0] == "a"
+    assert not next_turn.context_use(conversation).is_estimated
 
 
 async def test_nothing_is_taken_out_if_the_disk_fails_or_while_an_answer_runs(
@@ -132,6 +133,7 @@ async def test_a_prompt_that_is_out_is_not_answered_again_and_an_answer_that_is_
 async def test_the_list_says_what_is_sent_and_what_is_not(sessions, backend):
     await say(sessions, "a", "b")
     await take_out(sessions, 0)
+    backend.tokens = 1000
     lists = context_lists(
         sessions,
         sessions.shown,
@@ -139,13 +141,29 @@ async def test_the_list_says_what_is_sent_and_what_is_not(sessions, backend):
         "What else?",
         cached_count=lambda _: 1,
     )
-    (listed,) = await read(lists)
-    assert [(item.author, item.words, item.state) for item in listed.items] == [
-        ("you", "a", "not sent"),
-        ("qwen3-8b", "Lettuce does well.", "cached"),
-        ("you", "b", ""),
-        ("qwen3-8b", "Lettuce does well.", ""),
-        ("draft", "What else?", ""),
+    estimated, counted = await read(lists)
+    for listed in (estimated, counted):
+        assert [(item.author, item.words, item.state) for item in listed.items] == [
+            ("you", "a", "not sent"),
+            ("qwen3-8b", "Lettuce does well.", "cached"),
+            ("you", "b", ""),
+            ("qwen3-8b", "Lettuce does well.", ""),
+            ("draft", "What else?", ""),
+        ]
+    assert estimated.tokens == sum(item.tokens for item in estimated.items[1:])
+    assert (estimated.is_estimated, counted.is_estimated) == (True, False)
+    assert counted.tokens == 1000
+    assert sum(item.tokens for item in counted.items[1:]) == pytest.approx(1000, abs=2)
+    assert counted.items[0].tokens == estimated.items[0].tokens, "it is not in the count"
+
+
+async def test_the_list_has_a_row_for_each_file_behind_its_message(sessions, backend):
+    image = FilePart(name="bed.png", media_type="image/png", digest="0" * 64, size=9, tokens=900)
+    files = [Attachment(part=image, data=b"PNG")]
+    (listed,) = await read(context_lists(sessions, sessions.shown, backend, "Which?", files))
+    assert [(item.author, item.words) for item in listed.items] == [
+        ("draft", "Which?"),
+        ("file", "bed.png"),
     ]
-    assert listed.tokens == sum(item.tokens for item in listed.items[1:])
-    assert listed.is_estimated
+    assert listed.items[1].tokens == 900
+    assert listed.items[0].tokens < 20

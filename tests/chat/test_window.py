@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.chat.context import ContextMeter, PromptSize
+from lmchat.chat.context import ContextMeter, plan_context
 from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta, UsageReported
-from lmchat.sessions.message import AnswerState, Role, SentThoughts, text_message
+from lmchat.sessions.message import AnswerState, Role, text_message
 from tests.support.chat_turns import ChatTurns
 from tests.support.scripted_backend import target
 from tests.support.scripted_tools import calls, toolbox
@@ -164,5 +164,5 @@ def test_what_is_typed_adds_an_estimate_that_learns_from_the_server():
     meter, model = ContextMeter(), target()
     assert meter.draft_tokens(model, "word " * 40) == 50
     prompt = text_message(Role.USER, "word " * 40)
-    meter.learn(model, PromptSize.of([prompt], SentThoughts.NONE), 104)
+    meter.learn(model, plan_context([prompt], limit=None), 104)
     assert meter.draft_tokens(model, "word " * 40) == 100

@@ -11,7 +11,7 @@ import pytest
 from textual.widgets import Input
 
 from lmchat.chat.beginnings import AnswerChoices
-from lmchat.chat.context_list import ContextItem, ContextList
+from lmchat.chat.context import ContextItem, ContextList
 from lmchat.doctor.examination import Check, Examination
 from lmchat.doctor.report import CheckResult, Grade, Group
 from lmchat.servers.discovery.catalogue import ModelRow

@@ -10,8 +10,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import PurePath
 
-from lmchat.chat.context_list import context_lists
-from lmchat.chat.next_request import checked_form, next_request
+from lmchat.chat.next_request import checked_form, context_lists, next_request
 from lmchat.commands.conditions import NOTHING_YET, unavailable_reason, words_of
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path, write_new_file
