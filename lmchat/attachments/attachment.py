@@ -102,7 +102,9 @@ async def read_clipboard(clipboard: PastedFrom) -> Attachment:
     if image:
         return await run_abandonable(lambda: _image_attachment("clipboard.png", image))
     text = await clipboard.paste()
-    return text_attachment("clipboard.txt", "text/plain", text.encode("utf-8", "replace"))
+    return text_attachment(
+        "clipboard.txt", "text/plain", text.encode("utf-8", "replace"), language="txt"
+    )
 
 
 def _read_attachment(path: Path) -> Attachment:
@@ -123,7 +125,12 @@ def _read_attachment(path: Path) -> Attachment:
         # refused even if it is a text, since the user expects an image
         message = f"{name} is not an image, although its name says so."
         raise FileRefused(message, hint="Rename it, or choose a PNG, JPEG, WebP or GIF image.")
-    return text_attachment(name, "text/plain", data)
+    return text_attachment(name, "text/plain", data, language=language_of(name))
+
+
+def language_of(name: str) -> str:
+    """Return the ending of a name as language of a code fence."""
+    return re.sub(r"[\s`]", "", Path(name).suffix.removeprefix("."))  # not allowed in its line
 
 
 def _image_attachment(name: str, data: bytes) -> Attachment:
@@ -147,7 +154,7 @@ def _read_file(path: Path) -> bytes:
         raise FileRefused(f"{safe_line(str(path))} {reason}.", hint=hint) from error
 
 
-def text_attachment(name: str, media_type: str, data: bytes) -> Attachment:
+def text_attachment(name: str, media_type: str, data: bytes, *, language: str = "") -> Attachment:
     """Return the attachment of a text, converted to UTF-8.
 
     Raises `FileRefused` for more than `MAX_TEXT_BYTES`, and for bytes that are no text.
@@ -166,7 +173,7 @@ def text_attachment(name: str, media_type: str, data: bytes) -> Attachment:
         raise FileRefused(message, hint="Convert it to one of them.")
     content = text.encode()
     part = _file_part(name, media_type, content, tokens=estimate_tokens(text))
-    return Attachment(part=part, data=content)
+    return Attachment(part=replace(part, language=language), data=content)
 
 
 def _file_part(name: str, media_type: str, data: bytes, *, tokens: int) -> FilePart:

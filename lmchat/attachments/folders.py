@@ -18,7 +18,12 @@ from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 
-from lmchat.attachments.attachment import MAX_TEXT_BYTES, Attachment, text_attachment
+from lmchat.attachments.attachment import (
+    MAX_TEXT_BYTES,
+    Attachment,
+    language_of,
+    text_attachment,
+)
 from lmchat.errors import FileRefused
 from lmchat.files.disk import expanded_path, read_plain
 from lmchat.files.folder_walk import FolderWalk
@@ -29,7 +34,7 @@ from lmchat.safe_text import safe_line
 from lmchat.units import GAP, plural, size_text
 
 MOST_UNASKED = 50  # files that are attached without a question
-_MOST_ATTACHED = 100  # of one prompt: with more, `split_files` takes it for one text without files
+_MOST_ATTACHED = 100  # of one folder or pattern
 _MOST_BYTES = 8_000_000  # of all files; a request may have 10 MB
 _MOST_ENTRIES = 50_000  # files and folders that are looked at
 _LONGEST_WALK_S = 10.0
@@ -197,7 +202,8 @@ def _text_file(name: str, path: Path) -> Attachment | None:
     if not data or image_type(data) or data.startswith(_PDF_HEAD):
         return None
     try:
-        return text_attachment(safe_line(name, limit=_MOST_NAME_CHARS), "text/plain", data)
+        shown_name = safe_line(name, limit=_MOST_NAME_CHARS)
+        return text_attachment(shown_name, "text/plain", data, language=language_of(shown_name))
     except FileRefused:
         return None
 

@@ -17,7 +17,6 @@ from lmchat.errors import LMChatError, WrongUse
 from lmchat.processes.child import ChildProcess
 from lmchat.processes.environment import environment_for_others, find_program
 from lmchat.safe_text import decoded_text, safe_line, safe_text
-from lmchat.sessions.attached_files import file_as_prompt_text
 from lmchat.units import GAP, size_text
 
 TIME_LIMIT_S = 60.0
@@ -184,13 +183,6 @@ def output_attachment(command: ShellCommand) -> Attachment:
     return text_attachment(name, "text/plain", text.encode())
 
 
-def output_as_prompt_text(command: ShellCommand) -> str:
-    """Return `output_attachment` as part of a prompt."""
-    attachment = output_attachment(command)
-    part = attachment.part
-    return file_as_prompt_text(part.name, part.size, attachment.data.decode())
-
-
 def _output_text(output: BoundedOutput) -> str:
     """Return an output as safe lines, or a line that says that it is no text.
 
@@ -207,12 +199,8 @@ def _output_text(output: BoundedOutput) -> str:
 
 
 def _safe_lines(data: bytes) -> str:
-    """Return bytes as safe text, with a line end behind its last line.
-
-    In a prompt, a line such as `notes.md (12 bytes):` and a fence below it begin a file. If the
-    output has such lines, a blank makes them different: only the output itself is a file.
-    """
-    text = safe_text(decoded_text(data)).replace("):\n```", "): \n```")
+    """Return bytes as safe text, with a line end behind its last line."""
+    text = safe_text(decoded_text(data))
     return f"{text}\n" if text and not text.endswith("\n") else text
 
 

@@ -15,7 +15,6 @@ from lmchat.attachments.attachment import MAX_TEXT_BYTES, Attachment, text_attac
 from lmchat.errors import EndpointNotAllowed, FileRefused, ServerUnavailable
 from lmchat.processes.child import ChildEndedError, ChildProcess
 from lmchat.safe_text import decoded_text, safe_line, safe_text
-from lmchat.sessions.attached_files import file_as_prompt_text
 
 HTML_TYPES = ("text/html", "application/xhtml+xml")
 TEXT_TYPES = {
@@ -124,13 +123,6 @@ class WebPages:
         problem = f"{address.origin} redirects more than {_MOST_REDIRECTS} times."
         raise FileRefused(problem, hint="Check the address in a browser.")
 
-    async def prompt_text(self, text: str, session_id: str, ask: Ask) -> str:
-        """Return the page at the address `text` as part of a prompt; see `attachment`."""
-        attachment = await self.attachment(text, session_id, ask)
-        part = attachment.part
-        language = TEXT_TYPES.get(part.media_type, "")
-        return file_as_prompt_text(part.name, part.size, attachment.data.decode(), language)
-
     async def _require_consent(
         self, fetcher: PageFetcher, address: PageAddress, session_id: str, ask: Ask
     ) -> None:
@@ -172,7 +164,12 @@ async def _attachment_of(address: PageAddress, reply: PageReply) -> Attachment:
         raise FileRefused("The page has no text.", hint=hint)
     text = text.replace("\r\n", "\n")  # as `safe_text` does, which shortens it
     text = safe_text(text[: MAX_TEXT_BYTES + 1])  # a longer one is refused in any case
-    return text_attachment(name, media_type, text.encode("utf-8", "replace"))
+    return text_attachment(
+        name,
+        media_type,
+        text.encode("utf-8", "replace"),
+        language=TEXT_TYPES.get(media_type, ""),
+    )
 
 
 def _decoded(reply: PageReply) -> str:

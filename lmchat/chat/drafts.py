@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
-from lmchat.attachments.attachment import PDF_TYPE, Attachment, read_attachment
+from lmchat.attachments.attachment import Attachment
 from lmchat.chat.save_queue import SaveQueue
 from lmchat.errors import LMChatError, SessionNotFound, StoreUnavailable
-from lmchat.sessions.attached_files import (
-    file_as_prompt_text,
-    file_line,
-    split_draft,
-    without_file_lines,
-)
+from lmchat.sessions.attached_files import file_line, split_draft
 from lmchat.storage.store import Store
 
 SEPARATOR = "\n\n"  # between the parts of a saved draft
@@ -156,53 +149,29 @@ async def forget_sampling(store: Store) -> None:
 
 
 class DraftFiles:
-    """Files of drafts and queued prompts.
-
-    In a draft, a text file is a fenced block, and an image is one line that names it.
-    """
+    """Files of drafts and queued prompts, each a line there (`attached_files.file_line`)."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._unsaved: dict[str, Attachment] = {}  # images that could not be stored, by digest
-
-    async def attach(self, path: Path) -> str:
-        """Read a file and return the text to insert into the draft.
-
-        An image is stored, or kept in memory if the store fails; its text is the line that names
-        it. Any other file becomes a fenced block with its text. Raises `FileRefused`.
-        """
-        return await self.add(await read_attachment(path))
+        self._unsaved: dict[str, bytes] = {}  # what could not be stored, by digest
 
     async def add(self, attachment: Attachment) -> str:
-        """Return the text to insert into the draft for a file that was read, as `attach` does."""
-        part = attachment.part
-        if part.is_image:
-            try:
-                await self._store.save_file(attachment.data)
-            except StoreUnavailable:  # it can still be sent, and is stored with its prompt
-                self._unsaved[part.digest] = attachment
-            return file_line(part)
-        return attached_text(attachment)
+        """Store a file, and return its line, to be inserted into the draft.
+
+        If the store fails, the content is kept in memory, and is stored with its prompt.
+        """
+        try:
+            await self._store.save_file(attachment.data)
+        except StoreUnavailable:
+            self._unsaved[attachment.part.digest] = attachment.data
+        return file_line(attachment.part)
 
     def split(self, draft: str) -> tuple[str, list[Attachment]]:
-        """Return the text of a draft without the lines that name images, and these images.
+        """Return the text of a draft without the lines of its files, and these files.
 
-        An image has its content only if it could not be stored.
+        A file has its content only if it could not be stored.
         """
         text, files = split_draft(draft)
         return text, [
-            self._unsaved.get(part.digest, Attachment(part=part)) for part in files.values()
+            Attachment(part=part, data=self._unsaved.get(part.digest, b"")) for part in files
         ]
-
-
-def attached_text(attachment: Attachment) -> str:
-    """Return a text file as part of a prompt: in a fence, with the ending of its name as language.
-
-    The text of a PDF gets no language.
-    """
-    part = attachment.part
-    suffix = "" if part.media_type == PDF_TYPE else Path(part.name).suffix.removeprefix(".")
-    language = re.sub(r"[\s`]", "", suffix)  # the line that opens a fence may not have these
-    # no line of the file may be taken for the line of an attached image
-    text = without_file_lines(attachment.data.decode())
-    return file_as_prompt_text(part.name, part.size, text, language)

@@ -78,7 +78,7 @@ class TurnOptions(Struct, frozen=True, kw_only=True):
         if model is None or not model.is_blind:
             return False
         _, files = split_draft(draft)
-        return any(part.is_image for part in files.values())
+        return any(part.is_image for part in files)
 
     def required_target(self) -> Target:
         """Return the target.
@@ -207,7 +207,7 @@ class NextTurn:
     def draft_tokens(self, draft: str) -> int:
         """Estimate the tokens of a draft with its files."""
         text, files = split_draft(draft)
-        file_tokens = sum(part.tokens for part in files.values())
+        file_tokens = sum(part.tokens for part in files)
         return self.meter.draft_tokens(self.target, text) + file_tokens
 
     def context_use(self, opened: OpenSession) -> ContextUse | None:
@@ -236,7 +236,7 @@ class NextTurn:
         if draft:
             text, files = split_draft(draft)
             message = text_message(Role.USER, text)
-            path = path.added(replace(message, parts=(*files.values(), *message.parts)))
+            path = path.added(replace(message, parts=(*files, *message.parts)))
         return plan_context(
             path,
             limit=target.context,

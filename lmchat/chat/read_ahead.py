@@ -143,9 +143,11 @@ class ReadAhead:
 
     async def _send(self, draft: str) -> None:
         opened = self._open_sessions.shown
-        _, files = self._open_sessions.files.split(draft)
+        typed, files = self._open_sessions.files.split(draft)
+        # words behind the last text file still change, and are not sent before Enter
+        words = typed[: max((file.part.place or 0 for file in files), default=0)]
         settings = self._next_turn.settings(opened.own_sampling)
-        planned = self._open_sessions.planned(opened, "", settings, files)
+        planned = self._open_sessions.planned(opened, words, settings, files)
         request = await planned.prepared_request()
         if not files:  # an empty prompt is not in the plan
             prompt = text_message(Role.USER, "")

@@ -31,6 +31,7 @@ from lmchat.commands.table import is_command, is_shell_command
 from lmchat.errors import LMChatError, NoServerFound, WrongUse
 from lmchat.processes.system import interrupt_at_end
 from lmchat.safe_text import safe_text
+from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import AnswerState
 
 _CHOOSE_MODEL = "/model lists the models; /model N chooses one."
@@ -191,10 +192,12 @@ class PlainChat:
         if notice := await store.open():
             self._output.note(f"lmchat: {notice}")
         # safe: a prompt of an imported chat may hold what readline cannot take, or prints as it is
-        history = map(safe_text, await store.prompt_history())
+        history = [safe_text(split_draft(draft)[0]) for draft in await store.prompt_history()]
         # ↑ and Enter must not run a prompt that was sent as a text, perhaps by another program;
         # the line ends around a typed command do not count either (`_read_text`)
-        self._reader.begin(prompt for prompt in history if not is_shell_command(prompt.strip("\n")))
+        self._reader.begin(
+            prompt for prompt in history if prompt and not is_shell_command(prompt.strip("\n"))
+        )
         await self._sessions.show()
         await self._turns.connect()
         await self._turns.catch_up()

@@ -209,7 +209,7 @@ def check_size(
     """Raise `BodyTooLarge` if the body of a request is larger than `limit_mb` (millions of bytes).
 
     `image_bytes` is the size of the images before they are encoded. They do not count, because they
-    have their own limits. The error names the longest of `messages`.
+    have their own limits. The error names the longest of `messages`, with its text files.
     """
     size_bytes = len(body) - image_bytes * _BASE64_GROWTH
     if size_bytes <= limit_mb * 1e6:

@@ -1,7 +1,11 @@
 """Attached files in the text of prompts and drafts.
 
-In a prompt, a text file is its head (a line with its name and size), and its content in a code
-fence. In a draft or a queued prompt, any file is one line: a mark, and a `FilePart` as JSON.
+A file of a prompt is a `FilePart`; a text file has a place in the text, where it is sent: its head
+(a line with its name and size), and its content in a code fence. In a draft or a queued prompt, a
+file is one line: a mark, and the `FilePart` as JSON.
+
+Earlier versions saved the content of text files within the text of the prompt, and imported chats
+have it there. `split_files` finds it, so that they are shown and edited as others are.
 """
 
 from __future__ import annotations
@@ -9,10 +13,12 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import MsgspecError, Struct, json
+from msgspec.structs import replace
 
+from lmchat.safe_text import safe_line
 from lmchat.sessions.message import FilePart
 
 _HEAD_END = " bytes):\n```"  # end of the line before the content of each file, and its fence
@@ -44,7 +50,7 @@ def fence_for(text: str) -> str:
 
 
 def file_as_prompt_text(name: str, size_bytes: int, text: str, language: str = "") -> str:
-    """Return a text file as part of a prompt, which `split_files` finds again.
+    """Return a text file as part of a prompt, in a code fence.
 
     Blanks and empty lines at the end of the file are left out.
     """
@@ -71,26 +77,67 @@ def without_file_lines(text: str, *, allowed_lines: Collection[str] = ()) -> str
     )
 
 
-def split_draft(draft: str) -> tuple[str, dict[str, FilePart]]:
-    """Return the typed text of a draft, and its attached files by their lines.
+def draft_of(text: str, files: Iterable[FilePart]) -> str:
+    """Return a draft with these files, which `split_draft` takes apart again."""
+    before = "".join(file_line(part) for part in files if part.place is None)
+    return before + "".join(
+        without_file_lines(piece) if isinstance(piece, str) else file_line(piece)
+        for piece in pieces_of(text, files)
+    )
 
-    The lines of files are not part of the typed text. As keys, they have no line end.
+
+def pieces_of(text: str, files: Iterable[FilePart]) -> list[str | FilePart]:
+    """Return the texts of a prompt and its files that have a place in it, in order."""
+    pieces: list[str | FilePart] = []
+    start = 0
+    for part in files:
+        if part.place is not None:
+            if part.place > start:
+                pieces.append(text[start : part.place])
+                start = part.place
+            pieces.append(part)
+    if text[start:]:
+        pieces.append(text[start:])
+    return pieces
+
+
+def text_with_files(text: str, files: Sequence[FilePart], contents: Mapping[str, bytes]) -> str:
+    """Return the text of a prompt as it is sent, with the content of its files in their places.
+
+    `contents` are by digest; a missing one is only named.
+    """
+    sent = ""
+    for piece in pieces_of(text, files):
+        if isinstance(piece, str):
+            sent += piece
+        elif piece.digest in contents:
+            content = contents[piece.digest].decode("utf-8", "replace")
+            sent += file_as_prompt_text(piece.name, piece.size, content, piece.language)
+        else:
+            sent += f"[file {safe_line(piece.name)} is missing]\n"
+    is_file_at_end = bool(files) and files[-1].place == len(text)
+    return sent.removesuffix("\n") if is_file_at_end else sent
+
+
+def split_draft(draft: str) -> tuple[str, list[FilePart]]:
+    """Return the typed text of a draft, and its attached files, each image once.
+
+    The lines of files are not part of the typed text. A text file has its place there.
     """
     if _FILE_LINE not in draft:
-        return draft, {}
-    files: dict[str, FilePart] = {}
-    typed_lines: list[str] = []
-    for line_with_end in re.split(r"(?<=\n)", draft):  # splits behind each line end
-        line = line_with_end.removesuffix("\n")
-        file = files.get(line) or _file_in_line(line)
+        return draft, []
+    files: dict[FilePart, None] = {}
+    typed = ""
+    for line in re.split(r"(?<=\n)", draft):  # behind each line end
+        file = file_in_line(line.removesuffix("\n"))
         if file is None:
-            typed_lines.append(line_with_end)
+            typed += line
         else:
-            files[line] = file
-    return "".join(typed_lines), files
+            files[replace(file, place=None if file.is_image else len(typed))] = None
+    return typed, list(files)
 
 
-def _file_in_line(line: str) -> FilePart | None:
+def file_in_line(line: str) -> FilePart | None:
     """Return the attached file that a line of a draft represents; None for any other line.
 
     A line whose JSON is no `FilePart` with a valid digest represents no file.

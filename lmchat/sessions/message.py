@@ -174,6 +174,10 @@ class FilePart(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag
     height: int = 0
     tokens: int = 0
     """Estimate, without the correction for a model."""
+    place: int | None = None
+    """Characters of the prompt before a text file; None: it is sent before the prompt."""
+    language: str = ""
+    """Language of its code fence; only that of a file with a `place` is sent."""
 
     @property
     def is_image(self) -> bool:

@@ -35,11 +35,14 @@ from msgspec.structs import replace
 from lmchat.errors import SessionNotFound, StoreUnavailable, WrongUse
 from lmchat.files.disk import is_damage
 from lmchat.processes.threads import run_abandonable
+from lmchat.sessions.attached_files import draft_of
 from lmchat.sessions.message import (
     AnswerState,
     ChatMessage,
+    FilePart,
     JournalEntry,
     Role,
+    TextPart,
     TokenProbabilities,
     interrupted,
     new_id,
@@ -80,6 +83,7 @@ from lmchat.storage.row_values import (
     header_from,
     insert,
     loaded,
+    read_parts,
     stored,
     unpacked_choices,
 )
@@ -623,20 +627,26 @@ class Store:
 
     @reading
     def prompt_history(self, connection: Connection, *, limit: int = 200) -> tuple[str, ...]:
-        """Return at most `limit` earlier prompts of all sessions, newest first, each once.
+        """Return at most `limit` earlier prompts as drafts, newest first, each once.
 
         They are fewer if the newest `limit` × `_READ_PER_RETURNED_PROMPT` prompts repeat themselves
         more often. Deleted prompts are left out.
         """
         rows = connection.execute(
-            """select p.text from messages m
-                cross join parts p on p.number = m.number and p.kind = 'text'
+            """select m.number from messages m
                 cross join sessions s on s.session_id = m.session_id
                 where m.role = ? and m.hidden_by is null and s.deleted_at is null
                 order by m.number desc limit ?""",
             (Role.USER, limit * _READ_PER_RETURNED_PROMPT),
         )
-        different_prompts = dict.fromkeys(loaded(text) for (text,) in rows)
+        numbers = [number for (number,) in rows]
+        parts = read_parts(connection, f"number in ({','.join('?' * len(numbers))})", numbers)
+        different_prompts: dict[str, None] = {}
+        for number in numbers:
+            typed = [part.text for part in parts.get(number, []) if isinstance(part, TextPart)]
+            files = [part for part in parts.get(number, []) if isinstance(part, FilePart)]
+            if typed or files:
+                different_prompts[draft_of("".join(typed), files)] = None
         return tuple(different_prompts)[:limit]
 
     @reading

@@ -220,6 +220,8 @@ class Dispatcher:
                 self.prompt_files.attach(path, text)
             case ChatLog.ActionWanted(name="links", text=text) if text:  # a link was clicked
                 self.messages.open_link(text)
+            case ChatLog.ActionWanted(name="copy", message=target) if target.files:
+                self.messages.act_on("copy", target)  # its files are read first
             case ChatLog.ActionWanted(text=text, note=note) if text:
                 self.chat.copy(text, note)
             case ChatLog.ActionWanted(name=name, message=target):

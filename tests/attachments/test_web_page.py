@@ -181,8 +181,9 @@ async def test_letters_are_read_in_the_charset_of_the_page(host):
 
 async def test_text_goes_in_as_it_is_but_for_escape_codes_with_its_address_and_language(host):
     address = host.put("/a", reply_of(b'{"a": "<b>"}\x1b[2J\x10', "application/json"))
-    text = await pages_for("127.0.0.1").prompt_text(address, "", refuse)
-    assert text == f'{address} (21 bytes):\n```json\n{{"a": "<b>"}}␛[2J␐\n```\n'
+    page = await pages_for("127.0.0.1").attachment(address, "", refuse)
+    assert (page.part.name, page.part.size, page.part.language) == (address, 21, "json")
+    assert page.data.decode() == '{"a": "<b>"}␛[2J␐'
 
 
 async def test_what_is_no_text_is_refused_with_one_sentence(host):

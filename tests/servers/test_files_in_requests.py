@@ -40,6 +40,34 @@ async def test_images_are_parts_and_other_files_are_fenced_text(server, make_cli
         assert server.seen(CHAT)[0].json["messages"] == [{"role": "user", "content": content}]
 
 
+async def test_a_text_file_with_a_place_is_sent_there_with_its_language(server, make_client):
+    placed = replace(NOTES, name="notes.md", place=5, language="md")
+    at_end = replace(placed, place=len("Read\nWhat?\n"))
+    missing = "[file notes.md is missing]"
+    for parts, files, content in (
+        (
+            (placed,),
+            {"b": TEXT.encode()},
+            f"Read\nnotes.md (3 bytes):\n````md\n{TEXT}````\nWhat?\n",
+        ),
+        ((at_end,), {"b": b"x \n\n"}, "Read\nWhat?\nnotes.md (3 bytes):\n```md\nx\n```"),
+        ((placed, at_end), {}, f"Read\n{missing}\nWhat?\n{missing}"),
+        (
+            (IMAGE, placed),
+            {"a": b"\x89PN", "b": b"x"},
+            [
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBO"}},
+                {"type": "text", "text": "Read\nnotes.md (3 bytes):\n```md\nx\n```\nWhat?\n"},
+            ],
+        ),
+    ):
+        server.requests.clear()
+        plain(server)
+        request = with_files(ask(server, "Read\nWhat?\n"), *parts, **files)
+        await events_of(make_client(), request)
+        assert server.seen(CHAT)[0].json["messages"] == [{"role": "user", "content": content}]
+
+
 async def test_images_do_not_count_for_the_limit_of_a_request_and_other_files_do(server, client):
     plain(server)
     large = {"a": bytes(9_000_000)}

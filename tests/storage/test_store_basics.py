@@ -8,10 +8,12 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.errors import SessionNotFound, StoreUnavailable, WrongUse
+from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import (
     AnswerState,
     AnswerStats,
     Failure,
+    FilePart,
     ReasoningPart,
     TextPart,
     ToolCallPart,
@@ -130,6 +132,14 @@ async def test_prompts_are_remembered_newest_first_and_once(store, clock):
     await store.update_session(other.session_id, {"deleted_at": clock()})
     assert await store.prompt_history() == ("three", "one", "two")
     assert await store.prompt_history(limit=2) == ("three", "one")
+
+
+async def test_an_earlier_prompt_comes_back_with_its_files_in_their_places(store):
+    notes = FilePart(name="a.md", media_type="text/plain", digest="a" * 64, size=3, place=4)
+    asked = prompt("See\nand say.")
+    await store.append(header(), replace(asked, parts=(notes, *asked.parts)))
+    [draft] = await store.prompt_history()
+    assert split_draft(draft) == ("See\nand say.", [notes])
 
 
 def turn_record(model: str, speed: float | None) -> TurnRecord:

@@ -41,10 +41,11 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
 from lmchat.servers.http.connections import Connections
 from lmchat.servers.model import ModelList
+from lmchat.servers.products.request_body import MessageEncoder
 from lmchat.services.importing import Importer
 from lmchat.services.library import Library
 from lmchat.services.workspace import Workspace
-from lmchat.sessions.message import AnswerState, ChatMessage, now
+from lmchat.sessions.message import AnswerState, ChatMessage, SentThoughts, now
 from lmchat.storage.store import Store
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.dispatch import Dispatcher
@@ -689,7 +690,20 @@ def half(text: str, gate: asyncio.Event | None = None, rest: str = "") -> list[S
 
 
 def sent(backend: ScriptedBackend) -> list[str]:
-    return [request.messages[-1].text for request in backend.requests]
+    """Return the last message of each request as text, with its text files as they are sent."""
+    texts: list[str] = []
+    for request in backend.requests:
+        encoder = MessageEncoder(
+            files=request.files,
+            has_tools=True,
+            sent_thoughts=SentThoughts.NONE,
+            thought_fields=(),
+        )
+        content = encoder.encode(request.messages[-1:])[0]["content"]
+        if not isinstance(content, str):  # images, then the text
+            content = "".join(part["text"] for part in content if part["type"] == "text")
+        texts.append(content)
+    return texts
 
 
 async def kept_as(desk, session_id: str, text: str) -> None:

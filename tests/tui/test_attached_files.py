@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from lmchat.tui.dialogs.text_dialog import TextDialog
 from tests.support.desktop import sent, shown
 
 FOLDED = "[notes.md (81 bytes)]\nWhat is in it?"
@@ -22,9 +23,8 @@ async def test_a_file_is_one_row_or_line_wherever_its_prompt_is_shown_and_is_sen
     assert desk.shown.header.title == "What is in it?"
     await shown(desk, "+ notes.md (81 B)", "What is in it?")
     assert "Secret heading" not in desk.text
-    await desk.press("alt+up", "alt+up", "enter", sees="- notes.md (81 B)")
-    await shown(desk, "# Secret heading")
-    await desk.press("enter", hides="Secret heading")
+    await desk.press("alt+up", "alt+up", "enter", leads_to=TextDialog, sees="# Secret heading")
+    await desk.press("escape", hides="Secret heading")
     await desk.press("y")
     await desk.until(lambda: desk.copied == [first], "a copy")
     await desk.press("e")

@@ -4,11 +4,15 @@ import pytest
 from textual import events
 from textual.widgets import Static
 
+from lmchat.sessions.attached_files import file_line, split_draft
+from lmchat.sessions.message import FilePart
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog
 from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import calm, gone, ready_desktop, sent, shown
 from tests.support.files_to_attach import image
+
+A_FILE = FilePart(name="a.md", media_type="text/plain", digest="a" * 64, size=3)
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +60,7 @@ async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(desk, tmp_
     await desk.press("backspace", "backspace")  # takes it away as a whole
     assert desk.prompt_input.text == ""
     await desk.press("ctrl+z")
-    assert desk.prompt_input.full_text.startswith("a.md (19 bytes):")
+    assert [file.name for file in split_draft(desk.prompt_input.full_text)[1]] == ["a.md"]
 
 
 async def test_the_command_attaches_a_pattern_and_many_files_after_a_question_only(desk, tmp_path):
@@ -98,7 +102,7 @@ async def test_what_is_copied_is_attached_as_a_file_and_an_empty_clipboard_is_to
         await desk.say("/paste", sees="[clipboard.png (")
         await desk.ask("Compare.")
         assert "Words of the clipboard." in sent(desk.backend)[0]
-        assert list(desk.backend.requests[0].files.values()) == [image()]
+        assert image() in desk.backend.requests[0].files.values()
 
 
 async def test_tab_and_down_complete_paths_and_enter_takes_what_is_typed(
@@ -130,7 +134,7 @@ async def test_tab_and_down_complete_paths_and_enter_takes_what_is_typed(
         await desk.prompt_is(then)
     assert desk.app.focused is desk.prompt_input
     desk.prompt_input.put("Look at @a.m and say")  # a slow file
-    desk.prompt_input.attach("@a.m", ["a.md (3 bytes):\n```\nabc\n```\n"], "a.md")
+    desk.prompt_input.attach("@a.m", [file_line(A_FILE)], "a.md")
     await desk.type(" why")
     await desk.prompt_is("[a.md (3 bytes)]\nLook at a.md and say why")
 
@@ -200,7 +204,7 @@ async def test_what_lies_outside_the_folder_is_read_only_after_a_question(
     await desk.on(ConfirmDialog)
     await shown(desk, "Attach from outside this folder?")
     await desk.confirm()
-    await desk.until(lambda: "PRIVATE KEY" in desk.prompt_input.full_text, "the file")
+    await desk.until(lambda: desk.prompt_input.text.startswith("["), "the file")
 
     desk.prompt_input.put("")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -210,3 +214,26 @@ async def test_what_lies_outside_the_folder_is_read_only_after_a_question(
     desk.prompt_input.put("")
     paste(desk, "~/notes.md")
     await desk.prompt_is("[notes.md (28 bytes)]\n")
+
+
+async def test_a_text_file_is_sent_at_its_place_in_the_prompt_with_its_language(desk, tmp_path):
+    (tmp_path / "a.md").write_text("```py\n1\n```\n\n")
+    (tmp_path / "b.py").write_bytes(b"\xef\xbb\xbfprint()  \r\n")
+    await desk.type("First")
+    await desk.press("ctrl+j")
+    await desk.type("see @a.m")
+    await shown(desk, "a.md")
+    await desk.press("tab")
+    await desk.prompt_is("First\n[a.md (13 bytes)]\nsee a.md")
+    await desk.press("ctrl+j")
+    await desk.type("@b.p")
+    await shown(desk, "b.py")
+    await desk.press("tab")
+    await desk.until(lambda: "[b.py" in desk.prompt_input.text, "the second file")
+    await desk.press("enter")
+    await desk.until(lambda: desk.backend.requests, "the request")
+    [content] = sent(desk.backend)
+    assert content == (
+        "First\na.md (13 bytes):\n````md\n```py\n1\n```\n````\nsee a.md\n"
+        "b.py (14 bytes):\n```py\n\ufeffprint()\n```"
+    )

@@ -26,7 +26,7 @@ from lmchat.servers.request import (
     WantedOutput,
     tool_in_request,
 )
-from lmchat.sessions.attached_files import fence_for
+from lmchat.sessions.attached_files import fence_for, text_with_files
 from lmchat.sessions.message import (
     ChatMessage,
     FilePart,
@@ -253,9 +253,9 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
     def _with_files(self, message: ChatMessage) -> str | list[dict[str, Any]]:
         """Return the content of a message with files.
 
-        Without images, it is a text: the text files, then the text of the message. With images, it
-        is a list of parts: the images, then this text if there is any. An image that is missing or
-        not sent is named in the text.
+        Without images, it is a text: the text files, then the text of the message, in which some
+        text files have their place. With images, it is a list of parts: the images, then this text
+        if there is any. An image that is missing or not sent is named in the text.
         """
         texts: list[str] = []
         images: list[dict[str, Any]] = []
@@ -263,9 +263,10 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
             data = self.files.get(part.digest)
             if part.is_image and data:
                 images.append(_image(part, data))
-            else:
+            elif part.place is None:
                 texts.append(_file_as_text(part, data))
-        content = _joined_paragraphs(*texts, without_surrogates(message.text))
+        words = text_with_files(message.text, message.files, self.files)
+        content = _joined_paragraphs(*texts, without_surrogates(words))
         if not images:
             return content
         return [*images, {"type": "text", "text": content}] if content else images

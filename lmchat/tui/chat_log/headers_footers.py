@@ -22,7 +22,7 @@ from lmchat.markdown.code import code_lines, head_line
 from lmchat.markdown.wrap import Page, clickable, harmless, width_of
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.servers.answer import Stage, Turn
-from lmchat.sessions.attached_files import split_files
+from lmchat.sessions.attached_files import AttachedFile, pieces_of, split_files
 from lmchat.sessions.message import (
     AnswerState,
     AnswerStats,
@@ -55,13 +55,17 @@ def rule_block(words: str, *, style: str = "muted") -> Block:
 def prompt_blocks(message: ChatMessage, *, is_folded: bool = True) -> list[Block]:
     """Return the blocks of a prompt and its files, on a tint.
 
-    Files that are parts of the message, as images, come first, each always as one row: a click lets
-    the screen show them. Text files are within the text: each is its name, with its text below
-    unless the prompt `is_folded`. The first block also shows time and version: only that one gets
-    the `message`.
+    Files that are parts of the message are always one row: a click lets the screen show them.
+    Those without a place in the text come first. Of older prompts, text files are within the text:
+    each is its name, with its text below unless the prompt `is_folded`. The first block also shows
+    time and version: only that one gets the `message`.
     """
     blocks: list[Block] = []
-    for part in [*message.files, *split_files(message.text)]:
+    pieces: list[str | AttachedFile | FilePart] = []
+    pieces += [part for part in message.files if part.place is None]
+    for piece in pieces_of(message.text, message.files):
+        pieces += split_files(piece) if isinstance(piece, str) else [piece]
+    for part in pieces or [""]:
         timed_message = None if blocks else message
         if isinstance(part, FilePart):
             blocks.append(_file_block(part.words, timed_message, is_folded=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import PurePath
@@ -18,6 +18,7 @@ from lmchat.markdown.commonmark import code_blocks, links
 from lmchat.markdown.links import ascii_host, can_be_opened
 from lmchat.safe_text import safe_line
 from lmchat.servers.request import TemplateText
+from lmchat.sessions.attached_files import text_with_files
 from lmchat.sessions.details import details_text
 from lmchat.sessions.message import ChatMessage, FilePart, Role
 from lmchat.sessions.stats import RECORD_DAYS
@@ -191,8 +192,15 @@ class MessageActions:
         message = shown.current(message)
         return unavailable_reason(name, message, is_busy=shown.is_busy)
 
-    def _copy(self, message: ChatMessage) -> None:
-        words = words_of(message)
+    async def _copy(self, message: ChatMessage) -> None:
+        """Copy the text of a message, with the text files in it."""
+        contents: dict[str, bytes] = {}
+        for file in message.files:
+            if file.place is not None:
+                with suppress(LMChatError):  # a missing file is named
+                    data = await self._chat.open_sessions.save_queue.read_file(file.digest)
+                    contents[file.digest] = data
+        words = text_with_files(message.text, message.files, contents) or words_of(message)
         if not words and message.failure is not None:  # as `y` in the log does
             words = failure_text(message.failure)
         self._chat.copy(words)

@@ -14,18 +14,23 @@ from pathlib import Path
 
 from textual.timer import Timer
 
-from lmchat.attachments.attachment import files_outside, read_clipboard
+from lmchat.attachments.attachment import (
+    Attachment,
+    files_outside,
+    read_attachment,
+    read_clipboard,
+)
 from lmchat.attachments.folders import SetName, named_files, parse_set_name, read_set
-from lmchat.attachments.shell_command import ShellCommand, output_as_prompt_text
+from lmchat.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.attachments.web_page import PageAddress, is_page_address
-from lmchat.chat.drafts import attached_text, joined_prompts
+from lmchat.chat.drafts import joined_prompts
 from lmchat.chat.open_session import OpenSession
 from lmchat.config.presets import filled
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
-from lmchat.sessions.attached_files import file_line, split_draft, without_file_lines
+from lmchat.sessions.attached_files import draft_of, without_file_lines
 from lmchat.sessions.message import ChatMessage, Role
 from lmchat.tui.chat_view import CANNOT_SEE, Chat
 from lmchat.tui.controllers.status import StatusDisplay
@@ -43,7 +48,7 @@ _PAGES = "pages"  # group of the workers that fetch pages
 class PromptText:
     """Changes and saves the text of the prompt.
 
-    In this text, an attached file is a line with a mark, or a fenced block (`DraftFiles`).
+    In this text, an attached file is a line with a mark (`DraftFiles`).
     """
 
     def __init__(self, chat: Chat, status: StatusDisplay) -> None:
@@ -106,7 +111,7 @@ class PromptText:
         # this text, with which lmchat asks for a summary, was not typed
         compact_prompt = self._chat.open_sessions.next_turn.options.compact_prompt
         earlier = [
-            without_file_lines(prompt)  # a prompt of an imported chat must not attach files
+            prompt
             for prompt in await self._chat.workspace.store.prompt_history()
             if prompt != compact_prompt
         ]
@@ -199,8 +204,7 @@ class PromptText:
         self.edited_id = message.message_id
         self.is_rewriting = message.role is Role.ASSISTANT
         self._input.runs_commands = False
-        files = "".join(map(file_line, message.files))
-        self._input.put(files + without_file_lines(message.text))
+        self._input.put(draft_of(message.text, message.files))
         self._unedited = self._input.full_text
         self._input.focus()
         self._status.show_action("rewriting" if self.is_rewriting else "editing")
@@ -261,8 +265,7 @@ class PromptText:
         async def edit() -> None:
             before = self._input.full_text
             after = await self._chat.workspace.platform.edit(before)
-            _, files = split_draft(before)
-            self._input.put(without_file_lines(after, allowed_lines=files))
+            self._input.put(without_file_lines(after, allowed_lines=before.split("\n")))
 
         self._chat.lend_terminal_to(edit)
 
@@ -336,7 +339,8 @@ class PromptFiles:
         finally:
             self._running.remove(command)
             self._status.show_action(command.ending)
-        self._prompt_text.add_file(opened, output_as_prompt_text(command))
+        file_text = await self._chat.open_sessions.files.add(output_attachment(command))
+        self._prompt_text.add_file(opened, file_text)
 
     # Pages of the web
 
@@ -346,12 +350,13 @@ class PromptFiles:
         async with self._page_lock:
             self._show_page(address, "downloading a page")
             try:
-                file_text = await self._chat.workspace.pages.prompt_text(
+                page = await self._chat.workspace.pages.attachment(
                     address, opened.session_id, self._ask_about_page
                 )
                 ending = "page attached"
             finally:
                 self._show_page("", ending)
+        file_text = await self._chat.open_sessions.files.add(page)
         self._prompt_text.add_file(opened, file_text)
 
     def _show_page(self, address: str, action: str) -> None:
@@ -416,29 +421,23 @@ class PromptFiles:
         """
         if not await self._may_read(paths):
             return
-        pieces = [await self._chat.open_sessions.files.attach(file) for file in paths]
-        self._input.attach(typed, pieces, shown_name if typed else "")
-        self._warn_of_unseen_image(pieces)
+        files = [await read_attachment(path) for path in paths]
+        await self._put(files, typed, shown_name if typed else "")
 
     async def attach_copied(self) -> None:
         """Attach the image in the clipboard, or else its text."""
-        piece = await self._chat.open_sessions.files.add(
-            await read_clipboard(self._chat.workspace.platform)
-        )
-        self._input.attach(typed="", files=[piece])  # at the cursor
-        self._warn_of_unseen_image([piece])
+        await self._put([await read_clipboard(self._chat.workspace.platform)])
 
-    def _warn_of_unseen_image(self, pieces: Sequence[str]) -> None:
-        """Say so if the files have an image that the model in use cannot see.
+    async def _put(self, files: Sequence[Attachment], typed: str = "", name: str = "") -> None:
+        """Store files, and put them into the prompt, as `PromptInput.attach` does.
 
-        `pieces` are the files as the prompt holds them: a text file as a block, an image as a line.
+        Without `typed`, they go to the cursor. Say so if the model in use cannot see an image.
         """
-        for piece in pieces:
-            _, files_by_line = split_draft(piece)
-            is_image = bool(files_by_line)
-            if is_image and self._prompt_text.has_unseen_image:
-                self._chat.notify(CANNOT_SEE)
-                return
+        lines = [await self._chat.open_sessions.files.add(file) for file in files]
+        self._input.attach(typed, lines, name)
+        has_image = any(file.part.is_image for file in files)
+        if has_image and self._prompt_text.has_unseen_image:
+            self._chat.notify(CANNOT_SEE)
 
     async def _attach_set(self, typed: str, name: SetName) -> None:
         """Attach the text files of a folder or a pattern, and tell how much that is.
@@ -457,7 +456,7 @@ class PromptFiles:
             if not await self._chat.ask(dialog):
                 return
         shown_name = safe_line(name.typed) if typed else ""
-        self._input.attach(typed, [attached_text(file) for file in found.files], shown_name)
+        await self._put(found.files, typed, shown_name)
         self._chat.notify(f"Attached: {found.words}.")
 
     async def _may_read(self, paths: Sequence[Path]) -> bool:

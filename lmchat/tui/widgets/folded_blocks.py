@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from lmchat.safe_text import safe_line
-from lmchat.sessions.attached_files import split_draft, split_files
+from lmchat.sessions.attached_files import file_in_line, split_files
 
 _LABEL_LENGTH = 60  # characters of a label that are shown
 
@@ -52,10 +52,13 @@ class FoldedBlocks:
 
     def fold_marked(self, text: str) -> str:
         """Return a text with a readable line in place of the mark of each attached file."""
-        _, files_by_mark = split_draft(text)
-        for mark, part in files_by_mark.items():
-            text = text.replace(mark, self.fold(mark, part.words))
-        return text
+        lines = text.split("\n")
+        for index, line in enumerate(lines):
+            part = file_in_line(line)
+            if part is not None:
+                size = f"{part.name} ({part.size} bytes)"
+                lines[index] = self.fold(line, part.words if part.is_image else size)
+        return "\n".join(lines)
 
     def fold_texts(self, text: str) -> str:
         """Return a text with a line in place of each file whose whole text it holds."""
