@@ -36,7 +36,7 @@ class _Entry(Struct, kw_only=True):
 
     name: str = ""
     prompt: str = ""
-    messages: list[Any] = []
+    messages: list[Any] | None = None
     file: _Texts = []
     system: str | None = None
     expect: _Texts = []
@@ -182,7 +182,10 @@ class _CaseFile:
         return Case(
             name=entry.name or f"case {index + 1}",
             prompt=entry.prompt,
-            messages=use("messages", lambda: messages_of(entry.messages)) if entry.messages else (),
+            messages=use(
+                "messages",
+                lambda: () if entry.messages is None else messages_of(entry.messages),
+            ),
             files=tuple(files),
             system_prompt=entry.system,
             options=use("set", lambda: {n: checked_option(n, v) for n, v in entry.set.items()}),
