@@ -18,10 +18,10 @@ from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.catalogue import ModelRow, matching_model
 from lmchat.servers.discovery.probe_result import Health
 from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.load_options import CONTEXT, form_of, parse_load_options
 from lmchat.servers.model import LoadState, ModelInfo, Target, cannot_chat
 from lmchat.servers.products import product_named
 from lmchat.servers.request import SERVER_DECIDES, LoadOptions
-from lmchat.services.load_options import CONTEXT, form_of, parse_load_options
 from lmchat.tui.actions import ShowServers
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.prompt_text import PromptText
