@@ -510,6 +510,13 @@ class OpenSessions:
             opened.replace(message)
         return changed
 
+    async def set_option(self, opened: OpenSession, typed: str) -> str:
+        """Change or explain a sampling option of a session; return a sentence on it."""
+        options, words = self.next_turn.with_option(opened, typed)
+        if options != opened.header.sampling:
+            await self.set_sampling(opened, options)
+        return words
+
     async def set_sampling(self, opened: OpenSession, options: Mapping[str, object]) -> None:
         """Give a session other sampling options from the next answer on, and save them.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -13,8 +15,10 @@ from lmchat.chat.compacting import COMPACT_FROM, makes_room, messages_to_summari
 from lmchat.chat.context import ContextMeter, ContextPlan, ContextUse, plan_context
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.sampling_layers import (
+    COMMAND_LINE,
     OptionValues,
     SamplingLayers,
+    SetOption,
     set_options,
 )
 from lmchat.chat.tools import Toolbox
@@ -22,6 +26,7 @@ from lmchat.config.settings import COMPACT_PROMPT, EFFORTS, ChatSettings, Profil
 from lmchat.errors import RequestInvalid, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.servers.model import Target
+from lmchat.servers.options import checked_option, option_form, parsed_value, usable_options
 from lmchat.servers.products import product_named, refuse_ignored, sent_thoughts_of
 from lmchat.servers.request import Sampling
 from lmchat.sessions.attached_files import split_draft
@@ -31,6 +36,14 @@ NO_PROFILE = "none"  # name that returns to the settings without a profile
 _NO_EFFORT = "default"  # level that lets the server decide
 NO_OPTIONS: OptionValues = MappingProxyType({})  # of a session that sets none
 LEVELS = (*EFFORTS, _NO_EFFORT)
+NOTHING_SET = (
+    "No sampling option is set, so the server decides. "
+    "To set one for this session: /set NAME VALUE, such as /set temperature 0.7"
+)
+_NO_VALUE = "default"  # value that takes an option of the session back
+_FORM = re.compile(r"([^\s=]+)(?:\s*=\s*|\s+)?(.*)", re.DOTALL)
+"""NAME, NAME VALUE or NAME=VALUE: the name, a sign `=` or blanks, and the rest as the value."""
+_MAX_VALUE_CHARS = 60
 
 
 class TurnOptions(Struct, frozen=True, kw_only=True):
@@ -194,6 +207,70 @@ class NextTurn:
         layers = replace(self.options.layers, effort=effort)
         self.options = replace(self.options, layers=layers)
 
+    def options_of(self, opened: OpenSession) -> tuple[SetOption, ...]:
+        """Return the options that are set; one that is not sent says so in its origin."""
+        target = self.target
+        listed: list[SetOption] = []
+        for option in self._set_options(opened.own_sampling):
+            origin = option.origin
+            if target is not None and not product_named(target.product).takes_option(option.name):
+                origin = f"{origin}; not sent to {target.product}"
+            listed.append(SetOption(option.name, option.value, origin))
+        return tuple(listed)
+
+    def with_option(self, opened: OpenSession, typed: str) -> tuple[OptionValues, str]:
+        """Return the options of a session after `NAME VALUE` or `NAME=VALUE`, and a sentence on it.
+
+        The value "default" removes the session's own value. Without a value, nothing changes, and
+        the sentence says what the option may be. Raises `WrongUse` if the option cannot have this
+        value, or if `/effort` or the command line has set it: these have priority over the session.
+        """
+        match = _FORM.fullmatch(typed.strip())
+        if match is None:
+            raise WrongUse(
+                "/set needs the name of an option.", hint="/set alone lists what is set."
+            )
+        name, text = match[1], match[2]
+        options = dict(opened.header.sampling)
+        before = self._option(name, options)
+        if not text:
+            words = f"{name} is not set."
+            if before is not None:
+                words = f"{name} is {value_words(before)} ({before.origin})."
+            return options, f"{words} It may be {option_form(name)}, or {_NO_VALUE}."
+        was_set = name in options or before is not None
+        if text != _NO_VALUE:
+            options[name] = checked_option(name, parsed_value(text))
+            if self.target is not None:
+                refuse_ignored(self.target.product, [name])
+        elif options.pop(name, None) is None:
+            option_form(name)  # refuses an unknown name
+        if name == "reasoning_effort" and self.options.layers.effort is not None:
+            problem = "/effort has set the reasoning effort for all sessions of this run."
+            raise WrongUse(problem, hint="Change it with /effort LEVEL.")
+        if before is not None and before.origin == COMMAND_LINE:
+            raise WrongUse(
+                f"{name} was set to {value_words(before)} on the command line, and stays so.",
+                hint="Start lmchat without it to change it here.",
+            )
+        option = self._option(name, options)
+        if option is not None:
+            words = f"{name} is {value_words(option)} from the next answer on ({option.origin})."
+        elif was_set:
+            words = f"{name} is not sent any more, from the next answer on."
+        else:
+            words = f"{name} is not set. It may be {option_form(name)}, or {_NO_VALUE}."
+        return options, words
+
+    def _set_options(self, session: OptionValues) -> tuple[SetOption, ...]:
+        model_id = self.target.model_id if self.target else ""
+        return self.options.layers.options(session, model_id)
+
+    def _option(self, name: str, session: OptionValues) -> SetOption | None:
+        """Return an option as a session with these options sends it; None if it is not set."""
+        options = self._set_options(usable_options(session))
+        return next((option for option in options if option.name == name), None)
+
     def has_tools(self, session_id: str) -> bool:
         """Whether the model is offered any tool in a session, as far as tools are known.
 
@@ -254,6 +331,13 @@ class NextTurn:
             return False
         older = messages_to_summarise(messages, self.options.compact_prompt)
         return makes_room(older, messages, use.next_tokens, self.options.sent_thoughts)
+
+
+def value_words(option: SetOption) -> str:
+    """Return the value of an option on one line, as it may be typed."""
+    is_text = isinstance(option.value, str)
+    text = option.value if is_text else json.dumps(option.value, ensure_ascii=False)
+    return safe_line(str(text), limit=_MAX_VALUE_CHARS)
 
 
 def _options_of(profile: Profile) -> dict[str, object]:

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from lmchat.chat.options import LEVELS, NO_PROFILE
-from lmchat.chat.session_sampling import NOTHING_SET, SessionSampling
+from lmchat.chat.options import LEVELS, NO_PROFILE, NOTHING_SET, value_words
 from lmchat.cli.plain_turns import PlainTurns, model_words
 from lmchat.cli.target import own_endpoints
 from lmchat.config.state import change_state
@@ -120,15 +119,17 @@ class PlainModels:
 
     def sampling_options(self) -> list[str]:
         """Return a line for each sampling option that is set: name, value and origin."""
-        return self._session_sampling.lines or [NOTHING_SET]
+        options = self._next_turn.options_of(self._turns.opened)
+        rows = [(option.name, value_words(option), option.origin) for option in options]
+        name_width = max((len(name) for name, _, _ in rows), default=0)
+        value_width = max((len(value) for _, value, _ in rows), default=0)
+        return [
+            f"{name:{name_width}}  {value:{value_width}}  {origin}" for name, value, origin in rows
+        ] or [NOTHING_SET]
 
     async def set_option(self, typed: str) -> None:
         """Change or explain a sampling option of the shown session."""
-        self._output.note(await self._session_sampling.change(typed))
-
-    @property
-    def _session_sampling(self) -> SessionSampling:
-        return SessionSampling(self._turns.opened, self._turns.sessions)
+        self._output.note(await self._turns.sessions.set_option(self._turns.opened, typed))
 
 
 def _choices(names: Iterable[str], current: str) -> list[str]:

@@ -22,7 +22,6 @@ from textual.message import Message
 from textual.widgets import Input, TextArea
 from textual.worker import WorkerError
 
-from lmchat.chat.session_sampling import SessionSampling
 from lmchat.commands.table import BY_ID, Command, Scope, is_command, parse_slash
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_line, safe_text
@@ -382,10 +381,10 @@ class Dispatcher:
 
         Enter on a row of the list asks for another value.
         """
-        sampling = SessionSampling(self.sessions.opened, self.open_sessions)
+        opened = self.sessions.opened
 
         async def change(typed: str) -> None:
-            self.chat.notify(await sampling.change(typed))
+            self.chat.notify(await self.open_sessions.set_option(opened, typed))
 
         def ask_for(name: str | None) -> None:
             if name is not None:
@@ -395,7 +394,7 @@ class Dispatcher:
         if typed:
             await change(typed)
         else:
-            self.chat.show(SamplingDialog(sampling.options), ask_for)
+            self.chat.show(SamplingDialog(self.chat.next_turn.options_of(opened)), ask_for)
 
     # Messages and sessions
 

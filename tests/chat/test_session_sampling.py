@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.chat.open_sessions import OpenSessions
+from lmchat.chat.options import value_words
 from lmchat.chat.sampling_layers import SamplingLayers
-from lmchat.chat.session_sampling import SessionSampling
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import StoreUnavailable, WrongUse
 from lmchat.servers.model import Target
@@ -32,8 +32,13 @@ def sessions_on(store, *scripts, **chat) -> OpenSessions:
     return sessions
 
 
-def sampling(sessions) -> SessionSampling:
-    return SessionSampling(sessions.shown, sessions)
+async def change(sessions, typed) -> str:
+    return await sessions.set_option(sessions.shown, typed)
+
+
+def rows(sessions) -> list[tuple[str, str, str]]:
+    options = sessions.next_turn.options_of(sessions.shown)
+    return [(option.name, value_words(option), option.origin) for option in options]
 
 
 async def ask(sessions, text, opened=None):
@@ -48,18 +53,18 @@ async def test_an_option_is_sent_after_a_restart_until_default_takes_it_back(tmp
     async with aclosing(store_at(tmp_path)) as store:
         sessions = sessions_on(store)
         await ask(sessions, "one")
-        assert await sampling(sessions).change("top_k 20") == (
+        assert await change(sessions, "top_k 20") == (
             "top_k is 20 from the next answer on (session)."
         )
-        await sampling(sessions).change('stop=["###", "ä"]')
+        await change(sessions, 'stop=["###", "ä"]')
         session_id = sessions.shown.session_id
     async with aclosing(store_at(tmp_path)) as store:
         sessions = sessions_on(store)
         sessions.show(await sessions.load(session_id))
         assert await ask(sessions, "two") == {"top_k": 20, "stop": ("###", "ä")}
-        await sampling(sessions).change("stop default")
-        assert (await sampling(sessions).change("seed default")).startswith("seed is not set.")
-        assert await sampling(sessions).change("top_k default") == (
+        await change(sessions, "stop default")
+        assert (await change(sessions, "seed default")).startswith("seed is not set.")
+        assert await change(sessions, "top_k default") == (
             "top_k is not sent any more, from the next answer on."
         )
         assert await ask(sessions, "three") == {}
@@ -70,7 +75,7 @@ async def test_options_of_a_new_session_are_saved_with_its_first_message_or_as_i
 ):
     async with aclosing(store_at(tmp_path)) as store:
         sessions = sessions_on(store)
-        await sampling(sessions).change("seed 7")
+        await change(sessions, "seed 7")
         assert await store.list_sessions() == ()
         saved_id = sessions.begin().session_id  # in place of an empty session it keeps them
         assert await ask(sessions, "one") == {"seed": 7}
@@ -78,7 +83,7 @@ async def test_options_of_a_new_session_are_saved_with_its_first_message_or_as_i
         sessions.begin()
         assert await ask(sessions, "one") == {}
         sessions.begin()
-        await sampling(sessions).change("top_k 20")
+        await change(sessions, "top_k 20")
     for options in ({"top_k": 20}, {}):  # then they are those of the saved session
         async with aclosing(store_at(tmp_path)) as store:
             sessions = sessions_on(store)
@@ -94,7 +99,7 @@ async def test_a_temporary_chat_sends_its_options_and_writes_none(tmp_path):
     async with aclosing(store_at(tmp_path, is_temporary=True)) as unsaved:
         sessions = sessions_on(unsaved)
         sessions.show(await sessions.load(session_id))
-        await sampling(sessions).change("seed 7")
+        await change(sessions, "seed 7")
         assert await ask(sessions, "two") == {"seed": 7}
     async with aclosing(store_at(tmp_path)) as store:
         assert (await store.open_session(session_id)).header.sampling == {}
@@ -102,7 +107,7 @@ async def test_a_temporary_chat_sends_its_options_and_writes_none(tmp_path):
 
 async def test_a_wrong_name_or_value_is_refused_and_nothing_changes(store):
     sessions = sessions_on(store)
-    await sampling(sessions).change("seed 7")
+    await change(sessions, "seed 7")
     unknown = "Unknown sampling option: temprature; did you mean temperature?"
     for typed, problem in (
         ("temprature 1", unknown),
@@ -112,7 +117,7 @@ async def test_a_wrong_name_or_value_is_refused_and_nothing_changes(store):
         ("=", "/set needs the name of an option."),
     ):
         with pytest.raises(WrongUse) as refused:
-            await sampling(sessions).change(typed)
+            await change(sessions, typed)
         assert refused.value.message == problem
     assert sessions.shown.header.sampling == {"seed": 7}
 
@@ -128,29 +133,28 @@ async def test_an_option_that_the_server_ignores_is_refused_and_one_holds_though
 
     store.update_session = full
     with pytest.raises(StoreUnavailable):
-        await sampling(sessions).change("xtc_probability 0.5")
+        await change(sessions, "xtc_probability 0.5")
     sessions.next_turn.target = replace(LLAMA, product="Ollama")
     with pytest.raises(WrongUse, match="Ollama does not take min_p") as refused:
-        await sampling(sessions).change("min_p 0.1")
+        await change(sessions, "min_p 0.1")
     assert "temperature" in refused.value.hint
     # set before at another server: it stays for that one, and the list says that it is not sent
     assert await ask(sessions, "one") == {"xtc_probability": 0.5}  # left out by the proxy
-    (line,) = sampling(sessions).lines
-    assert line == "xtc_probability  0.5  session; not sent to Ollama"
+    assert rows(sessions) == [("xtc_probability", "0.5", "session; not sent to Ollama")]
 
 
 async def test_the_list_names_value_and_origin_and_one_name_says_what_it_may_be(store):
     sessions = sessions_on(store, temperature=0.7)
-    await sampling(sessions).change('logit_bias {"15043": 5}')
-    names = {option.name for option in sampling(sessions).options}
-    assert names == {"logit_bias", "temperature"}
-    assert 'logit_bias   {"15043": 5}  session' in sampling(sessions).lines
-    described = await sampling(sessions).change("temperature")
+    await change(sessions, 'logit_bias {"15043": 5}')
+    bias, temperature = rows(sessions)
+    assert bias == ("logit_bias", '{"15043": 5}', "session")
+    assert temperature[0] == "temperature"
+    described = await change(sessions, "temperature")
     assert described.startswith("temperature is 0.7 (")
     assert "It may be a number (randomness, 0 to 2" in described
     assert described.endswith("or default.")
-    assert "min_p is not set." in await sampling(sessions).change("min_p")
-    assert await sampling(sessions).change("extra.x") == (
+    assert "min_p is not set." in await change(sessions, "min_p")
+    assert await change(sessions, "extra.x") == (
         "extra.x is not set. It may be any value, which is sent as it is, or default."
     )
 
@@ -163,17 +167,17 @@ async def test_what_the_command_line_or_effort_has_set_stays(store):
     sessions.next_turn.target = LLAMA
     for typed in ("temperature 1", "temperature default"):
         with pytest.raises(WrongUse, match="on the command line, and stays so") as refused:
-            await sampling(sessions).change(typed)
+            await change(sessions, typed)
     assert refused.value.message.startswith("temperature was set to 0.3")
-    await sampling(sessions).change("top_p 0.5")
-    assert sampling(sessions).lines == [
-        "temperature  0.3  command line",
-        "top_p        0.5  session",
+    await change(sessions, "top_p 0.5")
+    assert rows(sessions) == [
+        ("temperature", "0.3", "command line"),
+        ("top_p", "0.5", "session"),
     ]
-    assert await sampling(sessions).change("top_p default") == (
+    assert await change(sessions, "top_p default") == (
         "top_p is 0.9 from the next answer on ([chat])."
     )
     sessions.next_turn.use_effort("low")
     with pytest.raises(WrongUse, match="/effort has set the reasoning effort"):
-        await sampling(sessions).change("reasoning_effort high")
+        await change(sessions, "reasoning_effort high")
     assert sessions.shown.header.sampling == {}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lmchat.chat.options import NOTHING_SET, value_words
 from lmchat.chat.sampling_layers import SetOption
-from lmchat.chat.session_sampling import NOTHING_SET, value_words
 from lmchat.tui.dialogs.dialog import ListDialog
 from lmchat.tui.widgets.line import MUTED
 from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow
