@@ -5,7 +5,7 @@ import json
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat.context import ContextPlan, PromptSize
+from lmchat.chat.context import ContextPlan
 from lmchat.chat.events import AnswerBegun
 from lmchat.cli.answer_report import AnswerReport
 from lmchat.cli.turn_printer import TurnPrinter
@@ -32,12 +32,14 @@ def print_events(capsys, *events, **options) -> tuple[str, str]:
 
 PLAN = ContextPlan(
     messages=(),
-    size=PromptSize(),
     left_out=0,
     tokens=3,
     needed_tokens=3,
     limit=None,
     reserve=0,
+    raw_text=0.0,
+    raw_thoughts=0.0,
+    has_images=False,
 )
 
 

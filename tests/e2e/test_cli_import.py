@@ -102,7 +102,8 @@ def test_json_tells_each_file_and_what_was_left_out(empty):
         "skipped",
     ]
     assert (row["file"], row["outcome"], row["messages"]) == (good, "imported", 3)
-    assert [left["where"] for left in row["skipped"]] == ["message 3", "message 4"]
+    (left_out,) = row["skipped"]
+    assert left_out["reason"] == "1 unknown role, 1 unknown part left out"
     (refused,) = value["refused"]
     assert (refused["file"], refused["error"]) == (bad, "file")
     assert empty.json("import", "--json", good)["data"][0]["outcome"] == "present"
@@ -154,7 +155,7 @@ def test_the_chats_of_other_programs_on_this_machine_are_listed_and_imported_aft
     assert empty.json("sessions", "--json")["data"] == []
     done = empty("import", "--from", "all", "--yes")
     assert done.returncode == 0
-    assert done.stdout.splitlines()[2] == "2 sessions, 16 messages imported from 2 programs."
+    assert done.stdout.splitlines()[2] == "2 sessions, 12 messages imported from 2 programs."
     sessions = empty.json("sessions", "--json")["data"]
     assert sorted(header["tags"] for header in sessions) == [["jan"], ["lmstudio"]]
     one = empty("import", "--from", "lm-studio", "--dry-run")

@@ -170,9 +170,13 @@ def test_search_finds_words_and_parts_of_them_and_prints_as_many_hits_as_wanted(
 
 def test_export_has_four_forms_and_takes_the_newest_session_where_none_is_named(saved):
     cli, ids = saved
-    assert ids[1] in cli("export").stdout
-    assert cli("export").stdout == cli("export", "last").stdout
-    for form, begin in (("md", "---"), ("json", "{"), ("html", "<!"), ("txt", "Bake bread")):
+    assert cli("export").stdout == cli("export", ids[1]).stdout == cli("export", "last").stdout
+    for form, begin in (
+        ("md", "# Bake bread"),
+        ("json", "{"),
+        ("html", "<!"),
+        ("txt", "Bake bread"),
+    ):
         assert cli("export", "--format", form).stdout.lstrip().startswith(begin)
         assert cli("export", "-o", str(cli.home / f"x.{form}")).returncode == 0
         assert (cli.home / f"x.{form}").read_text().lstrip().startswith(begin)

@@ -16,6 +16,7 @@ from tests.support.scripted_server import ScriptedServer
 _MODULES = ("fcntl", "termios", "pwd", "grp", "resource", "tty", "pty", "readline")
 _WITHOUT_ANY_LOCK = f"""
 import asyncio, os, signal, subprocess, sys, tempfile, types
+import mcp.client.client, mcp.server.stdio  # it asks for Windows by name, which this is not
 subprocess.Popen.kill = lambda process: process.send_signal(9)  # as Windows has it, without SIGKILL
 for name in {_MODULES}:
     sys.modules[name] = None
