@@ -110,10 +110,10 @@ def test_json_tells_each_file_and_what_was_left_out(empty):
     done = empty("import", bad)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(
-        f"lmchat: {bad} was not imported: invalid JSON at line 2, column 13.\n"
+        f"lmchat: {bad} was not imported: invalid JSON at line 2, column 17.\n"
     )
     detail = empty.json("import", "--json", bad, code=1)["detail"]
-    assert (detail["error"], "line 2, column 13" in detail["message"]) == ("file", True)
+    assert (detail["error"], "line 2, column 17" in detail["message"]) == ("file", True)
 
 
 def test_wrong_use_is_told(empty):
