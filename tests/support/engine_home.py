@@ -58,8 +58,12 @@ def only_from(folder: Path) -> dict[str, str]:
 
 
 def engines_of(home: Path) -> list[int]:
-    """Return the children that serve for a home: each has its log open."""
-    log = home / "lmchat" / "engine.log"
+    """Return the children that serve for a home."""
+    return engines_with(home / "lmchat" / "engine.log")
+
+
+def engines_with(log: Path) -> list[int]:
+    """Return the children that have this log open."""
     children = set(processes("engine/engine_program.py"))
     return [pid for pid in children if Path(f"/proc/{pid}/fd/2").resolve() == log]
 

@@ -16,8 +16,7 @@ from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.events import ModelLoading, StreamFinished, TextDelta
 from lmchat.servers.model import LoadState
 from lmchat.servers.request import LoadOptions
-from tests.support.engine_home import with_library
-from tests.support.programs import children_of, processes
+from tests.support.engine_home import engines_with, with_library
 from tests.support.proxy_calls import FixedKey, answered, ask, failure_of
 from tests.support.real_server.prepare import model_file
 from tests.support.scripted_backend import read
@@ -31,7 +30,13 @@ def keys():
 
 
 @pytest.fixture
-def engine(tmp_path, keys):
+def log(tmp_path):
+    """The log of the engine, by which it is told from servers of other tests."""
+    return tmp_path / "state" / "engine.log"
+
+
+@pytest.fixture
+def engine(tmp_path, keys, log):
     """An engine on a disk with two model files."""
     folder = tmp_path / ".lmstudio/models/org"
     folder.mkdir(parents=True)
@@ -41,23 +46,18 @@ def engine(tmp_path, keys):
     return LocalEngine(
         LocalSettings(context=512, threads=1),
         folder=tmp_path / "demo",
-        log_file=tmp_path / "state" / "engine.log",
+        log_file=log,
         environ=with_library(dict(os.environ)) | {"HOME": str(tmp_path)},
         on_address=lambda _, key: setattr(keys, "key", key),
     )
 
 
-def running_engines():
-    """Return the engines that this process has started; it may also have servers of other tests."""
-    return set(children_of(os.getpid())) & set(processes("engine/engine_program.py"))
-
-
 @pytest.fixture
-async def client(engine, keys):
+async def client(engine, keys, log):
     one = ProxyClient(Settings(), keys=keys, engine=engine)
     yield one
     await one.aclose()
-    assert not running_engines(), "the engine ends with the client"
+    assert not engines_with(log), "the engine ends with the client"
 
 
 def to_engine(engine, name="big", text="Hi", **more):
@@ -132,8 +132,9 @@ async def test_after_a_crash_the_reason_is_told_and_the_next_request_starts_it_a
     assert error.kind == "model_missing"
 
 
-async def test_it_counts_and_reads_ahead_for_the_model_that_it_serves_alone(engine, client):
+async def test_it_counts_and_reads_ahead_for_the_model_that_it_serves_alone(engine, client, log):
     await started(engine)
+    assert len(engines_with(log)) == 1
     assert await client.count_tokens(to_engine(engine)) > 0
     await read(client.read_ahead(to_engine(engine)))
     await engine.stop()
@@ -141,4 +142,4 @@ async def test_it_counts_and_reads_ahead_for_the_model_that_it_serves_alone(engi
     assert await client.count_tokens(to_engine(engine)) is None
     with pytest.raises(ServerRejected):
         await read(client.read_ahead(to_engine(engine)))
-    assert not running_engines(), "it was not started for that"
+    assert not engines_with(log), "it was not started for that"
