@@ -21,9 +21,9 @@ _HOLDS_ON = "trap '' TERM HUP; sleep 600; sleep 600"
 
 
 def numbered(folder: Path, command: str) -> tuple[str, Path]:
-    """Return a command that writes the number of its shell into a file, and this file."""
+    """Return a command that says that it has begun, writes the number of its shell into a file, and goes on."""
     file = folder / "number"
-    return f"!echo $$ > {file}; {command}\r", file
+    return f"!echo begun; echo $$ > {file}; {command}\r", file
 
 
 def number_in(file: Path) -> int:
@@ -78,7 +78,7 @@ def test_in_the_plain_chat_the_output_goes_with_the_next_prompt(begin, server, c
     talk = begin()
     talk.type(f"!{_ESCAPES}; exit 3\r", sees="exit code 3 (")
     talk.wait_prompt()
-    typed, file = numbered(tmp_path, "echo begun; sleep 600")
+    typed, file = numbered(tmp_path, "sleep 600")
     talk.type(typed, sees="Running. Ctrl+C stops it.")
     number = number_in(file)
     talk.type("\x03", sees="stopped (")
