@@ -144,6 +144,7 @@ def screen_text(app: App) -> str:
     visible_screen_stack.set(
         app._background_screens
     )  # else a dialog is drawn, and kept, without the chat
+    app.screen._refresh_layout()  # a changed note may still wait for its new width
     lines = app.screen._compositor.render_strips()
     text = "\n".join(strip.text.rstrip() for strip in lines[:height]) if width else ""
     return text.replace("\u00a0", " ")
