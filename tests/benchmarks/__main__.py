@@ -21,14 +21,12 @@ from tests.benchmarks.bench import AIM_MISSED, MUST_MISSED, Bench, Row, numbers,
 from tests.benchmarks.idle_rows import idle
 from tests.benchmarks.log_rows import find, long
 from tests.benchmarks.proxy_rows import detect, models, proxy
-from tests.benchmarks.scripts_rows import batch
-from tests.benchmarks.serve_rows import serve
 from tests.benchmarks.start_rows import commands, large, start, version
-from tests.benchmarks.store_rows import append, killed, search
+from tests.benchmarks.store_rows import append, search
 from tests.benchmarks.stream_rows import echo, flood, growth, scroll, stop, stream
 
 _SCREEN = (version, start, large, stream, growth, flood, echo, stop, scroll, find, long, idle)
-_BEHIND = (proxy, serve, models, append, killed, search, commands, detect, batch)
+_BEHIND = (proxy, models, append, search, commands, detect)
 ROWS = {measure.__name__: measure for measure in (*_SCREEN, *_BEHIND)}
 GROUPS = {
     "screen": tuple(measure.__name__ for measure in _SCREEN),

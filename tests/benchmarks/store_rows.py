@@ -1,20 +1,16 @@
-"""What the store takes: a search and what has to wait for it, text that streams, and a kill."""
+"""What the store takes: a search, and text that streams."""
 
 from __future__ import annotations
 
 import asyncio
-import random
-import subprocess
-import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from lmchat.sessions.message import AnswerState, ChatMessage
+from lmchat.sessions.message import AnswerState
 from lmchat.storage.store import Store
 from tests.benchmarks.bench import Bench, Row, median, p95, row
 from tests.benchmarks.stores import RARE, RARE_SIGN, fill
-from tests.benchmarks.texts import mixed
 from tests.support.chats import answer, header, say
 
 _COUNTS = {
@@ -62,17 +58,6 @@ def search(bench: Bench) -> Iterator[Row]:
         if count == max(_COUNTS):
             for name, ms in taken.items():
                 yield row(f"  {name}", f"{ms:.1f} ms")
-            late_ms, append_ms = asyncio.run(_meanwhile(path, bench.runs, _QUERIES.values()))
-            calm_late_ms, calm_append_ms = asyncio.run(_meanwhile(path, bench.runs, ()))
-            yield row(
-                "  event loop late, worst, meanwhile : without",
-                f"{late_ms:.1f} : {calm_late_ms:.1f} ms",
-                "<= 16 ms",
-            )
-            yield row(
-                "  a prompt kept, median, meanwhile : without",
-                f"{append_ms:.1f} : {calm_append_ms:.1f} ms",
-            )
 
 
 async def _taken(path: Path, runs: int) -> dict[str, float]:
@@ -88,36 +73,6 @@ async def _taken(path: Path, runs: int) -> dict[str, float]:
         taken[name] = median(times)
     await store.aclose()
     return taken
-
-
-async def _meanwhile(path: Path, runs: int, queries: Collection[str]) -> tuple[float, float]:
-    """Search without a pause; return how late the loop was, and how long a prompt took."""
-    store, late, kept = Store(path), [0.0], []
-    await store.open()
-
-    async def look() -> None:
-        while True:
-            begun_s = time.perf_counter()
-            await asyncio.sleep(0.005)
-            late.append((time.perf_counter() - begun_s - 0.005) * 1e3)
-
-    async def type_on() -> None:
-        while queries:
-            for query in queries:
-                await store.search(query)
-
-    others = [asyncio.ensure_future(look()), asyncio.ensure_future(type_on())]
-    session = header("Meanwhile")
-    for _ in range(10 * runs):
-        begun_s = time.perf_counter()
-        await say(store, session, "What grows in the shade?")
-        kept.append((time.perf_counter() - begun_s) * 1e3)
-        await asyncio.sleep(0.02)
-    for other in others:
-        other.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
-    await store.aclose()
-    return max(late), median(kept)
 
 
 def append(bench: Bench) -> Iterator[Row]:
@@ -142,37 +97,3 @@ async def _append(file: Path) -> list[float]:
         await asyncio.sleep(0.005)
     await store.aclose()
     return times
-
-
-KILLS = 40  # for each run of five; 200 in all
-
-
-def killed(bench: Bench) -> Iterator[Row]:
-    """`lmchat ask --save` and SIGKILL at random moments of its answer; what the server had sent, on the disk."""
-    dice, lost_ms, lost_chars = random.Random(1), [], []  # noqa: S311 - repeats
-    bench.server.text, bench.server.rate = mixed(40_000), 100
-    for number in range(KILLS * bench.runs):
-        home = bench.folder / f"killed{number}"
-        argv = [sys.executable, "-m", "lmchat", "ask", "--save", "go"]
-        bench.server.written.clear()
-        with subprocess.Popen(argv, env=bench.env(home), stdout=subprocess.PIPE) as process:
-            process.stdout.read(1)
-            time.sleep(dice.uniform(0, 2))
-            killed_s = time.perf_counter()
-            process.kill()
-        sent = [(at_s, chars) for at_s, chars in bench.server.written if at_s <= killed_s]
-        kept = len(asyncio.run(_last(home)).text)
-        lost_chars.append(max(sent[-1][1] - kept, 0))
-        lost_ms.append(
-            max((killed_s - at_s for at_s, chars in sent if chars > kept), default=0) * 1e3
-        )
-    figure = f"{KILLS * bench.runs} kills in mid-answer: text lost, worst / median"
-    yield row(figure, f"{max(lost_ms):.0f} / {median(lost_ms):.0f} ms", "<= 250 ms")
-    yield row("  the same in characters", f"{max(lost_chars)} / {median(lost_chars):.0f}")
-
-
-async def _last(home: Path) -> ChatMessage:
-    store = Store(home / "sessions.db")
-    session = await store.open_session((await store.list_sessions())[0].session_id)
-    await store.aclose()
-    return session.messages[-1]
