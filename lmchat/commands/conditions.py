@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lmchat.sessions.attached_files import may_hold_files
 from lmchat.sessions.message import AnswerState, ChatMessage, Role, is_imported_call
 
 NOTHING_YET = "This session is empty."
@@ -98,9 +97,7 @@ def _may_have_code(text: str) -> bool:
 def _can_fold(message: ChatMessage) -> bool:
     """Return whether a message has something to fold or unfold.
 
-    That is the whole text of a tool message or a system prompt, reasoning, attached files, or the
-    texts of files in a prompt.
+    That is the whole text of a tool message or a system prompt, reasoning, or attached files.
     """
-    if message.role in (Role.SYSTEM, Role.TOOL) or message.reasoning or message.files:
-        return True
-    return message.role is Role.USER and may_hold_files(message.text)
+    is_long = message.role in (Role.SYSTEM, Role.TOOL)
+    return is_long or bool(message.reasoning) or bool(message.files)

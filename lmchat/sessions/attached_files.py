@@ -5,42 +5,26 @@ A file of a prompt is a `FilePart`; a text file has a place in the text, where i
 file is one line: a mark, and the `FilePart` as JSON.
 
 Earlier versions saved the content of text files within the text of the prompt, and imported chats
-have it there. `split_files` finds it, so that they are shown and edited as others are.
+have it there: it is text like any other.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from msgspec import MsgspecError, Struct, json
+from msgspec import MsgspecError, json
 from msgspec.structs import replace
 
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import FilePart
 
-_HEAD_END = " bytes):\n```"  # end of the line before the content of each file, and its fence
-_MAX_FILES = 100
 _MIN_TICKS = 3  # of a fence
-# the line before the content: "notes.md (1200 bytes):"
-_HEAD = r"(?P<name>.{1,300}) \((?P<size>\d{1,9}) bytes\):"
-_MAX_HEAD_CHARS = 330  # more than the pattern can match
 _OPENING_TICKS = r"(?m)^ {0,3}(`{3,})"
 _FILE_MARK = "\x10"
 """Data link escape, which begins the line of an attached file. It cannot be typed."""
 _FILE_LINE = f'{_FILE_MARK}["file",'
 _DIGEST = "[0-9a-f]{64}"
-
-
-class AttachedFile(Struct, frozen=True, kw_only=True):
-    """A text file in a prompt."""
-
-    name: str
-    size_bytes: int
-    source: str  # its lines in the prompt: the head, the fences and the content
-    text: str  # content of the file
 
 
 def fence_for(text: str) -> str:
@@ -149,94 +133,3 @@ def file_in_line(line: str) -> FilePart | None:
     except (MsgspecError, RecursionError):
         return None
     return file if re.fullmatch(_DIGEST, file.digest) else None
-
-
-def may_hold_files(prompt: str) -> bool:
-    """Return whether a prompt seems to hold files: a fast check before `split_files`.
-
-    A prompt with more than `_MAX_FILES` heads counts as text: reading them would take too long.
-    """
-    return 0 < prompt.count(_HEAD_END) <= _MAX_FILES
-
-
-def split_files(prompt: str) -> list[str | AttachedFile]:
-    """Return the typed texts and the files of a prompt, in order.
-
-    A prompt without files is one typed text. Empty texts between files are left out.
-
-    Each head ends with `_HEAD_END`, so every place of that in the prompt is looked at. If the line
-    there is no head of a file, it is part of a typed text.
-    """
-    if not may_hold_files(prompt):
-        return [prompt]
-    closing_fences = _closing_fences(prompt)
-    contents: list[str | AttachedFile] = []
-    unread_from = 0  # offset; all before it is in `contents`
-    head_end = prompt.find(_HEAD_END)
-    while head_end >= 0:
-        head_start = prompt.rfind("\n", 0, head_end) + 1
-        # no head: a line of the file that was found last, or one that is too long for the pattern
-        may_be_head = unread_from <= head_start and head_end - head_start < _MAX_HEAD_CHARS
-        file = _file_at(prompt, head_start, closing_fences) if may_be_head else None
-        if file is not None:
-            typed = prompt[unread_from:head_start]
-            if typed:
-                contents.append(typed)
-            contents.append(file)
-            unread_from = head_start + len(file.source)
-        # behind this place or, if there was a file, behind the file
-        head_end = prompt.find(_HEAD_END, max(head_end + 1, unread_from))
-    typed_at_end = prompt[unread_from:]
-    if typed_at_end:
-        contents.append(typed_at_end)
-    return contents
-
-
-def _closing_fences(prompt: str) -> Mapping[str, list[int]]:
-    """Return the offsets of the lines that may close a fence, by the backticks of the line.
-
-    Such a line holds only backticks, at least three. The offsets are in ascending order.
-    """
-    offsets: defaultdict[str, list[int]] = defaultdict(list)
-    offset = 0
-    for line in prompt.split("\n"):
-        marks = line.rstrip(" \t")
-        if len(marks) >= _MIN_TICKS and not marks.strip("`"):
-            offsets[marks].append(offset)
-        offset += len(line) + 1
-    return offsets
-
-
-def _file_at(
-    prompt: str, head_start: int, closing_fences: Mapping[str, list[int]]
-) -> AttachedFile | None:
-    """Return the file whose head begins at an offset; None if one of its parts is missing.
-
-    Its parts are the head, a line of backticks and a language, the text, and the first line after
-    it of the same backticks.
-    """
-    head_end = prompt.find("\n", head_start)
-    head = re.fullmatch(_HEAD, prompt[head_start:head_end])
-    fence_end = prompt.find("\n", head_end + 1)
-    if head is None or fence_end < 0:
-        return None
-
-    fence_line = prompt[head_end + 1 : fence_end]
-    language = fence_line.lstrip("`")
-    marks = fence_line.removesuffix(language)
-    closing_offsets = closing_fences.get(marks, [])
-    text_start = fence_end + 1
-    index = bisect_left(closing_offsets, text_start)  # of the first one behind the opening fence
-    # a backtick in the rest of the line makes it inline code, not a fence
-    if "`" in language or index == len(closing_offsets):
-        return None
-
-    text_end = closing_offsets[index]
-    next_line = prompt.find("\n", text_end) + 1
-    source_end = next_line or len(prompt)  # 0: the prompt ends with the closing fence
-    return AttachedFile(
-        name=head["name"],
-        size_bytes=int(head["size"]),
-        source=prompt[head_start:source_end],
-        text=prompt[text_start:text_end].removesuffix("\n"),
-    )

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta, tzinfo
 
 from msgspec import Struct, field
 
-from lmchat.sessions.attached_files import AttachedFile, split_files
 from lmchat.sessions.message import ChatMessage, Role
 
 _MAX_TAG_CHARS = 40
@@ -161,12 +160,12 @@ def tags_from(text: str) -> tuple[str, ...]:
 
 
 def title_from(prompt: str) -> str:
-    """Return the title that a prompt gives to its session, on one line.
+    """Return the title that a prompt gives to its session: its first line without Markdown.
 
-    It is the first typed line without marks of Markdown, else the name of the first file, else
-    "Untitled". A long title is cut at the end of a word.
+    Without such a line, it is "Untitled". A long title is cut at the end of a word.
     """
-    title = _first_line_or_file(prompt) or "Untitled"
+    lines = (line.lstrip("#>*-` \t").split() for line in prompt.splitlines())
+    title = " ".join(next(filter(None, lines), ["Untitled"]))
     if len(title) <= _MAX_TITLE_CHARS:
         return title
     # one character less, for `…`
@@ -178,22 +177,6 @@ def title_of(prompt: ChatMessage) -> str:
     """Return `title_from` of the text of a prompt; without a text, of the names of its files."""
     names = ", ".join(part.name for part in prompt.files)
     return title_from(prompt.text or names)
-
-
-def _first_line_or_file(prompt: str) -> str:
-    """Return the first typed line of a prompt that has more than blanks and marks of Markdown.
-
-    Without one, return the name of the first file; without a file, "". Marks at the beginning are
-    left out, and each run of blanks is one.
-    """
-    contents = split_files(prompt)
-    typed = "\n".join(content for content in contents if isinstance(content, str))
-    names = [content.name for content in contents if isinstance(content, AttachedFile)]
-    for line in (*typed.splitlines(), *names):
-        words = line.lstrip("#>*-` \t").split()
-        if words:
-            return " ".join(words)
-    return ""
 
 
 class Branch(Struct, frozen=True, kw_only=True):

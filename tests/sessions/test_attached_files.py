@@ -1,40 +1,14 @@
 from __future__ import annotations
 
 from lmchat.safe_text import safe_text
-from lmchat.sessions.attached_files import (
-    AttachedFile,
-    draft_of,
-    file_as_prompt_text,
-    file_line,
-    may_hold_files,
-    split_draft,
-    split_files,
-)
+from lmchat.sessions.attached_files import draft_of, file_line, split_draft
 from lmchat.sessions.message import FilePart
 from lmchat.sessions.session import title_from
 
-NOTES = file_as_prompt_text("notes.md", 12, "# Notes\n\n```py\n1\n```\n", "md")
-DATA = file_as_prompt_text("a (1) b.csv", 5, "1,2\n3\n")
 
-
-def test_a_file_holds_what_it_held_whatever_fences_stand_in_it():
-    (file,) = split_files(NOTES)
-    assert isinstance(file, AttachedFile)
-    assert (file.size_bytes, file.text) == (12, "# Notes\n\n```py\n1\n```")
-
-
-def test_a_text_that_is_made_of_files_that_never_end_is_looked_through_once():
-    prompt = "x (1 bytes):\n```\n" * 50_000
-    assert not may_hold_files(prompt)
-    assert split_files(prompt) == [prompt]
-
-
-def test_a_title_is_made_of_what_was_typed_else_of_the_name_of_the_file():
+def test_a_title_is_the_first_line_without_marks():
     for prompt, title in [
-        (f"{NOTES}What is in it?", "What is in it?"),
-        (f"What is in it?\n{NOTES}", "What is in it?"),
-        (NOTES, "notes.md"),
-        (f"\n{NOTES}\n{DATA}", "notes.md"),
+        ("\nWhat is in it?\nTell me.", "What is in it?"),
         ("---\n> # Which  peas?", "Which peas?"),
         ("```\n---", "Untitled"),
     ]:

@@ -56,15 +56,6 @@ TEXTS = {
     "tildes": repeated("~"),
     "fences": repeated("```\n"),
     "fences with backticks behind": repeated("```" + "a" * 500 + "`\n"),
-    "files without an end": repeated("a (1 bytes):\n```\n"),
-    "ninety files without an end": "".join(
-        f"a (1 bytes):\n{_TICK * (1000 - number)}\nx\n" for number in range(90)
-    )
-    + repeated(_TICK * 880 + "\n", SIZE),
-    "a file with a long fence": f"a (1 bytes):\n{_TICK * 3000}\n" + repeated(_TICK * 2999 + "\n"),
-    "a file with a huge fence": f"a (1 bytes):\n{_TICK * 100_000}\n"
-    + repeated(_TICK * 99_999 + "\n", SIZE),
-    "long names of files": repeated("a" * 299 + " (1 bytes):\n``\n") + "b (1 bytes):\n```\n",
     "rows of a table": "|a|b|\n|-|-|\n" + repeated("|`|``|\n"),
     "long rows of a table": "|a|b|\n|-|-|\n" + repeated(f"|{_TICK * 2000}a|\n"),
     "columns of a table": repeated("|a", SIZE // 3)

@@ -4,9 +4,12 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
+from lmchat.sessions.attached_files import file_line
+from lmchat.sessions.message import FilePart
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.tui_host import PromptApp, drawn, screen_text, type_at_once
 
+NOTES = FilePart(name="notes.md", media_type="text/plain", digest="0" * 64, size=12)
 HISTORY = ("newest", "two\nlines", "oldest")
 
 
@@ -122,13 +125,13 @@ async def test_a_paste_is_made_safe_and_replaces_the_selection(app, pilot) -> No
 
 async def test_a_file_or_a_huge_paste_is_folded_to_a_line_and_sent_in_full(app, pilot) -> None:
     prompt = app.prompt.input
-    block = "notes.md (12 bytes):\n```md\n# Notes\n```\n"
-    await write(pilot, "Read this")
-    prompt.insert_block(block)
+    block = file_line(NOTES)
+    await write(pilot, "Read this ")
+    prompt.attach("", [block])
     await write(pilot, "please")
-    assert prompt.text == "Read this\n[notes.md (12 bytes)]\nplease"
+    assert prompt.text == "[notes.md (12 bytes)]\nRead this please"
     await pilot.press("enter")
-    assert sent(app) == [f"Read this\n{block}please"]
+    assert sent(app) == [f"{block}Read this please"]
     assert [fact.text for fact in app.of(PromptInput.Drafted)][-2] == sent(app)[0]
 
     text = "words and words\n" * 10_000
@@ -209,7 +212,7 @@ async def test_an_exclamation_mark_in_an_empty_prompt_begins_the_shell_mode(app,
     await write(pilot, "a")
     await pilot.press("exclamation_mark", "enter")
     assert sent(app) == ["a!"]
-    prompt.insert_block("notes.md (12 bytes):\n```md\n# Notes\n```\n")
+    prompt.attach("", [file_line(NOTES)])
     await pilot.press("exclamation_mark", "l", "s", "enter")
     assert ran(app) == ["!ls"]
     assert prompt.text == "[notes.md (12 bytes)]\n"
@@ -244,7 +247,7 @@ async def test_a_command_for_the_shell_that_was_not_typed_is_seen_before_it_runs
 
     async def attach() -> None:
         await pilot.press("exclamation_mark", "t")
-        prompt.attach("t", ["a.md (3 bytes):\n```\nabc\n```\n"], "touch x")
+        prompt.attach("t", [file_line(NOTES)], "touch x")
 
     async def draft() -> None:
         prompt.load_draft(line)

@@ -387,7 +387,7 @@ class Entry(Struct):
                     blocks += plain_blocks(safe_text(message.text))
                 return blocks
             case Role.USER:
-                return prompt_blocks(message, is_folded=self.is_folded)
+                return prompt_blocks(message)
             case Role.TOOL:
                 if self.call_state == ASKS:
                     return _question_blocks(message)

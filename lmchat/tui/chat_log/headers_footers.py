@@ -22,7 +22,7 @@ from lmchat.markdown.code import code_lines, head_line
 from lmchat.markdown.wrap import Page, clickable, harmless, width_of
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.servers.answer import Stage, Turn
-from lmchat.sessions.attached_files import AttachedFile, pieces_of, split_files
+from lmchat.sessions.attached_files import pieces_of
 from lmchat.sessions.message import (
     AnswerState,
     AnswerStats,
@@ -52,40 +52,30 @@ def rule_block(words: str, *, style: str = "muted") -> Block:
     return made_block(lambda page: [page.rule(text, style)])
 
 
-def prompt_blocks(message: ChatMessage, *, is_folded: bool = True) -> list[Block]:
+def prompt_blocks(message: ChatMessage) -> list[Block]:
     """Return the blocks of a prompt and its files, on a tint.
 
-    Files that are parts of the message are always one row: a click lets the screen show them.
-    Those without a place in the text come first. Of older prompts, text files are within the text:
-    each is its name, with its text below unless the prompt `is_folded`. The first block also shows
-    time and version: only that one gets the `message`.
+    Each file is a row: a click lets the screen show it. Files without a place in the text come
+    first. The first block also shows time and version: only that one gets the `message`.
     """
     blocks: list[Block] = []
-    pieces: list[str | AttachedFile | FilePart] = []
-    pieces += [part for part in message.files if part.place is None]
-    for piece in pieces_of(message.text, message.files):
-        pieces += split_files(piece) if isinstance(piece, str) else [piece]
+    pieces: list[str | FilePart] = [part for part in message.files if part.place is None]
+    pieces += pieces_of(message.text, message.files)
     for part in pieces or [""]:
         timed_message = None if blocks else message
         if isinstance(part, FilePart):
-            blocks.append(_file_block(part.words, timed_message, is_folded=True))
-        elif isinstance(part, str):
-            if timed_message is not None or part.strip():
-                blocks += _text_blocks(part.strip("\n"), timed_message)
-        else:
-            words = f"{part.name} ({units.size_text(part.size_bytes, is_exact=True)})"
-            blocks.append(_file_block(words, timed_message, is_folded=is_folded))
-            if not is_folded:
-                blocks += _text_blocks(part.text, None)
+            blocks.append(_file_block(part.words, timed_message))
+        elif timed_message is not None or part.strip():
+            blocks += _text_blocks(part.strip("\n"), timed_message)
     return blocks
 
 
-def _file_block(words: str, message: ChatMessage | None, *, is_folded: bool) -> Block:
+def _file_block(words: str, message: ChatMessage | None) -> Block:
     """Return the block with the row of a file: its name and size, and of an image, its pixels."""
 
     def make(page: Page) -> list[Line]:
         shown = safe_line(words, limit=_LONG_NAME_CHARS)
-        left = _fold_spans(page, [(shown, _NULL)], is_folded=is_folded)
+        left = _fold_spans(page, [(shown, _NULL)], is_folded=True)
         return _card(page, page.row(left, _version_and_time(page, message), tint="panel"), "faint")
 
     return made_block(make, is_attached=message is None)

@@ -1,6 +1,6 @@
 """Long blocks of a prompt, each shown as one line.
 
-A block is a long pasted text, the text of a file with its fence, or the mark of an attached file.
+A block is a long pasted text, or the mark of an attached file.
 Folding puts a readable line in its place, and unfolding puts the block back.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from lmchat.safe_text import safe_line
-from lmchat.sessions.attached_files import file_in_line, split_files
+from lmchat.sessions.attached_files import file_in_line
 
 _LABEL_LENGTH = 60  # characters of a label that are shown
 
@@ -47,10 +47,6 @@ class FoldedBlocks:
         self._blocks = {line: block for line, block in self._blocks.items() if line in lines}
 
     def fold_files(self, text: str) -> str:
-        """Return a text with a line in place of each file: of its mark, or of its whole text."""
-        return self.fold_texts(self.fold_marked(text))
-
-    def fold_marked(self, text: str) -> str:
         """Return a text with a readable line in place of the mark of each attached file."""
         lines = text.split("\n")
         for index, line in enumerate(lines):
@@ -59,17 +55,6 @@ class FoldedBlocks:
                 size = f"{part.name} ({part.size} bytes)"
                 lines[index] = self.fold(line, part.words if part.is_image else size)
         return "\n".join(lines)
-
-    def fold_texts(self, text: str) -> str:
-        """Return a text with a line in place of each file whose whole text it holds."""
-        pieces = []
-        for piece in split_files(text):
-            if isinstance(piece, str):
-                pieces.append(piece)
-                continue
-            line = self.fold(piece.source, f"{piece.name} ({piece.size_bytes} bytes)")
-            pieces.append(f"{line}\n" if piece.source.endswith("\n") else line)
-        return "".join(pieces)
 
     def without_lines(self, text: str) -> str:
         """Return a text without the lines of folded blocks."""

@@ -153,17 +153,16 @@ class PromptInput(TextArea):
         self.is_shell = False
         super().action_redo()
 
-    def insert_block(self, block: str, label: str = "") -> None:
-        """Insert a long text at the cursor, shown as one line.
+    def insert_block(self, block: str, label: str) -> None:
+        """Insert a long text at the cursor, shown as one line with the label.
 
-        This line has the label, else the first line of the text, and ends with a line break. It
-        begins on a new line if the cursor, or the start of the selection, is not at the start of
-        one.
+        It begins on a new line if the cursor, or the start of the selection, is not at the start
+        of one.
         """
         start, end = self.selection
         _, column = min(start, end)
         line_end = "\n" if column else ""
-        line = self._blocks.fold(block, label or block.partition("\n")[0])
+        line = self._blocks.fold(block, label)
         self._insert(f"{line_end}{line}\n")
 
     def action_delete_to_start_of_line(self) -> None:
@@ -256,11 +255,8 @@ class PromptInput(TextArea):
         self._is_list_dismissed = text != _FILE_COMMAND
 
     def _folded(self, text: str) -> str:
-        """Return a text as the prompt shows it: files as lines, control characters visible.
-
-        Marks of files are folded first, as they hold control characters; whole files at the end.
-        """
-        return self._blocks.fold_texts(safe_text(self._blocks.fold_marked(text)))
+        """Return a text as the prompt shows it: files as lines, control characters visible."""
+        return safe_text(self._blocks.fold_files(text))
 
     def submit(self) -> None:
         """Post the text with all blocks in full, and empty the prompt; do nothing if it is blank.
