@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
 
@@ -111,20 +111,7 @@ class ModelFigures(Struct, frozen=True, kw_only=True):
     days: tuple[DayFigures, ...]  # oldest first, without days that had no turn
 
 
-def figures_by_model(rows: Iterable[TurnRecord]) -> tuple[ModelFigures, ...]:
-    """Return the figures of each model at each server, the one that was used last first."""
-    groups: dict[tuple[str, str], list[TurnRecord]] = {}
-    for row in rows:
-        groups.setdefault((row.endpoint, row.model), []).append(row)
-    figures = [_figures_of(group) for group in groups.values()]
-    return tuple(sorted(figures, key=_last_used_s, reverse=True))
-
-
-def _last_used_s(figures: ModelFigures) -> float:
-    return figures.last.timestamp() if figures.last else 0.0
-
-
-def spread(values: Sequence[float | None]) -> Spread | None:
+def spread(values: Iterable[float | None]) -> Spread | None:
     """Return median and 95th percentile of the values that are not None; None if all are."""
     measured = sorted(value for value in values if value is not None)
     if not measured:
@@ -135,9 +122,33 @@ def spread(values: Sequence[float | None]) -> Spread | None:
     return Spread(p50=median(measured), p95=measured[rank - 1])
 
 
+def figures_by_model(rows: Iterable[TurnRecord]) -> tuple[ModelFigures, ...]:
+    """Return the figures of each model at each server, the one that was used last first.
+
+    `rows` are in the order in which the turns ended.
+    """
+    groups: dict[tuple[str, str], list[TurnRecord]] = {}
+    for row in rows:
+        key = (row.endpoint, row.model)
+        group = groups.pop(key, [])
+        group.append(row)
+        groups[key] = group  # as the last one: it was used last
+    return tuple(map(_figures_of, reversed(groups.values())))
+
+
 def _figures_of(rows: Sequence[TurnRecord]) -> ModelFigures:
     """Return the figures of one model at one server; `rows` are all its turns, at least one."""
-    newest = max(rows, key=lambda row: row.ended_at.timestamp() if row.ended_at else 0.0)
+    speeds_by_day: defaultdict[date, list[float | None]] = defaultdict(list)
+    for row in rows:
+        if row.ended_at is not None:
+            speeds_by_day[row.ended_at.astimezone().date()].append(row.tokens_per_second)
+    days: list[DayFigures] = []
+    for day, speeds in sorted(speeds_by_day.items()):
+        speed = spread(speeds)
+        days.append(
+            DayFigures(day=day, turns=len(speeds), tokens_per_second=speed.p50 if speed else None)
+        )
+    newest = rows[-1]
     return ModelFigures(
         model=newest.model,
         endpoint=newest.endpoint,
@@ -148,28 +159,13 @@ def _figures_of(rows: Sequence[TurnRecord]) -> ModelFigures:
         retries=sum(row.retries for row in rows),
         completion_tokens=sum(row.completion_tokens or 0 for row in rows),
         is_estimated=any(row.is_estimated for row in rows),
-        ttft_ms=spread([row.ttft_ms for row in rows]),
-        prompt_tokens_per_second=spread([row.prompt_tokens_per_second for row in rows]),
-        tokens_per_second=spread([row.tokens_per_second for row in rows]),
-        elapsed_ms=spread([row.elapsed_ms for row in rows]) or Spread(p50=0.0, p95=0.0),
+        ttft_ms=spread(row.ttft_ms for row in rows),
+        prompt_tokens_per_second=spread(row.prompt_tokens_per_second for row in rows),
+        tokens_per_second=spread(row.tokens_per_second for row in rows),
+        elapsed_ms=spread(row.elapsed_ms for row in rows) or Spread(p50=0.0, p95=0.0),
         last=newest.ended_at,
-        days=_days(rows),
+        days=tuple(days),
     )
-
-
-def _days(rows: Sequence[TurnRecord]) -> tuple[DayFigures, ...]:
-    """Return the figures of each local day on which a turn ended, oldest first."""
-    speeds_by_day: dict[date, list[float | None]] = {}
-    for row in rows:
-        if row.ended_at is not None:
-            day = row.ended_at.astimezone().date()
-            speeds_by_day.setdefault(day, []).append(row.tokens_per_second)
-    figures: list[DayFigures] = []
-    for day, speeds in sorted(speeds_by_day.items()):
-        speed_spread = spread(speeds)
-        median_speed = speed_spread.p50 if speed_spread else None
-        figures.append(DayFigures(day=day, turns=len(speeds), tokens_per_second=median_speed))
-    return tuple(figures)
 
 
 class Speedometer:
@@ -193,70 +189,6 @@ class Speedometer:
         oldest_second = running_second - (KEPT_S - 1)
         first_second = max(min(self._counts, default=running_second), oldest_second)
         return tuple(float(self._counts[second]) for second in range(first_second, running_second))
-
-
-LEAST_TURNS = 5  # earlier answers from which on a median is compared
-_NEWEST_TURNS = 100  # of these earlier answers, the newest count
-_SLOW_FACTOR = 1.5  # how many times as slow as the median an answer has to be
-_LEAST_EXCESS_MS = 500.0  # a shorter wait beyond the median is not noticed
-
-
-class Slowness(Struct, frozen=True, kw_only=True):
-    """A figure of a slow answer, and the median of this figure in earlier answers."""
-
-    value: float
-    median: float
-    turns: int  # number of these earlier answers
-
-
-def slow_wait(message_id: str, rows: Sequence[TurnRecord]) -> Slowness | None:
-    """Compare the time to the first word of an answer, in milliseconds, with earlier answers.
-
-    Return None if it is not slow, or if that cannot be told. `rows` are oldest first; rows behind
-    that of this answer are ignored.
-    """
-    wait = _compared([row.wait_ms for row in _with_earlier(message_id, rows)])
-    if wait is None or wait.value - wait.median < _LEAST_EXCESS_MS:
-        return None
-    return wait if wait.value > wait.median * _SLOW_FACTOR else None
-
-
-def slow_speed(message_id: str, rows: Sequence[TurnRecord]) -> Slowness | None:
-    """Compare the tokens per second of an answer, as `slow_wait` compares the wait."""
-    speed = _compared([row.tokens_per_second for row in _with_earlier(message_id, rows)])
-    is_slow = speed is not None and speed.value * _SLOW_FACTOR < speed.median
-    return speed if is_slow else None
-
-
-def _with_earlier(message_id: str, rows: Sequence[TurnRecord]) -> list[TurnRecord]:
-    """Return the earlier rows of the model and the server of an answer, then its own.
-
-    The list is empty if the answer has no row, as after an import.
-    """
-    ids = [row.message_id for row in rows]
-    if message_id not in ids:
-        return []
-    index = ids.index(message_id)
-    own = rows[index]
-    earlier = [
-        row for row in rows[:index] if (row.endpoint, row.model) == (own.endpoint, own.model)
-    ]
-    return [*earlier, own]
-
-
-def _compared(values: Sequence[float | None]) -> Slowness | None:
-    """Return the last value, which is the answer's own, and the median of those before it.
-
-    None among the values is one that was not measured. Return None if the last one is, or if too
-    few earlier ones were measured.
-    """
-    if not values or values[-1] is None:
-        return None
-    earlier = [value for value in values[:-1] if value is not None][-_NEWEST_TURNS:]
-    earlier_spread = spread(earlier)
-    if earlier_spread is None or len(earlier) < LEAST_TURNS:
-        return None
-    return Slowness(value=values[-1], median=earlier_spread.p50, turns=len(earlier))
 
 
 RECORD_DAYS = 90  # period of the figures by model; `lmchat stats` shows all of the turn records

@@ -38,6 +38,12 @@ def test_percentiles_are_the_median_and_the_nearest_rank():
 
 def test_turns_are_summed_up_by_model_and_server_the_last_used_first():
     rows = [
+        replace(
+            ROW,
+            endpoint="http://[::1]:8080",
+            product="llama.cpp",
+            ended_at=NOON - timedelta(days=1),
+        ),
         ROW,
         replace(
             ROW,
@@ -51,12 +57,6 @@ def test_turns_are_summed_up_by_model_and_server_the_last_used_first():
             ROW, ttft_ms=900.0, is_estimated=True, stalls=1, ended_at=NOON + timedelta(hours=1)
         ),
         replace(ROW, model="tiny", ended_at=NOON + timedelta(hours=2)),
-        replace(
-            ROW,
-            endpoint="http://[::1]:8080",
-            product="llama.cpp",
-            ended_at=NOON - timedelta(days=1),
-        ),
     ]
     tiny, qwen, other = figures_by_model(rows)
     assert (tiny.model, tiny.turns, other.product, other.turns) == ("tiny", 1, "llama.cpp", 1)
@@ -72,7 +72,6 @@ def test_days_have_their_median_and_those_without_a_turn_are_left_out():
         ROW,
         replace(ROW, tokens_per_second=60.0),
         replace(ROW, tokens_per_second=None, ended_at=later),
-        replace(ROW, ended_at=None),
     ]
     [found] = figures_by_model(rows)
     assert [(day.day, day.turns, day.tokens_per_second) for day in found.days] == [

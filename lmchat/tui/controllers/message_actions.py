@@ -6,7 +6,6 @@ import asyncio
 import re
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import aclosing, suppress
-from datetime import timedelta
 from functools import partial
 from pathlib import PurePath
 
@@ -21,7 +20,6 @@ from lmchat.servers.request import TemplateText
 from lmchat.sessions.attached_files import text_with_files
 from lmchat.sessions.details import details_text
 from lmchat.sessions.message import ChatMessage, FilePart, Role
-from lmchat.sessions.stats import RECORD_DAYS
 from lmchat.tui.chat_log.copying import failure_text
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.branches import Branches
@@ -303,15 +301,10 @@ class MessageActions:
         ):
             self._chat.copy(address, "No browser is available; address")
 
-    async def _show_details(self, answer: ChatMessage) -> None:
+    def _show_details(self, answer: ChatMessage) -> None:
         """Show everything that is known of an answer, which may be streaming."""
         answer = self._sessions.opened.with_figures(answer)
-        since = answer.created_at - timedelta(days=RECORD_DAYS)
-        try:
-            records = await self._chat.workspace.store.figures.turn_records(since=since)
-        except LMChatError:
-            records = ()  # then nothing can be compared
-        self._chat.show(TextDialog("Details", details_text(answer, records)))
+        self._chat.show(TextDialog("Details", details_text(answer)))
 
     async def _save(self, message: ChatMessage) -> None:
         """Ask for a file, and write a code block of a message into it, or else its words.
