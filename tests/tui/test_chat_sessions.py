@@ -101,8 +101,7 @@ async def test_what_is_typed_is_on_the_disk_a_moment_later_until_it_is_there_as_
     assert desk.dispatch.prompt_text._save_timer is not None
     gate.set()
     await desk.answered()
-    await desk.until(lambda: desk.dispatch.prompt_text._save_timer is None, "the write")
-    assert await desk.store.draft("") == ""
+    await kept_as(desk, "", "")
 
 
 async def test_what_was_typed_is_there_after_a_restart_and_not_once_it_was_sent(tmp_path):
