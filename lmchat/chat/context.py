@@ -26,7 +26,6 @@ from lmchat.sessions.message import (
     tool_calls_text,
 )
 
-CACHED = "cached"
 LEFT_OUT = "left out"
 
 TEMPLATE_TOKENS = 4  # about what a chat template adds to a message
@@ -242,15 +241,9 @@ def cut_note(target: Target, tokens: int, window: int) -> str:
 class ContextUse(Struct, frozen=True, kw_only=True):
     """Part of the window that the messages of a session take."""
 
-    tokens: int  # with the thought of the last answer, which is in the window now
+    tokens: int
     limit: int | None  # tokens of the window; None if unknown
     is_estimated: bool  # False if the server has counted all of it
-    unsent: int = 0  # tokens of that thought, if the next request is without it
-
-    @property
-    def next_tokens(self) -> int:
-        """Tokens that the messages take in the next request."""
-        return self.tokens - self.unsent
 
     @property
     def fraction(self) -> float | None:
@@ -332,7 +325,7 @@ class ContextMeter:
             if last_messages is messages and last_key == key:
                 return last_use
 
-        tokens = unsent = 0
+        tokens = 0
         later = [message for message in messages if not message.is_excluded]
         if len(later) == len(messages):
             for index in reversed(range(len(messages))):
@@ -341,12 +334,11 @@ class ContextMeter:
                 if counted:
                     tokens = counted
                     later = later[index + 1 :]
-                    unsent = _unsent_thought_tokens(answer, later, sent_thoughts)
                     break
         thoughts = thoughts_to_send(later, sent_thoughts)
         for message, thought in zip(later, thoughts, strict=True):
             tokens += message_tokens(message, thought, factor=factor)
-        use = ContextUse(tokens=tokens, limit=limit, is_estimated=bool(later), unsent=unsent)
+        use = ContextUse(tokens=tokens, limit=limit, is_estimated=bool(later))
         self._last_use = (messages, key, use)
         return use
 
@@ -359,30 +351,6 @@ class ContextMeter:
         self._factors[_model_key(target)] = min(max(factor, 1 / _MAX_FACTOR), _MAX_FACTOR)
 
 
-def _unsent_thought_tokens(
-    answer: ChatMessage, later: Sequence[ChatMessage], sent_thoughts: SentThoughts
-) -> int:
-    """Estimate the tokens of the counted answer's thought, if that is not sent again; else 0.
-
-    Where they were not counted, their share of the answer is taken to be that of their length.
-    Earlier thoughts that are not sent again have not been counted either.
-    """
-    if answer.stats is None or not answer.reasoning:
-        return 0
-    # the thought of an answer that called tools is sent with it until the next prompt
-    has_later_prompt = any(message.role is Role.USER for message in later)
-    is_in_loop = bool(answer.tool_calls) and not has_later_prompt
-    is_sent_in_loop = is_in_loop and sent_thoughts is SentThoughts.SINCE_PROMPT
-    if sent_thoughts is SentThoughts.ALL or is_sent_in_loop:
-        return 0
-    answer_tokens = answer.stats.completion_tokens or 0
-    if answer.stats.thought_tokens is not None:
-        return min(answer.stats.thought_tokens, answer_tokens)
-    thought = raw_tokens(answer.reasoning)
-    share = thought / (thought + raw_tokens(answer.sent_text))
-    return round(answer_tokens * share)
-
-
 def _model_key(target: Target) -> tuple[str, str]:
     return target.endpoint.url, target.model_id
 
@@ -393,12 +361,8 @@ class ContextItem(Struct, frozen=True, kw_only=True):
     author: str  # "system", "tools", "file", "you", "draft", "tool", or the name of the model
     words: str  # first words, as they were written
     message_id: str = ""  # of the message in the session; empty without one
-    state: str = ""  # `CACHED`, `LEFT_OUT`, `NOT_SENT`, or empty
+    state: str = ""  # why it is not sent, `LEFT_OUT` or `NOT_SENT`; empty if it is
     tokens: int = 0
-
-    @property
-    def is_sent(self) -> bool:
-        return self.state in ("", CACHED)
 
 
 class ContextList(Struct, frozen=True, kw_only=True):
@@ -413,20 +377,19 @@ class ContextList(Struct, frozen=True, kw_only=True):
         """Return the list with the server's count of the request, to which estimates are scaled."""
         share = total / max(self.tokens, 1)
         items = [
-            replace(item, tokens=round(item.tokens * share)) if item.is_sent else item
+            item if item.state else replace(item, tokens=round(item.tokens * share))
             for item in self.items
         ]
         return replace(self, items=tuple(items), tokens=total, is_estimated=False)
 
 
 def context_list(
-    request: ChatRequest, path: Sequence[ChatMessage], target: Target, *, factor: float, cached: int
+    request: ChatRequest, path: Sequence[ChatMessage], target: Target, *, factor: float
 ) -> ContextList:
     """List the messages of a session and of its next request, with estimates of their tokens.
 
     Behind the path come the messages that only the request holds, such as the draft. Of a message
-    that the request does not hold, the item says why. The first `cached` messages of the request
-    are in the server's cache, and the tools before them.
+    that the request does not hold, the item says why.
     """
     thoughts = thoughts_to_send(request.messages, sent_thoughts_of(target.product, target.model))
     indexes = {message.message_id: index for index, message in enumerate(request.messages)}
@@ -435,12 +398,12 @@ def context_list(
     items: list[ContextItem] = []
     for message in (*path, *new):
         is_new = message.message_id not in path_ids
+        state = ""
         index = indexes.get(message.message_id)
-        if index is not None:
-            state = CACHED if index < cached else ""
-        elif not (message.sent_text or message.files):  # such as a failed answer
-            continue
-        else:  # a later system prompt replaces one; other messages would be sent if there were room
+        if index is None:
+            if not (message.sent_text or message.files):  # such as a failed answer
+                continue
+            # a later system prompt replaces one; other messages would be sent if there were room
             is_replaced = message.role is Role.SYSTEM
             state = NOT_SENT if message.is_excluded or is_replaced else LEFT_OUT
         author = _AUTHORS.get(message.role) or message.model or "answer"
@@ -455,7 +418,7 @@ def context_list(
             state=state,
             tokens=message_tokens(message, thought, factor=factor),
         )
-        if item.is_sent:
+        if not state:
             files = [
                 replace(
                     item,
@@ -474,14 +437,13 @@ def context_list(
         tools = ContextItem(
             author="tools",
             words=", ".join(tool.name for tool in request.tools),
-            state=CACHED if cached else "",
             tokens=estimate_tokens(text, factor=factor),
         )
         is_system_first = bool(items) and items[0].author == "system"
         items.insert(int(is_system_first), tools)
     return ContextList(
         items=tuple(items),
-        tokens=sum(item.tokens for item in items if item.is_sent),
+        tokens=sum(item.tokens for item in items if not item.state),
         limit=target.context,
         is_estimated=True,
     )

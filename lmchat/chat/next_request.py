@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 
 from msgspec.structs import replace
@@ -18,7 +18,7 @@ from lmchat.chat.ports import ServerClient
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_json, safe_line, shell_word
 from lmchat.servers.request import ChatRequest, OutgoingRequest
-from lmchat.sessions.message import ChatMessage, Role, text_message
+from lmchat.sessions.message import Role, text_message
 
 FORMS = ("text", "json", "curl")
 """Forms of a request: the text that the model gets, the body, and a shell command."""
@@ -70,15 +70,12 @@ async def context_lists(
     backend: ServerClient,
     text: str,
     files: Sequence[Attachment] = (),
-    *,
-    cached_count: Callable[[Sequence[ChatMessage]], int] = lambda _: 0,
 ) -> AsyncGenerator[ContextList, None]:
     """Yield what the next request holds, for `/context`: estimated, and then counted.
 
     The second list is missing if the server cannot count now. If the request would be too long and
     nothing may be left out, the list shows what is too much. Raises the errors of `next_request`,
-    and `RequestInvalid` without a model that is ready. `cached_count` returns how many messages at
-    the beginning the server has in its cache.
+    and `RequestInvalid` without a model that is ready.
     """
     next_turn = sessions.next_turn
     settings = replace(next_turn.settings(opened.own_sampling), is_truncating=True)
@@ -88,7 +85,6 @@ async def context_lists(
         opened.shown_messages,
         settings.target,
         factor=next_turn.meter.factor(settings.target),
-        cached=cached_count(request.messages),
     )
     yield listed
     with suppress(LMChatError):

@@ -212,7 +212,7 @@ class OpenSessions:
         target = settings.target
 
         def make_start(path: MessagePath) -> Start:
-            tokens = self.next_turn.meter.use(target, path).next_tokens
+            tokens = self.next_turn.meter.use(target, path).tokens
             sent_thoughts = sent_thoughts_of(target.product, target.model)
             return summary(path, self.next_turn.options.compact_prompt, tokens, sent_thoughts)
 

@@ -19,6 +19,7 @@ from lmchat.chat.sampling_layers import (
     OptionValues,
     SamplingLayers,
     SetOption,
+    sampling_values,
     set_options,
 )
 from lmchat.chat.tools import Toolbox
@@ -180,7 +181,7 @@ class NextTurn:
             raise WrongUse(problem, hint=hint)
         profile = profiles[name]
         base = self._options_at_start
-        options = {**base.layers.profile, **_options_of(profile)}
+        options = {**base.layers.profile, **sampling_values(profile)}
         layers = replace(base.layers, profile_name=name, profile=options)
         chat = base.chat.with_profile(profile)
         self._use(replace(base, profile_name=name, chat=chat, layers=layers))
@@ -326,11 +327,11 @@ class NextTurn:
         """Whether messages and draft nearly fill the window, and a summary would make room."""
         messages = opened.messages
         use = self.meter.use(self.target, messages)
-        tokens = use.next_tokens + self.meter.draft_tokens(self.target, draft)
+        tokens = use.tokens + self.meter.draft_tokens(self.target, draft)
         if use.limit is None or tokens < COMPACT_FROM * use.limit:
             return False
         older = messages_to_summarise(messages, self.options.compact_prompt)
-        return makes_room(older, messages, use.next_tokens, self.options.sent_thoughts)
+        return makes_room(older, messages, use.tokens, self.options.sent_thoughts)
 
 
 def value_words(option: SetOption) -> str:
@@ -338,15 +339,3 @@ def value_words(option: SetOption) -> str:
     is_text = isinstance(option.value, str)
     text = option.value if is_text else json.dumps(option.value, ensure_ascii=False)
     return safe_line(str(text), limit=_MAX_VALUE_CHARS)
-
-
-def _options_of(profile: Profile) -> dict[str, object]:
-    """Return the sampling options that a profile sets, by name.
-
-    None and an empty effort set nothing; an empty list of stops takes those of `[chat]` back.
-    """
-    names = ("temperature", "top_p", "max_tokens", "stop")
-    options = {name: getattr(profile, name) for name in names}
-    if profile.reasoning_effort:
-        options["reasoning_effort"] = profile.reasoning_effort
-    return {name: value for name, value in options.items() if value is not None}

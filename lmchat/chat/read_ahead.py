@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import aclosing
 
 from msgspec.structs import replace
 
-from lmchat.chat.context import message_tokens
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.ports import ModelServer
 from lmchat.errors import LMChatError
 from lmchat.servers.products import product_named, sent_thoughts_of
-from lmchat.sessions.message import ChatMessage, Role, SentThoughts, text_message
+from lmchat.sessions.message import Role, SentThoughts, text_message
 
 LEAST_TOKENS = 500  # fewer are read so fast that it is not worth a request
 _log = logging.getLogger(__name__)
@@ -36,8 +35,7 @@ class ReadAhead:
         self._next_turn = open_sessions.next_turn
         self._task: asyncio.Task[None] | None = None
         self._followed: object = None  # what is read, or was read last; None after `cancel`
-        self._cached: tuple[object, tuple[str, ...]] = (None, ())
-        """Model, and the ids of the messages of the last prompt that is in its cache."""
+        self._cached: object = None  # model, and id of the last message that is in its cache
 
     def follow(self, draft: str) -> None:
         """Begin to read ahead if the draft has just been begun, or another file is attached.
@@ -55,6 +53,8 @@ class ReadAhead:
         if followed == self._followed:
             return
         self.cancel()
+        if not files and self._cached == (self._model, shown.leaf_id):
+            return
         if self._may_read:  # else the next change of the draft tries again
             self._followed = followed
             self._task = asyncio.create_task(self._read(draft), name="read ahead")
@@ -68,39 +68,18 @@ class ReadAhead:
             self._task = None
 
     def note_turn(self, opened: OpenSession) -> None:
-        """Note that the prompt of the last answer of a session is in the cache of its server.
+        """Note that a session up to its last answer is in the cache of the server.
 
-        The answer is, too, unless it begins with a thought that later requests do not repeat. If
-        another server answers next, nothing is noted, since only its cache is of use then.
+        It is not if another server answers next, or if the answer has a thought that later requests
+        do not repeat.
         """
-        plan = opened.sent
         answer = opened.newest_answer
         target = self._next_turn.target
-        if plan is None or answer is None or target is None or not answer.parts:
+        if answer is None or target is None or answer.endpoint != target.endpoint.url:
             return
-        if answer.endpoint != target.endpoint.url:
-            return
-        messages = [*plan.messages, answer]
-        if sent_thoughts_of(target.product, target.model) is not SentThoughts.ALL:
-            # the thoughts of this turn are in the cache, and in no later request
-            for index in reversed(range(len(messages))):
-                if messages[index].role is Role.USER:
-                    break
-                if messages[index].reasoning:
-                    del messages[index:]
-        self._note_cached(messages)
-
-    def cached_count(self, messages: Sequence[ChatMessage]) -> int:
-        """Return how many messages at the beginning of a prompt are known to be in the cache."""
-        model, cached_ids = self._cached
-        if model != self._model:
-            return 0
-        count = 0
-        for message, cached_id in zip(messages, cached_ids, strict=False):
-            if message.message_id != cached_id:
-                break
-            count += 1
-        return count
+        sends_all = sent_thoughts_of(target.product, target.model) is SentThoughts.ALL
+        if sends_all or not answer.reasoning:
+            self._cached = (self._model, answer.message_id)
 
     @property
     def _model(self) -> object:
@@ -130,9 +109,27 @@ class ReadAhead:
         )
 
     async def _read(self, draft: str) -> None:
-        """Let the server read the shown session and the files of a draft, unless little is new."""
+        """Let the server read the shown session and the files of a draft, unless that is little."""
+        opened = self._open_sessions.shown
+        typed, files = self._open_sessions.files.split(draft)
+        # words behind the last text file still change, and are not sent before Enter
+        words = typed[: max((file.part.place or 0 for file in files), default=0)]
+        leaf_id = opened.leaf_id
         try:
-            await self._send(draft)
+            settings = self._next_turn.settings(opened.own_sampling)
+            planned = self._open_sessions.planned(opened, words, settings, files)
+            request = await planned.prepared_request()
+            if planned.plan.tokens < LEAST_TOKENS:
+                return
+            if not files:  # an empty prompt is not in the plan
+                prompt = text_message(Role.USER, "")
+                request = replace(request, messages=(*request.messages, prompt))
+            self.fraction = 0.0
+            self.on_change()
+            async with aclosing(self._server.read_ahead(request)) as reports:
+                async for progress in reports:
+                    self.fraction = progress.fraction
+            self._cached = (self._model, leaf_id)
         except LMChatError as error:
             _log.info("reading ahead: %s", error.kind)
         finally:
@@ -140,32 +137,3 @@ class ReadAhead:
             if self._task is asyncio.current_task():
                 self.fraction = None
             self.on_change()
-
-    async def _send(self, draft: str) -> None:
-        opened = self._open_sessions.shown
-        typed, files = self._open_sessions.files.split(draft)
-        # words behind the last text file still change, and are not sent before Enter
-        words = typed[: max((file.part.place or 0 for file in files), default=0)]
-        settings = self._next_turn.settings(opened.own_sampling)
-        planned = self._open_sessions.planned(opened, words, settings, files)
-        request = await planned.prepared_request()
-        if not files:  # an empty prompt is not in the plan
-            prompt = text_message(Role.USER, "")
-            request = replace(request, messages=(*request.messages, prompt))
-        messages = request.messages
-        cached = self.cached_count(messages)
-        factor = self._next_turn.meter.factor(settings.target)
-        new_tokens = sum(message_tokens(message, factor=factor) for message in messages[cached:])
-        if not cached:
-            new_tokens += planned.tool_tokens  # the tools are before all messages
-        if new_tokens < LEAST_TOKENS:
-            return
-        self.fraction = 0.0
-        self.on_change()
-        async with aclosing(self._server.read_ahead(request)) as reports:
-            async for progress in reports:
-                self.fraction = progress.fraction
-        self._note_cached(messages[:-1])  # what is typed changes the last one
-
-    def _note_cached(self, messages: Sequence[ChatMessage]) -> None:
-        self._cached = (self._model, tuple(message.message_id for message in messages))

@@ -134,18 +134,12 @@ async def test_the_list_says_what_is_sent_and_what_is_not(sessions, backend):
     await say(sessions, "a", "b")
     await take_out(sessions, 0)
     backend.tokens = 1000
-    lists = context_lists(
-        sessions,
-        sessions.shown,
-        backend,
-        "What else?",
-        cached_count=lambda _: 1,
-    )
+    lists = context_lists(sessions, sessions.shown, backend, "What else?")
     estimated, counted = await read(lists)
     for listed in (estimated, counted):
         assert [(item.author, item.words, item.state) for item in listed.items] == [
             ("you", "a", "not sent"),
-            ("qwen3-8b", "Lettuce does well.", "cached"),
+            ("qwen3-8b", "Lettuce does well.", ""),
             ("you", "b", ""),
             ("qwen3-8b", "Lettuce does well.", ""),
             ("draft", "What else?", ""),

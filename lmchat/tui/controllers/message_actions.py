@@ -352,7 +352,6 @@ class MessageActions:
                 self._chat.workspace.backend,
                 text,
                 files,
-                cached_count=self._chat.read_ahead.cached_count,
             )
             try:
                 async with aclosing(lists) as contents:

@@ -63,13 +63,13 @@ class ContextDialog(ListDialog[str | None]):
         is_file = item.author == "file"
         author = safe_line(f"  {item.author}" if is_file else item.author, limit=_AUTHOR_CELLS)
         words = safe_line(item.words, limit=200) or "(empty)"
-        style = NAME if item.is_sent else MUTED
+        style = MUTED if item.state else NAME
         pieces: tuple[StyledTexts, ...] = (
             ((author.ljust(_AUTHOR_CELLS), ASIDE), (f" {words}", style)),
         )
         tokens = units.tokens(item.tokens, is_estimated=True)
         right: list[tuple[str, str]] = [(f"{item.state:>{_STATE_CELLS}}", MUTED)]
-        has_bar = item.is_sent and most_tokens > 0
+        has_bar = not item.state and most_tokens > 0
         right += self._bar(item.tokens / most_tokens if has_bar else 0.0)
         right.append((f"{tokens:>{_TOKENS_CELLS}}", style))
         return ListRow(pieces, tuple(right), key=item.message_id or item.author)
