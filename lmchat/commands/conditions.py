@@ -54,7 +54,7 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
         case "regenerate" if is_imported_call(message):
             words = "This call came with an imported chat and cannot be run"
             return f"{words}; r on the answer above asks again."
-        case "previous_version" | "next_version" | "compare" if message.versions <= 1:
+        case "previous_version" | "next_version" if message.versions <= 1:
             return "Only one version. r regenerates an answer, e edits a prompt."
     return ""
 

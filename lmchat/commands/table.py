@@ -378,12 +378,6 @@ COMMANDS: tuple[Command, ...] = (
         "versions",
         "Next version",
     ),
-    _message(
-        "compare",
-        "equals_sign",
-        "compare",
-        "Compare two versions",
-    ),
     _message("tree", "t", "tree", "Show the tree of this session", slash="/tree"),
     _message(
         "source",

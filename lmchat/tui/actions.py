@@ -11,7 +11,6 @@ from textual.message import Message
 
 from lmchat.commands.table import COMMANDS, Scope
 from lmchat.servers.model import ModelInfo
-from lmchat.sessions.message import FilePart
 
 
 @dataclass_transform()
@@ -70,12 +69,6 @@ class LoadWith(Post):
 
 class RefreshModels(Post):
     """Request to ask all servers for their models."""
-
-
-class OpenFile(Post):
-    """Request to open a file of a message in the system's viewer."""
-
-    file: FilePart
 
 
 def bindings(scope: Scope) -> list[BindingType]:

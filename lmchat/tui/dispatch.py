@@ -33,7 +33,6 @@ from lmchat.terminal.tty import has_shell
 from lmchat.tui.actions import (
     LoadOrUnload,
     LoadWith,
-    OpenFile,
     RefreshModels,
     Run,
     ShowChat,
@@ -255,8 +254,6 @@ class Dispatcher:
                 self.models.ask_for_load_options(model)
             case RefreshModels():
                 self.models.refresh_picker()
-            case OpenFile(file=file):
-                self.messages.open_file(file)
             case _:
                 pass
 

@@ -38,7 +38,7 @@ def test_versions_of_prompts_are_versions_too():
 
 
 def test_of_an_only_version_it_says_how_to_get_another():
-    reason = unavailable_reason("compare", MESSAGES["answer"], is_busy=False)
+    reason = unavailable_reason("next_version", MESSAGES["answer"], is_busy=False)
     assert reason == "Only one version. r regenerates an answer, e edits a prompt."
 
 

@@ -289,7 +289,6 @@ SENSIBLE = {
     "fork": set(MESSAGES),
     "previous_version": {"second version"},
     "next_version": {"second version"},
-    "compare": {"second version"},
     "tree": set(MESSAGES),
     "source": set(MESSAGES) - {"prompt", "system", "result of a tool"},
     "links": {"answer", "cut short", "second version", "stopped", "interrupted", "streaming"},

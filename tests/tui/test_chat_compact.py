@@ -6,7 +6,7 @@ from lmchat.config.settings import COMPACT_PROMPT, ChatSettings
 from lmchat.errors import StreamInterrupted
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.events import StreamFinished, TextDelta, UsageReported
-from lmchat.tui.dialogs.versions_dialog import MessageTree
+from lmchat.tui.dialogs.message_tree import MessageTree
 from tests.support.desktop import calm, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
 

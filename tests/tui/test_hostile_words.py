@@ -41,11 +41,11 @@ from lmchat.tui.dialogs.ask_dialog import (
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups
 from lmchat.tui.dialogs.context_dialog import ContextDialog
 from lmchat.tui.dialogs.doctor_screen import DoctorScreen
+from lmchat.tui.dialogs.message_tree import MessageTree
 from lmchat.tui.dialogs.model_picker import FilePicker, ModelPicker
 from lmchat.tui.dialogs.probabilities_dialog import ChoicesDialog
 from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.dialogs.text_dialog import TextDialog
-from lmchat.tui.dialogs.versions_dialog import MessageTree
 from lmchat.tui.welcome.server_rows import MachineState
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.hostile import EVIL, OBEYED

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 
-from lmchat.tui.dialogs.versions_dialog import MessageTree
+from lmchat.tui.dialogs.message_tree import MessageTree
 from tests.support.desktop import ready_desktop, shown
 from tests.support.look_pictures import PATH, TREE
 from tests.support.scripted_backend import answer_steps

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.tui.dialogs.versions_dialog import MessageTree
+from lmchat.tui.dialogs.message_tree import MessageTree
 from tests.support.look_pictures import PATH, SIZES, TREE, panels, steps
 
 SIZE = ["80x24"]

@@ -16,8 +16,8 @@ from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.sending import Turns
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
+from lmchat.tui.dialogs.message_tree import MessageTree
 from lmchat.tui.dialogs.probabilities_dialog import ChoicesDialog
-from lmchat.tui.dialogs.versions_dialog import MessageTree, VersionsDialog
 
 
 class Branches:
@@ -53,17 +53,6 @@ class Branches:
             ids = [version.message_id for version in versions]
             index = (ids.index(message.message_id) + step) % len(ids)
             await self._show_version(message, ids[index])
-
-    async def compare_versions(self, message: ChatMessage) -> None:
-        """Show two versions of a message in a dialog; if another one is chosen, show its path."""
-        versions = await self._versions_or_notice(message)
-        if not versions:
-            return
-        versions = list(map(self._sessions.opened.current, versions))
-        dialog = VersionsDialog(versions, message.message_id, self._chat.widgets.highlighter)
-        chosen_id = await self._chat.ask(dialog)
-        if chosen_id and chosen_id != message.message_id:
-            await self._show_version(message, chosen_id)
 
     async def show_choices(self, message: ChatMessage) -> None:
         """Show how sure the model was of each word of an answer.

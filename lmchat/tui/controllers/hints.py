@@ -23,7 +23,7 @@ from lmchat.tui.widgets.key_bar import PROMPT_COMMANDS, Hint, command_hint, writ
 _COMMANDS_WITHOUT_SERVER = ("check", "retry", "model", "new", "export")
 _MESSAGE_COMMANDS = (
     *("copy", "resume", "edit", "regenerate", "fold", "fork", "copy_code", "next_version"),
-    *("links", "delete", "tree", "rewrite", "source", "pager", "another_model", "compare"),
+    *("links", "delete", "tree", "rewrite", "source", "pager", "another_model"),
     *("select", "undo"),
 )
 _SESSION_COMMANDS = ("open", "rename", "pin", "archive", "delete", "undo", "tag")

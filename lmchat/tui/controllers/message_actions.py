@@ -30,7 +30,6 @@ from lmchat.tui.controllers.session_files import write_asking
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.dialogs.context_dialog import ContextDialog
-from lmchat.tui.dialogs.image_dialog import ImageDialog, decoded
 from lmchat.tui.dialogs.request_dialog import RequestDialog
 from lmchat.tui.dialogs.text_dialog import LinksDialog, TextDialog
 from lmchat.tui.widgets.line import cut_middle
@@ -90,7 +89,6 @@ class MessageActions:
             "delete": branches.delete,
             "previous_version": partial(branches.show_neighbour, step=-1),
             "next_version": partial(branches.show_neighbour, step=1),
-            "compare": branches.compare_versions,
             "probabilities": branches.show_choices,
             "tree": branches.show_tree,
             "pager": self._page,
@@ -237,10 +235,6 @@ class MessageActions:
         """Show a text in the pager."""
         self._chat.lend_terminal_to(partial(self._chat.workspace.platform.page, text))
 
-    def open_file(self, file: FilePart) -> None:
-        """Open a file in the system's viewer, from a worker."""
-        self._chat.begin(partial(self._open_file, file), "message")
-
     async def _open_file(self, file: FilePart) -> None:
         """Open a file in the system's viewer.
 
@@ -253,20 +247,13 @@ class MessageActions:
             self._chat.notify("No viewer is available on this machine.")
 
     async def _show_files(self, message: ChatMessage) -> None:
-        """Show the attached images of a message one after the other, then its texts in one dialog.
-
-        Each dialog says how many others are left; Esc leaves them all.
-        """
-        read_file = self._chat.open_sessions.save_queue.read_file
-        images = [file for file in message.files if file.is_image]
+        """Open the attached images of a message in the viewer, and show its texts in one dialog."""
         texts = [file for file in message.files if not file.is_image]
-        for number, file in enumerate(images, 1):
-            image = await decoded(self._chat.app, file, await read_file(file.digest))
-            left = len(images) - number + bool(texts)
-            wants_next = await self._chat.ask(ImageDialog(file, image, left))
-            if not wants_next:
-                return
+        for file in message.files:
+            if file.is_image:
+                await self._open_file(file)
         if texts:
+            read_file = self._chat.open_sessions.save_queue.read_file
             contents = [await read_file(file.digest) for file in texts]
             text = "\n\n".join(data.decode("utf-8-sig", "replace") for data in contents)
             self._chat.show(TextDialog(", ".join(file.name for file in texts), text))
