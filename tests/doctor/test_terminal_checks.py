@@ -4,7 +4,7 @@ import os
 import termios
 
 from lmchat.doctor.report import CheckResult, Grade
-from lmchat.doctor.terminal_checks import key_limits, terminal_findings, terminal_name
+from lmchat.doctor.terminal_checks import terminal_findings
 
 UTF8 = {"LANG": "C.UTF-8", "TERM": "xterm-256color"}
 
@@ -44,7 +44,6 @@ def test_colours_are_told():
         ({"TERM": "xterm-256color"}, "256 colours."),
         ({"TERM": "xterm", "COLORTERM": "truecolor"}, "16 million colours."),
         ({"TERM": "xterm-direct"}, "16 million colours."),
-        ({"TERM": "xterm-kitty"}, "256 colours."),
     ]:
         row = rows(environ)["colours"]
         assert (row.grade, row.cause) == (Grade.OK, colours)
@@ -63,34 +62,4 @@ def test_the_locale_that_counts_decides():
 
 def test_windows_has_no_variables_for_colours_and_locale():
     checks = [row.check for row in terminal_findings({}, [-1, -1], system="nt")]
-    assert checks == ["terminal.size", "terminal.keys"]
-
-
-def test_a_terminal_is_known_by_what_it_sets():
-    for environ, name in [
-        ({"TERM_PROGRAM": "Apple_Terminal"}, "Terminal.app"),
-        ({"TERM_PROGRAM": "tmux", "KITTY_WINDOW_ID": "1"}, "kitty"),
-        ({"TERM": "foot-extra"}, "foot"),
-        ({"TERMINAL_EMULATOR": "JetBrains-JediTerm"}, "JetBrains"),
-        ({"TERM": "xterm-256color"}, ""),
-    ]:
-        assert terminal_name(environ) == name
-
-
-def limited(environ: dict[str, str]) -> set[str]:
-    return {limit.keys.partition(":")[0] for limit in key_limits(environ)}
-
-
-def test_keys_that_a_terminal_keeps_are_told_with_what_does_the_same():
-    assert limited({"KITTY_WINDOW_ID": "1"}) == set()
-    assert limited({"TERM": "xterm"}) == {"Shift+Enter"}
-    for program, key in (("Apple_Terminal", "Alt+1"), ("iTerm.app", "Alt+1"), ("vscode", "Ctrl+K")):
-        assert any(key in keys for keys in limited({"TERM_PROGRAM": program}))
-        row = rows({"TERM_PROGRAM": program})["keys"]
-        assert (row.grade, bool(row.next_step)) == (Grade.WARNING, True)
-
-
-def test_tmux_and_screen_between_take_keys_too():
-    kitty = {"KITTY_WINDOW_ID": "1"}
-    assert limited({**kitty, "TMUX": "/tmp/socket,1,0"}) == {"Ctrl+B", "Shift+Enter"}  # noqa: S108 - a name
-    assert limited({**kitty, "STY": "1.x"}) == {"Shift+Enter"}
+    assert checks == ["terminal.size"]
