@@ -64,8 +64,6 @@ class Options(TypedDict, total=False):
     """For repeatable answers, if the server supports it."""
     reasoning_effort: str
     """How much the model thinks, `none` to `max`, if server and model support it."""
-    keep_loaded_s: int | None
-    """Seconds the unused model stays in memory, if a request can set this."""
     more: Mapping[str, object]
     """Further sampling options by name, such as `top_k`; `extra.NAME` sends any other field."""
 
@@ -117,7 +115,7 @@ def _sampling_of(options: Options) -> Sampling:
     """
     given = Sampling(**options)
     checked = {name: checked_option(name, value) for name, value in given.options.items()}
-    return Sampling(keep_loaded_s=given.keep_loaded_s).with_options(checked)
+    return Sampling().with_options(checked)
 
 
 _POLL_S = 0.5  # between two checks of a server that loads its model

@@ -56,8 +56,6 @@ async def side_by_side(
 async def answer_to(
     task: Task,
     server: ServerClient,
-    *,
-    keep_loaded_s: int | None,
     show: Callable[[StreamEvent], None] = lambda _: None,
 ) -> SingleAnswer:
     """Send the request of a task and return its answer, with the error of either."""
@@ -68,7 +66,6 @@ async def answer_to(
             task.model,
             task.messages,
             dict(task.options),
-            keep_loaded_s=keep_loaded_s,
             output=task.output,
         )
     except LMChatError as error:

@@ -70,15 +70,13 @@ def single_request(
     model: ModelInfo,
     messages: Sequence[ChatMessage],
     options: dict[str, object],
-    *,
-    keep_loaded_s: int | None,
     output: WantedOutput | None = None,
 ) -> ChatRequest:
     """Return a request for an answer that belongs to no session, with these sampling options.
 
     If no seed is set and the server takes one, a seed is drawn, so that the answer can be repeated.
     """
-    sampling = Sampling(keep_loaded_s=keep_loaded_s).with_options(options)
+    sampling = Sampling().with_options(options)
     seed = drawn_seed(model.product, sampling.options)
     if seed is not None:
         sampling = replace(sampling, seed=seed)

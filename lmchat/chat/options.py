@@ -63,8 +63,7 @@ class TurnOptions(Struct, frozen=True, kw_only=True):
     def sampling(self, session: OptionValues) -> Sampling:
         """Return the sampling of a session, in which `session` has the options it sets itself."""
         model_id = self.target.model_id if self.target else ""
-        sampling = Sampling(keep_loaded_s=self.chat.keep_loaded_s)
-        return sampling.with_options(self.layers.values(session, model_id))
+        return Sampling().with_options(self.layers.values(session, model_id))
 
     def effort_words(self, own_sampling: OptionValues) -> str:
         """Return the reasoning effort in a session: "low", "500 tokens" or "default".

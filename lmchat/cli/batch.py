@@ -129,9 +129,7 @@ async def _answer(
         else:
             prompts = [*task.messages[:-1], text_message(Role.USER, prompt)]
             task = replace(task, messages=prompts)
-    answer = await answer_to(
-        task, runtime.backend, keep_loaded_s=runtime.settings.chat.keep_loaded_s
-    )
+    answer = await answer_to(task, runtime.backend)
     tokens = answer.stats.completion_tokens or 0
     row = row_of(task, answer)
     if schema is not None and answer.error is None:

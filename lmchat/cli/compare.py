@@ -89,7 +89,6 @@ async def _measure(context: Context, runtime: Runtime, task: Task) -> _Compariso
     ends the runs: it becomes the `detail` of the result, whose medians are of the runs so far.
     """
     output, model = context.output, task.model
-    keep_loaded_s = runtime.settings.chat.keep_loaded_s
     printer = TurnPrinter(output, asked_model=model.model_id)
 
     def show(event: StreamEvent) -> None:
@@ -106,10 +105,10 @@ async def _measure(context: Context, runtime: Runtime, task: Task) -> _Compariso
         failure = error
     while failure is None and len(runs) < context.options.runs:
         if runs:
-            run = await answer_to(task, runtime.backend, keep_loaded_s=keep_loaded_s)
+            run = await answer_to(task, runtime.backend)
         else:
             try:
-                run = await answer_to(task, runtime.backend, keep_loaded_s=keep_loaded_s, show=show)
+                run = await answer_to(task, runtime.backend, show)
             finally:
                 printer.end()
         runs.append(run)

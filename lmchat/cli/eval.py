@@ -68,7 +68,7 @@ async def evaluate(context: Context) -> int:
             progress = stack.enter_context(JobProgress(len(missing), prints_rows=False))
 
             async def work(task: Task) -> None:
-                answer = await answer_to(task, runtime.backend, keep_loaded_s=chat.keep_loaded_s)
+                answer = await answer_to(task, runtime.backend)
                 row = row_of(task, answer)
                 if answer.error is None:
                     row["tokens_per_second"] = rounded(answer.stats.tokens_per_second)

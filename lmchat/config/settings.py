@@ -164,18 +164,6 @@ class ChatSettings(SamplingSettings, frozen=True, kw_only=True):
     """Options for the model; None is not sent."""
 
     system_prompt: Annotated[str, setting("instructions sent at the start of every session")] = ""
-    keep_loaded_s: (
-        Annotated[
-            int,
-            setting(
-                "seconds an unused model stays in memory (LM Studio; Ollama if lmchat loads it)",
-                ge=1,
-                le=365 * _DAY_S,
-                example=1800,
-            ),
-        ]
-        | None
-    ) = None
     auto_truncate: Annotated[
         bool,
         setting(

@@ -242,7 +242,6 @@ class ProxyClient:
             async with self._turn(model.endpoint, model.model_id, model.product):
                 await engine.load(model.model_id, context=options.context)
         else:
-            options = replace(options, keep_loaded_s=self._settings.chat.keep_loaded_s)
             server = product_named(model.product)
             server.check_load(options)
             api = await self._new_api(model.endpoint, model.product)

@@ -45,7 +45,6 @@ class Sampling(Struct, frozen=True, kw_only=True):
     stop: tuple[str, ...] = ()
     seed: int | None = None
     reasoning_effort: str = ""  # `none` to `max`, or a number of tokens
-    keep_loaded_s: int | None = None  # seconds that the model stays in memory unused
     more: Mapping[str, object] = field(default_factory=dict)
     """The options of `servers/options.py` that have no field here, by name."""
 
@@ -145,7 +144,6 @@ class LoadOptions(Struct, frozen=True, kw_only=True):
     """Options for loading a model; where None, the server decides."""
 
     context: int | None = None  # size of the context window in tokens
-    keep_loaded_s: int | None = None  # how long the unused model stays in memory, by the settings
     others: Mapping[str, int | bool] = field(default_factory=dict)
     """Values by the names of `ProductFacts.load_fields`."""
 

@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from lmchat.config.settings import ChatSettings
 from lmchat.errors import ServerRejected
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products import llama_cpp
@@ -129,12 +128,3 @@ async def test_lm_studio_loads_with_all_options_and_a_loaded_model_anew(server, 
         ("unload", {"instance_id": "qwen3-8b"}),
         ("load", {"model": "qwen3-8b", "context_length": 4096, **others}),
     ]
-
-
-async def test_ollama_is_told_how_long_a_model_stays_when_it_is_loaded(server, make_client):
-    products.ollama(server)
-    for configured in (None, 90):
-        client = make_client(chat=ChatSettings(keep_loaded_s=configured))
-        await client.load(model_at(server, "llama3.2:3b", "Ollama"))
-    sent = [one.json.get("keep_alive") for one in server.seen("POST /api/generate")]
-    assert sent == [None, 90]

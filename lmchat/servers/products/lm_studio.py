@@ -28,7 +28,6 @@ from lmchat.servers.products.product import (
 )
 from lmchat.servers.products.request_format import Dialect, JsonMode
 from lmchat.servers.products.server_api import ServerApi
-from lmchat.servers.request import Sampling
 
 _MAX_FILE_BYTES = 1024 * 1024
 _MAX_PORT = 65535
@@ -144,13 +143,6 @@ class LmStudio(Product):
             listed = dicts_in(api.require_good(older).object.get("data"))
             return tuple(_from_v0(api, row) for row in listed if str_or_empty(row.get("id")))
         return await super().models(api)
-
-    def request_fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
-        """Return the usual fields, and for how many seconds the unused model stays in memory."""
-        fields = super().request_fields(sampling, model)
-        if sampling.keep_loaded_s is not None:
-            fields["ttl"] = sampling.keep_loaded_s
-        return fields
 
     def takes_effort(self, effort: str, model: ModelInfo | None) -> bool:
         """Whether the server lists the effort for this model; it writes `none` as `off`."""

@@ -136,7 +136,7 @@ class Ollama(Product):
         self,
         api: ServerApi,
         model: ModelInfo,
-        options: LoadOptions,
+        options: LoadOptions,  # noqa: ARG002 - see above
         on_progress: OnProgress,  # noqa: ARG002 - it reports none
     ) -> None:
         """Load a model by a request without a prompt.
@@ -145,8 +145,6 @@ class Ollama(Product):
         its default window for the next one.
         """
         body: dict[str, Any] = {"model": model.model_id, "stream": False}
-        if options.keep_loaded_s is not None:
-            body["keep_alive"] = options.keep_loaded_s
         api.require_good(await api.post("/api/generate", body))
 
     async def unload(self, api: ServerApi, model: ModelInfo) -> None:

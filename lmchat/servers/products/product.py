@@ -375,8 +375,7 @@ class Product:
         """Load a model and return when it is loaded; raise `ServerRejected` if that is refused.
 
         If `options` set something, and the model is in memory, it is unloaded first: some
-        products would load it a second time, beside the first. `on_progress` is not called here,
-        and `keep_loaded_s` is not sent: products that take it with this request override `load`.
+        products would load it a second time, beside the first. `on_progress` is not called here.
         """
         if not self.load_path:
             raise self._cannot("load")
