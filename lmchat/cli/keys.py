@@ -25,8 +25,10 @@ log = logging.getLogger(__name__)
 _KEY_FILE = "credentials.toml"
 _COMMAND_S = 60  # time limit of `api_key_cmd`, which may have to ask the user for a password
 _OPENAI_ORIGIN = "https://api.openai.com:443"
-_NO_ADDRESS = "it is set without an address, and so is for this machine only"
-_SET_TOGETHER = "To use it here, add an [[endpoints]] entry with this url and the key."
+_FOR_ANOTHER = (
+    "it is for another address, or for this machine. "
+    "To use it here, add an [[endpoints]] entry with this url and the key."
+)
 
 
 class _SourcedKey(Struct, frozen=True):
@@ -123,32 +125,10 @@ class Keys:
         if fault := self._faults.get(endpoint.origin):
             return fault
         if self._loaded.settings.api_key:
-            return self._why_api_key_withheld(endpoint)
+            source = self._loaded.origins.get("api_key", "")  # as "environment (LMCHAT_API_KEY)"
+            place = source.partition("(")[2].rstrip(")") or "the configuration"
+            return f"The API key in {place} was not sent: {_FOR_ANOTHER}"
         return ""
-
-    def _why_api_key_withheld(self, endpoint: Endpoint) -> str:
-        """Return why the setting `api_key`, which is set, is not sent to a server.
-
-        Return "" for a server that was only found: it is on this machine, the user did not name it,
-        and the key is not for another port of the same host. The message that such a server needs a
-        key says where to set one.
-        """
-        key_url = self._loaded.key_endpoint  # the address that is set together with the key, or ""
-        is_key_of_host = is_address(key_url) and Endpoint.parse(key_url).host == endpoint.host
-        is_named = _origin(self._loaded.settings.endpoint) == endpoint.origin
-        was_only_found = endpoint.is_loopback and not is_key_of_host and not is_named
-        if was_only_found:
-            return ""
-        reason = _NO_ADDRESS
-        if key_url:
-            reason = f"it is for {_origin(key_url) or 'another address'}"
-        return f"The API key in {self._api_key_source} was not sent: {reason}. {_SET_TOGETHER}"
-
-    @property
-    def _api_key_source(self) -> str:
-        """Name of the variable or file that sets `api_key`, as `LMCHAT_API_KEY`."""
-        source = self._loaded.origins.get("api_key", "")  # such as "environment (LMCHAT_API_KEY)"
-        return source.partition("(")[2].rstrip(")") or "the configuration"
 
     def _first_key(self, endpoint: Endpoint) -> _SourcedKey:
         """Return the first key that is set for a server; if none is, one with an empty key."""
