@@ -130,7 +130,8 @@ async def test_tab_and_down_complete_paths_and_enter_takes_what_is_typed(
     desk.prompt_input.put("")
     for text, then in [("@~/b", "@~/beds/"), ("p", "[peas.md (27 bytes)]\n")]:
         await desk.type(text)
-        await desk.press("tab")  # before the files are found
+        await desk.until(lambda: desk.prompt_input.completion.rows, "the files")
+        await desk.press("tab")
         await desk.prompt_is(then)
     assert desk.app.focused is desk.prompt_input
     desk.prompt_input.put("Look at @a.m and say")  # a slow file

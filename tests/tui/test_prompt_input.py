@@ -68,16 +68,12 @@ async def test_it_grows_with_its_rows_to_ten_and_then_scrolls() -> None:
         assert len(rows) == prompt.size.height == 3
 
 
-async def test_ctrl_u_clears_the_line_before_the_cursor_with_all_its_rows_then_the_break(
-    app, pilot
-) -> None:
+async def test_ctrl_u_clears_the_line_before_the_cursor_with_all_its_rows(app, pilot) -> None:
     prompt = app.prompt.input
     prompt.put("first\n" + "word " * 60)
     await pilot.press("left", "ctrl+u")
     assert prompt.text == "first\n "
-    await pilot.press("ctrl+u")
-    assert prompt.text == "first "
-    await pilot.press("ctrl+z", "ctrl+z")
+    await pilot.press("ctrl+z")
     assert prompt.text.endswith("word word ")
 
 
@@ -93,14 +89,10 @@ async def test_up_in_an_empty_prompt_brings_earlier_prompts_and_down_comes_back(
     prompt.history_of_prompts = ("/new", "older")
     await pilot.press("up", "up")
     assert prompt.text == "older"
-    prompt.load_draft("")
-    prompt.history_of_prompts = ("one", "two")
-    await pilot.press("up", "x", "up", "down")
-    assert prompt.text == "onex"
-    await pilot.press("enter")
-    assert sent(app) == ["onex"]
+    await pilot.press("x", "enter")
+    assert sent(app) == ["olderx"]
     await pilot.press("up")
-    assert prompt.text == "one"
+    assert prompt.text == "/new"
 
 
 async def test_what_comes_back_from_disk_or_editor_cannot_write_to_the_terminal(app, pilot) -> None:

@@ -17,7 +17,7 @@ from lmchat.tui.widgets.line import MUTED, cut_middle
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, text_row
 
 
-class Completion(Struct, frozen=True, kw_only=True):
+class Completion(Struct, frozen=True):
     """Rows that match the typed word, best first, and which of them is chosen.
 
     A row is a command, a path, or as text a command with a name, such as `/profile fast`.
@@ -54,14 +54,14 @@ def complete(text: str, names: Names = MappingProxyType({})) -> Completion:
     word, space, typed = text.partition(" ")
     if space and word in names:
         fitting_names = [name for name in names[word]() if name.startswith(typed)]
-        return Completion(rows=tuple(f"{word} {name}" for name in fitting_names))
+        return Completion(tuple(f"{word} {name}" for name in fitting_names))
     if not text.startswith("/") or any(char.isspace() for char in text):
         return CLOSED
     commands = [command for command in COMMANDS if command.slash]
     matching = [command for command in commands if command.name.startswith(text)]
     if not matching:
         matching = [command for command in commands if text[1:] in command.name]
-    return Completion(rows=tuple(matching))
+    return Completion(tuple(matching))
 
 
 class SlashList(RowList):

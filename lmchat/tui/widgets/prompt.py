@@ -19,7 +19,7 @@ from textual.widget import Widget
 
 from lmchat.safe_text import safe_line
 from lmchat.tui.actions import Post
-from lmchat.tui.widgets.completion_list import SlashList
+from lmchat.tui.widgets.completion_list import Completion, SlashList
 from lmchat.tui.widgets.folded_blocks import FoldedBlocks
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, StyledText, content, fit, styled
 from lmchat.tui.widgets.prompt_input import PromptInput
@@ -143,6 +143,7 @@ class Prompt(Vertical):
 
     def on_mount(self) -> None:
         self.watch(self.input, "is_shell", self._show_mode, init=False)
+        self.watch(self.input, "completion", self._show_completion, init=False)
 
     def _show_mode(self, is_shell: bool) -> None:
         self.query_one("#prompt-card").set_class(is_shell, "-shell")
@@ -160,17 +161,12 @@ class Prompt(Vertical):
         self.input.has_queue = bool(texts)
         self.queue.show(texts)
 
-    @on(PromptInput.CompletionChanged)
-    async def show_commands(self, event: PromptInput.CompletionChanged) -> None:
-        """Show the rows of a completion above the prompt; without rows, hide the list.
-
-        The list is made when there are rows for the first time.
-        """
-        event.stop()
-        if event.completion.rows and not self.query(SlashList):
+    async def _show_completion(self, completion: Completion) -> None:
+        """Show the rows of a completion above the prompt, in a list that is made when needed."""
+        if completion.rows and not self.query(SlashList):
             await self.mount(SlashList(), before="#prompt-card")
         for rows in self.query(SlashList):
-            rows.show_completion(event.completion)
+            rows.show_completion(completion)
 
     @on(RowList.Taken)
     def take_command(self, event: RowList.Taken) -> None:

@@ -74,11 +74,6 @@ class PromptInput(TextArea):
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, PromptInput.Drafted)  # only the newest text counts
 
-    class CompletionChanged(Post):
-        """The list of slash commands or files has changed or closed."""
-
-        completion: Completion
-
     class FileNamed(Post):
         """A file was chosen after `@`, or a text was pasted that may be the paths of files."""
 
@@ -97,23 +92,22 @@ class PromptInput(TextArea):
 
     is_shell = var(False)
     """Whether the prompt is in the shell mode."""
+    completion = var(CLOSED)
+    """Matching slash commands or files."""
 
     def __init__(self) -> None:
         super().__init__(id="prompt", soft_wrap=True, highlight_cursor_line=False)
         self.history_of_prompts: Sequence[str] = ()  # earlier prompts, newest first
         # whether prompts are queued: then ↑ and Del in an empty prompt act on the newest one
         self.has_queue = False
-        self.completion = CLOSED  # matching slash commands or files
         self.find_files: Callable[[str], Awaitable[tuple[str, ...]]] = _find_none
         """Returns the files that match a few letters."""
         self.names: Names = {}
         self.runs_commands = True  # whether Enter runs `!COMMAND`; not while a message is edited
         self._blocks = FoldedBlocks()
         self._is_list_dismissed = False  # whether the list stays closed, as after Esc
-        self._is_completing = False  # whether Tab was pressed before the files were found
         self._listed_for: tuple[str, object] = ("", None)  # text and cursor that the list is for
         self._history_index = _DRAFT  # index in `history_of_prompts` of what is shown
-        self._edited_prompts: dict[int, str] = {}  # draft and recalled prompts as they were left
         self._loaded_draft = ""  # draft as it was shown when its session was opened
 
     def on_mount(self) -> None:
@@ -166,27 +160,18 @@ class PromptInput(TextArea):
         self._insert(f"{line_end}{line}\n")
 
     def action_delete_to_start_of_line(self) -> None:
-        """Delete from the cursor to the start of its line, also of a line that is wrapped.
-
-        At the start of a line, delete the line break before it. Textual stops where a line wraps.
-        """
-        row, column = self.cursor_location
-        if column:
-            self.delete((row, 0), (row, column), maintain_selection_offset=False)
-        else:
-            self.action_delete_left()
+        """Delete to the start of a line, also of one that is wrapped: there Textual stops."""
+        row, _ = self.cursor_location
+        self.delete((row, 0), self.cursor_location, maintain_selection_offset=False)
 
     def action_delete_left(self) -> None:
         """Delete the selection; without one, the folded block or the letter before the cursor.
 
-        A folded block is a long pasted text, in whose place one line is shown. That line is
-        selected here, so that Textual's action deletes it as a whole.
+        The line of the block is selected here, so that Textual's action deletes it as a whole.
         """
         row, column = self.cursor_location
-        block_line = ""
         if self.selection.is_empty:
             block_line = self._blocks.line_at_end(self.document[row][:column])
-        if block_line:
             self.move_cursor((row, column - len(block_line)), select=True)
         super().action_delete_left()
 
@@ -217,13 +202,10 @@ class PromptInput(TextArea):
         if name:  # it was not typed, and may change what a command runs
             self.is_shell = False
         file_lines = "".join(self._blocks.fold_files(file).rstrip("\n") + "\n" for file in files)
-        row = text.count("\n", 0, line_start)
-        end_row = text.count("\n", 0, end)
-        end_column = end - text.rfind("\n", 0, end) - 1
         self.replace(
             file_lines + words_before + name,
-            (row, 0),
-            (end_row, end_column),
+            (text.count("\n", 0, line_start), 0),
+            (text.count("\n", 0, end), end - text.rfind("\n", 0, end) - 1),
             maintain_selection_offset=True,
         )
 
@@ -246,12 +228,11 @@ class PromptInput(TextArea):
         self.move_cursor(self.document.end)
 
     def _leave_history(self, text: str) -> None:
-        """Leave the recalled prompt, and forget changes in recalled prompts: `text` is the draft.
+        """Leave the recalled prompt: `text` is the draft.
 
         No list of commands or files is shown for this text, except for `/file `.
         """
         self._history_index = _DRAFT
-        self._edited_prompts = {}
         self._is_list_dismissed = text != _FILE_COMMAND
 
     def _folded(self, text: str) -> str:
@@ -333,7 +314,7 @@ class PromptInput(TextArea):
     def choose(self, index: int) -> None:
         """Choose and insert the row with an index in the list; do nothing if it has gone."""
         if index < len(self.completion.rows):
-            self._set_completion(self.completion.moved(index - self.completion.chosen))
+            self.completion = self.completion.moved(index - self.completion.chosen)
             self._insert_chosen()
 
     def _update_list(self) -> None:
@@ -350,35 +331,19 @@ class PromptInput(TextArea):
         if typed is None and not self.text.startswith("/"):
             self._is_list_dismissed = False
         if self._is_list_dismissed:
-            self._set_completion(CLOSED)
+            self.completion = CLOSED
         elif typed is None:
-            self._set_completion(complete(self.text, self.names))
-        else:
-            self._list_files(typed)
-
-    def _list_files(self, typed: str) -> None:
-        """Search in a worker for the files that match the typed letters.
-
-        Until it has found them, show those of the listed files that match. A search for other
-        letters is cancelled.
-        """
-        files = [row for row in self.completion.rows if isinstance(row, str)]
-        self._set_completion(
-            Completion(rows=tuple(file for file in files if fuzzy_match(typed, file)))
-        )
-        self.run_worker(self._show_found_files(typed), "files", "files", exclusive=True)
+            self.completion = complete(self.text, self.names)
+        else:  # until others are found, show those of the listed files that match
+            files = [row for row in self.completion.rows if isinstance(row, str)]
+            self.completion = Completion(tuple(file for file in files if fuzzy_match(typed, file)))
+            self.run_worker(self._show_found_files(typed), "files", "files", exclusive=True)
 
     async def _show_found_files(self, typed: str) -> None:
-        """Search for files, and list them if their letters are still what is typed.
-
-        If Tab was pressed during the search, insert the first file.
-        """
+        """Search for files, and list them if their letters are still what is typed."""
         rows = await self.find_files(typed)
         if typed == self._typed_file_name() and not self._is_list_dismissed:
-            self._set_completion(Completion(rows=rows))
-            if rows and self._is_completing:
-                self._insert_chosen()
-        self._is_completing = False
+            self.completion = Completion(rows)
 
     def _typed_file_name(self) -> str | None:
         """Return what is typed of a file's name between `@` or `/file ` and the cursor.
@@ -397,23 +362,17 @@ class PromptInput(TextArea):
         return mention[1]
 
     def _handle_list_key(self, key: str) -> bool:
-        """Handle a key of the list of commands or files; return whether this was done.
-
-        Tab without rows, while files are searched, is kept for the first file that is found.
-        """
+        """Handle a key of the list of commands or files; return whether this was done."""
         self._update_list()  # a key may arrive before the message of the last change
-        names_file = self._typed_file_name() is not None and not self._is_list_dismissed
-        self._is_completing = key == "tab" and names_file and not self.completion.rows
-        if not self.completion.rows:
-            return self._is_completing
+        if not self.completion.rows:  # Tab must not leave the prompt while files are searched
+            return key == "tab" and self._typed_file_name() is not None
         if key == "enter":
             return self._accept_chosen()
         if key in ("up", "down"):
-            step = -1 if key == "up" else 1
-            self._set_completion(self.completion.moved(step))
+            self.completion = self.completion.moved(-1 if key == "up" else 1)
         elif key == "escape":
             self._is_list_dismissed = True
-            self._set_completion(CLOSED)
+            self.completion = CLOSED
         elif key == "tab":
             self._insert_chosen()
         else:
@@ -423,20 +382,18 @@ class PromptInput(TextArea):
     def _accept_chosen(self) -> bool:
         """Do what Enter does with the chosen row; return False if Enter is to send the text.
 
-        A command that needs no argument is sent; one that needs it is inserted, and if it was typed
-        in full, the user is told so. A file named with `@` is inserted. What was typed of a name,
-        as of a preset, or after `/file `, is sent as it is, unless a row was chosen with ↓.
+        A command that needs no argument is sent; one that needs it is inserted. A file named with
+        `@` is inserted. What was typed of a name, as of a preset, or after `/file `, is sent as it
+        is, unless a row was chosen with ↓.
         """
         row = self.completion.row
-        is_argument = self.text.startswith(_FILE_COMMAND)
+        is_argument = self.text.startswith(_FILE_COMMAND) or self._typed_file_name() is None
         if isinstance(row, Command):
             if not row.needs_argument:
                 self.put("")
                 self._post_to_parent(self.Submitted(row.name))
                 return True
-            if self.text == row.name:
-                self.notify(f"Type {row.slash.split()[1]} after {self.text}.", markup=False)
-        elif not self.completion.chosen and (self._typed_file_name() is None or is_argument):
+        elif is_argument and not self.completion.chosen:
             return False
         self._insert_chosen()
         return True
@@ -450,7 +407,7 @@ class PromptInput(TextArea):
             self.submit()
         elif key in NEWLINE_KEYS:
             self._insert("\n")
-        elif self._is_for_log(key):
+        elif key in _LOG_ACTIONS and self._is_for_log(key):
             self.post_message(self.ScrollWanted(_LOG_ACTIONS[key]))
         elif key in _QUEUE_KEYS and self.has_queue and not self.text:
             self.post_message(self.QueueActWanted(_QUEUE_KEYS[key]))
@@ -459,17 +416,12 @@ class PromptInput(TextArea):
         return True
 
     def _is_for_log(self, key: str) -> bool:
-        """Return whether a key is to scroll the log, because it would do nothing in the prompt.
-
-        Page keys scroll the log while the whole text is in view, Home while the prompt is empty,
-        and End while the cursor is at the end of the text.
-        """
-        if key in ("pageup", "pagedown"):
-            return not self.max_scroll_y
+        """Return whether a key is to scroll the log, because it would do nothing in the prompt."""
         if key == "home":
             return not self.text
-        is_at_end = self.selection.is_empty and self.cursor_location == self.document.end
-        return key == "end" and is_at_end
+        if key == "end":
+            return self.selection.is_empty and self.cursor_location == self.document.end
+        return not self.max_scroll_y
 
     def _insert(self, text: str) -> None:
         """Insert a text in place of the selection, which may be empty, and go behind it."""
@@ -495,43 +447,29 @@ class PromptInput(TextArea):
             self.put(_FILE_COMMAND + row)
         else:
             self._is_list_dismissed = True
-            self._set_completion(CLOSED)
+            self.completion = CLOSED
             self._post_to_parent(self.FileNamed(f"@{typed}", row))
-
-    def _set_completion(self, completion: Completion) -> None:
-        if completion != self.completion:
-            self.completion = completion
-            self.post_message(self.CompletionChanged(completion))
 
     def _recall(self, step: int) -> bool:
         """Recall an earlier prompt (`step` 1) or a later one (-1).
 
         From an empty prompt, ↑ recalls the newest one; then ↑ in the first row and ↓ in the last
-        row recall others, and ↓ in the newest returns to the draft. What is changed in a recalled
-        prompt is kept until something is sent.
-
-        Return False if the key moves the cursor within the text. Return True if a prompt was
-        recalled, or if there is no further one.
+        row recall others, and ↓ in the newest empties the prompt. Return False if the key moves
+        the cursor within the text.
         """
-        can_begin = step > 0 and not self.text
-        if self._history_index == _DRAFT and not can_begin:
+        if self._history_index == _DRAFT and (step < 0 or self.text):
             return False
         row = self.wrapped_document.location_to_offset(self.cursor_location).y
-        last_row = self.wrapped_document.height - 1
-        edge_row = 0 if step > 0 else last_row
-        if row != edge_row:
+        if row != (0 if step > 0 else self.wrapped_document.height - 1):
             return False
 
         index = self._history_index + step
-        if not _DRAFT <= index < len(self.history_of_prompts):
-            return True
-        self._edited_prompts[self._history_index] = self.text
-        self._history_index = index
-        self._is_list_dismissed = True
-        unchanged = "" if index == _DRAFT else self.history_of_prompts[index]
-        self._replace_all(self._edited_prompts.get(index, unchanged))
-        if step > 0:  # to the first line, so that the next ↑ recalls again
-            self.move_cursor((0, len(self.document[0])))
+        if index < len(self.history_of_prompts):
+            self._history_index = index
+            self._is_list_dismissed = True
+            self._replace_all("" if index == _DRAFT else self.history_of_prompts[index])
+            if step > 0:  # to the first line, so that the next ↑ recalls again
+                self.move_cursor((0, len(self.document[0])))
         return True
 
     def _replace_all(self, text: str) -> None:
