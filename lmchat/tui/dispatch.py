@@ -54,10 +54,10 @@ from lmchat.tui.controllers.session_files import SessionFiles
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.controllers.theme_choice import ThemeChoice
-from lmchat.tui.dialogs.ask_dialog import AskDialog, accept_any
+from lmchat.tui.dialogs.ask_dialog import AskDialog, accept_any, refuse_empty
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups
 from lmchat.tui.dialogs.doctor_screen import DoctorScreen
-from lmchat.tui.dialogs.sampling_dialog import SamplingDialog
+from lmchat.tui.dialogs.sampling_dialog import sampling_dialog
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.dialogs.tools_dialog import tools_dialog
 from lmchat.tui.screen import KeysChanged
@@ -391,7 +391,7 @@ class Dispatcher:
         if typed:
             await change(typed)
         else:
-            self.chat.show(SamplingDialog(self.chat.next_turn.options_of(opened)), ask_for)
+            self.chat.show(sampling_dialog(self.chat.next_turn.options_of(opened)), ask_for)
 
     # Messages and sessions
 
@@ -520,7 +520,7 @@ class Dispatcher:
             await use(typed)
             return True
 
-        check = accept_any if may_be_empty else None
+        check = accept_any if may_be_empty else refuse_empty
         self.chat.show(AskDialog(title, text=text, verb="run it", check=check, attempt=attempt))
 
     # The end

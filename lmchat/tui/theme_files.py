@@ -8,10 +8,8 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, Struct
 from textual.color import Color, ColorParseError
 from textual.theme import BUILTIN_THEMES, Theme
 
@@ -19,36 +17,6 @@ from lmchat.files.disk import read_plain
 from lmchat.matching import closest_word
 from lmchat.safe_text import safe_line
 from lmchat.tui.themes import THEMES, fitted, short_name, theme_named
-
-_Share = Annotated[float, Meta(ge=0, le=1)]
-
-
-class Colour(str):
-    """Colour that Textual can parse."""
-
-    __slots__ = ()
-
-
-class ThemeFile(Struct, forbid_unknown_fields=True):
-    """Fields of a theme's file, with the defaults of `Theme`."""
-
-    primary: Colour
-    secondary: Colour | None = None
-    warning: Colour | None = None
-    error: Colour | None = None
-    success: Colour | None = None
-    accent: Colour | None = None
-    foreground: Colour | None = None
-    background: Colour | None = None
-    surface: Colour | None = None
-    panel: Colour | None = None
-    boost: Colour | None = None
-    name: str = ""
-    dark: bool = True
-    ansi: bool = False
-    luminosity_spread: _Share = 0.15
-    text_alpha: _Share = 0.95
-    variables: dict[str, Colour] = {}
 
 
 def read_themes(folder: Path) -> tuple[list[Theme], list[str]]:
@@ -67,18 +35,19 @@ def read_themes(folder: Path) -> tuple[list[Theme], list[str]]:
 def _read(file: Path) -> Theme:
     """Return the theme of a file; without a name of its own, it is called like the file."""
     table = tomllib.loads(read_plain(file).decode("utf-8-sig"))
-    fields = msgspec.structs.asdict(msgspec.convert(table, ThemeFile, dec_hook=_colour))
-    fields["name"] = re.sub(r"[^A-Za-z0-9_-]", "-", fields["name"] or file.stem)
-    return fitted(Theme(**fields), is_textuals=False)
-
-
-def _colour(_type: type, value: Any) -> Colour:
-    try:
-        Color.parse(str(value))
-    except ColorParseError as error:
-        words = f'Expected a colour such as "#8fb8ff", got "{value}"'
-        raise ValueError(words) from error
-    return Colour(value)
+    if unknown := table.keys() - Theme.__dataclass_fields__.keys():
+        words = f"Unknown key: {min(unknown)}"
+        raise ValueError(words)
+    theme = msgspec.convert({"name": file.stem} | table, Theme)
+    theme.name = re.sub(r"[^A-Za-z0-9_-]", "-", theme.name)
+    for key, value in (table | theme.variables).items():
+        if isinstance(value, str) and key != "name":
+            try:
+                Color.parse(value)
+            except ColorParseError as error:
+                words = f'Expected a colour such as "#8fb8ff" as {key}, got "{value}"'
+                raise ValueError(words) from error
+    return fitted(theme, is_textuals=False)
 
 
 def missing_theme(name: str, folder: Path) -> tuple[str, str] | None:

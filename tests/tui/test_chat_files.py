@@ -11,7 +11,7 @@ from textual.widgets import Input
 from lmchat.formats.programs import chat_places
 from lmchat.services.importing import Importer
 from lmchat.sessions.message import Role
-from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog, ExportDialog, ProgressDialog
+from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog, ProgressDialog
 from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import make_desktop, ready_desktop, running, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
@@ -40,16 +40,15 @@ async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_and_keeps_
     async with ready_desktop(tmp_path, asked=["first"], backend=backend) as desk:
         await desk.press("ctrl+r", sees="Spinach.")
         await desk.answered()
-        await desk.press("ctrl+e", leads_to=ExportDialog, sees="reasoning no  ^B branches no")
-        await desk.press("ctrl+r", "ctrl+b", sees="reasoning yes  ^B branches yes")
+        await desk.press("ctrl+e", leads_to=AskDialog, sees="Add --reasoning")
         desk.app.screen.query_one(Input).value = str(existing / "out.md")
         await desk.press("enter", sees="written:")
         assert desk.app.screen.query_one(Input).value == str(existing / "out.md")
         desk.app.screen.query_one(Input).value = str(existing)
         await desk.press("enter", leads_to=ConfirmDialog)
-        await desk.press("escape", leads_to=ExportDialog)
+        await desk.press("escape", leads_to=AskDialog)
         assert existing.read_text() == "notes"
-        desk.app.screen.query_one(Input).value = str(target)
+        desk.app.screen.query_one(Input).value = f"{target} --reasoning --branches"
         await desk.press("enter", sees="Exported to")
         text = target.read_text()
         assert all(
@@ -75,7 +74,7 @@ async def test_a_hit_that_was_opened_is_exported_with_its_own_name_whatever_was_
             desk.dispatch.saved_sessions.search("lettuce")
             await shown(desk, "1 hit in 1 session")
             await desk.press("enter", leads_to=ChatScreen, sees="Lettuce.")
-            await desk.press("ctrl+e", leads_to=ExportDialog)
+            await desk.press("ctrl+e", leads_to=AskDialog)
             assert desk.app.screen.query_one(Input).value == f"vegetables-{wanted[:8]}.md"
             desk.app.screen.query_one(Input).value = str(target)
             await desk.press("enter", sees="Exported to")

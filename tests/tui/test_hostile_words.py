@@ -157,7 +157,7 @@ SCREENS = {
         lambda one: one.show_problem(EVIL),
     ),
     "allow": (partial(host_question, AT, allowed=[EVIL]), None),
-    "ask": (partial(AskDialog, EVIL, text=EVIL, value=EVIL), lambda one: one.show_note(EVIL)),
+    "ask": (partial(AskDialog, EVIL, text=EVIL, value=EVIL), lambda one: one.show_problem(EVIL)),
     "choices": (choices, None),
     "confirm": (partial(ConfirmDialog, EVIL, text=EVIL), None),
     "doctor": (doctor, None),

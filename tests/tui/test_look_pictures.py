@@ -49,7 +49,7 @@ async def test_dialogs_hold_only_ascii_where_that_is_wanted():
             await pilot.pause()
             if isinstance(dialog, SearchDialog):
                 hits = [replace(hit, before="b", after="a") for hit in HITS]
-                dialog.show_hits(hits, 12.0, now=NOW)
+                dialog.show_hits(hits, now=NOW)
             await pilot.pause()
             lines = screen_text(pilot.app).split("\n")
             assert [line for line in lines if not line.isascii()] == []
@@ -73,8 +73,8 @@ def test_the_search_says_what_holds_the_words(snap_compare, size):
     hits[3] = replace(hits[3], message_id="", role="")  # as the store returns a title
     see = steps(
         *"shade",
-        sees="12 ms",
-        then=lambda screen: screen.show_hits(hits, 12.0, now=NOW),
+        sees="4 hits",
+        then=lambda screen: screen.show_hits(hits, now=NOW),
     )
     assert snap_compare(panels(searching), terminal_size=SIZES[size], run_before=see)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lmchat.config.settings import ChatSettings
 from lmchat.tui.dialogs.ask_dialog import AskDialog
-from lmchat.tui.dialogs.sampling_dialog import SamplingDialog
+from lmchat.tui.dialogs.dialog import PickDialog
 from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import calm, ready_desktop
 from tests.support.scripted_backend import set_options
@@ -18,7 +18,7 @@ async def test_the_list_has_what_is_set_and_enter_begins_its_change(tmp_path):
     settings = calm(chat=ChatSettings(temperature=0.7))
     async with ready_desktop(tmp_path, settings=settings) as desk:
         await desk.say("/set seed 42", sees="seed is 42 from the next answer on (session).")
-        await desk.say("/set", leads_to=SamplingDialog, sees="Sampling")
+        await desk.say("/set", leads_to=PickDialog, sees="Sampling")
         rows = [line for line in desk.text.splitlines() if "session" in line]
         assert any("seed" in row and "42" in row for row in rows)
         assert "temperature  0.7" in desk.text

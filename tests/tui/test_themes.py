@@ -51,11 +51,11 @@ def test_a_file_that_is_no_theme_is_told_with_its_key_and_the_others_work(tmp_pa
     write("sea.toml", SEA)
     for text, words in (
         ("", "Object missing required field `primary`"),
-        ("primary = '#zzz'", 'Expected a colour such as "#8fb8ff", got "#zzz" - at `$.primary`'),
-        ("primary = 'red'\nbackgrund = 'red'", "Object contains unknown field `backgrund`"),
+        ("primary = '#zzz'", 'Expected a colour such as "#8fb8ff" as primary, got "#zzz"'),
+        ("primary = 'red'\nbackgrund = 'red'", "Unknown key: backgrund"),
         (
             "primary = 'red'\nvariables = {border = 'x'}",
-            'Expected a colour such as "#8fb8ff", got "x" - at `$.variables',
+            'Expected a colour such as "#8fb8ff" as border, got "x"',
         ),
         ("primary = ", "Invalid value"),
     ):

@@ -22,15 +22,10 @@ from lmchat.sessions.session import Session
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.dialogs.ask_dialog import (
-    AskDialog,
-    ConfirmDialog,
-    ExportDialog,
-    ProgressDialog,
-    parse_export,
-)
+from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog, ProgressDialog
 from lmchat.tui.dialogs.text_dialog import TextDialog
 
+_OPTIONS = {"--reasoning", "--branches"}
 _T = TypeVar("_T")
 
 
@@ -45,32 +40,39 @@ class SessionFiles:
     # Export
 
     def export(self, typed: str = "") -> None:
-        """Export the shown session to the file that is named in `typed`, the argument of `/export`.
+        """Export the shown session to the file in `typed`; if none is named, ask in a dialog.
 
-        If no file is named there, ask for one in a dialog. An empty session is not exported.
+        An empty session is not exported.
         """
-        request = parse_export(typed)
         if not self._sessions.opened.messages:
             self._chat.notify("There is nothing to export yet.")
-        elif request.name:
-            self._chat.begin(partial(self._write, request), "export", typed=f"/export {typed}")
+        elif set(typed.split()) - _OPTIONS:
+            self._chat.begin(partial(self._write, typed), "export", typed=f"/export {typed}")
         else:
-            proposed = export_name(self._shown_session())
-            self._chat.show(ExportDialog(request, self._write, proposed=proposed))
+            dialog = AskDialog(
+                "Export to which file?",
+                text="Add --reasoning for the thoughts, --branches for all versions.",
+                value=f"{export_name(self._shown_session())} {typed}".rstrip(),
+                verb="export",
+                attempt=self._write,
+            )
+            self._chat.show(dialog)
 
-    async def _write(self, request: Any) -> bool | str:
-        """Write the shown session, with its older messages, into the file of an `ExportRequest`.
+    async def _write(self, typed: str) -> bool | str:
+        """Write the shown session, with its older messages, into the file that was typed.
 
         Return what the attempt of a dialog returns: True, or "" to ask for another name.
         """
         await self._chat.open_sessions.fill(self._sessions.opened)
+        words = typed.split()
+        name = " ".join(word for word in words if word not in _OPTIONS)
         contents = ExportAs(
-            with_reasoning=request.with_reasoning, with_branches=request.with_branches
+            with_reasoning="--reasoning" in words, with_branches="--branches" in words
         )
         write = partial(
             self._chat.workspace.library.exporter.export_file,
             self._shown_session(),
-            expanded_path(request.name),
+            expanded_path(name),
             contents,
         )
         if not await write_asking(self._chat, write, "Exported"):

@@ -8,10 +8,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, ClassVar
 
-from msgspec import Struct
-from msgspec.structs import replace
 from textual import events, on
-from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import Input, Static
 from textual.worker import Worker
@@ -24,7 +21,6 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products import product_named
 from lmchat.tui.dialogs.dialog import Dialog
 from lmchat.tui.widgets.field import Field
-from lmchat.tui.widgets.key_bar import Hint
 from lmchat.tui.widgets.line import MUTED, cut_middle, paragraphs, styled
 from lmchat.units import plural
 
@@ -40,18 +36,22 @@ says nothing, as after a question to which the user has said no.
 """
 
 
+def refuse_empty(typed: str) -> str:
+    """Return why a text is rejected if it is empty: the `check` unless another one is given."""
+    return "" if typed else "Type something, or press Esc."
+
+
 def accept_any(_typed: str) -> str:
     """Return that a text is not rejected: the `check` of a dialog in which it may be empty."""
     return ""
 
 
-class AskDialog(Dialog[Any]):
+class AskDialog(Dialog):
     """Question for a text; returns the text, or with an attempt the result of the attempt.
 
     If the text is rejected or the attempt fails, words under the input say why.
     """
 
-    EMPTY: ClassVar[str] = "Type something, or press Esc."
     TRYING: ClassVar[str] = ""  # words under the input during the attempt
 
     def __init__(
@@ -61,7 +61,7 @@ class AskDialog(Dialog[Any]):
         text: str = "",
         value: str = "",
         verb: str = "choose",
-        check: Callable[[str], str] | None = None,
+        check: Callable[[str], str] = refuse_empty,
         attempt: Attempt | None = None,
     ) -> None:
         """Create the dialog.
@@ -71,8 +71,7 @@ class AskDialog(Dialog[Any]):
             text: Words above the input.
             value: The text that the input has at first.
             verb: The word for Enter.
-            check: Returns why a text is rejected, or "" to accept it. Without a check, all but an
-                empty text are accepted.
+            check: Returns why a text is rejected, or "" to accept it.
             attempt: Tries the text that has passed the check.
         """
         super().__init__(title, (("Enter", verb),), is_small=True)
@@ -98,14 +97,9 @@ class AskDialog(Dialog[Any]):
             self.query_one(Input).insert_text_at_cursor(event.character)
 
     def show_problem(self, words: str) -> None:
-        self._show_verdict(f"! {words}" if words else "", "$error")
-
-    def show_note(self, words: str) -> None:
-        self._show_verdict(words, MUTED)
-
-    def _show_verdict(self, words: str, style: str) -> None:
         if self.can_show:
-            self.query_one(".verdict", Static).update(styled(words, style))
+            verdict = f"! {words}" if words else ""
+            self.query_one(".verdict", Static).update(styled(verdict, "$error"))
 
     @on(Input.Changed)
     def forget_problem(self, event: Input.Changed) -> None:
@@ -114,45 +108,33 @@ class AskDialog(Dialog[Any]):
 
     @on(Input.Submitted)
     def take(self, event: Input.Submitted) -> None:
-        """Accept the typed text, without blanks around it, or show why it is rejected."""
+        """Leave with the typed text, without blanks around it, or begin the attempt in a worker.
+
+        If the text is rejected or the attempt fails, show why.
+        """
         event.stop()
         typed = event.value.strip()
-        if problem := self._problem_of(typed):
-            self.show_problem(problem)
-        else:
-            self.accept(typed)
-
-    def _problem_of(self, typed: str) -> str:
-        """Return why a text is rejected; empty if it is not."""
-        if self._check is not None:
-            return self._check(typed)
-        return "" if typed else self.EMPTY
-
-    def accept(self, typed: Any) -> None:
-        """Leave with what was typed, or begin the attempt in a worker.
-
-        If the attempt succeeds, leave with its result; otherwise show why it has failed. `typed` is
-        the text, or what a subclass makes of it, as `ExportDialog` does.
-        """
         attempt = self._attempt
-        if attempt is None:
+        if problem := self._check(typed):
+            self.show_problem(problem)
+        elif attempt is None:
             self.dismiss(typed)
-            return
+        else:
 
-        async def try_typed() -> None:
-            try:
-                result = await attempt(typed)
-            except LMChatError as error:
-                result = error.message_with_hint
-            if isinstance(result, str):
-                self.show_problem(result)
-            else:
-                self.dismiss(result)
+            async def try_typed() -> None:
+                try:
+                    result = await attempt(typed)
+                except LMChatError as error:
+                    result = error.message_with_hint
+                if isinstance(result, str):
+                    self.show_problem(result)
+                else:
+                    self.dismiss(result)
 
-        self.show_note(self.TRYING)
-        _: Worker[None] = self.run_worker(
-            try_typed, name="attempt", group="attempt", exclusive=True
-        )
+            self.query_one(".verdict", Static).update(styled(self.TRYING, MUTED))
+            _: Worker[None] = self.run_worker(
+                try_typed, name="attempt", group="attempt", exclusive=True
+            )
 
 
 class AddressDialog(AskDialog):
@@ -182,7 +164,6 @@ def _problem_of_address(typed: str) -> str:
 class KeyDialog(AskDialog):
     """Dialog that tries each key that is typed; returns the server that accepts it."""
 
-    EMPTY = "Type the API key, or press Esc."
     TRYING = "Checking the API key"
 
     def __init__(
@@ -204,55 +185,7 @@ class KeyDialog(AskDialog):
         self.call_after_refresh(self.show_problem, self._problem)
 
 
-class ExportRequest(Struct, frozen=True, kw_only=True):
-    """File and contents of an export."""
-
-    name: str
-    with_reasoning: bool = False
-    with_branches: bool = False
-
-
-def parse_export(words: str) -> ExportRequest:
-    """Parse the argument of `/export`: a file's name, which may be empty, and options."""
-    typed = words.split()
-    return ExportRequest(
-        name=" ".join(word for word in typed if word not in ("--reasoning", "--branches")),
-        with_reasoning="--reasoning" in typed,
-        with_branches="--branches" in typed,
-    )
-
-
-class ExportDialog(AskDialog):
-    """Question for the file and the contents of an export; its attempt gets an `ExportRequest`."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+r", "switch('with_reasoning')", priority=True),
-        Binding("ctrl+b", "switch('with_branches')", priority=True),
-    ]
-
-    def __init__(self, request: ExportRequest, attempt: Attempt, *, proposed: str) -> None:
-        super().__init__("Export to which file?", value=request.name or proposed, attempt=attempt)
-        self._request = request
-        self.hints = self._options()
-
-    def _options(self) -> Sequence[Hint]:
-        reasoning = "yes" if self._request.with_reasoning else "no"
-        branches = "yes" if self._request.with_branches else "no"
-        return (
-            ("Enter", "export"),
-            ("^R", f"reasoning {reasoning}"),
-            ("^B", f"branches {branches}"),
-        )
-
-    def action_switch(self, option: str) -> None:
-        self._request = replace(self._request, **{option: not getattr(self._request, option)})
-        self.show_keys(self._options())
-
-    def accept(self, typed: str) -> None:
-        super().accept(replace(self._request, name=typed))
-
-
-class ConfirmDialog(Dialog[bool | None]):
+class ConfirmDialog(Dialog):
     """Yes-or-no question; returns True on its key, and None on Esc.
 
     The key counts only after a pause: otherwise it may be the next key of a text that the user
@@ -333,7 +266,7 @@ def start_question(start: ServerStart) -> ConfirmDialog:
     return ConfirmDialog(f"Start {start.product}?", text=text, verb="run this command")
 
 
-class ProgressDialog(Dialog[None]):
+class ProgressDialog(Dialog):
     """Progress of work that Esc stops: Esc closes the dialog, and the owner stops the work."""
 
     AUTO_FOCUS = ""

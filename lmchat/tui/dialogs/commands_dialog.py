@@ -27,7 +27,7 @@ class CommandRow(Struct, frozen=True):
     command: Command | None = None  # what Enter runs; None for a key that is only explained
 
 
-class CommandsDialog(ListDialog[Command | None]):
+class CommandsDialog(ListDialog):
     """List of entries below headings; returns the command of the chosen one.
 
     What is typed filters them: the best match comes first, and the headings go.
@@ -42,12 +42,7 @@ class CommandsDialog(ListDialog[Command | None]):
         self._groups = groups
 
     def draw(self) -> None:
-        """Draw the entries, and choose the first one.
-
-        A key may arrive while the dialog is being left; then nothing is drawn.
-        """
-        if not self.can_show:
-            return
+        """Draw the entries, and choose the first one."""
         rows: list[ListRow] = []
         if self.typed:
             all_entries = chain.from_iterable(self._groups.values())

@@ -16,13 +16,11 @@ from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow
 from lmchat.units import UNICODE
 
 _AUTHOR_CELLS = 12
-_STATE_CELLS = 8  # of "left out" and "not sent"
-_TOKENS_CELLS = 8
-_BARS = ((96, 20), (60, 10), (0, 0))
-"""Smallest width of a row, and the width of the bar in it, in cells."""
+_BAR_CELLS = 16
+_WITH_BAR = 70  # cells from which a row has a bar
 
 
-class ContextDialog(ListDialog[str | None]):
+class ContextDialog(ListDialog):
     """List of the items; returns the id of the message to go to, None after Esc.
 
     `toggle` is called with the id of a message, to take it out of requests or put it back.
@@ -42,12 +40,12 @@ class ContextDialog(ListDialog[str | None]):
         """Show a list; of the first one, the end is chosen."""
         is_first = self._content is None
         self._content = content
-        self.call_after_refresh(self.draw, chooses_end=is_first)
+        self.call_after_refresh(self.redraw, chooses_end=is_first)
 
     def draw(self, *, chooses_end: bool = False) -> None:
         """Draw the items, with bars that compare their tokens, and the sum in the title."""
         content = self._content
-        if content is None or not self.can_show:
+        if content is None:
             return
         most = max((item.tokens for item in content.items), default=0)
         rows = [self._row(item, most) for item in content.items]
@@ -60,27 +58,21 @@ class ContextDialog(ListDialog[str | None]):
 
     def _row(self, item: ContextItem, most_tokens: int) -> ListRow:
         """Return the row of an item: author and first words, at the right state, bar and tokens."""
-        is_file = item.author == "file"
-        author = safe_line(f"  {item.author}" if is_file else item.author, limit=_AUTHOR_CELLS)
+        indent = "  " if item.author == "file" else ""
+        author = safe_line(indent + item.author, limit=_AUTHOR_CELLS).ljust(_AUTHOR_CELLS)
         words = safe_line(item.words, limit=200) or "(empty)"
         style = MUTED if item.state else NAME
-        pieces: tuple[StyledTexts, ...] = (
-            ((author.ljust(_AUTHOR_CELLS), ASIDE), (f" {words}", style)),
-        )
+        bar: StyledTexts = ()
+        if self.list.text_width >= _WITH_BAR:
+            used = 0 if item.state else round(_BAR_CELLS * item.tokens / max(most_tokens, 1))
+            rest = UNICODE.rule * (_BAR_CELLS - used)
+            bar = ((f"  {UNICODE.used * used}", "$primary"), (rest, FAINT))
         tokens = units.tokens(item.tokens, is_estimated=True)
-        right: list[tuple[str, str]] = [(f"{item.state:>{_STATE_CELLS}}", MUTED)]
-        has_bar = not item.state and most_tokens > 0
-        right += self._bar(item.tokens / most_tokens if has_bar else 0.0)
-        right.append((f"{tokens:>{_TOKENS_CELLS}}", style))
-        return ListRow(pieces, tuple(right), key=item.message_id or item.author)
-
-    def _bar(self, fraction: float) -> StyledTexts:
-        """Return a bar that is filled to a fraction; nothing without room for one."""
-        width = next(cells for least, cells in _BARS if self.list.text_width >= least)
-        if not width:
-            return ()
-        used = round(width * fraction)
-        return ((f"  {UNICODE.used * used}", "$primary"), (UNICODE.rule * (width - used), FAINT))
+        return ListRow(
+            (((author, ASIDE), (f" {words}", style)),),
+            ((item.state, MUTED), *bar, (f"{tokens:>8}", style)),
+            key=item.message_id or item.author,
+        )
 
     @property
     def _chosen_id(self) -> str:

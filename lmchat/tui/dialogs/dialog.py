@@ -7,7 +7,7 @@ is a key and a word for what it does.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar
 
 from rich.cells import cell_len
 from textual import on
@@ -15,7 +15,6 @@ from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
 from textual.binding import BindingType
 from textual.containers import Vertical
-from textual.content import Content
 from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widget import Widget
@@ -29,10 +28,9 @@ from lmchat.tui.widgets.row_list import ListRow, RowList, wrapped_rows
 from lmchat.units import UNICODE
 
 _TITLE_GAP = 2  # least cells between the title and the figures
-ResultT = TypeVar("ResultT")
 
 
-class Dialog(ModalScreen[ResultT], Generic[ResultT]):
+class Dialog(ModalScreen[Any]):
     """Modal dialog; Esc leaves it without a result."""
 
     AUTO_FOCUS = "Input"
@@ -48,8 +46,7 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
         super().__init__(classes="-small" if is_small else None)
         self.heading = safe_line(heading or self.HEADING)
         self.hints = hints or self.HINTS
-        self._late_result: tuple[ResultT | None] | None = None
-        """Result to leave with as soon as the dialog is on top; in a tuple, as it may be None."""
+        self._late_results: list[Any] = []  # at most one, with which to leave once it is on top
 
     @property
     def can_show(self) -> bool:
@@ -59,43 +56,45 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
         """
         return self.is_mounted and self.is_attached and self in self.app.screen_stack
 
-    def dismiss(self, result: ResultT | None = None) -> AwaitComplete:
+    def dismiss(self, result: Any = None) -> AwaitComplete:
         """Leave with a result, at once or as soon as the dialog is mounted and on top.
 
         Until then it must wait: Textual closes the screen that is on top, whichever that is.
         """
         if self.is_active and self.is_mounted:
             return super().dismiss(result)
-        self._late_result = (result,)
+        self._late_results = [result]
         return AwaitComplete()
 
     def on_screen_resume(self) -> None:
         """Leave if `dismiss` was called before the dialog was on top."""
-        if self._late_result is not None:
-            self.call_later(self._leave, *self._late_result)
 
-    def _leave(self, result: ResultT | None) -> None:
-        """Leave, as `dismiss` does, but return nothing.
+        def leave(result: Any) -> None:  # a screen must not await its own end, as a callback would
+            self.dismiss(result)
 
-        Textual awaits what a callback returns, and a screen must not await its own end.
-        """
-        self.dismiss(result)
+        for result in self._late_results:
+            self.call_later(leave, result)
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield LineWidget([styled(self.heading, STRONG)], id="dialog-title", classes="gap")
             yield from self.compose_content()
-            yield LineWidget(_as_pieces(self.hints), self._leave_hint(), id="dialog-keys")
+            yield LineWidget(id="dialog-keys")
+
+    def on_mount(self) -> None:
+        self.show_keys(self.hints)
 
     def compose_content(self) -> Iterable[Widget]:
         return ()
 
-    def _leave_hint(self) -> Content:
-        """Return the key that leaves the dialog, for the end of the row of keys."""
-        return content((("Esc", STRONG), (f" {self.LEAVE}", MUTED)))
-
     def show_keys(self, hints: Sequence[Hint]) -> None:
-        self.query_one("#dialog-keys", LineWidget).show(_as_pieces(hints), self._leave_hint())
+        """Show keys and words, each a piece that can be dropped, and at the right that for Esc."""
+        pieces = [
+            content((("  " if index else "", ""), (key, STRONG), (f" {word}", MUTED)))
+            for index, (key, word) in enumerate(hints)
+        ]
+        leave = content((("Esc", STRONG), (f" {self.LEAVE}", MUTED)))
+        self.query_one("#dialog-keys", LineWidget).show(pieces, leave)
 
     def show_title(self, *figures: str) -> None:
         """Show figures to the right of the title, as many of them as there is room for."""
@@ -132,7 +131,7 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
         self.dismiss(None)
 
 
-class ListDialog(Dialog[ResultT], Generic[ResultT]):
+class ListDialog(Dialog):
     """Dialog with a list, and a filter if a subclass wants one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -159,9 +158,10 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
     def on_resize(self) -> None:
         self.call_after_refresh(self.redraw)
 
-    def redraw(self) -> None:
+    def redraw(self, **how: Any) -> None:
+        """Draw, unless the dialog is being opened or left."""
         if self.can_show:
-            self.draw()
+            self.draw(**how)
 
     def draw(self) -> None:
         """Draw the rows for the current width."""
@@ -181,7 +181,7 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
 
     def filter(self, typed: str) -> None:  # noqa: ARG002 - for subclasses that do more than draw
         """Show what matches the typed words."""
-        self.draw()
+        self.redraw()
 
     @on(Input.Submitted)
     @on(RowList.Taken)
@@ -191,7 +191,9 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
         self.action_take()
 
     def action_take(self) -> None:
-        """Act on the chosen row, if the subclass has an action for it."""
+        """Act on the chosen row: here, leave with its key."""
+        if self.list.key is not None:
+            self.dismiss(self.list.key)
 
     def action_move(self, by: int) -> None:
         self.list.move(by)
@@ -212,10 +214,36 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
         self.show_title(*figures)
 
 
-def _as_pieces(hints: Sequence[Hint]) -> list[Content]:
-    """Return keys and words as pieces that a `LineWidget` can drop whole."""
-    pieces: list[Content] = []
-    for key, word in hints:
-        gap = "  " if pieces else ""
-        pieces.append(content(((gap, ""), (key, STRONG), (f" {word}", MUTED))))
-    return pieces
+class PickDialog(ListDialog):
+    """List of given rows; returns the key of the one that is taken."""
+
+    AUTO_FOCUS = ""
+
+    def __init__(
+        self,
+        heading: str,
+        rows: Sequence[ListRow],
+        *figures: str,
+        verb: str = "open",
+        choose: Hashable = None,
+        nothing: str = "",
+    ) -> None:
+        """Create the dialog.
+
+        Args:
+            heading: The title.
+            rows: The rows.
+            figures: What is shown at the right of the title.
+            verb: The word for Enter.
+            choose: The key of the row that is chosen at first; None for the first row.
+            nothing: Words in place of rows if there are none.
+        """
+        super().__init__(heading, (("Enter", verb), ("↑ ↓", "choose")) if rows else ())
+        self._rows = rows
+        self._figures = figures
+        self._choose = choose
+        self._nothing = nothing
+
+    def draw(self) -> None:
+        self.show_rows(self._rows, *self._figures, choose=self._choose, nothing=self._nothing)
+        self._choose = None

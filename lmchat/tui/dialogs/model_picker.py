@@ -22,7 +22,7 @@ from lmchat.servers.discovery.catalogue import ModelRow
 from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.tui.actions import LoadOrUnload, LoadWith, RefreshModels, ShowServers, bindings
-from lmchat.tui.dialogs.dialog import ListDialog
+from lmchat.tui.dialogs.dialog import ListDialog, PickDialog
 from lmchat.tui.widgets.columns import GAP, Column, aligned
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import MUTED, LineWidget, StyledText, content, highlighted, styled
@@ -75,42 +75,23 @@ def _match(typed: str, row: ModelRow) -> FuzzyMatch | None:
 def _cells(row: ModelRow) -> list[StyledText]:
     """Return the texts of a model for the columns; those of a model that cannot chat are muted."""
     model = row.model
-    context, style = context_text(model), ""
+    style = "" if model.can_chat else MUTED
+    context = (context_text(model), style)
     if model.state is LoadState.LOADING:
-        context, style = f"loading{units.so_far(model.load_fraction)}", "$warning"
-    speed = ""
-    if row.tokens_per_second is not None:  # only the number: the title of the column has the unit
-        speed = units.rate(row.tokens_per_second).split(units.GAP)[0]
-    cells = [
-        (safe_line(model.params, limit=8), ""),
-        (safe_line(model.quantization, limit=10), ""),
-        (context, style),
-        (units.size_text(model.size_bytes), ""),
-        (safe_line(" ".join(model.capabilities), limit=24), ""),
-        (speed, ""),
+        context = (f"loading{units.so_far(model.load_fraction)}", "$warning")
+    speed = "" if row.tokens_per_second is None else units.rate(row.tokens_per_second)
+    return [
+        (safe_line(model.params, limit=8), style),
+        (safe_line(model.quantization, limit=10), style),
+        context,
+        (units.size_text(model.size_bytes), style),
+        (safe_line(" ".join(model.capabilities), limit=24), style),
+        (speed.partition(units.GAP)[0], style),  # the title of the column has the unit
     ]
-    return cells if model.can_chat else [(text, MUTED) for text, _ in cells]
-
-
-def _name(row: ModelRow, *, has_twin: bool) -> tuple[SafeText, str]:
-    """Return name and server of a model, as they are shown.
-
-    A recent model is shown with its server if other servers have it, too: in the group of recent
-    models, no heading names them. Otherwise the server is empty.
-    """
-    server = ""
-    if has_twin and row.recent_index is not None:
-        server = row.server_name or row.model.endpoint.netloc
-        server = f"{' ' * GAP}{safe_line(server, limit=24)}"
-    return safe_line(row.model.model_id), server
 
 
 def _group(row: ModelRow, products: Sequence[str]) -> str:
-    """Return the heading under which a model is listed; `products` has that of each server.
-
-    It is the only use of a model that cannot chat, else "Recent", else the name of the server: as
-    configured, or its product, with the address if several servers have this product.
-    """
+    """Return the heading under which a model is listed; `products` has that of each server."""
     model = row.model
     if model.only_for:
         return f"For {model.only_for} only"
@@ -118,12 +99,11 @@ def _group(row: ModelRow, products: Sequence[str]) -> str:
         return "Recent"
     if row.server_name:
         return row.server_name
-    if products.count(model.product) > 1:
-        return f"{model.product} {model.endpoint.netloc}"
-    return model.product
+    has_twin = products.count(model.product) > 1
+    return f"{model.product} {model.endpoint.netloc}" if has_twin else model.product
 
 
-class ModelPicker(ListDialog[ModelInfo | None]):
+class ModelPicker(ListDialog):
     """Picker of models; returns the chosen one, or None."""
 
     HEADING = "Models"
@@ -153,8 +133,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         """
         super().__init__()
         self._rows = rows
-        self._age_s = age_s
-        self._note = ""  # why the last refresh failed; it is shown in place of the age
+        self._note = f"updated {units.ago(age_s)} ago"
         self._current = current
         self._typed = typed
 
@@ -168,20 +147,19 @@ class ModelPicker(ListDialog[ModelInfo | None]):
     def on_mount(self) -> None:
         if self._typed:
             self.query_one(Field).input.select_all()  # typing takes its place
-        self.call_after_refresh(self.draw, choose=self._current)
+        self.call_after_refresh(self.redraw, choose=self._current)
 
     def update_rows(self, rows: Sequence[ModelRow], *, age_s: float, note: str = "") -> None:
         """Show newer lists, or `note`, why they could not be refreshed; filter and choice stay."""
         self._rows = rows
-        self._age_s = age_s
-        self._note = note
-        self.draw()
+        self._note = note or f"updated {units.ago(age_s)} ago"
+        self.redraw()
 
     def update_model(self, model: ModelInfo) -> None:
         """Show another state of a model."""
         key = (model.server_id, model.model_id)
         self._rows = [replace(row, model=model) if row.key == key else row for row in self._rows]
-        self.draw()
+        self.redraw()
 
     def draw(self, choose: tuple[str, str] | None = None, *, chooses_best: bool = False) -> None:
         """Draw the models that match the filter, or words if none exist.
@@ -189,8 +167,6 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         `choose` is the server id and the model id of the row to choose; None keeps the choice. With
         `chooses_best`, the best match that can chat is chosen, if anything is typed.
         """
-        if not self.can_show:
-            return
         typed, count = self._typed.strip(), len(self._rows)
         tried = {row.key: _match(typed, row) for row in self._rows}
         matches = {key: found for key, found in tried.items() if found is not None}
@@ -198,26 +174,20 @@ class ModelPicker(ListDialog[ModelInfo | None]):
             usable = [row.key for row in self._rows if row.key in matches and row.model.can_chat]
             choose = max(usable, key=lambda key: matches[key].score, default=None)
         nothing = f"No model matches “{safe_line(typed, limit=30)}”. Backspace shows all {count}."
-        if typed == VISION:
-            nothing = _NO_VISION
-        if not count:
-            nothing = self._note or _NO_MODELS
+        if typed == VISION or not count:
+            nothing = _NO_VISION if count else _NO_MODELS
         servers = len({row.model.endpoint for row in self._rows})
         self.show_rows(
             self._model_rows(matches),
             f"{units.counted(count, 'model')} on {units.counted(servers, 'server')}",
-            self._note or f"updated {units.ago(self._age_s)} ago",
+            self._note,
             choose=choose,
             nothing=nothing,
         )
         self.query_one(Field).show_note(f"{len(matches)} of {count}" if typed else "")
-
-        states = {row.model.state for row in self._rows}
-        signs = (
-            f"{sign} {state}"
-            for state, (sign, _style) in _SIGNS.items()
-            if state is not LoadState.ASLEEP or state in states
-        )
+        shown = {LoadState.LOADED, LoadState.LOADING, LoadState.NOT_LOADED}
+        shown |= {row.model.state for row in self._rows}
+        signs = (f"{sign} {state}" for state, (sign, _) in _SIGNS.items() if state in shown)
         self.query_one(".legend", LineWidget).show([styled("   ".join(signs), MUTED)])
 
     def _model_rows(self, matches: Mapping[tuple[str, str], FuzzyMatch]) -> list[ListRow]:
@@ -226,9 +196,16 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         Columns are laid out for all models, so that nothing moves while the user types.
         """
         twins = Counter(row.model.model_id for row in self._rows)
-        names = [_name(row, has_twin=twins[row.model.model_id] > 1) for row in self._rows]
+        names: list[tuple[SafeText, str]] = []
+        for row in self._rows:
+            server = ""
+            # in the group of recent models, no heading names the server
+            if twins[row.model.model_id] > 1 and row.recent_index is not None:
+                server = safe_line(row.server_name or row.model.endpoint.netloc, limit=24)
+                server = f"{' ' * GAP}{server}"
+            names.append((safe_line(row.model.model_id), server))
         width = max(self.list.text_width - len(_LEAD), 1)
-        longest = max([_LEAST_NAME, *(sum(cell_len(part) for part in name) for name in names)])
+        longest = max([_LEAST_NAME, *(cell_len("".join(name)) for name in names)])
         room = width - min(longest, _MOST_NAME, width) - GAP
         heads, *facts = aligned(_COLUMNS, [_cells(row) for row in self._rows], room)
         right = content((*heads, (" ", "")))  # it ends before the scrollbar of the list
@@ -243,8 +220,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
                 continue
             group = _group(row, products)
             if group != last_group:
-                if last_group:
-                    rows.append(ListRow())
+                rows += [ListRow()] if last_group else []
                 rows.append(heading_row(f"{_LEAD}{group}"))
                 last_group = group
             can_chat = row.model.can_chat
@@ -276,7 +252,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         if recent is not None:
             self.dismiss(recent)  # Textual gives digits to the input before any binding
             return
-        self.draw(chooses_best=True)
+        self.redraw(chooses_best=True)
 
     def _chosen(self) -> ModelInfo | None:
         return next((row.model for row in self._rows if row.key == self.list.key), None)
@@ -301,40 +277,20 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         self.post_message(RefreshModels())
 
 
-class FilePicker(ListDialog[ModelFile | None]):
+class FilePicker(PickDialog):
     """Picker of model files; returns the chosen one, or None."""
 
-    HEADING = "Model files on this disk"
-    HINTS = (("Enter", "start it"), ("↑ ↓", "choose"))
-    PLACEHOLDER = "Type part of a name"
-
     def __init__(self, files: Sequence[ModelFile]) -> None:
-        super().__init__()
-        self._files = {file.name: file for file in files}
-
-    def draw(self) -> None:
-        """Draw the files that match the filter; while words are typed, the first is chosen."""
-        words, files = self.typed.lower().split(), self._files.values()
-        rows = [
-            _file_row(file) for file in files if all(word in file.name.lower() for word in words)
-        ]
-        typed = safe_line(self.typed, limit=30)
-        self.show_rows(
+        """Create a row for each file: its name, the program that keeps it, and figures."""
+        rows = []
+        for file in files:
+            facts = f"{safe_line(file.source, limit=24)}  {safe_line(file.quantization, limit=10)}"
+            size = f"{units.size_text(file.size_bytes):>7}"
+            rows.append(text_row(f" {safe_line(file.name)}", right=f"{facts}  {size}", key=file))
+        super().__init__(
+            "Model files on this disk",
             rows,
             units.counted(len(files), "file"),
             units.size_text(sum(file.size_bytes for file in files)),
-            choose=rows[0].key if words and rows else None,
-            nothing=f"No file matches “{typed}”. Backspace shows all {len(files)}.",
+            verb="start it",
         )
-        self.query_one(Field).show_note(f"{len(rows)} of {len(files)}" if words else "")
-
-    def action_take(self) -> None:
-        if (file := self._files.get(str(self.list.key))) is not None:
-            self.dismiss(file)
-
-
-def _file_row(file: ModelFile) -> ListRow:
-    """Return the row of a model file: its name, the program that keeps it, and figures."""
-    size = units.size_text(file.size_bytes)
-    facts = f"{safe_line(file.source, limit=24)}  {safe_line(file.quantization, limit=10)}"
-    return text_row(f" {safe_line(file.name)}", right=f"{facts}  {size:>7}", key=file.name)

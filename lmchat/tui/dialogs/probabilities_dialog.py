@@ -6,7 +6,6 @@ likeliest other tokens in its place.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -23,7 +22,7 @@ from textual.widget import Widget
 from lmchat import units
 from lmchat.chat.beginnings import AnswerChoices
 from lmchat.safe_text import SafeText, on_one_line, safe_text
-from lmchat.sessions.message import HALF_CHARACTER, Alternative, TokenProbabilities, probability
+from lmchat.sessions.message import HALF_CHARACTER, TokenProbabilities, probability
 from lmchat.tui.dialogs.dialog import ListDialog
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList
@@ -34,8 +33,6 @@ _UNSURE = 0.5
 _GUESSED = 0.2  # below this probability, a word is in reverse
 _LEAST_SHOWN = 0.005  # a lower probability would be shown as 0 %
 _CURSOR = "bold reverse $primary"
-_SKIN_TONES = "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
-"""Signs that change the emoji before them."""
 
 
 class TakenWord(Struct, frozen=True):
@@ -97,7 +94,7 @@ def _word_of(span: Span) -> int:
     return span.style.meta.get("word", -1) if isinstance(span.style, Style) else -1
 
 
-class ChoicesDialog(ListDialog[TakenWord | None]):
+class ChoicesDialog(ListDialog):
     """Text with marked words, and the alternatives to one of them; returns the one to take."""
 
     AUTO_FOCUS = ""
@@ -133,15 +130,13 @@ class ChoicesDialog(ListDialog[TakenWord | None]):
         index = self._text.cursor
         choice = self._choices[index]
         shown = ((_quoted(choice.token), STRONG), (f"  {_percent(choice.logprob)}", ""))
-        kind = "thought, " if choice.is_thought else ""
-        number = units.tokens(index + 1)
-        place = f"{kind}word {number} of {units.tokens(len(self._choices))}"
+        place = f"word {units.tokens(index + 1)} of {units.tokens(len(self._choices))}"
         line = self.query_one("#chosen-word", LineWidget)
         line.show([content(shown)], styled(place, MUTED))
         unsure = sum(map(_is_unsure, self._choices))
         counted = units.counted(len(self._choices), "word")
         self.show_rows(
-            [_row(other, choice) for other in _alternatives(choice)],
+            _rows(choice),
             f"{counted}, {unsure} of them below {units.percent(_UNSURE)}",
             choose=choice.token,
         )
@@ -154,12 +149,11 @@ class ChoicesDialog(ListDialog[TakenWord | None]):
     def action_next_unsure(self, step: int) -> None:
         """Move the cursor to the next word of which the model was unsure, or the one before."""
         index = self._text.cursor + step
-        while 0 <= index < len(self._choices):
-            if _is_unsure(self._choices[index]):
-                self._text.move_to(index)
-                self.draw()
-                return
+        while 0 <= index < len(self._choices) and not _is_unsure(self._choices[index]):
             index += step
+        if 0 <= index < len(self._choices):
+            self._text.move_to(index)
+            self.draw()
 
     def action_take(self) -> None:
         if self.list.key is not None:
@@ -186,62 +180,38 @@ def _marked_text(answer: AnswerChoices) -> Content:
             if choice.is_thought == is_thought:
                 end += len(choice.text)
                 # the text is empty if it came with a later token, as that of a half character
-                word = _shown_text(choice.text or choice.token)
-                styles = (_style(choice), Style.from_meta({"word": index}))
-                spans = [Span(0, len(word), style) for style in styles]
-                pieces.append(Content(word, spans))
+                word = safe_text(choice.text or choice.token).replace("\t", "    ")
+                word = word.replace("\n", " \n")  # the cursor is seen on the blank
+                if not cell_len(word[:1]):  # a mark would be drawn over the word before
+                    word = GAP + word
+                mark = "reverse" if probability(choice.logprob) < _GUESSED else "underline"
+                style = f"{MUTED if is_thought else ''} {mark if _is_unsure(choice) else ''}"
+                meta = Style.from_meta({"word": index})
+                pieces.append(Content(word, [Span(0, len(word), one) for one in (style, meta)]))
         pieces.append(Content.styled(safe_text("" if start is None else whole[end:]), MUTED))
     return Content("").join(pieces)
-
-
-def _shown_text(text: str) -> str:
-    """Return the text of a token as it is shown beside others.
-
-    A character that would be drawn over the one before it gets a blank before it; a line break gets
-    one on which the cursor can be seen.
-    """
-    shown = safe_text(text).replace("\t", "    ").replace("\n", " \n")
-    first = shown[:1]
-    is_drawn_over = first and (unicodedata.category(first)[0] == "M" or first in _SKIN_TONES)
-    return GAP + shown if is_drawn_over or not cell_len(first) else shown
-
-
-def _style(choice: TokenProbabilities) -> str:
-    """Return how a word is marked, by its probability."""
-    chance = probability(choice.logprob)
-    marks = [MUTED] if choice.is_thought else []
-    if chance < _GUESSED:
-        marks.append("reverse")
-    elif chance < _UNSURE:
-        marks.append("underline")
-    return " ".join(marks)
 
 
 def _is_unsure(choice: TokenProbabilities) -> bool:
     return probability(choice.logprob) < _UNSURE
 
 
-def _alternatives(choice: TokenProbabilities) -> list[Alternative]:
+def _rows(choice: TokenProbabilities) -> list[ListRow]:
     """Return what could be chosen, the likeliest first; the token of the answer is among it.
 
     Parts of characters, which cannot be sent, are left out.
     """
-    chosen = Alternative(token=choice.token, logprob=choice.logprob)
-    others = [
-        other
-        for other in choice.top
-        if other.token != choice.token and HALF_CHARACTER not in other.token
+    logprobs = {other.token: other.logprob for other in choice.top}
+    logprobs[choice.token] = choice.logprob
+    return [
+        ListRow(
+            (((f" {_quoted(token)}", NAME),),),
+            (("in the answer  " if token == choice.token else "", MUTED), (_percent(logprob), "")),
+            key=token,
+        )
+        for token, logprob in sorted(logprobs.items(), key=lambda one: -one[1])
+        if token == choice.token or HALF_CHARACTER not in token
     ]
-    return sorted([chosen, *others], key=lambda other: -other.logprob)
-
-
-def _row(other: Alternative, choice: TokenProbabilities) -> ListRow:
-    note = "in the answer  " if other.token == choice.token else ""
-    return ListRow(
-        (((f" {_quoted(other.token)}", NAME),),),
-        ((note, MUTED), (_percent(other.logprob), "")),
-        key=other.token,
-    )
 
 
 def _percent(logprob: float) -> str:

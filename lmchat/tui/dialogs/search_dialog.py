@@ -7,7 +7,6 @@ it.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Hashable, Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
@@ -29,7 +28,6 @@ from lmchat.tui.widgets.row_list import ASIDE, ListRow, RowList, wrapped_rows
 from lmchat.units import UNICODE
 
 _FILTERS = ("model:", "role:", "before:", "after:", "title:", "has:code")
-_AFTER_DIVISOR = 3  # the words after a match keep at least a third of the room, if they need it
 _MOST_HITS = 100  # a search with more hits needs another word
 
 
@@ -40,7 +38,7 @@ class SearchedStore(Protocol):
         """Return at most `limit` messages that contain the words of a query."""
 
 
-class SearchDialog(ListDialog[SearchHit | None]):
+class SearchDialog(ListDialog):
     """Search dialog: shows the hits of the typed words; returns the hit that the user chooses."""
 
     HEADING = "Search all sessions"
@@ -50,9 +48,9 @@ class SearchDialog(ListDialog[SearchHit | None]):
         super().__init__()
         self._store = store
         self._query = query
-        self._hits: dict[Hashable, SearchHit] | None = None
-        """Hits by the keys of their rows; None before a search, and after one that failed."""
+        self._hits: dict[Hashable, SearchHit] = {}  # by the keys of their rows
         self._now: datetime | None = None  # local time to compare dates with; None for the clock
+        self._problem: tuple[str, str] | None = ("", "")  # words in place of hits, and their style
 
     def compose_content(self) -> Iterable[Widget]:
         yield Field(self._query, placeholder='Words, or "a phrase"')
@@ -70,90 +68,75 @@ class SearchDialog(ListDialog[SearchHit | None]):
         """
 
         async def search() -> None:
-            began_s = time.monotonic()
             try:
                 hits = await self._store.search(typed, limit=_MOST_HITS)
             except LMChatError as error:
                 # muted: while a query is typed, it is often not valid yet
                 self.show_problem(error.message, MUTED if isinstance(error, WrongUse) else "$error")
             else:
-                self.show_hits(hits, (time.monotonic() - began_s) * 1000)
+                self.show_hits(hits)
 
         _: Worker[None] = self.run_worker(search, name="search", group="search", exclusive=True)
 
-    def show_hits(
-        self, hits: Sequence[SearchHit], took_ms: float, *, now: datetime | None = None
-    ) -> None:
-        """Show the hits of a search.
-
-        Args:
-            hits: The newest first.
-            took_ms: How long the search took.
-            now: The local time that dates are compared with; by default that of the clock.
-        """
-        if not self.can_show:
-            return
+    def show_hits(self, hits: Sequence[SearchHit], *, now: datetime | None = None) -> None:
+        """Show hits, the newest first; `now` is the local time that dates are compared with."""
         self._hits = {(hit.session_id, hit.message_id): hit for hit in hits}
         self._now = now
-        count = units.counted(len(hits), "hit")
-        if len(hits) >= _MOST_HITS:
-            count = f"{_MOST_HITS}+ hits"
-        sessions = units.counted(len({hit.session_id for hit in hits}), "session")
-        self.show_title(f"{count} in {sessions}" if hits else "")
-        self.query_one(Field).show_note(units.latency(took_ms))
-        self.draw()
+        self._problem = None
+        self.redraw()
 
     def show_problem(self, words: str, style: str = "$error") -> None:
-        """Show in place of hits why a search has failed; do nothing in a dialog that is closed."""
-        if not self.can_show:
-            return
-        self._hits = None
-        self.show_title("")
-        self.list.show(wrapped_rows(words, self.list.text_width, style))
+        """Show in place of hits why a search has failed."""
+        self._hits = {}
+        self._problem = (words, style)
+        self.redraw()
 
     def draw(self) -> None:
         """Draw the hits, two rows each, or words if none exist; nothing before a search."""
-        if self._hits is None:
+        if self._problem is not None:
+            words, style = self._problem
+            self.list.show(wrapped_rows(words, self.list.text_width, style))
+            self.show_title("")
             return
-        width = self.list.text_width - 1  # without the bar of the chosen row
         now = self._now or datetime.now().astimezone()
         rows: list[ListRow] = []
         for key, hit in self._hits.items():
-            title: StyledTexts = ((f" {hit.title}", STRONG),)
-            tags: StyledTexts = ((f"  {' '.join(f'#{tag}' for tag in hit.tags)}", MUTED),)
             author = "you" if hit.role == Role.USER else ""  # none of a title or a tool's result
             if hit.role == Role.ASSISTANT:
                 author = safe_line(hit.model, limit=30) or hit.role
             notes = (author, HIT_KIND_NAMES.get(hit.kind, ""), when(hit.created_at, now))
             right = f" {UNICODE.dot} ".join(filter(None, notes))
+            tags = " ".join(f"#{tag}" for tag in hit.tags)
             if rows:
                 rows.append(ListRow())
-            rows.append(ListRow((title, tags), ((right, MUTED),), key=key))
-            rows.append(ListRow((around(hit, width - 1),), key=key))  # it begins with a blank
+            title: tuple[StyledTexts, ...] = (((f" {hit.title}", STRONG),), ((f"  {tags}", MUTED),))
+            rows.append(ListRow(title, ((right, MUTED),), key=key))
+            # without the bar of the row and the blank that it begins with
+            rows.append(ListRow((around(hit, self.list.text_width - 2),), key=key))
+        count = f"{_MOST_HITS}+ hits"
+        if len(self._hits) < _MOST_HITS:
+            count = units.counted(len(self._hits), "hit")
+        sessions = units.counted(len({hit.session_id for hit in self._hits.values()}), "session")
+        figures = [f"{count} in {sessions}"] if rows else []
         typed = self.typed.strip()
-        if not rows and typed:
-            rows = wrapped_rows(nothing_found(typed), width)
-        self.list.show(rows)
+        self.show_rows(rows, *figures, nothing=nothing_found(typed) if typed else "")
 
     def action_take(self) -> None:
         """Leave with the chosen hit; do nothing if none exists."""
-        hit = (self._hits or {}).get(self.list.key)
-        if hit is not None:
+        if (hit := self._hits.get(self.list.key)) is not None:
             self.dismiss(hit)
 
 
 def around(hit: SearchHit, width: int) -> StyledTexts:
     """Return the match of a hit with the words around it, for a width in cells.
 
-    If there is not enough room, the words before the match are cut at their start, so that the
-    match is in view. The words after it keep at least a third of the room; their end is not cut
-    here.
+    The words before the match are cut at their start, if they take more than two thirds of the
+    room, so that the match is in view.
     """
     texts = (hit.before, hit.match, hit.after)
     before, match, after = (on_one_line(re.sub(r"\s+", " ", text)) for text in texts)
     room = max(width - cell_len(match), 0)
-    room_before = room - min(cell_len(after), room // _AFTER_DIVISOR)
-    excess = cell_len(before) - room_before
+    excess = cell_len(before) - room + min(cell_len(after), room // 3)
     if excess > 0:
         sign = f"{UNICODE.cut} "
         _, end = split_at_cell(before, min(excess + len(sign), cell_len(before)))
@@ -175,15 +158,7 @@ def when(moment: datetime, now: datetime) -> str:
 
 
 def nothing_found(typed: str) -> str:
-    """Return `No hits for “WORDS”.`, and what to change in the typed search.
-
-    That is fewer words, if there are several, and to leave out the last filter, if there is one.
-    """
+    """Return `No hits for “WORDS”.`, and what to change in the typed search."""
     filters = [word for word in typed.split() if word.startswith(_FILTERS)]
-    words = [word for word in typed.split() if word not in filters]
-    sentences = [f"No hits for “{safe_line(' '.join(words), limit=40)}”." if words else "No hits."]
-    if len(words) > 1:
-        sentences.append("Try fewer words.")
-    if filters:
-        sentences.append(f"Try without {safe_line(filters[-1], limit=30)}.")
-    return " ".join(sentences)
+    advice = f" Try without {safe_line(filters[-1], limit=30)}." if filters else " Try fewer words."
+    return f"No hits for “{safe_line(typed, limit=40)}”.{advice}"

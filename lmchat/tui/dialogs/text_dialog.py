@@ -20,7 +20,7 @@ from lmchat.tui.widgets.row_list import text_row
 _END_CHARS = 30_000  # of each end of a long text: laying out 200,000 takes half a second
 
 
-class TextDialog(Dialog[None]):
+class TextDialog(Dialog):
     """Scrollable text; `y` copies it."""
 
     AUTO_FOCUS = GROWS = "VerticalScroll"
@@ -55,7 +55,7 @@ def _shortened(text: str) -> str:
     return f"{text[:_END_CHARS]}\n\n{note}\n\n{text[-_END_CHARS:]}"
 
 
-class LinksDialog(ListDialog[str | None]):
+class LinksDialog(ListDialog):
     """List of links with their words and addresses; returns the address to open, None on Esc."""
 
     AUTO_FOCUS = ""
@@ -80,10 +80,6 @@ class LinksDialog(ListDialog[str | None]):
             else:
                 rows.append(text_row(shown, key=address))
         self.show_rows(rows, f"{len(self._links)}")
-
-    def action_take(self) -> None:
-        if self.list.key is not None:
-            self.dismiss(str(self.list.key))
 
     def action_copy_link(self) -> None:
         if self.list.key is not None:

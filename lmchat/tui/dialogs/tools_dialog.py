@@ -12,10 +12,10 @@ from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.tools import Toolbox
 from lmchat.safe_text import safe_line
 from lmchat.servers.request import Tool
-from lmchat.tools.tool import ServerState, ToolServer
+from lmchat.tools.tool import ServerState
 from lmchat.tui.dialogs.dialog import Dialog, ListDialog
 from lmchat.tui.dialogs.text_dialog import TextDialog
-from lmchat.tui.widgets.line import MUTED, StyledTexts
+from lmchat.tui.widgets.line import MUTED, styled
 from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow, text_row, wrapped_rows
 
 _NOT_CONFIGURED = """No tools are configured. Add a server to {} and restart lmchat:
@@ -27,11 +27,10 @@ args = ["-y", "@modelcontextprotocol/server-filesystem", "/home/me/notes"]
 
 Or write functions with type hints and docstrings in tools.py, beside config.toml."""
 _STYLES = {ServerState.STARTING: "$warning", ServerState.READY: MUTED, ServerState.FAILED: "$error"}
-_ERROR_INDENT = 2  # cells before the error of a server
 _DRAW_EVERY_S = 0.5  # between two drawings: the states of the tool servers change without a key
 
 
-def tools_dialog(open_sessions: OpenSessions, config_file: Path) -> Dialog[None]:
+def tools_dialog(open_sessions: OpenSessions, config_file: Path) -> Dialog:
     """Return the dialog with the tools, or if none are configured, a text that says how to do it.
 
     If the model in use cannot call tools, a note above the tools says so.
@@ -46,7 +45,7 @@ def tools_dialog(open_sessions: OpenSessions, config_file: Path) -> Dialog[None]
     return ToolsDialog(toolbox, open_sessions.shown.session_id, note)
 
 
-class ToolsDialog(ListDialog[None]):
+class ToolsDialog(ListDialog):
     """List of tool servers and tools, each of which can be switched off and on.
 
     Opening it starts the servers, since only they know their tools.
@@ -69,52 +68,43 @@ class ToolsDialog(ListDialog[None]):
         self.set_interval(_DRAW_EVERY_S, self.redraw)
 
     def draw(self) -> None:
-        """Draw the note, and the servers with their tools as they are now."""
+        """Draw the note, and the servers with their tools as they are now.
+
+        The rows of a server and its error, if any, have one key, so that they are chosen together.
+        """
+        toolbox, session_id = self._toolbox, self._session_id
         rows = wrapped_rows(self._note, self.list.text_width) if self._note else []
-        for server in self._toolbox.host.servers:
-            is_off = self._toolbox.is_off(self._session_id, server.name)
-            rows += self._server_rows(server, is_off=is_off)
-            rows += [self._tool_row(tool, is_off=is_off) for tool in server.tools]
-        tools = self._toolbox.tools
-        count = len([tool for tool in tools if self._toolbox.is_offered(self._session_id, tool)])
+        for server in toolbox.host.servers:
+            is_off = toolbox.is_off(session_id, server.name)
+            name = safe_line(server.name, limit=60)
+            state = ("off", MUTED) if is_off else (server.state.value, _STYLES[server.state])
+            rows.append(ListRow((((name, NAME),),), (state,), key=server.name))
+            error = styled(safe_line(server.error, limit=500))
+            rows += [
+                text_row(f"  {line.plain}", "", key=server.name)
+                for line in error.wrap(max(self.list.text_width - 3, 1))
+                if server.error
+            ]
+            rows += [self._tool_row(tool, is_server_off=is_off) for tool in server.tools]
+        tools = toolbox.tools
+        count = len([tool for tool in tools if toolbox.is_offered(session_id, tool)])
         figure = f"{count} of {units.counted(len(tools), 'tool')} on"
         self.show_rows(rows, figure, nothing="Starting the tool servers.")
 
-    def _server_rows(self, server: ToolServer, *, is_off: bool) -> list[ListRow]:
-        """Return the row of a server with its state, and below it the rows of its error, if any.
-
-        All of them have the key of the server, so that they are chosen together.
-        """
-        head = text_row(
-            safe_line(server.name, limit=60),
-            right="off" if is_off else server.state.value,
-            right_style=MUTED if is_off else _STYLES[server.state],
-            key=server.name,
-        )
-        if not server.error:
-            return [head]
-        width = self.list.text_width - _ERROR_INDENT - 1  # without the bar of the row
-        rows = [head]
-        for row in wrapped_rows(safe_line(server.error, limit=500), width):
-            [line] = row.pieces
-            indented: StyledTexts = ((" " * _ERROR_INDENT, ""), *line)
-            rows.append(ListRow((indented,), key=server.name))
-        return rows
-
-    def _tool_row(self, tool: Tool, *, is_off: bool) -> ListRow:
+    def _tool_row(self, tool: Tool, *, is_server_off: bool) -> ListRow:
         """Return the row of a tool: name, description, and at the right its approval or "off".
 
-        With `is_off`, its whole server is switched off, and the row cannot be chosen.
+        Without its server, it cannot be chosen.
         """
         name = safe_line(tool.name, limit=60)
         about = safe_line(tool.description, limit=200)
         state = self._toolbox.approval(self._session_id, tool).value
-        if is_off or self._toolbox.is_off(self._session_id, tool.full_name):
+        if is_server_off or self._toolbox.is_off(self._session_id, tool.full_name):
             state = "off"
         return ListRow(
             (((f"  {name}", NAME),), ((f"  {about}", ASIDE),)),
             ((state, MUTED),),
-            key=None if is_off else tool.full_name,
+            key=None if is_server_off else tool.full_name,
         )
 
     def action_take(self) -> None:
