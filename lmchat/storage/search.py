@@ -25,11 +25,6 @@ from lmchat.storage.search_terms import Filters, parse_filters, parse_terms
 
 log = logging.getLogger(__name__)
 
-_SORTED_HITS = 50
-"""Number of the newest matches that are sorted: those whose words begin like the terms come first.
-The matches after these are by time."""
-# With fewer messages that pass the filters, comparing them all is faster than the index.
-_FEW_MESSAGES = 2000
 _FIRST_TITLES = 3  # number of titles that come before messages; the others come last
 # number of titles among which these are looked for: many of the newest only repeat a prompt
 _FIRST_TITLES_READ = 50
@@ -77,7 +72,6 @@ class _Match(Struct, frozen=True, kw_only=True):
     columns: dict[str, Any]  # by the names `_HIT_COLUMNS`
     kind: str  # of the part of a message, or `title`
     text: str
-    begins_words: bool  # whether words of the text begin like the terms
 
     @property
     def key(self) -> tuple[str, str]:
@@ -89,8 +83,8 @@ def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ..
     """Return at most `limit` hits for `text`, which the user has typed; one for each message.
 
     First come `_FIRST_TITLES` titles, then messages, then the other titles. Each group is sorted by
-    time, newest first, but see `_SORTED_HITS` for messages. Without terms and filters there are no
-    hits. Raises `WrongUse` for a wrong filter.
+    time, newest first. Without terms and filters there are no hits. Raises `WrongUse` for a wrong
+    filter.
     """
     text_without_filters, filters = parse_filters(text)
     terms = parse_terms(text_without_filters)
@@ -122,8 +116,6 @@ class _Search:
     def __init__(self, connection: Connection, terms: Sequence[str], filters: Filters) -> None:
         self._connection = connection
         self._terms = [folded(term) for term in terms]
-        # patterns for a term at the beginning of a word: no letter or digit is before it
-        self._word_starts = [re.compile(rf"(?<!\w){re.escape(term)}") for term in self._terms]
         self._filters = filters
 
     def titles(self) -> Iterator[_Match | None]:
@@ -146,24 +138,13 @@ class _Search:
     def messages(self) -> Iterator[_Match]:
         """Yield the matches in parts of messages, newest first.
 
-        Among the newest `_SORTED_HITS`, those with words that begin like the terms come first.
-        """
-        matches = self._messages_by_time()
-        newest = list(islice(matches, _SORTED_HITS))
-        yield from sorted(newest, key=lambda match: not match.begins_words)
-        yield from matches
-
-    def _messages_by_time(self) -> Iterator[_Match]:
-        """Yield the matches in parts of messages, newest first.
-
-        If the index does not help, or few messages pass the filters, all parts are compared, else
-        those that the index names.
+        If the index does not help, all parts are compared, else those that the index names.
         """
         values = self._filters.values
         conditions = self._filters.sql
         if not self._terms:
             conditions += f" {_TEXTS_AND_TOOLS}"
-        query_of_index = None if self._have_few_messages() else self._query_of_index()
+        query_of_index = self._query_of_index()
         if query_of_index == "":  # no text has all terms
             return
         if query_of_index is None:
@@ -178,14 +159,6 @@ class _Search:
                 match = self._match(row, kind, searched_text(kind, text, name))
                 if match is not None:
                     yield match
-
-    def _have_few_messages(self) -> bool:
-        """Return whether there are filters, and fewer than `_FEW_MESSAGES` messages pass them."""
-        if not self._filters.sql:
-            return False
-        query = f"select 1 from messages m where 1 {self._filters.sql} limit ?"
-        rows = self._connection.execute(query, (*self._filters.values, _FEW_MESSAGES))
-        return len(rows.fetchall()) < _FEW_MESSAGES
 
     def _query_of_index(self) -> str | None:
         """Return the query of FTS5 for the texts that may hold all terms.
@@ -234,7 +207,6 @@ class _Search:
             columns=dict(zip(_HIT_COLUMNS, row, strict=True)),
             kind=kind,
             text=text,
-            begins_words=all(start.search(folded_text) for start in self._word_starts),
         )
 
 

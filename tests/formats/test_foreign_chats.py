@@ -85,13 +85,10 @@ CHATS = {
             "*system text Be brief.",
             "*.user file image image/png 8 | text Plants for shade?",
             f"*..assistant reas Look it up. | text {FOUND}",
-            (
-                " ..assistant reas No <b>.\nYes. | text "
-                '> Tool call: find("shade")\n\n> Result: fern\n\nFerns.'
-            ),
+            (" ..assistant reas No <b>.\nYes. | text Ferns."),
             "*...user text Thanks",
         ],
-        ["“Shade garden”: 1 code interpreter left out"],
+        ["“Shade garden”: 1 code interpreter, 1 tool call left out"],
     ),
     "jan/messages.jsonl": (
         ("Shade garden", "qwen3-8b", "jan", "2025-11-18 21:06:40", "2025-11-18 21:08:10.500000"),

@@ -48,11 +48,6 @@ def test_a_view_in_the_place_of_a_table_is_not_read(tmp_path):
     )
     path = changed(tmp_path, "drop table turns", endless)
     assert "not one that lmchat knows" in refusal(path)
-    with (
-        closing(ForeignDatabase(path)) as opened,
-        pytest.raises(FileRefused, match=r"prohibited|not authorized"),
-    ):
-        opened.rows("select * from turns")
 
 
 def test_a_virtual_table_is_not_read(tmp_path):
@@ -69,20 +64,6 @@ def test_triggers_and_other_tables_do_not_matter(tmp_path):
         "create index i on parts (abs(position))",
     )
     assert chats_of(path)[0].messages[1].text == "Why is the sky blue?"
-
-
-def test_nothing_but_reading_is_possible(tmp_path):
-    with closing(ForeignDatabase(changed(tmp_path))) as opened:
-        for statement in (
-            "delete from threads",
-            "attach '/tmp/other.db' as other",
-            "pragma writable_schema = on",
-            "create table x (y)",
-            "select load_extension('/tmp/evil')",
-            "vacuum into '/tmp/other.db'",
-        ):
-            with pytest.raises(FileRefused):
-                opened.rows(statement)
 
 
 def test_a_query_without_an_end_is_interrupted(tmp_path, monkeypatch):

@@ -114,16 +114,6 @@ async def test_a_file_in_format_7_keeps_its_messages_and_takes_new_ones(tmp_path
         assert await opened.search("wort") == ()
 
 
-async def test_whole_words_come_before_parts_of_words(store):
-    session = header("art")
-    whole = await say(store, session, "an art of gardening")
-    part = await say(store, session, "we go to a party")
-    hits = [hit.message_id for hit in await store.search("art")]
-    assert hits == ["", whole.message_id, part.message_id]
-    hits = [hit.message_id for hit in await store.search("art", limit=2)]
-    assert hits == ["", whole.message_id]
-
-
 async def test_no_word_of_what_was_removed_for_good_is_left_in_the_index(store, path):
     session, kept = header(), header()
     await say(store, session, "Geheimwort")

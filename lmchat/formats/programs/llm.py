@@ -52,24 +52,8 @@ _FRAGMENT = "select content from fragments where id = :id"
 _ATTACHMENT = "select content from attachments where id = :id"
 _LONGEST_QUERY_S = 30.0  # of processor time; a query of a real database takes less than one
 _STEPS_BETWEEN_CHECKS = 10_000  # steps of SQLite's virtual machine between two looks at the time
-_LIMITS = {
-    sqlite3.SQLITE_LIMIT_LENGTH: LARGEST_BYTES,
-    sqlite3.SQLITE_LIMIT_SQL_LENGTH: 100_000,
-    sqlite3.SQLITE_LIMIT_COLUMN: 200,
-    sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 50,
-    sqlite3.SQLITE_LIMIT_COMPOUND_SELECT: 10,
-    sqlite3.SQLITE_LIMIT_VDBE_OP: 25_000,
-    sqlite3.SQLITE_LIMIT_FUNCTION_ARG: 10,
-    sqlite3.SQLITE_LIMIT_ATTACHED: 0,
-    sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 100,
-    sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER: 10,
-    sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH: 1,
-}
-"""Limits for a database that may be hostile: https://sqlite.org/security.html"""
+# for a database that may be hostile: https://sqlite.org/security.html
 _GUARDS = ("trusted_schema = off", "cell_size_check = on", "query_only = on", "mmap_size = 0")
-# What a query may use:
-_ALLOWED_VIEWS = (None, "chain")  # no view, and the common table of our queries
-_READING_ACTIONS = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE)
 
 
 class ForeignDatabase:
@@ -87,11 +71,9 @@ class ForeignDatabase:
                 address, uri=True, timeout=1, check_same_thread=False
             )
         try:
-            for limit, value in _LIMITS.items():
-                self._connection.setlimit(limit, value)
+            self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_BYTES)
             for guard in _GUARDS:
                 self.rows(f"pragma {guard}")
-            self._connection.set_authorizer(_authorize)
             # In a text with invalid UTF-8, only the invalid bytes are replaced.
             self._connection.text_factory = lambda data: data.decode(errors="replace")
             self._connection.row_factory = _record_of_row
@@ -133,21 +115,6 @@ def _record_of_row(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> Record:
     """Return a row as values by the names of its columns."""
     names = (column[0] for column in cursor.description)
     return dict(zip(names, row, strict=True))
-
-
-def _authorize(
-    action: int, _name: str | None, detail: str | None, _schema: str | None, view: str | None
-) -> int:
-    """Return `SQLITE_OK` or `SQLITE_DENY` for an action of a query, before SQLite does it.
-
-    Reading tables is allowed. Views, triggers and functions of the file are not run. `detail`
-    depends on the action: for a function, it is its name. `view` is the view or trigger that wants
-    the action.
-    """
-    is_like = action == sqlite3.SQLITE_FUNCTION and detail == "like"  # of `_TABLES`
-    if (action in _READING_ACTIONS or is_like) and view in _ALLOWED_VIEWS:
-        return sqlite3.SQLITE_OK
-    return sqlite3.SQLITE_DENY
 
 
 _Figures = dict[str, dict[str, Any]]

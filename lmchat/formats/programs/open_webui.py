@@ -2,7 +2,7 @@
 
 A chat has messages by id, in `history.messages`; older chats have a list `messages` alone. The
 content of a message is a list of items today, and a text in older chats. The text of an older
-answer has `<details>` elements, which hold reasoning or a tool call:
+answer has `<details>` elements, which hold reasoning, or a tool call that is left out:
 
     <details type="reasoning" done="true">
     <summary>Thought for 2 seconds</summary>
@@ -12,9 +12,8 @@ answer has `<details>` elements, which hold reasoning or a tool call:
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 
 from lmchat.formats.builder import (
     CallQuote,
@@ -31,11 +30,9 @@ from lmchat.formats.sources import Source
 from lmchat.markdown.commonmark import unescaped
 from lmchat.sessions.message import ReasoningPart, Role
 
-_BLOCK = '<details type="'
+_ELEMENT_HEAD = re.compile(r'<details type="(?P<kind>\w{1,50})"[^<>]*>')
 _BLOCK_END = "</details>"
-_SUMMARY = "<summary>"
 _SUMMARY_END = "</summary>"
-_KIND_CHARS = 50  # of a kind; more are not searched for its end
 
 
 def _fits(record: Record) -> bool:
@@ -133,63 +130,28 @@ def _item_parts(items: list[Record], chat: ForeignChat) -> Iterator[ForeignPart]
 
 
 def _text_parts(text: str, chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield the `<details>` elements of a text as parts, and the texts between them as texts.
+    """Yield the `<details>` elements of a text as thoughts, and the texts between them as texts.
 
-    The elements are those that have a kind, up to one that is not closed. No part of the text is
+    Elements of other kinds, such as tool calls, are counted as left out. No part of the text is
     searched twice, so this takes linear time.
     """
     read_end = 0  # offset behind the last element
-    begin = text.find(_BLOCK)
-    while begin >= 0:
-        kind_begin = begin + len(_BLOCK)
-        kind, quote, _ = text[kind_begin : kind_begin + _KIND_CHARS].partition('"')
-        if not quote or not kind.replace("_", "").isalnum():  # it is text of the model
-            begin = text.find(_BLOCK, kind_begin)
+    for element in _ELEMENT_HEAD.finditer(text):
+        if element.start() < read_end:  # it is in the element before
             continue
-        head_end = text.find(">", kind_begin)
-        content_end = text.find(_BLOCK_END, head_end)
-        if head_end < 0 or content_end < 0:
+        content_end = text.find(_BLOCK_END, element.end())
+        if content_end < 0:
             break
-
-        content = text[head_end + len(">") : content_end].lstrip()
-        if content.startswith(_SUMMARY) and _SUMMARY_END in content:
-            content = content.partition(_SUMMARY_END)[2]
-        yield text[read_end:begin].strip()
-        attributes = text[kind_begin + len(kind) + len(quote) : head_end]
-        yield from _element_parts(kind, attributes, unescaped(content).strip(), chat)
+        yield text[read_end : element.start()].strip()
         read_end = content_end + len(_BLOCK_END)
-        begin = text.find(_BLOCK, read_end)
-    yield text[read_end:].lstrip() if read_end else text
-
-
-def _element_parts(
-    kind: str, attributes: str, content: str, chat: ForeignChat
-) -> Iterator[ForeignPart]:
-    """Yield the thought of an element, or its tool call and then the result of that.
-
-    `attributes` are as they are in the text: ` id="1" name="add"`. The result is one of them, or
-    the content. An element of another kind is counted as left out.
-    """
-    if kind == "reasoning":
-        lines = (line.removeprefix(">").removeprefix(" ") for line in content.split("\n"))
+        if element["kind"] != "reasoning":
+            chat.omit(element["kind"].replace("_", " ").removesuffix("s"))
+            continue
+        content = text[element.end() : content_end]
+        thought = unescaped(content.rpartition(_SUMMARY_END)[2]).strip()
+        lines = (line.removeprefix(">").removeprefix(" ") for line in thought.split("\n"))
         yield ReasoningPart(text="\n".join(lines))
-    elif kind == "tool_calls":
-        names_and_values = attributes.split('"')  # names at even indexes, values at odd ones
-        names = (name.strip().removesuffix("=") for name in names_and_values[::2])
-        values = dict(zip(names, map(_attribute, names_and_values[1::2]), strict=False))
-        yield CallQuote(name=values["name"], arguments=values.get("arguments", ""))
-        yield ResultQuote(value=values.get("result") or content)
-    else:
-        chat.omit(kind.replace("_", " "))
-
-
-def _attribute(value: str) -> str:
-    r"""Return the value of an attribute: that of a JSON string like `"a\nb"`, or as it is."""
-    value = unescaped(value)
-    with suppress(ValueError, RecursionError):
-        text = json.loads(value)
-        return text if isinstance(text, str) else value
-    return value
+    yield text[read_end:].lstrip() if read_end else text
 
 
 FORMAT = JsonFormat(fits=_fits, read=_read)
