@@ -10,9 +10,9 @@ from pathlib import Path
 
 import lmchat
 from lmchat import errors
+from lmchat.config.settings import LimitSettings
 from lmchat.errors import LMChatError, ServerRejected
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.products import PRODUCTS
 from lmchat.servers.products.refusals import RULES
 from lmchat.servers.retries import plan_for
 from tests.support.reference import DOCS
@@ -80,8 +80,7 @@ def test_the_table_has_each_kind_that_is_raised_and_no_other():
     source = "\n".join(_sources())
     assert set(raised) <= set(KINDS)
     assert [kind for kind in KINDS if f'"{kind}"' not in source] == []
-    rules = [*RULES, *(rule for product in PRODUCTS for rule in product.refusal_rules)]
-    assert {rule.kind for rule in rules} <= set(KINDS)
+    assert {rule.kind for rule in RULES} <= set(KINDS)
 
 
 def test_exit_codes_are_those_of_the_errors_that_bear_the_kind():
@@ -94,11 +93,12 @@ def test_exit_codes_are_those_of_the_errors_that_bear_the_kind():
 
 
 def test_what_the_table_says_is_never_tried_again_is_not():
+    limits = LimitSettings()
     for kind in [kind for kind, (_, again) in KINDS.items() if again == "never"]:
         for address in map(Endpoint.parse, ("127.0.0.1:1", "api.example.com")):
             for status in (None, 408, 409, 429, 500, 502, 503, 504, 529):
                 error = ServerRejected("no", kind=kind, status=status)
-                assert plan_for(error, address, "LiteLLM") is None
+                assert plan_for(error, address, "LiteLLM", attempt=1, limits=limits) is None
 
 
 def test_an_error_of_an_unknown_kind_is_noticed():

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import httpx
-from msgspec import Struct, field
+from msgspec import Struct
 
-from lmchat.errors import ServerRejected, ServerUnavailable
+from lmchat.errors import ServerRejected
 from lmchat.servers.events import (
     ModelLoading,
     RequestAdapted,
@@ -16,13 +16,10 @@ from lmchat.servers.events import (
 from lmchat.servers.kept_answers import ID_HEADER, kept_answer_url
 from lmchat.servers.request import CHAT_PATH, OutgoingRequest
 from lmchat.servers.request_writer import Draft
-from lmchat.servers.retries import RetryPlan
 from lmchat.servers.sender import Sender, stream_headers
 from lmchat.servers.stream.answer_reader import AnswerReader, EventQueue
 from lmchat.servers.stream.think_tags import ThinkSplitter
 from lmchat.servers.stream.timeouts import IdleTimeout
-
-_RECONNECT_PLAN = RetryPlan()  # the waits that the settings name
 
 
 class Exchange(Struct, kw_only=True):
@@ -41,7 +38,7 @@ class Exchange(Struct, kw_only=True):
 
     True from the request for an answer that is kept (R-42) until it has ended or cannot be had."""
     has_response: bool = False  # whether a response has begun
-    _reader: AnswerReader | None = field(default=None)  # of the last answer
+    _reader: AnswerReader | None = None  # of the last answer
 
     def outgoing(self, *, has_key: bool) -> OutgoingRequest:
         """Return the request in the current dialect, without its key: the user may be shown it."""
@@ -86,17 +83,17 @@ class Exchange(Struct, kw_only=True):
     async def _send_once(self, idle_timeout: IdleTimeout) -> StreamFinished:
         """Send the request once, read its answer, and return the last event.
 
-        A `ModelLoading` is posted if the model has to be loaded first, or if only this request can
-        tell whether it still loads. While the answer is awaited and read, limits of silence apply.
+        A `ModelLoading` is posted if the model has to be loaded first, or was loading before. While
+        the answer is awaited and read, limits of silence apply.
         Raises the error of a refusal.
         """
         draft = self.draft
         self.post(RequestSent(sampling=draft.sent_options(), is_kept=self.keeps_answer))
         self.must_be_dropped = self.keeps_answer
-        if draft.is_unloaded or idle_timeout.needs_request:
+        if draft.is_unloaded or self.sender.is_loading:
             self.post(ModelLoading(is_asleep=draft.is_asleep))
         if draft.request.is_replay:
-            kept_url = kept_answer_url(draft.request.endpoint, draft.request.replay_id, 0)
+            kept_url = f"{kept_answer_url(draft.request.endpoint, draft.request.replay_id)}&from=0"
             opening = self.sender.response("GET", kept_url, idle_timeout)
         else:
             outgoing = self.outgoing(has_key=bool(self.sender.key))
@@ -116,15 +113,12 @@ class Exchange(Struct, kw_only=True):
             _, error = await self.sender.read_refusal(response)
             raise error
 
-        # The reader counts bytes after decompression; the server's `offset` counts them before.
-        can_reconnect = self.keeps_answer and "content-encoding" not in response.headers
         reader = AnswerReader(
             response,
             facts=self.sender.facts,
             events=self.events,
             idle_timeout=idle_timeout,
             splitter=ThinkSplitter() if self.has_think_tags else None,
-            reconnect=self._reconnect if can_reconnect else None,
         )
         self._reader = reader
         try:
@@ -133,32 +127,5 @@ class Exchange(Struct, kw_only=True):
             return finished
         finally:
             self.sender.has_token = reader.has_token
-
-    async def _reconnect(self, offset: int) -> httpx.Response | None:
-        """After the connection broke, return a response with the rest of the answer (R-42).
-
-        `offset` is the number of bytes of the body that were read. The broken connection counts as
-        the first of the attempts that the settings allow. Returns None if the server does not
-        answer any attempt; then `must_be_dropped` becomes False. Also returns None if the server
-        answers, but has forgotten the answer.
-        """
-        endpoint = self.draft.request.endpoint
-        limits = self.sender.limits
-        url = kept_answer_url(endpoint, self.draft.request.replay_id, offset)
-        for failed_attempts in range(1, limits.retries):
-            wait_s = _RECONNECT_PLAN.wait_after(failed_attempts, limits)
-            await self.sender.wait_to_retry(wait_s, limits.retries, "the connection broke")
-            try:
-                response = await self.sender.open("GET", url)
-            except ServerUnavailable as error:
-                if error.kind == "offline" and endpoint.is_loopback:
-                    break  # the program has ended, so waiting would not help
-                continue  # to the next attempt
-            if response.is_success:
-                return response
-            await response.aclose()
-            return None
-        # The server would not receive the order to drop the answer. If it still has the answer at
-        # the next start of lmchat, it is fetched then.
-        self.must_be_dropped = False
-        return None
+            if reader.network_error:  # the answer goes on, and is fetched at the next start
+                self.must_be_dropped = False

@@ -26,12 +26,9 @@ DROP_S = 1.0  # longest wait for the reply to an order to drop an answer
 _DROP_AGAIN_S = 0.5
 
 
-def kept_answer_url(endpoint: Endpoint, replay_id: str, offset: int | None = None) -> str:
-    """Return the URL of a kept answer; with an `offset`, of its body from this byte on."""
-    query: dict[str, str | int] = {"conv_id": replay_id}
-    if offset is not None:
-        query["from"] = offset
-    return f"{endpoint.base_url}/stream?{urlencode(query)}"
+def kept_answer_url(endpoint: Endpoint, replay_id: str) -> str:
+    """Return the URL of a kept answer."""
+    return f"{endpoint.base_url}/stream?{urlencode({'conv_id': replay_id})}"
 
 
 class KeptAnswers:

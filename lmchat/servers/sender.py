@@ -18,7 +18,7 @@ from msgspec import Struct
 from lmchat.config.settings import LimitSettings, TimeoutSettings
 from lmchat.errors import ServerRejected, ServerUnavailable
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.events import RetryScheduled, StreamEvent
+from lmchat.servers.events import ModelLoading, RetryScheduled, StreamEvent
 from lmchat.servers.http.api_keys import KeySource
 from lmchat.servers.http.connections import (
     POOL_S,
@@ -37,6 +37,7 @@ from lmchat.servers.stream.timeouts import IdleTimeout
 
 REFUSAL_BYTES = 1024 * 1024  # most bytes of a refusal that are read
 REFUSAL_S = 10.0  # timeout for the words of a refusal, whose status has already arrived
+LOADING_PAUSE_S = 1.0  # before the request is sent again to a server that loads the model
 NO_HEADERS: Mapping[str, str] = {}
 _Accepted = TypeVar("_Accepted")
 _log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class Sender(Struct, kw_only=True):
     on_retry: Callable[[], None]  # called before each further attempt
     key: str = ""  # the API key that is sent; empty: none
     retries: int = 0
+    is_loading: bool = False  # whether the server has said so
     has_token: bool = False  # whether any text has arrived; then the request is not repeated
 
     async def attempts(
@@ -65,9 +67,10 @@ class Sender(Struct, kw_only=True):
     ) -> _Accepted:
         """Call `send` until it succeeds, and return its result.
 
-        If the model is loading, wait. After another refusal, `remedy` says whether to send again at
-        once. After a failure that may pass, wait and try again, at most as often as the settings
-        and the plan for this failure allow. Then the last failure is raised.
+        If the model is loading, send again every `LOADING_PAUSE_S`. After another refusal, `remedy`
+        says whether to send again at once. After a failure that may pass, wait and try again, at
+        most as often as the settings and the plan for this failure allow. Then the last failure is
+        raised.
 
         Raises:
             ServerUnavailable: the server does not answer.
@@ -84,30 +87,35 @@ class Sender(Struct, kw_only=True):
                     if self.has_token:
                         raise
                     if error.kind == "loading":
-                        await idle_timeout.wait_while_loading()
+                        self.is_loading = True
+                        self.post(ModelLoading())
+                        await asyncio.sleep(LOADING_PAUSE_S)
+                        idle_timeout.check_first_token()
                     elif not await remedy(error):
                         raise
             except (ServerUnavailable, ServerRejected) as error:
-                plan = plan_for(error, self.endpoint, self.server.name)
-                max_attempts = plan.max_attempts(self.limits) if plan is not None else 1
-                attempt = self.retries + 1
-                if plan is None or self.has_token or attempt >= max_attempts:
+                plan = plan_for(
+                    error,
+                    self.endpoint,
+                    self.server.name,
+                    attempt=self.retries + 1,
+                    limits=self.limits,
+                )
+                if plan is None or self.has_token:
                     self._add_hint(error)
                     raise
-                wait_s = plan.wait_after(attempt, self.limits)
-                await self.wait_to_retry(wait_s, max_attempts, error.message)
-
-    async def wait_to_retry(self, wait_s: float, max_attempts: int, reason: str) -> None:
-        """Count and announce the next attempt, and wait until it is due."""
-        self.retries += 1
-        self.on_retry()
-        _log.info("another attempt: %s", reason)
-        self.post(
-            RetryScheduled(
-                attempt=self.retries + 1, attempts=max_attempts, wait_s=wait_s, reason=reason
-            )
-        )
-        await asyncio.sleep(wait_s)
+                self.retries += 1
+                self.on_retry()
+                _log.info("another attempt: %s", error.message)
+                self.post(
+                    RetryScheduled(
+                        attempt=self.retries + 1,
+                        attempts=plan.attempts,
+                        wait_s=plan.wait_s,
+                        reason=error.message,
+                    )
+                )
+                await asyncio.sleep(plan.wait_s)
 
     @asynccontextmanager
     async def response(
@@ -119,38 +127,24 @@ class Sender(Struct, kw_only=True):
         body: bytes | None = None,
         headers: Mapping[str, str] = NO_HEADERS,
     ) -> AsyncIterator[httpx.Response]:
-        """Send a request once and yield the response; `idle_timeout` watches the block.
+        """Send a request once and yield the response, whose body is not read yet.
 
-        Raises `ServerUnavailable`.
+        Reading has no time limit: `idle_timeout` watches the block. Raises `ServerUnavailable`.
         """
+        connect_s = connect_timeout_s(self.endpoint, self.timeouts.connect_s)
         async with idle_timeout.watching():
-            response = await self.open(method, url, body=body, headers=headers)
+            response = await self.connections.send(
+                self.endpoint,
+                method,
+                url,
+                headers={**headers, **stream_headers(self.key, has_body=body is not None)},
+                timeout=httpx.Timeout(connect=connect_s, read=None, write=WRITE_S, pool=POOL_S),
+                body=body,
+            )
             try:
                 yield response
             finally:
                 await response.aclose()
-
-    async def open(
-        self,
-        method: str,
-        url: str,
-        *,
-        body: bytes | None = None,
-        headers: Mapping[str, str] = NO_HEADERS,
-    ) -> httpx.Response:
-        """Send a request once and return the response, whose body is not read yet.
-
-        Reading has no time limit: `IdleTimeout` watches it. Raises `ServerUnavailable`.
-        """
-        connect_s = connect_timeout_s(self.endpoint, self.timeouts.connect_s)
-        return await self.connections.send(
-            self.endpoint,
-            method,
-            url,
-            headers={**headers, **stream_headers(self.key, has_body=body is not None)},
-            timeout=httpx.Timeout(connect=connect_s, read=None, write=WRITE_S, pool=POOL_S),
-            body=body,
-        )
 
     async def read_refusal(self, response: httpx.Response) -> tuple[bytes, ServerRejected]:
         """Return the body of a refusal and its error, which is not raised here."""

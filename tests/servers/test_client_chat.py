@@ -22,7 +22,6 @@ from tests.support.proxy_calls import (
     endpoint_of,
     events_of,
     failure_of,
-    replay,
     text_of,
 )
 from tests.support.scripted_products import CHAT, chat_reply, plain
@@ -200,23 +199,6 @@ async def test_nothing_is_tried_again_after_the_first_token(server, client):
         assert retries(events) == []
 
 
-async def test_a_stale_connection_is_replaced_without_a_word_and_a_fresh_one_is_not(
-    server, make_client
-):
-    client = make_client()
-    server.on(CHAT, chat_reply("one"), raw_reply(Cut()), chat_reply("two"))
-    await events_of(client, ask(server))
-    events, error = await events_of(client, ask(server))
-    assert (error, text_of(events), retries(events)) == (None, "two", [])
-    assert [one.connection for one in server.seen(CHAT)] == [1, 1, 2]
-    server.on(CHAT, raw_reply(Cut()), chat_reply("two"))
-    error = await failure_of(make_client(), ask(server))
-    assert (error.kind, len(server.seen(CHAT))) == ("dropped", 4)
-    server.on(CHAT, replay("loading-chat")).on("GET /health", raw_reply(Cut()))
-    error = await failure_of(client, ask(server, product="llama.cpp"))
-    assert error.kind == "dropped", "a server that dies while it loads"
-
-
 @pytest.mark.rule("R-28")
 async def test_closing_the_stream_closes_the_connection(server, client):
     for number, reply in enumerate((raw_reply(Hold()), sse("some", " text", Hold()))):
@@ -293,15 +275,12 @@ async def test_no_redirect_is_followed(server, make_client):
         "https://127.0.0.1/",
         "/other/v1/chat/completions",
     )
-    unreadable = (
-        *("", "mailto:me@example.com", "http://[::1", "//\x7f", "http://xn--/", "//xn--n28h.de"),
-    )
-    for location in readable + unreadable:
+    for location in (*readable, ""):
         server.requests.clear()
         server.on(CHAT, text_reply("", status=307, headers={"Location": location}))
         error = await failure_of(client, ask(server))
         assert (error.kind, len(server.requests)) == ("wrong_path", 1), location
-        where = location if location in readable else "another address"
+        where = location or "another address"
         assert error.message == f"The server redirects to {where}."
 
 

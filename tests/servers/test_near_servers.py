@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import httpx
 
+from lmchat.config.settings import LimitSettings
 from lmchat.errors import ServerRejected
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.network_errors import unavailable
-from lmchat.servers.retries import REFUSED_WAIT_S, RetryPlan, plan_for
+from lmchat.servers.retries import REFUSED_WAIT_S, plan_for
 
 NEAR = (
     "localhost:1",
@@ -27,24 +28,31 @@ def test_a_machine_of_the_own_network_is_near_and_any_other_is_far():
     assert [address for address in FAR if Endpoint.parse(address).is_near] == []
 
 
+def attempts_for(error, endpoint):
+    limits = LimitSettings()
+    plan = plan_for(error, endpoint, "llama.cpp", attempt=1, limits=limits)
+    if plan is not None and endpoint.is_near and error.kind == "offline":
+        assert plan.wait_s == REFUSED_WAIT_S
+    last = plan and plan_for(error, endpoint, "llama.cpp", attempt=plan.attempts, limits=limits)
+    assert last is None
+    return plan and plan.attempts
+
+
 def test_a_failure_of_a_near_server_is_tried_again_only_where_it_may_pass_and_soon():
     far = Endpoint.parse(FAR[0])
-    refusals = (
-        (500, "server_error", None, RetryPlan()),
-        (409, "bad_request", None, RetryPlan()),
-        (503, "busy", RetryPlan(), RetryPlan()),
-    )
+    refusals = ((500, "server_error", None, 3), (409, "bad_request", None, None))
+    refusals += ((503, "busy", 3, 3), (429, "billing", None, None))
     failures = (
-        (httpx.ConnectError("refused"), RetryPlan(attempts=2, wait_s=REFUSED_WAIT_S), RetryPlan()),
-        (httpx.ConnectTimeout(""), None, RetryPlan(attempts=2)),
+        (httpx.ConnectError("refused"), 2, 3),
+        (httpx.ConnectTimeout(""), None, 2),
         (httpx.ReadTimeout(""), None, None),
         (httpx.PoolTimeout(""), None, None),
         (httpx.ReadError(""), None, None),
     )
     for near in map(Endpoint.parse, (NEAR[3], NEAR[6])):
-        for status, kind, *plans in refusals:
+        for status, kind, *attempts in refusals:
             error = ServerRejected("no", kind=kind, status=status)
-            assert [plan_for(error, one, "llama.cpp") for one in (near, far)] == plans
-        for failure, *plans in failures:
-            found = [plan_for(unavailable(failure, one), one, "llama.cpp") for one in (near, far)]
-            assert found == plans
+            assert [attempts_for(error, one) for one in (near, far)] == attempts
+        for failure, *attempts in failures:
+            found = [attempts_for(unavailable(failure, one), one) for one in (near, far)]
+            assert found == attempts

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from lmchat.servers.discovery.probe_result import Verdict
-from lmchat.servers.events import ModelLoading, ModelNamed, RetryScheduled, StreamFinished
-from lmchat.servers.stream import timeouts
+from lmchat.servers.events import ModelNamed, StreamFinished
 from tests.support.proxy_calls import ask, endpoint_of, events_of, replay, text_of
 from tests.support.scripted_products import CHAT
 
@@ -69,18 +68,3 @@ async def test_the_recorded_list_and_props_tell_the_model(server, client):
         4096,
         8192,
     )
-
-
-async def test_recorded_loading_is_waited_for_until_the_recorded_health_says_it_is_over(
-    server, client, monkeypatch
-):
-    monkeypatch.setattr(timeouts, "POLL_S", 0.01)
-    server.on(CHAT, replay("loading-chat"), replay("stream"))
-    server.on("GET /health", replay("loading-health"), replay("loading-health"), replay("health"))
-    events, error = await events_of(client, ask(server, product="llama.cpp", model=MODEL))
-    assert (error, bool(text_of(events))) == (None, True)
-    assert [one for one in events if isinstance(one, ModelLoading | RetryScheduled)] == [
-        ModelLoading()
-    ] * 3
-    assert (len(server.seen("GET /health")), len(server.seen(CHAT))) == (3, 2)
-    assert client.metrics().retries == 0

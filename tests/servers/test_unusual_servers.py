@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from lmchat.servers import sender
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import ModelLoading
 from lmchat.servers.model import LoadState
-from lmchat.servers.stream import timeouts as loading_module
 from tests.support import scripted_products as products
 from tests.support.proxy_calls import ask, endpoint_of, events_of, replay, text_of
 from tests.support.scripted_products import LLAMA, chat_reply, guarded, model_list
@@ -24,10 +24,9 @@ KEY = "sk-1"
 async def test_behind_a_prefix_everything_is_asked_behind_it_and_with_the_key(
     server, make_client, monkeypatch
 ):
-    monkeypatch.setattr(loading_module, "POLL_S", 0.01)
+    monkeypatch.setattr(sender, "LOADING_PAUSE_S", 0.01)
     models = model_list("tiny", owned_by="llamacpp", headers=LLAMA)
     server.on("GET /llm/v1/models", guarded(KEY, replay("error-401"), models))
-    server.on("GET /llm/health", replay("loading-health"), replay("health"))
     server.on("POST /llm/v1/chat/completions", replay("loading-chat"), chat_reply())
     endpoint, client = Endpoint.parse(f"{server.url}/llm/v1"), make_client(key=KEY)
     for asking, verdict in ((make_client(), Verdict.NEEDS_KEY), (client, Verdict.READY)):
@@ -38,7 +37,6 @@ async def test_behind_a_prefix_everything_is_asked_behind_it_and_with_the_key(
     assert (error, text_of(events), ModelLoading() in events) == (None, "Hello there.", True)
     assert {one.path.split("/")[1] for one in server.seen()} == {"llm"}
     assert {one.headers["authorization"] for one in server.seen()} == {f"Bearer {KEY}"}
-    assert len(server.seen("GET /llm/health")) == 2
 
 
 async def test_a_newer_jan_tells_what_it_could_start_and_an_older_one_what_runs(
@@ -92,12 +90,6 @@ def of_nginx(status: int, **headers: str):
             "redirects to https://example.com/v1/models",
         ),
         (of_nginx(302, Location="/login"), Verdict.NOT_AN_LLM, "302 Found", "redirects to /login"),
-        pytest.param(
-            of_nginx(401, WWW_Authenticate='Basic realm="x"'),
-            Verdict.NOT_AN_LLM,
-            "401 Unauthorized",
-            "asks for a user name and password (HTTP Basic)",
-        ),
     ],
 )
 async def test_what_answers_in_place_of_a_model_server_is_named(

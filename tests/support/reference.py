@@ -21,8 +21,7 @@ from lmchat.config.file import Row, rows, sections, toml_value, values_of
 from lmchat.config.load import VARIABLES
 from lmchat.config.settings import Settings, ToolSettings
 from lmchat.servers.products import PRODUCTS
-from lmchat.servers.products.product import Product
-from lmchat.servers.products.refusals import KEY_MISSING, KEY_REJECTED, RULES, Rule
+from lmchat.servers.products.refusals import RULES, Rule
 from tests.support.manual import manual_page
 
 _EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -268,12 +267,10 @@ _REFUSALS = """\
 
 The first matching row applies. "what it says" is a regular expression. It is matched in lower case against
 the type, code, parameter and message of the server's error. lmchat adds words in angle brackets to that text:
-`<no key>` means that no API key was sent, `<basic>` that the server asks for HTTP Basic, `<empty>` that the
-reply is empty, and `<web page>` that it is a web page. A row that begins with a product is for that alone.
+`<web page>` means that the reply is a web page, and `<429>` that it has this status.
 
 In the messages, SERVER is the product (such as Ollama), MODEL the model, HOST the host name you used, ADDRESS
-the target of the redirect, and … the server's own words. "Jan: …" is the next step for Jan, and
-"without a key: …" the one if no API key was sent.
+the target of the redirect, and … the server's own words. "Jan: …" is the next step for Jan.
 """
 
 
@@ -308,12 +305,11 @@ def errors_page() -> str:
     """Return the text of docs/errors.md: the kinds as they are written there, then the refusals."""
     kinds, _, _ = (DOCS / "errors.md").read_text(encoding="utf-8").partition(_GENERATED)
     head = ("status", "what it says", "kind", "message", "next step")
-    rows = [_refusal(rule, [one]) for one in PRODUCTS for rule in one.refusal_rules]
-    rows += [_refusal(rule, PRODUCTS) for rule in RULES]
+    rows = [_refusal(rule) for rule in RULES]
     return kinds + "\n".join([_GENERATED, _REFUSALS, _table(head, rows)])
 
 
-def _refusal(rule: Rule, products: Sequence[Product]) -> tuple[str, ...]:
+def _refusal(rule: Rule) -> tuple[str, ...]:
     words = {
         "product": "SERVER",
         "said": "SERVER says: …",
@@ -321,14 +317,12 @@ def _refusal(rule: Rule, products: Sequence[Product]) -> tuple[str, ...]:
         "host": "HOST",
         "location": "ADDRESS",
     }
-    hints = {product.name: rule.hint_for(product.request_facts()) for product in products}
-    steps = [rule.hint, *(f"{name}: {hint}" for name, hint in hints.items() if hint != rule.hint)]
-    steps += [f"without a key: {KEY_MISSING}"] if rule.hint == KEY_REJECTED else []
-    said = f"`{rule.pattern}`" if rule.pattern else ""
+    hints = {one.name: one.request_facts().hints.get(rule.kind, "") for one in PRODUCTS}
+    steps = [rule.hint, *(f"{name}: {hint}" for name, hint in hints.items() if hint)]
     return (
         ", ".join(str(status) if status else "in a stream" for status in sorted(rule.statuses))
         or "any",
-        f"{products[0].name}: {said}" if len(products) == 1 else said,
+        f"`{rule.pattern}`" if rule.pattern else "",
         f"`{rule.kind}`",
         rule.message.format(**words),
         " ".join(steps).format(**words),

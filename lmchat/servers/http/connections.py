@@ -7,7 +7,6 @@ import ssl
 import time
 import zlib
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
 
 import httpx
 
@@ -65,8 +64,6 @@ class Connections:
         needs_tls = endpoint.scheme == "https" and self._transport is None
         if needs_tls and self._tls_context is None:
             self._tls_context = await asyncio.to_thread(new_tls_context, self._ca_file)
-            if self._is_closed:  # meanwhile
-                raise WrongUse("This client is closed.")
         origin = endpoint.origin
         if origin not in self._clients:
             self._clients[origin] = self._new_client(endpoint)
@@ -78,19 +75,20 @@ class Connections:
         Raises:
             ServerUnavailable: a proxy that the environment names cannot be used.
         """
-        verify = self._empty_tls_context
-        if endpoint.scheme == "https" and self._tls_context is not None:
-            verify = self._tls_context
         # Slots and limits say how many requests run at once, so there is no limit of connections.
         limits = httpx.Limits(keepalive_expiry=KEEPALIVE_S)
+        transport = self._transport
+        if transport is None and endpoint.is_local and endpoint.scheme == "http":
+            transport = PacedTransport(limits, self._reads_per_second)
+        is_https = endpoint.scheme == "https"
         try:
             return httpx.AsyncClient(
-                transport=self._transport or self._paced_transport(endpoint, limits),
-                verify=verify,
+                transport=transport,
+                verify=(self._tls_context if is_https else None) or self._empty_tls_context,
                 # A proxy of the environment cannot reach this machine (R-8).
                 trust_env=not endpoint.is_local,
                 follow_redirects=False,
-                event_hooks={"response": [_raise_refusal_of_proxy, _remove_bad_location]},
+                event_hooks={"response": [_raise_refusal_of_proxy]},
                 limits=limits,
                 headers={
                     "User-Agent": f"lmchat/{__version__}",
@@ -106,12 +104,6 @@ class Connections:
                 "SOCKS proxies are not supported.",
                 details=type(error).__name__,
             ) from None
-
-    def _paced_transport(self, endpoint: Endpoint, limits: httpx.Limits) -> PacedTransport | None:
-        """Return a transport for connections that need no proxy and no TLS; None for others."""
-        if not endpoint.is_local or endpoint.scheme != "http":
-            return None
-        return PacedTransport(limits, self._reads_per_second)
 
     async def ask(
         self,
@@ -151,28 +143,9 @@ class Connections:
         timeout: httpx.Timeout,  # noqa: ASYNC109 - of httpx
         body: bytes | None = None,
     ) -> httpx.Response:
-        """Send a request and return the response, whose body is not read yet.
-
-        The server may have closed an idle connection that is used again. If it turns out to be
-        closed, send the request a second time; any other failure raises `ServerUnavailable`.
-        """
+        """Send a request and return the response, whose body is not read yet."""
         client = await self.client(endpoint)
         request = client.build_request(method, url, content=body, headers=headers, timeout=timeout)
-        is_reused = True  # until the trace of httpcore shows that a connection is made
-
-        async def trace(name: str, _: Mapping[str, Any]) -> None:
-            nonlocal is_reused
-            if name.startswith("connection.connect"):
-                is_reused = False
-
-        request.extensions["trace"] = trace
-        try:
-            with errors_as_unavailable(endpoint):
-                return await client.send(request, stream=True)
-        except ServerUnavailable as error:
-            was_stale = error.kind == "dropped" and is_reused
-            if not was_stale:
-                raise
         with errors_as_unavailable(endpoint):
             return await client.send(request, stream=True)
 
@@ -189,20 +162,6 @@ async def _raise_refusal_of_proxy(response: httpx.Response) -> None:
     """Raise the error that httpx raises itself if a proxy refuses to connect to an https server."""
     if response.status_code == httpx.codes.PROXY_AUTHENTICATION_REQUIRED:
         raise httpx.ProxyError("407 Proxy Authentication Required")
-
-
-async def _remove_bad_location(response: httpx.Response) -> None:
-    """Remove the address of a redirect if it cannot be read, such as `mailto:me`.
-
-    httpx reads it even if it does not follow redirects, and fails as if nothing had answered.
-    """
-    location = response.headers.pop("Location", "")
-    try:
-        is_page = bool(location and response.request.url.join(location).host)
-    except (httpx.InvalidURL, ValueError):  # a `ValueError` is raised for wrong Punycode
-        return
-    if is_page:
-        response.headers["Location"] = location
 
 
 def request_headers(key: str | None, *, has_body: bool = False) -> dict[str, str]:

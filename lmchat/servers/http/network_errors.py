@@ -6,7 +6,6 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.request import getproxies
 
 import httpx
 
@@ -49,63 +48,62 @@ def unavailable(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:
     It says whether connecting took too long, a reply took too long, connecting failed, or the
     connection broke.
     """
+    place = endpoint.netloc
     details = error_words(error)
     if isinstance(error, httpx.ConnectTimeout):
         return NothingAnswers(
-            f"Nothing answers at {endpoint.netloc}.",
+            f"Nothing answers at {place}.",
             kind="timeout",
             hint="Check the address and the network.",
             details=details,
         )
     if isinstance(error, httpx.TimeoutException):
         return ServerUnavailable(
-            f"Request timeout: {endpoint.netloc} does not answer in time.",
+            f"Request timeout: {place} does not answer in time.",
             kind="timeout",
             hint="Check whether the server is busy or hangs.",
             details=details,
         )
     if isinstance(error, httpx.ProxyError):
         return ServerUnavailable(
-            f"The proxy of the environment does not connect to {endpoint.netloc}: "
-            f"{safe_line(str(error))}.",
+            f"The proxy of the environment does not connect to {place}: {safe_line(str(error))}.",
             hint="Check user and password in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, "
             "or name the host in NO_PROXY.",
             details=details,
         )
-    # Errors that are not of httpx, such as `OSError`, come from making the connection.
-    if isinstance(error, httpx.ConnectError) or not isinstance(error, httpx.TransportError):
-        return _not_connected(error, endpoint, details)
-    hint = "Check the server's log, then try again"
-    if endpoint.scheme == "http":  # a port with TLS closes a connection without it
-        hint += "; if it uses https, write https:// in its address"
-    return ServerUnavailable(
-        f"Streaming failed: {endpoint.netloc} closed the connection before it answered.",
-        kind="dropped",
-        hint=f"{hint}.",
-        details=details,
-    )
-
-
-def _not_connected(error: BaseException, endpoint: Endpoint, details: str) -> ServerUnavailable:
-    """Return the error for a connection that could not be made.
-
-    The reason is TLS, a proxy, or a name that cannot be resolved; otherwise nothing answers.
-    """
-    causes = list(_causes(error))
-    for cause in causes:
-        if isinstance(cause, ssl.SSLError):
-            return _tls_error(cause, endpoint)
-    if not endpoint.is_local and getproxies().keys() & {endpoint.scheme, "all"}:
+    if isinstance(error, httpx.TransportError) and not isinstance(error, httpx.ConnectError):
+        hint = "Check the server's log, then try again"
+        if endpoint.scheme == "http":  # a port with TLS closes a connection without it
+            hint += "; if it uses https, write https:// in its address"
         return ServerUnavailable(
-            f"Nothing answers at {endpoint.netloc}, or at the proxy of the environment.",
-            hint="Check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, or name the host in NO_PROXY.",
+            f"Streaming failed: {place} closed the connection before it answered.",
+            kind="dropped",
+            hint=f"{hint}.",
             details=details,
         )
-    if any(isinstance(cause, socket.gaierror) for cause in causes):
-        message = f"The name {endpoint.host} is unknown."
-        return ServerUnavailable(message, hint="Check the address.", details=details)
-    message = f"Nothing answers at {endpoint.netloc}."
-    return NothingAnswers(message, hint="Start the server there.", details=details)
+    # No connection was made. Errors that are not of httpx, such as `OSError`, come from that, too.
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            fault = cause.verify_message.rstrip(".")
+            return ServerUnavailable(
+                f"The certificate of {place} is not trusted: {fault}. Nothing was sent.",
+                kind="certificate",
+                hint="Renew or correct it on the server. If you trust it, save it or its issuer's "
+                "certificate, and set ca_file in config.toml or SSL_CERT_FILE to that file.",
+                details=error_words(cause),
+            )
+        if isinstance(cause, ssl.SSLError):
+            return ServerUnavailable(
+                f"{place} does not use https. Nothing was sent.",
+                kind="certificate",
+                hint="Check its port, and whether its address should begin with http://.",
+                details=error_words(cause),
+            )
+        if isinstance(cause, socket.gaierror):
+            message = f"The name {endpoint.host} is unknown."
+            return ServerUnavailable(message, hint="Check the address.", details=details)
+    hint = "Start the server there." if endpoint.is_local else "Check the address and the network."
+    return NothingAnswers(f"Nothing answers at {place}.", hint=hint, details=details)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -114,23 +112,3 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     for cause in (error.__cause__ or error.__context__, *getattr(error, "exceptions", ())):
         if cause is not None:
             yield from _causes(cause)
-
-
-def _tls_error(error: ssl.SSLError, endpoint: Endpoint) -> ServerUnavailable:
-    """Return the error for a refused certificate; any other error means a port without TLS."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        fault = error.verify_message.rstrip(".")
-        message = f"The certificate of {endpoint.netloc} is not trusted: {fault}."
-        hint = (
-            "Renew or correct it on the server. If you trust it, save it or its issuer's "
-            "certificate, and set ca_file in config.toml or SSL_CERT_FILE to that file."
-        )
-    else:
-        message = f"{endpoint.netloc} does not use https."
-        hint = "Check its port, and whether its address should begin with http://."
-    return ServerUnavailable(
-        f"{message} Nothing was sent.",
-        kind="certificate",
-        hint=hint,
-        details=f"{type(error).__name__}: {error}",
-    )

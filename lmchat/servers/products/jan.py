@@ -43,7 +43,6 @@ class Jan(Product):
     refusal_hints: ClassVar = {
         "model_not_loaded": "Start the model in Jan, then try again.",
         "upstream": "The engine stopped: restart the model in Jan.",
-        "wrong_path": "Check the API prefix under Jan's Settings, Local API Server.",
     }
     state = LoadState.LOADED
     can_prefill = True

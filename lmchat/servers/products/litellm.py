@@ -10,7 +10,6 @@ from lmchat.config.settings import EFFORTS
 from lmchat.servers.http.json_values import count_or_none, dict_or_empty, dicts_in, str_or_empty
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.products.product import OPENAI_SAMPLING, Product, capabilities
-from lmchat.servers.products.refusals import KEY_MISSING, KEY_REJECTED, Rule
 from lmchat.servers.products.server_api import ServerApi
 
 
@@ -24,22 +23,7 @@ class LiteLlm(Product):
     start_step = "litellm --model MODEL"
     key_step = "Use a virtual key, or the master key, of the LiteLLM proxy"
     load_step = "Load it on the server behind LiteLLM"
-    refusal_rules = (
-        Rule(  # it fails without a key
-            "auth",
-            (500,),
-            r"<no key> +internal server error$",
-            message="{product} does not answer without an API key.",
-            hint=KEY_MISSING,
-        ),
-        Rule(  # it looks up an unknown key in a database, which is missing
-            "auth",
-            (400,),
-            "no_db_connection",
-            message="{product} does not know this API key.",
-            hint=KEY_REJECTED,
-        ),
-    )
+    refusal_hints: ClassVar = {"server_error": f"It may ask for a key. {key_step}."}
     is_gateway = True
     efforts = EFFORTS
     sampling_fields: ClassVar = OPENAI_SAMPLING

@@ -19,7 +19,6 @@ from lmchat.servers.products.product import (
     Product,
     capabilities,
 )
-from lmchat.servers.products.refusals import UNKNOWN_HOST, Rule
 from lmchat.servers.products.server_api import OnProgress, ServerApi
 from lmchat.servers.request import LoadOptions
 
@@ -42,10 +41,10 @@ class Ollama(Product):
     empty_step = "ollama pull llama3.2"
     host_step = "Use localhost, or OLLAMA_HOST={host} ollama serve"
     larger_window = "Set it when you start Ollama: OLLAMA_CONTEXT_LENGTH={context} ollama serve"
-    refusal_hints: ClassVar = {"model_missing": "Download it with: ollama pull {model}"}
-    refusal_rules = (
-        Rule("host_blocked", (403,), "<empty>", message=UNKNOWN_HOST, has_product_hint=True),
-    )
+    refusal_hints: ClassVar = {
+        "model_missing": "Download it with: ollama pull {model}",
+        "forbidden": f"{host_step}.",
+    }
     loads_on_demand = True
     health_path = "/api/version"
     lists_tool_models = True

@@ -17,7 +17,7 @@ from lmchat.servers.http.json_values import count_or_none, dicts_in, number_or_n
 from lmchat.servers.http.reply import Reply
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.options import EXTRA, FURTHER_OPTIONS, TAKEN_BY_ALL
-from lmchat.servers.products.refusals import RequestFacts, Rule, not_an_llm
+from lmchat.servers.products.refusals import RequestFacts, not_an_llm
 from lmchat.servers.products.request_format import Dialect
 from lmchat.servers.products.server_api import OnProgress, ServerApi
 from lmchat.servers.request import LoadOptions, Sampling
@@ -92,7 +92,6 @@ class Product:
     silent_step: str = "Check which program uses port {port}"  # if it does not answer
     larger_window: str = ""  # step to a larger context window, with {model} and {context}
     refusal_hints: ClassVar[Mapping[str, str]] = {}  # sentences after other refusals, by kind
-    refusal_rules: tuple[Rule, ...] = ()  # of refusals that no other product sends
 
     # abilities
     loads_on_demand: bool = False  # whether a chat request loads its model
@@ -165,7 +164,6 @@ class Product:
             product=self.name,
             subject=self.subject,
             hints=hints,
-            rules=self.refusal_rules,
             key=key,
             model=model,
             host=host,

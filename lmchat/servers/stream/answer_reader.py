@@ -7,7 +7,7 @@ which puts the events of the answer into the queue.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 
 import httpx
@@ -45,20 +45,12 @@ class AnswerReader:
         events: EventQueue,
         idle_timeout: IdleTimeout,
         splitter: ThinkSplitter | None,
-        reconnect: Callable[[int], Awaitable[httpx.Response | None]] | None = None,
     ) -> None:
-        """Create a reader; nothing is read yet.
-
-        `reconnect` is called after the connection broke, with the number of bytes of the body that
-        were read. It returns a response with the rest of the body, or None if there is no such
-        response. Without it, the answer ends where the connection broke.
-        """
+        self.network_error = ""  # how the connection broke, empty if it did not
         self._response = response
         self._facts = facts
         self._events = events
         self._idle_timeout = idle_timeout
-        self._reconnect = reconnect
-        self._read_bytes = 0  # of the body
         self._sse = SseReader()
         self._chunks = ChunkReader(self._refused, events.put_nowait, splitter=splitter)
 
@@ -85,9 +77,11 @@ class AnswerReader:
         body = body_chunks(self._response)
         try:
             if content_type.startswith("text/event-stream"):
-                network_error = await self._read_stream(body)
+                await self._read_stream(body)
             else:
-                network_error = await self._read_untyped(body)
+                await self._read_untyped(body)
+        except TRANSPORT_ERRORS as error:
+            self.network_error = error_words(error)
         except MalformedStreamError as error:
             raise StreamInterrupted(
                 f"Streaming failed: malformed stream, {error}.",
@@ -95,47 +89,20 @@ class AnswerReader:
             ) from error
         finally:
             self._chunks.close()
-        return self._chunks.conclude(network_error)
+        return self._chunks.conclude(self.network_error)
 
-    async def _read_stream(self, body: AsyncIterator[bytes], beginning: bytes = b"") -> str:
-        """Read a stream to its end, or to `[DONE]`, over several connections if needed.
-
-        `beginning` is what was read of its body before. Returns how the last connection broke, or
-        an empty text if it did not.
-        """
-        network_error = await self._read_connection(body, beginning)
-        while network_error and self._reconnect is not None:
-            response = await self._reconnect(self._read_bytes)
-            if response is None:
-                break
-            self._response = response
-            self._chunks.must_keep_id = True  # the server may have another answer by now
-            try:
-                network_error = await self._read_connection(body_chunks(response))
-            finally:
-                await response.aclose()
-        return network_error
-
-    async def _read_connection(self, body: AsyncIterator[bytes], beginning: bytes = b"") -> str:
-        """Read the stream of one response to its end, or to `[DONE]`.
-
-        Returns how the connection broke, or an empty text if it did not.
-        """
-        try:
-            if beginning:
-                await self._read_part(beginning)
-            async for data in body:
-                await self._read_part(data)
-                if self._chunks.has_done:
-                    await _read_to_end(body)
-                    return ""
-            self._read_events(self._sse.close())
-        except TRANSPORT_ERRORS as error:
-            return error_words(error)
-        return ""
+    async def _read_stream(self, body: AsyncIterator[bytes], beginning: bytes = b"") -> None:
+        """Read a stream to its end, or to `[DONE]`; `beginning` is what was read of it before."""
+        if beginning:
+            await self._read_part(beginning)
+        async for data in body:
+            await self._read_part(data)
+            if self._chunks.has_done:
+                await _read_to_end(body)
+                return
+        self._read_events(self._sse.close())
 
     async def _read_part(self, data: bytes) -> None:
-        self._read_bytes += len(data)
         self._read_events(self._sse.feed(data))
         self._idle_timeout.note_data(has_token=self._chunks.has_token)
         if self._events.qsize() > MAX_WAITING:
@@ -146,24 +113,21 @@ class AnswerReader:
         for event in events:
             self._chunks.read(event.data, event.name)
 
-    async def _read_untyped(self, body: AsyncIterator[bytes]) -> str:
+    async def _read_untyped(self, body: AsyncIterator[bytes]) -> None:
         """Read a reply whose content type is not that of an event stream (R-23).
 
         It may be a stream with a wrong type, a whole answer in JSON, or anything else, for which
-        `ServerRejected` is raised. Returns how the connection broke, or an empty text if it did
-        not.
+        `ServerRejected` is raised.
         """
         content = bytearray()
-        try:
-            async for data in body:
-                content += data
-                beginning = content[:_BEGINNING_BYTES].lstrip(_BEFORE_STREAM)
-                if beginning.startswith(_STREAM_BEGINNINGS):
-                    return await self._read_stream(body, bytes(content))
-                if len(content) > MAX_WHOLE_BYTES:
-                    break
-        except TRANSPORT_ERRORS as error:
-            return error_words(error)
+        async for data in body:
+            content += data
+            beginning = content[:_BEGINNING_BYTES].lstrip(_BEFORE_STREAM)
+            if beginning.startswith(_STREAM_BEGINNINGS):
+                await self._read_stream(body, bytes(content))
+                return
+            if len(content) > MAX_WHOLE_BYTES:
+                break
         try:
             value = decode(bytes(content))
         except NotJsonError:
@@ -172,7 +136,6 @@ class AnswerReader:
             raise self._no_answer_error(value, bytes(content))
         self._chunks.read_object(value)
         self._chunks.has_done = True  # a whole answer is complete without `[DONE]`
-        return ""
 
     def _no_answer_error(self, value: object, body: bytes) -> ServerRejected:
         """Return the error for a reply without an answer.

@@ -69,9 +69,6 @@ class ChunkReader:
         self.has_token = False  # whether any text, thought or tool call came
         self.finish_reason = ""  # the server's word, empty if none came
         self.answer_id = ""  # the server's name of this answer, empty if none came
-        self.must_keep_id = False
-        """Whether a chunk with another name is an error: set when the rest of this answer is read
-        over a new connection, where the server might send another answer."""
         self._refuse = refuse
         self._post_event = post
         self._usage = ServerUsage()
@@ -92,8 +89,7 @@ class ChunkReader:
 
         Raises:
             ServerRejected: the server sent an error.
-            MalformedStreamError: several events in a row are not JSON, the answer is too long, or
-                the chunk belongs to another answer.
+            MalformedStreamError: several events in a row are not JSON, or the answer is too long.
         """
         if self.has_done:
             return
@@ -113,11 +109,7 @@ class ChunkReader:
         the answer. Of several parallel answers (`choices`), only the first is read.
         """
         chunk = dict_or_empty(value)
-        chunk_id = str_or_empty(chunk.get("id"))
-        self.answer_id = self.answer_id or chunk_id
-        is_other_answer = chunk_id not in ("", self.answer_id)
-        if self.must_keep_id and is_other_answer:
-            raise MalformedStreamError("another answer follows it")
+        self.answer_id = self.answer_id or str_or_empty(chunk.get("id"))
         model = str_or_empty(chunk.get("model"))[:MAX_NAME_CHARS]
         if model and not self._has_model_name:
             self._has_model_name = True
