@@ -56,8 +56,8 @@ def make_tool_host(context: Context, settings: Settings) -> ToolHost:
         settings.mcp,
         functions=context.paths.tools_file,
         folder=context.config_file.parent,
-        log_file=context.paths.tools_log_file,
-        keeps_log=not context.options.temporary,  # tools may print what a chat is about
+        # tools may print what a chat is about
+        log_file=None if context.options.temporary else context.paths.tools_log_file,
         environ=context.environ,  # with API keys: `headers_env` names those that servers get
         check_address=check_address,
     )

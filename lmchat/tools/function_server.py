@@ -11,7 +11,7 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -39,29 +39,45 @@ class FunctionTool:
     calls. Raises `RequestInvalid` for a function that cannot be described in this way.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        # an object that can be called has no `__name__` of its own
-        name = str(getattr(function, "__name__", type(function).__name__))
+    def __init__(self, function: FunctionType) -> None:
+        name = function.__name__
         description = inspect.getdoc(function) or ""
         self._function = function
         try:
             if not description:
                 raise TypeError("it has no docstring")  # noqa: TRY301 - reported like other errors
-            parameters = inspect.signature(function, eval_str=True).parameters.values()
+            fields: list[tuple[str, Any, Any]] = []
+            for parameter in inspect.signature(function, eval_str=True).parameters.values():
+                if parameter.kind not in _NAMED_KINDS:
+                    raise TypeError(  # noqa: TRY301 - as above
+                        f"the parameter {parameter.name} cannot be given by name"
+                    )
+                if parameter.annotation is parameter.empty:
+                    raise TypeError(  # noqa: TRY301 - as above
+                        f"the parameter {parameter.name} has no type hint"
+                    )
+                is_needed = parameter.default is parameter.empty
+                default = msgspec.NODEFAULT if is_needed else parameter.default
+                fields.append((parameter.name, parameter.annotation, default))
             self._arguments: type[Any] = msgspec.defstruct(
-                name, map(_struct_field, parameters), kw_only=True, forbid_unknown_fields=True
+                name, fields, kw_only=True, forbid_unknown_fields=True
             )
-            schema = _parameters_schema(self._arguments)
+            schema = msgspec.json.schema(self._arguments)
         except Exception as error:
             raise RequestInvalid(
                 f"The function {name} cannot be a tool: {safe_line(str(error)).rstrip('.')}.",
                 hint="It needs a docstring and type hints such as str, int, list[str] "
                 "or a dataclass.",
             ) from error
-        self.tool = Tool(name=name, description=description, input_schema=schema)
+        # msgspec has the struct below `$defs`, but models look for the parameters at the top
+        definitions = schema["$defs"]
+        own_schema = definitions.pop(schema["$ref"].rpartition("/")[2])  # of "#/$defs/NAME"
+        if definitions:
+            own_schema["$defs"] = definitions
+        self.tool = Tool(name=name, description=description, input_schema=own_schema)
 
     async def call(self, arguments: Mapping[str, Any]) -> str:
-        """Run the function in a thread and return its result as text.
+        """Run the function in a thread and return its result: a string as it is, or else JSON.
 
         A function defined with `async` gives an awaitable, which is then awaited here. Raises
         `RequestInvalid` for wrong arguments, and the errors of the function itself.
@@ -73,67 +89,15 @@ class FunctionTool:
             raise RequestInvalid(
                 f"The arguments of {self.tool.name} do not fit: {error}."
             ) from error
-        call_function = partial(self._function, **msgspec.structs.asdict(values))
-        result = await run_abandonable(partial(_without_stop_iteration, call_function))
+        result = await run_abandonable(partial(self._function, **msgspec.structs.asdict(values)))
         if inspect.isawaitable(result):
             result = await result
-        return _result_text(result)
-
-
-def _struct_field(parameter: inspect.Parameter) -> tuple[str, Any, Any]:
-    """Return name, type and default of a parameter, as `msgspec.defstruct` takes them.
-
-    Raises `TypeError` for a parameter without a name or a type hint.
-    """
-    if parameter.kind not in _NAMED_KINDS:
-        raise TypeError(f"the parameter {parameter.name} cannot be given by name")
-    if parameter.annotation is parameter.empty:
-        raise TypeError(f"the parameter {parameter.name} has no type hint")
-    default = msgspec.NODEFAULT if parameter.default is parameter.empty else parameter.default
-    return parameter.name, parameter.annotation, default
-
-
-def _parameters_schema(arguments: type[Any]) -> dict[str, Any]:
-    """Return the JSON schema of a struct, with the fields of the struct at its top.
-
-    msgspec puts the struct below `$defs` and a `$ref` to it at the top, but models look for the
-    parameters at the top. Other types that the fields refer to stay below `$defs`.
-    """
-    root = msgspec.json.schema(arguments, schema_hook=_refuse_type)
-    definitions = root["$defs"]
-    own_name = root["$ref"].rpartition("/")[2]  # of "#/$defs/NAME"
-    schema: dict[str, Any] = definitions.pop(own_name)
-    return {**schema, "$defs": definitions} if definitions else schema
-
-
-def _refuse_type(type_: type[Any]) -> dict[str, Any]:
-    """Raise `TypeError` for a type that has no form in JSON; msgspec calls this for such a type."""
-    raise TypeError(f"{type_.__name__} is no type of JSON")
-
-
-def _without_stop_iteration(call_function: Callable[[], Any]) -> Any:
-    """Call a function and return its result; its `StopIteration` becomes a `RuntimeError`.
-
-    `run_abandonable` carries the result or error out of its thread in a future, and a future cannot
-    hold a `StopIteration`.
-    """
-    try:
-        return call_function()
-    except StopIteration as error:
-        raise RuntimeError("StopIteration").with_traceback(error.__traceback__) from error
-
-
-def _result_text(result: Any) -> str:
-    """Return the result of a function as text: a string as it is, another value as JSON.
-
-    A value that JSON cannot hold becomes what `str` returns for it.
-    """
-    if isinstance(result, str):
-        return result
-    try:
-        return msgspec.json.encode(result).decode()
-    except (TypeError, ValueError, RecursionError):
-        return str(result)
+        if isinstance(result, str):
+            return result
+        try:
+            return msgspec.json.encode(result).decode()
+        except (TypeError, ValueError, RecursionError):  # JSON cannot hold it
+            return str(result)
 
 
 def main() -> None:
@@ -174,21 +138,30 @@ async def _serve(path: Path) -> None:
 
 
 def _load(path: Path) -> tuple[dict[str, FunctionTool], str]:
-    """Execute a file; return its public functions by name, and what is wrong with it."""
+    """Execute a file as a module, which may import modules of its own folder.
+
+    Return the public functions that are defined there, by name, and what is wrong with the file.
+    """
+    module = ModuleType(path.stem)
+    module.__file__ = str(path)
+    sys.modules[path.stem] = module  # dataclasses look there
+    sys.path.append(str(path.parent))
     try:
-        module = _execute(path)
+        code = compile(read_plain(path), str(path), "exec", dont_inherit=True)
+        exec(code, vars(module))  # noqa: S102 - the user's own file
     except (Exception, SystemExit) as error:  # noqa: BLE001 - of the user's file
         return {}, _describe_error(path, error)
     functions: dict[str, FunctionTool] = {}
     problems: list[str] = []
     for name, value in vars(module).items():
-        if not _is_public_function(module, name, value):
-            continue
-        try:
-            functions[name] = FunctionTool(value)
-        except RequestInvalid as error:
-            line = value.__code__.co_firstlineno
-            problems.append(f"{path.name}, line {line}: {error.message_with_hint}")
+        is_function = isinstance(value, FunctionType) and not name.startswith("_")
+        # neither an imported function nor a second name of one
+        if is_function and (value.__module__, value.__name__) == (module.__name__, name):
+            try:
+                functions[name] = FunctionTool(value)
+            except RequestInvalid as error:
+                line = value.__code__.co_firstlineno
+                problems.append(f"{path.name}, line {line}: {error.message_with_hint}")
     return functions, " ".join(problems)
 
 
@@ -206,25 +179,3 @@ def _describe_error(path: Path, error: BaseException) -> str:
     source = f"{path.name}, line {lines[-1]}" if lines else path.name
     sentence = f"{source}: {type(error).__name__}: {reason or 'no reason given'}"
     return sentence.rstrip(".") + "."
-
-
-def _is_public_function(module: ModuleType, name: str, value: object) -> bool:
-    """Return whether a value of a module is a public function that is defined there by this name.
-
-    An imported function is not, and neither is a second name of a function.
-    """
-    if not isinstance(value, FunctionType) or name.startswith("_"):
-        return False
-    return value.__module__ == module.__name__ and value.__name__ == name
-
-
-def _execute(path: Path) -> ModuleType:
-    """Run a file as a module and return the module, which may import modules of its own folder."""
-    module = ModuleType(path.stem)
-    module.__file__ = str(path)
-    sys.modules[path.stem] = module  # dataclasses look there
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))
-    code = compile(read_plain(path), str(path), "exec", dont_inherit=True)
-    exec(code, vars(module))  # noqa: S102 - the user's own file
-    return module

@@ -9,39 +9,31 @@ from typing import Any, NoReturn
 from lmchat.errors import AnswerUnfit, RequestInvalid
 from lmchat.safe_text import safe_line
 from lmchat.servers.request import AnyObject, FittingValue, WantedOutput
-from lmchat.tools.json_text import UnfitError, find_value, strict_json
+from lmchat.tools.json_text import UnfitError, find_value
 
-MAX_SCHEMA_CHARS = 256_000  # more than the window of most models
 _MAX_ERROR_CHARS = 200
-_REPEATING = ('"$ref"', '"$dynamicRef"', '"$recursiveRef"', '"unevaluated')
-"""Words of JSON schemas by which a part may be checked again and again.
-
-60 parts, each a choice between the part before and the same part, would take years.
-"""
 
 
 class Schema:
     """A valid JSON schema; what it refers to elsewhere is never fetched.
 
-    If it `is_foreign`, a check always ends soon. Raises `RequestInvalid` for a value that is no
-    schema, and for a foreign one for which that cannot be promised.
+    Raises `RequestInvalid` for a value that is no schema.
     """
 
-    def __init__(self, value: object, *, is_foreign: bool = False) -> None:
+    def __init__(self, value: object) -> None:
         import jsonschema_rs  # noqa: PLC0415 - 18 ms
 
-        schema = _plain_schema(value)
-        if is_foreign and any(word in json.dumps(schema) for word in _REPEATING):
-            raise _invalid("its parts refer to each other")
+        try:
+            schema = json.loads(json.dumps(value, allow_nan=False))  # a copy
+        except (TypeError, ValueError, RecursionError):
+            raise _invalid("it is not valid JSON") from None
+        if not isinstance(schema, dict):
+            raise _invalid("it must be a JSON object")
         # for a request: some servers refuse the name of a draft
         self.sent = {name: part for name, part in schema.items() if name != "$schema"}
         try:
             self._validator = jsonschema_rs.validator_for(
-                schema,
-                base_uri="file:///",
-                retriever=_refuse_to_fetch,
-                # linear time, but no looking ahead or back; otherwise a bounded number of steps
-                pattern_options=jsonschema_rs.RegexOptions() if is_foreign else None,
+                schema, base_uri="file:///", retriever=_refuse_to_fetch
             )
         except ValueError as error:
             raise _invalid(_error_text(error)) from error
@@ -105,15 +97,10 @@ class WantedValue:
             raise AnswerUnfit(message, hint=hint) from error
 
     def _fitting_value(self, text: str) -> Any:
-        """Return the JSON value in a text.
-
-        Raises `UnfitError` if none exists, if it does not fit, or if not exactly one of several
-        fits.
-        """
+        """Return the JSON value in a text that fits; raises `UnfitError` without exactly one."""
         value = find_value(text, lambda candidate: not self._misfit(candidate))
         # `find_value` returns a single value also if it does not fit
-        reason = self._misfit(value)
-        if reason:
+        if reason := self._misfit(value):
             raise UnfitError(reason)
         return value
 
@@ -140,28 +127,6 @@ class WantedValue:
             f"Your answer does not match: {self._last_misfit}. Answer again with {expected}, "
             f"and with nothing else: no explanation, no code fence.{schema}"
         )
-
-
-def _plain_schema(value: object) -> dict[str, Any]:
-    """Return a copy of a schema that holds plain JSON only.
-
-    Raises `RequestInvalid` if it is no JSON object, not valid JSON, or too large.
-    """
-    try:
-        text = json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError, RecursionError):
-        raise _invalid("it is not valid JSON") from None
-    if len(text) > MAX_SCHEMA_CHARS:
-        reason = f"it has {len(text)} characters, at most {MAX_SCHEMA_CHARS} are allowed"
-        raise _invalid(reason)
-    # read again, more strictly: the names 1 and "1" of a dict become the same name
-    try:
-        schema = strict_json(text)
-    except UnfitError as error:
-        raise _invalid(str(error)) from None
-    if not isinstance(schema, dict):
-        raise _invalid("it must be a JSON object")
-    return schema
 
 
 def _invalid(reason: str) -> RequestInvalid:

@@ -7,11 +7,11 @@ thread, when the first server starts.
 from __future__ import annotations
 
 import asyncio
-import errno
+import json
 import logging
 import math
 import os
-import shutil
+from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from lmchat import __version__
 from lmchat.config.settings import FUNCTIONS, McpSettings
 from lmchat.errors import LMChatError
-from lmchat.files.disk import OPEN_FLAGS, begin_log, ensure_folder
+from lmchat.files.disk import begin_log, expanded_path
 from lmchat.processes.child import ChildProcess, own_program
 from lmchat.processes.environment import needed_environment, with_absolute_program
 from lmchat.processes.threads import run_abandonable
@@ -34,15 +34,12 @@ from lmchat.tools.tool import ServerState, ToolResult, ToolServer, cut_result, w
 
 START_S = 30.0  # time for a server to start, and for the file of functions to run
 MAX_LISTED = 1000  # tools of a server
-_LISTED_BYTES = 4 * 1024 * 1024  # definitions of all tools of a server
 _MESSAGE_BYTES = 32 * 1024 * 1024  # longest message of a server
 _MESSAGE_PAUSE_S = 0.005  # after a message, for all else of lmchat
-# Pause before tools are listed again, for a server that reports changes of them all the time.
-_RELIST_S = 0.5
 _END_S = 3.0  # time for all servers to end, killed if need be
 _REASON_CHARS = 300
-_SESSION_ENDED = (-32600, "Session terminated")
-"""Code and message of the SDK's error for a session over HTTP that the server has ended."""
+_SESSION_ENDED = "Session terminated"
+"""Message of the SDK's error for a session over HTTP that the server has ended."""
 
 
 class McpServers:
@@ -54,20 +51,18 @@ class McpServers:
         *,
         functions: Path,
         folder: Path,
-        log_file: Path,
-        keeps_log: bool = True,
+        log_file: Path | None,
         environ: Mapping[str, str],
         check_address: Callable[[str], None],
     ) -> None:
         """Start nothing yet.
 
         `functions` is the path of the file of functions, which may be missing. `folder` is that in
-        which servers start. Without `keeps_log`, what they print is dropped. `check_address`
-        raises `LMChatError` for an address that is not allowed.
+        which servers start. What they print goes into `log_file`; if that is None, it is dropped.
+        `check_address` raises `LMChatError` for an address that is not allowed.
         """
         self._folder = folder.absolute()
-        self._log_file = log_file
-        self._keeps_log = keeps_log
+        self.log_file = log_file
         self._log: int | None = None  # descriptor of the log, since the first program started
         self._opening_log = asyncio.Lock()
         self._environ = environ
@@ -95,11 +90,16 @@ class McpServers:
     async def call(
         self, tool: Tool, arguments: Mapping[str, Any], *, timeout_s: float
     ) -> ToolResult:
-        """Call a tool and return its result, within `timeout_s`; any error is a result, too."""
+        """Call a tool and return its result; any error is a result, too.
+
+        A server that does not answer within `timeout_s` is ended.
+        """
+        server = self._servers[tool.server]
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._servers[tool.server].call(tool.name, dict(arguments))
+                return await server.call(tool.name, arguments)
         except TimeoutError:
+            server.end()
             return ToolResult(text=f"No answer within {timeout_s:g} s.", is_error=True)
 
     async def aclose(self) -> None:
@@ -115,41 +115,26 @@ class McpServers:
             self._log = None
 
     async def start(self, settings: McpSettings) -> ChildProcess:
-        """Start the program of a server, with its stderr in the log; raises `OSError`."""
+        """Start the program of a server, with its stderr in the log; raises `OSError`.
+
+        A name alone is searched in the absolute folders of `PATH`; a path, such as `./server`, is
+        relative to the folder of the server.
+        """
         async with self._opening_log:  # the servers start at the same time
-            if self._log is None:
-                self._log = await asyncio.to_thread(self._open_log)
-        folder = self._folder_of(settings)
+            if self._log is None and self.log_file is not None:
+                self._log = await asyncio.to_thread(begin_log, self.log_file)
         own = dict(settings.env or {})
-        environment = needed_environment(self._environ)
-        if settings.name != FUNCTIONS:
-            environment = {name: environment[name] for name in _inherited() & set(environment)}
-        program = _program(settings.command, folder, {**self._environ, **own})
+        folder = self._folder / expanded_path(settings.cwd)
+        command = settings.command
+        if os.path.dirname(command):  # noqa: PTH120 - pathlib drops the `./` that makes the difference
+            command = str(folder / command)
         return await ChildProcess.start(
-            [program, *settings.args],
-            environment=environment | own,
+            with_absolute_program([command, *settings.args], {**self._environ, **own}),
+            environment=needed_environment(self._environ) | own,
             folder=folder,
-            errors=self._log,
+            errors=DEVNULL if self._log is None else self._log,
             line_bytes=_MESSAGE_BYTES,
         )
-
-    def _folder_of(self, settings: McpSettings) -> Path:
-        """Return the folder in which a server starts."""
-        # the folder of the configuration need not exist, and that of the log does by now
-        folder = self._folder if self._folder.is_dir() else self._log_file.parent
-        return folder / Path(settings.cwd).expanduser()
-
-    def _open_log(self) -> int:
-        """Return the descriptor of a new log, or of the null device where no log is kept."""
-        if self._keeps_log:
-            return begin_log(self._log_file)
-        ensure_folder(self._log_file.parent)
-        return os.open(os.devnull, os.O_RDWR | OPEN_FLAGS)
-
-    @property
-    def log_hint(self) -> str:
-        """Sentence that names the log of programs; empty without a log."""
-        return f" See {self._log_file}." if self._keeps_log else ""
 
     def headers(self, settings: McpSettings) -> dict[str, str]:
         """Return the headers for a server, with their values from variables of the environment.
@@ -182,9 +167,7 @@ class _McpServer:
         self._secrets: tuple[str, ...] = ()  # values of headers, which errors may repeat
         self._client: Any = None  # of the SDK, while the server is in use; otherwise None
         self._settled = asyncio.Event()  # set once the server is ready, and after it has failed
-        self._must_check = asyncio.Event()
-        """Set when the tools have changed, when it is in doubt whether the server answers, and when
-        the server has ended. Then the task lists the tools again, or ends."""
+        self._must_end = asyncio.Event()
 
     async def ensure_settled(self, *, restarts: bool) -> None:
         """Start the server if it has not been started, and wait until it is ready or has failed.
@@ -200,52 +183,71 @@ class _McpServer:
             self.task = asyncio.create_task(self._run(), name=self._settings.name)
         await self._settled.wait()
 
-    async def call(self, tool: str, arguments: dict[str, Any]) -> ToolResult:
+    async def call(self, tool: str, arguments: Mapping[str, Any]) -> ToolResult:
         """Call a tool and return its result; each error is returned as a result, too.
 
-        The server is started first if it does not run. After a cancelled call, the tools are listed
-        again, to check whether the server still answers. The server of functions is ended then:
-        nothing else stops a function.
+        The server is started first if it does not run. After a cancelled call, the server of
+        functions is ended: nothing else stops a function.
         """
         await self.ensure_settled(restarts=True)
         client = self._client
         if client is None:
             return ToolResult(text=self.state.error, is_error=True)
         try:
-            _check_sendable(tool, arguments)
-            result = await client.call_tool(tool, arguments)
+            # half characters cannot be sent: the server would never get the call
+            text = json.dumps(arguments, ensure_ascii=False).encode(errors="replace")
+            result = await client.call_tool(tool, json.loads(text))
         except asyncio.CancelledError:
             if self._settings.name == FUNCTIONS:
-                self._note_end()
-            self._must_check.set()
+                self.end()
             raise
         except Exception as error:  # noqa: BLE001 - of the server, or of the SDK
-            if (getattr(error, "code", 0), str(error)) == _SESSION_ENDED:
-                self._note_end()
+            if str(error) == _SESSION_ENDED:
+                self.end()
             has_ended = self._client is not client
             words = self._ended_sentence if has_ended else cut_result(self._words_of(error))
             return ToolResult(text=words, is_error=True)
         return ToolResult(text=cut_result(_text_of(result)), is_error=result.is_error)
 
-    def _note_end(self) -> None:
-        """Let the task close the connection."""
+    def end(self) -> None:
+        """Let the task close the connection; the next call starts the server again."""
         self._client = None
-        self._must_check.set()
+        self._must_end.set()
 
     @property
     def _ended_sentence(self) -> str:
         return f"The server {self._settings.name} ended. It starts again when it is used."
 
     async def _run(self) -> None:
-        """Run the server to its end, and note that it starts and, at the end, that it failed.
+        """Run the server to its end, and keep its state.
 
-        `_connect` notes that it is ready. The end of a server always counts as a failure.
+        The end of a server always counts as a failure, and so does a list of tools that takes
+        longer than `START_S`.
         """
         self.state = replace(self.state, state=ServerState.STARTING, error="")
+        self._must_end.clear()
         sentence = self._ended_sentence
         try:
             await run_abandonable(_import_sdk)
-            await self._connect()
+            import anyio
+
+            with anyio.fail_after(START_S) as limit:
+                async with AsyncExitStack() as stack:
+                    client = await self._open_client(stack)
+                    tools = await _tools_of(client, self._settings.name)
+                    problem = ""
+                    if self._settings.name == FUNCTIONS:
+                        problem = client.instructions or ""
+                        if problem and not tools:
+                            raise LMChatError(problem, kind="tools")  # noqa: TRY301 - see below
+                    limit.deadline = math.inf  # no limit while the connection waits
+                    self._client = client
+                    self.state = replace(
+                        self.state, state=ServerState.READY, tools=tools, error=problem
+                    )
+                    self._settled.set()
+                    await self._must_end.wait()
+                    limit.deadline = anyio.current_time() + START_S
         except Exception as error:  # noqa: BLE001 - of the SDK, whatever it is
             sentence = self._describe_failure(error)
         finally:
@@ -261,18 +263,19 @@ class _McpServer:
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         name = self._settings.name
-        if isinstance(error, LMChatError):
-            return error.message_with_hint
-        if isinstance(error, ImportError):
-            return "The MCP SDK is not installed. Install it with: pip install 'lmchat[tools]'."
-        if isinstance(error, FileNotFoundError):
-            return (
-                f"The server {name} cannot start: {error.filename} does not exist. Check [[mcp]]."
-            )
-        reason = f"no answer within {START_S:g} s"
-        if not isinstance(error, TimeoutError):
-            reason = safe_line(self._words_of(error), limit=_REASON_CHARS).rstrip(".")
-        see_log = "" if self._settings.url else self._owner.log_hint
+        match error:
+            case LMChatError():
+                return error.message_with_hint
+            case ImportError():
+                return "The MCP SDK is not installed. Install it with: pip install 'lmchat[tools]'."
+            case FileNotFoundError(filename=missing):
+                return f"The server {name} cannot start: {missing} does not exist. Check [[mcp]]."
+            case TimeoutError():
+                reason = f"no answer within {START_S:g} s"
+            case _:
+                reason = safe_line(self._words_of(error), limit=_REASON_CHARS).rstrip(".")
+        log_file = None if self._settings.url else self._owner.log_file
+        see_log = "" if log_file is None else f" See {log_file}."
         return f"The server {name} failed: {reason}.{see_log}"
 
     def _words_of(self, error: BaseException) -> str:
@@ -282,51 +285,10 @@ class _McpServer:
             words = without_secret(words, secret)
         return words
 
-    async def _connect(self) -> None:
-        """Connect, list the tools, and list them again each time `_must_check` is set.
-
-        After each list, note that the server is ready. Return after `_note_end`. Raises the errors
-        of the SDK, and `TimeoutError` if connecting or listing takes longer than `START_S`.
-        """
-        import anyio
-
-        with anyio.fail_after(START_S) as limit:
-            async with AsyncExitStack() as stack:
-                client = await self._open_client(stack)
-                self._client = client
-                while True:
-                    self._must_check.clear()
-                    tools = await _tools_of(client, self._settings.name)
-                    problem = ""
-                    if self._settings.name == FUNCTIONS:
-                        problem = client.instructions or ""
-                        if problem and not tools:
-                            raise LMChatError(problem, kind="tools")
-                    limit.deadline = math.inf  # no limit while the connection waits
-                    self.state = replace(
-                        self.state, state=ServerState.READY, tools=tools, error=problem
-                    )
-                    self._settled.set()
-
-                    await self._must_check.wait()
-                    limit.deadline = anyio.current_time() + START_S
-                    if self._client is None:
-                        return
-                    await asyncio.sleep(_RELIST_S)
-
     async def _open_client(self, stack: AsyncExitStack) -> Any:
-        """Connect to the server, and ask it to report changes of its tools.
-
-        Return the client of the SDK; leaving `stack` closes the connection.
-        """
+        """Connect to the server; leaving `stack` closes the connection."""
         from mcp.client.client import Client
-        from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
-        from mcp.shared.exceptions import MCPError
-        from mcp_types import Implementation, ToolListChangedNotification
-
-        async def note_change(message: Any) -> None:
-            if isinstance(message, ToolListChangedNotification):
-                self._must_check.set()
+        from mcp_types import Implementation
 
         if self._settings.url:
             transport = await self._connect_over_http(stack)
@@ -334,15 +296,12 @@ class _McpServer:
             child = await self._owner.start(self._settings)
             stack.push_async_callback(_end, child)
             await child.end_after_us()
-            transport = _pipes(self._settings.name, child, self._note_end)
+            transport = _pipes(self._settings.name, child, self.end)
         info = Implementation(name="lmchat", version=__version__)
-        client = Client(transport, cache=None, client_info=info, message_handler=note_change)
+        client = Client(transport, cache=None, client_info=info)
         await stack.enter_async_context(client)
         session: Any = client.session
         session.validate_tool_result = _accept_result
-        # older servers, which cannot be asked, report changes anyway
-        with suppress(ListenNotSupportedError, SubscriptionLost, MCPError):
-            await stack.enter_async_context(client.listen(tools_list_changed=True))
         return client
 
     async def _connect_over_http(self, stack: AsyncExitStack) -> Any:
@@ -373,7 +332,6 @@ def _import_sdk() -> None:
     import mcp.client.client
     import mcp.client.stdio
     import mcp.client.streamable_http
-    import mcp.client.subscriptions
     import mcp_types
 
     # its records may quote what tools answer
@@ -438,38 +396,6 @@ async def _end(child: ChildProcess) -> None:
         await child.end_politely()
 
 
-def _inherited() -> set[str]:
-    """Return the names of the variables that the SDK passes to servers."""
-    from mcp.client.stdio import DEFAULT_INHERITED_ENV_VARS
-
-    return set(DEFAULT_INHERITED_ENV_VARS)
-
-
-def _program(command: str, folder: Path, environment: Mapping[str, str]) -> str:
-    """Return the path of the program of a command; raises `FileNotFoundError`.
-
-    A name alone is searched in the absolute folders of `PATH`; a path, such as `./server`, is
-    relative to `folder`. `environment` includes the variables of the server's settings.
-    """
-    if os.path.dirname(command):  # noqa: PTH120 - pathlib drops the `./` that makes the difference
-        path = str(folder / command)
-        if shutil.which(path) is None:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command)
-        return path
-    (program,) = with_absolute_program([command], environment)
-    return program
-
-
-def _check_sendable(tool: str, arguments: dict[str, Any]) -> None:
-    """Raise `ValueError` for arguments that have no form in JSON: then no answer would come."""
-    from mcp_types import CallToolRequestParams
-
-    try:
-        CallToolRequestParams(name=tool, arguments=arguments).model_dump_json().encode()
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"The arguments cannot be sent: {error}.") from None
-
-
 async def _accept_result(name: str, result: Any) -> None:
     """Do nothing: this replaces the SDK's check of a result against the schema of its tool.
 
@@ -479,14 +405,10 @@ async def _accept_result(name: str, result: Any) -> None:
 
 
 async def _tools_of(client: Any, server: str) -> tuple[Tool, ...]:
-    """Return the tools of a server, which lists them page by page.
-
-    Tools after the first `MAX_LISTED`, and those beyond `_LISTED_BYTES`, are left out.
-    """
+    """Return the first `MAX_LISTED` tools of a server, which lists them page by page."""
     tools: list[Tool] = []
-    size_bytes = 0
     cursor = None  # of the next page
-    while True:
+    while len(tools) < MAX_LISTED:
         page = await client.list_tools(cursor=cursor)
         for definition in page.tools:
             annotations = definition.annotations
@@ -497,34 +419,26 @@ async def _tools_of(client: Any, server: str) -> tuple[Tool, ...]:
                 schema=definition.input_schema,
                 is_read_only=annotations is not None and bool(annotations.read_only_hint),
             )
-            size_bytes += len(msgspec.json.encode(tool))
-            if len(tools) == MAX_LISTED or size_bytes > _LISTED_BYTES:
-                return tuple(tools)
             tools.append(tool)
         cursor = page.next_cursor
         if cursor is None:
-            return tuple(tools)
+            break
+    return tuple(tools[:MAX_LISTED])
 
 
 def _text_of(result: Any) -> str:
     """Return the content of a result of the SDK as text, one block below the other.
 
-    A result with structured content only is returned as JSON.
+    A block without text becomes a line in brackets, such as `[image/png: not shown]`. A result with
+    structured content only is returned as JSON.
     """
-    blocks = [block.model_dump(by_alias=True, mode="json") for block in result.content]
-    if not blocks and result.structured_content is not None:
+    if not result.content and result.structured_content is not None:
         return msgspec.json.encode(result.structured_content).decode()
-    return "\n".join(_text_of_block(block) for block in blocks)
-
-
-def _text_of_block(block: dict[str, Any]) -> str:
-    """Return the text of a block of content, or a line in brackets about a block without text.
-
-    For example `[image/png: not shown]`.
-    """
-    content = block.get("resource") or block  # an embedded file is one level below its block
-    if "text" in content:
-        return str(content["text"])
-    media_type = content.get("mimeType") or block["type"]
-    address = content.get("uri") or "not shown"  # files and links have an address
-    return f"[{media_type}: {address}]"
+    texts: list[str] = []
+    for part in result.content:
+        block = part.model_dump(by_alias=True, mode="json")
+        content = block.get("resource") or block  # an embedded file is one level below its block
+        media_type = content.get("mimeType") or block["type"]
+        address = content.get("uri") or "not shown"  # files and links have an address
+        texts.append(str(content.get("text", f"[{media_type}: {address}]")))
+    return "\n".join(texts)

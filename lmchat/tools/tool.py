@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from enum import StrEnum
 from typing import Any
 
@@ -58,11 +58,8 @@ class ToolResult(Struct, frozen=True, kw_only=True):
     is_error: bool = False
 
 
-Run = Callable[[dict[str, Any]], Awaitable[ToolResult | str]]
-"""Function that runs a tool with its arguments.
-
-A text that it returns is a result without an error, and may be too long.
-"""
+Run = Callable[[dict[str, Any]], Awaitable[ToolResult]]
+"""Function that runs a tool with its arguments."""
 
 
 class Choice(StrEnum):
@@ -95,26 +92,16 @@ def with_wire_names(servers: Iterable[ToolServer]) -> tuple[ToolServer, ...]:
     for server in servers:
         named_tools: list[Tool] = []
         for tool in server.tools:
-            wire_name = _unused_wire_name(tool, used_names)
+            full_name = re.sub(_NOT_IN_WIRE_NAMES, "_", f"{tool.server}__{tool.name}")
+            wire_name = full_name[:_MAX_WIRE_CHARS]
+            number = 1
+            while wire_name in used_names:
+                number += 1
+                wire_name = f"{full_name[: _MAX_WIRE_CHARS - _NUMBER_CHARS]}_{number}"
             used_names.add(wire_name)
             named_tools.append(replace(tool, wire_name=wire_name))
         named_servers.append(replace(server, tools=tuple(named_tools)))
     return tuple(named_servers)
-
-
-def _unused_wire_name(tool: Tool, used_names: Collection[str]) -> str:
-    """Return a name for a tool in requests that is not among `used_names`.
-
-    If the name without a number is used, it is cut a little more, and gets the next free number.
-    """
-    full_name = re.sub(_NOT_IN_WIRE_NAMES, "_", f"{tool.server}__{tool.name}")
-    wire_name = full_name[:_MAX_WIRE_CHARS]
-    beginning = full_name[: _MAX_WIRE_CHARS - _NUMBER_CHARS]
-    number = 2
-    while wire_name in used_names:
-        wire_name = f"{beginning}_{number}"
-        number += 1
-    return wire_name
 
 
 def cut_result(text: str) -> str:
@@ -143,24 +130,10 @@ async def run_call(call: ChatMessage, run: Run | None) -> ChatMessage:
     elif arguments is None:
         result = ToolResult(text="The arguments are not a JSON object.", is_error=True)
     else:
-        result = await _result_of(run, arguments)
+        result = await run(arguments)
     return replace(
         call,
         parts=(*call.parts, ToolResultPart(text=result.text or "(no output)")),
         state=AnswerState.FAILED if result.is_error else AnswerState.COMPLETE,
         stats=AnswerStats(elapsed_ms=(time.monotonic() - started_s) * 1e3),
     )
-
-
-async def _result_of(run: Run, arguments: dict[str, Any]) -> ToolResult:
-    """Return the result of a tool.
-
-    An error that the tool raises becomes a result with its text. A text that is too long is cut.
-    """
-    try:
-        result = await run(arguments)
-    except Exception as error:  # noqa: BLE001 - of a user's function
-        return ToolResult(text=cut_result(f"{type(error).__name__}: {error}"), is_error=True)
-    if isinstance(result, str):
-        return ToolResult(text=cut_result(result))
-    return result

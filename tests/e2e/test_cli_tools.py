@@ -46,7 +46,7 @@ def test_a_call_prints_its_result_or_says_what_is_wrong_and_starts_no_other_serv
     alone.configure(f"[[mcp]]\nname = 'other'\ncommand = 'touch'\nargs = ['{started}']\n")
     for words, code, out, err in (
         (["python/add", '{"a": 3}'], 0, "5\n", ""),
-        (["python/add"], 1, "", "python/add failed: The arguments do not match the schema: at $: "),
+        (["python/add"], 1, "", "python/add failed: The arguments of add do not fit: "),
         (["python/add", "[3]"], 2, "", "The arguments are not a JSON object.\n"),
         (["python/ad", "{}"], 2, "", "There is no tool python/ad.\nDid you mean python/add?"),
     ):

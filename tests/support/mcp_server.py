@@ -15,20 +15,17 @@ NAMES = [
         "echo",
         "environment",
         "never",
-        "cancelled",
         "die",
         "flood",
         "escape",
         "parts",
         "fail",
-        "grow",
     ),
-    *("refuse", "lost", "expire", "checked"),
+    *("refuse", "lost", "checked"),
 ]
 ERRORS = {
     "refuse": {"code": -32000, "message": "The garden is closed"},
     "lost": {"code": -32600, "message": "Connection closed"},
-    "expire": {"code": -32000, "message": "Your session has expired: run `wiki login`"},
 }
 # a check of the value against the pattern takes years
 SLOW_SCHEMA = {"type": "object", "properties": {"text": {"type": "string", "pattern": "^(a|a)*$"}}}
@@ -50,35 +47,25 @@ TEXTS = {
     "die": lambda _: os._exit(3),
 }
 names = [*NAMES, *(f"more-{number}" for number in range(int(os.environ.get("MORE_TOOLS", "0"))))]
-cancelled = []
-expired = []
 
 
 def replies(message):
     """Return the messages that answer one."""
     method, number, params = message["method"], message.get("id"), message.get("params") or {}
-    more = []
-    if number is not None and expired:
-        return [{"jsonrpc": "2.0", "id": number, "error": ERRORS["expire"]}]
     if method == "initialize":
-        info, can = {"name": "scripted", "version": "1"}, {"tools": {"listChanged": True}}
+        info, can = {"name": "scripted", "version": "1"}, {"tools": {}}
         result = {"protocolVersion": "2025-06-18", "capabilities": can, "serverInfo": info}
     elif method == "tools/list":
         result = _page(int(params.get("cursor") or 0))
     elif method == "tools/call" and params["name"] in ERRORS:
-        expired.extend([method] * (params["name"] == "expire"))
         return [{"jsonrpc": "2.0", "id": number, "error": ERRORS[params["name"]]}]
     elif method == "tools/call":
         result = _result(params["name"], params.get("arguments") or {})
-        if params["name"] == "grow":
-            names.append("fresh")
-            more = [{"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}]
     elif number is not None:
         return [{"jsonrpc": "2.0", "id": number, "error": {"code": -32601, "message": "unknown"}}]
     else:
-        cancelled.extend([method] * (method == "notifications/cancelled"))
         return []
-    return [*more, {"jsonrpc": "2.0", "id": number, "result": result}] if result else []
+    return [{"jsonrpc": "2.0", "id": number, "result": result}] if result else []
 
 
 def _page(at):
@@ -101,7 +88,7 @@ def _result(name, arguments):
         return None
     if name == "checked":
         return {"content": [], "structuredContent": SLOW_VALUE}
-    text = TEXTS.get(name, lambda given: given.get("text", str(len(cancelled))))(arguments)
+    text = TEXTS.get(name, lambda given: given.get("text", ""))(arguments)
     return {
         "content": PARTS if name == "parts" else [{"type": "text", "text": text}],
         "isError": name == "fail",

@@ -68,26 +68,16 @@ async def thread_of_async() -> str:
     return thread()
 
 
-def first() -> str:
-    "Return the first of none."
-    return next(iter([]))
-
-
 async def test_a_sync_function_runs_in_a_thread_and_an_async_one_on_the_loop():
     assert await FunctionTool(thread).call({}) != thread()
     assert await FunctionTool(thread_of_async).call({}) == thread()
-
-
-async def test_an_end_of_iteration_is_an_error_and_no_hang():
-    with pytest.raises(RuntimeError, match="StopIteration"):
-        await FunctionTool(first).call({})
 
 
 def test_a_function_that_cannot_be_described_is_refused_with_its_name():
     for signature, words in (
         ("(a): 'Do.'", "the parameter a has no type hint."),
         ("(*names: str): 'Do.'", "the parameter names cannot be given by name."),
-        ("(a: Path): 'Do.'", "Path is no"),
+        ("(a: Path): 'Do.'", "Generating JSON schema for custom types"),
         ("(a: list = [1]): 'Do.'", "Using a"),
         ("(a: int): pass", "it has no docstring."),
     ):

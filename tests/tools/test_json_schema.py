@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmchat.errors import RequestInvalid
-from lmchat.tools.json_schema import MAX_SCHEMA_CHARS, Schema, WantedValue
+from lmchat.tools.json_schema import Schema, WantedValue
 
 _DRAFT_7 = "http://json-schema.org/draft-07/schema#"
 PERSON = {
@@ -54,10 +54,6 @@ def test_what_is_no_schema_is_refused_with_the_path():
         (True, "it must be a JSON object"),
         ({"default": float("nan")}, "it is not valid JSON"),
         ({"default": {1, 2}}, "it is not valid JSON"),
-        (
-            {"description": "a" * MAX_SCHEMA_CHARS},
-            "it has 256019 characters, at most 256000 are allowed",
-        ),
     ):
         with pytest.raises(RequestInvalid) as caught:
             Schema(schema)
@@ -94,24 +90,6 @@ def test_a_pattern_that_would_take_forever_ends(pattern):
     assert Schema({"pattern": pattern}).misfit("a" * 60 + "b" + "x" * 60)
 
 
-_TWICE = [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/a"}]
-
-
-@pytest.mark.parametrize(
-    "schema",
-    [
-        {"$defs": {"a": {"type": "string"}}, "anyOf": _TWICE},
-        {"$defs": {"a": {"anyOf": [{"$dynamicRef": "#b"}] * 2, "$dynamicAnchor": "b"}}},
-        {"allOf": [{"unevaluatedProperties": False}], "unevaluatedItems": False},
-        {"pattern": "(?<=a)(a|a)*b"},
-    ],
-)
-def test_a_schema_of_a_server_whose_check_might_take_forever_is_not_used(schema):
-    Schema(schema)
-    with pytest.raises(RequestInvalid):
-        Schema(schema, is_foreign=True)
-
-
 def test_a_schema_with_900_levels_is_refused_and_one_with_4000_references_is_used():
     deep: dict[str, object] = {}
     for _ in range(900):
@@ -121,16 +99,6 @@ def test_a_schema_with_900_levels_is_refused_and_one_with_4000_references_is_use
     parts = {f"{index}": {"$ref": f"#/$defs/{index + 1}"} for index in range(4000)}
     schema = Schema({"$defs": {**parts, "4000": {"type": "string"}}, "$ref": "#/$defs/0"})
     assert schema.misfit(1) == 'at $: 1 is not of type "string"'
-
-
-def test_a_large_schema_of_a_server_is_checked():
-    many = {f"a{index}": {"type": "integer"} for index in range(4000)}
-    schema = Schema({"properties": many}, is_foreign=True)
-    assert not schema.misfit(dict.fromkeys(many, 1))
-    assert schema.misfit({"a3999": "x"}) == 'at $.a3999: "x" is not of type "integer"'
-    assert Schema({"enum": list(range(15_000))}, is_foreign=True).misfit(-1)
-    assert not Schema({"uniqueItems": True}, is_foreign=True).misfit([[i] for i in range(15_000)])
-    assert Schema({"pattern": "^(a|a)*$"}, is_foreign=True).misfit("a" * 30_000 + "b")
 
 
 def test_a_schema_may_refer_to_itself_without_end():

@@ -118,36 +118,19 @@ async def test_servers_list_their_tools_and_answer_calls(tmp_path):
         checked = await call(host, "files/checked", 10)
         assert (json.loads(checked.text), checked.is_error) == (mcp_server.SLOW_VALUE, False)
 
-        await call(host, "files/grow")
-        await until(
-            lambda: "fresh" in [tool.name for tool in host.servers[1].tools], "the new tool"
-        )
-
 
 async def test_an_error_of_a_living_server_reaches_the_model_and_a_dead_one_starts_again(tmp_path):
-    async with a_host(tmp_path, scripted(), scripted("expiring")) as host:
+    async with a_host(tmp_path, scripted()) as host:
         for tool in ("refuse", "lost"):
             result = await call(host, f"files/{tool}")
             assert (result.text, result.is_error) == (mcp_server.ERRORS[tool]["message"], True)
             assert host.servers[0].state is ServerState.READY
         assert (await call(host, "files/echo", text="still here")).text == "still here"
 
-        # a server that answers everything with an error has not ended
-        await call(host, "expiring/expire")
-        result = await call(host, "expiring/echo")
-        assert (result.text, result.is_error) == (mcp_server.ERRORS["expire"]["message"], True)
-        assert host.servers[1].state is ServerState.READY
-
-        silent = asyncio.create_task(call(host, "files/never"))
-        slow, quick = await asyncio.gather(
-            call(host, "files/never", 0.5), call(host, "files/echo", text="a")
-        )
-        assert (slow.text, slow.is_error, quick.text) == ("No answer within 0.5 s.", True, "a")
-        silent.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await silent
-        # the server is told of both cancelled calls
-        assert "2" in [(await call(host, "files/cancelled")).text for _ in range(50)]
+        # what does not answer is ended, and starts again when it is used
+        slow = await call(host, "files/never", 0.5)
+        assert (slow.text, slow.is_error) == ("No answer within 0.5 s.", True)
+        assert (await call(host, "files/echo", text="a")).text == "a"
 
         broken = await call(host, "files/die")
         words = "The server files ended. It starts again when it is used."
@@ -177,8 +160,11 @@ async def test_programs_start_in_the_folder_of_the_configuration_and_never_in_th
         McpSettings(name=name, command=command, args=tuple(args))
         for name, (command, *args) in commands.items()
     ]
-    missing = {"lonely": "only_here", "beside": "./only_here"}
-    servers += [McpSettings(name=name, command=command) for name, command in missing.items()]
+    servers += [
+        McpSettings(name="lonely", command="only_here"),
+        McpSettings(name="beside", command="./only_here"),
+    ]
+    missing = {"lonely": "only_here", "beside": home / "only_here"}
     environ = {
         "PATH": os.pathsep.join(["", ".", str(tmp_path / "bin"), os.environ["PATH"]]),
         "PYTHONPATH": os.pathsep.join(["", ".", os.environ["PYTHONPATH"]]),
@@ -348,9 +334,7 @@ async def test_functions_of_a_file_are_tools(tmp_path):
             "sleeps": "No answer within 1 s.",
             "no_text": "?",
         }
-        assert (await call(host, "python/add", a="\udcff")).text.startswith(
-            "The arguments cannot be sent"
-        )
+        assert "do not fit" in (await call(host, "python/add", a="\udcff")).text
         assert (await call(host, "python/add", a=1)).text == "3"
     assert "this goes to the log\nthis too" in (tmp_path / "tools.log").read_text()
 

@@ -65,7 +65,7 @@ async def test_calls_are_rows_that_unfold_and_their_results_are_copied_paged_and
     first = [
         RequestSent(),
         TextDelta(text="I look."),
-        *calls((READ, {"path": "a.md"}), (READ, {"path": 3}))[1:],
+        *calls((READ, {"path": "a.md"}), (READ, "[3]"))[1:],
     ]
     async with desk_with(tmp_path, first, result=found, approve="always") as desk:
         await desk.ask("read", 2)
