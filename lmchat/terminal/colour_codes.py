@@ -20,8 +20,6 @@ _CODE = re.compile(r"\x1b\[([\d;]*)m")
 _DRAWS_NOTHING = re.compile(r"(?:\x1b\[[\d;?]*[Hhl])*")
 # A move of the cursor after a reset of all colours, so that the next row begins without colours.
 _NEXT_ROW = re.compile(r"(?<=\x1b\[0m)(\n?\x1b\[\d+;\d+H)")
-# Beginnings of control strings (DCS, APC, PM and SOS), which hold images and must stay as they are.
-_CONTROL_STRINGS = re.compile(r"\x1b[P_^X]")
 # First numbers of the settings in a code.
 _FOREGROUND = frozenset(map(str, (*range(30, 40), *range(90, 98))))
 _BACKGROUND = frozenset(map(str, (*range(40, 50), *range(100, 108))))
@@ -48,10 +46,8 @@ def rows_of(text: str) -> list[str]:
     """Return the rows of a frame, with the moves of the cursor between them as further items.
 
     No colours are set at the beginning of an item, so `with_changed_colours` can take each on its
-    own. A frame with an image is returned as one row.
+    own.
     """
-    if _CONTROL_STRINGS.search(text):
-        return [text]
     return _NEXT_ROW.split(text)
 
 
@@ -60,10 +56,8 @@ def with_changed_colours(text: str) -> str:
 
     A code is written only before output that draws something, and only if the style has changed
     since the last such output. The terminal's own colours must be set before the output, and they
-    are set after it. Text with an image is returned as it is.
+    are set after it.
     """
-    if _CONTROL_STRINGS.search(text):
-        return text
     written: list[str] = []
     terminal_style = _PLAIN  # set by the codes in `written`
     text_style = _PLAIN  # set by the codes in `text`

@@ -55,10 +55,3 @@ def test_a_colour_is_written_where_it_changes():
         ("plain", "plain"),
     ]:
         assert with_changed_colours(text) == written
-
-
-def test_images_stay_as_they_are():
-    image = "\x1bPtmux;\x1b\x1b_Ga=T;AAAA\x1b\x1b\\\x1b\\"
-    text = f"{RED}a{RESET}{RED}{image}{RESET}"
-    assert with_changed_colours(text) == text
-    assert rows_of(f"{RESET}\x1b[1;1H{image}") == [f"{RESET}\x1b[1;1H{image}"]
