@@ -72,7 +72,8 @@ class Case(Struct, frozen=True, kw_only=True):
         messages = self.messages
         if not messages:
             system = system_prompt if self.system_prompt is None else self.system_prompt
-            start = new_prompt(MessagePath(()), self.prompt, self.files, system_prompt=system)
+            parts = [file.part for file in self.files]
+            start = new_prompt(MessagePath(()), self.prompt, parts, system_prompt=system)
             messages = start.prompts
         options = layers.values(self.options, model.model_id)
         output = self.schema.output if self.schema else None

@@ -1,25 +1,24 @@
 """The request for one answer: which messages are sent for it, and what is sent after a refusal.
 
 A *plan* (`ContextPlan`) has the messages that are sent. It is made at the start, and again when the
-tools, a count of the server, or a refusal have changed what fits.
+tools or a refusal have changed what fits.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from lmchat.attachments.attachment import Attachment
 from lmchat.chat.beginnings import (
+    ANCHOR_CHARS,
     CONTINUE,
     Beginning,
     ThoughtEnd,
-    last_words,
     require_prefill,
 )
 from lmchat.chat.context import (
@@ -31,7 +30,6 @@ from lmchat.chat.context import (
 )
 from lmchat.chat.kept import replay_id_of
 from lmchat.chat.ports import ModelServer
-from lmchat.chat.save_queue import SaveQueue
 from lmchat.chat.tool_rounds import ToolRounds
 from lmchat.chat.tools import Toolbox
 from lmchat.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
@@ -59,12 +57,12 @@ from lmchat.servers.token_count import estimate_tokens
 from lmchat.sessions.message import (
     AnswerStats,
     ChatMessage,
-    FilePart,
     Role,
     SentThoughts,
     text_message,
 )
 from lmchat.sessions.session import MessagePath
+from lmchat.storage.store import Store
 from lmchat.tools.tool import MAX_TOOLS
 
 _CONTENT_EVENTS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
@@ -73,10 +71,7 @@ _PREFILL_REFUSED = ("bad_request", "server_error", "unsupported")
 """Kinds of errors by which servers refuse prefill, as for models that think."""
 _MAX_IMAGE_BYTES = 20_000_000
 """Images are read, newest first, up to about this sum of sizes; of others, the name is sent."""
-_NEARLY_FULL_SHARE = 0.8
-"""A plan that is estimated to take this share of the room for a prompt may not fit."""
 _CANNOT_END_THOUGHT = "cannot end a thought: wait, or press Esc and choose a lower /effort."
-_NO_TOOLS = "This server has no probabilities for answers with tools."
 
 
 class TurnSettings(Struct, frozen=True, kw_only=True):
@@ -109,7 +104,7 @@ class AnswerRequest:
         *,
         server: ModelServer,
         meter: ContextMeter,
-        save_queue: SaveQueue,
+        store: Store,
         rounds: ToolRounds | None = None,
         beginning: Beginning | None = None,
         fetched: ChatMessage | None = None,
@@ -125,7 +120,7 @@ class AnswerRequest:
             path: The messages before the answer.
             server: Access to the model servers.
             meter: Estimates, which learn from this answer.
-            save_queue: Access to attached files.
+            store: Access to attached files.
             rounds: Rounds of tool calls of this turn; None if the model gets no tools.
             beginning: What the answer begins with; None if the model begins it.
             fetched: The interrupted answer that is fetched from its server, which has kept it.
@@ -137,7 +132,7 @@ class AnswerRequest:
         self.fetched = fetched
         self._server = server
         self._meter = meter
-        self._save_queue = save_queue
+        self._store = store
 
         if beginning is not None and beginning.is_exact:
             require_prefill(settings.target, beginning)
@@ -183,32 +178,28 @@ class AnswerRequest:
             for note in self._note_what_does_not_fit() if is_planned else ():
                 yield RequestAdapted(note=note)
             self.request_id = os.urandom(16).hex()
-            thought_break = ""  # before the first piece of a thought
-            if self._prefix is not None:
-                thought_break = self._prefix.thought_break(is_prefilled=self._is_prefilled)
-            leaves_thought = False
             try:
                 async with aclosing(self._server.stream(self._make_request())) as events:
                     async for event in events:
                         has_content = has_content or isinstance(event, _CONTENT_EVENTS)
-                        if not isinstance(event, ReasoningDelta):
-                            yield event
-                            continue
-                        if thought_break:
-                            yield replace(event, text=thought_break + event.text.lstrip("\n"))
-                            thought_break = ""
-                        else:
-                            yield event
-                        leaves_thought = await self._thought_end.must_leave(event, self.request_id)
-                        if leaves_thought:
+                        yield event
+                        if isinstance(event, ReasoningDelta) and await self._thought_end.must_leave(
+                            event, self.request_id
+                        ):
                             break
+                    else:
+                        return
             except ServerRejected as error:
                 if has_content or not is_planned or not self._adapt_request(error):
                     raise
-            else:
-                if not leaves_thought:
-                    return
-                self._continue_behind_thought()
+            else:  # continue behind the thought
+                # words of the user at the beginning of the answer still allow nothing but prefill
+                is_exact = self._prefix is not None and self._prefix.is_exact
+                self._prefix = Beginning(
+                    message=self._thought_end.message, is_exact=is_exact, ends_thought=True
+                )
+                self._is_prefilled = True
+                self.plan = self._make_plan()
 
     @property
     def can_answer_now(self) -> bool:
@@ -225,25 +216,11 @@ class AnswerRequest:
         # servers that can end a thought are among those that can continue behind one
         if not product.can_prefill_thought:
             return f"{product.subject} {_CANNOT_END_THOUGHT}"
-        self._thought_end.want()
+        self._thought_end.is_wanted = True
         return ""
 
-    def _continue_behind_thought(self) -> None:
-        """Plan a request that continues the answer behind the end of its thought."""
-        # words of the user at the beginning of the answer still allow nothing but prefill
-        is_exact = self._prefix is not None and self._prefix.is_exact
-        self._prefix = Beginning(
-            message=self._thought_end.message, is_exact=is_exact, ends_thought=True
-        )
-        self._is_prefilled = True
-        self.plan = self._make_plan()
-
-    async def prepared_request(self, new_files: Sequence[Attachment] = ()) -> ChatRequest:
-        """Complete the plan and return the request that `events` would send, without sending it.
-
-        `new_files` are files of the prompt, some of which are not on the disk yet.
-        """
-        self._files |= {file.part.digest: file.data for file in new_files if file.data}
+    async def prepared_request(self) -> ChatRequest:
+        """Complete the plan and return the request that `events` would send, without sending it."""
         await self._prepare()
         return self._make_request()
 
@@ -268,140 +245,66 @@ class AnswerRequest:
         Return a sentence if the prompt was too long, else an empty text. `cut_note` may have it
         already; else the count may show that the server has dropped a part of the prompt.
         """
-        if turn.usage.prompt_tokens is None:
-            return self.cut_note
-        target = self.settings.target
-        plan = self.plan
-        counted = turn.usage.prompt_tokens - self.tool_tokens
         note = self.cut_note
-        is_cut = self._meter.is_cut(target, plan, counted)
-        if is_cut and not note:
-            note = cut_note(target, plan.tokens, counted)
-        self._meter.learn(target, plan, counted)
+        if turn.usage.prompt_tokens is not None:
+            target = self.settings.target
+            counted = turn.usage.prompt_tokens - self.tool_tokens
+            if not note and self._meter.is_cut(target, self.plan, counted):
+                note = cut_note(target, self.plan.tokens, counted)
+            self._meter.learn(target, self.plan, counted)
         return note
 
     def _adapt_request(self, error: ServerRejected) -> bool:
         """Change what is sent after a refusal, and return whether to send the request again.
 
         If prefill may be the reason, and the answer can also be continued without it, it is
-        switched off, and a new plan is made. Else the plan is shortened, at most once in an answer.
+        switched off, and a new plan is made. Else a plan that was too long is shortened, at most
+        once in an answer.
         """
         is_prefill_refused = self._is_prefilled and error.kind in _PREFILL_REFUSED
         if is_prefill_refused and self._prefix is not None and not self._prefix.is_exact:
             self._is_prefilled = False
             self.plan = self._make_plan()
             return True
-        if self._was_shortened:
-            return False
-        self._was_shortened = self._shorten_plan(error)
-        return self._was_shortened
-
-    def _shorten_plan(self, error: ServerRejected) -> bool:
-        """Learn from a prompt that was too long, plan again, and return whether more is left out.
-
-        Return False at once for another error, or if neither the server nor the plan has a number
-        of tokens.
-        """
         # The prompt has at least the tokens that the server has counted in it, else those of the
         # window that the server has named, else those of the window that was planned for.
         least_tokens = error.needed_tokens or error.room_tokens or self.plan.limit
-        if error.kind != "context_overflow" or not least_tokens:
+        if self._was_shortened or error.kind != "context_overflow" or not least_tokens:
             return False
         refused_plan = self.plan
         self._meter.learn_refusal(self.settings.target, refused_plan, least_tokens)
         if self.settings.is_truncating:
             self.plan = self._make_plan(error.room_tokens)
-        return self.plan.left_out > refused_plan.left_out
+        self._was_shortened = self.plan.left_out > refused_plan.left_out
+        return self._was_shortened
 
     # The plan
 
     async def _prepare(self) -> list[str]:
-        """Draw a seed, add tools to the plan, let the server count it if needed, read its files.
+        """Draw a seed, plan again with the tokens of the tools, and read the files.
 
-        Return notes about tools that are left out or could not be listed, and about missing files.
+        Return notes: about tools beyond the number that a request may have, and about missing
+        files. Raises the error of `ToolRounds.offered` if no further round of calls is allowed.
         """
-        product = self.settings.target.product
-        self._drawn_seed = drawn_seed(product, self.settings.sampling.options)
+        settings = self.settings
+        self._drawn_seed = drawn_seed(settings.target.product, settings.sampling.options)
         notes: list[str] = []
         if self.rounds is not None:
-            notes += await self._offer_tools(self.rounds)
-        await self._count_on_server()
-        for name in await self._read_files():
-            notes.append(f"{name} is missing on this disk; its name is sent instead.")
-        return notes
-
-    async def _offer_tools(self, rounds: ToolRounds) -> list[str]:
-        """Set `tools`, and plan again with the tokens of their descriptions.
-
-        Return notes: about tools beyond the number that a request may have, and about the tool
-        host. Where probabilities exclude tools, none is offered, and a note says so; if the model
-        must call a tool, `RequestInvalid` is raised instead. Raises the error of
-        `ToolRounds.offered` if no further round of calls is allowed.
-        """
-        if self._excludes_tools and rounds.must_call:
-            raise RequestInvalid(_NO_TOOLS, hint="Leave out logprobs.", kind="unsupported")
-        if self._excludes_tools:
-            self.plan = self._make_plan()  # the first one may have been too long
-            return [f"{_NO_TOOLS} The model gets no tools; /set logprobs default changes that."]
-        offered = await rounds.offered(self.settings.target)
-        self.tools = offered[:MAX_TOOLS]
-        descriptions = [
-            json.dumps(tool_in_request(tool), ensure_ascii=False) for tool in self.tools
-        ]
-        self.tool_tokens = sum(map(estimate_tokens, descriptions))
-        self.plan = self._make_plan()
-
-        notes = []
-        left_out = len(offered) - len(self.tools)
-        if left_out and not rounds.steps:  # said once in a turn: before its first round of calls
-            notes.append(f"{left_out} tools are left out. Switch off others with /tools.")
-        return notes
-
-    @property
-    def _excludes_tools(self) -> bool:
-        """Whether the request asks for probabilities, with which llama.cpp refuses tools."""
-        options = self.settings.sampling.options
-        has_probabilities = "logprobs" in options or "n_probs" in options
-        return (
-            has_probabilities and product_named(self.settings.target.product).takes_further_options
-        )
-
-    async def _count_on_server(self) -> None:
-        """If the plan may not fit, let the server count its tokens, and plan again with that count.
-
-        If the server cannot count or fails, the plan stays as it is.
-        """
-        if not self._may_be_too_long():
-            return
-        await self._read_files()  # the request has their content
-        try:
-            counted = await self._server.count_tokens(self._make_request())
-        except LMChatError:
-            return
-        if counted is not None:
-            in_messages = counted - self.tool_tokens
-            self._meter.learn(self.settings.target, self.plan, in_messages, is_exact=True)
+            offered = await self.rounds.offered(settings.target)
+            self.tools = offered[:MAX_TOOLS]
+            self.tool_tokens = sum(
+                estimate_tokens(json.dumps(tool_in_request(tool), ensure_ascii=False))
+                for tool in self.tools
+            )
             self.plan = self._make_plan()
-
-    def _may_be_too_long(self) -> bool:
-        """Whether a count of the server could change the plan.
-
-        It could if messages are left out by the estimate, or if the window is nearly full.
-        """
-        plan = self.plan
-        # the count may include the prompt that asks for a continuation, which is not in the plan:
-        # so the meter must not learn from it
-        if self._prefix is not None:
-            return False
-        if not self.settings.is_truncating:  # no message may be left out: the plan cannot change
-            return False
-        if plan.has_images:  # the meter does not learn from a count with images
-            return False
-        if plan.left_out:
-            return True
-        if plan.limit is None:
-            return False
-        return plan.tokens >= _NEARLY_FULL_SHARE * (plan.limit - plan.reserve)
+            left_out = len(offered) - MAX_TOOLS
+            if left_out > 0 and not self.rounds.steps:  # said once, before the first round of calls
+                notes.append(f"{left_out} tools are left out. Switch off others with /tools.")
+        missing = await self._read_files()
+        return [
+            *notes,
+            *(f"{name} is missing on this disk; its name is sent instead." for name in missing),
+        ]
 
     def _make_plan(self, limit: int | None = None, *, may_be_too_long: bool = False) -> ContextPlan:
         """Return the plan: the messages of the path, without the oldest if they do not fit.
@@ -412,15 +315,19 @@ class AnswerRequest:
         """
         target = self.settings.target
         path = self.path
+        sent_thoughts = sent_thoughts_of(target.product, target.model)
         if self._prefix is not None:
             path = path.added(self._prefix.message)
+            # without prefill, a prompt that asks for the continuation is behind all answers
+            if not self._is_prefilled and sent_thoughts is SentThoughts.SINCE_PROMPT:
+                sent_thoughts = SentThoughts.NONE
         plan = plan_context(
             path,
             limit=limit or target.context,
             max_tokens=self.settings.sampling.max_tokens,
             factor=self._meter.factor(target),
             tool_tokens=self.tool_tokens,
-            sent_thoughts=self._sent_thoughts,
+            sent_thoughts=sent_thoughts,
             is_continued=self._is_prefilled,
         )
         if plan.fits or self.settings.is_truncating or may_be_too_long:
@@ -432,20 +339,6 @@ class AnswerRequest:
             kind="context_overflow",
         )
 
-    @property
-    def _sent_thoughts(self) -> SentThoughts:
-        """Which thoughts of earlier answers are sent.
-
-        Without prefill, the request ends with a prompt that asks for the continuation: behind that,
-        there is no answer whose thought could be sent.
-        """
-        target = self.settings.target
-        sent_thoughts = sent_thoughts_of(target.product, target.model)
-        ends_with_prompt = self._prefix is not None and not self._is_prefilled
-        if ends_with_prompt and sent_thoughts is SentThoughts.SINCE_PROMPT:
-            return SentThoughts.NONE
-        return sent_thoughts
-
     async def _read_files(self) -> list[str]:
         """Read the files of the plan into `_files`; return the names of those that cannot be read.
 
@@ -453,30 +346,22 @@ class AnswerRequest:
         They get b"" as their content, so that only their name is sent.
         """
         model = self.settings.target.model
-        is_blind = model is not None and model.is_blind
-        image_bytes = 0
+        room = 0 if model is not None and model.is_blind else _MAX_IMAGE_BYTES
         missing = []
-        for part in self._files_of_plan():
-            if part.is_image and is_blind:
+        for part in (part for message in reversed(self.plan.messages) for part in message.files):
+            if part.digest in self._files:  # a newer message has the same one
+                continue
+            if part.is_image and room <= 0:
                 self._files[part.digest] = b""
                 continue
-            if part.is_image and image_bytes >= _MAX_IMAGE_BYTES:
-                self._files.setdefault(part.digest, b"")  # a newer message may have the same one
-                continue
             try:
-                if not self._files.get(part.digest):
-                    self._files[part.digest] = await self._save_queue.read_file(part.digest)
+                self._files[part.digest] = await self._store.read_file(part.digest)
             except LMChatError:
                 missing.append(part.name)
                 continue
             if part.is_image:
-                image_bytes += part.size
+                room -= part.size
         return missing
-
-    def _files_of_plan(self) -> Iterator[FilePart]:
-        """Yield the files of the planned messages, those of the newest message first."""
-        for message in reversed(self.plan.messages):
-            yield from message.files
 
     def _note_what_does_not_fit(self) -> list[str]:
         """Return notes about messages that are left out, and about a prompt that is too long.
@@ -491,9 +376,7 @@ class AnswerRequest:
             self.reported_left_out = plan.left_out
             oldest = "message is" if plan.left_out == 1 else f"{plan.left_out} messages are"
             notes.append(f"The context window is full: the oldest {oldest} left out.")
-        if plan.limit is None or self.cut_note:
-            return notes
-        if plan.tokens > plan.limit:
+        if plan.limit is not None and plan.tokens > plan.limit and not self.cut_note:
             self.cut_note = cut_note(self.settings.target, plan.tokens, plan.limit)
             notes.append(self.cut_note)
         return notes
@@ -504,7 +387,7 @@ class AnswerRequest:
         prefix = self._prefix.message if self._prefix is not None else None
         # a thought alone cannot be continued without prefill: then the model answers its prompt
         if prefix is not None and prefix.text and not self._is_prefilled:
-            text = f"{CONTINUE}\n\n{last_words(prefix.text)}"
+            text = f"{CONTINUE}\n\n{prefix.text.rstrip()[-ANCHOR_CHARS:]}"
             messages = (*messages, text_message(Role.USER, text))
         settings = self.settings
         sampling = settings.sampling

@@ -83,52 +83,37 @@ def summary(path: MessagePath, prompt: str, tokens: int, sent_thoughts: SentThou
     return Start(path=path, prompts=(request,), summarised=older)
 
 
-def require_summary(answer: ChatMessage) -> ChatMessage:
-    """Return the answer to a request for a summary; raises `LMChatError` if it failed."""
+def compacted_branch(start: Start, answer: ChatMessage, left_out: int) -> tuple[ChatMessage, ...]:
+    """Return the messages of the new branch: the prompt, the summary, and copies of the others.
+
+    Each message is the parent of the next one. The last summarised system prompt stays in force: if
+    it is the first message of all, the new branch begins below it, else with a copy of it. Figures
+    lose their prompt tokens, which the server has counted with the messages of the old branch. The
+    summary ends with a note about older messages that did not fit. Raises `LMChatError` if there is
+    no summary.
+    """
     hint = "Nothing has changed; /compact tries again."
     if answer.failure is not None:
         raise LMChatError(answer.failure.message, hint=hint, kind=answer.failure.kind)
     if not answer.text.strip():
         raise LMChatError("The model wrote no summary.", hint=hint)
-    return answer
+    if left_out:
+        note = (
+            f"\n\n(The first {left_out} messages did not fit into the context window "
+            "and are not summarised.)"
+        )
+        answer = replace(answer, parts=(*answer.parts, TextPart(text=note)))
 
-
-def with_left_out_note(summary: ChatMessage, left_out: int) -> ChatMessage:
-    """Return a summary with a note at its end about messages that the model did not see.
-
-    `left_out` is their number; with 0, the summary is returned unchanged.
-    """
-    if not left_out:
-        return summary
-    note = (
-        f"\n\n(The first {left_out} messages did not fit into the context window "
-        "and are not summarised.)"
-    )
-    return replace(summary, parts=(*summary.parts, TextPart(text=note)))
-
-
-def compacted_branch(
-    older: MessagePath, prompt: ChatMessage, summary: ChatMessage, kept: Sequence[ChatMessage]
-) -> tuple[ChatMessage, ...]:
-    """Return the messages of the new branch: `prompt`, `summary`, and copies of `kept`.
-
-    Each message is the parent of the next one. The last system prompt of `older` stays in force: if
-    it is the first message of all, the new branch begins below it, else with a copy of it. Figures
-    lose their prompt tokens, which the server has counted with the messages of the old branch.
-    """
-    system_messages = [message for message in older if message.role is Role.SYSTEM]
-    copied_system = system_messages[-1:]  # a list of one message, or of none
+    copied_system = [one for one in start.summarised if one.role is Role.SYSTEM][-1:]
     parent_id: str | None = None
-    if copied_system and copied_system[0] == older[0]:
-        parent_id = older[0].message_id
+    if copied_system and copied_system[0] == start.path[0]:
+        parent_id = start.path[0].message_id
         copied_system = []
     branch: list[ChatMessage] = []
-    for message in (*copied_system, prompt, summary, *kept):
-        is_copy = message is not prompt and message is not summary
-        message_id = new_id() if is_copy else message.message_id
-        stats = message.stats
-        if stats is not None:
-            stats = replace(stats, prompt_tokens=None)
+    new = (start.prompts[0], answer)
+    for message in (*copied_system, *new, *start.path[len(start.summarised) :]):
+        message_id = message.message_id if message in new else new_id()
+        stats = message.stats and replace(message.stats, prompt_tokens=None)
         branch.append(replace(message, message_id=message_id, parent_id=parent_id, stats=stats))
         parent_id = message_id
     return tuple(branch)

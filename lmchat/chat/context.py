@@ -137,13 +137,22 @@ def plan_context(
     reserve = max_tokens or 0
     if not reserve and limit is not None:
         reserve = min(_MAX_RESERVE, limit // 4)
-    room = None if limit is None else limit - reserve
-    left_out = _count_left_out(dialogue, tokens, needed_tokens, room)
+    prompts = [index for index, message in enumerate(dialogue) if message.role is Role.USER]
+    kept_from = min([len(dialogue) - _KEPT_MESSAGES, *prompts[-1:]])
+    left_out = 0
+    kept_tokens = needed_tokens
+    for index in range(kept_from):
+        is_too_long = limit is not None and kept_tokens > limit - reserve
+        # the result of a tool is not sent without its call, so it is left out after that
+        if not is_too_long and dialogue[index].role is not Role.TOOL:
+            break
+        kept_tokens -= tokens[index]
+        left_out = index + 1
     sent = (*system, *dialogue[left_out:])
     return ContextPlan(
         messages=sent,
         left_out=left_out,
-        tokens=needed_tokens - sum(tokens[:left_out]),
+        tokens=kept_tokens,
         needed_tokens=needed_tokens,
         limit=limit,
         reserve=reserve,
@@ -151,27 +160,6 @@ def plan_context(
         raw_thoughts=sum(map(raw_tokens, thoughts[left_out:])),
         has_images=has_images(sent),
     )
-
-
-def _count_left_out(
-    dialogue: Sequence[ChatMessage], tokens: Sequence[int], needed_tokens: int, room: int | None
-) -> int:
-    """Return how many of the oldest messages are left out, so that the request fits into `room`.
-
-    `tokens` has the tokens of each message, and `needed_tokens` is that of the whole request. The
-    number may be too small to fit, as the last messages are always sent. Without `room`, the window
-    is unknown, and everything fits.
-    """
-    left_out = 0
-    kept_tokens = needed_tokens
-    for index in range(_always_sent_from(dialogue)):
-        is_too_long = room is not None and kept_tokens > room
-        # the result of a tool is not sent without its call, so it is left out after that
-        if not is_too_long and dialogue[index].role is not Role.TOOL:
-            break
-        kept_tokens -= tokens[index]
-        left_out = index + 1
-    return left_out
 
 
 def _system_prompt(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
@@ -204,19 +192,6 @@ def _sent_messages(messages: Sequence[ChatMessage], *, is_continued: bool) -> li
     if is_continued and messages and not messages[-1].sent_text:
         sent.append(messages[-1])
     return sent
-
-
-def _always_sent_from(dialogue: Sequence[ChatMessage]) -> int:
-    """Return the index of the first message that is sent even if it and all later ones do not fit.
-
-    That is the last prompt or the last message but one, whichever is earlier. It is negative for
-    fewer than two messages: none of them may be left out.
-    """
-    last_but_one = len(dialogue) - _KEPT_MESSAGES
-    for index in range(len(dialogue) - 1, -1, -1):
-        if dialogue[index].role is Role.USER:
-            return min(index, last_but_one)
-    return last_but_one
 
 
 def cut_note(target: Target, tokens: int, window: int) -> str:
@@ -262,30 +237,23 @@ class ContextMeter:
         """Return the learned factor of a model; 1 before the first count."""
         return 1.0 if target is None else self._factors.get(_model_key(target), 1.0)
 
-    def learn(
-        self, target: Target, plan: ContextPlan, counted: int, *, is_exact: bool = False
-    ) -> None:
+    def learn(self, target: Target, plan: ContextPlan, counted: int) -> None:
         """Change the factor of a model after its server has counted the tokens of the messages.
 
-        With `is_exact`, the server's tokenizer has counted on request, and this count alone gives
-        the factor. Otherwise `counted` is from the `usage` of an answer, and a third of the factor
-        stays from earlier counts. Such a count is ignored if it may be of less than was sent:
-        because the server has cut the prompt, or because a template may leave out thoughts. No
-        count is used of a prompt with images or with little text.
+        A third of the factor stays from earlier counts. A count is ignored if it may be of less
+        than was sent: because the server has cut the prompt, or because a template may leave out
+        thoughts. No count is used of a prompt with images or with little text.
         """
         raw = plan.raw_text + plan.raw_thoughts
         if plan.has_images or counted <= 0 or raw < _SMALL_TOKENS:
             return
         sends_all = sent_thoughts_of(target.product, target.model) is SentThoughts.ALL
-        may_lack_thoughts = plan.raw_thoughts > 0 and not sends_all
-        if not is_exact and (may_lack_thoughts or self.is_cut(target, plan, counted)):
+        if (plan.raw_thoughts > 0 and not sends_all) or self.is_cut(target, plan, counted):
             return
         # the part of the count that the text has made, without the marks of the chat template
         factor = (counted - TEMPLATE_TOKENS * len(plan.messages)) / raw
-        earlier_factor = self._factors.get(_model_key(target))
-        if earlier_factor is not None and not is_exact:
-            factor = (earlier_factor + 2 * factor) / 3
-        self._set_factor(target, factor)
+        earlier_factor = self._factors.get(_model_key(target), factor)
+        self._set_factor(target, (earlier_factor + 2 * factor) / 3)
 
     def learn_refusal(self, target: Target, plan: ContextPlan, least_tokens: int) -> None:
         """Raise the factor after the server has refused a plan, which has so many tokens at least.
@@ -315,9 +283,9 @@ class ContextMeter:
         """
         factor = self.factor(target)
         limit = target.context if target else None
-        sent_thoughts = (
-            sent_thoughts_of(target.product, target.model) if target else SentThoughts.NONE
-        )
+        sent_thoughts = SentThoughts.NONE
+        if target is not None:
+            sent_thoughts = sent_thoughts_of(target.product, target.model)
         model_id = target.model_id if target else ""
         key = (model_id, factor, limit, sent_thoughts)
         if self._last_use is not None:  # this method is called often
@@ -330,9 +298,8 @@ class ContextMeter:
         if len(later) == len(messages):
             for index in reversed(range(len(messages))):
                 answer = messages[index]
-                counted = _counted_tokens(answer) if model_id in ("", answer.model) else 0
-                if counted:
-                    tokens = counted
+                tokens = _counted_tokens(answer) if model_id in ("", answer.model) else 0
+                if tokens:
                     later = later[index + 1 :]
                     break
         thoughts = thoughts_to_send(later, sent_thoughts)
@@ -356,9 +323,9 @@ def _model_key(target: Target) -> tuple[str, str]:
 
 
 class ContextItem(Struct, frozen=True, kw_only=True):
-    """A message, a file of a message, or all tools, for `/context`."""
+    """A message with its files, or all tools, for `/context`."""
 
-    author: str  # "system", "tools", "file", "you", "draft", "tool", or the name of the model
+    author: str  # "system", "tools", "you", "draft", "tool", or the name of the model
     words: str  # first words, as they were written
     message_id: str = ""  # of the message in the session; empty without one
     state: str = ""  # why it is not sent, `LEFT_OUT` or `NOT_SENT`; empty if it is
@@ -418,20 +385,7 @@ def context_list(
             state=state,
             tokens=message_tokens(message, thought, factor=factor),
         )
-        if not state:
-            files = [
-                replace(
-                    item,
-                    author="file",
-                    words=file.name,
-                    tokens=round(file.tokens * (1.0 if file.is_image else factor)),
-                )
-                for file in message.files
-            ]
-            rest = item.tokens - sum(file.tokens for file in files)
-            items += [replace(item, tokens=max(rest, TEMPLATE_TOKENS)), *files]
-        else:
-            items.append(item)
+        items.append(item)
     if request.tools:
         text = json.dumps([tool_in_request(tool) for tool in request.tools], ensure_ascii=False)
         tools = ContextItem(

@@ -15,24 +15,18 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import ModelInfo, Target
 from lmchat.servers.products import PRODUCTS
 from lmchat.servers.request import ChatRequest
-from lmchat.sessions.message import AnswerState, AnswerStats, ChatMessage, interrupted
+from lmchat.sessions.message import AnswerState, AnswerStats, ChatMessage
 
-_ENDED_EARLY = (AnswerState.INTERRUPTED, AnswerState.FAILED)  # failed: before its first text
-_NETWORK_KINDS = ("offline", "timeout", "dropped", "interrupted")
-"""Kinds of failures after which the answer may be fetched another time."""
-_UNSURE_CHARS = 64
-"""The last characters of a saved text in which a tag need not be in the fetched one.
-
-Where a text broke off, half a tag, such as `</thi`, may have been taken for words.
-"""
+_UNSURE_CHARS = 64  # where a text broke off, half a tag may have been taken for words
 
 
 def kept_answer(path: Sequence[ChatMessage]) -> ChatMessage | None:
     """Return the last message of a path if it is an answer that its server may have continued."""
     last = path[-1] if path else None
-    if last is None or last.stats is None or last.state not in _ENDED_EARLY:
+    # failed: before its first text
+    if last is None or last.state not in (AnswerState.INTERRUPTED, AnswerState.FAILED):
         return None
-    return last if last.stats.replay_id else None
+    return last if replay_id_of(last) else None
 
 
 def target_of(answer: ChatMessage) -> Target:
@@ -63,49 +57,31 @@ def replay_id_of(answer: ChatMessage) -> str:
 
 def without_replay(answer: ChatMessage) -> ChatMessage:
     """Return an answer without the id under which a server has kept it."""
-    if answer.stats is None:
-        return answer
-    return replace(answer, stats=replace(answer.stats, replay_id=""))
+    return replace(answer, stats=replace(answer.stats or AnswerStats(), replay_id=""))
 
 
 def joined_answer(fetched: ChatMessage, earlier: ChatMessage) -> ChatMessage:
     """Return an answer after it was fetched; `earlier` is what was saved of it before.
 
-    The fetched answer takes the place of the saved one if it begins with the saved text and is
-    complete, or at least as long. Otherwise the saved answer stays. It loses its id, so that it is
-    never fetched again, if the server has refused, has sent another answer, or has dropped the
-    answer because the user stopped it. It keeps its id if the connection broke.
+    The fetched answer takes the place of the saved one if it begins as that does, and is complete
+    or at least as long. Otherwise the saved answer stays, and can be fetched again unless the user
+    has stopped it.
     """
-    stats = fetched.stats or AnswerStats()
-    # the times are those of fetching it; only the server's own figures are right
-    stats = replace(stats, ttft_ms=None, reasoning_ms=None, elapsed_ms=0.0)
     is_complete = fetched.state is AnswerState.COMPLETE
-    begins_the_same = _words(fetched).startswith(_sure_words(earlier))
-    is_as_long = len(_words(fetched)) >= len(_words(earlier))
-    if begins_the_same and (is_complete or is_as_long):
-        return replace(fetched, stats=replace(stats, was_away=is_complete))
-    was_refused = fetched.failure is not None and fetched.failure.kind not in _NETWORK_KINDS
-    if is_complete or was_refused:  # the server has another answer, or none
-        return without_replay(earlier)
+    fetched_words = fetched.reasoning + fetched.text
+    earlier_words = earlier.reasoning + earlier.text
+    # the server has dropped the beginning of a very long answer
+    begins_the_same = fetched_words.startswith(earlier_words[:-_UNSURE_CHARS])
+    if begins_the_same and (is_complete or len(fetched_words) >= len(earlier_words)):
+        # the times are those of fetching it; only the server's own figures are right
+        stats = replace(
+            fetched.stats or AnswerStats(),
+            ttft_ms=None,
+            reasoning_ms=None,
+            elapsed_ms=0.0,
+            was_away=is_complete,
+        )
+        return replace(fetched, stats=stats)
     if fetched.state is AnswerState.STOPPED:  # the stop has dropped the answer at the server, too
         return replace(without_replay(earlier), state=fetched.state, failure=None)
     return earlier
-
-
-def hung_up(answer: ChatMessage) -> ChatMessage:
-    """Return an answer as interrupted by the end of its terminal; its server continues it."""
-    return interrupted(answer, "The terminal was closed")
-
-
-def _words(answer: ChatMessage) -> str:
-    return answer.reasoning + answer.text
-
-
-def _sure_words(answer: ChatMessage) -> str:
-    """Return the words before a tag at the end, and before the white space there.
-
-    If the tag ends a thought, the splitter of thoughts drops white space before it.
-    """
-    words = _words(answer)
-    tag_start = words.rfind("<", max(len(words) - _UNSURE_CHARS, 0))
-    return (words if tag_start < 0 else words[:tag_start]).rstrip()

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 from msgspec.structs import replace
 
-from lmchat.attachments.attachment import Attachment
 from lmchat.chat.answering import TurnSettings, refuse_unseen_images
 from lmchat.chat.context import ContextList, context_list
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.open_sessions import OpenSessions
-from lmchat.chat.ports import ServerClient
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_json, safe_line, shell_word
 from lmchat.servers.request import ChatRequest, OutgoingRequest
-from lmchat.sessions.message import Role, text_message
+from lmchat.sessions.message import FilePart, Role, text_message
 
 FORMS = ("text", "json", "curl")
 """Forms of a request: the text that the model gets, the body, and a shell command."""
@@ -43,7 +41,7 @@ async def next_request(
     opened: OpenSession,
     text: str,
     settings: TurnSettings,
-    files: Sequence[Attachment] = (),
+    files: Sequence[FilePart] = (),
 ) -> ChatRequest:
     """Return the request that `OpenSessions.send_now` would send first, without sending it.
 
@@ -54,7 +52,7 @@ async def next_request(
     first_words = opened.first_words
     planned = sessions.planned(opened, text, settings, files, first_words=first_words)
     refuse_unseen_images(settings.target, planned.path[-1:])
-    request = await planned.prepared_request(files)
+    request = await planned.prepared_request()
     if text or files:
         return request
     # an empty prompt is not in the plan; only the first words of the answer come after it
@@ -64,33 +62,28 @@ async def next_request(
     return replace(request, messages=tuple(messages))
 
 
-async def context_lists(
+async def context_of_next_request(
     sessions: OpenSessions,
     opened: OpenSession,
-    backend: ServerClient,
     text: str,
-    files: Sequence[Attachment] = (),
-) -> AsyncGenerator[ContextList, None]:
-    """Yield what the next request holds, for `/context`: estimated, and then counted.
+    files: Sequence[FilePart] = (),
+) -> ContextList:
+    """Return what the next request holds, for `/context`.
 
-    The second list is missing if the server cannot count now. If the request would be too long and
-    nothing may be left out, the list shows what is too much. Raises the errors of `next_request`,
-    and `RequestInvalid` without a model that is ready.
+    The estimates are scaled to the server's count, if it can count now. If the request would be too
+    long and nothing may be left out, the list shows what is too much. Raises the errors of
+    `next_request`, and `RequestInvalid` without a model that is ready.
     """
     next_turn = sessions.next_turn
     settings = replace(next_turn.settings(opened.own_sampling), is_truncating=True)
     request = await next_request(sessions, opened, text, settings, files)
-    listed = context_list(
-        request,
-        opened.shown_messages,
-        settings.target,
-        factor=next_turn.meter.factor(settings.target),
-    )
-    yield listed
+    factor = next_turn.meter.factor(settings.target)
+    listed = context_list(request, opened.shown_messages, settings.target, factor=factor)
     with suppress(LMChatError):
-        total = await backend.count_tokens(request)
+        total = await sessions.server.count_tokens(request)
         if total is not None:
-            yield listed.scaled(total)
+            return listed.scaled(total)
+    return listed
 
 
 def json_text(outgoing: OutgoingRequest) -> str:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import Any
 
 from msgspec.structs import replace
 
 from lmchat.chat.answering import AnswerRequest
 from lmchat.chat.context import ContextPlan
-from lmchat.chat.kept import hung_up, joined_answer
-from lmchat.chat.starts import still_answering_error, streaming_message
+from lmchat.chat.kept import joined_answer
+from lmchat.chat.starts import still_answering_error
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.errors import LMChatError
 from lmchat.servers.answer import GrowingAnswer, Stage, Turn
@@ -25,9 +26,11 @@ from lmchat.sessions.message import (
     ChatMessage,
     Failure,
     JournalEntry,
+    Part,
     Role,
     TokenProbabilities,
     ToolCallPart,
+    interrupted,
     new_id,
     now,
 )
@@ -63,9 +66,9 @@ class OpenSession:
         self.request: AnswerRequest | None = None  # of the running answer
         self.question: ToolQuestion | None = None  # the tool call that waits until the user decides
         self.answer_id = ""  # of the answer that the turn began last
-        self.show_error: Exception | None = None  # of a front end that could not show an event
-        self.refusal: LMChatError | None = None  # of the last turn, or why its summary failed
         self.error: LMChatError | None = None  # in which the last answer has ended
+        self.refusal: BaseException | None = None
+        """Why the last turn was refused, or what the front end raised when it was shown."""
 
         self.queue: list[str] = []
         """Prompts that wait for the end of the running turn, for a server, or for a model."""
@@ -106,17 +109,13 @@ class OpenSession:
 
     @property
     def can_answer_now(self) -> bool:
-        """Whether `answer_now` could end a thought of the running answer, for the hint at its key.
-
-        The model need not be thinking now.
-        """
+        """Whether `answer_now` could end a thought of the running answer, if the model thinks."""
         return self.is_running and self.request is not None and self.request.can_answer_now
 
     def answer_now(self) -> str:
         """End the thought of the running answer, or the first one that comes; the text follows.
 
-        Return an empty text, also if the user has asked for it before. If the model does not think,
-        or the server cannot end a thought, nothing changes, and a sentence says so.
+        Return why that is not possible, or an empty text.
         """
         if self.turn is None or self.request is None or not self.turn.may_think:
             return NOT_THINKING
@@ -130,8 +129,7 @@ class OpenSession:
     def require_free_end(self) -> None:
         """Raise `RequestInvalid` while a turn may add messages to the end of the path.
 
-        It may run tools, whose messages have to follow their calls, or it writes a summary, which
-        is not on the disk before its end. Behind any other answer, a message may be added.
+        It may run tools, whose messages have to follow their calls, or it writes a summary.
         """
         if self.may_call_tools or self.aside:
             self.require_idle()
@@ -223,13 +221,8 @@ class OpenSession:
     @property
     def last_calls(self) -> list[ChatMessage]:
         """The tool messages at the end of the path, oldest first."""
-        calls: list[ChatMessage] = []
-        for message in reversed(self.messages):
-            if message.role is not Role.TOOL:
-                break
-            calls.append(message)
-        calls.reverse()
-        return calls
+        backwards = takewhile(lambda message: message.role is Role.TOOL, reversed(self.messages))
+        return list(backwards)[::-1]
 
     @property
     def running_calls(self) -> list[ChatMessage]:
@@ -252,12 +245,6 @@ class OpenSession:
 
     # Steps of a turn
 
-    def cut(self, path: MessagePath) -> bool:
-        """Keep this beginning of the path; return whether anything followed it."""
-        has_more = len(self.messages) > len(path)
-        self.messages = path
-        return has_more
-
     def add(self, message: ChatMessage) -> None:
         """Add a message to the end of the path."""
         self.messages = self.messages.added(message)
@@ -272,7 +259,7 @@ class OpenSession:
         """
         begun = request.beginning.message if request.beginning is not None else None
         target = request.settings.target
-        answer = streaming_message(
+        answer = _streaming_message(
             Role.ASSISTANT, begun.parts if begun else (), request.path, target, version
         )
         if request.fetched is not None:
@@ -327,7 +314,7 @@ class OpenSession:
         )
         # then the stop only means that the terminal is gone, and the answer can be fetched
         if state is AnswerState.STOPPED and self.is_hung_up and turn.is_kept:
-            answer = hung_up(answer)
+            answer = interrupted(answer, "The terminal was closed")
         self._put_answer(answer)
         if request.fetched is None and not self.aside:
             self._count_message(model=answer.model, endpoint=answer.endpoint)
@@ -358,7 +345,7 @@ class OpenSession:
 
     def add_call(self, call: ToolCallPart, target: Target, version: int) -> ChatMessage:
         """Add the tool message of a call, and return it."""
-        message = streaming_message(Role.TOOL, (call,), self.messages, target, version)
+        message = _streaming_message(Role.TOOL, (call,), self.messages, target, version)
         self.add(message)
         return message
 
@@ -392,3 +379,24 @@ class OpenSession:
         """Count one more message in the header, with the time of the change and other fields."""
         count = self.header.message_count + 1
         self.header = replace(self.header, updated_at=now(), message_count=count, **changes)
+
+
+def _streaming_message(
+    role: Role, parts: tuple[Part, ...], path: MessagePath, target: Target, version: int
+) -> ChatMessage:
+    """Return a new message below the last one of a path; its content is still to come.
+
+    `parts` is the content that it begins with; `version` is its number, and the highest so far.
+    """
+    return ChatMessage(
+        message_id=new_id(),
+        role=role,
+        parts=parts,
+        created_at=now(),
+        parent_id=path[-1].message_id if path else None,
+        state=AnswerState.STREAMING,
+        model=target.model_id,
+        endpoint=target.endpoint.url,
+        version=version,
+        versions=version,
+    )

@@ -14,7 +14,7 @@ from lmchat.attachments.attachment import Attachment
 from lmchat.chat.answering import AnswerRequest, TurnSettings
 from lmchat.chat.beginnings import Beginning, require_prefill
 from lmchat.chat.compacting import summary
-from lmchat.chat.drafts import DraftFiles, SavedTexts, kept_sampling, save_sampling
+from lmchat.chat.drafts import SavedTexts, joined_prompts
 from lmchat.chat.events import (
     ChatEvent,
     FrontEnd,
@@ -45,25 +45,24 @@ from lmchat.chat.starts import (
 from lmchat.chat.tool_rounds import ToolQuestion, ToolRounds
 from lmchat.chat.turn_stats import failure_of
 from lmchat.config.settings import ChatSettings
-from lmchat.errors import FileRefused, LMChatError, RequestInvalid, WrongUse
+from lmchat.errors import FileRefused, LMChatError, RequestInvalid, SessionNotFound, WrongUse
 from lmchat.servers.model import Target
 from lmchat.servers.products import sent_thoughts_of
-from lmchat.sessions.message import AnswerState, ChatMessage, Role, new_id, now, text_message
+from lmchat.sessions.attached_files import split_draft
+from lmchat.sessions.message import (
+    AnswerState,
+    ChatMessage,
+    FilePart,
+    Role,
+    new_id,
+    now,
+    text_message,
+)
 from lmchat.sessions.session import MessagePath, Session, SessionHeader
 from lmchat.storage.store import Store
 from lmchat.tools.tool import Choice, Decision
 
 FIRST_READ = 64  # newest messages of a session that are read before it is shown
-
-
-class _NoFrontEnd(FrontEnd):
-    """Stands where the front end will be; it shows nothing and allows no call."""
-
-    def show(self, _opened: OpenSession, _event: ChatEvent) -> None:
-        pass
-
-    async def ask(self, _opened: OpenSession, _question: ToolQuestion) -> Decision:
-        return Decision(choice=Choice.NO)
 
 
 class OpenSessions:
@@ -86,19 +85,17 @@ class OpenSessions:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin with a new session; with `is_named`, the model may give sessions titles."""
-        self.front_end: FrontEnd = _NoFrontEnd()
+        self.front_end: FrontEnd | None = None
         self.next_turn = NextTurn(chat, profile_name, layers)
         self.save_queue = SaveQueue(store)
-        self.drafts = SavedTexts(store, is_draft=True)
-        self.bookmarks = SavedTexts(store, is_draft=False)
-        self.files = DraftFiles(store)
+        self.drafts = SavedTexts(store.draft, store.save_draft)
+        self.bookmarks = SavedTexts(store.bookmark, store.save_bookmark)
         self.unread: set[str] = set()  # sessions whose answer ended while another was shown
-        self._server = server
+        self.server = server
         self._store = store
         self._is_named = is_named
         self._clock = clock
         self._sessions: dict[str, OpenSession] = {}
-        self._newest: OpenSession | None = None  # the new session that was begun last
         self._naming: asyncio.Task[None] | None = None
         self._is_closing = False
         self._services = TurnServices(
@@ -108,7 +105,8 @@ class OpenSessions:
             show=self._show,
             ask=self._ask,
         )
-        self.shown = self.begin()
+        self._newest = self._new_session()  # the one that `begin` shows until its first prompt
+        self.shown = self.show(self._newest)
 
     # Sending
 
@@ -119,8 +117,8 @@ class OpenSessions:
         is nearly full, a summary is begun, and the prompt follows at its end. An error that is
         raised leaves the prompt to the caller; later ones return it (`PromptsReturned`).
         """
-        if opened.is_busy or not self.next_turn.options.is_ready:
-            if self.next_turn.options.has_unseen_image(text):
+        if opened.is_busy or not self.next_turn.is_ready:
+            if self.next_turn.has_unseen_image(text):
                 problem = "This model cannot see images."
                 raise FileRefused(problem, hint="Ctrl+O lists the models that can.")
             opened.queue.append(text)
@@ -129,20 +127,20 @@ class OpenSessions:
             self._send(opened, text)
 
     def _send(self, opened: OpenSession, text: str, *, may_compact: bool = True) -> None:
-        may_compact = may_compact and self.next_turn.options.chat.auto_compact
+        may_compact = may_compact and self.next_turn.chat.auto_compact
         if may_compact and self.next_turn.can_compact(opened, text):
             self.compact(opened)
             opened.queue.insert(0, text)  # it follows the summary
             self._show(opened, QueueChanged())
             return
-        words, files = self.files.split(text)
+        words, files = split_draft(text)
         self.send_now(opened, words, files, unsent=text)
 
     def send_now(
         self,
         opened: OpenSession,
         text: str,
-        files: Sequence[Attachment] = (),
+        files: Sequence[FilePart] = (),
         *,
         settings: TurnSettings | None = None,
         unsent: str = "",
@@ -165,7 +163,7 @@ class OpenSessions:
         opened: OpenSession,
         message_id: str,
         text: str,
-        files: Sequence[Attachment] | None,
+        files: Sequence[FilePart] | None,
         *,
         unsent: str = "",
     ) -> None:
@@ -214,7 +212,7 @@ class OpenSessions:
         def make_start(path: MessagePath) -> Start:
             tokens = self.next_turn.meter.use(target, path).tokens
             sent_thoughts = sent_thoughts_of(target.product, target.model)
-            return summary(path, self.next_turn.options.compact_prompt, tokens, sent_thoughts)
+            return summary(path, self.next_turn.compact_prompt, tokens, sent_thoughts)
 
         self._begin(opened, make_start, settings=settings, is_summary=True)
 
@@ -225,24 +223,22 @@ class OpenSessions:
         second case the answer is not asked for again.
         """
         kept = kept_answer(opened.messages)
-        if kept is None or opened.is_busy or not self.next_turn.options.chat.detach:
+        if kept is None or opened.is_busy or not self.next_turn.chat.detach:
             return False
         try:
-            is_kept = await self._server.keeps_answer(replay_request(kept))
-            await opened.fill(self._store)
+            is_kept = await self.server.keeps_answer(replay_request(kept))
         except LMChatError:
             return False
-        has_begun = opened in self.busy or self._is_closing
-        if has_begun or kept_answer(opened.messages) is not kept:
+        if opened.task is not None or self._is_closing or opened.messages[-1] is not kept:
             return False
         if not is_kept:
             forgotten = without_replay(kept)
             opened.replace(forgotten)
-            await self.save_queue.save(opened.header, forgotten, opened.messages)
+            await self.save_queue.save(opened.header, forgotten)
             return False
 
         def make_start(path: MessagePath) -> Start:
-            if kept_answer(path) is not kept:
+            if path[-1] is not kept:
                 raise still_answering_error()
             return Start(path=MessagePath(path[:-1]), fetched=kept)
 
@@ -272,7 +268,7 @@ class OpenSessions:
         if self._naming is not None:
             self._naming.cancel()
         opened.unsent = unsent
-        opened.refusal = opened.error = opened.show_error = None
+        opened.refusal = opened.error = None
         opened.answer_id = ""
         opened.task = asyncio.create_task(
             self._run(opened, make_start, settings), name=f"turn-{opened.session_id}"
@@ -307,7 +303,7 @@ class OpenSessions:
         prompt = opened.queue.pop(0) if opened.queue else None
         self._show(opened, ended)
         if prompt is None:
-            if self._is_named and self.next_turn.options.chat.auto_title:
+            if self._is_named and self.next_turn.chat.auto_title:
                 self._naming = asyncio.create_task(self._name(opened), name="title")
             return
         try:
@@ -327,10 +323,11 @@ class OpenSessions:
         state = AnswerState.STOPPED
         error: LMChatError | None = None
         if isinstance(raised, ShowError):
-            opened.show_error = raised
+            opened.refusal = raised.__cause__
         elif isinstance(raised, Exception):
-            error = _error_of(raised)
-            opened.refusal = error
+            failure = failure_of(raised)
+            error = LMChatError(failure.message, hint=failure.hint, kind=failure.kind)
+            opened.refusal = error = raised if isinstance(raised, LMChatError) else error
             state = AnswerState.FAILED
         elif not task.cancelled() and opened.turn is not None:
             state = opened.turn.state
@@ -351,12 +348,15 @@ class OpenSessions:
         self._show(opened, TurnEnded(state=AnswerState.FAILED, error=error))
 
     def _show(self, opened: OpenSession, event: ChatEvent) -> None:
-        try:
-            self.front_end.show(opened, event)
-        except Exception as error:
-            raise ShowError from error
+        if self.front_end is not None:
+            try:
+                self.front_end.show(opened, event)
+            except Exception as error:
+                raise ShowError from error
 
     async def _ask(self, opened: OpenSession, question: ToolQuestion) -> Decision:
+        if self.front_end is None:
+            return Decision(choice=Choice.NO)
         opened.question = question
         try:
             return await self.front_end.ask(opened, question)
@@ -370,7 +370,7 @@ class OpenSessions:
         """
         with suppress(LMChatError, TimeoutError):
             settings = self.next_turn.settings()
-            if await rename_by_model(opened, settings, self._server, self._store):
+            if await rename_by_model(opened, settings, self.server, self._store):
                 self._show(opened, TitleChanged())
 
     def stop(self, opened: OpenSession) -> bool:
@@ -394,8 +394,6 @@ class OpenSessions:
             self.stop(opened)
             await self.settle(opened)
             raise
-        if opened.show_error is not None and opened.show_error.__cause__ is not None:
-            raise opened.show_error.__cause__
         if opened.refusal is not None:
             raise opened.refusal
 
@@ -474,9 +472,9 @@ class OpenSessions:
         await opened.fill(self._store)
         opened.require_idle()
         *ancestors, message = rewritten(opened.messages, answer_id, text)
-        opened.cut(MessagePath(ancestors))
+        opened.messages = MessagePath(ancestors)
         opened.add(message)
-        saving = self.save_queue.save(opened.header, message, opened.messages)
+        saving = self.save_queue.save(opened.header, message)
         _: asyncio.Future[None] = opened.keep(asyncio.ensure_future(saving))
         return message
 
@@ -485,7 +483,7 @@ class OpenSessions:
         content = "" if text == '""' else text
         message = text_message(Role.SYSTEM, content, parent_id=opened.leaf_id)
         opened.add(message)
-        await self.save_queue.save(opened.header, message, opened.messages)
+        await self.save_queue.save(opened.header, message)
         return message
 
     async def set_excluded(
@@ -520,25 +518,36 @@ class OpenSessions:
     async def set_sampling(self, opened: OpenSession, options: Mapping[str, object]) -> None:
         """Give a session other sampling options from the next answer on, and save them.
 
-        A new session is not on the disk yet: they are kept beside its draft until its first message
-        is saved. If the disk fails, they hold in memory, and the error is raised.
+        A new session is saved with its first message. If the disk fails, they hold in memory, and
+        the error is raised.
         """
         opened.header = replace(opened.header, sampling=options)
-        await save_sampling(self.save_queue, opened.session_id, options)
+        await self.save_queue.write_unsaved()  # one of these messages may create the session
+        with suppress(SessionNotFound):
+            await self._store.update_session(opened.session_id, {"sampling": options})
 
-    async def restore_sampling(self) -> None:
-        """Give a new session the sampling options that an earlier run has kept beside its draft."""
-        options = await kept_sampling(self._store)
-        is_untouched = not self.shown.messages and not self.shown.header.sampling
-        if options and is_untouched:
-            self.shown.header = replace(self.shown.header, sampling=options)
+    async def restore_draft(self) -> str:
+        """Give the new session the drafts of earlier runs that belong to no saved session.
+
+        Return them, or an empty text.
+        """
+        session_id = self._newest.session_id
+        draft = await self._store.take_drafts(session_id)
+        if draft:
+            self.drafts.note(session_id, joined_prompts(draft, self.drafts.text(session_id)))
+        return draft
+
+    async def add_file(self, file: Attachment) -> FilePart:
+        """Store a file for a prompt."""
+        await self._store.save_file(file.data)
+        return file.part
 
     def planned(
         self,
         opened: OpenSession,
         text: str,
         settings: TurnSettings,
-        files: Sequence[Attachment] = (),
+        files: Sequence[FilePart] = (),
         *,
         first_words: str = "",
     ) -> AnswerRequest:
@@ -551,9 +560,9 @@ class OpenSessions:
         return AnswerRequest(
             settings,
             start.sent_path,
-            server=self._server,
+            server=self.server,
             meter=self.next_turn.meter,
-            save_queue=self.save_queue,
+            store=self._store,
             rounds=ToolRounds(settings.toolbox, opened.session_id) if settings.toolbox else None,
             beginning=Beginning.of_words(first_words),
         )
@@ -561,50 +570,41 @@ class OpenSessions:
     # The sessions
 
     def begin(self) -> OpenSession:
-        """Create a session with the system prompt of the options, `show` it and return it.
+        """Show the new session, and return it: the same one until its first prompt."""
+        if self._newest.messages or self._newest.is_busy:
+            self._newest = self._new_session()
+        self._newest.system_prompt = self.next_turn.chat.system_prompt
+        return self.show(self._newest)
 
-        If nothing was sent in the session that was created last, the new one takes over its
-        sampling options: like the draft of a new session, they are kept for the next one.
-        """
+    def _new_session(self) -> OpenSession:
         moment = now()
-        sampling: Mapping[str, object] = {}
-        if self._newest is not None and not self._newest.messages:
-            sampling = self._newest.header.sampling
-        header = SessionHeader(
-            session_id=new_id(), title="", created_at=moment, updated_at=moment, sampling=sampling
-        )
-        system_prompt = self.next_turn.options.chat.system_prompt
-        self._newest = self.show(self._make(Session(header=header), system_prompt))
-        return self._newest
+        header = SessionHeader(session_id=new_id(), title="", created_at=moment, updated_at=moment)
+        return self._make(Session(header=header), self.next_turn.chat.system_prompt)
 
     async def load(self, session_id: str) -> OpenSession:
         """Return a session, which is not shown yet: from memory if the disk lacks a part of it.
 
         Otherwise its newest messages are read from the disk.
         """
-        in_memory = self._find_ahead_of_disk(session_id)
-        if in_memory is not None:
-            return in_memory
-        session = await self._store.open_session(session_id, count=FIRST_READ)
-        in_memory = self._find_ahead_of_disk(session_id)  # a turn may have begun during the read
-        return self._make(session) if in_memory is None else in_memory
+        session: Session | None = None
+        while True:
+            opened = self._sessions.get(session_id)
+            if opened is not None and self._is_ahead_of_disk(opened):
+                return opened
+            if session is not None:
+                return self._make(session)
+            # a turn may begin during the read
+            session = await self._store.open_session(session_id, count=FIRST_READ)
 
     async def fill(self, opened: OpenSession) -> None:
         """Read the older messages of a long session."""
         await opened.fill(self._store)
 
     def require_free_path(self, session_id: str) -> None:
-        """Raise `RequestInvalid` if another branch of a session cannot be shown now.
-
-        That is while a turn runs that may call tools: it adds its calls and further answers to the
-        path that is shown.
-        """
+        """Raise `RequestInvalid` if another branch of a session cannot be shown now."""
         opened = self._sessions.get(session_id)
-        if opened and opened.is_busy and opened.may_call_tools:
-            raise RequestInvalid(
-                "An answer that may use tools is still running: no other branch can be shown.",
-                hint="Wait for its end, or press Esc to stop it.",
-            )
+        if opened is not None:
+            opened.require_free_end()
 
     def show_path(self, session: Session) -> OpenSession:
         """Show a session with a path that was read from the disk, and return it.
@@ -627,13 +627,6 @@ class OpenSessions:
         }
         self._sessions[opened.session_id] = opened
         self.unread.discard(opened.session_id)
-        return opened
-
-    def _find_ahead_of_disk(self, session_id: str) -> OpenSession | None:
-        """Return the open session of this id; None without one, or if the disk has all of it."""
-        opened = self._sessions.get(session_id)
-        if opened is None or not self._is_ahead_of_disk(opened):
-            return None
         return opened
 
     def _is_ahead_of_disk(self, opened: OpenSession) -> bool:
@@ -661,11 +654,9 @@ class OpenSessions:
     def busy(self) -> tuple[OpenSession, ...]:
         return tuple(opened for opened in self._sessions.values() if opened.is_busy)
 
-    def with_ids(self, session_ids: Collection[str]) -> tuple[OpenSession, ...]:
-        """Return the open sessions that have one of these ids."""
-        return tuple(
-            opened for session_id, opened in self._sessions.items() if session_id in session_ids
-        )
+    def find(self, session_id: str) -> OpenSession | None:
+        """Return the open session of an id."""
+        return self._sessions.get(session_id)
 
     def unsaved(self) -> list[SessionHeader]:
         """Return the headers of the open sessions with messages that are not on the disk."""
@@ -676,27 +667,15 @@ class OpenSessions:
 
     def leave_answers(self) -> None:
         """Let servers continue the answers that they can keep, as the terminal is gone (R-42)."""
-        self._server.leave_answers()
+        self.server.leave_answers()
         for opened in self._sessions.values():
             opened.is_hung_up = True
 
-    async def stop_all(self) -> None:
-        """Stop all turns, and wait until their ends are saved; no other turn begins any more."""
+    async def close(self) -> None:
+        """Stop all turns, and write their ends and what failed before; no other turn begins."""
         self._is_closing = True
         for opened in self.busy:
             self.stop(opened)
         for opened in list(self._sessions.values()):
             await self.settle(opened)
-
-    async def close(self) -> None:
-        """Stop what runs, then try once more to write what failed."""
-        await self.stop_all()
         await self.save_queue.write_unsaved()
-
-
-def _error_of(error: Exception) -> LMChatError:
-    """Return an error as one that can be shown; one of lmchat itself is logged."""
-    if isinstance(error, LMChatError):
-        return error
-    failure = failure_of(error)
-    return LMChatError(failure.message, hint=failure.hint, kind=failure.kind)

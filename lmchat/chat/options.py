@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.chat.answering import TurnSettings
@@ -16,12 +15,14 @@ from lmchat.chat.context import ContextMeter, ContextPlan, ContextUse, plan_cont
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.sampling_layers import (
     COMMAND_LINE,
+    EFFORT,
     OptionValues,
     SamplingLayers,
     SetOption,
     sampling_values,
     set_options,
 )
+from lmchat.chat.starts import new_prompt
 from lmchat.chat.tools import Toolbox
 from lmchat.config.settings import COMPACT_PROMPT, EFFORTS, ChatSettings, Profile, effort_of
 from lmchat.errors import RequestInvalid, WrongUse
@@ -31,7 +32,7 @@ from lmchat.servers.options import checked_option, option_form, parsed_value, us
 from lmchat.servers.products import product_named, refuse_ignored, sent_thoughts_of
 from lmchat.servers.request import Sampling
 from lmchat.sessions.attached_files import split_draft
-from lmchat.sessions.message import Role, SentThoughts, text_message
+from lmchat.sessions.message import SentThoughts
 
 NO_PROFILE = "none"  # name that returns to the settings without a profile
 _NO_EFFORT = "default"  # level that lets the server decide
@@ -47,13 +48,23 @@ _FORM = re.compile(r"([^\s=]+)(?:\s*=\s*|\s+)?(.*)", re.DOTALL)
 _MAX_VALUE_CHARS = 60
 
 
-class TurnOptions(Struct, frozen=True, kw_only=True):
-    """Choices for the next turn; they are the same in all sessions."""
+class NextTurn:
+    """Owner of the choices for the next turn in all sessions, of the tools, and of the meter."""
 
-    chat: ChatSettings  # of the configuration, changed by the profile
-    layers: SamplingLayers  # sampling options, by the places that set them
-    profile_name: str = ""  # profile in use; empty without one
-    target: Target | None = None
+    def __init__(
+        self, chat: ChatSettings, profile_name: str = "", layers: SamplingLayers | None = None
+    ) -> None:
+        """Begin with the settings `chat`; without `layers`, all sampling comes from them.
+
+        `profile_name` is the profile that lmchat was started with; `chat` and `layers` include it.
+        """
+        self.chat = chat  # of the configuration, changed by the profile
+        self.layers = layers or SamplingLayers(chat=set_options(chat))
+        self.profile_name = profile_name  # profile in use; empty without one
+        self.target: Target | None = None  # server and model
+        self.meter = ContextMeter()
+        self.toolbox: Toolbox | None = None  # tools that models may call, if any are configured
+        self._at_start = (chat, self.layers, profile_name)  # every profile is applied to these
 
     @property
     def is_ready(self) -> bool:
@@ -65,12 +76,9 @@ class TurnOptions(Struct, frozen=True, kw_only=True):
         model_id = self.target.model_id if self.target else ""
         return Sampling().with_options(self.layers.values(session, model_id))
 
-    def effort_words(self, own_sampling: OptionValues) -> str:
-        """Return the reasoning effort in a session: "low", "500 tokens" or "default".
-
-        `own_sampling` are the options of the session.
-        """
-        effort = self.sampling(own_sampling).reasoning_effort or _NO_EFFORT
+    def effort_words(self, session: OptionValues) -> str:
+        """Return the reasoning effort in a session: "low", "500 tokens" or "default"."""
+        effort = self.sampling(session).reasoning_effort or _NO_EFFORT
         return effort if effort in LEVELS else f"{effort} tokens"
 
     @property
@@ -79,19 +87,14 @@ class TurnOptions(Struct, frozen=True, kw_only=True):
 
     @property
     def sent_thoughts(self) -> SentThoughts:
-        return (
-            sent_thoughts_of(self.target.product, self.target.model)
-            if self.target
-            else SentThoughts.NONE
-        )
+        target = self.target
+        return sent_thoughts_of(target.product, target.model) if target else SentThoughts.NONE
 
     def has_unseen_image(self, draft: str) -> bool:
         """Whether a draft has an image and the model cannot see."""
         model = self.target.model if self.target else None
-        if model is None or not model.is_blind:
-            return False
-        _, files = split_draft(draft)
-        return any(part.is_image for part in files)
+        is_blind = model is not None and model.is_blind
+        return is_blind and any(part.is_image for part in split_draft(draft)[1])
 
     def required_target(self) -> Target:
         """Return the target.
@@ -112,33 +115,6 @@ class TurnOptions(Struct, frozen=True, kw_only=True):
             raise RequestInvalid(problem, hint="Choose one with Ctrl+O.", kind="model_missing")
         return target
 
-
-class NextTurn:
-    """Owner of the choices for the next turn, of the tools, and of the meter."""
-
-    def __init__(
-        self, chat: ChatSettings, profile_name: str = "", layers: SamplingLayers | None = None
-    ) -> None:
-        """Begin with the settings `chat`; without `layers`, all sampling comes from them.
-
-        `profile_name` is the profile that lmchat was started with; `chat` and `layers` include it.
-        """
-        layers = layers or SamplingLayers(chat=set_options(chat))
-        self.options = TurnOptions(chat=chat, layers=layers, profile_name=profile_name)
-        self.meter = ContextMeter()
-        self.toolbox: Toolbox | None = None  # tools that models may call, if any are configured
-        self._options_at_start = self.options  # every profile is applied to these
-        self._first_profile = profile_name  # for the whole run, because these options include it
-
-    @property
-    def target(self) -> Target | None:
-        """Server and model of the next turn."""
-        return self.options.target
-
-    @target.setter
-    def target(self, target: Target | None) -> None:
-        self.options = replace(self.options, target=target)
-
     def settings(self, session: OptionValues = NO_OPTIONS) -> TurnSettings:
         """Return the settings of a turn, in a session that sets the sampling options `session`.
 
@@ -146,50 +122,35 @@ class NextTurn:
         option that the server ignores. An option of the session that the server ignores may have
         been set for another server: it is not sent, and a note says so.
         """
-        target = self.options.required_target()
-        refuse_ignored(target.product, self.options.layers.command_line)
+        target = self.required_target()
+        refuse_ignored(target.product, self.layers.command_line)
         return TurnSettings(
             target=target,
-            sampling=self.options.sampling(session),
-            is_truncating=self.options.chat.auto_truncate,
+            sampling=self.sampling(session),
+            is_truncating=self.chat.auto_truncate,
             toolbox=self.toolbox,
-            is_kept=self.options.chat.detach and product_named(target.product).can_keep_answers,
+            is_kept=self.chat.detach and product_named(target.product).can_keep_answers,
         )
 
     def use_profile(self, name: str, profiles: Mapping[str, Profile]) -> Profile:
         """Use the profile `name` for the next turns, and return it.
 
         It changes the settings that lmchat was started with, so that nothing of a profile that was
-        chosen since then stays. The name "none" returns to these settings, unless a profile has
-        this name. Raises `WrongUse` for an unknown name, and for "none" if lmchat was started with
-        a profile.
+        chosen since then stays; "none" returns to these settings, unless a profile has this name.
+        Raises `WrongUse` for an unknown name.
         """
-        if name == NO_PROFILE and name not in profiles:
-            if self._first_profile:
-                problem = f"lmchat was started with --profile {self._first_profile}."
-                raise WrongUse(problem, hint="To use no profile, start it without this option.")
-            self._use(self._options_at_start)
-            return Profile()
-        if name not in profiles:
+        profile = profiles.get(name)
+        if profile is None and name != NO_PROFILE:
             problem = f"Unknown profile: {safe_line(name, limit=40)}."
-            if not name:
-                problem = "Type a name after /profile."
-            hint = "No profiles are configured."
-            if profiles:
-                hint = f"Configured: {', '.join(profiles)}."
-            raise WrongUse(problem, hint=hint)
-        profile = profiles[name]
-        base = self._options_at_start
-        options = {**base.layers.profile, **sampling_values(profile)}
-        layers = replace(base.layers, profile_name=name, profile=options)
-        chat = base.chat.with_profile(profile)
-        self._use(replace(base, profile_name=name, chat=chat, layers=layers))
+            raise WrongUse(problem, hint=f"Configured: {', '.join(profiles) or NO_PROFILE}.")
+        chat, layers, first_name = self._at_start
+        if profile is None:
+            profile, name = Profile(), first_name
+        options = {**layers.profile, **sampling_values(profile)}
+        self.layers = replace(layers, profile_name=name, profile=options, effort=self.layers.effort)
+        self.chat = chat.with_profile(profile)
+        self.profile_name = name
         return profile
-
-    def _use(self, options: TurnOptions) -> None:
-        """Use these options with the present target, and with the effort that `/effort` has set."""
-        layers = replace(options.layers, effort=self.options.layers.effort)
-        self.options = replace(options, target=self.target, layers=layers)
 
     def use_effort(self, typed: str) -> None:
         """Set the reasoning effort for the next turns, also after another profile is chosen.
@@ -199,23 +160,20 @@ class NextTurn:
         """
         effort = "" if typed == _NO_EFFORT else effort_of(typed)
         if effort is None:
-            problem = "Type a level or a number of tokens after /effort."
-            if typed:
-                problem = f"Unknown reasoning effort: {safe_line(typed, limit=20)}."
             hint = f"The levels are {', '.join(LEVELS)}; or type a number of tokens."
-            raise WrongUse(problem, hint=hint)
-        layers = replace(self.options.layers, effort=effort)
-        self.options = replace(self.options, layers=layers)
+            raise WrongUse(f"Unknown reasoning effort: {safe_line(typed, limit=20)}.", hint=hint)
+        self.layers = replace(self.layers, effort=effort)
 
     def options_of(self, opened: OpenSession) -> tuple[SetOption, ...]:
         """Return the options that are set; one that is not sent says so in its origin."""
-        target = self.target
+        product = self.target.product if self.target else ""
         listed: list[SetOption] = []
         for option in self._set_options(opened.own_sampling):
-            origin = option.origin
-            if target is not None and not product_named(target.product).takes_option(option.name):
-                origin = f"{origin}; not sent to {target.product}"
-            listed.append(SetOption(option.name, option.value, origin))
+            if product and not product_named(product).takes_option(option.name):
+                origin = f"{option.origin}; not sent to {product}"
+                listed.append(SetOption(option.name, option.value, origin))
+            else:
+                listed.append(option)
         return tuple(listed)
 
     def with_option(self, opened: OpenSession, typed: str) -> tuple[OptionValues, str]:
@@ -234,37 +192,30 @@ class NextTurn:
         options = dict(opened.header.sampling)
         before = self._option(name, options)
         if not text:
-            words = f"{name} is not set."
-            if before is not None:
-                words = f"{name} is {value_words(before)} ({before.origin})."
-            return options, f"{words} It may be {option_form(name)}, or {_NO_VALUE}."
-        was_set = name in options or before is not None
-        if text != _NO_VALUE:
+            form = f"It may be {option_form(name)}, or {_NO_VALUE}."
+            if before is None:
+                return options, f"{name} is not set. {form}"
+            return options, f"{name} is {value_words(before)} ({before.origin}). {form}"
+        if text == _NO_VALUE:
+            options.pop(name, None)
+            option_form(name)  # refuses an unknown name
+        else:
             options[name] = checked_option(name, parsed_value(text))
             if self.target is not None:
                 refuse_ignored(self.target.product, [name])
-        elif options.pop(name, None) is None:
-            option_form(name)  # refuses an unknown name
-        if name == "reasoning_effort" and self.options.layers.effort is not None:
-            problem = "/effort has set the reasoning effort for all sessions of this run."
-            raise WrongUse(problem, hint="Change it with /effort LEVEL.")
-        if before is not None and before.origin == COMMAND_LINE:
+        if before is not None and before.origin in (EFFORT, COMMAND_LINE):
             raise WrongUse(
-                f"{name} was set to {value_words(before)} on the command line, and stays so.",
-                hint="Start lmchat without it to change it here.",
+                f"{name} was set with {before.origin}, which has priority.",
+                hint="Change it there.",
             )
         option = self._option(name, options)
-        if option is not None:
-            words = f"{name} is {value_words(option)} from the next answer on ({option.origin})."
-        elif was_set:
-            words = f"{name} is not sent any more, from the next answer on."
-        else:
-            words = f"{name} is not set. It may be {option_form(name)}, or {_NO_VALUE}."
+        if option is None:
+            return options, f"{name} is not sent, from the next answer on."
+        words = f"{name} is {value_words(option)} from the next answer on ({option.origin})."
         return options, words
 
     def _set_options(self, session: OptionValues) -> tuple[SetOption, ...]:
-        model_id = self.target.model_id if self.target else ""
-        return self.options.layers.options(session, model_id)
+        return self.layers.options(session, self.target.model_id if self.target else "")
 
     def _option(self, name: str, session: OptionValues) -> SetOption | None:
         """Return an option as a session with these options sends it; None if it is not set."""
@@ -311,13 +262,11 @@ class NextTurn:
             return None
         path = opened.messages
         if draft:
-            text, files = split_draft(draft)
-            message = text_message(Role.USER, text)
-            path = path.added(replace(message, parts=(*files, *message.parts)))
+            path = new_prompt(path, *split_draft(draft)).sent_path
         return plan_context(
             path,
             limit=target.context,
-            max_tokens=self.options.sampling(opened.own_sampling).max_tokens,
+            max_tokens=self.sampling(opened.own_sampling).max_tokens,
             factor=self.meter.factor(target),
             sent_thoughts=sent_thoughts_of(target.product, target.model),
         )
@@ -329,8 +278,8 @@ class NextTurn:
         tokens = use.tokens + self.meter.draft_tokens(self.target, draft)
         if use.limit is None or tokens < COMPACT_FROM * use.limit:
             return False
-        older = messages_to_summarise(messages, self.options.compact_prompt)
-        return makes_room(older, messages, use.tokens, self.options.sent_thoughts)
+        older = messages_to_summarise(messages, self.compact_prompt)
+        return makes_room(older, messages, use.tokens, self.sent_thoughts)
 
 
 def value_words(option: SetOption) -> str:

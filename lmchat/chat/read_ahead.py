@@ -13,12 +13,13 @@ from contextlib import aclosing
 
 from msgspec.structs import replace
 
-from lmchat.chat.open_session import OpenSession
 from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.ports import ModelServer
 from lmchat.errors import LMChatError
-from lmchat.servers.products import product_named, sent_thoughts_of
-from lmchat.sessions.message import Role, SentThoughts, text_message
+from lmchat.servers.model import Target
+from lmchat.servers.products import product_named
+from lmchat.sessions.attached_files import split_draft
+from lmchat.sessions.message import Role, text_message
 
 LEAST_TOKENS = 500  # fewer are read so fast that it is not worth a request
 _log = logging.getLogger(__name__)
@@ -35,7 +36,6 @@ class ReadAhead:
         self._next_turn = open_sessions.next_turn
         self._task: asyncio.Task[None] | None = None
         self._followed: object = None  # what is read, or was read last; None after `cancel`
-        self._cached: object = None  # model, and id of the last message that is in its cache
 
     def follow(self, draft: str) -> None:
         """Begin to read ahead if the draft has just been begun, or another file is attached.
@@ -46,16 +46,14 @@ class ReadAhead:
         if not draft:
             self.cancel()
             return
-        shown = self._open_sessions.shown
-        _, files = self._open_sessions.files.split(draft)
-        digests = [file.part.digest for file in files]
-        followed = (self._model, shown.session_id, shown.leaf_id, digests)
+        shown, target = self._open_sessions.shown, self._next_turn.target
+        digests = [file.digest for file in split_draft(draft)[1]]
+        model = target and (target.endpoint, target.model_id)
+        followed = (model, shown.session_id, shown.leaf_id, digests)
         if followed == self._followed:
             return
         self.cancel()
-        if not files and self._cached == (self._model, shown.leaf_id):
-            return
-        if self._may_read:  # else the next change of the draft tries again
+        if target is not None and self._may_read(target):  # else the next letter tries again
             self._followed = followed
             self._task = asyncio.create_task(self._read(draft), name="read ahead")
 
@@ -67,54 +65,30 @@ class ReadAhead:
             self._task.cancel()
             self._task = None
 
-    def note_turn(self, opened: OpenSession) -> None:
-        """Note that a session up to its last answer is in the cache of the server.
-
-        It is not if another server answers next, or if the answer has a thought that later requests
-        do not repeat.
-        """
-        answer = opened.newest_answer
-        target = self._next_turn.target
-        if answer is None or target is None or answer.endpoint != target.endpoint.url:
-            return
-        sends_all = sent_thoughts_of(target.product, target.model) is SentThoughts.ALL
-        if sends_all or not answer.reasoning:
-            self._cached = (self._model, answer.message_id)
-
-    @property
-    def _model(self) -> object:
-        """Address of the server and name of the model of the next turn."""
-        target = self._next_turn.target
-        return target and (target.endpoint, target.model_id)
-
-    @property
-    def _may_read(self) -> bool:
+    def _may_read(self, target: Target) -> bool:
         """Whether the settings, the server and the sessions allow to read ahead now.
 
         While any session has a turn, nothing is read: its request may be to the same server.
         """
-        options = self._next_turn.options
-        target = options.target
-        if target is None or not options.is_ready or not target.model_id:
-            return False
-        wanted = options.chat.read_ahead
-        is_wanted = wanted == "always" or (wanted == "local" and target.endpoint.is_loopback)
-        has_messages = self._open_sessions.shown.has_all_messages
-        # only a prompt that is sent starts the servers of tools
+        wanted = self._next_turn.chat.read_ahead
         toolbox = self._next_turn.toolbox
-        has_tools = toolbox is None or toolbox.has_started or not toolbox.can_use(target)
-        can_read = product_named(target.product).can_read_ahead
         return (
-            can_read and is_wanted and has_messages and has_tools and not self._open_sessions.busy
+            self._next_turn.is_ready
+            and bool(target.model_id)
+            and product_named(target.product).can_read_ahead
+            and (wanted == "always" or (wanted == "local" and target.endpoint.is_loopback))
+            and self._open_sessions.shown.has_all_messages
+            # only a prompt that is sent starts the servers of tools
+            and (toolbox is None or toolbox.has_started or not toolbox.can_use(target))
+            and not self._open_sessions.busy
         )
 
     async def _read(self, draft: str) -> None:
         """Let the server read the shown session and the files of a draft, unless that is little."""
         opened = self._open_sessions.shown
-        typed, files = self._open_sessions.files.split(draft)
+        typed, files = split_draft(draft)
         # words behind the last text file still change, and are not sent before Enter
-        words = typed[: max((file.part.place or 0 for file in files), default=0)]
-        leaf_id = opened.leaf_id
+        words = typed[: max((file.place or 0 for file in files), default=0)]
         try:
             settings = self._next_turn.settings(opened.own_sampling)
             planned = self._open_sessions.planned(opened, words, settings, files)
@@ -129,7 +103,6 @@ class ReadAhead:
             async with aclosing(self._server.read_ahead(request)) as reports:
                 async for progress in reports:
                     self.fraction = progress.fraction
-            self._cached = (self._model, leaf_id)
         except LMChatError as error:
             _log.info("reading ahead: %s", error.kind)
         finally:

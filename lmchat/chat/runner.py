@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -24,9 +24,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.chat.answering import AnswerRequest, TurnSettings, refuse_unseen_images
-from lmchat.chat.compacting import compacted_branch, require_summary, with_left_out_note
+from lmchat.chat.compacting import compacted_branch
 from lmchat.chat.context import ContextMeter
-from lmchat.chat.drafts import forget_sampling
 from lmchat.chat.events import (
     AnswerBegun,
     ChatEvent,
@@ -87,7 +86,7 @@ class TurnRunner:
             settings,
             server=services.server,
             meter=services.meter,
-            save_queue=services.save_queue,
+            store=services.save_queue.store,
             rounds=self._rounds,
         )
         self._request = self._plan(
@@ -104,7 +103,8 @@ class TurnRunner:
         session.may_call_tools = rounds is not None
         if start.beginning is not None and start.beginning.is_first_words:
             session.first_words = ""
-        self._has_cut = session.cut(start.path)  # what followed stays in the tree
+        self._has_cut = len(session.messages) > len(start.path)  # what followed stays in the tree
+        session.messages = start.path
         await self._add_prompts()
         batch = start.batch  # calls that come before the first answer: a repeated one
         version = start.version
@@ -135,20 +135,16 @@ class TurnRunner:
             session.aside = MessagePath(start.prompts)
         elif start.prompts and not session.header.title:
             session.rename(title_of(start.prompts[-1]))
-        for message in start.prompts:
-            if not start.summarised:
+        if not start.summarised:
+            for message in start.prompts:
                 session.add(message)
-                files = start.new_files_of(message)
-                self._save_queue.add(session.header, message, session.messages, files)
         session.unsent = ""
         try:
             for message in start.prompts:
                 self._show_added(message)  # the disk may be locked for seconds
         finally:
             if start.prompts and not start.summarised:
-                await self._shielded(self._save_queue.write_unsaved())
-        if start.prompts and not start.path and session.header.sampling:
-            await forget_sampling(self._save_queue.store)  # they were saved with the header
+                await self._shielded(self._save_queue.save(session.header, *start.prompts))
 
     async def _answer(self, version: int) -> ChatMessage:
         """Stream one answer to its end, whatever that is, and return it."""
@@ -161,12 +157,11 @@ class TurnRunner:
             if not is_aside:
                 await self._save_queue.begin_answer(session.header, answer)
             has_first_words = request.beginning is not None and request.beginning.is_first_words
-            first_words = answer.text if has_first_words else ""
             begun = AnswerBegun(
                 message=answer,
                 plan=request.plan,
                 is_other_path=self._has_cut,
-                first_words=first_words,
+                first_words=answer.text if has_first_words else "",
             )
             self._has_cut = False
             self._show(begun)
@@ -190,36 +185,28 @@ class TurnRunner:
             session.error = error if isinstance(error, LMChatError) else None
         finally:  # memory first: the screen never waits for the disk
             answer = session.end_answer(answer, state, failure, request, turn)
-            answer = self._with_figures(answer, turn)
+            try:
+                answer = session.add_figures(answer, request, turn)
+            except Exception:  # noqa: BLE001 - the text of the answer must be saved in any case
+                _log.exception("the figures of an answer could not be made")
             await self._shielded(self._save_answer(answer, turn, request))
         if session.cut_note != request.cut_note:  # the server's count has shown that it was cut
             self._show(RequestAdapted(note=session.cut_note))
         return answer
 
-    def _with_figures(self, answer: ChatMessage, turn: Turn) -> ChatMessage:
-        """Return an ended answer with its figures; an error in these must not cost its text."""
-        try:
-            return self._session.add_figures(answer, self._request, turn)
-        except Exception:  # noqa: BLE001 - the text of the answer must be saved in any case
-            _log.exception("the figures of an answer could not be made")
-            return answer
-
     async def _save_answer(self, answer: ChatMessage, turn: Turn, request: AnswerRequest) -> None:
         """Save an ended answer, unless it is a summary, and its figures."""
         session, save_queue = self._session, self._save_queue
         if not self._start.summarised:
-            choices = session.token_choices
-            await save_queue.save(session.header, answer, session.messages, choices=choices)
+            await save_queue.save(session.header, answer, choices=session.token_choices)
         if request.fetched is None:  # else the times are those of fetching it
             await save_queue.add_turn_record(turn_record(answer, turn, request.settings.target))
 
     async def _write_summary(self, answer: ChatMessage) -> None:
         """Write the branch with a summary, and show it; raises the error of the summary."""
-        session, start = self._session, self._start
-        summary = with_left_out_note(require_summary(answer), self._request.plan.left_out)
+        session = self._session
+        branch = compacted_branch(self._start, answer, self._request.plan.left_out)
         await self._save_queue.write_unsaved()  # the branch needs its session on the disk
-        kept = start.path[len(start.summarised) :]
-        branch = compacted_branch(start.summarised, start.prompts[0], summary, kept)
         session.show_path(await self._save_queue.store.append_branch(session.header, branch))
 
     async def _run_calls(self, rounds: ToolRounds, batch: CallBatch, version: int) -> None:
@@ -235,7 +222,7 @@ class TurnRunner:
         async def end_call(call: ChatMessage) -> None:
             del running[call.message_id]
             session.replace(call)
-            await self._shielded(save_queue.save(session.header, call, session.messages))
+            await self._shielded(save_queue.save(session.header, call))
             self._show(MessageEnded(message=call))
 
         has_ended = False
@@ -251,21 +238,16 @@ class TurnRunner:
             for ended in batch.ended:
                 copy = session.add_copy(ended)
                 self._show_added(copy)
-                await save_queue.save(session.header, copy, session.messages)
+                await save_queue.save(session.header, copy)
             await rounds.run(tuple(running.values()), self._ask, end_call)
             has_ended = True
         finally:
             if not has_ended:  # else the turn goes on with an answer
                 session.end_round()
-                await self._shielded(self._stop_calls(tuple(running.values())))
-
-    async def _stop_calls(self, calls: Iterable[ChatMessage]) -> None:
-        """Save the calls of a stopped turn that have no result."""
-        session = self._session
-        for call in calls:
-            stopped = replace(call, state=AnswerState.STOPPED)
-            session.replace(stopped)
-            await self._save_queue.save(session.header, stopped, session.messages)
+                stopped = [replace(call, state=AnswerState.STOPPED) for call in running.values()]
+                for message in stopped:
+                    session.replace(message)
+                await self._shielded(save_queue.save(session.header, *stopped))
 
     def _show_added(self, message: ChatMessage) -> None:
         added = MessageAdded(message=message, is_other_path=self._has_cut)

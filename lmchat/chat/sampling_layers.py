@@ -12,7 +12,9 @@ from lmchat.config.settings import Profile, SamplingSettings
 OptionValues = Mapping[str, object]
 """Values of sampling options by their names, as in `servers/options.py`."""
 
-COMMAND_LINE = "command line"  # origin of an option that no session can change
+# origins of options that no session can change
+COMMAND_LINE = "command line"
+EFFORT = "/effort"
 
 
 class SetOption(Struct, frozen=True):
@@ -61,7 +63,7 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
         Of the tables of models, only the first counts whose pattern fits the name of the model.
         """
         if self.effort is not None:
-            yield "/effort", {"reasoning_effort": self.effort}
+            yield EFFORT, {"reasoning_effort": self.effort}
         yield COMMAND_LINE, self.command_line
         yield "session", session
         yield f"profile {self.profile_name}", self.profile

@@ -1,9 +1,7 @@
 """Queue of writes: messages, and the text of running answers.
 
-`TurnRunner` calls `SaveQueue.save`, `add` and `begin_answer`, and uses `JournalWriter`; its module
-says when. They call the store: `append` for a prompt, `begin_answer` and `add_entries` for a
-running answer, and `finish` for an ended one or a tool call. What cannot be written stays in the
-queue, in memory, and is tried again.
+What cannot be written stays in the queue, in memory, and is tried again: by the next write, every
+few seconds, and at the end of lmchat.
 """
 
 from __future__ import annotations
@@ -13,12 +11,9 @@ import logging
 from collections.abc import Sequence
 from typing import Self
 
-from msgspec import Struct
-
-from lmchat.attachments.attachment import Attachment
 from lmchat.errors import LMChatError
 from lmchat.sessions.message import ChatMessage, JournalEntry, Role, TokenProbabilities
-from lmchat.sessions.session import MessagePath, SessionHeader
+from lmchat.sessions.session import SessionHeader
 from lmchat.sessions.stats import TurnRecord
 from lmchat.storage.store import Store
 
@@ -28,15 +23,7 @@ RETRY_S = 5.0
 # text is promised to be on the disk 250 ms after it arrived; 80 ms are for reading and writing
 WRITE_EVERY_S = 0.17
 
-
-class _Unsaved(Struct, frozen=True, kw_only=True):
-    """Message that waits to be written, after its files."""
-
-    header: SessionHeader
-    message: ChatMessage
-    path: Sequence[ChatMessage]  # the one on which it is, as it was then
-    files: Sequence[Attachment]
-    choices: Sequence[TokenProbabilities]  # of the tokens of an answer, if they are known
+_Unsaved = tuple[SessionHeader, ChatMessage, Sequence[TokenProbabilities]]
 
 
 class SaveQueue:
@@ -53,50 +40,16 @@ class SaveQueue:
     async def save(
         self,
         header: SessionHeader,
-        message: ChatMessage,
-        path: Sequence[ChatMessage] = (),
-        files: Sequence[Attachment] = (),
+        *messages: ChatMessage,
         choices: Sequence[TokenProbabilities] = (),
     ) -> None:
-        """Write a message after its files, and wait for the disk.
+        """Write messages behind all earlier ones that are not written yet; wait for the disk.
 
-        All earlier messages that are not written yet are tried first. If a write fails, `warning`
-        is set, and the message is tried again later.
+        `choices` are those of the tokens of an answer. If a write fails, `warning` is set, and the
+        message is tried again later.
         """
-        self.add(header, message, path, files, choices)
+        self._unsaved += [(header, message, choices) for message in messages]
         await self.write_unsaved()
-
-    def add(
-        self,
-        header: SessionHeader,
-        message: ChatMessage,
-        path: Sequence[ChatMessage] = (),
-        files: Sequence[Attachment] = (),
-        choices: Sequence[TokenProbabilities] = (),
-    ) -> None:
-        """Add a message that the next `write_unsaved` writes after its files.
-
-        `path` is the one on which it is: what is before it there is written once more if the disk
-        has lost it.
-        """
-        self._unsaved.append(
-            _Unsaved(header=header, message=message, path=path, files=files, choices=choices)
-        )
-
-    async def read_file(self, digest: str) -> bytes:
-        """Return the content of an attached file, also of one that could not be written."""
-        for entry in self._unsaved:
-            for file in entry.files:
-                if file.part.digest == digest:
-                    return file.data
-        return await self.store.read_file(digest)
-
-    async def token_choices(self, message_id: str) -> Sequence[TokenProbabilities]:
-        """Return the choices of the tokens of an answer, also of one that could not be written."""
-        for entry in self._unsaved:
-            if entry.message.message_id == message_id and entry.choices:
-                return entry.choices
-        return await self.store.token_choices(message_id)
 
     async def begin_answer(self, header: SessionHeader, answer: ChatMessage) -> None:
         """Create the file of a running answer, and its row if nothing before it is unsaved.
@@ -121,19 +74,14 @@ class SaveQueue:
         return True
 
     async def add_turn_record(self, row: TurnRecord) -> None:
-        """Write the figures of a turn; they are dropped if the disk fails.
-
-        They are also dropped after an earlier failure, until all messages are written again.
-        """
-        if self.warning is not None:
-            return
+        """Write the figures of a turn; they are dropped if the disk fails."""
         try:
             await self.store.figures.add_turn_record(row)
         except LMChatError as error:
             log.warning("the record of a turn could not be written: %s", error.kind)
 
     def is_unsaved(self, session_id: str) -> bool:
-        return any(entry.header.session_id == session_id for entry in self._unsaved)
+        return any(header.session_id == session_id for header, _, _ in self._unsaved)
 
     async def write_unsaved(self) -> None:
         """Try to write all unsaved messages, to the end even if the caller is cancelled."""
@@ -148,37 +96,21 @@ class SaveQueue:
         async with self._lock:
             failed_ids: set[str] = set()
             for entry in list(self._unsaved):
-                if entry.header.session_id in failed_ids:
+                header, message, choices = entry
+                if header.session_id in failed_ids:
                     continue
                 try:
-                    await self._write(entry)
+                    if message.role in (Role.ASSISTANT, Role.TOOL):  # it has a row since it began
+                        await self.store.finish(header.session_id, message, choices)
+                    else:
+                        await self.store.append(header, message)
                 except LMChatError as error:
-                    failed_ids.add(entry.header.session_id)
+                    failed_ids.add(header.session_id)
                     self._warn(error)
                 else:
                     self._unsaved = [other for other in self._unsaved if other is not entry]
             if not failed_ids:
                 self.warning = None
-
-    async def _write(self, entry: _Unsaved) -> None:
-        """Write the files of a message, then the message.
-
-        If the disk has lost the message before it, all its ancestors are written first.
-        """
-        for file in entry.files:
-            await self.store.save_file(file.data)
-        index = MessagePath(entry.path).index_of(entry.message.message_id)
-        ancestors = entry.path[:index] if index else ()
-        messages = [entry.message]
-        if ancestors and not await self.store.has_message(ancestors[-1].message_id):
-            log.warning("what this session began with was gone from the disk; it is written again")
-            messages = [*ancestors, entry.message]
-        for message in messages:
-            if message.role in (Role.ASSISTANT, Role.TOOL):  # it has a row since it began
-                choices = entry.choices if message is entry.message else ()
-                await self.store.finish(entry.header.session_id, message, choices)
-            else:
-                await self.store.append(entry.header, message)
 
     def _warn(self, error: LMChatError) -> None:
         """Set `warning`, and try again later; the first error since all was saved is logged."""
@@ -189,14 +121,9 @@ class SaveQueue:
             self._retrying = asyncio.create_task(self._retry(), name="unsaved messages")
 
     async def _retry(self) -> None:
-        """Try to write the unsaved messages every few seconds, until all are written.
-
-        Without any, it was the text of a running answer that could not be written: `JournalWriter`
-        tries that again, and a write of nothing would only end the warning.
-        """
         while self.warning is not None:
             await asyncio.sleep(self._retry_s)
-            if self._unsaved:
+            if self._unsaved:  # else it was text of an answer, which `JournalWriter` tries again
                 await self._write_unsaved()
 
 
@@ -230,10 +157,7 @@ class JournalWriter:
             self._has_pieces.set()
 
     async def _write_all(self) -> None:
-        """Write pieces until cancelled, never more often than every `WRITE_EVERY_S` seconds.
-
-        Pieces that could not be written are put back before those that have come since.
-        """
+        """Write pieces until cancelled, never more often than every `WRITE_EVERY_S` seconds."""
         while True:
             await self._has_pieces.wait()
             await asyncio.sleep(WRITE_EVERY_S)

@@ -12,16 +12,13 @@ from itertools import takewhile
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.attachments.attachment import Attachment
 from lmchat.chat.beginnings import Beginning
 from lmchat.errors import RequestInvalid
-from lmchat.servers.model import Target
 from lmchat.sessions.message import (
     EDITED,
     AnswerState,
     ChatMessage,
     FilePart,
-    Part,
     Role,
     TextPart,
     ToolCallPart,
@@ -46,17 +43,12 @@ class Start(Struct, frozen=True, kw_only=True):
 
     path: MessagePath  # what stays of the path; messages after it go to another branch
     prompts: tuple[ChatMessage, ...] = ()  # added behind it
-    files: Sequence[Attachment] = ()  # new files of the prompt
     version: int = 1  # of the first message that the turn makes
     beginning: Beginning | None = None  # what the answer begins with
     batch: CallBatch | None = None  # the tool call to repeat
     summarised: MessagePath = MessagePath()
     """Older messages that the answer replaces: they are sent with `prompts`, instead of `path`."""
     fetched: ChatMessage | None = None  # the answer that its server has kept
-
-    def new_files_of(self, prompt: ChatMessage) -> list[Attachment]:
-        """Return the files of a prompt that are not on the disk yet: those that have data."""
-        return [file for file in self.files if file.data and file.part in prompt.files]
 
     @property
     def sent_path(self) -> MessagePath:
@@ -75,7 +67,7 @@ def still_answering_error() -> RequestInvalid:
 def new_prompt(
     path: MessagePath,
     text: str,
-    files: Sequence[Attachment] = (),
+    files: Sequence[FilePart] = (),
     *,
     system_prompt: str = "",
     first_words: str = "",
@@ -84,34 +76,28 @@ def new_prompt(
     prompts: list[ChatMessage] = []
     parent_id = path[-1].message_id if path else None
     if not path and system_prompt:
-        system = text_message(Role.SYSTEM, system_prompt)
-        prompts.append(system)
-        parent_id = system.message_id
-    prompt = text_message(Role.USER, text, parent_id=parent_id)
-    prompts.append(_with_files(prompt, tuple(file.part for file in files)))
-    return Start(
-        path=path, prompts=tuple(prompts), files=files, beginning=Beginning.of_words(first_words)
-    )
+        prompts.append(text_message(Role.SYSTEM, system_prompt))
+        parent_id = prompts[0].message_id
+    prompts.append(_prompt(text, files, parent_id))
+    return Start(path=path, prompts=tuple(prompts), beginning=Beginning.of_words(first_words))
 
 
 def edited(
     path: MessagePath,
     message_id: str,
     text: str,
-    files: Sequence[Attachment] | None = None,
+    files: Sequence[FilePart] | None = None,
     *,
     first_words: str = "",
 ) -> Start:
     """Start with another version of a prompt; `files` None keeps its files."""
     index = _index_of(path, message_id)
     old = path[index]
-    file_parts = old.files if files is None else tuple(file.part for file in files)
-    prompt = _with_files(text_message(old.role, text, parent_id=old.parent_id), file_parts)
     version = old.versions + 1
+    prompt = _prompt(text, old.files if files is None else files, old.parent_id)
     return Start(
         path=MessagePath(path[:index]),
         prompts=(replace(prompt, version=version, versions=version),),
-        files=files or (),
         beginning=Beginning.of_words(first_words),
     )
 
@@ -125,15 +111,14 @@ def again(path: MessagePath, message_id: str, *, first_words: str = "") -> Start
     index = _index_of(path, message_id)
     earlier = MessagePath(path[:index])
     old = path[index]
-    _require_sent(earlier, None if old.role is Role.ASSISTANT else old)
+    _require_sent(path[: index + (old.role is not Role.ASSISTANT)])
     if is_imported_call(old):
         problem = "This call came with an imported chat, so lmchat does not run it."
         hint = "Retry the answer above it: the model then makes its own call."
         raise RequestInvalid(problem, hint=hint)
     version = old.versions + 1
     if old.role is Role.TOOL:
-        following = takewhile(_is_tool_message, path[index + 1 :])
-        batch = CallBatch(calls=old.tool_calls, ended=tuple(following))
+        batch = CallBatch(calls=old.tool_calls, ended=tuple(_results(path[index + 1 :])))
         return Start(path=earlier, version=version, batch=batch)
     beginning = Beginning.of_words(first_words)
     if old.role is Role.USER:
@@ -147,11 +132,12 @@ def continued(path: MessagePath, answer_id: str, beginning: Beginning | None = N
     Raises `RequestInvalid` as `again` does.
     """
     index = _index_of(path, answer_id)
-    earlier = MessagePath(path[:index])
     old = path[index]
-    _require_sent(earlier, old)
+    _require_sent(path[: index + 1])
     return Start(
-        path=earlier, version=old.versions + 1, beginning=beginning or Beginning.of_answer(old)
+        path=MessagePath(path[:index]),
+        version=old.versions + 1,
+        beginning=beginning or Beginning.of_answer(old),
     )
 
 
@@ -185,19 +171,22 @@ def rewritten(path: MessagePath, answer_id: str, text: str) -> MessagePath:
     )
 
 
-def messages_together(path: Sequence[ChatMessage], message_id: str) -> list[ChatMessage]:
+def messages_together(path: MessagePath, message_id: str) -> list[ChatMessage]:
     """Return the messages that are taken out together with one; an empty list for an unknown one.
 
     They are an answer with tool calls and all its results. Any other message is alone.
     """
-    ids = [message.message_id for message in path]
-    if message_id not in ids:
+    first = path.index_of(message_id)
+    if first is None:
         return []
-    first = ids.index(message_id)
     while first > 0 and path[first].role is Role.TOOL:  # back to the answer with the calls
         first -= 1
-    results = takewhile(_is_tool_message, path[first + 1 :])
-    return [path[first], *results]
+    return [path[first], *_results(path[first + 1 :])]
+
+
+def _results(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """Return the tool messages at the beginning."""
+    return list(takewhile(lambda message: message.role is Role.TOOL, messages))
 
 
 def _index_of(path: MessagePath, message_id: str) -> int:
@@ -209,50 +198,15 @@ def _index_of(path: MessagePath, message_id: str) -> int:
     return index
 
 
-def _require_sent(earlier: MessagePath, old: ChatMessage | None) -> None:
-    """Raise `RequestInvalid` if a message that the turn needs is taken out of requests.
-
-    `earlier` is the path before the message on which the turn works. `old` is that message, or None
-    if a new version takes its place. The turn needs `old`, and the prompt that is answered: if that
-    is not `old` itself, it is the last one of `earlier`.
-    """
-    prompts = [message for message in earlier if message.role is Role.USER]
-    needed = prompts[-1:]  # a list of one message, or of none
-    if old is not None:
-        needed = [old] if old.role is Role.USER else [*needed, old]
-    if any(message.is_excluded for message in needed):
+def _require_sent(path: Sequence[ChatMessage]) -> None:
+    """Raise `RequestInvalid` if the last message or the last prompt is taken out of requests."""
+    prompts = [message for message in path if message.role is Role.USER]
+    if any(message.is_excluded for message in (*prompts[-1:], *path[-1:])):
         problem = "This message, or its prompt, is taken out of requests."
         raise RequestInvalid(problem, hint="Put it back with /context, then try again.")
 
 
-def _is_tool_message(message: ChatMessage) -> bool:
-    return message.role is Role.TOOL
-
-
-def _with_files(message: ChatMessage, files: tuple[FilePart, ...]) -> ChatMessage:
+def _prompt(text: str, files: Sequence[FilePart], parent_id: str | None) -> ChatMessage:
     """Return a prompt that begins with files; an empty text is dropped if there are any."""
-    text_parts = message.parts
-    if files and not message.text:
-        text_parts = ()
-    return replace(message, parts=(*files, *text_parts))
-
-
-def streaming_message(
-    role: Role, parts: tuple[Part, ...], path: MessagePath, target: Target, version: int
-) -> ChatMessage:
-    """Return a new message below the last one of a path; its content is still to come.
-
-    `parts` is the content that it begins with; `version` is its number, and the highest so far.
-    """
-    return ChatMessage(
-        message_id=new_id(),
-        role=role,
-        parts=parts,
-        created_at=now(),
-        parent_id=path[-1].message_id if path else None,
-        state=AnswerState.STREAMING,
-        model=target.model_id,
-        endpoint=target.endpoint.url,
-        version=version,
-        versions=version,
-    )
+    message = text_message(Role.USER, text, parent_id=parent_id)
+    return replace(message, parts=(*files, *(message.parts if text or not files else ())))

@@ -95,24 +95,18 @@ class ToolRounds:
             return False
         self.steps += 1
         for call in calls:
-            self._count_same_call(call)
+            # parsed, so that the same arguments in another order or with other blanks are the same
+            parsed_call = (call.name, parse_arguments(call.arguments) or call.arguments)
+            self._same_calls = self._same_calls + 1 if parsed_call == self._last_call else 1
+            self._last_call = parsed_call
+            if self._same_calls >= _MAX_SAME_CALLS:
+                shown = safe_line(call_text(self.full_name(call.name), call.arguments), limit=120)
+                problem = (
+                    f"The model made the same call {self._same_calls} times in a row: {shown}."
+                )
+                hint = "Change the prompt: the model cannot use the result of this call."
+                self._limit = LMChatError(problem, kind="tool_limit", hint=hint)
         return self._limit is None
-
-    def _count_same_call(self, call: ToolCallPart) -> None:
-        """Compare a call with the one before it; after three same ones in a row, set the limit."""
-        # parsed, so that the same arguments in another order or with other blanks are the same
-        name_and_arguments = (call.name, parse_arguments(call.arguments) or call.arguments)
-        if name_and_arguments != self._last_call:
-            self._same_calls = 0
-        self._last_call = name_and_arguments
-        self._same_calls += 1
-        if self._same_calls >= _MAX_SAME_CALLS:
-            shown_call = safe_line(call_text(self.full_name(call.name), call.arguments), limit=120)
-            problem = (
-                f"The model made the same call {self._same_calls} times in a row: {shown_call}."
-            )
-            hint = "Change the prompt: the model cannot use the result of this call."
-            self._limit = LMChatError(problem, kind="tool_limit", hint=hint)
 
     def full_name(self, wire_name: str) -> str:
         """Return `SERVER/TOOL` for the name of a tool in requests; an unknown name as it is."""
@@ -142,44 +136,40 @@ class ToolRounds:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _make_question(self, message: ChatMessage) -> ToolQuestion | None:
-        """Return the question to the user about a call; None if the user need not decide.
-
-        The user need not decide about a tool that always or never runs, or about a call that cannot
-        run, because its tool is unknown or its arguments are no JSON object.
-        """
-        call = message.tool_calls[0]
-        tool = self.toolbox.find(call.name)
-        if tool is None or parse_arguments(call.arguments) is None:
-            return None
-        if self.toolbox.approval(self._session_id, tool) is not Approval.ASK:
-            return None
-        return ToolQuestion(
-            message=message,
-            name=tool.full_name,
-            fingerprint=self.toolbox.fingerprint_to_save(tool),
-            note=self.toolbox.why_asked_again(tool),
-        )
-
     async def _make_run(self, message: ChatMessage, ask: Ask) -> Run | None:
         """Return the function that gives the result of a call; None for an unknown tool.
 
-        If the user has to decide, ask, and note the decision for later calls. The function of a
-        call that is not allowed does not run the tool: its result is the reason.
+        The user has to decide about a tool that neither always nor never runs, unless the arguments
+        are no JSON object. The decision is noted for later calls. The function of a call that is
+        not allowed does not run the tool: its result is the reason.
         """
-        question = self._make_question(message)
-        decision = await ask(question) if question is not None else None
-        tool = self.toolbox.find(message.tool_calls[0].name)
+        call, toolbox, session_id = message.tool_calls[0], self.toolbox, self._session_id
+        tool = toolbox.find(call.name)
+        must_ask = (
+            tool is not None
+            and parse_arguments(call.arguments) is not None
+            and toolbox.approval(session_id, tool) is Approval.ASK
+        )
+        decision: Decision | None = None
+        if tool is not None and must_ask:
+            question = ToolQuestion(
+                message=message,
+                name=tool.full_name,
+                fingerprint=toolbox.fingerprint_to_save(tool),
+                note=toolbox.why_asked_again(tool),
+            )
+            decision = await ask(question)
+            tool = toolbox.find(call.name)
         if tool is None:
             return None
-        if not self.toolbox.is_offered(self._session_id, tool):
+        if not toolbox.is_offered(session_id, tool):
             return partial(_refuse, "This tool is switched off, or not allowed to run.")
         if decision is not None:
-            self.toolbox.decide(self._session_id, tool, decision.choice)
+            toolbox.decide(session_id, tool, decision.choice)
             if decision.choice is Choice.NO:
                 reason = f" Reason: {decision.reason}" if decision.reason else ""
                 return partial(_refuse, f"The user refused this call.{reason}")
-        return partial(self.toolbox.call, tool)
+        return partial(toolbox.call, tool)
 
 
 async def _refuse(reason: str, _: Mapping[str, Any]) -> ToolResult:

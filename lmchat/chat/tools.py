@@ -79,8 +79,13 @@ class Toolbox:
         return tuple(tool for tool in self.tools if self.is_offered(session_id, tool))
 
     def is_offered(self, session_id: str, tool: Tool) -> bool:
-        """Whether a tool is offered in a session: it is, unless it may never run there."""
-        return self.approval(session_id, tool) is not Approval.NEVER
+        """Whether a tool is offered in a session: it is neither switched off nor forbidden."""
+        names = (tool.full_name, tool.server)
+        is_off = any(self.is_off(session_id, name) for name in names)
+        return not is_off and self._configured(tool) is not Approval.NEVER
+
+    def _configured(self, tool: Tool) -> Approval:
+        return Approval(self._configured_rule(tool) or self.settings.approve)
 
     def toggle(self, session_id: str, name: str) -> None:
         """Switch a server, or a tool by its full name, off or on again for a session."""
@@ -96,12 +101,17 @@ class Toolbox:
         It is `NEVER` if the tool or its server is switched off, or if the configuration says so.
         Otherwise it is `ALWAYS` if the user has allowed the tool, else that of the configuration.
         """
-        name = tool.full_name
-        configured = Approval(self._configured_rule(tool) or self.settings.approve)
-        is_off = self.is_off(session_id, name) or self.is_off(session_id, tool.server)
-        if is_off or configured is Approval.NEVER:
+        if not self.is_offered(session_id, tool):
             return Approval.NEVER
-        is_allowed = self._is_always_allowed(tool) or self._is_allowed_in_session(session_id, tool)
+        name = tool.full_name
+        configured = self._configured(tool)
+        if configured is Approval.ALWAYS:
+            return configured
+        fingerprint = self._fingerprint(tool)
+        is_allowed = (session_id, name, fingerprint) in self._allowed_in_session
+        # a rule of the configuration has priority over an earlier "always"
+        if not self._configured_rule(tool) and fingerprint:
+            is_allowed = is_allowed or self.allowed.get(name) == fingerprint
         return Approval.ALWAYS if is_allowed else configured
 
     def fingerprint_to_save(self, tool: Tool) -> str:
@@ -149,21 +159,6 @@ class Toolbox:
                 return rules[name]
         server = self._servers.get(tool.server)
         return server.approve if server is not None else ""
-
-    def _is_always_allowed(self, tool: Tool) -> bool:
-        """Whether the user chose "always" for this tool, and it has not changed since.
-
-        This choice does not count if the configuration has a rule for the tool.
-        """
-        saved_fingerprint = self.allowed.get(tool.full_name)
-        if not saved_fingerprint or self._configured_rule(tool):
-            return False
-        return saved_fingerprint == self._fingerprint(tool)
-
-    def _is_allowed_in_session(self, session_id: str, tool: Tool) -> bool:
-        if not self._allowed_in_session:  # for speed: a fingerprint takes time
-            return False
-        return (session_id, tool.full_name, self._fingerprint(tool)) in self._allowed_in_session
 
     def _fingerprint(self, tool: Tool) -> str:
         """Return a digest of the command or URL that runs a tool, its description and schema.

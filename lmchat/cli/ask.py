@@ -8,7 +8,6 @@ from contextlib import aclosing
 
 from msgspec.structs import replace
 
-from lmchat.attachments.attachment import Attachment
 from lmchat.chat.answering import TurnSettings
 from lmchat.chat.events import ChatEvent, FrontEnd
 from lmchat.chat.next_request import next_request
@@ -31,7 +30,7 @@ from lmchat.cli.tools import how_to_configure, make_toolbox, start_tools
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.errors import LMChatError, WrongUse
-from lmchat.sessions.message import AnswerState, ChatMessage, Role
+from lmchat.sessions.message import AnswerState, ChatMessage, FilePart, Role
 from lmchat.terminal.output import SHORT_ID
 from lmchat.tools.tool import Decision
 
@@ -70,11 +69,12 @@ async def ask(context: Context) -> int:
             if options.tools:
                 sessions.next_turn.toolbox = toolbox
                 await start_tools(context, toolbox, target)
+            parts = [await sessions.add_file(file) for file in files.attachments]
             if options.dry_run_form:
-                await _print_request(context, runtime, sessions, extract, prompt, files.attachments)
+                await _print_request(context, runtime, sessions, extract, prompt, parts)
                 return 0
             question = _Question(context, sessions, extract, is_saved=is_saved)
-            error = await question.run(prompt, files.attachments)
+            error = await question.run(prompt, parts)
     if error is not None:
         return context.output.print_error(error)
     return 0
@@ -86,7 +86,7 @@ async def _print_request(
     sessions: OpenSessions,
     extract: Extract | None,
     prompt: str,
-    files: Sequence[Attachment],
+    files: Sequence[FilePart],
 ) -> None:
     """Print the request that would be sent for a prompt, in the form that `--dry-run` names."""
     settings = _turn_settings(sessions, extract)
@@ -168,7 +168,7 @@ class _Question(FrontEnd):
         """Ask the user about a call of a tool."""
         return await decide(question, self._context)
 
-    async def run(self, prompt: str, files: Sequence[Attachment]) -> LMChatError | None:
+    async def run(self, prompt: str, files: Sequence[FilePart]) -> LMChatError | None:
         """Send the prompt and print the answer; return the error to print, None without one.
 
         The error is that of `_print_end`. A signal cancels this method: it then prints the end of
@@ -188,7 +188,7 @@ class _Question(FrontEnd):
             raise
         return self._print_end(misfit)
 
-    async def _run_turn(self, prompt: str, files: Sequence[Attachment] = ()) -> LMChatError | None:
+    async def _run_turn(self, prompt: str, files: Sequence[FilePart] = ()) -> LMChatError | None:
         """Send a prompt, print the answer while it arrives, and return its misfit.
 
         The user is asked about tool calls that need approval. None is returned for an answer that

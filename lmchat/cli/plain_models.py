@@ -90,14 +90,14 @@ class PlainModels:
     def profiles(self) -> list[str]:
         """Return a line for each profile, and one for no profile; one line says "in use"."""
         names = (*self._turns.context.named.profiles(), NO_PROFILE)
-        return _choices(names, self._next_turn.options.profile_name or NO_PROFILE)
+        return _choices(names, self._next_turn.profile_name or NO_PROFILE)
 
     async def use_profile(self, name: str) -> None:
         """Use a profile, and its model if it names one, from the next answer on."""
         self._turns.note_wrong_tables()
         profiles = self._turns.context.named.profiles()
         profile = self._next_turn.use_profile(name, profiles)
-        self._output.note(f"Profile: {self._next_turn.options.profile_name or NO_PROFILE}.")
+        self._output.note(f"Profile: {self._next_turn.profile_name or NO_PROFILE}.")
         if profile.model:
             await self.use_model(profile.model)
 
@@ -115,7 +115,7 @@ class PlainModels:
         self._output.note(f"Reasoning effort: {self._effort_words()}.")
 
     def _effort_words(self) -> str:
-        return self._next_turn.options.effort_words(self._turns.opened.own_sampling)
+        return self._next_turn.effort_words(self._turns.opened.own_sampling)
 
     def sampling_options(self) -> list[str]:
         """Return a line for each sampling option that is set: name, value and origin."""

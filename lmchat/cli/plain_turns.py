@@ -93,11 +93,12 @@ class PlainTurns(FrontEnd):
         """
         await self.connect()
         sessions, opened = self.sessions, self.opened
-        may_compact = sessions.next_turn.options.chat.auto_compact and not edited_id
+        may_compact = sessions.next_turn.chat.auto_compact and not edited_id
         if may_compact and sessions.next_turn.can_compact(opened, text):
             await self.compact()
 
-        files, self.files = self.files, []  # after an error above, they are for the next prompt
+        files = [await sessions.add_file(file) for file in self.files]
+        self.files = []  # after an error above, they are for the next prompt
         begin = partial(sessions.send_now, opened, text, files)
         if edited_id:
             new_files = files or None  # None: the new version has the files of the old one
@@ -183,11 +184,7 @@ class PlainTurns(FrontEnd):
             raise asyncio.CancelledError from None
 
     def _last_error(self) -> LMChatError | None:
-        """Return why the last turn has failed, or why it is not saved; None if all went well.
-
-        A turn that ended with an exception of another class than `LMChatError` has no `error`: its
-        last message has the `failure` that the user is told.
-        """
+        """Return why the last turn has failed, or why it is not saved; None if all went well."""
         failure = self.opened.messages[-1].failure
         if self.opened.error is None and failure is not None:
             return LMChatError(failure.message, hint=failure.hint, kind=failure.kind)

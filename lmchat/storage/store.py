@@ -447,10 +447,6 @@ class Store:
     ) -> tuple[MessagePath, str | None]:
         return end_of_path(connection, session_id, message_id, count)
 
-    @reading
-    def has_message(self, connection: Connection, message_id: str) -> bool:
-        return number_of(connection, message_id) is not None
-
     @writing
     def append(self, connection: Connection, session: SessionHeader, message: ChatMessage) -> None:
         """Write a message as the new leaf of its session; a missing session is created."""
@@ -652,6 +648,20 @@ class Store:
     @reading
     def draft(self, connection: Connection, session_id: str) -> str:
         return first_text(connection, DRAFT, session_id)
+
+    @writing
+    def take_drafts(self, connection: Connection, session_id: str) -> str:
+        """Give this session the drafts that belong to no saved session, oldest first; return it."""
+        rows = connection.execute(
+            """select session_id, text from drafts
+                where session_id not in (select session_id from sessions) order by rowid"""
+        ).fetchall()
+        text = "\n\n".join(loaded(text) for _, text in rows)
+        for old_id, _ in rows:
+            connection.execute("delete from drafts where session_id = ?", (old_id,))
+        if text:
+            insert(connection, "drafts", {"session_id": session_id, "text": stored(text)})
+        return text
 
     @writing
     def save_draft(self, connection: Connection, session_id: str, text: str) -> None:

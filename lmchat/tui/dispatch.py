@@ -135,7 +135,7 @@ class Dispatcher:
         """
         session_id = await self.workspace.store.find(self.workspace.resume_id)
         await self.sessions.go_to(session_id, takes_queue=True)
-        if self.sessions.opened.is_waiting and self.chat.next_turn.options.is_ready:
+        if self.sessions.opened.is_waiting and self.chat.next_turn.is_ready:
             self.open_sessions.target_ready()
 
     async def _check_daily(self) -> None:
@@ -361,7 +361,7 @@ class Dispatcher:
 
     def use_effort(self, typed: str) -> None:
         self.chat.next_turn.use_effort(typed)
-        effort = self.chat.next_turn.options.effort_words(self.sessions.opened.own_sampling)
+        effort = self.chat.next_turn.effort_words(self.sessions.opened.own_sampling)
         self.status.show_action(f"effort {effort}")
         self.chat.notify(f"Reasoning effort: {effort}.")
 

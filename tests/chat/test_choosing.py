@@ -6,8 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.chat.beginnings import AnswerChoices
-from lmchat.chat.save_queue import SaveQueue
-from lmchat.errors import RequestInvalid, StoreUnavailable
+from lmchat.errors import RequestInvalid
 from lmchat.servers.request import Sampling
 from lmchat.sessions.message import (
     Alternative,
@@ -17,10 +16,6 @@ from lmchat.sessions.message import (
     TokenProbabilities,
     text_message,
 )
-from tests.support.chat_turns import ChatTurns
-from tests.support.conversations import Disk, ended, named_header
-from tests.support.scripted_backend import answer_steps
-from tests.support.scripted_tools import toolbox
 
 WITH_PROBABILITIES = Sampling(more={"logprobs": 5})
 
@@ -34,31 +29,6 @@ def said(text: str, thought: str = ""):
     """Return an answer with a thought and a text."""
     parts = [ReasoningPart(text=thought)] if thought else []
     return replace(text_message(Role.ASSISTANT, ""), parts=(*parts, TextPart(text=text)))
-
-
-async def test_tools_are_left_out_with_a_note_where_probabilities_exclude_them(store):
-    chat = ChatTurns(store, answer_steps("Yes."), answer_steps("Yes."), box=toolbox())
-    await chat.sessions.set_sampling(chat.opened, {"logprobs": 5})
-    await chat.send("Read")
-    (note,) = chat.notes
-    assert "no probabilities for answers with tools" in note
-    assert "/set logprobs default" in note
-    chat.use("vLLM")
-    await chat.send("Read")
-    assert [len(request.tools) for request in chat.server.requests] == [0, 1]
-    chat.use("llama.cpp")
-    chat.sessions.next_turn.toolbox = toolbox(choice="required")
-    await chat.send("Read")
-    assert len(chat.server.requests) == 2
-    assert chat.path[-1].failure.kind == "unsupported"
-
-
-async def test_choices_of_an_answer_that_could_not_be_written_are_there():
-    disk = Disk(broken={"a": StoreUnavailable("The disk is full.")})
-    save_queue = SaveQueue(disk)
-    message = ended("1")
-    await save_queue.save(named_header("a"), message, choices=[choice("1")])
-    assert await save_queue.token_choices(message.message_id) == [choice("1")]
 
 
 def test_a_begun_answer_has_the_exact_text_up_to_the_token():
@@ -78,7 +48,7 @@ def test_a_begun_answer_has_the_exact_text_up_to_the_token():
 
 
 def test_a_part_of_a_character_and_a_token_whose_place_is_not_certain_are_refused():
-    with pytest.raises(RequestInvalid, match="part of a character"):
+    with pytest.raises(RequestInvalid, match="not exactly known"):
         AnswerChoices(said("a"), [choice("a")]).begun_with(0, "\ufffd")
-    with pytest.raises(RequestInvalid, match="not certain"):
+    with pytest.raises(RequestInvalid, match="not exactly known"):
         AnswerChoices(said("other"), [choice("a"), choice("b")]).begun_with(1, "c")

@@ -60,14 +60,6 @@ async def test_a_refused_prefill_becomes_a_prompt_once_and_only_before_the_first
         assert answer.failure.kind == "bad_request"
 
 
-async def test_a_thought_that_cannot_be_continued_is_kept_before_the_next_one(store):
-    rest = [ReasoningDelta(text="So they ask."), TextDelta(text="Several."), END]
-    chat = await resumed(store, [ReasoningDelta(text="They as"), CUT], [REFUSED], rest)
-    assert chat.sent() == ["x"]
-    answer = (await chat.on_disk())[-1]
-    assert (answer.reasoning, answer.text) == ("They as\n\nSo they ask.", "Several.")
-
-
 async def test_a_seed_is_drawn_where_the_server_takes_one_unless_it_is_set(store):
     for product, options, is_drawn in (
         ("llama.cpp", {}, True),

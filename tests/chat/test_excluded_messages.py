@@ -7,16 +7,16 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from lmchat.attachments.attachment import Attachment
 from lmchat.chat.context import plan_context
-from lmchat.chat.next_request import context_lists
+from lmchat.chat.next_request import context_of_next_request
 from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.starts import messages_together
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import RequestInvalid, StoreUnavailable
 from lmchat.servers.events import RequestSent
-from lmchat.sessions.message import FilePart, Role, ToolCallPart, ToolResultPart, text_message
-from tests.support.scripted_backend import ScriptedBackend, answer_steps, read, target
+from lmchat.sessions.message import Role, ToolCallPart, ToolResultPart, text_message
+from lmchat.sessions.session import MessagePath
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, target
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_results_go_with_the_answer_that_called_for_them():
         for name in "ab"
     ]
     said = text_message(Role.ASSISTANT, "Read.")
-    path = [asked, calls, *results, said]
+    path = MessagePath([asked, calls, *results, said])
     for message in (calls, *results):
         assert messages_together(path, message.message_id) == [calls, *results]
     assert messages_together(path, said.message_id) == [said]
@@ -133,9 +133,9 @@ async def test_a_prompt_that_is_out_is_not_answered_again_and_an_answer_that_is_
 async def test_the_list_says_what_is_sent_and_what_is_not(sessions, backend):
     await say(sessions, "a", "b")
     await take_out(sessions, 0)
+    estimated = await context_of_next_request(sessions, sessions.shown, "What else?")
     backend.tokens = 1000
-    lists = context_lists(sessions, sessions.shown, backend, "What else?")
-    estimated, counted = await read(lists)
+    counted = await context_of_next_request(sessions, sessions.shown, "What else?")
     for listed in (estimated, counted):
         assert [(item.author, item.words, item.state) for item in listed.items] == [
             ("you", "a", "not sent"),
@@ -149,15 +149,3 @@ async def test_the_list_says_what_is_sent_and_what_is_not(sessions, backend):
     assert counted.tokens == 1000
     assert sum(item.tokens for item in counted.items[1:]) == pytest.approx(1000, abs=2)
     assert counted.items[0].tokens == estimated.items[0].tokens, "it is not in the count"
-
-
-async def test_the_list_has_a_row_for_each_file_behind_its_message(sessions, backend):
-    image = FilePart(name="bed.png", media_type="image/png", digest="0" * 64, size=9, tokens=900)
-    files = [Attachment(part=image, data=b"PNG")]
-    (listed,) = await read(context_lists(sessions, sessions.shown, backend, "Which?", files))
-    assert [(item.author, item.words) for item in listed.items] == [
-        ("draft", "Which?"),
-        ("file", "bed.png"),
-    ]
-    assert listed.items[1].tokens == 900
-    assert listed.items[0].tokens < 20

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.attachments.attachment import Attachment, read_attachment
-from lmchat.errors import FileRefused, StoreUnavailable
+from lmchat.errors import FileRefused
 from lmchat.sessions.message import FilePart, TextPart
 from tests.support.chat_turns import ChatTurns
 from tests.support.scripted_backend import target
@@ -48,23 +48,6 @@ async def test_a_missing_file_is_reported_and_costs_the_file_alone(store, notes)
     await chat.send("a", [lost, notes])
     assert chat.notes == ["lost.md is missing on this disk; its name is sent instead."]
     assert chat.server.requests[0].files == {notes.part.digest: notes.data}
-
-
-async def test_a_file_that_cannot_be_written_is_sent_and_written_later(store, notes, monkeypatch):
-    save, failures = store.save_file, [StoreUnavailable("The disk is full.")]
-
-    async def fail_once(data):
-        if failures:
-            raise failures.pop()
-        return await save(data)
-
-    monkeypatch.setattr(store, "save_file", fail_once)
-    chat = ChatTurns(store)
-    await chat.send("a", [notes])
-    await chat.sessions.close()
-    assert chat.server.requests[0].files == {notes.part.digest: notes.data}
-    assert (await chat.on_disk())[0].files == (notes.part,)
-    assert await store.read_file(notes.part.digest) == notes.data
 
 
 async def test_a_model_that_cannot_see_is_not_asked_about_a_new_image_and_old_ones_are_named(

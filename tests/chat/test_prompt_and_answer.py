@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from contextlib import aclosing, suppress
 
 import pytest
@@ -26,7 +25,6 @@ from lmchat.servers.events import (
 )
 from lmchat.sessions.message import RESET, AnswerState, RefusalPart, Role
 from tests.support.chat_turns import ChatTurns
-from tests.support.chats import store_at
 from tests.support.programs import until
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
@@ -100,21 +98,6 @@ async def test_a_disk_that_fails_stops_no_answer_and_all_is_written_in_order_whe
     assert chat.texts == ["one", "Lettuce does well.", "two", "Lettuce does well."]
 
 
-async def test_what_another_window_removes_is_written_again_whole(tmp_path):
-    async with aclosing(store_at(tmp_path)) as store, aclosing(store_at(tmp_path)) as other:
-        chat = ChatTurns(store)
-        for text in ("first", "purged by another window", "removed with its folder"):
-            if text.startswith("purged"):
-                await other.purge(chat.opened.session_id)
-            if text.startswith("removed"):
-                shutil.rmtree(tmp_path / "lmchat")
-            await chat.send(text)
-            async with aclosing(store_at(tmp_path)) as reader:
-                saved = await reader.open_session(chat.opened.session_id)
-                assert saved.messages == chat.path
-        assert len(chat.path) == 6
-
-
 async def test_a_stop_before_the_request_keeps_the_prompt_once(store):
     chat = ChatTurns(store)
     write = asyncio.Event()
@@ -150,7 +133,7 @@ async def test_a_stopped_answer_keeps_its_text_and_a_second_stop_does_not_cut_it
     await chat.begin("x", TextDelta)
     stopping = asyncio.ensure_future(chat.stop())
     await is_saving.wait()
-    again = asyncio.ensure_future(chat.sessions.stop_all())
+    again = asyncio.ensure_future(chat.sessions.close())
     await asyncio.sleep(0)
     assert chat.path[-1].state is AnswerState.STOPPED  # the screen does not wait for the disk
     save.set()

@@ -46,7 +46,7 @@ async def ask(sessions, text, opened=None):
     opened = opened or sessions.shown
     sessions.send_now(opened, text)
     await sessions.wait(opened)
-    return set_options(sessions._server.requests[-1])
+    return set_options(sessions.server.requests[-1])
 
 
 async def test_an_option_is_sent_after_a_restart_until_default_takes_it_back(tmp_path):
@@ -63,32 +63,21 @@ async def test_an_option_is_sent_after_a_restart_until_default_takes_it_back(tmp
         sessions.show(await sessions.load(session_id))
         assert await ask(sessions, "two") == {"top_k": 20, "stop": ("###", "ä")}
         await change(sessions, "stop default")
-        assert (await change(sessions, "seed default")).startswith("seed is not set.")
         assert await change(sessions, "top_k default") == (
-            "top_k is not sent any more, from the next answer on."
+            "top_k is not sent, from the next answer on."
         )
         assert await ask(sessions, "three") == {}
 
 
-async def test_options_of_a_new_session_are_saved_with_its_first_message_or_as_its_draft_is(
-    tmp_path,
-):
-    async with aclosing(store_at(tmp_path)) as store:
-        sessions = sessions_on(store)
-        await change(sessions, "seed 7")
-        assert await store.list_sessions() == ()
-        saved_id = sessions.begin().session_id  # in place of an empty session it keeps them
-        assert await ask(sessions, "one") == {"seed": 7}
-        assert (await store.open_session(saved_id)).header.sampling == {"seed": 7}
-        sessions.begin()
-        assert await ask(sessions, "one") == {}
-        sessions.begin()
-        await change(sessions, "top_k 20")
-    for options in ({"top_k": 20}, {}):  # then they are those of the saved session
-        async with aclosing(store_at(tmp_path)) as store:
-            sessions = sessions_on(store)
-            await sessions.restore_sampling()
-            assert await ask(sessions, "one") == options
+async def test_options_of_a_new_session_are_saved_with_its_first_message(store):
+    sessions = sessions_on(store)
+    await change(sessions, "seed 7")
+    assert await store.list_sessions() == ()
+    saved_id = sessions.begin().session_id
+    assert await ask(sessions, "one") == {"seed": 7}
+    assert (await store.open_session(saved_id)).header.sampling == {"seed": 7}
+    sessions.begin()
+    assert await ask(sessions, "one") == {}
 
 
 async def test_a_temporary_chat_sends_its_options_and_writes_none(tmp_path):
@@ -166,9 +155,8 @@ async def test_what_the_command_line_or_effort_has_set_stays(store):
     )
     sessions.next_turn.target = LLAMA
     for typed in ("temperature 1", "temperature default"):
-        with pytest.raises(WrongUse, match="on the command line, and stays so") as refused:
+        with pytest.raises(WrongUse, match="temperature was set with command line"):
             await change(sessions, typed)
-    assert refused.value.message.startswith("temperature was set to 0.3")
     await change(sessions, "top_p 0.5")
     assert rows(sessions) == [
         ("temperature", "0.3", "command line"),
@@ -178,6 +166,6 @@ async def test_what_the_command_line_or_effort_has_set_stays(store):
         "top_p is 0.9 from the next answer on ([chat])."
     )
     sessions.next_turn.use_effort("low")
-    with pytest.raises(WrongUse, match="/effort has set the reasoning effort"):
+    with pytest.raises(WrongUse, match="set with /effort"):
         await change(sessions, "reasoning_effort high")
     assert sessions.shown.header.sampling == {}

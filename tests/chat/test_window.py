@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lmchat.chat.context import ContextMeter, plan_context
-from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
+from lmchat.errors import RequestInvalid, ServerRejected
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta, UsageReported
 from lmchat.sessions.message import AnswerState, Role, text_message
 from tests.support.chat_turns import ChatTurns
@@ -137,27 +137,6 @@ async def test_left_out_messages_are_noted_at_first_and_when_they_have_doubled(s
         " 3 messages are left out.",
         " 7 messages are left out.",
     ]
-
-
-async def test_a_request_near_the_window_is_counted_before_it_is_sent(store):
-    # the estimate is 3 x 104 and a little, beside 100 or 110 that are kept free
-    whole = [DIGITS, "Yes.", DIGITS, "Yes.", DIGITS]
-    for window, count, expected in (
-        (440, 700, ["Yes.", DIGITS]),  # it only seems to fit
-        (WINDOW, 120, whole),  # it only seems too long
-        (440, None, whole),
-        (440, ServerUnavailable("It is away."), whole),
-    ):
-        chat = ChatTurns(store, *[UNCOUNTED] * 3, product="LM Studio", window=window)
-        await chat.send(DIGITS)
-        assert chat.server.counts == []  # far from the window
-        await chat.send(DIGITS)
-        chat.server.tokens = count
-        chat.server.counts.clear()
-        await chat.send(DIGITS)
-        assert len(chat.server.counts) == 1
-        assert chat.sent() == expected
-        assert chat.path[-1].text == "Yes."
 
 
 def test_what_is_typed_adds_an_estimate_that_learns_from_the_server():

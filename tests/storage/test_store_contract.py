@@ -100,7 +100,6 @@ async def use_every_method(store, saved):
     await store.set_excluded(session_id, [begun.message_id], is_excluded=True)
     path = (await store.open_session(session_id)).messages
     assert [one.is_excluded for one in path] == [*[False] * 5, True]
-    assert await store.has_message(begun.message_id)
     assert [one.text for one in (await store.tree(session_id))[-2:]] == [f"And {MARK}?", "Seed."]
     older, _ = await store.read_back(session_id, asked.message_id, count=2)
     assert older[-1].message_id == asked.message_id
@@ -108,9 +107,11 @@ async def use_every_method(store, saved):
     assert await store.read_file(await store.save_file(MARK.encode())) == MARK.encode()
     with pytest.raises(StoreUnavailable, match="is missing"):
         await store.read_file("0" * 64)
-    for key in ("", session_id):
+    for key in ("new", session_id):
         await store.save_draft(key, MARK)
         assert await store.draft(key) == MARK
+    assert await store.take_drafts("newer") == MARK
+    assert [await store.draft(key) for key in ("new", "newer")] == ["", MARK]
     await store.save_bookmark(session_id, MARK)
     assert await store.bookmark(session_id) == MARK
     await store.figures.add_turn_record(FIGURES)

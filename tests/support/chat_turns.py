@@ -125,7 +125,8 @@ class ChatTurns(FrontEnd):
         self.sessions.show(await self.sessions.load(session.header.session_id))
 
     async def send(self, text: str, files: Sequence[Any] = ()) -> None:
-        self.sessions.send_now(self.opened, text, files, unsent=text)
+        parts = [await self.sessions.add_file(file) for file in files]
+        self.sessions.send_now(self.opened, text, parts, unsent=text)
         await self.wait()
 
     async def edit(self, message: ChatMessage, text: str, files=None) -> None:

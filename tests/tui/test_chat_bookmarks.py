@@ -27,7 +27,8 @@ async def read_up_to(desk, words: str) -> str:
 async def test_each_session_keeps_its_place_within_a_run_and_for_the_next(tmp_path):
     async with ready_desktop(tmp_path, answer_steps(LONG), asked=["Tell me"]) as desk:
         first = desk.session_id
-        save = desk.store.save_bookmark = AsyncMock(wraps=desk.store.save_bookmark)
+        bookmarks = desk.open_sessions.bookmarks
+        save = bookmarks._save = AsyncMock(wraps=bookmarks._save)
         mark = await read_up_to(desk, "Paragraph 40 ")
         assert parse_bookmark(mark)[0] == desk.shown.messages[-1].message_id
         desk.app.post_message(events.AppBlur())

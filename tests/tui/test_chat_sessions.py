@@ -85,11 +85,15 @@ async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):
 
 async def test_what_is_typed_is_on_the_disk_a_moment_later_until_it_is_there_as_a_prompt(desk):
     began_s = time.monotonic()
-    save = desk.store.save_draft = AsyncMock(wraps=desk.store.save_draft)
+    drafts = desk.open_sessions.drafts
+    save = drafts._save = AsyncMock(wraps=drafts._save)
+    session_id = desk.open_sessions.shown.session_id
     for letter in "abcdefghijklmnopqrst":
         await desk.press(letter)
-    await desk.until(lambda: save.await_args == call("", "abcdefghijklmnopqrst"), "the draft")
-    assert await desk.store.draft("") == "abcdefghijklmnopqrst"
+    await desk.until(
+        lambda: save.await_args == call(session_id, "abcdefghijklmnopqrst"), "the draft"
+    )
+    assert await desk.store.draft(session_id) == "abcdefghijklmnopqrst"
     assert save.await_count <= (time.monotonic() - began_s) / SAVE_AFTER_S + 1
     assert SAVE_AFTER_S < 0.25
     gate = hold(desk.store, "append")
@@ -101,7 +105,7 @@ async def test_what_is_typed_is_on_the_disk_a_moment_later_until_it_is_there_as_
     assert desk.dispatch.prompt_text._save_timer is not None
     gate.set()
     await desk.answered()
-    await kept_as(desk, "", "")
+    await kept_as(desk, session_id, "")
 
 
 async def test_what_was_typed_is_there_after_a_restart_and_not_once_it_was_sent(tmp_path):
@@ -112,8 +116,8 @@ async def test_what_was_typed_is_there_after_a_restart_and_not_once_it_was_sent(
         await desk.ready()
         await desk.press("enter")
         await desk.answered()
-        await kept_as(desk, "", "")
         session_id = desk.session_id
+        await kept_as(desk, session_id, "")
         await desk.press("x", "y", "alt+up", "alt+up", "e", "!")
     async with ready_desktop(tmp_path, resume_id=session_id) as desk:
         await desk.until(lambda: desk.shown.messages, "the saved session")

@@ -36,7 +36,7 @@ async def test_the_chat_works_with_a_damaged_file_and_a_lasting_warning(tmp_path
     async with ready_desktop(
         tmp_path, answer_steps("Alpha."), answer_steps("Beta."), asked=["one"], store=store
     ) as desk:
-        await shown(desk, "Alpha.", "Nothing is saved", "answer not saved")
+        await shown(desk, "Alpha.", "Nothing is saved")
         await desk.ask("two", 2)
         assert [m.text for m in desk.backend.requests[1].messages] == ["one", "Alpha.", "two"]
         await shown(desk, "Nothing is saved")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from lmchat.chat.beginnings import NO_CHOICES, AnswerChoices
 from lmchat.chat.starts import messages_together
 from lmchat.errors import RequestInvalid
+from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import Session
 from lmchat.tui.chat_view import Chat
@@ -59,8 +60,7 @@ class Branches:
 
         If an alternative is taken, it begins another version, which the model continues.
         """
-        save_queue = self._chat.open_sessions.save_queue
-        choices = await save_queue.token_choices(message.message_id)
+        choices = await self._chat.workspace.store.token_choices(message.message_id)
         if not choices:
             self._chat.notify(NO_CHOICES)
             return
@@ -109,7 +109,7 @@ class Branches:
         The version is at the row where the answer was. Raises `RequestInvalid` if the text has
         files, and as `OpenSessions.rewrite` does; then nothing has changed.
         """
-        words, files = self._chat.open_sessions.files.split(text)
+        words, files = split_draft(text)
         if files:
             problem = "Files go with prompts, not with answers."
             raise RequestInvalid(problem, hint="Remove their lines, then press Enter.")

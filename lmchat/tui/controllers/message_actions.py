@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import PurePath
 
-from lmchat.chat.next_request import checked_form, context_lists, next_request
+from lmchat.chat.next_request import checked_form, context_of_next_request, next_request
 from lmchat.commands.conditions import NOTHING_YET, unavailable_reason, words_of
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path, write_new_file
@@ -17,7 +17,7 @@ from lmchat.markdown.commonmark import code_blocks, links
 from lmchat.markdown.links import ascii_host, can_be_opened
 from lmchat.safe_text import safe_line
 from lmchat.servers.request import TemplateText
-from lmchat.sessions.attached_files import text_with_files
+from lmchat.sessions.attached_files import split_draft, text_with_files
 from lmchat.sessions.details import details_text
 from lmchat.sessions.message import ChatMessage, FilePart, Role
 from lmchat.tui.chat_log.copying import failure_text
@@ -194,7 +194,7 @@ class MessageActions:
         for file in message.files:
             if file.place is not None:
                 with suppress(LMChatError):  # a missing file is named
-                    data = await self._chat.open_sessions.save_queue.read_file(file.digest)
+                    data = await self._chat.workspace.store.read_file(file.digest)
                     contents[file.digest] = data
         words = text_with_files(message.text, message.files, contents) or words_of(message)
         if not words and message.failure is not None:  # as `y` in the log does
@@ -242,7 +242,7 @@ class MessageActions:
         """
         suffix = _VIEWED_SUFFIXES.get(file.media_type, ".txt")
         name = PurePath(safe_line(file.name)).stem + suffix
-        data = await self._chat.open_sessions.save_queue.read_file(file.digest)
+        data = await self._chat.workspace.store.read_file(file.digest)
         if not await self._chat.workspace.platform.open_file(name, data):
             self._chat.notify("No viewer is available on this machine.")
 
@@ -253,7 +253,7 @@ class MessageActions:
             if file.is_image:
                 await self._open_file(file)
         if texts:
-            read_file = self._chat.open_sessions.save_queue.read_file
+            read_file = self._chat.workspace.store.read_file
             contents = [await read_file(file.digest) for file in texts]
             text = "\n\n".join(data.decode("utf-8-sig", "replace") for data in contents)
             self._chat.show(TextDialog(", ".join(file.name for file in texts), text))
@@ -329,21 +329,15 @@ class MessageActions:
 
         Raises `LMChatError` without a model.
         """
-        self._chat.next_turn.options.required_target()
+        self._chat.next_turn.required_target()
 
         async def fill() -> None:
-            text, files = self._chat.open_sessions.files.split(self._prompt_text.new_prompt)
-            lists = context_lists(
-                self._chat.open_sessions,
-                self._sessions.opened,
-                self._chat.workspace.backend,
-                text,
-                files,
-            )
+            text, files = split_draft(self._prompt_text.new_prompt)
+            sessions = self._chat.open_sessions
             try:
-                async with aclosing(lists) as contents:
-                    async for content in contents:  # the first has estimates
-                        dialog.show(content)
+                dialog.show(
+                    await context_of_next_request(sessions, self._sessions.opened, text, files)
+                )
             except LMChatError:
                 dialog.dismiss(None)
                 raise
@@ -379,7 +373,7 @@ class MessageActions:
         opened = self._sessions.opened
         backend = self._chat.workspace.backend
         settings = self._chat.next_turn.settings(opened.own_sampling)
-        words, files = self._chat.open_sessions.files.split(self._prompt_text.unedited_prompt)
+        words, files = split_draft(self._prompt_text.unedited_prompt)
         request = await next_request(self._chat.open_sessions, opened, words, settings, files)
         outgoing = await backend.outgoing(request)
         template_text: TemplateText | LMChatError

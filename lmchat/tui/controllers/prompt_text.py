@@ -6,7 +6,6 @@ replaces the typed text for a while; it comes back after the edit.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -30,7 +29,7 @@ from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
-from lmchat.sessions.attached_files import draft_of, without_file_lines
+from lmchat.sessions.attached_files import draft_of, file_line, without_file_lines
 from lmchat.sessions.message import ChatMessage, Role
 from lmchat.tui.chat_view import CANNOT_SEE, Chat
 from lmchat.tui.controllers.status import StatusDisplay
@@ -46,13 +45,12 @@ _PAGES = "pages"  # group of the workers that fetch pages
 
 
 class PromptText:
-    """Changes and saves the text of the prompt.
-
-    In this text, an attached file is a line with a mark (`DraftFiles`).
-    """
+    """Changes and saves the text of the prompt, in which an attached file is a line with a mark."""
 
     def __init__(self, chat: Chat, status: StatusDisplay) -> None:
         self._chat = chat
+        self._open_sessions = chat.open_sessions
+        self._drafts = chat.open_sessions.drafts
         self.edited_id = ""  # the earlier message that is being edited; empty for a new prompt
         self.is_rewriting = False  # whether that message is an answer
         self._status = status
@@ -63,14 +61,6 @@ class PromptText:
     @property
     def _input(self) -> PromptInput:
         return self._chat.widgets.prompt_input
-
-    @property
-    def _draft_id(self) -> str:
-        """The id under which the draft of the shown session is saved.
-
-        It is empty for a session without messages: all new sessions share one draft.
-        """
-        return _draft_id(self._chat.open_sessions.shown)
 
     @property
     def new_prompt(self) -> str:
@@ -89,52 +79,35 @@ class PromptText:
     @property
     def has_unseen_image(self) -> bool:
         """Whether an image is attached that the current model cannot see."""
-        draft = self._input.full_text
-        return self._chat.open_sessions.next_turn.options.has_unseen_image(draft)
+        return self._chat.next_turn.has_unseen_image(self._input.full_text)
 
     def load_draft(self) -> None:
         """Put the draft of the shown session into the prompt."""
-        self._input.load_draft(self._chat.open_sessions.drafts.text(self._draft_id))
+        self._input.load_draft(self._drafts.text(self._open_sessions.shown.session_id))
 
     def forget_draft(self) -> None:
-        self._chat.open_sessions.drafts.note(self._draft_id, "")
-
-    # Earlier prompts
+        self._drafts.note(self._open_sessions.shown.session_id, "")
 
     async def load_history(self) -> None:
-        """Read what earlier runs have left: prompts, and the draft and options of new sessions.
+        """Read what earlier runs have left: prompts, which ↑ brings back, and drafts.
 
-        ↑ brings the prompts back. The draft is shown if the session is new and nothing is typed;
-        otherwise ↑ brings it back, too. A new session gets the sampling options of the last one in
-        which nothing was sent.
+        The drafts of new sessions are shown if the session is new and nothing is typed; otherwise
+        ↑ brings them back, too.
         """
         # this text, with which lmchat asks for a summary, was not typed
-        compact_prompt = self._chat.open_sessions.next_turn.options.compact_prompt
+        compact_prompt = self._chat.next_turn.compact_prompt
         earlier = [
             prompt
             for prompt in await self._chat.workspace.store.prompt_history()
             if prompt != compact_prompt
         ]
-        if not self._chat.workspace.resume_id:
-            await self._chat.open_sessions.restore_sampling()
-        draft = await self._draft_of_earlier_run()
-        is_new = not self._chat.open_sessions.shown.messages
+        draft = await self._open_sessions.restore_draft()
+        is_new = not (self._open_sessions.shown.messages or self._chat.workspace.resume_id)
         if draft and is_new and not self._input.text:
             self._input.load_draft(draft)
         elif draft:
             earlier.insert(0, draft)
         self._input.history_of_prompts = (*self._input.history_of_prompts, *earlier)
-
-    async def _draft_of_earlier_run(self) -> str:
-        """Return the draft that an earlier run left in a new session; empty if none exists.
-
-        It is also empty if this run begins with a saved session, or has noted a draft of new
-        sessions already: that text is in the prompt, or was just sent.
-        """
-        await self._chat.open_sessions.drafts.load("")
-        if self._chat.workspace.resume_id or self._chat.open_sessions.drafts.is_noted(""):
-            return ""
-        return self._chat.open_sessions.drafts.text("")
 
     # Saving
 
@@ -144,11 +117,13 @@ class PromptText:
         The draft begins with what was typed before an edit; the text of the edit follows it if it
         was changed.
         """
-        draft = joined_prompts(self._before_edit, self._changed(self._input.full_text))
-        self._save(self._draft_id, draft, self._chat.open_sessions.shown)
+        draft = joined_prompts(self._before_edit, self._changed_text)
+        self._save(self._open_sessions.shown, draft)
 
-    def _changed(self, text: str) -> str:
-        """Return a text; but an empty one if an edit began with it, as nothing was typed then."""
+    @property
+    def _changed_text(self) -> str:
+        """The text in the input; empty if an edit began with it, as nothing was typed then."""
+        text = self._input.full_text
         return "" if text == self._unedited else text
 
     def save_soon(self) -> None:
@@ -162,31 +137,28 @@ class PromptText:
         Until then, the sent prompt must stay in the saved draft: lmchat may be killed.
         """
         self._save_timer = None
-        opened = self._chat.open_sessions.shown
-        is_prompt_unsaved = opened.is_busy and not opened.is_running
-        if is_prompt_unsaved:
+        opened = self._open_sessions.shown
+        if opened.is_busy and not opened.is_running:
             self.save_soon()
         else:
             self.save()
 
     def save_queue_of(self, opened: OpenSession) -> None:
         """Save the queued prompts of a session: of the shown one soon, of another one at once."""
-        if opened is self._chat.open_sessions.shown:
+        if opened is self._open_sessions.shown:
             self.save_soon()
         else:
-            draft = self._chat.open_sessions.drafts.text(opened.session_id)
-            self._save(opened.session_id, draft, opened)
+            self._save(opened, self._drafts.text(opened.session_id))
 
-    def _save(self, draft_id: str, text: str, opened: OpenSession) -> None:
-        """Note a draft with the queue of its session, and write it in a worker."""
-        self._chat.open_sessions.drafts.note(draft_id, text, opened.queue)
+    def _save(self, opened: OpenSession, text: str) -> None:
+        self._drafts.note(opened.session_id, text, opened.queue)
         self._chat.begin(self.write, "draft")
 
     async def write(self) -> None:
         """Write drafts and bookmarks that have changed to the disk."""
         with suppress(LMChatError):  # they stay in memory, and the store's own warning is shown
-            await self._chat.open_sessions.drafts.write()
-            await self._chat.open_sessions.bookmarks.write()
+            await self._drafts.write()
+            await self._open_sessions.bookmarks.write()
 
     # Edits
 
@@ -196,11 +168,7 @@ class PromptText:
         Enter sends a prompt as another version, and saves an answer as one. What was typed is kept
         until the edit ends; so is the changed text of another message that was being edited.
         """
-        if self.edited_id:
-            changed = self._changed(self._input.full_text)
-            self._before_edit = joined_prompts(self._before_edit, changed)
-        else:
-            self._before_edit = self._input.full_text
+        self._before_edit = joined_prompts(self._before_edit, self._changed_text)
         self.edited_id = message.message_id
         self.is_rewriting = message.role is Role.ASSISTANT
         self._input.runs_commands = False
@@ -226,15 +194,12 @@ class PromptText:
 
         While a message is edited, it is put into what comes back after the edit.
         """
-        draft_id = _draft_id(opened)
-        # another new session counts, too: all new sessions share one draft
-        is_shown = opened is self._chat.open_sessions.shown or draft_id == self._draft_id
-        if is_shown and self.edited_id:
+        if opened is not self._open_sessions.shown:
+            self._save(opened, file_text + self._drafts.text(opened.session_id))
+        elif self.edited_id:
             self._before_edit = file_text + self._before_edit
-        elif is_shown:
-            self._input.attach(typed="", files=[file_text])  # at the cursor
         else:
-            self._save(draft_id, file_text + self._chat.open_sessions.drafts.text(draft_id), opened)
+            self._input.attach(typed="", files=[file_text])  # at the cursor
 
     def give_back(self, opened: OpenSession, *prompts: str) -> None:
         """Put prompts that were not sent before what is typed in their session.
@@ -242,18 +207,13 @@ class PromptText:
         During an edit, they are put before what comes back after it: Enter must not send them
         together. The prompts of a session that is not shown go into its draft.
         """
-        text = joined_prompts(*prompts)
-        if not text:
-            return
-        if opened is not self._chat.open_sessions.shown:
-            draft_id = _draft_id(opened)
-            draft = joined_prompts(text, self._chat.open_sessions.drafts.text(draft_id))
-            self._save(draft_id, draft, opened)
+        if opened is not self._open_sessions.shown:
+            self._save(opened, joined_prompts(*prompts, self._drafts.text(opened.session_id)))
         elif self.edited_id:
-            self._before_edit = joined_prompts(text, self._before_edit)
+            self._before_edit = joined_prompts(*prompts, self._before_edit)
             self.save_soon()
         else:
-            self._input.put(joined_prompts(text, self._input.full_text))
+            self._input.put(joined_prompts(*prompts, self._input.full_text))
 
     def edit_in_program(self) -> None:
         """Edit the prompt in the user's editor, which runs on the terminal.
@@ -283,11 +243,6 @@ class PromptText:
         return await filled(self._chat.workspace.named.presets(), name, text, paste)
 
 
-def _draft_id(opened: OpenSession) -> str:
-    """Return the id under which the draft of a session is saved; empty without messages."""
-    return opened.session_id if opened.messages else ""
-
-
 class PromptFiles:
     """Attaches files to the prompt, pages of the web, and the output of commands of the shell."""
 
@@ -296,19 +251,14 @@ class PromptFiles:
         self._status = status
         self._prompt_text = prompt_text
         self._running: list[ShellCommand] = []
-        self._page_lock = asyncio.Lock()  # held while a page is fetched: one after the other
-        self._fetched = ""  # the address of the page that is being fetched; empty if none is
-
-    @property
-    def _input(self) -> PromptInput:
-        return self._chat.widgets.prompt_input
+        self._pages: list[str] = []  # addresses of pages that are being fetched
 
     @property
     def note(self) -> str:
-        """Words for the commands that are running, else for the page that is fetched; or ""."""
+        """Words for the commands that are running, else for the pages that are fetched; or ""."""
         if self._running:
             return f"Running: {', '.join(safe_line(one.command) for one in self._running)}"
-        return f"Downloading: {safe_line(self._fetched)}" if self._fetched else ""
+        return f"Downloading: {safe_line(', '.join(self._pages))}" if self._pages else ""
 
     def stop(self) -> bool:
         """Begin to stop the running commands, else what is fetched; return whether anything was."""
@@ -317,60 +267,47 @@ class PromptFiles:
             command.stop()
         return bool(stoppable) or self._chat.stop(_PAGES)
 
-    # Commands of the shell
-
     def begin_shell(self, line: str) -> None:
         """Run the line `!COMMAND`, and put its output into the prompt of the shown session.
 
         Several commands may run at the same time.
         """
-        work = partial(
-            self._run_shell, line.removeprefix("!").strip(), self._chat.open_sessions.shown
-        )
-        self._chat.begin(work, "shell", typed=line)
+        opened = self._chat.open_sessions.shown
 
-    async def _run_shell(self, text: str, opened: OpenSession) -> None:
-        """Run a command, and put its output into the prompt of the session that it began in."""
-        command = self._chat.workspace.platform.shell_command(text)
-        self._running.append(command)
-        self._status.show_action("running a command")
-        try:
-            await command.run()
-        finally:
-            self._running.remove(command)
-            self._status.show_action(command.ending)
-        file_text = await self._chat.open_sessions.files.add(output_attachment(command))
-        self._prompt_text.add_file(opened, file_text)
+        async def run() -> None:
+            text = line.removeprefix("!").strip()
+            command = self._chat.workspace.platform.shell_command(text)
+            self._running.append(command)
+            self._status.show_action("running a command")
+            try:
+                await command.run()
+            finally:
+                self._running.remove(command)
+                self._status.show_action(command.ending)
+            self._prompt_text.add_file(opened, await self._stored(output_attachment(command)))
 
-    # Pages of the web
+        self._chat.begin(run, "shell", typed=line)
+
+    async def _stored(self, file: Attachment) -> str:
+        """Store a file, and return its line for the prompt."""
+        return file_line(await self._chat.open_sessions.add_file(file))
 
     async def _attach_page(self, address: str, opened: OpenSession) -> None:
         """Fetch a page once the user allows it, and put it into the prompt of a session."""
+
+        async def ask(address: PageAddress) -> bool:
+            return bool(await self._chat.ask(page_question(address)))
+
+        self._pages.append(address)
+        self._status.show_action("downloading a page")
         ending = "no page attached"
-        async with self._page_lock:
-            self._show_page(address, "downloading a page")
-            try:
-                page = await self._chat.workspace.pages.attachment(
-                    address, opened.session_id, self._ask_about_page
-                )
-                ending = "page attached"
-            finally:
-                self._show_page("", ending)
-        file_text = await self._chat.open_sessions.files.add(page)
-        self._prompt_text.add_file(opened, file_text)
-
-    def _show_page(self, address: str, action: str) -> None:
-        """Note which page is being fetched ("" for none), and show an action in the panel."""
-        self._fetched = address
-        self._status.show_action(action)
-
-    async def _ask_about_page(self, address: PageAddress) -> bool:
-        """Ask whether a page may be fetched; until the answer, nothing counts as being fetched."""
-        self._show_page("", "asking about a page")
-        is_allowed = bool(await self._chat.ask(page_question(address)))
-        if is_allowed:
-            self._show_page(address.url, "downloading a page")
-        return is_allowed
+        try:
+            page = await self._chat.workspace.pages.attachment(address, opened.session_id, ask)
+            ending = "page attached"
+        finally:
+            self._pages.remove(address)
+            self._status.show_action(ending)
+        self._prompt_text.add_file(opened, await self._stored(page))
 
     # Files
 
@@ -384,10 +321,13 @@ class PromptFiles:
 
     def attach(self, path: str, text: str) -> None:
         """Attach the file that was chosen after `@`; without a path, those of a pasted text."""
-        if path:
-            work = partial(self.attach_named, path, typed=text)
-        else:
-            work = partial(self._attach_pasted, text)
+
+        async def attach_pasted() -> None:  # other text stays as it is
+            paths = await run_abandonable(partial(named_files, text))
+            if paths:
+                await self._attach_files(paths, text, "")
+
+        work = partial(self.attach_named, path, typed=text) if path else attach_pasted
         self._chat.begin(work, "attach")
 
     async def attach_named(self, name: str, *, typed: str = "") -> None:
@@ -398,31 +338,22 @@ class PromptFiles:
         cursor. Raises `FileRefused`.
         """
         paths = list(await run_abandonable(partial(named_files, name)))
-        if paths:
-            await self._attach_files(paths, typed, safe_line(Path(name).name))
-            return
-        set_name = await parse_set_name(name, Path.cwd())
-        if set_name is not None:
-            await self._attach_set(typed, set_name)
-        else:  # if there is no such file, the error says so
-            path = expanded_path(name)
-            await self._attach_files([path], typed, safe_line(path.name))
-
-    async def _attach_pasted(self, text: str) -> None:
-        """Attach the files that a pasted text names, in its place; other text stays as it is."""
-        paths = await run_abandonable(partial(named_files, text))
-        if paths:
-            await self._attach_files(paths, text, "")
+        if not paths:
+            set_name = await parse_set_name(name, Path.cwd())
+            if set_name is not None:
+                await self._attach_set(typed, set_name)
+                return
+            paths = [expanded_path(name)]  # if there is no such file, the error says so
+        await self._attach_files(paths, typed, safe_line(Path(name).name))
 
     async def _attach_files(self, paths: Sequence[Path], typed: str, shown_name: str) -> None:
         """Attach files in place of `typed`, if the user allows that they are read.
 
         If other words are in the line of `typed`, `shown_name` is written there instead of it.
         """
-        if not await self._may_read(paths):
-            return
-        files = [await read_attachment(path) for path in paths]
-        await self._put(files, typed, shown_name if typed else "")
+        if await self._may_read(paths):
+            files = [await read_attachment(path) for path in paths]
+            await self._put(files, typed, shown_name if typed else "")
 
     async def attach_copied(self) -> None:
         """Attach the image in the clipboard, or else its text."""
@@ -433,8 +364,8 @@ class PromptFiles:
 
         Without `typed`, they go to the cursor. Say so if the model in use cannot see an image.
         """
-        lines = [await self._chat.open_sessions.files.add(file) for file in files]
-        self._input.attach(typed, lines, name)
+        lines = [await self._stored(file) for file in files]
+        self._chat.widgets.prompt_input.attach(typed, lines, name)
         has_image = any(file.part.is_image for file in files)
         if has_image and self._prompt_text.has_unseen_image:
             self._chat.notify(CANNOT_SEE)
@@ -450,13 +381,11 @@ class PromptFiles:
         found = await read_set(name)
         target = self._chat.next_turn.target
         if found.needs_consent(target.context if target else None):
-            count = len(found.files)
-            title = f"Attach {count} files?"
+            title = f"Attach {len(found.files)} files?"
             dialog = ConfirmDialog(title, text=found.words, verb="attach them", key="y")
             if not await self._chat.ask(dialog):
                 return
-        shown_name = safe_line(name.typed) if typed else ""
-        await self._put(found.files, typed, shown_name)
+        await self._put(found.files, typed, safe_line(name.typed) if typed else "")
         self._chat.notify(f"Attached: {found.words}.")
 
     async def _may_read(self, paths: Sequence[Path]) -> bool:

@@ -97,7 +97,8 @@ class SavedSessions:
 
     def _take_over(self, changed: SessionHeader) -> None:
         """Change the header of an open session as on the disk: an export writes it from memory."""
-        for opened in self._chat.open_sessions.with_ids([changed.session_id]):
+        opened = self._chat.open_sessions.find(changed.session_id)
+        if opened is not None:
             opened.header = replace(
                 opened.header,
                 title=changed.title,
@@ -131,7 +132,8 @@ class SavedSessions:
         """
         shown = self._sessions.opened
         is_shown = session_id == shown.session_id
-        for opened in self._chat.open_sessions.with_ids([session_id]):
+        opened = self._chat.open_sessions.find(session_id)
+        if opened is not None:
             await self._chat.open_sessions.quiet(opened)
         await self._chat.workspace.library.delete(session_id)
         has_switched = shown is not self._sessions.opened  # during the waits above

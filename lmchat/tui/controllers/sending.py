@@ -40,6 +40,7 @@ from lmchat.servers.events import (
     ToolCallDelta,
 )
 from lmchat.servers.model import LoadState, ModelInfo, Target
+from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import AnswerState, ChatMessage, Role
 from lmchat.tools.tool import Decision
 from lmchat.tui.chat_view import Chat
@@ -60,20 +61,12 @@ _WAITS_FOR_SERVER = (
 )
 _WAITS_FOR_KEY = "Your message is sent once the API key is set; Esc cancels it."
 _ENDED_WORDS = {
-    AnswerState.COMPLETE: "answer saved",
-    AnswerState.STOPPED: "stopped, saved",
-    AnswerState.INTERRUPTED: "interrupted, saved",
-    AnswerState.FAILED: "request failed",
-    AnswerState.STREAMING: "streaming",
-}
-_ENDED_UNSAVED_WORDS = _ENDED_WORDS | {
     AnswerState.COMPLETE: "answer complete",
     AnswerState.STOPPED: "stopped",
     AnswerState.INTERRUPTED: "interrupted",
+    AnswerState.FAILED: "request failed",
+    AnswerState.STREAMING: "streaming",
 }
-"""The same for a temporary chat, which saves nothing."""
-
-
 _OUT_OF_MEMORY = (LoadState.ASLEEP, LoadState.NOT_LOADED)
 """States of a model that its server loads with the next request."""
 
@@ -126,7 +119,7 @@ class Turns(FrontEnd):
                 self._chat.notify(_WAITS_FOR_KEY if needs_key else _WAITS_FOR_SERVER)
 
     def _submit_edit(self, opened: OpenSession, text: str, edited_id: str) -> None:
-        words, files = self._open_sessions.files.split(text)
+        words, files = split_draft(text)
         edit = partial(self._open_sessions.edit, opened, edited_id, words, files, unsent=text)
         if self._attempt(edit):
             self._prompt_text.leave_edit()
@@ -251,8 +244,6 @@ class Turns(FrontEnd):
                 self._chat.widgets.log.apply(event)
             case TurnBegun():
                 self._chat.read_ahead.cancel()
-                if opened.unsent and not opened.messages:
-                    self._end_draft_of_new_session(opened)
             case MessageAdded():
                 self._show_added(opened, event)
             case AnswerBegun():
@@ -281,18 +272,6 @@ class Turns(FrontEnd):
                 self._show_end(opened, event)
             case _:
                 pass
-
-    def _end_draft_of_new_session(self, opened: OpenSession) -> None:
-        """Take the first prompt of a new session, which is being sent, out of the saved draft.
-
-        All new sessions share this draft, whose id is "". On the disk, queued prompts are before
-        its text; `note` is called without them, which takes out this prompt if it was queued.
-        """
-        drafts = self._open_sessions.drafts
-        remaining_text = ""
-        if opened is not self._sessions.opened:  # the text was typed since, in another new session
-            remaining_text = drafts.text("")
-        drafts.note("", remaining_text)
 
     def _show_queue(self, opened: OpenSession) -> None:
         """Show the queue of the shown session, and save that of any."""
@@ -341,17 +320,16 @@ class Turns(FrontEnd):
             if not opened.answer_id:
                 return
         self._chat.workspace.monitor.is_streaming = bool(self._open_sessions.streaming)
-        self._chat.read_ahead.note_turn(opened)
         if opened is self._sessions.opened:
             self._show_end_in_log(opened, None if ended.is_summary else ended.answer)
         self._show_queue(opened)
-        self._status.show_action(self._outcome(opened, ended))
         if ended.is_summary and ended.answer is not None:
+            self._status.show_action("compacted")
             self._chat.notify(
                 "A summary takes the place of the older messages. /tree lists their branch."
             )
-        elif ended.is_summary and ended.state is AnswerState.STOPPED:
-            self._chat.notify("Stopped; nothing changed.")
+        else:
+            self._status.show_action(_ENDED_WORDS[ended.state])
         self._sessions.show_list()
 
         model = self._chat.workspace.monitor.health.model
@@ -361,16 +339,6 @@ class Turns(FrontEnd):
         if ended.seconds > _LONG_ANSWER_S:
             what = "summary" if ended.is_summary else "answer"
             self._chat.notify_if_unfocused(f"The {what} has ended.")
-
-    def _outcome(self, opened: OpenSession, ended: TurnEnded) -> str:
-        """Return words for the panel: how a turn ended, and whether its messages are saved."""
-        if ended.is_summary:
-            return "not compacted" if ended.answer is None else "compacted"
-        if self._chat.workspace.is_temporary:
-            return _ENDED_UNSAVED_WORDS[ended.state]
-        words = _ENDED_WORDS[ended.state]
-        is_unsaved = self._open_sessions.save_queue.is_unsaved(opened.session_id)
-        return words.replace("saved", "not saved") if is_unsaved else words
 
     def _show_end_in_log(self, opened: OpenSession, answer: ChatMessage | None) -> None:
         """Show the final state of a turn of the shown session in the log.

@@ -9,7 +9,6 @@ from functools import partial
 from msgspec.structs import replace
 from textual.timer import Timer
 
-from lmchat.chat.drafts import joined_prompts
 from lmchat.chat.open_session import OpenSession
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
@@ -180,7 +179,7 @@ class ShownSession:
     # Changing the session
 
     def begin(self) -> None:
-        """Show a new session with the draft of new sessions; a running answer continues.
+        """Show the new session with its draft; a running answer continues.
 
         If the shown session is new itself, only read the list of sessions again. A switch that
         still reads another session is given up.
@@ -203,7 +202,7 @@ class ShownSession:
         self._prompt_text.leave_edit()
 
     def show_new(self) -> None:
-        """Make a new session and show it; what is typed stays in the prompt."""
+        """Show the new session; what is typed stays in the prompt."""
         self._chat.open_sessions.begin()
         self.show()
 
@@ -232,8 +231,7 @@ class ShownSession:
             message_id: The message to show. The path to it becomes the chosen one of its session,
                 also on the disk. If empty, show the place where the user left the session.
             words: Words to mark in this message, as hits of a search.
-            takes_queue: Where to move prompts that wait in a new session, if that is left now: into
-                the queue of the other session; or if False, into the draft of new sessions.
+            takes_queue: Whether prompts that wait in the left session move into the other one.
         """
         await self._chat.open_sessions.drafts.load(session_id)
         bookmark = ""
@@ -250,7 +248,10 @@ class ShownSession:
 
         left = self._chat.open_sessions.shown
         change_session()
-        self._move_queue(left, takes_queue=takes_queue)
+        if takes_queue:
+            self.opened.queue += left.queue
+            left.queue.clear()
+            self._prompt_text.save_queue_of(left)
         self._prompt_text.load_draft()
         self.show()
         self._chat.widgets.prompt_input.focus()
@@ -273,25 +274,6 @@ class ShownSession:
         if words:
             self._chat.close_find_bar()
             log.finder.mark_words(message_id, words)
-
-    def _move_queue(self, left: OpenSession, *, takes_queue: bool) -> None:
-        """Move the waiting prompts of a new session, which the user has left, to another place.
-
-        The list shows no session without messages, so that they could not be found there. With
-        `takes_queue` they go into the queue of the session that is shown now, otherwise in front of
-        the draft of new sessions. Do nothing if the session has messages, or no prompt waits in it.
-        """
-        if left.messages or not left.is_waiting:
-            return
-        drafts = self._chat.open_sessions.drafts
-        draft = drafts.text("")
-        if takes_queue:
-            self._chat.open_sessions.shown.queue.extend(left.queue)
-        else:
-            draft = joined_prompts(*left.queue, draft)
-        left.queue.clear()
-        # also with an unchanged text: this takes the queue out of what is saved for new sessions
-        drafts.note("", draft)
 
     async def reload(self) -> None:
         """Show what another lmchat has written to the shown session, at the same place of the text.

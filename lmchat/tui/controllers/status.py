@@ -132,7 +132,7 @@ class StatusDisplay:
                 turn,
                 now_s,
                 loading=f"loading{self._loading_progress}" if is_loading else "",
-                profile=next_turn.options.profile_name,
+                profile=next_turn.profile_name,
             ),
             "context": context_rows(
                 use.tokens if use and shown.messages else None,

@@ -1,4 +1,4 @@
-"""Dialog with what the next request holds: messages, files and tools, with their tokens."""
+"""Dialog with what the next request holds: messages and tools, with their tokens."""
 
 from __future__ import annotations
 
@@ -58,8 +58,7 @@ class ContextDialog(ListDialog):
 
     def _row(self, item: ContextItem, most_tokens: int) -> ListRow:
         """Return the row of an item: author and first words, at the right state, bar and tokens."""
-        indent = "  " if item.author == "file" else ""
-        author = safe_line(indent + item.author, limit=_AUTHOR_CELLS).ljust(_AUTHOR_CELLS)
+        author = safe_line(item.author, limit=_AUTHOR_CELLS).ljust(_AUTHOR_CELLS)
         words = safe_line(item.words, limit=200) or "(empty)"
         style = MUTED if item.state else NAME
         bar: StyledTexts = ()
