@@ -6,7 +6,6 @@ Modules that the first paint does not need are imported where they are used.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -75,9 +74,9 @@ class ScreenPlatform:
     async def open_file(self, name: str, data: bytes) -> bool:
         return await open_file(name, data, environ=self._environ, folders=self._folders)
 
-    async def remember(self, changes: Sequence[Change]) -> None:
+    async def remember(self, change: Change) -> None:
         file = self._context.paths.state_file
-        await asyncio.to_thread(change_state, file, *changes)
+        await asyncio.to_thread(change_state, file, change)
 
     async def keep_key(self, endpoint: Endpoint, key: str) -> None:
         await asyncio.to_thread(keys_of(self._context).keep, endpoint, key)

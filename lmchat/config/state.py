@@ -78,7 +78,7 @@ def read_state(path: Path) -> tuple[State, str]:
         return State(), warning
 
 
-def change_state(path: Path, *changes: Change) -> State:
+def change_state(path: Path, change: Change) -> State:
     """Read what is remembered, change it and write it, while no other window does.
 
     So a choice that another window has saved, or a line removed by hand, stays as it is. Return
@@ -86,9 +86,7 @@ def change_state(path: Path, *changes: Change) -> State:
     """
     try:
         with locked(path):
-            state, _ = read_state(path)
-            for change in changes:
-                state = change(state)
+            state = change(read_state(path)[0])
             write_atomically(path, _toml_of(state))
     except OSError as error:
         raise explain(error, path) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -65,8 +65,8 @@ class Platform(Protocol):
     async def open_file(self, name: str, data: bytes) -> bool:
         """Open a copy of a file in the system's viewer; return whether one was found."""
 
-    async def remember(self, changes: Sequence[Change]) -> None:
-        """Save changes of what the next start of lmchat begins with."""
+    async def remember(self, change: Change) -> None:
+        """Save a change of what the next start of lmchat begins with."""
 
     async def keep_key(self, endpoint: Endpoint, key: str) -> None:
         """Store an accepted API key in `credentials.toml`."""

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any, ClassVar
 
-from textual import events, on
+from textual import on
 from textual.binding import BindingType
 from textual.driver import Driver
 from textual.filter import LineFilter
@@ -176,18 +176,13 @@ class LMChatApp(PatchedApp):
     def notify(
         self, message: str, *, severity: SeverityLevel = "information", **options: Any
     ) -> None:
-        """Show a notification as plain text on one line.
+        """Show a notification as plain text on one line, unless it is still shown.
 
-        One of the severity "information" replaces the last of this severity; warnings and errors
-        stay until they were read, and are not shown twice. Nothing in the words is markup: they may
-        come from a server or a file.
+        Nothing in the words is markup: they may come from a server or a file.
         """
         words = safe_line(message)
-        if severity == "information":
-            self.drop_information()
-        elif self.has_notification(words):
-            return
-        super().notify(words, severity=severity, **(options | {"markup": False}))
+        if not self.has_notification(words):
+            super().notify(words, severity=severity, **(options | {"markup": False}))
 
     async def run_action(self, *args: Any, **options: Any) -> bool:
         """Run an action of a key, and show the `LMChatError` that it raises; Textual would end."""
@@ -202,18 +197,9 @@ class LMChatApp(PatchedApp):
         """Paint the whole screen after a suspension, during which the shell has used it."""
         self.refresh(layout=True)
 
-    def on_resize(self, event: events.Resize) -> None:
-        """Paint everything if the terminal was resized, and back, before Textual drew either.
-
-        The terminal has cut its rows, but for Textual the size is the same, so it draws nothing.
-        """
-        if self.screen_stack and self.screen.outer_size == event.size:
-            self.screen.refresh()
-
     # The terminal's background
 
     def _ask_background(self) -> None:
-        """Ask the terminal for its background; `BackgroundReported` has the answer."""
         self._asked_background_s = self._clock()
         write_to_terminal(self, ASK_BACKGROUND)
 

@@ -24,8 +24,6 @@ Work = Callable[[], Awaitable[object]]
 """The function that a worker calls and awaits."""
 
 CANNOT_SEE = "This model cannot see images. Ctrl+O lists the models that can."
-COPYING = "copy"
-"""Group of the worker that copies a text, for which quitting waits."""
 _OTHER_PROGRAM = "away"  # group of the worker in which another program uses the terminal
 
 
@@ -40,7 +38,6 @@ class Chat:
         self.open_sessions = workspace.open_sessions
         self.next_turn = workspace.open_sessions.next_turn
         self.read_ahead = ReadAhead(workspace.backend, workspace.open_sessions)
-        self._unsaved_changes: list[Change] = []  # of what lmchat remembers
         self._remember_lock = asyncio.Lock()
 
     # Notices and dialogs
@@ -90,11 +87,6 @@ class Chat:
     def begin_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         return self.screen.set_timer(delay_s, callback)
 
-    def running(self, group: str) -> list[Worker[Any]]:
-        """Return the workers of a group that have not ended."""
-        workers = self.app.workers
-        return [worker for worker in workers if worker.group == group and not worker.is_finished]
-
     def stop(self, group: str) -> bool:
         """Cancel the workers of a group; return whether there were any."""
         return bool(self.screen.workers.cancel_group(self.screen, group))
@@ -109,7 +101,7 @@ class Chat:
             async with self.app.lent_terminal():
                 await work()
 
-        if not self.running(_OTHER_PROGRAM):
+        if all(one.group != _OTHER_PROGRAM or one.is_finished for one in self.app.workers):
             self.begin(run, _OTHER_PROGRAM)
 
     def copy(self, text: str, note: str = "") -> None:
@@ -129,27 +121,24 @@ class Chat:
             self.notify(f"{note}: {words}" if note else words[0].upper() + words[1:])
 
         remember_copied(self.app, text)  # for Ctrl+V in lmchat
-        self.begin(copy, COPYING, is_only=True)
+        self.begin(copy, "copy", is_only=True)
 
     def remember(self, change: Change) -> None:
         """Change what lmchat remembers between its runs, and write it to the disk in a worker.
 
         While it cannot be written, the panel warns.
         """
-        self.workspace.state = change(self.workspace.state)
-        self._unsaved_changes.append(change)
-        self.begin(self._save_state, "remember")
 
-    async def _save_state(self) -> None:
-        """Write the changes so far, after the writes that have begun before."""
-        async with self._remember_lock:  # else a later change may be written first
-            changes = tuple(self._unsaved_changes)
-            try:
-                await self.workspace.platform.remember(changes)
-                self.workspace.save_warning = ""
-                del self._unsaved_changes[: len(changes)]
-            except LMChatError as error:  # they are tried again with the next one
-                self.workspace.save_warning = error.message
+        async def save() -> None:
+            async with self._remember_lock:  # else a later change may be written first
+                try:
+                    await self.workspace.platform.remember(change)
+                    self.workspace.save_warning = ""
+                except LMChatError as error:
+                    self.workspace.save_warning = error.message
+
+        self.workspace.state = change(self.workspace.state)
+        self.begin(save, "remember")
 
     # Find bar and approval card
 

@@ -6,7 +6,6 @@ its method. Without a dot, it is a method of `Dispatcher` itself.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -20,7 +19,6 @@ from textual.app import App
 from textual.css.query import NoMatches
 from textual.message import Message
 from textual.widgets import Input, TextArea
-from textual.worker import WorkerError
 
 from lmchat.commands.table import BY_ID, Command, Scope, is_command, parse_slash
 from lmchat.errors import LMChatError, WrongUse
@@ -40,7 +38,7 @@ from lmchat.tui.actions import (
 )
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.chat_log.chat_log import ChatLog
-from lmchat.tui.chat_view import COPYING, Chat
+from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.connect import Connect
 from lmchat.tui.controllers.hints import KeyHints
@@ -69,7 +67,6 @@ from lmchat.tui.widgets.session_list import SessionList
 
 CHECK_AFTER_S = 5.0
 """From the start to the daily check of the sessions' file: typing and searching come first."""
-_COPY_S = 2.5  # how long quitting waits for the worker that copies
 _TWICE_WITHIN_S = 2.0  # two presses of Ctrl+C within this time quit
 
 
@@ -104,6 +101,21 @@ class Dispatcher:
         daily check follows a few seconds later.
         """
         widgets, workspace = self.chat.widgets, self.workspace
+
+        def add(notice: str) -> None:
+            if notice:
+                workspace.notices.append(notice)
+                self.status.refresh()
+
+        async def open_store() -> None:
+            add(await workspace.store.open())
+            await self.prompt_text.load_history()
+
+        async def check_daily() -> None:
+            with suppress(LMChatError):  # a file that cannot be read is reported where it is used
+                add(await workspace.store.daily_check())
+                self.sessions.show_list()
+
         widgets.log.today = workspace.library.today
         widgets.prompt_input.find_files = workspace.platform.find_files
         widgets.prompt_input.names = {
@@ -116,16 +128,11 @@ class Dispatcher:
         self.connect.start()
         self.sessions.show_list()
         self.chat.begin(self.themes.use_wanted, "theme")
-        self.chat.begin(self._open_store, "history")
+        self.chat.begin(open_store, "history")
         if workspace.resume_id:
             self.chat.begin(self._resume, "open", is_only=True)
-        check = partial(self.chat.begin, self._check_daily, "daily check")
+        check = partial(self.chat.begin, check_daily, "daily check")
         self.chat.begin_later(CHECK_AFTER_S, check)
-
-    async def _open_store(self) -> None:
-        """Open the store, and read the earlier prompts and the draft from it."""
-        self._add_notice(await self.workspace.store.open())
-        await self.prompt_text.load_history()
 
     async def _resume(self) -> None:
         """Show the session that the command line names.
@@ -137,20 +144,6 @@ class Dispatcher:
         await self.sessions.go_to(session_id, takes_queue=True)
         if self.sessions.opened.is_waiting and self.chat.next_turn.is_ready:
             self.open_sessions.target_ready()
-
-    async def _check_daily(self) -> None:
-        """Check the sessions' file once a day; a notice says what was found and changed."""
-        with suppress(LMChatError):  # a file that cannot be read is reported where it is used
-            notice = await self.workspace.store.daily_check()
-            self._add_notice(notice)
-            if notice:
-                self.sessions.show_list()
-
-    def _add_notice(self, notice: str) -> None:
-        """Show a notice of the store, unless it is empty."""
-        if notice:
-            self.workspace.notices.append(notice)
-            self.status.refresh()
 
     # What the app asks for
 
@@ -297,12 +290,12 @@ class Dispatcher:
         A rewritten answer is saved instead, and is no prompt to keep. The draft is forgotten.
         """
         is_answer = self.prompt_text.is_rewriting and not is_command(text)
-        if not is_answer:
-            self._remember_prompt(text)
         self.prompt_text.forget_draft()
         if is_answer:
             self.messages.save_rewritten(text)
-        elif is_command(text):
+            return
+        self._remember_prompt(text)
+        if is_command(text):
             self.run_line(text)
         else:
             self.turns.submit(text)
@@ -559,13 +552,5 @@ class Dispatcher:
             self.chat.notify("Press Ctrl+C again to quit.", timeout_s=_TWICE_WITHIN_S)
 
     async def quit(self) -> None:
-        """Stop and save everything, wait up to `_COPY_S` for a text that is being copied, and quit.
-
-        The answers that are streaming are stopped by this.
-        """
         await self.stop_and_save()
-        if copying := self.chat.running(COPYING):
-            with suppress(WorkerError, TimeoutError):
-                async with asyncio.timeout(_COPY_S):
-                    await self.chat.app.workers.wait_for_complete(copying)
         self.chat.app.exit()

@@ -346,13 +346,11 @@ class DeskPlatform:
         self.seen.opened.append(f"{name}: {len(data)} bytes")
         return self.seen.has_browser
 
-    async def remember(self, changes: Sequence[Change]) -> None:
+    async def remember(self, change: Change) -> None:
         if self.seen.has_full_disk:
             raise FileRefused("state.toml cannot be written: the disk is full.")
         state = self.seen.state[-1] if self.seen.state else self.seen.first_state
-        for change in changes:
-            state = change(state)
-        self.seen.state.append(state)
+        self.seen.state.append(change(state))
 
     async def keep_key(self, endpoint: Endpoint, key: str) -> None:
         self.seen.kept_keys.append((endpoint, key))

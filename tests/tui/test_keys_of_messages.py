@@ -18,12 +18,6 @@ async def click_on(desk, words: str) -> None:
     await desk.pilot.click(ChatLog, offset=(10, y))
 
 
-async def test_tmux_keeps_its_prefix(tmp_path, monkeypatch):
-    monkeypatch.setenv("TMUX", "a socket")
-    async with ready_desktop(tmp_path) as desk:
-        assert "F2 sessions" in row_of_keys(desk)
-
-
 async def test_it_follows_the_focus_from_message_to_message(tmp_path):
     async with ready_desktop(tmp_path, answer_steps(CODE)) as desk:
         assert "^B sessions" in row_of_keys(desk)

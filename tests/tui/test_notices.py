@@ -27,17 +27,7 @@ async def test_one_covers_no_row_of_a_dialog_that_fills_the_screen(tmp_path):
         assert not before[0].strip()
 
 
-async def test_an_information_replaces_the_last_one_and_no_warning(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        desk.app.notify("The disk is full.", severity="warning")
-        desk.app.notify("Pinned.")
-        await shown(desk, "Pinned.", "The disk is full.")
-        desk.app.notify("Unpinned.")
-        await shown(desk, "Unpinned.", "The disk is full.")
-        await desk.until(lambda: " Pinned." not in desk.text, "one information alone")
-
-
-async def test_a_warning_that_is_still_shown_is_not_shown_again(tmp_path):
+async def test_one_that_is_still_shown_is_not_shown_again(tmp_path):
     async with ready_desktop(tmp_path) as desk:
         desk.app.notify("The disk is full.", severity="warning")
         await shown(desk, "The disk is full.")

@@ -68,12 +68,16 @@ async def test_it_grows_with_its_rows_to_ten_and_then_scrolls() -> None:
         assert len(rows) == prompt.size.height == 3
 
 
-async def test_ctrl_u_clears_the_line_before_the_cursor_with_all_its_rows(app, pilot) -> None:
+async def test_ctrl_u_clears_the_line_before_the_cursor_with_all_its_rows_then_the_break(
+    app, pilot
+) -> None:
     prompt = app.prompt.input
     prompt.put("first\n" + "word " * 60)
     await pilot.press("left", "ctrl+u")
     assert prompt.text == "first\n "
-    await pilot.press("ctrl+z")
+    await pilot.press("ctrl+u")
+    assert prompt.text == "first "
+    await pilot.press("ctrl+z", "ctrl+z")
     assert prompt.text.endswith("word word ")
 
 

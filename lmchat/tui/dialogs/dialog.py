@@ -152,8 +152,7 @@ class ListDialog(Dialog):
         yield RowList()
 
     def on_mount(self) -> None:
-        has_input = bool(self.AUTO_FOCUS)  # then the input is shown as focused, and the list is not
-        self.list.set_focused(is_focused=not has_input)
+        self.list.looks_focused = not self.AUTO_FOCUS  # else an input is shown as focused
 
     def on_resize(self) -> None:
         self.call_after_refresh(self.redraw)

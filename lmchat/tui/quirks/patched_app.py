@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any
 
 from textual import events, messages
 from textual._compositor import Compositor, CompositorUpdate
-from textual._styles_cache import StylesCache
 from textual.app import App
-from textual.color import Color
 from textual.css.query import NoMatches
 from textual.errors import NoWidget
 from textual.geometry import Region
 from textual.screen import Screen
 from textual.strip import Strip
-from textual.style import Style
 from textual.widget import Widget
 from textual.worker import WorkerFailed
 
@@ -33,7 +29,6 @@ class PatchedApp(App[None]):
     def __init__(self) -> None:
         super().__init__()
         mend_cuts()
-        _stop_style_leak()
         self._has_dropped_frame = False
         self._key_order = KeyOrder(self, self._deliver_key)
 
@@ -57,19 +52,6 @@ class PatchedApp(App[None]):
     def has_notification(self, message: str) -> bool:
         """Whether a notification with these words is still shown."""
         return any(one.message == message for one in self._notifications)
-
-    def drop_information(self) -> None:
-        """Remove notifications of the severity "information"; Textual 8.2.8 removes all or none.
-
-        Their holders are removed, too: Textual leaves an empty row for each.
-        """
-        for notification in list(self._notifications):
-            if notification.severity == "information":
-                self._unnotify(notification, refresh=False)
-        for screen in self.screen_stack[-1:]:  # a slice: before the start there is no screen
-            for holder in screen.query("ToastHolder"):
-                if holder.query("Toast.-information"):
-                    holder.remove()
 
     @property
     def is_terminal_behind(self) -> bool:
@@ -180,17 +162,3 @@ class PatchedScreen(Screen[None]):
             if top._repaint_required:
                 top._repaint_required = False
                 top.post_message(messages.Update(top))  # paints only its widgets that wait
-
-
-def _stop_style_leak() -> None:
-    """Cache backgrounds by colour; Textual's cache keeps closed dialogs, up to 0.7 MB each.
-
-    https://github.com/Textualize/textual/issues/6665
-    """
-    setattr(StylesCache, "get_inner_outer", staticmethod(_backgrounds))  # noqa: B010 - for mypy
-
-
-@lru_cache(1024)
-def _backgrounds(base: Color, ground: Color) -> tuple[Style, Style]:
-    """Return the styles inside and outside of a border, as `get_inner_outer` does."""
-    return Style(background=base + ground), Style(background=base)

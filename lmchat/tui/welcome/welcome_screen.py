@@ -115,7 +115,7 @@ class WelcomeScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self._problem.display = False
-        self._rows.set_focused(is_focused=True)
+        self._rows.looks_focused = True
         self.query_one(KeyBar).show(_HINTS, _LAST_HINTS)
         self.call_after_refresh(self.draw)
         self.set_interval(1.0, self._show_status)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 
 from textual import events
@@ -57,11 +56,9 @@ def _written(key: str) -> str:
 
 
 def command_hint(command_id: str, overrides: Mapping[str, str]) -> Hint:
-    """Return the first key of a command with its label; if tmux takes that, the last key."""
+    """Return the first key of a command with its label."""
     command = BY_ID[command_id]
-    keys = keys_of(command, overrides).split(",")
-    is_taken_by_tmux = keys[0] == "ctrl+b" and "TMUX" in os.environ
-    return keys[-1 if is_taken_by_tmux else 0], command.label
+    return keys_of(command, overrides).partition(",")[0], command.label
 
 
 class KeyBar(Widget):
@@ -78,24 +75,19 @@ class KeyBar(Widget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._left: Sequence[Hint] = ()
-        self._right: Sequence[Hint] = ()
+        self._hints: tuple[Sequence[Hint], Sequence[Hint]] = ((), ())  # left and right
 
     def show(self, hints: Sequence[Hint], right: Sequence[Hint] = ()) -> None:
         """Show hints at the left, and others at the right; redraw only if one has changed."""
-        new_left = tuple(hints)
-        new_right = tuple(right)
-        if (new_left, new_right) != (self._left, self._right):
-            self._left = new_left
-            self._right = new_right
+        shown, self._hints = self._hints, (tuple(hints), tuple(right))
+        if shown != self._hints:
             self.refresh()
 
     def render(self) -> Content:
         width = self.content_size.width
-        left = [*map(_drawn, self._left)]
+        left, last = (list(map(_drawn, hints)) for hints in self._hints)
         between = Content(_BETWEEN)
-        has_right = self.app.size.width >= _LEAST_COLUMNS
-        right = between.join(map(_drawn, self._right if has_right else ()))
+        right = between.join(last if self.app.size.width >= _LEAST_COLUMNS else ())
         room = width - right.cell_length - (len(_BETWEEN) if right else 0)
         while left and between.join(left).cell_length > room:
             left.pop()

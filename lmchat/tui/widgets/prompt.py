@@ -70,32 +70,23 @@ class QueueCards(Widget):
         hint = content(
             ((UNICODE.up_arrow, bold), (" edit  ", MUTED), ("Del", bold), (" remove", MUTED))
         )
-        if width < 2 * hint.cell_length - 2:  # it would take half of a short row
-            hint = Content("")
-        # Textual may paint it once more after it was emptied and hidden
-        newest = len(self._texts) - 1
+        hints = [*[Content("")] * (len(self._texts) - 1), hint]  # for the newest one
         rows = [
-            fit(
-                [content((("next  ", MUTED), (text, "")))],
-                hint if index == newest else Content(""),
-                width,
-            )
-            for index, text in enumerate(self._texts)
+            fit([content((("next  ", MUTED), (text, "")))], hint, width)
+            for text, hint in zip(self._texts, hints, strict=False)
         ]
         return Content("\n").join(rows)
 
 
-class PromptStatus(LineWidget):
+class PromptStatus(Widget):
     """`● qwen3-8b · LM Studio     ~24 tok · 41 %`; below 80 columns it is the one-line status."""
 
     is_shell: reactive[bool] = reactive(False)
     """Whether the prompt is in the shell mode: the line then says so."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._sign: StyledText = ("", "")
-        self._names: Sequence[str] = ()
-        self._figures = ("", "")  # the second text replaces the first one on a narrow screen
+    _state: reactive[tuple[StyledText, tuple[str, ...], str, str]] = reactive(
+        (("", ""), (), "", "")
+    )
+    """The arguments of `show_state`."""
 
     def show_state(
         self, sign: StyledText, names: Sequence[str], figures: str, narrow_figures: str = ""
@@ -104,11 +95,7 @@ class PromptStatus(LineWidget):
 
         On a narrow screen, `narrow_figures` replace `figures`, unless they are empty.
         """
-        before = (self._sign, self._names, self._figures)
-        self._sign, self._names = sign, tuple(names)
-        self._figures = (figures, narrow_figures or figures)
-        if (self._sign, self._names, self._figures) != before:
-            self.refresh()
+        self._state = (sign, tuple(names), figures, narrow_figures or figures)
 
     def render(self) -> Content:
         """Return sign, model and server at the left, and at the right the figures for the width."""
@@ -116,11 +103,12 @@ class PromptStatus(LineWidget):
         if self.is_shell:
             mode = content((("! shell command", "$warning"), ("  Enter runs it", MUTED)))
             return fit([mode], Content(""), width)
-        model, *others = self._names or [""]
+        sign, names, figures, narrow_figures = self._state
         # `fit` drops whole pieces from the end: sign and model stay longest
-        pieces = [content([self._sign, (" ", ""), (model, MUTED)])]
-        pieces += [styled(f" {UNICODE.dot} {name}", MUTED) for name in others]
-        figures = self._figures[self.screen.has_class("-narrow")]
+        pieces = [content((sign, (" ", ""), (names[0] if names else "", MUTED)))]
+        pieces += [styled(f" {UNICODE.dot} {name}", MUTED) for name in names[1:]]
+        if self.screen.has_class("-narrow"):
+            figures = narrow_figures
         return fit(pieces, styled(figures, MUTED), width)
 
 

@@ -160,9 +160,15 @@ class PromptInput(TextArea):
         self._insert(f"{line_end}{line}\n")
 
     def action_delete_to_start_of_line(self) -> None:
-        """Delete to the start of a line, also of one that is wrapped: there Textual stops."""
-        row, _ = self.cursor_location
-        self.delete((row, 0), self.cursor_location, maintain_selection_offset=False)
+        """Delete to the start of a line, also of one that is wrapped: there Textual stops.
+
+        At the start of a line, delete the line break before it.
+        """
+        row, column = self.cursor_location
+        if column:
+            self.delete((row, 0), (row, column), maintain_selection_offset=False)
+        else:
+            self.action_delete_left()
 
     def action_delete_left(self) -> None:
         """Delete the selection; without one, the folded block or the letter before the cursor.

@@ -13,6 +13,7 @@ from msgspec import Struct
 from textual import events
 from textual.content import Content
 from textual.geometry import Region, Size
+from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -75,6 +76,12 @@ class RowList(ScrollView):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"row-list--chosen"}
 
+    looks_focused = reactive(False)
+    """Whether the chosen row is shown as focused.
+
+    The list itself never has Textual's focus: its owner has it, and calls `move` for a key.
+    """
+
     class Taken(Post):
         """A row was clicked."""
 
@@ -89,7 +96,6 @@ class RowList(ScrollView):
         self.keys: list[Hashable] = []  # keys of the rows that can be chosen
         self._chosen = 0  # index in `keys`
         self._hides_choice = hides_choice
-        self._looks_focused = False
         self._most_rows = 0  # that were shown at once
 
     @property
@@ -140,21 +146,9 @@ class RowList(ScrollView):
             self.scroll_relative(y=step, animate=False)
 
     def page(self, direction: int) -> None:
-        """Move the choice by a screenful less one choice, down (1) or up (-1).
-
-        All choices count as if they had as many rows as the chosen one.
-        """
+        """Move the choice by a screenful less one choice, down (1) or up (-1)."""
         _, rows_of_choice = self._rows_of_choice()
-        choices_on_screen = self.size.height // max(rows_of_choice, 1)
-        self.move(direction * max(choices_on_screen - 1, 1))
-
-    def set_focused(self, *, is_focused: bool) -> None:
-        """Show the chosen row as focused or not.
-
-        The list itself never has Textual's focus: its owner has it, and calls `move` for a key.
-        """
-        self._looks_focused = is_focused
-        self.refresh()
+        self.move(direction * max(self.size.height // max(rows_of_choice, 1) - 1, 1))
 
     def _set_chosen(self, index: int) -> None:
         """Choose the key with an index in `keys`; an index beyond the ends means the first or last.
@@ -201,37 +195,22 @@ class RowList(ScrollView):
     def render_line(self, y: int) -> Strip:
         """Return the row `y` of the widget as a strip; blank below the last row of the list."""
         width = self.outer_size.width
-        base = self.visual_style
-        line = Content(" " * width)  # below the last row
         index = y + self.scroll_offset.y
-        if index < len(self.rows):
-            row = self.rows[index]
-            is_chosen = row.key is not None and row.key == self.key
-            if self._hides_choice and not self._looks_focused:
-                is_chosen = False
-            if is_chosen:
-                base = self.get_visual_style("row-list--chosen")
-            line = self._row_content(row, is_chosen=is_chosen)
-        return Strip(line.render_segments(base)).adjust_cell_length(width, base.rich_style)
-
-    def _row_content(self, row: ListRow, *, is_chosen: bool) -> Content:
-        """Return a row as wide as the list, behind its bar.
-
-        The bar is coloured if the row is chosen and the list is shown as focused, muted if the row
-        is only chosen or open, and else blank. A heading has no bar, and begins in its column.
-        """
-        is_marked = is_chosen or row.is_open
-        if row.is_heading:
-            bar = Content("")
-        elif is_marked:
-            has_focus = is_chosen and self._looks_focused
+        row = self.rows[index] if index < len(self.rows) else ListRow()
+        is_chosen = row.key is not None and row.key == self.key
+        if self._hides_choice and not self.looks_focused:
+            is_chosen = False
+        base = self.get_visual_style("row-list--chosen") if is_chosen else self.visual_style
+        bar = Content("" if row.is_heading else " ")
+        styles = _STYLES_OF_OTHERS
+        if is_chosen or row.is_open:
+            has_focus = is_chosen and self.looks_focused
             bar = styled(UNICODE.bar, "$primary" if has_focus else MUTED)
-        else:
-            bar = Content(" ")
-        styles = _STYLES_OF_CHOSEN if is_marked else _STYLES_OF_OTHERS
+            styles = _STYLES_OF_CHOSEN
         pieces = [content(_with_styles(piece, styles)) for piece in row.pieces]
         right = content(_with_styles(row.right, styles))
-        return bar + fit(pieces, right, self.text_width - len(bar))
+        line = bar + fit(pieces, right, self.text_width - len(bar))
+        return Strip(line.render_segments(base)).adjust_cell_length(width, base.rich_style)
 
 
 def _with_styles(parts: StyledTexts, styles: Mapping[str, str]) -> StyledTexts:

@@ -132,15 +132,12 @@ class SessionList(Vertical, can_focus=True):
         """
         rows: list[ListRow] = []
         for group in self._groups:
-            headers = group.headers
-            shown = [header for header in headers if list_filter.fits(header.title, header.tags)]
-            if not shown:
-                continue
-            if rows:
-                rows.append(ListRow())
-            count = units.tokens(len(shown)) if len(shown) >= _COUNTED_FROM else ""
-            rows.append(heading_row(group.name, right=count))
-            rows += map(self._session_row, shown)
+            shown = [one for one in group.headers if list_filter.fits(one.title, one.tags)]
+            if shown:
+                rows += [ListRow()] if rows else []
+                count = units.tokens(len(shown)) if len(shown) >= _COUNTED_FROM else ""
+                rows.append(heading_row(group.name, right=count))
+                rows += map(self._session_row, shown)
         return rows
 
     def _session_row(self, header: SessionHeader) -> ListRow:
@@ -180,10 +177,10 @@ class SessionList(Vertical, can_focus=True):
         self.query_one(SessionFilter).begin()
 
     def on_focus(self) -> None:
-        self._rows.set_focused(is_focused=True)
+        self._rows.looks_focused = True
 
     def on_blur(self) -> None:
-        self._rows.set_focused(is_focused=False)
+        self._rows.looks_focused = False
 
     def on_resize(self) -> None:
         if self._rows.key is None:  # the sentence for no sessions is wrapped to the new width
