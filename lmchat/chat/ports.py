@@ -12,11 +12,9 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import PromptProgress, StreamEvent
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.request import (
-    SERVER_DECIDES,
     ChatRequest,
     ForwardedReply,
     ForwardedRequest,
-    LoadOptions,
     OutgoingRequest,
     TemplateText,
     Tool,
@@ -92,7 +90,7 @@ class ServerClient(ModelServer, ModelSource, Protocol):
         self,
         model: ModelInfo,
         *,
-        options: LoadOptions = SERVER_DECIDES,
+        context: int | None = None,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
         """Load a model and return when it is loaded.

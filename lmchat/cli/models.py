@@ -34,7 +34,6 @@ from lmchat.servers.model import (
     find_model,
     unknown_model,
 )
-from lmchat.servers.request import LoadOptions
 from lmchat.terminal.output import Output, table
 
 _MINUTE_S = 60
@@ -94,7 +93,7 @@ async def load_with_progress(
         output.show_progress(f"{fraction:.0%}")
 
     try:
-        await runtime.backend.load(model, options=LoadOptions(context=window), on_progress=show)
+        await runtime.backend.load(model, context=window, on_progress=show)
     finally:
         output.show_progress("")
 

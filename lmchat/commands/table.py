@@ -467,7 +467,7 @@ COMMANDS: tuple[Command, ...] = (
         "picker.load_with",
         "ctrl+g",
         "load with …",
-        "Load the model with a context window and other options",
+        "Load the model with a context window of your choice",
         "load_with",
         is_offered=False,
         is_priority=True,

@@ -56,11 +56,9 @@ from lmchat.servers.model_cache import ModelCache
 from lmchat.servers.products import product_named
 from lmchat.servers.products.server_api import ServerApi, background_task, throttled
 from lmchat.servers.request import (
-    SERVER_DECIDES,
     ChatRequest,
     ForwardedReply,
     ForwardedRequest,
-    LoadOptions,
     OutgoingRequest,
     TemplateText,
 )
@@ -229,7 +227,7 @@ class ProxyClient:
         self,
         model: ModelInfo,
         *,
-        options: LoadOptions = SERVER_DECIDES,
+        context: int | None = None,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
         """Load a model and return when it is loaded; cancelling stops the loading if possible.
@@ -240,13 +238,19 @@ class ProxyClient:
         if engine := self._engine_at(model.endpoint):
             # after the answer that it is writing
             async with self._turn(model.endpoint, model.model_id, model.product):
-                await engine.load(model.model_id, context=options.context)
+                await engine.load(model.model_id, context=context)
         else:
             server = product_named(model.product)
-            server.check_load(options)
+            if context is not None and not server.context_field:
+                hint = server.larger_window or server.load_step
+                raise ServerRejected(
+                    f"{server.subject} cannot set the context window when it loads a model.",
+                    kind="unsupported",
+                    hint=f"{hint.format(model=model.model_id, context=context)}.",
+                )
             api = await self._new_api(model.endpoint, model.product)
             report = throttled(on_progress or (lambda _: None))
-            await server.load(api, model, options, report)
+            await server.load(api, model, context, report)
         self._cache.mark_outdated(model.endpoint)
 
     async def unload(self, model: ModelInfo) -> None:

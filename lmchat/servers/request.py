@@ -140,16 +140,6 @@ class TemplateText(Struct, frozen=True, kw_only=True):
     tokens: int  # number of tokens that the server counts in it
 
 
-class LoadOptions(Struct, frozen=True, kw_only=True):
-    """Options for loading a model; where None, the server decides."""
-
-    context: int | None = None  # size of the context window in tokens
-    others: Mapping[str, int | bool] = field(default_factory=dict)
-    """Values by the names of `ProductFacts.load_fields`."""
-
-
-SERVER_DECIDES = LoadOptions()
-
 CHAT_PATH = "/chat/completions"  # behind the address of the API
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from msgspec import Struct, field
-from msgspec.structs import replace
+from msgspec import Struct
 
 from lmchat.errors import ServerRejected
 from lmchat.servers.endpoint import Endpoint
@@ -47,7 +46,6 @@ class Draft(Struct, kw_only=True):
     options: Mapping[str, object]  # the sampling options that the product takes, by name
     extra_fields: Mapping[str, Any]  # fields of the product, and those of tools
     sent_thoughts: SentThoughts
-    _refused_dialects: set[Dialect] = field(default_factory=set)
 
     @property
     def is_unloaded(self) -> bool:
@@ -97,33 +95,21 @@ class Draft(Struct, kw_only=True):
     def adapt(self, error: ServerRejected) -> list[str] | None:
         """Change the dialect after a refusal: ask for JSON in another way, or leave fields out.
 
-        Return a note for each setting that is lost; None if the refusal is about something else, or
-        if the other form was refused before. A renamed limit, `stream_options` and a drawn seed
-        have no note: no setting is lost then.
+        Return a note for each setting that is lost; None if the refusal is about something else. A
+        renamed limit and `stream_options` have no note: no setting is lost then.
         """
         request, before = self.request, self.dialect
-        self._refused_dialects.add(before)
         dialect = before.after_json_refusal(error, request.output)
         if dialect is not None:
             self.dialect = dialect
             return [json_mode_note(error, request.output, dialect.json_mode(request.output))]
-
-        product = product_named(request.product)
         dialect = before.after_refusal(
-            error,
-            has_limit=request.sampling.max_tokens is not None,
-            extra_fields=self.extra_fields,
-            thought_fields=product.thought_fields,
+            error, self.extra_fields, has_limit=request.sampling.max_tokens is not None
         )
-        if dialect is None or dialect in self._refused_dialects:
+        if dialect is None:
             return None
         self.dialect = dialect
         lost = [name for name, _ in sorted(dialect.dropped - before.dropped)]
-        seed_field = product.sampling_fields.get("seed")
-        if request.has_drawn_seed and seed_field in lost:
-            lost.remove(seed_field)  # the user has not set it
-        if dialect.has_thoughts != before.has_thoughts:
-            lost.append("the earlier reasoning")
         reason = error.message.rstrip(".")
         return [f"{reason}. Sending the request again without {name}." for name in lost]
 
@@ -142,42 +128,35 @@ class RequestWriter:
         server = product_named(request.product)
         model = self._cache.model(request.endpoint, request.model)
         dialect = self._dialects.get((request.endpoint, request.model)) or server.dialect
-        sampling = request.sampling
-        # The dialect knows a refused field by its value, and each request draws another seed, which
-        # would be sent and refused each time.
-        refused_fields = {name for name, _ in dialect.dropped}
-        seed_field = product_named(request.product).sampling_fields.get("seed")
-        if request.has_drawn_seed and seed_field in refused_fields:
-            sampling = replace(sampling, seed=None)
-        fields: dict[str, Any] = utf8_safe(server.request_fields(sampling, model))
+        fields: dict[str, Any] = utf8_safe(server.request_fields(request.sampling, model))
         return Draft(
             request=request,
             server=server,
             model=model,
             dialect=dialect,
-            options=server.sent_options(sampling, model),
+            options=server.sent_options(request.sampling, model),
             extra_fields=fields | tool_fields(request),
             sent_thoughts=sent_thoughts_of(request.product, model),
         )
 
     def keep_dialect(self, draft: Draft) -> None:
-        """Keep the dialect in which a request succeeded for the next request to its model.
-
-        The JSON modes that did not fit the schema of this request may be tried again.
-        """
-        dialect = replace(draft.dialect, unfit_modes=frozenset())
-        self._dialects[draft.request.endpoint, draft.request.model] = dialect
+        """Keep the dialect in which a request succeeded for the next request to its model."""
+        self._dialects[draft.request.endpoint, draft.request.model] = draft.dialect
 
     def take_new_notes(self, draft: Draft) -> list[str]:
-        """Return a note for each option of a request that is not sent, with the reason.
+        """Return a note for each option of a request that is not sent.
 
         A note that was returned before for this model is left out.
         """
         request = draft.request
         new_notes: list[str] = []
-        for note in draft.server.unsent_notes(request.sampling, draft.model):
-            model_note = (request.endpoint, request.model, note)
-            if model_note not in self._posted_notes:
-                self._posted_notes.add(model_note)
+        for name in request.sampling.options:
+            note = (
+                f"{draft.server.subject} does not take {name} here, as far as lmchat knows. "
+                "It is not sent."
+            )
+            place = (request.endpoint, request.model, note)
+            if name not in draft.options and place not in self._posted_notes:
+                self._posted_notes.add(place)
                 new_notes.append(note)
         return new_notes

@@ -244,7 +244,7 @@ class Dispatcher:
             case LoadOrUnload(model=model):
                 self.models.load_or_unload(model)
             case LoadWith(model=model):
-                self.models.ask_for_load_options(model)
+                self.models.ask_for_context(model)
             case RefreshModels():
                 self.models.refresh_picker()
             case _:

@@ -128,10 +128,6 @@ async def test_a_refused_max_tokens_is_sent_once_more_under_its_other_name_and_r
             (False, 9),
             (False, 9),
         ]
-        refused = error_reply(400, "Unsupported parameter: 'max_completion_tokens'")
-        server.on(CHAT, refused, chat_reply())
-        await answered(client, ask(server, max_tokens=9))
-        assert server.seen(CHAT)[-1].json["max_tokens"] == 9, "it is unlearnt too"
 
 
 async def test_a_refused_field_of_the_user_is_left_out_whatever_signs_its_name_has(server, client):

@@ -138,7 +138,7 @@ async def test_a_server_that_knows_neither_the_field_nor_its_forms_is_asked_in_w
         assert '"age"' in words(server.seen(CHAT)[2])
         assert notes(events)[1].endswith("lmchat now asks for JSON in words.")
         await events_of(client, request_for(server, AnyObject()))
-        assert response_formats(server)[3:] == [BY_OBJECT if refusal is NOT_NOW else IN_WORDS]
+        assert response_formats(server)[3:] == [IN_WORDS]
 
 
 async def test_another_refusal_is_no_reason_to_ask_in_another_form(client, server):

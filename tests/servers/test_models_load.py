@@ -7,7 +7,6 @@ import pytest
 from lmchat.errors import ServerRejected
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products import llama_cpp
-from lmchat.servers.request import LoadOptions
 from tests.support import scripted_products as products
 from tests.support.programs import until
 from tests.support.proxy_calls import endpoint_of
@@ -76,7 +75,7 @@ async def test_loading_that_is_cancelled_before_the_router_has_replied_is_stoppe
 
 
 def old_lm_studio(server):
-    return products.lm_studio(server, api="v0", loaded=())
+    return products.lm_studio(server, is_old=True, loaded=())
 
 
 async def test_who_cannot_load_on_request_says_so_and_what_helps(server, client):
@@ -105,26 +104,25 @@ async def test_a_newer_jan_loads_also_with_a_window_and_unloads(server, client):
     model = model_at(server, "jan-nano", "Jan")
     await client.load(model)
     await client.unload(model)
-    await client.load(model, options=LoadOptions(context=8192))
+    await client.load(model, context=8192)
     assert [one.json for one in server.seen() if one.method == "POST"] == [
         *[{"model": "jan-nano"}] * 2,
         {"model": "jan-nano", "ctx_size": 8192},
     ]
 
 
-async def test_lm_studio_loads_with_all_options_and_a_loaded_model_anew(server, client):
+async def test_lm_studio_loads_with_a_window_and_a_loaded_model_anew(server, client):
     products.lm_studio(server, loaded=[])
     model = model_at(server, "qwen3-8b", "LM Studio")
-    await client.load(model, options=LoadOptions(context=16384))
+    await client.load(model, context=16384)
     (listed, *_) = (await client.models(model.endpoint, is_refresh=True)).models
     assert listed.state is LoadState.LOADED
-    others = {"flash_attention": True, "num_experts": 4, "eval_batch_size": 512}
-    await client.load(listed, options=LoadOptions(context=4096, others=others))
+    await client.load(listed, context=4096)
     posts = [
         (one.path.rpartition("/")[2], one.json) for one in server.seen() if one.method == "POST"
     ]
     assert posts == [
         ("load", {"model": "qwen3-8b", "context_length": 16384}),
         ("unload", {"instance_id": "qwen3-8b"}),
-        ("load", {"model": "qwen3-8b", "context_length": 4096, **others}),
+        ("load", {"model": "qwen3-8b", "context_length": 4096}),
     ]

@@ -33,14 +33,13 @@ def test_an_effort_goes_where_it_is_known_and_switches_thinking_off_in_templates
         for effort in EFFORTS if product in TAKING_ALL else ():
             sampling = Sampling(reasoning_effort=effort)
             assert server.request_fields(sampling)["reasoning_effort"] == effort
-            assert server.unsent_notes(sampling) == ()
         off = server.request_fields(Sampling(reasoning_effort="none"))
         is_switch = off.get("chat_template_kwargs") == {"enable_thinking": False}
         assert is_switch == (product in TEMPLATED)
         assert "chat_template_kwargs" not in server.request_fields(Sampling(reasoning_effort="low"))
 
 
-def test_an_effort_that_is_not_known_is_not_sent_and_not_hushed_up():
+def test_an_effort_that_is_not_known_is_not_sent():
     for product, known, effort, is_sent in (
         ("OpenAI-compatible", {}, "high", False),
         ("Ollama", {}, "max", True),
@@ -48,38 +47,40 @@ def test_an_effort_that_is_not_known_is_not_sent_and_not_hushed_up():
         ("LM Studio", {"efforts": ("off", "on")}, "none", True),
         ("LM Studio", {"efforts": ("low", "medium", "high", "xhigh")}, "xhigh", True),
         ("LM Studio", {}, "low", False),
-        ("OpenRouter", {"capabilities": ("tools",)}, "low", False),
         ("OpenRouter", {}, "low", True),
     ):
         sampling, about = Sampling(reasoning_effort=effort), model(product, **known)
         fields = product_named(product).request_fields(sampling, about)
-        told = " ".join(product_named(product).unsent_notes(sampling, about))
-        if is_sent:
-            is_nested = product == "OpenRouter"
-            field = {"reasoning": {"effort": effort}} if is_nested else {"reasoning_effort": effort}
-            assert (fields, told) == (field, "")
-        else:
-            assert (fields, told.endswith("It is not sent.")) == ({}, True)
-            assert all(name in told for name in known.get("efforts", ()))
+        nested = {"reasoning": {"effort": effort}}
+        field = nested if product == "OpenRouter" else {"reasoning_effort": effort}
+        assert fields == (field if is_sent else {})
 
 
 @pytest.mark.rule("R-46")
 def test_a_number_of_tokens_goes_where_thoughts_have_a_limit_and_0_switches_them_off():
     limited, off = Sampling(reasoning_effort="500"), Sampling(reasoning_effort="0")
-    none = Sampling(reasoning_effort="none")
     for product in PRODUCT_NAMES:
         server = product_named(product)
-        fields, notes = server.request_fields(limited), server.unsent_notes(limited)
-        assert server.request_fields(off) == server.request_fields(none)
-        assert server.unsent_notes(off) == server.unsent_notes(none)
+        fields = server.request_fields(limited)
+        assert server.request_fields(off) == server.request_fields(
+            Sampling(reasoning_effort="none")
+        )
         if product in ("llama.cpp", "built-in"):
             assert fields["reasoning_budget_tokens"] == 500
             assert "reasoning_effort" not in fields
-            assert notes == ()
         else:
             assert "500" not in map(str, fields.values())
-            (note,) = notes
-            assert note.endswith("It is not sent.")
+
+
+async def test_what_is_not_sent_is_told_once(server, client):
+    server.on(CHAT, chat_reply())
+    for number in range(2):
+        request = ask(server, product="Ollama", reasoning_effort="xhigh", more={"top_k": 5})
+        told = notes(await answered(client, request))
+        assert [note.partition(",")[0] for note in told] == [
+            f"Ollama does not take {name} here" for name in ("reasoning_effort", "top_k")
+        ] * (1 - number)
+    assert server.seen(CHAT)[0].json.keys() == {"model", "messages", "stream", "stream_options"}
 
 
 async def test_a_refused_effort_is_left_out_and_told_once_and_another_is_tried(server, make_client):

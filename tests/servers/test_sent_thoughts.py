@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.servers.events import RequestAdapted
 from lmchat.sessions.message import (
     ChatMessage,
     ReasoningPart,
@@ -17,7 +16,7 @@ from lmchat.sessions.message import (
 )
 from tests.support.proxy_calls import READ_TOOL, answered, ask, endpoint_of, message_of
 from tests.support.scripted_products import CHAT, LLAMA, PRODUCT_NAMES, chat_reply, llama_cpp
-from tests.support.scripted_server import error_reply, json_reply
+from tests.support.scripted_server import json_reply
 
 _CALL = ToolCallPart(call_id="c0", name="files__read", arguments="{}")
 _FIELDS = {"reasoning_content", "reasoning", "thinking"}
@@ -99,21 +98,6 @@ async def test_each_product_gets_thoughts_in_its_own_fields_and_unknown_ones_get
         thoughts = {name: sent[3][name] for name in sorted(_FIELDS & set(sent[3]))}
         assert thoughts == dict.fromkeys(fields, "The file will tell.")
         assert not _FIELDS & {name for place in (0, 1, 2, 4) for name in sent[place]}
-
-
-async def test_a_server_that_refuses_thoughts_is_asked_without_them_and_that_is_remembered(
-    server, client
-):
-    refusal = "messages.3.reasoning_content: Extra inputs are not permitted"
-    llama_cpp(server).on(CHAT, error_reply(400, refusal), chat_reply("Read."))
-    events = await answered(client, _request(server))
-    assert [one.note for one in events if isinstance(one, RequestAdapted)] == [
-        f"llama.cpp says: {refusal}. Sending the request again without the earlier reasoning."
-    ]
-    first, second = (one.json["messages"][3] for one in server.seen(CHAT))
-    assert (set(first) - set(second), "tool_calls" in second) == ({"reasoning_content"}, True)
-    assert "reasoning_content" not in (await _sent(server, client))[3]
-    assert len(server.seen(CHAT)) == 3
 
 
 async def test_without_tools_in_the_request_the_thoughts_go_with_the_joined_answer(server, client):

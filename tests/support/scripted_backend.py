@@ -27,11 +27,9 @@ from lmchat.servers.events import (
 )
 from lmchat.servers.model import LoadState, ModelInfo, ModelList, Target
 from lmchat.servers.request import (
-    SERVER_DECIDES,
     ChatRequest,
     ForwardedReply,
     ForwardedRequest,
-    LoadOptions,
     OutgoingRequest,
     TemplateText,
 )
@@ -111,7 +109,7 @@ class ScriptedBackend:
         self.keys: list[str] = []
         self.good_key = "sk-good"
         self.loaded: list[str] = []
-        self.load_options: list[LoadOptions] = []
+        self.load_contexts: list[int | None] = []
         self.allowed: list[str] = []
         self.is_closed = False
         self.counted = Metrics()
@@ -265,14 +263,14 @@ class ScriptedBackend:
         self,
         model: ModelInfo,
         *,
-        options: LoadOptions = SERVER_DECIDES,
+        context: int | None = None,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
         if engine := self.engine_at(model.endpoint):
-            await engine.load(model.model_id, context=options.context)
+            await engine.load(model.model_id, context=context)
             return
         self.loaded.append(model.model_id)
-        self.load_options.append(options)
+        self.load_contexts.append(context)
 
     async def unload(self, model: ModelInfo) -> None:
         self.loaded.remove(model.model_id)

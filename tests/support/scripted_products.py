@@ -128,21 +128,6 @@ class LmStudio:
         self._settle()
         return [{"id": name, "config": {"context_length": 8192}}] if name in self.live else []
 
-    def v0(self, _: Seen) -> Reply:
-        rows = [
-            {
-                "id": name,
-                "object": "model",
-                "type": "embeddings" if "embed" in name else "llm",
-                "quantization": "Q4_K_M",
-                "state": "loaded" if name in self.live else "not-loaded",
-                "max_context_length": 32768,
-                **({"loaded_context_length": 8192} if name in self.live else {}),
-            }
-            for name in self.told
-        ]
-        return json_reply({"data": rows, "object": "list"}, headers=EXPRESS)
-
     def listed(self, _: Seen) -> Reply:
         return model_list(*self.told, owned_by="organization_owner", headers=EXPRESS)
 
@@ -171,13 +156,13 @@ class LmStudio:
 def lm_studio(
     server: ScriptedServer,
     *,
-    api: str = "v1",
+    is_old: bool = False,
     loaded: Sequence[str] = ("qwen3-8b",),
     key: str | None = None,
     has_jit: bool = True,
     loading: Gate | None = None,
 ) -> ScriptedServer:
-    """LM Studio; `api` is the newest metadata that it has: "v1", "v0" or "none".
+    """LM Studio; an old one has only the list that all servers have.
 
     A list given as `loaded` is its memory: the test may change it. Loading stands still at the gate.
     """
@@ -189,12 +174,10 @@ def lm_studio(
         "GET /v1/models": program.listed,
         CHAT: program.chat,
     }
-    if api == "v1":
+    if not is_old:
         routes["GET /api/v1/models"] = program.v1
         routes["POST /api/v1/models/load"] = program.load
         routes["POST /api/v1/models/unload"] = program.unload
-    if api in ("v1", "v0"):
-        routes["GET /api/v0/models"] = program.v0
     for route, play in routes.items():
         server.on(route, guarded(key, refuse, play))
     server.on("GET /lmstudio-greeting", json_reply({"lmstudio": True}, headers=EXPRESS))

@@ -121,16 +121,6 @@ class OpenRouter(Hosted):
             is_blind=lacks_word(inputs, "image"),
         )
 
-    def takes_effort(self, effort: str, model: ModelInfo | None) -> bool:
-        """Whether the model can reason, as far as the list says, and the effort is a known one.
-
-        For other models, the server drops the effort without an error.
-        """
-        abilities = model.capabilities if model is not None else ()
-        # Without any ability, the list does not tell whether the model can reason.
-        can_reason = "reasoning" in abilities or not abilities
-        return can_reason and super().takes_effort(effort, model)
-
     def effort_fields(self, effort: str) -> dict[str, Any]:
         """Return the field `reasoning`, which OpenRouter has in place of `reasoning_effort`."""
         return {"reasoning": {"effort": effort}}

@@ -53,7 +53,7 @@ class Jan(Product):
     thought_fields = ("reasoning_content",)
     sampling_fields: ClassVar = LLAMA_SAMPLING
     takes_further_options = True
-    load_fields: ClassVar = {"context": "ctx_size", "n_gpu_layers": "n_gpu_layers"}
+    context_field = "ctx_size"
 
     def model_folders(self, environ: Mapping[str, str], home: Path) -> list[Path]:
         return jan_folders(environ, home)

@@ -36,7 +36,7 @@ from lmchat.servers.products.product import (
     params_text,
 )
 from lmchat.servers.products.server_api import OnProgress, ServerApi, background_task
-from lmchat.servers.request import LoadOptions, Sampling
+from lmchat.servers.request import Sampling
 
 LOADING_POLL_S = 0.2
 UNLOAD_S = 30.0  # longest time to stay loaded after the order to unload
@@ -199,40 +199,31 @@ class LlamaCpp(Product):
         self,
         api: ServerApi,
         model: ModelInfo,
-        options: LoadOptions,  # noqa: ARG002 - it takes none
+        context: int | None,  # noqa: ARG002 - it takes none
         on_progress: OnProgress,
     ) -> None:
         """Load a model, or wake it if it is asleep, and return when that is done.
 
         A router answers the request to load at once, so the state of the model is polled until it
-        is loaded. Cancelling stops the loading, unless another program had begun it.
+        is loaded. Cancelling stops the loading.
         """
         if model.state is LoadState.ASLEEP:
             body = {"model": model.model_id, "content": "wake"}
             self.require_done(api, await api.post(_WAKE, body), "load")
             return
 
-        # Until the reply tells, it is ours unless the last list of models says that it had begun.
-        is_our_load = model.state is not LoadState.LOADING
         async with background_task(self.follow_loading(api, model.model_id, on_progress)):
             try:
                 reply = await api.post(_LOAD, {"model": model.model_id})
-                # Otherwise the error says that the model is already loading or loaded, which
-                # another program has begun.
-                is_our_load = "already" not in str(reply.object.get("error", ""))
-                if is_our_load:
+                # Otherwise, the model is already loading or loaded.
+                if "already" not in str(reply.object.get("error", "")):
                     self.require_done(api, reply, "load")
                 await self._wait_until_loaded(api, model)
             except asyncio.CancelledError:
-                if is_our_load:
-                    await self._stop_loading(api, model)
+                with suppress(TimeoutError, LMChatError):
+                    async with asyncio.timeout(_UNLOAD_AFTER_CANCEL_S):
+                        await api.post(_UNLOAD, {"model": model.model_id})
                 raise
-
-    async def _stop_loading(self, api: ServerApi, model: ModelInfo) -> None:
-        """Ask the router to unload a model that still loads; any error is ignored."""
-        with suppress(TimeoutError, LMChatError):
-            async with asyncio.timeout(_UNLOAD_AFTER_CANCEL_S):
-                await api.post(_UNLOAD, {"model": model.model_id})
 
     async def _wait_until_loaded(self, api: ServerApi, model: ModelInfo) -> None:
         """Poll the state of a model until it is loaded or asleep.
@@ -389,7 +380,7 @@ class BuiltIn(LlamaCpp):
     loads_on_demand = False
     can_keep_answers = False
     names_build = False
-    load_fields: ClassVar = {"context": "context"}
+    context_field = "context"
 
     async def answers(self, api: ServerApi) -> bool:  # noqa: ARG002 - no reply could tell
         return False

@@ -1,4 +1,4 @@
-"""LM Studio: its API `/api/v1` lists and loads models since 0.4, `/api/v0` lists since 0.3.6."""
+"""LM Studio: its API `/api/v1` lists and loads models since version 0.4."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from lmchat.servers.products.product import (
     SEED_AND_PENALTIES,
     Product,
     capabilities,
-    has_word,
     same_names,
 )
 from lmchat.servers.products.request_format import Dialect, JsonMode
@@ -31,13 +30,7 @@ from lmchat.servers.products.server_api import ServerApi
 
 _MAX_FILE_BYTES = 1024 * 1024
 _MAX_PORT = 65535
-_MODELS_V1 = "/api/v1/models"
-_MODELS_V0 = "/api/v0/models"
-_STATES = {
-    "loaded": LoadState.LOADED,
-    "loading": LoadState.LOADING,
-    "not-loaded": LoadState.NOT_LOADED,
-}
+_MODELS = "/api/v1/models"
 
 
 class LmStudio(Product):
@@ -66,19 +59,13 @@ class LmStudio(Product):
     slots = 4
     lists_tool_models = True
     dialect = Dialect(json_modes=(JsonMode.SCHEMA, JsonMode.WORDS))  # `json_object` is refused
-    load_path = f"{_MODELS_V1}/load"
+    load_path = f"{_MODELS}/load"
     thought_fields = ("reasoning_content",)
     sampling_fields: ClassVar = {
         **SEED_AND_PENALTIES,
         **same_names("logit_bias", "top_k", "repeat_penalty"),
     }
-    load_fields: ClassVar = {
-        "context": "context_length",
-        **same_names(
-            "eval_batch_size", "num_experts", "flash_attention", "offload_kv_cache_to_gpu"
-        ),
-    }
-    load_switches = ("flash_attention", "offload_kv_cache_to_gpu")
+    context_field = "context_length"
 
     def own_folders(self, home: Path) -> list[Path]:
         """Return its folders, which users can move."""
@@ -130,32 +117,17 @@ class LmStudio(Product):
         return reply.object.get("lmstudio") is True or is_its_error
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
-        """Return the models of the newest of three lists that this version has.
-
-        Only a list that the server does not have leads to the next one; a refusal is raised.
-        """
-        newest = await api.get_optional(_MODELS_V1)
-        if newest is not None:
-            listed = dicts_in(api.require_good(newest).object.get("models"))
-            return tuple(_from_v1(api, row) for row in listed if str_or_empty(row.get("key")))
-        older = await api.get_optional(_MODELS_V0)
-        if older is not None:
-            listed = dicts_in(api.require_good(older).object.get("data"))
-            return tuple(_from_v0(api, row) for row in listed if str_or_empty(row.get("id")))
-        return await super().models(api)
+        """Return the models of its own list, or of the OpenAI-like one before version 0.4."""
+        reply = await api.get_optional(_MODELS)
+        if reply is None:
+            return await super().models(api)
+        listed = dicts_in(api.require_good(reply).object.get("models"))
+        return tuple(_model_of(api, row) for row in listed if str_or_empty(row.get("key")))
 
     def takes_effort(self, effort: str, model: ModelInfo | None) -> bool:
         """Whether the server lists the effort for this model; it writes `none` as `off`."""
         efforts = model.efforts if model is not None else ()
         return effort in efforts or (effort == "none" and "off" in efforts)
-
-    def _effort_note(self, effort: str, model: ModelInfo | None) -> str:
-        """Return why an effort is not sent; LM Studio lists the efforts of each model."""
-        if model is None or not model.efforts:
-            return (
-                "LM Studio lists no reasoning efforts for this model; set reasoning in LM Studio."
-            )
-        return super()._effort_note(effort, model)
 
     async def unload(self, api: ServerApi, model: ModelInfo) -> None:
         """Unload all instances of a model, each of which has another name.
@@ -163,7 +135,7 @@ class LmStudio(Product):
         The names are read from the list of models. If the model has no instance there, the request
         names the model, so the server says why it cannot be unloaded.
         """
-        reply = await api.get(_MODELS_V1)
+        reply = await api.get(_MODELS)
         self.require_done(api, reply, "unload")
         names: list[str] = []
         for row in dicts_in(reply.object.get("models")):
@@ -173,7 +145,7 @@ class LmStudio(Product):
                 break
         for name in names or [model.model_id]:
             self.require_done(
-                api, await api.post(f"{_MODELS_V1}/unload", {"instance_id": name}), "unload"
+                api, await api.post(f"{_MODELS}/unload", {"instance_id": name}), "unload"
             )
 
 
@@ -185,7 +157,7 @@ def _read_settings(file: Path) -> dict[str, Any]:
         return {}
 
 
-def _from_v1(api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+def _model_of(api: ServerApi, row: dict[str, Any]) -> ModelInfo:
     """Return the model that a row of `/api/v1/models` describes.
 
     Of several instances in memory, the first gives the loaded context window.
@@ -215,25 +187,5 @@ def _from_v1(api: ServerApi, row: dict[str, Any]) -> ModelInfo:
         ),
         is_blind=abilities.get("vision") is False,
         efforts=efforts,
-        owned_by=str_or_empty(row.get("publisher")),
-    )
-
-
-def _from_v0(api: ServerApi, row: dict[str, Any]) -> ModelInfo:
-    """Return the model that a row of `/api/v0/models` describes."""
-    kind = str_or_empty(row.get("type"))
-    return ModelInfo(
-        model_id=str_or_empty(row.get("id")),
-        endpoint=api.endpoint,
-        product=LM_STUDIO,
-        state=_STATES.get(str_or_empty(row.get("state")), LoadState.UNKNOWN),
-        is_embedding=kind.startswith("embedding"),
-        quantization=str_or_empty(row.get("quantization")),
-        context_loaded=count_or_none(row.get("loaded_context_length")),
-        context_max=count_or_none(row.get("max_context_length")),
-        capabilities=capabilities(
-            tools=has_word(row.get("capabilities"), "tool_use"), vision=kind == "vlm"
-        ),
-        is_blind=kind == "llm",  # a model that reads images is a "vlm"
         owned_by=str_or_empty(row.get("publisher")),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, ClassVar
 
@@ -12,7 +12,6 @@ from msgspec.structs import replace
 from lmchat.errors import ServerUnavailable
 from lmchat.servers.endpoint import Endpoint, is_address, loopback
 from lmchat.servers.http.json_values import count_or_none, dict_or_empty, dicts_in, str_or_empty
-from lmchat.servers.http.reply import Reply
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products.product import (
     SEED_AND_PENALTIES,
@@ -20,10 +19,8 @@ from lmchat.servers.products.product import (
     capabilities,
 )
 from lmchat.servers.products.server_api import OnProgress, ServerApi
-from lmchat.servers.request import LoadOptions
 
 _DETAILS_S = 1.0  # longest wait for details; what is missing then, the next list has
-_MAX_PARALLEL = 6  # most requests for single models at the same time
 
 
 class Ollama(Product):
@@ -76,8 +73,8 @@ class Ollama(Product):
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
         """Return the models of `/api/tags`, or of the OpenAI-like list if that path is missing.
 
-        `/api/ps` tells which models are in memory, and `/api/show` the details of each model. What
-        was shown of a model before is not asked for again, until it is removed from the list.
+        `/api/ps` tells which models are in memory, and `/api/show` the details of each model, which
+        is asked for once.
         """
         tags = await api.get_optional("/api/tags")
         if tags is None:
@@ -85,12 +82,11 @@ class Ollama(Product):
         listed = dicts_in(api.require_good(tags).object.get("models"))
         listed = [row for row in listed if str_or_empty(row.get("name"))]
         running = await api.get_extra("/api/ps")
-        contexts = _loaded_contexts(running)
-        removed_digests = api.memory.model_facts.keys() - set(map(_digest, listed))
-        for digest in removed_digests:
-            del api.memory.model_facts[digest]
-        await _read_details(api, listed, contexts)
-
+        rows = dicts_in(running.object.get("models")) if running is not None else []
+        contexts = {
+            str_or_empty(row.get("name")): count_or_none(row.get("context_length")) for row in rows
+        }
+        await _read_details(api, listed)
         models: list[ModelInfo] = []
         for row in listed:
             model = self._model_from_tag(api, row)
@@ -110,17 +106,19 @@ class Ollama(Product):
         """
         details = dict_or_empty(row.get("details"))
         shown = api.memory.model_facts.get(_digest(row), {})
-        abilities = {*_strings_in(row.get("capabilities")), *shown.get("capabilities", ())}
-        family = shown.get("family") or str_or_empty(details.get("family"))
-        is_bert_alone = not abilities and family.endswith("bert")
+        info = dict_or_empty(shown.get("model_info"))
+        family = str_or_empty(info.get("general.architecture") or details.get("family"))
+        named = shown.get("capabilities") or row.get("capabilities")
+        abilities = named if isinstance(named, list) else []
         return ModelInfo(
             model_id=str_or_empty(row.get("name")),
             endpoint=api.endpoint,
             product=self.name,
-            is_embedding="embedding" in abilities or is_bert_alone,
+            is_embedding="embedding" in abilities or (not abilities and family.endswith("bert")),
             params=str_or_empty(details.get("parameter_size")),
             quantization=str_or_empty(details.get("quantization_level")),
-            context_max=shown.get("context_length"),
+            # In a GGUF file, the names of such facts begin with the architecture.
+            context_max=count_or_none(info.get(f"{family}.context_length")),
             size_bytes=count_or_none(row.get("size")),
             capabilities=capabilities(
                 tools="tools" in abilities,
@@ -135,7 +133,7 @@ class Ollama(Product):
         self,
         api: ServerApi,
         model: ModelInfo,
-        options: LoadOptions,  # noqa: ARG002 - see above
+        context: int | None,  # noqa: ARG002 - see above
         on_progress: OnProgress,  # noqa: ARG002 - it reports none
     ) -> None:
         """Load a model by a request without a prompt.
@@ -152,64 +150,26 @@ class Ollama(Product):
         api.require_good(await api.post("/api/generate", body))
 
 
-def _loaded_contexts(running: Reply | None) -> dict[str, int | None]:
-    """Return the names of the models in memory, each with its context window (None: not known).
-
-    `running` is the reply of `/api/ps`; without it, nothing is returned.
-    """
-    contexts: dict[str, int | None] = {}
-    if running is None:
-        return contexts
-    for row in dicts_in(running.object.get("models")):
-        contexts[str_or_empty(row.get("name"))] = count_or_none(row.get("context_length"))
-    return contexts
-
-
-async def _read_details(
-    api: ServerApi, listed: list[dict[str, Any]], loaded: Container[str]
-) -> None:
+async def _read_details(api: ServerApi, listed: list[dict[str, Any]]) -> None:
     """Ask for the details of models within `_DETAILS_S`, and keep them in `api.memory`.
 
-    `listed` are rows of `/api/tags`, `loaded` the names of the models in memory. Only models whose
-    details are not known are asked for: first those in memory, then the others.
+    `listed` are rows of `/api/tags`. Only models whose details are not known are asked for. A model
+    that the server refuses to show is not asked for again.
     """
-    unknown = [row for row in listed if _digest(row) not in api.memory.model_facts]
-    unknown.sort(key=lambda row: row["name"] not in loaded)
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_DETAILS_S):
-            for first in range(0, len(unknown), _MAX_PARALLEL):
-                batch = unknown[first : first + _MAX_PARALLEL]
-                await asyncio.gather(*(_read_details_of(api, row) for row in batch))
 
-
-async def _read_details_of(api: ServerApi, row: dict[str, Any]) -> None:
-    """Ask for the details of one model, and keep them in `api.memory` by its digest.
-
-    If the server refuses, empty details are kept, so it is not asked again. If it does not answer,
-    nothing is kept.
-    """
-    try:
+    async def read(row: dict[str, Any]) -> None:
         reply = await api.post("/api/show", {"model": row["name"]})
-    except ServerUnavailable:  # the list is worth having without this
-        return
-    shown = reply.object if reply.is_good else {}
-    info = dict_or_empty(shown.get("model_info"))
-    family = str_or_empty(info.get("general.architecture"))
-    api.memory.model_facts[_digest(row)] = {
-        "capabilities": _strings_in(shown.get("capabilities")),
-        "family": family,
-        # In a GGUF file, the names of such facts begin with the architecture.
-        "context_length": count_or_none(info.get(f"{family}.context_length")),
-    }
+        shown = reply.object if reply.is_good else {}
+        api.memory.model_facts[_digest(row)] = {
+            name: shown.get(name) for name in ("capabilities", "model_info")
+        }
+
+    unknown = [row for row in listed if _digest(row) not in api.memory.model_facts]
+    with suppress(TimeoutError, ServerUnavailable):  # the list is worth having without this
+        async with asyncio.timeout(_DETAILS_S):
+            await asyncio.gather(*map(read, unknown))
 
 
 def _digest(row: dict[str, Any]) -> str:
     """Return what identifies the content of a model: its digest, or its name if it has none."""
     return str_or_empty(row.get("digest")) or str_or_empty(row.get("name"))
-
-
-def _strings_in(value: object) -> list[str]:
-    """Return the strings in a list, without its other entries; [] for any other value."""
-    if not isinstance(value, list):
-        return []
-    return [entry for entry in value if isinstance(entry, str)]

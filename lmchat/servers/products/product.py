@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 from lmchat.config.settings import effort_of
 from lmchat.errors import NothingAnswers, ServerRejected, ServerUnavailable
-from lmchat.safe_text import safe_line
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.json_values import count_or_none, dicts_in, number_or_none, str_or_empty
 from lmchat.servers.http.reply import Reply
@@ -20,7 +19,7 @@ from lmchat.servers.options import EXTRA, FURTHER_OPTIONS, TAKEN_BY_ALL
 from lmchat.servers.products.refusals import RequestFacts, not_an_llm
 from lmchat.servers.products.request_format import Dialect
 from lmchat.servers.products.server_api import OnProgress, ServerApi
-from lmchat.servers.request import LoadOptions, Sampling
+from lmchat.servers.request import Sampling
 
 OPENAI_COMPATIBLE = "OpenAI-compatible"  # an unknown product
 LM_STUDIO = "LM Studio"
@@ -28,8 +27,6 @@ NOTHING_FOUND = "No LMStudio server detected"  # wording that scripts know
 LOAD_WITH_CONTEXT = "Load it with: lmchat models load {model} --context {context}"
 _SENT_TO_ALL = ("temperature", "top_p", "max_tokens", "stop")
 """Options whose fields `request_body` writes, as their names depend on the dialect."""
-_NAMES_IN_NOTES = {"seed": "a seed"}
-"""What notes call an option, if not by its name."""
 
 
 def step_sentence(step: str) -> str:
@@ -131,9 +128,7 @@ class Product:
     effort has rules of its own.
     """
     takes_further_options: bool = False  # whether it takes llama.cpp's further options
-    load_fields: ClassVar[Mapping[str, str]] = {}
-    """Fields of a request to load a model, by the names that lmchat has for these options."""
-    load_switches: tuple[str, ...] = ()  # those of `load_fields` that are on or off
+    context_field: str = ""  # field of a request to load a model: the context window in tokens
 
     @property
     def subject(self) -> str:
@@ -235,10 +230,7 @@ class Product:
         return [row for row in dicts_in(data) if str_or_empty(row.get("id"))]
 
     def request_fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
-        """Return the fields of a chat request whose names or support depend on the product.
-
-        An option that the product does not support is left out; see `unsent_notes`.
-        """
+        """Return the fields of a chat request whose names depend on the product."""
         fields: dict[str, Any] = {}
         for name, value in self.sent_options(sampling, model).items():
             if name not in _SENT_TO_ALL:
@@ -286,38 +278,20 @@ class Product:
         return fields
 
     def sent_options(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, object]:
-        """Return the sampling options that a request to a model has, by name."""
+        """Return the sampling options that a request to a model has, by name.
+
+        A thought of at most 0 tokens is sent as the effort `none` (R-46).
+        """
         options = sampling.options
-        # For the effort, `takes_effort` decides, because it depends on the model, too. A limit of 0
-        # is sent as `none`.
-        options.pop("reasoning_effort", None)
-        effort = _sent_effort(sampling)
-        if effort and self.takes_effort(effort, model):
-            options["reasoning_effort"] = effort
-        return {name: value for name, value in options.items() if self.takes_option(name)}
-
-    def unsent_notes(self, sampling: Sampling, model: ModelInfo | None = None) -> tuple[str, ...]:
-        """Return a note of full sentences for each option that `request_fields` leaves out."""
-        notes: list[str] = []
-        effort = _sent_effort(sampling)
-        if effort and not self.takes_effort(effort, model):
-            notes.append(f"{self._effort_note(effort, model)} It is not sent.")
-        ignored = [name for name in sampling.options if not self.takes_option(name)]
-        for name in ignored:
-            option = _NAMES_IN_NOTES.get(name, name)
-            sentence = f"{self.subject} does not support {option}, as far as lmchat knows."
-            notes.append(f"{sentence} It is not sent.")
-        return tuple(notes)
-
-    def _effort_note(self, effort: str, model: ModelInfo | None) -> str:
-        """Return why an effort is not sent, as a sentence."""
-        supported = model.efforts if model is not None and model.efforts else self.efforts
-        if not supported:
-            return f"{self.subject} does not support a reasoning effort, as far as lmchat knows."
-        names = safe_line(", ".join(supported), limit=100)
-        return (
-            f'{self.subject} does not support the reasoning effort "{effort}" here, only {names}.'
-        )
+        effort = str(options.get("reasoning_effort", ""))
+        if effort:
+            options["reasoning_effort"] = effort = effort_of(effort) or effort
+        return {
+            name: value
+            for name, value in options.items()
+            if self.takes_option(name)
+            and (name != "reasoning_effort" or self.takes_effort(effort, model))
+        }
 
     async def end_thought(
         self,
@@ -353,38 +327,26 @@ class Product:
             hint="Look at the JSON of the request, or use llama.cpp.",
         )
 
-    def check_load(self, options: LoadOptions) -> None:
-        """Raise `ServerRejected` if the options set a context window and the product cannot."""
-        if options.context is not None and "context" not in self.load_fields:
-            hint = self.larger_window or self.load_step
-            raise ServerRejected(
-                f"{self.subject} cannot set the context window when it loads a model.",
-                kind="unsupported",
-                hint=f"{hint.format(context=options.context)}.",
-            )
-
     async def load(
         self,
         api: ServerApi,
         model: ModelInfo,
-        options: LoadOptions,
+        context: int | None,
         on_progress: OnProgress,  # noqa: ARG002 - for those that override it
     ) -> None:
         """Load a model and return when it is loaded; raise `ServerRejected` if that is refused.
 
-        If `options` set something, and the model is in memory, it is unloaded first: some
-        products would load it a second time, beside the first. `on_progress` is not called here.
+        A model in memory is unloaded first if it gets another window: some products would load it
+        a second time, beside the first. `on_progress` is not called here, and `keep_loaded_s` is
+        not sent: products that take it with this request override `load`.
         """
         if not self.load_path:
             raise self._cannot("load")
         body: dict[str, Any] = {"model": model.model_id}
-        for name, value in options.others.items():
-            body[self.load_fields[name]] = value
-        if options.context is not None:
-            body[self.load_fields["context"]] = options.context
-        sets_options = len(body) > 1  # there is more than the name of the model
-        if sets_options and model.state is LoadState.LOADED:
-            await self.unload(api, model)
+        if context is not None:
+            body[self.context_field] = context
+            if model.state is LoadState.LOADED:
+                await self.unload(api, model)
         self.require_done(api, await api.post(self.load_path, body), "load")
 
     async def follow_loading(self, api: ServerApi, model_id: str, on_progress: OnProgress) -> None:
@@ -424,15 +386,6 @@ class Product:
             kind="unsupported",
             hint=f"{self.load_step}.",
         )
-
-
-def _sent_effort(sampling: Sampling) -> str:
-    """Return the reasoning effort to send, in which a limit of 0 tokens has become `none` (R-46).
-
-    An effort that is neither a level nor a number stays as it is; empty if none is set.
-    """
-    effort = sampling.reasoning_effort
-    return effort_of(effort) or effort
 
 
 def capabilities(

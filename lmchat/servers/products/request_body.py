@@ -76,7 +76,7 @@ def body_of(
     encoder = MessageEncoder(
         files=request.files,
         has_tools=has_tools,
-        sent_thoughts=sent_thoughts if dialect.has_thoughts else SentThoughts.NONE,
+        sent_thoughts=sent_thoughts,
         thought_fields=product_named(request.product).thought_fields,
     )
     messages = _with_output_instruction(request.messages, request.output, mode)

@@ -13,15 +13,13 @@ from functools import partial
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.errors import LMChatError, ServerRejected, WrongUse
+from lmchat.errors import LMChatError, ServerRejected
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.catalogue import ModelRow, matching_model
 from lmchat.servers.discovery.probe_result import Health
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.load_options import CONTEXT, form_of, parse_load_options
 from lmchat.servers.model import LoadState, ModelInfo, Target, cannot_chat
 from lmchat.servers.products import product_named
-from lmchat.servers.request import SERVER_DECIDES, LoadOptions
 from lmchat.tui.actions import ShowServers
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.prompt_text import PromptText
@@ -210,38 +208,35 @@ class ModelSwitch:
         else:
             self._begin_load(model)
 
-    def ask_for_load_options(self, model: ModelInfo) -> None:
-        """Ask for the options that the server takes, and begin to load the model with them.
+    def ask_for_context(self, model: ModelInfo) -> None:
+        """Ask for the size of the context window, and begin to load the model with it.
 
-        A model that is in memory is loaded again. A server that takes none is named in a
-        notification, with the way to a larger window.
+        A model that is in memory is loaded again. A server that does not load with a given window
+        is named in a notification, with the way to a larger one.
         """
         facts = product_named(model.product)
-        if not facts.load_fields:
-            words = f"{model.product} takes no options when it loads a model."
+        if not facts.context_field:
+            words = f"{model.product} takes no context window when it loads a model."
             hint = facts.larger_window.format(model=model.model_id, context="TOKENS")
             self._chat.notify(f"{words} {hint}".rstrip())
             return
 
         async def load(typed: str) -> str | bool:
-            try:
-                options = parse_load_options(typed, model.product)
-            except WrongUse as error:
-                return error.message_with_hint
-            self._begin_load(model, options)
+            if not (typed.isascii() and typed.isdigit() and int(typed)):
+                return "The context window must be a whole number of tokens."
+            self._begin_load(model, int(typed))
             return True
 
         dialog = AskDialog(
-            f"Load {_short_name(model)} with …",
-            text=form_of(model.product),
-            value=f"{CONTEXT}={model.context_loaded or ''}",
+            f"Load {_short_name(model)} with a context window of … tokens",
+            value=str(model.context_loaded or ""),
             verb="load",
             check=accept_any,
             attempt=load,
         )
         self._chat.show(dialog)
 
-    def _begin_load(self, model: ModelInfo, options: LoadOptions = SERVER_DECIDES) -> _Load:
+    def _begin_load(self, model: ModelInfo, context: int | None = None) -> _Load:
         """Load a model in a worker; a load of the same model that has begun before is stopped.
 
         The model counts as loading from here on, before the request to load it is sent: prompts
@@ -253,7 +248,7 @@ class ModelSwitch:
         self._change_load(
             model, is_loading=True, loading_since_s=load.since_s, loading_fraction=None
         )
-        self._chat.begin(partial(self._load, load, model, options), load.group, is_only=True)
+        self._chat.begin(partial(self._load, load, model, context), load.group, is_only=True)
         return load
 
     async def _unload(self, model: ModelInfo) -> None:
@@ -265,7 +260,7 @@ class ModelSwitch:
         finally:
             self._show_new_states()
 
-    async def _load(self, load: _Load, model: ModelInfo, options: LoadOptions) -> None:
+    async def _load(self, load: _Load, model: ModelInfo, context: int | None) -> None:
         """Load a model; if it is in use, the prompts that wait for it are sent then.
 
         If it cannot be loaded, they return to the prompt field. A server that does not load on
@@ -280,7 +275,7 @@ class ModelSwitch:
 
         can_answer = False
         try:
-            await self._workspace.backend.load(model, options=options, on_progress=show_progress)
+            await self._workspace.backend.load(model, context=context, on_progress=show_progress)
             can_answer = True
             self._status.show_action(f"loaded {_short_name(model)}")
         except ServerRejected as error:

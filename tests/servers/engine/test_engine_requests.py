@@ -15,7 +15,6 @@ from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.events import ModelLoading, StreamFinished, TextDelta
 from lmchat.servers.model import LoadState
-from lmchat.servers.request import LoadOptions
 from tests.support.engine_home import engines_with, with_library
 from tests.support.proxy_calls import FixedKey, answered, ask, failure_of
 from tests.support.real_server.prepare import model_file
@@ -91,7 +90,7 @@ async def test_models_are_loaded_with_their_window_and_unloaded_at_the_same_addr
     await started(engine)
     address = engine.endpoint
     (big, small) = (await client.check(address)).models
-    await client.load(small, options=LoadOptions(context=256))
+    await client.load(small, context=256)
     states = {one.model_id: one.context_loaded for one in (await client.check(address)).models}
     assert states == {"big": None, "small-Q4_1": 256}
     await client.unload(small)
