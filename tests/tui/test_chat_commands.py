@@ -120,7 +120,7 @@ async def test_a_command_that_cannot_run_stays_in_the_prompt_and_others_show_a_d
     for line, told, left in (
         ("/nothing", "Unknown command", "/nothing"),
         ("/theme sunny", "Unknown theme: sunny.", "/theme sunny"),
-        ("/system", "/system ", "/system "),
+        ("/system", "/system", "/system "),
     ):
         await desk.type(line)
         await desk.press("enter", sees=told)
