@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from lmchat.errors import FileRefused
 from lmchat.files.disk import read_plain
 from lmchat.files.images import fit_image, image_type
-from lmchat.processes.threads import run_abandonable
+from lmchat.processes.threads import in_thread, run_abandonable
 from lmchat.safe_text import decoded_text, safe_line
 from lmchat.servers.token_count import estimate_tokens
 from lmchat.sessions.message import FilePart
@@ -26,7 +26,7 @@ MAX_TEXT_BYTES = 1_000_000  # more than the context window of most local models
 _MAX_READ_BYTES = 100_000_000  # of an image before it is scaled, or of a PDF
 _MAX_NAME_CHARS = 200
 _CONTROLS = re.compile(rb"[\x01-\x06\x0e-\x1a]")  # bytes that no text has, in whatever encoding
-_PDF_HEAD = b"%PDF-"
+PDF_HEAD = b"%PDF-"
 PDF_TYPE = "application/pdf"
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 # What is wrong with a file that cannot be read, and what to do, by the number of the error.
@@ -58,18 +58,14 @@ class PastedFrom(Protocol):
         """Return the image; empty without one."""
 
 
-async def files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
+@in_thread
+def files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
     """Return those of `paths` that exist and are outside `folder`: the user is asked before a read.
 
     Relative paths begin at `folder`. Links are followed, and their targets are returned. If the
     home folder is `folder` or below it, hidden files and those in hidden folders count as outside,
     since programs keep keys in them.
     """
-    return await run_abandonable(lambda: _files_outside(paths, folder))
-
-
-def _files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
-    """Return the files of `files_outside`. Blocks."""
     real_folder = Path(os.path.realpath(folder))
     home = Path(os.path.realpath(os.path.expanduser("~")))  # noqa: PTH111 - Path may raise
     has_home = home.is_relative_to(real_folder)
@@ -83,14 +79,6 @@ def _files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
         if is_outside or (is_hidden and has_home):
             targets_outside.append(target)
     return tuple(targets_outside)
-
-
-async def read_attachment(path: Path) -> Attachment:
-    """Read a text, an image or a PDF off the event loop; raises `FileRefused`.
-
-    With Pillow, a large image is scaled down. A PDF becomes its text, if pypdf is installed.
-    """
-    return await run_abandonable(lambda: _read_attachment(path))
 
 
 async def read_clipboard(clipboard: PastedFrom) -> Attachment:
@@ -107,19 +95,26 @@ async def read_clipboard(clipboard: PastedFrom) -> Attachment:
     )
 
 
-def _read_attachment(path: Path) -> Attachment:
-    """Return the attachment of a file; raises `FileRefused`. Blocks.
+@in_thread
+def read_attachment(path: Path) -> Attachment:
+    """Read a text, an image or a PDF; raises `FileRefused`.
 
-    The first bytes decide whether it is an image or a PDF; any other file is taken for a text.
+    The first bytes decide whether it is an image or a PDF; any other file is taken for a text. With
+    Pillow, a large image is scaled down. A PDF becomes its text, if pypdf is installed.
     """
     name = safe_line(path.name, limit=_MAX_NAME_CHARS)
-    data = _read_file(path)
+    try:
+        data = read_plain(path, max_bytes=_MAX_READ_BYTES)
+    except OSError as error:
+        other_reason = (f"cannot be read: {error.strerror}", "Check the path.")
+        reason, hint = _REASONS_AND_HINTS.get(error.errno or 0, other_reason)
+        raise FileRefused(f"{safe_line(str(path))} {reason}.", hint=hint) from error
     if not data:
         raise FileRefused(f"{name} is empty.", hint="Choose another file.")
 
     if image_type(data):
         return _image_attachment(name, data)
-    if data.startswith(_PDF_HEAD):
+    if data.startswith(PDF_HEAD):
         return text_attachment(name, PDF_TYPE, _pdf_text(name, data).encode("utf-8", "replace"))
     if path.suffix.lower() in _IMAGE_SUFFIXES:
         # refused even if it is a text, since the user expects an image
@@ -144,16 +139,6 @@ def _image_attachment(name: str, data: bytes) -> Attachment:
     return Attachment(part=part, data=image.data)
 
 
-def _read_file(path: Path) -> bytes:
-    """Return the content of a regular file of at most `_MAX_READ_BYTES`; raises `FileRefused`."""
-    try:
-        return read_plain(path, max_bytes=_MAX_READ_BYTES)
-    except OSError as error:
-        other_reason = (f"cannot be read: {error.strerror}", "Check the path.")
-        reason, hint = _REASONS_AND_HINTS.get(error.errno or 0, other_reason)
-        raise FileRefused(f"{safe_line(str(path))} {reason}.", hint=hint) from error
-
-
 def text_attachment(name: str, media_type: str, data: bytes, *, language: str = "") -> Attachment:
     """Return the attachment of a text, converted to UTF-8.
 
@@ -163,15 +148,12 @@ def text_attachment(name: str, media_type: str, data: bytes, *, language: str = 
         message = f"{name} has more than {MAX_TEXT_BYTES // 1_000_000} MB of text."
         raise FileRefused(message, hint="Save the part you need as a separate file.")
     text = decoded_text(data)
-    is_utf_8 = text.encode() == data
+    content = text.encode()
     # UTF-8 may have control characters, as the log of a terminal has; in other bytes, they show
     # that these are no text
-    has_controls = _CONTROLS.search(data) is not None
-    is_binary = b"\0" in data or (has_controls and not is_utf_8)
-    if is_binary:
+    if b"\0" in data or (content != data and _CONTROLS.search(data)):
         message = f"{name} is neither UTF-8 text nor a PNG, JPEG, WebP or GIF image nor a PDF."
         raise FileRefused(message, hint="Convert it to one of them.")
-    content = text.encode()
     part = _file_part(name, media_type, content, tokens=estimate_tokens(text))
     return Attachment(part=replace(part, language=language), data=content)
 

@@ -6,10 +6,10 @@ import asyncio
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import lru_cache
 from heapq import nsmallest
 from itertools import islice
 from math import ceil
@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from lmchat.attachments.attachment import (
     MAX_TEXT_BYTES,
+    PDF_HEAD,
     Attachment,
     language_of,
     text_attachment,
@@ -27,9 +28,8 @@ from lmchat.attachments.attachment import (
 from lmchat.errors import FileRefused
 from lmchat.files.disk import expanded_path, read_plain
 from lmchat.files.folder_walk import FolderWalk
-from lmchat.files.images import image_type
 from lmchat.matching import fuzzy_match
-from lmchat.processes.threads import run_abandonable
+from lmchat.processes.threads import in_thread, run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.units import GAP, plural, size_text
 
@@ -41,7 +41,6 @@ _LONGEST_WALK_S = 10.0
 _MOST_NAME_CHARS = 200
 _SIGNS = frozenset("*?[")  # a name with one of these is a pattern
 _ANY_FOLDERS = "**"  # step of a pattern for any number of folders, also none
-_PDF_HEAD = b"%PDF-"
 _NARROWER = "Name a folder or a pattern with fewer files, such as src/*.py."
 
 
@@ -51,7 +50,7 @@ class SetName(Struct, frozen=True, kw_only=True):
     typed: str
     start: str  # the part before the pattern, as it was typed: `src/`
     folder: Path  # the folder that it names
-    pattern: Sequence[str]  # steps of the path below this folder: `**` and `*.py`
+    pattern: tuple[str, ...]  # steps of the path below this folder: `**` and `*.py`
 
 
 class FileSet(Struct, frozen=True, kw_only=True):
@@ -84,21 +83,17 @@ class FileSet(Struct, frozen=True, kw_only=True):
         return len(self.files) > MOST_UNASKED or fills_window
 
 
-async def parse_set_name(name: str, folder: Path) -> SetName | None:
+@in_thread
+def parse_set_name(name: str, folder: Path) -> SetName | None:
     """Return what a typed name means if it means several files; None if it names one.
 
     A relative name begins at `folder`. A name with the signs of a pattern is that of one file if
     there is such a file, or if the folder before these signs is missing.
     """
-    return await run_abandonable(lambda: _parse_set_name(name, folder))
-
-
-def _parse_set_name(name: str, folder: Path) -> SetName | None:
-    """Return what `parse_set_name` returns. Blocks."""
     full_path = os.path.join(folder, expanded_path(name))  # noqa: PTH118 - Path.is_dir may raise
     if os.path.isdir(full_path):  # noqa: PTH112 - see above
         start = "" if name.rstrip("/") == "." else f"{name.rstrip('/')}/"
-        return SetName(typed=name, start=start, folder=Path(full_path), pattern=[_ANY_FOLDERS])
+        return SetName(typed=name, start=start, folder=Path(full_path), pattern=(_ANY_FOLDERS,))
     steps = name.split("/")
     pattern_indexes = [index for index, step in enumerate(steps) if not _SIGNS.isdisjoint(step)]
     if not pattern_indexes or os.path.lexists(full_path):
@@ -108,25 +103,29 @@ def _parse_set_name(name: str, folder: Path) -> SetName | None:
     base = os.path.join(folder, expanded_path(start or "."))  # noqa: PTH118 - as above
     if not os.path.isdir(base):  # noqa: PTH112 - see above
         return None
-    return SetName(typed=name, start=start, folder=Path(base), pattern=steps[first:])
+    return SetName(typed=name, start=start, folder=Path(base), pattern=tuple(steps[first:]))
 
 
-async def read_set(name: SetName) -> FileSet:
+@in_thread
+def read_set(name: SetName) -> FileSet:
     """Read the text files that a name means.
 
     Links are not followed; hidden files and those that `.gitignore` names are left out. Raises
     `FileRefused` if no file is left, if there are too many, or if there is too much to look at.
     """
-    return await run_abandonable(lambda: _read_set(name))
-
-
-def _read_set(name: SetName) -> FileSet:
-    """Return the set of `read_set`. Blocks."""
     shown_name = safe_line(name.typed, limit=_MOST_NAME_CHARS)
     files: list[Attachment] = []
     left_out_count = 0
     total_bytes = 0
-    for path in _paths(name):
+    walk = FolderWalk(name.folder, most_entries=_MOST_ENTRIES, longest_s=_LONGEST_WALK_S)
+    paths: list[str] = []
+    for path, entry in walk.files():
+        is_shown_file = not entry.name.startswith(".") and entry.is_file(follow_symlinks=False)
+        if is_shown_file and _fits(tuple(path.split("/")), name.pattern):
+            paths.append(path)
+    if walk.is_cut:
+        raise FileRefused(f"{shown_name} has too many files to look through.", hint=_NARROWER)
+    for path in sorted(paths):
         file = _text_file(name.start + path, name.folder / path)
         if file is None:
             left_out_count += 1
@@ -138,59 +137,21 @@ def _read_set(name: SetName) -> FileSet:
             raise FileRefused(message, hint=_NARROWER)
     if not files:
         problem = f"{shown_name} has no text files."
-        if name.pattern != [_ANY_FOLDERS]:
+        if name.pattern != (_ANY_FOLDERS,):
             problem = f"No text file fits {shown_name}."
         hint = "Hidden files, links and those of .gitignore do not count. Check the name."
         raise FileRefused(problem, hint=hint)
     return FileSet(files=files, left_out_count=left_out_count)
 
 
-def _paths(name: SetName) -> list[str]:
-    """Return the paths that fit a name, relative to its folder, in the order of their names.
-
-    Raises `FileRefused` if there is too much to look at. Blocks.
-    """
-    walk = FolderWalk(name.folder, most_entries=_MOST_ENTRIES, longest_s=_LONGEST_WALK_S)
-    paths = []
-    for path, entry in walk.files():
-        is_shown_file = not entry.name.startswith(".") and entry.is_file(follow_symlinks=False)
-        if is_shown_file and _fits(path.split("/"), name.pattern):
-            paths.append(path)
-    if walk.is_cut:
-        shown_name = safe_line(name.typed, limit=_MOST_NAME_CHARS)
-        raise FileRefused(f"{shown_name} has too many files to look through.", hint=_NARROWER)
-    return sorted(paths)
-
-
-def _fits(path: Iterable[str], pattern: Sequence[str]) -> bool:
-    """Return whether the steps of a path fit those of a pattern.
-
-    `**` fits any number of folders, and all these possibilities are followed at once: `places` has,
-    for each of them, how many steps of the pattern fit the path so far.
-    """
-    places = _with_skipped({0}, pattern)
-    for name in path:
-        used: set[int] = set()
-        for place in places:
-            if place == len(pattern):
-                continue
-            if pattern[place] == _ANY_FOLDERS:
-                used.add(place)  # it may fit the next name, too
-            elif fnmatchcase(name, pattern[place]):
-                used.add(place + 1)
-        places = _with_skipped(used, pattern)
-    return len(pattern) in places
-
-
-def _with_skipped(places: set[int], pattern: Sequence[str]) -> set[int]:
-    """Return places in a pattern, and those behind each `**` at them, which may fit no folder."""
-    reached = set(places)
-    for place in places:
-        following = place
-        while following < len(pattern) and pattern[following] == _ANY_FOLDERS:
-            following += 1
-            reached.add(following)
-    return reached
+@lru_cache(maxsize=100_000)  # several `**` would take very long without it
+def _fits(path: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Return whether the steps of a path fit those of a pattern; `**` fits any number of them."""
+    if not pattern:
+        return not path
+    if pattern[0] == _ANY_FOLDERS:
+        return _fits(path, pattern[1:]) or (bool(path) and _fits(path[1:], pattern))
+    return bool(path) and fnmatchcase(path[0], pattern[0]) and _fits(path[1:], pattern[1:])
 
 
 def _text_file(name: str, path: Path) -> Attachment | None:
@@ -199,7 +160,7 @@ def _text_file(name: str, path: Path) -> Attachment | None:
         data = read_plain(path, max_bytes=MAX_TEXT_BYTES)
     except OSError:
         return None
-    if not data or image_type(data) or data.startswith(_PDF_HEAD):
+    if not data or data.startswith(PDF_HEAD):
         return None
     try:
         shown_name = safe_line(name, limit=_MOST_NAME_CHARS)
@@ -235,15 +196,14 @@ class FileFinder:
         whose paths are relative. That list is made again if it is older than 5 seconds.
         """
         if typed.startswith(("/", "~/", "../")):
-            return await run_abandonable(partial(_completions, self._folder, typed))
+            return await _completions(self._folder, typed)
         now_s = self._clock()
         is_old = now_s - self._listing_begun_s > _LIST_VALID_S
         if self._listing is None or (self._listing.done() and is_old):
             self._listing = asyncio.ensure_future(run_abandonable(self._list_files))
             self._listing_begun_s = now_s
         # If this search is cancelled, as by the next key, the list is still made for the next one.
-        paths = await asyncio.shield(self._listing)
-        return await run_abandonable(partial(_best_matches, paths, typed))
+        return await _best_matches(await asyncio.shield(self._listing), typed)
 
     def _list_files(self) -> Sequence[str]:
         """Return the paths of the files below the folder, without those that cannot be printed.
@@ -256,21 +216,14 @@ class FileFinder:
             longest_s=_LONGEST_LIST_S,
             clock=self._clock,
         )
-        return [path for path, entry in walk.files() if path.isprintable() and _is_file(entry)]
+        return [
+            path
+            for path, entry in walk.files()
+            if path.isprintable() and os.path.isfile(entry)  # noqa: PTH113 - links in a circle
+        ]
 
 
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    with suppress(OSError):  # links in a circle
-        return entry.is_file()
-    return False
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    with suppress(OSError):  # a link in a circle, or into a folder that may not be entered
-        return entry.is_dir()
-    return False
-
-
+@in_thread
 def _completions(folder: Path, typed: str) -> tuple[str, ...]:
     """Return the paths that begin with the typed one, in its folder, at most 20 by name.
 
@@ -285,10 +238,12 @@ def _completions(folder: Path, typed: str) -> tuple[str, ...]:
         for entry in islice(entries, MOST_LISTED):
             is_offered = bool(name_start) or not entry.name.startswith(".")
             if is_offered and entry.name.startswith(name_start) and entry.name.isprintable():
-                names.append(entry.name + "/" if _is_folder(entry) else entry.name)
+                is_folder = os.path.isdir(entry)  # noqa: PTH112 - links in a circle
+                names.append(entry.name + "/" if is_folder else entry.name)
     return tuple(parent + slash + name for name in sorted(names)[:_MOST_MATCHES])
 
 
+@in_thread
 def _best_matches(paths: Sequence[str], typed: str) -> tuple[str, ...]:
     """Return at most 20 of the paths that match, the best first."""
     ranks: dict[str, tuple[int, int, str]] = {}  # smaller is better
@@ -318,16 +273,12 @@ def _absolute_files(words: Sequence[str]) -> tuple[Path, ...]:
 
     Raises `ValueError` for a broken address.
     """
-    paths = [_path_of_word(word) for word in words]
-    return tuple(map(Path, paths)) if all(map(_is_absolute_file, paths)) else ()
-
-
-def _path_of_word(word: str) -> str:
-    """Return the path of a name or `file://` address; raises `ValueError` for a broken one."""
-    if word.startswith("file://"):
-        return unquote(urlsplit(word).path)
-    return os.path.expanduser(word)  # noqa: PTH111 - Path raises for an unknown user
-
-
-def _is_absolute_file(path: str) -> bool:
-    return os.path.isabs(path) and os.path.isfile(path)  # noqa: PTH113, PTH117 - Path may raise
+    paths: list[Path] = []
+    for word in words:
+        path = os.path.expanduser(word)  # noqa: PTH111 - Path raises for an unknown user
+        if word.startswith("file://"):
+            path = unquote(urlsplit(word).path)
+        if not (os.path.isabs(path) and os.path.isfile(path)):  # noqa: PTH113, PTH117 - Path may raise
+            return ()
+        paths.append(Path(path))
+    return tuple(paths)

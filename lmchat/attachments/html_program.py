@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from inscriptis.css_profiles import CSS_PROFILES
 from inscriptis.html_engine import Inscriptis
@@ -40,8 +41,12 @@ def html_text(data: bytes, charset: str) -> str:
     UTF-8 is tried, and then the encoding that the page itself names. The text is cut at
     `MAX_TEXT_CHARS`.
     """
-    data = _as_utf_8(data, charset)
-    encoding = "utf-8" if _is_utf_8(data) else None  # for None, the parser looks into the page
+    encoding = None  # the parser looks into the page
+    for name in filter(None, (charset, "utf-8")):
+        with suppress(LookupError, UnicodeError):
+            data = data.decode(name).encode()
+            encoding = "utf-8"
+            break
     try:
         tree = document_fromstring(data, parser=HTMLParser(encoding=encoding))
     except LxmlError:  # nothing in it is text
@@ -64,22 +69,6 @@ def _flatten_code(tree: PageElement) -> None:
         text = code.text_content()
         code.clear(keep_tail=True)
         code.text = text
-
-
-def _as_utf_8(data: bytes, charset: str) -> bytes:
-    """Return data in UTF-8; unchanged if `charset` is unknown or cannot decode the data."""
-    try:
-        return data.decode(charset).encode()
-    except (LookupError, UnicodeError):
-        return data
-
-
-def _is_utf_8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _answer(page: bytes, send: Callable[[bytes], None]) -> None:

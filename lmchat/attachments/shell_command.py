@@ -20,33 +20,11 @@ from lmchat.safe_text import decoded_text, safe_line, safe_text
 from lmchat.units import GAP, size_text
 
 TIME_LIMIT_S = 60.0
-MAX_OUTPUT_BYTES = 200_000
-_HALF_BYTES = MAX_OUTPUT_BYTES // 2
+MAX_OUTPUT_BYTES = 200_000  # of the end of an output; more is left out before it
 _TERMINATE_S = 1.0  # from SIGTERM to SIGKILL
 _READ_BYTES = 256 * 1024  # more than a pipe holds
 _USUAL_SHELL = "/bin/sh"
-
-
-class BoundedOutput:
-    """First and last bytes of an output; at most `MAX_OUTPUT_BYTES`, the others are counted."""
-
-    def __init__(self) -> None:
-        self.first = bytearray()
-        self.last = bytearray()
-        self.left_out_bytes = 0  # between `first` and `last`
-
-    def add(self, data: bytes) -> None:
-        """Add the next bytes of the output: to `first` until it is full, then to `last`.
-
-        `last` drops its oldest bytes beyond `_HALF_BYTES`.
-        """
-        room = _HALF_BYTES - len(self.first)
-        self.first += data[:room]
-        self.last += data[room:]
-        surplus = len(self.last) - _HALF_BYTES
-        if surplus > 0:
-            del self.last[:surplus]
-            self.left_out_bytes += surplus
+_MAX_NAME_CHARS = 24  # of the command in the name, so that there is room for how it ended
 
 
 class ShellCommand:
@@ -64,7 +42,8 @@ class ShellCommand:
             raise WrongUse(problem, hint="Type it instead of pasting it.")
         self.command = command
         self._time_limit_s = time_limit_s
-        self.output = BoundedOutput()
+        self.output = bytearray()
+        self.left_out_bytes = 0
         # `stopped` or `stopped after 60 s` if lmchat ends the command; else empty
         self.stopped_words = ""
         self._environment = environment_for_others(environ)
@@ -143,7 +122,10 @@ class ShellCommand:
         def receive() -> None:
             with suppress(BlockingIOError):  # the pipe is empty
                 data = os.read(pipe, _READ_BYTES)
-                self.output.add(data)
+                self.output += data
+                surplus = max(len(self.output) - MAX_OUTPUT_BYTES, 0)
+                del self.output[:surplus]
+                self.left_out_bytes += surplus
                 if not data:  # the end of the output
                     loop.remove_reader(pipe)
 
@@ -166,44 +148,24 @@ class ShellCommand:
             receive()  # what is left in the pipe
 
 
-_MAX_NAME_CHARS = 24  # of the command in the name, so that there is room for how it ended
-
-
 def output_attachment(command: ShellCommand) -> Attachment:
     """Return a command that has ended, with its output and its end, as a text file.
 
-    The text is that of a terminal: the command after `$`, the output, and a line in brackets.
+    The text is that of a terminal: the command after `$`, the output, and a line in brackets. A
+    line in brackets also says how much was left out, or that the output is no text.
     """
     name = f"$ {safe_line(command.command, limit=_MAX_NAME_CHARS)}"
     if command.ending != "exit code 0":
         name += f", {command.ending}"
-    if command.output.left_out_bytes:
-        name += f", {_left_out(command.output)}"
-    text = f"$ {command.command}\n{_output_text(command.output)}[{command.ending}]\n"
+    text = f"$ {command.command}\n"
+    if command.left_out_bytes:
+        size = size_text(command.left_out_bytes, is_exact=True).replace(GAP, " ")
+        name += f", {size} left out"
+        text += f"[{size} left out]\n"
+    output = bytes(command.output)
+    if b"\0" in output:
+        text += "[not text]"
+    else:
+        text += safe_text(decoded_text(output))
+    text = text.removesuffix("\n") + f"\n[{command.ending}]\n"
     return text_attachment(name, "text/plain", text.encode())
-
-
-def _output_text(output: BoundedOutput) -> str:
-    """Return an output as safe lines, or a line that says that it is no text.
-
-    Of a long output, only the first and the last bytes were kept. A line in brackets says how many
-    are left out between them; half a character at this gap becomes U+FFFD.
-    """
-    first = bytes(output.first)
-    last = bytes(output.last)
-    if b"\0" in first + last:
-        return "[not text]\n"
-    if not output.left_out_bytes:
-        return _safe_lines(first + last)
-    return f"{_safe_lines(first)}[{_left_out(output)}]\n{_safe_lines(last)}"
-
-
-def _safe_lines(data: bytes) -> str:
-    """Return bytes as safe text, with a line end behind its last line."""
-    text = safe_text(decoded_text(data))
-    return f"{text}\n" if text and not text.endswith("\n") else text
-
-
-def _left_out(output: BoundedOutput) -> str:
-    size = size_text(output.left_out_bytes, is_exact=True)
-    return f"{size.replace(GAP, ' ')} left out"

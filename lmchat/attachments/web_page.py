@@ -1,23 +1,38 @@
-"""Pages of the web as files for a prompt; the user is asked before a host is contacted."""
+"""Pages of the web as files for a prompt; the user is asked before a host is contacted.
+
+They are fetched within limits, and without cookies, scripts or passwords.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import codecs
 import re
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from importlib.util import find_spec
-from typing import Protocol
 
+import httpx
 from msgspec import Struct
 
 from lmchat.attachments.attachment import MAX_TEXT_BYTES, Attachment, text_attachment
-from lmchat.errors import EndpointNotAllowed, FileRefused, ServerUnavailable
+from lmchat.errors import EndpointNotAllowed, FileRefused, ServerUnavailable, WrongUse
 from lmchat.processes.child import ChildEndedError, ChildProcess
 from lmchat.safe_text import decoded_text, safe_line, safe_text
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.http.connections import CONNECT_ELSEWHERE_S, Connections, body_chunks
+from lmchat.servers.http.network_errors import errors_as_unavailable
+from lmchat.servers.limits import AllowList
 
-HTML_TYPES = ("text/html", "application/xhtml+xml")
-TEXT_TYPES = {
+MAX_PAGE_BYTES = 10_000_000  # of a page, also after it was decompressed
+_FETCH_S = 30.0  # for a request
+_CONVERT_S = 20.0  # for the text of a page; an article of 10 MB takes 9 s on a slow machine
+_MOST_REDIRECTS = 10
+_MAX_ADDRESS_CHARS = 2000
+_MAX_NAME_CHARS = 200
+_MAX_TYPE_CHARS = 60  # of a type in a message
+_CHILD = "lmchat.attachments.html_program"
+_HTML_TYPES = ("text/html", "application/xhtml+xml")
+_TEXT_TYPES = {
     "text/plain": "",
     "text/markdown": "markdown",
     "text/x-markdown": "markdown",
@@ -25,6 +40,18 @@ TEXT_TYPES = {
 }
 """Types of pages that are attached as they are, each with the language of its code fence."""
 _ADDRESS = re.compile(r"https?://\S+", re.IGNORECASE)
+_PORTS = {"http": 80, "https": 443}
+_VALID_PORTS = range(1, 65536)
+_HOST = re.compile(r"[a-z0-9._:-]+")  # a name in ASCII, or an IP address
+_LOCATION = "lmchat.location"  # extension of a response
+_REDIRECTS = (301, 302, 303, 307, 308)
+_OK = 200
+# Codecs of Python for names of hosts: a page of 1 MB would take them minutes.
+_NAME_CODECS = ("idna", "punycode")
+_HEADERS = {
+    "Accept": "text/html, text/markdown, text/plain, application/json;q=0.9, */*;q=0.1",
+}
+_IN_BROWSER = "Open the address in a browser, and attach what you save there."
 
 
 class PageAddress(Struct, frozen=True, kw_only=True):
@@ -37,28 +64,13 @@ class PageAddress(Struct, frozen=True, kw_only=True):
     origin: str  # address without a path, as a question names it
 
 
-class PageReply(Struct, frozen=True, kw_only=True):
-    """What a host sent for an address: a page, or another address."""
-
-    location: str = ""  # the address to which it redirects; empty for a page
-    media_type: str = ""  # one of `HTML_TYPES` and `TEXT_TYPES`
-    charset: str = ""  # as the host names it; empty if that is unknown
-    data: bytes = b""
+Ask = Callable[[PageAddress], Awaitable[bool]]
+"""Asks the user whether a page may be fetched from the host of an address."""
 
 
 def is_page_address(text: str) -> bool:
     """Return whether a text is one http or https address; it may still be a wrong one."""
     return _ADDRESS.fullmatch(text.strip()) is not None
-
-
-FETCH_S = 30.0  # for all requests of one page; waiting for the user does not count
-_CHILD = "lmchat.attachments.html_program"
-_CONVERT_S = 20.0  # for the text of a page; an article of 10 MB takes 9 s on a slow machine
-_MOST_REDIRECTS = 10
-_MAX_NAME_CHARS = 200
-
-Ask = Callable[[PageAddress], Awaitable[bool]]
-"""Asks the user whether a page may be fetched from the host of an address."""
 
 
 async def refuse(address: PageAddress) -> bool:
@@ -68,33 +80,13 @@ async def refuse(address: PageAddress) -> bool:
     raise EndpointNotAllowed(problem, hint=f"Add --allow-host {host}:{address.port}.")
 
 
-class PageFetcher(Protocol):
-    """Client for pages of the web."""
-
-    def parse(self, text: str, base_url: str = "") -> PageAddress:
-        """Read an address; a relative one begins at `base_url`. Raises `WrongUse`."""
-
-    def is_allowed(self, address: PageAddress) -> bool:
-        """Return whether the configuration or the command line allows the host."""
-
-    async def fetch(self, address: PageAddress) -> PageReply:
-        """Request an address; redirects are returned, not followed. Raises `LMChatError`."""
-
-
 class WebPages:
     """Fetches pages and turns them into text; remembers which hosts the user has allowed."""
 
-    def __init__(
-        self,
-        fetcher: PageFetcher,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        longest_s: float = FETCH_S,
-    ) -> None:
-        """Contact nothing yet; `clock` returns seconds, and `longest_s` is for a whole page."""
-        self._fetcher = fetcher
-        self._clock = clock
-        self._longest_s = longest_s
+    def __init__(self, allowed_hosts: Iterable[str], ca_file: str = "") -> None:
+        """Contact nothing yet; raises `EndpointNotAllowed` for a wrong entry of `allowed_hosts`."""
+        self._allow_list = AllowList(allowed_hosts)
+        self._ca_file = ca_file
         self._allowed: set[tuple[str, str, int]] = set()  # session, host and port
 
     async def attachment(self, text: str, session_id: str, ask: Ask) -> Attachment:
@@ -109,93 +101,176 @@ class WebPages:
             ServerUnavailable: nothing answers, or not in time.
             FileRefused: what came is no page that can be attached.
         """
-        fetcher = self._fetcher
-        address = fetcher.parse(text)
-        left_s = self._longest_s
+        address = _parse(text)
         for _ in range(_MOST_REDIRECTS + 1):
-            await self._require_consent(fetcher, address, session_id, ask)
-            started_s = self._clock()
-            reply = await self._fetch(fetcher, address, left_s)
-            left_s -= self._clock() - started_s
-            if not reply.location:
-                return await _attachment_of(address, reply)
-            address = fetcher.parse(reply.location, address.url)
+            place = (session_id, address.host, address.port)
+            if place not in self._allowed and not self._allow_list.names(*place[1:]):
+                if not await ask(address):
+                    problem = f"Nothing was downloaded from {address.origin}."
+                    raise EndpointNotAllowed(
+                        problem, hint="To attach the page, answer y next time."
+                    )
+                self._allowed.add(place)
+            try:
+                async with asyncio.timeout(_FETCH_S):
+                    reply = await self._fetch(address)
+            except TimeoutError:
+                problem = f"{address.origin} did not send the page within {_FETCH_S:.0f} s."
+                raise ServerUnavailable(problem, kind="timeout", hint="Try again later.") from None
+            except ServerUnavailable as error:
+                # the hint of an error of no special kind is about model servers
+                if error.kind == ServerUnavailable.kind:
+                    error.hint = "Check the address and the network."
+                raise
+            if isinstance(reply, _Page):
+                return await reply.attachment()
+            address = reply
         problem = f"{address.origin} redirects more than {_MOST_REDIRECTS} times."
         raise FileRefused(problem, hint="Check the address in a browser.")
 
-    async def _require_consent(
-        self, fetcher: PageFetcher, address: PageAddress, session_id: str, ask: Ask
-    ) -> None:
-        """Return if the host and port may be contacted; else raise `EndpointNotAllowed`."""
-        place = (session_id, address.host, address.port)
-        if place in self._allowed or fetcher.is_allowed(address):
-            return
-        if not await ask(address):
-            problem = f"Nothing was downloaded from {address.origin}."
-            raise EndpointNotAllowed(problem, hint="To attach the page, answer y next time.")
-        self._allowed.add(place)
+    async def _fetch(self, address: PageAddress) -> _Page | PageAddress:
+        """Request an address over a connection of its own, so that nothing is kept.
 
-    async def _fetch(self, fetcher: PageFetcher, address: PageAddress, left_s: float) -> PageReply:
-        """Return the reply to one request; raises `ServerUnavailable` after `left_s` seconds."""
+        Return the page, or the address to which the host redirects: the user may have to be asked
+        about it. Raises `ServerUnavailable`, and `FileRefused` for an error of the host, and for a
+        page that is too large or is neither HTML nor text.
+        """
+        endpoint = Endpoint(scheme=address.scheme, host=address.host, port=address.port)
+        timeout = httpx.Timeout(_FETCH_S, connect=CONNECT_ELSEWHERE_S)
+        connections = Connections(ca_file=self._ca_file)
         try:
-            async with asyncio.timeout(left_s):
-                return await fetcher.fetch(address)
-        except TimeoutError:
-            problem = f"{address.origin} did not send the page within {self._longest_s:.0f} s."
-            raise ServerUnavailable(problem, kind="timeout", hint="Try again later.") from None
-        except ServerUnavailable as error:
-            # the hint of an error of no special kind is about model servers
-            if error.kind == ServerUnavailable.kind:
-                error.hint = "Check the address and the network."
-            raise
+            client = await connections.client(endpoint)
+            client.event_hooks = {"response": [_take_location]}
+            response = await connections.send(
+                endpoint, "GET", address.url, headers=_HEADERS, timeout=timeout
+            )
+            with errors_as_unavailable(endpoint):
+                try:
+                    location = response.extensions[_LOCATION]
+                    if response.status_code in _REDIRECTS and location:
+                        return _parse(location, address.url)
+                    return await _read(response, address)
+                finally:
+                    await response.aclose()
+        finally:
+            await connections.aclose()
 
 
-async def _attachment_of(address: PageAddress, reply: PageReply) -> Attachment:
-    """Return a page as a text file; raises `FileRefused` if it cannot be one."""
-    name = safe_line(address.url, limit=_MAX_NAME_CHARS)
-    media_type = reply.media_type
-    if media_type in HTML_TYPES:
-        text = await _html_text(reply)
-        media_type = "text/plain"
-    else:
-        text = _decoded(reply)
-    if not text.strip():
-        hint = "Open it in a browser: scripts may write its text."
-        raise FileRefused("The page has no text.", hint=hint)
-    text = text.replace("\r\n", "\n")  # as `safe_text` does, which shortens it
-    text = safe_text(text[: MAX_TEXT_BYTES + 1])  # a longer one is refused in any case
-    return text_attachment(
-        name,
-        media_type,
-        text.encode("utf-8", "replace"),
-        language=TEXT_TYPES.get(media_type, ""),
+async def _take_location(response: httpx.Response) -> None:
+    """Move the address of a redirect from the headers to the extensions of the response.
+
+    httpx parses the header even if it does not follow redirects, and fails if it does not know the
+    scheme of the address.
+    """
+    response.extensions[_LOCATION] = response.headers.pop("Location", "")
+
+
+def _parse(text: str, base_url: str = "") -> PageAddress:
+    """Read an address as it will be requested; a relative one begins at `base_url`.
+
+    Raises `WrongUse` for an address that is not http(s) or has a user name or password.
+    """
+    no_address = WrongUse("This is not the address of a page.", hint="Check it.")
+    if len(text) > _MAX_ADDRESS_CHARS:
+        problem = f"The address has more than {_MAX_ADDRESS_CHARS} characters."
+        raise WrongUse(problem, hint=_IN_BROWSER)
+    try:
+        url = httpx.URL(base_url).join(text.strip()).copy_with(fragment=None)
+        # reading `host` decodes Punycode, which may be wrong
+        host = url.raw_host.decode() if url.host else ""
+    except (httpx.InvalidURL, ValueError):  # its words would quote what may be a password
+        raise no_address from None
+    if url.scheme not in _PORTS or not host:
+        problem = "Only pages with http:// or https:// can be attached."
+        raise WrongUse(problem, hint="Attach a file by its path.")
+    if url.userinfo:
+        problem = "Addresses with a user name or password are not accepted."
+        raise WrongUse(problem, hint=_IN_BROWSER)
+    port = _PORTS[url.scheme] if url.port is None else url.port
+    if not _HOST.fullmatch(host) or port not in _VALID_PORTS:
+        raise no_address
+    origin = f"{url.scheme}://{url.netloc.decode()}"
+    return PageAddress(url=str(url), scheme=url.scheme, host=host, port=port, origin=origin)
+
+
+async def _read(response: httpx.Response, address: PageAddress) -> _Page:
+    """Return the page in a response; raises `FileRefused`.
+
+    No more than `MAX_PAGE_BYTES` and one step of decompression are in memory at any time.
+    """
+    if response.status_code != _OK:
+        problem = f"{address.origin} answered with status {response.status_code}."
+        raise FileRefused(problem, hint=_IN_BROWSER)
+    media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if media_type not in (*_HTML_TYPES, *_TEXT_TYPES):
+        named_type = safe_line(media_type, limit=_MAX_TYPE_CHARS) or "of no type"
+        problem = f"The page is {named_type}, which is neither HTML nor text."
+        raise FileRefused(problem, hint="Download it, and attach the file.")
+    try:
+        charset = codecs.lookup(response.charset_encoding or "").name
+    except (LookupError, ValueError):  # a name with a NUL, or a number of thousands of digits
+        charset = ""
+    content = bytearray()
+    try:
+        async for chunk in body_chunks(response):
+            content += chunk
+            if len(content) > MAX_PAGE_BYTES:
+                problem = f"The page is larger than {MAX_PAGE_BYTES // 1_000_000} MB."
+                hint = "Save the part you need as a file, and attach that."
+                raise FileRefused(problem, hint=hint)
+    except httpx.DecodingError as error:
+        raise FileRefused(f"The page cannot be read: {error}.", hint=_IN_BROWSER) from None
+    return _Page(
+        address.url, media_type, "" if charset in _NAME_CODECS else charset, bytes(content)
     )
 
 
-def _decoded(reply: PageReply) -> str:
-    """Return the text of a reply that is not HTML; its charset may be missing or wrong."""
-    try:
-        return reply.data.decode(reply.charset or "utf-8")
-    except (LookupError, UnicodeError):
-        return decoded_text(reply.data)
+class _Page(Struct, frozen=True):
+    """A page as its host sent it; `charset` is what the host names, empty if that is unknown."""
 
+    url: str
+    media_type: str  # one of `_HTML_TYPES` and `_TEXT_TYPES`
+    charset: str
+    data: bytes
 
-async def _html_text(reply: PageReply) -> str:
-    """Return the text of a page of HTML from a child process.
+    async def attachment(self) -> Attachment:
+        """Return the page as a text file; raises `FileRefused` if it cannot be one."""
+        if self.media_type in _HTML_TYPES:
+            text = await self._html_text()
+        else:
+            try:
+                text = self.data.decode(self.charset or "utf-8")
+            except UnicodeError:
+                text = decoded_text(self.data)
+        if not text.strip():
+            hint = "Open it in a browser: scripts may write its text."
+            raise FileRefused("The page has no text.", hint=hint)
+        text = text.replace("\r\n", "\n")  # as `safe_text` does, which shortens it
+        text = safe_text(text[: MAX_TEXT_BYTES + 1])  # a longer one is refused in any case
+        return text_attachment(
+            safe_line(self.url, limit=_MAX_NAME_CHARS),
+            self.media_type if self.media_type in _TEXT_TYPES else "text/plain",
+            text.encode("utf-8", "replace"),
+            language=_TEXT_TYPES.get(self.media_type, ""),
+        )
 
-    Raises `FileRefused` without inscriptis, and for a page that takes too long or too much memory.
-    """
-    if find_spec("inscriptis") is None:
-        problem = "The page is HTML, which cannot be read without inscriptis."
-        raise FileRefused(problem, hint='Install it: pip install "lmchat[web]"')
-    child = await ChildProcess.start_own(_CHILD)
-    try:
-        async with asyncio.timeout(_CONVERT_S):
-            await child.send_frame(reply.charset.encode() + b"\n" + reply.data)
-            return (await child.receive_frame()).decode()
-    except (TimeoutError, ChildEndedError):
-        problem = "The page is too complicated to be turned into text."
-        hint = "Save the part you need as a file, and attach that."
-        raise FileRefused(problem, hint=hint) from None
-    finally:
-        await child.end()
+    async def _html_text(self) -> str:
+        """Return the text of a page of HTML from a child process.
+
+        Raises `FileRefused` without inscriptis, and for a page that takes too long or too much
+        memory.
+        """
+        if find_spec("inscriptis") is None:
+            problem = "The page is HTML, which cannot be read without inscriptis."
+            raise FileRefused(problem, hint='Install it: pip install "lmchat[web]"')
+        child = await ChildProcess.start_own(_CHILD)
+        try:
+            async with asyncio.timeout(_CONVERT_S):
+                await child.send_frame(self.charset.encode() + b"\n" + self.data)
+                return (await child.receive_frame()).decode()
+        except (TimeoutError, ChildEndedError):
+            problem = "The page is too complicated to be turned into text."
+            hint = "Save the part you need as a file, and attach that."
+            raise FileRefused(problem, hint=hint) from None
+        finally:
+            await child.end()

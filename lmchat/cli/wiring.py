@@ -13,8 +13,7 @@ from functools import cache
 
 from msgspec import Struct
 
-from lmchat.attachments.page_client import PageClient
-from lmchat.attachments.web_page import PageFetcher, WebPages
+from lmchat.attachments.web_page import WebPages
 from lmchat.chat.ports import ServerClient
 from lmchat.cli.context import Context
 from lmchat.cli.counters import counters_saved
@@ -103,14 +102,9 @@ def make_backend(
     return client, engine
 
 
-def make_page_client(settings: Settings) -> PageFetcher:
-    """Return the client for pages of the web."""
-    return PageClient(settings.allowed_hosts, settings.ca_file)
-
-
 def make_pages(settings: Settings) -> WebPages:
     """Return the service for pages of the web."""
-    return WebPages(make_page_client(settings))
+    return WebPages(settings.allowed_hosts, settings.ca_file)
 
 
 def make_engine(context: Context, settings: Settings) -> LocalEngine:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from typing import TypeVar
+from functools import partial, wraps
+from typing import Any, ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -30,3 +32,13 @@ async def run_abandonable(work: Callable[[], T]) -> T:
 
     threading.Thread(target=run, name="lmchat-apart", daemon=True).start()
     return await asyncio.wrap_future(future)
+
+
+def in_thread(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Make an async function of one that blocks: it is called by `run_abandonable`."""
+
+    @wraps(function)
+    async def run(*args: P.args, **options: P.kwargs) -> T:
+        return await run_abandonable(partial(function, *args, **options))
+
+    return run

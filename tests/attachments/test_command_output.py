@@ -43,11 +43,10 @@ async def test_bytes_that_are_no_text_are_left_out():
     assert text == "$ head -c 1500 /dev/zero\n[not text]\n[exit code 0]\n"
 
 
-async def test_the_middle_of_a_long_output_is_left_out_and_told():
+async def test_the_beginning_of_a_long_output_is_left_out_and_told():
     command = await ran("seq 100000")
     text = output_attachment(command).data.decode()
-    assert text.startswith("$ seq 100000\n1\n2\n")
-    assert "\n[389 kB left out]\n" in text
+    assert text.startswith("$ seq 100000\n[389 kB left out]\n")
     assert text.endswith("\n99999\n100000\n[exit code 0]\n")
     assert len(text) < 201_000
     assert output_attachment(command).part.name == "$ seq 100000, 389 kB left out"

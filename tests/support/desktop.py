@@ -18,7 +18,6 @@ from textual import events
 from textual.pilot import Pilot
 
 from lmchat.attachments.folders import FileFinder
-from lmchat.attachments.page_client import PageClient
 from lmchat.attachments.shell_command import ShellCommand
 from lmchat.attachments.web_page import WebPages
 from lmchat.chat.open_sessions import OpenSessions
@@ -282,7 +281,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
             names=own_names(settings),
         ),
         platform=DeskPlatform(seen),
-        pages=WebPages(PageClient(settings.allowed_hosts)),
+        pages=WebPages(settings.allowed_hosts),
         state=state,
         resume_id=resume_id,
         importer=Importer(store, clock=moment),
