@@ -25,27 +25,30 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
             return ""
         case "copy" | "save" | "pager" if not words_of(message):
             return "This message has no text yet."
-        case "copy_code" if not _may_have_code(message.text):
+        case "copy_code" if not any(
+            mark in f"\n{message.text}" for mark in ("```", "~~~", "\n    ")
+        ):
             return "This message has no code block."
         case "links" if "http" not in message.text.lower():  # parsed only for the list
             return "This message has no links."
-        case "fold" if not _can_fold(message):
+        # the whole text of a tool message or a system prompt, reasoning, or attached files
+        case "fold" if not (role in (Role.SYSTEM, Role.TOOL) or message.reasoning or message.files):
             return "This message has nothing to unfold."
         case "edit" if role in (Role.SYSTEM, Role.TOOL):  # of an answer, its prompt is edited
             return "Only prompts can be edited; /system sets a new system prompt."
         case "source" | "probabilities" | "details" | "rewrite" | "resume" if not is_answer:
             return "Only answers have this command."
+        case "resume" if is_streaming:
+            return "This answer is still streaming."
         case "rewrite" | "probabilities" if is_streaming:
             return _STILL_STREAMING
         case "rewrite" if message.tool_calls:
             return "This answer calls tools. Rewrite the answer after them."
-        case "resume" if is_streaming:
-            return "This answer is still streaming."
         case "resume" if not is_resumable(message):
             return "This answer is complete; r regenerates it."
-        case "another_model" if role not in (Role.USER, Role.ASSISTANT):
-            return "Only prompts and answers can be answered by another model."
-        case "regenerate" if role is Role.SYSTEM:
+        case "another_model" | "regenerate" if role is Role.SYSTEM:
+            return "Only prompts and answers can be regenerated."
+        case "another_model" if role is Role.TOOL:
             return "Only prompts and answers can be regenerated."
         case "regenerate" if role is Role.TOOL and (
             is_streaming or message.state is AnswerState.COMPLETE
@@ -87,17 +90,3 @@ def words_of(message: ChatMessage) -> str:
     """
     words = message.text or message.tool_result or message.reasoning
     return words or "\n".join(call.arguments for call in message.tool_calls)
-
-
-def _may_have_code(text: str) -> bool:
-    """Return whether a text may have a code block, fenced or indented."""
-    return "```" in text or "~~~" in text or "\n    " in f"\n{text}"
-
-
-def _can_fold(message: ChatMessage) -> bool:
-    """Return whether a message has something to fold or unfold.
-
-    That is the whole text of a tool message or a system prompt, reasoning, or attached files.
-    """
-    is_long = message.role in (Role.SYSTEM, Role.TOOL)
-    return is_long or bool(message.reasoning) or bool(message.files)

@@ -124,7 +124,7 @@ async def test_a_command_that_cannot_run_stays_in_the_prompt_and_others_show_a_d
     ):
         await desk.type(line)
         await desk.press("enter", sees=told)
-        assert desk.prompt_input.text == left
+        await desk.prompt_is(left)
         desk.prompt_input.put("")
     assert desk.backend.requests == []
     for command, dialog, sees in (

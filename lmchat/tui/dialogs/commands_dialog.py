@@ -65,7 +65,7 @@ class CommandsDialog(ListDialog):
 
         On a narrow screen, only the first of these two is shown.
         """
-        ways = [way for way in (entry.keys, entry.slash) if way]
+        ways = [*filter(None, (entry.keys, entry.slash))]
         if self.list.text_width < _WIDE:
             ways = ways[:1]
         title = highlighted(entry.title, offsets, NAME)

@@ -54,14 +54,8 @@ class FindBar(Horizontal):
     def show_standing(self) -> None:
         """Show at the right of the input which hit is the current one, and how many there are."""
         place, count = self._log.finder.standing
-        query = self._field.value
-        if not query:
-            self._field.show_note("")
-            return
-        words = plural(count, "hit") if count else "no hits"
-        if place:
-            words = f"{place}/{count}"
-        self._field.show_note(words)
+        words = f"{place}/{count}" if place else plural(count, "hit") if count else "no hits"
+        self._field.show_note(words if self._field.value else "")
 
     def action_close(self) -> None:
         """Hide the bar, end the search, and focus the prompt if the log has one."""

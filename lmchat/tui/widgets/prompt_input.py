@@ -148,16 +148,9 @@ class PromptInput(TextArea):
         super().action_redo()
 
     def insert_block(self, block: str, label: str) -> None:
-        """Insert a long text at the cursor, shown as one line with the label.
-
-        It begins on a new line if the cursor, or the start of the selection, is not at the start
-        of one.
-        """
-        start, end = self.selection
-        _, column = min(start, end)
-        line_end = "\n" if column else ""
-        line = self._blocks.fold(block, label)
-        self._insert(f"{line_end}{line}\n")
+        """Insert a long text at the cursor, on a line of its own, shown as the label."""
+        line_end = "\n" if min(self.selection)[1] else ""
+        self._insert(f"{line_end}{self._blocks.fold(block, label)}\n")
 
     def action_delete_to_start_of_line(self) -> None:
         """Delete to the start of a line, also of one that is wrapped: there Textual stops.

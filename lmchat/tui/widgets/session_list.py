@@ -96,10 +96,9 @@ class SessionList(Vertical, can_focus=True):
             **dict.fromkeys(with_question, ((UNICODE.warning, "$warning"),)),
         }
         before = (self._groups, self._open_id, self._marks)
-        choose = open_id if open_id != self._open_id else None
         self._groups, self._open_id, self._marks = tuple(groups), open_id, marks
         if (self._groups, open_id, marks) != before and self.is_mounted:
-            self._draw(choose=choose)
+            self._draw(choose=open_id if open_id != before[1] else None)
 
     def offer(self, words: str) -> None:
         """Keep a sentence about what can be done, which is shown while there are no sessions."""

@@ -55,8 +55,6 @@ TelemetryRow = TextRow | MeterRow | SparkRow
 
 WARNS_ABOVE = 0.75  # share of the window from which the meter warns
 ALARMS_ABOVE = 0.95  # share of the window from which the meter alarms
-_SMALLEST_FULL_BAR = 0.001  # so that bars of zeros have a height
-_MOST_WARNING_ROWS = 7
 _GAP = 2  # cells between label and value
 _NULL = Style.null()
 
@@ -69,11 +67,9 @@ def meter(fraction: float | None, width: int) -> StyledTexts:
     """
     share = min(max(fraction or 0.0, 0.0), 1.0)
     used = round(width * share)
-    style = METER
+    style = "$warning" if share > WARNS_ABOVE else METER
     if share > ALARMS_ABOVE:
         style = "$error"
-    elif share > WARNS_ABOVE:
-        style = "$warning"
     return ((UNICODE.used * used, style), (UNICODE.rule * (width - used), FAINT))
 
 
@@ -85,7 +81,7 @@ def spark(values: Sequence[float | None], width: int, *, at_least: float = 0.0) 
     """
     shown = values[max(len(values) - width, 0) :] if width > 0 else ()
     known = [value for value in shown if value is not None]
-    full_bar = max([at_least, _SMALLEST_FULL_BAR, *known])
+    full_bar = max([at_least, *known]) or 1.0
     parts: list[StyledText] = [(" " * (width - len(shown)), SPARK)]
     for value in shown:
         if value is None:
@@ -133,9 +129,9 @@ class TelemetryPanel(Widget):
         height = self.size.height
         if not self._warning:
             return rows[:height]
-        lines = styled(f"! {self._warning}").wrap(max(self.size.width, 1))[:_MOST_WARNING_ROWS]
-        del rows[max(height - len(lines) - 1, 0) :]
-        rows += [None] * (height - len(lines) - len(rows))
+        lines = styled(f"! {self._warning}").wrap(max(self.size.width, 1))
+        rows = [*rows, *[None] * height][: max(height - len(lines), 0)]
+        rows[-1:] = [None]
         return [*rows, *(TextRow(line.plain.rstrip(), label_style="$warning") for line in lines)]
 
     def on_resize(self) -> None:
