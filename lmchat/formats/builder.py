@@ -164,7 +164,7 @@ class DatabaseFormat(Struct, frozen=True, kw_only=True):
     read: Callable[[Path], Iterator[Callable[[], FileChat]]]
     """Yields a function for each chat, which reads it; if one fails, the others are read.
 
-    Raises `FormatUnknown` for a database of another program, and `FileRefused`.
+    Raises `FormatUnknown` for a database of another program, and `sqlite3.Error`.
     """
 
 

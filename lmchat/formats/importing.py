@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import cache, partial
@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from lmchat.errors import FileRefused, FormatUnknown, LMChatError, StoreUnavailable
+from lmchat.errors import FileRefused, FormatUnknown, LMChatError
 from lmchat.files.disk import expanded_path
 from lmchat.formats import json_sessions, message_list
 from lmchat.formats.builder import (
@@ -48,10 +48,8 @@ _FORMATS_HINT = (
     "lmchat imports its own JSON exports, JSON lists of {role, content}, "
     f"and chats of {', '.join(program.name for program in PROGRAMS)}."
 )
-_MARKDOWN_ENDINGS = (".md", ".markdown")
 _SQLITE_HEAD = b"SQLite format 3\0"
 _PEEKED_RECORDS = 20  # that are read to find out the format of a text; some may be broken
-_MOST_NAMED = 900  # parts of a file that are named as left out; the others are counted
 _DAMAGED = "it is damaged"
 
 ReadItems = Iterator[ReadSession | Skipped]
@@ -97,37 +95,26 @@ def import_chats(
             yield name, FileRefused(message, hint="`lmchat import --help` lists the formats.")
 
 
-def refused(file: str, error: LMChatError, *, is_begun: bool) -> LMChatError:
-    """Return the error of a file with a message that names it.
-
-    `is_begun` says that some of its chats were imported.
-    """
-    message = "stdin" if file == STDIN else file
-    message += " was imported only in part: " if is_begun else " was not imported: "
-    if isinstance(error, StoreUnavailable):
-        message += error.message  # it may begin with the name of a file, so its case is kept
-    else:
-        message += error.message[:1].lower() + error.message[1:]
+def naming(file: str, error: LMChatError) -> LMChatError:
+    """Return an error with the name of the file that it is about in its message."""
+    message = f"{'stdin' if file == STDIN else file}: {error.message}"
     return type(error)(message, hint=error.hint, details=error.details)
 
 
 def _results(file: str, items: ReadItems) -> Iterator[ImportResult]:
     """Yield the results of a file; the last one is its error, if there is one."""
-    is_begun = False
     try:
         for item in items:
-            is_begun = is_begun or isinstance(item, ReadSession)
             yield file, item
-    except OSError as error:
-        reason = "it is too large" if error.errno == errno.EFBIG else error.strerror or str(error)
-        unreadable = FileRefused(f"It cannot be read: {reason}.", hint="Check the path.")
-        yield file, refused(file, unreadable, is_begun=is_begun)
     except FileRefused as error:
-        yield file, refused(file, error, is_begun=is_begun)
-
-
-class _OtherProgramError(FormatUnknown):
-    """A file has chats of another program than the user named."""
+        yield file, naming(file, error)
+    # `UnicodeDecodeError`: SQLite may quote a damaged name of a column
+    except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        if isinstance(error, OSError) and error.errno == errno.EFBIG:
+            reason = "it is too large"
+        hint = "Check the path, and close the program that uses the file."
+        yield file, FileRefused(f"{file} cannot be read: {reason}.", hint=hint)
 
 
 class _FileReader:
@@ -138,19 +125,36 @@ class _FileReader:
         self._source = source
 
     def items(self, content: Path | bytes) -> ReadItems:
-        """Yield the sessions of a file, and what is left out; raises `FileRefused` or `OSError`."""
+        """Yield the sessions of a file that have messages, and what is left out.
+
+        Raises `FileRefused`, `FormatUnknown` for a file without such a session, `OSError` or
+        `sqlite3.Error`.
+        """
         head = head_of(content)
         if head.startswith(ZIP_HEAD):
-            yield from _checked(self._zip_items(content))
+            items = self._zip_items(content)
         elif head.startswith(_SQLITE_HEAD) and isinstance(content, Path):
-            yield from _checked(self._database_items(content))
+            items = self._database_items(content)
         else:
-            yield from _checked(self._text_items(text_source(content)))
+            items = self._text_items(text_source(content))
+        has_messages = False
+        reason = ""
+        for item in items:
+            if isinstance(item, ReadSession) and item.session.messages:
+                has_messages = True
+                yield item
+                continue
+            for part in item.skipped if isinstance(item, ReadSession) else (item,):
+                reason = reason or f" ({part.where}: {part.reason})"
+                yield part
+        if not has_messages:
+            message = f"It has no readable messages{reason}."
+            raise FormatUnknown(message, hint="Export the chats again.")
 
     def _zip_items(self, content: Path | bytes) -> ReadItems:
         """Yield the chats of the texts in a zip file, and a `Skipped` for each that is refused.
 
-        Texts in no format of chats are passed over.
+        Texts in no format of chats, and those of another program, are passed over.
         """
         for source in zip_sources(content):
             if isinstance(source, Skipped):
@@ -158,46 +162,34 @@ class _FileReader:
                 continue
             try:
                 yield from self._text_items(source)
-            except _OtherProgramError:
-                raise
             except FormatUnknown:
                 continue
             except FileRefused as error:
                 yield Skipped(where=source.name, reason=error.message.rstrip("."))
 
     def _database_items(self, path: Path) -> ReadItems:
-        """Yield the chats of an SQLite database."""
-        for source, file_format in _formats():
+        for program, file_format in _formats():
             if isinstance(file_format, DatabaseFormat):
+                self._require_source(program)
                 for number, read in enumerate(file_format.read(path), 1):
-                    if number == 1:
-                        self._require_source(source)
-                    yield self._session(read, source, number)
+                    yield self._session(read, program, number)
 
     def _text_items(self, source: Source) -> ReadItems:
         """Yield the chats of a text, in the first format that fits one of its first objects."""
         records = _records(source)
         first_records = list(islice(records, _PEEKED_RECORDS))
         objects = [record for record in first_records if not isinstance(record, Skipped)]
-        for name, file_format in _formats():
+        for program, file_format in _formats():
             if isinstance(file_format, JsonFormat) and any(map(file_format.fits, objects)):
-                self._require_source(name)
-                yield from self._chats(chain(first_records, records), file_format, source, name)
-                return
-        message = "It is JSON, but not a chat format that lmchat knows."
-        raise FormatUnknown(message, hint=_FORMATS_HINT)
+                self._require_source(program)
+                break
+        else:
+            message = "It is JSON, but not a chat format that lmchat knows."
+            raise FormatUnknown(message, hint=_FORMATS_HINT)
 
-    def _chats(
-        self,
-        records: Iterable[Record | Skipped],
-        file_format: JsonFormat,
-        source: Source,
-        program: str,
-    ) -> ReadItems:
-        """Yield the sessions of the records of a text, and the records that are damaged."""
         chat: list[Record] = []
         number = 1  # of the chat
-        for record in records:
+        for record in chain(first_records, records):
             if isinstance(record, Skipped):
                 yield record
                 continue
@@ -218,7 +210,7 @@ class _FileReader:
             return read().finish(self._moment, source="" if program == OWN else program)
         except FileRefused as error:
             return Skipped(where=f"chat {number}", reason=error.message.rstrip("."))
-        except BAD_VALUE_ERRORS:
+        except (*BAD_VALUE_ERRORS, sqlite3.Error):
             return Skipped(where=f"chat {number}", reason=_DAMAGED)
 
     def _require_source(self, source: str) -> None:
@@ -227,14 +219,13 @@ class _FileReader:
             message = (
                 f"It has chats of {PROGRAM_NAMES[source]}, not of {PROGRAM_NAMES[self._source]}."
             )
-            raise _OtherProgramError(message, hint=f"Import it with --from {source}.")
+            raise FormatUnknown(message, hint=f"Import it with --from {source}.")
 
 
-def _companions() -> frozenset[str]:
+def _companions() -> set[str]:
     """Return the names of files that are read with a chat beside them, and not imported alone."""
-    formats = (file_format for _, file_format in _formats())
-    names = [one.companions for one in formats if isinstance(one, JsonFormat)]
-    return frozenset(chain.from_iterable(names))
+    formats = (one for _, one in _formats() if isinstance(one, JsonFormat))
+    return {name for one in formats for name in one.companions}
 
 
 @cache
@@ -262,7 +253,7 @@ def _records(source: Source) -> Iterator[Record | Skipped]:
         raise FileRefused("It is empty.", hint="Export the chats again.")
     if begin not in (b"[", b"{") and not source.has_lines:
         # lmchat's own Markdown exports begin with their title
-        is_markdown = source.name.lower().endswith(_MARKDOWN_ENDINGS) or data.startswith(b"# ")
+        is_markdown = source.name.lower().endswith(".md") or data.startswith(b"# ")
         message = "Its format cannot be imported."
         if is_markdown:
             message = "It is Markdown, which cannot be imported; export the session as JSON."
@@ -276,7 +267,8 @@ def _records(source: Source) -> Iterator[Record | Skipped]:
         values = ((f"record {number}", raw) for number, raw in enumerate(raw_values, 1))
     except (msgspec.DecodeError, RecursionError) as error:
         if not (source.has_lines or _is_object(data.lstrip().partition(b"\n")[0])):
-            raise _broken_json(data, error) from error
+            message = f"It is not valid JSON: {str(error)[:100]}."
+            raise FileRefused(message, hint="Export it again.") from error
         lines = enumerate(BytesIO(data), 1)
         values = ((f"line {number}", line) for number, line in lines if not line.isspace())
     for where, value in values:
@@ -295,48 +287,3 @@ def _is_object(line: bytes) -> bool:
     except (msgspec.MsgspecError, RecursionError):
         return False
     return True
-
-
-def _broken_json(data: bytes, error: Exception) -> FileRefused:
-    """Return the refusal of broken JSON; it names the place if the error of msgspec does."""
-    if isinstance(error, RecursionError):
-        return FileRefused("It is not readable JSON.", hint="Export it again.", details=repr(error))
-    place = re.search(r"\(byte (\d+)\)", str(error))
-    offset = int(place[1]) if place else len(data)  # it is cut off
-    line = data.count(b"\n", 0, offset) + 1
-    column = offset - data.rfind(b"\n", 0, offset)
-    message = f"Invalid JSON at line {line}, column {column}."
-    return FileRefused(message, hint="Export it again.", details=str(error))
-
-
-def _checked(items: ReadItems) -> ReadItems:
-    """Yield the sessions that have messages, and what is left out; refuse a file without sessions.
-
-    If no session has messages, raises `FileRefused` if something was left out, else
-    `FormatUnknown`. Only the first parts that are left out are yielded, and the number of the
-    others.
-    """
-    first_skipped: Skipped | None = None
-    has_messages = False
-    skipped_count = 0
-    for item in items:
-        if isinstance(item, Skipped):
-            first_skipped = first_skipped or item
-            skipped_count += 1
-            if skipped_count <= _MOST_NAMED:
-                yield item
-        elif item.session.messages:
-            has_messages = True
-            yield item
-        elif item.skipped:
-            first_skipped = first_skipped or item.skipped[0]
-    if skipped_count > _MOST_NAMED:
-        where = f"{skipped_count - _MOST_NAMED} more places"
-        yield Skipped(where=where, reason="they are damaged")
-    if has_messages:
-        return
-    if first_skipped is None:
-        raise FormatUnknown("It has no readable messages.", hint="Export the chats again.")
-    reason = f"{first_skipped.where}: {first_skipped.reason}"
-    message = f"It has no readable messages ({reason})."
-    raise FileRefused(message, hint="Export the chats again.")

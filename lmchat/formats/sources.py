@@ -27,7 +27,7 @@ ENDINGS = (*_TEXT_ENDINGS, ".zip", ".db", ".sqlite", ".sqlite3")
 _HEAD_BYTES = 16
 ZIP_HEAD = b"PK\x03\x04"
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
-"""Errors of damaged archives and members, of unknown compression, and of encryption."""
+"""Errors of damaged archives, of unknown compression, and of encryption."""
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks, as Windows shells write them
 _PARENTS_SEARCHED = 4  # folders above a text in which files of LM Studio are looked for
 
@@ -62,7 +62,7 @@ def text_source(content: Path | bytes) -> Source:
 
 
 def zip_sources(content: Path | bytes) -> Iterator[Source | Skipped]:
-    """Yield the texts in a zip file, and a `Skipped` for a damaged one; raises `FileRefused`."""
+    """Yield the texts in a zip file, and a `Skipped` for a huge one; raises `FileRefused`."""
     try:
         file = BytesIO(content) if isinstance(content, bytes) else content
         with zipfile.ZipFile(file) as archive:
@@ -86,7 +86,7 @@ def head_of(content: Path | bytes) -> bytes:
         return file.read(_HEAD_BYTES)
 
 
-def files_below(folder: Path, *, without: frozenset[str]) -> list[Path]:
+def files_below(folder: Path, *, without: set[str]) -> list[Path]:
     """Return the files below a folder whose endings are those of chats.
 
     Hidden files and folders are left out, and files whose names are in `without`. Raises
@@ -122,22 +122,16 @@ def _members(archive: zipfile.ZipFile) -> Iterator[Source | Skipped]:
             reason = f"it is larger than {LARGEST_BYTES // (1024 * 1024)} MB"
             yield Skipped(where=name, reason=reason)
             continue
-        try:
-            data = archive.read(name)
-        except _BROKEN_ZIP:
-            yield Skipped(where=name, reason="it is damaged")
-            continue
 
         def near(wanted: str, folder: str = folder) -> bytes:
             # those of the same folder first: each thread of Jan has a file of the same name
             for member in sorted(names, key=lambda member: not member.startswith(folder)):
                 is_near = _begins_with_name(member.rpartition("/")[2], wanted)
                 if is_near and archive.getinfo(member).file_size <= MAX_BYTES:
-                    with suppress(*_BROKEN_ZIP):
-                        return archive.read(member)
+                    return archive.read(member)
             return b""
 
-        yield Source(name=name.rpartition("/")[2], data=_utf_8(data), near=near)
+        yield Source(name=name.rpartition("/")[2], data=_utf_8(archive.read(name)), near=near)
 
 
 def _utf_8(data: bytes) -> bytes:

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from lmchat.errors import FormatUnknown, LMChatError, StoreUnavailable
 from lmchat.formats.builder import ReadSession
-from lmchat.formats.importing import import_chats, refused
+from lmchat.formats.importing import import_chats, naming
 from lmchat.formats.programs import AUTO, ChatPlace
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
@@ -112,8 +112,7 @@ class Importer:
                         try:
                             outcome.chats.append(await self._import(file, item, known_headers))
                         except LMChatError as error:
-                            is_begun = any(chat.file == file for chat in outcome.chats)
-                            outcome.refused.append((file, refused(file, error, is_begun=is_begun)))
+                            outcome.refused.append((file, naming(file, error)))
                             if isinstance(error, StoreUnavailable):
                                 break
                     case Skipped():

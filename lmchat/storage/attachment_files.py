@@ -33,21 +33,14 @@ _MOST_BYTES = 256_000_000
 def save(folder: Path, data: bytes) -> str:
     """Write a file whose name is the digest of its content, and return the digest.
 
-    A file that has this name and content already is not written again. Raises `StoreUnavailable`,
-    also for more than `_MOST_BYTES`, which could not be read again.
+    Raises `StoreUnavailable`, also for more than `_MOST_BYTES`, which could not be read again.
     """
     if len(data) > _MOST_BYTES:
         size = size_text(_MOST_BYTES)
         raise StoreUnavailable(f"The attached file is larger than {size}.", hint="Attach a part.")
     digest = sha256(data).hexdigest()
-    path = folder / digest
     try:
-        is_same_size = path.is_file() and path.stat().st_size == len(data)
-        # the content is compared, too: a damaged file may have its size still
-        if is_same_size and path.read_bytes() == data:
-            path.touch()  # so that it counts as young, and is kept until its message is written
-        else:
-            write_atomically(path, data)
+        write_atomically(folder / digest, data)
     except OSError as error:
         raise StoreUnavailable(
             f"The attached file cannot be saved: {error.strerror or error}.",

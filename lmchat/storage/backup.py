@@ -12,7 +12,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from lmchat.files.disk import OPEN_FLAGS
@@ -22,7 +22,6 @@ from lmchat.storage.schema import transaction
 log = logging.getLogger(__name__)
 
 _KEPT_COPIES = 3
-_KEPT_DAYS = 7
 # Checking a larger file would take many seconds each day. The doctor checks it when asked to.
 _LARGEST_BYTES = 1024 * 1024 * 1024
 _LEFTOVER_AFTER_S = 86_400.0  # younger hidden files may be in use
@@ -46,21 +45,17 @@ def is_due(connection: Connection, moment: datetime) -> bool:
 
 
 def back_up(path: Path, moment: datetime) -> None:
-    """Copy the file; if that worked, remove old copies.
+    """Copy the file, and remove all but the newest `_KEPT_COPIES` copies.
 
-    The newest `_KEPT_COPIES` copies stay, unless they are older than `_KEPT_DAYS`. If copying
-    fails, that is logged, and all old copies stay.
+    If copying fails, that is logged, and all old copies stay.
     """
     try:
         copy_database(path, _copy_of_day(path, moment))
     except (sqlite3.Error, OSError) as error:
         log.warning("the session file could not be copied: %s", error)
         return
-    # Names of copies differ only in the date at their end, so an older copy has a smaller name.
-    oldest_name = _copy_of_day(path, moment - timedelta(days=_KEPT_DAYS)).name
-    for index, copy in enumerate(daily_copies(path)):
-        if index >= _KEPT_COPIES or copy.name < oldest_name:
-            _remove(copy)
+    for copy in daily_copies(path)[_KEPT_COPIES:]:
+        _remove(copy)
 
 
 def remove_copies(path: Path) -> None:

@@ -6,7 +6,7 @@ Each function is a part of a transaction, which its caller begins and ends.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from lmchat.sessions.message import ChatMessage, Role, TokenProbabilities
 from lmchat.sessions.session import SessionHeader
@@ -21,11 +21,6 @@ from lmchat.storage.row_values import (
     write_parts,
 )
 
-_CLOCK_SET_BACK = timedelta(days=1)
-"""Longest time by which a clock is expected to be set back.
-
-It is an hour in autumn, and more where two systems share a machine.
-"""
 _NOT_COLUMNS = ("parts", "version", "versions", "message_count", "deleted_at")
 """Fields of messages and headers that are counted, or written separately."""
 # Columns that an existing row of a message takes over when it is written again.
@@ -134,7 +129,7 @@ def end_answer(
         set_columns(
             connection, session_id, model=stored(message.model), endpoint=stored(message.endpoint)
         )
-    _make_newest(connection, session_id, moment)
+    set_columns(connection, session_id, updated_at=stored_time(moment))
 
 
 def make_leaf(
@@ -142,11 +137,16 @@ def make_leaf(
 ) -> None:
     """Make a message the leaf of the chosen path of its session.
 
-    The session leaves the trash and becomes the newest. If another window has hidden the parent of
+    The session leaves the trash, and becomes the newest. If another window has hidden the parent of
     the message, all messages above it become visible again.
     """
-    set_columns(connection, session_id, leaf_id=message.message_id, deleted_at=None)
-    _make_newest(connection, session_id, moment)
+    set_columns(
+        connection,
+        session_id,
+        leaf_id=message.message_id,
+        deleted_at=None,
+        updated_at=stored_time(moment),
+    )
 
     query = "select 1 from messages where message_id = ? and hidden_by is not null"
     has_hidden_parent = connection.execute(query, (message.parent_id,)).fetchone() is not None
@@ -156,20 +156,6 @@ def make_leaf(
                 where number in (select number from path)""",
             {"session": session_id, "leaf": message.message_id, "count": -1},  # -1: up to the root
         )
-
-
-def stored_after(moment: datetime, earlier: str | None) -> str:
-    """Return `moment` as it is stored, or 1 µs after the stored time `earlier` if that is later.
-
-    `earlier` is later only if the clock was set back. It is ignored if it is None or damaged.
-    """
-    if earlier is None:
-        return stored_time(moment)
-    try:
-        just_after = datetime.fromisoformat(earlier) + timedelta(microseconds=1)
-        return stored_time(max(moment, just_after))
-    except (ValueError, TypeError, OverflowError):  # `earlier` is damaged
-        return stored_time(moment)
 
 
 def _columns_of(value: ChatMessage | SessionHeader) -> dict[str, object]:
@@ -198,18 +184,3 @@ def _put_row(connection: Connection, session_id: str, message: ChatMessage) -> i
     if number is None:  # only in a damaged file
         raise LostRowError(message.message_id)
     return number
-
-
-def _make_newest(connection: Connection, session_id: str, moment: datetime) -> None:
-    """Give a session a later time of change than all others, so that it is first in the list.
-
-    This works also if the clock was set back by up to a day. Sessions that seem to have changed
-    more than a day in the future do not count: their time is wrong.
-    """
-    latest = stored_time(moment + _CLOCK_SET_BACK)
-    query = "select max(updated_at) from sessions where updated_at < ?"
-    newest = connection.execute(query, (latest,)).fetchone()[0]
-    connection.execute(
-        "update sessions set updated_at = max(updated_at, ?) where session_id = ?",
-        (stored_after(moment, newest), session_id),
-    )

@@ -10,7 +10,6 @@ import errno
 import logging
 import os
 import sqlite3
-import time
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from operator import methodcaller
@@ -29,7 +28,6 @@ log = logging.getLogger(__name__)
 DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 """Errors of a database; in a damaged file, SQLite's own message may be undecodable."""
 BUSY_S = 5.0  # wait for another process that is writing
-_RETRY_S = 0.02  # between two attempts to turn on write-ahead logging
 _SETTINGS = (
     "pragma cache_size = -500",  # kB; the system caches the file too
     # a turn changes about 20 pages: 65 kB, not 205 kB as with SQLite's usual 4096
@@ -38,13 +36,6 @@ _SETTINGS = (
     "pragma synchronous = full",
     "pragma foreign_keys = on",
 )
-_NO_SHARED_MEMORY = (
-    "SQLITE_IOERR_SHMOPEN",
-    "SQLITE_IOERR_SHMMAP",
-    "SQLITE_IOERR_LOCK",
-    "SQLITE_PROTOCOL",
-)
-"""Errors of file systems on which write-ahead logging cannot work."""
 _FILE_MODE = 0o600
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 _decode_text = methodcaller("decode", "utf-8", "replace")
@@ -97,7 +88,12 @@ def connect(path: Path) -> Connection:
     try:
         for setting in _SETTINGS:
             connection.execute(setting)
-        _use_write_ahead_log(connection)
+        try:
+            connection.execute("pragma journal_mode = wal")
+        except sqlite3.OperationalError as error:
+            # Another process is just creating the file, or the file system cannot share memory.
+            # The journal in use works too, only slower.
+            log.info("write-ahead logging is off: %s", name_of(error))
         _ensure_tables(connection)
     except BaseException:
         connection.close()
@@ -194,51 +190,14 @@ def _ensure_tables(connection: Connection) -> None:
 
 
 def _connect_to_read(path: Path) -> Connection:
-    """Open a file that this user may only read.
+    """Open a file that this user may only read, without changes that are only in its log.
 
-    For write-ahead logging, SQLite writes beside the file even to read it. If that is not allowed,
-    the file is opened as immutable: changes that are only in the log are then not seen. Raises
-    `OSError`, `sqlite3.Error` or, for another format, `StoreUnavailable`.
+    Raises `sqlite3.Error` or, for another format, `StoreUnavailable`.
     """
-    for mode in ("mode=ro", "immutable=1"):
-        connection = _open(path, mode)
-        connection.is_read_only = True
-        try:
-            version = version_of(connection)
-        except BaseException as error:
-            connection.close()
-            # these two: SQLite may not write beside the file, so the next mode is tried
-            if not name_of(error).startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
-                raise
-        else:
-            if version == 0:
-                connection.close()
-                hint = "Make it writable, or set LMCHAT_HOME to another folder."
-                raise StoreUnavailable(f"{path.name} is empty and read-only.", hint=hint)
-            return connection
-    raise system_error(errno.EACCES, path)
-
-
-def _use_write_ahead_log(connection: Connection) -> None:
-    """Turn on write-ahead logging, or a rollback journal if the file system cannot share memory.
-
-    If another process has just started too, the file may be locked. SQLite does not wait for this
-    lock, so this function tries again for `BUSY_S`. Raises `sqlite3.OperationalError` after that,
-    and for other errors.
-    """
-    until_s = time.monotonic() + BUSY_S
-    is_decided = False
-    while not is_decided:
-        try:
-            connection.execute("pragma journal_mode = wal")
-            is_decided = True
-        except sqlite3.OperationalError as error:
-            name = name_of(error)
-            if name.startswith("SQLITE_BUSY") and time.monotonic() < until_s:
-                time.sleep(_RETRY_S)
-            elif name.startswith(_NO_SHARED_MEMORY):
-                log.info("write-ahead logging does not work here: %s", name)
-                connection.execute("pragma journal_mode = delete")
-                is_decided = True
-            else:
-                raise
+    connection = _open(path, "immutable=1")
+    connection.is_read_only = True
+    if version_of(connection) == 0:
+        connection.close()
+        hint = "Make it writable, or set LMCHAT_HOME to another folder."
+        raise StoreUnavailable(f"{path.name} is empty and read-only.", hint=hint)
+    return connection

@@ -22,8 +22,6 @@ from lmchat.storage.opening import Connection, is_damaged
 from lmchat.storage.row_values import column, loaded, stored_time
 from lmchat.storage.schema import transaction
 
-# If the clock is more days ahead of the newest session, it may be wrong. Nothing expires then.
-_MOST_DAYS_SINCE_NEWEST = 60
 # `root` is a message that was deleted by the user, `m` a message that it hides: itself, unless
 # another window has added a message below it since, or one below it.
 DELETED_MESSAGES = """messages m join messages root
@@ -34,13 +32,8 @@ _OLDER = f"select m.number from {DELETED_MESSAGES} where root.hidden_at < ?"
 def purge_expired(connection: Connection, moment: datetime, folder: Path) -> None:
     """Delete what has been in the trash for `TRASH_DAYS`, and make a daily copy without that.
 
-    Nothing is deleted if the newest session was changed more than `_MOST_DAYS_SINCE_NEWEST` before
-    `moment`, as the clock may be wrong, or if the file is damaged: the copies may be needed then.
+    Nothing is deleted if the file is damaged: the copies may be needed then.
     """
-    newest = connection.execute("select max(updated_at) from sessions").fetchone()[0]
-    expected_newest = stored_time(moment - timedelta(days=_MOST_DAYS_SINCE_NEWEST))
-    if newest is None or str(newest) < expected_newest:
-        return
     expired = (stored_time(moment - timedelta(days=TRASH_DAYS)),)
     query = "select session_id from sessions where deleted_at < ?"
     session_ids = [session_id for (session_id,) in connection.execute(query, expired)]

@@ -14,8 +14,6 @@ from datetime import datetime
 from itertools import chain, islice
 from typing import Any
 
-from msgspec import Struct
-
 from lmchat.matching import fold
 from lmchat.sessions.session import SearchHit
 from lmchat.storage.branch_queries import first_prompt_title
@@ -25,13 +23,14 @@ from lmchat.storage.search_terms import Filters, parse_filters, parse_terms
 
 log = logging.getLogger(__name__)
 
+# With fewer messages that pass the filters, comparing them all is faster than the index.
+_FEW_MESSAGES = 2000
 _FIRST_TITLES = 3  # number of titles that come before messages; the others come last
 # number of titles among which these are looked for: many of the newest only repeat a prompt
 _FIRST_TITLES_READ = 50
 # text around a match in a hit
 _BEFORE_CHARS = 60
 _AFTER_CHARS = 120
-_FENCES = ("```", "~~~")
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff"
     "\U00020000-\U0003ffff"
@@ -42,9 +41,8 @@ _TRIGRAM_CHARS = 3
 # Only the first trigrams of a term are looked up: texts that have these are compared anyway.
 _MOST_TRIGRAMS = 50
 # If more trigrams begin with a short term, comparing all texts is faster.
-_MOST_BEGINNINGS = 1000
+_MOST_BEGINNINGS = 300
 
-_HIT_COLUMNS = ("session_id", "title", "message_id", "role", "model", "created_at", "tags")
 _HIT = "s.session_id, s.title, m.message_id, m.role, m.model, m.created_at, s.tags"
 # `cross` makes SQLite keep the order of the joins. It then needs no sorting to find the newest hits
 # first, and a query can end early. A call in an answer is no hit if its tool message has it too.
@@ -65,18 +63,8 @@ _TITLE_HAS_TERM = "and contains(cast(title as blob), ?)"
 # Without terms, a message is shown once, by its text; an answer's thoughts and calls are not hits.
 _TEXTS_AND_TOOLS = "and (p.kind = 'text' or m.role = 'tool')"
 
-
-class _Match(Struct, frozen=True, kw_only=True):
-    """Text that holds all terms, and the columns of its message and session."""
-
-    columns: dict[str, Any]  # by the names `_HIT_COLUMNS`
-    kind: str  # of the part of a message, or `title`
-    text: str
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Ids of session and message, of which a search has one hit; a title has no message id."""
-        return self.columns["session_id"], self.columns["message_id"]
+_Match = tuple[Sequence[Any], str, str]
+"""Row of the columns `_HIT`, kind of the part of a message or `title`, and the text of a match."""
 
 
 def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ...]:
@@ -90,124 +78,96 @@ def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ..
     terms = parse_terms(text_without_filters)
     if not terms and filters == Filters():
         return ()
-    # The methods are generators: they look for no more matches than the hits need.
-    matches = _Search(connection, terms, filters)
-    titles = matches.titles()
+    folded_terms = [folded(term) for term in terms]
+    # these are generators: they look for no more matches than the hits need
+    titles = iter(()) if filters != Filters() else _titles(connection, folded_terms)
     first_titles = [match for match in islice(titles, _FIRST_TITLES_READ) if match is not None]
+    matches = chain(
+        first_titles[:_FIRST_TITLES],
+        _messages(connection, folded_terms, filters),
+        first_titles[_FIRST_TITLES:],
+        titles,
+    )
     hits: dict[tuple[str, str], SearchHit] = {}
-    for match in chain(
-        first_titles[:_FIRST_TITLES], matches.messages(), first_titles[_FIRST_TITLES:], titles
-    ):
+    for match in matches:
         if len(hits) == limit:
             break
-        if match is not None and match.key not in hits:
-            hit = _hit(match, terms)
-            if hit is not None:
-                hits[match.key] = hit
+        hit = None if match is None else _hit(*match, terms)
+        if hit is not None:
+            hits.setdefault((hit.session_id, hit.message_id), hit)
     return tuple(hits.values())
 
 
-class _Search:
-    """Texts that match the terms and filters of a search.
+def _titles(connection: Connection, terms: Sequence[str]) -> Iterator[_Match | None]:
+    """Yield the titles that hold all terms, those of sessions that were changed last first.
 
-    Each public method is a generator, which yields matches as its query finds them.
+    A title that only repeats the first prompt is no match, as that prompt is a hit itself. None is
+    yielded for it, so that the caller can limit how many titles are compared with prompts.
     """
+    query = f"{_TITLES} {_TITLE_HAS_TERM * len(terms)} order by updated_at desc"
+    for row in connection.execute(query, terms).fetchall():
+        title = loaded(row[1])
+        repeats_prompt = first_prompt_title(connection, row[0]) == title
+        yield None if repeats_prompt else (row, "title", title)
 
-    def __init__(self, connection: Connection, terms: Sequence[str], filters: Filters) -> None:
-        self._connection = connection
-        self._terms = [folded(term) for term in terms]
-        self._filters = filters
 
-    def titles(self) -> Iterator[_Match | None]:
-        """Yield the matches in titles, those of sessions that were changed last first.
+def _messages(connection: Connection, terms: Sequence[str], filters: Filters) -> Iterator[_Match]:
+    """Yield the parts of messages that hold all terms, newest first.
 
-        A title that only repeats the first prompt is no match, as that prompt is a hit itself. None
-        is yielded for it, so that the caller can limit how many titles are compared with prompts.
-        With filters, which are for messages, nothing is yielded.
-        """
-        if self._filters != Filters():
-            return
-        query = f"{_TITLES} {_TITLE_HAS_TERM * len(self._terms)} order by updated_at desc"
-        for row in self._connection.execute(query, self._terms).fetchall():
-            title = loaded(row[1])
-            match = self._match(row, "title", title)
-            if match is not None:
-                repeats_prompt = first_prompt_title(self._connection, row[0]) == title
-                yield None if repeats_prompt else match
+    If the index does not help, or few messages pass the filters, all parts are compared, else those
+    that the index names. If a filter asks for a code block, a part must be a text with a fence.
+    """
+    values = filters.values
+    index_query = None
+    few = f"select 1 from messages m where 1 {filters.sql} limit {_FEW_MESSAGES}"
+    if not filters.sql or len(connection.execute(few, values).fetchall()) == _FEW_MESSAGES:
+        index_query = _index_query(connection, terms)
+    if index_query == "":  # no text has all terms
+        return
+    conditions = filters.sql if terms else f"{filters.sql} {_TEXTS_AND_TOOLS}"
+    if index_query is None:
+        query = f"{_ALL_PARTS} {conditions} order by m.number desc, p.part_id desc"
+    else:
+        query = f"{_INDEXED_PARTS} and trigrams match ? {conditions} order by trigrams.rowid desc"
+        values = (index_query, *values)
+    with closing(connection.execute(query, values)) as rows:
+        for *row, kind, stored_text, name in rows:
+            text = searched_text(kind, stored_text, name)
+            if filters.needs_code and not (kind == "text" and ("```" in text or "~~~" in text)):
+                continue
+            folded_text = folded(text)
+            if all(term in folded_text for term in terms):
+                yield row, kind, text
 
-    def messages(self) -> Iterator[_Match]:
-        """Yield the matches in parts of messages, newest first.
 
-        If the index does not help, all parts are compared, else those that the index names.
-        """
-        values = self._filters.values
-        conditions = self._filters.sql
-        if not self._terms:
-            conditions += f" {_TEXTS_AND_TOOLS}"
-        query_of_index = self._query_of_index()
-        if query_of_index == "":  # no text has all terms
-            return
-        if query_of_index is None:
-            query = f"{_ALL_PARTS} {conditions} order by m.number desc, p.part_id desc"
-        else:
-            query = (
-                f"{_INDEXED_PARTS} and trigrams match ? {conditions} order by trigrams.rowid desc"
-            )
-            values = (query_of_index, *values)
-        with closing(self._connection.execute(query, values)) as rows:
-            for *row, kind, text, name in rows:
-                match = self._match(row, kind, searched_text(kind, text, name))
-                if match is not None:
-                    yield match
+def _index_query(connection: Connection, terms: Sequence[str]) -> str | None:
+    """Return the query of FTS5 for the texts that may hold all terms.
 
-    def _query_of_index(self) -> str | None:
-        """Return the query of FTS5 for the texts that may hold all terms.
-
-        For the terms “plan” and “b”, it is `"pla" AND "lan"`. Terms that are shorter than a trigram
-        count only if there are no longer ones: the query then has all trigrams that begin with one.
-        The query is empty if no text can hold the terms. Return None if the index does not help:
-        without terms, or if too many trigrams begin with each short term.
-        """
-        # a table of this connection with all trigrams that are in the index
-        self._connection.execute(
-            "create virtual table if not exists temp.trigram_list"
-            " using fts5vocab (main, trigrams, row)"
-        )
-        conditions: list[str] = []
-        for term in sorted(self._terms, key=len, reverse=True):
-            if len(term) >= _TRIGRAM_CHARS:
-                starts = range(len(term) - _TRIGRAM_CHARS + 1)
-                trigrams = dict.fromkeys(term[start : start + _TRIGRAM_CHARS] for start in starts)
-                conditions += map(_quoted, list(trigrams)[:_MOST_TRIGRAMS])
-            elif not conditions:  # longer terms leave few texts, which are compared with all terms
-                query = "select term from trigram_list where term >= ? and term < ? limit ?"
-                # the last code point is after all trigrams with this beginning
-                values = (term, f"{term}\U0010ffff", _MOST_BEGINNINGS + 1)
-                beginnings = [_quoted(row[0]) for row in self._connection.execute(query, values)]
-                if not beginnings:
-                    return ""
-                if len(beginnings) <= _MOST_BEGINNINGS:
-                    conditions.append(f"({' OR '.join(beginnings)})")
-        return " AND ".join(conditions) or None
-
-    def _match(self, row: Sequence[Any], kind: str, text: str) -> _Match | None:
-        """Return a match if the text holds all terms, else None.
-
-        If a filter asks for a code block, the text must be of the kind `text` and have a fence.
-        `row` has the values of `_HIT_COLUMNS`; `kind` is that of the part, or `title`.
-        """
-        if self._filters.needs_code:
-            has_code = kind == "text" and any(fence in text for fence in _FENCES)
-            if not has_code:
-                return None
-        folded_text = folded(text)
-        if not all(term in folded_text for term in self._terms):
-            return None
-        return _Match(
-            columns=dict(zip(_HIT_COLUMNS, row, strict=True)),
-            kind=kind,
-            text=text,
-        )
+    For the terms “plan” and “b”, it is `"pla" AND "lan"`. Terms that are shorter than a trigram
+    count only if there are no longer ones: the query then has all trigrams that begin with one.
+    The query is empty if no text can hold the terms. Return None if the index does not help:
+    without terms, or if too many trigrams begin with each short term.
+    """
+    # a table of this connection with all trigrams that are in the index
+    connection.execute(
+        "create virtual table if not exists temp.trigram_list using fts5vocab (main, trigrams, row)"
+    )
+    conditions: list[str] = []
+    for term in sorted(terms, key=len, reverse=True):
+        if len(term) >= _TRIGRAM_CHARS:
+            starts = range(len(term) - _TRIGRAM_CHARS + 1)
+            trigrams = dict.fromkeys(term[start : start + _TRIGRAM_CHARS] for start in starts)
+            conditions += map(_quoted, list(trigrams)[:_MOST_TRIGRAMS])
+        elif not conditions:  # longer terms leave few texts, which are compared with all terms
+            query = "select term from trigram_list where term >= ? and term < ? limit ?"
+            # the last code point is after all trigrams with this beginning
+            values = (term, f"{term}\U0010ffff", _MOST_BEGINNINGS + 1)
+            beginnings = [_quoted(row[0]) for row in connection.execute(query, values)]
+            if not beginnings:
+                return ""
+            if len(beginnings) <= _MOST_BEGINNINGS:
+                conditions.append(f"({' OR '.join(beginnings)})")
+    return " AND ".join(conditions) or None
 
 
 def _quoted(term: str) -> str:
@@ -216,39 +176,37 @@ def _quoted(term: str) -> str:
     return f'"{escaped}"'
 
 
-def _hit(match: _Match, terms: Sequence[str]) -> SearchHit | None:
+def _hit(row: Sequence[Any], kind: str, text: str, terms: Sequence[str]) -> SearchHit | None:
     """Return the hit for a match, with the text around the first place of a term.
 
     Without terms, the hit shows the beginning of the text. Return None for a damaged row, whose
     time cannot be read.
     """
-    columns = match.columns
+    session_id, title, message_id, role, model, created_at, tags = row
     try:
-        moment = datetime.fromisoformat(columns["created_at"])
+        moment = datetime.fromisoformat(created_at)
     except (ValueError, TypeError):
-        log.warning("a damaged row of a message was left out: %r", columns["message_id"])
+        log.warning("a damaged row of a message was left out: %r", message_id)
         return None
 
-    text = match.text
     # a term may have no place here: the match was found in a text without NULs and lone surrogates
-    possible_spans = [_span(text, term) for term in terms]
-    spans = [span for span in possible_spans if span is not None]
-    start, end = min(spans, default=(0, 0))  # a search without terms shows the beginning
+    spans = [span for term in terms if (span := _span(text, term)) is not None]
+    start, end = min(spans, default=(0, 0))
     # Twice as many characters as are shown: runs of white space become one blank.
     before = _on_one_line(text[max(start - _BEFORE_CHARS * 2, 0) : start]).lstrip()
     after = _on_one_line(text[end : end + _AFTER_CHARS * 2]).rstrip()
     return SearchHit(
-        session_id=columns["session_id"],
-        title=loaded(columns["title"]),
-        message_id=columns["message_id"],
-        role=columns["role"],
-        model=loaded(columns["model"]),
+        session_id=session_id,
+        title=loaded(title),
+        message_id=message_id,
+        role=role,
+        model=loaded(model),
         created_at=moment,
         before=before[-_BEFORE_CHARS:],
         match=_on_one_line(text[start:end][:_AFTER_CHARS]),
         after=after[:_AFTER_CHARS],
-        kind=match.kind,
-        tags=tuple(loaded(columns["tags"]).split()),
+        kind=kind,
+        tags=tuple(loaded(tags).split()),
         words=tuple(dict.fromkeys(text[begin:stop] for begin, stop in spans)),
     )
 

@@ -22,7 +22,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
@@ -32,7 +31,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from lmchat.errors import SessionNotFound, StoreUnavailable, WrongUse
+from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.files.disk import is_damage
 from lmchat.processes.threads import run_abandonable
 from lmchat.sessions.attached_files import draft_of
@@ -85,6 +84,7 @@ from lmchat.storage.row_values import (
     loaded,
     read_parts,
     stored,
+    stored_time,
     unpacked_choices,
 )
 
@@ -382,28 +382,19 @@ class Store:
     async def import_session(self, session: Session) -> SessionHeader | None:
         """Write a session; return None, or the header of a stored session that has the same id.
 
-        In the second case nothing is written. Cancelling this also stops the job in the thread of
-        the database: a session of a hundred thousand messages takes many seconds.
+        In the second case nothing is written.
         """
         if self._is_temporary:
             hint = "Start lmchat without --temporary."
             raise WrongUse("A temporary chat saves nothing, so it cannot import.", hint=hint)
-        is_cancelled = threading.Event()
-        try:
-            return await self._import(session, is_cancelled)
-        except asyncio.CancelledError:
-            is_cancelled.set()
-            raise
+        return await self._import(session)
 
     @writing
-    def _import(
-        self, connection: Connection, session: Session, is_cancelled: threading.Event
-    ) -> SessionHeader | None:
+    def _import(self, connection: Connection, session: Session) -> SessionHeader | None:
         """Write a session and return None, or return the header of a session that has its id.
 
         Messages whose id another session uses get new ids. One whose parent is not in `session`
-        becomes a root. Raises `StoreUnavailable` after `is_cancelled` was set, so that the
-        transaction is rolled back.
+        becomes a root.
         """
         session_id = session.header.session_id
         query = "select 1 from sessions where session_id = ?"
@@ -420,8 +411,6 @@ class Store:
             for message in messages
         }
         for message in messages:
-            if is_cancelled.is_set():
-                raise StoreUnavailable("The import was stopped.", hint="Start it again.")
             with_unused_ids = replace(
                 message,
                 message_id=unused_ids[message.message_id],
@@ -523,15 +512,10 @@ class Store:
                 where number in (select number from below where hidden_by is null)""",
             {"session": session_id, "message": message_id},
         )
-        # The newest deletion is undone first. So this one gets a later time than all earlier ones,
-        # even if the clock was set back in between.
-        query = "select max(hidden_at) from messages where session_id = ?"
-        last_hidden_at = connection.execute(query, (session_id,)).fetchone()[0]
         connection.execute(
             "update messages set hidden_at = ? where message_id = ?",
-            (message_rows.stored_after(self._clock(), last_hidden_at), message_id),
+            (stored_time(self._clock()), message_id),
         )
-
         if not was_on_path:
             return chosen_path(connection, session_id)
         leaf_id = leaf_without(connection, session_id, message_id)

@@ -110,7 +110,7 @@ def test_json_tells_each_file_and_what_was_left_out(empty):
     done = empty("import", bad)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(
-        f"lmchat: {bad} was not imported: invalid JSON at line 2, column 17.\n"
+        f"lmchat: {bad}: It is not valid JSON: Input data was truncated.\n"
     )
     detail = empty.json("import", "--json", bad, code=1)["detail"]
     assert (detail["error"], "line 2, column 17" in detail["message"]) == ("file", True)

@@ -49,17 +49,6 @@ def test_a_broken_line_costs_itself_only_wherever_it_is(tmp_path, name):
             assert f"line {place + 1}: it is damaged" in lost, broken
 
 
-def test_hundreds_of_broken_lines_or_messages_are_named_and_the_others_counted():
-    good = lines_of(JAN)
-    (session,), lost = read_text("\n".join([*good[:2], *["{"] * 1500, *good[2:]]))
-    assert session.header.message_count >= len(good)
-    assert "line 3: it is damaged" in lost
-    assert "600 more places: they are damaged" in lost
-    wrong = {"role": "pirate", "content": "arr"}
-    _, lost = read_value([{"role": "user", "content": "Hi"}, *[wrong] * 1500])
-    assert lost == ["“Hi”: 1500 unknown roles left out"]
-
-
 def _places(value, path=()):
     """Return the paths to all values in a value."""
     yield path

@@ -9,8 +9,6 @@ from contextlib import closing, suppress
 import pytest
 
 from lmchat.errors import FileRefused
-from lmchat.formats.programs import llm
-from lmchat.formats.programs.llm import ForeignDatabase
 from tests.support.foreign_chats import chats_of, foreign_file, read_file
 
 
@@ -36,24 +34,19 @@ def test_a_function_in_a_column_cannot_take_all_memory(tmp_path):
         "create table turns (id, x as (hex(zeroblob(140000000))))",
         "insert into turns values (1)",
     )
-    with closing(ForeignDatabase(path)) as opened, pytest.raises(FileRefused, match="too big"):
-        opened.rows("select * from turns")
-    assert refusal(path)
+    assert "too big" in refusal(path)
 
 
-def test_a_view_in_the_place_of_a_table_is_not_read(tmp_path):
+def test_a_view_or_a_virtual_table_in_the_place_of_a_table_is_not_read(tmp_path):
     endless = (
-        "create view turns as with recursive n(i) as (select 1 union all select i + 1 from n)"
-        " select i as id from n"
+        "with recursive n(i) as (select 1 union all select i + 1 from n) select i as id from n"
     )
-    path = changed(tmp_path, "drop table turns", endless)
-    assert "not one that lmchat knows" in refusal(path)
-
-
-def test_a_virtual_table_is_not_read(tmp_path):
-    words = "create virtual table turns using fts5(id)"
-    path = changed(tmp_path, "drop table turns", words)
-    assert "not one that lmchat knows" in refusal(path)
+    for table in ("turns", "fragments"):
+        for other in (f"view {table} as {endless}", f"virtual table {table} using fts5(id)"):
+            folder = tmp_path / f"{other[:4]} {table}"
+            folder.mkdir()
+            path = changed(folder, f"drop table {table}", f"create {other}")
+            assert "not one that lmchat knows" in refusal(path)
 
 
 def test_triggers_and_other_tables_do_not_matter(tmp_path):
@@ -64,19 +57,6 @@ def test_triggers_and_other_tables_do_not_matter(tmp_path):
         "create index i on parts (abs(position))",
     )
     assert chats_of(path)[0].messages[1].text == "Why is the sky blue?"
-
-
-def test_a_query_without_an_end_is_interrupted(tmp_path, monkeypatch):
-    monkeypatch.setattr(llm, "_LONGEST_QUERY_S", 0.2)
-    endless = (
-        "with recursive chain(i) as (select 1 union all select i + 1 from chain)"
-        " select i from chain where i < 0"
-    )
-    with (
-        closing(ForeignDatabase(changed(tmp_path))) as opened,
-        pytest.raises(FileRefused, match="interrupted"),
-    ):
-        opened.rows(endless)
 
 
 def test_what_is_no_file_is_refused_at_once(tmp_path):

@@ -182,11 +182,11 @@ async def test_a_file_that_is_refused_costs_itself_alone_and_is_named(tmp_path, 
     hints = [error.hint for _, error in outcome.refused]
     assert (
         messages[0]
-        == f"{names[1]} was not imported: it is Markdown, which cannot be imported; export the session as JSON."
+        == f"{names[1]}: It is Markdown, which cannot be imported; export the session as JSON."
     )
     assert all(hints)
-    assert messages[1].startswith(f"{names[2]} was not imported: it cannot be read: No such file")
-    assert messages[2] == f"{long} was not imported: it cannot be read: File name too long."
+    assert messages[1].startswith(f"{names[2]} cannot be read: No such file")
+    assert messages[2] == f"{long} cannot be read: File name too long."
     assert "NUL" in messages[3]
     assert len(await store.list_sessions()) == 1
 
@@ -223,7 +223,7 @@ async def test_a_disk_that_gets_full_keeps_whole_sessions_and_is_told_once(
     with no_room(1 << 20):
         outcome = await importer.import_files([name, other])
     ((_, error),) = outcome.refused
-    assert error.message.startswith(f"{name} was imported only in part: ")
+    assert error.message.startswith(f"{name}: sessions.db ")
     assert error.message.endswith("cannot be used: the disk is full.")
     assert 0 < len(outcome.chats) < 50
     kept = await store.list_sessions()

@@ -3,27 +3,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from datetime import timedelta
 
-import pytest
-
-from tests.support.chats import header, prompt, reply, say, store_at
-
-JUMPS = [timedelta(minutes=-1), timedelta(hours=-23)]
-
-
-async def titles(store):
-    return [session.title for session in await store.list_sessions()]
-
-
-@pytest.mark.parametrize("jump", JUMPS)
-async def test_where_the_clock_was_set_back_what_was_said_last_stands_first(store, clock, jump):
-    first, other = header("one"), header("other")
-    asked = await say(store, first, "hello")
-    await say(store, other, "hello")
-    clock.moment += jump
-    await reply(store, first, "yes", asked)
-    assert await titles(store) == ["one", "other"]
-    await say(store, header("new"), "hello")
-    assert await titles(store) == ["new", "one", "other"]
+from tests.support.chats import header, prompt, store_at
 
 
 async def test_the_path_of_a_talk_is_in_its_order_whatever_the_clock_says(tmp_path, store, clock):

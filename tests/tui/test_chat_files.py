@@ -88,8 +88,7 @@ async def test_an_import_is_shown_and_once_more_shows_what_is_there_and_a_refuse
     monkeypatch.chdir(tmp_path)  # a long path would break the lines of the notice elsewhere
     list_file(tmp_path)
     (tmp_path / "cut.json").write_text('[{"role": "user", "content": "hi"},\n{"role": "assi')
-    await desk.say("/import cut.json", sees="was not imported")
-    await shown(desk, "invalid JSON at line")
+    await desk.say("/import cut.json", sees="It is not valid JSON")
     await desk.prompt_is("/import cut.json")
     assert await desk.store.list_sessions() == ()
     desk.prompt_input.put("")

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lmchat.errors import FileRefused, FormatUnknown
+from lmchat.errors import FormatUnknown
 from lmchat.formats.builder import (
     BAD_VALUE_ERRORS,
     CallQuote,
@@ -36,7 +35,7 @@ from lmchat.sessions.message import AnswerStats, ReasoningPart
 _TABLES = """
 select name from sqlite_master where type = 'table' and rootpage > 0 and sql not like '%virtual%'
 """
-_NEEDED_TABLES = {"threads", "turns", "messages", "parts"}
+_NEEDED_TABLES = {"threads", "turns", "messages", "parts", "fragments", "attachments"}
 # Hashes of the messages of a thread: the ends of its branches and, from these, all messages above.
 _HASHES = """
 with recursive chain(hash) as (
@@ -50,71 +49,27 @@ _MESSAGES = "select messages.* from messages join chain using (hash) order by me
 _PARTS = "select parts.* from parts join chain on message_hash = hash order by parts.id"
 _FRAGMENT = "select content from fragments where id = :id"
 _ATTACHMENT = "select content from attachments where id = :id"
-_LONGEST_QUERY_S = 30.0  # of processor time; a query of a real database takes less than one
-_STEPS_BETWEEN_CHECKS = 10_000  # steps of SQLite's virtual machine between two looks at the time
 # for a database that may be hostile: https://sqlite.org/security.html
 _GUARDS = ("trusted_schema = off", "cell_size_check = on", "query_only = on", "mmap_size = 0")
 
 
-class ForeignDatabase:
-    """ForeignDatabase of another program, read-only and with guards against a hostile one.
-
-    All rows of a query are read at once, since an open query locks the database for its program.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Open a database; raises `FileRefused`."""
-        address = f"{path.absolute().as_uri()}?mode=ro"
-        with _errors_refused():
-            # an import reads each chat in a thread of its own, one after the other
-            self._connection = sqlite3.connect(
-                address, uri=True, timeout=1, check_same_thread=False
-            )
-        try:
-            self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_BYTES)
-            for guard in _GUARDS:
-                self.rows(f"pragma {guard}")
-            # In a text with invalid UTF-8, only the invalid bytes are replaced.
-            self._connection.text_factory = lambda data: data.decode(errors="replace")
-            self._connection.row_factory = _record_of_row
-            self.tables = {table["name"] for table in self.rows(_TABLES)}
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        self._connection.close()
-
-    def rows(self, query: str, **values: Any) -> list[Record]:
-        """Return all rows of a query; `values` are those of its `:name` parameters.
-
-        Raises `FileRefused`, also for a query that takes too long.
-        """
-        end_s = time.process_time() + _LONGEST_QUERY_S
-        # SQLite interrupts a query whose progress handler returns true
-        self._connection.set_progress_handler(
-            lambda: time.process_time() > end_s, _STEPS_BETWEEN_CHECKS
-        )
-        with _errors_refused():
-            return self._connection.execute(query, values).fetchall()
+def _opened(path: Path) -> sqlite3.Connection:
+    """Open a database read-only, untrusted."""
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    # an import reads each chat in a thread of its own, one after the other
+    database = sqlite3.connect(address, uri=True, timeout=1, check_same_thread=False)
+    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_BYTES)
+    for guard in _GUARDS:
+        database.execute(f"pragma {guard}")
+    # In a text with invalid UTF-8, only the invalid bytes are replaced.
+    database.text_factory = lambda data: data.decode(errors="replace")
+    database.row_factory = sqlite3.Row
+    return database
 
 
-@contextmanager
-def _errors_refused() -> Iterator[None]:
-    """Raise `FileRefused` for an error of SQLite or of the disk in the block."""
-    try:
-        yield
-    # `UnicodeDecodeError`: SQLite's own message may quote a damaged name of a column
-    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
-        message = f"The database cannot be read: {error}."
-        hint = "Close the program that uses it, and try again."
-        raise FileRefused(message, hint=hint) from error
-
-
-def _record_of_row(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> Record:
-    """Return a row as values by the names of its columns."""
-    names = (column[0] for column in cursor.description)
-    return dict(zip(names, row, strict=True))
+def _rows(database: sqlite3.Connection, query: str, **values: Any) -> list[Record]:
+    """Return all rows of a query at once: an open query locks the database for its program."""
+    return [dict(row) for row in database.execute(query, values)]
 
 
 _Figures = dict[str, dict[str, Any]]
@@ -123,16 +78,16 @@ _Figures = dict[str, dict[str, Any]]
 
 def _read(path: Path) -> Iterator[Callable[[], ForeignChat]]:
     """Yield a function for each thread, which reads it."""
-    with closing(ForeignDatabase(path)) as database:
-        if not database.tables >= _NEEDED_TABLES:
+    with closing(_opened(path)) as database:
+        if not {table["name"] for table in _rows(database, _TABLES)} >= _NEEDED_TABLES:
             message = "It is a database, but not one that lmchat knows."
             hint = "lmchat imports the database of llm 0.36 and later."
             raise FormatUnknown(message, hint=hint)
         figures: _Figures = {}
-        for turn in database.rows("select * from turns order by id"):
+        for turn in _rows(database, "select * from turns order by id"):
             with suppress(*BAD_VALUE_ERRORS):  # a damaged turn; its messages are read without it
                 _add_figures(turn, figures)
-        for thread in database.rows("select * from threads order by id"):
+        for thread in _rows(database, "select * from threads order by id"):
             yield partial(_read_thread, database, thread, figures)
 
 
@@ -153,16 +108,16 @@ def _add_figures(turn: Record, figures: _Figures) -> None:
     figures.setdefault(turn["parent_message_hash"], {"created_at": begun})
 
 
-def _read_thread(database: ForeignDatabase, thread: Record, figures: _Figures) -> ForeignChat:
+def _read_thread(database: sqlite3.Connection, thread: Record, figures: _Figures) -> ForeignChat:
     """Return the chat of a row of the table `threads`, whose messages are a tree."""
     thread_id = thread["id"]
     title = thread["name"] or ""
     chat = ForeignChat(key=thread_id, title=title, path_end=thread["tip_message_hash"])
     rows_by_message: defaultdict[str, list[Record]] = defaultdict(list)
-    for row in database.rows(_HASHES + _PARTS, id=thread_id):
+    for row in _rows(database, _HASHES + _PARTS, id=thread_id):
         rows_by_message[row["message_hash"]].append(row)
 
-    for message in database.rows(_HASHES + _MESSAGES, id=thread_id):
+    for message in _rows(database, _HASHES + _MESSAGES, id=thread_id):
         key = message["hash"]
         chat.add(
             key,
@@ -178,7 +133,7 @@ def _read_thread(database: ForeignDatabase, thread: Record, figures: _Figures) -
 
 
 def _parts(
-    database: ForeignDatabase, rows: Iterable[Record], chat: ForeignChat
+    database: sqlite3.Connection, rows: Iterable[Record], chat: ForeignChat
 ) -> Iterator[ForeignPart]:
     """Yield the parts of the rows of a message, and count those that cannot be imported."""
     for part in rows:
@@ -194,7 +149,7 @@ def _parts(
                 yield ResultQuote(value=payload["output"])
                 chat.omit("attachment", len(payload.get("attachments", ())))
             case "attachment":
-                found = database.rows(_ATTACHMENT, id=payload["attachment"]["id"])
+                found = _rows(database, _ATTACHMENT, id=payload["attachment"]["id"])
                 # of some files, the database has only the path or address
                 content = found[0]["content"] if found else None
                 yield from chat.image(content, part="attachment")
@@ -202,7 +157,7 @@ def _parts(
                 chat.omit(kind)
 
 
-def _text(database: ForeignDatabase, part: Record, payload: Record) -> str:
+def _text(database: sqlite3.Connection, part: Record, payload: Record) -> str:
     """Return the text of a part; `payload` is its decoded JSON.
 
     A prompt with files is a list like `[{"fragment": 3}, {"literal": "Hello"}]`: each file is
@@ -211,7 +166,7 @@ def _text(database: ForeignDatabase, part: Record, payload: Record) -> str:
     texts = [part["text"] or ""]
     for reference in payload.get("text_ref", ()):
         if "fragment" in reference:
-            rows = database.rows(_FRAGMENT, id=reference["fragment"])
+            rows = _rows(database, _FRAGMENT, id=reference["fragment"])
             texts += [row["content"] for row in rows]
         else:
             texts.append(reference["literal"])
