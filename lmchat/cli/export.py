@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from lmchat.cli.context import Context
 from lmchat.cli.options import ParsedOptions
 from lmchat.cli.store import open_library
-from lmchat.errors import WrongUse
+from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
-from lmchat.services.exporting import BY_NAME, ExportAs, Exported
+from lmchat.formats.exporting import export_name
+from lmchat.library import BY_NAME, ExportAs
 from lmchat.terminal.output import Output
 
 _MAX_REFUSALS = 10  # that are printed
@@ -27,24 +31,30 @@ async def export(context: Context) -> int:
         with_reasoning=options.reasoning,
         with_branches=options.branches,
     )
+    paths: list[Path] = []
     async with open_library(context) as library:
         if options.all_into:
-            exported = await library.exporter.export_several(
-                await library.every_id(),
-                expanded_path(options.all_into),
-                export_as,
-                is_forced=options.force,
-            )
-            return _report(output, exported)
+            folder = expanded_path(options.all_into)
+            refused: list[tuple[str, LMChatError]] = []
+            for session_id in await library.every_id():
+                try:
+                    session = await library.store.open_session(session_id)
+                    path = folder / export_name(session, form=export_as.form)
+                    paths.append(
+                        await library.export_file(session, path, export_as, is_forced=options.force)
+                    )
+                except LMChatError as error:  # the others are still exported
+                    refused.append((session_id, error))
+            return _report(output, paths, refused)
         session_id = await library.store.find(options.id or options.resume or "last")
         session = await library.store.open_session(session_id)
         if options.output is not None:
-            written_path = await library.exporter.export_file(
+            written_path = await library.export_file(
                 session, expanded_path(options.output), export_as, is_forced=options.force
             )
-            return _report(output, Exported(paths=(written_path,), refused=()))
+            return _report(output, [written_path], [])
 
-        text = await library.exporter.export_text(session, export_as)
+        text = await library.export_text(session, export_as)
         if export_as.form == "json":
             output.print_safe(text)
         elif output.is_json:  # the text of another format is a field of a JSON document
@@ -69,23 +79,25 @@ def _form_of(options: ParsedOptions) -> str:
     return "json" if options.json else "md"
 
 
-def _report(output: Output, exported: Exported) -> int:
+def _report(
+    output: Output, paths: Sequence[Path], refused: Sequence[tuple[str, LMChatError]]
+) -> int:
     """Print which files were written and which sessions were not.
 
     Return 1 if a session was not written, else 0. Reasons are printed for the first few only.
     """
-    failed_count = len(exported.refused) + exported.not_tried
-    for session_id, error in exported.refused[:_MAX_REFUSALS]:
+    failed_count = len(refused)
+    for session_id, error in refused[:_MAX_REFUSALS]:
         output.note(f"{session_id}: {error.message_with_hint}")
     if output.is_json:
-        output.print_json({"files": exported.paths, "failed": failed_count})
+        output.print_json({"files": paths, "failed": failed_count})
         return 1 if failed_count else 0
 
-    for path in exported.paths:
+    for path in paths:
         output.note(f"Wrote {path}")
     if failed_count:
         sessions = "session was" if failed_count == 1 else "sessions were"
         output.note(f"{failed_count} {sessions} not written.")
-    elif not exported.paths:
+    elif not paths:
         output.note("There are no sessions to export.")
     return 1 if failed_count else 0

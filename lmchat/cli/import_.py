@@ -15,15 +15,15 @@ from lmchat.errors import FileRefused, WrongUse
 from lmchat.formats.importing import STDIN
 from lmchat.formats.programs import AUTO, ChatPlace, chat_places
 from lmchat.formats.sources import LARGEST_BYTES
-from lmchat.processes.threads import run_abandonable
-from lmchat.safe_text import safe_line
-from lmchat.services.importing import (
+from lmchat.importing import (
     ImportedChat,
     Importer,
     ImportOutcome,
     loss_lines,
     result_lines,
 )
+from lmchat.processes.threads import run_abandonable
+from lmchat.safe_text import safe_line
 from lmchat.terminal.output import ask_yes_no, can_ask, from_stdin
 
 _ALL = "all"
@@ -161,9 +161,7 @@ def _report(context: Context, outcome: ImportOutcome) -> None:
     The ids, on one line, are those of the chats that are sessions now and not in the trash.
     """
     options, output = context.options, context.output
-    output.print_lines(
-        result_lines(outcome, of_programs=not options.files, is_trial=options.dry_run)
-    )
+    output.print_lines(result_lines(outcome, is_trial=options.dry_run))
     for line in loss_lines(outcome):
         output.note(line)
     for _, error in outcome.refused:

@@ -24,7 +24,7 @@ from lmchat.terminal.programs import edit_text, notification, open_file, open_pa
 
 
 class ScreenPlatform:
-    """The `Platform` of the screen; `services/workspace.py` describes these methods."""
+    """The `Platform` of the screen; `workspace.py` describes these methods."""
 
     def __init__(
         self,

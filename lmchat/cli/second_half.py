@@ -21,13 +21,13 @@ from lmchat.cli.tools import make_toolbox
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.formats.programs import ChatPlace, chat_places
+from lmchat.importing import Importer
+from lmchat.library import Library
 from lmchat.servers.discovery.catalogue import Catalogue
 from lmchat.servers.discovery.monitor import Monitor
-from lmchat.services.importing import Importer
-from lmchat.services.library import Library
-from lmchat.services.workspace import Workspace
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.dispatch import Dispatcher
+from lmchat.workspace import Workspace
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 from lmchat.cli.context import Context
 from lmchat.cli.store import open_library, open_store
 from lmchat.errors import SessionNotFound, WrongUse
-from lmchat.services.exporting import ExportAs
+from lmchat.library import ExportAs
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import HIT_KIND_NAMES, SearchHit, SessionHeader
 from lmchat.terminal.output import SHORT_ID, ask_yes_no, can_ask, local_time, table
@@ -48,7 +48,7 @@ async def show(context: Context) -> int:
         session_id = await library.store.find(context.options.id)
         session = await library.store.open_session(session_id)
         export_as = ExportAs(form="json" if output.is_json else "txt", with_reasoning=True)
-        text = await library.exporter.export_text(session, export_as)
+        text = await library.export_text(session, export_as)
     if output.is_json:
         output.print_safe(text)
     else:
@@ -127,7 +127,9 @@ async def purge(context: Context) -> int:
         if is_confirmed and context.options.id:
             await library.purge(*ids)
         elif is_confirmed:
-            ids = list(await library.empty_trash(*ids))
+            # another window may have restored one of them
+            ids = [header.session_id for header in await library.trash() if header in headers]
+            await library.purge(*ids, is_with_messages=True)
 
     purged = [header for header in headers if is_confirmed and header.session_id in ids]
     lines = [f"{_id_and_title(header)} was deleted permanently." for header in purged]

@@ -8,7 +8,7 @@ from functools import partial
 
 from lmchat.cli.context import Context
 from lmchat.files.disk import empty_log
-from lmchat.services.library import Library
+from lmchat.library import Library
 from lmchat.storage.store import Store
 
 

@@ -15,10 +15,10 @@ from lmchat.chat.read_ahead import ReadAhead
 from lmchat.config.state import Change
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_text
-from lmchat.services.workspace import Workspace
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.quirks.driver import remember_copied, write_to_terminal
 from lmchat.tui.widgets.find_bar import FindBar
+from lmchat.workspace import Workspace
 
 Work = Callable[[], Awaitable[object]]
 """The function that a worker calls and awaits."""

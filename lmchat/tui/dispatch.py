@@ -24,7 +24,6 @@ from lmchat.commands.table import BY_ID, Command, Scope, is_command, parse_slash
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.servers.options import COMMON, FURTHER_OPTIONS
-from lmchat.services.workspace import Workspace
 from lmchat.sessions.message import now
 from lmchat.sessions.stats import RECORD_DAYS, figures_by_model, models_text, statistics_text
 from lmchat.terminal.tty import has_shell
@@ -64,6 +63,7 @@ from lmchat.tui.widgets.key_bar import KeyBar
 from lmchat.tui.widgets.prompt import Pill
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
+from lmchat.workspace import Workspace
 
 CHECK_AFTER_S = 5.0
 """From the start to the daily check of the sessions' file: typing and searching come first."""

@@ -155,7 +155,7 @@ def test_the_chats_of_other_programs_on_this_machine_are_listed_and_imported_aft
     assert empty.json("sessions", "--json")["data"] == []
     done = empty("import", "--from", "all", "--yes")
     assert done.returncode == 0
-    assert done.stdout.splitlines()[2] == "2 sessions, 12 messages imported from 2 programs."
+    assert done.stdout.splitlines()[2] == "2 sessions, 12 messages imported."
     sessions = empty.json("sessions", "--json")["data"]
     assert sorted(header["tags"] for header in sessions) == [["jan"], ["lmstudio"]]
     one = empty("import", "--from", "lm-studio", "--dry-run")

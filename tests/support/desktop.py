@@ -31,6 +31,8 @@ from lmchat.config.settings import Settings, UiSettings
 from lmchat.config.state import Change, State
 from lmchat.doctor.examination import Check, Examination
 from lmchat.errors import FileRefused
+from lmchat.importing import Importer
+from lmchat.library import Library
 from lmchat.servers.client import ProxyClient
 from lmchat.servers.discovery.catalogue import Catalogue
 from lmchat.servers.discovery.choose_model import endpoints_of
@@ -41,15 +43,13 @@ from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
 from lmchat.servers.http.connections import Connections
 from lmchat.servers.model import ModelList
 from lmchat.servers.products.request_body import MessageEncoder
-from lmchat.services.importing import Importer
-from lmchat.services.library import Library
-from lmchat.services.workspace import Workspace
 from lmchat.sessions.message import AnswerState, ChatMessage, SentThoughts, now
 from lmchat.storage.store import Store
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.dispatch import Dispatcher
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
+from lmchat.workspace import Workspace
 from tests.support.look_data import NOW
 from tests.support.proxy_calls import PortMap
 from tests.support.scripted_backend import ScriptedBackend, ScriptedEngine, Step

@@ -9,7 +9,7 @@ from pathlib import Path
 from textual.widgets import Input
 
 from lmchat.formats.programs import chat_places
-from lmchat.services.importing import Importer
+from lmchat.importing import Importer
 from lmchat.sessions.message import Role
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog, ProgressDialog
 from lmchat.tui.screen import ChatScreen

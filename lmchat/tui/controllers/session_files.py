@@ -15,9 +15,9 @@ from lmchat.errors import FileExists, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.formats.exporting import export_name
 from lmchat.formats.programs import AUTO
+from lmchat.importing import Importer, ImportOutcome, loss_lines, result_lines
+from lmchat.library import ExportAs
 from lmchat.safe_text import safe_line, safe_text
-from lmchat.services.exporting import ExportAs
-from lmchat.services.importing import Importer, ImportOutcome, loss_lines, result_lines
 from lmchat.sessions.session import Session
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.shown_session import ShownSession
@@ -70,7 +70,7 @@ class SessionFiles:
             with_reasoning="--reasoning" in words, with_branches="--branches" in words
         )
         write = partial(
-            self._chat.workspace.library.exporter.export_file,
+            self._chat.workspace.library.export_file,
             self._shown_session(),
             expanded_path(name),
             contents,

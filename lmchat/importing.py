@@ -7,6 +7,7 @@ reads the files in the same way and says what an import would do, but stores not
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -25,7 +26,6 @@ from lmchat.terminal.output import SHORT_ID
 from lmchat.units import plural
 
 _TITLE_CHARS = 80  # of a title in a sentence; the rest is cut
-_PROGRESS_S = 0.25  # between two reports of the progress
 _MAX_LISTED = 50  # sessions, or notes, that are listed one by one
 
 
@@ -74,8 +74,8 @@ class Importer:
         """Make an importer into a store.
 
         `find` returns where other programs keep chats on this machine; it may block.
-        `report_progress` is called a few times a second with the numbers of chats and messages so
-        far, for an import that takes longer than `quiet_s`.
+        `report_progress` is called after each chat with the numbers of chats and messages so far,
+        for an import that takes longer than `quiet_s`.
         """
         self._store = store
         self._clock = clock
@@ -100,9 +100,13 @@ class Importer:
         store, and `into` lists them. An error of the store, such as a full disk, ends the import.
         """
         outcome = ImportOutcome() if into is None else into
-        known_headers = await self._known_headers() if is_trial else None
+        known_headers: dict[str, SessionHeader] | None = None
+        if is_trial:
+            saved = await self._store.list_sessions()
+            deleted = await self._store.list_sessions(is_trash=True)
+            known_headers = {header.session_id: header for header in (*saved, *deleted)}
         results = import_chats(names, moment=self._clock(), source=source, stdin=stdin)
-        reporting = asyncio.create_task(self._report_progress_of(outcome), name="import progress")
+        begun_s = time.monotonic()
         try:
             # in a thread: a cancelled import waits for no record, however long it takes to read
             while (result := await run_abandonable(lambda: next(results, None))) is not None:
@@ -111,6 +115,8 @@ class Importer:
                     case ReadSession():
                         try:
                             outcome.chats.append(await self._import(file, item, known_headers))
+                            if time.monotonic() - begun_s >= self._quiet_s:
+                                self.report_progress(count_chats_and_messages(outcome.chats))
                         except LMChatError as error:
                             outcome.refused.append((file, naming(file, error)))
                             if isinstance(error, StoreUnavailable):
@@ -124,26 +130,11 @@ class Importer:
         except asyncio.CancelledError:
             outcome.is_stopped = True
             raise
-        finally:
-            reporting.cancel()
         return outcome
 
     async def places(self) -> Sequence[ChatPlace]:
         """Return where other programs keep chats on this machine."""
         return await asyncio.to_thread(self._find_places)
-
-    async def _report_progress_of(self, outcome: ImportOutcome) -> None:
-        """Report the numbers of chats and messages until this is cancelled."""
-        await asyncio.sleep(self._quiet_s)
-        while True:
-            self.report_progress(count_chats_and_messages(outcome.chats))
-            await asyncio.sleep(_PROGRESS_S)
-
-    async def _known_headers(self) -> dict[str, SessionHeader]:
-        """Return the headers of all sessions by their ids, also of those in the trash."""
-        saved = await self._store.list_sessions()
-        deleted = await self._store.list_sessions(is_trash=True)
-        return {header.session_id: header for header in (*saved, *deleted)}
 
     async def _import(
         self, file: str, chat: ReadSession, known_headers: dict[str, SessionHeader] | None
@@ -173,24 +164,20 @@ class Importer:
 
 
 def chat_sentence(chat: ImportedChat, *, is_trial: bool = False) -> str:
-    """Return what happened to one session as a sentence without a full stop.
+    """Return what happened to one session; in a trial, a new one "would be imported".
 
-    In a trial, a new session "would be imported".
+    Of a chat that was imported before, it names the session, or says how to restore it from the
+    trash.
     """
     header = chat.header
     title = f"“{safe_line(header.title, limit=_TITLE_CHARS) or 'Untitled'}”"
+    short_id = header.session_id[:SHORT_ID]
     if chat.was_known and header.deleted_at is not None:
-        return f"{title} is in the trash"
-    count = plural(header.message_count, "message")
-    if chat.was_known and chat.file_messages > header.message_count:
-        return f"{title} already exists with {count}, and the file has {chat.file_messages}"
+        return f"{title} is in the trash; `lmchat sessions restore {short_id}` restores it."
     if chat.was_known:
-        return f"{title} already exists"
+        return f"{title} already exists, as {short_id}."
     trial_words = " would be imported" if is_trial else ""
-    branch_words = ""
-    if chat.branch_messages:
-        branch_words = f", {chat.branch_messages} of them on other branches"
-    return f"{title}{trial_words}, {count}{branch_words}"
+    return f"{title}{trial_words}, {plural(header.message_count, 'message')}"
 
 
 def count_chats_and_messages(chats: Sequence[ImportedChat], unit: str = "chat") -> str:
@@ -202,29 +189,19 @@ def count_chats_and_messages(chats: Sequence[ImportedChat], unit: str = "chat") 
     return f"{plural(len(chats), unit)}, {plural(messages, 'message')}"
 
 
-def result_lines(
-    outcome: ImportOutcome, *, of_programs: bool = False, is_trial: bool = False
-) -> list[str]:
+def result_lines(outcome: ImportOutcome, *, is_trial: bool = False) -> list[str]:
     """Return a line for each chat, unless there are too many, and a sum of several.
 
-    The numbers of the sum are those of new sessions. With `of_programs`, it says of how many
-    programs these are.
+    The numbers of the sum are those of new sessions.
     """
     chats = outcome.chats
     lines: list[str] = []
     if len(chats) <= _MAX_LISTED:
-        lines = [
-            f"{chat.file}: {chat_sentence(chat, is_trial=is_trial)}{_next_step(chat)}"
-            for chat in chats
-        ]
+        lines = [f"{chat.file}: {chat_sentence(chat, is_trial=is_trial)}" for chat in chats]
     if len(chats) > 1:
         imported = [chat for chat in chats if not chat.was_known]
         verb = "would be imported" if is_trial else "imported"
         words = f"{count_chats_and_messages(imported, 'session')} {verb}"
-        # a chat of another program has the program's name as its only tag
-        programs = {chat.header.tags for chat in imported}
-        if of_programs and programs:
-            words += f" from {plural(len(programs), 'program')}"
         if len(imported) < len(chats):
             words += f", {len(chats) - len(imported)} already existed"
         lines.append(f"{words}.")
@@ -241,17 +218,3 @@ def loss_lines(outcome: ImportOutcome) -> list[str]:
     if outcome.unknown:
         lines.append(f"{len(outcome.unknown)} other files have no chats that lmchat can read.")
     return lines
-
-
-def _next_step(chat: ImportedChat) -> str:
-    """Return the end of the sentence that `chat_sentence` begins; empty for a new chat.
-
-    Of a chat that was imported before, it names the session, or says how to restore it from the
-    trash.
-    """
-    short_id = chat.header.session_id[:SHORT_ID]
-    if not chat.was_known:
-        return ""
-    if chat.header.deleted_at is not None:
-        return f"; `lmchat sessions restore {short_id}` restores it."
-    return f", as {short_id}."

@@ -11,10 +11,9 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.errors import StoreUnavailable
+from lmchat.importing import Importer
+from lmchat.library import ExportAs, Library
 from lmchat.safe_text import safe_text
-from lmchat.services.exporting import ExportAs
-from lmchat.services.importing import Importer
-from lmchat.services.library import Library
 from lmchat.sessions.message import FilePart
 from lmchat.sessions.session import MessagePath
 from tests.support.chats import header, prompt, store_at
@@ -43,7 +42,7 @@ async def prompted(store):
 
 
 async def exported(store, session, form):
-    return await Library(store, zone=UTC).exporter.export_text(session, ExportAs(form=form))
+    return await Library(store, zone=UTC).export_text(session, ExportAs(form=form))
 
 
 async def brought(store, path, text):

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from lmchat.errors import FileRefused
 from lmchat.files.disk import expanded_path
-from lmchat.services.library import Library
+from lmchat.library import Library
 from lmchat.sessions.session import SessionGroup, group_by_day, with_unsaved
 from tests.support.chats import Clock, answered_chats, header
 
@@ -35,16 +35,6 @@ def test_groups_keep_the_order_of_the_list_and_pinned_ones_stand_on_top():
         ("Pinned", "p"), ("Today", "tu"), ("Yesterday", "y"), ("November", "m"),
     ]  # fmt: skip
     assert group_by_day([], moment=MOMENT) == ()
-
-
-async def test_what_left_the_trash_while_the_user_was_asked_is_not_purged(store, library):
-    restored, deleted, kept = await answered_chats(store, "one", "two", "three")
-    for session_id in (restored, deleted):
-        await library.delete(session_id)
-    await library.restore(restored)  # by another window
-    assert await library.empty_trash(restored, deleted) == (deleted,)
-    assert await library.every_id() == (kept, restored)
-    assert await library.empty_trash(restored) == ()
 
 
 async def test_archived_and_deleted_sessions_leave_the_list(store, library):

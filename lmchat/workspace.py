@@ -17,14 +17,14 @@ from lmchat.config.presets import NamedTables
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State
 from lmchat.doctor.examination import Examination
+from lmchat.importing import Importer
+from lmchat.library import Library
 from lmchat.servers.discovery.catalogue import Catalogue
 from lmchat.servers.discovery.launcher import ServerLauncher
 from lmchat.servers.discovery.monitor import Monitor
 from lmchat.servers.discovery.probe_result import TargetState, target_state
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.local_engine import LocalEngine
-from lmchat.services.importing import Importer
-from lmchat.services.library import Library
 from lmchat.storage.store import Store
 
 

@@ -1,0 +1,171 @@
+"""Saved sessions: their list, grouped by day, the actions on them, and their export to files."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from contextlib import aclosing, suppress
+from datetime import date, datetime, tzinfo
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lmchat.errors import LMChatError, StoreUnavailable
+from lmchat.files.disk import write_new_file
+from lmchat.formats.exporting import export_name, form_of, render
+from lmchat.formats.html_export import MarkdownPages
+from lmchat.formats.text_export import WriteOptions
+from lmchat.sessions.message import now
+from lmchat.sessions.session import Session, SessionGroup, SessionHeader, group_by_day, tags_from
+from lmchat.storage.store import Store
+
+_FORMS_WITH_FILES = ("json", "html")  # formats that hold the content of attached files
+
+
+class ExportAs(Struct, frozen=True, kw_only=True):
+    """Format of an export, and its contents beside the text."""
+
+    form: str = ""  # `md`, `json`, `html` or `txt`; empty: by the name of the file, else Markdown
+    with_reasoning: bool = False
+    with_branches: bool = False
+    """Whether to export all branches; JSON has them anyway, where they can be read."""
+
+
+BY_NAME = ExportAs()
+
+
+class Library:
+    """Actions on saved sessions; most return the changed header."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Callable[[], datetime] = now,
+        zone: tzinfo | None = None,
+        empty_logs: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Use a store.
+
+        Args:
+            store: The saved sessions.
+            clock: Returns the current time.
+            zone: Time zone of the user; None is that of this machine.
+            empty_logs: Empties the logs that may contain text of a session; it may block.
+        """
+        self.store = store
+        self._empty_logs = empty_logs
+        self._zone = zone
+        self._clock = clock
+
+    def today(self) -> date:
+        return self._clock().astimezone(self._zone).date()
+
+    async def groups(self) -> tuple[SessionGroup, ...]:
+        """Return the sessions that are not in the trash, in the groups of `group_by_day`."""
+        headers = await self.store.list_sessions()
+        return await asyncio.to_thread(group_by_day, headers, moment=self._clock(), zone=self._zone)
+
+    async def every_id(self) -> tuple[str, ...]:
+        return tuple(header.session_id for header in await self.store.list_sessions())
+
+    async def trash(self) -> tuple[SessionHeader, ...]:
+        return await self.store.list_sessions(is_trash=True)
+
+    async def rename(self, session_id: str, title: str) -> SessionHeader:
+        return await self.store.update_session(session_id, {"title": " ".join(title.split())})
+
+    async def tag(self, session_id: str, tags: Sequence[str]) -> SessionHeader:
+        return await self.store.update_session(session_id, {"tags": tuple(tags)})
+
+    async def toggle_tags(self, session_id: str, typed: str) -> SessionHeader:
+        """Add each typed tag to a session, or remove it if the session has it."""
+        session = await self.store.open_session(session_id, count=1)
+        tags = list(session.header.tags)
+        for tag in tags_from(typed):
+            if tag in tags:
+                tags.remove(tag)
+            else:
+                tags.append(tag)
+        return await self.tag(session_id, tags)
+
+    async def pin(self, session_id: str, *, is_pinned: bool = True) -> SessionHeader:
+        return await self.store.update_session(session_id, {"is_pinned": is_pinned})
+
+    async def archive(self, session_id: str, *, is_archived: bool = True) -> SessionHeader:
+        return await self.store.update_session(session_id, {"is_archived": is_archived})
+
+    async def delete(self, session_id: str) -> SessionHeader:
+        """Move a session to the trash."""
+        return await self.store.update_session(session_id, {"deleted_at": self._clock()})
+
+    async def undo_delete(self) -> SessionHeader | None:
+        """Restore the session that was deleted last, also by an earlier run."""
+        trash = await self.trash()  # begins with what was deleted last
+        return await self.restore(trash[0].session_id) if trash else None
+
+    async def restore(self, session_id: str) -> SessionHeader:
+        return await self.store.update_session(session_id, {"deleted_at": None})
+
+    async def purge(self, *session_ids: str, is_with_messages: bool = False) -> None:
+        """Delete sessions permanently, and empty the log of the tools, which may quote them.
+
+        With `is_with_messages`, messages that were deleted in other sessions are, too.
+        """
+        await self.store.purge(*session_ids, is_with_messages=is_with_messages)
+        await asyncio.to_thread(self._empty_logs)
+
+    # Export
+
+    async def export_file(
+        self,
+        session: Session,
+        path: Path,
+        export_as: ExportAs = BY_NAME,
+        *,
+        is_forced: bool = False,
+    ) -> Path:
+        """Write a session into a file, or into a file in a folder, and return the file's path.
+
+        The name of a file in a folder is made of the title. An existing file is replaced if
+        `is_forced`. Raises `FileRefused`, and `WrongUse` for an unknown suffix if `export_as` names
+        no format.
+        """
+        # Path.is_dir would raise an error for a long name, and for a folder that may not be entered
+        is_folder = await asyncio.to_thread(os.path.isdir, path)
+        form = export_as.form or ("md" if is_folder else form_of(path))
+        text = await self.export_text(session, replace(export_as, form=form))
+        if is_folder:
+            path /= export_name(session, form=form)
+        return await asyncio.to_thread(write_new_file, path, text, is_forced=is_forced)
+
+    async def export_text(self, session: Session, export_as: ExportAs = BY_NAME) -> str:
+        """Return the text of the file that an export of this session would write.
+
+        Branches are read from the store if they are asked for, and for JSON; attached files are
+        read for the formats that hold their content.
+        """
+        form = export_as.form or "md"
+        if export_as.with_branches or form == "json":
+            with suppress(LMChatError):  # a session that could not be saved has no branches
+                stored = await self.store.tree(session.header.session_id)
+                # the own messages replace the stored ones, since they may be newer
+                messages = {message.message_id: message for message in (*stored, *session.messages)}
+                session = replace(session, tree=tuple(messages.values()))
+        if form in _FORMS_WITH_FILES:
+            files: dict[str, bytes] = {}
+            for message in (*session.messages, *session.tree):
+                for part in message.files:
+                    with suppress(StoreUnavailable):  # it was removed, or is damaged
+                        files[part.digest] = await self.store.read_file(part.digest)
+            session = replace(session, files=files)
+        pages: dict[str, str] = {}
+        if form == "html":
+            async with aclosing(MarkdownPages()) as converter:
+                pages = await converter.html_of(session)
+        options = WriteOptions(
+            with_reasoning=export_as.with_reasoning, zone=self._zone, pages=pages
+        )
+        return await asyncio.to_thread(render, session, form, options)
