@@ -16,7 +16,7 @@ from lmchat.chat.ports import ServerClient
 from lmchat.config.presets import NamedTables
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State
-from lmchat.doctor.examination import Examination
+from lmchat.doctor.report import Examination
 from lmchat.importing import Importer
 from lmchat.library import Library
 from lmchat.servers.discovery.catalogue import Catalogue

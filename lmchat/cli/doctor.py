@@ -1,52 +1,50 @@
-"""`lmchat doctor`: the table of checks, and the report on a terminal or in a pipe.
-
-A check returns findings, which are the rows of the report; each has a grade, such as `WARNING`.
-"""
+"""`lmchat doctor`: the table of checks, and the report on a terminal or in a pipe."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import platform
+import re
+import shlex
 import sys
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from importlib.metadata import version
+from pathlib import Path
 
+from lmchat import __version__
 from lmchat.chat.ports import ServerClient
 from lmchat.cli.context import Context
 from lmchat.cli.local import find_installed
-from lmchat.cli.program_checks import (
-    START_ENGINE,
-    TOOLS_S,
-    config_findings,
-    engine_findings,
-    log_findings,
-    tools_findings,
-    version_findings,
-)
-from lmchat.cli.wiring import keys_of, make_backend
+from lmchat.cli.tools import how_to_correct, make_tool_host, state_sentence
+from lmchat.cli.wiring import keys_of, make_backend, make_engine
 from lmchat.config.state import read_state
-from lmchat.doctor.examination import (
-    LIMIT_S,
+from lmchat.doctor.machine_checks import files_findings, mode_of, store_findings, terminal_findings
+from lmchat.doctor.report import (
     Check,
+    CheckResult,
     Examination,
     Findings,
+    Grade,
+    Group,
     report_json,
     report_text,
     worst,
 )
-from lmchat.doctor.report import CheckResult, Grade, Group, Subject
 from lmchat.doctor.server_checks import Detected, server_findings
-from lmchat.doctor.storage_checks import files_findings, integrity_findings, mode_of, store_findings
-from lmchat.doctor.terminal_checks import terminal_findings
-from lmchat.errors import EndpointNotAllowed
+from lmchat.errors import EndpointNotAllowed, EngineUnavailable
+from lmchat.files.disk import read_plain
 from lmchat.processes.threads import run_abandonable
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.engine.download import is_engine_installed
+from lmchat.servers.engine.download import install_command, is_engine_installed
 from lmchat.terminal.output import timestamp
+from lmchat.tools.tool import ServerState, ToolServer
 
 _MIN_COLUMNS = 60  # of a report on a terminal
 _MAX_COLUMNS = 120
-# parameters of the escape sequence that sets colours: bold, and a colour a grade
+# parameters of the escape sequence that sets colours
 _HEADING_CODE = "1"
 _GRADE_CODES = {
     Grade.OK: "32",
@@ -55,56 +53,33 @@ _GRADE_CODES = {
     Grade.ABSENT: "2",
     Grade.NOT_TRIED: "2",
 }
-# time limits of checks
-_SERVERS_S = 12.0  # detection takes up to 5 s, and longer to begin on a busy machine
+_TOOLS_S = 8.0  # a tool server that needs longer may be downloading itself, or hang
+_START_ENGINE = "lmchat --local"
+# {"time": "2026-11-01T09:30:00.000+00:00", …, "message": "unexpected error, id 1a2b3c4d", …}
+_LOGGED_ERROR = re.compile(
+    r'"time": "(\d{4}-\d\d-\d\dT[\d:.]+\+00:00)".*"unexpected error, id ([0-9a-f]{8})"'
+)
+_RECENT = timedelta(days=1)  # a younger error is a warning
 
 
 def examination(context: Context, backend: ServerClient) -> Examination:
-    """Return an examination with all checks, in the order of the report; it does not run yet."""
+    """Return an examination with all checks; it does not run yet."""
     paths = context.paths
     # read now: the check of the servers loads the keys, and that corrects the mode of their file
-    credentials_mode = mode_of(paths.credentials_file)
+    mode = mode_of(paths.credentials_file)
     checks = (
-        Check(
-            "servers",
-            Group.SERVERS,
-            "Servers",
-            partial(_detect_servers, context, backend),
-            limit_s=_SERVERS_S,
-        ),
-        Check("config", Group.FILES, "Configuration", partial(config_findings, context)),
-        Check("files", Group.FILES, "Folders", partial(files_findings, paths, credentials_mode)),
+        Check("servers", Group.SERVERS, "Servers", partial(_detect_servers, context, backend)),
+        Check("config", Group.FILES, "Configuration", partial(_config_findings, context)),
+        Check("files", Group.FILES, "Folders", partial(files_findings, paths, mode)),
         Check("store", Group.FILES, "Sessions", partial(store_findings, paths.sessions_file)),
-        Check(
-            "store.whole",
-            Group.FILES,
-            "Integrity",
-            partial(integrity_findings, paths.sessions_file),
-            # to read a large file takes longer than the time limit
-            step_if_late="In its folder: sqlite3 sessions.db 'pragma integrity_check'",
-        ),
         Check("terminal", Group.TERMINAL, "Terminal", partial(terminal_findings, context.environ)),
-        Check(
-            "engine",
-            Group.ENGINE,
-            "Engine",
-            partial(engine_findings, context),
-            # a slow machine takes long to load the library
-            step_if_late=f"{START_ENGINE} tests it without a time limit",
-        ),
-        Check(
-            "tools",
-            Group.TOOLS,
-            "Tools",
-            partial(tools_findings, context),
-            limit_s=TOOLS_S + LIMIT_S,  # starting the servers may take TOOLS_S, then they stop
-        ),
-        Check("program", Group.PROGRAM, "Version", version_findings),
-        Check("lmchat.log", Group.PROGRAM, "Log file", partial(log_findings, paths.log_file)),
+        Check("engine", Group.ENGINE, "Engine", partial(_engine_findings, context)),
+        Check("tools", Group.TOOLS, "Tools", partial(_tools_findings, context)),
+        Check("program", Group.PROGRAM, "Version", _version_findings),
+        Check("lmchat.log", Group.PROGRAM, "Log file", partial(_log_findings, paths.log_file)),
     )
-    return Examination(
-        checks=checks, note_error=context.note_error, home=context.environ.get("HOME", "")
-    )
+    home = context.environ.get("HOME", "")
+    return Examination(checks=checks, note_error=context.note_error, home=home)
 
 
 async def doctor(context: Context) -> int:
@@ -112,30 +87,17 @@ async def doctor(context: Context) -> int:
     state, _ = await run_abandonable(partial(read_state, context.paths.state_file))
     backend, _ = make_backend(context, context.loaded.settings, state)
     async with aclosing(backend):
-        return await _report(context, examination(context, backend))
-
-
-async def _report(context: Context, examination: Examination) -> int:
-    """Run the checks, print the report as text or JSON, and return the exit code.
-
-    It is 1 if a row has the grade `FAULT`, else 0.
-    """
-    async with aclosing(examination.run()) as ended_checks:  # in the order in which they end
-        findings_by_check = {check.check: rows async for check, rows in ended_checks}
-    findings = examination.in_order(findings_by_check)
+        examined = examination(context, backend)
+        findings = await examined.run()
     if context.output.is_json:
         context.output.print_json(report_json(findings, timestamp()))
     else:
-        context.output.print_safe(_report_text(context, findings, examination.home))
+        context.output.print_safe(_report_text(context, findings, examined.home))
     return 1 if worst(findings) is Grade.FAULT else 0
 
 
 def _report_text(context: Context, findings: Findings, home: str) -> str:
-    """Return the text of the report.
-
-    For a pipe, its lines are not wrapped. For a terminal, they are wrapped to its width within
-    limits, and coloured unless `NO_COLOR` is set or the terminal is dumb.
-    """
+    """Return the report: wrapped and coloured for a terminal, as it is for a pipe."""
     if sys.stdout is None or not sys.stdout.isatty():
         return report_text(findings, home=home)
     # some terminals, such as those of containers, report 0 columns
@@ -147,58 +109,116 @@ def _report_text(context: Context, findings: Findings, home: str) -> str:
 
 
 def _painted(text: str, grade: Grade | None) -> str:
-    """Return a text in the colour of a grade; without a grade it is a heading."""
     code = _HEADING_CODE if grade is None else _GRADE_CODES[grade]
     return f"\x1b[{code}m{text}\x1b[0m"
 
 
 async def _detect_servers(context: Context, backend: ServerClient) -> Findings:
-    """Load the API keys, look for servers as the chat does, and return the rows about them.
-
-    The last rows are about addresses of the settings that cannot be used. `backend` asks the
-    servers.
-    """
-    named_endpoints, address_findings = _named_servers(context)
-    keys = keys_of(context)
-    await run_abandonable(keys.load)  # before a server is asked with them
-    results, installed, (state, _) = await asyncio.gather(
-        backend.detect(expected=named_endpoints),
-        run_abandonable(partial(find_installed, context)),
-        run_abandonable(partial(read_state, context.paths.state_file)),
-    )
-    endpoints = [probed.endpoint for probed in results]
-    detected = Detected(
-        results=results,
-        installed=installed,
-        model=context.loaded.settings.model,
-        state=state,
-        is_named=bool(context.loaded.settings.endpoint),
-        engine_step=START_ENGINE if is_engine_installed() else "",
-        sources={endpoint.origin: keys.source_of(endpoint) for endpoint in endpoints},
-        stored=keys.stored_origins(),
-        warnings=keys.warnings,
-    )
-    return [*server_findings(detected), *address_findings]
-
-
-def _named_servers(context: Context) -> tuple[list[Endpoint], Findings]:
-    """Return the addresses of the settings, and a row for each that cannot be used."""
+    """Look for servers as the chat does; return the rows about them and about wrong addresses."""
     settings = context.loaded.settings
-    places_and_urls = [("--endpoint, LMCHAT_ENDPOINT or endpoint", settings.endpoint)]
-    places_and_urls += [
-        (f"[[endpoints]] {entry.name!r}", entry.url) for entry in settings.endpoints
-    ]
-    subject = Subject(Group.SERVERS, "server", "Address")
-    step = "Write it as http://HOST:PORT, and set the API key beside it: api_key or LMCHAT_API_KEY"
+    urls = {"--endpoint, LMCHAT_ENDPOINT or endpoint": settings.endpoint}
+    urls |= {f"[[endpoints]] {entry.name!r}": entry.url for entry in settings.endpoints}
     endpoints: list[Endpoint] = []
-    findings: list[CheckResult] = []
-    for place, url in places_and_urls:
-        if not url:
-            continue
+    wrong_addresses: list[CheckResult] = []
+    for place, url in urls.items():
         try:
-            endpoints.append(Endpoint.parse(url))
+            if url:
+                endpoints.append(Endpoint.parse(url))
         except EndpointNotAllowed as error:  # the address is not shown: it may hold a password
             reason = error.message.removeprefix("Endpoint not allowed: ")
             cause = f"The address in {place} cannot be used: {reason}"
-            findings.append(subject.graded(Grade.FAULT, cause, step))
-    return endpoints, findings
+            step = "Write it as http://HOST:PORT, and set the API key beside it: api_key"
+            row = CheckResult(Group.SERVERS, "server", "Address", Grade.FAULT, cause, step)
+            wrong_addresses.append(row)
+    keys = keys_of(context)
+    await run_abandonable(keys.load)  # before a server is asked with them
+    results, installed, (state, _) = await asyncio.gather(
+        backend.detect(expected=endpoints),
+        run_abandonable(partial(find_installed, context)),
+        run_abandonable(partial(read_state, context.paths.state_file)),
+    )
+    detected = Detected(
+        results=results,
+        installed=installed,
+        model=settings.model,
+        state=state,
+        is_named=bool(settings.endpoint),
+        engine_step=_START_ENGINE if is_engine_installed() else "",
+        sources={probed.endpoint.origin: keys.source_of(probed.endpoint) for probed in results},
+        stored=keys.stored_origins(),
+        warnings=keys.warnings,
+    )
+    return [*server_findings(detected), *wrong_addresses]
+
+
+def _config_findings(context: Context) -> Findings:
+    row = partial(CheckResult, Group.FILES, "config", "Configuration")
+    file = context.loaded.file
+    rows: list[CheckResult] = []
+    for problem in context.problems:
+        # a suggestion is in the sentence, which then ends with "did you mean …?"
+        cause = problem.sentence if problem.suggestion else f"{problem.sentence}."
+        rows.append(row(Grade.FAULT, cause, "Correct it, then lmchat config check"))
+    if rows:
+        return rows
+    if context.loaded.has_file:
+        return [row(Grade.OK, f"{file} has no problems.")]
+    return [row(Grade.OK, f"{file} does not exist; the defaults apply.", "lmchat config init")]
+
+
+async def _engine_findings(context: Context) -> Findings:
+    """Try the built-in engine in a child process that loads no model."""
+    row = partial(CheckResult, Group.ENGINE, "engine.installed", "Engine")
+    if not is_engine_installed():
+        cause = "Not installed; needed only if you have no model server."
+        return [row(Grade.ABSENT, cause, install_command())]
+    try:
+        await make_engine(context, context.loaded.settings).check()
+    except EngineUnavailable as error:
+        return [row(Grade.WARNING, error.message, error.hint)]
+    return [row(Grade.OK, f"It works here: {_START_ENGINE} starts it.")]
+
+
+async def _tools_findings(context: Context) -> Findings:
+    """Start the tool servers, wait up to `_TOOLS_S`, return a row for each, and stop them."""
+    if not context.has_tools:
+        return []
+    async with aclosing(make_tool_host(context, context.loaded.settings)) as host:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_TOOLS_S):
+                await host.list_servers()
+        return [_tool_server_finding(server, context) for server in host.servers]
+
+
+def _tool_server_finding(server: ToolServer, context: Context) -> CheckResult:
+    row = partial(CheckResult, Group.TOOLS, "tools", server.name)
+    if server.state is ServerState.STARTING:
+        step = "Run lmchat tools, which waits longer; then check the server"
+        return row(Grade.WARNING, f"No answer within {_TOOLS_S:g} s.", step)
+    state = state_sentence(server)
+    cause = state[:1].upper() + state[1:]
+    if not server.error:
+        return row(Grade.OK, cause)
+    grade = Grade.WARNING if server.state is ServerState.READY else Grade.FAULT
+    return row(grade, cause, how_to_correct(server, context))
+
+
+def _version_findings() -> Findings:
+    python, system = platform.python_version(), platform.platform(terse=True)
+    cause = f"lmchat {__version__}, Python {python}, Textual {version('textual')}, {system}."
+    return [CheckResult(Group.PROGRAM, "lmchat.version", "Version", Grade.OK, cause)]
+
+
+def _log_findings(file: Path) -> Findings:
+    """Return the row about the last unexpected error in the log; one of today is a warning."""
+    row = partial(CheckResult, Group.PROGRAM, "lmchat.log", "Log file")
+    errors: list[tuple[str, str]] = []  # the time in ISO 8601 and the id of each
+    with suppress(FileNotFoundError, NotADirectoryError):
+        errors = _LOGGED_ERROR.findall(read_plain(file).decode("utf-8", "replace"))
+    if not errors:
+        return [row(Grade.OK, f"{file} contains no unexpected error.")]
+    logged_at, error_id = errors[-1]
+    is_recent = datetime.now(UTC) - datetime.fromisoformat(logged_at) < _RECENT
+    cause = f"The last unexpected error is {error_id} ({logged_at[:16]} UTC), in {file}."
+    step = f"grep {error_id} {shlex.quote(str(file))}"
+    return [row(Grade.WARNING if is_recent else Grade.OK, cause, step)]

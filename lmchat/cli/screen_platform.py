@@ -17,7 +17,7 @@ from lmchat.cli.doctor import examination
 from lmchat.cli.wiring import keys_of
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, change_state
-from lmchat.doctor.examination import Examination
+from lmchat.doctor.report import Examination
 from lmchat.servers.endpoint import Endpoint
 from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.programs import edit_text, notification, open_file, open_page, page_text

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from lmchat.doctor.machine_checks import files_findings, mode_of
 from lmchat.doctor.report import CheckResult, Grade
-from lmchat.doctor.storage_checks import files_findings, mode_of
 from lmchat.files.paths import Paths
 from tests.support.faults import no_root, open_folder
 
@@ -44,31 +44,15 @@ def test_keys_that_others_could_read_are_a_warning_without_the_keys(tmp_path, mo
     assert f"mode {mode:o}" in row.cause
     assert row.next_step.startswith(f"chmod 600 {file}")
     assert "secret" not in repr(row)
-    assert mode_of(file, system="nt") == mode & 0o700  # Windows has no such modes
 
 
-def test_a_file_in_the_place_of_the_main_folder_is_a_fault_and_elsewhere_a_warning(tmp_path):
+def test_a_file_in_the_place_of_a_folder_is_a_fault(tmp_path):
     paths = paths_in(tmp_path)
     (tmp_path / "config").write_text("")
     (tmp_path / "cache").write_text("")
     found = [row for row in files_findings(paths, None) if row.check == "files.folder"]
-    assert [row.grade for row in found] == [Grade.FAULT, Grade.WARNING]
+    assert [row.grade for row in found] == [Grade.FAULT, Grade.FAULT]
     assert all(row.next_step for row in found)
-
-
-def test_a_folder_that_others_may_write_to_is_a_warning(tmp_path):
-    paths = paths_in(tmp_path)
-    paths.config_dir.mkdir()
-    paths.config_dir.chmod(0o777)
-    row = rows(paths)["files.folder"]
-    assert (row.grade, row.next_step) == (Grade.WARNING, f"chmod 700 {paths.config_dir}")
-
-
-def test_without_a_home_folder_it_says_so(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    row = files_findings(paths_in(Path("~/.config")), None)[0]
-    assert row.grade is Grade.FAULT
-    assert "No home folder is known" in row.cause
 
 
 def test_a_folder_that_cannot_be_written_to_is_a_fault():

@@ -6,9 +6,9 @@ import sqlite3
 from contextlib import aclosing, closing
 from pathlib import Path
 
-from lmchat.doctor import storage_checks
+from lmchat.doctor import machine_checks
+from lmchat.doctor.machine_checks import store_findings
 from lmchat.doctor.report import CheckResult, Grade
-from lmchat.doctor.storage_checks import integrity_findings, store_findings
 from lmchat.storage.opening import connect
 from lmchat.storage.schema import VERSION
 from lmchat.storage.store import Store
@@ -25,7 +25,7 @@ async def filled(path: Path) -> Path:
 
 
 def rows(path: Path) -> dict[str, CheckResult]:
-    return {row.check: row for row in (*store_findings(path), *integrity_findings(path))}
+    return {row.check: row for row in store_findings(path)}
 
 
 async def test_a_good_file_is_told_with_its_figures_and_left_as_it_is_also_where_it_is_open(
@@ -36,9 +36,9 @@ async def test_a_good_file_is_told_with_its_figures_and_left_as_it_is_also_where
     found = rows(path)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
     assert {row.grade for row in found.values()} == {Grade.OK}
-    assert f"format {VERSION}, journal wal." in found["store"].cause
+    assert f"format {VERSION}." in found["store"].cause
     assert found["store.whole"].cause == "The file is undamaged."
-    assert re.fullmatch(r"\d+ [GM]B are free\.", found["store.room"].cause)
+    assert re.fullmatch(r"\d+\.\d GB are free\.", found["store.room"].cause)
     with closing(connect(path)):
         assert {row.grade for row in rows(path).values()} == {Grade.OK}
 
@@ -54,9 +54,8 @@ async def test_damage_in_the_middle_is_found_and_left_as_it_is(tmp_path):
     data = bytearray(path.read_bytes())
     data[PAGE * 3 : PAGE * 12] = b"\xff" * PAGE * 9
     path.write_bytes(data)
-    row = rows(path)["store.whole"]
-    assert row.grade is Grade.FAULT
-    assert row.next_step.startswith(f"cp {path} ")
+    faults = [row for row in rows(path).values() if row.grade is Grade.FAULT]
+    assert [bool(row.next_step) for row in faults] == [True]
     assert path.read_bytes() == data
 
 
@@ -94,6 +93,6 @@ def test_little_room_is_told_before_there_is_none(tmp_path, monkeypatch):
         (100 << 20, Grade.WARNING),
         (0, Grade.FAULT),
     ):
-        usage = storage_checks.shutil.disk_usage(tmp_path)._replace(free=free)
-        monkeypatch.setattr(storage_checks.shutil, "disk_usage", lambda _, usage=usage: usage)
+        usage = machine_checks.shutil.disk_usage(tmp_path)._replace(free=free)
+        monkeypatch.setattr(machine_checks.shutil, "disk_usage", lambda _, usage=usage: usage)
         assert rows(tmp_path / "sessions.db")["store.room"].grade is grade

@@ -3,8 +3,8 @@ from __future__ import annotations
 import os
 import termios
 
+from lmchat.doctor.machine_checks import terminal_findings
 from lmchat.doctor.report import CheckResult, Grade
-from lmchat.doctor.terminal_checks import terminal_findings
 
 UTF8 = {"LANG": "C.UTF-8", "TERM": "xterm-256color"}
 
@@ -58,8 +58,3 @@ def test_the_locale_that_counts_decides():
         ({}, Grade.WARNING),
     ]:
         assert rows(environ)["locale"].grade is grade
-
-
-def test_windows_has_no_variables_for_colours_and_locale():
-    checks = [row.check for row in terminal_findings({}, [-1, -1], system="nt")]
-    assert checks == ["terminal.size"]

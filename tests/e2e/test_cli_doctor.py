@@ -120,5 +120,5 @@ def test_it_can_be_interrupted_and_then_says_nothing_more(tmp_path):
 
 def test_nothing_of_the_screen_is_imported_for_it(cli):
     done = cli("doctor", "--json", PYTHONPROFILEIMPORTTIME="1")
-    assert "lmchat.doctor.examination" in done.stderr
+    assert "lmchat.doctor.report" in done.stderr
     assert "textual" not in done.stderr

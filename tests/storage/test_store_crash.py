@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.doctor.storage_checks import integrity_findings, store_findings
+from lmchat.doctor.machine_checks import store_findings
 from lmchat.sessions.message import AnswerState, new_id
 from lmchat.storage.store import Store
 from tests.support.chats import header, say, store_at
@@ -136,7 +136,6 @@ async def test_what_this_process_looks_at_leaves_its_locks_so_that_no_other_remo
     first = await say(store, session, "needle one")
     await store.search("needle")
     store_findings(path)
-    integrity_findings(path)
     async with aclosing(store_at(tmp_path)) as again:
         await again.open()
         await again.search("needle")

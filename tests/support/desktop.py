@@ -29,7 +29,7 @@ from lmchat.config.load import Loaded
 from lmchat.config.presets import NamedTables
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.config.state import Change, State
-from lmchat.doctor.examination import Check, Examination
+from lmchat.doctor.report import Check, Examination
 from lmchat.errors import FileRefused
 from lmchat.importing import Importer
 from lmchat.library import Library

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from lmchat.doctor.examination import Check, Examination
-from lmchat.doctor.report import CheckResult, Grade, Group
+from lmchat.doctor.report import Check, CheckResult, Examination, Grade, Group
 from lmchat.tui.dialogs.doctor_screen import DoctorScreen
 from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import desktop
@@ -39,16 +38,13 @@ async def shown(pilot, *words: str) -> str:
     raise AssertionError((words, text))
 
 
-async def test_a_row_stands_as_soon_as_its_check_has_ended():
-    gate = asyncio.Event()
-    early = check("Early", finding("Early", cause="Came first."))
-    late = check("Late", finding("Late", cause="Came at last."), gate=gate)
+async def test_the_report_says_what_was_found():
+    early, late = (
+        check("Early", finding("Early", cause="Came first.")),
+        check("Late", finding("Late")),
+    )
     async with host(early, late).run_test(size=(100, 30)) as pilot:
-        text = await shown(pilot, "Came first.", "1 of 2 checked")
-        assert "Came at last." not in text
-        gate.set()
-        text = await shown(pilot, "Came at last.", "no problems, no warnings in 2 checks")
-        assert "checked" not in text
+        await shown(pilot, "Came first.", "All is well.", "no problems, no warnings in 2 checks")
 
 
 async def test_esc_closes_it_while_checks_hang_and_the_report_is_copied_by_the_ways_of_this_terminal(
@@ -60,10 +56,10 @@ async def test_esc_closes_it_while_checks_hang_and_the_report_is_copied_by_the_w
         desk.checks.append(check("Store", fine, gate=gate))
         await desk.ready()
         await desk.say("/doctor", leads_to=DoctorScreen)
-        await shown(desk.pilot, "0 of 1 checked")
+        await shown(desk.pilot, "Checking servers")
         await desk.press("escape", leads_to=ChatScreen)
         await desk.say("/doctor", leads_to=DoctorScreen)
-        await shown(desk.pilot, "0 of 1 checked")
+        await shown(desk.pilot, "Checking servers")
         gate.set()
         await shown(desk.pilot, "~/lmchat is fine.")
         await desk.press("y")

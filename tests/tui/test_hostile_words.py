@@ -12,8 +12,7 @@ from textual.widgets import Input
 
 from lmchat.chat.beginnings import AnswerChoices
 from lmchat.chat.context import ContextItem, ContextList
-from lmchat.doctor.examination import Check, Examination
-from lmchat.doctor.report import CheckResult, Grade, Group
+from lmchat.doctor.report import Check, CheckResult, Examination, Grade, Group
 from lmchat.servers.discovery.catalogue import ModelRow
 from lmchat.servers.discovery.launcher import Installed, ServerStart
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
