@@ -39,12 +39,6 @@ class Run(Post):
     command_id: str
 
 
-class LeaveFilter(Post):
-    """Request to move the focus from the filter of the session list to its rows."""
-
-    is_kept: bool  # whether the filter stays; else it is cleared
-
-
 class ShowServers(Post):
     """Request to show the welcome page, which lists the ways to a server."""
 

@@ -52,11 +52,6 @@ async def test_enter_opens_the_chosen_branch_and_escape_none():
             assert app.results == [result]
 
 
-async def test_in_ascii_no_other_sign_is_drawn():
-    async with showing(is_ascii=True, size=(80, 24)) as (tree, _, _):
-        assert text_of(tree.list).replace("␛", "").isascii()
-
-
 async def test_the_branch_that_is_chosen_in_the_tree_is_shown_and_becomes_the_path(tmp_path):
     async with ready_desktop(
         tmp_path, answer_steps("Alpha."), answer_steps("Beta."), asked=["one"]

@@ -48,23 +48,6 @@ async def test_the_foot_is_as_drawn(size: tuple[int, int], shown: list[str]) -> 
         assert foot(app, 3) == shown
 
 
-async def test_only_ascii_is_drawn_where_nothing_else_may_be() -> None:
-    async with drawn(PromptApp(is_ascii=True), (80, 24)) as (app, pilot):
-        await fill(app)
-        app.prompt.pill.words = "new text"
-        app.prompt.status.show_state(("*", "$success"), ("a" * 200, "b"), "~24 tok")
-        await pilot.pause()
-        assert "\n".join(foot(app, 6)).isascii()
-
-
-async def test_a_queue_that_has_emptied_can_be_painted_once_more() -> None:
-    async with drawn(PromptApp(), (80, 24)) as (app, pilot):
-        app.prompt.show_queue(["one"])
-        await pilot.pause()
-        app.prompt.show_queue([])
-        assert not app.prompt.queue.render_line(0).text.strip(), "as a frame on its way paints it"
-
-
 async def test_up_and_delete_in_an_empty_prompt_mean_the_newest_queued_message() -> None:
     async with drawn(PromptApp(), (80, 24)) as (app, pilot):
         app.prompt.show_queue(["one", "two"])

@@ -170,12 +170,6 @@ def test_the_background_that_a_terminal_reports_is_never_typed() -> None:
                 assert Reader().read(answer[:cut], answer[cut:], "a") == [shade, "a"]
 
 
-def test_a_background_of_no_colour_ends_nothing(reader: Reader) -> None:
-    reader.read("\x1b]11;rgb:x/y/z\x07")
-    reader.later(1)
-    assert reader.read("a") == ["a"]
-
-
 @pytest.mark.parametrize("sequence", ["\x1b[99999999999u", "\x1b[1:u", "\x1b[2713201R"])
 def test_a_key_of_an_impossible_number_is_no_key(reader: Reader, sequence: str) -> None:
     assert reader.read(sequence, "z") == ["z"]

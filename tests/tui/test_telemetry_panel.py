@@ -136,20 +136,6 @@ async def test_figures_are_whole_where_the_words_beside_them_have_no_room():
     assert "Turn reading 62 %" in lines
 
 
-async def test_names_of_servers_cannot_write_to_the_terminal():
-    evil = replace(QWEN, model_id="good\x1b]0;owned\x07", quantization="Q\x1b[2J")
-    rows = {
-        "model": model_rows(replace(HEALTH, model=evil), None, 0.0, loading="", profile="\x07"),
-        "activity": activity_rows(
-            None, has_tools=False, last_action="a\x9b1m", next_check_in_s=None
-        ),
-    }
-    text = await shown(rows)
-    assert "\x1b" not in text
-    assert "\x07" not in text
-    assert "\x9b" not in text
-
-
 VERDICTS = {
     Verdict.READY: "● Jan ready",
     Verdict.LOADING: "◆ Jan loading",

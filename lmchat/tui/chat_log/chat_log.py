@@ -95,7 +95,6 @@ class ChatLog(ScrollView, can_focus=True):
         self.calls = RunningCalls(self.viewport, lambda index: self._rebuild([index]))
         self._copy_sequence = CopySequence()
         self._streaming: int | None = None  # index of the answer that streams
-        self._wants_top = False  # whether to go to the first message as soon as it is loaded
         self._settled_size = Size(0, 0)  # of the widget when `settle` last ran
         self._is_settling = False  # whether `settle` sets the scroll position now
         self._thumb = Thumb(self)
@@ -225,11 +224,6 @@ class ChatLog(ScrollView, can_focus=True):
         self.viewport.scroll_to_end()
         self._repaint()
 
-    def scroll_home(self, **options: Any) -> None:
-        """Go to the first loaded message; `fill` goes to the first of all as soon as it comes."""
-        self._wants_top = not self.has_all_messages
-        super().scroll_home(**options)
-
     def action_scroll_up(self) -> None:
         if self.selection.is_extending:
             self.action_select(-1)
@@ -258,7 +252,6 @@ class ChatLog(ScrollView, can_focus=True):
         self.inflow.drain()
         self.highlighting.reset()
         self._streaming = None
-        self._wants_top = False
         self.has_all_messages = has_all_messages
         self.document.load(messages)
         if is_ours and messages and is_streaming_answer(messages[-1]):
@@ -278,7 +271,6 @@ class ChatLog(ScrollView, can_focus=True):
         count = messages.index_of(first.message_id) if first is not None else len(messages)
         if count is None or self.has_all_messages:
             return
-        wants_top = self._wants_top and not self.viewport.top  # unless the user has left it
         self.has_all_messages = True
         if self._streaming is not None:
             self._streaming += count
@@ -286,8 +278,6 @@ class ChatLog(ScrollView, can_focus=True):
         self.selection.drop()
         self.finder.shift_messages(count)
         self.settle()
-        if wants_top:
-            self.scroll_home()
 
     def append(self, message: ChatMessage) -> None:
         self._add(Entry(message))

@@ -42,7 +42,6 @@ class CommandsDialog(ListDialog):
         self._groups = groups
 
     def draw(self) -> None:
-        """Draw the entries, and choose the first one."""
         rows: list[ListRow] = []
         if self.typed:
             all_entries = chain.from_iterable(self._groups.values())

@@ -1,18 +1,14 @@
-"""One-row text inputs: a plain line, a field with a note at its right, the session filter."""
+"""One-row text inputs: a plain line, and a field with a note at its right."""
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.getters import query_one
 from textual.widgets import Input, Static
 
 from lmchat.safe_text import safe_text
-from lmchat.tui.actions import LeaveFilter
 from lmchat.tui.widgets.line import MUTED, styled
 
 
@@ -54,30 +50,4 @@ class Field(Horizontal):
         return self.input.value
 
     def show_note(self, words: str) -> None:
-        """Show words at the right; empty ones remove them."""
         self._note.update(styled(words, MUTED))
-
-
-class SessionFilter(TextLine):
-    """Filter of the session list; Esc clears it."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [("escape", "leave(False)"), ("down", "leave(True)")]
-
-    def __init__(self) -> None:
-        super().__init__(compact=True, select_on_focus=False)
-
-    def begin(self) -> None:
-        """Show and focus it."""
-        self.display = True
-        self.screen.set_focus(self)  # at once: the next key must reach it
-
-    def action_leave(self, is_kept: bool) -> None:
-        """Post `LeaveFilter`, with which the list gets the focus.
-
-        Unless the filter `is_kept` and has text, clear and hide it before.
-        """
-        is_kept = is_kept and bool(self.value)
-        if not is_kept:
-            self.display = False
-            self.value = ""
-        self.post_message(LeaveFilter(is_kept))

@@ -72,12 +72,10 @@ class FindBar(Horizontal):
 
     @on(Input.Changed)
     def seek(self, event: Input.Changed) -> None:
-        """Search for the text in the input after each key."""
         event.stop()
         self._log.finder.seek(event.value)
 
     @on(Input.Submitted)
     def step(self, event: Input.Submitted) -> None:
-        """Go to the next hit with Enter."""
         event.stop()
         self._log.finder.step(1)

@@ -158,7 +158,6 @@ class Prompt(Vertical):
 
     @on(RowList.Taken)
     def take_command(self, event: RowList.Taken) -> None:
-        """Insert the command or file that was clicked."""
         event.stop()
         self.input.choose(event.rows.keys.index(event.key))
         self.input.focus()

@@ -131,7 +131,6 @@ class RowList(ScrollView):
         return self._most_rows
 
     def choose(self, key: Hashable) -> None:
-        """Choose the rows with a key, if there are any."""
         if key in self.keys:
             self._set_chosen(self.keys.index(key))
 

@@ -15,8 +15,8 @@ from textual.widgets import Input
 from lmchat import units
 from lmchat.commands.table import Scope
 from lmchat.sessions.session import ListFilter, SessionGroup, SessionHeader
-from lmchat.tui.actions import LeaveFilter, Post, bindings
-from lmchat.tui.widgets.field import SessionFilter
+from lmchat.tui.actions import Post, bindings
+from lmchat.tui.widgets.field import TextLine
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, StyledTexts, styled
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, heading_row, wrapped_rows
 from lmchat.units import UNICODE
@@ -33,6 +33,7 @@ class SessionList(Vertical, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings(Scope.SESSIONS),
         ("slash", "filter"),
+        ("escape", "clear_filter"),
         ("up", "move(-1)"),
         ("down", "move(1)"),
         ("home", f"move({-_FAR})"),
@@ -59,18 +60,19 @@ class SessionList(Vertical, can_focus=True):
 
     _rows = query_one(RowList)
     _hint = query_one("#session-filter-hint", LineWidget)
+    _filter = query_one(TextLine)
 
     def __init__(self) -> None:
         super().__init__(id="sessions")
         self._groups: tuple[SessionGroup, ...] = ()
         self._open_id: str | None = None  # of the session that the chat shows
         self._marks: dict[str, StyledTexts] = {}  # at the end of the rows of sessions, by their ids
-        self._filter_text = ""  # text of the filter
         self._hint_when_empty = ""  # the sentence of `offer`
 
     def compose(self) -> ComposeResult:
         yield LineWidget([styled("lmchat", STRONG)], classes="heading")
         yield LineWidget([styled("/ search", MUTED)], id="session-filter-hint")
+        yield TextLine(id="session-filter", compact=True, select_on_focus=False)
         yield RowList(hides_choice=True)
 
     def on_mount(self) -> None:
@@ -115,7 +117,7 @@ class SessionList(Vertical, can_focus=True):
 
         The session with the id `choose` is chosen; by default the choice stays.
         """
-        typed = self._filter_text.strip()
+        typed = self._filter.value.strip()
         rows = self._group_rows(ListFilter.typed(typed))
         if not rows:
             words = f"{_EMPTY} {self._hint_when_empty}".rstrip()
@@ -161,19 +163,36 @@ class SessionList(Vertical, can_focus=True):
         elif self.chosen_id or name == "undo":
             self.post_message(self.ActWanted(name, self.chosen_id))
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Return False for the end of the filter unless keys go there: Esc stops an answer then."""
+        if action == "clear_filter" and not self._filter.has_focus:
+            return False
+        return super().check_action(action, parameters)
+
     def action_move(self, by: int) -> None:
-        self._rows.move(by)
+        """Move the choice, or from the filter the focus to the list; an empty filter is left."""
+        if not self._filter.has_focus:
+            self._rows.move(by)
+        elif self._filter.value:
+            self.focus()
+        else:
+            self.action_clear_filter()
 
     def action_page(self, direction: int) -> None:
         self._rows.page(direction)
 
     @on(events.Click, "#session-filter-hint")
-    async def action_filter(self) -> None:
-        """Show and focus the filter, which is made when it is first needed."""
-        if not self.query(SessionFilter):
-            await self.mount(SessionFilter(), before=self._rows)
+    def action_filter(self) -> None:
+        """Show and focus the filter, in place of the hint."""
         self._hint.display = False
-        self.query_one(SessionFilter).begin()
+        self._filter.display = True
+        self.screen.set_focus(self._filter)  # at once: the next key must reach it
+
+    def action_clear_filter(self) -> None:
+        self._hint.display = True
+        self._filter.display = False
+        self._filter.value = ""
+        self.focus()
 
     def on_focus(self) -> None:
         self._rows.looks_focused = True
@@ -193,7 +212,6 @@ class SessionList(Vertical, can_focus=True):
     @on(Input.Changed)
     def filter_titles(self, event: Input.Changed) -> None:
         event.stop()
-        self._filter_text = event.value
         self._draw()
 
     @on(Input.Submitted)
@@ -206,11 +224,4 @@ class SessionList(Vertical, can_focus=True):
         if self.chosen_id:
             self.action_session("open")
         else:
-            self.post_message(self.SearchWanted(self._filter_text))
-
-    @on(LeaveFilter)
-    def leave_filter(self, event: LeaveFilter) -> None:
-        """Focus the list; unless the filter stays, show the hint for it in its place again."""
-        event.stop()
-        self._hint.display = not event.is_kept
-        self.focus()
+            self.post_message(self.SearchWanted(self._filter.value))

@@ -271,17 +271,3 @@ async def test_nothing_hostile_reaches_a_segment(theme):
         text = screen_text(log)
         assert "END" in text
         assert all(char.isprintable() or char in "\n\u00a0\u200d" for char in text)
-
-
-async def test_in_ascii_all_signs_are_ascii():
-    async with LogApp(is_ascii=True).run_test(size=(80, 40)) as pilot:
-        log = pilot.app.log_view
-        log.load(
-            [
-                question("q", version=1, versions=2),
-                answer("- a\n\n```\nb\n```", thought="t", model="m"),
-            ]
-        )
-        log.append(answer("x", model="n", state=AnswerState.INTERRUPTED, failure=FAILURE))
-        log.begin_answer(streaming())
-        assert screen_text(log).replace(GAP, " ").isascii()

@@ -100,12 +100,6 @@ async def test_code_is_copied_exactly_with_its_tabs_and_without_the_marks_of_fol
     assert log.selected_text == "def f():\n\tr"
 
 
-async def test_a_part_of_a_prompt_is_copied_with_its_tabs(pilot, log):
-    await load(pilot, question("Mend it:\n\nall: x\n\tcc x\n\tstrip x\n\nThanks."))
-    await select(pilot, log, "all", "strip")
-    assert log.selected_text == "all: x\n\tcc x\n\tstrip"
-
-
 async def test_what_the_log_tells_is_copied_only_where_it_alone_is_selected(pilot, log):
     await load(pilot, question("one"), answer("two"), question("three"))
     await drag(pilot, log, (0, 0), (79, 20))
