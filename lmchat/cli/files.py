@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from lmchat.attachments.attachment import Attachment, read_attachment
@@ -13,7 +13,7 @@ from lmchat.cli.wiring import make_pages
 from lmchat.errors import WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.servers.model import Target
-from lmchat.terminal.output import ask_yes_no, can_ask, typed_line
+from lmchat.terminal.output import ask_yes_no, can_ask
 
 
 class NamedFiles:
@@ -56,17 +56,15 @@ class NamedFiles:
                 await require_consent_to_set(found, target.context)
 
 
-async def require_consent_to_set(
-    found: FileSet, window: int | None, read: Callable[[], Awaitable[bytes]] = typed_line
-) -> None:
+async def require_consent_to_set(found: FileSet, window: int | None) -> None:
     """Ask whether a large set is attached; raises `WrongUse` unless the answer is yes.
 
-    `window` is the size of the context window in tokens. `read` waits for the line with the answer.
+    `window` is the size of the context window in tokens.
     """
     if not found.needs_consent(window):
         return
     if not can_ask():
         problem = f"These are over {MOST_UNASKED} files, or half of the context window"
         raise WrongUse(f"{problem}: {found.words}.", hint="Name fewer files, or add --yes to ask.")
-    if not await ask_yes_no(f"Attach {found.words}?", read):
+    if not await ask_yes_no(f"Attach {found.words}?"):
         raise WrongUse("The files were not attached.", hint="Name a smaller folder or a pattern.")

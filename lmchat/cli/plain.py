@@ -21,18 +21,15 @@ from lmchat.cli.inline import InlineText
 from lmchat.cli.line_reader import LineReader
 from lmchat.cli.local import start_engine
 from lmchat.cli.plain_commands import QUOTES, PlainCommands
-from lmchat.cli.plain_sessions import PlainSessions
-from lmchat.cli.plain_shell import run_shell_command
 from lmchat.cli.plain_turns import PlainTurns
 from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.tools import make_toolbox
 from lmchat.cli.wiring import open_runtime
-from lmchat.commands.table import is_command, is_shell_command
+from lmchat.commands.table import is_shell_command
 from lmchat.errors import LMChatError, NoServerFound, WrongUse
 from lmchat.processes.system import interrupt_at_end
 from lmchat.safe_text import safe_text
 from lmchat.sessions.attached_files import split_draft
-from lmchat.sessions.message import AnswerState
 
 _CHOOSE_MODEL = "/model lists the models; /model N chooses one."
 _HINTS = {
@@ -61,39 +58,36 @@ def run_plain(context: Context) -> int:
     if sys.stdin is not None:
         # bytes that are not UTF-8 become `�`, where by default they would raise an error
         sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
-    opened: list[PlainTurns] = []  # one, as soon as the session is open
+    turns: PlainTurns | None = None
 
     def leave_answers() -> None:  # the terminal is gone: servers may continue answers (R-42)
-        for turns in opened:
+        if turns is not None:
             turns.sessions.leave_answers()
 
     signals = interrupt_at_end(leave_answers)  # the numbers of signals that arrive are added
     stack = AsyncExitStack()
     with asyncio.Runner() as runner:
         try:
-            turns = runner.run(_open(context, stack, reader))
-            if is_inline:
-                runner.run(_format_answers(turns, stack))
-            opened.append(turns)
-            chat = PlainChat(turns, reader)
-            chat.run_until_end(runner, signals)
+            turns = runner.run(_open(context, stack, reader, is_inline=is_inline))
+            return _chat_until_end(runner, turns, reader, signals)
         except KeyboardInterrupt:
             if not signals:
                 raise
             return 128 + signals[0]
-        else:
-            return chat.exit_code
         finally:
             reader.close()
             runner.run(stack.aclose())
 
 
-async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> PlainTurns:
+async def _open(
+    context: Context, stack: AsyncExitStack, reader: LineReader, *, is_inline: bool
+) -> PlainTurns:
     """Open store, servers and tools, and show the session; return the sender of its prompts.
 
     The session is a new one, or the one that `-r` names. What closes these objects is pushed on
     `stack`. Raises `LMChatError` if one of them cannot be opened.
     """
+    output = context.output
     runtime = await stack.enter_async_context(open_runtime(context))
     if context.is_local:
         runtime = replace(runtime, settings=await start_engine(context, runtime))
@@ -111,169 +105,117 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
         toolbox = make_toolbox(context, runtime.settings, runtime.state)
         sessions.next_turn.toolbox = toolbox
         stack.push_async_callback(toolbox.host.aclose)
+    inline = None
+    if is_inline:
+        inline = InlineText(output.print_exactly, context.environ)
+        output.before_notes = inline.end_line
+        stack.push_async_callback(inline.aclose)
     stack.push_async_callback(sessions.close)  # the last one is called first
     if context.options.resume is not None:
         session_id = await runtime.store.find(context.options.resume)
         sessions.show(await sessions.load(session_id))
-    turns = PlainTurns(context, runtime, sessions, reader)
+    turns = PlainTurns(context, runtime, sessions, inline, is_terminal=reader.is_terminal)
     if not turns.is_terminal:  # at a terminal, `_begin` does it once it has shown the session
         await turns.catch_up()
     return turns
 
 
-async def _format_answers(turns: PlainTurns, stack: AsyncExitStack) -> None:
-    """Print answers formatted from now on.
+def _chat_until_end(
+    runner: asyncio.Runner, turns: PlainTurns, reader: LineReader, signals: Sequence[int]
+) -> int:
+    """Read and handle one line after the other until the chat ends; return the exit code.
 
-    What closes the printer is pushed on `stack`.
+    At a terminal, Ctrl+C clears the line or stops what runs, and errors are only printed. On a
+    pipe, Ctrl+C raises `KeyboardInterrupt`, errors set the exit code, and the chat ends if no
+    server is found. `signals` has the numbers of other signals that have arrived; after one of
+    them, `KeyboardInterrupt` is raised.
     """
-    output = turns.output
-    text = InlineText(output.print_exactly, turns.context.environ)
-    turns.inline = text
-    output.before_notes = text.end_line
-    stack.push_async_callback(text.aclose)
-
-
-class PlainChat:
-    """The loop that reads prompts and slash commands."""
-
-    def __init__(self, turns: PlainTurns, reader: LineReader) -> None:
-        self.exit_code = 0  # on a pipe, that of the first error
-        self._turns = turns
-        self._output = turns.output
-        self._sessions = PlainSessions(turns)
-        self._commands = PlainCommands(turns, self._sessions)
-        self._reader = reader
-        self._has_begun = not turns.is_terminal  # on a pipe, there is nothing to show at first
-        self._is_for_shell = False  # whether the line that was read is a command for the shell
-        self._is_reading = False  # still true after Ctrl+C at the prompt
-
-    def run_until_end(self, runner: asyncio.Runner, signals: Sequence[int]) -> None:
-        """Read and handle one line after the other until the chat ends.
-
-        At a terminal, Ctrl+C clears the line or stops what runs, and errors are only printed. On a
-        pipe, Ctrl+C raises `KeyboardInterrupt`, errors set the exit code, and the chat ends if no
-        server is found. `signals` has the numbers of other signals that have arrived; after one of
-        them, `KeyboardInterrupt` is raised.
-        """
-        is_terminal = self._turns.is_terminal
-        while not self._commands.is_leaving:
-            try:
-                self._run_step(runner)
-            except KeyboardInterrupt:
-                if signals or not is_terminal:
-                    raise
-                self._note_interrupted()
-            except LMChatError as error:
-                error.hint = _HINTS.get(error.kind, error.hint)
-                self._output.print_error(error)
-                if not is_terminal:
-                    self.exit_code = self.exit_code or error.exit_code
-                    self._commands.is_leaving = isinstance(error, NoServerFound)
-
-    def _run_step(self, runner: asyncio.Runner) -> None:
-        """Read a line and handle it; at a terminal, the first call begins the chat instead."""
-        if not self._has_begun:
-            self._has_begun = True  # set before: after Ctrl+C or an error, the next call reads
-            runner.run(self._begin())
-            return
-        self._is_reading = True
-        text = self._read_text()
-        # Ctrl+C skips this line: so `_note_interrupted` sees that a line was typed, and resets it
-        self._is_reading = False
-        runner.run(self._handle(text))
-
-    async def _begin(self) -> None:
-        """Begin the chat at a terminal.
-
-        Open the store, load the history of prompts, print the end of the session, and connect to a
-        server. Notes say what the store had to replace, and how to list the commands.
-        """
-        store = self._turns.runtime.store
-        if notice := await store.open():
-            self._output.note(f"lmchat: {notice}")
-        # safe: a prompt of an imported chat may hold what readline cannot take, or prints as it is
-        history = [safe_text(split_draft(draft)[0]) for draft in await store.prompt_history()]
-        # ↑ and Enter must not run a prompt that was sent as a text, perhaps by another program;
-        # the line ends around a typed command do not count either (`_read_text`)
-        self._reader.begin(
-            prompt for prompt in history if prompt and not is_shell_command(prompt.strip("\n"))
-        )
-        await self._sessions.show()
-        await self._turns.connect()
-        await self._turns.catch_up()
-        if self._turns.context.options.temporary:
-            self._output.note("Temporary: this chat is in memory only.")
-        self._output.note("/help lists the commands.")
-
-    def _read_text(self) -> str | None:
-        """Wait for the next line or paste and return its text; None at the end of the input.
-
-        After a line that begins with three quotes, lines are read until three quotes end one; all
-        of them are the text. The text is added to the history of the reader.
-        """
-        initial_text = safe_text(self._turns.next_text)  # as in the history
-        self._turns.next_text = ""
-        self._is_for_shell = False
-        if initial_text and not self._reader.can_edit:  # it can only be read, and typed again
-            self._output.note(*initial_text.split("\n"))
-        prompt = "You:\n" if self._turns.is_terminal else ""
+    commands = PlainCommands(turns)
+    has_begun = not turns.is_terminal  # on a pipe, there is nothing to show at first
+    exit_code = 0
+    while not commands.is_leaving:
+        is_reading = False
         try:
-            text = self._reader.read(prompt, initial_text=initial_text)
-            if self._turns.is_terminal and is_shell_command(text.strip("\n")):
-                if not self._reader.has_paste_marks:  # a pasted line must not run
-                    raise WrongUse(
-                        "This terminal does not mark pastes, so no command runs here.",
-                        hint="Run it in a shell, and attach what it prints with /file.",
-                    )
-                self._is_for_shell = True
-            elif text.startswith(QUOTES):
-                text = self._read_block(text.removeprefix(QUOTES))
-        except (EOFError, RuntimeError):  # `input` raises `RuntimeError` if stdin is closed
-            return None
-        self._reader.remember(text)
-        return text
+            if not has_begun:
+                has_begun = True  # set before: after Ctrl+C or an error, a line is read
+                runner.run(_begin(turns, commands, reader))
+                continue
+            is_reading = True
+            line = _read_line(turns, commands, reader)
+            if line is None:
+                turns.print_label("")  # ends the line on which Ctrl+D was pressed
+                break
+            is_for_shell = turns.is_terminal and is_shell_command(line.strip("\n"))
+            if line.startswith(QUOTES):
+                line = _read_block(line.removeprefix(QUOTES), turns, reader)
+            is_reading = False
+            if is_for_shell and not reader.has_paste_marks:  # a pasted line must not run
+                raise WrongUse(
+                    "This terminal does not mark pastes, so no command runs here.",
+                    hint="Run it in a shell, and attach what it prints with /file.",
+                )
+            reader.remember(line)
+            runner.run(
+                commands.run_in_shell(line.strip("\n")) if is_for_shell else commands.run(line)
+            )
+        except KeyboardInterrupt:
+            if signals or not turns.is_terminal:
+                raise
+            # the empty text ends the typed line
+            turns.output.note(*(("", "Ctrl+D quits.") if is_reading else (turns.stopped_words,)))
+        except LMChatError as error:
+            error.hint = _HINTS.get(error.kind, error.hint)
+            turns.output.print_error(error)
+            if not turns.is_terminal:
+                exit_code = exit_code or error.exit_code
+                if isinstance(error, NoServerFound):
+                    break
+    return exit_code
 
-    def _read_block(self, text: str) -> str:
-        """Read lines until one ends with three quotes, or to the end of the input.
 
-        Return all lines as one text, without the quotes and without empty lines at its ends. `text`
-        is the rest of the first line, after its quotes; quotes may end it, too.
-        """
-        prompt = "... " if self._turns.is_terminal else ""
-        with suppress(EOFError):
-            while not text.rstrip().endswith(QUOTES):
-                text += "\n" + self._reader.read(prompt)
-        return text.rstrip().removesuffix(QUOTES).strip("\n")
+async def _begin(turns: PlainTurns, commands: PlainCommands, reader: LineReader) -> None:
+    """Begin the chat at a terminal.
 
-    async def _handle(self, text: str | None) -> None:
-        """Run a command for lmchat or the shell, or send any other text that is not blank.
+    Open the store, load the history of prompts, print the end of the session, and connect to a
+    server. Notes say what the store had to replace, and how to list the commands.
+    """
+    store, note = turns.runtime.store, turns.output.note
+    if notice := await store.open():
+        note(f"lmchat: {notice}")
+    # safe: a prompt of an imported chat may hold what readline cannot take, or prints as it is
+    history = [safe_text(split_draft(draft)[0]) for draft in await store.prompt_history()]
+    # ↑ and Enter must not run a prompt that was sent as a text, perhaps by another program;
+    # the line ends around a typed command do not count either
+    reader.begin(
+        prompt for prompt in history if prompt and not is_shell_command(prompt.strip("\n"))
+    )
+    await commands.show_session()
+    await turns.connect()
+    await turns.catch_up()
+    if turns.context.options.temporary:
+        note("Temporary: this chat is in memory only.")
+    note("/help lists the commands.")
 
-        None, which means the end of the input, ends the chat.
-        """
-        if text is None:
-            self._commands.is_leaving = True
-            self._turns.print_label("")  # ends the line on which Ctrl+D was pressed
-        elif self._is_for_shell:
-            await run_shell_command(self._turns, text.strip("\n"))
-        # `is_command` takes one line only, but the message to edit may have several
-        elif is_command(text) or text.startswith(("/edit ", "/rewrite ")):
-            await self._commands.run(text)
-        elif text.strip():
-            await self._turns.send(text)
 
-    def _note_interrupted(self) -> None:
-        """Print what Ctrl+C did.
+def _read_line(turns: PlainTurns, commands: PlainCommands, reader: LineReader) -> str | None:
+    """Wait for the next line or paste and return its text; None at the end of the input."""
+    initial_text = safe_text(commands.next_text)  # as in the history
+    commands.next_text = ""
+    if initial_text and not reader.can_edit:  # it can only be read, and typed again
+        turns.output.note(*initial_text.split("\n"))
+    try:
+        return reader.read("You:\n" if turns.is_terminal else "", initial_text=initial_text)
+    except (EOFError, RuntimeError):  # `input` raises `RuntimeError` if stdin is closed
+        return None
 
-        While a line is typed, it cleared the line; then say how to quit. At other times, it stopped
-        what ran.
-        """
-        if self._is_reading:
-            self._is_reading = False
-            self._output.note("", "Ctrl+D quits.")  # the empty text ends the typed line
-            return
-        note = "Stopped."
-        messages = self._turns.opened.messages
-        if messages and messages[-1].state is AnswerState.STOPPED:
-            # the result of a stopped call says that its function may still run
-            note = f"{note} {messages[-1].tool_result}".rstrip()
-        self._output.note(note)
+
+def _read_block(text: str, turns: PlainTurns, reader: LineReader) -> str:
+    """Read lines until one ends with three quotes, or to the end of the input.
+
+    Return all lines as one text, without the quotes and without empty lines at its ends. `text`
+    is the rest of the first line, after its quotes; quotes may end it, too.
+    """
+    with suppress(EOFError):
+        while not text.rstrip().endswith(QUOTES):
+            text += "\n" + reader.read("... " if turns.is_terminal else "")
+    return text.rstrip().removesuffix(QUOTES).strip("\n")

@@ -6,30 +6,25 @@ A label is a line that helps a person at a terminal, and that a pipe does not ge
 from __future__ import annotations
 
 import asyncio
-import signal
-import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 
 from lmchat.attachments.attachment import Attachment
-from lmchat.attachments.folders import FileSet
 from lmchat.chat.events import AnswerBegun, ChatEvent, FrontEnd
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.cli.context import Context
-from lmchat.cli.line_reader import LineReader
+from lmchat.cli.inline import InlineText
 from lmchat.cli.target import find_target
 from lmchat.cli.tool_approval import decide
-from lmchat.cli.turn_printer import LoadingNotes, TurnPrinter
+from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.cli.wiring import Runtime
 from lmchat.errors import LMChatError, NoServerFound
-from lmchat.servers.events import ModelLoading, ReasoningDelta
+from lmchat.servers.events import ReasoningDelta
 from lmchat.servers.model import LoadState, ModelInfo, Target
-from lmchat.sessions.message import ChatMessage, Role
-from lmchat.terminal.output import FormattedStream
-from lmchat.terminal.tty import echo
+from lmchat.sessions.message import AnswerState, ChatMessage, Role
 from lmchat.tools.tool import Decision
 
 _CHECK_EVERY_S = 2.0  # while no server answers
@@ -39,27 +34,38 @@ class PlainTurns(FrontEnd):
     """Sender of the prompts of the shown session, and printer of the answers."""
 
     def __init__(
-        self, context: Context, runtime: Runtime, sessions: OpenSessions, reader: LineReader
+        self,
+        context: Context,
+        runtime: Runtime,
+        sessions: OpenSessions,
+        inline: InlineText | None,
+        *,
+        is_terminal: bool,
     ) -> None:
+        """Print answers as they are, or formatted by `inline`."""
         self.context = context
         self.runtime = runtime
         self.sessions = sessions
         self.output = context.output
-        self.is_terminal = reader.is_terminal
-        self.loading_notes = LoadingNotes(context.output)
-        self.next_text = ""  # text that the user gets to edit on the next line
+        self.is_terminal = is_terminal
         self.files: list[Attachment] = []  # files of the next prompt
-        self.inline: FormattedStream | None = None  # with `--inline`, it prints the answers
-        self._reader = reader
+        self._inline = inline
         self._printer: TurnPrinter | None = None  # of the running turn
         self._has_label = False  # whether the name of its model was printed
         self._has_thought = False
-        self._is_interrupted = False  # by Ctrl+C at a question
         sessions.front_end = self
 
     @property
     def opened(self) -> OpenSession:
         return self.sessions.shown
+
+    @property
+    def stopped_words(self) -> str:
+        """What is printed after Ctrl+C: a stopped call says that its function may still run."""
+        messages = self.opened.messages
+        if messages and messages[-1].state is AnswerState.STOPPED:
+            return f"Stopped. {messages[-1].tool_result}".rstrip()
+        return "Stopped."
 
     def print_label(self, label: str) -> None:
         """At a terminal, print a line such as the name of the model above its answer, on stderr."""
@@ -68,21 +74,11 @@ class PlainTurns(FrontEnd):
 
     def print_saved(self, message: ChatMessage) -> None:
         """Print the text of a saved message; with `--inline`, an answer is formatted."""
-        if self.inline is None or message.role is not Role.ASSISTANT:
+        if self._inline is None or message.role is not Role.ASSISTANT:
             self.output.print_text(message.text)
         else:
-            self.inline.write(message.text)
-            self.inline.end()
-
-    def add_file(self, file: Attachment) -> None:
-        """Attach a file to the next prompt, and say so."""
-        self.files.append(file)
-        self.output.note(f"Your next prompt begins with {file.part.words}.")
-
-    def add_set(self, found: FileSet) -> None:
-        """Attach the files of a set to the next prompt, and say so."""
-        self.files += found.files
-        self.output.note(f"Your next prompt begins with {found.words}.")
+            self._inline.write(message.text)
+            self._inline.end()
 
     async def send(self, text: str, *, edited_id: str = "") -> None:
         """Send a prompt with the files of the next prompt, and print the answer.
@@ -132,24 +128,27 @@ class PlainTurns(FrontEnd):
 
         Raises the error of the turn, of its answer, or of saving it.
         """
-        printer = self._printer = TurnPrinter(self.output, stream=self.inline)
-        self._has_label = self._has_thought = self._is_interrupted = False
+        printer = self._printer = TurnPrinter(self.output, stream=self._inline)
+        self._has_label = self._has_thought = False
         try:
-            with nullcontext() if self.inline is None else self.inline.drawing():
+            with nullcontext() if self._inline is None else self._inline.drawing():
                 begin()
                 await self.sessions.wait(self.opened)
-                if self.inline is not None:
-                    await self.inline.settle()
+                if self._inline is not None:
+                    await self._inline.settle()
         finally:  # also if Ctrl+C stops the answer
             printer.end()
             self._printer = None
 
-        if self._is_interrupted:
-            raise KeyboardInterrupt
-        error = self._last_error()
+        answer = self.opened.messages[-1]
+        error = self.opened.error
+        if error is None and answer.failure is not None:  # that of an unexpected exception
+            failure = answer.failure
+            error = LMChatError(failure.message, hint=failure.hint, kind=failure.kind)
+        error = error or self.sessions.save_queue.warning
         if error is not None:
             raise error
-        printer.note_unshown(self.opened.messages[-1])
+        printer.note_unshown(answer)
 
     def show(self, _: OpenSession, event: ChatEvent) -> None:
         """Print an event of the turn.
@@ -159,58 +158,19 @@ class PlainTurns(FrontEnd):
         """
         if self._printer is None:
             return
-        match event:
-            case AnswerBegun() if not self._has_label:
-                self._has_label = True
-                self.print_label(f"{event.message.model}:")
-            case ReasoningDelta() if not self._has_thought:
-                self._has_thought = True
-                self.output.note("Thinking…")
-            case _:
-                pass
-        if isinstance(event, ModelLoading):  # with the progress, which the printer leaves out
-            self.loading_notes.show(event.fraction)
-        else:
-            self._printer.show(event)
+        if isinstance(event, AnswerBegun) and not self._has_label:
+            self._has_label = True
+            self.print_label(f"{event.message.model}:")
+        if isinstance(event, ReasoningDelta) and not self._has_thought:
+            self._has_thought = True
+            self.output.note("Thinking…")
+        self._printer.show(event)
 
     async def ask(self, _: OpenSession, question: ToolQuestion) -> Decision:
-        """Ask the user about a call of a tool; Ctrl+C stops the turn."""
+        """Ask the user about a call of a tool, below the text so far."""
         if self._printer is not None:
-            self._printer.end()  # the question is below the text
-        try:
-            return await decide(question, self.context, self.read_answer)
-        except KeyboardInterrupt:
-            self._is_interrupted = True
-            raise asyncio.CancelledError from None
-
-    def _last_error(self) -> LMChatError | None:
-        """Return why the last turn has failed, or why it is not saved; None if all went well."""
-        failure = self.opened.messages[-1].failure
-        if self.opened.error is None and failure is not None:
-            return LMChatError(failure.message, hint=failure.hint, kind=failure.kind)
-        return self.opened.error or self.sessions.save_queue.warning
-
-    async def read_answer(self) -> bytes:
-        """Wait for a line and return it with its line end; empty at the end of the input.
-
-        Waiting blocks the event loop. So asyncio's handler of Ctrl+C, which lets the loop cancel
-        the turn, is replaced for this time: Ctrl+C raises `KeyboardInterrupt` here.
-        """
-        asyncio_handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            for _ in range(2):  # raises if Ctrl+C has cancelled what waits for the turn before
-                await asyncio.sleep(0)
-            with echo(sys.stdin.fileno(), is_on=True):
-                return f"{self._reader.read()}\n".encode()
-        except EOFError:
-            return b""
-        finally:
-            signal.signal(signal.SIGINT, asyncio_handler)
-
-    def note_wrong_tables(self) -> None:
-        """Say what is wrong with the presets or profiles of a file that was changed."""
-        if problem := self.context.named.problem():
-            self.output.note(problem)
+            self._printer.end()
+        return await decide(question, self.context)
 
     async def connect(self) -> None:
         """Choose server and model for the next turn, unless they are chosen already.

@@ -5,8 +5,6 @@ A piece is what one event adds to an answer. A step is a tool call that has ende
 
 from __future__ import annotations
 
-import math
-import time
 from typing import Any
 
 from lmchat.chat.events import AnswerBegun, ChatEvent, MessageEnded
@@ -29,29 +27,6 @@ from lmchat.terminal.output import Output, SafeStream, TextStream
 
 _MAX_NAME = 80  # characters
 _MAX_ARGUMENTS = 2_000  # characters
-_LOADING_EVERY_S = 3.0  # between two notes
-
-
-class LoadingNotes:
-    """Notes that a model is loading: one at once, then one every few seconds."""
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
-        self._last_noted_s = -math.inf  # on the monotonic clock
-
-    def show(self, fraction: float | None = None) -> None:
-        """Print a note that a model is loading, unless the last note is only a few seconds old.
-
-        `fraction` is how much of the model is loaded, from 0 to 1; None if that is unknown.
-        """
-        now_s = time.monotonic()
-        if now_s - self._last_noted_s <= _LOADING_EVERY_S:
-            return
-        self._last_noted_s = now_s
-        if fraction is None:
-            self._output.note("Loading model…")
-        else:
-            self._output.note(f"Loading model, {100 * fraction:.0f} %")
 
 
 class TurnPrinter:

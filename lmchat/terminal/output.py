@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from io import BufferedReader
 from typing import Protocol, TypeVar
@@ -130,16 +130,6 @@ class TextStream(Protocol):
 
     def end(self) -> None:
         """Print all that is not printed yet, and end the line."""
-
-
-class FormattedStream(TextStream, Protocol):
-    """Printer that formats a text, whose end waits until it is complete."""
-
-    def drawing(self) -> AbstractContextManager[None]:
-        """Do not show what is typed while the block runs: it would get between the text."""
-
-    async def settle(self) -> None:
-        """Wait a moment for what the last part of the text still lacks."""
 
 
 class SafeStream:
@@ -281,20 +271,35 @@ def can_ask() -> bool:
 
 
 async def typed_line() -> bytes:
-    """Wait for a line on stdin and return it with its line end; empty at the end of the input."""
-    from lmchat.processes.threads import run_abandonable  # noqa: PLC0415 - imports asyncio
+    """Wait for a line at the terminal and return it with its line end; empty at the end of input.
 
-    return await run_abandonable(lambda: from_stdin(BufferedReader.readline))
-
-
-async def ask_yes_no(question: str, read: Callable[[], Awaitable[bytes]] = typed_line) -> bool:
-    """Ask the user a question and return whether the answer is yes.
-
-    `read` waits for the line with the answer. Every other line means no.
+    A wait that is cancelled takes nothing of what is typed later, except on Windows.
     """
+    import asyncio  # noqa: PLC0415 - commands without questions start without it
+
+    from lmchat.processes.threads import run_abandonable  # noqa: PLC0415 - imports asyncio
+    from lmchat.terminal.tty import echo  # noqa: PLC0415 - see above
+
+    loop = asyncio.get_running_loop()
+    is_typed = asyncio.Event()
+    fileno = sys.stdin.fileno()
+    with echo(fileno, is_on=True):
+        try:
+            loop.add_reader(fileno, is_typed.set)
+        except NotImplementedError:  # Windows
+            return await run_abandonable(lambda: from_stdin(BufferedReader.readline))
+        try:
+            await is_typed.wait()
+        finally:
+            loop.remove_reader(fileno)
+        return from_stdin(BufferedReader.readline)
+
+
+async def ask_yes_no(question: str) -> bool:
+    """Ask the user a question and return whether the answer is yes; every other line means no."""
     sys.stderr.write(f"{safe_line(question)} [y/N] ")
     sys.stderr.flush()
-    line = await read()
+    line = await typed_line()
     return line.strip().lower() in (b"y", b"yes")
 
 

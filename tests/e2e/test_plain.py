@@ -97,7 +97,9 @@ def test_a_call_of_a_tool_is_asked_about_and_pasted_lines_answer_nothing(begin, 
     call = calling(("python__add", '{"a": 3}'))
     server.on(CHAT, call, chat_reply("It is 5."), call, chat_reply("Refused."), call)
     talk = begin()
-    talk.type("3 and 2?\r", sees="    a = 3\npython/add? y once, s this session, a always, n no:")
+    talk.type(
+        "3 and 2?\r", sees='    {"a": 3}\npython/add? y once, s this session, a always, n no:'
+    )
     talk.type("y\r", sees="It is 5.\nYou:")
     assert "lmchat: python/add(3)\nIt is 5." in talk.text
     talk.type("Again?\r")
@@ -265,7 +267,7 @@ def test_a_sampling_option_is_sent_from_the_next_answer_on_and_after_a_restart(c
     lines = ("/set", "one", "/set top_p 1", "/set top_p=0.5", "two", "/set", "/set top_p high")
     done = cli("--plain", stdin="\n".join(lines))
     assert done.stdout.startswith("No sampling option is set, so the server decides.")
-    assert "top_p  0.5  session\n" in done.stdout
+    assert "top_p   0.5    session\n" in done.stdout
     assert "top_p is 0.5 from the next answer on (session)." in done.stderr
     assert "top_p must be a number, not high." in done.stderr
     assert done.returncode == 2
