@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
-from datetime import date, datetime, tzinfo
+from datetime import date, datetime
 from pathlib import Path
 
 from msgspec import Struct
@@ -44,7 +44,6 @@ class Library:
         store: Store,
         *,
         clock: Callable[[], datetime] = now,
-        zone: tzinfo | None = None,
         empty_logs: Callable[[], None] = lambda: None,
     ) -> None:
         """Use a store.
@@ -52,21 +51,19 @@ class Library:
         Args:
             store: The saved sessions.
             clock: Returns the current time.
-            zone: Time zone of the user; None is that of this machine.
             empty_logs: Empties the logs that may contain text of a session; it may block.
         """
         self.store = store
         self._empty_logs = empty_logs
-        self._zone = zone
         self._clock = clock
 
     def today(self) -> date:
-        return self._clock().astimezone(self._zone).date()
+        return self._clock().astimezone().date()
 
     async def groups(self) -> tuple[SessionGroup, ...]:
         """Return the sessions that are not in the trash, in the groups of `group_by_day`."""
         headers = await self.store.list_sessions()
-        return await asyncio.to_thread(group_by_day, headers, moment=self._clock(), zone=self._zone)
+        return await asyncio.to_thread(group_by_day, headers, moment=self._clock())
 
     async def every_id(self) -> tuple[str, ...]:
         return tuple(header.session_id for header in await self.store.list_sessions())
@@ -165,7 +162,5 @@ class Library:
         if form == "html":
             async with aclosing(MarkdownPages()) as converter:
                 pages = await converter.html_of(session)
-        options = WriteOptions(
-            with_reasoning=export_as.with_reasoning, zone=self._zone, pages=pages
-        )
+        options = WriteOptions(with_reasoning=export_as.with_reasoning, pages=pages)
         return await asyncio.to_thread(render, session, form, options)

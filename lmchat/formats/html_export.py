@@ -60,7 +60,7 @@ def to_html(session: Session, options: WriteOptions = PLAIN) -> str:
         f"<title>{title}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{title}</h1>",
     ]
-    for entry in entries(session, options.zone):
+    for entry in entries(session):
         if isinstance(entry, MessageEntry):
             blocks += _article(entry, session.files, options)
         else:

@@ -38,7 +38,7 @@ _MISLEADING = re.compile(
 def to_markdown(session: Session, options: WriteOptions = PLAIN) -> str:
     """Return a session as Markdown: its title, the path, then each branch."""
     blocks = [_heading("#", session.header.title or "Untitled")]
-    for entry in entries(session, options.zone):
+    for entry in entries(session):
         if isinstance(entry, MessageEntry):
             blocks.append(_heading("##", f"{entry.speaker} · {entry.time}"))
             blocks += _body(entry, with_reasoning=options.with_reasoning)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, tzinfo
 from textwrap import indent
 
 from msgspec import Struct
@@ -32,8 +31,6 @@ class WriteOptions(Struct, frozen=True, kw_only=True):
     """Options of an export; JSON is always complete, with times in UTC."""
 
     with_reasoning: bool = False
-    zone: tzinfo | None = UTC
-    """Time zone; None is local time."""
     pages: Mapping[str, str] = {}
     """HTML of messages by their ids, for an HTML page; others are shown as plain text."""
 
@@ -48,7 +45,7 @@ class MessageEntry(Struct, frozen=True, kw_only=True):
     speaker: str
     """Name above the message: `You`, or that of the model; `You (edited)` for an edited message."""
     time: str
-    """Time in the time zone of the export: `2026-11-20 14:02`."""
+    """Local time: `2026-11-20 14:02`."""
     calls: tuple[ToolCallPart, ...]
     """Tool calls of an answer that no tool message below it shows with their results."""
     thought_heading: str
@@ -63,7 +60,7 @@ def to_text(session: Session, options: WriteOptions = PLAIN) -> str:
     """Return a session as plain text: its title, the path, then each branch below a heading."""
     title = safe_line(session.header.title)
     blocks = [f"{title}\n{'=' * len(title)}"]
-    for entry in entries(session, options.zone):
+    for entry in entries(session):
         if isinstance(entry, MessageEntry):
             blocks += _text_blocks(entry, with_reasoning=options.with_reasoning)
         else:
@@ -71,10 +68,10 @@ def to_text(session: Session, options: WriteOptions = PLAIN) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def entries(session: Session, zone: tzinfo | None) -> Iterator[MessageEntry | str]:
+def entries(session: Session) -> Iterator[MessageEntry | str]:
     """Yield an entry for each message of the path, then the heading and entries of each branch.
 
-    A heading is a text. `zone` is the time zone of the times; None is local time.
+    A heading is a text. Times are local.
     """
     # Ids of messages whose entries have no `calls`: tool messages, which show a call with its
     # result, and the answers above them, whose calls are shown in this way.
@@ -85,7 +82,7 @@ def entries(session: Session, zone: tzinfo | None) -> Iterator[MessageEntry | st
 
     def entry(message: ChatMessage) -> MessageEntry:
         has_shown_calls = message.message_id in ids_with_shown_calls
-        return _message_entry(message, zone, () if has_shown_calls else message.tool_calls)
+        return _message_entry(message, () if has_shown_calls else message.tool_calls)
 
     yield from map(entry, session.messages)
     messages_by_id = {message.message_id: message for message in session.tree}
@@ -100,16 +97,14 @@ def is_tool_run(message: ChatMessage) -> bool:
     return message.role is Role.TOOL and bool(message.tool_calls)
 
 
-def _message_entry(
-    message: ChatMessage, zone: tzinfo | None, calls: tuple[ToolCallPart, ...]
-) -> MessageEntry:
+def _message_entry(message: ChatMessage, calls: tuple[ToolCallPart, ...]) -> MessageEntry:
     """Return the entry of a message with its texts; `calls` are the tool calls to show with it."""
     speaker = _SPEAKERS[message.role]
     if message.role is Role.ASSISTANT and message.model:
         speaker = safe_line(message.model)
     if message.stats is not None and message.stats.is_edited:
         speaker = f"{speaker} (edited)"
-    time = message.created_at.astimezone(zone)
+    time = message.created_at.astimezone()
     thought_ms = message.stats.reasoning_ms if message.stats else None
     state = ""
     reason = ""

@@ -1,6 +1,6 @@
 """What runs beside lmchat.
 
-Entrance: `child.ChildProcess`, `child.run_blocking`. Must not know: what the program does. A child
+Entrance: `child.ChildProcess`, `child.run_tool`. Must not know: what the program does. A child
 ends with its stdin or its process group.
 """
 

@@ -75,31 +75,6 @@ def start_in_background(
     )
 
 
-def run_blocking(
-    argv: Sequence[str],
-    *,
-    environment: Mapping[str, str],
-    timeout_s: float,
-    data: bytes = b"",
-) -> bytes:
-    """Run a program to its end and return its output; this blocks.
-
-    `data` is its input. Raises `OSError` if it cannot start. Raises `subprocess.SubprocessError`
-    for another exit code than 0, and after `timeout_s`, when the program is killed.
-    """
-    done = subprocess.run(  # noqa: S603 - a list and no shell
-        argv,
-        input=data,
-        stdout=PIPE,
-        stderr=DEVNULL,
-        env=environment,
-        timeout=timeout_s,
-        start_new_session=True,
-        check=True,
-    )
-    return done.stdout
-
-
 async def run_tool(
     argv: Sequence[str],
     *,
@@ -107,13 +82,11 @@ async def run_tool(
     timeout_s: float,
     data: bytes = b"",
     has_output: bool = True,
-    most_bytes: int | None = None,
 ) -> bytes | None:
     """Run a program of the user and return its output; None if it fails.
 
-    It fails if it cannot start, has another exit code than 0, or is killed after `timeout_s`. With
-    `most_bytes`, it gets no input, and is killed when it has written that much, which is returned.
-    Otherwise, `data` is its input. Without `has_output`, its output is dropped: tools that set the
+    It fails if it cannot start, has another exit code than 0, or is killed after `timeout_s`. Its
+    input is `data`. Without `has_output`, its output is dropped: tools that set the
     clipboard stay in the background with their output open, so waiting for the end of the output
     would take until the timeout.
     """
@@ -127,18 +100,13 @@ async def run_tool(
         return None
     try:
         async with asyncio.timeout(timeout_s):
-            if most_bytes is None:
-                output = await child.communicate(data)
-            else:
-                output = await child.first_output(most_bytes)
+            output = await child.communicate(data)
     except TimeoutError:
         return None
     finally:
         if child.exit_code is None:  # what a tool that has ended left in the background stays
             await child.end()
-    # a tool whose output is cut was killed while it wrote, so its exit code says nothing
-    is_cut = most_bytes is not None and len(output) >= most_bytes
-    return output if is_cut or child.exit_code == 0 else None
+    return output if child.exit_code == 0 else None
 
 
 async def run_in_terminal(
@@ -259,21 +227,6 @@ class ChildProcess:
         output, _ = await self._process.communicate(data)
         return output or b""
 
-    async def first_output(self, most_bytes: int) -> bytes:
-        """Close the input and return the output; of more than `most_bytes`, only the first ones.
-
-        The program has ended then, unless it has more output.
-        """
-        self._input.close()
-        output = bytearray()
-        while len(output) < most_bytes:
-            piece = await self._output.read(most_bytes - len(output))
-            if not piece:
-                await self._process.wait()
-                break
-            output += piece
-        return bytes(output)
-
     async def send_frame(self, frame: bytes) -> None:
         """Send a frame.
 
@@ -323,7 +276,7 @@ class ChildProcess:
             asyncio.get_running_loop().call_later(kill_after_s, self._kill_if_running)
 
     def _kill_if_running(self) -> None:
-        if self._process.returncode is None:
+        if self._process.returncode is None:  # else its number may be that of another program
             self.kill()
 
     def kill(self) -> None:

@@ -275,27 +275,24 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
         """Return the figures of an answer in two parts, of which this is the second.
 
         `begun` has the figures of the first part, which this one continues; if it is None,
-        nothing changes. The tokens of the answer, its duration and that of its thought are added
-        up; the speed is that of both parts together. The time to the first token is that of the
-        first part, if it is known. An edited part makes an edited answer. All other figures are
-        those of the second part.
+        nothing changes. Tokens and times are added up, and an edited part makes an edited answer.
+        The time to the first token is that of the first part, if it is known. The speed and all
+        other figures are those of the second part.
         """
         if begun is None:
             return self
         tokens = (begun.completion_tokens or 0) + (self.completion_tokens or 0)
         thought_tokens = (begun.thought_tokens or 0) + (self.thought_tokens or 0)
-        thoughts_ms = [begun.reasoning_ms, self.reasoning_ms]
-        known_ms = [thought_ms for thought_ms in thoughts_ms if thought_ms is not None]
+        reasoning_ms = (begun.reasoning_ms or 0.0) + (self.reasoning_ms or 0.0)
         return replace(
             self,
             ttft_ms=self.ttft_ms if begun.ttft_ms is None else begun.ttft_ms,
-            tokens_per_second=_joint_speed(begun, self),
             completion_tokens=tokens or self.completion_tokens,  # not 0 if both are unknown
             thought_tokens=thought_tokens or None,
             # the server rarely counts a first part, as it broke off
             is_estimated=self.is_estimated or bool(begun.completion_tokens),
             elapsed_ms=begun.elapsed_ms + self.elapsed_ms,
-            reasoning_ms=sum(known_ms) if known_ms else None,
+            reasoning_ms=reasoning_ms or None,
             is_edited=self.is_edited or begun.is_edited,
         )
 
@@ -326,20 +323,6 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
 
 EDITED = AnswerStats(is_edited=True, finish_reason="stop")
 """AnswerStats of a rewritten answer: the figures of the old text are not those of the new one."""
-
-
-def _joint_speed(*stats_of_answers: AnswerStats) -> float | None:
-    """Return the tokens per second of several answers together.
-
-    Only answers whose tokens and speed are known count; None if none exist.
-    """
-    tokens = 0
-    seconds = 0.0
-    for stats in stats_of_answers:
-        if stats.completion_tokens and stats.tokens_per_second:
-            tokens += stats.completion_tokens
-            seconds += stats.completion_tokens / stats.tokens_per_second
-    return tokens / seconds if tokens else None
 
 
 class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, timedelta
 
 from msgspec import Struct, field
 
@@ -219,26 +219,12 @@ def branches(messages: Iterable[ChatMessage]) -> list[Branch]:
     unvisited = [(root, 0) for root in reversed(children[None])]
     while unvisited:
         first, depth = unvisited.pop()
-        branch = Branch(messages=tuple(_messages_up_to_fork(first, children)), depth=depth)
-        all_branches.append(branch)
-        next_messages = children[branch.messages[-1].message_id]
+        branch = [first]
+        while len(next_messages := children[branch[-1].message_id]) == 1:
+            branch += next_messages
+        all_branches.append(Branch(messages=tuple(branch), depth=depth))
         unvisited += [(message, depth + 1) for message in reversed(next_messages)]
     return all_branches
-
-
-def _messages_up_to_fork(
-    first: ChatMessage, children: Mapping[str | None, list[ChatMessage]]
-) -> list[ChatMessage]:
-    """Return a message and those behind it, up to a message with no child or several.
-
-    `children` has the children of each message by its id, and an empty list for a leaf.
-    """
-    messages = [first]
-    next_messages = children[first.message_id]
-    while len(next_messages) == 1:
-        messages += next_messages
-        next_messages = children[messages[-1].message_id]
-    return messages
 
 
 class SessionGroup(Struct, frozen=True, kw_only=True):
@@ -256,23 +242,19 @@ def with_unsaved(
     It has those of the `unsaved` headers that are in no group, since the disk does not have their
     sessions yet. Without such headers, the groups stay as they are.
     """
-    listed_ids: set[str] = set()
-    for group in groups:
-        listed_ids.update(header.session_id for header in group.headers)
+    listed_ids = {header.session_id for group in groups for header in group.headers}
     missing = tuple(header for header in unsaved if header.session_id not in listed_ids)
     if not missing:
         return tuple(groups)
     return (SessionGroup(name="Not saved", headers=missing), *groups)
 
 
-def group_by_day(
-    headers: Iterable[SessionHeader], *, moment: datetime, zone: tzinfo | None = None
-) -> tuple[SessionGroup, ...]:
+def group_by_day(headers: Iterable[SessionHeader], *, moment: datetime) -> tuple[SessionGroup, ...]:
     """Return headers in groups: by the day or month of their last change, "Pinned", "Archived".
 
     The headers come with pinned ones first, then the newest. Groups are in the order of their first
-    headers; only "Archived" is always the last. `moment` is the current time; without `zone`, days
-    are those of this machine's time zone.
+    headers; only "Archived" is always the last. `moment` is the current time; days
+    are local.
     """
     groups: dict[str, list[SessionHeader]] = {}
     archived: list[SessionHeader] = []
@@ -282,7 +264,7 @@ def group_by_day(
         elif header.is_pinned:
             groups.setdefault("Pinned", []).append(header)
         else:
-            name = day_name(header.updated_at, moment=moment, zone=zone)
+            name = day_name(header.updated_at, moment=moment)
             groups.setdefault(name, []).append(header)
     if archived:
         groups["Archived"] = archived
@@ -292,14 +274,14 @@ def group_by_day(
     )
 
 
-def day_name(time: datetime, *, moment: datetime, zone: tzinfo | None = None) -> str:
+def day_name(time: datetime, *, moment: datetime) -> str:
     """Return the heading for a time: "Today", "Yesterday", or the month.
 
     `moment` is the current time. The month has its year unless that is the current one. A time in
     the future, as after a change of the clock, is "Today".
     """
-    day = time.astimezone(zone).date()
-    today = moment.astimezone(zone).date()
+    day = time.astimezone().date()
+    today = moment.astimezone().date()
     if day >= today:
         return "Today"
     if day == today - timedelta(days=1):

@@ -14,7 +14,6 @@ from lmchat.processes.child import run_tool
 from lmchat.processes.environment import find_program
 from lmchat.safe_text import safe_text
 
-_MOST_BYTES = 100_000_000  # of a text or an image, which is scaled before it is attached
 # An image as osascript prints it: `«data PNGf`, its bytes in hexadecimal (the group), then `»`.
 _HEX_OF_OSASCRIPT = re.compile(rb"\s*\xc2\xabdata PNGf((?:[0-9A-F]{2})+)\xc2\xbb")
 _TIMEOUT_S = 2.0  # for one tool: some wait forever for a closed display
@@ -133,16 +132,7 @@ class Clipboard:
         ]
 
     async def _output_of(self, argv: tuple[str, ...]) -> bytes | None:
-        """Run a command and return its output; None if it is empty, fails or takes too long.
-
-        Raises `FileRefused` for `_MOST_BYTES` or more.
-        """
+        """Run a command and return its output; None if it is empty, fails or takes too long."""
         if not argv:
             return None
-        data = await run_tool(
-            argv, environ=self._environ, timeout_s=self.timeout_s, most_bytes=_MOST_BYTES
-        )
-        if data is not None and len(data) >= _MOST_BYTES:
-            message = f"The clipboard holds more than {_MOST_BYTES // 1_000_000} MB."
-            raise FileRefused(message, hint="Copy less, or attach a file.")
-        return data
+        return await run_tool(argv, environ=self._environ, timeout_s=self.timeout_s)

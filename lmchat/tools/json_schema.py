@@ -78,9 +78,9 @@ class WantedValue:
         # LM Studio and vLLM may report an answer that has to fit a schema as a thought
         if thought and not text.strip():
             with suppress(UnfitError):
-                return self._fitting_value(thought)
+                return find_value(thought, self._misfit)
         try:
-            return self._fitting_value(text)
+            return find_value(text, self._misfit)
         except UnfitError as error:
             if is_refusal:
                 message = "The model refused, so there is no JSON value."
@@ -95,14 +95,6 @@ class WantedValue:
                 hint = "Simplify the prompt, or use another model; small models often fail."
                 self._last_misfit = str(error)
             raise AnswerUnfit(message, hint=hint) from error
-
-    def _fitting_value(self, text: str) -> Any:
-        """Return the JSON value in a text that fits; raises `UnfitError` without exactly one."""
-        value = find_value(text, lambda candidate: not self._misfit(candidate))
-        # `find_value` returns a single value also if it does not fit
-        if reason := self._misfit(value):
-            raise UnfitError(reason)
-        return value
 
     def _misfit(self, value: object) -> str:
         """Return what is wrong with a value; "" if it fits. Without a schema, any object fits."""

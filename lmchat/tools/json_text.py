@@ -36,41 +36,34 @@ def strict_json(text: str) -> Any:
         raise UnfitError(_TOO_LARGE) from None
 
 
-def find_value(text: str, fits: Callable[[Any], bool]) -> Any:
-    """Return the JSON value in an answer.
+def find_value(text: str, misfit: Callable[[Any], str]) -> Any:
+    """Return the JSON value in an answer; `misfit` says what is wrong with one, or "".
 
-    It is the answer as a whole, or the part behind `</think>`. If neither is JSON, it is a code
-    block in it, or else what is between the first and the last bracket. A single value is returned
-    whether it fits or not. Of several blocks, it is the one for which `fits` is true.
+    It is the answer as a whole, or the part behind `</think>`. If neither is JSON, it is the last
+    code block that fits, or else what is between the first and the last bracket.
 
-    Raises `UnfitError` without a value, if not exactly one of several fits, for a text that is
-    too long, and for a value that `strict_json` refuses with this error.
+    Raises `UnfitError` without a value that fits, for a text that is too long, and for a value that
+    `strict_json` refuses with this error.
     """
     if len(text) > MAX_CHARS:
         raise UnfitError(f"it has {len(text)} characters, {MAX_CHARS} are allowed")
 
     # the whole text first: a string in its JSON may contain the tag
     answer = text.rpartition("</think>")[2]
-    for whole in (text, answer):
-        with suppress(json.JSONDecodeError):
-            return strict_json(whole.strip().removeprefix("\ufeff"))
-
-    blocks = [block.content for block in code_blocks(answer)[:_MOST_VALUES]]
+    blocks = [block.content for block in code_blocks(answer)[-_MOST_VALUES:]]
     first = re.search(r"[\[{]", answer)
     last = max(answer.rfind("]"), answer.rfind("}"))
     between = [answer[first.start() : last + 1]] if first else []
-    for candidates in (blocks, between):
-        values: list[Any] = []
+    reason = ""
+    for candidates in ([text.strip().removeprefix("\ufeff")], [answer], reversed(blocks), between):
         for candidate in candidates:
             with suppress(json.JSONDecodeError):
-                values.append(strict_json(candidate))
-        if len(values) > 1:
-            count = len(values)
-            values = [value for value in values if fits(value)]
-            if len(values) != 1:
-                raise UnfitError(f"it has {count} JSON values, but must have one")
-        if values:
-            return values[0]
+                value = strict_json(candidate)
+                reason = misfit(value)
+                if not reason:
+                    return value
+        if reason:
+            raise UnfitError(reason)
     raise UnfitError("it has no JSON value")
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta, timezone
 from itertools import pairwise
 
 from hypothesis import given
@@ -77,12 +76,11 @@ def test_nothing_in_it_is_for_a_machine():
     )
 
 
-def test_headings_have_the_time_of_the_zone_and_the_role():
+def test_headings_have_the_time_and_the_role():
     asked = prompt("Be brief.")
-    zone = WriteOptions(zone=timezone(timedelta(hours=2)))
     for role, speaker in ((Role.USER, "You"), (Role.SYSTEM, "System")):
         session = Session(header=header("t"), messages=(replace(asked, role=role),))
-        assert f"## {speaker} · 2026-11-20 10:00" in to_markdown(session, zone)
+        assert f"## {speaker} · 2026-11-20 08:00" in to_markdown(session)
 
 
 HARD = [

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from datetime import UTC
-
 import pytest
 from msgspec.structs import replace
 
@@ -15,7 +13,7 @@ from tests.support.chats import answer, answered_chats, header, reply, say
 
 @pytest.fixture
 def library(store):
-    return Library(store, zone=UTC)
+    return Library(store)
 
 
 async def branched(store):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from base64 import b64encode
 from contextlib import aclosing
-from datetime import UTC
 
 import pytest
 from msgspec.structs import replace
@@ -42,7 +41,7 @@ async def prompted(store):
 
 
 async def exported(store, session, form):
-    return await Library(store, zone=UTC).export_text(session, ExportAs(form=form))
+    return await Library(store).export_text(session, ExportAs(form=form))
 
 
 async def brought(store, path, text):

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import random
-from datetime import UTC
 
 import pytest
 from msgspec.structs import replace
@@ -47,7 +46,7 @@ def importer(store):
 
 
 def library(store):
-    return Library(store, zone=UTC)
+    return Library(store)
 
 
 def file_of(folder, value=LIST, name="talk.json"):

@@ -16,7 +16,7 @@ MOMENT = datetime(2026, 11, 20, 1, 30, tzinfo=UTC)
 
 @pytest.fixture
 def library(store):
-    return Library(store, clock=Clock(), zone=UTC)
+    return Library(store, clock=Clock())
 
 
 def test_groups_keep_the_order_of_the_list_and_pinned_ones_stand_on_top():
@@ -30,7 +30,7 @@ def test_groups_keep_the_order_of_the_list_and_pinned_ones_stand_on_top():
         made("y", 19),
         made("m", 2),
     ]
-    groups = group_by_day(headers, moment=MOMENT, zone=UTC)
+    groups = group_by_day(headers, moment=MOMENT)
     assert [(group.name, "".join(found.title for found in group.headers)) for group in groups] == [
         ("Pinned", "p"), ("Today", "tu"), ("Yesterday", "y"), ("November", "m"),
     ]  # fmt: skip

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from lmchat.tools.json_text import MAX_CHARS, UnfitError, find_value, strict_json
 
 
-def found(text, fits=lambda _: True):
-    return find_value(text, fits)
+def found(text, misfit=lambda _: ""):
+    return find_value(text, misfit)
 
 
 def nested(depth):
@@ -39,12 +39,12 @@ def test_an_answer_that_is_json_is_taken_whole():
         assert found(text) == json.loads(text)
 
 
-def test_of_several_values_the_one_that_fits_is_meant():
+def test_of_several_values_the_last_one_that_fits_is_meant():
     text = "".join(f"So:\n```json\n{value}\n```\n" for value in ("[1]", '{"a": 1}', '{"a": "x"}'))
-    assert found(text, lambda value: value == {"a": 1}) == {"a": 1}
-    for fits in (lambda _: True, lambda _: False):
-        with pytest.raises(UnfitError, match="it has 3 JSON values, but must have one"):
-            found(text, fits)
+    assert found(text, lambda value: "" if value == {"a": 1} else "no") == {"a": 1}
+    assert found(text) == {"a": "x"}
+    with pytest.raises(UnfitError, match="no"):
+        found(text, lambda _: "no")
 
 
 def test_what_is_no_json_or_json_of_a_kind_that_programs_read_differently_is_refused():
