@@ -50,7 +50,7 @@ from lmchat.servers.forward import Forwarding
 from lmchat.servers.http.api_keys import KeySource, NoKeys
 from lmchat.servers.http.connections import Connections
 from lmchat.servers.kept_answers import LOOKUP_S, KeptAnswers
-from lmchat.servers.limits import Admission, Purpose
+from lmchat.servers.limits import Admission
 from lmchat.servers.model import LoadState, ModelInfo, ModelList
 from lmchat.servers.model_cache import ModelCache
 from lmchat.servers.products import product_named
@@ -66,7 +66,6 @@ from lmchat.servers.request_writer import Draft, RequestWriter
 from lmchat.servers.sender import Sender
 from lmchat.servers.stream.answer_reader import EventQueue, joined_events
 from lmchat.servers.stream.chunks import prompt_progress
-from lmchat.servers.template_text import read_template_text
 from lmchat.sessions.message import AnswerState
 from lmchat.sessions.stats import Budget, Metrics, TurnRecord
 from lmchat.slots import Slots
@@ -167,7 +166,6 @@ class ProxyClient:
         The models of usable servers are cached. If the built-in engine has an address, it is the
         first, also while it does not run.
         """
-        self._admission.limiter.take(Purpose.PROBE)
         await self._read_cache()
         hinted_endpoints = set(self._known.hinted.values())
         results: list[ProbeResult] = []
@@ -184,7 +182,6 @@ class ProxyClient:
     async def check(self, endpoint: Endpoint, *, key: str | None = None) -> ProbeResult:
         """Probe one address and cache its models; None as `key` means the key known for it."""
         self._admission.allowed.check(endpoint)
-        self._admission.limiter.take(Purpose.PROBE)
         await self._read_cache()
         if engine := self._engine_at(endpoint):
             return self._cache_models(await self._probe_engine(engine))
@@ -205,7 +202,6 @@ class ProxyClient:
             return fresh_list
 
         self._admission.count(cache_misses=1)
-        self._admission.limiter.take(Purpose.PROBE)
         try:
             if engine := self._engine_at(endpoint):
                 probed = await self._probe_engine(engine, is_refresh=is_refresh)
@@ -264,16 +260,14 @@ class ProxyClient:
     async def count_tokens(self, request: ChatRequest) -> int | None:
         """Return the number of tokens that the server counts in the prompt of a request.
 
-        None if the server cannot count, is busy, would have to load the model first, or takes
-        longer than `COUNT_S`. The state of the model is asked for first if it is not fresh. The
-        messages are not checked: the last one may be empty. Raises `LMChatError` for an address to
-        which no request may be sent.
+        None if the server cannot count, would have to load the model first, or takes longer than
+        `COUNT_S`. The state of the model is asked for first if it is not fresh. The messages are
+        not checked: the last one may be empty. Raises `LMChatError` for an address to which no
+        request may be sent.
         """
         server = product_named(request.product)
         self._admission.allowed.check(request.endpoint)
-        if not server.count_path or self._is_busy(request.endpoint):
-            return None
-        if await self._would_load(request):
+        if not server.count_path or await self._would_load(request):
             return None
         api = await self._new_api(request.endpoint, request.product, read_s=COUNT_S)
         try:
@@ -323,19 +317,9 @@ class ProxyClient:
         Raises `ServerRejected` if it cannot, or if it would have to load or wake the model.
         """
         server = product_named(request.product)
-        if not server.template_path:
-            raise server.no_template_text()
         await self._require_loaded(request)
         api = await self._new_api(request.endpoint, request.product, read_s=TEMPLATE_S)
-        try:
-            async with asyncio.timeout(TEMPLATE_S):
-                return await read_template_text(server, api, self._writer.draft(request).body())
-        except TimeoutError:
-            raise ServerUnavailable(
-                f"The server has not applied its chat template within {TEMPLATE_S:g} s.",
-                kind="timeout",
-                hint="Try again when it is idle.",
-            ) from None
+        return await server.template_text(api, self._writer.draft(request).body())
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Send a request and yield the events of its answer; the last is a `StreamFinished`.
@@ -481,9 +465,8 @@ class ProxyClient:
     async def _new_api(
         self, endpoint: Endpoint, product: str, *, read_s: float | None = None
     ) -> ServerApi:
-        """Check that a request to a server is allowed, count it, and return the API for it."""
+        """Check that a request to a server is allowed, and return the API for it."""
         self._admission.allowed.check(endpoint)
-        self._admission.limiter.take(Purpose.PROBE, product)
         return await self._prober.new_api(endpoint, product, read_s=read_s)
 
     async def _would_load(self, request: ChatRequest) -> bool:
@@ -513,14 +496,6 @@ class ProxyClient:
                 hint="Load it first: Ctrl+O, then Ctrl+L; in a shell: lmchat models load MODEL. "
                 "The JSON needs no model.",
             )
-
-    def _is_busy(self, endpoint: Endpoint) -> bool:
-        """Whether a chat request runs at the server of an endpoint, with whatever model.
-
-        Always False for a server that is not near: requests to it do not wait for each other.
-        """
-        address = endpoint.netloc
-        return any(slots.is_in_use for key, slots in self._slots.items() if key[0] == address)
 
     def _admit(self, request: ChatRequest) -> Exchange:
         """Check a request and return its exchange, with a note for each option that is not sent.

@@ -1,6 +1,6 @@
 """Passing on a request of another program: its body as it came, and the reply byte for byte.
 
-Nothing is sent again after a reply has begun. Only the server's API key is cut out of a reply that
+Nothing is sent again after a reply has begun. The server's API key is cut out of a refusal that
 repeats it.
 """
 
@@ -153,7 +153,9 @@ class Forwarding(Struct, kw_only=True):
             response = await attempt.enter_async_context(opening)
             if not response.is_success:
                 body, error = await sender.read_refusal(response)
-                self._refused = self._reply(response, _without_key(_only(body), sender.key))
+                words = without_secret(body.decode("utf-8", "surrogateescape"), sender.key)
+                cleaned = words.encode("utf-8", "surrogateescape")
+                self._refused = self._reply(response, _only(cleaned))
                 raise error
             self._tail.is_stream = response.headers.get("content-type", "").startswith(
                 "text/event-stream"
@@ -175,7 +177,7 @@ class Forwarding(Struct, kw_only=True):
     ) -> AsyncGenerator[bytes, None]:
         """Yield the body as it arrives; while a chunk waits to be taken, no silence is counted."""
         with errors_as_unavailable(self.sender.endpoint):
-            async for chunk in _without_key(body_chunks(response), self.sender.key):
+            async for chunk in body_chunks(response):
                 if self._first_byte_s is None:
                     self._first_byte_s = time.perf_counter()
                 self._tail.add(chunk)
@@ -206,10 +208,6 @@ class Forwarding(Struct, kw_only=True):
         first_s = self._first_byte_s
         usage, finish_reason = self._tail.usage()
         tokens = usage.completion_tokens
-        speed = usage.tokens_per_second
-        if speed is None and self._tail.is_stream and tokens and first_s is not None:
-            # Without the first token, because the measured time begins when it arrives.
-            speed = (tokens - 1) / (now_s - first_s)
         model = self.request.model
         return TurnRecord(
             message_id=new_id(),
@@ -220,7 +218,7 @@ class Forwarding(Struct, kw_only=True):
             state=state,
             ttft_ms=None if first_s is None else (first_s - self._sent_s) * 1e3,
             prompt_tokens_per_second=usage.prompt_tokens_per_second,
-            tokens_per_second=speed or None,
+            tokens_per_second=usage.tokens_per_second,
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=tokens,
             is_estimated=False,
@@ -230,22 +228,6 @@ class Forwarding(Struct, kw_only=True):
             finish_reason=finish_reason,
             wait_ms=None if first_s is None else (first_s - self._begun_s) * 1e3,
         )
-
-
-async def _without_key(chunks: AsyncIterator[bytes], key: str) -> AsyncIterator[bytes]:
-    """Yield the chunks of a body with `…` in place of an API key, also of one that is cut in two.
-
-    An end of a chunk that may be the beginning of the key is held back until the next chunk. That
-    delays no event of a stream: they end with a line break, which no key has.
-    """
-    beginnings = [key[:length] for length in range(len(key) - 1, 0, -1)]  # the longest first
-    held = ""
-    async for chunk in chunks:
-        text = without_secret(held + chunk.decode("utf-8", "surrogateescape"), key)
-        held = next(filter(text.endswith, beginnings), "")
-        yield text.removesuffix(held).encode("utf-8", "surrogateescape")
-    if held:
-        yield held.encode()
 
 
 async def _only(body: bytes) -> AsyncIterator[bytes]:

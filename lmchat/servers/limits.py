@@ -7,9 +7,9 @@ import math
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
+from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
@@ -24,10 +24,9 @@ from lmchat.errors import (
 from lmchat.servers.endpoint import Endpoint, usual_host
 from lmchat.servers.products import PRODUCTS, product_named
 from lmchat.servers.request import CHAT_PATH, ChatRequest, ForwardedRequest
-from lmchat.sessions.message import AnswerState, ChatMessage, Role
+from lmchat.sessions.message import AnswerState, Role
 from lmchat.sessions.stats import Budget, Metrics
 
-PROBES_PER_MINUTE = 240  # the health check every 5 s takes 12 of them
 MAX_MODEL_CHARS = 1024
 _WINDOW_S = 60.0
 _BASE64_GROWTH = 4 / 3  # size of an attached file in a request, by its own size
@@ -100,84 +99,54 @@ def _host_and_port(text: str) -> tuple[str, int | None]:
         EndpointNotAllowed: the text is neither.
     """
     host = text.strip().lower()
-    is_bare_ipv6 = not host.startswith("[") and host.count(":") > 1  # it has no port
-    if is_bare_ipv6:
+    if not host.startswith("[") and host.count(":") > 1:  # an IPv6 address without a port
         host = f"[{host}]"
     endpoint = Endpoint.parse(f"http://{host}")
     if not {"/", "?", "#"}.isdisjoint(host):  # it has a path
-        may_have_password = "@" in text
-        quoted = "that" if may_have_password else f'"{text}"'
         raise EndpointNotAllowed(
-            f"Endpoint not allowed: {quoted} is not a host or host:port.",
+            "Endpoint not allowed: a host or host:port is needed, without a path.",
             hint="Correct it in allowed_hosts or --allow-host, for example: gpu.lan:8080",
         )
-    # `endpoint.port` is never empty: it may be the default port, which was not written. So the port
-    # is read from the text: behind the colon, but not behind one inside the brackets of IPv6.
-    behind_brackets = host.rpartition("]")[2]  # the whole text if it has no brackets
-    port = behind_brackets.partition(":")[2]
-    return endpoint.host, int(port) if port else None
-
-
-class Purpose(StrEnum):
-    """Purpose of a request; each has a limit of its own."""
-
-    CHAT = "chat"
-    PROBE = "probe"  # health, models and counting
-    FORWARD = "forward"  # requests of other programs that `lmchat serve` passes on
+    return endpoint.host, urlsplit(f"//{host}").port
 
 
 class Limiter:
-    """Limits of requests per minute, one for each purpose.
+    """Limit of requests per minute; 0: no limit.
 
     Counted are the requests of the last 60 seconds, not those of a minute of the clock.
     """
 
-    def __init__(self, requests_per_minute: int, *, forwards_per_minute: int = 0) -> None:
-        """`forwards_per_minute` is the limit for requests of other programs; 0: no limit."""
-        self._limits = {
-            Purpose.CHAT: requests_per_minute,
-            Purpose.PROBE: PROBES_PER_MINUTE,
-            Purpose.FORWARD: forwards_per_minute,
-        }
-        self._times: dict[Purpose, deque[float]] = {purpose: deque() for purpose in Purpose}
+    def __init__(self, limit: int, *, section: str = "limits") -> None:
+        """`section` is the section of the configuration that has the limit."""
+        self._limit = limit
+        self._section = section
+        self._times: deque[float] = deque()  # of the requests, oldest first
 
-    def take(self, purpose: Purpose, product: str = "") -> None:
+    def take(self, product: str) -> None:
         """Count a request that is about to be sent.
 
         Raises:
-            TooManyRequests: the limit of its purpose is reached; the message names `product`.
+            TooManyRequests: the limit is reached; the message names `product`.
         """
-        limit = self._limits[purpose]
-        if limit == 0:  # no limit
+        if self._limit == 0:
             return
-        times = self._recent(purpose)
-        if len(times) < limit:
-            times.append(time.monotonic())
+        if self.budget().left > 0:
+            self._times.append(time.monotonic())
             return
         # Until the oldest request leaves the window. At least 1, as "in 0 s" would be wrong.
-        wait_s = max(math.ceil(times[0] + _WINDOW_S - time.monotonic()), 1)
-        section = "[serve]" if purpose is Purpose.FORWARD else "[limits]"
+        wait_s = max(math.ceil(self._times[0] + _WINDOW_S - time.monotonic()), 1)
         raise TooManyRequests(
-            f"{product_named(product).too_many_requests}: the limit is {limit} a minute; "
+            f"{product_named(product).too_many_requests}: the limit is {self._limit} a minute; "
             f"try again in {wait_s} s.",
             wait_s=wait_s,
-            hint=f"Wait, or raise requests_per_minute under {section}.",
+            hint=f"Wait, or raise requests_per_minute under [{self._section}].",
         )
 
     def budget(self) -> Budget:
-        """Return the limit of chat requests per minute, and how many may be sent now."""
-        limit = self._limits[Purpose.CHAT]
-        return Budget(left=limit - len(self._recent(Purpose.CHAT)), limit=limit)
-
-    def _recent(self, purpose: Purpose) -> deque[float]:
-        """Return the times of the requests of a purpose in the last 60 s, oldest first.
-
-        Earlier times are removed. The returned deque is the kept one: `take` appends to it.
-        """
-        times = self._times[purpose]
-        while times and times[0] <= time.monotonic() - _WINDOW_S:
-            times.popleft()
-        return times
+        """Return the limit, and how many requests may be sent now."""
+        while self._times and self._times[0] <= time.monotonic() - _WINDOW_S:
+            self._times.popleft()
+        return Budget(left=self._limit - len(self._times), limit=self._limit)
 
 
 def check_request(request: ChatRequest, *, is_listed: bool = False) -> None:
@@ -203,30 +172,18 @@ def check_request(request: ChatRequest, *, is_listed: bool = False) -> None:
             raise RequestInvalid(f"Invalid message content: message {position} has no text.")
 
 
-def check_size(
-    body: bytes, messages: Sequence[ChatMessage], limit_mb: float, *, image_bytes: int = 0
-) -> None:
+def check_size(body: bytes, limit_mb: float, *, image_bytes: int = 0) -> None:
     """Raise `BodyTooLarge` if the body of a request is larger than `limit_mb` (millions of bytes).
 
     `image_bytes` is the size of the images before they are encoded. They do not count, because they
-    have their own limits. The error names the longest of `messages`, with its text files.
+    have their own limits.
     """
     size_bytes = len(body) - image_bytes * _BASE64_GROWTH
-    if size_bytes <= limit_mb * 1e6:
-        return
-    sizes_bytes = [
-        len(message.sent_text.encode("utf-8", "replace"))
-        + sum(part.size for part in message.files if not part.is_image)
-        for message in messages
-    ]
-    largest_bytes = max(sizes_bytes)
-    largest_index = sizes_bytes.index(largest_bytes)
-    raise BodyTooLarge(
-        f"The request is {size_bytes / 1e6:.1f} MB; the limit is {limit_mb:g} MB. "
-        f"Message {largest_index + 1} ({messages[largest_index].role.value}) alone is "
-        f"{largest_bytes / 1e6:.1f} MB.",
-        hint="Shorten that message, or raise max_body_mb under [limits].",
-    )
+    if size_bytes > limit_mb * 1e6:
+        raise BodyTooLarge(
+            f"The request is {size_bytes / 1e6:.1f} MB; the limit is {limit_mb:g} MB.",
+            hint="Shorten the longest message, or raise max_body_mb under [limits].",
+        )
 
 
 def check_forwarded_messages(messages: object) -> None:
@@ -246,20 +203,12 @@ def check_forwarded_messages(messages: object) -> None:
                 f"Invalid message role: the role of message {position} must be one of {roles}."
             )
         content = message.get("content")
-        may_be_empty = role in _ROLES_WITHOUT_TEXT
-        if not may_be_empty and not content:
+        if not content and role not in _ROLES_WITHOUT_TEXT:
             raise RequestInvalid(f"Invalid message content: message {position} has no text.")
-        if content is not None and not _is_text_or_parts(content):
+        if content is not None and not isinstance(content, str | list):
             raise RequestInvalid(
                 f"Invalid message content: that of message {position} must be text or parts."
             )
-
-
-def _is_text_or_parts(content: object) -> bool:
-    """Whether the content of a message is a text, or a list of objects."""
-    if isinstance(content, list):
-        return all(isinstance(part, dict) for part in content)
-    return isinstance(content, str)
 
 
 class Admission:
@@ -268,10 +217,8 @@ class Admission:
     def __init__(self, settings: Settings) -> None:
         self._max_body_mb = settings.limits.max_body_mb
         self.allowed = AllowList(settings.allowed_hosts)
-        self.limiter = Limiter(
-            settings.limits.requests_per_minute,
-            forwards_per_minute=settings.serve.requests_per_minute,
-        )
+        self.limiter = Limiter(settings.limits.requests_per_minute)
+        self._forward_limiter = Limiter(settings.serve.requests_per_minute, section="serve")
         self.metrics = Metrics()
 
     def count(self, **counts: float) -> None:
@@ -297,17 +244,17 @@ class Admission:
         Raises:
             LMChatError: a check refuses the request; the checks after it do not run.
         """
-        with self._refusals_counted(Purpose.CHAT):
+        with self._refusals_counted("chat"):
             check_request(request, is_listed=is_listed)
             self.allowed.check(request.endpoint)
             files = [part for message in request.messages for part in message.files]
             image_bytes = sum(
                 len(request.files.get(part.digest, b"")) for part in files if part.is_image
             )
-            check_size(encode(), request.messages, self._max_body_mb, image_bytes=image_bytes)
+            check_size(encode(), self._max_body_mb, image_bytes=image_bytes)
             # A command that sends many requests to this machine would soon reach the limit.
             if not (request.is_batch and request.endpoint.is_loopback):
-                self.limiter.take(Purpose.CHAT, request.product)
+                self.limiter.take(request.product)
 
     def admit_forwarded(self, request: ForwardedRequest) -> None:
         """Run the checks on a request of another program, whose size was checked as it was read.
@@ -315,14 +262,14 @@ class Admission:
         Raises:
             LMChatError: a check refuses the request; the checks after it do not run.
         """
-        with self._refusals_counted(Purpose.FORWARD):
+        with self._refusals_counted("forwarded"):
             if request.path == CHAT_PATH:  # others, such as `/embeddings`, have no messages
                 check_forwarded_messages(request.messages)
             self.allowed.check(request.model.endpoint)
-            self.limiter.take(Purpose.FORWARD, request.model.product)
+            self._forward_limiter.take(request.model.product)
 
     @contextmanager
-    def _refusals_counted(self, purpose: Purpose) -> Iterator[None]:
+    def _refusals_counted(self, purpose: str) -> Iterator[None]:
         """Count and log an `LMChatError` of the block, without what the request contains."""
         try:
             yield

@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from lmchat.config.settings import LimitSettings
 from lmchat.servers import client as counting_module
 from lmchat.servers.discovery.probe_result import Verdict
-from lmchat.servers.events import TextDelta
 from lmchat.servers.products import PRODUCTS
 from lmchat.sessions.message import Role, text_message
 from tests.support.proxy_calls import ask, endpoint_of
@@ -89,19 +88,6 @@ async def test_a_model_that_is_not_in_memory_is_not_loaded_to_count(server, clie
     assert await client.count_tokens(request_to(server, model="large")) is None
     assert server.seen(COUNT) == []
     assert await client.count_tokens(request_to(server, model="small")) == 37
-
-
-async def test_while_an_answer_streams_nothing_is_counted(server, client):
-    gate = Gate()
-    llama_cpp(server).on(COUNT, COUNTED).on(CHAT, sse("one", gate, delta("two"), finish(), DONE))
-    await ready(client, server)
-    async with aclosing(client.stream(request_to(server))) as stream:
-        async for event in stream:
-            if event == TextDelta(text="one"):
-                assert await client.count_tokens(request_to(server)) is None
-                gate.open()
-    assert server.seen(COUNT) == []
-    assert await client.count_tokens(request_to(server)) == 37
 
 
 PROGRESS = {**delta(), "prompt_progress": {"total": 900, "cache": 100, "processed": 500}}

@@ -22,6 +22,7 @@ from lmchat.files.disk import is_absolute_path
 from lmchat.servers.http.json_values import (
     count_or_none,
     dict_or_empty,
+    dicts_in,
     number_or_none,
     str_or_empty,
 )
@@ -36,7 +37,7 @@ from lmchat.servers.products.product import (
     params_text,
 )
 from lmchat.servers.products.server_api import OnProgress, ServerApi, background_task
-from lmchat.servers.request import Sampling
+from lmchat.servers.request import Sampling, TemplateText
 
 LOADING_POLL_S = 0.2
 UNLOAD_S = 30.0  # longest time to stay loaded after the order to unload
@@ -57,6 +58,7 @@ _PROPS = "/props"  # wakes no sleeping model
 _WAKE = "/tokenize"  # needs the model in memory, and costs the least of such requests
 _CONTROL = "/v1/chat/completions/control"  # wakes a sleeping model
 _LOOKUP = "/v1/streams/lookup"  # of answers that it keeps (R-42)
+_NO_LOAD = "?autoload=false"  # a router then loads no model; other servers ignore it
 _NO_THOUGHT = ("none", "0")  # efforts with which the model does not think
 _DIGITS = re.compile("[0-9]{1,15}")
 
@@ -86,7 +88,6 @@ class LlamaCpp(Product):
     health_path = "/health"
     count_path = "/v1/chat/completions/input_tokens"
     count_field = "input_tokens"
-    template_path = "/apply-template"
     efforts = EFFORTS
     thought_limit_field = "reasoning_budget_tokens"
     has_thinking_switch = True
@@ -194,6 +195,21 @@ class LlamaCpp(Product):
         order = {"model": model_id, "id": answer_id, "action": "reasoning_end"}
         reply = await api.post_optional(_CONTROL, order)
         return reply is not None and reply.object.get("success") is True
+
+    async def template_text(self, api: ServerApi, body: dict[str, Any]) -> TemplateText:
+        """Let the server apply its chat template to the body of a request, and count the tokens."""
+        reply = await api.post_optional(f"/apply-template{_NO_LOAD}", body)
+        if reply is None:
+            return await super().template_text(api, body)
+        text = str_or_empty(api.require_good(reply).object.get("prompt"))
+        tokenize_body = {
+            "model": body["model"],
+            "content": text,
+            "with_pieces": True,  # so that each token is an object
+            "add_special": True,  # with the token that begins a prompt, as in a chat request
+        }
+        reply = api.require_good(await api.post(f"/tokenize{_NO_LOAD}", tokenize_body))
+        return TemplateText(text=text, tokens=len(dicts_in(reply.object.get("tokens"))))
 
     async def load(
         self,

@@ -19,7 +19,7 @@ from lmchat.servers.options import EXTRA, FURTHER_OPTIONS, TAKEN_BY_ALL
 from lmchat.servers.products.refusals import RequestFacts, not_an_llm
 from lmchat.servers.products.request_format import Dialect
 from lmchat.servers.products.server_api import OnProgress, ServerApi
-from lmchat.servers.request import Sampling
+from lmchat.servers.request import Sampling, TemplateText
 
 OPENAI_COMPATIBLE = "OpenAI-compatible"  # an unknown product
 LM_STUDIO = "LM Studio"
@@ -115,7 +115,6 @@ class Product:
     unload_path: str = ""
     count_path: str = ""  # path that counts the tokens of a request; empty: it cannot
     count_field: str = "count"
-    template_path: str = ""  # path that applies the chat template; empty: it cannot
     efforts: tuple[str, ...] = ()  # reasoning efforts that it is known to take
     thought_limit_field: str = ""  # field for the longest thought in tokens; empty: none
     has_thinking_switch: bool = False  # whether `none` is a switch of chat templates
@@ -319,9 +318,12 @@ class Product:
             return None
         return count_or_none(api.require_good(reply).object.get(self.count_field))
 
-    def no_template_text(self) -> ServerRejected:
-        """Return the error for a server that cannot tell the text behind its chat template."""
-        return ServerRejected(
+    async def template_text(self, api: ServerApi, body: dict[str, Any]) -> TemplateText:  # noqa: ARG002 - for those that override it
+        """Let a server apply its chat template to the body of a request, and count the tokens.
+
+        Raises `ServerRejected` if it cannot.
+        """
+        raise ServerRejected(
             f"{self.subject} does not show the text behind its chat template.",
             kind="unsupported",
             hint="Look at the JSON of the request, or use llama.cpp.",
@@ -410,23 +412,14 @@ def lacks_word(value: object, word: str) -> bool:
     return isinstance(value, list) and word not in value
 
 
-_MILLION = 1e6
-_BILLION = 1e9
-_SHOWN_AS_BILLION = 0.95 * _BILLION  # rounds to 1B
-_SHOWN_WITHOUT_DECIMALS = 9.95  # rounds to 10
-
-
 def params_text(count: object) -> str:
     """Return a number of parameters as people write it: 135M, 8B, 1.7B.
 
     Empty if it is not a number, or is below a million.
     """
-    params = number_or_none(count)
-    if params is None or params < _MILLION:
+    params = number_or_none(count) or 0.0
+    if params < 1e6:  # noqa: PLR2004
         return ""
-    if params < _SHOWN_AS_BILLION:
-        return f"{params / _MILLION:.0f}M"
-    billions = params / _BILLION
-    if billions >= _SHOWN_WITHOUT_DECIMALS:
-        return f"{billions:.0f}B"
-    return f"{billions:.1f}".removesuffix(".0") + "B"
+    if params < 0.95e9:  # noqa: PLR2004 - what rounds to 1B
+        return f"{params / 1e6:.0f}M"
+    return f"{params / 1e9:.1f}".removesuffix(".0") + "B"
