@@ -43,7 +43,6 @@ async def test_what_came_in_the_same_read_as_an_error_is_kept(server, make_clien
     for behind, kind in (
         (b"zz\r\n", StreamInterrupted),
         (chunked(sse_event({"error": {"message": "no memory"}})), ServerRejected),
-        (chunked(b"data: {\n\n", b"data: {\n\n", b"data: {\n\n"), StreamInterrupted),
     ):
         client = make_client()
         server.on(

@@ -39,7 +39,6 @@ from lmchat.servers.stream.think_tags import SplitPiece, ThinkSplitter
 from lmchat.servers.stream.token_choices import ChoiceReader
 from lmchat.servers.stream.tool_calls import ToolCalls
 
-MAX_BAD_EVENTS_IN_A_ROW = 3
 MAX_ANSWER_CHARS = 16 << 20
 """Limit for text, thought and tool calls of one answer: some days of a fast model."""
 MAX_NAME_CHARS = 1024
@@ -76,8 +75,6 @@ class ChunkReader:
         self._token_choices: ChoiceReader | None = None  # from the first probabilities on
         self._has_model_name = False  # whether a `ModelNamed` was posted
         self._splitter = splitter  # until thought comes in fields of its own
-        # Counts:
-        self._bad_in_a_row = 0  # events that were not JSON, since the last that was
         self._char_count = 0  # of text, thought and tool calls so far
         self._post_count = 0  # events that were posted
 
@@ -89,7 +86,7 @@ class ChunkReader:
 
         Raises:
             ServerRejected: the server sent an error.
-            MalformedStreamError: several events in a row are not JSON, or the answer is too long.
+            MalformedStreamError: the answer is too long.
         """
         if self.has_done:
             return
@@ -163,7 +160,6 @@ class ChunkReader:
         has_end = bool(self.finish_reason) or (self.has_done and self.has_token)
         if has_end and not network_error:
             return StreamFinished(reason=self.finish_reason)
-
         if network_error or self.has_token:
             cause = "the connection broke" if network_error else "the server closed the connection"
             raise StreamInterrupted(
@@ -171,29 +167,16 @@ class ChunkReader:
                 hint="The text so far is kept; continue or regenerate it.",
                 details=network_error,
             )
-        if self._bad_in_a_row:
-            raise ServerRejected(
-                "Streaming failed: the server sent no readable data.",
-                kind="malformed_stream",
-                hint="Check the server's log; is it an OpenAI-compatible server?",
-            )
-        if self.has_done:
-            raise ServerRejected(
-                "Streaming failed: the server sent an empty answer.",
-                kind="empty_answer",
-                hint="The session may exceed the model's context window; "
-                "load the model with a larger one.",
-            )
         raise ServerRejected(
-            "Streaming failed: the server closed the connection without an answer.",
+            "Streaming failed: the server sent an empty answer.",
             kind="empty_answer",
-            hint="Check the server's log, then try again.",
+            hint="The session may exceed the model's context window; "
+            "load the model with a larger one, or check the server's log.",
         )
 
     def _read_payload(self, data: bytes, name: str) -> None:
-        """Decode a chunk and read it.
+        """Decode a chunk and read it; one that is not JSON is skipped.
 
-        A chunk that is not JSON is skipped, but the third in a row raises `MalformedStreamError`.
         An event with the name `error`, and a chunk that is an error, raise `ServerRejected`.
         """
         try:
@@ -201,11 +184,7 @@ class ChunkReader:
         except NotJsonError:
             if name == "error":
                 raise self._refuse(data.decode("utf-8", "replace")) from None
-            self._bad_in_a_row += 1
-            if self._bad_in_a_row >= MAX_BAD_EVENTS_IN_A_ROW:
-                raise MalformedStreamError("three events in a row are not JSON") from None
             return
-        self._bad_in_a_row = 0
         if name == "error" or is_error(value):
             raise self._refuse(value)
         self.read_object(value)
@@ -302,10 +281,7 @@ def _thought_in(delta: dict[str, Any]) -> str:
 
     Only one field is read, because some servers send the same thought in several.
     """
-    for name in ("reasoning_content", "reasoning"):
-        if thought := str_or_empty(delta.get(name)):
-            return thought
-    return _joined_texts(delta.get("reasoning_details"))
+    return str_or_empty(delta.get("reasoning_content")) or str_or_empty(delta.get("reasoning"))
 
 
 def _joined_texts(parts: object) -> str:

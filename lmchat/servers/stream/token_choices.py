@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
+
+from msgspec.structs import replace
 
 from lmchat.servers.http.json_values import (
     dict_or_empty,
@@ -41,15 +42,12 @@ class ChoiceReader:
         with a token, this token takes that much of it, otherwise nothing. The last token of the
         chunk takes all the rest.
         """
-        entries = dicts_in(dict_or_empty(logprobs).get("content"))
-        reported = [(entry, read_token(entry)) for entry in entries]
-        tokens = [(entry, token) for entry, token in reported if token is not None]
         choices: list[TokenProbabilities] = []
-        for number, (entry, token) in enumerate(tokens, 1):
-            is_last = number == len(tokens)
-            text = self._text
-            if not is_last:
-                text = token.token if text.startswith(token.token) else ""
+        for entry in dicts_in(dict_or_empty(logprobs).get("content")):
+            token = read_token(entry)
+            if token is None:
+                continue
+            text = token.token if self._text.startswith(token.token) else ""
             self._text = self._text[len(text) :]
             choice = TokenProbabilities(
                 token=token.token,
@@ -59,6 +57,9 @@ class ChoiceReader:
                 top=read_alternatives(entry),
             )
             choices.append(choice)
+        if choices:
+            choices[-1] = replace(choices[-1], text=choices[-1].text + self._text)
+            self._text = ""
         return tuple(choices)
 
 
@@ -68,52 +69,19 @@ def read_alternatives(entry: dict[str, Any]) -> tuple[Alternative, ...]:
     At most `MAX_ALTERNATIVES` are returned. Empty ones, such as the end of the answer, are left
     out.
     """
-    listed = dicts_in(entry.get("top_logprobs") or entry.get("top_probs"))
-    alternatives = (read_token(alternative) for alternative in listed[:MAX_ALTERNATIVES])
-    return tuple(alternative for alternative in alternatives if alternative is not None)
+    listed = dicts_in(entry.get("top_logprobs"))[:MAX_ALTERNATIVES]
+    return tuple(filter(None, map(read_token, listed)))
 
 
 def read_token(entry: dict[str, Any]) -> Alternative | None:
     """Return a token and its logprob; None for an empty or very long token, or without a logprob.
 
-    With `post_sampling_probs`, llama.cpp sends probabilities as `prob`. The text is that of the
-    bytes of the token: `token` leaves out bytes that are no whole character.
+    The logprob is at least `LEAST_LOGPROB`, and at most 0.
     """
-    text = _text_of(entry)
-    logprob = _logprob_of(entry)
-    if not text or logprob is None or len(text) > _MAX_TOKEN_CHARS:
+    text = without_surrogates(str_or_empty(entry.get("token")))
+    logprob = entry.get("logprob")
+    if not text or len(text) > _MAX_TOKEN_CHARS:
         return None
-    return Alternative(token=text, logprob=logprob)
-
-
-def _text_of(entry: dict[str, Any]) -> str:
-    """Return the text of a token; bytes that are no whole character become U+FFFD."""
-    values = entry.get("bytes")
-    if isinstance(values, list) and values:
-        try:
-            return bytes(values).decode("utf-8", "replace")
-        except (ValueError, TypeError):  # no list of bytes
-            pass
-    return without_surrogates(str_or_empty(entry.get("token")))
-
-
-def _logprob_of(entry: dict[str, Any]) -> float | None:
-    """Return the logprob of a token, from `LEAST_LOGPROB` to 0; None without a number."""
-    logprob = _number(entry.get("logprob"))
-    prob = _number(entry.get("prob"))
-    if logprob is None and prob is not None:
-        logprob = math.log(prob) if prob > 0 else LEAST_LOGPROB
-    return None if logprob is None else min(max(logprob, LEAST_LOGPROB), 0.0)
-
-
-def _number(value: object) -> float | None:
-    """Return a number as a float; None for any other value, and if a float cannot hold it.
-
-    Unlike `number_or_none`, it takes the lowest number that a float can hold, too.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(logprob, bool) or not isinstance(logprob, int | float):
         return None
-    try:
-        return float(value)
-    except OverflowError:  # a whole number of more than 308 digits
-        return None
+    return Alternative(token=text, logprob=float(min(max(logprob, LEAST_LOGPROB), 0.0)))
