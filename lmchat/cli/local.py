@@ -50,8 +50,6 @@ async def start_engine(context: Context, runtime: Runtime) -> Settings:
     model = await engine.choose(context.local_model or runtime.settings.local.model)
     if model is None:
         model = await _download_demo(context, engine)
-    if warning := await engine.warning(model):
-        context.output.note(f"lmchat: {warning}")
     endpoint = await engine.start(model)
     return replace(runtime.settings, endpoint=endpoint.url, model=model.name)
 
@@ -76,13 +74,13 @@ async def _download_demo(context: Context, engine: LocalEngine) -> ModelFile:
     """Download the demo model and return its file.
 
     Before, the user has to confirm it, by `--yes` or by the answer to a question; otherwise
-    `WrongUse` is raised. Raises `EngineUnavailable` if the engine would not work here.
+    `WrongUse` is raised. Raises `EngineUnavailable` if the engine is not installed.
     """
     output = context.output
-    await engine.check()  # before the download, which would be of no use without the engine
-    offer = await engine.offer()
-    size = f"{offer.download_bytes / _BYTES_PER_MB:.0f} MB"
-    description = f"{offer.name}, {size}, {offer.licence}, into {offer.folder}"
+    engine.check()  # before the download, which would be of no use without the engine
+    demo = engine.demo
+    size = f"{demo.download_bytes / _BYTES_PER_MB:.0f} MB"
+    description = f"{demo.name}, {size}, {demo.licence}, into {engine.folder}"
     reason = "There is no model on this disk"
     is_confirmed = context.options.yes
     if not is_confirmed and can_ask():

@@ -13,8 +13,9 @@ from msgspec.structs import replace
 from lmchat.errors import EngineUnavailable, LMChatError
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.engine.download import SMOLLM2
 from lmchat.servers.engine.local_engine import LocalEngine
-from lmchat.servers.engine.model_files import DemoOffer, EngineState, ModelFile
+from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.events import (
     ModelNamed,
     PromptProgress,
@@ -289,13 +290,8 @@ class ScriptedBackend:
 
 
 ADDRESS = Endpoint(scheme="http", host="localhost", port=45_678)
-OFFER = DemoOffer(
-    name="demo",
-    licence="Apache-2.0",
-    download_bytes=93_000_000,
-    folder=Path("/home/ada/.cache/lmchat/engine"),
-)
-DEMO = ModelFile(path=OFFER.folder / "demo.gguf", name="demo", size_bytes=98_000_000, is_demo=True)
+_FOLDER = Path("/home/ada/.cache/lmchat/engine")
+DEMO = ModelFile(path=_FOLDER / "demo.gguf", name="demo", size_bytes=98_000_000, is_demo=True)
 
 
 def file(name: str, **more: object) -> ModelFile:
@@ -316,7 +312,10 @@ def llama(*scripts: Sequence[Step], **of_model: object) -> ScriptedBackend:
 class ScriptedEngine(LocalEngine):
     """Has the files that it is given; a name in `failures` fails with the error there, once."""
 
-    state = EngineState.OFF
+    demo = replace(SMOLLM2, name="demo")
+    folder = _FOLDER
+    is_loading = False
+    is_ready = False
 
     def __init__(self, *files: ModelFile) -> None:
         self.key = "key-of-this-run"
@@ -326,7 +325,6 @@ class ScriptedEngine(LocalEngine):
         self.contexts: list[int | None] = []
         self.started: list[str] = []
         self.crash: EngineUnavailable | None = None
-        self.warns = ""
         self.progress = asyncio.Event()
         self.fetches = 0
         self.cut = 0
@@ -342,11 +340,8 @@ class ScriptedEngine(LocalEngine):
         wanted = [one for one in self._files if one.name in (named, last)]
         return next(iter(wanted or self._files), None)
 
-    async def check(self) -> None:
+    def check(self) -> None:
         self._fail("check")
-
-    async def offer(self) -> DemoOffer:
-        return OFFER
 
     async def fetch(self, report: Callable[[float], None]) -> ModelFile:
         self.fetches += 1
@@ -361,9 +356,6 @@ class ScriptedEngine(LocalEngine):
         self._files = (*(one for one in self._files if not one.is_demo), DEMO)
         return DEMO
 
-    async def warning(self, model: ModelFile) -> str:
-        return self.warns
-
     def reserve_address(self) -> Endpoint:
         self.endpoint = ADDRESS
         return ADDRESS
@@ -371,11 +363,11 @@ class ScriptedEngine(LocalEngine):
     async def start(self, model: ModelFile, *, context: int | None = None) -> Endpoint:
         self.contexts.append(context)
         self.model, self.crash = model, None
-        self.state = EngineState.LOADING
+        self.is_loading, self.is_ready = True, False
         await self.ready.wait()
-        self.state = EngineState.OFF
+        self.is_loading = False
         self._fail(model.name)
-        self.state = EngineState.READY
+        self.is_ready = True
         self.started.append(model.name)
         return self.reserve_address()
 
@@ -384,11 +376,11 @@ class ScriptedEngine(LocalEngine):
 
     async def stop(self) -> None:
         self.is_stopped = True
-        self.state = EngineState.OFF
+        self.is_ready = False
 
     def breaks(self, sentence: str) -> None:
         """Be a child that has ended by itself."""
-        self.state = EngineState.CRASHED
+        self.is_ready = False
         self.crash = EngineUnavailable(sentence, details="the end of its log")
 
     def _fail(self, name: str) -> None:

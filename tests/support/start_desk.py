@@ -24,18 +24,14 @@ from lmchat.servers.discovery.launcher import (
 )
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.engine.model_files import DemoOffer, ModelFile
+from lmchat.servers.engine.download import SMOLLM2
+from lmchat.servers.engine.model_files import ModelFile
 from lmchat.tui.welcome.server_rows import MachineState
 from lmchat.tui.welcome.welcome_screen import WelcomeFacts, WelcomeScreen
 from tests.support.desktop import Seen, make_desktop, running
 from tests.support.scripted_backend import ScriptedBackend, model
 
-OFFER = DemoOffer(
-    name="smollm2-135m-instruct",
-    licence="Apache-2.0",
-    download_bytes=92_871_040,
-    folder=Path("/cache/lmchat/engine"),
-)
+OFFER = SMOLLM2
 PROGRAMS = {"LM Studio": "lms", "Ollama": "ollama"}
 
 
@@ -96,11 +92,10 @@ class PortBackend(ScriptedBackend):
 class FilesOnly:
     """The part of an engine that the page asks."""
 
-    def __init__(self, *files: ModelFile, offer: DemoOffer = OFFER) -> None:
-        self._files, self._offer = files, offer
+    demo = SMOLLM2
 
-    async def offer(self) -> DemoOffer:
-        return self._offer
+    def __init__(self, *files: ModelFile) -> None:
+        self._files = files
 
     async def files(self, *, is_refresh: bool = False) -> tuple[ModelFile, ...]:
         return self._files

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 from textual.widgets import Input
 
 from lmchat.chat.beginnings import AnswerChoices
@@ -17,7 +18,8 @@ from lmchat.servers.discovery.catalogue import ModelRow
 from lmchat.servers.discovery.launcher import Installed, ServerStart
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.engine.model_files import DemoOffer, ModelFile
+from lmchat.servers.engine.download import SMOLLM2
+from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.sessions.message import (
     Alternative,
@@ -55,12 +57,7 @@ NOW = datetime(2026, 11, 20, 14, 2, tzinfo=UTC)
 AT = Endpoint(scheme="http", host="evil\x1b[31m", port=1234)
 FILE = ModelFile(path=Path("/" + EVIL), name=EVIL, size_bytes=5, source=EVIL, quantization=EVIL)
 START = ServerStart(product="Ollama", argv=("/" + EVIL, EVIL), endpoint=AT)
-OFFER = DemoOffer(
-    name=EVIL,
-    licence=EVIL,
-    download_bytes=1,
-    folder=Path(EVIL),
-)
+OFFER = replace(SMOLLM2, name=EVIL, licence=EVIL, download_bytes=1)
 HERE = MachineState(
     installed=(
         Installed(product="Ollama", program="/" + EVIL, start=("/" + EVIL,), start_words=EVIL),

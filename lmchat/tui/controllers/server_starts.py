@@ -16,7 +16,7 @@ from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.launcher import ServerLauncher, ServerStart
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.engine.local_engine import LocalEngine
-from lmchat.servers.engine.model_files import DemoOffer, ModelFile
+from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.model import BUILT_IN, LoadState, Target
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.model_switch import ModelSwitch
@@ -70,7 +70,7 @@ class ServerStarts:
         launcher = self._workspace.launcher
         try:
             if launcher is None or not launcher.engine_command:
-                self._learn(offer=await engine.offer())
+                self._learn(offer=engine.demo)
             self._learn(files=await engine.files(is_refresh=self.has_read_disk))
         except LMChatError as error:
             self.problem = error.message_with_hint
@@ -143,10 +143,15 @@ class ServerStarts:
         model = await engine.choose(named, last=self._last_model)
         if model is not None:
             return model
-        await engine.check()  # raises an error if the engine could not serve a download
-        offer = await engine.offer()
+        engine.check()  # a download would be of no use without it
+        demo = engine.demo
         reason = "" if await engine.files() else "There is no model file on this disk. "
-        text = f"{reason}{_offer_words(offer)}"
+        text = (
+            f"{reason}{demo.name} is a small model, only for trying lmchat.\n\n"
+            f"Size     {units.size_text(demo.download_bytes)}\n"
+            f"Licence  {demo.licence}\n"
+            f"Folder   {safe_line(str(engine.folder))}"
+        )
         title = "Download a demo model?"
         if not await self._chat.ask(ConfirmDialog(title, text=text, verb="download it", key="y")):
             return None
@@ -155,7 +160,7 @@ class ServerStarts:
             report("0 s")
             return await engine.fetch(lambda elapsed_s: report(f"{elapsed_s:.0f} s"))
 
-        return await with_progress(self._chat, f"Downloading {offer.name}", fetch)
+        return await with_progress(self._chat, f"Downloading {demo.name}", fetch)
 
     async def _serve(self, engine: LocalEngine, model: ModelFile) -> None:
         """Start the engine with a model, and use it from now on; prompts wait until it is loaded.
@@ -163,8 +168,6 @@ class ServerStarts:
         If the start fails, the target before it is used again, unless that was the engine, too: its
         server has ended. The error is raised.
         """
-        if words := await engine.warning(model):
-            self._chat.warn(words)
         old_target = self._models.target
         info = model.info(engine.reserve_address(), LoadState.LOADING)
         self._models.use(Target(endpoint=info.endpoint, product=BUILT_IN, model=info))
@@ -178,13 +181,3 @@ class ServerStarts:
             raise
         self._status.show_action(f"loaded {name}")
         self._workspace.monitor.check_now()
-
-
-def _offer_words(offer: DemoOffer) -> str:
-    """Return what the user needs to know before a download: size, licence and folder."""
-    return (
-        f"{offer.name} is a small model, only for trying lmchat.\n\n"
-        f"Size     {units.size_text(offer.download_bytes)}\n"
-        f"Licence  {offer.licence}\n"
-        f"Folder   {safe_line(str(offer.folder))}"
-    )

@@ -22,7 +22,8 @@ from lmchat.servers.discovery.probe_result import (
     Verdict,
 )
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.engine.model_files import DemoOffer, ModelFile
+from lmchat.servers.engine.download import DemoModel
+from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.products import product_named
 from lmchat.servers.products.product import OPENAI_COMPATIBLE
 
@@ -90,7 +91,7 @@ class MachineState(Struct, frozen=True, kw_only=True):
     installed: tuple[Installed, ...] | None = None  # None before the first search
     starting: tuple[ServerStart, ...] = ()  # servers that lmchat has started and that do not answer
     files: tuple[ModelFile, ...] = ()
-    offer: DemoOffer | None = None  # the demo model that the engine can download
+    offer: DemoModel | None = None  # the demo model that the engine can download
     engine_command: str = ""  # command that installs the built-in engine, where that is missing
     last_model: str = ""  # model of the built-in engine, where that was used last
 

@@ -13,13 +13,14 @@ from lmchat.config.settings import LocalSettings
 from lmchat.errors import EngineUnavailable
 from lmchat.servers.engine.engine_process import ServeOrder, start_child
 from lmchat.servers.engine.local_engine import LocalEngine
-from lmchat.servers.engine.model_files import EngineState, ModelFile
+from lmchat.servers.engine.model_files import ModelFile
 from tests.support.engine_home import with_library
 from tests.support.programs import children_of, is_running, until
 from tests.support.real_server.prepare import model_file
 
 pytestmark = [pytest.mark.usefixtures("engine_parts"), pytest.mark.timeout(60)]
 
+ORDER = ServeOrder(model="a.gguf", alias="a", port=0, key="", context=512)
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -41,11 +42,6 @@ def call(port, path, key="", body=None):
             return error.code, error.read().decode()
 
 
-def served_by(engine):
-    """Return the process that serves."""
-    return engine._child.pid
-
-
 def told_of(pid, name):
     """Return what the system tells of a process (Linux)."""
     return Path(f"/proc/{pid}/{name}").read_bytes()
@@ -65,7 +61,7 @@ async def engine(tmp_path):
 
 async def test_it_serves_the_model_to_who_has_the_key(engine):
     endpoint = await engine.start(tiny())
-    assert engine.state is EngineState.READY
+    assert engine.is_ready
     assert endpoint == engine.endpoint
     assert endpoint.host == "localhost"
     status, body = await asyncio.to_thread(call, endpoint.port, "/v1/models", engine.key)
@@ -73,13 +69,12 @@ async def test_it_serves_the_model_to_who_has_the_key(engine):
     assert (await asyncio.to_thread(call, endpoint.port, "/v1/models"))[0] == 401
     assert (await asyncio.to_thread(call, endpoint.port, "/v1/models", "guessed"))[0] == 401
     await engine.stop()
-    assert engine.state is EngineState.OFF
+    assert not engine.is_ready
 
 
 async def test_the_key_stands_neither_on_the_command_line_nor_in_the_environment(engine):
     await engine.start(tiny())
     for name in ("cmdline", "environ"):
-        assert engine.key.encode() not in told_of(served_by(engine), name)
         assert engine.key.encode() not in told_of(engine._child.pid, name)
     assert engine.key not in engine._log_file.read_text()
 
@@ -122,15 +117,16 @@ async def test_a_start_that_is_given_up_leaves_no_child(engine):
     task = asyncio.ensure_future(engine.start(tiny()))
     await until(lambda: set(children_of(os.getpid())) - before, "the child is there")
     (pid,) = set(children_of(os.getpid())) - before
-    assert engine.state is EngineState.LOADING
+    assert engine.is_loading
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert not is_running(pid)
-    assert engine.state is EngineState.OFF
+    assert not engine.is_loading
+    assert not engine.is_ready
 
 
 async def test_a_log_that_cannot_be_written_is_told_with_the_next_step(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(EngineUnavailable, match="cannot be written") as caught:
-        await start_child(ServeOrder(model=""), tmp_path / "file" / "engine.log", {})
+        await start_child(ORDER, tmp_path / "file" / "engine.log", {})
     assert "LMCHAT_HOME" in caught.value.hint

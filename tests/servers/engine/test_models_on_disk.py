@@ -5,9 +5,13 @@ import os
 import pytest
 
 from lmchat.errors import WrongUse
-from lmchat.servers.engine.download import SMOLLM2
-from lmchat.servers.engine.model_choice import best_model, find_named_model, with_unique_names
-from lmchat.servers.engine.model_search import find_models_on_disk, gguf_models
+from lmchat.servers.engine.model_files import (
+    best_model,
+    find_models_on_disk,
+    find_named_model,
+    gguf_models,
+    with_unique_names,
+)
 from tests.support.engine_home import write_model
 
 GB = 10**9
@@ -18,10 +22,8 @@ def found(tmp_path):
     """Return what is found in a home, by name."""
 
     def look(**environ):
-        models = with_unique_names(
-            find_models_on_disk({"HOME": str(tmp_path), **environ}), SMOLLM2, tmp_path / "demo"
-        )
-        return {model.name: model for model in models}
+        models = find_models_on_disk({"HOME": str(tmp_path), **environ})
+        return {model.name: model for model in with_unique_names(models)}
 
     return look
 
@@ -81,11 +83,8 @@ def test_links_that_go_in_circles_and_second_names_are_survived(tmp_path):
 def test_models_of_the_same_name_are_told_apart(tmp_path):
     for folder in ("a", "b"):
         write_model(tmp_path / ".lmstudio/models" / folder / "same.gguf")
-    models = gguf_models({tmp_path: ""})
-    assert [model.name for model in with_unique_names(models, SMOLLM2, tmp_path)] == [
-        "same",
-        "b/same",
-    ]
+    models = with_unique_names(gguf_models({tmp_path: ""}))
+    assert [model.name for model in models] == ["same", "b/same"]
 
 
 def test_a_model_is_named_by_its_file_or_as_it_is_listed(tmp_path, found, monkeypatch):
@@ -125,13 +124,13 @@ def test_the_best_model_is_the_last_used_else_the_largest_that_is_swift(
     for name, size in (("small", 1 * GB), ("middle", 3 * GB), ("large", 9 * GB), ("huge", 90 * GB)):
         write_model(tmp_path / ".lmstudio/models" / f"{name}.gguf", size_bytes=size)
     models = tuple(found().values())
-    monkeypatch.setattr("lmchat.servers.engine.model_choice.available_bytes", lambda: 16 * GB)
+    monkeypatch.setattr("lmchat.servers.engine.model_files.available_bytes", lambda: 16 * GB)
     assert best_model(models).name == "middle"
     assert best_model(models, last="large").name == "large"
     assert best_model(models, last="gone").name == "middle"
-    monkeypatch.setattr("lmchat.servers.engine.model_choice.available_bytes", lambda: 2 * GB)
+    monkeypatch.setattr("lmchat.servers.engine.model_files.available_bytes", lambda: 2 * GB)
     assert best_model(models).name == "small"
-    monkeypatch.setattr("lmchat.servers.engine.model_choice.available_bytes", lambda: 0)
+    monkeypatch.setattr("lmchat.servers.engine.model_files.available_bytes", lambda: 0)
     assert best_model(models).name == "small"
     assert best_model(models[::-1]).name == "small"
     assert best_model(()) is None

@@ -8,12 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.config.settings import LocalSettings
-from lmchat.servers.engine import memory
-from lmchat.servers.engine.engine_process import Report
-from lmchat.servers.engine.local_engine import LocalEngine
+from lmchat.servers.engine import engine_process
+from lmchat.servers.engine.engine_process import Report, why_failed
 from lmchat.servers.engine.model_files import ModelFile
-from lmchat.servers.engine.reasons import why_failed
 
 MODEL = ModelFile(path=Path("/models/big.gguf"), name="big", size_bytes=40 * 10**9)
 MISSING = Report(error_text="No module named 'xllamacpp'", module="xllamacpp")
@@ -24,16 +21,16 @@ FAILED = Report(error_text="RuntimeError: Failed to init server")
 def reason_of(tmp_path):
     """Return the reason of a failure with this log."""
 
-    def reason(model, report, exit_code, log=""):
+    def reason(report, exit_code, log=""):
         log_file = tmp_path / "engine.log"
         log_file.write_text(log)
-        return why_failed(model, report, exit_code, log_file)
+        return why_failed(MODEL, report, exit_code, log_file)
 
     return reason
 
 
 def test_a_package_that_is_not_installed_is_told_with_the_command(monkeypatch, reason_of):
-    error = reason_of(None, MISSING, 3)
+    error = reason_of(MISSING, 3)
     assert (error.kind, error.message) == (
         "not_installed",
         "The built-in engine is not installed.",
@@ -41,7 +38,7 @@ def test_a_package_that_is_not_installed_is_told_with_the_command(monkeypatch, r
     assert error.hint == f"Install it: `{sys.executable} -m pip install 'lmchat[local]'`."
     monkeypatch.setattr("lmchat.servers.engine.download.importlib.util.find_spec", lambda _: None)
     monkeypatch.setattr("lmchat.servers.engine.download.shutil.which", lambda _: "/usr/bin/uv")
-    error = reason_of(MODEL, MISSING, 3)
+    error = reason_of(MISSING, 3)
     assert f"`uv pip install --python {sys.executable} 'lmchat[local]'`" in error.hint
 
 
@@ -58,50 +55,40 @@ def test_a_package_that_is_not_installed_is_told_with_the_command(monkeypatch, r
     ],
 )
 def test_too_little_memory_is_told_with_need_and_supply(monkeypatch, reason_of, log, ended_by):
-    monkeypatch.setattr(memory, "available_bytes", lambda: 3 * 10**9)
-    error = reason_of(MODEL, FAILED, -ended_by, log)
+    monkeypatch.setattr(engine_process, "available_bytes", lambda: 3 * 10**9)
+    error = reason_of(FAILED, -ended_by, log)
     assert error.kind == "memory"
     assert error.message == (
-        "There is not enough memory for big (it needs about 46.0 GB, 3.0 GB are free)."
+        "There is not enough memory for big: it needs about 46.0 GB, 3.0 GB are free."
     )
     assert "smaller context window under [local]" in error.hint
 
 
 def test_anything_else_is_told_with_the_first_error_and_the_log(reason_of, tmp_path):
-    for model, report, exit_code, log, message in [
+    for report, exit_code, log, message in [
         (
-            MODEL,
             FAILED,
             3,
             "0.1 I srv load: well\n0.2 E srv  load: the moon is full\n0.3 E srv  init: exiting\n",
             "could not serve big: the moon is full.",
         ),
-        (MODEL, FAILED, 3, "", "could not serve big: RuntimeError: Failed to init server."),
+        (FAILED, 3, "", "could not serve big: RuntimeError: Failed to init server."),
         (
-            None,
             Report(error_text="libgomp.so.1: cannot open", module=""),
             3,
             "",
-            "could not start: libgomp.so.1: cannot open.",
+            "could not serve big: libgomp.so.1: cannot open.",
         ),
-        (MODEL, None, 1, "0.2 E srv  send: a refused request", "crashed (exit code 1)."),
-        (MODEL, None, -signal.SIGSEGV, "", "crashed (signal SIGSEGV)."),
-        (MODEL, None, -99, "", "crashed (signal 99)."),
-        (None, None, None, "", "crashed (it does not answer)."),
+        (None, 1, "0.2 E srv  send: a refused request", "crashed (exit code 1)."),
+        (None, -signal.SIGSEGV, "", "crashed (signal SIGSEGV)."),
+        (None, -99, "", "crashed (signal 99)."),
+        (None, None, "", "crashed (it does not answer)."),
     ]:
-        error = reason_of(model, report, exit_code, log)
+        error = reason_of(report, exit_code, log)
         assert error.message == f"The built-in engine {message}"
         assert error.hint == f"Read its log, {tmp_path / 'engine.log'}."
 
 
 def test_the_end_of_the_log_is_kept_for_who_wants_the_details(reason_of):
     log = "\n".join(f"line {number}" for number in range(100))
-    assert reason_of(MODEL, None, 1, log).details.splitlines()[0] == "line 92"
-
-
-async def test_a_model_that_hardly_fits_is_warned_of_before(monkeypatch, tmp_path):
-    monkeypatch.setattr(memory, "available_bytes", lambda: 3 * 10**9)
-    engine = LocalEngine(LocalSettings(), folder=tmp_path, log_file=tmp_path / "log", environ={})
-    assert "may be too large for the memory of this machine" in await engine.warning(MODEL)
-    small = ModelFile(path=Path("/models/small.gguf"), name="small", size_bytes=10**8)
-    assert await engine.warning(small) == ""
+    assert reason_of(None, 1, log).details.splitlines()[0] == "line 92"
