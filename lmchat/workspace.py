@@ -32,7 +32,6 @@ class Platform(Protocol):
     """Access to terminal, disk and other programs."""
 
     log_file: str
-    themes_folder: Path  # folder of the user's own themes
     config_file: Path
 
     async def copy(self, text: str) -> str:

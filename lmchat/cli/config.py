@@ -162,8 +162,8 @@ def _theme_problems(context: Context) -> Iterator[Problem]:
     if not name:
         return
     # Textual, which `config show` needs not
-    missing_theme = load("lmchat.tui.theme_files:missing_theme")
-    if missing := missing_theme(name, context.paths.themes_folder):
+    missing_theme = load("lmchat.tui.themes:missing_theme")
+    if missing := missing_theme(name):
         reason, suggestion = missing
         yield Problem(
             source=str(loaded.file),

@@ -34,7 +34,6 @@ class ScreenPlatform:
         folders: ExitStack,
     ) -> None:
         self.log_file = str(context.paths.log_file)
-        self.themes_folder = context.paths.themes_folder
         self.config_file = context.config_file
         self._context = context
         self._settings = settings

@@ -23,7 +23,6 @@ class Paths:
         # last model, panels, theme; beside the settings, so that a copy of the folder has all
         self.state_file = config_dir / "state.toml"
         self.tools_file = config_dir / "tools.py"  # Python functions that models can call
-        self.themes_folder = config_dir / "themes"  # themes of the user, each a TOML file
         self.credentials_file = config_dir / "credentials.toml"
         self.sessions_file = config_dir / "sessions.db"
         """Sessions, and also drafts, prompt history, metrics and the turn records."""

@@ -75,10 +75,7 @@ class LMChatApp(PatchedApp):
         self.set_keymap(dict(settings.keys))
 
     def _begin_with_built_in_theme(self) -> None:
-        """Begin with the wanted theme if lmchat or Textual has it, else with the default one.
-
-        The second half searches the user's files for it.
-        """
+        """Begin with the wanted theme if lmchat or Textual has it, else with the default one."""
         for theme in THEMES:
             self.register_theme(theme)
         name = theme_named(self.wanted_theme, self.available_themes) or THEMES[0].name

@@ -127,7 +127,7 @@ class Dispatcher:
         self.sessions.show_session()
         self.connect.start()
         self.sessions.show_list()
-        self.chat.begin(self.themes.use_wanted, "theme")
+        self.themes.warn_if_unknown()
         self.chat.begin(open_store, "history")
         if workspace.resume_id:
             self.chat.begin(self._resume, "open", is_only=True)

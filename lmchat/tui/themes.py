@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from textual.color import Color
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
+
+from lmchat.matching import closest_word
 
 _PREFIX = "lmchat-"
 DARK = Theme(
@@ -98,20 +101,25 @@ def short_name(name: str) -> str:
     return name.removeprefix(_PREFIX)
 
 
-def fitted(theme: Theme, *, is_textuals: bool = True) -> Theme:
-    """Return a copy of a theme with all variables that lmchat's styles use.
+def missing_theme(name: str) -> tuple[str, str] | None:
+    """Return why no theme has a name, and a name that is similar or ""; None if one has it."""
+    names = [theme.name for theme in (*THEMES, *BUILTIN_THEMES.values())]
+    if theme_named(name, names):
+        return None
+    suggestion = closest_word(name, (*names, *map(short_name, names)))
+    reason = f'"{name}" is not a theme'
+    return (reason if suggestion else f"{reason}; themes: {', '.join(names)}"), suggestion
+
+
+def fitted(theme: Theme) -> Theme:
+    """Return a copy of a theme of Textual with all variables that lmchat's styles use.
 
     Variables that it does not set are mixed from its colours; an ansi theme gets those of `ANSI`.
-    In a theme of Textual, the colour of the chosen row is replaced, too: lmchat's text cannot be
-    read on it.
+    The colour of the chosen row is replaced, too: lmchat's text cannot be read on it.
     """
     mixed = ANSI.variables if theme.ansi else _variables_from(theme)
-    variables = mixed | theme.variables
-    if is_textuals:
-        variables["block-cursor-background"] = mixed["block-cursor-background"]
-    fields = {field: getattr(theme, field) for field in Theme.__dataclass_fields__}
-    fields["variables"] = variables
-    return Theme(**fields)
+    row = {"block-cursor-background": mixed["block-cursor-background"]}
+    return replace(theme, variables=mixed | theme.variables | row)
 
 
 def _variables_from(theme: Theme) -> dict[str, str]:

@@ -305,7 +305,6 @@ class DeskPlatform:
 
     def __init__(self, seen: Desktop) -> None:
         self.seen = seen
-        self.themes_folder = seen.folder / "themes"
         self.config_file = seen.folder / "config.toml"
         self.find_files = FileFinder(seen.folder).find
 

@@ -6,7 +6,7 @@ from lmchat.config.settings import COMPACT_PROMPT, ChatSettings
 from lmchat.errors import StreamInterrupted
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.events import StreamFinished, TextDelta, UsageReported
-from lmchat.tui.dialogs.message_tree import MessageTree
+from lmchat.tui.dialogs.dialog import PickDialog
 from tests.support.desktop import calm, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
 
@@ -45,7 +45,7 @@ async def test_a_summary_streams_below_the_session_and_the_tree_opens_the_old_me
         await desk.ask("d", 4)
         assert sent(desk.backend)[-1] == "d"
         await desk.say("/undo", sees="Nothing to undo")
-        await desk.say("/tree", leads_to=MessageTree, sees="2 branches")
+        await desk.say("/tree", leads_to=PickDialog, sees="2 branches")
         await desk.press("home", "enter")
         await desk.until(lambda: desk.texts == TALK, "the old branch")
         assert await desk.texts_on_disk() == TALK

@@ -41,9 +41,10 @@ from lmchat.tui.dialogs.ask_dialog import (
 )
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups
 from lmchat.tui.dialogs.context_dialog import ContextDialog
+from lmchat.tui.dialogs.dialog import PickDialog
 from lmchat.tui.dialogs.doctor_screen import DoctorScreen
-from lmchat.tui.dialogs.message_tree import MessageTree
-from lmchat.tui.dialogs.model_picker import FilePicker, ModelPicker
+from lmchat.tui.dialogs.message_tree import message_tree
+from lmchat.tui.dialogs.model_picker import ModelPicker, file_picker
 from lmchat.tui.dialogs.probabilities_dialog import ChoicesDialog
 from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.dialogs.text_dialog import TextDialog
@@ -102,9 +103,9 @@ def doctor() -> DoctorScreen:
     return DoctorScreen(Examination(checks=(check,), note_error=lambda _: EVIL, home=EVIL))
 
 
-def tree() -> MessageTree:
+def tree() -> PickDialog:
     said, answer = message(Role.USER, "a"), message(Role.ASSISTANT, "b", parent_id="a", versions=2)
-    return MessageTree([said, answer], ["a", "b"])
+    return message_tree([said, answer], ["a", "b"])
 
 
 def show_context(dialog: ContextDialog) -> None:
@@ -158,7 +159,7 @@ SCREENS = {
     "confirm": (partial(ConfirmDialog, EVIL, text=EVIL), None),
     "doctor": (doctor, None),
     "fetch": (partial(ProgressDialog, EVIL), None),
-    "files": (partial(FilePicker, [FILE]), None),
+    "files": (partial(file_picker, [FILE]), None),
     "help": (
         partial(
             CommandsDialog,

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 
-from lmchat.tui.dialogs.message_tree import MessageTree
+from lmchat.tui.dialogs.dialog import PickDialog
+from lmchat.tui.dialogs.message_tree import message_tree
 from tests.support.desktop import ready_desktop, shown
 from tests.support.look_pictures import PATH, TREE
 from tests.support.scripted_backend import answer_steps
@@ -11,7 +12,7 @@ from tests.support.tui_host import listing, screen_text, text_of
 
 @asynccontextmanager
 async def showing(messages=TREE, path_ids=PATH, **more):
-    tree = MessageTree(messages, path_ids)
+    tree = message_tree(messages, path_ids)
     async with listing(tree, lambda: None, **more) as (app, pilot):
         yield tree, app, pilot
 
@@ -59,7 +60,7 @@ async def test_the_branch_that_is_chosen_in_the_tree_is_shown_and_becomes_the_pa
         await desk.press("ctrl+r", sees="Beta.")
         await desk.at_rest()
         for keys in (("up", "enter"), ("home", "enter")):  # the second is on the path already
-            await desk.press("alt+up", "t", leads_to=MessageTree)
+            await desk.press("alt+up", "t", leads_to=PickDialog)
             tree = desk.app.screen
             await desk.until(lambda tree=tree: bool(tree.can_show and tree.list.key), "branches")
             await desk.press(*keys)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.tui.dialogs.message_tree import MessageTree
+from lmchat.tui.dialogs.message_tree import message_tree
 from tests.support.look_pictures import PATH, SIZES, TREE, panels, steps
 
 SIZE = ["80x24"]
@@ -10,7 +10,7 @@ SIZE = ["80x24"]
 
 @pytest.mark.parametrize("size", SIZE)
 def test_a_tree_of_three_levels(snap_compare, size):
-    app = panels(lambda: MessageTree(TREE, PATH))
+    app = panels(lambda: message_tree(TREE, PATH))
     assert snap_compare(
         app, terminal_size=SIZES[size], run_before=steps(sees="└ And in full shade?")
     )

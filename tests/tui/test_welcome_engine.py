@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, ProgressDialog
-from lmchat.tui.dialogs.model_picker import FilePicker
+from lmchat.tui.dialogs.dialog import PickDialog
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import gone, make_desktop, running, shown
@@ -71,11 +71,11 @@ async def test_a_file_of_this_disk_can_be_chosen_out_of_many(tmp_path):
         engine._files = tuple(MANY)
         await desk.press("f5", sees="60 found: model-00 Q4_K_M 1.0 GB, model-01 Q4_K_M 1.0 GB, and")
 
-        await desk.press("2", leads_to=FilePicker, sees="60 files · 60.0 GB")
+        await desk.press("2", leads_to=PickDialog, sees="60 files · 60.0 GB")
         await desk.press("down", "down", "escape", leads_to=WelcomeScreen)
         assert engine.started == []
         await desk.pilot.click(offset=(20, row_of("Use a model")))
-        await desk.on(FilePicker)
+        await desk.on(PickDialog)
         await desk.press("end", sees="model-59 ")
         serves(desk, "model-59")
         await desk.pilot.click(offset=(20, row_of("model-59 ")))

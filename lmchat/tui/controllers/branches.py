@@ -17,7 +17,7 @@ from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.sending import Turns
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.dialogs.message_tree import MessageTree
+from lmchat.tui.dialogs.message_tree import message_tree
 from lmchat.tui.dialogs.probabilities_dialog import ChoicesDialog
 
 
@@ -179,7 +179,7 @@ class Branches:
         await self._chat.open_sessions.fill(opened)
         path_ids = {message.message_id for message in opened.messages}
         if opened is self._sessions.opened:
-            self._chat.show(MessageTree(messages, path_ids), self._go_to_branch)
+            self._chat.show(message_tree(messages, path_ids), self._go_to_branch)
 
     def _go_to_branch(self, branch_id: str | None) -> None:
         """Scroll to the first message of a branch, which was chosen in the tree.

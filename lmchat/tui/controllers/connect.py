@@ -27,7 +27,7 @@ from lmchat.tui.controllers.server_questions import try_key, try_server
 from lmchat.tui.controllers.server_starts import ServerStarts
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.ask_dialog import AddressDialog, KeyDialog
-from lmchat.tui.dialogs.model_picker import FilePicker
+from lmchat.tui.dialogs.model_picker import file_picker
 from lmchat.tui.quirks.keys import hand_over
 from lmchat.tui.welcome.server_rows import ServerRow
 from lmchat.tui.welcome.welcome_screen import WelcomeFacts, WelcomeScreen
@@ -183,7 +183,7 @@ class Connect:
             case "demo" if machine.offer is not None:
                 self._start_engine(machine.offer.name)
             case "files":
-                self._chat.show(FilePicker(machine.files), self._start_with_file)
+                self._chat.show(file_picker(machine.files), self._start_with_file)
             case "models" if self._workspace.target_state.lacks_server:
                 self._chat.notify(_NO_MODELS)
             case "models":

@@ -20,42 +20,40 @@ _MOST_INDENT = 24  # cells
 _FIRST_WORDS = 120  # characters of a branch's first message
 
 
-class MessageTree(PickDialog):
-    """Tree of branches; returns the id of the one to open."""
+def message_tree(messages: Sequence[ChatMessage], path_ids: Collection[str]) -> PickDialog:
+    """Return the dialog, in which the branch at the end of the path is chosen.
 
-    def __init__(self, messages: Sequence[ChatMessage], path_ids: Collection[str]) -> None:
-        """Create the dialog, in which the branch at the end of the path is chosen.
-
-        `messages` are all that are not deleted, `path_ids` the ids of those that the chat shows.
-        The row of a branch has its first words or its state, and at the right author and length.
-        """
-        rows: list[ListRow] = []
-        tree = branches(messages)
-        for branch in tree:
-            opening = branch.opening
-            author = safe_line(opening.model, limit=20) or str(opening.role)
-            if opening.role is Role.USER:
-                author = "you"
-            words = safe_line(opening.text or tool_calls_text(opening), limit=_FIRST_WORDS)
-            fork = f"{UNICODE.fork} " if branch.depth else ""
-            indent = f"{' ' * min(2 * branch.depth, _MOST_INDENT)}{fork}"
-            count = units.counted(len(branch.messages), "message")
-            rows.append(
-                ListRow(
-                    (((indent, MUTED), (words or f"({opening.state})", NAME)),),
-                    ((f"{author} {UNICODE.dot} {count}", MUTED),),
-                    key=branch.branch_id,
-                    is_open=branch.branch_id in path_ids,
-                )
+    Its result is the id of the branch to open. `messages` are all that are not deleted, `path_ids`
+    the ids of those that the chat shows. The row of a branch has its first words or its state, and
+    at the right author and length.
+    """
+    rows: list[ListRow] = []
+    tree = branches(messages)
+    for branch in tree:
+        opening = branch.opening
+        author = safe_line(opening.model, limit=20) or str(opening.role)
+        if opening.role is Role.USER:
+            author = "you"
+        words = safe_line(opening.text or tool_calls_text(opening), limit=_FIRST_WORDS)
+        fork = f"{UNICODE.fork} " if branch.depth else ""
+        indent = f"{' ' * min(2 * branch.depth, _MOST_INDENT)}{fork}"
+        count = units.counted(len(branch.messages), "message")
+        rows.append(
+            ListRow(
+                (((indent, MUTED), (words or f"({opening.state})", NAME)),),
+                ((f"{author} {UNICODE.dot} {count}", MUTED),),
+                key=branch.branch_id,
+                is_open=branch.branch_id in path_ids,
             )
-        depths = [branch.depth for branch in tree]
-        # a branch has children if the next one is deeper: these follow it
-        ends = sum(depth >= after for depth, after in zip(depths, [*depths[1:], 0], strict=False))
-        super().__init__(
-            "Tree",
-            rows,
-            units.counted(ends, "branch", "es"),
-            units.counted(len(messages), "message"),
-            choose=next((row.key for row in reversed(rows) if row.is_open), None),
-            nothing="This session is empty.",
         )
+    depths = [branch.depth for branch in tree]
+    # a branch has children if the next one is deeper: these follow it
+    ends = sum(depth >= after for depth, after in zip(depths, [*depths[1:], 0], strict=False))
+    return PickDialog(
+        "Tree",
+        rows,
+        units.counted(ends, "branch", "es"),
+        units.counted(len(messages), "message"),
+        choose=next((row.key for row in reversed(rows) if row.is_open), None),
+        nothing="This session is empty.",
+    )

@@ -1,6 +1,6 @@
 """Model picker: models of all reachable servers, recent ones first, with a fuzzy filter.
 
-`FilePicker` shows model files of this disk in the same way.
+`file_picker` shows model files of this disk in the same way.
 """
 
 from __future__ import annotations
@@ -277,20 +277,17 @@ class ModelPicker(ListDialog):
         self.post_message(RefreshModels())
 
 
-class FilePicker(PickDialog):
-    """Picker of model files; returns the chosen one, or None."""
-
-    def __init__(self, files: Sequence[ModelFile]) -> None:
-        """Create a row for each file: its name, the program that keeps it, and figures."""
-        rows = []
-        for file in files:
-            facts = f"{safe_line(file.source, limit=24)}  {safe_line(file.quantization, limit=10)}"
-            size = f"{units.size_text(file.size_bytes):>7}"
-            rows.append(text_row(f" {safe_line(file.name)}", right=f"{facts}  {size}", key=file))
-        super().__init__(
-            "Model files on this disk",
-            rows,
-            units.counted(len(files), "file"),
-            units.size_text(sum(file.size_bytes for file in files)),
-            verb="start it",
-        )
+def file_picker(files: Sequence[ModelFile]) -> PickDialog:
+    """Return the picker of model files: for each its name, the program that keeps it, figures."""
+    rows = []
+    for file in files:
+        facts = f"{safe_line(file.source, limit=24)}  {safe_line(file.quantization, limit=10)}"
+        size = f"{units.size_text(file.size_bytes):>7}"
+        rows.append(text_row(f" {safe_line(file.name)}", right=f"{facts}  {size}", key=file))
+    return PickDialog(
+        "Model files on this disk",
+        rows,
+        units.counted(len(files), "file"),
+        units.size_text(sum(file.size_bytes for file in files)),
+        verb="start it",
+    )

@@ -9,31 +9,38 @@ from textual.message import Message
 from textual.theme import Theme
 
 from lmchat.safe_text import safe_line
-from lmchat.tui.dialogs.dialog import PickDialog
+from lmchat.tui.dialogs.dialog import ListDialog
 from lmchat.tui.themes import short_name
 from lmchat.tui.widgets.row_list import RowList, text_row
 
 
-class ThemeDialog(PickDialog):
+class ThemeDialog(ListDialog):
     """List of themes, each shown while the cursor is on it; returns the name of the taken one.
 
     Esc uses the old theme again, and returns None.
     """
 
+    AUTO_FOCUS = ""
+    HEADING = "Themes"
+    HINTS = (("Enter", "use it"), ("↑ ↓", "choose"))
     LEAVE = "keep the old one"
 
     def __init__(self, themes: Sequence[Theme], old_name: str) -> None:
         """Create the dialog; Esc returns to the theme `old_name`."""
+        super().__init__()
+        self._themes = themes
+        self._old_name = old_name
+
+    def draw(self) -> None:
         rows = [
             text_row(
                 f" {safe_line(short_name(theme.name), limit=40)}",
                 right="16 colours " if theme.ansi else "dark " if theme.dark else "light ",
                 key=theme.name,
             )
-            for theme in themes
+            for theme in self._themes
         ]
-        super().__init__("Themes", rows, verb="use it", choose=old_name)
-        self._old_name = old_name
+        self.show_rows(rows, choose=self.app.theme)
 
     def action_move(self, by: int) -> None:
         super().action_move(by)
