@@ -22,8 +22,7 @@ from lmchat.errors import FileRefused, LMChatError, WrongUse
 from lmchat.processes.system import ENDING_SIGNALS
 from lmchat.safe_text import header_value
 from lmchat.serve.app import API, RequestReport, ServeApp
-from lmchat.serve.model_routes import ModelRoutes
-from lmchat.serve.server_watch import ServerWatch
+from lmchat.serve.model_routes import ModelRoutes, ServerWatch
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import is_loopback_host
 from lmchat.sessions.message import AnswerState
@@ -119,16 +118,12 @@ async def _watch(context: Context, runtime: Runtime, port: int) -> AsyncIterator
 
     `port` is that of this server, which is not one to pass requests on to.
     """
-    backend = runtime.backend
 
     async def find() -> tuple[ProbeResult, ...]:
-        results = await find_servers(backend, runtime.settings)
+        results = await find_servers(runtime.backend, runtime.settings)
         return tuple(found for found in results if found.endpoint.netloc != f"localhost:{port}")
 
-    async def read_details(probed: ProbeResult) -> object:
-        return await backend.models(probed.endpoint, is_refresh=True)
-
-    watch = ServerWatch(find, read_details, partial(_print_servers, context.output))
+    watch = ServerWatch(find, partial(_print_servers, context.output))
     await watch.look()
     watching = asyncio.create_task(watch.run(), name="server watch")
     try:

@@ -20,10 +20,17 @@ from starlette.types import Message, Receive, Scope, Send
 from lmchat.chat.ports import ServerClient
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
-from lmchat.errors import LMChatError, ServerRejected
+from lmchat.errors import (
+    BodyTooLarge,
+    EndpointNotAllowed,
+    LMChatError,
+    NoServerFound,
+    ServerRejected,
+    ServerUnavailable,
+    TooManyRequests,
+)
 from lmchat.serve.bodies import fields_of, read_body, with_changes
-from lmchat.serve.error_replies import openai_error, source_error, status_of
-from lmchat.serve.server_watch import ServerWatch
+from lmchat.serve.model_routes import ServerWatch
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.discovery.server_json import (
     detection_json,
@@ -42,6 +49,15 @@ RESET = "Metrics reset successfully"
 _PASSED_HEADERS = ("content-type", "retry-after", "x-request-id")
 _OWN_SITES = frozenset(("none", "same-origin"))
 """Values of `Sec-Fetch-Site` for an address that a person has typed, and for what it shows."""
+_STREAMING_FAILED = "Streaming failed"
+_STATUS_BY_KIND = {
+    "auth": HTTPStatus.UNAUTHORIZED,
+    "forbidden": HTTPStatus.FORBIDDEN,
+    "model_missing": HTTPStatus.NOT_FOUND,
+    "bug": HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+_CODES = {"auth": "invalid_api_key", "model_missing": "model_not_found"}
+"""Codes of OpenAI for kinds of errors; others have the kind as their code."""
 _REPORT = "lmchat.report"  # key of the report in the scope of a request
 _log = logging.getLogger(__name__)
 
@@ -113,7 +129,7 @@ class ServeApp(Struct, kw_only=True):
             self._check_access(headers)
             await self._app(scope, receive, send_noted)
         except LMChatError as error:  # all others are handled inside
-            await openai_error(error)(scope, receive, send_noted)
+            await _openai_error(error)(scope, receive, send_noted)
         finally:
             self.on_request(report)
 
@@ -154,15 +170,15 @@ class ServeApp(Struct, kw_only=True):
                 message = "This path does not take this method."
             hint = "lmchat serve --help lists the paths."
             refusal = LMChatError(message, kind="wrong_path", hint=hint)
-            reply = openai_error(refusal, error.status_code)
+            reply = _openai_error(refusal, error.status_code)
             reply.headers.update(error.headers or {})
             return reply
         if not isinstance(error, LMChatError):
-            return openai_error(self.log_bug(error))
+            return _openai_error(self.log_bug(error))
         path = request.scope["path"]
         if path.startswith(f"{API}/"):
-            return openai_error(error)
-        return source_error(error, is_chat=path == CHAT_PATH)
+            return _openai_error(error)
+        return _source_error(error, is_chat=path == CHAT_PATH)
 
     # Models
 
@@ -181,18 +197,9 @@ class ServeApp(Struct, kw_only=True):
         routes = self.watch.routes
         server = routes.server(request.query_params.get("endpoint", ""))  # raises why there is none
         models = routes.listed()
-        servers = routes.usable
         if "endpoint" in request.query_params:
-            servers = (server,)
             models = {model.model_id: model for model in server.models}
-        # their lists have more facts than a look at all servers
-        lists = await asyncio.gather(*(self.client.models(one.endpoint) for one in servers))
-        known = {(one.endpoint, one.model_id): one for found in lists for one in found.models}
-        detailed = {
-            name: known.get((model.endpoint, model.model_id), model)
-            for name, model in models.items()
-        }
-        return JSONResponse(list_json(detailed))
+        return JSONResponse(list_json(models))
 
     async def _health(self, request: Request) -> Response:
         """Say whether the server in the query (`endpoint`) can answer; without one, if any can."""
@@ -205,7 +212,7 @@ class ServeApp(Struct, kw_only=True):
         document = health_json(results, self.settings, self.state, error=error)
         if document["healthy"]:
             return JSONResponse(document)
-        status = status_of(error) if error else HTTPStatus.INTERNAL_SERVER_ERROR
+        status = _status_of(error) if error else HTTPStatus.INTERNAL_SERVER_ERROR
         return JSONResponse(document, status)
 
     async def _detect(self, _: Request) -> Response:
@@ -318,3 +325,57 @@ async def _hang_up(receive: Receive) -> None:
     """Return when the program has closed the connection."""
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def _status_of(error: LMChatError) -> HTTPStatus:
+    """Return the status of the reply for an error."""
+    match error:
+        case TooManyRequests():
+            return HTTPStatus.TOO_MANY_REQUESTS
+        case BodyTooLarge():
+            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        case EndpointNotAllowed():
+            return HTTPStatus.FORBIDDEN
+        case ServerUnavailable(kind="timeout"):
+            return HTTPStatus.GATEWAY_TIMEOUT
+        case NoServerFound() | ServerUnavailable() | ServerRejected():
+            return HTTPStatus.SERVICE_UNAVAILABLE
+        case _:
+            return _STATUS_BY_KIND.get(error.kind, HTTPStatus.BAD_REQUEST)
+
+
+def _openai_error(error: LMChatError, status: int | None = None) -> Response:
+    """Return the reply for an error in the shape of OpenAI's API.
+
+    `status` is that of the reply; None: the one for the error.
+    """
+    if status is None:
+        status = _status_of(error)
+    is_server_error = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    detail = {
+        "message": error.message_with_hint,
+        "type": "server_error" if is_server_error else "invalid_request_error",
+        "param": None,
+        "code": _CODES.get(error.kind, error.kind),
+    }
+    return JSONResponse({"error": detail}, status, _headers_of(error))
+
+
+def _source_error(error: LMChatError, *, is_chat: bool) -> Response:
+    """Return the reply for an error in the shape of older programs, which is one text.
+
+    All failures of servers have the status 500.
+    """
+    status = _status_of(error)
+    document = {"error": error.message}
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        status = HTTPStatus.INTERNAL_SERVER_ERROR
+        if is_chat:
+            document = {"error": _STREAMING_FAILED, "message": error.message}
+    return JSONResponse(document, status, _headers_of(error))
+
+
+def _headers_of(error: LMChatError) -> dict[str, str]:
+    if isinstance(error, TooManyRequests):
+        return {"Retry-After": f"{error.wait_s:.0f}"}
+    return {"WWW-Authenticate": "Bearer"} if error.kind == "auth" else {}

@@ -45,23 +45,18 @@ class BodyFields(Struct, frozen=True):
 async def read_body(request: Request, limit_mb: float) -> bytes:
     """Return the body of a request.
 
-    Raises `BodyTooLarge` as soon as it is known to exceed the limit, and `ClientDisconnect` if the
-    program hangs up.
+    Raises `BodyTooLarge` as soon as it exceeds the limit, and `ClientDisconnect` if the program
+    hangs up.
     """
-    announced = request.headers.get("content-length", "")
-    size_bytes = int(announced) if announced.isdecimal() else 0
     body = bytearray()
-    chunks = request.stream()
-    while size_bytes <= limit_mb * _MB:
-        chunk = await anext(chunks, None)
-        if chunk is None:
-            return bytes(body)
+    async for chunk in request.stream():
         body += chunk
-        size_bytes = len(body)
-    raise BodyTooLarge(
-        f"The request is larger than the limit of {limit_mb:g} MB.",
-        hint="Shorten it, or raise max_body_mb under [limits].",
-    )
+        if len(body) > limit_mb * _MB:
+            raise BodyTooLarge(
+                f"The request is larger than the limit of {limit_mb:g} MB.",
+                hint="Shorten it, or raise max_body_mb under [limits].",
+            )
+    return bytes(body)
 
 
 def fields_of(body: bytes) -> BodyFields:

@@ -1,17 +1,22 @@
-"""Names of models, and the server to which each leads."""
+"""Names of models, and the server to which each leads; they follow servers that appear and go."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec import Struct, field
 
-from lmchat.errors import EndpointNotAllowed
+from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.servers.discovery.choose_model import why_unusable
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import ModelInfo, find_model, unknown_model
+
+PAUSE_S = 3.0  # between two looks; one may take 2 s, and changes are noticed within 5 s
+_log = logging.getLogger(__name__)
 
 
 class ModelRoutes(Struct, frozen=True):
@@ -43,11 +48,6 @@ class ModelRoutes(Struct, frozen=True):
             for model in probed.models:
                 aliases.setdefault(f"{model.model_id}@{server_name}", model)
         return cls(tuple(results), aliases)
-
-    @property
-    def endpoints_by_alias(self) -> dict[str, Endpoint]:
-        """The addresses of the servers of all models: two equal ones mean the same routes."""
-        return {alias: model.endpoint for alias, model in self.aliases.items()}
 
     @property
     def usable(self) -> tuple[ProbeResult, ...]:
@@ -114,3 +114,30 @@ class ModelRoutes(Struct, frozen=True):
         is not in `aliases`.
         """
         return name != model.model_id and self.aliases.get(name) is model
+
+
+class ServerWatch(Struct):
+    """Keeper of the routes to all models."""
+
+    find: Callable[[], Awaitable[tuple[ProbeResult, ...]]]  # returns all servers
+    on_change: Callable[[ModelRoutes], None]  # gets the routes after changes that `run` has found
+    routes: ModelRoutes = field(default_factory=ModelRoutes)
+
+    async def look(self) -> bool:
+        """Look for servers once; return whether the names or what they lead to have changed.
+
+        Raises `LMChatError` if they cannot be looked for.
+        """
+        before = {name: model.endpoint for name, model in self.routes.aliases.items()}
+        self.routes = ModelRoutes.of(await self.find())
+        return before != {name: model.endpoint for name, model in self.routes.aliases.items()}
+
+    async def run(self) -> None:
+        """Look for servers until this is cancelled; the routes stay if a look fails."""
+        while True:
+            await asyncio.sleep(PAUSE_S)
+            try:
+                if await self.look():
+                    self.on_change(self.routes)
+            except LMChatError as error:
+                _log.warning("the servers could not be looked for: %s", error.kind)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.serve.model_routes import ModelRoutes
-from lmchat.serve.server_watch import ServerWatch
+from lmchat.serve.model_routes import ModelRoutes, ServerWatch
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from tests.support.scripted_backend import model, probed
@@ -31,14 +30,9 @@ def test_servers_of_a_product_are_told_apart_by_port_or_by_host_and_port():
 
 async def test_a_server_that_has_moved_to_another_port_is_a_change():
     places = iter([(HERE,), (HERE,), (OTHER_PORT,)])
-    read: list[str] = []
 
     async def find() -> tuple[ProbeResult, ...]:
         return next(places)
 
-    async def read_details(server: ProbeResult) -> None:
-        read.append(server.endpoint.netloc)
-
-    watch = ServerWatch(find, read_details, lambda _: None)
+    watch = ServerWatch(find, lambda _: None)
     assert [await watch.look() for _ in range(3)] == [True, False, True]
-    assert read == ["localhost:1234", "localhost:1235"]
