@@ -153,7 +153,7 @@ class AnswerRequest:
         self._drawn_seed: int | None = None  # random seed of all requests for this answer
         self.reported_left_out = 0
         """Number of left-out messages in the last note about them; the session sets it first."""
-        self.cut_note = ""  # sentence about a prompt that is longer than the context window
+        self._is_too_long = False  # whether a note has said that the window is too small
         self._files: dict[str, bytes] = {}
         """Content by digest; b"" for images that are not sent. Missing files have no entry."""
         self._thought_end = ThoughtEnd(server, beginning.message if beginning else None)
@@ -242,14 +242,14 @@ class AnswerRequest:
     def learn_from(self, turn: Turn) -> str:
         """Correct the estimates by the server's count of the prompt, if it has counted.
 
-        Return a sentence if the prompt was too long, else an empty text. `cut_note` may have it
-        already; else the count may show that the server has dropped a part of the prompt.
+        Return a sentence if the count shows that the server has dropped a part of the prompt, and
+        the user has not been told that it was too long.
         """
-        note = self.cut_note
+        note = ""
         if turn.usage.prompt_tokens is not None:
             target = self.settings.target
             counted = turn.usage.prompt_tokens - self.tool_tokens
-            if not note and self._meter.is_cut(target, self.plan, counted):
+            if not self._is_too_long and self._meter.is_cut(target, self.plan, counted):
                 note = cut_note(target, self.plan.tokens, counted)
             self._meter.learn(target, self.plan, counted)
         return note
@@ -368,7 +368,7 @@ class AnswerRequest:
 
         With each turn of a long session, some more messages are left out. To say that seldom, they
         are noted again only when they are more than twice those of the last note, which
-        `reported_left_out` counts. A prompt that is too long is noted once, in `cut_note`.
+        `reported_left_out` counts. A prompt that is too long is noted once.
         """
         plan = self.plan
         notes: list[str] = []
@@ -376,9 +376,9 @@ class AnswerRequest:
             self.reported_left_out = plan.left_out
             oldest = "message is" if plan.left_out == 1 else f"{plan.left_out} messages are"
             notes.append(f"The context window is full: the oldest {oldest} left out.")
-        if plan.limit is not None and plan.tokens > plan.limit and not self.cut_note:
-            self.cut_note = cut_note(self.settings.target, plan.tokens, plan.limit)
-            notes.append(self.cut_note)
+        if plan.limit is not None and plan.tokens > plan.limit and not self._is_too_long:
+            self._is_too_long = True
+            notes.append(cut_note(self.settings.target, plan.tokens, plan.limit))
         return notes
 
     def _make_request(self) -> ChatRequest:

@@ -309,10 +309,6 @@ class ContextMeter:
         self._last_use = (messages, key, use)
         return use
 
-    def draft_tokens(self, target: Target | None, text: str) -> int:
-        """Estimate the tokens of a text with the factor of a model."""
-        return estimate_tokens(text, factor=self.factor(target))
-
     def _set_factor(self, target: Target, factor: float) -> None:
         """Note the factor of a model, limited to the range from a quarter to 4."""
         self._factors[_model_key(target)] = min(max(factor, 1 / _MAX_FACTOR), _MAX_FACTOR)

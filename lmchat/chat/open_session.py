@@ -60,7 +60,6 @@ class OpenSession:
         self.first_words = ""  # words of the user with which the next answer begins
         self.turn: Turn | None = None  # figures of the running turn, or of the last one
         self.sent: ContextPlan | None = None  # what was sent for the last answer
-        self.cut_note = ""  # sentence about a prompt that was longer than the context window
         self.may_call_tools = False  # whether the newest turn offers tools to the model
         self.reported_left_out = 0  # number of left-out messages in the last note about them
         self.request: AnswerRequest | None = None  # of the running answer
@@ -198,15 +197,6 @@ class OpenSession:
             return newest
         return self.find(message.message_id) or message
 
-    def with_figures(self, answer: ChatMessage) -> ChatMessage:
-        """Return an answer with its figures; with those so far if it is streaming."""
-        newest = self._newest_answer
-        is_newest = newest is not None and newest.message_id == answer.message_id
-        if self.request is None or self.turn is None or not is_newest:
-            return answer
-        turn = replace(self.turn, ended_s=self._clock())  # the times end now
-        return replace(answer, stats=self.request.stats(turn))
-
     @property
     def last_answer_or_prompt(self) -> ChatMessage | None:
         """The last message on the path that is an answer or a prompt; None before the first prompt.
@@ -276,7 +266,6 @@ class OpenSession:
         self.request = request
         self._newest_answer = answer
         self.answer_id = answer.message_id
-        self.cut_note = ""
         self.turn = Turn(
             model=answer.model,
             started_s=self._clock(),
@@ -321,7 +310,7 @@ class OpenSession:
         return answer
 
     def add_figures(self, answer: ChatMessage, request: AnswerRequest, turn: Turn) -> ChatMessage:
-        """Give an ended answer its figures, and learn from them; return it.
+        """Give an ended answer its figures, and return it.
 
         If its server may continue it, they have the id under which it can be fetched (R-42).
         """
@@ -332,8 +321,6 @@ class OpenSession:
         if request.fetched is not None:
             answer = joined_answer(answer, request.fetched)
         self._put_answer(answer)
-        if request.fetched is None:
-            self.cut_note = request.learn_from(turn)
         return answer
 
     def begin_round(self, target: Target, steps: int) -> None:

@@ -29,7 +29,7 @@ from lmchat.chat.once import rename_by_model
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.options import NextTurn
 from lmchat.chat.ports import ModelServer
-from lmchat.chat.runner import ShowError, TurnRunner, TurnServices
+from lmchat.chat.runner import ShowError, TurnRunner, TurnServices, failure_of
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.chat.save_queue import SaveQueue
 from lmchat.chat.starts import (
@@ -43,9 +43,8 @@ from lmchat.chat.starts import (
     still_answering_error,
 )
 from lmchat.chat.tool_rounds import ToolQuestion, ToolRounds
-from lmchat.chat.turn_stats import failure_of
 from lmchat.config.settings import ChatSettings
-from lmchat.errors import FileRefused, LMChatError, RequestInvalid, SessionNotFound, WrongUse
+from lmchat.errors import LMChatError, RequestInvalid, SessionNotFound, WrongUse
 from lmchat.servers.model import Target
 from lmchat.servers.products import sent_thoughts_of
 from lmchat.sessions.attached_files import split_draft
@@ -118,9 +117,6 @@ class OpenSessions:
         raised leaves the prompt to the caller; later ones return it (`PromptsReturned`).
         """
         if opened.is_busy or not self.next_turn.is_ready:
-            if self.next_turn.has_unseen_image(text):
-                problem = "This model cannot see images."
-                raise FileRefused(problem, hint="Ctrl+O lists the models that can.")
             opened.queue.append(text)
             self._show(opened, QueueChanged())
         else:
@@ -156,7 +152,7 @@ class OpenSessions:
             system_prompt=opened.system_prompt,
             first_words=opened.first_words,
         )
-        self._begin(opened, make_start, settings=settings, unsent=unsent)
+        self._begin(opened, make_start, settings=settings or self._settings(opened), unsent=unsent)
 
     def edit(
         self,
@@ -171,7 +167,7 @@ class OpenSessions:
         make_start = partial(
             edited, message_id=message_id, text=text, files=files, first_words=opened.first_words
         )
-        self._begin(opened, make_start, unsent=unsent)
+        self._begin(opened, make_start, settings=self._settings(opened), unsent=unsent)
 
     def regenerate(
         self, opened: OpenSession, message: ChatMessage, target: Target | None = None
@@ -183,11 +179,6 @@ class OpenSessions:
         if message.role is Role.TOOL and self.next_turn.toolbox is None:
             problem = "No tools are configured."
             raise RequestInvalid(problem, hint="/tools shows what to write in config.toml.")
-        index = opened.messages.index_of(message.message_id)
-        if message.role is Role.USER and index is not None:  # its answer is meant, if it has one
-            following = opened.messages[index + 1 : index + 2]
-            if following and following[0].role is Role.ASSISTANT:
-                message = following[0]
         make_start = partial(again, message_id=message.message_id, first_words=opened.first_words)
         settings = self._settings(opened)
         if target is not None:
@@ -199,7 +190,7 @@ class OpenSessions:
     ) -> None:
         """Continue an answer in another version, from its own text or from another beginning."""
         make_start = partial(continued, answer_id=message.message_id, beginning=beginning)
-        self._begin(opened, make_start)
+        self._begin(opened, make_start, settings=self._settings(opened))
 
     def compact(self, opened: OpenSession) -> None:
         """Let the model summarise the older messages, and continue with that on a new branch.
@@ -255,7 +246,7 @@ class OpenSessions:
         opened: OpenSession,
         make_start: MakeStart,
         *,
-        settings: TurnSettings | None = None,
+        settings: TurnSettings,
         unsent: str = "",
         is_summary: bool = False,
     ) -> None:
@@ -264,31 +255,52 @@ class OpenSessions:
         The naming of a session is cancelled: it would keep the server busy.
         """
         opened.require_idle()
-        settings = self._settings(opened) if settings is None else settings
         if self._naming is not None:
             self._naming.cancel()
         opened.unsent = unsent
         opened.refusal = opened.error = None
         opened.answer_id = ""
-        opened.task = asyncio.create_task(
-            self._run(opened, make_start, settings), name=f"turn-{opened.session_id}"
-        )
+
+        async def run() -> None:
+            await opened.fill(self._store)  # of a long session, only the end was read
+            start = make_start(opened.messages)
+            await TurnRunner(opened, start, settings, self._services).run()
+
+        opened.task = asyncio.create_task(run(), name=f"turn-{opened.session_id}")
         ending = partial(self._after_turn, opened, self._clock(), is_summary)
         opened.task.add_done_callback(ending)
         self._show(opened, TurnBegun())
-
-    async def _run(
-        self, opened: OpenSession, make_start: MakeStart, settings: TurnSettings
-    ) -> None:
-        await opened.fill(self._store)  # of a long session, only the end was read
-        start = make_start(opened.messages)
-        await TurnRunner(opened, start, settings, self._services).run()
 
     def _after_turn(
         self, opened: OpenSession, began_s: float, is_summary: bool, task: asyncio.Task[None]
     ) -> None:
         """Show how a turn ended; then send what waits, or let the model name the session."""
-        ended = self._end_turn(opened, task, is_summary, self._clock() - began_s)
+        opened.task = None
+        opened.is_stopping = False
+        opened.question = None
+        opened.aside = MessagePath()
+        raised = None if task.cancelled() else task.exception()
+        state = AnswerState.STOPPED
+        error: LMChatError | None = None
+        if isinstance(raised, ShowError):
+            opened.refusal = raised.__cause__
+        elif raised is not None:
+            state = AnswerState.FAILED
+            if isinstance(raised, LMChatError):
+                error = raised
+            else:
+                failure = failure_of(raised)
+                error = LMChatError(failure.message, hint=failure.hint, kind=failure.kind)
+            opened.refusal = error
+        elif not task.cancelled() and opened.turn is not None:
+            state = opened.turn.state
+        ended = TurnEnded(
+            state=state,
+            answer=opened.find(opened.answer_id),
+            error=error,
+            is_summary=is_summary,
+            seconds=self._clock() - began_s,
+        )
         if opened is not self.shown:
             self.unread.add(opened.session_id)
         returned = [opened.unsent] if opened.unsent else []
@@ -302,42 +314,13 @@ class OpenSessions:
             return
         prompt = opened.queue.pop(0) if opened.queue else None
         self._show(opened, ended)
-        if prompt is None:
-            if self._is_named and self.next_turn.chat.auto_title:
-                self._naming = asyncio.create_task(self._name(opened), name="title")
-            return
-        try:
-            self._send(opened, prompt, may_compact=not is_summary)
-        except LMChatError as error:  # such as: the server has gone in the meantime
-            self._refuse(opened, error, prompt)
-
-    def _end_turn(
-        self, opened: OpenSession, task: asyncio.Task[None], is_summary: bool, seconds: float
-    ) -> TurnEnded:
-        """Note that no turn runs any more, and return how it ended."""
-        raised = None if task.cancelled() else task.exception()
-        opened.task = None
-        opened.is_stopping = False
-        opened.question = None
-        opened.aside = MessagePath()
-        state = AnswerState.STOPPED
-        error: LMChatError | None = None
-        if isinstance(raised, ShowError):
-            opened.refusal = raised.__cause__
-        elif isinstance(raised, Exception):
-            failure = failure_of(raised)
-            error = LMChatError(failure.message, hint=failure.hint, kind=failure.kind)
-            opened.refusal = error = raised if isinstance(raised, LMChatError) else error
-            state = AnswerState.FAILED
-        elif not task.cancelled() and opened.turn is not None:
-            state = opened.turn.state
-        return TurnEnded(
-            state=state,
-            answer=opened.find(opened.answer_id),
-            error=error,
-            is_summary=is_summary,
-            seconds=seconds,
-        )
+        if prompt is not None:
+            try:
+                self._send(opened, prompt, may_compact=not is_summary)
+            except LMChatError as refusal:  # such as: the server has gone in the meantime
+                self._refuse(opened, refusal, prompt)
+        elif self._is_named and self.next_turn.chat.auto_title:
+            self._naming = asyncio.create_task(self._name(opened), name="title")
 
     def _refuse(self, opened: OpenSession, error: LMChatError, *prompts: str) -> None:
         """Return prompts that no turn can take, and the queue behind them."""

@@ -31,6 +31,7 @@ from lmchat.servers.model import Target
 from lmchat.servers.options import checked_option, option_form, parsed_value, usable_options
 from lmchat.servers.products import product_named, refuse_ignored, sent_thoughts_of
 from lmchat.servers.request import Sampling
+from lmchat.servers.token_count import estimate_tokens
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import SentThoughts
 
@@ -236,7 +237,7 @@ class NextTurn:
         """Estimate the tokens of a draft with its files."""
         text, files = split_draft(draft)
         file_tokens = sum(part.tokens for part in files)
-        return self.meter.draft_tokens(self.target, text) + file_tokens
+        return estimate_tokens(text, factor=self.meter.factor(self.target)) + file_tokens
 
     def context_use(self, opened: OpenSession) -> ContextUse | None:
         """Return how much of the context window the messages of a session take.
@@ -275,7 +276,7 @@ class NextTurn:
         """Whether messages and draft nearly fill the window, and a summary would make room."""
         messages = opened.messages
         use = self.meter.use(self.target, messages)
-        tokens = use.tokens + self.meter.draft_tokens(self.target, draft)
+        tokens = use.tokens + self.draft_tokens(draft)
         if use.limit is None or tokens < COMPACT_FROM * use.limit:
             return False
         older = messages_to_summarise(messages, self.compact_prompt)

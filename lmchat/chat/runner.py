@@ -37,15 +37,44 @@ from lmchat.chat.ports import ModelServer
 from lmchat.chat.save_queue import JournalWriter, SaveQueue
 from lmchat.chat.starts import CallBatch, Start
 from lmchat.chat.tool_rounds import ToolQuestion, ToolRounds, streamed_calls
-from lmchat.chat.turn_stats import failure_of, turn_record
 from lmchat.errors import LMChatError
 from lmchat.servers.answer import Turn
 from lmchat.servers.events import RequestAdapted
-from lmchat.sessions.message import AnswerState, ChatMessage, Failure
+from lmchat.sessions.message import AnswerState, AnswerStats, ChatMessage, Failure, new_id
 from lmchat.sessions.session import MessagePath, title_of
+from lmchat.sessions.stats import TurnRecord
 from lmchat.tools.tool import Decision
 
+_FIELDS_OF_STATS = [
+    name for name in TurnRecord.__struct_fields__ if name in AnswerStats.__struct_fields__
+]
+"""Fields of a turn record that are copied from the stats of the answer."""
 _log = logging.getLogger(__name__)
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Log an error in which an answer ended, and return it as the failure of the message.
+
+    Both have the same id, under which the user finds the details in the log.
+    """
+    failure_id = new_id()[:4]
+    if isinstance(error, LMChatError):
+        _log.warning("an answer ended in an error of kind %s, id %s", error.kind, failure_id)
+        return Failure(
+            kind=error.kind,
+            message=error.message,
+            hint=error.hint,
+            details=error.details,
+            failure_id=failure_id,
+        )
+    _log.error("an answer ended in an error of lmchat itself, id %s", failure_id, exc_info=error)
+    return Failure(
+        kind="bug",
+        message="lmchat had an internal error.",
+        hint="Try again. The log file has details under this id.",
+        details=type(error).__name__,
+        failure_id=failure_id,
+    )
 
 
 class ShowError(Exception):
@@ -122,7 +151,9 @@ class TurnRunner:
             self._show(MessageEnded(message=answer))
             batch = CallBatch(calls=calls)
         if start.summarised:
-            await self._shielded(self._write_summary(answer))
+            branch = compacted_branch(start, answer, self._request.plan.left_out)
+            await self._save_queue.write_unsaved()  # the branch needs its session on the disk
+            session.show_path(await self._save_queue.store.append_branch(session.header, branch))
 
     async def _add_prompts(self) -> None:
         """Show the new prompts at once, then wait until the save queue has tried to write them.
@@ -153,6 +184,7 @@ class TurnRunner:
         answer, turn = session.begin_answer(request, version, is_aside=is_aside)
         state = AnswerState.STOPPED  # a stop is a cancellation, which only `finally` sees
         failure: Failure | None = None
+        cut_note = ""
         try:
             if not is_aside:
                 await self._save_queue.begin_answer(session.header, answer)
@@ -187,11 +219,13 @@ class TurnRunner:
             answer = session.end_answer(answer, state, failure, request, turn)
             try:
                 answer = session.add_figures(answer, request, turn)
+                if request.fetched is None:
+                    cut_note = request.learn_from(turn)
             except Exception:  # noqa: BLE001 - the text of the answer must be saved in any case
                 _log.exception("the figures of an answer could not be made")
             await self._shielded(self._save_answer(answer, turn, request))
-        if session.cut_note != request.cut_note:  # the server's count has shown that it was cut
-            self._show(RequestAdapted(note=session.cut_note))
+        if cut_note:
+            self._show(RequestAdapted(note=cut_note))
         return answer
 
     async def _save_answer(self, answer: ChatMessage, turn: Turn, request: AnswerRequest) -> None:
@@ -199,15 +233,20 @@ class TurnRunner:
         session, save_queue = self._session, self._save_queue
         if not self._start.summarised:
             await save_queue.save(session.header, answer, choices=session.token_choices)
-        if request.fetched is None:  # else the times are those of fetching it
-            await save_queue.add_turn_record(turn_record(answer, turn, request.settings.target))
-
-    async def _write_summary(self, answer: ChatMessage) -> None:
-        """Write the branch with a summary, and show it; raises the error of the summary."""
-        session = self._session
-        branch = compacted_branch(self._start, answer, self._request.plan.left_out)
-        await self._save_queue.write_unsaved()  # the branch needs its session on the disk
-        session.show_path(await self._save_queue.store.append_branch(session.header, branch))
+        if request.fetched is not None:  # the times are those of fetching it
+            return
+        target = request.settings.target
+        stats = replace(turn.stats(), product=target.product)
+        record = TurnRecord(
+            message_id=answer.message_id,
+            endpoint=target.server_id,
+            model=answer.model,
+            quantization=target.model.quantization if target.model else "",
+            state=answer.state,
+            stalls=turn.stalls,
+            **{name: getattr(stats, name) for name in _FIELDS_OF_STATS},
+        )
+        await save_queue.add_turn_record(record)
 
     async def _run_calls(self, rounds: ToolRounds, batch: CallBatch, version: int) -> None:
         """Run calls side by side; each is on the disk before it runs, and when it has ended.

@@ -105,10 +105,13 @@ def edited(
 def again(path: MessagePath, message_id: str, *, first_words: str = "") -> Start:
     """Answer a prompt, repeat a tool call, or give an answer another version.
 
-    Raises `RequestInvalid` for a message on another branch, for an imported call, and if a message
-    that the turn needs is taken out of requests.
+    A prompt means its answer, if it has one. Raises `RequestInvalid` for a message on another
+    branch, for an imported call, and if a message that the turn needs is taken out of requests.
     """
     index = _index_of(path, message_id)
+    following = path[index + 1 : index + 2]
+    if path[index].role is Role.USER and following and following[0].role is Role.ASSISTANT:
+        index += 1
     earlier = MessagePath(path[:index])
     old = path[index]
     _require_sent(path[: index + (old.role is not Role.ASSISTANT)])

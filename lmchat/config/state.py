@@ -27,7 +27,6 @@ class State(Struct, frozen=True, kw_only=True):
     theme: str = ""
     has_sessions: bool = True  # whether the list of sessions is shown
     has_telemetry: bool = True  # whether the telemetry panel is shown
-    has_import_offer: bool = False  # whether the import of other programs' chats was offered
     allowed_tools: dict[str, str] = field(default_factory=dict)
     """Fingerprints of tools that run without a question, by `SERVER/TOOL`."""
 

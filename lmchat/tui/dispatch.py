@@ -84,7 +84,7 @@ class Dispatcher:
         self.turns = turns = Turns(chat, status, sessions, prompt_text)
         self.branches = branches = Branches(chat, status, sessions, turns)
         self.files = SessionFiles(chat, status, sessions)
-        self.saved_sessions = SavedSessions(chat, status, sessions, turns)
+        self.saved_sessions = SavedSessions(chat, status, sessions)
         self.models = models = ModelSwitch(chat, status, prompt_text, turns)
         self.connect = Connect(chat, status, models)
         self.messages = MessageActions(chat, sessions, prompt_text, turns, branches, models)
@@ -171,14 +171,12 @@ class Dispatcher:
     def follow_app_focus(self, *, is_focused: bool) -> None:
         """Check the server more often while the terminal has the focus.
 
-        With the focus, show what another lmchat has written to the session, and search at once if
-        there is no server. Without it, save draft and bookmark: another lmchat, to which the user
-        may go now, opens the session with them.
+        With the focus, search at once if there is no server. Without it, save draft and bookmark:
+        another lmchat, to which the user may go now, opens the session with them.
         """
         self.workspace.monitor.is_focused = is_focused
         if is_focused:
             self.connect.search_soon()
-            self.chat.begin(self.sessions.reload, "reload", is_only=True)
         else:
             self.sessions.save()
 

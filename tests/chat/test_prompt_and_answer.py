@@ -8,7 +8,7 @@ from contextlib import aclosing, suppress
 import pytest
 
 from lmchat.chat.events import AnswerBegun, MessageAdded, TurnBegun, TurnEnded
-from lmchat.chat.turn_stats import failure_of
+from lmchat.chat.runner import failure_of
 from lmchat.errors import (
     RequestInvalid,
     ServerUnavailable,

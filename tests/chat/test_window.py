@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.chat.context import ContextMeter, plan_context
+from lmchat.chat.context import plan_context
 from lmchat.errors import RequestInvalid, ServerRejected
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta, UsageReported
 from lmchat.sessions.message import AnswerState, Role, text_message
 from tests.support.chat_turns import ChatTurns
-from tests.support.scripted_backend import target
 from tests.support.scripted_tools import calls, toolbox
 
 WINDOW = 400
@@ -139,9 +138,9 @@ async def test_left_out_messages_are_noted_at_first_and_when_they_have_doubled(s
     ]
 
 
-def test_what_is_typed_adds_an_estimate_that_learns_from_the_server():
-    meter, model = ContextMeter(), target()
-    assert meter.draft_tokens(model, "word " * 40) == 50
+def test_what_is_typed_adds_an_estimate_that_learns_from_the_server(store):
+    next_turn = ChatTurns(store).sessions.next_turn
+    assert next_turn.draft_tokens("word " * 40) == 50
     prompt = text_message(Role.USER, "word " * 40)
-    meter.learn(model, plan_context([prompt], limit=None), 104)
-    assert meter.draft_tokens(model, "word " * 40) == 100
+    next_turn.meter.learn(next_turn.target, plan_context([prompt], limit=None), 104)
+    assert next_turn.draft_tokens("word " * 40) == 100

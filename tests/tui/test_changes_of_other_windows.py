@@ -3,12 +3,11 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 
 from msgspec.structs import replace
-from textual import events
 
 from lmchat.sessions.message import AnswerState, AnswerStats, TextPart
 from lmchat.storage.store import Store
 from tests.support.chats import answer, header, reply, say
-from tests.support.desktop import gone, ready_desktop, shown
+from tests.support.desktop import ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
 ELSEWHERE = "another lmchat is writing this"
@@ -48,26 +47,6 @@ async def watching(folder, text, *, backend=None, before=()):
         await shown(desk, ELSEWHERE)
         yield desk, writer
     await writer.store.aclose()
-
-
-def focus(desk):
-    desk.app.post_message(events.AppBlur())
-    desk.app.post_message(events.AppFocus())
-
-
-async def test_its_end_is_shown_when_the_window_gets_the_focus(tmp_path):
-    async with watching(tmp_path, "it begins") as (desk, writer):
-        assert "Esc stop" not in desk.text
-        await desk.press("alt+up", "a", sees="This answer is still streaming.")
-        await desk.press("escape")
-        assert desk.app.focused is desk.prompt_input
-        await writer.end("it begins and ends")
-        assert ELSEWHERE in desk.text
-        await desk.type("a draft")
-        focus(desk)
-        await shown(desk, "it begins and ends")
-        await gone(desk, ELSEWHERE)
-        assert desk.prompt_input.text == "a draft"
 
 
 async def test_opened_again_it_can_be_continued_where_it_lacks_its_end(tmp_path):

@@ -28,6 +28,8 @@ class Branches:
         self, chat: Chat, status: StatusDisplay, sessions: ShownSession, turns: Turns
     ) -> None:
         self._chat = chat
+        self._open_sessions = chat.open_sessions
+        self._store = chat.workspace.store
         self._status = status
         self._sessions = sessions
         self._turns = turns
@@ -35,7 +37,7 @@ class Branches:
     async def fork(self, message: ChatMessage) -> None:
         """Copy the messages of the path up to this one into a new session, and show that."""
         session_id = self._sessions.shown_id
-        fork = await self._chat.workspace.store.fork(session_id, message.message_id)
+        fork = await self._store.fork(session_id, message.message_id)
         if session_id != self._sessions.shown_id:  # the user has gone elsewhere since
             self._sessions.show_list()
             return
@@ -48,19 +50,30 @@ class Branches:
     # Versions
 
     async def show_neighbour(self, message: ChatMessage, *, step: int) -> None:
-        """Show the version `step` places after a message in its place, in a ring."""
-        versions = await self._versions_or_notice(message)
-        if versions:
-            ids = [version.message_id for version in versions]
-            index = (ids.index(message.message_id) + step) % len(ids)
-            await self._show_version(message, ids[index])
+        """Show the version `step` places after a message at its row, in a ring."""
+        session_id = self._sessions.shown_id
+        ids = [
+            other.message_id
+            for other in await self._store.tree(session_id)
+            if (other.parent_id, other.role) == (message.parent_id, message.role)
+        ]
+        # it may not be saved, or another lmchat may have deleted it
+        if message.message_id not in ids or len(ids) < 2:  # noqa: PLR2004 - it and another one
+            self._chat.notify("Only one version is left.")
+            return
+        chosen_id = ids[(ids.index(message.message_id) + step) % len(ids)]
+        self._open_sessions.require_free_path(session_id)
+        path = await self._store.set_leaf(session_id, chosen_id)
+        row = self._chat.widgets.log.viewport.row_of(message.message_id)
+        if self._show_path(path):
+            self._chat.widgets.log.show_message(chosen_id, row=row)
 
     async def show_choices(self, message: ChatMessage) -> None:
         """Show how sure the model was of each word of an answer.
 
         If an alternative is taken, it begins another version, which the model continues.
         """
-        choices = await self._chat.workspace.store.token_choices(message.message_id)
+        choices = await self._store.token_choices(message.message_id)
         if not choices:
             self._chat.notify(NO_CHOICES)
             return
@@ -68,33 +81,6 @@ class Branches:
         taken = await self._chat.ask(ChoicesDialog(answer))
         if taken is not None:
             self._turns.resume(message, answer.begun_with(taken.index, taken.token))
-
-    async def _versions_or_notice(self, message: ChatMessage) -> list[ChatMessage]:
-        """Return all versions of a message, oldest first.
-
-        If the others were deleted since the log was read, notify the user, and return an empty
-        list.
-        """
-        tree = await self._chat.workspace.store.tree(self._sessions.shown_id)
-        versions = [
-            other
-            for other in tree
-            if (other.parent_id, other.role) == (message.parent_id, message.role)
-        ]
-        # not if it could not be saved, or if another lmchat has deleted it
-        is_in_tree = any(version.message_id == message.message_id for version in versions)
-        if is_in_tree and len(versions) > 1:
-            return versions
-        self._chat.notify("Only one version is left.")
-        return []
-
-    async def _show_version(self, message: ChatMessage, chosen_id: str) -> None:
-        """Show the path with another version of a message, at the row where the message was."""
-        self._chat.open_sessions.require_free_path(self._sessions.shown_id)
-        path = await self._chat.workspace.store.set_leaf(self._sessions.shown_id, chosen_id)
-        row = self._chat.widgets.log.viewport.row_of(message.message_id)
-        if self._show_path(path):
-            self._chat.widgets.log.show_message(chosen_id, row=row)
 
     def _show_path(self, path: Session) -> bool:
         """Show another path of the shown session; do nothing if the user has left it since."""
@@ -115,7 +101,7 @@ class Branches:
             raise RequestInvalid(problem, hint="Remove their lines, then press Enter.")
         opened = self._sessions.opened
         old_id = prompt_text.edited_id
-        version = await self._chat.open_sessions.rewrite(opened, old_id, words)
+        version = await self._open_sessions.rewrite(opened, old_id, words)
         if opened is not self._sessions.opened:  # the user has changed the session
             return
         row = self._chat.widgets.log.viewport.row_of(old_id)
@@ -135,7 +121,7 @@ class Branches:
         if not together:
             return
         is_excluded = not together[0].is_excluded
-        changed = await self._chat.open_sessions.set_excluded(
+        changed = await self._open_sessions.set_excluded(
             self._sessions.opened,
             [message.message_id for message in together],
             is_excluded=is_excluded,
@@ -151,8 +137,8 @@ class Branches:
     async def delete(self, message: ChatMessage) -> None:
         """Stop the running turn, and hide a message with what follows it; `undo` restores it."""
         session_id = self._sessions.shown_id
-        await self._chat.open_sessions.quiet(self._sessions.opened)
-        path = await self._chat.workspace.store.delete_message(session_id, message.message_id)
+        await self._open_sessions.quiet(self._sessions.opened)
+        path = await self._store.delete_message(session_id, message.message_id)
         self._show_path(path)
         self._status.show_action("deleted")
         key = "u or /undo" if self._chat.widgets.has_log_focus else "/undo"
@@ -161,12 +147,12 @@ class Branches:
     async def undo(self) -> None:
         """Restore what was deleted last in the shown session; without it, notify the user."""
         session_id = self._sessions.shown_id
-        deleted_id = await self._chat.workspace.store.last_deleted_message(session_id)
+        deleted_id = await self._store.last_deleted_message(session_id)
         if deleted_id is None:
             self._chat.notify("Nothing to undo.")
             return
-        self._chat.open_sessions.require_free_path(session_id)
-        self._show_path(await self._chat.workspace.store.restore_message(session_id, deleted_id))
+        self._open_sessions.require_free_path(session_id)
+        self._show_path(await self._store.restore_message(session_id, deleted_id))
         self._status.show_action("restored")
         self._chat.notify("Restored.")
 
@@ -175,8 +161,8 @@ class Branches:
     async def show_tree(self, _: ChatMessage) -> None:
         """Show all branches of the session in a dialog; if one is chosen, go to it."""
         opened = self._sessions.opened
-        messages = await self._chat.workspace.store.tree(opened.session_id)
-        await self._chat.open_sessions.fill(opened)
+        messages = await self._store.tree(opened.session_id)
+        await self._open_sessions.fill(opened)
         path_ids = {message.message_id for message in opened.messages}
         if opened is self._sessions.opened:
             self._chat.show(message_tree(messages, path_ids), self._go_to_branch)

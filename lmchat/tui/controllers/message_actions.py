@@ -69,21 +69,23 @@ class MessageActions:
         models: ModelSwitch,
     ) -> None:
         self._chat = chat
+        self._store = chat.workspace.store
+        self._platform = chat.workspace.platform
         self._sessions = sessions
         self._prompt_text = prompt_text
         self._turns = turns
         self._branches = branches
         self._models = models
-        # what the user was asked about last, also if it was not saved then
-        self._saved_id = ""  # id of the message
-        self._saved_index = 0  # index of the code block in it
+        self._saved = ("", 0)  # message and code block whose file was asked for last
         self._actions: Mapping[str, _Action] = {
             "copy": self._copy,
             "save": self._save,
             "edit": self._edit,
             "rewrite": prompt_text.begin_edit,
             "regenerate": turns.regenerate,
-            "another_model": self._ask_another_model,
+            "another_model": lambda message: self._models.open_picker(
+                then=lambda model: self._turns.regenerate(message, model)
+            ),
             "resume": turns.resume,
             "fork": branches.fork,
             "delete": branches.delete,
@@ -125,8 +127,7 @@ class MessageActions:
             self._chat.notify(NOTHING_YET)
             return
         is_copy_in_log = name == "copy" and self._chat.widgets.has_log_focus
-        is_of_log = name in _OF_LOG or is_copy_in_log
-        if is_of_log and not self._reason(name, message):
+        if (name in _OF_LOG or is_copy_in_log) and not self._reason(name, message):
             self._chat.widgets.log.show_message(message.message_id)
             self._chat.widgets.log.action_message(name)
         else:
@@ -136,15 +137,24 @@ class MessageActions:
         """Run a command on a message as it is now, or show why it can do nothing."""
         message = self._sessions.opened.current(message)
         reason = self._reason(name, message)
-        action = self._actions.get(name)
+        if not reason and name not in self._actions:
+            reason = "This message has no code block."  # there seemed to be one for `copy_code`
         if reason:
             self._chat.notify(reason)
-        elif action is None:  # `copy_code`: there seemed to be code, but the log has found none
-            self._chat.notify("This message has no code block.")
-        else:
-            coroutine = action(message)
-            if coroutine is not None:
-                self._chat.begin(lambda: coroutine, "message")
+            return
+        coroutine = self._actions[name](message)
+        if coroutine is not None:
+            self._chat.begin(lambda: coroutine, "message")
+
+    def _reason(self, name: str, message: ChatMessage) -> str:
+        shown = self._sessions.opened
+        return unavailable_reason(name, shown.current(message), is_busy=shown.is_busy)
+
+    def _message_to_act_on(self) -> ChatMessage | None:
+        """Return the focused message, or else the last answer; None in an empty session."""
+        widgets = self._chat.widgets
+        focused = widgets.log.focused_message if widgets.has_log_focus else None
+        return focused or self._sessions.opened.last_answer_or_prompt
 
     def save_rewritten(self, text: str) -> None:
         """Save a text as another version of the answer that is being rewritten.
@@ -175,34 +185,18 @@ class MessageActions:
         else:
             self.act_on_last("copy")
 
-    def _message_to_act_on(self) -> ChatMessage | None:
-        """Return the focused message, or else the last answer; None in an empty session."""
-        focused = (
-            self._chat.widgets.log.focused_message if self._chat.widgets.has_log_focus else None
-        )
-        return focused or self._sessions.opened.last_answer_or_prompt
-
-    def _reason(self, name: str, message: ChatMessage) -> str:
-        """Return why a command can do nothing with a message of the shown session; else ""."""
-        shown = self._sessions.opened
-        message = shown.current(message)
-        return unavailable_reason(name, message, is_busy=shown.is_busy)
-
     async def _copy(self, message: ChatMessage) -> None:
         """Copy the text of a message, with the text files in it."""
         contents: dict[str, bytes] = {}
         for file in message.files:
             if file.place is not None:
                 with suppress(LMChatError):  # a missing file is named
-                    data = await self._chat.workspace.store.read_file(file.digest)
+                    data = await self._store.read_file(file.digest)
                     contents[file.digest] = data
         words = text_with_files(message.text, message.files, contents) or words_of(message)
         if not words and message.failure is not None:  # as `y` in the log does
             words = failure_text(message.failure)
         self._chat.copy(words)
-
-    def _ask_another_model(self, message: ChatMessage) -> None:
-        self._models.open_picker(then=lambda model: self._turns.regenerate(message, model))
 
     def _stop(self, _: ChatMessage) -> None:
         self._turns.stop()
@@ -215,12 +209,12 @@ class MessageActions:
         opened = self._sessions.opened
         await self._chat.open_sessions.fill(opened)  # the prompt may not be read yet
         prompt: ChatMessage | None = message
-        while prompt is not None and prompt.role in (Role.ASSISTANT, Role.TOOL):
+        while prompt is not None and prompt.role is not Role.USER:
             prompt = opened.find(prompt.parent_id or "")
-        if prompt is not None and prompt.role is Role.USER:
-            self._prompt_text.begin_edit(prompt)
-        else:
+        if prompt is None:
             self._chat.notify("There is no prompt before this answer.")
+        else:
+            self._prompt_text.begin_edit(prompt)
 
     # Files and links
 
@@ -233,7 +227,7 @@ class MessageActions:
 
     def _page_text(self, text: str) -> None:
         """Show a text in the pager."""
-        self._chat.lend_terminal_to(partial(self._chat.workspace.platform.page, text))
+        self._chat.lend_terminal_to(partial(self._platform.page, text))
 
     async def _open_file(self, file: FilePart) -> None:
         """Open a file in the system's viewer.
@@ -242,21 +236,22 @@ class MessageActions:
         """
         suffix = _VIEWED_SUFFIXES.get(file.media_type, ".txt")
         name = PurePath(safe_line(file.name)).stem + suffix
-        data = await self._chat.workspace.store.read_file(file.digest)
-        if not await self._chat.workspace.platform.open_file(name, data):
+        data = await self._store.read_file(file.digest)
+        if not await self._platform.open_file(name, data):
             self._chat.notify("No viewer is available on this machine.")
 
     async def _show_files(self, message: ChatMessage) -> None:
         """Open the attached images of a message in the viewer, and show its texts in one dialog."""
-        texts = [file for file in message.files if not file.is_image]
+        texts: list[str] = []
         for file in message.files:
             if file.is_image:
                 await self._open_file(file)
+            else:
+                data = await self._store.read_file(file.digest)
+                texts.append(data.decode("utf-8-sig", "replace"))
         if texts:
-            read_file = self._chat.workspace.store.read_file
-            contents = [await read_file(file.digest) for file in texts]
-            text = "\n\n".join(data.decode("utf-8-sig", "replace") for data in contents)
-            self._chat.show(TextDialog(", ".join(file.name for file in texts), text))
+            names = ", ".join(file.name for file in message.files if not file.is_image)
+            self._chat.show(TextDialog(names, "\n\n".join(texts)))
 
     async def _list_links(self, message: ChatMessage) -> None:
         await self._offer_links(await asyncio.to_thread(links, message.text))
@@ -283,14 +278,10 @@ class MessageActions:
         short_address = cut_middle(safe_line(address), _ADDRESS_CELLS)
         text = f"{short_address}\n\nThis page is at {safe_line(ascii_host(address))}"
         dialog = ConfirmDialog("Open this link?", text=text, verb="open it")
-        if await self._chat.ask(dialog) and not await self._chat.workspace.platform.open_page(
-            address
-        ):
+        if await self._chat.ask(dialog) and not await self._platform.open_page(address):
             self._chat.copy(address, "No browser is available; address")
 
     def _show_details(self, answer: ChatMessage) -> None:
-        """Show everything that is known of an answer, which may be streaming."""
-        answer = self._sessions.opened.with_figures(answer)
         self._chat.show(TextDialog("Details", details_text(answer)))
 
     async def _save(self, message: ChatMessage) -> None:
@@ -301,24 +292,26 @@ class MessageActions:
         """
         words = words_of(message)
         found = await asyncio.to_thread(code_blocks, message.text)
-        blocks = [(one.content, one.info) for one in found if one.content.strip()]
-        is_again = message.message_id == self._saved_id
-        self._saved_index = (self._saved_index + 1) % max(len(blocks), 1) if is_again else 0
-        self._saved_id = message.message_id
-        text, info = blocks[self._saved_index] if blocks else (words, "markdown")
+        blocks = [one for one in found if one.content.strip()]
+        saved_id, index = self._saved
+        index = (index + 1) % max(len(blocks), 1) if message.message_id == saved_id else 0
+        self._saved = (message.message_id, index)
+        text, info = (blocks[index].content, blocks[index].info) if blocks else (words, "markdown")
         position = ""
         if len(blocks) > 1:
-            position = f"Block {self._saved_index + 1} of {len(blocks)}."
-            position += " To save the next one: w again."
+            position = f"Block {index + 1} of {len(blocks)}. To save the next one: w again."
         ended_text = text if text.endswith("\n") else f"{text}\n"
 
         async def attempt(name: str) -> bool | str:
             write = partial(asyncio.to_thread, write_new_file, expanded_path(name), ended_text)
             return await write_asking(self._chat, write, "Saved") or ""
 
-        name = suggested_name(info, words)
         dialog = AskDialog(
-            "Save to which file?", text=position, value=name, verb="save", attempt=attempt
+            "Save to which file?",
+            text=position,
+            value=suggested_name(info, words),
+            verb="save",
+            attempt=attempt,
         )
         await self._chat.ask(dialog)
 
@@ -373,7 +366,7 @@ class MessageActions:
         opened = self._sessions.opened
         backend = self._chat.workspace.backend
         settings = self._chat.next_turn.settings(opened.own_sampling)
-        words, files = split_draft(self._prompt_text.unedited_prompt)
+        words, files = split_draft(self._prompt_text.new_prompt)
         request = await next_request(self._chat.open_sessions, opened, words, settings, files)
         outgoing = await backend.outgoing(request)
         template_text: TemplateText | LMChatError
@@ -388,20 +381,11 @@ class MessageActions:
 def suggested_name(info: str, words: str) -> str:
     """Return the name of a file for a code block, or for the words of a message.
 
-    The fence may name the file, as `python src/garden.py` does: then the name is `garden.py`.
-    Otherwise it is made of the first words of the message, with the suffix of the language.
-
-    Args:
-        info: What follows the opening fence of the block: the language, and perhaps other words.
-        words: The text of the message.
+    It is made of the first words of the message, with the suffix of the language, with which the
+    opening fence of the block begins (`info`).
     """
-    language, _, rest = info.strip().partition(" ")
-    for word in re.split(r"[\s=\"'{}]+", rest):
-        name = PurePath(word.replace("\\", "/")).name
-        if re.fullmatch(r"\w[\w.+-]*\.\w{1,8}", name):
-            return name
     plain_words = re.findall(r"\w+", safe_line(words.strip().partition("\n")[0]))
     stem = "-".join(plain_words[:_MOST_WORDS])[:_MOST_CHARS].strip("-_") or "message"
-    language = language.lower()
+    language = info.strip().partition(" ")[0].lower()
     is_suffix = re.fullmatch(r"[a-z0-9]{1,5}", language)
     return f"{stem}.{_SUFFIXES.get(language, language if is_suffix else 'txt')}"

@@ -25,7 +25,7 @@ from lmchat.attachments.web_page import PageAddress, is_page_address
 from lmchat.chat.drafts import joined_prompts
 from lmchat.chat.open_session import OpenSession
 from lmchat.config.presets import filled
-from lmchat.errors import LMChatError, WrongUse
+from lmchat.errors import LMChatError
 from lmchat.files.disk import expanded_path
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
@@ -67,14 +67,6 @@ class PromptText:
         """What is typed as the next prompt; empty for a command, and while a prompt is edited."""
         has_no_prompt = bool(self.edited_id or self._input.typed_command)
         return "" if has_no_prompt else self._input.full_text
-
-    @property
-    def unedited_prompt(self) -> str:
-        """As `new_prompt`; raises `WrongUse` while an earlier message is edited."""
-        if self.edited_id:
-            problem = "You are editing an earlier message, which Enter sends or saves."
-            raise WrongUse(problem, hint="Press Esc first, then look at the next request.")
-        return self.new_prompt
 
     @property
     def has_unseen_image(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 from msgspec.structs import replace
@@ -12,7 +11,6 @@ from lmchat.safe_text import safe_line
 from lmchat.sessions.session import SearchHit, SessionHeader, tags_from
 from lmchat.tui.actions import ShowChat
 from lmchat.tui.chat_view import Chat
-from lmchat.tui.controllers.sending import Turns
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.ask_dialog import AskDialog, accept_any
@@ -22,30 +20,11 @@ from lmchat.tui.dialogs.search_dialog import SearchDialog
 class SavedSessions:
     """Changes saved sessions as a whole; nothing here deletes them permanently."""
 
-    def __init__(
-        self,
-        chat: Chat,
-        status: StatusDisplay,
-        sessions: ShownSession,
-        turns: Turns,
-    ) -> None:
+    def __init__(self, chat: Chat, status: StatusDisplay, sessions: ShownSession) -> None:
         self._chat = chat
+        self._open_sessions = chat.open_sessions
         self._status = status
         self._sessions = sessions
-        self._turns = turns
-        self._actions: Mapping[str, Callable[[str, str], Awaitable[str]]] = {
-            "rename": self._rename,
-            "tag": self._tag,
-            "pin": self._toggle_pinned,
-            "archive": self._toggle_archived,
-            "delete": self._delete,
-            "undo": self._undo_delete,
-        }
-        """By name. Each takes a session's id and what was typed after the slash command.
-
-        It returns words for the user that say what was done, without a full stop; a hint may follow
-        behind a semicolon. They are empty if nothing was done.
-        """
 
     async def act(self, name: str, session_id: str = "", typed: str = "") -> None:
         """Do what a key of the list or a slash command asks for, and notify the user of it.
@@ -54,11 +33,17 @@ class SavedSessions:
         a title, it is asked for in a dialog. The list is read again if something was done.
         """
         is_shown = session_id == self._sessions.shown_id
-        is_new = is_shown and not self._sessions.opened.messages
-        if is_new and name in ("rename", "tag"):
+        if is_shown and not self._sessions.opened.messages and name in ("rename", "tag"):
             self._chat.notify(NOTHING_YET)
             return
-        words = await self._actions[name](session_id, typed)
+        match name:
+            case "undo":
+                is_restored = await self._chat.workspace.library.undo_delete() is not None
+                words = "Restored" if is_restored else "Nothing to undo"
+            case "delete":
+                words = await self._delete(session_id)
+            case _:
+                words = await self._change(name, session_id, typed)
         if words:
             await self._sessions.fetch_list()
             deed, _, _hint = words.partition(";")  # the panel has no room for the hint
@@ -88,17 +73,52 @@ class SavedSessions:
 
         self._chat.show(SearchDialog(self._chat.workspace.store, query), open_chosen)
 
-    async def _header(self, session_id: str) -> SessionHeader:
-        """Return the header of a session, as the store has it now."""
-        session = await self._chat.workspace.store.open_session(
-            session_id, count=1
-        )  # its messages are not needed
-        return session.header
+    async def _change(self, name: str, session_id: str, typed: str) -> str:
+        """Change the header of a session, and return words for the user that say what was done.
 
-    def _take_over(self, changed: SessionHeader) -> None:
-        """Change the header of an open session as on the disk: an export writes it from memory."""
-        opened = self._chat.open_sessions.find(changed.session_id)
-        if opened is not None:
+        They are without a full stop, and a hint may follow behind a semicolon. They are empty if
+        the user has left the dialog.
+        """
+        workspace = self._chat.workspace
+        library = workspace.library
+        old = (await workspace.store.open_session(session_id, count=1)).header
+        changed: SessionHeader
+        match name:
+            case "pin":
+                changed = await library.pin(session_id, is_pinned=not old.is_pinned)
+                words = "Pinned" if changed.is_pinned else "Unpinned"
+            case "archive":
+                changed = await library.archive(session_id, is_archived=not old.is_archived)
+                words = "Restored from the archive"
+                if changed.is_archived:
+                    words = "Archived; a restores it"
+            case "rename":
+                if not typed:
+                    title = safe_line(old.title)
+                    dialog = AskDialog("Rename session", value=title, verb="rename")
+                    typed = await self._chat.ask(dialog)
+                if typed is None:
+                    return ""
+                changed = await library.rename(session_id, typed)
+                words = "Renamed"
+            case _ if typed:  # each typed tag is removed if the session has it, and added if not
+                changed = await library.toggle_tags(session_id, typed)
+                words = _tagged(changed)
+            case _:
+                text = (
+                    "Separate tags with spaces. To find them, type #tag in the filter of the list."
+                )
+                tags = safe_line(" ".join(old.tags))
+                dialog = AskDialog(
+                    "Session tags", text=text, value=tags, verb="save", check=accept_any
+                )
+                typed = await self._chat.ask(dialog)
+                if typed is None:
+                    return ""
+                changed = await library.tag(session_id, tags_from(typed))
+                words = _tagged(changed)
+        opened = self._open_sessions.find(session_id)
+        if opened is not None:  # an export writes the header from memory
             opened.header = replace(
                 opened.header,
                 title=changed.title,
@@ -106,75 +126,25 @@ class SavedSessions:
                 is_pinned=changed.is_pinned,
                 is_archived=changed.is_archived,
             )
+        self._sessions.show_title()
+        return words
 
-    async def _toggle_pinned(self, session_id: str, _typed: str) -> str:
-        was_pinned = (await self._header(session_id)).is_pinned
-        self._take_over(
-            await self._chat.workspace.library.pin(session_id, is_pinned=not was_pinned)
-        )
-        return "Unpinned" if was_pinned else "Pinned"
-
-    async def _toggle_archived(self, session_id: str, _typed: str) -> str:
-        was_archived = (await self._header(session_id)).is_archived
-        self._take_over(
-            await self._chat.workspace.library.archive(session_id, is_archived=not was_archived)
-        )
-        return "Restored from the archive" if was_archived else "Archived; a restores it"
-
-    async def _undo_delete(self, _id: str, _typed: str) -> str:
-        return "Restored" if await self._chat.workspace.library.undo_delete() else "Nothing to undo"
-
-    async def _delete(self, session_id: str, _typed: str) -> str:
+    async def _delete(self, session_id: str) -> str:
         """Stop the turn of a session and move it to the trash; if it is shown, show a new session.
 
         Its queued prompts return to the prompt field: a later turn would bring it back from the
         trash. The new session is not shown if the user has changed to another one during the wait.
         """
-        shown = self._sessions.opened
-        is_shown = session_id == shown.session_id
-        opened = self._chat.open_sessions.find(session_id)
+        opened = self._open_sessions.find(session_id)
         if opened is not None:
-            await self._chat.open_sessions.quiet(opened)
+            await self._open_sessions.quiet(opened)
         await self._chat.workspace.library.delete(session_id)
-        has_switched = shown is not self._sessions.opened  # during the waits above
-        if is_shown and not has_switched:
+        if opened is self._sessions.opened:
             self._sessions.leave()
             self._sessions.show_new()
         return "In the trash; u restores it"
 
-    async def _rename(self, session_id: str, typed: str) -> str:
-        """Give a session the typed title, or one that is asked for in a dialog."""
-        if not typed:
-            title = safe_line((await self._header(session_id)).title)
-            dialog = AskDialog("Rename session", value=title, verb="rename")
-            typed = await self._chat.ask(dialog)
-        if typed is None:  # the dialog was left with Esc
-            return ""
-        header = await self._chat.workspace.library.rename(session_id, typed)
-        self._take_over(header)  # also behind another one: else the model may give it a title
-        self._sessions.show_title()
-        return "Renamed"
 
-    async def _tag(self, session_id: str, typed: str) -> str:
-        """Toggle the typed tags of a session; if none were typed, ask for all its tags in a dialog.
-
-        A typed tag is removed if the session has it, and added if not.
-        """
-        if typed:
-            header = await self._chat.workspace.library.toggle_tags(session_id, typed)
-        else:
-            tags = await self._ask_for_tags(session_id)
-            if tags is None:
-                return ""
-            header = await self._chat.workspace.library.tag(session_id, tags)
-        self._take_over(header)
-        words = " ".join(f"#{tag}" for tag in header.tags)
-        return safe_line(f"Tagged {words}") if words else "Tags removed"
-
-    async def _ask_for_tags(self, session_id: str) -> Sequence[str] | None:
-        """Return the tags that the user wants a session to have; None if the dialog was left."""
-        text = "Separate tags with spaces. To find them, type #tag in the filter of the list."
-        tags = safe_line(" ".join((await self._header(session_id)).tags))
-        dialog = AskDialog("Session tags", text=text, value=tags, verb="save", check=accept_any)
-        typed = await self._chat.ask(dialog)
-        return None if typed is None else tags_from(typed)
+def _tagged(header: SessionHeader) -> str:
+    tags = " ".join(f"#{tag}" for tag in header.tags)
+    return safe_line(f"Tagged {tags}") if tags else "Tags removed"

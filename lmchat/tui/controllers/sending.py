@@ -356,6 +356,4 @@ class Turns(FrontEnd):
         else:
             log.finish(answer)
             log.show_turn(None, self._chat.workspace.clock())
-        if opened.cut_note:
-            log.notice("The server seems to have cut the prompt.")
         self._sessions.mark_left_out()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 
-from msgspec.structs import replace
 from textual.timer import Timer
 
 from lmchat.chat.open_session import OpenSession
@@ -24,8 +22,6 @@ _FILL_AFTER_S = 0.1
 """From the first paint of a long session to the reading of its older messages: keys come first."""
 _MARK_AFTER_S = 0.3
 """From a key to the search for messages that would be left out: it reads the whole session."""
-_COMPARED_MESSAGES = 64
-"""The newest messages, which show whether another lmchat has changed the session."""
 
 
 class ShownSession:
@@ -33,6 +29,7 @@ class ShownSession:
 
     def __init__(self, chat: Chat, status: StatusDisplay, prompt_text: PromptText) -> None:
         self._chat = chat
+        self._open_sessions = chat.open_sessions
         self._status = status
         self._prompt_text = prompt_text
         self._groups: tuple[SessionGroup, ...] = ()  # of the list, as they were read last
@@ -41,11 +38,11 @@ class ShownSession:
 
     @property
     def opened(self) -> OpenSession:
-        return self._chat.open_sessions.shown
+        return self._open_sessions.shown
 
     @property
     def shown_id(self) -> str:
-        return self._chat.open_sessions.shown.session_id
+        return self._open_sessions.shown.session_id
 
     # Messages, title and queue
 
@@ -83,7 +80,7 @@ class ShownSession:
         during the reading, nothing is shown.
         """
         if opened is self.opened:
-            await self._chat.open_sessions.fill(opened)
+            await self._open_sessions.fill(opened)
         if opened is self.opened:
             self.mark_left_out()  # also adds the older messages to the log
             self._status.refresh()
@@ -101,7 +98,7 @@ class ShownSession:
             log.fill(opened.shown_messages)
 
         draft = self._chat.widgets.prompt_input.full_text
-        plan = self._chat.open_sessions.next_turn.plan(opened, draft)
+        plan = self._open_sessions.next_turn.plan(opened, draft)
         first_sent_id: str | None = None
         self._status.left_out = 0
         if plan is not None:
@@ -123,7 +120,7 @@ class ShownSession:
 
     def show_queue(self) -> None:
         """Show the queued prompts of the shown session above the prompt, and save them."""
-        shown = self._chat.open_sessions.shown
+        shown = self._open_sessions.shown
         self._chat.widgets.prompt.show_queue(shown.queue)
         self._prompt_text.save_queue_of(shown)
 
@@ -145,7 +142,7 @@ class ShownSession:
         except LMChatError as error:
             self._status.list_warning = error.message_with_hint
             self._status.refresh()
-        open_sessions = self._chat.open_sessions
+        open_sessions = self._open_sessions
         self._chat.widgets.session_list.show(
             with_unsaved(self._groups, open_sessions.unsaved()),
             self.shown_id,
@@ -158,23 +155,16 @@ class ShownSession:
             await self._offer_import()
 
     async def _offer_import(self) -> None:
-        """Search for chats of other programs, and offer their import if there are any.
-
-        The offer is shown in the empty list; the first time ever, a notification has it, too.
-        """
+        """Search for chats of other programs, and offer their import in the empty list."""
         importer = self._chat.workspace.importer
         if importer is None:  # in a temporary chat
             return
         programs = dict.fromkeys(place.program.name for place in await importer.places())
         # only here: a search that another fetch of the list has cancelled must be made again
         self._has_searched_programs = True
-        if not programs:
-            return
-        offer = f"/import all imports your chats of {', '.join(programs)}"
-        self._chat.widgets.session_list.offer(f"{offer}.")
-        if not self._chat.workspace.state.has_import_offer:
-            self._chat.notify(f"{offer}; so does `lmchat import --from all`.")
-            self._chat.remember(lambda state: replace(state, has_import_offer=True))
+        if programs:
+            names = ", ".join(programs)
+            self._chat.widgets.session_list.offer(f"/import all imports your chats of {names}.")
 
     # Changing the session
 
@@ -185,7 +175,7 @@ class ShownSession:
         still reads another session is given up.
         """
         self._chat.stop("open")
-        opened = self._chat.open_sessions.shown
+        opened = self._open_sessions.shown
         if opened.messages or opened.is_busy:
             self.leave()
             self.show_new()
@@ -203,12 +193,12 @@ class ShownSession:
 
     def show_new(self) -> None:
         """Show the new session; what is typed stays in the prompt."""
-        self._chat.open_sessions.begin()
+        self._open_sessions.begin()
         self.show()
 
     def show_path(self, session: Session) -> None:
         """Show a path that was read from the disk, of the shown session or of another one."""
-        self._chat.open_sessions.show_path(session)
+        self._open_sessions.show_path(session)
         self.show()
 
     def switch_to(self, session_id: str, *, message_id: str = "") -> None:
@@ -233,20 +223,22 @@ class ShownSession:
             words: Words to mark in this message, as hits of a search.
             takes_queue: Whether prompts that wait in the left session move into the other one.
         """
-        await self._chat.open_sessions.drafts.load(session_id)
+        await self._open_sessions.drafts.load(session_id)
         bookmark = ""
         if message_id:
-            self._chat.open_sessions.require_free_path(session_id)
+            self._open_sessions.require_free_path(session_id)
             path = await self._chat.workspace.store.set_leaf(session_id, message_id)
-            change_session = partial(self._chat.open_sessions.show_path, path)
+            change_session = partial(self._open_sessions.show_path, path)
         else:
-            opened = await self._chat.open_sessions.load(session_id)
-            bookmark = await self._chat.open_sessions.bookmarks.load(session_id)
-            await self._read_up_to(bookmark, opened)
-            change_session = partial(self._chat.open_sessions.show, opened)
+            opened = await self._open_sessions.load(session_id)
+            bookmark = await self._open_sessions.bookmarks.load(session_id)
+            position = parse_bookmark(bookmark)
+            if position is not None and opened.find(position.message_id) is None:
+                await self._open_sessions.fill(opened)  # it is among the older messages
+            change_session = partial(self._open_sessions.show, opened)
         self.leave()
 
-        left = self._chat.open_sessions.shown
+        left = self._open_sessions.shown
         change_session()
         if takes_queue:
             self.opened.queue += left.queue
@@ -255,69 +247,20 @@ class ShownSession:
         self._prompt_text.load_draft()
         self.show()
         self._chat.widgets.prompt_input.focus()
-        self._scroll_to(bookmark, message_id, words)
-        _: bool = await self._chat.open_sessions.fetch_kept(self.opened)
-
-    def _scroll_to(self, bookmark: str, message_id: str, words: Sequence[str]) -> None:
-        """Scroll the log to the place where the user wants to read.
-
-        First go to the bookmark, if there is one; then to the card of a tool call that waits; then
-        to the message, if one is named, in which the words are marked as hits.
-        """
         log = self._chat.widgets.log
         if bookmark:
             log.go_to_bookmark(bookmark)
-        self._chat.focus_approval_card()
+        self._chat.focus_approval_card()  # of a tool call that waits
         if message_id:
             # the prompt keeps the focus: a letter that is typed must not run a command
             log.show_message(message_id, takes_focus=False)
         if words:
             self._chat.close_find_bar()
             log.finder.mark_words(message_id, words)
-
-    async def reload(self) -> None:
-        """Show what another lmchat has written to the shown session, at the same place of the text.
-
-        Do nothing in a new session, if nothing has changed, if it cannot be read, or if the user
-        has changed to another session or begun a turn during the reading.
-        """
-        shown = self._chat.open_sessions.shown
-        if not shown.messages:
-            return
-        with suppress(LMChatError):  # what is shown stays; the store has its own warning
-            opened = await self._chat.open_sessions.load(self.shown_id)
-            bookmark = self._chat.widgets.log.viewport.bookmark
-            if _comparable(opened) == _comparable(shown):
-                return
-            await self._read_up_to(bookmark, opened)
-            if shown is self._chat.open_sessions.shown and not shown.is_busy:
-                self._chat.open_sessions.show(opened)
-                self.show()
-                self._chat.widgets.log.go_to_bookmark(bookmark)
-                _: bool = await self._chat.open_sessions.fetch_kept(self.opened)
-
-    async def _read_up_to(self, bookmark: str, opened: OpenSession) -> None:
-        """Read the older messages of a session if the message of its bookmark is not in memory."""
-        position = parse_bookmark(bookmark)
-        if position is not None and opened.find(position.message_id) is None:
-            await self._chat.open_sessions.fill(opened)
+        _: bool = await self._open_sessions.fetch_kept(self.opened)
 
     def save(self) -> None:
         """Save the draft of the shown session, and its bookmark: which text is on the screen."""
         bookmark = self._chat.widgets.log.viewport.bookmark
-        self._chat.open_sessions.bookmarks.note(self.shown_id, bookmark)
+        self._open_sessions.bookmarks.note(self.shown_id, bookmark)
         self._prompt_text.save()
-
-
-def _comparable(opened: OpenSession) -> tuple[object, ...]:
-    """Return a value that differs if another lmchat has changed the session.
-
-    It has the title and the sampling options, and of the newest messages the ids, states, texts,
-    numbers of versions, and whether they are taken out of requests.
-    """
-    messages = opened.messages[-_COMPARED_MESSAGES:]
-    contents = [
-        (message.message_id, message.state, message.text, message.versions, message.is_excluded)
-        for message in messages
-    ]
-    return opened.header.title, opened.header.sampling, contents
