@@ -41,7 +41,7 @@ async def shown(pilot, *words: str) -> str:
 async def test_the_report_says_what_was_found():
     early, late = (
         check("Early", finding("Early", cause="Came first.")),
-        check("Late", finding("Late")),
+        check("Late", finding("Late", cause="All is well.")),
     )
     async with host(early, late).run_test(size=(100, 30)) as pilot:
         await shown(pilot, "Came first.", "All is well.", "no problems, no warnings in 2 checks")
