@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 
 from msgspec import Struct
@@ -29,8 +28,6 @@ from lmchat.servers.endpoint import Endpoint, is_address
 
 _MASK = "********"
 _MAX_ORIGIN_COLUMN = 50  # column of the origins at most; longer settings push theirs to the right
-# a host with or without a port, such as box, box:8080, ::1 or [::1]:8080, but not ada:PASSWORD@box
-_HOST = re.compile(r"[^@/:\s]+(:\d{1,5})?|\[?[0-9A-Fa-f:.]+\]?(:\d{1,5})?")
 
 
 def path(context: Context) -> int:
@@ -77,7 +74,20 @@ def init(context: Context) -> int:
 def check(context: Context) -> int:
     """Print every problem of the configuration with its line; return 2 if there is one, else 0."""
     loaded = context.loaded
-    problems = [*context.problems, *_unusable_values(loaded), *_theme_problems(context)]
+    problems = [*context.problems, *_unusable_values(loaded)]
+    # Textual, which `config show` needs not
+    missing_theme = load("lmchat.tui.themes:missing_theme")
+    theme = loaded.settings.ui.theme
+    if theme and (missing := missing_theme(theme)):
+        problems.append(
+            Problem(
+                source=str(loaded.file),
+                line=line_of(loaded.text, ("ui", "theme")),
+                key="ui.theme",
+                reason=missing[0],
+                suggestion=missing[1],
+            )
+        )
     document = {
         "config": str(loaded.file),
         "exists": loaded.has_file,
@@ -101,77 +111,44 @@ def check(context: Context) -> int:
 
 
 def _unusable_values(loaded: Loaded) -> Iterator[Problem]:
-    """Yield a problem for each address, host and certificate file that is set but unusable."""
+    """Yield a problem for each address, host and certificate file that is set but unusable.
+
+    It does not quote the value, which may hold a password. It has the line of a value of the file,
+    and the name of the variable or option of another one.
+    """
     settings = loaded.settings
     allow_list = load("lmchat.servers.limits:AllowList")()  # httpx, which `config show` needs not
     new_tls_context = load("lmchat.servers.http.certificates:new_tls_context")
-
     checks: list[tuple[KeyPath, str, Callable[[str], object]]] = [
         (("endpoint",), settings.endpoint, Endpoint.parse),
-        *(
-            (("allowed_hosts", index), host, allow_list.allow)
-            for index, host in enumerate(settings.allowed_hosts)
-        ),
         (("ca_file",), settings.ca_file, new_tls_context),
-        *(
-            (("endpoints", index, "url"), endpoint.url, Endpoint.parse)
-            for index, endpoint in enumerate(settings.endpoints)
-        ),
-        *(
-            (("mcp", index, "url"), server.url, Endpoint.parse)
-            for index, server in enumerate(settings.mcp)
-        ),
     ]
+    for index, host in enumerate(settings.allowed_hosts):
+        checks.append((("allowed_hosts", index), host, allow_list.allow))
+    for index, endpoint in enumerate(settings.endpoints):
+        checks.append((("endpoints", index, "url"), endpoint.url, Endpoint.parse))
+    for index, server in enumerate(settings.mcp):
+        checks.append((("mcp", index, "url"), server.url, Endpoint.parse))
     for key_path, value, check_value in checks:
         try:
             if value:
                 check_value(value)
         except LMChatError as error:
-            yield _problem_of(loaded, key_path, error)
-
-
-def _problem_of(loaded: Loaded, key_path: KeyPath, error: LMChatError) -> Problem:
-    """Return the problem about a value that failed its check with `error`.
-
-    The problem does not quote the value, which may hold a password. It has the line of the value
-    if the value comes from the file, and the name of the variable or option otherwise.
-    """
-    # of "Endpoint not allowed: the port is wrong.", only "the port is wrong"
-    reason = error.message.partition(": ")[2].rstrip(".")
-    if key_path[0] == "allowed_hosts":
-        reason = 'write "host" or "host:port"'
-    elif error.hint:  # the hint continues the sentence, so it begins with a small letter
-        reason += f"; {error.hint[:1].lower()}{error.hint[1:]}".rstrip(".")
-
-    # an origin is worded as "file (config.toml)"; values in arrays of tables are only in the file
-    source = loaded.origins.get(str(key_path[0]), "file")
-    line = line_of(loaded.text, key_path) if source.startswith("file") else None
-    if line is not None:
-        source = str(loaded.file)
-    key = key_of(key_path)
-    return Problem(source=source, key=key, line=line, reason=f"cannot be used: {reason}")
-
-
-def _theme_problems(context: Context) -> Iterator[Problem]:
-    """Yield a problem if a theme is configured and does not exist.
-
-    The problem suggests the theme with the most similar name; if none is similar, it lists all.
-    """
-    loaded = context.loaded
-    name = loaded.settings.ui.theme
-    if not name:
-        return
-    # Textual, which `config show` needs not
-    missing_theme = load("lmchat.tui.themes:missing_theme")
-    if missing := missing_theme(name):
-        reason, suggestion = missing
-        yield Problem(
-            source=str(loaded.file),
-            line=line_of(loaded.text, ("ui", "theme")),
-            key="ui.theme",
-            reason=reason,
-            suggestion=suggestion,
-        )
+            # of "Endpoint not allowed: the port is wrong.", only "the port is wrong"
+            reason = error.message.partition(": ")[2].rstrip(".")
+            if key_path[0] == "allowed_hosts":
+                reason = 'write "host" or "host:port"'
+            elif error.hint:  # the hint continues the sentence, so it begins with a small letter
+                reason += f"; {error.hint[:1].lower()}{error.hint[1:]}".rstrip(".")
+            # an origin is worded as "file (config.toml)"; arrays of tables are only in the file
+            source = loaded.origins.get(str(key_path[0]), "file")
+            line = line_of(loaded.text, key_path) if source.startswith("file") else None
+            yield Problem(
+                source=source if line is None else str(loaded.file),
+                key=key_of(key_path),
+                line=line,
+                reason=f"cannot be used: {reason}",
+            )
 
 
 _Entries = dict[str, tuple[object, str]]
@@ -192,8 +169,12 @@ def _section_entries(context: Context) -> _Entries:
         for row in values_of(table.type):
             key = f"{section}.{row.name}" if section else row.name
             value = getattr(values, row.name)
-            masked = _MASK if key == "api_key" and value else _mask_wrong_address(key, value)
-            entries[key] = masked, context.loaded.origins.get(key, "default")
+            # a wrong address may be `ada:PASSWORD@host`
+            if value and (key == "api_key" or (key == "endpoint" and not is_address(str(value)))):
+                value = _MASK
+            elif key == "allowed_hosts":
+                value = tuple(_MASK if "@" in host else host for host in settings.allowed_hosts)
+            entries[key] = value, context.loaded.origins.get(key, "default")
     for name, value in typed_options(context.options.sampling).items():
         entries.pop(f"chat.{name}", None)  # these are the last
         entries[f"chat.{name}"] = value, "flag (--set)"
@@ -231,16 +212,3 @@ def _changed_fields(struct: Struct) -> dict[str, object]:
         for field in fields(struct)
         if (value := getattr(struct, field.name)) != field.default
     }
-
-
-def _mask_wrong_address(key: str, value: object) -> object:
-    """Return the value of the setting `key` with wrong addresses in it masked.
-
-    A wrong address may be `ada:PASSWORD@host`. Only `endpoint` and `allowed_hosts` hold addresses;
-    the values of all other settings are returned as they are.
-    """
-    if key == "endpoint" and value and not is_address(str(value)):
-        return _MASK
-    if key == "allowed_hosts" and isinstance(value, tuple):
-        return tuple(host if _HOST.fullmatch(host) else _MASK for host in value)
-    return value

@@ -127,17 +127,6 @@ class Context:
             )
         start_log(self.paths.log_file, level)
 
-    def explain(self, error: LMChatError) -> LMChatError:
-        """Return an error about a missing model with the variable that names it, if one does.
-
-        Other programs set variables such as `OPENAI_MODEL`, too.
-        """
-        origin = self.loaded.origins.get("model", "") if error.kind == "model_missing" else ""
-        variable = origin.removeprefix("environment (").removesuffix(")")
-        if variable != origin:
-            error.hint = f"{variable} names this model: unset it, or choose one with -m MODEL."
-        return error
-
     def note_error(self, error: BaseException) -> str:
         """Log an unexpected error under a new random id, and return the id."""
         error_id = os.urandom(4).hex()

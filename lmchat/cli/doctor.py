@@ -18,6 +18,7 @@ from lmchat import __version__
 from lmchat.chat.ports import ServerClient
 from lmchat.cli.context import Context
 from lmchat.cli.local import find_installed
+from lmchat.cli.target import own_endpoints
 from lmchat.cli.tools import how_to_correct, make_tool_host, state_sentence
 from lmchat.cli.wiring import keys_of, make_backend
 from lmchat.config.state import read_state
@@ -34,10 +35,8 @@ from lmchat.doctor.report import (
     worst,
 )
 from lmchat.doctor.server_checks import Detected, server_findings
-from lmchat.errors import EndpointNotAllowed
 from lmchat.files.disk import read_plain
 from lmchat.processes.threads import run_abandonable
-from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.download import install_command, is_engine_installed
 from lmchat.terminal.output import timestamp
 from lmchat.tools.tool import ServerState, ToolServer
@@ -114,26 +113,12 @@ def _painted(text: str, grade: Grade | None) -> str:
 
 
 async def _detect_servers(context: Context, backend: ServerClient) -> Findings:
-    """Look for servers as the chat does; return the rows about them and about wrong addresses."""
+    """Look for servers as the chat does, and return the rows about them."""
     settings = context.loaded.settings
-    urls = {"--endpoint, LMCHAT_ENDPOINT or endpoint": settings.endpoint}
-    urls |= {f"[[endpoints]] {entry.name!r}": entry.url for entry in settings.endpoints}
-    endpoints: list[Endpoint] = []
-    wrong_addresses: list[CheckResult] = []
-    for place, url in urls.items():
-        try:
-            if url:
-                endpoints.append(Endpoint.parse(url))
-        except EndpointNotAllowed as error:  # the address is not shown: it may hold a password
-            reason = error.message.removeprefix("Endpoint not allowed: ")
-            cause = f"The address in {place} cannot be used: {reason}"
-            step = "Write it as http://HOST:PORT, and set the API key beside it: api_key"
-            row = CheckResult(Group.SERVERS, "server", "Address", Grade.FAULT, cause, step)
-            wrong_addresses.append(row)
     keys = keys_of(context)
     await run_abandonable(keys.load)  # before a server is asked with them
     results, installed, (state, _) = await asyncio.gather(
-        backend.detect(expected=endpoints),
+        backend.detect(expected=own_endpoints(settings)),
         run_abandonable(partial(find_installed, context)),
         run_abandonable(partial(read_state, context.paths.state_file)),
     )
@@ -148,7 +133,7 @@ async def _detect_servers(context: Context, backend: ServerClient) -> Findings:
         stored=keys.stored_origins(),
         warnings=keys.warnings,
     )
-    return [*server_findings(detected), *wrong_addresses]
+    return server_findings(detected)
 
 
 def _config_findings(context: Context) -> Findings:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from lmchat.cli.context import Context
-from lmchat.cli.options import ParsedOptions
 from lmchat.cli.sessions import header_json
 from lmchat.cli.store import open_store
 from lmchat.errors import FileRefused, WrongUse
@@ -30,9 +28,6 @@ _ALL = "all"
 _BYTES_PER_MB = 1024 * 1024
 _INTERRUPTED = 130  # exit code
 
-_Sources = Sequence[tuple[str, Sequence[str]]]
-"""Formats or programs, as `--from` names them, each with its files."""
-
 
 async def import_files(context: Context) -> int:
     """Import the named files, or the chats of other programs, and report the result.
@@ -40,16 +35,23 @@ async def import_files(context: Context) -> int:
     Return 130 if a signal stopped the import, 1 if a file was refused, else 0. If the only result
     is one refused file, its error is raised instead.
     """
-    output = context.output
-    _require_sources(context.options)
+    options, output = context.options, context.output
+    hint = "Name files, or import the chats of other programs with --from all."
+    if options.temporary:
+        message = "--temporary saves nothing, so it cannot import."
+        raise WrongUse(message, hint="Use --dry-run to check the files.")
+    if options.files and options.source == _ALL:
+        raise WrongUse("--from all takes no files.", hint=hint)
+    if not options.files and options.source == AUTO:
+        raise WrongUse("Which file?", hint=hint)
+    if "" in options.files:  # as a path, it would be the current folder
+        raise WrongUse("The name of a file is empty.", hint=hint)
     outcome = await _import(context)
     output.show_progress("")  # clears the line of the progress before the report
 
     # a single file that was refused is the error of the command, not one line of a report
-    is_only_refusal = len(outcome.refused) == 1 and not outcome.chats
-    if is_only_refusal:
-        _, error = outcome.refused[0]
-        raise error
+    if len(outcome.refused) == 1 and not outcome.chats:
+        raise outcome.refused[0][1]
     if output.is_json:
         output.print_json(_outcome_json(context, outcome))
     else:
@@ -57,27 +59,6 @@ async def import_files(context: Context) -> int:
     if outcome.is_stopped:
         return _INTERRUPTED
     return 1 if outcome.refused else 0
-
-
-def _require_sources(options: ParsedOptions) -> None:
-    """Raise `WrongUse` for options that cannot import anything.
-
-    These are `--temporary`, `--from all` together with files, neither files nor a program, and an
-    empty name, which as a path would be the current folder.
-    """
-    if options.temporary:
-        message = "--temporary saves nothing, so it cannot import."
-        raise WrongUse(message, hint="Use --dry-run to check the files.")
-    message = ""
-    if options.files and options.source == _ALL:
-        message = "--from all takes no files."
-    elif not options.files and options.source == AUTO:
-        message = "Which file?"
-    elif "" in options.files:
-        message = "The name of a file is empty."
-    if message:
-        hint = "Name files, or import the chats of other programs with --from all."
-        raise WrongUse(message, hint=hint)
 
 
 async def _import(context: Context) -> ImportOutcome:
@@ -93,16 +74,15 @@ async def _import(context: Context) -> ImportOutcome:
         places = chat_places(context.environ, Path.home())
         return [place for place in places if options.source in (_ALL, place.program.source)]
 
-    stdin = None
-    if STDIN in options.files:
-        stdin = await run_abandonable(_read_stdin)
+    stdin = await run_abandonable(_read_stdin) if STDIN in options.files else None
     outcome = ImportOutcome()
     async with open_store(context) as store:
         importer = Importer(store, find=find_places, report_progress=context.output.show_progress)
-        sources: _Sources = [(options.source, options.files)]
+        sources: Sequence[tuple[str, Sequence[str]]] = [(options.source, options.files)]
         try:
             if not options.files:
-                sources = await _confirmed_places(context, importer)
+                places = await _confirmed_places(context, importer)
+                sources = [(place.program.source, [str(place.path)]) for place in places]
             for source, files in sources:
                 await importer.import_files(
                     files, stdin=stdin, source=source, is_trial=options.dry_run, into=outcome
@@ -112,8 +92,8 @@ async def _import(context: Context) -> ImportOutcome:
     return outcome
 
 
-async def _confirmed_places(context: Context, importer: Importer) -> _Sources:
-    """Print where other programs keep chats, ask whether to import them, and return the files.
+async def _confirmed_places(context: Context, importer: Importer) -> Sequence[ChatPlace]:
+    """Print where other programs keep chats, ask whether to import them, and return the places.
 
     `--yes` and `--dry-run` replace the question. Return nothing if no chats were found, or if the
     user says no. Raises `WrongUse` without a terminal to ask at.
@@ -123,25 +103,17 @@ async def _confirmed_places(context: Context, importer: Importer) -> _Sources:
         context.output.note(
             "No chats of other programs were found. To name files: lmchat import PATH"
         )
-        return []
     for place in places:
         context.output.note(f"{place.program.name}: {safe_line(str(place.path))}")
-    if not (context.options.yes or context.options.dry_run):
-        if not can_ask():
-            raise WrongUse("These chats were not imported.", hint="Confirm with --yes.")
-        if not await ask_yes_no("Import these chats?"):
-            return []
-    return [(place.program.source, [str(place.path)]) for place in places]
+    if not places or context.options.yes or context.options.dry_run:
+        return places
+    if not can_ask():
+        raise WrongUse("These chats were not imported.", hint="Confirm with --yes.")
+    return places if await ask_yes_no("Import these chats?") else ()
 
 
 def _read_stdin() -> bytes:
-    """Return all bytes of stdin. Blocks.
-
-    Raises `WrongUse` if this process has no stdin, and `FileRefused` if it cannot be read or is too
-    large.
-    """
-    if sys.stdin is None:
-        raise WrongUse("Standard input is not available.", hint="Pass the name of a file.")
+    """Return all bytes of stdin. Blocks; raises `FileRefused`."""
     try:
         # one byte more than is allowed shows that the input is too large
         data = from_stdin(lambda file: file.read(LARGEST_BYTES + 1))

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-
-from msgspec import Struct
 
 from lmchat.config.credentials import Credentials
 from lmchat.config.load import Loaded
@@ -23,19 +21,13 @@ from lmchat.servers.endpoint import Endpoint, is_address
 log = logging.getLogger(__name__)
 
 _KEY_FILE = "credentials.toml"
+_IN_ENDPOINTS = "[[endpoints]] in the configuration"
 _COMMAND_S = 60  # time limit of `api_key_cmd`, which may have to ask the user for a password
 _OPENAI_ORIGIN = "https://api.openai.com:443"
 _FOR_ANOTHER = (
     "it is for another address, or for this machine. "
     "To use it here, add an [[endpoints]] entry with this url and the key."
 )
-
-
-class _SourcedKey(Struct, frozen=True):
-    """An API key and the place where it is set; the key is empty if it is not set there."""
-
-    key: str = ""
-    source: str = ""
 
 
 class Keys:
@@ -55,7 +47,8 @@ class Keys:
         self._environ = environ
         self._credentials = credentials
         self._accepted: dict[str, str] = {}  # keys of this run, by origin
-        self._of_endpoints: dict[str, _SourcedKey] = {}  # of `[[endpoints]]`, by origin
+        self._of_endpoints: dict[str, tuple[str, str]] = {}
+        """Keys of `[[endpoints]]` with their sources, by origin."""
         self._commands: dict[str, EndpointSettings] = {}  # those that have not run, by origin
         self._command_lock = asyncio.Lock()
         self.lent_terminal: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
@@ -75,9 +68,9 @@ class Keys:
             key = self._environ.get(entry.api_key_env, "")
             if key:
                 source = f"the environment variable {entry.api_key_env}"
-                self._of_endpoints[origin] = _SourcedKey(key, source)
+                self._of_endpoints[origin] = key, source
             elif not entry.api_key_cmd:
-                self._of_endpoints[origin] = _configured_key(entry)
+                self._of_endpoints[origin] = entry.api_key, _IN_ENDPOINTS
             elif origin not in self._of_endpoints:
                 self._commands[origin] = entry
 
@@ -90,7 +83,7 @@ class Keys:
         async with self._command_lock:  # two commands at once may both ask for a password
             if origin in self._commands and origin not in self._accepted:
                 sourced = await self._printed_key(self._commands[origin])
-                if sourced.key:
+                if sourced[0]:  # else a later `load` lets the command run again
                     self._of_endpoints[origin] = sourced
                 del self._commands[origin]
         return self.known_key(endpoint)
@@ -98,13 +91,13 @@ class Keys:
     def known_key(self, endpoint: Endpoint) -> str | None:
         """Return what `key_for` returns, but run no command."""
         try:
-            return header_value(self._first_key(endpoint).key) or None
+            return header_value(self._first_key(endpoint)[0]) or None
         except ValueError:
             return None  # `why_withheld` returns the reason
 
     def source_of(self, endpoint: Endpoint) -> str:
         """Return where the key that is sent to a server is set, "" if no key is sent."""
-        return self._first_key(endpoint).source if self.known_key(endpoint) else ""
+        return self._first_key(endpoint)[1] if self.known_key(endpoint) else ""
 
     def why_withheld(self, endpoint: Endpoint) -> str:
         """Return why a key that is set is not sent to a server, and the next step.
@@ -113,14 +106,14 @@ class Keys:
         is for another server.
         Return "" if a key is sent, or none is set.
         """
-        sourced = self._first_key(endpoint)
+        key, key_source = self._first_key(endpoint)
         try:
-            header_value(sourced.key)
+            header_value(key)
         except ValueError as error:
             # the error says that the key has forbidden characters: these are meant by "them"
-            sentence = f"The API key from {sourced.source} was not sent: it {error}."
+            sentence = f"The API key from {key_source} was not sent: it {error}."
             return f"{sentence} Set it again without them."
-        if sourced.key:
+        if key:
             return ""
         if fault := self._faults.get(endpoint.origin):
             return fault
@@ -130,29 +123,22 @@ class Keys:
             return f"The API key in {place} was not sent: {_FOR_ANOTHER}"
         return ""
 
-    def _first_key(self, endpoint: Endpoint) -> _SourcedKey:
-        """Return the first key that is set for a server; if none is, one with an empty key."""
-        for sourced in self._possible_keys(endpoint):
-            if sourced.key:
-                return sourced
-        return _SourcedKey()
-
-    def _possible_keys(self, endpoint: Endpoint) -> Iterator[_SourcedKey]:
-        """Yield the key that each place has for a server, in the order of use.
-
-        The key of a place that has none for this server is empty.
-        """
+    def _first_key(self, endpoint: Endpoint) -> tuple[str, str]:
+        """Return the first key that is set for a server, with its source; else two empty texts."""
         origin = endpoint.origin
-        configured_source = f"api_key, {self._loaded.origins.get('api_key', 'configuration')}"
-        yield _SourcedKey(self._accepted.get(origin, ""), "the key dialog")
-        yield self._of_endpoints.get(origin, _SourcedKey())
-        yield _SourcedKey(self._api_key_for(endpoint), configured_source)
         saved = (one for one in self._credentials.origins() if _origin(one) == origin)
         # the file may have another form of the address: an exact match comes first
-        key = next(filter(None, map(self._credentials.get, (origin, *saved))), "")
-        yield _SourcedKey(key, _KEY_FILE)
+        stored = next(filter(None, map(self._credentials.get, (origin, *saved))), "")
+        configured_source = f"api_key, {self._loaded.origins.get('api_key', 'configuration')}"
+        possible_keys = [
+            (self._accepted.get(origin, ""), "the key dialog"),
+            self._of_endpoints.get(origin, ("", "")),
+            (self._api_key_for(endpoint), configured_source),
+            (stored, _KEY_FILE),
+        ]
         if origin == _OPENAI_ORIGIN:
-            yield _SourcedKey(self._environ.get("OPENAI_API_KEY", ""), "OPENAI_API_KEY")
+            possible_keys.append((self._environ.get("OPENAI_API_KEY", ""), "OPENAI_API_KEY"))
+        return next((sourced for sourced in possible_keys if sourced[0]), ("", ""))
 
     def accept(self, endpoint: Endpoint, key: str) -> None:
         """Use a key for a server that ends with this run, such as the built-in engine."""
@@ -189,7 +175,7 @@ class Keys:
         is_for_another = names_this_machine and _origin(named_url) != endpoint.origin
         return "" if is_for_another else key
 
-    async def _printed_key(self, entry: EndpointSettings) -> _SourcedKey:
+    async def _printed_key(self, entry: EndpointSettings) -> tuple[str, str]:
         """Run `api_key_cmd` in a shell and return the first line that it prints, with its source.
 
         If it fails, takes too long or prints an empty line, return the entry's value
@@ -206,16 +192,12 @@ class Keys:
         else:
             key = output.decode("utf-8", "replace").partition("\n")[0].strip()
             if key and exit_code == 0:
-                return _SourcedKey(key, f"api_key_cmd of endpoint {entry.name!r}")
+                return key, f"api_key_cmd of endpoint {entry.name!r}"
             reason = f"exited with status {exit_code}" if exit_code else "printed nothing"
         log.warning("api_key_cmd of an endpoint failed: %s", reason)
         words = f"api_key_cmd of endpoint {entry.name!r} {reason}."
         self._faults[_origin(entry.url)] = f"{words} Run it in a shell to see why."
-        return _configured_key(entry)
-
-
-def _configured_key(entry: EndpointSettings) -> _SourcedKey:
-    return _SourcedKey(entry.api_key, "[[endpoints]] in the configuration")
+        return entry.api_key, _IN_ENDPOINTS
 
 
 def _origin(url: str) -> str:

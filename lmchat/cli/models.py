@@ -6,16 +6,16 @@ A result is an address that was probed, with the result of the probe and the mod
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 
-from msgspec.structs import replace
-
 from lmchat import units
+from lmchat.chat.ports import ServerClient
 from lmchat.cli.context import Context
 from lmchat.cli.local import list_files
 from lmchat.cli.target import find_servers, own_endpoints
 from lmchat.cli.wiring import Runtime, open_runtime
+from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.errors import LMChatError
 from lmchat.servers.discovery.choose_model import why_unusable
@@ -36,8 +36,6 @@ from lmchat.servers.model import (
 )
 from lmchat.terminal.output import Output, table
 
-_MINUTE_S = 60
-
 
 async def list_models(context: Context) -> int:
     """Print the models of the named server, or of all servers; return exit code 0.
@@ -50,15 +48,25 @@ async def list_models(context: Context) -> int:
         model_list = await fetch_models(
             runtime, context.output.note, is_refresh=context.options.refresh
         )
-    if model_list.is_stale:
-        minutes = int(model_list.age_s / _MINUTE_S)
-        age = f"{minutes} min old" if minutes else "cached"
-        context.output.note(f"lmchat: no server answers; this list is {age}.")
     # models that can chat come first
-    models = tuple(sorted(model_list.models, key=lambda model: not model.can_chat))
+    models = sorted(model_list.models, key=lambda model: not model.can_chat)
+    rows = [
+        (
+            "" if model.state is LoadState.UNKNOWN else model.state,
+            model.model_id,
+            model.params,
+            model.quantization,
+            units.window(model.context),
+            units.size_text(model.size_bytes).replace(units.GAP, " "),
+            special_type(model) or " ".join(model.capabilities),
+            f"{model.product} {model.endpoint.netloc}",
+        )
+        for model in models
+    ]
+    head = ("STATE", "MODEL", "PARAMS", "QUANT", "CONTEXT", "SIZE", "CAN", "SERVER")
     return context.output.print_list(
         [model_json(model) for model in models],
-        lambda: _table(models),
+        lambda: table(head, rows),
         "The server has no models. Download one there.",
     )
 
@@ -70,7 +78,7 @@ async def load(context: Context) -> int:
         if not context.output.is_json:
             context.output.note(f"Loading {model.model_id} …")
         await load_with_progress(runtime, model, context.output, window=context.options.context)
-    return _report_state(context, model, LoadState.LOADED)
+    return _print_state(context, model, LoadState.LOADED)
 
 
 async def unload(context: Context) -> int:
@@ -78,7 +86,18 @@ async def unload(context: Context) -> int:
     async with open_runtime(context) as runtime:
         model = await _named_model(context, runtime)
         await runtime.backend.unload(model)
-    return _report_state(context, model, LoadState.NOT_LOADED)
+    return _print_state(context, model, LoadState.NOT_LOADED)
+
+
+async def _named_model(context: Context, runtime: Runtime) -> ModelInfo:
+    """Ask the servers for the model that the command names; raises `WrongUse` if none has it."""
+    model_list = await fetch_models(runtime, context.output.note, is_refresh=True)
+    return model_named(context.options.model_id, model_list)
+
+
+def _print_state(context: Context, model: ModelInfo, state: LoadState) -> int:
+    document = model_json(model) | {"state": state}
+    return context.output.print_result(document, f"{model.model_id}: {state}")
 
 
 async def load_with_progress(
@@ -116,12 +135,6 @@ async def load_if_needed(runtime: Runtime, model: ModelInfo, output: Output) -> 
     return monotonic() - started_s
 
 
-async def _named_model(context: Context, runtime: Runtime) -> ModelInfo:
-    """Ask the servers for the model that the command names; raises `WrongUse` if none has it."""
-    model_list = await fetch_models(runtime, context.output.note, is_refresh=True)
-    return model_named(context.options.model_id, model_list)
-
-
 async def fetch_models(
     runtime: Runtime, note: Callable[[str], None], *, is_refresh: bool
 ) -> ModelList:
@@ -129,12 +142,14 @@ async def fetch_models(
 
     With `is_refresh`, each server is asked for its models. Without it, a server is asked only if
     detection knows no more than the names of its models; other lists may come from the cache.
-    `note` takes a sentence for each server that fails; if all do, an error is raised. If no server
-    is usable, the list or the error is that of `_stale_models`.
+    `note` takes a sentence for each server that fails; if all do, an error is raised.
     """
 
     async def ask(probed: ProbeResult) -> ModelList | LMChatError:
-        has_details = all(_has_details(model) for model in probed.models)
+        # with its name only, a model counts as one that can chat
+        has_details = all(
+            model.capabilities or model.context or not model.can_chat for model in probed.models
+        )
         try:
             return await runtime.backend.models(
                 probed.endpoint, is_refresh=is_refresh or not has_details
@@ -145,56 +160,18 @@ async def fetch_models(
     results = await find_servers(runtime.backend, runtime.settings)
     usable = [probed for probed in results if probed.verdict.is_usable]
     if not usable:
-        return _stale_models(runtime, why_unusable(results), is_refresh=is_refresh)
-    answers = await asyncio.gather(*map(ask, usable))
-    lists = [answer for answer in answers if isinstance(answer, ModelList)]
-    for probed, answer in zip(usable, answers, strict=True):
-        if isinstance(answer, LMChatError):
-            if not lists:
-                raise answer
-            note(f"lmchat: no list of models from {probed.endpoint.netloc}: {answer.message}")
-    return _joined(lists)
-
-
-def _stale_models(runtime: Runtime, error: LMChatError, *, is_refresh: bool) -> ModelList:
-    """Return the cached list of the last run, or raise `error`, which says why no server is usable.
-
-    The list is returned only if no server was found, the user has named none, and did not ask for
-    a new list with `is_refresh`.
-    """
-    was_found = error.kind != "no_server"
-    was_named = bool(runtime.settings.endpoint)
-    may_be_cached = not (was_found or was_named or is_refresh)
-    cached = runtime.backend.cached_models()
-    if not cached.models or not may_be_cached:
-        raise error
-    # which models are loaded may have changed since the list was cached
-    models = tuple(replace(model, state=LoadState.UNKNOWN) for model in cached.models)
-    return replace(cached, models=models, is_stale=True)
-
-
-def _joined(lists: Sequence[ModelList]) -> ModelList:
-    """Return the lists of several servers as one.
-
-    It is as old as the oldest of them, and stale if one of them is.
-    """
+        raise why_unusable(results)
     models: list[ModelInfo] = []
-    for model_list in lists:
-        models += model_list.models
-    return ModelList(
-        models=tuple(models),
-        age_s=max(model_list.age_s for model_list in lists),
-        is_stale=any(model_list.is_stale for model_list in lists),
-    )
-
-
-def _has_details(model: ModelInfo) -> bool:
-    """Return whether more is known of a model than its name, which is all that detection asks.
-
-    With its name only, a model has no capabilities and no context window, and counts as one that
-    can chat.
-    """
-    return bool(model.capabilities or model.context or not model.can_chat)
+    errors: list[LMChatError] = []
+    for probed, answer in zip(usable, await asyncio.gather(*map(ask, usable)), strict=True):
+        if isinstance(answer, ModelList):
+            models += answer.models
+        else:
+            errors.append(answer)
+            note(f"lmchat: no list of models from {probed.endpoint.netloc}: {answer.message}")
+    if len(errors) == len(usable):
+        raise errors[0]
+    return ModelList(models=tuple(models))
 
 
 def model_named(model_id: str, model_list: ModelList) -> ModelInfo:
@@ -214,49 +191,20 @@ def models_named(names: Sequence[str], model_list: ModelList) -> list[ModelInfo]
     return models
 
 
-def _report_state(context: Context, model: ModelInfo, state: LoadState) -> int:
-    """Print a model with the state that it has after a command; return exit code 0."""
-    return context.output.print_result(
-        model_json(model) | {"state": state}, f"{model.model_id}: {state}"
-    )
-
-
-def _table(models: tuple[ModelInfo, ...]) -> list[str]:
-    """Return the lines of the table of models."""
-    rows = [
-        (
-            "" if model.state is LoadState.UNKNOWN else model.state,
-            model.model_id,
-            model.params,
-            model.quantization,
-            units.window(model.context),
-            units.size_text(model.size_bytes).replace(units.GAP, " "),
-            special_type(model) or " ".join(model.capabilities),
-            f"{model.product} {model.endpoint.netloc}",
-        )
-        for model in models
-    ]
-    head = ("STATE", "MODEL", "PARAMS", "QUANT", "CONTEXT", "SIZE", "CAN", "SERVER")
-    return table(head, rows)
-
-
 async def health(context: Context) -> int:
     """Print as JSON whether the server can answer.
 
     Return 0 if it can, 1 if it cannot, or the exit code of the error that prevented the check.
     Server and model are those that the chat screen would use.
     """
-    settings, state = context.loaded.settings, State()
-    results: tuple[ProbeResult, ...] = ()
-    error = None
-    try:
-        async with open_runtime(context) as runtime:
-            settings, state = runtime.settings, runtime.state
-            results = await find_servers(runtime.backend, settings)
-    except LMChatError as failure:
-        error = failure
-    has_problems = bool(context.loaded.problems)
-    document = health_json(results, settings, state, error=error, has_problems=has_problems)
+    results, state, error = await _probe(context, find_servers)
+    document = health_json(
+        results,
+        context.loaded.settings,
+        state,
+        error=error,
+        has_problems=bool(context.loaded.problems),
+    )
     context.output.print_json(document)
     if error is not None:
         return error.exit_code
@@ -268,17 +216,27 @@ async def detect(context: Context) -> int:
 
     Return 0 if a server was found, 3 if none was, or the exit code of the error that ended this.
     """
-    settings, state = context.loaded.settings, State()
-    results: tuple[ProbeResult, ...] = ()
-    error = None
-    try:
-        async with open_runtime(context) as runtime:
-            settings, state = runtime.settings, runtime.state
-            results = await runtime.backend.detect(expected=own_endpoints(settings))
-    except LMChatError as failure:
-        error = failure
-    document = detection_json(results, settings, state, error=error)
+
+    async def detect_all(backend: ServerClient, settings: Settings) -> tuple[ProbeResult, ...]:
+        return await backend.detect(expected=own_endpoints(settings))
+
+    results, state, error = await _probe(context, detect_all)
+    document = detection_json(results, context.loaded.settings, state, error=error)
     context.output.print_json(document)
     if error is not None:
         return error.exit_code
     return 0 if document["detected"] else 3
+
+
+async def _probe(
+    context: Context,
+    probe: Callable[[ServerClient, Settings], Awaitable[tuple[ProbeResult, ...]]],
+) -> tuple[tuple[ProbeResult, ...], State, LMChatError | None]:
+    """Return what a probe finds, what lmchat remembers, and the error that ended it, if any."""
+    state = State()
+    try:
+        async with open_runtime(context) as runtime:
+            state = runtime.state
+            return await probe(runtime.backend, runtime.settings), state, None
+    except LMChatError as error:
+        return (), state, error

@@ -48,7 +48,7 @@ def run(argv: Sequence[str]) -> int:
     try:
         return _handle(context)
     except LMChatError as error:
-        return output.print_error(context.explain(error))
+        return output.print_error(error)
     except KeyboardInterrupt:
         return output.print_error(_interruption())
     except BrokenPipeError:

@@ -13,12 +13,11 @@ from functools import partial
 from http import HTTPStatus
 
 import uvicorn
-from starlette.types import ASGIApp
 
 from lmchat.cli.context import Context
 from lmchat.cli.target import find_servers
 from lmchat.cli.wiring import Runtime, open_runtime
-from lmchat.errors import FileRefused, LMChatError, WrongUse
+from lmchat.errors import LMChatError, WrongUse
 from lmchat.processes.system import ENDING_SIGNALS
 from lmchat.safe_text import header_value
 from lmchat.serve.app import API, RequestReport, ServeApp
@@ -59,7 +58,20 @@ async def run_server(context: Context) -> int:
                 on_request=partial(_print_report, context.output),
                 log_bug=context.log_unexpected,
             )
-            server = _new_server(app)
+            config = uvicorn.Config(
+                app,
+                http="h11",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                log_level="critical",  # lmchat has a log of its own
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=END_S,
+            )
+            server = _Server(config)
             with server.ended_by_signals():
                 line = f"Serving at http://{host}:{port}{API}; Ctrl+C ends it."
                 context.output.print_lines([line])
@@ -104,9 +116,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.listen(_BACKLOG)
     except (OSError, UnicodeError) as error:  # the second: a host that is no name
         listening.close()
-        reason = getattr(error, "strerror", None) or str(error)
         raise WrongUse(
-            f"Cannot listen at {host}, port {port}: {reason}.",
+            f"Cannot listen at {host}, port {port}: {error}.",
             hint="Choose another port with --port, or end the program that uses it.",
         ) from error
     return listening
@@ -160,28 +171,6 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def _new_server(app: ASGIApp) -> _Server:
-    """Return the server of an application, which does not run yet."""
-    config = uvicorn.Config(
-        app,
-        http="h11",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        log_level="critical",  # lmchat has a log of its own
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=END_S,
-    )
-    return _Server(config)
-
-
-def _is_terminal() -> bool:
-    return sys.stdout is not None and sys.stdout.isatty()
-
-
 def _print_servers(output: Output, routes: ModelRoutes) -> None:
     """Print on a terminal which servers there are."""
     servers = [
@@ -215,11 +204,7 @@ def _print_report(output: Output, report: RequestReport) -> None:
 
 
 def _print_line(output: Output, line: str) -> None:
-    """Print a line if stdout is a terminal.
-
-    If that terminal is gone, nothing is printed, and the answers continue.
-    """
-    if not _is_terminal():
-        return
-    with suppress(LMChatError, FileRefused, BrokenPipeError):
-        output.print_lines([line])
+    """Print a line if stdout is a terminal; if that is gone, the answers continue."""
+    if sys.stdout is not None and sys.stdout.isatty():
+        with suppress(LMChatError, BrokenPipeError):
+            output.print_lines([line])

@@ -12,7 +12,7 @@ from lmchat.cli.store import open_library, open_store
 from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.library import ExportAs
 from lmchat.sessions.message import Role
-from lmchat.sessions.session import HIT_KIND_NAMES, SearchHit, SessionHeader
+from lmchat.sessions.session import HIT_KIND_NAMES, SessionHeader
 from lmchat.terminal.output import SHORT_ID, ask_yes_no, can_ask, local_time, table
 from lmchat.units import counted
 
@@ -23,21 +23,20 @@ async def list_sessions(context: Context) -> int:
     async with open_store(context) as store:
         headers = await store.list_sessions(is_trash=is_trash)
     head = ("ID", "DELETED" if is_trash else "CHANGED", "MSGS", "MODEL", "TITLE")
+    rows = [
+        (
+            header.session_id[:SHORT_ID],
+            local_time(header.deleted_at or header.updated_at),  # only the trash has deleted ones
+            str(header.message_count),
+            header.model,
+            (header.title or "Untitled") + (" (fork)" if header.parent_id else ""),
+        )
+        for header in headers
+    ]
     return context.output.print_list(
         [header_json(header) for header in headers],
-        lambda: table(head, [_row(header) for header in headers]),
+        lambda: table(head, rows),
         "The trash is empty." if is_trash else "There are no saved sessions.",
-    )
-
-
-def _row(header: SessionHeader) -> tuple[str, ...]:
-    """Return the cells of a session in the table."""
-    return (
-        header.session_id[:SHORT_ID],
-        local_time(header.deleted_at or header.updated_at),  # only the trash has deleted ones
-        str(header.message_count),
-        header.model,
-        (header.title or "Untitled") + (" (fork)" if header.parent_id else ""),
     )
 
 
@@ -80,23 +79,19 @@ async def delete(context: Context) -> int:
 async def restore(context: Context) -> int:
     """Move a session out of the trash and print its title.
 
-    The session is the named one, or for `last` the one that was deleted last. Raises
-    `SessionNotFound` if the trash is empty or has no such session.
+    For `last`, it is the one that was deleted last. Raises `SessionNotFound`.
     """
-    header: SessionHeader | None
     async with open_library(context) as library:
+        trash = await library.trash()
         if context.options.id == "last":
-            header = await library.undo_delete()
+            session_id = trash[0].session_id if trash else ""
         else:
             session_id = await library.store.find(context.options.id)
-            if session_id not in {header.session_id for header in await library.trash()}:
-                raise SessionNotFound(
-                    "This session is not in the trash.",
-                    hint="`lmchat sessions --trash` lists what can be restored.",
-                )
-            header = await library.restore(session_id)
-    if header is None:
-        raise SessionNotFound("The trash is empty.", hint="`lmchat sessions` lists the sessions.")
+        if session_id not in {header.session_id for header in trash}:
+            message = "This session is not in the trash." if trash else "The trash is empty."
+            hint = "`lmchat sessions --trash` lists what can be restored."
+            raise SessionNotFound(message, hint=hint)
+        header = await library.restore(session_id)
     return context.output.print_result(header_json(header), f"{_id_and_title(header)} is restored.")
 
 
@@ -105,7 +100,6 @@ async def purge(context: Context) -> int:
 
     Without an id, everything in the trash is deleted, and all messages that were deleted with `d`.
     """
-    is_confirmed = False
     message_count = 0
     async with open_library(context) as library:
         if context.options.id:
@@ -121,34 +115,32 @@ async def purge(context: Context) -> int:
             subjects = [counted(len(headers), "session")]
         if message_count:
             subjects.append(counted(message_count, "deleted message"))
-        if subjects:
-            is_confirmed = await _confirm_purge(context, " and ".join(subjects))
-        ids = [header.session_id for header in headers]
-        if is_confirmed and context.options.id:
-            await library.purge(*ids)
-        elif is_confirmed:
+        note = "The trash is empty."
+        if subjects and not await _is_confirmed(context, " and ".join(subjects)):
+            headers, message_count, note = [], 0, "Nothing was deleted."
+        elif context.options.id:
+            await library.purge(headers[0].session_id)
+        elif subjects:
             # another window may have restored one of them
-            ids = [header.session_id for header in await library.trash() if header in headers]
+            headers = [header for header in await library.trash() if header in headers]
+            ids = [header.session_id for header in headers]
             await library.purge(*ids, is_with_messages=True)
 
-    purged = [header for header in headers if is_confirmed and header.session_id in ids]
-    lines = [f"{_id_and_title(header)} was deleted permanently." for header in purged]
-    if context.options.id and purged:
-        return context.output.print_result(header_json(purged[0]), *lines)
-    empty_note = "Nothing was deleted." if subjects else "The trash is empty."
-    if is_confirmed and message_count:
-        empty_note = f"Permanently deleted: {counted(message_count, 'message')}."
-        lines.append(empty_note)
+    lines = [f"{_id_and_title(header)} was deleted permanently." for header in headers]
+    if context.options.id and headers:
+        return context.output.print_result(header_json(headers[0]), *lines)
+    if message_count:
+        note = f"Permanently deleted: {counted(message_count, 'message')}."
+        lines.append(note)
     return context.output.print_list(
-        [header_json(header) for header in purged], lambda: lines, empty_note
+        [header_json(header) for header in headers], lambda: lines, note
     )
 
 
-async def _confirm_purge(context: Context, subject: str) -> bool:
-    """Ask whether to delete a subject permanently, and return whether the answer is yes.
+async def _is_confirmed(context: Context, subject: str) -> bool:
+    """Ask whether to delete a subject permanently; `--yes` is the answer without the question.
 
-    With `--yes`, return True without asking. Raises `WrongUse` if there is neither `--yes` nor a
-    terminal to ask at.
+    Raises `WrongUse` if there is neither `--yes` nor a terminal to ask at.
     """
     if context.options.yes:
         return True
@@ -187,34 +179,21 @@ async def search(context: Context) -> int:
     options = context.options
     async with open_library(context) as library:
         hits = await library.store.search(" ".join(options.query), limit=options.limit)
+    documents: list[dict[str, object]] = []
+    lines: list[str] = []
+    for hit in hits:
+        document = asdict(hit)
+        del document["words"]  # those of the query, which only the screen needs
+        documents.append(document)
 
-    def lay_out() -> list[str]:
-        lines: list[str] = []
-        for hit in hits:
-            lines += _hit_lines(hit)
-        return lines
-
-    return context.output.print_list([_hit_json(hit) for hit in hits], lay_out, "Nothing found.")
-
-
-def _hit_json(hit: SearchHit) -> dict[str, object]:
-    """Return the fields of a hit, except the words of the query, which only the screen needs."""
-    fields = asdict(hit)
-    del fields["words"]
-    return fields
-
-
-def _hit_lines(hit: SearchHit) -> tuple[str, str]:
-    """Return two lines about a hit: the session and place of it, and its text.
-
-    In the text, the match is in brackets. A search without words, as `has:code`, has no match.
-    """
-    kind_name = HIT_KIND_NAMES.get(hit.kind, "")
-    author = hit.model or hit.role
-    if kind_name and hit.role in ("", Role.TOOL):  # the kind says all, as "title" or "tool result"
-        author = ""
-    place = ", ".join(word for word in (author, kind_name) if word)
-    columns = (hit.session_id[:SHORT_ID], local_time(hit.created_at), place, hit.title)
-    match = f"[{hit.match}]" if hit.match else ""
-    text = f"{hit.before.strip()} {match} {hit.after.strip()}"
-    return "  ".join(columns), f"    {text.strip()}"
+        kind_name = HIT_KIND_NAMES.get(hit.kind, "")
+        author = hit.model or hit.role
+        if kind_name and hit.role in ("", Role.TOOL):  # the kind says all, as "tool result"
+            author = ""
+        place = ", ".join(word for word in (author, kind_name) if word)
+        lines.append(
+            "  ".join((hit.session_id[:SHORT_ID], local_time(hit.created_at), place, hit.title))
+        )
+        match = f"[{hit.match}]" if hit.match else ""  # a search as `has:code` has none
+        lines.append(f"    {f'{hit.before.strip()} {match} {hit.after.strip()}'.strip()}")
+    return context.output.print_list(documents, lambda: lines, "Nothing found.")

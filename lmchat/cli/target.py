@@ -6,14 +6,13 @@ A result is an address that was probed, with the result of the probe and the mod
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
 from lmchat.chat.ports import ServerClient
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
-from lmchat.safe_text import shell_word
 from lmchat.servers.discovery.choose_model import (
     Missing,
     TargetChoice,
@@ -27,10 +26,6 @@ from lmchat.servers.model import Target
 from lmchat.servers.stream.timeouts import first_token_limit
 
 _CHECK_EVERY_S = 0.5  # while a server loads its model
-_UNUSED_SERVER = (
-    "lmchat: {0} at {1} is not used, although your environment names it: without an option, "
-    "only this machine is asked. To use it, add --endpoint {2} --allow-host {3}"
-)
 
 
 def own_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
@@ -65,8 +60,7 @@ async def find_target(
 ) -> Target:
     """Look for servers and return the server and model to ask, chosen without asking the user.
 
-    While the chosen server loads its model, wait for it. `note` prints notes on servers that are
-    not used, on this wait, and on an API key that is not sent. Raises `NoServerFound`,
+    While the chosen server loads its model, wait for it, which `note` says. Raises `NoServerFound`,
     `ServerRejected` for a server that cannot be used, `RequestInvalid` if the server has no model
     or several equally likely ones, `WrongUse` if the model of the settings does not exist there, or
     `ServerUnavailable` if its model is not loaded within the limit for the first token.
@@ -77,8 +71,6 @@ async def find_target(
         return choose_without_asking(possible, model=settings.model, state=state)
 
     results = await find_servers(backend, settings)
-    if not settings.endpoints:  # a user with configured servers knows how to name one
-        _note_unused(results, note)
     choice = choose(*results)
     if choice.missing is Missing.MODEL and choice.probed is not None:
         # detection asks for no more than names, so it may not know which models can chat
@@ -98,15 +90,3 @@ async def find_target(
     if choice.target is None or choice.target.model is None:
         raise why_no_model(choice)
     return choice.target
-
-
-def _note_unused(results: Sequence[ProbeResult], note: Callable[[str], None]) -> None:
-    """Note how to use each server on another machine that only an environment variable names.
-
-    Such servers are not asked before the user allows it.
-    """
-    for probed in results:
-        if probed.is_hinted and probed.can_be_allowed:
-            endpoint = probed.endpoint
-            url, host = shell_word(endpoint.url), shell_word(endpoint.host)
-            note(_UNUSED_SERVER.format(probed.product, endpoint.netloc, url, host))

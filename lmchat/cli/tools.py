@@ -100,11 +100,34 @@ async def list_tools(context: Context) -> int:
     output = context.output
     async with _open_toolbox(context) as toolbox:
         servers = toolbox.host.servers
-        output.print_list(
-            [_server_json(server, toolbox) for server in servers],
-            lambda: _tool_lines(toolbox),
-            f"lmchat: no tools are configured. {how_to_configure(context)}",
-        )
+        documents = [
+            {
+                "name": server.name,
+                "state": server.state,
+                "error": server.error or None,
+                "tools": [
+                    {
+                        "name": tool.full_name,
+                        "wire_name": tool.wire_name,
+                        "approval": toolbox.approval(_NO_SESSION, tool),
+                        "read_only": tool.is_read_only,
+                        "description": tool.description,
+                        "schema": tool.schema,
+                    }
+                    for tool in server.tools
+                ],
+            }
+            for server in servers
+        ]
+        lines = [f"{server.name}: {state_sentence(server)}" for server in servers]
+        rows = [
+            (tool.full_name, toolbox.approval(_NO_SESSION, tool), tool.description.split("\n")[0])
+            for tool in toolbox.tools
+        ]
+        if rows:
+            lines += ["", *table(("TOOL", "APPROVAL", "DESCRIPTION"), rows)]
+        none_note = f"lmchat: no tools are configured. {how_to_configure(context)}"
+        output.print_list(documents, lambda: lines, none_note)
         for server in servers:
             if server.error:
                 output.note(f"lmchat: {server.name}: {how_to_correct(server, context)}.")
@@ -144,65 +167,20 @@ def _find_tool(name: str, toolbox: Toolbox, context: Context) -> Tool:
     Raises `WrongUse` if it is missing or may never run, `LMChatError` if its server does not work.
     """
     tool = toolbox.find(name)
-    if tool is None:
-        raise _missing_tool_error(name, toolbox, context)
-    if toolbox.approval(_NO_SESSION, tool) is Approval.NEVER:
-        raise WrongUse(f"{name} may never run.", hint="Change its approval in config.toml.")
-    return tool
-
-
-def _missing_tool_error(name: str, toolbox: Toolbox, context: Context) -> LMChatError:
-    """Return the error for a name `SERVER/TOOL` that no running server has.
-
-    If its server does not work, it is the error of the server. Otherwise it says that there is no
-    such tool, and suggests a similar one.
-    """
-    server_name = name.partition("/")[0]
+    if tool is not None:
+        if toolbox.approval(_NO_SESSION, tool) is Approval.NEVER:
+            raise WrongUse(f"{name} may never run.", hint="Change its approval in config.toml.")
+        return tool
     for server in toolbox.host.servers:
-        if server.name == server_name and server.state is not ServerState.READY:
+        if server.name == name.partition("/")[0] and server.state is not ServerState.READY:
             hint = "`lmchat doctor` checks each server."
-            return LMChatError(server.error, kind="tools", hint=hint)
-
-    suggestion = closest_word(name, tuple(tool.full_name for tool in toolbox.tools))
+            raise LMChatError(server.error, kind="tools", hint=hint)
     hint = "`lmchat tools` lists the tools."
     if not context.has_tools:
         hint = how_to_configure(context)
-    elif suggestion:
+    elif suggestion := closest_word(name, tuple(tool.full_name for tool in toolbox.tools)):
         hint = f"Did you mean {suggestion}?"
-    return WrongUse(f"There is no tool {name}.", hint=hint)
-
-
-def _server_json(server: ToolServer, toolbox: Toolbox) -> dict[str, object]:
-    """Return a tool server with its tools as `--json` prints it."""
-    tools = [
-        {
-            "name": tool.full_name,
-            "wire_name": tool.wire_name,
-            "approval": toolbox.approval(_NO_SESSION, tool),
-            "read_only": tool.is_read_only,
-            "description": tool.description,
-            "schema": tool.schema,
-        }
-        for tool in server.tools
-    ]
-    return {
-        "name": server.name,
-        "state": server.state,
-        "error": server.error or None,
-        "tools": tools,
-    }
-
-
-def _tool_lines(toolbox: Toolbox) -> list[str]:
-    """Return a line for each tool server, and an empty line and a table of the tools, if any."""
-    states = [f"{server.name}: {state_sentence(server)}" for server in toolbox.host.servers]
-    rows = [
-        (tool.full_name, toolbox.approval(_NO_SESSION, tool), tool.description.partition("\n")[0])
-        for tool in toolbox.tools
-    ]
-    if not rows:
-        return states
-    return [*states, "", *table(("TOOL", "APPROVAL", "DESCRIPTION"), rows)]
+    raise WrongUse(f"There is no tool {name}.", hint=hint)
 
 
 def state_sentence(server: ToolServer) -> str:

@@ -260,22 +260,13 @@ class _Checker:
         return None if set(required) - values.keys() else values
 
     def check_names(self, settings: Settings) -> None:
-        """Add the problems of names that are right for themselves."""
+        """Add a problem for each tool server whose name is taken."""
         names = [FUNCTIONS]
         for number, server in enumerate(settings.mcp):
             if server.name in names:
                 taken = f'"{server.name}" is taken by another server or by tools.py'
                 self._add_problem(("mcp", number, "name"), f"{taken}; choose another name")
             names.append(server.name)
-        for name in settings.prompts:
-            if name.split() != [name]:  # it is typed after /p
-                self._add_problem(("prompts", name), "must have a name without spaces")
-        for name in settings.tools.approval:
-            server_name = name.partition("/")[0]
-            if server_name not in names:
-                reason = f'is for the server "{server_name}", which is not configured'
-                suggestion = closest_word(server_name, tuple(names))
-                self._add_problem(("tools", "approval", name), reason, suggestion)
 
     def _add_problem(self, key_path: KeyPath, reason: str, suggestion: str = "") -> None:
         """Add a problem of the value at a place, with the line of that place in the file."""

@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from lmchat.config.file import Problem, Values, read_config, rows
 from lmchat.config.settings import Profile, Secret, Settings
 from lmchat.errors import ConfigError
-from lmchat.matching import closest_word
 
 VARIABLES: tuple[tuple[str, str], ...] = (
     ("LMCHAT_ENDPOINT", "endpoint"),
@@ -178,19 +177,14 @@ def _from_profile(
 ) -> Iterator[_Override]:
     """Yield the values of the profile that a flag names, as overrides.
 
-    Yield nothing without a name. For an unknown one, add a problem: it suggests a similar name,
-    else it lists all profiles, else it says how to add one.
+    Yield nothing without a name. For an unknown one, add a problem.
     """
     if name is None:
         return
     if name not in profiles:
-        reason = "unknown profile"
-        suggestion = closest_word(name, tuple(profiles))
-        if not suggestion:
-            known = f"profiles: {', '.join(profiles)}"
-            reason += f"; {known if profiles else f'add [profiles.{name}] to config.toml'}"
-        source = f"--profile {name}"
-        problems.append(Problem(source=source, reason=reason, suggestion=suggestion))
+        known = ", ".join(profiles) or "none"
+        reason = f"unknown profile; in config.toml: {known}"
+        problems.append(Problem(source=f"--profile {name}", reason=reason))
         return
     profile, origin = profiles[name], f"profile {name}"
     if profile.model:

@@ -145,18 +145,11 @@ def measure_image(name: str, data: bytes) -> SizedImage:
 def check_imported_image(name: str, data: bytes) -> SizedImage:
     """Return an image of an imported chat, scaled down if its sides are too long.
 
-    Only an image beyond the limits is decoded. A damaged image is kept as it is, so that the chat
-    does not lose it. Raises `FileRefused` if the image has too many pixels, or too many bytes also
-    after scaling.
+    A damaged image is kept as it is, so that the chat does not lose it. Raises `FileRefused` if the
+    image has too many pixels, or too many bytes also after scaling.
     """
-    if not _has_pillow():
-        return measure_image(name, data)
     with suppress(ImageDamagedError):
-        with open_image(name, data) as image:
-            has_long_side = max(image.size) > LONGEST_SIDE
-        if has_long_side or len(data) > MAX_IMAGE_BYTES:
-            return fit_image(name, data)
-    # the image is within the limits, or damaged
+        return fit_image(name, data)
     return measure_image(name, data)
 
 

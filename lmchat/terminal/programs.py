@@ -21,16 +21,6 @@ from lmchat.safe_text import safe_line, safe_text
 BELL = "\x07"
 _OPEN_PROGRAM = "import sys, webbrowser; sys.exit(not webbrowser.open(sys.argv[1]))"
 _TIME_TO_FAIL_S = 2.0  # a browser that has not failed by then has started
-_TERMINAL_BROWSERS = [
-    "lynx",
-    "w3m",
-    "links",
-    "links2",
-    "elinks",
-    "www-browser",
-    "browsh",
-    "carbonyl",
-]
 _MAX_STEM_CHARS = 50  # of the name of a file; file systems allow 255 bytes, four a character
 _TITLE = "lmchat"
 _LONGEST_CHARS = 120  # of a notification
@@ -46,7 +36,7 @@ async def open_page(address: str, *, environ: Mapping[str, str] = os.environ) ->
     """
     if not address.lower().startswith(("http://", "https://")):
         return False
-    return await asyncio.to_thread(_open, address, _browser_environment(environ))
+    return await asyncio.to_thread(_open, address, environ)
 
 
 async def open_file(
@@ -77,7 +67,7 @@ async def open_file(
         words = "The viewer's copy cannot be written."
         hint = "Check the folder for temporary files."
         raise FileRefused(words, hint=hint, details=str(error)) from error
-    return await asyncio.to_thread(_open, copy.as_uri(), _browser_environment(environ))
+    return await asyncio.to_thread(_open, copy.as_uri(), environ)
 
 
 def notification(kind: str, words: str, environ: Mapping[str, str]) -> str:
@@ -108,37 +98,19 @@ def notification(kind: str, words: str, environ: Mapping[str, str]) -> str:
     return f"\x1bPtmux;{doubled}\x1b\\{BELL}"
 
 
-def _browser_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment in which Python's `webbrowser` searches for a browser.
+def _open(address: str, environ: Mapping[str, str]) -> bool:
+    """Open an address with Python's `webbrowser`, in a process without the terminal.
 
-    It has no $TERM, and its $BROWSER names no browser of `_TERMINAL_BROWSERS`: so the browser that
-    is found does not run in this terminal. Its $PATH has absolute folders only, so that no program
-    of the current folder is started.
+    Without $TERM, it finds no browser that runs in a terminal. $PATH has absolute folders only, so
+    that no program of the current folder is started. Return False if that process fails within
+    `_TIME_TO_FAIL_S`; True if it succeeds, or still runs after that time.
     """
     environment = environment_for_others(environ)
     environment.pop("TERM", None)
+    if "WSL_DISTRO_NAME" in environment:
+        environment.setdefault("BROWSER", "wslview")  # that of the Windows around WSL
     folders = environment.get("PATH", os.defpath).split(os.pathsep)
-    absolute_folders = [folder for folder in folders if is_absolute_path(folder)]
-    environment["PATH"] = os.pathsep.join(absolute_folders)
-
-    # `wslview` opens pages in the browser of the Windows around WSL
-    default = "wslview" if "WSL_DISTRO_NAME" in environment else ""
-    browsers: list[str] = []
-    for command in environment.pop("BROWSER", default).split(os.pathsep):
-        words = command.split()
-        if words and PurePath(words[0]).name not in _TERMINAL_BROWSERS:
-            browsers.append(command)
-    if browsers:
-        environment["BROWSER"] = os.pathsep.join(browsers)
-    return environment
-
-
-def _open(address: str, environment: Mapping[str, str]) -> bool:
-    """Open an address with Python's `webbrowser`, in a process without the terminal.
-
-    Return False if that process fails within `_TIME_TO_FAIL_S`. Return True if it succeeds, or
-    still runs after that time.
-    """
+    environment["PATH"] = os.pathsep.join(filter(is_absolute_path, folders))
     command = [sys.executable, "-I", "-c", _OPEN_PROGRAM, address]
     process = start_in_background(command, environment=environment)
     try:
@@ -171,7 +143,13 @@ async def edit_text(
                 f"{_program_name(argv)} ended with status {exit_code}; nothing was changed.",
                 hint="Set $EDITOR to another program.",
             )
-        edited = await asyncio.to_thread(_read, file)
+        edited = await asyncio.to_thread(file.read_text, encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        words = "The edited file is not UTF-8 text; nothing was changed."
+        raise FileRefused(words, hint="Save it as UTF-8.") from error
+    except OSError as error:
+        words = "The editor deleted the file; nothing was changed."
+        raise FileRefused(words, details=str(error)) from error
     finally:
         await asyncio.to_thread(file.unlink, missing_ok=True)
     # editors add a line end to the last line of a file, also if it had none
@@ -257,15 +235,3 @@ def _write_text(text: str, folders: ExitStack) -> Path:
         words = "The temporary file for the editor cannot be written."
         raise FileRefused(words, details=str(error)) from error
     return file
-
-
-def _read(file: Path) -> str:
-    """Return the text of the edited file; raises `FileRefused` if it is gone or not UTF-8."""
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        words = "The edited file is not UTF-8 text; nothing was changed."
-        raise FileRefused(words, hint="Save it as UTF-8.") from error
-    except OSError as error:
-        words = "The editor deleted the file; nothing was changed."
-        raise FileRefused(words, details=str(error)) from error

@@ -13,7 +13,7 @@ from lmchat.config.settings import EndpointSettings, Settings, TimeoutSettings
 from lmchat.config.state import State
 from lmchat.errors import NoServerFound, RequestInvalid, ServerRejected, ServerUnavailable, WrongUse
 from lmchat.servers.discovery.choose_model import why_unusable
-from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
+from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelList
 from tests.support.scripted_backend import ENDPOINT, model, probed
@@ -78,22 +78,7 @@ async def test_of_several_models_none_is_guessed():
         await _find_target((seen,), settings=named)
 
 
-def _named_by_environment(address: str) -> ProbeResult:
-    """Return the result of an Ollama elsewhere that a variable names and no rule allows."""
-    return probed(
-        Verdict.REFUSED,
-        endpoint=Endpoint.parse(address),
-        product="Ollama",
-        kind="not_allowed",
-        is_hinted=True,
-    )
-
-
-async def test_names_of_servers_and_models_are_words_of_the_commands_to_paste():
-    remote = _named_by_environment("http://gpu:11434/a;reboot")
-    notes: list[str] = []
-    await _find_target((probed(Verdict.READY, model("a")), remote), notes=notes)
-    assert notes[0].endswith(" add --endpoint 'http://gpu:11434/a;reboot' --allow-host gpu")
+async def test_names_of_models_are_words_of_the_command_to_paste():
     models = [model(name, state=LoadState.NOT_LOADED) for name in ("a", "$(reboot)")]
     with pytest.raises(RequestInvalid) as caught:
         await _find_target((probed(Verdict.NO_MODEL, *models),))

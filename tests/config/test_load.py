@@ -98,7 +98,7 @@ def test_a_profile_goes_before_chat_and_keeps_the_rest(load_with):
 
 def test_an_unknown_profile_is_told_with_what_may_be_meant(load_with):
     (problem,) = load_with(_PROFILE, profile="shrt").problems
-    assert problem.sentence == "--profile shrt: unknown profile; did you mean short?"
+    assert problem.sentence == "--profile shrt: unknown profile; in config.toml: short"
 
 
 def test_keys_are_in_no_representation_of_the_settings(load_with):
