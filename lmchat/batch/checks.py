@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
@@ -14,7 +14,6 @@ from lmchat.attachments.attachment import Attachment, read_attachment
 from lmchat.batch.tasks import Task, task_key
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.chat.starts import new_prompt
-from lmchat.config.file import KeyPath, key_of, line_of
 from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, WrongUse
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.options import checked_option
@@ -25,13 +24,10 @@ from lmchat.tools.json_text import UnfitError, strict_json
 
 _Text = Annotated[str, Meta(min_length=1)]
 _Texts = _Text | list[_Text]
-_CHECKS = ("expect", "reject", "regex", "schema")
 _EXAMPLE = 'Example: [[case]], name = "sum", prompt = "What is 2 + 3?", expect = "5"'
 
-T = TypeVar("T")
 
-
-class _Entry(Struct, kw_only=True):
+class _Entry(Struct, kw_only=True, forbid_unknown_fields=True):
     """A `[[case]]` as it is in the file."""
 
     name: str = ""
@@ -44,6 +40,20 @@ class _Entry(Struct, kw_only=True):
     regex: _Texts = []
     schema: dict[str, Any] | str | None = None
     set: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError`, which msgspec reports with the place in the file."""
+        has_prompt = bool(self.prompt or self.file)
+        if not has_prompt and self.messages is None:
+            raise ValueError("The case has no prompt, messages or file")
+        if self.messages is not None and (has_prompt or self.system is not None):
+            raise ValueError("messages takes the place of prompt, file and system")
+        if not (self.expect or self.reject or self.regex) and self.schema is None:
+            raise ValueError("The case checks nothing; checks: expect, reject, regex, schema")
+
+
+class _File(Struct, forbid_unknown_fields=True):
+    case: list[_Entry] = []
 
 
 class Case(Struct, frozen=True, kw_only=True):
@@ -122,126 +132,70 @@ class Case(Struct, frozen=True, kw_only=True):
 
 
 async def read_cases(path: Path) -> list[Case]:
-    """Return the cases of a file; raises `WrongUse`, with the line, for a wrong one."""
+    """Return the cases of a file; raises `WrongUse` for a wrong one."""
+    entries: list[_Entry] = []
+    problem, hint = "", "Correct the file."
     try:
-        text = _text_of(path)
-        table = tomllib.loads(text)
+        entries = msgspec.convert(tomllib.loads(_text_of(path)), _File).case
     except OSError as error:
-        message = f"{path} cannot be read: {error.strerror or error}."
-        raise WrongUse(message, hint="Check the path.") from error
+        problem, hint = f"cannot be read: {error.strerror or error}", "Check the path."
     except RecursionError:
-        message = f"{path} is not valid TOML: nested too deeply."
-        raise WrongUse(message, hint="Correct it.") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise WrongUse(f"{path} is not valid TOML: {error}.", hint="Correct it.") from error
-    return await _CaseFile(path, text).cases(table)
+        problem = "is not valid TOML: nested too deeply"
+    except msgspec.ValidationError as error:  # it names the key, as in `$.case[0].prompt`
+        problem, hint = f"has a wrong case: {error}", _EXAMPLE
+    except ValueError as error:  # no UTF-8, or no TOML
+        problem = f"is not valid TOML: {error}"
+    else:
+        if not entries:
+            problem, hint = "has no [[case]]", _EXAMPLE
+    if problem:
+        raise WrongUse(f"{path} {problem}.", hint=hint)
+
+    cases: dict[str, Case] = {}
+    for number, entry in enumerate(entries, 1):
+        name = entry.name or f"case {number}"
+        try:
+            if name in cases:
+                raise WrongUse("It has the name of another case.")
+            cases[name] = await _case(name, entry, path.parent)
+        except (LMChatError, OSError, ValueError, UnfitError) as error:
+            message = f"{path}: {name} cannot be used: {str(error).rstrip('.')}."
+            raise WrongUse(message, hint="Correct the file.") from error
+    return list(cases.values())
+
+
+async def _case(name: str, entry: _Entry, folder: Path) -> Case:
+    """Return the case of an entry, whose paths are relative to a folder.
+
+    Raises `LMChatError`, `OSError`, `ValueError` or `UnfitError`.
+    """
+    patterns = _list(entry.regex)
+    for pattern in patterns:
+        try:
+            Schema({"pattern": pattern})
+        except RequestInvalid as error:
+            message = f"{pattern} is no regular expression that a JSON schema may have."
+            raise WrongUse(message) from error
+    schema: object = entry.schema
+    if isinstance(schema, str):
+        schema = strict_json(_text_of(folder / schema))
+    return Case(
+        name=name,
+        prompt=entry.prompt,
+        messages=() if entry.messages is None else messages_of(entry.messages),
+        files=tuple([await read_attachment(folder / file) for file in _list(entry.file)]),
+        system_prompt=entry.system,
+        options={option: checked_option(option, value) for option, value in entry.set.items()},
+        expected=_list(entry.expect),
+        rejected=_list(entry.reject),
+        patterns=patterns,
+        schema=None if entry.schema is None else WantedValue(schema),
+    )
 
 
 def _text_of(path: Path) -> str:
     return path.read_bytes().decode("utf-8-sig")
 
 
-class _CaseFile:
-    """Reader of one file; its methods raise `WrongUse` with the line of what is wrong."""
-
-    def __init__(self, path: Path, text: str) -> None:
-        self._path = path
-        self._text = text
-
-    async def cases(self, table: Mapping[str, Any]) -> list[Case]:
-        """Return the cases in `table`, which is the parsed content of the file."""
-        for key in table:
-            if key != "case":
-                self._refuse((key,), "is unknown: a file has [[case]] tables only")
-        entries = table.get("case")
-        if not isinstance(entries, list) or not entries:
-            raise WrongUse(f"{self._path} has no [[case]].", hint=_EXAMPLE)
-        cases = [await self._case(index, entry) for index, entry in enumerate(entries)]
-        names = [case.name for case in cases]
-        for index, name in enumerate(names):
-            if name in names[:index]:
-                self._refuse(("case", index, "name"), "is the name of another case, too")
-        return cases
-
-    async def _case(self, index: int, table: object) -> Case:
-        """Return the case in a table of the file; `index` is that of the table, from 0."""
-        entry = self._entry(index, table)
-
-        def use(key: str, read: Callable[[], T]) -> T:
-            """Return what `read` makes of the value of a key."""
-            try:
-                return read()
-            except (LMChatError, OSError, ValueError, UnfitError) as error:
-                self._refuse(("case", index, key), f"cannot be used: {str(error).rstrip('.')}")
-
-        files: list[Attachment] = []
-        try:  # paths are relative to the file of cases
-            for name in _list(entry.file):
-                files.append(await read_attachment(self._path.parent / name))  # noqa: PERF401
-        except LMChatError as error:
-            self._refuse(("case", index, "file"), f"cannot be used: {error.message.rstrip('.')}")
-        return Case(
-            name=entry.name or f"case {index + 1}",
-            prompt=entry.prompt,
-            messages=use(
-                "messages",
-                lambda: () if entry.messages is None else messages_of(entry.messages),
-            ),
-            files=tuple(files),
-            system_prompt=entry.system,
-            options=use("set", lambda: {n: checked_option(n, v) for n, v in entry.set.items()}),
-            expected=_list(entry.expect),
-            rejected=_list(entry.reject),
-            patterns=use("regex", lambda: _checked_patterns(_list(entry.regex))),
-            schema=use("schema", lambda: self._schema(entry.schema)),
-        )
-
-    def _entry(self, index: int, table: object) -> _Entry:
-        """Return a table if it has a prompt, a check, and only keys and values that fit."""
-        if not isinstance(table, dict):
-            self._refuse(("case", index), "is not a table: write [[case]]")
-        for key, value in table.items():
-            if key not in _Entry.__struct_fields__:
-                names = ", ".join(_Entry.__struct_fields__)
-                self._refuse(("case", index, key), f"is unknown; keys: {names}")
-            try:
-                msgspec.convert({key: value}, _Entry)
-            except msgspec.ValidationError:
-                self._refuse(("case", index, key), "has a value of the wrong type")
-        if not {"prompt", "messages", "file"} & table.keys():
-            self._refuse(("case", index), "has no prompt, messages or file")
-        if "messages" in table and {"prompt", "file", "system"} & table.keys():
-            self._refuse(("case", index, "messages"), "takes the place of prompt, file and system")
-        if not set(_CHECKS) & table.keys():
-            self._refuse(("case", index), f"checks nothing; checks: {', '.join(_CHECKS)}")
-        return msgspec.convert(table, _Entry)
-
-    def _schema(self, value: dict[str, Any] | str | None) -> WantedValue | None:
-        """Return the schema in a case, or in the file that the case names; None without one."""
-        if isinstance(value, str):
-            return WantedValue(strict_json(_text_of(self._path.parent / value)))
-        return None if value is None else WantedValue(value)
-
-    def _refuse(self, key_path: KeyPath, reason: str) -> NoReturn:
-        """Raise `WrongUse` about a key, such as `("case", 0, "regex")`, and its line.
-
-        `reason` continues a sentence that begins with the key, as in "has no value".
-        """
-        line = line_of(self._text, key_path)
-        place = f"{self._path}, line {line}" if line else str(self._path)
-        raise WrongUse(f"{place}: {key_of(key_path)} {reason}.", hint="Correct the file.")
-
-
 def _list(texts: str | list[str]) -> list[str]:
     return [texts] if isinstance(texts, str) else texts
-
-
-def _checked_patterns(patterns: list[str]) -> list[str]:
-    """Return the patterns; raises `WrongUse` for no regular expression."""
-    for pattern in patterns:
-        try:
-            Schema({"pattern": pattern})
-        except RequestInvalid as error:
-            message = f"{pattern} is no regular expression that a JSON schema may have."
-            raise WrongUse(message, hint="Correct the file.") from error
-    return patterns

@@ -14,18 +14,9 @@ from lmchat.chat.once import SingleAnswer, answer_of, single_request
 from lmchat.chat.ports import ServerClient
 from lmchat.errors import LMChatError
 from lmchat.servers.events import StreamEvent
-from lmchat.servers.model import ModelInfo
-from lmchat.servers.products import product_named
 from lmchat.terminal.output import failure_detail
 
-_MOST_JOBS = 8  # at once where their number is not given, however many slots a server has
-
 Job = TypeVar("Job")
-
-
-def default_jobs(model: ModelInfo) -> int:
-    """Return how many requests a model is sent at once: as many as it has slots, at most 8."""
-    return min(model.slots or product_named(model.product).slots, _MOST_JOBS)
 
 
 async def side_by_side(

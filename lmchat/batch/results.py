@@ -6,6 +6,8 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from io import BufferedWriter
 from pathlib import Path
 from statistics import median
 from typing import Any, Self
@@ -19,6 +21,7 @@ from lmchat.tools.json_text import UnfitError, strict_json
 
 FIGURES = ("FIRST TOKEN", "SPEED", "TOKENS", "TIME")  # heads of columns
 _FILE_MODE = 0o666  # as the umask allows
+_OTHER_FILE = "Name another file with -o."
 _REPLACE_HINT = "Name another file with -o, or replace this one with --force."
 _ANY_ROW = b'{"index": '
 
@@ -30,11 +33,12 @@ class RowFile:
     """
 
     def __init__(self, path: Path) -> None:
+        """Open the file; raises `WrongUse` if another batch writes it, or `FileRefused`."""
         self._path = path
         self._keys: dict[int, str] = {}  # of the rows that are kept, by the index of the task
-        self._descriptor = -1  # of the file, once it is open
+        self._file = self._open()
         # one thread, so one row is written at a time; a write does not end when its wait is
-        # cancelled, so `close` waits for it before the descriptor is free for another file
+        # cancelled, so `__exit__` waits for it before the descriptor is free for another file
         self._writer = ThreadPoolExecutor(max_workers=1)
 
     def __enter__(self) -> Self:
@@ -42,32 +46,34 @@ class RowFile:
 
     def __exit__(self, *_: object) -> None:
         self._writer.shutdown()
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
+        with suppress(OSError):  # on a full disk; `add` has raised it
+            self._file.close()
 
     def keep_done(
         self,
-        heads: Mapping[int, Mapping[str, Any]] | None,
+        keys: Mapping[int, str] | None,
         *,
         is_forced: bool,
         use: Callable[[dict[str, Any]], None] = lambda _: None,
     ) -> int:
-        """Open the file, keep the rows of tasks that are done, and return how many there are.
+        """Keep the rows of tasks that are done, and return how many there are.
 
-        `heads` are those of all tasks by their index; None if the tasks are not known yet, because
+        `keys` are those of all tasks by their index; None if the tasks are not known yet, because
         they come from a pipe. `use` takes each row that is kept. Rows with an error are removed;
-        with `is_forced`, all rows are. Raises `WrongUse` if another batch writes the file or if it
-        has anything but rows of these tasks, and `FileRefused` if it cannot be read or written.
+        with `is_forced`, all rows are. Raises `WrongUse` if the file has anything but rows of these
+        tasks, and `FileRefused` if it cannot be read or written.
         """
+        if not self._path.is_file():  # but a pipe, of which nothing can be read
+            return 0
         try:
-            self._open()
-            if self._path.is_file():  # and no pipe, of which nothing can be read
-                data = self._path.read_bytes()
-                content = b"" if is_forced else self._kept_rows(data, heads, use)
-                if content != data:
-                    self._replace(content)
+            data = self._path.read_bytes()
+            content = b"" if is_forced else self._kept_rows(data, keys, use)
+            if content != data:
+                self._file.close()  # Windows replaces no open file
+                write_atomically(self._path, content, keeps_mode=True)
+                self._file = self._open()
         except OSError as error:
-            raise self._write_error(error, "Name another file with -o.") from error
+            raise self._write_error(error, _OTHER_FILE) from error
         return len(self._keys)
 
     def is_done(self, task: Task) -> bool:
@@ -77,58 +83,35 @@ class RowFile:
             raise self._other_run(f"The row with index {task.index}")
         return key is not None
 
-    def _open(self) -> None:
-        """Open the file and lock it; raises `WrongUse` if another batch has locked it.
+    def _open(self) -> BufferedWriter:
+        """Return the open file, locked; raises `WrongUse` if another batch has locked it.
 
-        A pipe is not locked, nor is a file on Windows, where `_replace` has to close it.
+        A pipe is not locked, nor is a file on Windows or where the file system has no locks.
         """
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-        self._descriptor = os.open(self._path, flags, _FILE_MODE)
-        if self._path.is_file() and CAN_RENAME_OPEN_FILES and not self._try_lock():
+        try:
+            file = os.fdopen(os.open(self._path, flags, _FILE_MODE), "ab")
+        except OSError as error:
+            raise self._write_error(error, _OTHER_FILE) from error
+        is_locked = True
+        if self._path.is_file() and CAN_RENAME_OPEN_FILES:
+            with suppress(OSError):
+                is_locked = try_lock(file.fileno())
+        if not is_locked:
+            file.close()
             message = f"Another `lmchat batch` writes {self._path}."
             raise WrongUse(message, hint="Wait for its end, or name another file with -o.")
-
-    def _try_lock(self) -> bool:
-        """Try to lock the open file, and return whether this batch may write it.
-
-        It may not if another batch has locked or just replaced it. It may if the file system has no
-        locks.
-        """
-        try:
-            is_locked = try_lock(self._descriptor)
-        except OSError:  # a file system without locks
-            return True
-        # if another batch has replaced the file since it was opened here, this is a lock of the
-        # old file, which has no name any more
-        return is_locked and os.path.samestat(os.fstat(self._descriptor), self._path.stat())
-
-    def _replace(self, content: bytes) -> None:
-        """Replace the file by one with this content, and open and lock the new one.
-
-        If another batch locks the new file first, `_open` raises `WrongUse`; no row is lost, as the
-        new file has all of `content`.
-        """
-        old, self._descriptor = self._descriptor, -1
-        if not CAN_RENAME_OPEN_FILES:
-            os.close(old)
-        try:
-            write_atomically(self._path, content, keeps_mode=True)
-        finally:
-            if CAN_RENAME_OPEN_FILES:  # locked until here
-                os.close(old)
-        self._open()
+        return file
 
     def _kept_rows(
-        self,
-        data: bytes,
-        heads: Mapping[int, Mapping[str, Any]] | None,
-        use: Callable[[dict[str, Any]], None],
+        self, data: bytes, keys: Mapping[int, str] | None, use: Callable[[dict[str, Any]], None]
     ) -> bytes:
         """Return the rows to keep: those without an error; of several for one task, the first."""
         kept: list[bytes] = []
         rows = data.splitlines(keepends=True)
-        if rows and _is_cut_row(rows[-1], heads):  # by a kill
-            rows.pop()
+        last = b"" if not rows or rows[-1].endswith(b"\n") else rows[-1]
+        if last and (last.startswith(_ANY_ROW) or _ANY_ROW.startswith(last)):
+            rows.pop()  # cut by a kill or a full disk
         for position, encoded in enumerate(rows, 1):
             try:
                 row = strict_json(encoded.decode())
@@ -141,7 +124,7 @@ class RowFile:
                 raise WrongUse(message, hint=_REPLACE_HINT) from None
             if "error" in row:  # its task is done again, so its key need not fit
                 continue
-            if heads is not None and heads.get(index, {}).get("key") != key:
+            if keys is not None and keys.get(index) != key:
                 raise self._other_run(f"Row {position}")
             if is_new:
                 self._keys[index] = key
@@ -155,21 +138,12 @@ class RowFile:
         await asyncio.get_running_loop().run_in_executor(self._writer, self._append, encoded)
 
     def _append(self, encoded: bytes) -> None:
-        """Append a row, and wait until it is on the disk; raises `FileRefused`. Blocks.
-
-        After an error, such as a full disk, the part that was written is cut off again. A pipe can
-        neither be waited for nor cut.
-        """
-        size = os.fstat(self._descriptor).st_size
         try:
-            written = 0
-            while written < len(encoded):
-                written += os.write(self._descriptor, encoded[written:])
-            if self._path.is_file():
-                os.fsync(self._descriptor)
+            self._file.write(encoded)
+            self._file.flush()
+            if self._path.is_file():  # a pipe cannot be waited for
+                os.fsync(self._file.fileno())
         except OSError as error:
-            if self._path.is_file():
-                os.ftruncate(self._descriptor, size)
             hint = "When that is mended, the same command does what is missing."
             raise self._write_error(error, hint) from error
 
@@ -181,16 +155,6 @@ class RowFile:
             f"{row} of {self._path} belongs to another run: its prompt, model or settings differ.",
             hint=_REPLACE_HINT,
         )
-
-
-def _is_cut_row(line: bytes, heads: Mapping[int, Mapping[str, Any]] | None) -> bool:
-    """Return whether the last line of a file is the beginning of the row of one of the tasks."""
-    if line.endswith(b"\n"):
-        return False
-    starts = [_ANY_ROW]
-    if heads is not None:
-        starts = [to_json(head).encode("utf-8", "replace")[:-1] for head in heads.values()]
-    return any(start.startswith(line) or line.startswith(start) for start in starts)
 
 
 def rounded_median(figures: Sequence[float | None]) -> float | None:

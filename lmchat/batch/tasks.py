@@ -54,64 +54,25 @@ class Task(Struct, frozen=True, kw_only=True):
         return int(self.head["index"])
 
 
-class NumberedLine(Struct, frozen=True):
-    """A line of a file."""
-
-    number: int  # from 1; blank lines count, too
-    data: bytes | None  # without its line end; None if it is too long
-
-
-def has_known_lines(path: Path | None) -> bool:
-    """Return whether all lines can be read before the first is answered, as those of a file.
-
-    They cannot if they come through a pipe, or from stdin, which is read without a path. Raises
-    `WrongUse` if there is nothing to read.
-    """
-    if path is None:
-        if sys.stdin is None or sys.stdin.isatty():
-            hint = "Name a file: lmchat batch prompts.jsonl, or pipe lines in."
-            raise WrongUse("There are no prompts.", hint=hint)
-        return False
-    try:
-        if path.is_fifo():
-            return False
-        path.open("rb").close()
-        return path.is_file()
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def lines_of(path: Path | None) -> Iterator[NumberedLine]:
+def lines_of(path: Path | None) -> Iterator[tuple[int, bytes]]:
     """Yield the lines of a file, or of stdin without a path, that are not blank.
 
-    A line of more than 10 MB is yielded without its data, and never held in memory whole. Raises
-    `WrongUse`.
+    Each has its number, from 1, which counts blank lines, too. Raises `WrongUse`.
     """
-    number = 0
     try:
         # not `sys.stdin`: Python could not exit while an abandoned thread holds the lock of it
         with path.open("rb") if path else os.fdopen(os.dup(sys.stdin.fileno()), "rb") as file:
-            while data := file.readline(_MAX_LINE_BYTES + 1):
-                number += 1
-                is_too_long = len(data) > _MAX_LINE_BYTES and not data.endswith(b"\n")
-                while is_too_long and data and not data.endswith(b"\n"):
-                    data = file.readline(_MAX_LINE_BYTES)
-                data = data.removeprefix(codecs.BOM_UTF8)  # editors of Windows begin files with it
-                if is_too_long:
-                    yield NumberedLine(number, None)
-                elif data.strip():
-                    yield NumberedLine(number, data.rstrip(b"\r\n"))
+            for number, data in enumerate(file, 1):
+                # editors of Windows begin files with a byte order mark
+                if (line := data.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n")).strip():
+                    yield number, line
     except OSError as error:
-        raise _unreadable(path or Path("stdin"), error) from error
+        message = f"{path or 'stdin'} cannot be read: {error.strerror or error}."
+        raise WrongUse(message, hint="Check the path.") from error
 
 
-def _unreadable(path: Path, error: OSError) -> WrongUse:
-    message = f"{path} cannot be read: {error.strerror or error}."
-    return WrongUse(message, hint="Check the path.")
-
-
-async def lines_as_they_come(path: Path | None) -> AsyncIterator[NumberedLine]:
-    """Yield the lines of a file, a pipe or stdin, each as soon as it is complete."""
+async def lines_as_they_come(path: Path | None) -> AsyncIterator[tuple[int, bytes]]:
+    """Yield what `lines_of` yields, each line of a pipe as soon as it is complete."""
     lines = lines_of(path)
     while (line := await run_abandonable(lambda: next(lines, None))) is not None:
         yield line
@@ -130,24 +91,23 @@ class TaskReader(Struct, frozen=True, kw_only=True):
     output: WantedOutput | None  # None: what a line asks for
     is_text: bool  # a line is a prompt, and no JSON
 
-    def task(self, line: NumberedLine) -> Task:
+    def task(self, number: int, line: bytes) -> Task:
         """Return the task of a line; one that cannot be used has an error.
 
         The key of such a line is a hash of its bytes. The key of another one does not depend on
         what takes the place of the preset's placeholders, such as the day: a batch can be finished
         on the next one.
         """
-        head: dict[str, Any] = {"index": line.number}
-        key = hashlib.sha256(line.data or b"").hexdigest()[:_KEY_DIGITS]
+        head: dict[str, Any] = {"index": number}
         try:
-            fields = self._fields(line)
+            fields = self._fields(number, line)
             line_id = fields.get("custom_id", fields.get("id"))
             if isinstance(line_id, str | int):
                 head["id"] = line_id
             try:
                 question = _question_of_fields(fields)
             except LMChatError as error:
-                _refuse(line.number, f"cannot be used: {error.message.rstrip('.')}")
+                _refuse(number, f"cannot be used: {error.message.rstrip('.')}")
             model = self.model
             if question.model and not self.is_model_fixed:
                 named = find_model(question.model, self.models)
@@ -155,42 +115,32 @@ class TaskReader(Struct, frozen=True, kw_only=True):
                     raise unknown_model(question.model, self.models)
                 model = named
         except LMChatError as error:
-            return Task(head=head | {"key": key}, model=self.model, error=error)
-        messages = self._all_messages(question.messages)
+            head["key"] = hashlib.sha256(line).hexdigest()[:_KEY_DIGITS]
+            return Task(head=head, model=self.model, error=error)
+
+        messages = question.messages
+        if self.is_system_prompt_fixed:
+            messages = tuple(one for one in messages if one.role is not Role.SYSTEM)
+        if self.system_prompt and not any(one.role is Role.SYSTEM for one in messages):
+            messages = (text_message(Role.SYSTEM, self.system_prompt), *messages)
         options = self.layers.values(question.options, model.model_id)
         output = self.output or question.output
-        key = task_key(
-            messages, model, options, output, (self.preset_text,) if self.preset_text else ()
-        )
-        return Task(
-            head=head | {"key": key},
-            model=model,
-            messages=messages,
-            options=options,
-            output=output,
-        )
+        further = [self.preset_text] if self.preset_text else []
+        head["key"] = task_key(messages, model, options, output, further)
+        return Task(head=head, model=model, messages=messages, options=options, output=output)
 
-    def _all_messages(self, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-        """Return the messages of a line with the system prompt of all lines, if it has none."""
-        if self.is_system_prompt_fixed:
-            messages = [message for message in messages if message.role is not Role.SYSTEM]
-        has_own = any(message.role is Role.SYSTEM for message in messages)
-        if self.system_prompt and not has_own:
-            return [text_message(Role.SYSTEM, self.system_prompt), *messages]
-        return list(messages)
-
-    def _fields(self, line: NumberedLine) -> dict[str, Any]:
+    def _fields(self, number: int, line: bytes) -> dict[str, Any]:
         """Return the JSON of a line, or raise `LMChatError`. Lines of text are prompts."""
-        if line.data is None:
-            _refuse(line.number, f"is longer than {_MAX_LINE_BYTES >> 20} MB")
+        if len(line) > _MAX_LINE_BYTES:
+            _refuse(number, f"is longer than {_MAX_LINE_BYTES >> 20} MB")
         if self.is_text:
-            return {"prompt": decoded_text(line.data)}
+            return {"prompt": decoded_text(line)}
         try:
-            fields = strict_json(line.data.decode())
+            fields = strict_json(line.decode())
         except (UnicodeDecodeError, json.JSONDecodeError, UnfitError) as error:
-            _refuse(line.number, f"is not valid JSON: {error}")
+            _refuse(number, f"is not valid JSON: {error}")
         if not isinstance(fields, dict):
-            _refuse(line.number, "is not a JSON object")
+            _refuse(number, "is not a JSON object")
         return fields
 
 
@@ -265,34 +215,24 @@ def _messages_of(entries: object) -> tuple[ChatMessage, ...]:
     """Return the messages of a line; raises `RequestInvalid` if they cannot be sent.
 
     The content may be a list of texts, as OpenAI's API takes it. `developer` is its newer name of
-    the role `system`.
+    the role `system`. Other fields of a message are dropped; `messages_of` checks the rest.
     """
-    if isinstance(entries, list):
-        entries = [_plain_message(entry) for entry in entries]
-    if isinstance(entries, str):  # `messages_of` would take it for a prompt
+    if not isinstance(entries, list):
         raise RequestInvalid("Invalid messages array: pass a list of messages.")
-    return messages_of(entries)  # type: ignore[arg-type]  # it checks what it gets
-
-
-def _plain_message(entry: object) -> object:
-    """Return a message with its content as one text and a role that lmchat knows.
-
-    Its other fields are dropped. What is no JSON object stays as it is, and so does content that is
-    not text: `messages_of` checks both.
-    """
-    if not isinstance(entry, dict):
-        return entry
-    content = entry.get("content")
-    if isinstance(content, list) and all(_is_text_part(part) for part in content):
-        content = "".join(part["text"] for part in content)
-    role = entry.get("role")
-    return {"role": "system" if role == "developer" else role, "content": content}
-
-
-def _is_text_part(part: object) -> bool:
-    if not isinstance(part, dict):
-        return False
-    return part.get("type") == "text" and isinstance(part.get("text"), str)
+    plain: list[object] = []
+    for entry in entries:
+        if not isinstance(entry, dict):
+            plain.append(entry)
+            continue
+        content = entry.get("content")
+        if isinstance(content, list):
+            texts = [part.get("text") for part in content if isinstance(part, dict)]
+            strings = [text for text in texts if isinstance(text, str)]
+            if len(strings) == len(content):
+                content = "".join(strings)
+        role = entry.get("role")
+        plain.append({"role": "system" if role == "developer" else role, "content": content})
+    return messages_of(plain)  # type: ignore[arg-type]  # it checks what it gets
 
 
 def task_key(

@@ -18,107 +18,60 @@ from lmchat.sessions.message import (
     TokenProbabilities,
     choices_json,
 )
-from lmchat.terminal.output import Output, failure_detail, rounded
+from lmchat.terminal.output import failure_detail, rounded
 
 
-class AnswerReport:
-    """Printer of the end of an answer.
+def print_answer_end(
+    answer: ChatMessage,
+    printer: TurnPrinter,
+    *,
+    extract: Extract | None = None,
+    session_id: str | None = None,
+    error: LMChatError | None = None,
+    choices: Sequence[TokenProbabilities] = (),
+) -> None:
+    """Print what follows the text of an answer, in the form that the output has.
 
-    The `TurnPrinter` has printed the text of the answer while it arrived, unless the output is one
-    JSON document or an extract.
+    `printer` has printed the text while it arrived, unless the output is one JSON document or an
+    extract. `session_id` is that of the saved session, None if the answer is not saved. `error` is
+    why the answer is incomplete or has no extract; the caller prints it. `choices` are those of the
+    tokens of the answer, if the server has reported them.
     """
-
-    def __init__(
-        self, output: Output, printer: TurnPrinter, extract: Extract | None = None
-    ) -> None:
-        self._output = output
-        self._printer = printer
-        self._extract = extract
-
-    def print(
-        self,
-        answer: ChatMessage,
-        session_id: str | None,
-        error: LMChatError | None,
-        choices: Sequence[TokenProbabilities] = (),
-    ) -> None:
-        """Print what follows the text of an answer, in the form that the output has.
-
-        `session_id` is that of the saved session, None if the answer is not saved. `error` is why
-        the answer is incomplete or has no extract, None if nothing is wrong. The caller prints it.
-        `choices` are those of the tokens of the answer, if the server has reported them.
-        """
-        if self._output.is_json_lines:
-            # The last lines say that the answer is complete, or was stopped. After any other error,
-            # that error is the last line: the caller prints it.
-            if error is None or answer.state is AnswerState.STOPPED:
-                self._print_last_lines(answer, session_id)
-        elif self._output.is_json:
-            # An answer that failed before any text, and without tool calls that ran, gets no
-            # document: the caller prints the error as the document.
-            has_content = answer.state is not AnswerState.FAILED or self._printer.steps
-            if has_content:
-                self._print_document(answer, session_id, error, choices)
-        else:
-            self._print_text_end(answer, error)
-
-    def _print_text_end(self, answer: ChatMessage, error: LMChatError | None) -> None:
-        """End the line of the answer, print its extract, and note what its text does not show.
-
-        There are no notes on an answer with an error, since the error says what is wrong.
-        """
-        self._printer.end()
-        if self._extract is not None:
-            self._extract.print(self._output)
-        if error is None:
-            self._printer.note_unshown(answer)
-
-    @property
-    def _extracted_json(self) -> dict[str, Any]:
-        """The extract, as the value of the field `code` or `value`; an empty dict without one."""
-        return {} if self._extract is None else {self._extract.name: self._extract.value}
-
-    def _print_last_lines(self, answer: ChatMessage, session_id: str | None) -> None:
-        """Print the JSON lines that end a stream: tool calls, a refusal, and `done`.
-
-        The line `done` has the session id of a saved answer, and the extract if one is wanted.
-        """
-        is_stopped = answer.state is AnswerState.STOPPED
-        if not is_stopped:  # the calls of a stopped answer may be incomplete
-            for call in _calls_json(answer):
-                self._output.print_json({"tool_call": call})
+    output = printer.output
+    is_stopped = answer.state is AnswerState.STOPPED
+    extracted = {} if extract is None else {extract.name: extract.value}
+    if output.is_json_lines:
+        if error is not None and not is_stopped:
+            return  # that error is the last line
+        calls = [] if is_stopped else _calls_json(answer)  # of a stopped answer, they may be cut
+        for call in calls:
+            output.print_json({"tool_call": call})
         if answer.refusal:
-            self._output.print_json({"refused": True})
-
+            output.print_json({"refused": True})
         finish_reason = answer.stats.finish_reason if answer.stats else ""
         if is_stopped:
             finish_reason = "cancelled"
         last_line: dict[str, Any] = {"done": True, "finish_reason": finish_reason or None}
         if session_id:
             last_line["session_id"] = session_id
-        self._output.print_json(last_line | self._extracted_json)
-
-    def _print_document(
-        self,
-        answer: ChatMessage,
-        session_id: str | None,
-        error: LMChatError | None,
-        choices: Sequence[TokenProbabilities],
-    ) -> None:
-        """Print the document of `--json`.
-
-        It has the answer, the tool calls that ran in this turn as `steps`, the choices of its
-        tokens as `logprobs` if there are any, the extract if one is wanted, and the error, if there
-        is one, as `detail`.
-        """
-        document = answer_json(answer, session_id, self._printer.sent_tokens)
-        document["steps"] = self._printer.steps
-        document |= self._extracted_json
+        output.print_json(last_line | extracted)
+    elif output.is_json:
+        if answer.state is AnswerState.FAILED and not printer.steps:
+            return  # it failed before any text: the error is the document
+        document = answer_json(answer, session_id, printer.sent_tokens)
+        document["steps"] = printer.steps
+        document |= extracted
         if choices:
             document["logprobs"] = choices_json(choices)
         if error is not None:
             document["detail"] = failure_detail(error)
-        self._output.print_json(document)
+        output.print_json(document)
+    else:
+        printer.end()
+        if extract is not None:
+            extract.print(output)
+        if error is None:  # otherwise the error says what is wrong
+            printer.note_unshown(answer)
 
 
 def answer_json(answer: ChatMessage, session_id: str | None, sent_tokens: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from contextlib import aclosing
 
@@ -10,19 +11,18 @@ from msgspec.structs import replace
 
 from lmchat.chat.answering import TurnSettings
 from lmchat.chat.events import ChatEvent, FrontEnd
-from lmchat.chat.next_request import next_request
+from lmchat.chat.next_request import curl_command, json_text, next_request
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.chat.tool_rounds import ToolQuestion
-from lmchat.cli.answer_report import AnswerReport
+from lmchat.cli.answer_report import print_answer_end
 from lmchat.cli.context import Context
 from lmchat.cli.extract import Extract, extract_of
 from lmchat.cli.files import NamedFiles
 from lmchat.cli.local import start_engine
 from lmchat.cli.options import ParsedOptions
 from lmchat.cli.prompt import prompt_of
-from lmchat.cli.request import print_request, print_template_text
 from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.target import find_target
 from lmchat.cli.tool_approval import decide
@@ -30,8 +30,10 @@ from lmchat.cli.tools import how_to_configure, make_toolbox, start_tools
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.errors import LMChatError, WrongUse
+from lmchat.safe_text import safe_json
+from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import AnswerState, ChatMessage, FilePart, Role
-from lmchat.terminal.output import SHORT_ID
+from lmchat.terminal.output import SHORT_ID, is_utf8
 from lmchat.tools.tool import Decision
 
 _SAVED_HINT = 'The text so far is saved. Continue with: lmchat ask -r {} "Go on"'
@@ -53,7 +55,9 @@ async def ask(context: Context) -> int:
     await files.read(options.files)
     prompt = await prompt_of(context)
 
-    is_saved = _is_saved(options)
+    is_saved = options.resume is not None if options.save is None else options.save
+    if options.temporary or options.dry_run_form:
+        is_saved = False
     async with open_runtime(context, is_saved=is_saved) as runtime:
         settings = runtime.settings
         sessions = await _open_sessions(runtime, options, layers)
@@ -71,7 +75,9 @@ async def ask(context: Context) -> int:
                 await start_tools(context, toolbox, target)
             parts = [await sessions.add_file(file) for file in files.attachments]
             if options.dry_run_form:
-                await _print_request(context, runtime, sessions, extract, prompt, parts)
+                of_turn = _turn_settings(sessions, extract)
+                request = await next_request(sessions, sessions.shown, prompt, of_turn, parts)
+                await _print_request(context, runtime, request)
                 return 0
             question = _Question(context, sessions, extract, is_saved=is_saved)
             error = await question.run(prompt, parts)
@@ -80,41 +86,26 @@ async def ask(context: Context) -> int:
     return 0
 
 
-async def _print_request(
-    context: Context,
-    runtime: Runtime,
-    sessions: OpenSessions,
-    extract: Extract | None,
-    prompt: str,
-    files: Sequence[FilePart],
-) -> None:
-    """Print the request that would be sent for a prompt, in the form that `--dry-run` names."""
-    settings = _turn_settings(sessions, extract)
-    request = await next_request(sessions, sessions.shown, prompt, settings, files)
-    form = context.options.dry_run_form
-    if form == "text":
-        print_template_text(context, await runtime.backend.template_text(request))
+async def _print_request(context: Context, runtime: Runtime, request: ChatRequest) -> None:
+    """Print a request in the form that `--dry-run` names: JSON, a command, or its text."""
+    output, form = context.output, context.options.dry_run_form
+    if form != "text":
+        outgoing = await runtime.backend.outgoing(request)
+        text = curl_command(outgoing) if form == "curl" else json_text(outgoing)
+        # the command, too, has letters beyond ASCII only in its JSON, where they can be escaped
+        output.print_safe(safe_json(text, is_ascii=not is_utf8()))
+        return
+    text = (await runtime.backend.template_text(request)).text
+    if sys.stdout is not None and sys.stdout.isatty():
+        output.print_text(text)
     else:
-        await print_request(context.output, runtime.backend, request, form)
+        output.print_exactly(text)
 
 
 def _turn_settings(sessions: OpenSessions, extract: Extract | None) -> TurnSettings:
     """Return the settings of the next turn, with the output that an extract needs."""
     settings = sessions.next_turn.settings(sessions.shown.own_sampling)
     return settings if extract is None else replace(settings, output=extract.output)
-
-
-def _is_saved(options: ParsedOptions) -> bool:
-    """Return whether prompt and answer are saved.
-
-    `--temporary` and `--dry-run` save nothing; otherwise `--save` and `--no-save` decide. Without
-    all of these, they are saved if the command continues a session with `-r`.
-    """
-    if options.temporary or options.dry_run_form:
-        return False
-    if options.save is not None:
-        return options.save
-    return options.resume is not None
 
 
 async def _open_sessions(
@@ -177,13 +168,15 @@ class _Question(FrontEnd):
         try:
             misfit = await self._run_turn(prompt, files)
             if misfit is not None and self._extract and self._extract.retry_prompt:
-                self._note_retry(misfit)
+                if self._output.is_json_lines:
+                    self._output.print_json({"repair": misfit.message})
+                self._output.note(f"lmchat: {misfit.message} Asking again.")
                 misfit = await self._run_turn(self._extract.retry_prompt)
         except asyncio.CancelledError:
             has_begun = self._opened.turn is not None
             if has_begun:  # otherwise there is no answer whose end could be printed
                 if self._extract:
-                    self._extract.read_stopped(self._answer)
+                    self._extract.read(self._answer)
                 self._print_end(None)
             raise
         return self._print_end(misfit)
@@ -202,12 +195,6 @@ class _Question(FrontEnd):
         # `read` keeps the value; what it returns is the misfit
         return self._extract.read(self._opened.messages[-1])
 
-    def _note_retry(self, misfit: LMChatError) -> None:
-        """Print why the model is asked for a second answer: on stderr, and as a JSON line."""
-        if self._output.is_json_lines:
-            self._output.print_json({"repair": misfit.message})
-        self._output.note(f"lmchat: {misfit.message} Asking again.")
-
     def _print_end(self, misfit: LMChatError | None) -> LMChatError | None:
         """Print the end of the answer and return the error that the caller prints.
 
@@ -225,8 +212,14 @@ class _Question(FrontEnd):
         answer = self._answer
         # an error of saving is not part of the report: the answer itself is complete
         error = self._error_of(answer, session_id) or misfit
-        report = AnswerReport(self._output, self._printer, self._extract)
-        report.print(answer, session_id, error, self._opened.token_choices)
+        print_answer_end(
+            answer,
+            self._printer,
+            extract=self._extract,
+            session_id=session_id,
+            error=error,
+            choices=self._opened.token_choices,
+        )
 
         is_new = self._context.options.resume is None
         # JSON has the session id, and so has the hint that an interrupted answer's error gets

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, aclosing
 from copy import copy
@@ -11,9 +12,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lmchat.batch.jobs import JobProgress, answer_to, default_jobs, row_of, side_by_side
+from lmchat.batch.jobs import JobProgress, answer_to, row_of, side_by_side
 from lmchat.batch.results import RowFile
-from lmchat.batch.tasks import Task, TaskReader, has_known_lines, lines_as_they_come, lines_of
+from lmchat.batch.tasks import Task, TaskReader, lines_as_they_come, lines_of
 from lmchat.cli.context import Context
 from lmchat.cli.extract import wanted_value
 from lmchat.cli.models import model_named
@@ -24,10 +25,13 @@ from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.config.presets import preset_named
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
+from lmchat.servers.products import product_named
 from lmchat.sessions.message import Role, text_message
 from lmchat.terminal.output import failure_detail, to_json
 from lmchat.tools.json_schema import WantedValue
 from lmchat.units import plural
+
+_MOST_JOBS = 8  # at once where their number is not given, however many slots a server has
 
 
 async def batch(context: Context) -> int:
@@ -44,9 +48,11 @@ async def batch(context: Context) -> int:
         preset_text = preset_named(context.named.presets(), options.preset).text
     output_path = expanded_path(options.output) if options.output else None
     input_path = expanded_path(options.file) if options.file not in ("", "-") else None
-    if output_path and input_path and _is_same_file(input_path, output_path):
+    if input_path is None and (sys.stdin is None or sys.stdin.isatty()):
+        hint = "Name a file: lmchat batch prompts.jsonl, or pipe lines in."
+        raise WrongUse("There are no prompts.", hint=hint)
+    if output_path and input_path and input_path.resolve() == output_path.resolve():
         raise WrongUse("The output file is the input file.", hint="Name another file with -o.")
-    is_known = has_known_lines(input_path)
     lines_read = done = failed = 0
 
     async with open_runtime(context, is_saved=False) as runtime:
@@ -55,10 +61,11 @@ async def batch(context: Context) -> int:
             runtime.backend, runtime.settings, runtime.state, context.output.note
         )
         models = await runtime.backend.models(target.endpoint, is_refresh=True)
+        model = model_named(target.model_id, models)
         reader = TaskReader(
             layers=layers,
             models=models.models,
-            model=model_named(target.model_id, models),
+            model=model,
             is_model_fixed=bool(options.model),
             system_prompt=chat.system_prompt,
             is_system_prompt_fixed=options.system_prompt is not None,
@@ -66,23 +73,23 @@ async def batch(context: Context) -> int:
             output=schema.output if schema else None,
             is_text=options.is_text,
         )
-        heads = None  # of all lines; what comes through a pipe is not known yet
-        if is_known:
-            heads = await asyncio.to_thread(_heads, reader, input_path)
-        total = None if heads is None else len(heads)
+        keys = None  # of the rows of all lines; what comes through a pipe is not known yet
+        if input_path and input_path.is_file():
+            keys = await asyncio.to_thread(_keys, reader, input_path)
+        total = None if keys is None else len(keys)
 
         with ExitStack() as stack:
             rows = stack.enter_context(RowFile(output_path)) if output_path else None
             if rows:
-                kept = rows.keep_done(heads, is_forced=options.force)
+                kept = rows.keep_done(keys, is_forced=options.force)
                 total = None if total is None else total - kept
             progress = stack.enter_context(JobProgress(total, prints_rows=rows is None))
 
             async def missing_tasks() -> AsyncGenerator[Task, None]:
                 nonlocal lines_read, done
-                async for line in lines_as_they_come(input_path):
+                async for number, line in lines_as_they_come(input_path):
                     lines_read += 1
-                    task = reader.task(line)
+                    task = reader.task(number, line)
                     if rows and rows.is_done(task):
                         done += 1
                     else:
@@ -99,17 +106,17 @@ async def batch(context: Context) -> int:
                 failed += is_failed
                 progress.count(is_failed=is_failed, tokens=tokens)
 
+            slots = model.slots or product_named(model.product).slots
             async with aclosing(missing_tasks()) as tasks:
-                await side_by_side(tasks, work, count=options.jobs or default_jobs(reader.model))
+                await side_by_side(tasks, work, count=options.jobs or min(slots, _MOST_JOBS))
     words = f"{plural(lines_read, 'line')}: {done} done before, "
     context.output.note(f"lmchat: {words}{lines_read - done - failed} answered, {failed} failed.")
     return 1 if failed else 0
 
 
-def _heads(reader: TaskReader, path: Path | None) -> dict[int, Any]:
-    """Return the heads of the rows of a file's lines, by the number of the line."""
-    tasks = map(reader.task, lines_of(path))
-    return {task.index: task.head for task in tasks}
+def _keys(reader: TaskReader, path: Path) -> dict[int, str]:
+    """Return the keys of the rows of a file's lines, by the number of the line."""
+    return {number: reader.task(number, line).head["key"] for number, line in lines_of(path)}
 
 
 async def _answer(
@@ -144,10 +151,3 @@ async def _answer(
         except LMChatError as error:
             row = {**task.head, "error": failure_detail(error)}
     return row, tokens
-
-
-def _is_same_file(first: Path, second: Path) -> bool:
-    try:
-        return first.samefile(second)
-    except OSError:  # one of them does not exist
-        return False

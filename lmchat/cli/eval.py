@@ -61,8 +61,8 @@ async def evaluate(context: Context) -> int:
                 else None
             )
             if file:
-                heads = {index: task.head for index, task in tasks.items()}
-                file.keep_done(heads, is_forced=options.force, use=keep)
+                keys = {index: task.head["key"] for index, task in tasks.items()}
+                file.keep_done(keys, is_forced=options.force, use=keep)
             stack.callback(_print_report, output, cases_by_name, tasks, rows)
             missing = [task for index, task in tasks.items() if index not in rows]
             progress = stack.enter_context(JobProgress(len(missing), prints_rows=False))

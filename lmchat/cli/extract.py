@@ -26,9 +26,9 @@ class CodeExtract:
 
     name = "code"  # in JSON
     retry_prompt = ""  # a second answer is not asked for
+    output = AnyText()  # what the request asks the server for
 
     def __init__(self) -> None:
-        self.output = AnyText()  # what the request asks the server for
         self.value: str | None = None
 
     def read(self, answer: ChatMessage) -> LMChatError | None:
@@ -36,16 +36,12 @@ class CodeExtract:
 
         Return an error if the answer is complete and has no code, else None.
         """
-        self.read_stopped(answer)
+        fences = [block.content.rstrip("\n") for block in code_blocks(answer.text) if block.markup]
+        self.value = "\n\n".join(filter(str.strip, fences)) or None
         if self.value or answer.state is not AnswerState.COMPLETE:
             return None
         hint = "Ask for code in the prompt, or leave out --code to see the answer."
         return LMChatError("The answer has no code block.", kind="no_code", hint=hint)
-
-    def read_stopped(self, answer: ChatMessage) -> None:
-        """Keep the code blocks of an answer that may be incomplete as `value`; None without any."""
-        fences = [block.content.rstrip("\n") for block in code_blocks(answer.text) if block.markup]
-        self.value = "\n\n".join(filter(str.strip, fences)) or None
 
     def print(self, output: Output) -> None:
         """Print the code; print nothing if the answer had none."""
@@ -70,10 +66,9 @@ class ValueExtract:
         return self._schema.retry_prompt()
 
     def read(self, answer: ChatMessage) -> LMChatError | None:
-        """Keep the JSON value of a complete answer that matches the schema as `value`.
+        """Keep the JSON value of an answer as `value`; nothing of an incomplete answer.
 
-        Return an error if a complete answer has no such value. Return None if it has one, and for
-        an incomplete answer, whose value is not read.
+        Return an error if a complete answer has no value that matches the schema, else None.
         """
         if answer.state is not AnswerState.COMPLETE:
             return None
@@ -88,9 +83,6 @@ class ValueExtract:
             return error
         self._has_value = True
         return None
-
-    def read_stopped(self, answer: ChatMessage) -> None:
-        """Do nothing: half a value cannot be used."""
 
     def print(self, output: Output) -> None:
         """Print the value as JSON; print nothing if the answer had none that matches."""
@@ -115,28 +107,22 @@ def extract_of(options: ParsedOptions) -> Extract | None:
 def wanted_value(options: ParsedOptions) -> WantedValue | None:
     """Return the value that `--schema` asks for, None without this option.
 
-    Raises `WrongUse` for a schema file that cannot be used.
+    Raises `WrongUse` for a schema file, which may be a pipe, that cannot be used.
     """
     if options.schema is None:
         return None
-    schema_name = expanded_path(options.schema).stem
-    return WantedValue(_read_schema(options.schema), name=schema_name)
-
-
-def _read_schema(file_name: str) -> object:
-    """Return the JSON in a schema file, which may be a pipe; raises `WrongUse`."""
-    hint = "Correct the schema file."
+    path = expanded_path(options.schema)
     try:
-        data = read_plain(expanded_path(file_name), max_bytes=_MAX_SCHEMA_BYTES, may_stream=True)
-        return strict_json(data.decode("utf-8-sig"))  # a byte order mark is skipped
+        data = read_plain(path, max_bytes=_MAX_SCHEMA_BYTES, may_stream=True)
+        schema = strict_json(data.decode("utf-8-sig"))  # a byte order mark is skipped
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"
-        hint = "Check the path."
     except UnicodeDecodeError:
         reason = "is not UTF-8 text"
     except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        reason = f"is not valid JSON: {place}: {error.msg}"
+        reason = f"is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}"
     except UnfitError as error:
         reason = f"cannot be used: {error}"
-    raise WrongUse(f"The schema {file_name} {reason}.", hint=hint)
+    else:
+        return WantedValue(schema, name=path.stem)
+    raise WrongUse(f"The schema {options.schema} {reason}.", hint="Correct the schema file.")

@@ -52,21 +52,18 @@ def clipboard_of(context: Context) -> PastedFrom:
 async def _read_piped_text(output: Output) -> str:
     """Return the text on stdin, read to its end, without line ends at its end.
 
-    Return an empty text if stdin is a terminal or missing. A note explains a longer wait.
+    Return an empty text if stdin is a terminal or missing. A note at a terminal explains a longer
+    wait: stdin may be open without an end, as in a shell loop that reads lines from it.
     """
     if sys.stdin is None or sys.stdin.isatty():
         return ""
-    note_timer = asyncio.get_running_loop().call_later(_NOTE_AFTER_S, _note_waiting, output)
+
+    def note_waiting() -> None:
+        if sys.stderr is not None and sys.stderr.isatty():
+            words = "reading standard input until it ends; add </dev/null to ask without it."
+            output.note(f"lmchat: {words}")
+
+    note_timer = asyncio.get_running_loop().call_later(_NOTE_AFTER_S, note_waiting)
     data = await run_abandonable(lambda: from_stdin(BufferedReader.read))
     note_timer.cancel()
     return decoded_text(data).rstrip("\n")
-
-
-def _note_waiting(output: Output) -> None:
-    """Note that the command waits for the end of stdin, if stderr is a terminal.
-
-    stdin may be open without an end, as in a shell loop that reads lines from it.
-    """
-    if sys.stderr is not None and sys.stderr.isatty():
-        words = "reading standard input until it ends; add </dev/null to ask without it."
-        output.note(f"lmchat: {words}")

@@ -53,7 +53,7 @@ class TurnPrinter:
         """
         self.steps: list[dict[str, Any]] = []  # ended tool calls, as JSON
         self.sent_tokens = 0  # estimated tokens of the last request
-        self._output = output
+        self.output = output
         self._asked_model = asked_model
         self._stream = SafeStream() if stream is None else stream
         self._is_streaming = prints_text and not output.is_json
@@ -92,7 +92,7 @@ class TurnPrinter:
         These are a refusal, each tool call, and one note on an answer that was cut short, was
         filtered, or is empty. The tool calls did not run: another answer would follow them.
         """
-        note = self._output.note
+        note = self.output.note
         if answer.refusal:
             note("lmchat: the model refused to answer.")
         for call in answer.tool_calls:
@@ -117,28 +117,28 @@ class TurnPrinter:
         """
         if not text:
             return
-        if self._output.is_json_lines:
-            self._output.print_json({"chunk": text})
+        if self.output.is_json_lines:
+            self.output.print_json({"chunk": text})
         elif self._is_streaming:
             self._stream.write(text)
 
     def _correct_printed(self) -> None:
         """Say on stderr, or in a JSON line, that the text so far was reasoning."""
-        if self._output.is_json_lines:
-            self._output.print_json({"rethought": True})
+        if self.output.is_json_lines:
+            self.output.print_json({"rethought": True})
         elif self._is_streaming:
             self._stream.end()
             self._stream.write("\n")  # an empty line before the answer
             words = "the text so far was the model's reasoning; the answer follows."
-            self._output.note(f"lmchat: {words}")
+            self.output.note(f"lmchat: {words}")
 
     def _add_step(self, message: ChatMessage) -> None:
         """Print a tool call that has ended, and add it to `steps`."""
         step = step_json(message)
         self.steps.append(step)
-        if self._output.is_json_lines:
-            self._output.print_json({"tool": step})
-        self._output.note(step_note(message))
+        if self.output.is_json_lines:
+            self.output.print_json({"tool": step})
+        self.output.note(step_note(message))
 
     def _note(self, event: ChatEvent) -> None:
         """Print a note on an event that brings no text; do nothing for events without a note.
@@ -149,21 +149,21 @@ class TurnPrinter:
         match event:
             case RetryScheduled():
                 attempt = f"{event.attempt} of {event.attempts} in {event.wait_s:.1f} s"
-                self._output.note(f"lmchat: retry {attempt}: {event.reason}")
+                self.output.note(f"lmchat: retry {attempt}: {event.reason}")
             case RequestAdapted():
-                self._output.note(f"lmchat: {event.note}")
+                self.output.note(f"lmchat: {event.note}")
             case ModelLoading() if not self._is_loading_noted:
                 self._is_loading_noted = True
-                self._output.note("lmchat: the server is loading the model …")
+                self.output.note("lmchat: the server is loading the model …")
             case StreamStalled() if not self._is_stall_noted:
                 self._is_stall_noted = True
                 # on a terminal, an empty first line ends the line of the answer
                 line_end = [] if self._stream.is_at_line_start else [""]
                 words = f"no data from the server for {event.silent_s:.0f} s"
-                self._output.note(*line_end, f"lmchat: {words}; press Ctrl+C to stop waiting.")
+                self.output.note(*line_end, f"lmchat: {words}; press Ctrl+C to stop waiting.")
             case ModelNamed() if is_other_model(self._asked_model, event.model):
                 served = safe_line(event.model, limit=_MAX_NAME)
                 asked = safe_line(self._asked_model, limit=_MAX_NAME)
-                self._output.note(f"lmchat: {served} answers instead of {asked}.")
+                self.output.note(f"lmchat: {served} answers instead of {asked}.")
             case _:
                 pass

@@ -11,6 +11,7 @@ from contextlib import suppress
 import pytest
 
 from lmchat.batch.results import RowFile
+from lmchat.errors import WrongUse
 
 LONG_ROW = {"index": 1, "key": "a", "reply": "x" * 1_000_000}  # more than a pipe holds
 
@@ -21,7 +22,6 @@ async def test_the_file_stays_open_until_a_row_that_is_being_written_is_written(
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     os.set_blocking(reader, True)
     rows = RowFile(path)
-    rows.keep_done({}, is_forced=False)
     adding = asyncio.create_task(rows.add(LONG_ROW))
     received = await asyncio.to_thread(os.read, reader, 1)  # the row is being written
     adding.cancel()
@@ -40,9 +40,8 @@ async def test_the_file_stays_open_until_a_row_that_is_being_written_is_written(
 
 async def test_two_files_of_one_run_are_refused_and_the_first_keeps_its_rows(tmp_path):
     path = tmp_path / "rows.jsonl"
-    with RowFile(path) as first, RowFile(path) as second:
-        first.keep_done({}, is_forced=False)
+    with RowFile(path) as first:
         await first.add({"index": 1, "key": "a"})
-        with pytest.raises(Exception, match="Another `lmchat batch` writes"):
-            second.keep_done({}, is_forced=True)
+        with pytest.raises(WrongUse, match="Another `lmchat batch` writes"):
+            RowFile(path)
     assert path.read_text() == '{"index": 1, "key": "a"}\n'

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from lmchat.chat.context import ContextPlan
 from lmchat.chat.events import AnswerBegun
-from lmchat.cli.answer_report import AnswerReport
+from lmchat.cli.answer_report import print_answer_end
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.servers.events import (
     ModelLoading,
@@ -110,7 +110,7 @@ def print_answer(capsys, *parts, **options) -> tuple[str, str]:
             else TextDelta(text=part.text)
         )
     answer = replace(text_message(Role.ASSISTANT, ""), parts=parts)
-    AnswerReport(output, printer).print(answer, None, None)
+    print_answer_end(answer, printer)
     captured = capsys.readouterr()
     return captured.out, captured.err
 
