@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from html import escape
 
 from lmchat.formats.text_export import (
@@ -36,8 +37,6 @@ img { max-width: 100%; }
 """
 _CHILD = "lmchat.formats.markdown_program"
 _LONGEST_S = 5.0  # for one message; a page of Markdown takes milliseconds
-_MOST_FAILED = 3  # messages of a session; after these, longer ones are not tried
-_SHORT_CHARS = 2000  # a message up to this length is always tried
 _META = (
     '<meta name="viewport" content="width=device-width">'
     '<meta name="referrer" content="no-referrer">'
@@ -129,19 +128,13 @@ class MarkdownPages:
     async def html_of(self, session: Session) -> dict[str, str]:
         """Return the HTML of the messages of all branches by their ids.
 
-        Messages without text are left out, and those that cannot be converted in time. After three
-        of these, only short messages are tried: each failure takes seconds.
+        Messages without text are left out, and those that cannot be converted in time.
         """
         html_by_id: dict[str, str] = {}
-        failed_count = 0
         for message in (*session.messages, *session.branches):
-            is_tried = failed_count < _MOST_FAILED or len(message.text) <= _SHORT_CHARS
-            if not message.text or not is_tried:
-                continue
-            try:
-                html_by_id[message.message_id] = await self._convert(safe_text(message.text))
-            except (TimeoutError, ChildEndedError):
-                failed_count += 1
+            if message.text:
+                with suppress(TimeoutError, ChildEndedError):
+                    html_by_id[message.message_id] = await self._convert(safe_text(message.text))
         return html_by_id
 
     async def aclose(self) -> None:
