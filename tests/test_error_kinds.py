@@ -22,7 +22,6 @@ _TABLES = (DOCS / "errors.md").read_text(encoding="utf-8").partition("<!--")[0]
 KINDS = {kind: (codes, again) for kind, _, _, codes, again in _ROW.findall(_TABLES)}
 _CLASSES = {name: value for name, value in vars(errors).items() if isinstance(value, type)}
 _OTHERS = {"Rule", "Failure"}  # what carries a kind and is no error itself
-_PARTS = {"PartRow"}  # their kind is that of a part of a message
 
 
 @cache
@@ -48,8 +47,6 @@ def _named(node: ast.AST) -> list[tuple[str, str]]:
     if isinstance(node, ast.Call):
         words = [one.value for one in node.keywords if one.arg == "kind"]
         name = getattr(node.func, "id", "")
-        if name in _PARTS:
-            return []
         words += node.args[:1] if name == "Rule" else []
         found = [(one.value, name) for one in words if isinstance(one, ast.Constant)]
         verdicts = [one.value for one in node.keywords if one.arg == "error_kind"]

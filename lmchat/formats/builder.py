@@ -75,8 +75,7 @@ _SHOWABLE_YEARS = range(1970, 9000)
 _FIRST_MS = 1e11  # larger numbers are milliseconds; as seconds they would be after the year 5000
 _OWN_ID = re.compile(r"[0-9a-f]{16}")  # like `1f2e3d4c5b6a7980`
 _ID_CHARS = 16
-_LONGEST_NAME = 1000  # characters of a title, model or address, which lists read whole
-_MOST_TAGS = 50
+_LONGEST_TITLE = 1000  # characters; lists read titles whole
 _LARGEST_FIGURE = 1e13  # of milliseconds (300 years), tokens, bytes or pixels
 
 
@@ -308,19 +307,19 @@ class ForeignChat(Struct, kw_only=True):
         cannot be scaled is lost.
         """
         name = name or "image"
-        try:
+        image = None
+        with suppress(ValueError, FileRefused):  # invalid base64; an image over the limits
             data = b64decode(value.rpartition(";base64,")[2]) if isinstance(value, str) else value
-            if not isinstance(data, bytes) or not image_type(data):
-                raise ValueError("not an image")  # noqa: TRY301 - counted like the other errors
-            image = check_imported_image(name, data)
-        except (ValueError, FileRefused):  # invalid base64; an image over the limits
+            if isinstance(data, bytes) and image_type(data):
+                image = check_imported_image(name, data)
+        if image is None:
             self.omit(part)
             return
         digest = hashlib.sha256(image.data).hexdigest()
         self.files[digest] = image.data
         yield FilePart(
             name=name,
-            media_type=image_type(data),
+            media_type=image_type(image.data),
             digest=digest,
             size=len(image.data),
             width=image.width,
@@ -349,7 +348,7 @@ class ForeignChat(Struct, kw_only=True):
             tree = {}
         times = [message.created_at for message in tree.values()]
         header = SessionHeader(
-            session_id=_hash_id(f"{source} {self.key}"),
+            session_id=_own_id(f"{source} {self.key}"),
             title=self.title.strip(),
             created_at=self.created_at or min(times, default=moment),
             updated_at=self.updated_at or max(times, default=moment),
@@ -375,11 +374,10 @@ def omissions(title: str, counts_by_kind: Mapping[str, int]) -> tuple[Skipped, .
     """Return what is left out of a chat: `2 images, 1 damaged message left out`, or nothing."""
     # readers may have added 0 to a kind
     words = [plural(count, kind[:100]) for kind, count in counts_by_kind.items() if count > 0]
-    if len(words) > _MOST_KINDS:
-        words[_MOST_KINDS:] = ["more"]
     if not words:
         return ()
-    return (Skipped(where=f"“{title[:100]}”", reason=f"{', '.join(words)} left out"),)
+    reason = f"{', '.join(words[:_MOST_KINDS])} left out"
+    return (Skipped(where=f"“{title[:100]}”", reason=reason),)
 
 
 def quoted_call(name: str, arguments: object) -> str:
@@ -525,9 +523,9 @@ def sound_session(
     """Return a session as lmchat stores it; its path leads to `end`, or else to the last message.
 
     Ids of another form are replaced by hashes of them, so the same file gives the same ids. In the
-    tree, parents are before their children. A running answer becomes an interrupted one. Long names
-    are cut, and absurd figures are left out. The time of the last change is at most `moment`, the
-    current time. Raises `FileRefused` if ids are not unique or messages form a loop.
+    tree, parents are before their children. A running answer becomes an interrupted one. A long
+    title is cut, and absurd figures are left out. The time of the last change is at most `moment`,
+    the current time. Raises `FileRefused` if ids are not unique or messages form a loop.
     """
     session_id = _own_id(header.session_id)
     ids = {message.message_id: _own_id(message.message_id, session_id) for message in tree}
@@ -545,8 +543,6 @@ def sound_session(
             parent_id=ids.get(message.parent_id or ""),
             parts=tuple(map(_sound_part, message.parts)),
             stats=_sound_stats(message.stats),
-            model=message.model[:_LONGEST_NAME],
-            endpoint=message.endpoint[:_LONGEST_NAME],
         )
     path: list[ChatMessage] = []
     above = end if end in stored else next(reversed(stored), None)
@@ -556,10 +552,8 @@ def sound_session(
     header = replace(
         header,
         session_id=session_id,
-        title=header.title[:_LONGEST_NAME],
-        model=header.model[:_LONGEST_NAME],
-        endpoint=header.endpoint[:_LONGEST_NAME],
-        tags=tags_from(" ".join(header.tags))[:_MOST_TAGS],
+        title=header.title[:_LONGEST_TITLE],
+        tags=tags_from(" ".join(header.tags)),
         # A time in the future would keep it on top of the list.
         updated_at=min(header.updated_at, moment),
         deleted_at=None,
@@ -577,27 +571,22 @@ def sound_session(
 def _own_id(file_id: str, session_id: str = "") -> str:
     """Return an id of lmchat's form, 16 hexadecimal digits, unchanged; any other id as a hash.
 
-    `session_id` goes into the hash of a message's id, since two chats may have the same ids.
+    `session_id` goes into the hash of a message's id, since two chats may have the same ids. Hashes
+    must stay the same in all versions: otherwise files would be imported twice.
     """
     if _OWN_ID.fullmatch(file_id):
         return file_id
-    return _hash_id(f"{session_id} {file_id}" if session_id else file_id)
-
-
-def _hash_id(text: str) -> str:
-    """Return the hash of a text as an id.
-
-    It must stay the same in all versions: otherwise files would be imported twice.
-    """
+    text = f"{session_id} {file_id}" if session_id else file_id
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_ID_CHARS]
 
 
 def _sound_part(part: Part) -> Part:
-    """Return a part; the figures of a file that are absurdly large become 0."""
-    if not isinstance(part, FilePart):
-        return part
-    figures = {"size": part.size, "width": part.width, "height": part.height, "tokens": part.tokens}
-    return replace(part, **{name: 0 for name, value in figures.items() if not _is_usual(value)})
+    """Return a part; the figures of a file become 0 if one is absurdly large."""
+    if isinstance(part, FilePart):
+        figures = (part.size, part.width, part.height, part.tokens)
+        if not all(map(_is_usual, figures)):
+            return replace(part, size=0, width=0, height=0, tokens=0)
+    return part
 
 
 def _sound_stats(stats: AnswerStats | None) -> AnswerStats | None:

@@ -81,20 +81,17 @@ def from_json(data: Record) -> Session:
     if data["lmchat"] != FORMAT_NUMBER:
         message = "Another version of lmchat exported this: update lmchat."
         raise FileRefused(message, hint="Update lmchat.")
-    changed = "Its header"
     try:
         header = msgspec.convert(data["session"], SessionHeader)
         times = checked_time(header.created_at), checked_time(header.updated_at)
         header = replace(header, created_at=times[0], updated_at=times[1])
         files = msgspec.convert(data.get("files", {}), dict[str, bytes])
         path_length = len(data["messages"])
-        placed: list[tuple[int, ChatMessage]] = []
-        for number, record in enumerate([*data["messages"], *data.get("branches", ())], 1):
-            changed = f"Message {number}"
-            placed.append((int(record.get("place", 0)), _message(record)))
+        records = [*data["messages"], *data.get("branches", ())]
+        placed = [(int(record.get("place", 0)), _message(record)) for record in records]
     except BAD_VALUE_ERRORS as error:
         hint = "Export the session again, or undo the changes to the file."
-        message = f"{changed} was changed after the export."
+        message = "It was changed after the export."
         raise FileRefused(message, hint=hint, details=repr(error)) from error
     tree: list[tuple[int, ChatMessage]] = []
     if len(placed) > path_length:  # else the messages have no places, and the path is all there is

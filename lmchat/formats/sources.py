@@ -92,9 +92,8 @@ def files_below(folder: Path, *, without: set[str]) -> list[Path]:
     Hidden files and folders are left out, and files whose names are in `without`. Raises
     `FileRefused` if there are none.
     """
-    errors: list[OSError] = []
     paths: list[Path] = []
-    for parent, folder_names, file_names in os.walk(folder, onerror=errors.append):
+    for parent, folder_names, file_names in os.walk(folder):
         # `os.walk` enters the folders of this list, in its order
         folder_names[:] = sorted(name for name in folder_names if not name.startswith("."))
         paths += [
@@ -102,11 +101,8 @@ def files_below(folder: Path, *, without: set[str]) -> list[Path]:
             for name in sorted(file_names)
             if name.lower().endswith(ENDINGS) and not name.startswith(".") and name not in without
         ]
-    if not paths and errors:
-        message = f"{folder} cannot be read: {errors[0].strerror}."
-        raise FileRefused(message, hint="Check the path.")
     if not paths:
-        message = f"{folder} has no file that ends with {', '.join(ENDINGS)}."
+        message = f"{folder} has no readable file that ends with {', '.join(ENDINGS)}."
         raise FileRefused(message, hint="Name a file, or another folder.")
     return paths
 

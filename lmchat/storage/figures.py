@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from statistics import median
-from typing import Any
 
 from msgspec import ValidationError, convert
 from msgspec.structs import asdict, fields
@@ -77,15 +76,13 @@ class Figures:
 
     @reading
     def counters(self, connection: Connection) -> Metrics:
-        """Return the sums of all counters; one without a row, or with a damaged one, is 0."""
+        """Return the sums of all counters, all 0 if one is damaged."""
         values = dict(connection.execute("select name, value from metrics"))
-        counters: dict[str, Any] = {}
-        for field in fields(Metrics):
-            try:
-                counters[field.name] = convert(values.get(field.name, 0), field.type, strict=False)
-            except ValidationError:
-                log.warning("the damaged counter %s was left out", field.name)
-        return Metrics(**counters)
+        try:
+            return convert(values, Metrics, strict=False)
+        except ValidationError:
+            log.warning("the counters are damaged")
+            return Metrics()
 
     @writing
     def count(self, connection: Connection, increase: Metrics) -> None:

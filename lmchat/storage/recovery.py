@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from lmchat.sessions.message import Part, interrupted, parts_of
+from lmchat.sessions.message import Part, ReasoningPart, TextPart, interrupted, parts_of
 from lmchat.storage.branch_queries import arrived_parts
 from lmchat.storage.journal import answer_files, answer_path, is_running, read_answer
 from lmchat.storage.message_rows import end_answer, number_of
@@ -20,7 +20,6 @@ from lmchat.storage.row_values import (
     MESSAGE_COLUMNS,
     loaded,
     message_from,
-    part_row,
     read_parts,
 )
 from lmchat.storage.schema import transaction
@@ -83,7 +82,7 @@ def end_row(
 
 
 def _char_count(parts: Iterable[Part]) -> int:
-    return sum(len(part_row(part).text) for part in parts)
+    return sum(len(part.text) for part in parts if isinstance(part, TextPart | ReasoningPart))
 
 
 def _save_and_remove_file(connection: Connection, path: Path, moment: datetime) -> None:

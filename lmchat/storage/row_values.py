@@ -17,8 +17,8 @@ from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Struct, ValidationError, convert, to_builtins
-from msgspec.structs import asdict, fields, replace
+from msgspec import ValidationError, convert, to_builtins
+from msgspec.structs import asdict, fields
 
 from lmchat.matching import fold
 from lmchat.sessions.message import (
@@ -48,11 +48,6 @@ _MESSAGE_COUNT = """(select count(*) from messages m
 _HEADER_FIELDS = tuple(field.name for field in fields(SessionHeader))
 # A column for each field; the messages are counted.
 HEADER_COLUMNS = ", ".join(_HEADER_FIELDS).replace("message_count", _MESSAGE_COUNT)
-_LOGPROB_STEPS = 1024
-"""Steps of a stored logprob in 1.0.
-
-With a power of two, most bytes of the stored number are 0, which compresses well.
-"""
 _NOT_STORED = ("parts", "version", "versions")
 """Fields of a message that come from other rows."""
 _MESSAGE_FIELDS = tuple(
@@ -61,15 +56,6 @@ _MESSAGE_FIELDS = tuple(
 _UNSET = asdict(AnswerStats())
 """Figures of stats in which nothing was measured; they are not stored."""
 MESSAGE_COLUMNS = ("number", *_MESSAGE_FIELDS)
-
-
-class PartRow(Struct, frozen=True, kw_only=True):
-    """A part of a message as it is stored."""
-
-    kind: str  # `text`, `reasoning`, `tool_result`, `tool_call` or `file`
-    text: str | bytes  # of a tool call, its arguments; of a file, the whole part as JSON
-    call_id: str | bytes = ""  # of a tool call; of a file, its digest
-    name: str | bytes = ""  # of a tool or file; `_REFUSED`
 
 
 # Texts and times
@@ -296,7 +282,17 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 def write_parts(connection: sqlite3.Connection, number: int, parts: Iterable[Part]) -> None:
     """Add rows for the parts of the message with this number."""
     for part in parts:
-        insert(connection, "parts", {"number": number, **asdict(part_row(part))})
+        match part:
+            case ToolCallPart(call_id=call_id, name=name, arguments=arguments):
+                row = ("tool_call", arguments, call_id, name)
+            case FilePart(digest=digest, name=name):
+                row = ("file", json.dumps(to_builtins(part)), digest, name)
+            case RefusalPart(text=text):
+                row = ("text", text, "", _REFUSED)
+            case _:
+                row = (str(part.__struct_config__.tag), part.text, "", "")
+        columns = zip(("kind", "text", "call_id", "name"), map(stored, row), strict=True)
+        insert(connection, "parts", {"number": number, **dict(columns)})
 
 
 def read_parts(
@@ -309,62 +305,26 @@ def read_parts(
     """
     parts: defaultdict[int, list[Part]] = defaultdict(list)
     query = f"select number, kind, text, call_id, name from parts where {where} order by part_id"
-    for number, kind, text, call_id, name in connection.execute(query, values):
-        part = _part(PartRow(kind=kind, text=text, call_id=call_id, name=name))
-        if part is not None:
+    for number, kind, stored_text, call_id, name in connection.execute(query, values):
+        text = loaded(stored_text)
+        part: Part | None
+        if kind == "tool_call":
+            part = ToolCallPart(call_id=loaded(call_id), name=loaded(name), arguments=text)
+        elif kind == "file":
+            part = _from_json(FilePart, text)
+        else:
+            part_type = TEXT_PARTS.get("refusal" if name == _REFUSED else kind)
+            part = None if part_type is None else part_type(text=text)
+        if part is None:
+            log.warning("a damaged part was left out: %r", kind)
+        else:
             parts[number].append(part)
     return dict(parts)
 
 
-def part_row(part: Part) -> PartRow:
-    """Return a part as it is stored."""
-    match part:
-        case ToolCallPart(call_id=call_id, name=name, arguments=arguments):
-            return PartRow(
-                kind="tool_call",
-                text=stored(arguments),
-                call_id=stored(call_id),
-                name=stored(name),
-            )
-        case FilePart(digest=digest, name=name):
-            text = json.dumps(to_builtins(part))
-            return PartRow(kind="file", text=text, call_id=stored(digest), name=stored(name))
-        case RefusalPart(text=text):
-            return PartRow(kind="text", text=stored(text), name=_REFUSED)
-        case _:
-            return PartRow(kind=str(part.__struct_config__.tag), text=stored(part.text))
-
-
-def _part(row: PartRow) -> Part | None:
-    """Return the part in a row; None for a damaged file or a part of an unknown kind."""
-    if row.kind == "tool_call":
-        return ToolCallPart(
-            call_id=loaded(row.call_id), name=loaded(row.name), arguments=loaded(row.text)
-        )
-    if row.kind == "file":
-        return _from_json(FilePart, loaded(row.text))
-    kind = "refusal" if row.name == _REFUSED else row.kind
-    part_type = TEXT_PARTS.get(kind)
-    if part_type is None:
-        log.warning("a part of an unknown kind was left out: %r", row.kind)
-        return None
-    return part_type(text=loaded(row.text))
-
-
 def packed_choices(choices: Sequence[TokenProbabilities]) -> bytes:
-    """Return the choices of the tokens of an answer as they are stored: compressed MessagePack.
-
-    Logprobs are rounded to steps that are too small to see on a screen.
-    """
-    rounded = [
-        replace(
-            choice,
-            logprob=_rounded(choice.logprob),
-            top=tuple(replace(other, logprob=_rounded(other.logprob)) for other in choice.top),
-        )
-        for choice in choices
-    ]
-    return zlib.compress(msgspec.msgpack.encode(rounded))
+    """Return the choices of the tokens of an answer as they are stored: compressed MessagePack."""
+    return zlib.compress(msgspec.msgpack.encode(choices))
 
 
 def unpacked_choices(data: bytes) -> tuple[TokenProbabilities, ...]:
@@ -374,7 +334,3 @@ def unpacked_choices(data: bytes) -> tuple[TokenProbabilities, ...]:
     except (zlib.error, msgspec.DecodeError, TypeError) as error:
         log.warning("the choices of an answer are damaged: %s", type(error).__name__)
         return ()
-
-
-def _rounded(logprob: float) -> float:
-    return round(logprob * _LOGPROB_STEPS) / _LOGPROB_STEPS

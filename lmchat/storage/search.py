@@ -1,7 +1,8 @@
 """Search in all sessions: hits with the words around them.
 
 A match is a text that holds all terms: a part of a message, or a title. The search index names the
-parts that may hold the terms, and only these are compared with the terms.
+parts that may hold the terms, and only these are compared with the terms. A term is a word, or a
+phrase in quotes. A filter is a name and a value, such as `role:you`.
 """
 
 from __future__ import annotations
@@ -11,32 +12,30 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
+from msgspec import Struct
+
+from lmchat.errors import WrongUse
 from lmchat.matching import fold
+from lmchat.safe_text import safe_line
+from lmchat.sessions.message import Role
 from lmchat.sessions.session import SearchHit
 from lmchat.storage.branch_queries import first_prompt_title
 from lmchat.storage.opening import Connection
-from lmchat.storage.row_values import folded, loaded, searched_text
-from lmchat.storage.search_terms import Filters, parse_filters, parse_terms
+from lmchat.storage.row_values import encodable, folded, loaded, searched_text, stored_time
 
 log = logging.getLogger(__name__)
 
 # With fewer messages that pass the filters, comparing them all is faster than the index.
 _FEW_MESSAGES = 2000
 _FIRST_TITLES = 3  # number of titles that come before messages; the others come last
-# number of titles among which these are looked for: many of the newest only repeat a prompt
-_FIRST_TITLES_READ = 50
+# that are compared with the first prompts of their sessions, which takes a query each
+_MOST_TITLES = 100
 # text around a match in a hit
 _BEFORE_CHARS = 60
 _AFTER_CHARS = 120
-_UNSPACED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff"
-    "\U00020000-\U0003ffff"
-)
-"""Scripts without blanks between words: Thai to Khmer, CJK, Hangul."""
-
 _TRIGRAM_CHARS = 3
 # Only the first trigrams of a term are looked up: texts that have these are compared anyway.
 _MOST_TRIGRAMS = 50
@@ -67,6 +66,25 @@ _Match = tuple[Sequence[Any], str, str]
 """Row of the columns `_HIT`, kind of the part of a message or `title`, and the text of a match."""
 
 
+_MOST_TERMS = 50
+_MOST_FILTERS = 50
+_LONGEST_TERM = 1000  # characters
+# `"a phrase"`, whose last quote may be missing, or `word`
+_TERM = re.compile(r'"([^"]*)"?|([^\s"]+)')
+# `role:you` or `title:"two words"`, after white space or at the beginning
+_FILTER = re.compile(
+    r'(?<!\S)(model|role|before|after|title|has):(?:"([^"]+)"|([^\s"]\S*))', re.IGNORECASE
+)
+_ROLES = {
+    "you": Role.USER,
+    "me": Role.USER,
+    "model": Role.ASSISTANT,
+    **{str(role): role for role in Role},
+}
+_FORMS = {"role": "role:user or role:assistant", "has": "has:code"}
+"""How to write a filter, by its name. The others that can be wrong are those with a date."""
+
+
 def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ...]:
     """Return at most `limit` hits for `text`, which the user has typed; one for each message.
 
@@ -79,36 +97,30 @@ def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ..
     if not terms and filters == Filters():
         return ()
     folded_terms = [folded(term) for term in terms]
-    # these are generators: they look for no more matches than the hits need
-    titles = iter(()) if filters != Filters() else _titles(connection, folded_terms)
-    first_titles = [match for match in islice(titles, _FIRST_TITLES_READ) if match is not None]
-    matches = chain(
-        first_titles[:_FIRST_TITLES],
-        _messages(connection, folded_terms, filters),
-        first_titles[_FIRST_TITLES:],
-        titles,
-    )
+    titles = [] if filters != Filters() else _titles(connection, folded_terms)
+    # a generator: it looks for no more matches than the hits need
+    messages = _messages(connection, folded_terms, filters)
     hits: dict[tuple[str, str], SearchHit] = {}
-    for match in matches:
+    for match in chain(titles[:_FIRST_TITLES], messages, titles[_FIRST_TITLES:]):
         if len(hits) == limit:
             break
-        hit = None if match is None else _hit(*match, terms)
+        hit = _hit(*match, terms)
         if hit is not None:
             hits.setdefault((hit.session_id, hit.message_id), hit)
     return tuple(hits.values())
 
 
-def _titles(connection: Connection, terms: Sequence[str]) -> Iterator[_Match | None]:
-    """Yield the titles that hold all terms, those of sessions that were changed last first.
+def _titles(connection: Connection, terms: Sequence[str]) -> list[_Match]:
+    """Return the titles that hold all terms, those of sessions that were changed last first.
 
-    A title that only repeats the first prompt is no match, as that prompt is a hit itself. None is
-    yielded for it, so that the caller can limit how many titles are compared with prompts.
+    A title that only repeats the first prompt is no match, as that prompt is a hit itself.
     """
-    query = f"{_TITLES} {_TITLE_HAS_TERM * len(terms)} order by updated_at desc"
-    for row in connection.execute(query, terms).fetchall():
-        title = loaded(row[1])
-        repeats_prompt = first_prompt_title(connection, row[0]) == title
-        yield None if repeats_prompt else (row, "title", title)
+    query = f"{_TITLES} {_TITLE_HAS_TERM * len(terms)} order by updated_at desc limit ?"
+    return [
+        (row, "title", loaded(row[1]))
+        for row in connection.execute(query, (*terms, _MOST_TITLES)).fetchall()
+        if first_prompt_title(connection, row[0]) != loaded(row[1])
+    ]
 
 
 def _messages(connection: Connection, terms: Sequence[str], filters: Filters) -> Iterator[_Match]:
@@ -218,16 +230,13 @@ def _span(text: str, term: str) -> tuple[int, int] | None:
     space may always differ. So “cafe” is found in “Café”, but a “cafe” anywhere is preferred.
     """
     escaped_words = map(re.escape, term.split(" "))
-    match = _find(text, r"\s+".join(escaped_words))
+    match = re.search(r"\s+".join(escaped_words), text, re.IGNORECASE)
     if match is not None:
         return match.span()
 
     folded_text, origins = _folded_with_origins(text)
-    match = _find(folded_text, re.escape(fold(term)))
-    if match is None:
-        return None
-    last_index = match.end() - 1
-    return origins[match.start()], origins[last_index] + 1
+    start = folded_text.find(fold(term))
+    return None if start < 0 else (origins[start], origins[start + len(fold(term)) - 1] + 1)
 
 
 def _folded_with_origins(text: str) -> tuple[str, list[int]]:
@@ -247,19 +256,105 @@ def _folded_with_origins(text: str) -> tuple[str, list[int]]:
     return "".join(folded_chars), origins
 
 
-def _find(text: str, pattern: str) -> re.Match[str] | None:
-    """Return the match of a term at the beginning of a word, else anywhere; None without one.
-
-    `pattern` is the regular expression of the term. A match at the beginning of a word reaches to
-    the end of that word: “run” finds “running”, and is found in “overrun” only if no word begins
-    with it. In scripts without blanks between words, a match ends with the term.
-    """
-    letter = rf"[^\W{_UNSPACED}]"  # letter or digit of a script with blanks between words
-    word_rest = rf"(?:(?<={letter}){letter}*)?"  # if the term ends with such a letter
-    word = rf"(?<!\w){pattern}{word_rest}"
-    return re.search(word, text, re.IGNORECASE) or re.search(pattern, text, re.IGNORECASE)
-
-
 def _on_one_line(text: str) -> str:
     """Return a text with one blank for each run of white space."""
     return re.sub(r"\s+", " ", text)
+
+
+# What the user has typed
+
+
+class Filters(Struct, frozen=True, kw_only=True):
+    """Filters of a search as conditions of SQL over messages `m` and sessions `s`."""
+
+    sql: str = ""  # each condition begins with `and`
+    values: tuple[str, ...] = ()  # of the question marks in it
+    needs_code: bool = False  # whether a text must have a code block, which SQL does not check
+
+
+def parse_terms(text: str) -> tuple[str, ...]:
+    """Return the different terms of a search whose filters were removed.
+
+    Terms that `folded` makes empty are left out, and so are those after the first `_MOST_TERMS`.
+    """
+    terms: dict[str, None] = {}
+    for match in _TERM.finditer(text.replace("\0", " ")):
+        phrase, word = match.groups()
+        term = phrase
+        if word is not None:
+            # In other programs, a star at the end asks for words that begin so. Here every word
+            # finds these anyway, so the star is dropped, unless the word is nothing but stars.
+            term = word.rstrip("*") or word
+        term = encodable(" ".join(term.split())[:_LONGEST_TERM])
+        if folded(term):
+            terms[term] = None
+    return tuple(terms)[:_MOST_TERMS]
+
+
+def parse_filters(text: str) -> tuple[str, Filters]:
+    """Return a search without its filters, and its first `_MOST_FILTERS` different filters.
+
+    Raises `WrongUse` for a filter with a wrong value.
+    """
+    conditions: dict[tuple[str, str], None] = {}  # different ones, in their order
+    needs_code = False
+    for match in _FILTER.finditer(text):
+        name = match[1].lower()
+        value = match[2] or match[3]
+        if name == "has" and value.lower() == "code":
+            needs_code = True
+            continue
+        condition = _condition(name, value)
+        if condition is None:
+            form = _FORMS.get(name, f"a date, such as {name}:2026-11-01")
+            raise WrongUse(
+                f"The filter {safe_line(match[0], limit=40)} is not valid; write {form}.",
+                hint="To search for these words, quote them: '\"WORDS\"'.",
+            )
+        conditions[condition] = None
+
+    used_conditions = list(conditions)[:_MOST_FILTERS]
+    return _FILTER.sub(" ", text), Filters(
+        sql="".join(f" and {sql}" for sql, _ in used_conditions),
+        values=tuple(value for _, value in used_conditions),
+        needs_code=needs_code,
+    )
+
+
+def _condition(name: str, value: str) -> tuple[str, str] | None:
+    """Return a filter as a condition of SQL and the value of its question mark.
+
+    Return None for a wrong value. `name` is one of the names in `_FILTER`, in small letters.
+    """
+    folded_value = folded(value[:_LONGEST_TERM])
+    # Names are cast to bytes: SQLite cannot pass a text with damaged bytes to `contains`.
+    match name:
+        case "model":
+            models = """select model from (select distinct model from messages)
+                where contains(cast(model as blob), ?)"""
+            return f"m.model in ({models})", folded_value
+        case "title":
+            # `+` keeps SQLite from using the index of sessions: it would then sort all their
+            # texts by time.
+            sessions = "select session_id from sessions where contains(cast(title as blob), ?)"
+            return f"+m.session_id in ({sessions})", folded_value
+        case "role" if role := _ROLES.get(value.lower()):
+            return "m.role = ?", role
+        case "before" if day := _day(value):
+            return "m.created_at < ?", day
+        case "after" if day := _day(value):
+            return "m.created_at >= ?", day
+        case _:
+            return None
+
+
+def _day(value: str) -> str | None:
+    """Return the moment in a text, or the beginning of the day, in the form of a stored time.
+
+    A text without a time zone is in the zone of this machine. Return None if it is no date.
+    """
+    try:
+        moment = datetime.fromisoformat(value)
+        return stored_time(moment if moment.tzinfo else moment.astimezone())
+    except (ValueError, OverflowError):
+        return None

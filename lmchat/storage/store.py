@@ -94,7 +94,6 @@ _SHORTEST_PREFIX_CHARS = 4  # of a session's id
 _MOST_AMBIGUOUS_IDS = 9  # that an error names
 # People repeat prompts: five times as many are read as are returned, each once.
 _READ_PER_RETURNED_PROMPT = 5
-_CHANGEABLE_COLUMNS = ("title", "is_pinned", "is_archived", "deleted_at", "tags", "sampling")
 # reasons of interrupted answers
 _FORKED = "The session was forked"
 _COPIED = "The session was copied"
@@ -304,13 +303,10 @@ class Store:
     ) -> SessionHeader:
         """Set columns of a session to values by name, and return the new header.
 
-        An empty title is replaced by the title of the first prompt. Raises `SessionNotFound`, and
-        `WrongUse` for a column that is not in `_CHANGEABLE_COLUMNS`.
+        An empty title is replaced by the title of the first prompt. Raises `SessionNotFound`.
         """
         header(connection, session_id)  # raises an error where there is no such session
         for name, value in changes.items():
-            if name not in _CHANGEABLE_COLUMNS:
-                raise WrongUse(f"“{name}” of a session cannot be changed.")
             new_value = value
             if name == "title" and not value:
                 new_value = first_prompt_title(connection, session_id)

@@ -71,25 +71,16 @@ def _changed(value, path, replacement):
 
 
 CONTAINERS = {
-    LLAMA_CPP: ("messages",),
     LM_STUDIO: ("messages",),
     CHATGPT: (0, "mapping"),
     "open-webui.json": (0, "chat", "history", "messages"),
 }
 
 
-def value_of(name):
-    """Return the one value of a file; of llama.cpp that of its older export."""
-    if name != LLAMA_CPP:
-        return json.loads((DATA / name).read_text())
-    session, *messages = map(json.loads, lines_of(name))
-    return {"conv": session, "messages": [record["message"] for record in messages]}
-
-
 @pytest.mark.parametrize("count", FEW_AND_MANY)
 @pytest.mark.parametrize("name", CONTAINERS)
 def test_a_wrong_value_costs_the_message_that_it_is_in_only(name, count):
-    value = value_of(name)
+    value = json.loads((DATA / name).read_text())
     container = CONTAINERS[name]
     (whole,), _ = read_value(value)
     for place in _places(value):

@@ -89,13 +89,13 @@ def test_what_is_no_chat_is_refused_with_the_place():
         (b'[1, {"role": "user"}]', "It has no readable messages (record 1: it is damaged)."),
         (b'{"messages": []}', "not a chat format that lmchat knows"),
         (b'{"lmchat": 99}', "Another version of lmchat"),
-        (b'{"lmchat": 1}', "Its header was changed after the export"),
-        (b'{"lmchat": 1, "session": []}', "Its header was changed"),
+        (b'{"lmchat": 1}', "It was changed after the export"),
+        (b'{"lmchat": 1, "session": []}', "It was changed after the export"),
     ):
         assert words in refusal(data)
 
 
-def test_a_broken_message_of_an_own_export_is_named():
+def test_an_own_export_with_a_broken_message_is_refused():
     for change in (
         lambda message: message.pop("role"),
         lambda message: message.update(role="alien"),
@@ -108,7 +108,7 @@ def test_a_broken_message_of_an_own_export_is_named():
         lambda message: message.update(receipt={"ttft_ms": "soon"}),
         lambda message: message.clear(),
     ):
-        assert "Message 2 was changed after the export" in refusal(
+        assert "It was changed after the export" in refusal(
             changed(lambda data, change=change: change(data["messages"][1]))
         )
 

@@ -219,9 +219,7 @@ async def test_a_disk_that_gets_full_keeps_whole_sessions_and_is_told_once(
     messages = [
         {"id": key, "role": "user", "content": text, "parent": above} for key, above in ("ar", "ba")
     ]
-    name = file_of(
-        tmp_path, [{"conv": {"id": str(number)}, "messages": messages} for number in range(50)]
-    )
+    name = file_of(tmp_path, [{"title": str(number), "messages": messages} for number in range(50)])
     other = file_of(tmp_path, name="other.json")
     with no_room(1 << 20):
         outcome = await importer.import_files([name, other])
@@ -256,7 +254,7 @@ async def test_of_a_folder_what_may_be_an_export_is_imported_once(tmp_path, impo
     folder = tmp_path / "chats"
     folder.mkdir()
     outcome = await importer.import_files([str(folder)])
-    assert "has no file" in outcome.refused[0][1].message
+    assert "has no readable file" in outcome.refused[0][1].message
     file_of(folder, {"a": 1}, "settings.json")
     file_of(folder, "text", "notes.txt")
     file_of(folder, "text", ".hidden.json")

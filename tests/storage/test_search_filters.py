@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.errors import WrongUse
-from lmchat.storage.search_terms import Filters, parse_filters
+from lmchat.storage.search import Filters, parse_filters
 from tests.support.chats import answer, header, prompt
 
 

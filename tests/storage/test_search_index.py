@@ -13,8 +13,7 @@ from lmchat.sessions.message import TextPart
 from lmchat.storage import message_rows
 from lmchat.storage.opening import connect
 from lmchat.storage.row_values import searchable, stored
-from lmchat.storage.search import search
-from lmchat.storage.search_terms import parse_terms
+from lmchat.storage.search import parse_terms, search
 from tests.support.chats import header, prompt, say, store_at
 
 TEXTS = (

@@ -9,7 +9,7 @@ import pytest
 
 from lmchat.matching import fold
 from lmchat.storage import search as searching
-from lmchat.storage.search_terms import parse_terms
+from lmchat.storage.search import parse_terms
 from tests.support.chats import begin_session, header, reply, say, store_at
 
 
@@ -34,21 +34,21 @@ def marked(hits):
 async def test_what_was_said_is_found_as_people_type_it(store, session):
     for query, match in (
         ("vegetables", "végétables"),
-        ("VÉGÉT", "végétables"),
+        ("VÉGÉT", "végét"),
         ("shade", "SHADE"),
         ('"grow in shade"', "grow in SHADE"),
-        ('"grow in sha', "grow in SHADE"),
+        ('"grow in sha', "grow in SHA"),
         ("cafes grow", "grow"),
         ("日本語の全文検索", "日本語の全文検索"),
         ("語", "語"),
         ("->", "->"),
         ("%", "%"),
-        ("care_f", "care_ful"),
+        ("care_f", "care_f"),
         ("\\", "\\"),
         ("AND", "and"),
         ("and-gates:", "AND-gates:"),
         ("x*y", "x*y"),
-        ("veg*", "végétables"),
+        ("veg*", "vég"),
         ("use* care_f**", "Use"),
     ):
         hits = await store.search(query)

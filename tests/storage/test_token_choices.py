@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import sqlite3
 from contextlib import aclosing, closing
 
@@ -74,25 +73,3 @@ async def test_a_temporary_chat_has_the_choices_of_saved_and_of_new_answers(tmp_
         assert await unsaved.token_choices(said.message_id) == CHOICES
         assert await unsaved.token_choices(again.message_id) == CHOICES[:1]
     assert rows_of(tmp_path) == 1
-
-
-async def test_5000_tokens_with_5_alternatives_take_at_most_400_kb(tmp_path):
-    """The words are drawn from 20,000 at random: a model repeats itself more than that."""
-    draw = random.Random(1)  # noqa: S311 - no secret
-    letters = "etaoinshrdlu"
-    words = [" " + "".join(draw.choices(letters, k=draw.randint(1, 8))) for _ in range(20_000)]
-
-    def one() -> TokenProbabilities:
-        top = tuple(
-            Alternative(token=word, logprob=-draw.expovariate(0.3))
-            for word in draw.choices(words, k=5)
-        )
-        return TokenProbabilities(
-            token=top[0].token, logprob=top[0].logprob, text=top[0].token, top=top
-        )
-
-    async with aclosing(store_at(tmp_path)) as store:
-        await answered(store, [one() for _ in range(5000)])
-    with closing(sqlite3.connect(tmp_path / "lmchat" / "sessions.db")) as raw:
-        (size,) = raw.execute("select length(data) from token_choices").fetchone()
-    assert size <= 400_000, size

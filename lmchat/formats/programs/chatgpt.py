@@ -63,7 +63,7 @@ def _read(records: Sequence[Record], source: Source) -> ForeignChat:
     for key, node in record["mapping"].items():
         if isinstance(node, dict):
             nodes[key] = node
-        elif node:  # an empty one holds nothing that is lost
+        else:
             chat.omit_message()
 
     def created_s(key: str) -> float:

@@ -1,14 +1,14 @@
 """Import of Jan's threads, checked with its sources of July 2026.
 
 A thread is a folder with `messages.jsonl` and `thread.json`. Each message follows the one before
-it, until a message was edited or generated again: then each message names its parent.
+it, until a message was edited or generated again: then each message names its parent. The path is
+that of the newest message.
 """
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from lmchat.formats.builder import (
@@ -18,7 +18,6 @@ from lmchat.formats.builder import (
     JsonFormat,
     Record,
     ResultQuote,
-    number_in,
     record_in,
     text_in,
     time_of,
@@ -28,8 +27,6 @@ from lmchat.sessions.attached_files import file_as_prompt_text
 from lmchat.sessions.message import ReasoningPart, Role
 
 _THREAD = "thread.json"
-Parents = dict[str, str | None]
-"""Id of the parent of each message, by the message's id; None for the first message."""
 
 
 def _fits(record: Record) -> bool:
@@ -48,86 +45,37 @@ def _read(records: Sequence[Record], source: Source) -> ForeignChat:
         thread = {}
     assistants = thread.get("assistants")
     assistant = assistants[0] if isinstance(assistants, list) and assistants else {}
-    rows = {text_in(record, "id") or str(number): record for number, record in enumerate(records)}
-    parents = _parents(rows)
     chat = ForeignChat(
         key=thread_id,
         title=text_in(thread, "title"),
-        path_end=_path_end(rows, parents),
         updated_at=time_of(thread.get("updated")),
         system=text_in(assistant, "instructions"),
         model=text_in(record_in(assistant, "model"), "id").strip("*"),  # `*` is any model
     )
-    chat.omit("repeated message", len(records) - len(rows))
-    for key, row in rows.items():
+    for number, row in enumerate(records):
+        metadata = record_in(row, "metadata")
+        parent = metadata.get("parentId")
+        # null is the parent of a first prompt; some versions of Jan lost those of answers
+        if parent is None and not ("parentId" in metadata and row.get("role") == Role.USER):
+            parent = chat.last_key
         chat.add(
-            key,
+            text_in(row, "id") or str(number),
             text_in(row, "role"),
             _parts(row, chat),
-            parent=parents[key],
+            parent=parent,
             created_at=time_of(row.get("created_at")),
             model=chat.model,
         )
     return chat
 
 
-def _parents(rows: Mapping[str, Record]) -> Parents:
-    """Return the id of the parent of each message.
-
-    If no message names a parent, or the line of the parent is broken, it is the message before.
-    Otherwise it is the named one. An answer that names none follows the last prompt, since some
-    versions of Jan lost the parents of answers; another message that names none is a first one.
-    """
-    is_tree = any("parentId" in record_in(row, "metadata") for row in rows.values())
-    parents: Parents = {}
-    last_id: str | None = None
-    last_prompt_id: str | None = None
-    for key, row in rows.items():
-        parent = text_in(record_in(row, "metadata"), "parentId") or None
-        is_missing = parent is not None and parent not in rows  # its line is broken
-        if not is_tree or is_missing:
-            parent = last_id
-        if is_tree and parent is None and row.get("role") == Role.ASSISTANT:
-            parent = last_prompt_id
-        parents[key] = parent
-        last_id = key
-        if row.get("role") == Role.USER:
-            last_prompt_id = key
-    return parents
-
-
-def _path_end(rows: Mapping[str, Record], parents: Parents) -> str | None:
-    """Return the id of the message at the end of the path that Jan shows; None without messages.
-
-    The path begins with the newest first message. Each further message is the child that is marked
-    as active, or else the newest child. Each list of children is used once, so that a loop of
-    parents ends.
-    """
-    children: defaultdict[str | None, list[str]] = defaultdict(list)  # oldest first
-    for key in sorted(rows, key=lambda key: number_in(rows[key], "created_at")):
-        children[parents[key]].append(key)
-
-    end: str | None = None  # the parent of first messages
-    while end in children:
-        candidates = children.pop(end)
-        active_child = None
-        if end is not None:
-            active_child = record_in(rows[end], "metadata").get("activeChildId")
-        end = active_child if active_child in candidates else candidates[-1]
-    return end
-
-
 def _parts(row: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield the tool calls, the content and the attached texts of a message.
+    """Yield the content and the attached texts of a message.
 
-    Other attachments are counted as left out.
+    Tool calls beside the content and other attachments are counted as left out.
     """
     metadata = record_in(row, "metadata")
-    for call in metadata.get("tool_calls") or ():  # of versions of 2025
-        function = call["tool"]["function"]
-        yield CallQuote(name=function["name"], arguments=function["arguments"])
-        if call.get("response") is not None:
-            yield ResultQuote(value=call["response"])
+    chat.omit("tool call", len(metadata.get("tool_calls") or ()))  # of versions of 2025
     content = row["content"]
     if isinstance(content, str):
         yield content

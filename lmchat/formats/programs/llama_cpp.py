@@ -1,13 +1,12 @@
 """Import of what llama.cpp's web UI exports, as of October 2026.
 
 A file has JSON Lines, a record `session` before the records `message` of each chat.
-Before June 2026 it had a JSON list of `{"conv", "messages"}`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lmchat.formats.builder import (
@@ -28,13 +27,12 @@ from lmchat.sessions.message import AnswerStats, ReasoningPart, Role
 
 
 def _fits(record: Record) -> bool:
-    """Return whether an object is a session, a message of one, or a chat of an older export.
+    """Return whether an object is a session, or a message of one.
 
     A message is enough, since the line of the first session may be broken.
     """
     kind = text_in(record, "type")
-    is_older = "conv" in record and isinstance(record.get("messages"), list)
-    return kind == "session" or (kind == "message" and bool(_chat_id(record))) or is_older
+    return kind == "session" or (kind == "message" and bool(_chat_id(record)))
 
 
 def _chat_id(record: Record) -> str:
@@ -43,8 +41,8 @@ def _chat_id(record: Record) -> str:
 
 def _begins_chat(record: Record, chat: Sequence[Record]) -> bool:
     """Return whether an object is a session, or a message whose record `session` is broken."""
-    is_head = text_in(record, "type") == "session" or "conv" in {*record, *chat[0]}
-    return is_head or _chat_id(record) not in ("", _chat_id(chat[0]))
+    is_session = text_in(record, "type") == "session"
+    return is_session or _chat_id(record) not in ("", _chat_id(chat[0]))
 
 
 def _read(records: Sequence[Record], _: Source) -> ForeignChat:
@@ -53,18 +51,16 @@ def _read(records: Sequence[Record], _: Source) -> ForeignChat:
     The messages are a tree, whose root is an empty message.
     """
     session = records[0]
-    messages: Iterable[Any] = (record_in(record, "message") for record in records)
-    if "conv" in session:  # of an older export
-        session, messages = record_in(session, "conv"), session["messages"]
-    elif text_in(session, "type") == "session":
-        messages = (record_in(record, "message") for record in records[1:])
     chat = ForeignChat(
         key=_chat_id(session),
         title=text_in(session, "name"),
         path_end=text_in(session, "currNode"),
         updated_at=time_of(session.get("lastModified")),
     )
-    for message in messages:
+    for record in records:
+        if text_in(record, "type") == "session":
+            continue
+        message = record_in(record, "message")
         try:
             parent = message.get("parent")
             if isinstance(parent, str) and parent not in chat.messages:

@@ -54,31 +54,24 @@ def _read(records: Sequence[Record], source: Source) -> ForeignChat:
         model=text_in(record.get("lastUsedModel"), "identifier"),
     )
     for number, message in enumerate(record["messages"]):
+        parent = chat.path_end  # the selected version of the message before
         try:
-            versions = list(enumerate(message["versions"]))
-            selected_index = message.get("currentlySelected", 0)
+            for index, version in enumerate(message["versions"]):
+                key = f"{number}.{index}"
+                time, model, stats = _figures(version)
+                chat.add(
+                    key,
+                    text_in(version, "role"),
+                    _parts(version, source, chat),
+                    parent=parent,
+                    created_at=time,
+                    model=model,
+                    stats=stats,
+                )
+                if index == message.get("currentlySelected", 0):
+                    chat.path_end = key
         except BAD_VALUE_ERRORS:
             chat.omit_message()
-            continue
-        parent = chat.path_end  # the selected version of the message before
-        for index, version in versions:
-            key = f"{number}.{index}"
-            try:
-                time, model, stats = _figures(version)
-            except BAD_VALUE_ERRORS:
-                chat.omit_message()
-                continue
-            chat.add(
-                key,
-                text_in(version, "role"),
-                _parts(version, source, chat),
-                parent=parent,
-                created_at=time,
-                model=model,
-                stats=stats,
-            )
-            if index == selected_index:
-                chat.path_end = key
     return chat
 
 

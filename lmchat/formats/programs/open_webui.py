@@ -12,7 +12,6 @@ answer has `<details>` elements, which hold reasoning, or a tool call that is le
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 from lmchat.formats.builder import (
@@ -30,9 +29,7 @@ from lmchat.formats.sources import Source
 from lmchat.markdown.commonmark import unescaped
 from lmchat.sessions.message import ReasoningPart, Role
 
-_ELEMENT_HEAD = re.compile(r'<details type="(?P<kind>\w{1,50})"[^<>]*>')
-_BLOCK_END = "</details>"
-_SUMMARY_END = "</summary>"
+_ELEMENT = '<details type="'
 
 
 def _fits(record: Record) -> bool:
@@ -132,26 +129,22 @@ def _item_parts(items: list[Record], chat: ForeignChat) -> Iterator[ForeignPart]
 def _text_parts(text: str, chat: ForeignChat) -> Iterator[ForeignPart]:
     """Yield the `<details>` elements of a text as thoughts, and the texts between them as texts.
 
-    Elements of other kinds, such as tool calls, are counted as left out. No part of the text is
-    searched twice, so this takes linear time.
+    Elements of other kinds, such as tool calls, are counted as left out.
     """
-    read_end = 0  # offset behind the last element
-    for element in _ELEMENT_HEAD.finditer(text):
-        if element.start() < read_end:  # it is in the element before
-            continue
-        content_end = text.find(_BLOCK_END, element.end())
-        if content_end < 0:
-            break
-        yield text[read_end : element.start()].strip()
-        read_end = content_end + len(_BLOCK_END)
-        if element["kind"] != "reasoning":
-            chat.omit(element["kind"].replace("_", " ").removesuffix("s"))
-            continue
-        content = text[element.end() : content_end]
-        thought = unescaped(content.rpartition(_SUMMARY_END)[2]).strip()
-        lines = (line.removeprefix(">").removeprefix(" ") for line in thought.split("\n"))
-        yield ReasoningPart(text="\n".join(lines))
-    yield text[read_end:].lstrip() if read_end else text
+    before, *elements = text.split(_ELEMENT)
+    yield before if not elements else before.strip()
+    for element in elements:
+        content, end, after = element.partition("</details>")
+        kind, _, _ = content.partition('"')
+        if not end:  # it is text of the model
+            yield _ELEMENT + element
+        elif kind == "reasoning":
+            thought = unescaped(content.partition(">")[2].rpartition("</summary>")[2]).strip()
+            lines = (line.removeprefix(">").removeprefix(" ") for line in thought.split("\n"))
+            yield ReasoningPart(text="\n".join(lines))
+        else:
+            chat.omit(kind.replace("_", " ").removesuffix("s"))
+        yield after.strip()
 
 
 FORMAT = JsonFormat(fits=_fits, read=_read)
