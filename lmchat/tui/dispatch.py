@@ -192,11 +192,11 @@ class Dispatcher:
                     self.chat.show_error(error)
             case KeysChanged():
                 self.hints.show()
+            case PromptInput.Submitted(text=text, is_for_shell=True):
+                self._remember_prompt(text)
+                self.prompt_files.begin_shell(text)
             case PromptInput.Submitted(text=text):
                 self._submit(text)
-            case PromptInput.ShellCommandSubmitted(line=line):
-                self._remember_prompt(line)
-                self.prompt_files.begin_shell(line)
             case PromptInput.Drafted():
                 self.follow_typing()
             case PromptInput.ScrollWanted(action=action):

@@ -57,11 +57,8 @@ async def test_a_summary_that_is_stopped_or_breaks_off_changes_nothing(tmp_path)
     async with ready_desktop(tmp_path, *ANSWERS, half("Th"), broken) as desk:
         await talk(desk)
         await desk.say("/compact", sees="Summarise our conversation")
-        await desk.press(
-            "escape", hides="Summarise our conversation", sees="Stopped; nothing changed."
-        )
+        await desk.press("escape", hides="Summarise our conversation")
         assert desk.texts == TALK
-        assert "not compacted" in desk.text
         await desk.say("/compact", sees="Summarise our conversation")
         await desk.say("d")
         gate.set()

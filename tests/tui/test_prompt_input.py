@@ -26,7 +26,7 @@ async def write(pilot: Pilot, text: str) -> None:
 
 
 def sent(app: PromptApp) -> list[str]:
-    return [fact.text for fact in app.of(PromptInput.Submitted)]
+    return [fact.text for fact in app.of(PromptInput.Submitted) if not fact.is_for_shell]
 
 
 async def test_enter_sends_once_and_other_enters_break_the_line(app, pilot) -> None:
@@ -191,7 +191,7 @@ async def test_end_behind_the_text_is_the_end_of_the_log_and_pages_turn_it(app, 
 
 
 def ran(app: PromptApp) -> list[str]:
-    return [fact.line for fact in app.of(PromptInput.ShellCommandSubmitted)]
+    return [fact.text for fact in app.of(PromptInput.Submitted) if fact.is_for_shell]
 
 
 SHELL = "! shell command"

@@ -159,5 +159,5 @@ class Prompt(Vertical):
     @on(RowList.Taken)
     def take_command(self, event: RowList.Taken) -> None:
         event.stop()
-        self.input.choose(event.rows.keys.index(event.key))
+        self.input.choose(event.key)
         self.input.focus()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from textual import events, on
 from textual.message import Message
@@ -57,14 +58,10 @@ class PromptInput(TextArea):
     """
 
     class Submitted(Post):
-        """Enter was pressed; the prompt is now empty."""
+        """Enter was pressed; what is submitted is no longer in the prompt."""
 
-        text: str  # prompt, or `/command argument`; never blank
-
-    class ShellCommandSubmitted(Post):
-        """Enter was pressed after a command for the shell, which is no longer in the prompt."""
-
-        line: str  # `!COMMAND`
+        text: str  # prompt, `/command argument`, or `!COMMAND`; never blank
+        is_for_shell: bool = False
 
     class Drafted(Post):
         """The text has changed."""
@@ -253,8 +250,7 @@ class PromptInput(TextArea):
         text = command or self.full_text.strip("\n").rstrip()
         if text.strip():
             self._begin_with(self._blocks.lines_of(self.text) if command else "")
-            posted = self.ShellCommandSubmitted if is_for_shell else self.Submitted
-            self._post_to_parent(posted(text))
+            self._post_to_parent(self.Submitted(text, is_for_shell))
 
     def give_back(self, command: str) -> None:
         """Put a command that could not run below the folded blocks, unless words are there."""
@@ -310,10 +306,11 @@ class PromptInput(TextArea):
         self._update_list()
         self.post_message(self.Drafted(self.full_text))
 
-    def choose(self, index: int) -> None:
-        """Choose and insert the row with an index in the list; do nothing if it has gone."""
-        if index < len(self.completion.rows):
-            self.completion = self.completion.moved(index - self.completion.chosen)
+    def choose(self, row: Any) -> None:
+        """Choose and insert a row of the list; do nothing if it has gone."""
+        rows = self.completion.rows
+        if row in rows:
+            self.completion = Completion(rows, rows.index(row))
             self._insert_chosen()
 
     def _update_list(self) -> None:

@@ -85,7 +85,6 @@ class RowList(ScrollView):
     class Taken(Post):
         """A row was clicked."""
 
-        rows: RowList
         key: Hashable
 
     def __init__(self, *, hides_choice: bool = False) -> None:
@@ -150,15 +149,11 @@ class RowList(ScrollView):
         self.move(direction * max(self.size.height // max(rows_of_choice, 1) - 1, 1))
 
     def _set_chosen(self, index: int) -> None:
-        """Choose the key with an index in `keys`; an index beyond the ends means the first or last.
-
-        The rows whose look changes are painted again, and the chosen ones are scrolled to.
-        """
+        """Choose the key with an index in `keys`; beyond the ends, the first or the last one."""
         index = min(max(index, 0), max(len(self.keys) - 1, 0))
         if index != self._chosen:
-            self.refresh_lines(*self._rows_of_choice())
             self._chosen = index
-            self.refresh_lines(*self._rows_of_choice())
+            self.refresh()
             self._scroll_to_chosen()
 
     def _rows_of_choice(self) -> tuple[int, int]:
@@ -189,7 +184,7 @@ class RowList(ScrollView):
         key = self.rows[y].key if 0 <= y < len(self.rows) else None
         if key is not None:
             self.choose(key)
-            self.post_message(self.Taken(self, key))
+            self.post_message(self.Taken(key))
 
     def render_line(self, y: int) -> Strip:
         """Return the row `y` of the widget as a strip; blank below the last row of the list."""
