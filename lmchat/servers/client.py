@@ -35,7 +35,6 @@ from lmchat.config.settings import Settings, TimeoutSettings
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.discovery.prober import Prober
-from lmchat.servers.discovery.scan import KnownAddresses
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import (
     ModelLoading,
@@ -147,7 +146,6 @@ class ProxyClient:
             self._timeouts_for,
             check_allowed=self._admission.allowed.check,
         )
-        self._known = KnownAddresses()  # without `expected`, which `detect` gets
         # Slots of near servers, by `Endpoint.netloc` and the name of a model that has slots of
         # its own, as behind a router; the name is empty for slots that all models share.
         self._slots: dict[tuple[str, str], Slots] = {}
@@ -156,7 +154,7 @@ class ProxyClient:
 
     def expect(self, hinted: Mapping[str, Endpoint], *, used: Sequence[Endpoint] = ()) -> None:
         """Let `detect` also probe addresses that the environment names, and `used` ones."""
-        self._known = KnownAddresses(hinted=hinted, used=used)
+        self._prober.hinted, self._prober.used = hinted, used
         for product, endpoint in hinted.items():
             self._prober.expect(endpoint, product)
 
@@ -167,9 +165,9 @@ class ProxyClient:
         first, also while it does not run.
         """
         await self._read_cache()
-        hinted_endpoints = set(self._known.hinted.values())
+        hinted_endpoints = set(self._prober.hinted.values())
         results: list[ProbeResult] = []
-        for scanned in await self._prober.scan(replace(self._known, expected=expected)):
+        for scanned in await self._prober.scan(expected):
             probed = self._cache_models(scanned)
             is_hinted = probed.endpoint in hinted_endpoints
             results.append(replace(probed, is_hinted=is_hinted))

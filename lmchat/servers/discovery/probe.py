@@ -59,7 +59,10 @@ async def run_probe(api: ServerApi, probe: Probe, known: Product | None = None) 
     models: tuple[ModelInfo, ...] = ()
     try:
         models = await read_models(api, probe.expected, known)
-        verdict = verdict_of(models)
+        states = {model.state for model in models if model.can_chat}
+        verdict = Verdict.LOADING if LoadState.LOADING in states else Verdict.NO_MODEL
+        if states & _READY_STATES:
+            verdict = Verdict.READY
     except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:
         error = caught  # `RequestInvalid`: the key has characters that no header can hold
         verdict = _verdict_of_error(caught, api)
@@ -78,7 +81,11 @@ async def run_probe(api: ServerApi, probe: Probe, known: Product | None = None) 
         step = next_step(verdict, product, probe.endpoint, has_models=has_models)
     seen = ""
     if verdict in (Verdict.SERVER_ERROR, Verdict.NOT_AN_LLM):
-        seen = _foreign_answer(api.refused_reply)
+        reply = api.refused_reply
+        if reply is not None and reply.status not in _SUCCESSES:
+            seen = status_words(reply.status)
+        elif reply is not None and _is_page(reply):
+            seen = "a web page"
     return ProbeResult(
         endpoint=probe.endpoint,
         product=product.name,
@@ -105,17 +112,6 @@ async def read_models(
     api.is_identified = product is not None
     api.facts = (product or expected).request_facts(key=api.facts.key, host=api.facts.host)
     return await (product or UNKNOWN).models(api)
-
-
-def verdict_of(models: tuple[ModelInfo, ...]) -> Verdict:
-    """Return the verdict about a server by the states of those models that can chat.
-
-    READY if one can answer, else LOADING if one is being loaded, else NO_MODEL.
-    """
-    states = {model.state for model in models if model.can_chat}
-    if states & _READY_STATES:
-        return Verdict.READY
-    return Verdict.LOADING if LoadState.LOADING in states else Verdict.NO_MODEL
 
 
 def empty_result(probe: Probe, verdict: Verdict) -> ProbeResult:
@@ -176,19 +172,6 @@ def _verdict_of_error(error: LMChatError, api: ServerApi) -> Verdict:
     if may_be_other_program and error.kind in _FOREIGN_KINDS:
         return Verdict.NOT_AN_LLM
     return _VERDICTS.get(error.kind, Verdict.SERVER_ERROR)
-
-
-def _foreign_answer(reply: Reply | None) -> str:
-    """Return in a few words what answered in place of a model server, such as "a web page".
-
-    `reply` is the last one that was refused. Empty if there was none, or if it has a status of
-    success and is no web page: then there is nothing to name.
-    """
-    if reply is None:
-        return ""
-    if reply.status not in _SUCCESSES:
-        return status_words(reply.status)
-    return "a web page" if _is_page(reply) else ""
 
 
 def _is_page(reply: Reply) -> bool:

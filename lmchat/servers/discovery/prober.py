@@ -1,4 +1,4 @@
-"""Probes of single addresses, with the keys and the products that are known for them.
+"""Probes of addresses, one or all, with the keys and the products that are known for them.
 
 `Prober` remembers for each address which product has answered there. `KeySource` knows the keys.
 """
@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import httpx
@@ -17,8 +18,7 @@ from lmchat.errors import EndpointNotAllowed, RequestInvalid, ServerUnavailable
 from lmchat.safe_text import shell_word
 from lmchat.servers.discovery.probe import Probe, empty_result, next_step, read_models, run_probe
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
-from lmchat.servers.discovery.scan import KnownAddresses, probe_all, usual_probes
-from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.endpoint import Endpoint, loopback
 from lmchat.servers.http.api_keys import KeySource
 from lmchat.servers.http.connections import POOL_S, WRITE_S, Connections, connect_timeout_s
 from lmchat.servers.http.json_events import json_events
@@ -27,9 +27,11 @@ from lmchat.servers.products import PRODUCTS, product_at, product_named
 from lmchat.servers.products.product import OPENAI_COMPATIBLE, Product
 from lmchat.servers.products.server_api import ServerApi, ServerMemory
 
+_SCAN_S = 5.0  # a scan ends after this time at the latest
 # Timeout of a reply from this machine in a scan: the scan ends within 2 s if all ports are silent.
-SCAN_READ_S = 1.8
+_SCAN_READ_S = 1.8
 _NO_KEY = ""  # send none; None would mean the key that is known for the address
+_log = logging.getLogger(__name__)
 
 
 class Prober:
@@ -53,18 +55,64 @@ class Prober:
         self._check_allowed = check_allowed
         self._timeouts_for = timeouts_for
         self._memories: dict[Endpoint, ServerMemory] = {}
+        # what a scan probes together with the usual addresses
+        self.hinted: Mapping[str, Endpoint] = {}  # what the environment names, by product
+        self.used: Sequence[Endpoint] = ()  # of the models that earlier runs have used last
 
-    async def scan(self, known: KnownAddresses) -> tuple[ProbeResult, ...]:
+    async def scan(self, expected: Sequence[Endpoint]) -> tuple[ProbeResult, ...]:
         """Probe all usual and known addresses at once; return the results to show, best first.
 
-        An address that only an earlier run has used is not shown as the user's own.
+        `expected` addresses are those that the user has named. Of the usual addresses of a product
+        where nothing answers, only the best is shown, and none if another one of them answers.
         """
-        probes = await asyncio.to_thread(usual_probes, known)
-        results = await probe_all(probes, self._probe_if_allowed, self.keys.key_for)
-        return tuple(map(self._with_key_step, results))
+        probes = await asyncio.to_thread(self._usual_probes, expected)
+        results = await asyncio.gather(*map(self._scanned, probes))
+        order = list(Verdict)
+        ranked = sorted(
+            zip(probes, results, strict=True), key=lambda pair: order.index(pair[1].verdict)
+        )
+        shown: list[ProbeResult] = []
+        products = {probed.product for probed in results if probed.verdict.is_server}
+        for probe, probed in ranked:
+            is_answer = probed.verdict.is_server or probed.verdict is Verdict.SERVER_ERROR
+            if not is_answer and not probe.is_known and probe.endpoint.is_loopback:
+                if probe.expected.name in products:
+                    continue
+                products.add(probe.expected.name)
+            shown.append(probed)
+        return tuple(shown)
 
-    async def _probe_if_allowed(self, probe: Probe) -> ProbeResult:
-        """Probe an address in a scan; if no request may be sent to it, the result says why."""
+    def _usual_probes(self, expected: Sequence[Endpoint]) -> list[Probe]:
+        """Return what to probe, each address once: `expected`, those of the products, `used` ones.
+
+        A product has the address that the environment names, the port that it used last, and those
+        of its row. Blocks: reads files in which products keep their last port.
+        """
+        probes = [
+            Probe(endpoint=endpoint, expected=product_at(endpoint), is_own=True, is_known=True)
+            for endpoint in expected
+        ]
+        for product in PRODUCTS:
+            ports = filter(None, (product.last_port(), *product.ports))
+            endpoints = [loopback(port) for port in ports]
+            if hinted := self.hinted.get(product.name):
+                endpoints.insert(0, hinted)
+            probes += [Probe(endpoint=endpoint, expected=product) for endpoint in endpoints]
+        probes += [
+            Probe(endpoint=endpoint, expected=product_at(endpoint), is_known=True)
+            for endpoint in self.used
+        ]
+        probe_by_address: dict[str, Probe] = {}
+        for probe in probes:
+            probe_by_address.setdefault(probe.endpoint.netloc, probe)  # the first of each address
+        return list(probe_by_address.values())
+
+    async def _scanned(self, probe: Probe) -> ProbeResult:
+        """Probe an address in a scan; if no request may be sent to it, the result says why.
+
+        A server that asks for a key is probed again if there is one, for which the user may be
+        asked.
+        """
         try:
             self._check_allowed(probe.endpoint)
         except (EndpointNotAllowed, RequestInvalid) as error:
@@ -73,7 +121,22 @@ class Prober:
                 step = f"lmchat --allow-host {shell_word(probe.endpoint.host)}"
             refused = empty_result(probe, Verdict.REFUSED)
             return replace(refused, detail=error.message, kind=error.kind, next_step=step)
-        return await self._probe(probe, is_scan=True)
+        probed = await self._limited(probe)
+        if probed.verdict is Verdict.NEEDS_KEY and await self.keys.key_for(probe.endpoint):
+            return await self._limited(replace(probe, is_known=True))
+        return probed
+
+    async def _limited(self, probe: Probe) -> ProbeResult:
+        """Run a probe of a scan; an error that it did not expect is logged."""
+        try:
+            async with asyncio.timeout(_SCAN_S):
+                return await self._probe(probe, is_scan=True)
+        except TimeoutError:
+            return empty_result(probe, Verdict.TIMED_OUT)
+        except Exception as error:  # noqa: BLE001 - one strange server must not end the scan
+            _log.warning("probe of %s: %s", probe.endpoint.netloc, type(error).__name__)
+            probed = empty_result(probe, Verdict.SERVER_ERROR)
+            return replace(probed, detail="its reply cannot be read")
 
     async def check(self, endpoint: Endpoint, *, key: str | None = None) -> ProbeResult:
         """Probe one address outside of a scan; None as `key` means the key that is known for it."""
@@ -82,7 +145,7 @@ class Prober:
         is_own = not (endpoint.is_loopback and has_known_port)
         expected = self._expected_product(endpoint)
         probe = Probe(endpoint=endpoint, expected=expected, is_own=is_own, is_known=is_own)
-        return self._with_key_step(await self._probe(probe, key=key))
+        return await self._probe(probe, key=key)
 
     async def models(self, endpoint: Endpoint) -> tuple[ModelInfo, ...]:
         """Ask a server for all its models and return them; the product is identified if needed.
@@ -185,7 +248,7 @@ class Prober:
         read_s = self._timeouts_for(endpoint).health_s
         if is_scan:
             known = probe.expected if probe.expected.hosts else None
-            read_s = SCAN_READ_S if endpoint.is_loopback else read_s
+            read_s = _SCAN_READ_S if endpoint.is_loopback else read_s
             key = (self.keys.known_key(endpoint) if probe.is_known else None) or _NO_KEY
         api = await self.new_api(endpoint, probe.expected.name, read_s=read_s, key=key)
         probed = await run_probe(api, probe, known)
@@ -200,12 +263,6 @@ class Prober:
             if endpoint.is_loopback and await asyncio.to_thread(probe.expected.is_open):
                 step = next_step(Verdict.SERVER_OFF, probe.expected, endpoint)
                 return replace(probed, verdict=Verdict.SERVER_OFF, next_step=step)
+        if probed.verdict is Verdict.NEEDS_KEY and (why := self.keys.why_withheld(endpoint)):
+            return replace(probed, next_step=why)
         return probed
-
-    def _with_key_step(self, probed: ProbeResult) -> ProbeResult:
-        """Say of a server that needs a key why one that is set was not sent."""
-        if probed.verdict is not Verdict.NEEDS_KEY:
-            return probed
-        return replace(
-            probed, next_step=self.keys.why_withheld(probed.endpoint) or probed.next_step
-        )
