@@ -108,16 +108,6 @@ class JsonAnswer(Struct, frozen=True, kw_only=True):
     """Why the first answer did not match, if lmchat asked again."""
 
 
-def _sampling_of(options: Options) -> Sampling:
-    """Return the sampling of options; raises `WrongUse` for a wrong one.
-
-    A further option of the same name as one of the others, such as `top_p`, replaces it.
-    """
-    given = Sampling(**options)
-    checked = {name: checked_option(name, value) for name, value in given.options.items()}
-    return Sampling().with_options(checked)
-
-
 _POLL_S = 0.5  # between two checks of a server that loads its model
 _NO_STATE = State()  # a program has no servers and models of earlier chats
 
@@ -342,13 +332,19 @@ def _request(
     options: Options,
     output: WantedOutput | None = None,
 ) -> ChatRequest:
-    """Return a request to a server and model; without an `output`, any text is wanted."""
+    """Return a request to a server and model; without an `output`, any text is wanted.
+
+    A further option of the same name as one of the others, such as `top_p`, replaces it. Raises
+    `WrongUse` for a wrong option.
+    """
+    given = Sampling(**options)
+    checked = {name: checked_option(name, value) for name, value in given.options.items()}
     return ChatRequest(
         endpoint=target.endpoint,
         product=target.product,
         model=target.model_id,
         messages=messages,
-        sampling=_sampling_of(options),
+        sampling=Sampling().with_options(checked),
         output=output or AnyText(),
     )
 

@@ -14,7 +14,7 @@ from lmchat.servers.endpoint import Endpoint
 from tests.support.programs import is_running, processes
 from tests.support.programs import start as start_child
 from tests.support.scripted_backend import probed
-from tests.support.start_desk import FAIL, HANG, put
+from tests.support.start_desk import HANG, put
 
 pytestmark = pytest.mark.slow  # a program for each test
 
@@ -63,13 +63,10 @@ async def test_arguments_arrive_as_they_are_without_a_shell(tmp_path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (FAIL.format(port=11434), "server ended with exit code 1: Error: listen tcp 127.0.0.1:"),
         ("import sys; sys.exit(3)", "server ended with exit code 3."),
-        (HANG, "server does not answer: hanging."),
-        ("import sys; print('x' * 500); sys.exit(1)", f"exit code 1: {'x' * 159}…."),
-        ("import sys; print('a\\x1b[2Jb'); sys.exit(1)", "exit code 1: a␛[2Jb."),
+        (HANG, "server does not answer."),
     ],
-    ids=["its last line", "no line", "silent", "a long line", "control characters"],
+    ids=["ended", "silent"],
 )
 async def test_a_failure_is_one_sentence_with_the_log(tmp_path, text, sentence):
     with pytest.raises(LMChatError) as caught:

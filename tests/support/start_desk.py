@@ -160,12 +160,6 @@ while True:
     taken, _ = listener.accept()
     taken.close()
 """
-FAIL = """
-import sys
-print("starting up", file=sys.stderr)
-print("Error: listen tcp 127.0.0.1:{port}: bind: address already in use", file=sys.stderr)
-sys.exit(1)
-"""
 HANG = """
 import signal, time
 signal.alarm(120)

@@ -98,19 +98,20 @@ async def test_without_consent_nothing_is_fetched_and_servers_are_looked_for(tmp
         assert engine.fetches == 0
 
 
-async def test_what_goes_wrong_is_told_with_the_next_step_and_can_be_tried_again(tmp_path):
+async def test_what_goes_wrong_is_told_with_the_next_step_and_can_be_chosen_again(tmp_path):
     engine = ScriptedEngine()
     engine.progress.set()
     engine.failures["check"] = EngineUnavailable(FULL, hint="Make room there.")
     engine.failures["fetch"] = EngineUnavailable(FULL, hint="Make more room.", kind="fetch")
-    async with local(tmp_path, engine, answering("big", "demo")) as desk:
-        await desk.on(ConfirmDialog)
-        await shown(desk, "No space left", "Make room there.")
-        await desk.confirm(sees="Download a demo model?")
-        await desk.confirm(sees="could not be downloaded")
-        await shown(desk, "No space left", "Make more room.")
+    backend = ScriptedBackend(results=[probed(Verdict.REFUSED)])
+    async with local(tmp_path, engine, backend) as desk:
+        await desk.on(WelcomeScreen)
+        await shown(desk, "Asks to download demo", "No space left", "Make room there.")
+        await desk.press("1", leads_to=ConfirmDialog)
+        await desk.confirm(leads_to=WelcomeScreen, sees="Make more room.")
         assert desk.target is None
-        await desk.confirm(sees="Download a demo model?")
+        await desk.press("1", leads_to=ConfirmDialog)
+        backend.results = answering("demo").results
         await desk.confirm()
         await desk.until(lambda: engine.started, "it is started")
         await desk.on(ChatScreen)

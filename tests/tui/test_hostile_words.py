@@ -60,9 +60,7 @@ FILE = ModelFile(path=Path("/" + EVIL), name=EVIL, size_bytes=5, source=EVIL, qu
 START = ServerStart(product="Ollama", argv=("/" + EVIL, EVIL), endpoint=AT)
 OFFER = replace(SMOLLM2, name=EVIL, licence=EVIL, download_bytes=1)
 HERE = MachineState(
-    installed=(
-        Installed(product="Ollama", program="/" + EVIL, start=("/" + EVIL,), start_words=EVIL),
-    ),
+    installed=(Installed(product="Ollama", start=("/" + EVIL,), start_words=EVIL),),
     files=(FILE,),
     offer=OFFER,
 )

@@ -23,19 +23,16 @@ from tests.support.scripted_products import PRODUCT_NAMES
 
 OLLAMA = Installed(
     product="Ollama",
-    program="/usr/bin/ollama",
     start=("/usr/bin/ollama", "serve"),
     start_words="ollama serve",
 )
 LMS = Installed(
     product="LM Studio",
-    program="/h/lms",
     start=("/h/lms", "server", "start"),
     start_words="lms server start",
 )
 LLAMA = Installed(
     product="llama.cpp",
-    program="/usr/bin/llama-server",
     start_words="llama-server -m MODEL.gguf",
 )
 JAN = Installed(product="Jan", start_words="Open Jan")
@@ -86,10 +83,7 @@ def test_each_program_that_is_not_running_has_its_step():
             assert (place.is_here, place.next_step) == (False, product_named(product).where_to_get)
 
 
-def test_nothing_is_started_where_it_answers_or_is_far_or_in_the_way_or_of_this_folder():
-    relative = replace(OLLAMA, program="./server", start=("./server", "serve"))
-    here = MachineState(installed=(relative,))
-    assert found("Ollama", here=here).action is RowAction.NOTHING
+def test_nothing_is_started_where_it_answers_or_is_far_or_in_the_way():
     assert found("Ollama", endpoint=FAR).action is RowAction.NOTHING
     for verdict in Verdict:
         place = found("Ollama", verdict)

@@ -45,10 +45,10 @@ LMS_START = ServerStart(
 )
 HERE = MachineState(
     installed=(
-        Installed(product="LM Studio", program=LMS_START.argv[0], start=LMS_START.argv),
+        Installed(product="LM Studio", start=LMS_START.argv),
         Installed(product="Jan", start_words="Open Jan: Settings, Local API Server, Start"),
         Installed(product="llama.cpp", start_words="llama-server -m MODEL.gguf"),
-        Installed(product="Ollama", program=OLLAMA_START.argv[0], start=OLLAMA_START.argv),
+        Installed(product="Ollama", start=OLLAMA_START.argv),
     ),
     files=FILES,
     offer=OFFER,

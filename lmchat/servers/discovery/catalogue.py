@@ -124,7 +124,10 @@ class Catalogue:
         """
         await self.probe_all()
         usable = [probed for probed in self.results if probed.verdict.is_usable]
-        lists = await asyncio.gather(*(self._models_at(probed.endpoint) for probed in usable))
+        lists = await asyncio.gather(
+            *(self._source.models(probed.endpoint, is_refresh=True) for probed in usable),
+            return_exceptions=True,
+        )
         try:
             self._speeds = await self._read_speeds()
         except LMChatError:
@@ -132,16 +135,12 @@ class Catalogue:
         models: list[ModelInfo] = []
         age_s = 0.0
         for listed in lists:
-            models += listed.models
-            age_s = max(age_s, listed.age_s)
+            if isinstance(listed, ModelList):
+                models += listed.models
+                age_s = max(age_s, listed.age_s)
+            elif not isinstance(listed, LMChatError):
+                raise listed
         return self._rows(models, state), age_s
-
-    async def _models_at(self, endpoint: Endpoint) -> ModelList:
-        """Return the models of one server; an empty list if it fails."""
-        try:
-            return await self._source.models(endpoint, is_refresh=True)
-        except LMChatError:
-            return ModelList()
 
     def _rows(self, models: Sequence[ModelInfo], state: State) -> tuple[ModelRow, ...]:
         """Return a row for each model.

@@ -44,7 +44,6 @@ class Installed(Struct, frozen=True, kw_only=True):
     """A model server that is installed on this machine."""
 
     product: str
-    program: str = ""  # path of its program; empty if only its app or folders were found
     start: tuple[str, ...] = ()  # command that starts the server; empty: lmchat cannot start it
     start_words: str = ""  # how a person starts it
 
@@ -62,8 +61,6 @@ class ServerLauncher(Struct, frozen=True, kw_only=True):
 
 START_S = 60.0  # time for a server to answer after its start
 _POLL_S = 0.2  # between two checks whether a started server answers
-_TAIL_BYTES = 4096  # of a log, in which its last line is looked for
-_LINE_CHARS = 160  # of the last line of a log, in the message of an error
 _started: list[subprocess.Popen[bytes]] = []  # Python warns of a running process that is dropped
 
 
@@ -91,8 +88,7 @@ def installed_products(environ: Mapping[str, str], home: Path | None) -> tuple[I
         if program and product.start_arguments:
             start = (program, *product.start_arguments.split())
             words = f"{product.program} {product.start_arguments}"
-        found = Installed(product=product.name, program=program, start=start, start_words=words)
-        installed.append(found)
+        installed.append(Installed(product=product.name, start=start, start_words=words))
     return tuple(installed)
 
 
@@ -109,7 +105,13 @@ async def start_server(
     Its output is in `log_file`. It continues when lmchat ends. Raises `LMChatError` if it cannot be
     run, ends with an error, or does not answer within `limit_s`.
     """
-    process = await asyncio.to_thread(_start, start, log_file, environ)
+    name = safe_line(start.short)
+    try:
+        process = await asyncio.to_thread(_start, start, log_file, environ)
+    except OSError as error:
+        message = f"{name} cannot be started: {error.strerror or error}."
+        hint = f"Start it yourself with: {start.command}"
+        raise LMChatError(message, hint=hint, kind="program") from error
     _started.append(process)
     with suppress(TimeoutError):
         async with asyncio.timeout(limit_s):
@@ -119,35 +121,17 @@ async def start_server(
                 if probed.verdict.is_server:
                     return probed
                 await asyncio.sleep(_POLL_S)
-
     code = process.poll()
     problem = f"ended with exit code {code}" if code else "does not answer"
-    last_line = ""
-    with suppress(OSError):  # the log was removed
-        lines = (await asyncio.to_thread(log_file.read_bytes))[-_TAIL_BYTES:].splitlines()
-        last_line = next(
-            (line.decode(errors="replace") for line in lines[::-1] if line.strip()), ""
-        )
-    reason = safe_line(last_line.strip(), limit=_LINE_CHARS).rstrip(".")
-    raise LMChatError(
-        f"{safe_line(start.short)} {problem}{reason and ': '}{reason}.",
-        hint=f"Its output: {safe_line(str(log_file))}",
-        kind="program",
-    )
+    hint = f"Its output: {safe_line(str(log_file))}"
+    raise LMChatError(f"{name} {problem}.", hint=hint, kind="program")
 
 
 def _start(
     start: ServerStart, log_file: Path, environ: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    """Start a server with its output in a log; raises `LMChatError` if it cannot be run."""
-    try:
-        log = begin_log(log_file)
-    except OSError as error:
-        raise LMChatError(
-            f"The log {log_file} cannot be written: {error.strerror or error}.",
-            hint=f"Start it yourself with: {start.command}",
-            kind="program",
-        ) from error
+    """Start a server with its output in a log; raises `OSError` if one of them is not possible."""
+    log = begin_log(log_file)
     try:
         return start_in_background(
             start.argv,
@@ -156,11 +140,5 @@ def _start(
             folder=log_file.parent,
             output=log,
         )
-    except OSError as error:
-        raise LMChatError(
-            f"{start.argv[0]} cannot be run: {error.strerror or error}.",
-            hint="Check its installation.",
-            kind="program",
-        ) from error
     finally:
         os.close(log)

@@ -13,8 +13,8 @@ from functools import partial
 
 from textual import events
 
-from lmchat.errors import LMChatError
-from lmchat.safe_text import safe_line
+from lmchat.errors import EndpointNotAllowed, LMChatError
+from lmchat.safe_text import header_value, safe_line
 from lmchat.servers.discovery.choose_model import Missing, TargetChoice, choose, choose_on_server
 from lmchat.servers.discovery.launcher import ServerStart
 from lmchat.servers.discovery.probe_result import WANTS_KEY, ProbeResult, TargetState, Verdict
@@ -23,10 +23,9 @@ from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.model import ModelInfo
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.model_switch import ModelSwitch
-from lmchat.tui.controllers.server_questions import try_key, try_server
 from lmchat.tui.controllers.server_starts import ServerStarts
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.dialogs.ask_dialog import AddressDialog, KeyDialog
+from lmchat.tui.dialogs.ask_dialog import AddressDialog, KeyDialog, host_question
 from lmchat.tui.dialogs.model_picker import file_picker
 from lmchat.tui.quirks.keys import hand_over
 from lmchat.tui.welcome.server_rows import ServerRow
@@ -148,7 +147,7 @@ class Connect:
         elif probed.verdict in WANTS_KEY:
             is_rejected = probed.verdict is Verdict.KEY_REJECTED
             problem = "The previous API key was rejected." if is_rejected else ""
-            attempt = partial(try_key, self._chat, probed.endpoint)
+            attempt = partial(self._try_key, probed.endpoint)
             dialog = KeyDialog(probed.product, probed.endpoint, attempt, problem=problem)
             self._chat.show(dialog, self._take_result)
         elif not (probed.verdict.is_usable and probed.has_model):
@@ -165,12 +164,61 @@ class Connect:
 
     async def _ask_about_host(self, endpoint: Endpoint) -> None:
         """Use a server after the user has allowed its host; if it cannot be used, warn why."""
-        result = await try_server(self._chat, endpoint)
+        result = await self._try_server(endpoint)
         if not isinstance(result, str):
             self._take_result(result)
         elif result:
             self._chat.warn(result)
             self._wake.set()
+
+    async def _try_server(self, endpoint: Endpoint) -> ProbeResult | str:
+        """Check a server; before anything is sent to another machine, ask whether that is allowed.
+
+        Return the server if it is usable and has models, or if it needs an API key. Otherwise
+        return why it cannot be used; an empty text if the user does not allow its host.
+        """
+        backend = self._workspace.backend
+        try:
+            probed = await backend.check(endpoint)
+        except EndpointNotAllowed:
+            question = host_question(endpoint, allowed=self._workspace.settings.allowed_hosts)
+            if not await self._chat.ask(question):
+                return ""
+            backend.allow(endpoint.netloc)
+            return await self._try_server(endpoint)
+        except LMChatError as error:
+            return error.message_with_hint
+        if probed.verdict.is_server:
+            self._workspace.catalogue.expect(endpoint)  # searches probe it, too, from now on
+        is_usable = probed.verdict.is_usable and probed.has_model
+        if is_usable or probed.verdict in WANTS_KEY:
+            return probed
+        return f"{endpoint.netloc}: {probed.finding}. {probed.next_step}"
+
+    async def _try_key(self, endpoint: Endpoint, key: str) -> ProbeResult | str:
+        """Try an API key; if the server accepts it and is usable, keep the key.
+
+        Return the server then, otherwise why the key or the server cannot be used.
+        """
+        try:
+            header_value(key)
+        except ValueError as error:  # says which characters the key has that no header can have
+            return f"What you typed {error}. Type the API key without them."
+        try:
+            probed = await self._workspace.backend.check(endpoint, key=key)
+        except LMChatError as error:
+            return error.message_with_hint
+        if probed.verdict is Verdict.KEY_REJECTED:
+            return "The server rejects this API key."
+        if not probed.verdict.is_usable:
+            return probed.next_step or str(probed.verdict)
+        try:
+            await self._workspace.platform.keep_key(endpoint, key)
+        except LMChatError as error:  # the key holds until the end of this run
+            self._chat.show_error(error)
+        else:
+            self._chat.notify("The API key is saved in credentials.toml.")
+        return probed
 
     # The welcome page
 
@@ -201,7 +249,7 @@ class Connect:
         """Ask for an address, with a text in the input at first; use the server that answers."""
 
         async def attempt(address: str) -> ProbeResult | str:
-            return await try_server(self._chat, Endpoint.parse(address))
+            return await self._try_server(Endpoint.parse(address))
 
         self._chat.show(AddressDialog(attempt, typed), self._take_result)
 

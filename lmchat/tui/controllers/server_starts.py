@@ -10,7 +10,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from lmchat import units
-from lmchat.errors import EngineUnavailable, LMChatError
+from lmchat.errors import LMChatError
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.launcher import ServerLauncher, ServerStart
@@ -112,26 +112,22 @@ class ServerStarts:
     async def start_engine(self, named: str = "") -> bool:
         """Start the engine with the named model, or without a name one that it chooses.
 
-        Return True if it serves the model. Return False if there is no engine, or if the user does
-        not want a download. After a failure, ask whether to try again; return False if not.
+        Return True if it serves the model. Return False if there is no engine, if the user does not
+        want a download, and after a failure, which `problem` tells.
         """
         if (engine := self._workspace.engine) is None:
             return False
-        while True:
-            try:
-                model = await self._choose(engine, named)
-                if model is not None:
-                    await self._serve(engine, model)
-            except LMChatError as error:
-                title = "The built-in engine cannot be started"
-                if isinstance(error, EngineUnavailable) and error.kind == "fetch":
-                    title = "The demo model could not be downloaded"
-                text = f"{safe_line(error.message)}\n\n{safe_line(error.hint)}".strip()
-                question = ConfirmDialog(title, text=text, verb="try again", key="y")
-                if not await self._chat.ask(question):
-                    return False
-            else:
-                return model is not None
+        self.problem = ""
+        try:
+            model = await self._choose(engine, named)
+            if model is not None:
+                await self._serve(engine, model)
+        except LMChatError as error:
+            self.problem = error.message_with_hint
+            self._chat.show_error(error)
+            self._on_change()
+            return False
+        return model is not None
 
     async def _choose(self, engine: LocalEngine, named: str) -> ModelFile | None:
         """Return a model file of this disk; if none can be used, download the demo model.

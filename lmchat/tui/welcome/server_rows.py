@@ -11,7 +11,6 @@ from enum import Enum, auto
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.files.disk import is_absolute_path
 from lmchat.safe_text import SafeText, safe_line
 from lmchat.servers.discovery.launcher import Installed, ServerStart
 from lmchat.servers.discovery.probe_result import (
@@ -160,7 +159,7 @@ def _row(probed: ProbeResult, machine: MachineState) -> ServerRow:
         return replace(row, next_step=where_to_get or row.next_step, is_here=is_off)
     if not is_off:
         row = replace(row, result="not running", next_step=installed.start_words or row.next_step)
-    if installed.start and is_absolute_path(installed.program):
+    if installed.start:
         start = ServerStart(product=probed.product, argv=installed.start, endpoint=probed.endpoint)
         return replace(row, next_step=start.short, action=RowAction.START, start=start)
     return row
