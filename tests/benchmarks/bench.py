@@ -9,52 +9,30 @@ import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
 from tests.benchmarks.server import PacedServer
 from tests.benchmarks.terminal import Drawn
 
-OK, AIM_MISSED, MUST_MISSED = "ok", "aim missed", "MUST missed"
+OK, MISSED = "ok", "MISSED"
 _NUMBER = re.compile(r"\d+(?:\.\d+)?|-(?=\s*/|\s*$)")
 """A number, or the dash that stands where nothing is asked."""
 _OF_THE_MACHINE = (" ms", " s", " %")  # units of figures that the machine decides
 _PAINT_S = 0.15  # first paint of the bare app on the machine for which such limits are set
 
 
-def verdict(value: str, must: str, aim: str, slowness: float) -> str:
+def verdict(value: str, must: str, slowness: float) -> str:
     """Return what holds of a figure; empty where nothing is asked of it.
 
     On a slow machine, limits of times and of shares of a core are wider.
     """
-    if not any(map(_asks, (must, aim))):
+    if not must:
         return ""
     scale = max(slowness, 1.0) if value.endswith(_OF_THE_MACHINE) else 1.0
-    if _is_over(value, must, scale):
-        return MUST_MISSED
-    return AIM_MISSED if _is_over(value, aim, scale) else OK
-
-
-def numbers(text: str) -> list[float | None]:
-    """Return the numbers of `5.0 / 20 ms` and of `<= - / 20`; None for a dash."""
-    return [None if found == "-" else float(found) for found in _NUMBER.findall(text)]
-
-
-def worst(verdicts: Iterable[str]) -> str:
-    found = set(verdicts)
-    return next((one for one in (MUST_MISSED, AIM_MISSED) if one in found), OK)
-
-
-def _asks(limit: str) -> bool:
-    return limit.startswith("<") and any(number is not None for number in numbers(limit))
-
-
-def _is_over(value: str, limit: str, scale: float) -> bool:
-    if not _asks(limit):
-        return False
-    pairs = zip(numbers(value), numbers(limit), strict=False)
-    return any(is_ is not None and may is not None and is_ > may * scale for is_, may in pairs)
+    pairs = zip(_NUMBER.findall(value), _NUMBER.findall(must), strict=False)
+    is_over = any(limit != "-" and float(found) > float(limit) * scale for found, limit in pairs)
+    return MISSED if is_over else OK
 
 
 Row = dict[str, str]
@@ -99,14 +77,10 @@ class Bench:
         return Path(shutil.copytree(home, self.folder / f"copy{self.homes}"))
 
     def lmchat(self, *argv: str, home: Path | None = None) -> Drawn:
-        return self.lmchat_in(self.env(home), *argv)
+        return Drawn([sys.executable, "-m", "lmchat", *argv], self.env(home))
 
-    def lmchat_in(self, env: dict[str, str], *argv: str) -> Drawn:
-        return Drawn([sys.executable, "-m", "lmchat", *argv], env)
-
-    def still_home(self, name: str) -> Path:
-        """Return a place whose screen moves nothing by itself, not even a cursor."""
-        home = self.folder / name
+    def still(self, home: Path) -> Path:
+        """Let a place move nothing on its screen by itself, not even a cursor."""
         home.mkdir(exist_ok=True)
         (home / "config.toml").write_text("[ui]\nreduced_motion = true\n")
         return home
@@ -115,14 +89,12 @@ class Bench:
         return Drawn([sys.executable, "-m", "tests.benchmarks.bare", *argv], self.env())
 
 
-def row(figure: str, value: str, must: str = "", aim: str = "") -> Row:
-    return {"figure": figure, "value": value, "must": must, "aim": aim}
+def row(figure: str, value: str, must: str = "") -> Row:
+    return {"figure": figure, "value": value, "must": must}
 
 
-def ratio_row(
-    figure: str, ours: list[float], base: list[float], must: str = "", aim: str = ""
-) -> Row:
-    return row(figure, f"{median(ours) / median(base):.2f} x", must, aim)
+def ratio_row(figure: str, ours: list[float], base: list[float], must: str = "") -> Row:
+    return row(figure, f"{median(ours) / median(base):.2f} x", must)
 
 
 def median(values: list[float]) -> float:

@@ -19,7 +19,6 @@ from lmchat.servers.products import PRODUCTS
 from tests.support.proxy_calls import ask
 
 PORTS = tuple(port for server in PRODUCTS for port in server.ports)
-PROBE_S = 1.8
 
 
 def _client(transport: httpx.AsyncBaseTransport | None = None) -> ProxyClient:
@@ -64,11 +63,6 @@ async def look(url: str) -> dict:
         await work()
         found[name] = time.perf_counter() - began_s
     await client.aclose()
-    async with httpx.AsyncClient(timeout=30, trust_env=False) as raw:
-        for _ in range(2):  # the first makes the connection
-            began_s = time.perf_counter()
-            await raw.get(f"{url}/v1/models")
-            found["raw"] = time.perf_counter() - began_s
     return found
 
 
@@ -91,18 +85,14 @@ class Moved(httpx.AsyncBaseTransport):
 
 
 async def detect(words: str) -> dict:
-    """Look around once, at servers that play the well-known ports; then ask each port by httpx alone."""
+    """Look around once, at servers that play the well-known ports."""
     places = {int(port): there for port, there in json.loads(words).items()}
     client = _client(Moved(places))
     began_s = time.perf_counter()
     await client.detect()
     lmchat_s = time.perf_counter() - began_s
     await client.aclose()
-    async with httpx.AsyncClient(transport=Moved(places), timeout=PROBE_S) as raw:
-        began_s = time.perf_counter()
-        asked = (raw.get(f"http://127.0.0.1:{port}/v1/models") for port in PORTS)
-        await asyncio.gather(*asked, return_exceptions=True)
-        return {"lmchat_s": lmchat_s, "httpx_s": time.perf_counter() - began_s}
+    return {"lmchat_s": lmchat_s}
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ _PICKER = "\x0f"
 
 def idle(bench: Bench) -> Iterator[Row]:
     """One run is left alone at its prompt, after an answer, and with a dialog open."""
-    drawn = bench.lmchat(home=bench.still_home("still"))
+    drawn = bench.lmchat(home=bench.still(bench.folder / "still"))
     drawn.wait_for(PROMPTED)
     yield from _left(drawn, "sidebar on, no blinking")
     bench.server.text, bench.server.rate = mixed(40_000), 0
@@ -29,9 +29,7 @@ def idle(bench: Bench) -> Iterator[Row]:
 
 
 def _left(drawn: Drawn, state: str) -> Iterator[Row]:
-    cpu_s, since, woken = drawn.rest(), drawn.count, drawn.wake_ups()
+    cpu_s = drawn.rest()
     time.sleep(_LONG_S)
     share = (drawn.cpu_s() - cpu_s) / _LONG_S * 100
-    yield row(f"idle, {state}: share of a core", f"{share:.2f} %", "<= 0.5 %", "<= 0.15 %")
-    bytes_s, woken_s = drawn.drawn_bytes(since) / _LONG_S, (drawn.wake_ups() - woken) / _LONG_S
-    yield row("  drawn; wake-ups of all threads", f"{bytes_s:.0f} B/s; {woken_s:.1f} /s")
+    yield row(f"idle, {state}: share of a core", f"{share:.2f} %", "<= 0.5 %")

@@ -16,10 +16,10 @@ from tests.support.scripted_server import Hold, ScriptedServer, raw_reply
 
 EVENTS = 20_000
 DETECTIONS = {
-    "all answering": ("<= 150 ms", "<= 150 ms"),
-    "one silent": ("<= 2000 ms", "-"),
-    "all silent": ("<= 2000 ms", "<= 300 ms"),
-    "all refused": ("<= 2000 ms", "<= 300 ms"),
+    "all answering": "<= 150 ms",
+    "one silent": "<= 2000 ms",
+    "all silent": "<= 2000 ms",
+    "all refused": "<= 2000 ms",
 }
 
 
@@ -36,8 +36,7 @@ def proxy(bench: Bench) -> Iterator[Row]:
         for name, used in cpus.items():
             used.append(_child(bench, name)["cpu_s"] / EVENTS * 1e6)
     ours, raw = median(cpus["lmchat"]), median(cpus["raw"])
-    yield row("proxy layer, CPU : raw httpx", f"{ours / raw:.2f} x", "<= 3 x", "<= 1.5 x")
-    yield row("  the same per 1000 events, lmchat; httpx", f"{ours:.2f}; {raw:.2f} ms")
+    yield row("proxy layer, CPU : raw httpx", f"{ours / raw:.2f} x", "<= 3 x")
     late_ms: dict[str, list[float]] = {"httpx": [], "lmchat": []}
     for name, late in late_ms.items():
         bench.server.text, bench.server.rate = mixed(2_000), 100
@@ -45,30 +44,24 @@ def proxy(bench: Bench) -> Iterator[Row]:
         sent_s = [at_s for at_s, _ in bench.server.written]
         late += [(came - sent) * 1e3 for came, sent in zip(came_s, sent_s, strict=False)]
     added = p95(late_ms["lmchat"]) - median(late_ms["httpx"])
-    yield row(
-        "proxy layer: latency added to an event, p95", f"{added:.2f} ms", "<= 5 ms", "<= 1 ms"
-    )
+    yield row("proxy layer: latency added to an event, p95", f"{added:.2f} ms", "<= 5 ms")
 
 
 def models(bench: Bench) -> Iterator[Row]:
     found = [_child(bench, "models") for _ in range(bench.runs)]
-    for name, must, aim in (("hit", 50, 1), ("miss", 500, 20), ("health", 2_000, 20)):
+    for name, must in (("hit", 50), ("miss", 500), ("health", 2_000)):
         ms = median([one[name] for one in found]) * 1e3
-        yield row(f"models: {name}", f"{ms:.2f} ms", f"< {must} ms", f"< {aim} ms")
-    raw_ms = median([one["raw"] for one in found]) * 1e3
-    yield row("  one request by httpx alone, its connection open", f"{raw_ms:.2f} ms")
+        yield row(f"models: {name}", f"{ms:.2f} ms", f"< {must} ms")
 
 
 def detect(bench: Bench) -> Iterator[Row]:
-    """A first look around in a fresh process, import left out; the baseline asks every port for its models."""
-    for kind, (must, aim) in DETECTIONS.items():
+    """A first look around in a fresh process, import left out."""
+    for kind, must in DETECTIONS.items():
         with ExitStack() as stack:
             places = json.dumps(_places(kind, stack))
             found = [_child(bench, "detect", places) for _ in range(bench.runs)]
-        ours, raw = (median([one[name] for one in found]) * 1e3 for name in ("lmchat_s", "httpx_s"))
-        yield row(f"detection, {kind}", f"{ours:.0f} ms", must, aim)
-        if kind in ("all answering", "all refused"):
-            yield row("  one httpx request a port, all at once", f"{raw:.0f} ms")
+        ours_ms = median([one["lmchat_s"] for one in found]) * 1e3
+        yield row(f"detection, {kind}", f"{ours_ms:.0f} ms", must)
 
 
 def _places(kind: str, stack: ExitStack) -> dict[int, int]:

@@ -13,51 +13,28 @@ from tests.benchmarks.bench import Bench, Row, median, p95, row
 from tests.benchmarks.stores import RARE, RARE_SIGN, fill
 from tests.support.chats import answer, header, say
 
-_COUNTS = {
-    10: 25,
-    1_000: 25,
-    10_000: 25,
-    100_000: 100,
-}  # messages, and how many ms a search may take
+_COUNTS = {10_000: 25, 100_000: 100}  # messages, and how many ms a search may take
 _LIMIT = 20
 _QUERIES = {
     "a word": "ka",
     "a word that was said once": RARE,
     "part of a word, said once": RARE[5:15].lower(),
     "part of many words": "anda",
-    "code": "self.",
-    "one Chinese character, often": "\u4e05",
     "one Chinese character, once": RARE_SIGN,
-    "an emoji, once": "🙂",
     "what nobody said": "qwzxv",
-    "title: alone": "title:renamed",
-    "title: of nothing": "title:qwzxv",
-    "before: all": "before:2020-01-01",
-    "after: alone": "after:2026-01-01",
     "a word, before: all": "ka before:2020-01-01",
-    "has:code alone": "has:code",
 }
 
 
 def search(bench: Bench) -> Iterator[Row]:
-    """Search at 10 to 100 000 messages through the store."""
+    """Search in 10 000 and 100 000 messages through the store."""
     for count, most_ms in _COUNTS.items():
         path = bench.folder / f"search{count}.db"
-        size = fill(path, count)
+        fill(path, count)
         taken = asyncio.run(_taken(path, bench.runs))
         slowest = max(taken, key=lambda name: taken[name])
-        yield row(
-            f"search, {count} messages, slowest of {len(taken)} kinds",
-            f"{taken[slowest]:.1f} ms",
-            f"<= {most_ms} ms",
-            slowest,
-        )
-        yield row(
-            "  file : its texts", f"{path.stat().st_size / size:.2f} x", "", f"{size / 1e6:.1f} MB"
-        )
-        if count == max(_COUNTS):
-            for name, ms in taken.items():
-                yield row(f"  {name}", f"{ms:.1f} ms")
+        figure = f"search, {count} messages, slowest kind: {slowest}"
+        yield row(figure, f"{taken[slowest]:.1f} ms", f"<= {most_ms} ms")
 
 
 async def _taken(path: Path, runs: int) -> dict[str, float]:
@@ -81,7 +58,6 @@ def append(bench: Bench) -> Iterator[Row]:
         "append of streamed text to the store, there and back, p50 / p95",
         f"{median(times):.2f} / {p95(times):.2f} ms",
         "<= - / 1 ms",
-        "<= - / 0.1 ms",
     )
 
 

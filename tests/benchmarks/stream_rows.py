@@ -85,7 +85,7 @@ def stream(bench: Bench) -> Iterator[Row]:
         ours.append(_stream(bench, text))
         logs.append(_logged(bench, text))
     cpus = [one["cpu_s"] for one in ours]
-    yield ratio_row("CPU per 1k tokens at 100 tok/s : Log", cpus, logs, "<= 0.45 x", "<= 0.3 x")
+    yield ratio_row("CPU per 1k tokens at 100 tok/s : Log", cpus, logs, "<= 0.45 x")
     per_1k = 4_000 / len(text)
     yield row(
         "  the same in seconds, lmchat; Log",
@@ -96,10 +96,9 @@ def stream(bench: Bench) -> Iterator[Row]:
         "screen behind the server's write, p50 / p95",
         f"{median(lags):.0f} / {p95(lags):.0f} ms",
         "<= - / 100",
-        "<= - / 60",
     )
     rate = median([one["bytes_per_s"] for one in ours]) / 1e3
-    yield row("bytes to the terminal at 100 tok/s", f"{rate:.0f} kB/s", "<= 130 kB/s", "<= 60 kB/s")
+    yield row("bytes to the terminal at 100 tok/s", f"{rate:.0f} kB/s", "<= 130 kB/s")
 
 
 def echo(bench: Bench) -> Iterator[Row]:
@@ -114,7 +113,6 @@ def echo(bench: Bench) -> Iterator[Row]:
             f"key echo while streaming at {rate} tok/s, p50 / p95",
             f"{median(echoes):.1f} / {p95(echoes):.1f} ms",
             "<= 10 / 43",
-            "<= 5 / 20",
         )
 
 
@@ -138,7 +136,6 @@ def stop(bench: Bench) -> Iterator[Row]:
         "Esc byte: hang-up seen by the server; screen at rest",
         f"{median(hung):.0f}; {median(rest):.0f} ms",
         "<= 150; 200",
-        "<= 40; 60",
     )
 
 
@@ -158,10 +155,7 @@ def flood(bench: Bench) -> Iterator[Row]:
         times.append(shown_s - bench.server.written[-1][0])
         drawn.end()
     yield row(
-        "20 000 tokens at full speed: last sent -> shown",
-        f"{median(times):.2f} s",
-        "<= 0.5 s",
-        "<= 0.2 s",
+        "20 000 tokens at full speed: last sent -> shown", f"{median(times):.2f} s", "<= 0.5 s"
     )
 
 
@@ -201,48 +195,34 @@ def growth(bench: Bench) -> Iterator[Row]:
         for kind in ("prose", *_SHAPES):
             found.setdefault(kind, []).append(_growing(bench, KINDS[kind](20_000 + more), 20_000))
     yield ratio_row(
-        "CPU per 1k tokens, answer of 200 kB : 2 kB",
-        found["200000"],
-        found["2000"],
-        "<= 1.3 x",
-        "<= 1.1 x",
+        "CPU per 1k tokens, answer of 200 kB : 2 kB", found["200000"], found["2000"], "<= 1.3 x"
     )
     yield ratio_row(
         "the same, session of 10 000 messages : 10",
         found["session 10000"],
         found["session 10"],
         "<= 1.3 x",
-        "<= 1.1 x",
     )
     for kind in _SHAPES:
         yield ratio_row(
-            f"the same, one {kind} of 20 kB : prose",
-            found[kind],
-            found["prose"],
-            "<= 2 x",
-            "<= 1.3 x",
+            f"the same, one {kind} of 20 kB : prose", found[kind], found["prose"], "<= 2 x"
         )
-    seconds = "; ".join(f"{median(found[kind]):.2f}" for kind in ("2000", "200000", "prose"))
-    yield row("  the same in seconds, 2 kB; 200 kB; prose", f"{seconds} s")
 
 
 def scroll(bench: Bench) -> Iterator[Row]:
     """Pages through 10 000 messages, then another width of the terminal."""
     stored = fill_store(bench.folder / "store10000", 10_000)
-    times, used, waited, cpus = [], [], [], []
+    times, cpus = [], []
     for _ in range(bench.runs):
-        home = bench.copy_of(stored)  # else a run begins where the one before has read
-        (home / "config.toml").write_text("[ui]\nreduced_motion = true\n")
+        # copied, else a run begins where the one before has read
+        home = bench.still(bench.copy_of(stored))
         drawn = bench.lmchat("-r", "last", home=home)
         drawn.wait_for("LAST-ANSWER")
         drawn.rest()
         for _ in range(25):
-            mark, cpu_s, wait_s = drawn.count, drawn.cpu_s(), drawn.waited_s()
+            mark = drawn.count
             at_s = drawn.type("\x1b[5~")
-            shown_s = drawn.shown_since(mark)
-            times.append((shown_s - at_s) * 1e3)
-            used.append((drawn.cpu_s_at(shown_s) - cpu_s) * 1e3)
-            waited.append((drawn.waited_s() - wait_s) * 1e3)
+            times.append((drawn.shown_since(mark) - at_s) * 1e3)
         for columns in (100, 90, 120):
             cpu_s = drawn.rest()
             drawn.resize(columns, 40)
@@ -252,10 +232,5 @@ def scroll(bench: Bench) -> Iterator[Row]:
         "scrolling: key -> shown, 10 000 messages, p50 / p95",
         f"{median(times):.0f} / {p95(times):.0f} ms",
         "<= - / 50",
-        "<= - / 20",
     )
-    yield row(
-        "  its CPU; kept from a busy core, p50 / p95",
-        f"{median(used):.1f} / {p95(used):.1f}; {median(waited):.0f} / {p95(waited):.0f} ms",
-    )
-    yield row("resize with 10 000 messages, CPU", f"{median(cpus):.0f} ms", "<= 150 ms", "<= 60 ms")
+    yield row("resize with 10 000 messages, CPU", f"{median(cpus):.0f} ms", "<= 150 ms")

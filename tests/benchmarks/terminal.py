@@ -39,7 +39,6 @@ class Drawn:
         self.chunks: list[tuple[float, bytes]] = []
         self._news = threading.Condition()
         self._has_ended = False
-        self._used_s: dict[float, float] = {}
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -53,7 +52,6 @@ class Drawn:
             with self._news:
                 if data:
                     self.chunks.append((time.perf_counter(), data))
-                    self._used_s[self.chunks[-1][0]] = self.cpu_s()
                 self._has_ended = not data
                 self._news.notify_all()
             if not data:
@@ -112,10 +110,6 @@ class Drawn:
         """Return what all threads of the program have used, those that ended too, to the microsecond."""
         return time.clock_gettime(~self.pid << 3 | _OF_ALL_THREADS)
 
-    def cpu_s_at(self, drawn_s: float) -> float:
-        """Return what the program had used when it drew what `wait_for` found: load does not touch that."""
-        return self._used_s[drawn_s]
-
     def shown_since(self, since: int, quiet_s: float = 0.1, timeout_s: float = 10) -> float:
         """Wait until something was drawn and nothing more comes; return the time of the last of it."""
         pause_s = timeout_s
@@ -128,11 +122,6 @@ class Drawn:
     def _is_drawn(self, since: int, timeout_s: float) -> bool:
         with self._news:
             return self._news.wait_for(lambda: self.count > since, timeout_s)
-
-    def waited_s(self) -> float:
-        """Return how long its threads, those that still are, were kept from a core of a busy machine."""
-        tasks = Path(f"/proc/{self.pid}/task").iterdir()
-        return sum(int((task / "schedstat").read_text().split()[1]) for task in tasks) / 1e9
 
     def rest(self, timeout_s: float = 20) -> float:
         end_s, before_s = time.perf_counter() + timeout_s, self.cpu_s()
@@ -147,12 +136,6 @@ class Drawn:
                 return now_s
             before_s = now_s
         raise TimeoutError("the program does not come to rest")
-
-    def wake_ups(self) -> int:
-        """Return how often threads that still are have waited for something and got it."""
-        statuses = [task / "status" for task in Path(f"/proc/{self.pid}/task").iterdir()]
-        lines = [line for status in statuses for line in status.read_text().splitlines()]
-        return sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt"))
 
     def memory_mb(self) -> float:
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * PAGE / 1e6
