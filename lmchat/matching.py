@@ -37,7 +37,10 @@ def normalized(form: Literal["NFC", "NFKD"], text: str) -> str:
     """
     # a longer run of marks covers an index that is a multiple of `_MOST_MARKS`: without a mark at
     # any of these, there is no such run
-    if not any(map(_is_mark, text[::_MOST_MARKS])):
+    if not any(
+        unicodedata.category(char)[0] == "M" or char in _MARK_LETTERS
+        for char in text[::_MOST_MARKS]
+    ):
         return unicodedata.normalize(form, text)
 
     boundaries = [0]
@@ -46,11 +49,6 @@ def normalized(form: Literal["NFC", "NFKD"], text: str) -> str:
     boundaries.append(len(text))
     sections = (text[start:end] for start, end in pairwise(boundaries))
     return "".join(unicodedata.normalize(form, section) for section in sections)
-
-
-def _is_mark(char: str) -> bool:
-    """Return whether a character is a combining mark, or becomes one by normalization."""
-    return unicodedata.category(char).startswith("M") or char in _MARK_LETTERS
 
 
 class FuzzyMatch(Struct, frozen=True):

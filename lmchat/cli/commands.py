@@ -13,8 +13,6 @@ _ALWAYS_JSON_HELP = "no effect: the output is always JSON"
 # values with these names are not decoded: the name of a file may have bytes that are not UTF-8
 _FILE_METAVARS = ("FILE", "DIR")
 _MAX_PORT = 65_535
-# values that examples show, by the name of the value
-_SAMPLES = {"ID": "3f2a", "MODEL": "qwen3-8b", "TITLE": "'Plan for the garden'"}
 
 
 class Argument(NamedTuple):
@@ -29,7 +27,7 @@ class Subcommand(NamedTuple):
 
     name: str
     help: str
-    examples: str = ""  # one a line; by default the command with a sample of each argument
+    examples: str  # one a line
     arguments: tuple[Argument, ...] = ()
     commands: tuple[Subcommand, ...] = ()  # the actions of a command
     handler: str = ""
@@ -40,18 +38,6 @@ class Subcommand(NamedTuple):
     json: str = _JSON_HELP  # help of `--json`; empty where there is no such option
     notes: str = ""  # text of `--help` after the examples
     exclusive: tuple[tuple[str, ...], ...] = ()  # groups of options; one of each may be used
-
-    def shown_examples(self, prog: str) -> str:
-        """Return the examples, one a line.
-
-        A command without examples gets one: `prog`, which is how the command is typed, and a sample
-        of each argument that `_SAMPLES` knows.
-        """
-        if self.examples:
-            return self.examples
-        metavars = [argument.keywords.get("metavar") for argument in self.arguments]
-        samples = [_SAMPLES[metavar] for metavar in metavars if metavar in _SAMPLES]
-        return " ".join([prog, *samples])
 
     @property
     def is_json_always(self) -> bool:
@@ -100,9 +86,8 @@ def decoded(word: str) -> str:
 
 
 def positive_number(word: str) -> int:
-    """Return a whole number from 1 to what 64 bits hold, as a `type` of argparse."""
-    # SQLite takes no larger number; `int` refuses to read thousands of digits
-    if word.isdecimal() and len(word) <= len(str(sys.maxsize)) and 0 < int(word) <= sys.maxsize:
+    """Return a whole number of at least 1, as a `type` of argparse."""
+    if word.isdecimal() and len(word) < len(str(sys.maxsize)) and int(word):  # SQLite's largest
         return int(word)
     raise ArgumentTypeError("must be a whole number of at least 1")
 
@@ -122,15 +107,6 @@ def session_id(word: str) -> str:
     if not word.strip():
         raise ArgumentTypeError("the session id is empty")
     return decoded(word)
-
-
-def _program_name(word: str) -> str:
-    """Return a word in small letters and digits only, as the names in `PROGRAM_NAMES` are.
-
-    `LM-Studio` becomes `lmstudio`. Whether there is such a program, argparse checks.
-    """
-    letters = filter(str.isalnum, decoded(word).lower())
-    return "".join(letters)
 
 
 _ID = argument("id ID", "session id, its first 4 or more characters, or `last`")
@@ -223,7 +199,7 @@ _MODELS = Subcommand(
                 ),
             ),
         ),
-        Subcommand("unload", "unload a model", arguments=(_MODEL_ID,)),
+        Subcommand("unload", "unload a model", "lmchat models unload qwen3-8b", (_MODEL_ID,)),
     ),
     handler="models:list_models",
 )
@@ -361,7 +337,11 @@ _METRICS = Subcommand(
     "metrics",
     "print the counters of all runs, as JSON",
     "lmchat metrics\nlmchat metrics reset",
-    commands=(Subcommand("reset", "set all counters to 0", json=_ALWAYS_JSON_HELP),),
+    commands=(
+        Subcommand(
+            "reset", "set all counters to 0", "lmchat metrics reset", json=_ALWAYS_JSON_HELP
+        ),
+    ),
     json=_ALWAYS_JSON_HELP,
     handler="stats:show",
 )
@@ -371,16 +351,25 @@ _SESSIONS = Subcommand(
     "lmchat sessions\nlmchat sessions show last\nlmchat sessions rename 3f2a 'Plan for the garden'",
     (argument("--trash", "list deleted sessions instead"),),
     (
-        Subcommand("show", "print a session", arguments=(_ID,)),
+        Subcommand("show", "print a session", "lmchat sessions show 3f2a", (_ID,)),
         Subcommand(
             "rename",
             "change the title of a session",
-            arguments=(_ID, argument("title TITLE", "the new title")),
+            "lmchat sessions rename 3f2a 'Plan for the garden'",
+            (_ID, argument("title TITLE", "the new title")),
         ),
         Subcommand(
-            "delete", "move a session to the trash, where it stays for 30 days", arguments=(_ID,)
+            "delete",
+            "move a session to the trash, where it stays for 30 days",
+            "lmchat sessions delete 3f2a",
+            (_ID,),
         ),
-        Subcommand("restore", "restore a session from the trash", arguments=(_ID,)),
+        Subcommand(
+            "restore",
+            "restore a session from the trash",
+            "lmchat sessions restore 3f2a",
+            (_ID,),
+        ),
         Subcommand(
             "purge",
             "delete a session permanently, or empty the trash",
@@ -449,7 +438,6 @@ curl -s https://example.org/chat.json | lmchat import -""",
             + ", ".join(PROGRAM_NAMES),
             dest="source",
             choices=("auto", "all", *PROGRAM_NAMES),
-            type=_program_name,
         ),
         argument("--dry-run", "show what would be imported, without writing anything"),
         argument("--yes", "without FILE: do not ask"),
@@ -466,17 +454,26 @@ _CONFIG = Subcommand(
     handler="config:",
     commands=(
         Subcommand(
-            "path", "print where the configuration file is; with --json, where all files are"
+            "path",
+            "print where the configuration file is; with --json, where all files are",
+            "lmchat config path",
         ),
         Subcommand(
-            "show", "show the effective settings and where each comes from; API keys are masked"
+            "show",
+            "show the effective settings and where each comes from; API keys are masked",
+            "lmchat config show",
         ),
         Subcommand(
             "init",
             "write a commented configuration file",
-            arguments=(argument("--force", "overwrite an existing file"),),
+            "lmchat config init",
+            (argument("--force", "overwrite an existing file"),),
         ),
-        Subcommand("check", "print problems in the configuration, with line numbers"),
+        Subcommand(
+            "check",
+            "print problems in the configuration, with line numbers",
+            "lmchat config check",
+        ),
     ),
     json="",
 )

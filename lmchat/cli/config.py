@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from msgspec import Struct
-from msgspec.structs import fields
+from msgspec.structs import asdict, fields
 
 from lmchat.cli.context import Context
 from lmchat.cli.run import load
@@ -27,7 +27,7 @@ from lmchat.files.paths import make_folder
 from lmchat.servers.endpoint import Endpoint, is_address
 
 _MASK = "********"
-_MAX_ORIGIN_COLUMN = 50  # column of the origins at most; longer settings push theirs to the right
+_ORIGIN_COLUMN = 50  # longer settings push the origin to the right
 
 
 def path(context: Context) -> int:
@@ -45,19 +45,52 @@ def path(context: Context) -> int:
 
 
 def show(context: Context) -> int:
-    """Print the value of every setting and where it comes from, one setting a line."""
-    entries = {**_section_entries(context), **_table_entries(context)}
-    document = {key: {"value": value, "origin": origin} for key, (value, origin) in entries.items()}
-    settings = [
-        f"{key} = {'unset' if value is None else toml_value(value)}"
-        for key, (value, _) in entries.items()
-    ]
-    width = min(max(map(len, settings)), _MAX_ORIGIN_COLUMN)
-    lines = [
-        f"{setting:<{width}}  # {origin}"
-        for setting, (_, origin) in zip(settings, entries.values(), strict=True)
-    ]
+    """Print the value of every setting and where it comes from, one setting a line.
+
+    What may hold an API key or a password is masked: `[[mcp]]` and `[[endpoints]]` are given by the
+    names of their entries alone.
+    """
+    settings, loaded = context.settings, context.loaded
+    values: dict[str, object] = {}
+    for section, table in sections().items():
+        # the settings above all tables are a section without a name
+        holder = getattr(settings, section) if section else settings
+        for row in values_of(table.type):
+            values[f"{section}.{row.name}".removeprefix(".")] = getattr(holder, row.name)
+    if settings.api_key:
+        values["api_key"] = _MASK
+    if settings.endpoint and not is_address(settings.endpoint):  # it may be `ada:PASSWORD@host`
+        values["endpoint"] = _MASK
+    values["allowed_hosts"] = [_MASK if "@" in host else host for host in settings.allowed_hosts]
+    origins = {key: loaded.origins.get(key, "default") for key in values}
+    for name, value in typed_options(context.options.sampling).items():
+        values[f"chat.{name}"] = value
+        origins[f"chat.{name}"] = "flag (--set)"
+
+    values |= {f"keys.{name}": keys for name, keys in settings.keys.items()}
+    values |= {f"tools.approval.{name}": word for name, word in settings.tools.approval.items()}
+    if settings.mcp:
+        values["mcp"] = [server.name for server in settings.mcp]
+    if settings.endpoints:
+        values["endpoints"] = [endpoint.name for endpoint in settings.endpoints]
+    values |= {f'models."{name}"': _set_fields(table) for name, table in settings.models.items()}
+    values |= {f"profiles.{name}": _set_fields(table) for name, table in settings.profiles.items()}
+    values |= {f"prompts.{name}": _set_fields(table) for name, table in settings.prompts.items()}
+
+    document: dict[str, object] = {}
+    lines: list[str] = []
+    for key, value in values.items():
+        origin = origins.get(key, f"file ({context.config_file.name})")
+        document[key] = {"value": value, "origin": origin}
+        setting = f"{key} = {'unset' if value is None else toml_value(value)}"
+        lines.append(f"{setting:<{_ORIGIN_COLUMN}}  # {origin}")
     return context.output.print_result(document, *lines)
+
+
+def _set_fields(table: Struct) -> dict[str, object]:
+    """Return the values of a table that differ from their defaults."""
+    values = asdict(table)
+    return {one.name: values[one.name] for one in fields(table) if values[one.name] != one.default}
 
 
 def init(context: Context) -> int:
@@ -149,66 +182,3 @@ def _unusable_values(loaded: Loaded) -> Iterator[Problem]:
                 line=line,
                 reason=f"cannot be used: {reason}",
             )
-
-
-_Entries = dict[str, tuple[object, str]]
-"""Value and origin of each line of `config show`, by key."""
-
-
-def _section_entries(context: Context) -> _Entries:
-    """Return an entry for each setting whose name is fixed, also for those with their default.
-
-    What may hold an API key or a password is masked. The other settings are in tables that the user
-    names, such as `[profiles.fast]`.
-    """
-    settings = context.settings
-    entries: _Entries = {}
-    for section, table in sections().items():
-        # the settings above all tables are a section without a name
-        values = getattr(settings, section) if section else settings
-        for row in values_of(table.type):
-            key = f"{section}.{row.name}" if section else row.name
-            value = getattr(values, row.name)
-            # a wrong address may be `ada:PASSWORD@host`
-            if value and (key == "api_key" or (key == "endpoint" and not is_address(str(value)))):
-                value = _MASK
-            elif key == "allowed_hosts":
-                value = tuple(_MASK if "@" in host else host for host in settings.allowed_hosts)
-            entries[key] = value, context.loaded.origins.get(key, "default")
-    for name, value in typed_options(context.options.sampling).items():
-        entries.pop(f"chat.{name}", None)  # these are the last
-        entries[f"chat.{name}"] = value, "flag (--set)"
-    return entries
-
-
-def _table_entries(context: Context) -> _Entries:
-    """Return an entry for each key binding, tool approval and table of the configuration file.
-
-    `[[mcp]]` and `[[endpoints]]`, which may hold secrets, are given by the names of their entries
-    alone.
-    """
-    settings = context.settings
-    tables: dict[str, object] = {f"keys.{name}": keys for name, keys in settings.keys.items()}
-    for name, approval in settings.tools.approval.items():
-        tables[f"tools.approval.{name}"] = approval
-    if settings.mcp:
-        tables["mcp"] = [server.name for server in settings.mcp]
-    if settings.endpoints:
-        tables["endpoints"] = [endpoint.name for endpoint in settings.endpoints]
-    for pattern, sampling in settings.models.items():
-        tables[f'models."{pattern}"'] = _changed_fields(sampling)
-    for name, profile in settings.profiles.items():
-        tables[f"profiles.{name}"] = _changed_fields(profile)
-    for name, preset in settings.prompts.items():
-        tables[f"prompts.{name}"] = _changed_fields(preset)
-    origin = f"file ({context.config_file.name})"
-    return {key: (value, origin) for key, value in tables.items()}
-
-
-def _changed_fields(struct: Struct) -> dict[str, object]:
-    """Return the values of a struct that differ from their defaults, by field."""
-    return {
-        field.name: value
-        for field in fields(struct)
-        if (value := getattr(struct, field.name)) != field.default
-    }

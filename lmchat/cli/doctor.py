@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-import re
-import shlex
 import sys
 from contextlib import aclosing, suppress
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -35,7 +32,6 @@ from lmchat.doctor.report import (
     worst,
 )
 from lmchat.doctor.server_checks import Detected, server_findings
-from lmchat.files.disk import read_plain
 from lmchat.processes.threads import run_abandonable
 from lmchat.servers.engine.download import install_command, is_engine_installed
 from lmchat.terminal.output import timestamp
@@ -54,11 +50,6 @@ _GRADE_CODES = {
 }
 _TOOLS_S = 8.0  # a tool server that needs longer may be downloading itself, or hang
 _START_ENGINE = "lmchat --local"
-# {"time": "2026-11-01T09:30:00.000+00:00", …, "message": "unexpected error, id 1a2b3c4d", …}
-_LOGGED_ERROR = re.compile(
-    r'"time": "(\d{4}-\d\d-\d\dT[\d:.]+\+00:00)".*"unexpected error, id ([0-9a-f]{8})"'
-)
-_RECENT = timedelta(days=1)  # a younger error is a warning
 
 
 def examination(context: Context, backend: ServerClient) -> Examination:
@@ -74,8 +65,7 @@ def examination(context: Context, backend: ServerClient) -> Examination:
         Check("terminal", Group.TERMINAL, "Terminal", partial(terminal_findings, context.environ)),
         Check("engine", Group.ENGINE, "Engine", _engine_findings),
         Check("tools", Group.TOOLS, "Tools", partial(_tools_findings, context)),
-        Check("program", Group.PROGRAM, "Version", _version_findings),
-        Check("lmchat.log", Group.PROGRAM, "Log file", partial(_log_findings, paths.log_file)),
+        Check("program", Group.PROGRAM, "Version", partial(_version_findings, paths.log_file)),
     )
     home = context.environ.get("HOME", "")
     return Examination(checks=checks, note_error=context.note_error, home=home)
@@ -183,22 +173,10 @@ def _tool_server_finding(server: ToolServer, context: Context) -> CheckResult:
     return row(grade, cause, how_to_correct(server, context))
 
 
-def _version_findings() -> Findings:
+def _version_findings(log_file: Path) -> Findings:
     python, system = platform.python_version(), platform.platform(terse=True)
-    cause = f"lmchat {__version__}, Python {python}, Textual {version('textual')}, {system}."
+    cause = (
+        f"lmchat {__version__}, Python {python}, Textual {version('textual')}, {system}; "
+        f"its log is {log_file}."
+    )
     return [CheckResult(Group.PROGRAM, "lmchat.version", "Version", Grade.OK, cause)]
-
-
-def _log_findings(file: Path) -> Findings:
-    """Return the row about the last unexpected error in the log; one of today is a warning."""
-    row = partial(CheckResult, Group.PROGRAM, "lmchat.log", "Log file")
-    errors: list[tuple[str, str]] = []  # the time in ISO 8601 and the id of each
-    with suppress(FileNotFoundError, NotADirectoryError):
-        errors = _LOGGED_ERROR.findall(read_plain(file).decode("utf-8", "replace"))
-    if not errors:
-        return [row(Grade.OK, f"{file} contains no unexpected error.")]
-    logged_at, error_id = errors[-1]
-    is_recent = datetime.now(UTC) - datetime.fromisoformat(logged_at) < _RECENT
-    cause = f"The last unexpected error is {error_id} ({logged_at[:16]} UTC), in {file}."
-    step = f"grep {error_id} {shlex.quote(str(file))}"
-    return [row(Grade.WARNING if is_recent else Grade.OK, cause, step)]

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lmchat.cli.context import Context
-from lmchat.cli.options import ParsedOptions
 from lmchat.cli.store import open_library
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.formats.exporting import export_name
-from lmchat.library import BY_NAME, ExportAs
+from lmchat.library import ExportAs
 from lmchat.terminal.output import Output
 
 _MAX_REFUSALS = 10  # that are printed
@@ -26,8 +25,13 @@ async def export(context: Context) -> int:
     options, output = context.options, context.output
     if options.all_into and (options.output or options.id):
         raise WrongUse("--all exports every session: leave out ID and -o.")
+    form = options.format
+    if not form and options.all_into:
+        form = "md"
+    elif not form and options.output is None:  # a file gets the format of its name
+        form = "json" if options.json else "md"
     export_as = ExportAs(
-        form=_form_of(options),
+        form=form,
         with_reasoning=options.reasoning,
         with_branches=options.branches,
     )
@@ -62,21 +66,6 @@ async def export(context: Context) -> int:
         else:
             output.print_text(text)
         return 0
-
-
-def _form_of(options: ParsedOptions) -> str:
-    """Return the name of the format to export in, such as `md`.
-
-    `--format` decides. Without it, `--all` writes Markdown, and a file gets the format of its name,
-    which `BY_NAME.form` asks for. On stdout, it is JSON with `--json`, else Markdown.
-    """
-    if options.format:
-        return options.format
-    if options.all_into:
-        return "md"
-    if options.output is not None:
-        return BY_NAME.form
-    return "json" if options.json else "md"
 
 
 def _report(

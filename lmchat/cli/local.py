@@ -58,16 +58,14 @@ async def list_files(context: Context) -> int:
     """Print the model files of this disk, or a note if none exist; return exit code 0."""
     files = await make_engine(context, context.settings).files()
     return context.output.print_list(
-        [_file_json(file) for file in files],
+        [
+            {"id": file.name, "object": "model"}
+            | {name: getattr(file, name) or None for name in _JSON_FIELDS}
+            for file in files
+        ],
         lambda: _table(files),
         "There is no model file on this disk; `lmchat --local` offers to download a small one.",
     )
-
-
-def _file_json(file: ModelFile) -> dict[str, object]:
-    """Return a model file as OpenAI's API lists models, with lmchat's own fields."""
-    fields = {name: getattr(file, name) or None for name in _JSON_FIELDS}
-    return {"id": file.name, "object": "model", **fields}
 
 
 async def _download_demo(context: Context, engine: LocalEngine) -> ModelFile:

@@ -188,7 +188,7 @@ def _add_commands(
         metavar=metavar, title=f"{metavar.lower()}s", parser_class=_Parser, required=needs_action
     )
     for command in commands:
-        examples = indent(command.shown_examples(f"{parser.prog} {command.name}"), "  ")
+        examples = indent(command.examples, "  ")
         command_parser = adder.add_parser(
             command.name,
             help=command.help,
@@ -201,24 +201,16 @@ def _add_commands(
         )
         handler = command.handler or f"{module}:{command.name}"
         command_parser.set_defaults(handler=handler, is_json_always=command.is_json_always)
-        _add_own_arguments(command_parser, command)
+        group_by_option: dict[str, Any] = {}  # groups of options that exclude each other
+        for options in command.exclusive:
+            group = command_parser.add_mutually_exclusive_group()
+            group_by_option |= dict.fromkeys(options, group)
+        for own_argument in command.all_arguments:
+            place = group_by_option.get(own_argument.names[0], command_parser)
+            place.add_argument(*own_argument.names, **own_argument.keywords)
         if command.commands:
             handler_module = handler.partition(":")[0]
             _add_commands(command_parser, command.commands, shared, handler_module)
-
-
-def _add_own_arguments(parser: argparse.ArgumentParser, command: Subcommand) -> None:
-    """Add the arguments of a command to its parser, without the common options.
-
-    Of the options in one group of `exclusive`, the parser will allow only one.
-    """
-    group_by_option: dict[str, Any] = {}  # groups of options that exclude each other
-    for options in command.exclusive:
-        group_by_option |= dict.fromkeys(options, parser.add_mutually_exclusive_group())
-    for own_argument in command.all_arguments:
-        first_name = own_argument.names[0]
-        group = group_by_option.get(first_name, parser)
-        group.add_argument(*own_argument.names, **own_argument.keywords)
 
 
 def actions_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:

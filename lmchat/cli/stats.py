@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from lmchat.cli.context import Context
 from lmchat.cli.store import open_store
 from lmchat.servers.discovery.server_json import metrics_json
@@ -27,9 +25,12 @@ async def stats(context: Context) -> int:
         figures_of_models = figures_by_model(await store.figures.turn_records())
 
     def lay_out() -> list[str]:
-        if context.options.plot:
-            return _plots(figures_of_models)
-        return table(_HEAD, [_row(figures) for figures in figures_of_models])
+        if not context.options.plot:
+            return table(_HEAD, [_row(figures) for figures in figures_of_models])
+        lines: list[str] = []
+        for figures in figures_of_models:
+            lines += [*_plot(figures), ""]
+        return lines[:-1]
 
     empty_note = "No answers yet. Ask something first."
     return context.output.print_list(figures_of_models, lay_out, empty_note)
@@ -57,16 +58,6 @@ def _spread_cells(spread: Spread | None, template: str, factor: float = 1.0) -> 
     if spread is None:
         return "", ""
     return template.format(spread.p50 * factor), template.format(spread.p95 * factor)
-
-
-def _plots(figures_of_models: Sequence[ModelFigures]) -> list[str]:
-    """Return the lines of all plots, with an empty line between two."""
-    lines: list[str] = []
-    for figures in figures_of_models:
-        if lines:
-            lines.append("")
-        lines += _plot(figures)
-    return lines
 
 
 def _plot(figures: ModelFigures) -> list[str]:

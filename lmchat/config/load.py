@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec import Struct, ValidationError, convert, field
 from msgspec.structs import replace
 
-from lmchat.config.file import Problem, Values, read_config, rows
+from lmchat.config.file import Problem, read_config, rows
 from lmchat.config.settings import Profile, Secret, Settings
 from lmchat.errors import ConfigError
 
@@ -92,7 +92,10 @@ def load(
     file = read_config(path, is_required=is_required)
     settings = file.settings
     problems = list(file.problems)
-    origins = dict.fromkeys(_keys_of(file.tables), f"file ({path.name})")
+    origins: dict[str, str] = {}  # by full names, such as `chat.seed`
+    for name, value in file.tables.items():
+        keys = [f"{name}.{key}" for key in value] if isinstance(value, dict) else [name]
+        origins |= dict.fromkeys(keys, f"file ({path.name})")
 
     environment = list(_from_environment(environ, problems))
     # a key that is set in one place must not be sent to an address from the other
@@ -132,15 +135,6 @@ def load(
         problems=tuple(problems),
         key_endpoint=str(beside_key.get("endpoint", "")),
     )
-
-
-def _keys_of(tables: Values) -> Iterator[str]:
-    """Yield the full names of the keys of tables, such as `chat.seed`."""
-    for name, value in tables.items():
-        if isinstance(value, dict):
-            yield from (f"{name}.{key}" for key in value)
-        else:
-            yield name
 
 
 def _from_environment(environ: Mapping[str, str], problems: list[Problem]) -> Iterator[_Override]:

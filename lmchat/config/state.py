@@ -83,18 +83,17 @@ def change_state(path: Path, change: Change) -> State:
     So a choice that another window has saved, or a line removed by hand, stays as it is. Return
     the new state. Raises `StoreUnavailable`.
     """
+    import tomli_w  # noqa: PLC0415 - no start must wait for it
+
     try:
         with locked(path):
             state = change(read_state(path)[0])
-            write_atomically(path, _toml_of(state))
+            data = asdict(state)
+            data["recent"] = [
+                {"endpoint": server, "model": model} for server, model in state.recent
+            ]
+            head = "# Written by lmchat; put your settings in config.toml.\n"
+            write_atomically(path, head + tomli_w.dumps(data))
     except OSError as error:
         raise explain(error, path) from error
     return state
-
-
-def _toml_of(state: State) -> str:
-    import tomli_w  # noqa: PLC0415 - no start must wait for it
-
-    data = asdict(state)
-    data["recent"] = [{"endpoint": endpoint, "model": model} for endpoint, model in state.recent]
-    return "# Written by lmchat; put your settings in config.toml.\n" + tomli_w.dumps(data)

@@ -102,8 +102,12 @@ def write_atomically(
     that exists keeps its own. Raises `OSError`, which leaves the old file untouched.
     """
     ensure_folder(path.parent)
-    target = _resolved(path) if follows_link else path
-    old_mode = _mode_of(target) if keeps_mode else None
+    try:
+        target = path.resolve() if follows_link else path
+    except RuntimeError as error:  # for links in a circle, until Python 3.12
+        raise system_error(errno.ELOOP, path) from error
+    has_old_mode = keeps_mode and target.exists()
+    old_mode = stat.S_IMODE(target.stat().st_mode) if has_old_mode else None
     random_end = os.urandom(4).hex()
     temporary = target.with_name(f".{target.name[:_MAX_NAME_CHARS]}.{random_end}")
 
@@ -116,22 +120,6 @@ def write_atomically(
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def _resolved(path: Path) -> Path:
-    """Return a path with all its links followed; raises `OSError` for links in a circle."""
-    try:
-        return path.resolve()
-    except RuntimeError as error:  # for a circle, until Python 3.12
-        raise system_error(errno.ELOOP, path) from error
-
-
-def _mode_of(path: Path) -> int | None:
-    """Return the permission bits of a file; None where there is no file."""
-    try:
-        return stat.S_IMODE(path.stat().st_mode)
-    except FileNotFoundError:
-        return None
 
 
 @contextmanager
@@ -309,8 +297,22 @@ For example `no such table: messages`.
 
 
 def explain(error: Exception, path: Path) -> StoreUnavailable:
-    """Return the error to show for a failure of a file: its reason and the next step."""
-    reason, hint = _reason_and_hint(error)
+    """Return the error to show for a failure of a file: its reason and the next step.
+
+    An error with a name that `_REASONS` has not is explained by its own message.
+    """
+    if is_damage(error):
+        reason, hint = _DAMAGED
+    else:
+        name = name_of(error)
+        reason, hint = str(error), "Check the log file, then start lmchat again."
+        if isinstance(error, OSError):
+            name = errno.errorcode.get(error.errno or 0, "")
+            reason, hint = error.strerror or str(error), _PERMISSION
+        for beginning, reason_and_hint in _REASONS.items():
+            if name.startswith(beginning):
+                reason, hint = reason_and_hint
+                break
     details = f"{path}: {name_of(error) or error}"
     # for this error, a part of the path is a file; the last name alone would not show which part
     file = path if isinstance(error, NotADirectoryError) else path.name
@@ -327,27 +329,8 @@ def is_damage(error: Exception) -> bool:
 
     In a damaged file, SQLite's own message may be undecodable: then it is a `UnicodeDecodeError`.
     """
+    if isinstance(error, OSError):
+        return False
     if isinstance(error, UnicodeDecodeError) or re.search(_DAMAGED_SCHEMA, str(error)):
         return True
     return name_of(error).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
-
-
-def _reason_and_hint(error: Exception) -> tuple[str, str]:
-    """Return the reason for an error and the next step.
-
-    They are `_DAMAGED` for damage, else those of `_REASONS` for the name of the error. An error
-    with another name is explained by its own message.
-    """
-    if isinstance(error, OSError):
-        name = errno.errorcode.get(error.errno or 0, "")
-        default = (error.strerror or str(error), _PERMISSION)
-    elif is_damage(error):
-        return _DAMAGED
-    else:
-        name = name_of(error)
-        default = (str(error), "Check the log file, then start lmchat again.")
-
-    for beginning, reason_and_hint in _REASONS.items():
-        if name.startswith(beginning):
-            return reason_and_hint
-    return default

@@ -62,7 +62,13 @@ class FolderWalk:
         entry_count = 0
         while folders and entry_count < self._most_entries:
             folder, rules = folders.popleft()
-            entries = _entries_by_name(self._folder / folder, self._most_entries - entry_count)
+            entries: list[os.DirEntry[str]] = []
+            with suppress(OSError), os.scandir(self._folder / folder) as scanned:
+                entries = nsmallest(
+                    self._most_entries - entry_count,
+                    islice(scanned, _MOST_LISTED),
+                    key=lambda entry: entry.name,
+                )
             entry_count += len(entries)
             if any(entry.name == _IGNORE_FILE for entry in entries):
                 rules = (*rules, *_rules_in(self._folder / folder, above + folder))
@@ -124,13 +130,3 @@ def _is_ignored(path: str, rules: tuple[_Rules, ...]) -> bool:
         if include is not None:
             return bool(include)
     return False
-
-
-def _entries_by_name(folder: Path, limit: int) -> list[os.DirEntry[str]]:
-    """Return the first entries of a folder in the order of their names, at most `limit`.
-
-    A folder that was removed or is not readable has none.
-    """
-    with suppress(OSError), os.scandir(folder) as entries:
-        return nsmallest(limit, islice(entries, _MOST_LISTED), key=lambda entry: entry.name)
-    return []

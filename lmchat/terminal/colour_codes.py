@@ -61,7 +61,9 @@ def with_changed_colours(text: str) -> str:
     written: list[str] = []
     terminal_style = _PLAIN  # set by the codes in `written`
     text_style = _PLAIN  # set by the codes in `text`
-    for output, code in _outputs_and_codes(text):
+    outputs_and_codes = _CODE.split(text)  # output, code, output, …, code, output
+    codes = [*outputs_and_codes[1::2], ""]
+    for output, code in zip(outputs_and_codes[::2], codes, strict=True):
         if output:
             # `is not` is faster, and equal styles get an empty code below
             if terminal_style is not text_style and not _DRAWS_NOTHING.fullmatch(output):
@@ -71,14 +73,6 @@ def with_changed_colours(text: str) -> str:
         text_style = _style_after(text_style, code)
     written.append(_code_between(terminal_style, _PLAIN))
     return "".join(written)
-
-
-def _outputs_and_codes(text: str) -> Iterator[tuple[str, str]]:
-    """Yield each output between two codes with the code after it; the last code is empty."""
-    outputs_and_codes = _CODE.split(text)  # output, code, output, …, code, output
-    outputs = outputs_and_codes[::2]
-    codes = outputs_and_codes[1::2]
-    return zip(outputs, [*codes, ""], strict=True)
 
 
 @lru_cache(_CACHE_SIZE)

@@ -44,7 +44,7 @@ def _commands(before: str, commands: Iterable[Subcommand]) -> Iterator[str]:
         yield f".SS {_escaped(name)}"
         yield from _text(f"{command.help[0].upper()}{command.help[1:]}.")
         yield from _items(command.all_arguments)
-        yield from (".PP", ".EX", *_text(command.shown_examples(name)), ".EE")
+        yield from (".PP", ".EX", *_text(command.examples), ".EE")
         if command.notes:
             yield from (".PP", *_text(command.notes))
         yield from _commands(name, command.commands)

@@ -401,7 +401,7 @@ def _described(before: str, commands: Iterable[Subcommand]) -> Iterator[str]:
         yield f"{command.help[0].upper()}{command.help[1:]}.\n"
         if command.all_arguments:
             yield _table(("argument", "meaning"), (_argument(one) for one in command.all_arguments))
-        yield "```sh\n" + command.shown_examples(name) + "\n```\n"
+        yield "```sh\n" + command.examples + "\n```\n"
         if command.notes:
             yield f"{command.notes}\n"
         yield from _described(name, command.commands)
