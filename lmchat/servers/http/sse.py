@@ -98,8 +98,6 @@ class SseReader:
         if field == b"data":
             self._data.append(value)
             self._data_bytes += len(value) + 1  # with the line break that joins it to the others
-            if len(value) > MAX_LINE_BYTES:
-                raise MalformedStreamError("a line is longer than 8 MiB")
             if self._data_bytes > MAX_EVENT_BYTES:
                 raise MalformedStreamError("an event is longer than 16 MiB")
         elif not field:  # a comment

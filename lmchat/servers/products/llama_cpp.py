@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any, ClassVar
@@ -248,21 +248,22 @@ class LlamaCpp(Product):
         listed any more, or if it stays unloaded for too many polls. It is unloaded for a few polls
         before its loading begins.
         """
+        status: dict[str, Any] | None = {}
         unloaded_polls = 0
-        status: dict[str, Any] = {}
-        async for status in self._statuses(api, model):
-            state = _STATES.get(str_or_empty(status.get("value")))
+        while unloaded_polls <= _MAX_UNLOADED_POLLS and status is not None:
+            status = await self._status(api, model)
+            state = _STATES.get(str_or_empty((status or {}).get("value")))
             if state in _DONE_LOADING:
                 return
-            if state is LoadState.NOT_LOADED:
-                unloaded_polls += 1
-            if status.get("failed") or unloaded_polls > _MAX_UNLOADED_POLLS:
+            if status is None or status.get("failed"):
                 break
+            unloaded_polls += state is LoadState.NOT_LOADED
+            await asyncio.sleep(LOADING_POLL_S)
         raise ServerRejected(
             "The model could not be loaded.",
             kind="model_not_loaded",
             hint="Check the server's log; a smaller model or context window may fit.",
-            details=f"exit code {status.get('exit_code')}",
+            details=f"exit code {(status or {}).get('exit_code')}",
         )
 
     async def follow_loading(self, api: ServerApi, model_id: str, on_progress: OnProgress) -> None:
@@ -297,10 +298,11 @@ class LlamaCpp(Product):
             self.require_done(api, reply, "unload")
         try:
             async with asyncio.timeout(UNLOAD_S):
-                async for status in self._statuses(api, model):
+                while status := await self._status(api, model):
                     state = _STATES.get(str_or_empty(status.get("value")))
                     if state not in (*_DONE_LOADING, LoadState.LOADING):
                         return
+                    await asyncio.sleep(LOADING_POLL_S)
         except TimeoutError:
             raise ServerUnavailable(
                 "The server accepted the request but did not unload the model.",
@@ -308,22 +310,13 @@ class LlamaCpp(Product):
                 hint="Check whether a request still uses it, and the server's log.",
             ) from None
 
-    async def _statuses(
-        self, api: ServerApi, model: ModelInfo
-    ) -> AsyncGenerator[dict[str, Any], None]:
-        """Ask for the list every `LOADING_POLL_S`, and yield the `status` of the model in it.
-
-        Ends when the model is not listed any more.
-        """
-        while True:
-            # An API returns the same reply for the same path, so each poll needs a new one.
-            fresh_api = replace(api, replies={})
-            rows = await self.read_rows(fresh_api)
-            statuses = [row.get("status") for row in rows if row.get("id") == model.model_id]
-            if not statuses:
-                return
-            yield dict_or_empty(statuses[0])
-            await asyncio.sleep(LOADING_POLL_S)
+    async def _status(self, api: ServerApi, model: ModelInfo) -> dict[str, Any] | None:
+        """Return the `status` of a model in a new list of the router; None if it is not listed."""
+        # An API returns the same reply for the same path, so each poll needs a new one.
+        for row in await self.read_rows(replace(api, replies={})):
+            if row.get("id") == model.model_id:
+                return dict_or_empty(row.get("status"))
+        return None
 
 
 def _with_props(model: ModelInfo, props: Reply) -> ModelInfo:

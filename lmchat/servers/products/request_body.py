@@ -58,7 +58,7 @@ def body_of(
     """Return the body of a request; options that are not set are left out.
 
     `extra_fields` are all fields of the product and those of tools. By `dialect`, those that the
-    server has refused with the same value are left out, and so are thoughts if it has refused them.
+    server has refused with the same value are left out.
     """
     mode = dialect.json_mode(request.output)
     sent_fields = {
@@ -80,20 +80,27 @@ def body_of(
         thought_fields=product_named(request.product).thought_fields,
     )
     messages = _with_output_instruction(request.messages, request.output, mode)
-    body = {
+    body: dict[str, Any] = {
         "model": without_surrogates(request.model),
         "messages": encoder.encode(messages),
         "stream": True,
     }
     if dialect.has_stream_options:
         body["stream_options"] = {"include_usage": True}
-    return {
-        **body,
-        **_sampling_fields(request, dialect),
-        **_response_format(request.output, mode),
-        **_thought_end_fields(request),
-        **sent_fields,
+    sampling = request.sampling
+    options = {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        dialect.limit_field: sampling.max_tokens,
+        "stop": [without_surrogates(stop) for stop in sampling.stop] or None,
     }
+    body |= {name: value for name, value in options.items() if value is not None}
+    if request.ends_thought:
+        # llama.cpp then writes the closing tag behind the thought that is the last message, and the
+        # model continues with the text of the answer (`content`). It refuses the first field
+        # without the second.
+        body |= {"continue_final_message": "content", "add_generation_prompt": False}
+    return {**body, **_response_format(request.output, mode), **sent_fields}
 
 
 def tool_fields(request: ChatRequest) -> dict[str, Any]:
@@ -111,29 +118,6 @@ def json_mode_note(error: ServerRejected, output: WantedOutput, mode: JsonMode) 
     is_schema_in_words = isinstance(output, FittingValue) and mode is JsonMode.OBJECT
     schema = ", the schema in words" if is_schema_in_words else ""
     return f"{error.message.rstrip('.')}. lmchat now asks for JSON {_MODE_WORDS[mode]}{schema}."
-
-
-def _sampling_fields(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
-    """Return the sampling options that are set, under the names that the server takes."""
-    sampling = request.sampling
-    fields = {
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        dialect.limit_field: sampling.max_tokens,
-        "stop": [without_surrogates(stop) for stop in sampling.stop] or None,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _thought_end_fields(request: ChatRequest) -> dict[str, Any]:
-    """Return the fields for a request whose last message is a thought that is complete.
-
-    llama.cpp then writes the closing tag behind this thought, and the model continues with the text
-    of the answer (`content`). It refuses the first field without the second.
-    """
-    if not request.ends_thought:
-        return {}
-    return {"continue_final_message": "content", "add_generation_prompt": False}
 
 
 def _response_format(output: WantedOutput, mode: JsonMode) -> dict[str, Any]:
@@ -164,27 +148,20 @@ def _with_output_instruction(
 
     It is also needed with the mode `json_object`: OpenAI refuses that unless a message names JSON.
     """
-    system_prompt = _output_instruction(output, mode)
-    if not system_prompt:
+    if isinstance(output, AnyText) or (
+        isinstance(output, FittingValue) and mode is JsonMode.SCHEMA
+    ):
         return messages
+    instruction = f"Answer with one JSON object, {_NOTHING_ELSE}"
+    if isinstance(output, FittingValue):
+        schema = without_surrogates(json.dumps(output.schema, ensure_ascii=False))
+        instruction = (
+            f"Answer with one JSON value that matches this JSON schema, {_NOTHING_ELSE}\n\n{schema}"
+        )
     if messages and messages[0].role is Role.SYSTEM:
-        system_prompt = f"{messages[0].text}\n\n{system_prompt}"
+        instruction = f"{messages[0].text}\n\n{instruction}"
         messages = messages[1:]
-    return (text_message(Role.SYSTEM, system_prompt), *messages)
-
-
-def _output_instruction(output: WantedOutput, mode: JsonMode) -> str:
-    """Return what the system prompt has to say of the output; empty if text is wanted.
-
-    A JSON object of any form is asked for in each mode. A schema is put into words only if no field
-    of the request has it; otherwise the result is empty.
-    """
-    if isinstance(output, AnyObject):
-        return f"Answer with one JSON object, {_NOTHING_ELSE}"
-    if isinstance(output, AnyText) or mode is JsonMode.SCHEMA:
-        return ""
-    schema = without_surrogates(json.dumps(output.schema, ensure_ascii=False))
-    return f"Answer with one JSON value that matches this JSON schema, {_NOTHING_ELSE}\n\n{schema}"
+    return (text_message(Role.SYSTEM, instruction), *messages)
 
 
 class MessageEncoder(Struct, frozen=True, kw_only=True):

@@ -78,18 +78,13 @@ class ServerApi(Struct, kw_only=True):
         """
         if path in self.memory.missing_paths:
             return None
-        reply = await self.get(path)
-        return None if self._note_if_missing(path, reply) else reply
+        return self._unless_missing(path, await self.get(path))
 
     async def post_optional(self, path: str, value: object) -> Reply | None:
-        """POST to a path that not all versions of a product have, and return the reply.
-
-        Returns None if this server does not have the path, which is remembered.
-        """
+        """POST to a path that not all versions of a product have; see `get_optional`."""
         if path in self.memory.missing_paths:
             return None
-        reply = await self.post(path, value)
-        return None if self._note_if_missing(path, reply) else reply
+        return self._unless_missing(path, await self.post(path, value))
 
     async def get_extra(self, path: str) -> Reply | None:
         """GET facts that are of use but not needed; return the reply if it `is_good`.
@@ -128,12 +123,12 @@ class ServerApi(Struct, kw_only=True):
             return self.endpoint.base_url + path.removeprefix("/v1")
         return self.endpoint.url + path
 
-    def _note_if_missing(self, path: str, reply: Reply) -> bool:
-        """Return whether a reply says that the server does not have a path; if so, remember it."""
-        is_missing = reply.is_unknown_path or reply.status == _NOT_IMPLEMENTED
-        if is_missing:
+    def _unless_missing(self, path: str, reply: Reply) -> Reply | None:
+        """Return a reply; None if it says that the server does not have the path (remembered)."""
+        if reply.is_unknown_path or reply.status == _NOT_IMPLEMENTED:
             self.memory.missing_paths.add(path)
-        return is_missing
+            return None
+        return reply
 
     async def _send(self, method: str, url: str, body: bytes | None) -> Reply:
         """Send a request and return the reply; the first one is kept."""
