@@ -203,7 +203,6 @@ class _Message(Struct, kw_only=True):
     answer: str | None = None  # key of the answer of which a step has become a part
     created_at: datetime | None = None
     model: str = ""
-    stats: AnswerStats | None = None
 
 
 class ForeignChat(Struct, kw_only=True):
@@ -218,8 +217,6 @@ class ForeignChat(Struct, kw_only=True):
     updated_at: datetime | None = None
     system: str = ""
     model: str = ""
-    is_archived: bool = False
-    is_pinned: bool = False
     omitted: Counter[str] = field(default_factory=Counter)
     """Numbers of omissions by kind, which is a word in the singular."""
     messages: dict[str, _Message] = field(default_factory=dict)
@@ -229,7 +226,6 @@ class ForeignChat(Struct, kw_only=True):
 
     @property
     def last_key(self) -> str | None:
-        """Key of the message that was added last; None before the first."""
         return next(reversed(self.messages), None)
 
     def add(
@@ -241,7 +237,6 @@ class ForeignChat(Struct, kw_only=True):
         parent: Any,
         created_at: datetime | None = None,
         model: Any = "",
-        stats: AnswerStats | None = None,
     ) -> None:
         """Add a message, with `parent` as the key of the message before it.
 
@@ -274,7 +269,6 @@ class ForeignChat(Struct, kw_only=True):
                 is_step=is_of_model and (is_step or is_thought),
                 created_at=created_at,
                 model=model if is_of_model and isinstance(model, str) else "",
-                stats=_sound_stats(stats) if is_of_model else None,
             )
 
     def omit(self, kind: object, count: int = 1) -> None:
@@ -282,7 +276,6 @@ class ForeignChat(Struct, kw_only=True):
         self.omitted[kind if isinstance(kind, str) and kind else _UNKNOWN] += count
 
     def omit_message(self) -> None:
-        """Count a damaged message."""
         self.omitted[_DAMAGED] += 1
 
     def read_text(self, value: object) -> str:
@@ -354,8 +347,6 @@ class ForeignChat(Struct, kw_only=True):
             updated_at=self.updated_at or max(times, default=moment),
             model=self.model,
             tags=(source,) if source else (),
-            is_archived=self.is_archived,
-            is_pinned=self.is_pinned,
         )
         session = sound_session(header, tree.values(), end, self.files, moment)
         prompts = (message.text for message in session.messages if message.role is Role.USER)
@@ -474,7 +465,6 @@ def _tree(messages: Mapping[str, _Message], otherwise: datetime) -> dict[str, Ch
             created_at=times[key],
             parent_id=message.parent,
             model=message.model,
-            stats=message.stats,
         )
         for key, message in kept.items()
     }
@@ -590,14 +580,10 @@ def _sound_part(part: Part) -> Part:
 
 
 def _sound_stats(stats: AnswerStats | None) -> AnswerStats | None:
-    """Return stats; None if any figure has a wrong type or is absurdly large."""
-    if stats is None:
-        return None
-    values = asdict(stats)
-    figures = (value for value in values.values() if isinstance(value, int | float))
-    with suppress(msgspec.ValidationError):  # a text, or a fraction of tokens
-        return msgspec.convert(values, AnswerStats) if all(map(_is_usual, figures)) else None
-    return None
+    """Return stats; None if any figure is absurdly large."""
+    values = asdict(stats).values() if stats is not None else ()
+    figures = (value for value in values if isinstance(value, int | float))
+    return stats if all(map(_is_usual, figures)) else None
 
 
 def _is_usual(figure: float) -> bool:

@@ -104,7 +104,6 @@ def _attached_file(part: FilePart, files: Mapping[str, bytes]) -> Iterator[str]:
 
 
 def _folded(summary: str, *texts: str) -> str:
-    """Return an element with texts that are hidden until a click on its summary."""
     blocks = "".join(map(_preformatted, texts))
     return f"<details><summary>{_escaped(summary)}</summary>{blocks}</details>"
 
@@ -114,7 +113,6 @@ def _preformatted(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return a text of any content as one safe line of HTML."""
     return escape(safe_line(text))
 
 
@@ -138,7 +136,6 @@ class MarkdownPages:
         return html_by_id
 
     async def aclose(self) -> None:
-        """End the child."""
         child = self._child
         self._child = None
         if child is not None:

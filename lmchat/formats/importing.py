@@ -204,7 +204,6 @@ class _FileReader:
     def _session(
         self, read: Callable[[], FileChat], program: str, number: int
     ) -> ReadSession | Skipped:
-        """Read a chat and return its session, or why it cannot be read."""
         try:
             # lmchat's own sessions need no tag
             return read().finish(self._moment, source="" if program == OWN else program)
@@ -214,7 +213,6 @@ class _FileReader:
             return Skipped(where=f"chat {number}", reason=_DAMAGED)
 
     def _require_source(self, source: str) -> None:
-        """Raise `FormatUnknown` if the user named another program than this one."""
         if self._source not in (AUTO, source):
             message = (
                 f"It has chats of {PROGRAM_NAMES[source]}, not of {PROGRAM_NAMES[self._source]}."

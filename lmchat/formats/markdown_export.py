@@ -53,7 +53,6 @@ def _heading(marks: str, text: str) -> str:
 
 
 def _body(entry: MessageEntry, *, with_reasoning: bool) -> Iterator[str]:
-    """Yield the blocks below the heading of a message: its parts in their order, and its state."""
     message = entry.message
     shown_calls = message.tool_calls if is_tool_run(message) else entry.calls
     for part in message.parts:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from functools import cache, partial
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def text_source(content: Path | bytes) -> Source:
     if isinstance(content, bytes):
         return Source(name="", data=_utf_8(content))
     data = read_plain(content, max_bytes=LARGEST_BYTES)
-    near = partial(_read_near, cache(partial(_files_near, content)))
+    near = partial(_read_near, partial(_files_near, content))
     return Source(name=content.name, data=_utf_8(data), near=near)
 
 
@@ -119,15 +119,14 @@ def _members(archive: zipfile.ZipFile) -> Iterator[Source | Skipped]:
             yield Skipped(where=name, reason=reason)
             continue
 
-        def near(wanted: str, folder: str = folder) -> bytes:
+        def files(folder: str = folder) -> Iterator[tuple[str, Callable[[], bytes]]]:
             # those of the same folder first: each thread of Jan has a file of the same name
             for member in sorted(names, key=lambda member: not member.startswith(folder)):
-                is_near = _begins_with_name(member.rpartition("/")[2], wanted)
-                if is_near and archive.getinfo(member).file_size <= MAX_BYTES:
-                    return archive.read(member)
-            return b""
+                if archive.getinfo(member).file_size <= MAX_BYTES:
+                    yield member.rpartition("/")[2], partial(archive.read, member)
 
-        yield Source(name=name.rpartition("/")[2], data=_utf_8(archive.read(name)), near=near)
+        data = _utf_8(archive.read(name))
+        yield Source(name=name.rpartition("/")[2], data=data, near=partial(_read_near, files))
 
 
 def _utf_8(data: bytes) -> bytes:
@@ -137,31 +136,22 @@ def _utf_8(data: bytes) -> bytes:
     return data.removeprefix(b"\xef\xbb\xbf")
 
 
-def _files_near(path: Path) -> list[Path]:
-    """Return the files beside a text, and those in folders `user-files` beside folders above it.
+def _files_near(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """Yield the files beside a text, and those in folders `user-files` beside folders above it.
 
     LM Studio has such a folder beside the folder of its chats; these may be in subfolders.
     """
-    folders = [path.parent]
-    folders += [parent / "user-files" for parent in path.parents[:_PARENTS_SEARCHED]]
-    files: list[Path] = []
-    for folder in folders:
+    parents = path.parents[:_PARENTS_SEARCHED]
+    for folder in (path.parent, *(parent / "user-files" for parent in parents)):
         with suppress(OSError):  # it is missing, or cannot be read
-            files += sorted(folder.iterdir())
-    return files
+            for file in sorted(folder.iterdir()):
+                yield file.name, partial(read_plain, file, max_bytes=MAX_BYTES)
 
 
-def _read_near(files: Callable[[], list[Path]], name: str) -> bytes:
-    for file in files():
-        if _begins_with_name(file.name, name):
+def _read_near(files: Callable[[], Iterable[tuple[str, Callable[[], bytes]]]], name: str) -> bytes:
+    """Return the content of the first file whose name begins with the word `name`, if any."""
+    for file_name, read in files() if name else ():
+        if file_name.startswith(name) and not file_name.removeprefix(name)[:1].isalnum():
             with suppress(OSError):
-                return read_plain(file, max_bytes=MAX_BYTES)
+                return read()
     return b""
-
-
-def _begins_with_name(file_name: str, name: str) -> bool:
-    """Return whether the name of a file begins with the word `name`; False if that is empty."""
-    if not name or not file_name.startswith(name):
-        return False
-    following = file_name.removeprefix(name)
-    return not following[:1].isalnum()  # "" is not alphanumeric either

@@ -98,7 +98,6 @@ def is_tool_run(message: ChatMessage) -> bool:
 
 
 def _message_entry(message: ChatMessage, calls: tuple[ToolCallPart, ...]) -> MessageEntry:
-    """Return the entry of a message with its texts; `calls` are the tool calls to show with it."""
     speaker = _SPEAKERS[message.role]
     if message.role is Role.ASSISTANT and message.model:
         speaker = safe_line(message.model)
@@ -137,7 +136,6 @@ def _branch_heading(parent: ChatMessage | None) -> str:
 
 
 def _text_blocks(entry: MessageEntry, *, with_reasoning: bool) -> Iterator[str]:
-    """Yield the blocks of a message in plain text, which blank lines will separate."""
     message = entry.message
     yield f"{entry.speaker} ({entry.time})"
     if with_reasoning and message.reasoning:

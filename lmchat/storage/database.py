@@ -99,7 +99,6 @@ class Database:
         return await self._thread.run(lambda: self._run(in_transaction))
 
     async def aclose(self) -> None:
-        """Run the queued jobs, then close the connection."""
         await self._thread.aclose(self._disconnect)
 
     def _run(self, job: Callable[[Connection], T]) -> T:
@@ -152,7 +151,6 @@ class Database:
         return job(connection)
 
     def _use(self, connection: Connection) -> None:
-        """Use a new connection for this job and the next ones."""
         self._connection = connection
         self._opened_file = self._file_identity()
         self.notice = connection.notice or self.notice

@@ -240,7 +240,6 @@ class AnswerFile:
         self._size_bytes += len(data)
 
     def remove(self) -> None:
-        """Close and remove the file."""
         self.close()
         with suppress(OSError):  # the folder may be read-only now
             self._path.unlink()

@@ -159,7 +159,6 @@ def make_leaf(
 
 
 def _columns_of(value: ChatMessage | SessionHeader) -> dict[str, object]:
-    """Return the columns of the row of a message or session, as they are stored, by name."""
     # not `msgspec.structs.fields`, which reads the annotations anew each time
     names = zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True)
     columns = {stored: getattr(value, name) for stored, name in names}

@@ -152,7 +152,6 @@ def _open(path: Path, mode: str) -> Connection:
 
 
 def _set_up(connection: Connection) -> None:
-    """Make the settings that are the same for a file and for a database in memory."""
     # Overwrite deleted text with zeros at once. Some builds of SQLite do that by default, not all.
     connection.execute("pragma secure_delete = on")
     connection.text_factory = _decode_text

@@ -70,7 +70,6 @@ def purge(
 
 
 def _delete_session(connection: Connection, session_id: str) -> set[str]:
-    """Delete a session with its messages and its draft; return the digests of its files."""
     of_session = "select number from messages where session_id = ?"
     digests = _digests(connection, of_session, session_id)
     digests |= set(attachment_files.DIGEST.findall(first_text(connection, DRAFT, session_id)))
@@ -101,6 +100,5 @@ def _delete_messages(connection: Connection, before: str) -> set[str]:
 
 
 def _digests(connection: Connection, messages: str, value: str) -> set[str]:
-    """Return the digests of the files of messages; `messages` is a query of their numbers."""
     query = f"select call_id from parts where kind = 'file' and number in ({messages})"
     return {loaded(digest) for (digest,) in connection.execute(query, (value,))}

@@ -38,7 +38,7 @@ from lmchat.sessions.session import SessionHeader
 
 log = logging.getLogger(__name__)
 
-_T = TypeVar("_T", AnswerStats, Failure, FilePart)
+_T = TypeVar("_T")
 
 _YEARS = range(2, 9999)  # those that Python can convert to every time zone
 _REFUSED = "refused"
@@ -221,7 +221,6 @@ def _field_values(names: Sequence[str], columns: Sequence[Any]) -> dict[str, Any
 
 
 def _time(value: object) -> datetime:
-    """Return a stored moment; raises `ValueError` for a damaged one."""
     moment = datetime.fromisoformat(str(value))
     if moment.tzinfo is None or moment.year not in _YEARS:
         raise ValueError("a time without its zone, or too near to the limits of the calendar")
@@ -229,7 +228,6 @@ def _time(value: object) -> datetime:
 
 
 def _id(value: object) -> str:
-    """Return a stored id; raises `TypeError` for a damaged one, which is not text."""
     if not isinstance(value, str):
         raise TypeError("an id that is not text")
     return value
@@ -240,15 +238,8 @@ def _tags(value: object) -> tuple[str, ...]:
 
 
 def _sampling(value: object) -> dict[str, object]:
-    """Return the stored sampling options of a session; none for damaged ones."""
     text = loaded(value)
-    if not text:
-        return {}
-    try:
-        return convert(json.loads(text), dict[str, object])
-    except (ValueError, RecursionError, ValidationError):
-        log.warning("the damaged sampling options of a session were left out")
-        return {}
+    return (_from_json(dict[str, object], text) if text else None) or {}
 
 
 def _from_json(kind: type[_T], text: str) -> _T | None:
@@ -256,7 +247,7 @@ def _from_json(kind: type[_T], text: str) -> _T | None:
     try:
         return convert(json.loads(text), kind)
     except (ValueError, TypeError, RecursionError, ValidationError):
-        log.warning("the damaged %s of a message was left out", kind.__name__.lower())
+        log.warning("a damaged value was left out: %s", kind)
         return None
 
 

@@ -257,7 +257,6 @@ def _folded_with_origins(text: str) -> tuple[str, list[int]]:
 
 
 def _on_one_line(text: str) -> str:
-    """Return a text with one blank for each run of white space."""
     return re.sub(r"\s+", " ", text)
 
 

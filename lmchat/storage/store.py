@@ -659,7 +659,6 @@ class Store:
 
 
 def _last_session_id(connection: Connection) -> str:
-    """Return the id of the session that was changed last; raises `SessionNotFound`."""
     query = """select session_id from sessions where deleted_at is null
         order by updated_at desc, rowid desc"""
     session_id = first_id(connection, query, ())

@@ -46,14 +46,10 @@ def test_images_in_files_beside_a_chat_come_along(tmp_path):
         assert left_out(path) == []
 
 
-def test_of_lm_studio_the_figures_models_and_times_of_answers_come_along():
+def test_of_lm_studio_the_models_and_times_of_answers_come_along():
     (session,) = chats_of(DATA / LM_STUDIO)
     last = session.messages[-2]
-    assert (last.model, last.stats.completion_tokens, last.stats.tokens_per_second) == (
-        "qwen3-8b",
-        9,
-        31.5,
-    )
+    assert last.model == "qwen3-8b"
     assert str(last.created_at) == "2025-11-18 21:07:03+00:00"
     assert (
         next(message.model for message in session.branches if message.text == "Ferns.")

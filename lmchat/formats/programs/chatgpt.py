@@ -48,7 +48,6 @@ def _fits(record: Record) -> bool:
 
 
 def _read(records: Sequence[Record], source: Source) -> ForeignChat:
-    """Return a chat with all branches; its path leads to `current_node`."""
     record = records[0]
     chat = ForeignChat(
         key=text_in(record, "conversation_id")

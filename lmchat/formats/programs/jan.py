@@ -30,12 +30,10 @@ _THREAD = "thread.json"
 
 
 def _fits(record: Record) -> bool:
-    """Return whether an object is a message of a thread."""
     return "thread_id" in record and isinstance(record.get("content"), list | str)
 
 
 def _read(records: Sequence[Record], source: Source) -> ForeignChat:
-    """Return the chat of a thread: its messages, and what `thread.json` beside them says of it."""
     thread_ids = filter(None, (text_in(record, "thread_id") for record in records))
     thread_id = next(thread_ids, "")
     thread: Record = {}
@@ -88,7 +86,6 @@ def _parts(row: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
 
 
 def _content_parts(records: list[Record], chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield the parts of a content that is a list of records, and count unknown ones."""
     for part in records:
         kind = text_in(part, "type")
         if kind in ("text", "reasoning"):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from lmchat.formats.builder import (
     BAD_VALUE_ERRORS,
@@ -23,7 +22,7 @@ from lmchat.formats.builder import (
 from lmchat.formats.message_list import tool_calls
 from lmchat.formats.sources import Source
 from lmchat.sessions.attached_files import file_as_prompt_text
-from lmchat.sessions.message import AnswerStats, ReasoningPart, Role
+from lmchat.sessions.message import ReasoningPart, Role
 
 
 def _fits(record: Record) -> bool:
@@ -72,7 +71,6 @@ def _read(records: Sequence[Record], _: Source) -> ForeignChat:
                 parent=parent,
                 created_at=time_of(message.get("timestamp")),
                 model=text_in(message, "model"),
-                stats=_stats(message.get("timings")),
             )
         except BAD_VALUE_ERRORS:
             chat.omit_message()
@@ -101,23 +99,6 @@ def _parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
     yield chat.read_text(message.get("content"))
     calls = message.get("toolCalls") or []
     yield from tool_calls(json.loads(calls) if isinstance(calls, str) else calls, chat)
-
-
-def _stats(timings: Any) -> AnswerStats | None:
-    """Return the figures of an answer from its `timings`; None if they lack the time it took."""
-    if not isinstance(timings, dict) or not timings.get("predicted_ms"):
-        return None
-    answer_ms = timings["predicted_ms"]
-    answer_tokens = timings.get("predicted_n", 0)
-    return AnswerStats(
-        # `cache_n` tokens of the prompt were in the cache of the server
-        prompt_tokens=timings.get("prompt_n", 0) + timings.get("cache_n", 0),
-        completion_tokens=answer_tokens,
-        tokens_per_second=answer_tokens / answer_ms * 1000,
-        is_estimated=False,
-        elapsed_ms=answer_ms + timings.get("prompt_ms", 0),
-        finish_reason="stop",
-    )
 
 
 FORMAT = JsonFormat(fits=_fits, read=_read, begins_chat=_begins_chat)

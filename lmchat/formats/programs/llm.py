@@ -29,7 +29,7 @@ from lmchat.formats.builder import (
     time_of,
 )
 from lmchat.formats.sources import LARGEST_BYTES
-from lmchat.sessions.message import AnswerStats, ReasoningPart
+from lmchat.sessions.message import ReasoningPart
 
 # Tables of the file itself: without views and virtual tables.
 _TABLES = """
@@ -54,7 +54,6 @@ _GUARDS = ("trusted_schema = off", "cell_size_check = on", "query_only = on", "m
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    """Open a database read-only, untrusted."""
     address = f"{path.absolute().as_uri()}?mode=ro"
     # an import reads each chat in a thread of its own, one after the other
     database = sqlite3.connect(address, uri=True, timeout=1, check_same_thread=False)
@@ -73,11 +72,10 @@ def _rows(database: sqlite3.Connection, query: str, **values: Any) -> list[Recor
 
 
 _Figures = dict[str, dict[str, Any]]
-"""Time, model and figures of each message that a turn has, by its hash."""
+"""Time and model of each message that a turn has, by its hash."""
 
 
 def _read(path: Path) -> Iterator[Callable[[], ForeignChat]]:
-    """Yield a function for each thread, which reads it."""
     with closing(_opened(path)) as database:
         if not {table["name"] for table in _rows(database, _TABLES)} >= _NEEDED_TABLES:
             message = "It is a database, but not one that lmchat knows."
@@ -92,18 +90,12 @@ def _read(path: Path) -> Iterator[Callable[[], ForeignChat]]:
 
 
 def _add_figures(turn: Record, figures: _Figures) -> None:
-    """Add the figures of the prompt and the answer of a turn, unless an earlier turn has some."""
+    """Add what a turn says of its prompt and its answer, unless an earlier turn has said it."""
     begun = time_of(turn["datetime_utc"])
-    duration_ms = turn["duration_ms"] or 0
-    stats = AnswerStats(
-        prompt_tokens=turn.get("input_tokens"),
-        completion_tokens=turn.get("output_tokens"),
-        is_estimated=False,
-        elapsed_ms=duration_ms,
-        finish_reason="stop",
-    )
-    ended = None if begun is None else begun + timedelta(milliseconds=duration_ms)
-    answer = {"created_at": ended, "model": turn["model"], "stats": stats}
+    ended = None
+    if begun is not None:
+        ended = begun + timedelta(milliseconds=turn["duration_ms"] or 0)
+    answer = {"created_at": ended, "model": turn["model"]}
     figures.setdefault(turn["tip_message_hash"], answer)
     figures.setdefault(turn["parent_message_hash"], {"created_at": begun})
 
@@ -135,7 +127,6 @@ def _read_thread(database: sqlite3.Connection, thread: Record, figures: _Figures
 def _parts(
     database: sqlite3.Connection, rows: Iterable[Record], chat: ForeignChat
 ) -> Iterator[ForeignPart]:
-    """Yield the parts of the rows of a message, and count those that cannot be imported."""
     for part in rows:
         payload = json.loads(part["payload"] or "{}")
         match part["type"]:

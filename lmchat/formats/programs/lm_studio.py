@@ -22,9 +22,8 @@ from lmchat.formats.builder import (
     time_of,
 )
 from lmchat.formats.sources import Source
-from lmchat.sessions.message import AnswerStats, ReasoningPart
+from lmchat.sessions.message import ReasoningPart
 
-_WITHOUT_CONTENT = ("toolStatus", "debugInfoBlock")  # steps that only the program needs
 _SYSTEM_PROMPT = "llm.prediction.systemPrompt"
 
 
@@ -58,7 +57,7 @@ def _read(records: Sequence[Record], source: Source) -> ForeignChat:
         try:
             for index, version in enumerate(message["versions"]):
                 key = f"{number}.{index}"
-                time, model, stats = _figures(version)
+                time, model = _time_and_model(version)
                 chat.add(
                     key,
                     text_in(version, "role"),
@@ -66,7 +65,6 @@ def _read(records: Sequence[Record], source: Source) -> ForeignChat:
                     parent=parent,
                     created_at=time,
                     model=model,
-                    stats=stats,
                 )
                 if index == message.get("currentlySelected", 0):
                     chat.path_end = key
@@ -82,9 +80,6 @@ def _parts(version: Record, source: Source, chat: ForeignChat) -> Iterator[Forei
     as `<think>`; they are left out.
     """
     for step in version.get("steps", [version]):
-        step_kind = text_in(step, "type")
-        if "content" not in step and step_kind not in _WITHOUT_CONTENT:
-            chat.omit(step_kind)
         is_thought = text_in(step.get("style"), "type") == "thinking"
         for part in step.get("content") or ():
             kind = text_in(part, "type")
@@ -102,42 +97,29 @@ def _parts(version: Record, source: Source, chat: ForeignChat) -> Iterator[Forei
                 chat.omit(kind)
 
 
-def _figures(version: Record) -> tuple[datetime | None, str, AnswerStats | None]:
-    """Return the time, the model and the figures of a version from its steps.
+def _time_and_model(version: Record) -> tuple[datetime | None, str]:
+    """Return the time and the model of the last step of a version that has them.
 
-    If several steps have them, those of the last one count. A prompt has no steps, so it gets none
-    of these.
+    A prompt has no steps, so it gets neither.
     """
     created_at: datetime | None = None
     model = ""
-    figures: AnswerStats | None = None
     for step in version.get("steps") or ():
         # `1760000000000-0.123` is a time in milliseconds and a random number.
         begun_ms = text_in(step, "stepIdentifier").partition("-")[0]
         if begun_ms.isdecimal():
             created_at = time_of(int(begun_ms))
-        info = step.get("genInfo")
-        if isinstance(info, dict):
-            model = text_in(info, "identifier")
-            stats = record_in(info, "stats")
-            figures = AnswerStats(
-                tokens_per_second=stats.get("tokensPerSecond"),
-                prompt_tokens=stats.get("promptTokensCount"),
-                completion_tokens=stats.get("predictedTokensCount"),
-                is_estimated=False,
-                finish_reason="stop",
-            )
-    return created_at, model, figures
+        model = text_in(step.get("genInfo"), "identifier") or model
+    return created_at, model
 
 
 def _system_prompt(record: Record) -> str:
-    """Return the system prompt of a conversation; older ones have it in another field."""
     fields = record_in(record, "perChatPredictionConfig").get("fields")
     if isinstance(fields, list):
         for row in fields:
             if text_in(row, "key") == _SYSTEM_PROMPT:
                 return text_in(row, "value")
-    return text_in(record, "systemPrompt")
+    return ""
 
 
 FORMAT = JsonFormat(fits=_fits, read=_read)

@@ -58,8 +58,6 @@ def _read(records: Sequence[Record], _: Source) -> ForeignChat:
         created_at=time_of(record.get("created_at")),
         updated_at=time_of(record.get("updated_at")),
         system=text_in(content.get("params"), "system") or text_in(content, "system"),
-        is_archived=bool(record.get("archived")),
-        is_pinned=bool(record.get("pinned")),
     )
     if record_in(record, "meta").get("internal"):
         return chat
