@@ -144,12 +144,12 @@ class TaskReader(Struct, frozen=True, kw_only=True):
         return fields
 
 
-class _LineQuestion(Struct, frozen=True, kw_only=True):
+class _LineQuestion(Struct, kw_only=True):
     """What a line asks, and what its body sets for this line only."""
 
-    messages: tuple[ChatMessage, ...]
+    messages: tuple[ChatMessage, ...] = ()
     model: str = ""  # empty: the model of all lines
-    options: Mapping[str, object] = {}
+    options: dict[str, object] = {}
     output: WantedOutput | None = None
 
 
@@ -163,39 +163,29 @@ def _question_of_fields(fields: Mapping[str, Any]) -> _LineQuestion:
 
     A line has the `body` of OpenAI's batch format, or `messages`, or a `prompt`.
     """
-    if "body" in fields:
-        path = fields.get("url", _CHAT_PATH)
-        if path != _CHAT_PATH:
-            raise RequestInvalid(f"only {_CHAT_PATH} is supported, not {path}.")
-        return _question_of_body(fields["body"])
-    if "messages" in fields:
-        return _LineQuestion(messages=_messages_of(fields["messages"]))
     prompt = fields.get("prompt")
-    if isinstance(prompt, str) and prompt.strip():
+    if "messages" in fields and "body" not in fields:
+        return _LineQuestion(messages=_messages_of(fields["messages"]))
+    if "body" not in fields and isinstance(prompt, str) and prompt.strip():
         return _LineQuestion(messages=(text_message(Role.USER, prompt),))
-    raise RequestInvalid("it has no prompt, messages or body.")
+    if "body" not in fields:
+        raise RequestInvalid("it has no prompt, messages or body.")
 
-
-def _question_of_body(body: object) -> _LineQuestion:
-    """Return the question in the body of a line of OpenAI's batch format."""
+    path, body = fields.get("url", _CHAT_PATH), fields["body"]
+    if path != _CHAT_PATH:
+        raise RequestInvalid(f"only {_CHAT_PATH} is supported, not {path}.")
     if not isinstance(body, dict):
         raise RequestInvalid("its body is not a JSON object.")
-    options: dict[str, object] = {}
-    output: WantedOutput | None = None
+    question = _LineQuestion(messages=_messages_of(body.get("messages")))
     for name, value in body.items():
-        if name == "response_format":
-            output = _wanted_output(value)
-        elif name == "max_completion_tokens":  # the newer name
-            options["max_tokens"] = checked_option("max_tokens", value)
+        if name == "model" and isinstance(value, str):
+            question.model = value
+        elif name == "response_format":
+            question.output = _wanted_output(value)
         elif name not in _IGNORED_FIELDS and value is not None:
-            options[name] = checked_option(name, value)
-    model = body.get("model")
-    return _LineQuestion(
-        messages=_messages_of(body.get("messages")),
-        model=model if isinstance(model, str) else "",
-        options=options,
-        output=output,
-    )
+            option = "max_tokens" if name == "max_completion_tokens" else name  # the newer name
+            question.options[option] = checked_option(option, value)
+    return question
 
 
 def _wanted_output(form: object) -> WantedOutput | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-from msgspec import Struct
+from typing import Any
 
 from lmchat.batch.jobs import answer_to
 from lmchat.batch.results import FIGURES, figure_cells, rounded_median
@@ -23,22 +21,7 @@ from lmchat.sessions.message import Role, text_message
 from lmchat.terminal.output import failure_detail, rounded, table
 
 _MIN_MODELS = 2
-
-
-class _Comparison(Struct, frozen=True, kw_only=True):
-    """Medians of the runs of one model, and its first answer; `--json` prints these fields."""
-
-    model: str
-    endpoint: str
-    runs: int  # how often it was asked
-    load_s: float | None
-    ttft_ms: float | None
-    tokens_per_second: float | None
-    completion_tokens: float | None
-    elapsed_ms: float | None
-    sampling: Mapping[str, object]  # options that were sent, by name
-    reply: str
-    detail: dict[str, str] | None  # why a run failed
+_FIGURES = ("ttft_ms", "tokens_per_second", "completion_tokens", "elapsed_ms")
 
 
 async def compare(context: Context) -> int:
@@ -54,7 +37,7 @@ async def compare(context: Context) -> int:
     layers = sampling_layers(context)
     prompt = await prompt_of(context)
 
-    comparisons: list[_Comparison] = []
+    comparisons: list[dict[str, Any]] = []
     async with open_runtime(context, is_saved=False) as runtime:
         model_list = await fetch_models(runtime, output.note, is_refresh=True)
         models = models_named(options.models, model_list)
@@ -77,16 +60,24 @@ async def compare(context: Context) -> int:
             if comparisons and output.is_json:
                 output.print_json({"prompt": prompt, "models": comparisons})
             elif comparisons:
-                output.print_lines(["", *_table(comparisons)])
-    has_failed = any(comparison.detail for comparison in comparisons)
-    return 1 if has_failed else 0
+                rows = [
+                    (
+                        one["model"],
+                        "" if one["load_s"] is None else f"{one['load_s']:.1f} s",
+                        *figure_cells(*(one[name] for name in _FIGURES)),
+                        "failed" if one["detail"] else "",
+                    )
+                    for one in comparisons
+                ]
+                output.print_lines(["", *table(("MODEL", "LOAD", *FIGURES, ""), rows)])
+    return 1 if any(one["detail"] for one in comparisons) else 0
 
 
-async def _measure(context: Context, runtime: Runtime, task: Task) -> _Comparison:
-    """Load a model, ask it as often as `--runs` says, and return the medians of its figures.
+async def _measure(context: Context, runtime: Runtime, task: Task) -> dict[str, Any]:
+    """Load a model, ask it as often as `--runs` says, and return what `--json` prints of it.
 
     Only the first answer is printed, and a note if loading or an answer failed. The first error
-    ends the runs: it becomes the `detail` of the result, whose medians are of the runs so far.
+    ends the runs: it becomes the `detail`; the figures are the medians of the runs so far.
     """
     output, model = context.output, task.model
     printer = TurnPrinter(output, asked_model=model.model_id)
@@ -104,44 +95,22 @@ async def _measure(context: Context, runtime: Runtime, task: Task) -> _Compariso
     except LMChatError as error:
         failure = error
     while failure is None and len(runs) < context.options.runs:
-        if runs:
-            run = await answer_to(task, runtime.backend)
-        else:
-            try:
-                run = await answer_to(task, runtime.backend, show)
-            finally:
-                printer.end()
-        runs.append(run)
-        failure = run.error
+        try:
+            runs.append(await answer_to(task, runtime.backend, *([] if runs else [show])))
+        finally:
+            printer.end()
+        failure = runs[-1].error
     if failure is not None:
         output.note(f"lmchat: {failure.message_with_hint}")
     stats = [run.stats for run in runs]
-    return _Comparison(
-        model=model.model_id,
-        endpoint=model.endpoint.url,
-        runs=len(runs),
-        load_s=rounded(load_s),
-        ttft_ms=rounded_median([one.ttft_ms for one in stats]),
-        tokens_per_second=rounded_median([one.tokens_per_second for one in stats]),
-        completion_tokens=rounded_median([one.completion_tokens for one in stats]),
-        elapsed_ms=rounded_median([one.elapsed_ms for one in stats]),
-        sampling=stats[0].sampling if stats else {},
-        reply=runs[0].reply if runs else "",
-        detail=failure_detail(failure) if failure else None,
-    )
-
-
-def _table(comparisons: Sequence[_Comparison]) -> list[str]:
-    """Return the lines of the table: one row a model."""
-    rows = [
-        (
-            one.model,
-            "" if one.load_s is None else f"{one.load_s:.1f} s",
-            *figure_cells(
-                one.ttft_ms, one.tokens_per_second, one.completion_tokens, one.elapsed_ms
-            ),
-            "failed" if one.detail else "",
-        )
-        for one in comparisons
-    ]
-    return table(("MODEL", "LOAD", *FIGURES, ""), rows)
+    medians = {name: rounded_median([getattr(one, name) for one in stats]) for name in _FIGURES}
+    return {
+        "model": model.model_id,
+        "endpoint": model.endpoint.url,
+        "runs": len(runs),  # how often it was asked
+        "load_s": rounded(load_s),
+        **medians,
+        "sampling": stats[0].sampling if stats else {},
+        "reply": runs[0].reply if runs else "",
+        "detail": failure_detail(failure) if failure else None,
+    }

@@ -26,7 +26,6 @@ from lmchat.servers.request import ChatRequest, Sampling
 from lmchat.sessions.message import (
     MAX_ALTERNATIVES,
     Role,
-    TokenProbabilities,
     probability,
     text_message,
 )
@@ -180,8 +179,10 @@ async def _label_probabilities(
     if first.is_thought:
         raise _undecided("the model began to think", hint=_NO_THOUGHT)
 
+    tokens = {first.token: probability(first.logprob)}
+    tokens |= {other.token: probability(other.logprob) for other in first.top}
     likelihoods = dict.fromkeys(labels, 0.0)
-    for token, token_probability in _tokens_of(first).items():
+    for token, token_probability in tokens.items():
         label = token.strip()  # some models begin an answer with a blank
         if label in likelihoods:
             likelihoods[label] += token_probability
@@ -190,14 +191,6 @@ async def _label_probabilities(
         reason = f"the labels {labels[0]} to {labels[-1]} have a probability of only {total:.2f}"
         raise _undecided(reason, hint=_OTHER_QUESTION)
     return {label: likelihood / total for label, likelihood in likelihoods.items()}
-
-
-def _tokens_of(choice: TokenProbabilities) -> dict[str, float]:
-    """Return the probabilities of a token and of those that could take its place."""
-    tokens = {choice.token: probability(choice.logprob)}
-    for alternative in choice.top:
-        tokens[alternative.token] = probability(alternative.logprob)
-    return tokens
 
 
 def _without_probabilities(product: str) -> ServerRejected:

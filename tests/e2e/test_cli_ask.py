@@ -150,7 +150,7 @@ def test_system_model_sampling_and_preset_reach_the_server(cli, server):
     done = cli("ask", "--effort", "low", "hi")
     assert (done.returncode, done.stdout) == (0, "Hello there.\n")
     assert done.stderr == (
-        "lmchat: The server does not support a reasoning effort, as far as lmchat knows. It is not sent.\n"
+        "lmchat: The server does not take reasoning_effort here, as far as lmchat knows. It is not sent.\n"
     )
 
 
