@@ -33,11 +33,6 @@ class Slots:
         self._taken = 0
         self._waiters: deque[_Waiter] = deque()
 
-    @property
-    def is_in_use(self) -> bool:
-        """Whether any slot is taken."""
-        return self._taken > 0
-
     def must_wait(self, count: CountSlots) -> bool:
         """Return whether a request that counts the slots with `count` would have to wait now."""
         return bool(self._waiters) or self._taken >= count()

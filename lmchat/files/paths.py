@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from lmchat.errors import FileRefused
-from lmchat.files.disk import ensure_folder, expanded_path, read_plain
+from lmchat.files.disk import ensure_folder, expanded_path
 
 
 class Paths:
@@ -71,31 +69,17 @@ def make_folder(folder: Path) -> Path:
 
 
 def lm_studio_folders(home: Path) -> list[Path]:
-    """Return the possible folders of LM Studio, existing or not.
-
-    If the user has moved LM Studio's folder, the new one is the first.
-    """
-    folders = [home / ".cache" / "lm-studio", home / ".lmstudio"]
-    with suppress(OSError):  # no file: it was not moved
-        pointer = read_plain(home / ".lmstudio-home-pointer").decode(errors="replace").strip()
-        if pointer and "\0" not in pointer:  # a path with a NUL would raise an error
-            folders.insert(0, Path(pointer))
-    return folders
+    """Return the possible folders of LM Studio, existing or not."""
+    return [home / ".cache" / "lm-studio", home / ".lmstudio"]
 
 
 def jan_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
-    """Return the folders in which Jan may keep its data, existing or not.
-
-    Different versions of Jan use different folders. Folders that a settings file of Jan names come
-    first: the user has moved the data there.
-    """
+    """Return the folders in which Jan may keep its data, existing or not."""
     share = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")
-    bases: list[Path] = []
+    folders: list[Path] = []
     for folder in (share, *settings_folders(environ, home)):
-        bases += [folder / "Jan", folder / "jan"]
-    folders_in_settings = [_data_folder_in_settings(base / "settings.json") for base in bases]
-    moved = [Path(folder) for folder in folders_in_settings if folder]
-    return [*moved, *(base / "data" for base in bases), home / "jan"]
+        folders += [folder / "Jan" / "data", folder / "jan" / "data"]
+    return [*folders, home / "jan"]
 
 
 def settings_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
@@ -109,13 +93,3 @@ def settings_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
     elif sys.platform == "win32":
         folders.append(Path(environ.get("APPDATA") or home / "AppData" / "Roaming"))
     return folders
-
-
-def _data_folder_in_settings(settings: Path) -> str:
-    """Return the data folder that a settings file of Jan names; empty if it names none."""
-    try:
-        folder = json.loads(read_plain(settings)).get("data_folder")
-    except (OSError, ValueError, AttributeError, RecursionError):  # no file, or no object of JSON
-        return ""
-    path, _, _ = str(folder or "").partition("\0")  # a path with a NUL would raise an error
-    return path

@@ -116,14 +116,6 @@ def test_a_damaged_file_of_keys_is_told_without_its_content(keys_of, tmp_path):
     assert "secret" not in keys.warnings[0]
 
 
-_JAN = Endpoint.parse("http://127.0.0.1:1337")
-
-
-def test_a_typed_key_is_kept_in_the_file(keys_of):
-    keys_of().keep(_JAN, "k")
-    assert keys_of().source_of(_JAN) == "credentials.toml"
-
-
 BAD = "s3cret\x07"
 
 

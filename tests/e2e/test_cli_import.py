@@ -158,7 +158,7 @@ def test_the_chats_of_other_programs_on_this_machine_are_listed_and_imported_aft
     assert done.stdout.splitlines()[2] == "2 sessions, 12 messages imported."
     sessions = empty.json("sessions", "--json")["data"]
     assert sorted(header["tags"] for header in sessions) == [["jan"], ["lmstudio"]]
-    one = empty("import", "--from", "lm-studio", "--dry-run")
+    one = empty("import", "--from", "lmstudio", "--dry-run")
     assert "LM Studio: " in one.stderr
     assert "Jan" not in one.stderr
     again = empty("import", "--from", "all", "--yes")

@@ -38,12 +38,6 @@ def writer(file):
     assert not thread.is_alive()
 
 
-def test_a_terminal_that_takes_nothing_holds_up_nobody_who_writes(writer, file):
-    for number in range(1000):
-        writer.write(str(number))
-    assert file.is_asked.wait(5)
-
-
 def test_all_is_written_in_order(writer, file):
     file.takes.set()
     for number in range(1000):
