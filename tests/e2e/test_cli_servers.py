@@ -56,10 +56,10 @@ def test_health_detection_and_models_of_the_real_server(real, real_server):
 def test_health_of_what_is_no_usable_server_keeps_its_form_and_says_what_it_is(cli, server, alone):
     server.forget()
     for reply, reason in (
-        (html_reply(), "is not a model server: a web page."),
+        (html_reply(), "is not a model server."),
         (html_reply(status=502), " answers with an error: The server answered 502 Bad Gateway."),
         (json_reply({"error": {"message": "No key"}}, status=401), " needs an API key."),
-        (raw_reply(b"SSH-2.0-OpenSSH_9\r\n"), "is not a model server: unknown reply."),
+        (raw_reply(b"SSH-2.0-OpenSSH_9\r\n"), "is not a model server."),
     ):
         server.on("GET /v1/models", reply)
         assert cli.json("health", code=1)["error"].endswith(reason)

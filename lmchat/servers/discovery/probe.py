@@ -19,11 +19,9 @@ from lmchat.safe_text import shell_word
 from lmchat.servers.discovery.probe_result import VERDICTS, ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.error_body import read_body
-from lmchat.servers.http.reply import Reply
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products import UNKNOWN, identify, product_named
 from lmchat.servers.products.product import Product
-from lmchat.servers.products.refusals import status_words
 from lmchat.servers.products.server_api import ServerApi
 
 _VERDICTS = {
@@ -37,7 +35,6 @@ _VERDICTS = {
 }
 _FOREIGN_KINDS = frozenset({"wrong_path", "forbidden", "bad_request", "unsupported"})
 """Refusals that a model server would not give to a request for its models."""
-_SUCCESSES = range(200, 300)
 _READY_STATES = {LoadState.LOADED, LoadState.ASLEEP, LoadState.UNKNOWN}
 
 
@@ -50,15 +47,12 @@ class Probe(Struct, frozen=True, kw_only=True):
     is_known: bool = False  # whether the user has named it, in this run or an earlier one
 
 
-async def run_probe(api: ServerApi, probe: Probe, known: Product | None = None) -> ProbeResult:
-    """Probe a server and return its result; errors of the server become the verdict.
-
-    `known` is as for `read_models`.
-    """
+async def run_probe(api: ServerApi, probe: Probe) -> ProbeResult:
+    """Probe a server and return its result; errors of the server become the verdict."""
     error: LMChatError | None = None
     models: tuple[ModelInfo, ...] = ()
     try:
-        models = await read_models(api, probe.expected, known)
+        models = await read_models(api, probe.expected)
         states = {model.state for model in models if model.can_chat}
         verdict = Verdict.LOADING if LoadState.LOADING in states else Verdict.NO_MODEL
         if states & _READY_STATES:
@@ -79,13 +73,6 @@ async def run_probe(api: ServerApi, probe: Probe, known: Product | None = None) 
     else:
         has_models = any(model.can_chat for model in models)
         step = next_step(verdict, product, probe.endpoint, has_models=has_models)
-    seen = ""
-    if verdict in (Verdict.SERVER_ERROR, Verdict.NOT_AN_LLM):
-        reply = api.refused_reply
-        if reply is not None and reply.status not in _SUCCESSES:
-            seen = status_words(reply.status)
-        elif reply is not None and _is_page(reply):
-            seen = "a web page"
     return ProbeResult(
         endpoint=probe.endpoint,
         product=product.name,
@@ -93,22 +80,18 @@ async def run_probe(api: ServerApi, probe: Probe, known: Product | None = None) 
         latency_ms=api.first_reply.elapsed_ms if api.first_reply else None,
         models=models,
         detail=error.message if error else "",
-        seen=seen,
         kind=error.kind if error else "",
         next_step=step,
         is_own=probe.is_own,
     )
 
 
-async def read_models(
-    api: ServerApi, expected: Product, known: Product | None
-) -> tuple[ModelInfo, ...]:
-    """Find out which product answers, and return its models.
+async def read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ...]:
+    """Find out which product answers, and return its models; sets the product of `api`.
 
-    If `known` is given, this product is taken as identified; otherwise `expected` is asked first.
-    Sets the product of `api`, and whether it is identified.
+    `expected` is asked first; at the host of a provider, nothing else can answer.
     """
-    product = known or await identify(api, expected)
+    product = expected if expected.hosts else await identify(api, expected)
     api.is_identified = product is not None
     api.facts = (product or expected).request_facts(key=api.facts.key, host=api.facts.host)
     return await (product or UNKNOWN).models(api)
@@ -166,13 +149,10 @@ def _verdict_of_error(error: LMChatError, api: ServerApi) -> Verdict:
         if may_be_other_program and reply is not None:
             # a web login or a password is asked for, and not an API key
             scheme = reply.headers.get("www-authenticate", "").lower()
-            if _is_page(reply) or scheme.startswith("basic"):
+            body = read_body(reply.body, reply.headers.get("content-type", ""))
+            if body.is_html or scheme.startswith("basic"):
                 return Verdict.NOT_AN_LLM
         return Verdict.KEY_REJECTED if api.facts.key else Verdict.NEEDS_KEY
     if may_be_other_program and error.kind in _FOREIGN_KINDS:
         return Verdict.NOT_AN_LLM
     return _VERDICTS.get(error.kind, Verdict.SERVER_ERROR)
-
-
-def _is_page(reply: Reply) -> bool:
-    return read_body(reply.body, reply.headers.get("content-type", "")).is_html

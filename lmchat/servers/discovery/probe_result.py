@@ -116,7 +116,7 @@ VERDICTS: Mapping[Verdict, Meaning] = {
     ),
     Verdict.NOT_AN_LLM: Meaning(
         ServerGrade.AWAY,
-        "The program at {url} is not a model server: {seen}.",
+        "The program at {url} is not a model server.",
         "Another program uses port {port}: stop it",
         reason="not an LLM",
         error_kind="not_an_llm",
@@ -131,7 +131,7 @@ VERDICTS: Mapping[Verdict, Meaning] = {
         reason="timed out",
     ),
 }
-_DETAIL_CHARS = 200  # of an error message, or of the answer of a program that is no server
+_DETAIL_CHARS = 200  # of an error message
 
 
 class ProbeResult(Struct, frozen=True, kw_only=True):
@@ -144,8 +144,6 @@ class ProbeResult(Struct, frozen=True, kw_only=True):
     models: tuple[ModelInfo, ...] = ()
     detail: str = ""
     """Message of the error; empty without one."""
-    seen: str = ""
-    """Answer of a server that cannot be used, such as "502 Bad Gateway"."""
     kind: str = ""
     """Kind of the error, as `LMChatError.kind`; empty without one."""
     next_step: str = ""
@@ -180,13 +178,7 @@ class ProbeResult(Struct, frozen=True, kw_only=True):
             latency=latency,
             lack="no model is loaded" if self.chat_models else "has no model yet",
             detail=safe_line(self.detail, limit=_DETAIL_CHARS).rstrip(".") or "no message",
-            seen=safe_line(self.seen, limit=_DETAIL_CHARS) or "unknown reply",
         )
-
-    @property
-    def finding(self) -> str:
-        """Verdict, with `seen` behind it if there is one."""
-        return f"{self.verdict}: {self.seen}" if self.seen else self.verdict.value
 
     @property
     def chat_models(self) -> tuple[ModelInfo, ...]:

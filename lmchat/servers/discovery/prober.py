@@ -158,12 +158,12 @@ class Prober:
         health_s = self._timeouts_for(endpoint).health_s
         api = await self.new_api(endpoint, expected.name, read_s=health_s)
         try:
-            models = await read_models(api, expected, self._known_product(endpoint))
+            models = await read_models(api, expected)
         except ServerUnavailable as error:
             product_named(api.facts.product).add_hint(error)
             raise
         if api.is_identified:
-            self._note_answer(endpoint, api.facts.product)
+            self._memory_of(endpoint).product = api.facts.product
         return models
 
     def expect(self, endpoint: Endpoint, product: str) -> None:
@@ -220,43 +220,23 @@ class Prober:
         noted = self._memory_of(endpoint).product
         return product_named(noted) if noted and not usual.hosts else usual
 
-    def _known_product(self, endpoint: Endpoint) -> Product | None:
-        """Return the product that answers at an address, as far as it need not be identified.
-
-        It is known at the host of a provider, and where it has answered before.
-        """
-        expected = self._expected_product(endpoint)
-        is_known = self._memory_of(endpoint).is_proven or bool(expected.hosts)
-        return expected if is_known else None
-
-    def _note_answer(self, endpoint: Endpoint, product: str) -> None:
-        """Note that this product has answered at an address."""
-        memory = self._memory_of(endpoint)
-        memory.product = product
-        memory.is_proven = True
-
     async def _probe(
         self, probe: Probe, *, key: str | None = None, is_scan: bool = False
     ) -> ProbeResult:
         """Probe one address, and note what answers; `key` is as for `new_api`.
 
-        In a scan, the product is identified again, replies of this machine have to come soon, and
-        only an address that the user has named gets a key, if that is known without asking.
+        In a scan, replies of this machine have to come soon, and only an address that the user has
+        named gets a key, if that is known without asking.
         """
         endpoint = probe.endpoint
-        known = self._known_product(endpoint)
         read_s = self._timeouts_for(endpoint).health_s
         if is_scan:
-            known = probe.expected if probe.expected.hosts else None
             read_s = _SCAN_READ_S if endpoint.is_loopback else read_s
             key = (self.keys.known_key(endpoint) if probe.is_known else None) or _NO_KEY
         api = await self.new_api(endpoint, probe.expected.name, read_s=read_s, key=key)
-        probed = await run_probe(api, probe, known)
+        probed = await run_probe(api, probe)
         if probed.verdict.is_server and (api.is_identified or probed.models):
-            self._note_answer(endpoint, probed.product)
-        else:
-            # Another product may answer next time; until then the name of this one is shown.
-            self._memory_of(endpoint).is_proven = False
+            self._memory_of(endpoint).product = probed.product
         if probed.verdict is Verdict.REFUSED:
             # it has ended: another version or product may be the next one
             self._memories[endpoint] = ServerMemory(product=self._memory_of(endpoint).product)

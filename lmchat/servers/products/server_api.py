@@ -27,7 +27,6 @@ class ServerMemory(Struct, kw_only=True):
     """What is known of the server at one address from earlier requests."""
 
     product: str | None = None  # that has answered, or is expected
-    is_proven: bool = False  # whether `product` has answered, and no other product since
     missing_paths: set[str] = field(default_factory=set)  # paths that it does not have
     model_facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Facts that do not change, by a digest or name of the model; used for Ollama."""

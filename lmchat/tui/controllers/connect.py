@@ -193,7 +193,7 @@ class Connect:
         is_usable = probed.verdict.is_usable and probed.has_model
         if is_usable or probed.verdict in WANTS_KEY:
             return probed
-        return f"{endpoint.netloc}: {probed.finding}. {probed.next_step}"
+        return f"{endpoint.netloc}: {probed.verdict}. {probed.next_step}"
 
     async def _try_key(self, endpoint: Endpoint, key: str) -> ProbeResult | str:
         """Try an API key; if the server accepts it and is usable, keep the key.

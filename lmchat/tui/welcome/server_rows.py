@@ -78,11 +78,6 @@ class ServerRow(Struct, frozen=True, kw_only=True):
     def port(self) -> str:
         return str(self.probed.endpoint.port)
 
-    @property
-    def seen(self) -> SafeText:
-        """What answered instead of a model server."""
-        return safe_line(self.probed.seen)
-
 
 class MachineState(Struct, frozen=True, kw_only=True):
     """Means of this machine to start a server: programs, model files, the engine."""

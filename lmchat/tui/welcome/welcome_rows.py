@@ -102,11 +102,7 @@ def _sign(server: ServerRow) -> StyledText:
 
 
 def _table(servers: Sequence[ServerRow], rule: ListRow, width: int) -> list[ListRow]:
-    """Return the servers as a table below a head and a rule; empty if the width is too small.
-
-    What answered instead of a model server is a row of its own below the server, so that no column
-    gets too wide.
-    """
+    """Return the servers as a table below a head and a rule; empty if the width is too small."""
     step_width = max(
         min(cell_len(safe_line(server.next_step)), _MOST_STEP)
         + (_KEY if server.key is not None else 0)
@@ -131,9 +127,6 @@ def _table(servers: Sequence[ServerRow], rule: ListRow, width: int) -> list[List
         step = (f"{gap}{safe_line(server.next_step)}", "" if server.is_here else MUTED)
         pieces = ((f" {sign} ", style), name, port, result, step)
         rows.append(ListRow((pieces,), key=server.key))
-        if server.seen:
-            before = cell_len(name[0] + port[0]) + _INDENT - 1 + _GAP  # without the bar
-            rows.append(text_row(f"{' ' * before}{server.seen}", MUTED, key=server.key))
     return rows
 
 
@@ -142,9 +135,8 @@ def _pairs(servers: Sequence[ServerRow]) -> Iterator[ListRow]:
     for server in servers:
         sign, style = _sign(server)
         port = "" if server.port in server.name else server.port
-        result = f"{server.result}: {server.seen}" if server.seen else server.result
         pieces = (((f" {sign} ", style), (f"{server.name} ", NAME)), ((port, MUTED),))
-        yield ListRow(pieces, ((result, style),), key=server.key)
+        yield ListRow(pieces, ((server.result, style),), key=server.key)
         if server.next_step:
             yield text_row(f"   {safe_line(server.next_step)}", MUTED, key=server.key)
 
