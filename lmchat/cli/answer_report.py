@@ -29,13 +29,14 @@ def print_answer_end(
     session_id: str | None = None,
     error: LMChatError | None = None,
     choices: Sequence[TokenProbabilities] = (),
+    sent_tokens: int = 0,
 ) -> None:
     """Print what follows the text of an answer, in the form that the output has.
 
     `printer` has printed the text while it arrived, unless the output is one JSON document or an
     extract. `session_id` is that of the saved session, None if the answer is not saved. `error` is
     why the answer is incomplete or has no extract; the caller prints it. `choices` are those of the
-    tokens of the answer, if the server has reported them.
+    tokens of the answer, if the server has reported them. `sent_tokens` is an estimate.
     """
     output = printer.output
     is_stopped = answer.state is AnswerState.STOPPED
@@ -58,7 +59,7 @@ def print_answer_end(
     elif output.is_json:
         if answer.state is AnswerState.FAILED and not printer.steps:
             return  # it failed before any text: the error is the document
-        document = answer_json(answer, session_id, printer.sent_tokens)
+        document = answer_json(answer, session_id, sent_tokens)
         document["steps"] = printer.steps
         document |= extracted
         if choices:

@@ -14,14 +14,12 @@ from lmchat.chat.events import ChatEvent, FrontEnd
 from lmchat.chat.next_request import curl_command, json_text, next_request
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.open_sessions import OpenSessions
-from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.cli.answer_report import print_answer_end
 from lmchat.cli.context import Context
 from lmchat.cli.extract import Extract, extract_of
 from lmchat.cli.files import NamedFiles
 from lmchat.cli.local import start_engine
-from lmchat.cli.options import ParsedOptions
 from lmchat.cli.prompt import prompt_of
 from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.target import find_target
@@ -60,7 +58,16 @@ async def ask(context: Context) -> int:
         is_saved = False
     async with open_runtime(context, is_saved=is_saved) as runtime:
         settings = runtime.settings
-        sessions = await _open_sessions(runtime, options, layers)
+        # a server must not continue an answer after this command, which never fetches the rest
+        chat = replace(settings.chat, detach=False)
+        sessions = OpenSessions(
+            chat=chat, server=runtime.backend, store=runtime.store, layers=layers
+        )
+        if options.resume is not None:
+            session_id = await runtime.store.find(options.resume)
+            opened = sessions.show(await sessions.load(session_id))
+            if options.system_prompt is not None:  # a new session has it from the settings
+                await sessions.set_system_prompt(opened, options.system_prompt)
         if context.is_local:
             settings = await start_engine(context, runtime)
         target = await find_target(runtime.backend, settings, runtime.state, context.output.note)
@@ -106,30 +113,6 @@ def _turn_settings(sessions: OpenSessions, extract: Extract | None) -> TurnSetti
     """Return the settings of the next turn, with the output that an extract needs."""
     settings = sessions.next_turn.settings(sessions.shown.own_sampling)
     return settings if extract is None else replace(settings, output=extract.output)
-
-
-async def _open_sessions(
-    runtime: Runtime, options: ParsedOptions, layers: SamplingLayers
-) -> OpenSessions:
-    """Return the open sessions, of which one is shown: a new one, or the one that `-r` names.
-
-    `--system` changes the system prompt of a session that is continued; a new session has it from
-    the settings. Raises `LMChatError` if `-r` names no session.
-    """
-    # a server must not continue an answer after this command, which never fetches the rest
-    chat = replace(runtime.settings.chat, detach=False)
-    sessions = OpenSessions(
-        chat=chat,
-        server=runtime.backend,
-        store=runtime.store,
-        layers=layers,
-    )
-    if options.resume is not None:
-        session_id = await runtime.store.find(options.resume)
-        opened = sessions.show(await sessions.load(session_id))
-        if options.system_prompt is not None:
-            await sessions.set_system_prompt(opened, options.system_prompt)
-    return sessions
 
 
 class _Question(FrontEnd):
@@ -205,10 +188,6 @@ class _Question(FrontEnd):
         session_id = None
         if self._is_saved and save_error is None:
             session_id = self._opened.session_id
-        if self._opened.sent is not None:
-            # if the server found the prompt too long, less was sent than the printer knows of
-            self._printer.sent_tokens = self._opened.sent.tokens
-
         answer = self._answer
         # an error of saving is not part of the report: the answer itself is complete
         error = self._error_of(answer, session_id) or misfit
@@ -219,6 +198,7 @@ class _Question(FrontEnd):
             session_id=session_id,
             error=error,
             choices=self._opened.token_choices,
+            sent_tokens=self._opened.sent.tokens if self._opened.sent else 0,
         )
 
         is_new = self._context.options.resume is None
@@ -255,7 +235,6 @@ class _Question(FrontEnd):
         if failure.kind == "interrupted":  # its own hint is for the screen
             hint = _SAVED_HINT.format(session_id[:SHORT_ID]) if session_id else _UNSAVED_HINT
         error = LMChatError(failure.message, hint=hint, kind=failure.kind)
-        # the message in the session does not keep the exit code
-        if self._opened.error is not None:
+        if self._opened.error is not None:  # `failure` has no exit code
             error.exit_code = self._opened.error.exit_code
         return error

@@ -21,6 +21,7 @@ from lmchat.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.attachments.web_page import PageAddress, is_page_address, refuse
 from lmchat.chat.options import LEVELS, NO_PROFILE, NOTHING_SET, value_words
 from lmchat.cli.files import require_consent_to_set
+from lmchat.cli.models import load_if_needed
 from lmchat.cli.plain_turns import PlainTurns, model_words
 from lmchat.cli.prompt import clipboard_of, preset_prompt
 from lmchat.cli.target import own_endpoints
@@ -33,7 +34,7 @@ from lmchat.commands.conditions import (
 )
 from lmchat.commands.table import COMMANDS, is_command, parse_slash
 from lmchat.config.state import change_state
-from lmchat.errors import ServerRejected, WrongUse
+from lmchat.errors import WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.catalogue import Catalogue, matching_model
@@ -262,11 +263,7 @@ class PlainCommands:
             model = matching_model(argument, rows)
         if model.state is LoadState.NOT_LOADED:
             self._output.note("Loading model…")
-            try:
-                await runtime.backend.load(model)
-            except ServerRejected as error:
-                if error.kind != "unsupported":  # else it loads the model with the first prompt
-                    raise
+            await load_if_needed(runtime, model, self._output)
             model = replace(model, state=LoadState.LOADED)
         target = Target(endpoint=model.endpoint, product=model.product, model=model)
         self._next_turn.target = target

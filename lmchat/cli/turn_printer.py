@@ -52,7 +52,6 @@ class TurnPrinter:
         answer begins.
         """
         self.steps: list[dict[str, Any]] = []  # ended tool calls, as JSON
-        self.sent_tokens = 0  # estimated tokens of the last request
         self.output = output
         self._asked_model = asked_model
         self._stream = SafeStream() if stream is None else stream
@@ -70,15 +69,24 @@ class TurnPrinter:
                 self._is_stall_noted = False
             case Rethought():
                 self._is_stall_noted = False
-                self._correct_printed()
+                if self.output.is_json_lines:
+                    self.output.print_json({"rethought": True})
+                elif self._is_streaming:
+                    self._stream.end()
+                    self._stream.write("\n")  # an empty line before the answer
+                    words = "the text so far was the model's reasoning; the answer follows."
+                    self.output.note(f"lmchat: {words}")
             case AnswerBegun():
                 self._asked_model = event.message.model
-                self.sent_tokens = event.plan.tokens
                 self._print(event.first_words)
             case MessageEnded():
                 self._stream.end()
                 if event.message.role is Role.TOOL:
-                    self._add_step(event.message)
+                    step = step_json(event.message)
+                    self.steps.append(step)
+                    if self.output.is_json_lines:
+                        self.output.print_json({"tool": step})
+                    self.output.note(step_note(event.message))
             case _:
                 self._note(event)
 
@@ -121,24 +129,6 @@ class TurnPrinter:
             self.output.print_json({"chunk": text})
         elif self._is_streaming:
             self._stream.write(text)
-
-    def _correct_printed(self) -> None:
-        """Say on stderr, or in a JSON line, that the text so far was reasoning."""
-        if self.output.is_json_lines:
-            self.output.print_json({"rethought": True})
-        elif self._is_streaming:
-            self._stream.end()
-            self._stream.write("\n")  # an empty line before the answer
-            words = "the text so far was the model's reasoning; the answer follows."
-            self.output.note(f"lmchat: {words}")
-
-    def _add_step(self, message: ChatMessage) -> None:
-        """Print a tool call that has ended, and add it to `steps`."""
-        step = step_json(message)
-        self.steps.append(step)
-        if self.output.is_json_lines:
-            self.output.print_json({"tool": step})
-        self.output.note(step_note(message))
 
     def _note(self, event: ChatEvent) -> None:
         """Print a note on an event that brings no text; do nothing for events without a note.
