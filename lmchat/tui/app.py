@@ -6,7 +6,6 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from time import monotonic
 from typing import Any, ClassVar
 
 from textual import on
@@ -35,7 +34,6 @@ _WIDTH_CLASSES = [(0, "-narrow"), (80, "-mid"), (110, "-wide"), (160, "-roomy")]
 _HEIGHT_CLASSES = [(0, "-short"), (30, "-tall")]
 _STYLE_SHEETS = ("lmchat", "chat", "chat_log", "prompt", "dialogs")
 _FIRST_KEY_S = 0.03  # from the first paint to other work: keys that are typed now are shown first
-_BACKGROUND_S = 0.1  # how long the terminal may take to answer which background it has
 
 OpenSecondHalf = Callable[["LMChatApp"], Awaitable[SecondHalf]]
 """Imports what answers and connects it with the app, which it is given."""
@@ -58,16 +56,13 @@ class LMChatApp(PatchedApp):
         open_second_half: OpenSecondHalf,
         *,
         is_temporary: bool = False,
-        clock: Callable[[], float] = monotonic,
     ) -> None:
         super().__init__()
         self.chat = ChatScreen(settings, state, is_temporary=is_temporary)
         self.second_half: SecondHalf | None = None  # None until after the first paint
         self.wanted_theme = settings.ui.theme or state.theme  # empty for none
         self._open_second_half = open_second_half
-        self._clock = clock
         self._terminal_lock = asyncio.Lock()
-        self._asked_background_s = 0.0  # when the terminal was asked for its background
         self._begin_with_built_in_theme()
         self._ascii_filters = ascii_filters(is_ascii=settings.ui.ascii)
         if settings.ui.reduced_motion:
@@ -106,7 +101,7 @@ class LMChatApp(PatchedApp):
         """
         self.set_timer(_FIRST_KEY_S, self._begin)
         if not self.wanted_theme:
-            self.call_after_refresh(self._ask_background)
+            self.call_after_refresh(write_to_terminal, self, ASK_BACKGROUND)
 
     def _begin(self) -> None:
         """Open the second half; switch the garbage collector on, off until now for a fast start."""
@@ -196,17 +191,8 @@ class LMChatApp(PatchedApp):
 
     # The terminal's background
 
-    def _ask_background(self) -> None:
-        self._asked_background_s = self._clock()
-        write_to_terminal(self, ASK_BACKGROUND)
-
     def on_background_reported(self, event: BackgroundReported) -> None:
-        """Use the light theme if the terminal reports a light background.
-
-        Do nothing if a theme was wanted or chosen since, or if the answer is late: then the screen
-        would change its colours while the user reads.
-        """
-        is_in_time = self._clock() - self._asked_background_s < _BACKGROUND_S
+        """Use the light theme on a light background, unless another was wanted or chosen."""
         is_unset = not self.wanted_theme and self.theme == THEMES[0].name
-        if is_in_time and is_unset and not event.is_dark:
+        if is_unset and not event.is_dark:
             self.theme = LIGHT.name

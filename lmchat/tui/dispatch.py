@@ -222,7 +222,7 @@ class Dispatcher:
             case Pill.Pressed():
                 self.chat.widgets.log.scroll_end()
                 self.chat.widgets.prompt_input.focus()
-            case SessionList.Opened(session_id=session_id):
+            case SessionList.ActWanted(name="open", session_id=session_id):
                 self.chat.screen.remove_class("-sessions-over")
                 self.sessions.switch_to(session_id)
             case SessionList.ActWanted(name=name, session_id=session_id):

@@ -294,7 +294,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
         dispatcher.start()
         return dispatcher
 
-    seen.app = LMChatApp(settings, state, open_second_half, clock=clock)
+    seen.app = LMChatApp(settings, state, open_second_half)
     return seen
 
 

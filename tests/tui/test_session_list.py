@@ -33,6 +33,11 @@ def facts(app: Host, kind: type) -> list:
     return [fact for fact in app.facts if isinstance(fact, kind)]
 
 
+def opened(app: Host) -> list[str]:
+    acts = facts(app, SessionList.ActWanted)
+    return [fact.session_id for fact in acts if fact.name == "open"]
+
+
 def session_id(number: int) -> str:
     return f"{number:016x}"
 
@@ -63,7 +68,7 @@ async def test_keys_walk_the_list_and_ask_for_what_shall_be_done():
         await pilot.click(RowList, offset=(5, 5))
         await pilot.click(RowList, offset=(5, 3))  # a heading
         await pilot.pause()
-        assert [fact.session_id for fact in facts(app, SessionList.Opened)] == [session_id(3)]
+        assert opened(app) == [session_id(3)]
         sessions.show(GROUPS, OPEN_ID, {session_id(4)}, UNREAD)
         await pilot.pause()
         assert next(row for row in rows_of(sessions) if "Regex" in row).endswith("↓")
@@ -78,7 +83,7 @@ async def test_a_slash_filters_titles_and_enter_opens_or_searches():
         assert words_of(sessions) == ["Yesterday", "└ with the train"]
         await pilot.press("enter", "escape")
         await pilot.press("slash", *"the", "down", "down", "enter")
-        assert [fact.session_id for fact in facts(app, SessionList.Opened)] == [
+        assert opened(app) == [
             session_id(6),
             session_id(7),
         ]
@@ -97,7 +102,7 @@ async def test_an_empty_list_says_how_to_begin_and_offers_no_session():
         assert " ".join(words_of(sessions)) == "No sessions. Your next message starts one."
         sessions.focus()
         await pilot.press("enter", "d", "u")
-        assert facts(app, SessionList.Opened) == []
+        assert opened(app) == []
         assert [(fact.name, fact.session_id) for fact in facts(app, SessionList.ActWanted)] == [
             ("undo", "")
         ]

@@ -34,24 +34,20 @@ async def test_an_unknown_theme_that_is_set_is_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("settings", "state", "waits_s", "theme"),
+    ("settings", "state", "theme"),
     [
-        (UiSettings(), State(), 0.09, "lmchat-light"),
-        (UiSettings(), State(), 0.11, "lmchat-dark"),
-        (UiSettings(theme="dark"), State(), 0.0, "lmchat-dark"),
-        (UiSettings(), State(theme="nord"), 0.0, "nord"),
+        (UiSettings(), State(), "lmchat-light"),
+        (UiSettings(theme="dark"), State(), "lmchat-dark"),
+        (UiSettings(), State(theme="nord"), "nord"),
     ],
 )
-async def test_lmchat_is_light_on_a_light_terminal_that_says_so_in_time_unless_a_theme_is_set(
-    tmp_path, settings, state, waits_s, theme
+async def test_lmchat_is_light_on_a_light_terminal_unless_a_theme_is_set(
+    tmp_path, settings, state, theme
 ):
-    now_s = [100.0]
-    more = {"settings": Settings(ui=settings), "state": state, "clock": lambda: now_s[0]}
-    async with desktop(tmp_path, **more) as desk:
+    async with desktop(tmp_path, settings=Settings(ui=settings), state=state) as desk:
         assert desk.app.theme == (state.theme or "lmchat-dark")  # with the first paint
         assert "muted" in desk.app.theme_variables
         await desk.ready()
-        now_s[0] += waits_s
         desk.app.post_message(BackgroundReported(is_dark=False))
         await desk.pilot.pause()
         assert desk.app.theme == theme

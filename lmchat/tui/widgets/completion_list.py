@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from lmchat.commands.table import COMMANDS, Command
 from lmchat.tui.widgets.line import MUTED, cut_middle
@@ -30,13 +29,6 @@ class Completion(Struct, frozen=True):
     def row(self) -> Command | str:
         """The chosen row; there must be one."""
         return self.rows[self.chosen]
-
-    def moved(self, step: int) -> Completion:
-        """Return the same rows with the row `step` below the chosen one chosen.
-
-        After the last row comes the first, and before the first the last.
-        """
-        return replace(self, chosen=(self.chosen + step) % len(self.rows))
 
 
 CLOSED = Completion()

@@ -365,7 +365,9 @@ class PromptInput(TextArea):
         if key == "enter":
             return self._accept_chosen()
         if key in ("up", "down"):
-            self.completion = self.completion.moved(-1 if key == "up" else 1)
+            index = self.completion.chosen + (-1 if key == "up" else 1)
+            rows = self.completion.rows  # behind the last one comes the first
+            self.completion = Completion(rows, index % len(rows))
         elif key == "escape":
             self._is_list_dismissed = True
             self.completion = CLOSED

@@ -42,15 +42,10 @@ class SessionList(Vertical, can_focus=True):
         ("pagedown", "page(1)"),
     ]
 
-    class Opened(Post):
-        """Request to open a session."""
-
-        session_id: str
-
     class ActWanted(Post):
         """Request to act on a session."""
 
-        name: str  # `rename`, `tag`, `pin`, `archive`, `delete` or `undo`
+        name: str  # `open`, `rename`, `tag`, `pin`, `archive`, `delete` or `undo`
         session_id: str
 
     class SearchWanted(Post):
@@ -153,14 +148,8 @@ class SessionList(Vertical, can_focus=True):
         )
 
     def action_session(self, name: str) -> None:
-        """Post the request to open the chosen session, or to do with it what `name` says.
-
-        Without a chosen session, only `undo` is posted.
-        """
-        if name == "open":
-            if self.chosen_id:
-                self.post_message(self.Opened(self.chosen_id))
-        elif self.chosen_id or name == "undo":
+        """Post the request to act on the chosen session; without one, only `undo` is posted."""
+        if self.chosen_id or name == "undo":
             self.post_message(self.ActWanted(name, self.chosen_id))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -207,7 +196,7 @@ class SessionList(Vertical, can_focus=True):
     @on(RowList.Taken)
     def open_clicked(self, event: RowList.Taken) -> None:
         event.stop()
-        self.post_message(self.Opened(str(event.key)))
+        self.post_message(self.ActWanted("open", str(event.key)))
 
     @on(Input.Changed)
     def filter_titles(self, event: Input.Changed) -> None:
