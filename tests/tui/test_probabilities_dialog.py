@@ -18,7 +18,7 @@ from tests.support.tui_host import text_of
 
 END = StreamFinished(reason="stop")
 SURE, UNSURE, GUESSED = -0.1, -1.0, -2.0
-"""Logprobs of 91 %, 37 % and 14 %."""
+"""Logprobs of 90 %, 37 % and 14 %."""
 
 
 def word(text: str, logprob: float = SURE, *others: str, is_thought: bool = False) -> list:
@@ -61,12 +61,12 @@ async def test_words_are_gone_through_and_another_one_begins_a_version_that_goes
         assert styles["shade"].reverse
         assert not styles["."].reverse
         assert not styles["."].underline
-        assert '"Ferns"  91' in chosen(desk)
+        assert '"Ferns"  90' in chosen(desk)
         await desk.press("right", sees='" like"  37')
         await shown(desk, "in the answer", '" love"', '" need"')
         await desk.press("tab", sees='" shade"  14')
         await desk.press("shift+tab", sees='" like"  37')
-        await desk.press("end", sees='"."  91')
+        await desk.press("end", sees='"."  90')
         await desk.press("right", "tab", sees="word 4 of 4")
         await desk.press("home", "left", sees="word 1 of 4")
         await desk.press("escape", leads_to=ChatScreen)
