@@ -28,7 +28,6 @@ _MAX_NAME_CHARS = 200
 _CONTROLS = re.compile(rb"[\x01-\x06\x0e-\x1a]")  # bytes that no text has, in whatever encoding
 PDF_HEAD = b"%PDF-"
 PDF_TYPE = "application/pdf"
-_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 # What is wrong with a file that cannot be read, and what to do, by the number of the error.
 _REASONS_AND_HINTS = {
     errno.ENOENT: ("does not exist", "Check the path."),
@@ -116,10 +115,6 @@ def read_attachment(path: Path) -> Attachment:
         return _image_attachment(name, data)
     if data.startswith(PDF_HEAD):
         return text_attachment(name, PDF_TYPE, _pdf_text(name, data).encode("utf-8", "replace"))
-    if path.suffix.lower() in _IMAGE_SUFFIXES:
-        # refused even if it is a text, since the user expects an image
-        message = f"{name} is not an image, although its name says so."
-        raise FileRefused(message, hint="Rename it, or choose a PNG, JPEG, WebP or GIF image.")
     return text_attachment(name, "text/plain", data, language=language_of(name))
 
 

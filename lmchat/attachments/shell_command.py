@@ -72,21 +72,44 @@ class ShellCommand:
         if not hasattr(os, "killpg"):  # Windows, which has no process groups
             problem = "lmchat cannot run commands on this system."
             raise WrongUse(problem, hint="Save the output to a file, and attach that with /file.")
-        read_end, write_end = os.pipe()
+        loop = asyncio.get_running_loop()
+        pipe, write_end = os.pipe()
+        os.set_blocking(pipe, False)
+
+        def receive() -> None:
+            with suppress(BlockingIOError):  # the pipe is empty
+                data = os.read(pipe, _READ_BYTES)
+                self.output += data
+                surplus = max(len(self.output) - MAX_OUTPUT_BYTES, 0)
+                del self.output[:surplus]
+                self.left_out_bytes += surplus
+                if not data:  # the end of the output
+                    loop.remove_reader(pipe)
+
         try:
-            self._child = await self._start(write_end)
-            await self._receive_until_end(self._child, read_end)
+            child = self._child = await self._start(write_end)
+            loop.add_reader(pipe, receive)
+            if self.is_stopping:  # `stop` was called while it was starting
+                child.stop(_TERMINATE_S)
+            # the end of the output is not waited for: a program that has left the process group may
+            # hold the pipe open
+            try:
+                async with asyncio.timeout(self._time_limit_s):
+                    await child.wait()
+            except TimeoutError:
+                self.stopped_words = f"stopped after {self._time_limit_s:.0f} s"
+                child.stop(_TERMINATE_S)
+                await child.wait()
+            finally:
+                # lmchat ends: it does not wait for what ignores SIGTERM
+                if child.exit_code is None:
+                    child.kill()
+                await child.wait()
+                await child.end_group()
+                loop.remove_reader(pipe)
+                receive()  # what is left in the pipe
         finally:
-            os.close(read_end)
-
-    def stop(self) -> None:
-        """Begin to end the command and its process group; `run` returns when they have ended.
-
-        If the command is only being started now, `run` ends it as soon as it has started.
-        """
-        self.stopped_words = "stopped"
-        if self._child is not None:
-            self._child.stop(_TERMINATE_S)
+            os.close(pipe)
 
     async def _start(self, output: int) -> ChildProcess:
         """Start the shell with the command.
@@ -110,42 +133,14 @@ class ShellCommand:
         child.close_input()
         return child
 
-    async def _receive_until_end(self, child: ChildProcess, pipe: int) -> None:
-        """Collect the output until the command has ended, and its process group with it.
+    def stop(self) -> None:
+        """Begin to end the command and its process group; `run` returns when they have ended.
 
-        The end of the output is not waited for: a program that has left the process group may hold
-        the pipe open.
+        If the command is only being started now, `run` ends it as soon as it has started.
         """
-        loop = asyncio.get_running_loop()
-        os.set_blocking(pipe, False)
-
-        def receive() -> None:
-            with suppress(BlockingIOError):  # the pipe is empty
-                data = os.read(pipe, _READ_BYTES)
-                self.output += data
-                surplus = max(len(self.output) - MAX_OUTPUT_BYTES, 0)
-                del self.output[:surplus]
-                self.left_out_bytes += surplus
-                if not data:  # the end of the output
-                    loop.remove_reader(pipe)
-
-        loop.add_reader(pipe, receive)
-        if self.is_stopping:  # `stop` was called while it was starting
-            child.stop(_TERMINATE_S)
-        try:
-            async with asyncio.timeout(self._time_limit_s):
-                await child.wait()
-        except TimeoutError:
-            self.stopped_words = f"stopped after {self._time_limit_s:.0f} s"
-            child.stop(_TERMINATE_S)
-            await child.wait()
-        finally:
-            if child.exit_code is None:  # lmchat ends: it does not wait for what ignores SIGTERM
-                child.kill()
-            await child.wait()
-            await child.end_group()
-            loop.remove_reader(pipe)
-            receive()  # what is left in the pipe
+        self.stopped_words = "stopped"
+        if self._child is not None:
+            self._child.stop(_TERMINATE_S)
 
 
 def output_attachment(command: ShellCommand) -> Attachment:

@@ -41,7 +41,6 @@ from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.chat_log.document import Document
 from lmchat.tui.chat_log.entry import Entry
 from lmchat.tui.chat_log.painter import PARTIAL_STYLES
-from lmchat.tui.icons import ascii_filters
 from lmchat.tui.themes import THEMES
 from tests.support.markdown_corpus import MIXED
 from tests.support.programs import until
@@ -64,17 +63,13 @@ class LogApp(App[None]):
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012 - as Textual declares it
     AUTO_FOCUS = "Input"
 
-    def __init__(self, *, theme: str = "lmchat-dark", is_ascii: bool = False) -> None:
+    def __init__(self, *, theme: str = "lmchat-dark") -> None:
         super().__init__()
         self.highlighter = Highlighter()
         for own in THEMES:
             self.register_theme(own)
         self.theme = theme
         self.facts: list[Message] = []
-        self.ascii_filters = ascii_filters(is_ascii=is_ascii)
-
-    def get_line_filters(self):
-        return [*super().get_line_filters(), *self.ascii_filters]
 
     def compose(self) -> ComposeResult:
         yield ChatLog(highlighter=self.highlighter)
@@ -250,14 +245,14 @@ def chosen(log: ChatLog) -> list[str]:
     return [row for row in rows if row]
 
 
-async def move(pilot: Pilot, log: ChatLog, offset: tuple[int, int], *, button: int = 1) -> None:
+async def move(pilot: Pilot, log: ChatLog, offset: tuple[int, int]) -> None:
     """Move the mouse with a button held; also to where the log is not."""
     event = MouseMove(
         log,
         *offset,
         0,
         0,
-        button=button,
+        button=1,
         shift=False,
         meta=False,
         ctrl=False,
@@ -269,9 +264,9 @@ async def move(pilot: Pilot, log: ChatLog, offset: tuple[int, int], *, button: i
 
 
 async def drag(
-    pilot: Pilot, log: ChatLog, start: tuple[int, int], *places: tuple[int, int], shift=False
+    pilot: Pilot, log: ChatLog, start: tuple[int, int], *places: tuple[int, int]
 ) -> None:
-    await pilot.mouse_down(log, offset=start, shift=shift)
+    await pilot.mouse_down(log, offset=start)
     for place in places:
         await move(pilot, log, place)
     end = places[-1] if places else start
@@ -302,10 +297,10 @@ async def press(pilot: Pilot, log: ChatLog, offset: tuple[int, int], times: int 
     await pilot.pause()
 
 
-def coloured_page(width: int = 48) -> Page:
+def coloured_page() -> Page:
     """A page on which each style can be told from all others."""
     return plain_page(
-        width, lambda name: Style(color=f"#{sum(map(ord, name)) * 7919 % (1 << 24):06x}")
+        48, lambda name: Style(color=f"#{sum(map(ord, name)) * 7919 % (1 << 24):06x}")
     )
 
 

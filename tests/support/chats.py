@@ -196,7 +196,7 @@ async def fill(store: Store, count: int, *, words: int = 50) -> None:
     await _write(store, talks)
 
 
-async def fill_long(store: Store, count: int, *, title: str = "Long") -> list[ChatMessage]:
+async def fill_long(store: Store, count: int) -> list[ChatMessage]:
     """Write one session of so many messages, prompts and answers in turn; return them."""
     talk = [prompt("prompt 0")]
     for number in range(1, count):
@@ -206,7 +206,7 @@ async def fill_long(store: Store, count: int, *, title: str = "Long") -> list[Ch
             if number % 2
             else prompt(f"prompt {number}", last)
         )
-    await _write(store, [(header(title), talk)])
+    await _write(store, [(header("Long"), talk)])
     return talk
 
 

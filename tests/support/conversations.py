@@ -51,9 +51,6 @@ class Disk:
     async def finish(self, session_id, message, choices=()):
         await self._write(session_id, message.model)
 
-    async def has_message(self, message_id):
-        return True
-
     async def begin_answer(self, session_id, message, *, has_prompt=True):
         self.begun.append((session_id, has_prompt))
 

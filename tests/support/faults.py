@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import resource
 import sqlite3
@@ -11,9 +10,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from unittest import mock
-
-from lmchat.files.disk import write_new_file
 
 
 class SmallFileSystem:
@@ -64,22 +60,6 @@ def small_file_system(folder: Path) -> Iterator[SmallFileSystem | None]:
         yield SmallFileSystem(folder)
     finally:
         subprocess.run(["umount", str(folder)], capture_output=True, check=True)  # noqa: S603, S607 - ours
-
-
-class NoRoomAfter:
-    """Writes files until there is no room left: then the system says so when the file is flushed."""
-
-    def __init__(self, files: int) -> None:
-        self._left = files
-
-    def write(self, path: Path, text: str, *, is_forced: bool = False) -> None:
-        self._left -= 1
-        if self._left >= 0:
-            write_new_file(path, text, is_forced=is_forced)
-            return
-        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        with mock.patch("os.fsync", side_effect=full):
-            write_new_file(path, text, is_forced=is_forced)
 
 
 _NOBODY = 65534

@@ -78,10 +78,6 @@ def read_value(value):
     return read_text(json.dumps(value))
 
 
-def read_lines(records):
-    return read_text("\n".join(map(json.dumps, records)))
-
-
 def lines_of(name):
     return [line for line in (DATA / name).read_text().splitlines() if line.endswith("}")]
 

@@ -271,8 +271,8 @@ class PtyProgram:
         else:
             self.wait_until(lambda: bool(wanted.search(self.text)), wanted.pattern, timeout_s)
 
-    def wait_gone(self, text: str, timeout_s: float = WAIT_S) -> None:
-        self.wait_until(lambda: text not in self.text, f"{text!r} gone", timeout_s)
+    def wait_gone(self, text: str) -> None:
+        self.wait_until(lambda: text not in self.text, f"{text!r} gone")
 
     def wait_quiet(self, quiet_s: float = 1.0) -> None:
         """Wait until the program has drawn nothing and slept for a while (Linux).
@@ -289,8 +289,8 @@ class PtyProgram:
 
         self.wait_until(is_quiet, "the program is quiet")
 
-    def wait_for_raw(self, wanted: bytes, timeout_s: float = WAIT_S) -> None:
-        self.wait_until(lambda: wanted in self.raw, repr(wanted), timeout_s)
+    def wait_for_raw(self, wanted: bytes) -> None:
+        self.wait_until(lambda: wanted in self.raw, repr(wanted))
 
     def wait_exit(self, timeout_s: float = WAIT_S) -> int:
         """Wait for the end, read the rest of the output; return the status as a shell does (128 + signal)."""

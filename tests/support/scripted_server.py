@@ -119,9 +119,9 @@ class Reply:
     is_last: bool = False  # whether the connection is closed afterwards
 
 
-def raw_reply(*steps: Step, is_last: bool = True) -> Reply:
+def raw_reply(*steps: Step) -> Reply:
     """Play exactly this, status line and all."""
-    return Reply(steps=steps, is_last=is_last)
+    return Reply(steps=steps, is_last=True)
 
 
 def body_reply(
@@ -158,8 +158,9 @@ def text_reply(text: str, *, status: int = 200, headers: Mapping[str, str] | Non
     return body_reply(text.encode(), status=status, content_type="text/plain", headers=headers)
 
 
-def html_reply(html: str = "<!doctype html><title>Hello</title>", *, status: int = 200) -> Reply:
-    return body_reply(html.encode(), status=status, content_type="text/html; charset=utf-8")
+def html_reply(*, status: int = 200) -> Reply:
+    html = b"<!doctype html><title>Hello</title>"
+    return body_reply(html, status=status, content_type="text/html; charset=utf-8")
 
 
 def sse(
