@@ -194,10 +194,10 @@ class ProxyClient:
         """
         self._admission.allowed.check(endpoint)
         await self._read_cache()
-        fresh_list = None if is_refresh else self._cache.fresh_list(endpoint)
-        if fresh_list is not None:
+        cached = self._cache.list_of(endpoint)
+        if cached is not None and not cached.is_stale and not is_refresh:
             self._admission.count(cache_hits=1)
-            return fresh_list
+            return cached
 
         self._admission.count(cache_misses=1)
         try:
@@ -207,10 +207,9 @@ class ProxyClient:
             else:
                 models = await self._prober.models(endpoint)
         except ServerUnavailable:
-            stale_list = self._cache.stale_list(endpoint)
-            if stale_list is None:
+            if cached is None:
                 raise
-            return stale_list
+            return replace(cached, is_stale=True)
         self._cache.put(endpoint, models)
         return ModelList(models=models)
 

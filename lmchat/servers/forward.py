@@ -114,7 +114,16 @@ class Forwarding(Struct, kw_only=True):
         state = AnswerState.FAILED  # also after an unexpected error, which is raised
         try:
             async with AsyncExitStack() as stack:
-                yield await self._first_reply(stack)
+                try:
+                    reply = await self.sender.attempts(
+                        partial(self._send, stack), self._try_to_load
+                    )
+                except ServerRejected:
+                    if self._refused is None:
+                        raise
+                    reply = self._refused
+                self._status = reply.status
+                yield reply
             if httpx.codes.is_success(self._status):
                 state = AnswerState.COMPLETE
         except (asyncio.CancelledError, GeneratorExit):
@@ -126,17 +135,6 @@ class Forwarding(Struct, kw_only=True):
             raise
         finally:
             self.on_end(self._record(state))
-
-    async def _first_reply(self, stack: AsyncExitStack) -> ForwardedReply:
-        """Return the reply that is passed on; `stack` keeps its connection open."""
-        try:
-            reply = await self.sender.attempts(partial(self._send, stack), self._try_to_load)
-        except ServerRejected:
-            if self._refused is None:
-                raise
-            reply = self._refused
-        self._status = reply.status
-        return reply
 
     async def _send(self, stack: AsyncExitStack, idle_timeout: IdleTimeout) -> ForwardedReply:
         """Send the request once; return the reply, or raise the error of a refusal.

@@ -50,8 +50,6 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     load_fraction: float | None = None
     is_embedding: bool = False
     """Whether the model makes only embeddings and cannot chat."""
-    is_decision: bool = False
-    """Whether the model makes only decisions and cannot chat."""
     params: str = ""
     """Number of parameters, such as "8B"."""
     quantization: str = ""
@@ -78,15 +76,8 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
         return server_id_of(self.endpoint, self.product)
 
     @property
-    def only_for(self) -> str:
-        """What a model makes that cannot chat, as "embeddings"; "" for a model that can."""
-        if self.is_embedding:
-            return "embeddings"
-        return "decisions" if self.is_decision else ""
-
-    @property
     def can_chat(self) -> bool:
-        return not self.only_for
+        return not self.is_embedding
 
     @property
     def context(self) -> int | None:
@@ -157,11 +148,11 @@ def unknown_model(name: str, models: Sequence[ModelInfo]) -> WrongUse:
 
 
 def cannot_chat(model: ModelInfo) -> WrongUse:
-    """Return the error for a model that makes embeddings or decisions, not answers.
+    """Return the error for a model that makes embeddings, not answers.
 
     To a chat it is as if the server did not have it, so the kind is that of a missing model.
     """
-    sentence = f"{safe_line(model.model_id)} makes {model.only_for} and cannot chat."
+    sentence = f"{safe_line(model.model_id)} makes embeddings and cannot chat."
     return WrongUse(sentence, hint=_LIST_HINT, kind="model_missing")
 
 

@@ -77,17 +77,16 @@ class ModelCache:
             endpoint=endpoint, models=models, fetched_s=self._clock()
         )
 
-    def fresh_list(self, endpoint: Endpoint) -> ModelList | None:
-        """Return the list of a server; None if it is missing, outdated or too old."""
-        cached = self._lists.get(endpoint)
-        if cached is None or cached.is_outdated or self.is_older_than(endpoint, self._ttl_s):
-            return None
-        return self._as_list([cached])
+    def list_of(self, endpoint: Endpoint) -> ModelList | None:
+        """Return the list of a server; None if it is missing.
 
-    def stale_list(self, endpoint: Endpoint) -> ModelList | None:
-        """Return the list of a server, however old, marked as stale; None if it is missing."""
+        It is marked as stale if it is outdated or too old.
+        """
         cached = self._lists.get(endpoint)
-        return None if cached is None else replace(self._as_list([cached]), is_stale=True)
+        if cached is None:
+            return None
+        is_stale = cached.is_outdated or self.is_older_than(endpoint, self._ttl_s)
+        return replace(self._as_list([cached]), is_stale=is_stale)
 
     def all_models(self) -> ModelList:
         """Return the models of all servers, with the age of the oldest list."""

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import pytest
-
 from lmchat.config.state import State
-from lmchat.errors import ServerUnavailable, StoreUnavailable, WrongUse
-from lmchat.servers.discovery.catalogue import Catalogue, matching_model
+from lmchat.errors import ServerUnavailable, StoreUnavailable
+from lmchat.servers.discovery.catalogue import Catalogue
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo
@@ -51,17 +49,6 @@ async def test_models_are_listed_with_recent_ones_first_names_of_servers_and_own
         ("nomic", None, ""),
     ]
     assert [row.tokens_per_second for row in rows] == [None, None, 42.3, None]
-
-
-async def test_a_decision_model_stands_last_though_it_was_used_and_is_refused_by_its_name():
-    asked = backend()
-    judge = model("judge", is_decision=True)
-    asked.results = (probed(Verdict.READY, judge, EMBED, QWEN),)
-    recent = State(recent=((ENDPOINT.url, "judge"),))
-    rows, _ = await Catalogue(asked, Speeds({}).speeds).refresh(recent)
-    assert names(rows) == ["qwen3-8b", "judge", "nomic"]
-    with pytest.raises(WrongUse, match="judge makes decisions and cannot chat"):
-        matching_model("judge", rows)
 
 
 async def test_a_server_whose_list_fails_costs_its_own_models_alone():

@@ -35,9 +35,9 @@ async def test_the_file_is_read_at_the_next_start(tmp_path):
     after = ModelCache(600, file, clock=clock)
     assert after.all_models().models == ()
     await after.read_once()
-    assert after.fresh_list(HERE).models == (model("a", state=LoadState.LOADED, context_max=9),)
-    assert after.fresh_list(HERE).age_s == 30
-    assert after.stale_list(ended) is None
+    assert after.list_of(HERE).models == (model("a", state=LoadState.LOADED, context_max=9),)
+    assert after.list_of(HERE).age_s == 30
+    assert after.list_of(ended) is None
     assert [path.name for path in file.parent.iterdir()] == ["models.json"]
 
 
@@ -51,7 +51,7 @@ async def test_a_full_disk_costs_the_file_alone_and_leaves_nothing_behind(tmp_pa
         await cache.write(without=None)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert cache.fresh_list(HERE).models == (model("a"),)
+    assert cache.list_of(HERE).models == (model("a"),)
     assert list(tmp_path.iterdir()) == []
 
 

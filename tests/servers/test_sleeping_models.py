@@ -1,9 +1,7 @@
-"""Servers that take a model out of memory while it is not used, and models that cannot chat."""
+"""Servers that take a model out of memory while it is not used."""
 
 from __future__ import annotations
 
-from lmchat.config.state import State
-from lmchat.servers.discovery.choose_model import choose_model
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.events import ModelLoading, RequestSent
 from lmchat.servers.model import LoadState
@@ -46,18 +44,3 @@ async def test_a_look_finds_a_model_asleep_without_waking_it_and_its_answer_says
     assert first[:2] == [RequestSent(), WAKING]
     second = await answered(client, request_to(server))
     assert not [event for event in second if isinstance(event, ModelLoading)]
-
-
-async def test_a_decision_model_is_known_as_one_and_never_chosen_to_chat(server, client):
-    kinds = {"judge": ["decisions"], "talker": ["text"]}
-    rows = [
-        {"id": name, "owned_by": "llamacpp", "architecture": {"output_modalities": outputs}}
-        for name, outputs in kinds.items()
-    ]
-    llama_cpp(server).on("GET /v1/models", json_reply({"data": rows}, headers=LLAMA))
-    probed = await client.check(endpoint_of(server))
-    assert [model.only_for for model in probed.models] == ["decisions", ""]
-    chosen = choose_model(probed, model="", state=State())
-    assert chosen is not None
-    assert chosen.model_id == "talker"
-    assert choose_model(probed, model="judge", state=State()) is None

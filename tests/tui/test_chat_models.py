@@ -172,13 +172,13 @@ async def test_a_model_loads_on_while_another_is_unloaded_and_a_third_is_loaded(
         assert [one.model for one in backend.requests] == ["phi4-14b"]
 
 
-async def test_a_model_is_chosen_by_its_number_or_name_but_no_decision_model(tmp_path):
-    judge = model("judge-1b", is_decision=True)
+async def test_a_model_is_chosen_by_its_number_or_name_but_no_embedding_model(tmp_path):
+    judge = model("judge-1b", is_embedding=True)
     used = ("judge-1b", "qwen3-8b", "gemma-3-4b")
     last = State(recent=tuple((ENDPOINT.url, name) for name in used))
     backend = ScriptedBackend(results=[probed(Verdict.READY, judge, QWEN, GEMMA)])
     async with ready_desktop(tmp_path, backend=backend, state=last) as desk:
-        words = "judge-1b makes decisions and cannot chat"
+        words = "judge-1b makes embeddings and cannot chat"
         assert desk.target.model_id == "qwen3-8b"
         await desk.press("alt+2", sees=words)
         for line in ("/model 2", "/model judge-1b"):

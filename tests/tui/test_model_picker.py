@@ -31,12 +31,12 @@ def chosen(app: Host) -> object:
 
 
 async def test_recent_models_come_first_and_models_that_cannot_be_chosen_last():
-    judge = ModelRow(model=model("judge-1b", is_decision=True), recent_index=0)
+    judge = ModelRow(model=model("judge-1b", is_embedding=True), recent_index=0)
     async with drawn(host([*picker_rows(), judge])) as (app, pilot):
         text = screen_text(app)
         order = [
             *("Recent", "qwen3-8b", "LM Studio", "qwen3-30b-a3b", "Ollama", "qwen3:4b"),
-            *("For embeddings only", "For decisions only", "judge-1b"),
+            *("For embeddings only", "judge-1b"),
         ]
         places = [text.index(f" {word}") for word in order]
         assert places == sorted(places)

@@ -21,8 +21,8 @@ from lmchat.terminal.output import rounded, timestamp
 
 
 def special_type(model: ModelInfo) -> str:
-    """Return "embedding" or "decision"; empty for a model that can chat."""
-    return model.only_for.removesuffix("s")  # `only_for` is a plural, such as "embeddings"
+    """Return "embedding"; empty for a model that can chat."""
+    return "embedding" if model.is_embedding else ""
 
 
 def model_json(model: ModelInfo, name: str = "") -> dict[str, object]:

@@ -157,7 +157,6 @@ class LlamaCpp(Product):
         return replace(
             super().model_from_row(api, row),
             state=state,
-            is_decision=has_word(architecture.get("output_modalities"), "decisions"),
             params=params_text(meta.get("n_params")),
             quantization=str_or_empty(meta.get("ftype")).removeprefix("(guessed) "),
             context_loaded=context,

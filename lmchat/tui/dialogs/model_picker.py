@@ -93,8 +93,8 @@ def _cells(row: ModelRow) -> list[StyledText]:
 def _group(row: ModelRow, products: Sequence[str]) -> str:
     """Return the heading under which a model is listed; `products` has that of each server."""
     model = row.model
-    if model.only_for:
-        return f"For {model.only_for} only"
+    if model.is_embedding:
+        return "For embeddings only"
     if row.recent_index is not None:
         return "Recent"
     if row.server_name:
