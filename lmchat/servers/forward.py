@@ -1,6 +1,6 @@
 """Passing on a request of another program: its body as it came, and the reply byte for byte.
 
-Nothing is sent again after a reply has begun. The server's API key is cut out of a refusal that
+Nothing is sent again after a reply has begun. Only the server's API key is cut out of a reply that
 repeats it.
 """
 
@@ -151,9 +151,7 @@ class Forwarding(Struct, kw_only=True):
             response = await attempt.enter_async_context(opening)
             if not response.is_success:
                 body, error = await sender.read_refusal(response)
-                words = without_secret(body.decode("utf-8", "surrogateescape"), sender.key)
-                cleaned = words.encode("utf-8", "surrogateescape")
-                self._refused = self._reply(response, _only(cleaned))
+                self._refused = self._reply(response, _without_key(_only(body), sender.key))
                 raise error
             self._tail.is_stream = response.headers.get("content-type", "").startswith(
                 "text/event-stream"
@@ -175,7 +173,7 @@ class Forwarding(Struct, kw_only=True):
     ) -> AsyncGenerator[bytes, None]:
         """Yield the body as it arrives; while a chunk waits to be taken, no silence is counted."""
         with errors_as_unavailable(self.sender.endpoint):
-            async for chunk in body_chunks(response):
+            async for chunk in _without_key(body_chunks(response), self.sender.key):
                 if self._first_byte_s is None:
                     self._first_byte_s = time.perf_counter()
                 self._tail.add(chunk)
@@ -226,6 +224,22 @@ class Forwarding(Struct, kw_only=True):
             finish_reason=finish_reason,
             wait_ms=None if first_s is None else (first_s - self._begun_s) * 1e3,
         )
+
+
+async def _without_key(chunks: AsyncIterator[bytes], key: str) -> AsyncIterator[bytes]:
+    """Yield the chunks of a body with `…` in place of an API key, also of one that is cut in two.
+
+    An end of a chunk that may be the beginning of the key is held back until the next chunk. That
+    delays no event of a stream: they end with a line break, which no key has.
+    """
+    beginnings = [key[:length] for length in range(len(key) - 1, 0, -1)]  # the longest first
+    held = ""
+    async for chunk in chunks:
+        text = without_secret(held + chunk.decode("utf-8", "surrogateescape"), key)
+        held = next(filter(text.endswith, beginnings), "")
+        yield text.removesuffix(held).encode("utf-8", "surrogateescape")
+    if held:
+        yield held.encode()
 
 
 async def _only(body: bytes) -> AsyncIterator[bytes]:

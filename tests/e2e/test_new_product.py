@@ -19,7 +19,6 @@ from typing import ClassVar
 
 from lmchat.servers.model import LoadState
 from lmchat.servers.products.product import Product
-from lmchat.servers.products.refusals import Rule
 from lmchat.servers.products.server_api import ServerApi
 
 
@@ -30,9 +29,7 @@ class Heron(Product):
     ports = ({port},)
     start_step = "heron up"
     key_step = "Copy the key from Heron: Nest, Keys"
-    refusal_rules = (
-        Rule("forbidden", (418,), message="{{product}} takes no guests.", hint="Ask it kindly."),
-    )
+    refusal_hints: ClassVar = {{"server_error": "Ask it kindly."}}
     state = LoadState.LOADED
     sampling_fields: ClassVar = {{"top_k": "best_of_flock"}}
 
@@ -73,7 +70,7 @@ def candidate(cli, server):
     return next(row for row in rows if row["url"].endswith(f":{port}"))
 
 
-def test_its_server_is_found_at_its_port_and_answers_by_its_rules(heron, server):
+def test_its_server_is_found_at_its_port_and_answers_with_its_steps(heron, server):
     row = candidate(heron, server)
     assert (row["product"], row["verdict"], row["next_step"]) == ("Heron", "ready", None)
 
@@ -83,7 +80,7 @@ def test_its_server_is_found_at_its_port_and_answers_by_its_rules(heron, server)
 
     server.on("POST /v1/chat/completions", json_reply({"error": "no"}, status=418))
     done = heron("ask", "--endpoint", server.url, "Hello")
-    assert "Heron takes no guests.\nAsk it kindly." in done.stderr
+    assert "Heron says: no\nAsk it kindly." in done.stderr
 
 
 def test_its_words_are_shown_for_a_missing_key_and_where_it_does_not_run(heron, server):
