@@ -174,7 +174,6 @@ class Dispatcher:
         With the focus, search at once if there is no server. Without it, save draft and bookmark:
         another lmchat, to which the user may go now, opens the session with them.
         """
-        self.workspace.monitor.is_focused = is_focused
         if is_focused:
             self.connect.search_soon()
         else:

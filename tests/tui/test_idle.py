@@ -39,7 +39,7 @@ async def _comes_to_rest(desk):
 
 async def _unfocused(desk):
     desk.app.post_message(events.AppBlur())
-    await desk.until(lambda: not desk.workspace.monitor.is_focused, "that the focus is elsewhere")
+    await desk.until(lambda: not desk.app.app_focus, "that the focus is elsewhere")
 
 
 async def test_at_rest_no_timer_is_faster_than_the_look_at_the_server(tmp_path):

@@ -7,8 +7,7 @@ from textual import events
 
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.tui.actions import ShowChat
-from lmchat.tui.welcome.server_rows import MachineState, server_rows
-from lmchat.tui.welcome.welcome_rows import welcome_rows
+from lmchat.tui.welcome.server_rows import MachineState, server_rows, welcome_rows
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.look_data import PLACES
 from tests.support.start_desk import bare_page, found

@@ -71,10 +71,6 @@ class TargetChoice(Struct, frozen=True, kw_only=True):
             return False
         return self.target.model is None
 
-    @property
-    def chat_models(self) -> tuple[ModelInfo, ...]:
-        return self.probed.chat_models if self.probed else ()
-
 
 def choose(
     results: Sequence[ProbeResult],
@@ -204,16 +200,11 @@ def _lacks(probed: ProbeResult, name: str) -> bool:
 
 
 def require_model(name: str, chosen: ProbeResult | None, results: Sequence[ProbeResult]) -> None:
-    """Raise `WrongUse` if the chosen server lacks the model of this name, or it cannot chat.
+    """Raise `WrongUse` if the chosen server lacks the model of this name.
 
     The error suggests similar models of all `results`. Without a chosen server, do nothing.
     """
-    if chosen is None:
-        return
-    non_chat_model = _find_non_chat_model(chosen, name)
-    if non_chat_model is not None:
-        raise cannot_chat(non_chat_model)
-    if _lacks(chosen, name):
+    if chosen is not None and _lacks(chosen, name):
         listed = [model for probed in results for model in probed.chat_models]
         raise unknown_model(name, listed)
 
@@ -267,11 +258,12 @@ def why_no_model(choice: TargetChoice) -> RequestInvalid:
 
     Its hint lists the models that can chat, or says that the server has none.
     """
-    names = [shell_word(model.model_id) for model in choice.chat_models]
+    models = choice.probed.models if choice.probed else ()
+    names = [shell_word(model.model_id) for model in models if model.can_chat]
     if names:
-        more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+        more = " …" if len(names) > _MAX_NAMES else ""
         hint = f"Choose one with -m MODEL: {', '.join(names[:_MAX_NAMES])}{more}."
-    elif choice.probed is not None and choice.probed.models:
+    elif models:
         hint = "The models of this server cannot chat. Load another one there."
     else:
         hint = "The server has no models. Download one there."

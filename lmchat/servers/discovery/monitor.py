@@ -15,7 +15,6 @@ from lmchat.servers.model import LoadState, ModelInfo, Target
 from lmchat.servers.products import product_named
 
 POLL_S = 5.0
-AWAY_POLL_S = 10.0  # while the terminal has no focus
 KEPT_LATENCIES = 32
 
 
@@ -34,7 +33,6 @@ class Monitor:
         self._is_check_due = asyncio.Event()  # set to end the pause before the next check
         self._target: Target | None = None
         self.health = Health()  # result of the last check
-        self.is_focused = True  # whether the terminal has the focus; set by the screen
         self.is_streaming = False  # whether any session streams an answer; set by the screen
         self.next_check_s: float | None = None  # monotonic time; None during a check
 
@@ -74,12 +72,11 @@ class Monitor:
             if self._target is not None and not self.is_streaming:
                 self.next_check_s = None
                 health = await self._check(self._target)
-            pause_s = POLL_S if self.is_focused else AWAY_POLL_S
-            self.next_check_s = self._clock() + pause_s
+            self.next_check_s = self._clock() + POLL_S
             if health is not None:
                 yield health
             try:
-                async with asyncio.timeout(pause_s):
+                async with asyncio.timeout(POLL_S):
                     await self._is_check_due.wait()
             except TimeoutError:
                 continue
@@ -99,32 +96,26 @@ class Monitor:
                 detail=error.message,
                 next_step=error.hint,
             )
-        if self._target is not None and self._target.endpoint == target.endpoint:
-            self.health = self._health_after(probed, self._target)
-        return self.health
-
-    def _health_after(self, probed: ProbeResult, target: Target) -> Health:
-        """Return `health` with the result of a check, `probed`.
-
-        `since_s` changes only with the verdict. If the server cannot be used, the latency is None,
-        and the time at which it last could stays. If no model server answers, the product is that
-        of the target.
-        """
+        current = self._target  # another model may have been chosen during the check
+        if current is None or current.endpoint != target.endpoint:
+            return self.health
         is_up = probed.verdict.is_usable
         latency_ms = probed.latency_ms if is_up else None
         is_same_verdict = probed.verdict is self.health.verdict
-        return replace(
+        self.health = replace(
             self.health,
             since_s=self.health.since_s if is_same_verdict else self._clock(),
-            endpoint=target.endpoint,
-            product=probed.product if probed.verdict.is_server else target.product,
+            endpoint=current.endpoint,
+            # if no model server answers, that of the target
+            product=probed.product if probed.verdict.is_server else current.product,
             verdict=probed.verdict,
             detail=probed.detail,
             next_step=probed.next_step,
             latencies_ms=(*self.health.latencies_ms, latency_ms)[-KEPT_LATENCIES:],
-            model=_model_after(probed, target),
+            model=_model_after(probed, current),
             seen_s=self._clock() if is_up else self.health.seen_s,
         )
+        return self.health
 
 
 def _model_after(probed: ProbeResult, target: Target) -> ModelInfo | None:

@@ -31,8 +31,8 @@ from lmchat.tui.welcome.server_rows import (
     first_step,
     headline_and_advice,
     server_rows,
+    welcome_rows,
 )
-from lmchat.tui.welcome.welcome_rows import welcome_rows
 from lmchat.tui.widgets.key_bar import KeyBar
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
 from lmchat.tui.widgets.row_list import RowList
