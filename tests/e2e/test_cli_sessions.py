@@ -138,8 +138,14 @@ def test_deleted_messages_are_purged_with_the_trash_after_consent(saved):
 def test_at_a_terminal_it_is_asked_before_anything_is_removed(saved, monkeypatch):
     cli, ids = saved
     monkeypatch.setattr("lmchat.cli.sessions.can_ask", lambda: True)
-    for answer, left in (("n\n", 2), ("y\n", 1)):
-        done = cli("sessions", "purge", ids[0], stdin=answer)
+    for answer, left in ((b"n\n", 2), (b"y\n", 1)):
+
+        async def typed(answer: bytes = answer) -> bytes:
+            return answer
+
+        # only a terminal can be waited for, and there is none here
+        monkeypatch.setattr("lmchat.terminal.output.typed_line", typed)
+        done = cli("sessions", "purge", ids[0])
         assert (done.returncode, "permanently? [y/N]" in done.stderr) == (0, True)
         assert len(cli.json("sessions", "--json")["data"]) == left
 

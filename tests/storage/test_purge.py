@@ -204,18 +204,6 @@ async def test_a_purge_takes_deleted_messages_along_if_it_is_told_to(tmp_path, s
     assert (await store.open_session(session.session_id)).messages == (asked, said)
 
 
-async def test_a_deleted_message_is_gone_a_year_later_when_lmchat_is_used_again(
-    tmp_path, store, clock
-):
-    session, asked = await begin_session(store, "Which vegetables?")
-    more = await say(store, session, secret(1), asked)
-    await store.delete_message(session.session_id, more.message_id)
-    await store.daily_check()
-    store = await pass_days(tmp_path, store, clock, 400)
-    assert left(tmp_path) == []
-    await store.aclose()
-
-
 _KILLED_PURGE = """
 import asyncio, os, sys
 from pathlib import Path

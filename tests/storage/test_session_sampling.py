@@ -25,10 +25,6 @@ async def test_options_are_saved_and_copied_and_changed_for_each_session_alone(t
         assert (await store.open_session(new.session_id)).header.sampling == OPTIONS
         await store.update_session(new.session_id, {"sampling": {}})
         await store.append(new, prompt("And trees?", first))  # with the options of before
-    async with aclosing(store_at(tmp_path, is_temporary=True)) as unsaved:
-        assert (await unsaved.open_session(session.session_id)).header.sampling == OPTIONS
-        changed = await unsaved.update_session(session.session_id, {"sampling": {"seed": 8}})
-        assert changed.sampling == {"seed": 8}
     async with aclosing(store_at(tmp_path)) as store:
         options = {found.session_id: found.sampling for found in await store.list_sessions()}
     assert options == {

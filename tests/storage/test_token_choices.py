@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import aclosing, closing
+from contextlib import closing
 
 from msgspec.structs import replace
 
 from lmchat.sessions.message import Alternative, TokenProbabilities
-from tests.support.chats import answer, begin_session, store_at
+from tests.support.chats import answer, begin_session
 
 HOSTILE = ("\x1b[2J", "", "\n", "\t", "\x00", "👩\u200d💻", "\u202e", "\ufffd", "x" * 1000)
 
@@ -60,16 +60,3 @@ async def test_a_purged_session_leaves_no_choices(tmp_path, store):
     session, _ = await answered(store)
     await store.purge(session.session_id)
     assert rows_of(tmp_path) == 0
-
-
-async def test_a_temporary_chat_has_the_choices_of_saved_and_of_new_answers(tmp_path, store):
-    session, said = await answered(store)
-    async with aclosing(store_at(tmp_path, is_temporary=True)) as unsaved:
-        await unsaved.open_session(session.session_id)
-        assert await unsaved.token_choices(said.message_id) == CHOICES
-        again = answer("Yes", parent=said)
-        await unsaved.begin_answer(session.session_id, again)  # copies the session into memory
-        await unsaved.finish(session.session_id, again, CHOICES[:1])
-        assert await unsaved.token_choices(said.message_id) == CHOICES
-        assert await unsaved.token_choices(again.message_id) == CHOICES[:1]
-    assert rows_of(tmp_path) == 1
