@@ -170,22 +170,13 @@ class DatabaseFormat(Struct, frozen=True, kw_only=True):
 # Chats
 
 
-class CallQuote(Struct, frozen=True, kw_only=True):
-    """Call of a tool, which becomes quoted text."""
+class ToolQuote(Struct, frozen=True, kw_only=True):
+    """Quoted text of a tool call or its result."""
 
-    name: str
-    arguments: object
-    """Text, or any other value of JSON."""
+    text: str
 
 
-class ResultQuote(Struct, frozen=True, kw_only=True):
-    """Result of a tool, which becomes quoted text."""
-
-    value: Any
-    """Text, or any other value of JSON."""
-
-
-ForeignPart = str | FilePart | ReasoningPart | RefusalPart | CallQuote | ResultQuote
+ForeignPart = str | FilePart | ReasoningPart | RefusalPart | ToolQuote
 """Part of a message as the module of a program gives it; a text may begin with `<think>`."""
 
 
@@ -250,7 +241,7 @@ class ForeignChat(Struct, kw_only=True):
             is_answer = Role(role) in (Role.ASSISTANT, Role.TOOL)
             message_role = Role.ASSISTANT if is_answer else Role(role)
             for part in parts:
-                is_step = is_step or isinstance(part, CallQuote | ResultQuote)
+                is_step = is_step or isinstance(part, ToolQuote)
                 message_parts += _converted(part, is_answer=is_answer)
         except BAD_VALUE_ERRORS:
             self.omitted[_DAMAGED] += 1
@@ -371,13 +362,13 @@ def omissions(title: str, counts_by_kind: Mapping[str, int]) -> tuple[Skipped, .
     return (Skipped(where=f"“{title[:100]}”", reason=reason),)
 
 
-def quoted_call(name: str, arguments: object) -> str:
+def quoted_call(name: str, arguments: object) -> ToolQuote:
     """Return a tool call as a Markdown quotation: `> Tool call: add(a=1, b=2)`."""
     text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
     return _quoted(f"Tool call: {call_text(name, text)}")
 
 
-def _quoted_result(value: Any) -> str:
+def quoted_result(value: Any) -> ToolQuote:
     """Return the result of a tool as a Markdown quotation.
 
     A list of texts like `[{"text": "Hello"}]`, perhaps in the field `content`, becomes lines; any
@@ -391,8 +382,8 @@ def _quoted_result(value: Any) -> str:
     return _quoted(f"Result: {text}")
 
 
-def _quoted(text: str) -> str:
-    return "\n".join(f"> {line}".rstrip() for line in text.split("\n"))
+def _quoted(text: str) -> ToolQuote:
+    return ToolQuote(text="\n".join(f"> {line}".rstrip() for line in text.split("\n")))
 
 
 def _converted(part: ForeignPart, *, is_answer: bool) -> Iterator[Part]:
@@ -414,10 +405,8 @@ def _converted(part: ForeignPart, *, is_answer: bool) -> Iterator[Part]:
                 yield part
         case FilePart():
             yield part
-        case CallQuote(name=str(name), arguments=arguments):
-            yield TextPart(text=quoted_call(name, arguments))
-        case ResultQuote(value=value):
-            yield TextPart(text=_quoted_result(value))
+        case ToolQuote(text=text):
+            yield TextPart(text=text)
         case _:
             raise TypeError(part)
 

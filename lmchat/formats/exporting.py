@@ -57,12 +57,10 @@ def export_name(session: Session, *, form: str = "md") -> str:
     systems write them.
     """
     title = unicodedata.normalize("NFC", safe_line(session.header.title))
-    words = "".join(char if _may_be_in_name(char) else " " for char in title).split()
+    # letters, marks on them (as vowels of Hindi), and digits
+    words = "".join(
+        char if char.isalnum() or unicodedata.category(char)[0] == "M" else " " for char in title
+    ).split()
     name = "-".join(words)[:_TITLE_CHARS].strip("-_") or "session"
     short_id = re.sub(r"[^0-9A-Za-z]", "", session.header.session_id)[:_ID_CHARS]
     return f"{name}-{short_id}.{form}"
-
-
-def _may_be_in_name(char: str) -> bool:
-    """Return whether a character is a letter, a mark on one (as vowels of Hindi), or a digit."""
-    return char.isalnum() or char == "_" or unicodedata.category(char).startswith("M")

@@ -22,7 +22,7 @@ from lmchat.formats.text_export import (
 )
 from lmchat.processes.child import ChildEndedError, ChildProcess
 from lmchat.safe_text import safe_line, safe_text
-from lmchat.sessions.message import FilePart, tool_calls_text
+from lmchat.sessions.message import tool_calls_text
 from lmchat.sessions.session import Session
 
 _STYLE = """
@@ -79,7 +79,11 @@ def _article(
     if options.with_reasoning and message.reasoning:
         yield _folded(entry.thought_heading, message.reasoning)
     for part in message.files:
-        yield from _attached_file(part, files)
+        yield f"<p>Attached: {escape(part.words)}</p>"
+        data = files.get(part.digest)
+        if part.is_image and data:
+            url = f"data:{_escaped(part.media_type)};base64,{b64encode(data).decode()}"
+            yield f'<p><img src="{url}" alt="{_escaped(part.name)}"></p>'
     if message.refusal:
         yield f"<p><strong>{REFUSED}.</strong></p>"
     if message.text:
@@ -92,15 +96,6 @@ def _article(
     if entry.state:
         yield f"<blockquote><strong>{entry.state}.</strong> {escape(entry.reason)}</blockquote>"
     yield "</article>"
-
-
-def _attached_file(part: FilePart, files: Mapping[str, bytes]) -> Iterator[str]:
-    """Yield the line that names an attached file and, for an image in `files`, the image itself."""
-    yield f"<p>Attached: {escape(part.words)}</p>"
-    data = files.get(part.digest)
-    if part.is_image and data:
-        url = f"data:{_escaped(part.media_type)};base64,{b64encode(data).decode()}"
-        yield f'<p><img src="{url}" alt="{_escaped(part.name)}"></p>'
 
 
 def _folded(summary: str, *texts: str) -> str:

@@ -81,7 +81,9 @@ def import_chats(
             # Path.is_dir would raise an error for a long name, and for a folder that may not be
             # entered
             is_folder = os.path.isdir(path)  # noqa: PTH112
-            paths = files_below(path, without=_companions()) if is_folder else [path]
+            formats = (one for _, one in _formats() if isinstance(one, JsonFormat))
+            companions = {name for one in formats for name in one.companions}
+            paths = files_below(path, without=companions) if is_folder else [path]
         except FileRefused as error:
             yield name, error
             continue
@@ -220,12 +222,6 @@ class _FileReader:
             raise FormatUnknown(message, hint=f"Import it with --from {source}.")
 
 
-def _companions() -> set[str]:
-    """Return the names of files that are read with a chat beside them, and not imported alone."""
-    formats = (one for _, one in _formats() if isinstance(one, JsonFormat))
-    return {name for one in formats for name in one.companions}
-
-
 @cache
 def _formats() -> Sequence[tuple[str, JsonFormat | DatabaseFormat]]:
     """Return the formats, each after the source of its program.
@@ -264,6 +260,7 @@ def _records(source: Source) -> Iterator[Record | Skipped]:
             raw_values = [msgspec.json.decode(data, type=msgspec.Raw)]
         values = ((f"record {number}", raw) for number, raw in enumerate(raw_values, 1))
     except (msgspec.DecodeError, RecursionError) as error:
+        # a text whose first line is an object is JSON Lines, whatever its name
         if not (source.has_lines or _is_object(data.lstrip().partition(b"\n")[0])):
             message = f"It is not valid JSON: {str(error)[:100]}."
             raise FileRefused(message, hint="Export it again.") from error
@@ -279,7 +276,6 @@ def _records(source: Source) -> Iterator[Record | Skipped]:
 
 
 def _is_object(line: bytes) -> bool:
-    """Return whether a line is a JSON object, so that its text is JSON Lines."""
     try:
         msgspec.json.decode(line, type=dict[str, msgspec.Raw])
     except (msgspec.MsgspecError, RecursionError):

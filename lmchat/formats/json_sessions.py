@@ -161,7 +161,7 @@ def _safe(message: ChatMessage, *, has_results: bool) -> ChatMessage:
     if has_results:
         return message
     parts = tuple(
-        TextPart(text=f"\n\n{quoted_call(part.name, part.arguments)}")
+        TextPart(text=f"\n\n{quoted_call(part.name, part.arguments).text}")
         if isinstance(part, ToolCallPart)
         else part
         for part in message.parts

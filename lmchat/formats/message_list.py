@@ -7,12 +7,13 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 
 from lmchat.formats.builder import (
-    CallQuote,
     ForeignChat,
     ForeignPart,
     JsonFormat,
     Record,
-    ResultQuote,
+    ToolQuote,
+    quoted_call,
+    quoted_result,
     record_in,
     text_in,
 )
@@ -54,7 +55,7 @@ def _read(records: Sequence[Record], _: Source) -> ForeignChat:
     return chat
 
 
-def tool_calls(calls: Iterable[object], chat: ForeignChat) -> Iterator[CallQuote]:
+def tool_calls(calls: Iterable[object], chat: ForeignChat) -> Iterator[ToolQuote]:
     """Yield the calls of a list as chat APIs have it, and count others as left out.
 
     A call is like `{"id": "1", "function": {"name": "add", "arguments": "{}"}}`.
@@ -63,7 +64,7 @@ def tool_calls(calls: Iterable[object], chat: ForeignChat) -> Iterator[CallQuote
         function = record_in(call, "function")
         if function:
             name = text_in(function, "name")
-            yield CallQuote(name=name, arguments=function.get("arguments", ""))
+            yield quoted_call(name, function.get("arguments", ""))
         else:
             chat.omit("tool call")
 
@@ -78,7 +79,7 @@ def _parts(row: Record, role: Role, chat: ForeignChat) -> Iterator[ForeignPart]:
     yield ReasoningPart(text=next(filter(None, thoughts), ""))
     content = row.get("content") or ""
     if role is Role.TOOL:
-        yield ResultQuote(value=content)
+        yield quoted_result(content)
         return
     for part in [content] if isinstance(content, str) else content:
         text = part.get("text") if isinstance(part, dict) else part

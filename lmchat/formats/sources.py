@@ -66,7 +66,25 @@ def zip_sources(content: Path | bytes) -> Iterator[Source | Skipped]:
     try:
         file = BytesIO(content) if isinstance(content, bytes) else content
         with zipfile.ZipFile(file) as archive:
-            yield from _members(archive)
+            names = archive.namelist()
+            for name in names:
+                if not name.lower().endswith(_TEXT_ENDINGS):
+                    continue
+                folder = name[: name.rfind("/") + 1]
+                if archive.getinfo(name).file_size > LARGEST_BYTES:
+                    reason = f"it is larger than {LARGEST_BYTES // (1024 * 1024)} MB"
+                    yield Skipped(where=name, reason=reason)
+                    continue
+
+                def files(folder: str = folder) -> Iterator[tuple[str, Callable[[], bytes]]]:
+                    # those of the same folder first: each thread of Jan has a file of the same name
+                    for member in sorted(names, key=lambda member: not member.startswith(folder)):
+                        if archive.getinfo(member).file_size <= MAX_BYTES:
+                            yield member.rpartition("/")[2], partial(archive.read, member)
+
+                data = _utf_8(archive.read(name))
+                near = partial(_read_near, files)
+                yield Source(name=name.rpartition("/")[2], data=data, near=near)
     except _BROKEN_ZIP as error:
         message = "It is an encrypted or damaged zip file."
         hint = "Unpack it, and import the folder."
@@ -107,28 +125,6 @@ def files_below(folder: Path, *, without: set[str]) -> list[Path]:
     return paths
 
 
-def _members(archive: zipfile.ZipFile) -> Iterator[Source | Skipped]:
-    """Yield the texts in a zip file. One file near them may have any name in any folder."""
-    names = archive.namelist()
-    for name in names:
-        if not name.lower().endswith(_TEXT_ENDINGS):
-            continue
-        folder = name[: name.rfind("/") + 1]
-        if archive.getinfo(name).file_size > LARGEST_BYTES:
-            reason = f"it is larger than {LARGEST_BYTES // (1024 * 1024)} MB"
-            yield Skipped(where=name, reason=reason)
-            continue
-
-        def files(folder: str = folder) -> Iterator[tuple[str, Callable[[], bytes]]]:
-            # those of the same folder first: each thread of Jan has a file of the same name
-            for member in sorted(names, key=lambda member: not member.startswith(folder)):
-                if archive.getinfo(member).file_size <= MAX_BYTES:
-                    yield member.rpartition("/")[2], partial(archive.read, member)
-
-        data = _utf_8(archive.read(name))
-        yield Source(name=name.rpartition("/")[2], data=data, near=partial(_read_near, files))
-
-
 def _utf_8(data: bytes) -> bytes:
     """Return a text without a byte order mark in UTF-8; what is no UTF-16 is replaced."""
     if data.startswith(_UTF_16):
@@ -152,6 +148,6 @@ def _read_near(files: Callable[[], Iterable[tuple[str, Callable[[], bytes]]]], n
     """Return the content of the first file whose name begins with the word `name`, if any."""
     for file_name, read in files() if name else ():
         if file_name.startswith(name) and not file_name.removeprefix(name)[:1].isalnum():
-            with suppress(OSError):
+            with suppress(OSError, *_BROKEN_ZIP):
                 return read()
     return b""

@@ -81,58 +81,46 @@ def entries(session: Session) -> Iterator[MessageEntry | str]:
             ids_with_shown_calls |= {message.message_id, message.parent_id}
 
     def entry(message: ChatMessage) -> MessageEntry:
-        has_shown_calls = message.message_id in ids_with_shown_calls
-        return _message_entry(message, () if has_shown_calls else message.tool_calls)
+        speaker = _SPEAKERS[message.role]
+        if message.role is Role.ASSISTANT and message.model:
+            speaker = safe_line(message.model)
+        if message.stats is not None and message.stats.is_edited:
+            speaker = f"{speaker} (edited)"
+        time = message.created_at.astimezone()
+        thought_ms = message.stats.reasoning_ms if message.stats else None
+        state = ""
+        reason = ""
+        if message.state is not AnswerState.COMPLETE:
+            state = _STATES[message.state]
+            if message.failure is not None:
+                reason = safe_line(f"{message.failure.message} {message.failure.hint}")
+        return MessageEntry(
+            message=message,
+            speaker=speaker,
+            time=f"{time:%Y-%m-%d %H:%M}",
+            calls=() if message.message_id in ids_with_shown_calls else message.tool_calls,
+            thought_heading="Thought"
+            if thought_ms is None
+            else f"Thought for {thought_ms / 1e3:.1f} s",
+            state=state,
+            reason=reason,
+        )
 
     yield from map(entry, session.messages)
     messages_by_id = {message.message_id: message for message in session.tree}
     for branch in branches(session.branches):
         parent = messages_by_id.get(branch.messages[0].parent_id or "")
-        yield _branch_heading(parent)
+        if parent is None:
+            yield "Another beginning"
+        else:
+            above = safe_line(parent.text or tool_calls_text(parent), limit=_QUOTED_CHARS)
+            yield f"Another branch, after “{above}”"
         yield from map(entry, branch.messages)
 
 
 def is_tool_run(message: ChatMessage) -> bool:
     """Return whether a message shows a call and its result."""
     return message.role is Role.TOOL and bool(message.tool_calls)
-
-
-def _message_entry(message: ChatMessage, calls: tuple[ToolCallPart, ...]) -> MessageEntry:
-    speaker = _SPEAKERS[message.role]
-    if message.role is Role.ASSISTANT and message.model:
-        speaker = safe_line(message.model)
-    if message.stats is not None and message.stats.is_edited:
-        speaker = f"{speaker} (edited)"
-    time = message.created_at.astimezone()
-    thought_ms = message.stats.reasoning_ms if message.stats else None
-    state = ""
-    reason = ""
-    if message.state is not AnswerState.COMPLETE:
-        state = _STATES[message.state]
-        if message.failure is not None:
-            reason = safe_line(f"{message.failure.message} {message.failure.hint}")
-    return MessageEntry(
-        message=message,
-        speaker=speaker,
-        time=f"{time:%Y-%m-%d %H:%M}",
-        calls=calls,
-        thought_heading="Thought"
-        if thought_ms is None
-        else f"Thought for {thought_ms / 1e3:.1f} s",
-        state=state,
-        reason=reason,
-    )
-
-
-def _branch_heading(parent: ChatMessage | None) -> str:
-    """Return the heading of a branch, with the text of the message above it.
-
-    A branch without a parent begins with another first message.
-    """
-    if parent is None:
-        return "Another beginning"
-    parent_text = safe_line(parent.text or tool_calls_text(parent), limit=_QUOTED_CHARS)
-    return f"Another branch, after “{parent_text}”"
 
 
 def _text_blocks(entry: MessageEntry, *, with_reasoning: bool) -> Iterator[str]:

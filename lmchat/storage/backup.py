@@ -167,10 +167,10 @@ def repair(path: Path, moment: datetime) -> Connection:
 def _unused_name(path: Path, ending: str) -> Path:
     """Return the first of the paths `NAME.ENDING`, `NAME.ENDING-2`, … that does not exist."""
     unused = path.with_name(f"{path.name}.{ending}")
-    number = 1
+    number = 2
     while unused.exists():
-        number += 1
         unused = path.with_name(f"{path.name}.{ending}-{number}")
+        number += 1
     return unused
 
 

@@ -94,7 +94,13 @@ def connect(path: Path) -> Connection:
             # Another process is just creating the file, or the file system cannot share memory.
             # The journal in use works too, only slower.
             log.info("write-ahead logging is off: %s", name_of(error))
-        _ensure_tables(connection)
+        if version_of(connection) != VERSION:
+            with transaction(connection):
+                version = version_of(connection)  # again, now that no other process can change it
+                if version == 0:
+                    create_tables(connection)
+                elif version < VERSION:
+                    migrate(connection)
     except BaseException:
         connection.close()
         raise
@@ -171,21 +177,6 @@ def _ensure_file(path: Path) -> None:
     can_use_effective_ids = os.access in os.supports_effective_ids
     if not os.access(path, os.R_OK | os.W_OK, effective_ids=can_use_effective_ids):
         raise system_error(errno.EACCES, path)
-
-
-def _ensure_tables(connection: Connection) -> None:
-    """Create the tables of a new file, and change a file in an older format.
-
-    Raises `StoreUnavailable` for another format.
-    """
-    if version_of(connection) == VERSION:
-        return
-    with transaction(connection):
-        version = version_of(connection)  # again, now that no other process can change it
-        if version == 0:
-            create_tables(connection)
-        elif version < VERSION:
-            migrate(connection)
 
 
 def _connect_to_read(path: Path) -> Connection:

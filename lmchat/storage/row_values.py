@@ -95,8 +95,7 @@ def folded(value: object) -> str:
     space at both ends is removed. The result can be encoded in UTF-8.
     """
     # a NUL may end a text in functions of SQLite
-    text = " ".join(fold(loaded(value)).replace("\0", " ").split())
-    return text if text.isascii() else encodable(text)
+    return encodable(" ".join(fold(loaded(value)).replace("\0", " ").split()))
 
 
 def searched_text(kind: str, text: object, name: object) -> str:

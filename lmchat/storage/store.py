@@ -258,7 +258,14 @@ class Store:
         session that was changed last. Raises `SessionNotFound` if no id or more than one fits.
         """
         if id_or_prefix == "last":
-            return _last_session_id(connection)
+            query = """select session_id from sessions where deleted_at is null
+                order by updated_at desc, rowid desc"""
+            last_id = first_id(connection, query, ())
+            if last_id is None:
+                raise SessionNotFound(
+                    "There are no saved sessions.", hint="Your first message starts one."
+                )
+            return last_id
         if len(id_or_prefix) < _SHORTEST_PREFIX_CHARS:
             raise SessionNotFound(
                 f"“{id_or_prefix}” is too short for a session id.",
@@ -656,18 +663,6 @@ class Store:
     @writing
     def save_bookmark(self, connection: Connection, session_id: str, bookmark: str) -> None:
         set_columns(connection, session_id, place=bookmark)
-
-
-def _last_session_id(connection: Connection) -> str:
-    query = """select session_id from sessions where deleted_at is null
-        order by updated_at desc, rowid desc"""
-    session_id = first_id(connection, query, ())
-    if session_id is None:
-        raise SessionNotFound(
-            "There are no saved sessions.",
-            hint="Your first message starts one; `lmchat sessions --trash` lists deleted ones.",
-        )
-    return session_id
 
 
 def _choose_path(connection: Connection, session_id: str, leaf_id: str | None) -> Session:

@@ -8,16 +8,15 @@ parent. Thoughts and tool calls are messages of their own; a call is an answer w
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from lmchat.formats.builder import (
-    CallQuote,
     ForeignChat,
     ForeignPart,
     JsonFormat,
     Record,
-    ResultQuote,
     number_in,
+    quoted_call,
+    quoted_result,
     record_in,
     text_in,
     time_of,
@@ -96,8 +95,10 @@ def _parts(node: Record, source: Source, chat: ForeignChat) -> Iterator[ForeignP
     if is_hidden or kind in _HIDDEN:
         return
     if kind == "thoughts":
-        thoughts = (_thought(thought, chat) for thought in content.get("thoughts") or ())
-        yield ReasoningPart(text="\n\n".join(filter(None, thoughts)))
+        for thought in content.get("thoughts") or ():
+            title = text_in(thought, "summary")
+            words = chat.read_text(thought["content"])
+            yield ReasoningPart(text=f"**{title}**\n\n{words}".strip() if title else words)
         return
 
     for part in content.get("parts") or ():
@@ -109,18 +110,12 @@ def _parts(node: Record, source: Source, chat: ForeignChat) -> Iterator[ForeignP
     text = _text(content, chat)
     recipient = text_in(message, "recipient") or _TO_USER
     if role == Role.ASSISTANT and recipient != _TO_USER:
-        yield CallQuote(name=recipient, arguments=text)
+        yield quoted_call(recipient, text)
     elif role == Role.TOOL:
         if text.strip():
-            yield ResultQuote(value=text)
+            yield quoted_result(text)
     else:
         yield text
-
-
-def _thought(thought: Any, chat: ForeignChat) -> str:
-    title = text_in(thought, "summary")
-    text = chat.read_text(thought.get("content") if isinstance(thought, dict) else thought)
-    return f"**{title}**\n\n{text}".strip() if title else text
 
 
 def _text(content: Record, chat: ForeignChat) -> str:

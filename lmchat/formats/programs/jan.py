@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from lmchat.formats.builder import (
-    CallQuote,
     ForeignChat,
     ForeignPart,
     JsonFormat,
     Record,
-    ResultQuote,
+    quoted_call,
+    quoted_result,
     record_in,
     text_in,
     time_of,
@@ -95,9 +95,9 @@ def _content_parts(records: list[Record], chat: ForeignChat) -> Iterator[Foreign
             words = chat.read_text(text)
             yield words if kind == "text" else ReasoningPart(text=words)
         elif kind == "tool_call":
-            yield CallQuote(name=part["tool_name"], arguments=part.get("input"))
+            yield quoted_call(part["tool_name"], part.get("input"))
             if part.get("output") is not None:
-                yield ResultQuote(value=part["output"])
+                yield quoted_result(part["output"])
         elif kind == "image_url":
             yield from chat.image(text_in(part["image_url"], "url"))
         else:

@@ -14,7 +14,7 @@ from lmchat.formats.builder import (
     ForeignPart,
     JsonFormat,
     Record,
-    ResultQuote,
+    quoted_result,
     record_in,
     text_in,
     time_of,
@@ -92,7 +92,7 @@ def _parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
             kind = text_in(extra, "type").removesuffix("File").lower()
             yield from chat.image(extra.get("base64Url"), name, part=kind)
     if text_in(message, "role") == Role.TOOL:
-        yield ResultQuote(value=message.get("content") or "")
+        yield quoted_result(message.get("content") or "")
         return
     thought = message.get("reasoningContent") or message.get("thinking")
     yield ReasoningPart(text=chat.read_text(thought))

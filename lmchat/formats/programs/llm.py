@@ -20,12 +20,12 @@ from typing import Any
 from lmchat.errors import FormatUnknown
 from lmchat.formats.builder import (
     BAD_VALUE_ERRORS,
-    CallQuote,
     DatabaseFormat,
     ForeignChat,
     ForeignPart,
     Record,
-    ResultQuote,
+    quoted_call,
+    quoted_result,
     time_of,
 )
 from lmchat.formats.sources import LARGEST_BYTES
@@ -135,9 +135,9 @@ def _parts(
             case "reasoning":
                 yield ReasoningPart(text=_text(database, part, payload))
             case "tool_call":
-                yield CallQuote(name=payload["name"], arguments=payload["arguments"])
+                yield quoted_call(payload["name"], payload["arguments"])
             case "tool_result":
-                yield ResultQuote(value=payload["output"])
+                yield quoted_result(payload["output"])
                 chat.omit("attachment", len(payload.get("attachments", ())))
             case "attachment":
                 found = _rows(database, _ATTACHMENT, id=payload["attachment"]["id"])

@@ -11,12 +11,12 @@ from datetime import datetime
 
 from lmchat.formats.builder import (
     BAD_VALUE_ERRORS,
-    CallQuote,
     ForeignChat,
     ForeignPart,
     JsonFormat,
     Record,
-    ResultQuote,
+    quoted_call,
+    quoted_result,
     record_in,
     text_in,
     time_of,
@@ -88,9 +88,9 @@ def _parts(version: Record, source: Source, chat: ForeignChat) -> Iterator[Forei
                 yield ReasoningPart(text=text) if is_thought else text
             elif kind == "toolCallRequest":
                 arguments = part.get("arguments", part.get("parameters"))
-                yield CallQuote(name=part["name"], arguments=arguments)
+                yield quoted_call(part["name"], arguments)
             elif kind == "toolCallResult":
-                yield ResultQuote(value=part.get("content"))
+                yield quoted_result(part.get("content"))
             elif text_in(part, "fileType") == "image":
                 yield from chat.image(source.near(text_in(part, "fileIdentifier")))
             elif kind != "text":

@@ -15,12 +15,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lmchat.formats.builder import (
-    CallQuote,
     ForeignChat,
     ForeignPart,
     JsonFormat,
     Record,
-    ResultQuote,
+    quoted_call,
+    quoted_result,
     record_in,
     text_in,
     time_of,
@@ -117,9 +117,9 @@ def _item_parts(items: list[Record], chat: ForeignChat) -> Iterator[ForeignPart]
             case "reasoning":
                 yield ReasoningPart(text=chat.read_text(item.get("summary") or item["content"]))
             case "function_call":
-                yield CallQuote(name=item["name"], arguments=item["arguments"])
+                yield quoted_call(item["name"], item["arguments"])
             case "function_call_output":
-                yield ResultQuote(value=item["output"])
+                yield quoted_result(item["output"])
             case kind:
                 chat.omit(kind.removeprefix("open_webui:").replace("_", " "))
 
