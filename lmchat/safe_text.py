@@ -50,7 +50,9 @@ def safe_text(text: str) -> SafeText:
     text = text.replace("\r\n", "\n")
     if text.isascii():
         return SafeText(text.translate(_CONTROL_PICTURES))
-    visible = _HOSTILE.sub(_picture_of, text)
+    visible = _HOSTILE.sub(
+        lambda hostile: _CONTROL_PICTURES.get(ord(hostile[0]), _SUBSTITUTE), text
+    )
     return SafeText(re.sub(_SHAPING, _shaping_or_substitute, visible))
 
 
@@ -122,11 +124,6 @@ def _json_escape(unsafe: re.Match[str]) -> str:
     return "".join(f"\\u{utf16[start : start + 4]}" for start in range(0, len(utf16), 4))
 
 
-def _picture_of(hostile: re.Match[str]) -> str:
-    """Return the visible symbol of a matched control character, else U+FFFD."""
-    return _CONTROL_PICTURES.get(ord(hostile[0]), _SUBSTITUTE)
-
-
 def _shaping_or_substitute(match: re.Match[str]) -> str:
     """Return a matched joiner or variation selector if it has an effect, else U+FFFD.
 
@@ -140,21 +137,11 @@ def _shaping_or_substitute(match: re.Match[str]) -> str:
     if char in _JOINERS:
         has_effect = _can_be_joined(char_before) and _can_be_joined(char_after)
     else:
-        has_effect = _has_variants(char_before)
+        # behind `1` (a keycap) or ❤, and not behind another joiner or selector
+        is_shaping = re.match(_SHAPING, char_before) is not None
+        can_vary = _can_be_joined(char_before) and not is_shaping
+        has_effect = can_vary or (char_before != "" and char_before in _KEYCAPS)
     return char if has_effect else _SUBSTITUTE
-
-
-def _has_variants(char: str) -> bool:
-    """Return whether a variation selector behind a character has an effect.
-
-    It has one behind `1` (a keycap) or ❤. It has none at the start, where `char` is empty, or
-    behind another joiner or selector.
-    """
-    if char == "":
-        return False
-    if char.isascii():
-        return char in _KEYCAPS
-    return _can_be_joined(char) and not re.match(_SHAPING, char)
 
 
 def _can_be_joined(char: str) -> bool:

@@ -14,7 +14,6 @@ from lmchat.formats.importing import STDIN
 from lmchat.formats.programs import AUTO, ChatPlace, chat_places
 from lmchat.formats.sources import LARGEST_BYTES
 from lmchat.importing import (
-    ImportedChat,
     Importer,
     ImportOutcome,
     loss_lines,
@@ -152,16 +151,20 @@ def _outcome_json(context: Context, outcome: ImportOutcome) -> dict[str, object]
     on other branches than the shown one, `skipped` lists the parts of a chat, or of a file, that
     could not be read.
     """
-    chats = [
-        {
-            "file": chat.file,
-            "outcome": _outcome_word(chat, is_trial=context.options.dry_run),
-            **header_json(chat.header),
-            "beside": chat.branch_messages,
-            "skipped": chat.skipped,
-        }
-        for chat in outcome.chats
-    ]
+    chats: list[dict[str, object]] = []
+    for chat in outcome.chats:
+        word = "would be imported" if context.options.dry_run else "imported"
+        if chat.was_known:
+            word = "present" if chat.header.deleted_at is None else "in trash"
+        chats.append(
+            {
+                "file": chat.file,
+                "outcome": word,
+                **header_json(chat.header),
+                "beside": chat.branch_messages,
+                "skipped": chat.skipped,
+            }
+        )
     refused = [
         {"file": file, "error": error.kind, "message": error.message}
         for file, error in outcome.refused
@@ -171,10 +174,3 @@ def _outcome_json(context: Context, outcome: ImportOutcome) -> dict[str, object]
         for file, part in outcome.left_out
     ]
     return {"object": "list", "data": chats, "skipped": skipped, "refused": refused}
-
-
-def _outcome_word(chat: ImportedChat, *, is_trial: bool) -> str:
-    """Return the word for what became of a chat, which scripts read in `--json`."""
-    if chat.was_known:
-        return "present" if chat.header.deleted_at is None else "in trash"
-    return "would be imported" if is_trial else "imported"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from lmchat.commands.table import BY_ID, COMMANDS, Scope
 from lmchat.config.file import Problem, line_of
 from lmchat.config.load import Loaded
@@ -34,7 +32,11 @@ def keymap_problems(loaded: Loaded) -> tuple[Problem, ...]:
 
     # the keys of all commands, changed or not
     keys_of_command = {
-        command.command_id: _split(changed_keys.get(command.command_id, command.keys))
+        command.command_id: [
+            key.strip()
+            for key in changed_keys.get(command.command_id, command.keys).split(",")
+            if key.strip()
+        ]
         for command in BY_ID.values()
     }
     for command_id in changed_keys:
@@ -43,32 +45,18 @@ def keymap_problems(loaded: Loaded) -> tuple[Problem, ...]:
             step = "" if suggestion else "; F1 lists the commands"
             add_problem(command_id, f"is not a command{step}", suggestion)
             continue
+        scope = BY_ID[command_id].scope
         for key in keys_of_command[command_id]:
             if not _is_key(key):
                 reason = f'"{key}" is not a key; write it like ctrl+k, alt+left or f9'
                 add_problem(command_id, reason)
-            for other_id in _commands_beside(command_id):
-                if key in keys_of_command[other_id]:
+            for other in COMMANDS:
+                other_id = other.command_id
+                # keys of the app work everywhere
+                is_beside = other.scope is scope or Scope.APP in (other.scope, scope)
+                if is_beside and other_id != command_id and key in keys_of_command[other_id]:
                     add_problem(command_id, f'uses "{key}", which is already a key of {other_id}')
     return tuple(problems)
-
-
-def _commands_beside(command_id: str) -> Iterator[str]:
-    """Yield the ids of the other commands whose keys work in the same place as those of a command.
-
-    These are the commands of the same scope and those of the app, whose keys work everywhere. For a
-    command of the app, these are all others.
-    """
-    scope = BY_ID[command_id].scope
-    for command in COMMANDS:
-        is_in_same_place = command.scope is scope or Scope.APP in (command.scope, scope)
-        if is_in_same_place and command.command_id != command_id:
-            yield command.command_id
-
-
-def _split(keys: str) -> tuple[str, ...]:
-    """Return the keys of a list such as `ctrl+k, f9`."""
-    return tuple(key.strip() for key in keys.split(",") if key.strip())
 
 
 def _is_key(word: str) -> bool:

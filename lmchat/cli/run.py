@@ -96,23 +96,23 @@ def _handle(context: Context) -> int:
 
 def _require_compatible(options: ParsedOptions) -> None:
     """Raise `WrongUse` for options that do not fit together, or do not fit the command."""
-    pair = ""
+    message = ""
+    hint = "Use only one of them."
     if options.local and options.endpoint:
-        pair = "--local and --endpoint"
+        message = "--local and --endpoint cannot be used together."
     elif options.temporary and options.save:
-        pair = "--temporary and --save"
-    if pair:
-        raise WrongUse(f"{pair} cannot be used together.", hint="Use only one of them.")
-
-    if options.local and options.handler not in _LOCAL_HANDLERS:
+        message = "--temporary and --save cannot be used together."
+    elif options.local and options.handler not in _LOCAL_HANDLERS:
+        message = "--local cannot be used here."
         hint = "Use it with the chat screen, `ask`, `decide` or `models`."
-        raise WrongUse("--local cannot be used here.", hint=hint)
-    if options.temporary and options.handler in _CHANGING_HANDLERS:
+    elif options.temporary and options.handler in _CHANGING_HANDLERS:
         message = "--temporary changes no saved session, so it cannot be used here."
-        raise WrongUse(message, hint="Leave out --temporary.")
-    if options.handler and (options.plain or options.inline):
-        option = "--plain" if options.plain else "--inline"
-        raise WrongUse(f"{option} cannot be used here.", hint="Use it without a command.")
+        hint = "Leave out --temporary."
+    elif options.handler and (options.plain or options.inline):
+        message = f"{'--plain' if options.plain else '--inline'} cannot be used here."
+        hint = "Use it without a command."
+    if message:
+        raise WrongUse(message, hint=hint)
 
 
 def load(name: str) -> Any:

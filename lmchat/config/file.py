@@ -264,8 +264,8 @@ class _Checker:
         names = [FUNCTIONS]
         for number, server in enumerate(settings.mcp):
             if server.name in names:
-                taken = f'"{server.name}" is taken by another server or by tools.py'
-                self._add_problem(("mcp", number, "name"), f"{taken}; choose another name")
+                reason = f'"{server.name}" is taken by another server or by tools.py'
+                self._add_problem(("mcp", number, "name"), reason)
             names.append(server.name)
 
     def _add_problem(self, key_path: KeyPath, reason: str, suggestion: str = "") -> None:

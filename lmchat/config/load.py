@@ -68,12 +68,8 @@ class Loaded(Secret, frozen=True, kw_only=True):
         raise ConfigError(sentence, hint=hint, details=details)
 
 
-class _Override(Struct, frozen=True, kw_only=True):
-    """A value that is used instead of that of the file."""
-
-    key: str
-    value: object
-    origin: str
+_Override = tuple[str, object, str]
+"""Full name of a key, the value that replaces that of the file, and its origin."""
 
 
 def load(
@@ -99,19 +95,19 @@ def load(
 
     environment = list(_from_environment(environ, problems))
     # a key that is set in one place must not be sent to an address from the other
-    values = {override.key: override.value for override in environment}
+    values = {key: value for key, value, _ in environment}
     beside_key = values if "api_key" in values else file.tables
-    for override in (
+    for key, value, origin in (
         *environment,
         *_from_profile(flags.profile, settings.profiles, problems),
         *_from_flags(flags, problems),
     ):
-        section, _, name = override.key.rpartition(".")
-        changes = {name: override.value}
+        section, _, name = key.rpartition(".")
+        changes = {name: value}
         if section:
             changes = {section: replace(getattr(settings, section), **changes)}
         settings = replace(settings, **changes)
-        origins[override.key] = override.origin
+        origins[key] = origin
     if flags.allowed_hosts:
         hosts = (*settings.allowed_hosts, *flags.allowed_hosts)
         settings = replace(settings, allowed_hosts=hosts)
@@ -163,7 +159,7 @@ def _from_environment(environ: Mapping[str, str], problems: list[Problem]) -> It
                 reason = f"({key}) must be {rows(table)[name].words}"
                 problems.append(Problem(source=source, reason=reason))
                 continue
-        yield _Override(key=key, value=value, origin=f"environment ({variable})")
+        yield key, value, f"environment ({variable})"
 
 
 def _from_profile(
@@ -182,9 +178,9 @@ def _from_profile(
         return
     profile, origin = profiles[name], f"profile {name}"
     if profile.model:
-        yield _Override(key="model", value=profile.model, origin=origin)
+        yield "model", profile.model, origin
     for key, value in profile.chat_values().items():
-        yield _Override(key=f"chat.{key}", value=value, origin=origin)
+        yield f"chat.{key}", value, origin
 
 
 def _from_flags(flags: Flags, problems: list[Problem]) -> Iterator[_Override]:
@@ -203,4 +199,4 @@ def _from_flags(flags: Flags, problems: list[Problem]) -> Iterator[_Override]:
     }
     for key, (option, value) in options.items():
         if value is not None:
-            yield _Override(key=key, value=value, origin=f"flag ({option})")
+            yield key, value, f"flag ({option})"

@@ -100,7 +100,7 @@ class Examination(Struct, frozen=True, kw_only=True):
             cause = f"The check did not finish within {self.limit_s:g} s."
             step = "Check the disk, network folder or program it waits for"
         except LMChatError as error:
-            cause, step = error.message, error.hint
+            cause, step = error.message, error.hint or "lmchat config check"
         except Exception as error:  # noqa: BLE001 - a report with one row less is better than none
             error_id = self.note_error(error)
             cause = f"The check itself failed ({type(error).__name__}, error {error_id})."

@@ -87,8 +87,11 @@ def open_image(name: str, data: bytes) -> Iterator[Any]:
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     try:
         # before `open`, which takes memory for the canvas of a WebP image
-        canvas_width, canvas_height = _webp_canvas_size(data)
-        _refuse_too_many_pixels(name, canvas_width, canvas_height)
+        if image_type(data) == "image/webp" and data[12:16] == _WEBP_CANVAS:
+            # the file holds width and height less one, in 3 bytes each
+            canvas_width = int.from_bytes(data[24:27], "little") + 1
+            canvas_height = int.from_bytes(data[27:30], "little") + 1
+            _refuse_too_many_pixels(name, canvas_width, canvas_height)
         image_format = image_type(data).removeprefix("image/").upper()
         with Image.open(BytesIO(data), formats=[image_format]) as image:
             _refuse_too_many_pixels(name, image.width, image.height)
@@ -185,18 +188,6 @@ def _refuse_too_many_bytes(
     """Raise `FileRefused` for more than `MAX_IMAGE_BYTES`; `hint` is the next step to show."""
     if len(data) > MAX_IMAGE_BYTES:
         raise FileRefused(f"{name} is larger than {MAX_IMAGE_BYTES // 1_000_000} MB.", hint=hint)
-
-
-def _webp_canvas_size(data: bytes) -> tuple[int, int]:
-    """Return width and height of the canvas of a WebP image; zeros for any other image.
-
-    The file holds the width less one in the bytes 24 to 26, and the height less one in 27 to 29.
-    """
-    if image_type(data) != "image/webp" or data[12:16] != _WEBP_CANVAS:
-        return 0, 0
-    width = int.from_bytes(data[24:27], "little") + 1
-    height = int.from_bytes(data[27:30], "little") + 1
-    return width, height
 
 
 def _refuse_too_many_pixels(name: str, width: int, height: int) -> None:

@@ -52,22 +52,22 @@ async def open_file(
 
     Return False if no viewer could be started. Raises `FileRefused` if the file cannot be written.
     """
+    copy = await asyncio.to_thread(_private_copy, name, data, folders)
+    return await asyncio.to_thread(_open, copy.as_uri(), environ)
 
-    def write_copy() -> Path:
-        path = PurePath(name)
+
+def _private_copy(name: str, data: bytes, folders: ExitStack) -> Path:
+    """Write a file in a new private folder, which `folders` removes; raises `FileRefused`."""
+    path = PurePath(name)
+    try:
         # in the folder, also for a name as `../a.md`, and short, also for one of an imported chat
         folder = folders.enter_context(TemporaryDirectory(prefix="lmchat-"))
         copy = Path(folder) / f"{path.stem[:_MAX_STEM_CHARS]}{path.suffix}"
         copy.write_bytes(data)
-        return copy
-
-    try:
-        copy = await asyncio.to_thread(write_copy)
     except OSError as error:
-        words = "The viewer's copy cannot be written."
         hint = "Check the folder for temporary files."
-        raise FileRefused(words, hint=hint, details=str(error)) from error
-    return await asyncio.to_thread(_open, copy.as_uri(), environ)
+        raise FileRefused(f"A copy of {path.name} cannot be written.", hint=hint) from error
+    return copy
 
 
 def notification(kind: str, words: str, environ: Mapping[str, str]) -> str:
@@ -122,7 +122,6 @@ def _open(address: str, environ: Mapping[str, str]) -> bool:
 
 _EDITORS = ("sensible-editor", "nano", "vim", "vi")
 _PAGERS = ("less", "more")
-_FILE_NAME = "prompt.md"
 
 
 async def edit_text(
@@ -135,7 +134,8 @@ async def edit_text(
     Raises `LMChatError` if no editor can be run, or if it fails or leaves no file of UTF-8 text.
     """
     argv = editor_command(environ)
-    file = await asyncio.to_thread(_write_text, text, folders)
+    data = text.encode(errors="replace")
+    file = await asyncio.to_thread(_private_copy, "prompt.md", data, folders)
     try:
         exit_code = await _run([*argv, str(file)], environ, "EDITOR")
         if exit_code:
@@ -224,14 +224,3 @@ async def _run(
 def _program_name(argv: Sequence[str]) -> str:
     """Return the name of the program of a command for a message, without its folder."""
     return safe_line(Path(argv[0]).name, limit=40)
-
-
-def _write_text(text: str, folders: ExitStack) -> Path:
-    """Write a text to a file in a new private folder, and return the file; raises `FileRefused`."""
-    try:
-        file = Path(folders.enter_context(TemporaryDirectory(prefix="lmchat-"))) / _FILE_NAME
-        file.write_text(text, encoding="utf-8", errors="replace")
-    except OSError as error:
-        words = "The temporary file for the editor cannot be written."
-        raise FileRefused(words, details=str(error)) from error
-    return file

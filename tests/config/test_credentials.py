@@ -52,13 +52,6 @@ def test_a_file_that_others_could_read_is_closed_to_them(path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_two_processes_do_not_lose_each_others_keys(path):
-    first, second = Credentials(path), Credentials(path)
-    first.set(JAN, "one")
-    second.set(OTHER, "two")
-    assert (second.get(JAN), second.get(OTHER)) == ("one", "two")
-
-
 def test_a_broken_file_is_told_and_never_written_over(path):
     path.parent.mkdir()
     path.write_text("not [ toml")
@@ -75,13 +68,3 @@ def test_entries_of_the_wrong_kind_cost_themselves_alone(path):
     path.write_text(f'stray = 1\n["{JAN}"]\nkey = "k"\n["{OTHER}"]\nkey = 7\n')
     credentials = Credentials(path)
     assert (credentials.load(), credentials.origins()) == ("", (JAN,))
-
-
-def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    credentials = Credentials(tmp_path / "file" / "credentials.toml")
-    assert "cannot be used" in credentials.load()
-    with pytest.raises(
-        StoreUnavailable, match=r"/credentials.toml cannot be used: a part of its path is a file"
-    ):
-        credentials.set(JAN, "k")

@@ -52,14 +52,6 @@ def test_what_a_newer_lmchat_remembers_costs_nothing(tmp_path):
     assert read_state(path) == (State(model="m"), "")
 
 
-def test_a_path_that_cannot_be_read_is_told(tmp_path):
-    (tmp_path / "file").write_text("")
-    assert read_state(tmp_path / "file" / "state.toml")[1].startswith(
-        "state.toml could not be read"
-    )
-    assert read_state(tmp_path)[1]
-
-
 def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(
