@@ -24,6 +24,7 @@ from lmchat.tools.json_text import UnfitError, strict_json
 
 _Text = Annotated[str, Meta(min_length=1)]
 _Texts = _Text | list[_Text]
+_CORRECT = "Correct the file."
 _EXAMPLE = 'Example: [[case]], name = "sum", prompt = "What is 2 + 3?", expect = "5"'
 
 
@@ -134,7 +135,7 @@ class Case(Struct, frozen=True, kw_only=True):
 async def read_cases(path: Path) -> list[Case]:
     """Return the cases of a file; raises `WrongUse` for a wrong one."""
     entries: list[_Entry] = []
-    problem, hint = "", "Correct the file."
+    problem, hint = "", _CORRECT
     try:
         entries = msgspec.convert(tomllib.loads(_text_of(path)), _File).case
     except OSError as error:
@@ -156,11 +157,11 @@ async def read_cases(path: Path) -> list[Case]:
         name = entry.name or f"case {number}"
         try:
             if name in cases:
-                raise WrongUse("It has the name of another case.")
+                raise WrongUse("It has the name of another case.", hint=_CORRECT)
             cases[name] = await _case(name, entry, path.parent)
         except (LMChatError, OSError, ValueError, UnfitError) as error:
             message = f"{path}: {name} cannot be used: {str(error).rstrip('.')}."
-            raise WrongUse(message, hint="Correct the file.") from error
+            raise WrongUse(message, hint=_CORRECT) from error
     return list(cases.values())
 
 
@@ -175,7 +176,7 @@ async def _case(name: str, entry: _Entry, folder: Path) -> Case:
             Schema({"pattern": pattern})
         except RequestInvalid as error:
             message = f"{pattern} is no regular expression that a JSON schema may have."
-            raise WrongUse(message) from error
+            raise WrongUse(message, hint=_CORRECT) from error
     schema: object = entry.schema
     if isinstance(schema, str):
         schema = strict_json(_text_of(folder / schema))

@@ -19,10 +19,9 @@ from lmchat.cli.answer_report import print_answer_end
 from lmchat.cli.context import Context
 from lmchat.cli.extract import Extract, extract_of
 from lmchat.cli.files import NamedFiles
-from lmchat.cli.local import start_engine
+from lmchat.cli.local import choose_target
 from lmchat.cli.prompt import prompt_of
 from lmchat.cli.sampling import sampling_layers
-from lmchat.cli.target import find_target
 from lmchat.cli.tool_approval import decide
 from lmchat.cli.tools import how_to_configure, make_toolbox, start_tools
 from lmchat.cli.turn_printer import TurnPrinter
@@ -57,9 +56,8 @@ async def ask(context: Context) -> int:
     if options.temporary or options.dry_run_form:
         is_saved = False
     async with open_runtime(context, is_saved=is_saved) as runtime:
-        settings = runtime.settings
         # a server must not continue an answer after this command, which never fetches the rest
-        chat = replace(settings.chat, detach=False)
+        chat = replace(runtime.settings.chat, detach=False)
         sessions = OpenSessions(
             chat=chat, server=runtime.backend, store=runtime.store, layers=layers
         )
@@ -68,14 +66,12 @@ async def ask(context: Context) -> int:
             opened = sessions.show(await sessions.load(session_id))
             if options.system_prompt is not None:  # a new session has it from the settings
                 await sessions.set_system_prompt(opened, options.system_prompt)
-        if context.is_local:
-            settings = await start_engine(context, runtime)
-        target = await find_target(runtime.backend, settings, runtime.state, context.output.note)
+        target = await choose_target(context, runtime)
         sessions.next_turn.target = target
         await files.require_consent(target)
         if options.start.strip():
             sessions.use_first_words(options.start)
-        toolbox = make_toolbox(context, settings, runtime.state)
+        toolbox = make_toolbox(context, runtime.settings, runtime.state)
         async with aclosing(toolbox.host):
             if options.tools:
                 sessions.next_turn.toolbox = toolbox

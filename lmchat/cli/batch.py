@@ -17,10 +17,10 @@ from lmchat.batch.results import RowFile
 from lmchat.batch.tasks import Task, TaskReader, lines_as_they_come, lines_of
 from lmchat.cli.context import Context
 from lmchat.cli.extract import wanted_value
+from lmchat.cli.local import choose_target
 from lmchat.cli.models import model_named
 from lmchat.cli.prompt import preset_prompt
 from lmchat.cli.sampling import sampling_layers
-from lmchat.cli.target import find_target
 from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.config.presets import preset_named
 from lmchat.errors import LMChatError, WrongUse
@@ -57,9 +57,7 @@ async def batch(context: Context) -> int:
 
     async with open_runtime(context, is_saved=False) as runtime:
         chat = runtime.settings.chat
-        target = await find_target(
-            runtime.backend, runtime.settings, runtime.state, context.output.note
-        )
+        target = await choose_target(context, runtime)
         models = await runtime.backend.models(target.endpoint, is_refresh=True)
         model = model_named(target.model_id, models)
         reader = TaskReader(

@@ -12,10 +12,9 @@ from time import monotonic
 
 from lmchat.chat.ports import ServerClient
 from lmchat.cli.context import Context
-from lmchat.cli.local import start_engine
+from lmchat.cli.local import choose_target
 from lmchat.cli.prompt import prompt_of
 from lmchat.cli.sampling import sampling_layers
-from lmchat.cli.target import find_target
 from lmchat.cli.wiring import open_runtime
 from lmchat.errors import AnswerUnfit, ServerRejected, WrongUse
 from lmchat.safe_text import safe_line
@@ -63,12 +62,9 @@ async def decide(context: Context) -> int:
     question = await prompt_of(context)
 
     async with open_runtime(context, is_saved=False) as runtime:
-        settings = runtime.settings
-        if context.is_local:
-            settings = await start_engine(context, runtime)
-        target = await find_target(runtime.backend, settings, runtime.state, context.output.note)
+        target = await choose_target(context, runtime)
         refuse_ignored(target.product, typed)
-        system_prompt = settings.chat.system_prompt
+        system_prompt = runtime.settings.chat.system_prompt
         messages = [text_message(Role.SYSTEM, system_prompt)] if system_prompt else []
         sampling = _sampling(target.product, labels, typed)
         started_s = monotonic()

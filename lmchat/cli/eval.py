@@ -17,9 +17,9 @@ from lmchat.batch.checks import read_cases
 from lmchat.batch.jobs import JobProgress, answer_to, row_of
 from lmchat.batch.results import FIGURES, RowFile, figure_cells, rounded_median
 from lmchat.cli.context import Context
+from lmchat.cli.local import choose_target
 from lmchat.cli.models import fetch_models, load_if_needed, models_named
 from lmchat.cli.sampling import sampling_layers
-from lmchat.cli.target import find_target
 from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.errors import LMChatError
 from lmchat.files.disk import expanded_path
@@ -104,9 +104,7 @@ async def _models(context: Context, runtime: Runtime) -> list[ModelInfo]:
     if names:
         model_list = await fetch_models(runtime, context.output.note, is_refresh=True)
     else:
-        target = await find_target(
-            runtime.backend, runtime.settings, runtime.state, context.output.note
-        )
+        target = await choose_target(context, runtime)
         model_list = await runtime.backend.models(target.endpoint, is_refresh=True)
         names = [target.model_id]
     models = models_named(names, model_list)
