@@ -30,16 +30,17 @@ async def test_words_of_servers_reach_neither_the_terminal_nor_the_clipboard_raw
         await desk.press("alt+up", "i", leads_to=TextDialog)
         for size in ((80, 24), (120, 40), (200, 60)):
             await desk.pilot.resize_terminal(*size)
-            await shown(desk, "20 tokens: 3 cached, 17 read")
+            await shown(desk, "Details")
             assert not OBEYED & set(desk.text)
         await desk.press("y")
         await desk.until(lambda: desk.copied, "the copy")
         assert not OBEYED & set(desk.copied[0])
         assert desk.copied[0].startswith("Model ")
+        assert "20 tokens: 3 cached, 17 read" in desk.copied[0]
         await desk.press("escape", leads_to=ChatScreen)
 
 
-async def test_of_an_answer_that_streams_the_figures_so_far_are_told(tmp_path):
+async def test_of_an_answer_that_streams_the_state_is_told(tmp_path):
     gate = asyncio.Event()
     streaming = [
         RequestSent(sampling={"temperature": 0.7}),
@@ -52,9 +53,7 @@ async def test_of_an_answer_that_streams_the_figures_so_far_are_told(tmp_path):
     ]
     async with ready_desktop(tmp_path, streaming) as desk:
         await desk.say("one", sees="Peas")
-        await desk.say("/details", leads_to=TextDialog, sees="~1 tokens")
-        for words in ("qwen3-8b", "streaming", "First token", "temperature 0.7"):
-            assert words in desk.text
+        await desk.say("/details", leads_to=TextDialog, sees="streaming")
         await desk.press("escape", leads_to=ChatScreen)
         gate.set()
         await desk.answered()
