@@ -64,11 +64,8 @@ def matching_model(name: str, rows: Sequence[ModelRow]) -> ModelInfo:
     if len(partial_matches) == 1:
         return partial_matches[0]
     # none matches, or several do; if the name is that of a model that cannot chat, say so
-    model_without_chat = find_model(name, models)
-    if model_without_chat is None:
-        error = unknown_model(name, chat_models)
-    else:
-        error = cannot_chat(model_without_chat)
+    without_chat = find_model(name, models)
+    error = cannot_chat(without_chat) if without_chat else unknown_model(name, chat_models)
     error.hint = "Ctrl+O lists the models."  # on the screen; the plain chat replaces it
     raise error
 

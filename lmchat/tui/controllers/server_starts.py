@@ -13,7 +13,7 @@ from lmchat import units
 from lmchat.errors import LMChatError
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
-from lmchat.servers.discovery.launcher import ServerLauncher, ServerStart
+from lmchat.servers.discovery.launcher import ServerStart
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.engine.model_files import ModelFile
@@ -44,17 +44,13 @@ class ServerStarts:
         self._on_change = on_change
         self.machine = MachineState()
         self.has_read_disk = chat.workspace.engine is None  # else no files are needed
-        self.problem = ""  # why the last start failed, or why the disk could not be read
+        self.problem = ""  # why the last start failed
 
     # Facts
 
     def read_machine(self) -> None:
-        """Read in workers what the engine offers, its model files, and the installed programs."""
-        self._learn(last_model=self._last_model)
-        if (engine := self._workspace.engine) is not None:
-            self._chat.begin(lambda: self._read_disk(engine), "disk", is_only=True)
-        if (launcher := self._workspace.launcher) is not None:
-            self._chat.begin(lambda: self._find_programs(launcher), "programs", is_only=True)
+        """Read in a worker what the engine offers, its model files, and the installed programs."""
+        self._chat.begin(self._read_machine, "machine", is_only=True)
 
     @property
     def _last_model(self) -> str:
@@ -62,28 +58,24 @@ class ServerStarts:
         state = self._workspace.state
         return state.model if state.endpoint == BUILT_IN else ""
 
-    async def _read_disk(self, engine: LocalEngine) -> None:
+    async def _read_machine(self) -> None:
         """Read the facts; the first time, the files may be those of an earlier search.
 
         An engine that must be installed first offers no model.
         """
-        launcher = self._workspace.launcher
-        try:
-            if launcher is None or not launcher.engine_command:
-                self._learn(offer=engine.demo)
-            self._learn(files=await engine.files(is_refresh=self.has_read_disk))
-        except LMChatError as error:
-            self.problem = error.message_with_hint
+        engine, launcher = self._workspace.engine, self._workspace.launcher
+        machine = replace(self.machine, last_model=self._last_model)
+        if launcher is not None:
+            installed = tuple(await run_abandonable(launcher.find))
+            command = launcher.engine_command
+            machine = replace(machine, installed=installed, engine_command=command)
+        if engine is not None:
+            files = await engine.files(is_refresh=self.has_read_disk)
+            offer = None if machine.engine_command else engine.demo
+            machine = replace(machine, offer=offer, files=files)
+        # servers may have been started meanwhile
+        self.machine = replace(machine, starting=self.machine.starting)
         self.has_read_disk = True
-        self._on_change()
-
-    async def _find_programs(self, launcher: ServerLauncher) -> None:
-        installed = tuple(await run_abandonable(launcher.find))
-        self._learn(installed=installed, engine_command=launcher.engine_command)
-
-    def _learn(self, **facts: object) -> None:
-        """Change some fields of `machine`."""
-        self.machine = replace(self.machine, **facts)
         self._on_change()
 
     # Programs
@@ -97,15 +89,18 @@ class ServerStarts:
         if launcher is None or not await self._chat.ask(start_question(start)):
             return None
         self.problem = ""
-        self._learn(starting=(*self.machine.starting, start))
+        self._set_starting(*self.machine.starting, start)
         try:
             return await launcher.start(start)
         except LMChatError as error:
             self.problem = error.message_with_hint
             return None
         finally:
-            others = tuple(other for other in self.machine.starting if other != start)
-            self._learn(starting=others)
+            self._set_starting(*(other for other in self.machine.starting if other != start))
+
+    def _set_starting(self, *starts: ServerStart) -> None:
+        self.machine = replace(self.machine, starting=starts)
+        self._on_change()
 
     # The engine
 
