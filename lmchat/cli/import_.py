@@ -42,7 +42,7 @@ async def import_files(context: Context) -> int:
     if options.files and options.source == _ALL:
         raise WrongUse("--from all takes no files.", hint=hint)
     if not options.files and options.source == AUTO:
-        raise WrongUse("Which file?", hint=hint)
+        raise WrongUse("No file is named.", hint=hint)
     if "" in options.files:  # as a path, it would be the current folder
         raise WrongUse("The name of a file is empty.", hint=hint)
     outcome = await _import(context)
