@@ -18,7 +18,6 @@ from lmchat.chat.beginnings import (
     ANCHOR_CHARS,
     CONTINUE,
     Beginning,
-    ThoughtEnd,
     require_prefill,
 )
 from lmchat.chat.context import (
@@ -57,6 +56,7 @@ from lmchat.servers.token_count import estimate_tokens
 from lmchat.sessions.message import (
     AnswerStats,
     ChatMessage,
+    ReasoningPart,
     Role,
     SentThoughts,
     text_message,
@@ -156,7 +156,10 @@ class AnswerRequest:
         self._is_too_long = False  # whether a note has said that the window is too small
         self._files: dict[str, bytes] = {}
         """Content by digest; b"" for images that are not sent. Missing files have no entry."""
-        self._thought_end = ThoughtEnd(server, beginning.message if beginning else None)
+        self._thought = [beginning.message.reasoning] if beginning else []  # its pieces so far
+        self._ends_thought = False  # whether the user wants the thought to end
+        self._was_asked_to_end = False  # whether the server was asked for that
+        self._cannot_end = False  # it has refused: the stream is closed behind the next piece
         self._was_shortened = False  # whether a refusal has made the plan shorter
 
     async def events(self) -> AsyncGenerator[StreamEvent, None]:
@@ -183,9 +186,7 @@ class AnswerRequest:
                     async for event in events:
                         has_content = has_content or isinstance(event, _CONTENT_EVENTS)
                         yield event
-                        if isinstance(event, ReasoningDelta) and await self._thought_end.must_leave(
-                            event, self.request_id
-                        ):
+                        if isinstance(event, ReasoningDelta) and await self._must_leave(event):
                             break
                     else:
                         return
@@ -195,17 +196,33 @@ class AnswerRequest:
             else:  # continue behind the thought
                 # words of the user at the beginning of the answer still allow nothing but prefill
                 is_exact = self._prefix is not None and self._prefix.is_exact
-                self._prefix = Beginning(
-                    message=self._thought_end.message, is_exact=is_exact, ends_thought=True
-                )
+                part = ReasoningPart(text="".join(self._thought))
+                thought = replace(text_message(Role.ASSISTANT, ""), parts=(part,))
+                self._prefix = Beginning(message=thought, is_exact=is_exact, ends_thought=True)
                 self._is_prefilled = True
                 self.plan = self._make_plan()
+
+    async def _must_leave(self, event: ReasoningDelta) -> bool:
+        """Note a piece of the thought; return whether to close its stream, and continue behind it.
+
+        If the user wants the thought to end, the next piece shows that the model thinks: the server
+        is asked once to end it. If it refuses, return True for the piece after that one, unless the
+        answer continues a text: in a request, the thought comes before the text.
+        """
+        self._thought.append(event.text)
+        if self._cannot_end:
+            self._cannot_end = False
+            return self.beginning is None or not self.beginning.message.text
+        if self._ends_thought and not self._was_asked_to_end:
+            self._was_asked_to_end = True
+            self._cannot_end = not await self._server.end_thought(self.request_id)
+        return False
 
     @property
     def can_answer_now(self) -> bool:
         """Whether `answer_now` could end a thought: the server can do it, and only once."""
         can_end = product_named(self.settings.target.product).can_prefill_thought
-        return can_end and not self._thought_end.is_wanted
+        return can_end and not self._ends_thought
 
     def answer_now(self) -> str:
         """End the thought that streams, or else the first one, so that the model answers at once.
@@ -216,7 +233,7 @@ class AnswerRequest:
         # servers that can end a thought are among those that can continue behind one
         if not product.can_prefill_thought:
             return f"{product.subject} {_CANNOT_END_THOUGHT}"
-        self._thought_end.is_wanted = True
+        self._ends_thought = True
         return ""
 
     async def prepared_request(self) -> ChatRequest:

@@ -12,9 +12,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.chat.ports import ModelServer
 from lmchat.errors import RequestInvalid
-from lmchat.servers.events import ReasoningDelta
 from lmchat.servers.model import Target
 from lmchat.servers.products import product_named
 from lmchat.sessions.message import (
@@ -26,8 +24,6 @@ from lmchat.sessions.message import (
     Role,
     TextPart,
     TokenProbabilities,
-    new_id,
-    now,
     text_message,
 )
 
@@ -156,44 +152,3 @@ class AnswerChoices:
 def _text_of(choices: Sequence[TokenProbabilities], *, is_thought: bool) -> str:
     """Return what the answer, or its thought, got with some tokens."""
     return "".join(choice.text for choice in choices if choice.is_thought == is_thought)
-
-
-# The end of a thought
-
-
-class ThoughtEnd:
-    """Early end of the thought of one answer; the server is asked to end it at most once."""
-
-    def __init__(self, server: ModelServer, prefix: ChatMessage | None) -> None:
-        """`prefix` is the beginning of the answer that the model continues; None without one."""
-        self.is_wanted = False  # end the thought that streams, or else the first one that comes
-        self._server = server
-        self._was_asked = False
-        self._is_refused = False  # the server cannot end it: the stream is closed
-        self._pieces: list[str] = [prefix.reasoning] if prefix is not None else []
-        # in a request, the thought of an answer comes before its text, so no thought can follow one
-        self._can_continue = prefix is None or not prefix.text
-
-    async def must_leave(self, event: ReasoningDelta, request_id: str) -> bool:
-        """Note a piece; return whether to close its stream, and to continue behind `message`.
-
-        Once `is_wanted`, the next piece of the thought shows that the model thinks: the server is
-        asked to end the thought. If it refuses, return True for the piece after that one, unless
-        the answer continues a text. If no such piece comes, the thought has ended without help.
-        """
-        self._pieces.append(event.text)
-        if self._is_refused:
-            self._is_refused = False
-            return self._can_continue
-        if self.is_wanted and not self._was_asked:
-            self._was_asked = True
-            self._is_refused = not await self._server.end_thought(request_id)
-        return False
-
-    @property
-    def message(self) -> ChatMessage:
-        """The answer so far: nothing but its thought."""
-        thought = ReasoningPart(text="".join(self._pieces))
-        return ChatMessage(
-            message_id=new_id(), role=Role.ASSISTANT, parts=(thought,), created_at=now()
-        )

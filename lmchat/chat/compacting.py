@@ -7,8 +7,6 @@ exchange is a prompt and all that answers it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from msgspec.structs import replace
 
 from lmchat.chat.context import plan_context
@@ -31,53 +29,27 @@ _MAX_KEPT_SHARE = 0.75
 """If the kept exchanges take more than this share of the tokens, a summary makes no room."""
 
 
-def messages_to_summarise(path: Sequence[ChatMessage], prompt: str) -> MessagePath:
-    """Return the messages before the last two exchanges, which a summary would replace.
+def summary(path: MessagePath, prompt: str, tokens: int, sent_thoughts: SentThoughts) -> Start:
+    """Start a summary of all but the last two exchanges; `tokens` are those of the whole path.
 
-    Return an empty path if there are no earlier exchanges, or if each of them is a summary. A
-    summary is recognised by its prompt, whose text is `prompt`. Prompts that are taken out of
-    requests do not count.
+    The prompt of a summary has the text `prompt`; those that are taken out of requests do not
+    count. Raises `RequestInvalid` if nothing but summaries would be replaced, if the kept exchanges
+    take most of the tokens, or while the last answer is streaming, perhaps in another lmchat.
     """
-    prompt_indexes = [
+    if path and path[-1].state is AnswerState.STREAMING:
+        raise still_answering_error()
+    indexes = [
         index
         for index, message in enumerate(path)
         if message.role is Role.USER and not message.is_excluded
     ]
-    older_indexes = prompt_indexes[:-_KEPT_EXCHANGES]
-    if all(path[index].text == prompt for index in older_indexes):  # also for no prompts
-        return MessagePath()
-    first_kept_index = prompt_indexes[-_KEPT_EXCHANGES]
-    return MessagePath(path[:first_kept_index])
-
-
-def makes_room(
-    older: MessagePath, path: MessagePath, path_tokens: int, sent_thoughts: SentThoughts
-) -> bool:
-    """Whether a summary instead of the messages `older` would free a good part of the window.
-
-    It would not if `older` is empty, or if the messages behind them take most of `path_tokens`, the
-    tokens of the whole path.
-    """
-    if not older:
-        return False
+    hint = "A summary takes the place of all but the last two prompts and answers."
+    if all(path[index].text == prompt for index in indexes[:-_KEPT_EXCHANGES]):  # also without any
+        raise RequestInvalid("There are no older messages to summarise yet.", hint=hint)
+    older = MessagePath(path[: indexes[-_KEPT_EXCHANGES]])
     kept = plan_context(path[len(older) :], limit=None, sent_thoughts=sent_thoughts)
-    return kept.raw_text + kept.raw_thoughts <= _MAX_KEPT_SHARE * path_tokens
-
-
-def summary(path: MessagePath, prompt: str, tokens: int, sent_thoughts: SentThoughts) -> Start:
-    """Start a summary of all but the last two exchanges; `tokens` are those of the whole path.
-
-    Raises `RequestInvalid` if a summary would make no room, or while the last answer is streaming,
-    perhaps in another lmchat.
-    """
-    if path and path[-1].state is AnswerState.STREAMING:
-        raise still_answering_error()
-    older = messages_to_summarise(path, prompt)
-    if not makes_room(older, path, tokens, sent_thoughts):
-        problem = "There are no older messages to summarise yet."
-        if older:
-            problem = "A summary would make no room: the last prompts and answers take most of it."
-        hint = "A summary takes the place of all but the last two prompts and answers."
+    if kept.raw_text + kept.raw_thoughts > _MAX_KEPT_SHARE * tokens:
+        problem = "A summary would make no room: the last prompts and answers take most of it."
         raise RequestInvalid(problem, hint=hint)
     request = text_message(Role.USER, prompt, parent_id=path[-1].message_id)
     return Start(path=path, prompts=(request,), summarised=older)

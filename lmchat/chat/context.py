@@ -336,23 +336,20 @@ class ContextList(Struct, frozen=True, kw_only=True):
     limit: int | None  # tokens of the context window; None if unknown
     is_estimated: bool  # whether the server has not counted `tokens`
 
-    def scaled(self, total: int) -> ContextList:
-        """Return the list with the server's count of the request, to which estimates are scaled."""
-        share = total / max(self.tokens, 1)
-        items = [
-            item if item.state else replace(item, tokens=round(item.tokens * share))
-            for item in self.items
-        ]
-        return replace(self, items=tuple(items), tokens=total, is_estimated=False)
-
 
 def context_list(
-    request: ChatRequest, path: Sequence[ChatMessage], target: Target, *, factor: float
+    request: ChatRequest,
+    path: Sequence[ChatMessage],
+    target: Target,
+    *,
+    factor: float,
+    total: int | None,
 ) -> ContextList:
     """List the messages of a session and of its next request, with estimates of their tokens.
 
     Behind the path come the messages that only the request holds, such as the draft. Of a message
-    that the request does not hold, the item says why.
+    that the request does not hold, the item says why. `total` is the server's count of the request,
+    to which the estimates are scaled; None without one.
     """
     thoughts = thoughts_to_send(request.messages, sent_thoughts_of(target.product, target.model))
     indexes = {message.message_id: index for index, message in enumerate(request.messages)}
@@ -391,9 +388,14 @@ def context_list(
         )
         is_system_first = bool(items) and items[0].author == "system"
         items.insert(int(is_system_first), tools)
+    tokens = sum(item.tokens for item in items if not item.state)
+    if total is not None:
+        share = total / max(tokens, 1)
+        tokens = total
+        items = [
+            item if item.state else replace(item, tokens=round(item.tokens * share))
+            for item in items
+        ]
     return ContextList(
-        items=tuple(items),
-        tokens=sum(item.tokens for item in items if not item.state),
-        limit=target.context,
-        is_estimated=True,
+        items=tuple(items), tokens=tokens, limit=target.context, is_estimated=total is None
     )

@@ -77,13 +77,16 @@ async def context_of_next_request(
     next_turn = sessions.next_turn
     settings = replace(next_turn.settings(opened.own_sampling), is_truncating=True)
     request = await next_request(sessions, opened, text, settings, files)
-    factor = next_turn.meter.factor(settings.target)
-    listed = context_list(request, opened.shown_messages, settings.target, factor=factor)
+    total: int | None = None
     with suppress(LMChatError):
         total = await sessions.server.count_tokens(request)
-        if total is not None:
-            return listed.scaled(total)
-    return listed
+    return context_list(
+        request,
+        opened.shown_messages,
+        settings.target,
+        factor=next_turn.meter.factor(settings.target),
+        total=total,
+    )
 
 
 def json_text(outgoing: OutgoingRequest) -> str:

@@ -46,7 +46,6 @@ from lmchat.chat.tool_rounds import ToolQuestion, ToolRounds
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import LMChatError, RequestInvalid, SessionNotFound, WrongUse
 from lmchat.servers.model import Target
-from lmchat.servers.products import sent_thoughts_of
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import (
     AnswerState,
@@ -202,8 +201,8 @@ class OpenSessions:
 
         def make_start(path: MessagePath) -> Start:
             tokens = self.next_turn.meter.use(target, path).tokens
-            sent_thoughts = sent_thoughts_of(target.product, target.model)
-            return summary(path, self.next_turn.compact_prompt, tokens, sent_thoughts)
+            next_turn = self.next_turn
+            return summary(path, next_turn.compact_prompt, tokens, next_turn.sent_thoughts)
 
         self._begin(opened, make_start, settings=settings, is_summary=True)
 

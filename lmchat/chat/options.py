@@ -10,7 +10,7 @@ from types import MappingProxyType
 from msgspec.structs import replace
 
 from lmchat.chat.answering import TurnSettings
-from lmchat.chat.compacting import COMPACT_FROM, makes_room, messages_to_summarise
+from lmchat.chat.compacting import COMPACT_FROM, summary
 from lmchat.chat.context import ContextMeter, ContextPlan, ContextUse, plan_context
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.sampling_layers import (
@@ -279,8 +279,11 @@ class NextTurn:
         tokens = use.tokens + self.draft_tokens(draft)
         if use.limit is None or tokens < COMPACT_FROM * use.limit:
             return False
-        older = messages_to_summarise(messages, self.compact_prompt)
-        return makes_room(older, messages, use.tokens, self.sent_thoughts)
+        try:
+            summary(messages, self.compact_prompt, use.tokens, self.sent_thoughts)
+        except RequestInvalid:
+            return False
+        return True
 
 
 def value_words(option: SetOption) -> str:
