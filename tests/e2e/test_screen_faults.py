@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import shutil
 import signal
 
 import pytest
 
 from lmchat.sessions.message import AnswerState
 from tests.support.faults import FileLimit, small_file_system
-from tests.support.lmchat_screen import LMChatScreen, arriving, ready_screen, stored, texts
+from tests.support.lmchat_screen import LMChatScreen, arriving, ready_screen, stored
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, finish, sse
 
@@ -50,34 +49,6 @@ def test_what_came_on_a_full_disk_is_all_there_with_room_again(disk, server):
     assert prompt.text == "How much room?"
     assert answer.text == f"begun {FULL}and with room"
     assert answer.state is AnswerState.INTERRUPTED
-
-
-@pytest.mark.timeout(60)
-def test_a_folder_that_is_removed_in_mid_answer_is_made_again_with_all_of_the_session(
-    tmp_path, server
-):
-    gone = Gate()
-    with ready_screen(tmp_path, server.url) as screen:
-        screen.ask("Before.", answers=1)
-        server.on(CHAT, sse("begun ", gone, "and on", finish(), DONE))
-        screen.ask("And now?")
-        wait_on_disk(screen, "begun")
-        shutil.rmtree(tmp_path / "lmchat")
-        gone.open()
-        said = ["Before.", "Hello there.", "And now?", "begun and on"]
-        screen.wait_until(
-            lambda: saved_texts(tmp_path) == said, "all of the session is on the disk"
-        )
-        screen.kill(signal.SIGKILL)
-        screen.wait_exit()
-    assert saved_texts(tmp_path) == said
-
-
-def saved_texts(home) -> list[str]:
-    try:
-        return texts(home)
-    except IndexError:  # no session yet
-        return []
 
 
 @pytest.mark.timeout(60)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from contextlib import contextmanager
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from lmchat.sessions.message import AnswerState
 from lmchat.storage.store import Store
 from tests.support.chats import faults_in
-from tests.support.lmchat_screen import LMChatScreen, leave, ready_screen, stored
+from tests.support.lmchat_screen import LMChatScreen, leave
 from tests.support.programs import Inside
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, finish, sse
@@ -87,19 +86,3 @@ def test_both_stream_in_the_same_session_and_both_answers_are_whole(tmp_path, se
     assert by_text["other begins other ends"].parent_id == by_text["Asked in the other."].message_id
     assert {message.state for message in messages} == {AnswerState.COMPLETE}
     assert reply.parent_id == root.message_id
-
-
-def test_an_answer_whose_lmchat_was_killed_is_interrupted_in_the_other(tmp_path, server):
-    server.on(CHAT, sse("it begins ", Gate(), "never", finish(), DONE))
-    with ready_screen(tmp_path, server.url) as writer:
-        writer.ask("Go on.", sees="it begins")
-        with ready_screen(tmp_path, server.url, "-r", "last") as watcher:
-            watcher.wait_for("another lmchat is writing this")
-            writer.kill(signal.SIGKILL)
-            writer.wait_exit()
-            watcher.type(
-                "\x1b[O\x1b[I", sees="lmchat ended while this answer was streaming."
-            )  # the focus
-            watcher.wait_gone("another lmchat is writing this")
-            leave(watcher)
-    assert stored(tmp_path).messages[-1].state is AnswerState.INTERRUPTED
