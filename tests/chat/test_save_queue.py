@@ -15,23 +15,19 @@ FULL = StoreUnavailable("The disk is full.")
 
 
 async def test_what_failed_is_written_in_its_order_when_the_disk_is_back_and_before_what_is_new():
-    for is_waiting in (False, True):
-        disk = Disk(broken={"a": FULL})
-        save_queue = SaveQueue(disk, retry_s=0.01 if is_waiting else 600)
-        await save_queue.save(named_header("a"), prompt("1"))
-        await save_queue.save(named_header("a"), ended("2"))
-        assert save_queue.warning is FULL
-        assert save_queue.is_unsaved("a")
-        if is_waiting:
-            disk.begins.clear()
-            await disk.begins.wait()  # it is tried while the disk is away, and again
-            disk.broken.clear()
-            await until(lambda queue=save_queue: queue.warning is None, "the end of the warning")
-        disk.broken.clear()
-        await save_queue.save(named_header("a"), prompt("3"))
-        assert disk.written == [("a", "1"), ("a", "2"), ("a", "3")]
-        assert save_queue.warning is None
-        assert not save_queue.is_unsaved("a")
+    disk = Disk(broken={"a": FULL})
+    save_queue = SaveQueue(disk, retry_s=0.01)
+    await save_queue.save(named_header("a"), prompt("1"))
+    await save_queue.save(named_header("a"), ended("2"))
+    assert save_queue.warning is FULL
+    assert save_queue.is_unsaved("a")
+    disk.begins.clear()
+    await disk.begins.wait()  # it is tried while the disk is away, and again
+    disk.broken.clear()
+    await until(lambda: save_queue.warning is None, "the end of the warning")
+    await save_queue.save(named_header("a"), prompt("3"))
+    assert disk.written == [("a", "1"), ("a", "2"), ("a", "3")]
+    assert not save_queue.is_unsaved("a")
 
 
 async def test_two_that_write_at_once_write_each_thing_once_and_one_at_a_time():

@@ -321,7 +321,17 @@ class Turns(FrontEnd):
                 return
         self._chat.workspace.monitor.is_streaming = bool(self._open_sessions.streaming)
         if opened is self._sessions.opened:
-            self._show_end_in_log(opened, None if ended.is_summary else ended.answer)
+            log = self._chat.widgets.log
+            if log.calls.has_focus:  # the card of a call, which goes with the turn
+                self._chat.leave_approval_card()
+            for message in opened.last_calls:  # the log still shows stopped ones as running
+                log.replace(message)
+            if ended.answer is None or ended.is_summary:  # stopped early, or another branch
+                self._sessions.show_messages()
+            else:
+                log.finish(ended.answer)
+                log.show_turn(None, self._chat.workspace.clock())
+            self._sessions.mark_left_out()
         self._show_queue(opened)
         if ended.is_summary and ended.answer is not None:
             self._status.show_action("compacted")
@@ -339,21 +349,3 @@ class Turns(FrontEnd):
         if ended.seconds > _LONG_ANSWER_S:
             what = "summary" if ended.is_summary else "answer"
             self._chat.notify_if_unfocused(f"The {what} has ended.")
-
-    def _show_end_in_log(self, opened: OpenSession, answer: ChatMessage | None) -> None:
-        """Show the final state of a turn of the shown session in the log.
-
-        Without an answer, all messages are loaded again: the turn was stopped before an answer
-        began, or it was a summary, which begins another branch.
-        """
-        log = self._chat.widgets.log
-        if log.calls.has_focus:  # the card of a call, which goes with the turn
-            self._chat.leave_approval_card()
-        for message in opened.last_calls:  # the log still shows stopped ones as running
-            log.replace(message)
-        if answer is None:
-            self._sessions.show_messages()
-        else:
-            log.finish(answer)
-            log.show_turn(None, self._chat.workspace.clock())
-        self._sessions.mark_left_out()
