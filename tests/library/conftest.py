@@ -1,4 +1,4 @@
-"""What most tests of services need: a real store in a folder of the test's."""
+"""What most tests of saved sessions need: a real store in a folder of the test's."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.config.settings import LimitSettings, Settings
-from lmchat.servers.client import ProxyClient
 from lmchat.storage.store import Store
 
 
@@ -17,11 +15,3 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     store = Store(tmp_path / "sessions.db")
     yield store
     await store.aclose()
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[ProxyClient]:
-    limits = LimitSettings(retry_base_s=0.01, retry_max_s=0.02)
-    client = ProxyClient(Settings(limits=limits))
-    yield client
-    await client.aclose()
