@@ -206,7 +206,7 @@ class NextTurn:
                 refuse_ignored(self.target.product, [name])
         if before is not None and before.origin in (EFFORT, COMMAND_LINE):
             raise WrongUse(
-                f"{name} was set with {before.origin}, which has priority.",
+                f"{name} keeps its value ({before.origin}), which has priority over /set.",
                 hint="Change it there.",
             )
         option = self._option(name, options)

@@ -155,7 +155,7 @@ async def test_what_the_command_line_or_effort_has_set_stays(store):
     )
     sessions.next_turn.target = LLAMA
     for typed in ("temperature 1", "temperature default"):
-        with pytest.raises(WrongUse, match="temperature was set with command line"):
+        with pytest.raises(WrongUse, match="which has priority over /set"):
             await change(sessions, typed)
     await change(sessions, "top_p 0.5")
     assert rows(sessions) == [
@@ -166,6 +166,6 @@ async def test_what_the_command_line_or_effort_has_set_stays(store):
         "top_p is 0.9 from the next answer on ([chat])."
     )
     sessions.next_turn.use_effort("low")
-    with pytest.raises(WrongUse, match="set with /effort"):
+    with pytest.raises(WrongUse, match="which has priority over /set"):
         await change(sessions, "reasoning_effort high")
     assert sessions.shown.header.sampling == {}
