@@ -46,6 +46,16 @@ def test_images_in_files_beside_a_chat_come_along(tmp_path):
         assert left_out(path) == []
 
 
+def test_a_damaged_image_in_a_zip_costs_that_image_alone(tmp_path):
+    packed, png = tmp_path / "export.zip", b"\x89PNG\r\n\x1a\n"
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.write(DATA / CHATGPT, CHATGPT)
+        archive.writestr("file_1-sanitized.png", png)
+    packed.write_bytes(packed.read_bytes().replace(png, b"damaged!"))
+    assert len(chats_of(packed)) == len(chats_of(DATA / CHATGPT))
+    assert left_out(packed) == ["“Weather”: 1 image left out"]
+
+
 def test_of_lm_studio_the_models_and_times_of_answers_come_along():
     (session,) = chats_of(DATA / LM_STUDIO)
     last = session.messages[-2]
