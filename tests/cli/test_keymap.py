@@ -26,12 +26,9 @@ def test_a_key_that_another_command_has_is_told(tmp_path):
     ]
 
 
-def test_commands_may_swap_their_keys(tmp_path):
-    assert _told(tmp_path, '[keys]\nsearch = "ctrl+n"\nnew = "ctrl+k"') == []
-
-
-def test_a_key_of_another_place_is_no_clash(tmp_path):
-    assert _told(tmp_path, '[keys]\n"session.rename" = "y"') == []
+def test_commands_may_swap_their_keys_and_share_those_of_other_places(tmp_path):
+    text = '[keys]\nsearch = "ctrl+n"\nnew = "ctrl+k"\n"session.rename" = "y"'
+    assert _told(tmp_path, text) == []
 
 
 def test_a_key_that_works_everywhere_clashes_with_any_place(tmp_path):

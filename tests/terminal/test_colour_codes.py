@@ -28,11 +28,6 @@ def looks(text: str) -> list[list[object]]:
 
 
 @given(frames)
-def test_a_frame_looks_as_it_did(text):
-    assert looks(with_changed_colours(text) + "x") == looks(text + RESET + "x")
-
-
-@given(frames)
 def test_a_frame_looks_as_it_did_row_by_row(text):
     assert "".join(rows_of(text)) == text
     drawn = "".join(map(with_changed_colours, rows_of(text)))
