@@ -88,7 +88,8 @@ async def restore(context: Context) -> int:
         else:
             session_id = await library.store.find(context.options.id)
         if session_id not in {header.session_id for header in trash}:
-            message = "This session is not in the trash." if trash else "The trash is empty."
+            is_last = context.options.id == "last"
+            message = "The trash is empty." if is_last else "This session is not in the trash."
             hint = "`lmchat sessions --trash` lists what can be restored."
             raise SessionNotFound(message, hint=hint)
         header = await library.restore(session_id)
