@@ -36,7 +36,7 @@ def test_mails_are_sorted_by_what_they_are_about(shell, server):
         topic = "order" if "tomatoes" in prompt_of(seen) else "bill"
         (line,) = [line for line in prompt_of(seen).splitlines() if line.endswith(f": {topic}")]
         chunk = delta(line[0])
-        chunk["choices"][0]["logprobs"] = {"content": [{"token": line[0], "prob": 1.0}]}
+        chunk["choices"][0]["logprobs"] = {"content": [{"token": line[0], "logprob": 0.0}]}
         return sse(chunk, finish("length"), DONE)
 
     llama_cpp(server)

@@ -59,7 +59,7 @@ async def talk(folder):
         for number in range(2):
             asked = prompt(f"prompt {number}", before[-1] if before else None)
             before = before.added(asked)
-            await save_queue.save(session, asked, before)
+            await save_queue.save(session, asked)
             said = answer(f"so far {number}", parent=asked)
             await save_queue.begin_answer(
                 session, replace(said, parts=(), state=AnswerState.STREAMING, stats=None)
@@ -67,7 +67,7 @@ async def talk(folder):
             await save_queue.add_entries(said.message_id, [("text", "so ")])
             await save_queue.add_entries(said.message_id, [("text", f"far {number}")])
             before = before.added(said)
-            await save_queue.save(session, said, before)
+            await save_queue.save(session, said)
         await save_queue.write_unsaved()
         warning = save_queue.warning
     return session, before, warning
