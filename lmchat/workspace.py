@@ -16,7 +16,7 @@ from lmchat.chat.ports import ServerClient
 from lmchat.config.presets import NamedTables
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State
-from lmchat.doctor.report import Examination
+from lmchat.doctor.report import CheckResult
 from lmchat.importing import Importer
 from lmchat.library import Library
 from lmchat.servers.discovery.catalogue import Catalogue
@@ -43,8 +43,8 @@ class Platform(Protocol):
     async def paste_image(self) -> bytes:
         """Return the image in the clipboard; empty without one. Raises `LMChatError`."""
 
-    def examination(self) -> Examination:
-        """Return the checks of `lmchat doctor`, whose modules are imported by this call."""
+    async def examine(self) -> list[CheckResult]:
+        """Run the checks of `lmchat doctor` and return their rows."""
 
     async def find_files(self, letters: str) -> tuple[str, ...]:
         """Return the files of the working folder whose names match the letters, best first."""

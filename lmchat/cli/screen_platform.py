@@ -13,11 +13,11 @@ from lmchat.attachments.folders import FileFinder
 from lmchat.attachments.shell_command import ShellCommand
 from lmchat.chat.ports import ServerClient
 from lmchat.cli.context import Context
-from lmchat.cli.doctor import examination
+from lmchat.cli.doctor import examine
 from lmchat.cli.wiring import keys_of
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, change_state
-from lmchat.doctor.report import Examination
+from lmchat.doctor.report import CheckResult
 from lmchat.servers.endpoint import Endpoint
 from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.programs import edit_text, notification, open_file, open_page, page_text
@@ -52,8 +52,8 @@ class ScreenPlatform:
     async def paste_image(self) -> bytes:
         return await self._clipboard.paste_image()
 
-    def examination(self) -> Examination:
-        return examination(self._context, self._backend)
+    async def examine(self) -> list[CheckResult]:
+        return await examine(self._context, self._backend)
 
     async def find_files(self, letters: str) -> tuple[str, ...]:
         return await self._file_finder.find(letters)

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
+from functools import partial
 from itertools import groupby
-from textwrap import TextWrapper
-from typing import Any
+from textwrap import wrap
 
 from msgspec import Struct
 from rich.cells import cell_len, set_cell_size
 
 from lmchat.errors import LMChatError
-from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
+from lmchat.units import plural
 
 _LIMIT_S = 15.0  # finding servers takes up to 5 s, and tool servers have 8 s to start
-_GAP = "  "  # before the first column, and after each
 _UNLIMITED_WIDTH = 1_000_000  # characters; no text is wrapped
 
 
@@ -39,7 +36,7 @@ class Grade(StrEnum):
 
 
 class Group(StrEnum):
-    """Heading in the report of the doctor, in the order of the report."""
+    """Heading in the report of the doctor."""
 
     SERVERS = "Servers"
     KEYS = "API keys"
@@ -54,7 +51,7 @@ class CheckResult(Struct, frozen=True):
     """One row of the report of the doctor."""
 
     group: Group
-    check: str  # name for scripts, as `store.whole`
+    check: str  # name for scripts, as `store`
     name: str
     grade: Grade
     cause: str
@@ -62,50 +59,45 @@ class CheckResult(Struct, frozen=True):
 
 
 Findings = Sequence[CheckResult]
-Paint = Callable[[str, Grade | None], str]
-"""Returns a text in the colour of a grade; None is for headings."""
 
 
 class Check(Struct, frozen=True):
-    """A check of the doctor. If it fails or hangs, the report has one row that says so."""
+    """A check of the doctor."""
 
     check: str  # name for scripts
     group: Group
     name: str  # name for people
-    run: Callable[[], Any]  # returns `Findings`: a coroutine function, or one that blocks
+    run: Callable[[], Awaitable[Findings]]
 
 
-class Examination(Struct, frozen=True, kw_only=True):
-    """All checks, and what a report of them needs."""
+async def run_checks(
+    checks: Sequence[Check],
+    note_error: Callable[[BaseException], str],
+    *,
+    limit_s: float = _LIMIT_S,
+) -> list[CheckResult]:
+    """Run all checks at once; return their rows in the order of the checks.
 
-    checks: tuple[Check, ...]
-    note_error: Callable[[BaseException], str]  # logs an unexpected error and returns its id
-    home: str = ""  # the user's folder, which a report writes as `~`
-    limit_s: float = _LIMIT_S  # time of a check
+    For a check that fails, or takes longer than `limit_s`, there is one row that says so.
+    `note_error` logs an unexpected error and returns its id.
+    """
 
-    async def run(self) -> list[CheckResult]:
-        """Run all checks at once; return their rows, sorted by heading, then by check."""
-        found = await asyncio.gather(*map(self._run_check, self.checks))
-        headings = list(Group)
-        rows = [row for rows in found for row in rows]
-        return sorted(rows, key=lambda row: headings.index(row.group))
-
-    async def _run_check(self, check: Check) -> list[CheckResult]:
+    async def run(check: Check) -> Findings:
         try:
-            async with asyncio.timeout(self.limit_s):
-                if inspect.iscoroutinefunction(check.run):
-                    return [*await check.run()]
-                return [*await run_abandonable(check.run)]
+            async with asyncio.timeout(limit_s):
+                return await check.run()
         except TimeoutError:
-            cause = f"The check did not finish within {self.limit_s:g} s."
+            cause = f"The check did not finish within {limit_s:g} s."
             step = "Check the disk, network folder or program it waits for"
         except LMChatError as error:
             cause, step = error.message, error.hint or "lmchat config check"
         except Exception as error:  # noqa: BLE001 - a report with one row less is better than none
-            error_id = self.note_error(error)
-            cause = f"The check itself failed ({type(error).__name__}, error {error_id})."
+            cause = f"The check itself failed ({type(error).__name__}, error {note_error(error)})."
             step = "The log file has details under this id"
         return [CheckResult(check.group, check.check, check.name, Grade.FAULT, cause, step)]
+
+    found = await asyncio.gather(*map(run, checks))
+    return [row for rows in found for row in rows]
 
 
 def worst(findings: Findings) -> Grade:
@@ -117,66 +109,48 @@ def worst(findings: Findings) -> Grade:
     return Grade.OK
 
 
-def report_text(
-    findings: Findings,
-    *,
-    home: str = "",
-    width: int = _UNLIMITED_WIDTH,
-    paint: Paint = lambda text, _grade: text,
-) -> str:
+def report_text(findings: Findings, *, width: int = _UNLIMITED_WIDTH) -> str:
     """Return the report: the rows below their headings, and the line of `summary`.
 
-    A row has the columns grade, name and texts; lines are wrapped at `width` characters. `home` is
-    the user's folder, which is written as `~`. `paint` colours grades and headings.
+    A row has the columns grade, name and texts; lines are wrapped at `width` characters.
     """
     grade_width = max((len(finding.grade.label) for finding in findings), default=0)
     name_width = max((cell_len(safe_line(finding.name)) for finding in findings), default=0)
-    indent = " " * (grade_width + name_width + 3 * len(_GAP))
-    wrapper = TextWrapper(
-        width,
-        initial_indent=indent,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
+    indent = " " * (grade_width + name_width + 6)
+    wrapped = partial(
+        wrap, width=width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
     lines: list[str] = []
     for group, rows in groupby(findings, lambda finding: finding.group):
-        lines.append(paint(group.value, None))
-        for finding in rows:
-            texts = [finding.cause]
-            if finding.next_step and finding.grade not in (Grade.OK, Grade.ABSENT):
-                texts.append(f"next: {finding.next_step}")
-            wrapped: list[str] = []
-            for text in texts:
-                wrapped += wrapper.wrap(without_home(safe_line(text), home))
-            label = finding.grade.label
-            padding = " " * (grade_width - len(label))
-            name = set_cell_size(safe_line(finding.name), name_width)
-            # as wide as `indent`, whose place these columns take in the first line
-            columns = f"{_GAP}{paint(label, finding.grade)}{padding}{_GAP}{name}{_GAP}"
-            lines.append(columns + wrapped[0].removeprefix(indent))
-            lines += wrapped[1:]
+        lines.append(group.value)
+        for row in rows:
+            name = set_cell_size(safe_line(row.name), name_width)
+            columns = f"  {row.grade.label:<{grade_width}}  {name}  "
+            lines += wrapped(safe_line(row.cause), initial_indent=columns)
+            if row.next_step and row.grade not in (Grade.OK, Grade.ABSENT):
+                lines += wrapped(f"next: {safe_line(row.next_step)}", initial_indent=indent)
         lines.append("")
     return "\n".join([*lines, summary(findings)])
 
 
 def summary(findings: Findings) -> str:
     """Return a line such as "1 problem, 2 warnings in 30 checks"; each row counts as a check."""
-    counted: list[str] = []
-    for grade in (Grade.FAULT, Grade.WARNING):
-        count = _count(findings, grade)
-        if count:
-            counted.append(f"{count} {grade.label}{'' if count == 1 else 's'}")
-    problems = ", ".join(counted) or "no problems, no warnings"
-    return f"{problems} in {len(findings)} checks"
+    grades = [finding.grade for finding in findings]
+    counted = [
+        plural(grades.count(grade), grade.label)
+        for grade in (Grade.FAULT, Grade.WARNING)
+        if grade in grades
+    ]
+    return f"{', '.join(counted) or 'no problems, no warnings'} in {len(findings)} checks"
 
 
 def report_json(findings: Findings, timestamp: str) -> dict[str, object]:
     """Return the document of `lmchat doctor --json`, whose keys never change."""
+    grades = [finding.grade for finding in findings]
     return {
         "healthy": worst(findings) is not Grade.FAULT,
         "verdict": worst(findings),
-        "counts": {grade.replace(" ", "_"): _count(findings, grade) for grade in Grade},
+        "counts": {grade.replace(" ", "_"): grades.count(grade) for grade in Grade},
         "checks": [
             {
                 "check": finding.check,
@@ -190,21 +164,3 @@ def report_json(findings: Findings, timestamp: str) -> dict[str, object]:
         ],
         "timestamp": timestamp,
     }
-
-
-def _count(findings: Findings, grade: Grade) -> int:
-    return sum(finding.grade is grade for finding in findings)
-
-
-def without_home(text: str, home: str) -> str:
-    """Return a text with `~` for the user's folder, to keep the user's name private.
-
-    Quoted paths stay valid for a shell: '/home/ann/a b' becomes ~/'a b'. A longer path or name
-    stays as it is: /mnt/home/ann, /home/anna.
-    """
-    home = home.rstrip("/")
-    if not home:
-        return text
-    text = text.replace(f"'{home}/", "~/'")
-    # before it, no character of a name or path; behind it, none that would make a longer name
-    return re.sub(rf"(?<![\w./-]){re.escape(home)}(?![\w.-])", "~", text)

@@ -457,7 +457,7 @@ class Dispatcher:
         self.chat.show(tools_dialog(self.open_sessions, self.workspace.platform.config_file))
 
     def show_doctor(self) -> None:
-        self.chat.show(DoctorScreen(self.workspace.platform.examination()))
+        self.chat.show(DoctorScreen(self.workspace.platform.examine))
 
     async def show_statistics(self) -> None:
         store, backend = self.workspace.store, self.workspace.backend

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.doctor.report import CheckResult, Grade
-from lmchat.doctor.server_checks import Detected, server_findings
+from lmchat.config.state import State
+from lmchat.doctor.report import Grade
+from lmchat.doctor.server_checks import key_findings, server_findings
+from lmchat.servers.discovery.choose_model import choose
 from lmchat.servers.discovery.launcher import Installed
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
@@ -27,14 +29,10 @@ def probed(verdict: Verdict, product: str = "LM Studio", *, models=(), host="loc
 READY = probed(Verdict.READY, models=[("qwen3-8b", LoadState.LOADED)], latency_ms=3.2, next_step="")
 
 
-def rows(*results: ProbeResult, **more):
-    chat, *found = server_findings(Detected(results=results, **more))
-    return chat, {one.name: one for one in found if one.check == "server"}
-
-
-def keys(*results: ProbeResult, **more) -> list[CheckResult]:
-    found = server_findings(Detected(results=results, **more))
-    return [one for one in found if one.check == "key"]
+def rows(*results: ProbeResult, is_named=False, **more):
+    choice = choose(results, model="", state=State(), is_named=is_named)
+    chat, *found = server_findings(results, choice, is_named=is_named, **more)
+    return chat, {one.name: one for one in found}
 
 
 def test_a_verdict_is_as_bad_as_it_keeps_from_a_chat_and_no_fault_beside_a_ready_server():
@@ -83,30 +81,17 @@ def test_neither_the_engine_nor_another_server_stands_in_for_the_one_that_was_na
 def test_what_a_server_calls_itself_and_says_has_a_limit_of_length():
     long = "m" * 50_000
     models = [(f"{number}{long}", LoadState.LOADED) for number in range(5)]
-    found = server_findings(
-        Detected(
-            results=(
-                probed(Verdict.READY, models=models),
-                probed(Verdict.SERVER_ERROR, "Jan", detail=long),
-            ),
-        )
+    chat, found = rows(
+        probed(Verdict.READY, models=models), probed(Verdict.SERVER_ERROR, "Jan", detail=long)
     )
-    assert all(len(one.cause) < 500 for one in found)
-    assert found[1].cause.endswith("and 2 more.")
+    assert all(len(one.cause) < 500 for one in (chat, *found.values()))
 
 
 def test_keys_are_told_with_their_state_and_source():
-    jan, ollama = (
-        probed(Verdict.KEY_REJECTED, "Jan"),
-        probed(Verdict.NEEDS_KEY, "Ollama"),
-    )
+    jan = probed(Verdict.KEY_REJECTED, "Jan")
     sources = {READY.endpoint.origin: "credentials.toml", jan.endpoint.origin: "api_key, flag"}
-    found = keys(
-        READY, jan, ollama, sources=sources, warnings=["api_key_cmd of endpoint 'x' ended with 3."]
-    )
-    assert len(found) == 5
-    assert [one.grade for one in found] == [Grade.OK, *[Grade.WARNING] * 3, Grade.OK]
+    found = key_findings([READY, jan], sources, [], ["The file of the keys is damaged."])
+    assert [one.grade for one in found] == [Grade.OK, Grade.WARNING, Grade.WARNING, Grade.OK]
     assert "credentials.toml" in found[0].cause
     assert "api_key, flag" in found[1].cause
-    assert keys(jan)[0].grade is Grade.FAULT
-    assert [one.cause for one in keys(READY)] == ["No API key is stored."]
+    assert [one.cause for one in key_findings([READY], {}, [], [])] == ["No API key is stored."]

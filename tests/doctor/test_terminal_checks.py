@@ -4,15 +4,9 @@ import os
 import termios
 
 from lmchat.doctor.machine_checks import terminal_findings
-from lmchat.doctor.report import CheckResult, Grade
+from lmchat.doctor.report import Grade
 
 UTF8 = {"LANG": "C.UTF-8", "TERM": "xterm-256color"}
-
-
-def rows(environ: dict[str, str]) -> dict[str, CheckResult]:
-    return {
-        row.check.removeprefix("terminal."): row for row in terminal_findings(environ, [-1, -1])
-    }
 
 
 def test_the_size_of_a_real_terminal_is_told():
@@ -38,17 +32,6 @@ def test_without_a_terminal_it_names_what_works_without(tmp_path):
     assert "lmchat ask" in found[0].next_step
 
 
-def test_colours_are_told():
-    for environ, colours in [
-        ({"TERM": "xterm"}, "16 colours; /theme ansi suits it."),
-        ({"TERM": "xterm-256color"}, "256 colours."),
-        ({"TERM": "xterm", "COLORTERM": "truecolor"}, "16 million colours."),
-        ({"TERM": "xterm-direct"}, "16 million colours."),
-    ]:
-        row = rows(environ)["colours"]
-        assert (row.grade, row.cause) == (Grade.OK, colours)
-
-
 def test_the_locale_that_counts_decides():
     for environ, grade in [
         ({"LANG": "de_DE.UTF-8"}, Grade.OK),
@@ -57,4 +40,4 @@ def test_the_locale_that_counts_decides():
         ({"LANG": "de_DE.ISO-8859-1"}, Grade.WARNING),
         ({}, Grade.WARNING),
     ]:
-        assert rows(environ)["locale"].grade is grade
+        assert terminal_findings(environ, [-1, -1])[1].grade is grade

@@ -54,7 +54,6 @@ def test_all_is_told_of_a_server_that_is_ready(cli):
     assert (done.returncode, done.stderr) == (0, "")
     assert "\x1b" not in done.stdout
     assert re.search(r"^  ok +Chat +A chat would use tiny", done.stdout, re.MULTILINE)
-    assert str(cli.home) not in done.stdout
 
 
 def test_a_key_is_told_with_its_source_and_whether_it_works_and_never_shown(cli, server):
@@ -65,17 +64,14 @@ def test_a_key_is_told_with_its_source_and_whether_it_works_and_never_shown(cli,
         assert done.returncode == code
         assert f"{verb} the API key" in rows(json.loads(done.stdout), "key")[0]["cause"]
         assert "sk-" not in done.stdout + done.stderr
-    # stored for another name of this machine, in a file that others could read
+    # stored for another name of this machine
     cli.folder.mkdir(exist_ok=True)
     file = cli.folder / "credentials.toml"
     file.write_text(f'["http://localhost:{server.port}"]\nkey = "sk-right"\n')
-    file.chmod(0o644)
     done = cli("doctor", "--json")
     value = json.loads(done.stdout)
     assert "accepts the API key from credentials.toml." in rows(value, "key")[0]["cause"]
     assert f"http://localhost:{server.port}" in rows(value, "key")[-1]["cause"]
-    found = row(value, "files.credentials")
-    assert (found["verdict"], "(mode 644)" in found["cause"]) == ("warning", True)
     assert "sk-" not in done.stdout
     # printed by a command that takes a while
     file.unlink()

@@ -29,7 +29,7 @@ from lmchat.config.load import Loaded
 from lmchat.config.presets import NamedTables
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.config.state import Change, State
-from lmchat.doctor.report import Check, Examination
+from lmchat.doctor.report import Check, CheckResult, run_checks
 from lmchat.errors import FileRefused
 from lmchat.importing import Importer
 from lmchat.library import Library
@@ -320,12 +320,8 @@ class DeskPlatform:
     async def paste_image(self) -> bytes:
         return self.seen.copied_image
 
-    def examination(self) -> Examination:
-        return Examination(
-            checks=tuple(self.seen.checks),
-            note_error=self.note_error,
-            home=str(self.seen.folder),
-        )
+    async def examine(self) -> list[CheckResult]:
+        return await run_checks(self.seen.checks, self.note_error)
 
     async def edit(self, text: str) -> str:
         return text + " edited"

@@ -13,7 +13,7 @@ from textual.widgets import Input
 
 from lmchat.chat.beginnings import AnswerChoices
 from lmchat.chat.context import ContextItem, ContextList
-from lmchat.doctor.report import Check, CheckResult, Examination, Grade, Group
+from lmchat.doctor.report import CheckResult, Grade, Group
 from lmchat.servers.discovery.catalogue import ModelRow
 from lmchat.servers.discovery.launcher import Installed, ServerStart
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
@@ -97,8 +97,7 @@ def picker() -> ModelPicker:
 
 
 def doctor() -> DoctorScreen:
-    check = Check("c", Group.KEYS, EVIL, findings)
-    return DoctorScreen(Examination(checks=(check,), note_error=lambda _: EVIL, home=EVIL))
+    return DoctorScreen(findings)
 
 
 def tree() -> PickDialog:

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.doctor.server_checks import Detected, server_findings
-from lmchat.servers.discovery.choose_model import why_unusable
+from lmchat.config.state import State
+from lmchat.doctor.server_checks import server_findings
+from lmchat.servers.discovery.choose_model import choose, why_unusable
 from lmchat.servers.discovery.launcher import Installed
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
@@ -154,4 +155,4 @@ def test_page_doctor_and_command_line_say_the_same_of_a_server(verdict):
     here = probed(verdict, endpoint=BOX, product="Jan", is_own=True)
     said = headline_and_advice([here])[0].replace("gpu-box:1337", BOX.url)
     assert why_unusable([here]).message == said
-    assert server_findings(Detected(results=(here,)))[1].cause == said
+    assert server_findings([here], choose([here], model="", state=State()))[1].cause == said

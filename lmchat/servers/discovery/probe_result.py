@@ -66,16 +66,16 @@ class Meaning(Struct, frozen=True):
 
 
 VERDICTS: Mapping[Verdict, Meaning] = {
-    Verdict.READY: Meaning(ServerGrade.READY, "{name} answers{latency}.", state="ready"),
+    Verdict.READY: Meaning(ServerGrade.READY, "{name} answers.", state="ready"),
     Verdict.LOADING: Meaning(
         ServerGrade.STEP,
-        "{name} answers{latency} and loads a model.",
+        "{name} answers and loads a model.",
         "Wait until the model is loaded",
         state="loading",
     ),
     Verdict.NO_MODEL: Meaning(
         ServerGrade.STEP,
-        "{name} answers{latency}, but {lack}.",
+        "{name} answers, but {lack}.",
         "{model}",
         state="no model",
     ),
@@ -166,16 +166,12 @@ class ProbeResult(Struct, frozen=True, kw_only=True):
         """Product and address, such as "Jan at http://localhost:1337"."""
         return f"{self.product} at {self.endpoint.url}"
 
-    def sentence(self, name: str, *, latency: str = "") -> str:
-        """Return what was found; `name` is the subject where a model server answers.
-
-        `latency` is written behind the verb, with a blank before it.
-        """
+    def sentence(self, name: str) -> str:
+        """Return what was found; `name` is the subject where a model server answers."""
         return VERDICTS[self.verdict].sentence.format(
             name=name,
             url=self.endpoint.url,
             host=self.endpoint.host,
-            latency=latency,
             lack="no model is loaded" if self.chat_models else "has no model yet",
             detail=safe_line(self.detail, limit=_DETAIL_CHARS).rstrip(".") or "no message",
         )
