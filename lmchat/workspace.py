@@ -13,7 +13,6 @@ from lmchat.attachments.shell_command import ShellCommand
 from lmchat.attachments.web_page import WebPages
 from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.ports import ServerClient
-from lmchat.config.presets import NamedTables
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State
 from lmchat.doctor.report import CheckResult
@@ -81,7 +80,6 @@ class Workspace(Struct, kw_only=True):
     """The services and options of one run of the screen."""
 
     settings: Settings
-    named: NamedTables  # presets and profiles
     backend: ServerClient
     store: Store
     library: Library

@@ -149,7 +149,7 @@ class NextTurn:
             profile, name = Profile(), first_name
         options = {**layers.profile, **sampling_values(profile)}
         self.layers = replace(layers, profile_name=name, profile=options, effort=self.layers.effort)
-        self.chat = chat.with_profile(profile)
+        self.chat = replace(chat, **profile.chat_values())
         self.profile_name = name
         return profile
 

@@ -45,7 +45,7 @@ async def batch(context: Context) -> int:
     schema = wanted_value(options)
     preset_text = ""
     if options.preset is not None:
-        preset_text = preset_named(context.named.presets(), options.preset).text
+        preset_text = preset_named(context.settings.prompts, options.preset).text
     output_path = expanded_path(options.output) if options.output else None
     input_path = expanded_path(options.file) if options.file not in ("", "-") else None
     if input_path is None and (sys.stdin is None or sys.stdin.isatty()):

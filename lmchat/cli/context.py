@@ -13,7 +13,6 @@ from lmchat.cli.log_file import start_log
 from lmchat.cli.options import LEVELS, ParsedOptions
 from lmchat.config.file import Problem
 from lmchat.config.load import Flags, Loaded, load
-from lmchat.config.presets import NamedTables
 from lmchat.config.settings import Settings
 from lmchat.errors import ConfigError, LMChatError
 from lmchat.files.disk import expanded_path
@@ -64,11 +63,6 @@ class Context:
         Wrong keyboard keys do not count here: the screen starts and shows them as a notice.
         """
         return self.loaded.require_valid().settings
-
-    @cached_property
-    def named(self) -> NamedTables:
-        """Presets and profiles, which a chat reads again when the file changes."""
-        return NamedTables(self.config_file, self.settings)
 
     @cached_property
     def environ_of_programs(self) -> Mapping[str, str]:

@@ -140,14 +140,14 @@ class PlainCommands:
 
     def _values(self, name: str) -> list[str]:
         """Return what a command prints if its argument is missing; empty for most commands."""
-        named = self._turns.context.named
+        settings = self._turns.context.settings
         next_turn = self._next_turn
         match name:
             case "/p":
-                return list(named.presets()) or ["No presets: add [prompts.NAME] to config.toml."]
+                return list(settings.prompts) or ["No presets: add [prompts.NAME] to config.toml."]
             case "/profile":
                 return _choices(
-                    (*named.profiles(), NO_PROFILE), next_turn.profile_name or NO_PROFILE
+                    (*settings.profiles, NO_PROFILE), next_turn.profile_name or NO_PROFILE
                 )
             case "/effort":
                 current = next_turn.effort_words(self._turns.opened.own_sampling)
@@ -276,16 +276,10 @@ class PlainCommands:
 
     async def _use_profile(self, name: str) -> None:
         """Use a profile, and its model if it names one, from the next answer on."""
-        self._note_wrong_tables()
-        profile = self._next_turn.use_profile(name, self._turns.context.named.profiles())
+        profile = self._next_turn.use_profile(name, self._turns.context.settings.profiles)
         self._output.note(f"Profile: {self._next_turn.profile_name or NO_PROFILE}.")
         if profile.model:
             await self._use_model(profile.model)
-
-    def _note_wrong_tables(self) -> None:
-        """Say what is wrong with presets and profiles, since a wrong one is not found."""
-        if problem := self._turns.context.named.problem():
-            self._output.note(problem)
 
     async def _use_effort(self, typed: str) -> None:
         """Use a reasoning effort from the next answer on: a level or a number of tokens."""
@@ -308,7 +302,6 @@ class PlainCommands:
     async def _send_preset(self, name_and_text: str) -> None:
         """Send the prompt that the preset with this name makes of the text after it."""
         name, _, text = name_and_text.partition(" ")
-        self._note_wrong_tables()
         await self._turns.send(await preset_prompt(self._turns.context, name, text.strip()))
 
     async def _compact(self, _: str) -> None:

@@ -41,7 +41,7 @@ async def preset_prompt(context: Context, name: str, typed: str) -> str:
 
     Raises `WrongUse` for an unknown preset, or one that needs more than was typed.
     """
-    return await filled(context.named.presets(), name, typed, clipboard_of(context).paste)
+    return await filled(context.settings.prompts, name, typed, clipboard_of(context).paste)
 
 
 def clipboard_of(context: Context) -> PastedFrom:

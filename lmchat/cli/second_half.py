@@ -69,7 +69,6 @@ async def second_half(
 
     workspace = Workspace(
         settings=settings,
-        named=context.named,
         backend=backend,
         store=store,
         library=Library(store),

@@ -54,7 +54,10 @@ class Credentials:
         self._keys = {**self._keys, origin: key}  # also if the file fails below
         try:
             with locked(self._path):  # another process may have written since `load`
-                self._write({**self._read(), origin: key})
+                keys = {**self._read(), origin: key}
+                tables = {origin: {"key": key} for origin, key in keys.items()}
+                write_atomically(self._path, _HEAD + tomli_w.dumps(tables), mode=_OWNER_ONLY)
+                self._keys = keys
         except OSError as error:
             raise explain(error, self._path) from error
 
@@ -87,12 +90,3 @@ class Credentials:
             if isinstance(key, str):
                 keys[origin] = key
         return keys
-
-    def _write(self, keys: dict[str, str]) -> None:
-        """Replace all keys, in the file and in memory; raises `StoreUnavailable`."""
-        text = _HEAD + tomli_w.dumps({origin: {"key": key} for origin, key in keys.items()})
-        try:
-            write_atomically(self._path, text, mode=_OWNER_ONLY)
-        except OSError as error:
-            raise explain(error, self._path) from error
-        self._keys = keys

@@ -9,10 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from msgspec import Meta, Struct, ValidationError, convert, field
+from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.structs import fields
 
-from lmchat.config.settings import EFFORTS, FUNCTIONS, Settings, effort_of
+from lmchat.config.settings import EFFORTS, Settings
 from lmchat.files.disk import read_plain
 from lmchat.matching import closest_word
 
@@ -65,7 +65,7 @@ class Row(Struct, frozen=True):
         """Words for what a value must be."""
         kind, arguments = get_origin(self.type), get_args(self.type)
         if self.name == "reasoning_effort":
-            return f"one of {_quoted(EFFORTS)}, or a number of tokens"
+            return f"one of {_quoted(EFFORTS)}, or a number of tokens in quotes"
         if kind is Literal:
             return f"one of {_quoted(arguments)}"
         if kind is tuple and get_origin(arguments[0]) is Literal:
@@ -73,11 +73,10 @@ class Row(Struct, frozen=True):
         if self.is_mapping or self.table:
             if self.example:
                 return f"a table, for example {toml_value(self.example)}"
-            if self.is_mapping:
-                return f"tables: write [{self.name}.NAME]"
-            if kind is tuple:
-                return f"tables: write [[{self.name}]] above each server"
-            return f"a table: write [{self.name}]"
+            heading = f"{self.name}.NAME" if self.is_mapping else self.name
+            return (
+                f"a table: write [[{heading}]]" if kind is tuple else f"a table: write [{heading}]"
+            )
         words = _TYPE_WORDS[self.type]
         if self.meta.ge is not None:  # every number with a smallest value has a largest one too
             words += f" from {self.meta.ge} to {self.meta.le}"
@@ -152,10 +151,10 @@ class Problem(Struct, frozen=True, kw_only=True):
 
 
 class ConfigFile(Struct, frozen=True, kw_only=True):
-    """Settings of a configuration file, without what is wrong in it, and its problems."""
+    """Settings of a configuration file, the default ones if it has a problem."""
 
     text: str = ""
-    tables: Values = field(default_factory=dict)  # what the settings were made of
+    tables: Values = {}  # what the settings were made of
     settings: Settings = Settings()
     problems: tuple[Problem, ...] = ()
     exists: bool = True
@@ -164,23 +163,24 @@ class ConfigFile(Struct, frozen=True, kw_only=True):
 def read_config(path: Path, *, is_required: bool) -> ConfigFile:
     """Read and check a file; a missing one is a problem only if it `is_required`.
 
-    It is required if the user has named it. A file that cannot be read or parsed sets nothing, and
-    has one problem.
+    It is required if the user has named it.
     """
+
+    def unreadable(reason: str, line: int | None = None) -> ConfigFile:
+        return ConfigFile(problems=(Problem(source=str(path), reason=reason, line=line),))
+
     try:
         # a file that the user has named may be a pipe
         data = read_plain(path, may_stream=is_required)
     except (FileNotFoundError, NotADirectoryError):
-        if is_required:
-            return _unreadable(path, "there is no such file")
-        return ConfigFile(exists=False)
+        return unreadable("there is no such file") if is_required else ConfigFile(exists=False)
     except OSError as error:
-        return _unreadable(path, f"cannot be read: {error.strerror or error}")
+        return unreadable(f"cannot be read: {error.strerror or error}")
 
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        return _unreadable(path, "is not UTF-8 text", data[: error.start].count(b"\n") + 1)
+        return unreadable("is not UTF-8 text", data[: error.start].count(b"\n") + 1)
 
     import tomllib  # noqa: PLC0415 - a start without a file shall not wait for it
 
@@ -191,93 +191,48 @@ def read_config(path: Path, *, is_required: bool) -> ConfigFile:
         reason, _, position = str(error).partition(" (at ")
         found = re.search(r"\d+", position)
         line = int(found[0]) if found else text.rstrip().count("\n") + 1
-        reason = f"is not valid TOML: {reason[:1].lower()}{reason[1:]}"
-        return _unreadable(path, reason, line)
+        return unreadable(f"is not valid TOML: {reason[:1].lower()}{reason[1:]}", line)
 
-    checker = _Checker(str(path), text)
     try:
-        settings = convert(tables, Settings)
+        return ConfigFile(text=text, tables=tables, settings=convert(tables, Settings))
     except ValidationError:
-        tables = checker.valid(Row("", Settings), tables, ())
-        settings = convert(tables, Settings)
-    checker.check_names(settings)
-    problems = tuple(checker.problems)
-    return ConfigFile(text=text, tables=tables, settings=settings, problems=problems)
+        problems = tuple(
+            Problem(
+                source=str(path),
+                line=line_of(text, key_path),
+                key=key_of(key_path),
+                reason=reason,
+                suggestion=suggestion,
+            )
+            for key_path, reason, suggestion in _faults(Row("", Settings), tables, ())
+        )
+        return ConfigFile(text=text, problems=problems)
 
 
-def _unreadable(path: Path, reason: str, line: int | None = None) -> ConfigFile:
-    """Return a file without settings, whose only problem is about the file as a whole."""
-    return ConfigFile(problems=(Problem(source=str(path), reason=reason, line=line),))
-
-
-class _Checker:
-    """Finds the problems of a file."""
-
-    def __init__(self, source: str, text: str) -> None:
-        self.problems: list[Problem] = []
-        self._source = source
-        self._text = text
-
-    def valid(self, row: Row, value: Any, key_path: KeyPath) -> Any:
-        """Return a value without what is wrong in it; None if nothing can be used.
-
-        A number of tokens as reasoning effort comes into its form.
-        """
-        if row.name == "reasoning_effort":
-            value = effort_of(value) or value
-        if row.table and get_origin(row.type) is tuple and isinstance(value, list):
-            entries = [
-                self.valid(row.inside(i), item, (*key_path, i)) for i, item in enumerate(value)
-            ]
-            value = [entry for entry in entries if entry is not None]
-        elif (row.type is row.table or row.is_mapping) and isinstance(value, dict):
-            value = self._valid_table(row, value, key_path)
-            if value is None:
-                return None
+def _faults(row: Row, value: Any, key_path: KeyPath) -> list[tuple[KeyPath, str, str]]:
+    """Return what is wrong in a value: the place, the reason, and a known name that is similar."""
+    faults: list[tuple[KeyPath, str, str]] = []
+    if row.table and get_origin(row.type) is tuple and isinstance(value, list):
+        for index, item in enumerate(value):
+            faults += _faults(row.inside(index), item, (*key_path, index))
+    elif (row.type is row.table or row.is_mapping) and isinstance(value, dict):
+        known = value if row.is_mapping else rows(row.type)
+        for key, item in value.items():
+            if key in known:
+                faults += _faults(row.inside(key), item, (*key_path, key))
+            else:
+                suggestion = closest_word(key, tuple(known))
+                faults.append(((*key_path, key), "is unknown", suggestion))
+        for one in () if row.is_mapping else fields(row.type):
+            if one.required and one.name not in value:
+                faults.append(((*key_path, one.name), "is missing", ""))
+    if not faults:
         try:
             convert(value, Annotated[row.type, row.meta])
         except ValidationError as error:
             # its cause is an error of `__post_init__`, about keys that do not fit each other
-            self._add_problem(key_path, str(error.__cause__ or f"must be {row.words}"))
-            return None
-        return value
-
-    def _valid_table(self, row: Row, table: Values, key_path: KeyPath) -> Values | None:
-        """Return the valid values of a table; None if a required key is missing or wrong."""
-        known = table if row.is_mapping else rows(row.type)
-        values: Values = {}
-        for key, item in table.items():
-            if key not in known:
-                self._add_problem((*key_path, key), "is unknown", closest_word(key, tuple(known)))
-                continue
-            value = self.valid(row.inside(key), item, (*key_path, key))
-            if value is not None:
-                values[key] = value
-        required = [] if row.is_mapping else [f.name for f in fields(row.type) if f.required]
-        for key in required:
-            if key not in table:
-                self._add_problem((*key_path, key), "is missing")
-        return None if set(required) - values.keys() else values
-
-    def check_names(self, settings: Settings) -> None:
-        """Add a problem for each tool server whose name is taken."""
-        names = [FUNCTIONS]
-        for number, server in enumerate(settings.mcp):
-            if server.name in names:
-                reason = f'"{server.name}" is taken by another server or by tools.py'
-                self._add_problem(("mcp", number, "name"), reason)
-            names.append(server.name)
-
-    def _add_problem(self, key_path: KeyPath, reason: str, suggestion: str = "") -> None:
-        """Add a problem of the value at a place, with the line of that place in the file."""
-        problem = Problem(
-            source=self._source,
-            line=line_of(self._text, key_path),
-            key=key_of(key_path),
-            reason=reason,
-            suggestion=suggestion,
-        )
-        self.problems.append(problem)
+            faults.append((key_path, str(error.__cause__ or f"must be {row.words}"), ""))
+    return faults
 
 
 def key_of(key_path: KeyPath) -> str:
@@ -318,6 +273,7 @@ environment, this file).
 _HELP_COLUMN = 44  # where the help of a setting begins, behind its value
 _MAX_COLUMNS = 110  # of a line; the help of a longer one is a line of its own
 _NAMES = {
+    "mcp": "[[mcp]]",
     "endpoints": "[[endpoints]]",
     "models": '[models."qwen3*"]',
     "profiles": "[profiles.short]",
@@ -334,28 +290,20 @@ def example_text() -> str:
     blocks = [_HEAD]
     for name, section in sections().items():
         head = [f"# {section.help}", f"[{name}]"] if name else []
-        blocks.append(_block(head, values_of(section.type), section.type()))
-    blocks.append(_named_values("tools.approval", rows(sections()["tools"].type)["approval"]))
-
+        lines = [_line(row, getattr(section.type(), row.name)) for row in values_of(section.type)]
+        blocks.append("\n".join([*head, *lines, ""]))
     tables = rows(Settings)
-    # two servers: one that is started by a command, one at an address; the keys for the address
-    # are the last two of the table
-    mcp = tables["mcp"]
-    *rows_of_command, url, headers = rows(get_args(mcp.type)[0]).values()
-    blocks.append(_block([f"# {mcp.help}", "# [[mcp]]"], rows_of_command))
-    blocks.append(_block(["# [[mcp]]", '# name = "wiki"'], (url, headers)))
-
-    blocks.append(_named_values("keys", tables["keys"]))
+    for name, row in (
+        ("tools.approval", rows(sections()["tools"].type)["approval"]),
+        ("keys", tables["keys"]),
+    ):
+        lines = [f"# {_toml_key(key)} = {toml_value(value)}" for key, value in row.example.items()]
+        blocks.append("\n".join([f"# {row.help}", f"[{name}]", *lines, ""]))
     for name, example in _NAMES.items():
         row = tables[name]
-        blocks.append(_block([f"# {row.help}", f"# {example}"], rows(row.inside("").type).values()))
+        lines = [_line(key, "") for key in rows(row.inside("").type).values()]
+        blocks.append("\n".join([f"# {row.help}", f"# {example}", *lines, ""]))
     return "\n".join(blocks)
-
-
-def _named_values(name: str, row: Row) -> str:
-    """Return the lines of a table whose keys the user names."""
-    lines = [f"# {_toml_key(key)} = {toml_value(value)}" for key, value in row.example.items()]
-    return "\n".join([f"# {row.help}", f"[{name}]", *lines]) + "\n"
 
 
 def toml_value(value: object) -> str:
@@ -370,15 +318,6 @@ def toml_value(value: object) -> str:
 
 def _toml_key(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
-
-
-def _block(head: list[str], rows: Iterable[Row], defaults: object = None) -> str:
-    """Return the lines of a table: its head and a line for each key.
-
-    `defaults` is an object with the default of each key as a field; None: no key has a default.
-    """
-    lines = [_line(row, getattr(defaults, row.name, "")) for row in rows]
-    return "\n".join([*head, *lines]) + "\n"
 
 
 def _line(row: Row, default: object) -> str:

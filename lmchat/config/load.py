@@ -9,7 +9,7 @@ from msgspec import Struct, ValidationError, convert, field
 from msgspec.structs import replace
 
 from lmchat.config.file import Problem, read_config, rows
-from lmchat.config.settings import Profile, Secret, Settings
+from lmchat.config.settings import Secret, Settings
 from lmchat.errors import ConfigError
 
 VARIABLES: tuple[tuple[str, str], ...] = (
@@ -41,7 +41,7 @@ class Flags(Struct, frozen=True, kw_only=True):
 class Loaded(Secret, frozen=True, kw_only=True):
     """Merged settings, their origins and problems."""
 
-    settings: Settings  # without the wrong values
+    settings: Settings  # without the values of a wrong file or variable
     file: Path
     text: str = ""
     has_file: bool = False
@@ -68,10 +68,6 @@ class Loaded(Secret, frozen=True, kw_only=True):
         raise ConfigError(sentence, hint=hint, details=details)
 
 
-_Override = tuple[str, object, str]
-"""Full name of a key, the value that replaces that of the file, and its origin."""
-
-
 def load(
     path: Path,
     environ: Mapping[str, str],
@@ -81,8 +77,7 @@ def load(
 ) -> Loaded:
     """Merge the values of the file, the environment, a profile and flags; later ones win.
 
-    Wrong values are left out and described in `problems`. A missing file is a problem only if
-    `is_required`.
+    A file with a wrong value sets nothing. A missing file is a problem only if `is_required`.
     """
     flags = flags or Flags()
     file = read_config(path, is_required=is_required)
@@ -97,11 +92,32 @@ def load(
     # a key that is set in one place must not be sent to an address from the other
     values = {key: value for key, value, _ in environment}
     beside_key = values if "api_key" in values else file.tables
-    for key, value, origin in (
-        *environment,
-        *_from_profile(flags.profile, settings.profiles, problems),
-        *_from_flags(flags, problems),
+
+    overrides = environment
+    profile = settings.profiles.get(flags.profile or "")
+    if profile is not None:
+        origin = f"profile {flags.profile}"
+        if profile.model:
+            overrides.append(("model", profile.model, origin))
+        overrides += [
+            (f"chat.{key}", value, origin) for key, value in profile.chat_values().items()
+        ]
+    elif flags.profile is not None and not file.problems:
+        reason = f"unknown profile; in config.toml: {', '.join(settings.profiles) or 'none'}"
+        problems.append(Problem(source=f"--profile {flags.profile}", reason=reason))
+    if flags.endpoint is not None and not flags.endpoint.strip():
+        # it is set in any case: the user does not mean the server of the file
+        problems.append(Problem(source='--endpoint ""', reason="write it as http://HOST:PORT"))
+    for key, option, flag in (
+        ("endpoint", "--endpoint", flags.endpoint),
+        ("model", "--model", flags.model),
+        ("chat.system_prompt", "--system", flags.system_prompt),
+        ("chat.reasoning_effort", "--effort", flags.effort),
     ):
+        if flag is not None:
+            overrides.append((key, flag, f"flag ({option})"))
+
+    for key, value, origin in overrides:
         section, _, name = key.rpartition(".")
         changes = {name: value}
         if section:
@@ -111,10 +127,8 @@ def load(
     if flags.allowed_hosts:
         hosts = (*settings.allowed_hosts, *flags.allowed_hosts)
         settings = replace(settings, allowed_hosts=hosts)
-        origin = "flag (--allow-host)"
-        if "allowed_hosts" in origins:
-            origin = f"{origins['allowed_hosts']}, {origin}"
-        origins["allowed_hosts"] = origin
+        of_file = [origins["allowed_hosts"]] if "allowed_hosts" in origins else []
+        origins["allowed_hosts"] = ", ".join([*of_file, "flag (--allow-host)"])
     servers = [
         # what a server does not set is as for all; one without timeouts of its own has none
         replace(server, timeouts=replace(settings.timeouts, **table["timeouts"]))
@@ -133,8 +147,10 @@ def load(
     )
 
 
-def _from_environment(environ: Mapping[str, str], problems: list[Problem]) -> Iterator[_Override]:
-    """Yield the values of environment variables as overrides; add a problem for a wrong one.
+def _from_environment(
+    environ: Mapping[str, str], problems: list[Problem]
+) -> Iterator[tuple[str, object, str]]:
+    """Yield key, value and origin of each setting in a variable; add a problem for a wrong one.
 
     Empty variables count as unset.
     """
@@ -160,43 +176,3 @@ def _from_environment(environ: Mapping[str, str], problems: list[Problem]) -> It
                 problems.append(Problem(source=source, reason=reason))
                 continue
         yield key, value, f"environment ({variable})"
-
-
-def _from_profile(
-    name: str | None, profiles: Mapping[str, Profile], problems: list[Problem]
-) -> Iterator[_Override]:
-    """Yield the values of the profile that a flag names, as overrides.
-
-    Yield nothing without a name. For an unknown one, add a problem.
-    """
-    if name is None:
-        return
-    if name not in profiles:
-        known = ", ".join(profiles) or "none"
-        reason = f"unknown profile; in config.toml: {known}"
-        problems.append(Problem(source=f"--profile {name}", reason=reason))
-        return
-    profile, origin = profiles[name], f"profile {name}"
-    if profile.model:
-        yield "model", profile.model, origin
-    for key, value in profile.chat_values().items():
-        yield f"chat.{key}", value, origin
-
-
-def _from_flags(flags: Flags, problems: list[Problem]) -> Iterator[_Override]:
-    """Yield the values of flags as overrides, without the allowed hosts.
-
-    A blank `--endpoint` is a problem, and is yielded too: the user does not mean the server of the
-    file.
-    """
-    if flags.endpoint is not None and not flags.endpoint.strip():
-        problems.append(Problem(source='--endpoint ""', reason="write it as http://HOST:PORT"))
-    options = {
-        "endpoint": ("--endpoint", flags.endpoint),
-        "model": ("--model", flags.model),
-        "chat.system_prompt": ("--system", flags.system_prompt),
-        "chat.reasoning_effort": ("--effort", flags.effort),
-    }
-    for key, (option, value) in options.items():
-        if value is not None:
-            yield key, value, f"flag ({option})"

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta, Struct
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """Levels of how much a model may be asked to think, least first; not every server takes all."""
@@ -26,6 +26,9 @@ COMPACT_PROMPT = (
 )
 _HEADER = r"^\s*[ -~]*\s*\Z"  # what `header_value` takes
 _DAY_S = 86_400
+
+
+_Rule = Literal["never", "ask", "always"]
 
 
 class Approval(StrEnum):
@@ -75,7 +78,7 @@ _Effort = Annotated[
     str,
     setting(
         'how much the model thinks before it answers, if supported; "none" turns reasoning off',
-        # a number of tokens in the form of `effort_of`, which others are brought into
+        # a number of tokens in the form of `effort_of`
         pattern=rf"^({'|'.join(EFFORTS)}|(?!0){_EFFORT_TOKENS})?\Z",
     ),
 ]
@@ -207,13 +210,6 @@ class ChatSettings(SamplingSettings, frozen=True, kw_only=True):
         ),
     ] = True
 
-    def with_profile(self, profile: Profile) -> ChatSettings:
-        """Return these settings with the values that a profile sets in place of their own.
-
-        It is for `/profile`; the profile of `--profile` is merged in `load`.
-        """
-        return replace(self, **profile.chat_values())
-
 
 class LimitSettings(Table, frozen=True, kw_only=True):
     """Limits on requests."""
@@ -343,7 +339,7 @@ class ToolSettings(Table, frozen=True, kw_only=True):
     """Tools that models can call."""
 
     approve: Annotated[
-        Literal["never", "ask", "always"],
+        _Rule,
         setting('whether tools run: "always", "never", or "ask" first'),
     ] = "ask"
     max_steps: Annotated[
@@ -358,7 +354,7 @@ class ToolSettings(Table, frozen=True, kw_only=True):
         setting("offer tools also where the server does not say whether its model can use them"),
     ] = True
     approval: Annotated[
-        Mapping[str, Literal["never", "ask", "always"]],
+        Mapping[str, _Rule],
         setting(
             "Whether the tools of a server run, or one of them; `python` is the server of "
             "tools.py.",
@@ -572,3 +568,9 @@ class Settings(Secret, frozen=True, kw_only=True):
             "A prompt to send by its name (a preset): /p NAME on the screen, or lmchat ask -p NAME."
         ),
     ] = {}
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` if two tool servers have the same name."""
+        names = [FUNCTIONS, *(server.name for server in self.mcp)]
+        if len(set(names)) < len(names):
+            raise ValueError(f"[[mcp]]: each server needs a name of its own, and not {FUNCTIONS}")

@@ -119,8 +119,8 @@ class Dispatcher:
         widgets.log.today = workspace.library.today
         widgets.prompt_input.find_files = workspace.platform.find_files
         widgets.prompt_input.names = {
-            "/p": workspace.named.presets,
-            "/profile": workspace.named.profiles,
+            "/p": lambda: workspace.settings.prompts,
+            "/profile": lambda: workspace.settings.profiles,
             "/set": lambda: (*COMMON, *FURTHER_OPTIONS),
         }
         self.status.start()
@@ -324,8 +324,7 @@ class Dispatcher:
 
     async def use_profile(self, name: str) -> None:
         """Use a profile from the next turn on; if it names a model, switch to that, too."""
-        self._notify_of_wrong_tables()
-        profile = self.chat.next_turn.use_profile(name, self.workspace.named.profiles())
+        profile = self.chat.next_turn.use_profile(name, self.workspace.settings.profiles)
         if profile.model:
             self.models.pick(profile.model)
         self.status.show_action(f"profile {safe_line(name, limit=20)}")
@@ -334,7 +333,6 @@ class Dispatcher:
         if self.prompt_text.is_rewriting:  # it would be sent as another version of the answer
             problem = "You are rewriting an answer, which Enter saves."
             raise WrongUse(problem, hint="Press Esc first, then send the preset.")
-        self._notify_of_wrong_tables()
         self.turns.submit(await self.prompt_text.fill_preset(typed))
 
     def ask_for_preset(self, name: str) -> None:
@@ -343,11 +341,6 @@ class Dispatcher:
         self._ask_for(
             title, lambda typed: self.use_preset(f"{name} {typed}".strip()), may_be_empty=True
         )
-
-    def _notify_of_wrong_tables(self) -> None:
-        """Say what is wrong with the presets or profiles of a file that was changed."""
-        if problem := self.workspace.named.problem():
-            self.chat.notify(problem)
 
     def use_effort(self, typed: str) -> None:
         self.chat.next_turn.use_effort(typed)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lmchat.cli.keymap import keymap_problems
 from lmchat.config.file import rows, sections
 from lmchat.config.load import Flags, load
-from lmchat.config.settings import EndpointSettings, McpSettings, Profile
+from lmchat.config.settings import EndpointSettings, McpSettings, Profile, Settings
 from lmchat.errors import ConfigError
 
 
@@ -69,7 +69,7 @@ _FILES = "[[mcp]]\nname='files'\ncommand='npx'\n"
         ("[keys]\nquit = 1", "config.toml, line 2: keys.quit must be a string in quotes"),
         (
             "endpoints = 1",
-            "config.toml, line 1: endpoints must be tables: write [[endpoints]] above each server",
+            "config.toml, line 1: endpoints must be a table: write [[endpoints]]",
         ),
         ("[[endpoints]]\nname = 'a'", "config.toml, line 1: endpoints[1].url is missing"),
         (
@@ -80,42 +80,20 @@ _FILES = "[[mcp]]\nname='files'\ncommand='npx'\n"
             "[[endpoints]]\nname='a'\nurl='b'\n[endpoints.timeouts]\nhealth_s = 'x'",
             "config.toml, line 5: endpoints[1].timeouts.health_s must be a number",
         ),
-        ("profiles = 1", "config.toml, line 1: profiles must be tables: write [profiles.NAME]"),
+        ("profiles = 1", "config.toml, line 1: profiles must be a table: write [profiles.NAME]"),
         (
             "[profiles.a]\nmodel='x'\n[profiles.b]\ntop_p = 7",
             "config.toml, line 4: profiles.b.top_p must be a number from 0 to 1",
         ),
-        ("prompts = 1", "config.toml, line 1: prompts must be tables: write [prompts.NAME]"),
         ("[prompts.a]", "config.toml, line 1: prompts.a.text is missing"),
         (
             "[prompts.a]\ntext = ''",
             "config.toml, line 2: prompts.a.text must be a string in quotes, not empty",
         ),
         (
-            "[tools]\naprove = 'ask'",
-            "config.toml, line 2: tools.aprove is unknown; did you mean approve?",
-        ),
-        (
-            "[tools.aproval]\npython='ask'",
-            "config.toml, line 1: tools.aproval is unknown; did you mean approval?",
-        ),
-        (
-            "[tools]\nmax_steps = 0",
-            "config.toml, line 2: tools.max_steps must be a whole number from 1 to 1000",
-        ),
-        (
-            "[tools]\napproval = 1",
-            'config.toml, line 2: tools.approval must be a table, for example { "files/read_text" =',
-        ),
-        (
             "[tools.approval]\npython = 'yes'",
             'config.toml, line 2: tools.approval.python must be one of "never", "ask", "always"',
         ),
-        (
-            "[mcp]\nname='a'",
-            "config.toml, line 1: mcp must be tables: write [[mcp]] above each server",
-        ),
-        ("[[mcp]]\ncommand='a'", "config.toml, line 1: mcp[1].name is missing"),
         ("[[mcp]]\nname='a'", "config.toml, line 1: mcp[1] needs command or url"),
         (
             f"{_FILES}url='http://127.0.0.1:1'",
@@ -123,12 +101,9 @@ _FILES = "[[mcp]]\nname='files'\ncommand='npx'\n"
         ),
         (
             f"{_FILES}{_FILES}",
-            'config.toml, line 5: mcp[2].name "files" is taken by another server',
+            "config.toml: [[mcp]]: each server needs a name of its own, and not python",
         ),
-        (
-            _FILES.replace("files", "python"),
-            'config.toml, line 2: mcp[1].name "python" is taken by another',
-        ),
+        (_FILES.replace("files", "python"), "config.toml: [[mcp]]: each server needs a name of"),
         (
             _FILES.replace("files", "a/b"),
             'config.toml, line 1: mcp[1] must have a name without "/"',
@@ -140,11 +115,6 @@ _FILES = "[[mcp]]\nname='files'\ncommand='npx'\n"
         (
             f"{_FILES}headers_env = 'A'",
             "config.toml, line 4: mcp[1].headers_env must be a table, for example { Authorization =",
-        ),
-        (f"{_FILES}approve = 'yes'", "config.toml, line 4: mcp[1].approve must be one of"),
-        (
-            f"{_FILES}comand = 'a'",
-            "config.toml, line 4: mcp[1].comand is unknown; did you mean command?",
         ),
         ("model = ", "config.toml, line 1: is not valid TOML: invalid value"),
         ("a = 1\nmodel = 'x", "config.toml, line 2: is not valid TOML"),
@@ -162,11 +132,11 @@ def test_the_line_is_right_below_texts_and_lists_of_many_lines(read):
     assert (problem.key, problem.line) == ("chat.seed", 10)
 
 
-def test_all_mistakes_are_told_at_once_and_the_rest_holds(read):
-    content = read('model = "m"\nfoo = 1\n[chat]\ntemperature = 9\ntop_p = 0.5\n')
-    assert [problem.key for problem in content.problems] == ["foo", "chat.temperature"]
-    assert content.origins.keys() == {"model", "chat.top_p"}
-    assert (content.settings.model, content.settings.chat.top_p) == ("m", 0.5)
+def test_all_mistakes_are_told_at_once_and_none_of_the_file_holds(read):
+    content = read('model = "m"\nfoo = 1\n[chat]\ntemperature = 9\nreasoning_effort = 500\n')
+    keys = ["foo", "chat.temperature", "chat.reasoning_effort"]
+    assert [problem.key for problem in content.problems] == keys
+    assert (content.origins, content.settings) == ({}, Settings())
 
 
 def test_a_file_that_was_asked_for_must_be_there_and_readable(tmp_path):
@@ -183,8 +153,7 @@ def test_bytes_that_are_no_text_are_told_with_their_line(read):
 
 def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(read):
     content = read("\ufeffmodel = 'a'\r\n[chat]\r\nseed = 'x'\r\n")
-    assert content.settings.model == "a"
-    assert content.problems[0].line == 3
+    assert [(problem.key, problem.line) for problem in content.problems] == [("chat.seed", 3)]
 
 
 _TABLES = (*(row.type for row in sections().values()), McpSettings, EndpointSettings, Profile)

@@ -26,7 +26,6 @@ from lmchat.cli.keys import Keys
 from lmchat.cli.target import own_endpoints, own_names
 from lmchat.config.credentials import Credentials
 from lmchat.config.load import Loaded
-from lmchat.config.presets import NamedTables
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.config.state import Change, State
 from lmchat.doctor.report import Check, CheckResult, run_checks
@@ -268,7 +267,6 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     state = state or State()
     seen.workspace = Workspace(
         settings=settings,
-        named=NamedTables(folder / "config.toml", settings),
         backend=backend,
         store=store,
         library=Library(store, clock=moment),

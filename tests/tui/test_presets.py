@@ -3,7 +3,7 @@ from __future__ import annotations
 from lmchat.config.settings import ChatSettings, Preset, Profile
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.screen import ChatScreen
-from tests.support.desktop import calm, ready_desktop, sent
+from tests.support.desktop import calm, ready_desktop
 from tests.support.scripted_backend import answer_steps
 from tests.support.tui_host import text_of
 
@@ -17,7 +17,7 @@ NAMED = calm(
 TITLED = calm(chat=ChatSettings(auto_title=True))
 
 
-async def test_a_preset_is_sent_by_its_name_and_read_again_when_the_file_changes(tmp_path):
+async def test_a_preset_is_sent_by_its_name(tmp_path):
     async with ready_desktop(tmp_path, settings=NAMED) as desk:
         await desk.press(*"/p fr", sees="/p french")
         await desk.press("tab")
@@ -30,17 +30,6 @@ async def test_a_preset_is_sent_by_its_name_and_read_again_when_the_file_changes
         desk.prompt_input.put("")
         await desk.say("/p pasted", sees="The clipboard is empty. Copy a text first.")
         assert (desk.prompt_input.text, len(desk.backend.requests)) == ("/p pasted", 1)
-
-        desk.prompt_input.put("")
-        file = tmp_path / "config.toml"
-        file.write_text("[prompts.french]\ntext = 3\n")
-        await desk.say("/p french a dog", sees="prompts.french.text")
-        await desk.answered(2)
-        assert sent(desk.backend) == ["In French: two cats", "In French: a dog"]
-        file.write_text('[prompts.german]\ntext = "Auf Deutsch: {{input}}"\n[profiles.calm]\n')
-        await desk.press(*"/p g", sees="/p german")
-        await desk.press("tab", *" two cats", "enter", sees="Auf Deutsch: two cats")
-        await desk.say("/profile short", sees="Configured: calm")
 
 
 async def test_profiles_are_chosen_by_name_or_in_the_palette_which_also_asks_for_the_text_of_a_preset(

@@ -51,10 +51,10 @@ def palette_entries(
 
 def _configured(chat: Chat) -> Iterator[CommandRow]:
     """Yield an entry for each preset and profile of the configuration."""
-    named = chat.workspace.named
-    for name in named.presets():
+    settings = chat.workspace.settings
+    for name in settings.prompts:
         yield _entry("preset", name, f"/p {name}", f"ask_for_preset({name!r})")
-    for name in named.profiles():
+    for name in settings.profiles:
         yield _entry("profile", name, f"/profile {name}", f"use_profile({name!r})")
 
 

@@ -232,7 +232,7 @@ class PromptText:
             return without_file_lines(await self._chat.workspace.platform.paste())
 
         name, _, text = typed.partition(" ")
-        return await filled(self._chat.workspace.named.presets(), name, text, paste)
+        return await filled(self._chat.workspace.settings.prompts, name, text, paste)
 
 
 class PromptFiles:
