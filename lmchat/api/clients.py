@@ -177,14 +177,13 @@ class Client:
     async def models(self, *, is_refresh: bool = False) -> tuple[ModelInfo, ...]:
         """List the models.
 
-        The list is cached for ten minutes, `is_refresh=True` asks the server again. If the server
-        does not answer, the last list is returned, however old it is.
+        The list is cached for ten minutes, `is_refresh=True` asks the server again.
         """
         results = self._results or await self._probe(*self._given)
         best = best_result(results, self._model, _NO_STATE)
         if best is None or not best.verdict.is_usable:
             raise why_unusable(results)
-        return (await self._proxy.models(best.endpoint, is_refresh=is_refresh)).models
+        return await self._proxy.models(best.endpoint, is_refresh=is_refresh)
 
     async def chat(
         self, messages: Messages, *, model: str = "", **options: Unpack[Options]

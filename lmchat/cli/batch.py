@@ -62,7 +62,7 @@ async def batch(context: Context) -> int:
         model = model_named(target.model_id, models)
         reader = TaskReader(
             layers=layers,
-            models=models.models,
+            models=models,
             model=model,
             is_model_fixed=bool(options.model),
             system_prompt=chat.system_prompt,

@@ -29,7 +29,6 @@ from lmchat.servers.discovery.server_json import (
 from lmchat.servers.model import (
     LoadState,
     ModelInfo,
-    ModelList,
     cannot_chat,
     find_model,
     unknown_model,
@@ -45,11 +44,11 @@ async def list_models(context: Context) -> int:
     if context.is_local:
         return await list_files(context)
     async with open_runtime(context) as runtime:
-        model_list = await fetch_models(
+        listed = await fetch_models(
             runtime, context.output.note, is_refresh=context.options.refresh
         )
     # models that can chat come first
-    models = sorted(model_list.models, key=lambda model: not model.can_chat)
+    models = sorted(listed, key=lambda model: not model.can_chat)
     rows = [
         (
             "" if model.state is LoadState.UNKNOWN else model.state,
@@ -91,8 +90,8 @@ async def unload(context: Context) -> int:
 
 async def _named_model(context: Context, runtime: Runtime) -> ModelInfo:
     """Ask the servers for the model that the command names; raises `WrongUse` if none has it."""
-    model_list = await fetch_models(runtime, context.output.note, is_refresh=True)
-    return model_named(context.options.model_id, model_list)
+    listed = await fetch_models(runtime, context.output.note, is_refresh=True)
+    return model_named(context.options.model_id, listed)
 
 
 def _print_state(context: Context, model: ModelInfo, state: LoadState) -> int:
@@ -137,23 +136,16 @@ async def load_if_needed(runtime: Runtime, model: ModelInfo, output: Output) -> 
 
 async def fetch_models(
     runtime: Runtime, note: Callable[[str], None], *, is_refresh: bool
-) -> ModelList:
+) -> tuple[ModelInfo, ...]:
     """Find the usable servers and return their models as one list.
 
-    With `is_refresh`, each server is asked for its models. Without it, a server is asked only if
-    detection knows no more than the names of its models; other lists may come from the cache.
-    `note` takes a sentence for each server that fails; if all do, an error is raised.
+    `is_refresh` is as for `ServerClient.models`. `note` takes a sentence for each server that
+    fails; if all do, an error is raised.
     """
 
-    async def ask(probed: ProbeResult) -> ModelList | LMChatError:
-        # with its name only, a model counts as one that can chat
-        has_details = all(
-            model.capabilities or model.context or not model.can_chat for model in probed.models
-        )
+    async def ask(probed: ProbeResult) -> tuple[ModelInfo, ...] | LMChatError:
         try:
-            return await runtime.backend.models(
-                probed.endpoint, is_refresh=is_refresh or not has_details
-            )
+            return await runtime.backend.models(probed.endpoint, is_refresh=is_refresh)
         except LMChatError as error:
             return error
 
@@ -164,27 +156,27 @@ async def fetch_models(
     models: list[ModelInfo] = []
     errors: list[LMChatError] = []
     for probed, answer in zip(usable, await asyncio.gather(*map(ask, usable)), strict=True):
-        if isinstance(answer, ModelList):
-            models += answer.models
-        else:
+        if isinstance(answer, LMChatError):
             errors.append(answer)
             note(f"lmchat: no list of models from {probed.endpoint.netloc}: {answer.message}")
+        else:
+            models += answer
     if len(errors) == len(usable):
         raise errors[0]
-    return ModelList(models=tuple(models))
+    return tuple(models)
 
 
-def model_named(model_id: str, model_list: ModelList) -> ModelInfo:
+def model_named(model_id: str, listed: Sequence[ModelInfo]) -> ModelInfo:
     """Return the model with this name; raises `WrongUse` if the list does not have it."""
-    model = find_model(model_id, model_list.models)
+    model = find_model(model_id, listed)
     if model is None:
-        raise unknown_model(model_id, model_list.models)
+        raise unknown_model(model_id, listed)
     return model
 
 
-def models_named(names: Sequence[str], model_list: ModelList) -> list[ModelInfo]:
+def models_named(names: Sequence[str], listed: Sequence[ModelInfo]) -> list[ModelInfo]:
     """Return the models with these names; raises `WrongUse` for one that cannot chat, too."""
-    models = [model_named(name, model_list) for name in names]
+    models = [model_named(name, listed) for name in names]
     for model in models:
         if not model.can_chat:
             raise cannot_chat(model)

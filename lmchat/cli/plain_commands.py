@@ -249,7 +249,7 @@ class PlainCommands:
         runtime = self._turns.runtime
         expected = own_endpoints(runtime.settings)
         catalogue = Catalogue(runtime.backend, runtime.store.figures.speeds, expected=expected)
-        rows, _ = await catalogue.refresh(runtime.state)
+        rows = await catalogue.refresh(runtime.state)
         models = [row.model for row in rows if row.model.can_chat]
         if not argument or not self._models:
             self._models = models

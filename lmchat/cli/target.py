@@ -8,13 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from msgspec.structs import replace
-
 from lmchat.chat.ports import ServerClient
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.servers.discovery.choose_model import (
-    Missing,
     TargetChoice,
     choose_without_asking,
     require_model,
@@ -72,10 +69,6 @@ async def find_target(
 
     results = await find_servers(backend, settings)
     choice = choose(*results)
-    if choice.missing is Missing.MODEL and choice.probed is not None:
-        # detection asks for no more than names, so it may not know which models can chat
-        model_list = await backend.models(choice.probed.endpoint, is_refresh=True)
-        choice = choose(replace(choice.probed, models=model_list.models))
     if settings.model:
         require_model(settings.model, choice.probed, results)
 

@@ -33,6 +33,7 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import Settings, TimeoutSettings
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
+from lmchat.servers.discovery.choose_model import why_unusable
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.discovery.prober import Prober
 from lmchat.servers.endpoint import Endpoint
@@ -138,7 +139,7 @@ class ProxyClient:
         )
         self._keys = keys or NoKeys()
         self._admission = Admission(settings)
-        self._cache = ModelCache(settings.limits.models_ttl_s, cache_file)
+        self._cache = ModelCache(cache_file)
         self._writer = RequestWriter(self._cache)
         self._prober = Prober(
             self._connections,
@@ -172,7 +173,7 @@ class ProxyClient:
             is_hinted = probed.endpoint in hinted_endpoints
             results.append(replace(probed, is_hinted=is_hinted))
         if self._engine is not None and self._engine.endpoint is not None:
-            own = self._cache_models(await self._probe_engine(self._engine))
+            own = self._cache_models(await self._engine.probe(self._prober.check, is_refresh=True))
             others = (probed for probed in results if probed.endpoint != own.endpoint)
             return (own, *others)
         return tuple(results)
@@ -182,36 +183,27 @@ class ProxyClient:
         self._admission.allowed.check(endpoint)
         await self._read_cache()
         if engine := self._engine_at(endpoint):
-            return self._cache_models(await self._probe_engine(engine))
+            return self._cache_models(await engine.probe(self._prober.check))
         return self._cache_models(await self._prober.check(endpoint, key=key))
 
-    async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
-        """Return the models of one server.
+    async def models(
+        self, endpoint: Endpoint, *, is_refresh: bool = False
+    ) -> tuple[ModelInfo, ...]:
+        """Return the models of one server: those of a fresh list in the cache, unless `is_refresh`.
 
-        A fresh list of the cache is returned, unless `is_refresh`. If the cache has no fresh list,
-        the server is asked. If it does not answer, its old list in the cache is returned; without
-        one, the `ServerUnavailable` is raised.
+        Raises the error that says why the server cannot be used.
         """
-        self._admission.allowed.check(endpoint)
         await self._read_cache()
-        cached = self._cache.list_of(endpoint)
-        if cached is not None and not cached.is_stale and not is_refresh:
+        cached = self._cache.models_of(endpoint, max_age_s=self._settings.limits.models_ttl_s)
+        if cached is not None and not is_refresh:
+            self._admission.allowed.check(endpoint)
             self._admission.count(cache_hits=1)
             return cached
-
         self._admission.count(cache_misses=1)
-        try:
-            if engine := self._engine_at(endpoint):
-                probed = await self._probe_engine(engine, is_refresh=is_refresh)
-                models = probed.models
-            else:
-                models = await self._prober.models(endpoint)
-        except ServerUnavailable:
-            if cached is None:
-                raise
-            return replace(cached, is_stale=True)
-        self._cache.put(endpoint, models)
-        return ModelList(models=models)
+        probed = await self.check(endpoint)
+        if not probed.verdict.is_usable:
+            raise why_unusable((probed,))
+        return probed.models
 
     def cached_models(self) -> ModelList:
         return self._cache.all_models()
@@ -225,7 +217,6 @@ class ProxyClient:
     ) -> None:
         """Load a model and return when it is loaded; cancelling stops the loading if possible.
 
-        The cached list of its server is then outdated, because the state of the model has changed.
         `on_progress` takes a fraction from 0 to 1.
         """
         if engine := self._engine_at(model.endpoint):
@@ -244,7 +235,6 @@ class ProxyClient:
             api = await self._new_api(model.endpoint, model.product)
             report = throttled(on_progress or (lambda _: None))
             await server.load(api, model, context, report)
-        self._cache.mark_outdated(model.endpoint)
 
     async def unload(self, model: ModelInfo) -> None:
         if engine := self._engine_at(model.endpoint):
@@ -252,7 +242,6 @@ class ProxyClient:
         else:
             api = await self._new_api(model.endpoint, model.product)
             await product_named(model.product).unload(api, model)
-        self._cache.mark_outdated(model.endpoint)
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
         """Return the number of tokens that the server counts in the prompt of a request.
@@ -432,9 +421,6 @@ class ProxyClient:
         engine = self._engine
         return engine if engine is not None and engine.endpoint == endpoint else None
 
-    async def _probe_engine(self, engine: OwnServer, *, is_refresh: bool = False) -> ProbeResult:
-        return await engine.probe(self._prober.check, is_refresh=is_refresh)
-
     def _engine_serving(
         self, endpoint: Endpoint, model_id: str, on_load: Callable[[], None] = lambda: None
     ) -> AbstractAsyncContextManager[None]:
@@ -474,7 +460,7 @@ class ProxyClient:
         """
         endpoint = request.endpoint
         self._admission.allowed.check(endpoint)
-        if self._cache.is_older_than(endpoint, NO_WAKE_CHECK_S):
+        if self._cache.models_of(endpoint, max_age_s=NO_WAKE_CHECK_S) is None:
             await self.check(endpoint)
         model = self._cache.model(endpoint, request.model)
         is_loaded = model is not None and model.state is LoadState.LOADED

@@ -90,7 +90,6 @@ class ModelList(Struct, frozen=True, kw_only=True):
 
     models: tuple[ModelInfo, ...] = ()
     age_s: float = 0.0
-    is_stale: bool = False  # whether a server did not answer
 
 
 class Target(Struct, frozen=True, kw_only=True):

@@ -5,7 +5,6 @@ from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
-from msgspec.structs import replace
 
 from lmchat.cli.models import fetch_models
 from lmchat.cli.target import find_servers, find_target
@@ -15,7 +14,7 @@ from lmchat.errors import NoServerFound, RequestInvalid, ServerRejected, ServerU
 from lmchat.servers.discovery.choose_model import why_unusable
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model import LoadState, ModelList
+from lmchat.servers.model import LoadState
 from tests.support.scripted_backend import ENDPOINT, model, probed
 
 AWAY = 9  # port of a server that answers a scan, and nothing later
@@ -36,15 +35,10 @@ class _ScriptedBackend:
         return self._next()[0]
 
     async def models(self, endpoint, *, is_refresh):
-        """Return the models of the first detection, and which of them only make embeddings."""
         assert is_refresh
         if endpoint.port == AWAY:
             raise ServerUnavailable("Nothing answers.")
-        listed = (
-            replace(model, is_embedding=model.model_id == "embed")
-            for model in self.detections[0][0].models
-        )
-        return ModelList(models=tuple(listed))
+        return self.detections[0][0].models
 
     def _next(self):
         return self.detections.pop(0) if len(self.detections) > 1 else self.detections[0]
@@ -65,7 +59,10 @@ async def test_the_only_model_is_asked_even_if_it_is_not_in_memory():
 
 
 async def test_of_several_models_none_is_guessed():
-    models = [model(name, state=LoadState.NOT_LOADED) for name in ("a", "b", "embed")]
+    models = [
+        model(name, state=LoadState.NOT_LOADED, is_embedding=name == "embed")
+        for name in ("a", "b", "embed")
+    ]
     with pytest.raises(RequestInvalid, match=r"^No LM Studio model selected$") as caught:
         await _find_target((probed(Verdict.NO_MODEL, *models),))
     assert caught.value.hint == "Choose one with -m MODEL: a, b."
@@ -85,28 +82,13 @@ async def test_names_of_models_are_words_of_the_command_to_paste():
     assert caught.value.hint == "Choose one with -m MODEL: a, '$(reboot)'."
 
 
-async def test_a_list_that_a_scan_has_left_short_is_asked_for_again():
-    backend = _ScriptedBackend(
-        (
-            probed(
-                Verdict.READY,
-                model("embed", capabilities=(), context_loaded=None, context_max=None),
-            ),
-        )
-    )
-    model_list = await fetch_models(
-        SimpleNamespace(backend=backend, settings=Settings()), print, is_refresh=False
-    )
-    assert [model.is_embedding for model in model_list.models] == [True]
-
-
 async def test_a_server_that_fails_costs_its_own_models_only():
     here = probed(Verdict.READY, model("a"))
     away = probed(Verdict.READY, model("b"), endpoint=Endpoint.parse(f"localhost:{AWAY}"))
     notes: list[str] = []
     runtime = SimpleNamespace(backend=_ScriptedBackend((here, away)), settings=Settings())
-    model_list = await fetch_models(runtime, notes.append, is_refresh=True)
-    assert [model.model_id for model in model_list.models] == ["a"]
+    models = await fetch_models(runtime, notes.append, is_refresh=True)
+    assert [model.model_id for model in models] == ["a"]
     assert notes == [f"lmchat: no list of models from localhost:{AWAY}: Nothing answers."]
     runtime.backend = _ScriptedBackend((away,))
     with pytest.raises(ServerUnavailable, match="Nothing answers"):

@@ -24,7 +24,7 @@ async def test_ollama_is_asked_for_more_of_a_model_once_and_again_when_it_change
     ollama(server, *digests).on("GET /api/tags", tags).on(SHOW, show)
     for _ in range(3):
         listed = await client.models(endpoint_of(server), is_refresh=True)
-    talker, embedding = listed.models
+    talker, embedding = listed
     assert (talker.context_max, talker.capabilities) == (131072, ("tools", "reasoning"))
     assert (talker.is_embedding, embedding.is_embedding) == (False, True)
     assert (talker.is_blind, embedding.is_blind) == (True, False)  # of the other it says nothing
@@ -38,14 +38,14 @@ async def test_sglang_tells_what_its_model_can(server, client):
     server.on("GET /v1/models", model_list("qwen", owned_by="sglang", max_model_len=1000))
     info = {"is_generation": True, "has_image_understanding": True, "tool_call_parser": "qwen25"}
     server.on("GET /model_info", json_reply(info))
-    (model,) = (await client.models(endpoint_of(server))).models
+    (model,) = await client.models(endpoint_of(server))
     assert (model.capabilities, model.is_embedding, model.is_blind) == (
         ("tools", "vision"),
         False,
         False,
     )
     server.on("GET /model_info", json_reply(info | {"is_generation": False}))
-    (model,) = (await client.models(endpoint_of(server), is_refresh=True)).models
+    (model,) = await client.models(endpoint_of(server), is_refresh=True)
     assert model.is_embedding
     assert "/health" not in {one.path for one in server.seen()}
 
@@ -60,7 +60,7 @@ async def test_litellm_tells_context_and_abilities(server, client):
         {"model_name": "odd", "model_info": []},
     ]
     server.on("GET /model/info", json_reply({"data": data}, headers=LITELLM))
-    gpt, embed, other = (await client.models(endpoint_of(server))).models
+    gpt, embed, other = await client.models(endpoint_of(server))
     assert (gpt.context_max, gpt.capabilities) == (128000, ("vision",))
     assert not any(model.is_blind for model in (gpt, embed, other))
     assert (embed.is_embedding, embed.context_max) == (True, None)
@@ -81,5 +81,5 @@ async def test_a_llama_cpp_says_whether_its_model_sees(server, make_client):
         row |= {"architecture": {"input_modalities": modalities}} if modalities else {}
         server.on("GET /v1/models", json_reply({"data": [row]}, headers=LLAMA))
         server.on("GET /props", json_reply(props, headers=LLAMA))
-        (model,) = (await client.models(endpoint_of(server))).models
+        (model,) = await client.models(endpoint_of(server))
         assert model.is_blind is is_blind

@@ -115,7 +115,7 @@ async def test_lm_studio_loads_with_a_window_and_a_loaded_model_anew(server, cli
     products.lm_studio(server, loaded=[])
     model = model_at(server, "qwen3-8b", "LM Studio")
     await client.load(model, context=16384)
-    (listed, *_) = (await client.models(model.endpoint, is_refresh=True)).models
+    (listed, *_) = await client.models(model.endpoint, is_refresh=True)
     assert listed.state is LoadState.LOADED
     await client.load(listed, context=4096)
     posts = [

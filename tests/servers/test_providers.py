@@ -130,7 +130,7 @@ async def test_providers_tell_windows_and_abilities(server, reach):
         {"id": "odd", "max_context_length": "many", "capabilities": []},
     ]
     server.on("GET /v1/models", json_reply({"object": "list", "data": data}))
-    small, embed, odd = (await client.models(endpoint)).models
+    small, embed, odd = await client.models(endpoint)
     assert (small.context_max, small.capabilities) == (131072, ("tools",))
     assert [one.is_embedding for one in (small, embed, odd)] == [False, True, False]
     assert (odd.context_max, odd.capabilities) == (None, ())
@@ -145,6 +145,6 @@ async def test_providers_tell_windows_and_abilities(server, reach):
         {"id": "c/odd", "architecture": "text", "supported_parameters": {"tools": 1}},
     ]
     server.on("GET /api/v1/models", json_reply({"data": data}))
-    talker, embed, odd = (await client.models(endpoint)).models
+    talker, embed, odd = await client.models(endpoint)
     assert (talker.context_max, talker.capabilities) == (200000, ("tools", "vision", "reasoning"))
     assert (embed.is_embedding, odd.is_embedding, odd.capabilities) == (True, False, ())

@@ -114,7 +114,7 @@ async def test_the_router_loads_switches_unloads_and_takes_a_stop_while_it_loads
     client, real_router
 ):
     endpoint = Endpoint.parse(real_router.url)
-    models = {one.model_id: one for one in (await client.models(endpoint)).models}
+    models = {one.model_id: one for one in await client.models(endpoint)}
     assert set(models) == set(real_router.models)
     assert [(one.slots, one.has_own_slots) for one in models.values()] == [(1, True)] * 2
     first, second = real_router.models
@@ -124,7 +124,7 @@ async def test_the_router_loads_switches_unloads_and_takes_a_stop_while_it_loads
         assert [one.model for one in events if isinstance(one, ModelNamed)] == [name]
 
     async def state_of(name):
-        listed = (await client.models(endpoint, is_refresh=True)).models
+        listed = await client.models(endpoint, is_refresh=True)
         return {one.model_id: one.state for one in listed}[name]
 
     await answer_by(second)

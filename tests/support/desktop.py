@@ -507,9 +507,6 @@ class StillClient(ProxyClient):
         latency_ms = None if probed.latency_ms is None else LOOK_MS
         return super()._cache_models(replace(probed, latency_ms=latency_ms))
 
-    async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
-        return replace(await super().models(endpoint, is_refresh=is_refresh), age_s=0.0)
-
     def cached_models(self) -> ModelList:
         return replace(super().cached_models(), age_s=0.0)
 

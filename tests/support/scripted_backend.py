@@ -166,12 +166,10 @@ class ScriptedBackend:
                 return one
         return ProbeResult(endpoint=endpoint, product="LM Studio", verdict=Verdict.REFUSED)
 
-    async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
-        if self.engine_at(endpoint):
-            return ModelList(models=(await self.check(endpoint)).models)
-        return ModelList(
-            models=tuple(m for one in self.results if one.endpoint == endpoint for m in one.models)
-        )
+    async def models(
+        self, endpoint: Endpoint, *, is_refresh: bool = False
+    ) -> tuple[ModelInfo, ...]:
+        return (await self.check(endpoint)).models
 
     def cached_models(self) -> ModelList:
         models = [m for one in self.results for m in one.models if not self.engine_at(one.endpoint)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -28,7 +27,9 @@ class ModelSource(Protocol):
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[ProbeResult, ...]:
         """Probe all usual addresses and `expected` ones at once; best result first."""
 
-    async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
+    async def models(
+        self, endpoint: Endpoint, *, is_refresh: bool = False
+    ) -> tuple[ModelInfo, ...]:
         """List the models of one server, from a fresh cache unless `is_refresh`."""
 
     def cached_models(self) -> ModelList: ...
@@ -113,31 +114,18 @@ class Catalogue:
         self.results = await self._source.detect(expected=self._expected)
         return self.results
 
-    async def refresh(self, state: State) -> tuple[tuple[ModelRow, ...], float]:
-        """Probe all addresses, and ask the usable servers for their models.
+    async def refresh(self, state: State) -> tuple[ModelRow, ...]:
+        """Probe all addresses, and return a row for each model of the usable servers.
 
-        Return a row for each model, and the age of the oldest list in seconds. A server that fails
-        has no rows; speeds are left out if they cannot be read.
+        Speeds are left out if they cannot be read.
         """
         await self.probe_all()
-        usable = [probed for probed in self.results if probed.verdict.is_usable]
-        lists = await asyncio.gather(
-            *(self._source.models(probed.endpoint, is_refresh=True) for probed in usable),
-            return_exceptions=True,
-        )
         try:
             self._speeds = await self._read_speeds()
         except LMChatError:
             self._speeds = {}
-        models: list[ModelInfo] = []
-        age_s = 0.0
-        for listed in lists:
-            if isinstance(listed, ModelList):
-                models += listed.models
-                age_s = max(age_s, listed.age_s)
-            elif not isinstance(listed, LMChatError):
-                raise listed
-        return self._rows(models, state), age_s
+        usable = (probed for probed in self.results if probed.verdict.is_usable)
+        return self._rows([model for probed in usable for model in probed.models], state)
 
     def _rows(self, models: Sequence[ModelInfo], state: State) -> tuple[ModelRow, ...]:
         """Return a row for each model.
@@ -159,9 +147,9 @@ class Catalogue:
                 server_name=self._names.get(model.endpoint.origin, ""),
             )
             rows.append(row)
-        return tuple(sorted(rows, key=_sort_key))
+        last = len(state.recent)
 
+        def place(row: ModelRow) -> tuple[bool, int]:
+            return not row.model.can_chat, last if row.recent_index is None else row.recent_index
 
-def _sort_key(row: ModelRow) -> tuple[bool, bool, int]:
-    """Return the sort key of a row: of each of its values, False and smaller numbers come first."""
-    return not row.model.can_chat, row.recent_index is None, row.recent_index or 0
+        return tuple(sorted(rows, key=place))

@@ -14,15 +14,14 @@ import httpx
 from msgspec.structs import replace
 
 from lmchat.config.settings import TimeoutSettings
-from lmchat.errors import EndpointNotAllowed, RequestInvalid, ServerUnavailable
+from lmchat.errors import EndpointNotAllowed, RequestInvalid
 from lmchat.safe_text import shell_word
-from lmchat.servers.discovery.probe import Probe, empty_result, next_step, read_models, run_probe
+from lmchat.servers.discovery.probe import Probe, empty_result, next_step, run_probe
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint, loopback
 from lmchat.servers.http.api_keys import KeySource
 from lmchat.servers.http.connections import POOL_S, WRITE_S, Connections, connect_timeout_s
 from lmchat.servers.http.json_events import json_events
-from lmchat.servers.model import ModelInfo
 from lmchat.servers.products import PRODUCTS, product_at, product_named
 from lmchat.servers.products.product import OPENAI_COMPATIBLE, Product
 from lmchat.servers.products.server_api import ServerApi, ServerMemory
@@ -146,25 +145,6 @@ class Prober:
         expected = self._expected_product(endpoint)
         probe = Probe(endpoint=endpoint, expected=expected, is_own=is_own, is_known=is_own)
         return await self._probe(probe, key=key)
-
-    async def models(self, endpoint: Endpoint) -> tuple[ModelInfo, ...]:
-        """Ask a server for all its models and return them; the product is identified if needed.
-
-        Raises:
-            ServerUnavailable: the server does not answer.
-            ServerRejected: the server refuses the request.
-        """
-        expected = self._expected_product(endpoint)
-        health_s = self._timeouts_for(endpoint).health_s
-        api = await self.new_api(endpoint, expected.name, read_s=health_s)
-        try:
-            models = await read_models(api, expected)
-        except ServerUnavailable as error:
-            product_named(api.facts.product).add_hint(error)
-            raise
-        if api.is_identified:
-            self._memory_of(endpoint).product = api.facts.product
-        return models
 
     def expect(self, endpoint: Endpoint, product: str) -> None:
         """Note which product is expected at an address.

@@ -17,10 +17,7 @@ from typing import Any
 _BATCH = 256
 """Tokens read at once; the server notices a stop and reports progress only between two batches."""
 _CACHE_MIB = 512  # for earlier prompts, beyond the window
-_LOG_TAIL_BYTES = 512
-_LAST_LOG_LINE = b"exiting due to"  # beginning of the line that the library writes last
-_LAST_LOG_LINE_S = 2.0  # longest wait for it
-_POLL_S = 0.02
+_LOG_S = 0.5  # time for the log thread of the library to write why a start failed
 _SLEEP_S = 86_400.0
 _STDOUT = 1
 _STDERR = 2  # the log
@@ -67,7 +64,7 @@ def _start_server(order: dict[str, Any]) -> dict[str, str]:
     try:
         server = xllamacpp.Server(_params(xllamacpp, order))  # returns with the model loaded
     except Exception as error:  # noqa: BLE001 - of the library; the parent reports it
-        _wait_for_last_log_line()
+        time.sleep(_LOG_S)  # the exit of this process would cut the log off
         return {"error_text": f"{type(error).__name__}: {error}"}
     _servers.append(server)
     return {"address": server.listening_address}
@@ -100,25 +97,6 @@ def _has_graphics_card(xllamacpp: Any) -> bool:
     """Return whether the library can use any device besides the processor."""
     cpu = xllamacpp.ggml_backend_dev_type.GGML_BACKEND_DEVICE_TYPE_CPU
     return any(device["type"] != cpu for device in xllamacpp.get_device_info())
-
-
-def _wait_for_last_log_line() -> None:
-    """Wait until the library's log thread has written the reason of a failed start.
-
-    The exit of this process would cut the log off. Wait at most `_LAST_LOG_LINE_S`, and not at all
-    if the log is no file.
-    """
-    end_s = time.monotonic() + _LAST_LOG_LINE_S
-    while time.monotonic() < end_s:
-        try:
-            size = os.fstat(_STDERR).st_size
-            # the log is open for appending, so this does not change where it is written
-            os.lseek(_STDERR, max(0, size - _LOG_TAIL_BYTES), os.SEEK_SET)
-            if _LAST_LOG_LINE in os.read(_STDERR, _LOG_TAIL_BYTES):
-                return
-        except OSError:  # the log is no file
-            return
-        time.sleep(_POLL_S)
 
 
 if __name__ == "__main__":

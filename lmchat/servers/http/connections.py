@@ -7,7 +7,6 @@ import ssl
 import time
 import zlib
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
 
 import httpx
 
@@ -146,26 +145,10 @@ class Connections:
     ) -> httpx.Response:
         """Send a request and return the response, whose body is not read yet.
 
-        The server may have closed an idle connection that is used again. If it turns out to be
-        closed, send the request a second time; any other failure raises `ServerUnavailable`.
+        Raises `ServerUnavailable`.
         """
         client = await self.client(endpoint)
         request = client.build_request(method, url, content=body, headers=headers, timeout=timeout)
-        is_reused = True  # until the trace of httpcore shows that a connection is made
-
-        async def trace(name: str, _: Mapping[str, Any]) -> None:
-            nonlocal is_reused
-            if name.startswith("connection.connect"):
-                is_reused = False
-
-        request.extensions["trace"] = trace
-        try:
-            with errors_as_unavailable(endpoint):
-                return await client.send(request, stream=True)
-        except ServerUnavailable as error:
-            was_stale = error.kind == "dropped" and is_reused
-            if not was_stale:
-                raise
         with errors_as_unavailable(endpoint):
             return await client.send(request, stream=True)
 

@@ -45,5 +45,5 @@ class Reply(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def is_unknown_path(self) -> bool:
         """Whether the server does not have the path; LM Studio says so with status 200."""
-        has_path_status = self.status in (404, 405)
+        has_path_status = self.status in (404, 405, 501)
         return has_path_status or "Unexpected endpoint" in str(self.object.get("error", ""))

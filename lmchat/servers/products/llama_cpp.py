@@ -192,13 +192,12 @@ class LlamaCpp(Product):
         A router needs the name of the model; for another name, it would load that model.
         """
         order = {"model": model_id, "id": answer_id, "action": "reasoning_end"}
-        reply = await api.post_optional(_CONTROL, order)
-        return reply is not None and reply.object.get("success") is True
+        return (await api.post(_CONTROL, order)).object.get("success") is True
 
     async def template_text(self, api: ServerApi, body: dict[str, Any]) -> TemplateText:
         """Let the server apply its chat template to the body of a request, and count the tokens."""
-        reply = await api.post_optional(f"/apply-template{_NO_LOAD}", body)
-        if reply is None:
+        reply = await api.post(f"/apply-template{_NO_LOAD}", body)
+        if reply.is_unknown_path:
             return await super().template_text(api, body)
         text = str_or_empty(api.require_good(reply).object.get("prompt"))
         tokenize_body = {

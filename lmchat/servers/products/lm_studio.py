@@ -117,11 +117,8 @@ class LmStudio(Product):
         return reply.object.get("lmstudio") is True or is_its_error
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
-        """Return the models of its own list, or of the OpenAI-like one before version 0.4."""
-        reply = await api.get_optional(_MODELS)
-        if reply is None:
-            return await super().models(api)
-        listed = dicts_in(api.require_good(reply).object.get("models"))
+        reply = api.require_good(await api.get(_MODELS))
+        listed = dicts_in(reply.object.get("models"))
         return tuple(_model_of(api, row) for row in listed if str_or_empty(row.get("key")))
 
     def takes_effort(self, effort: str, model: ModelInfo | None) -> bool:

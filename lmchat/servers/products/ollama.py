@@ -71,16 +71,13 @@ class Ollama(Product):
         return reply.is_good and has_version_alone and bool(str_or_empty(reply.object["version"]))
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
-        """Return the models of `/api/tags`, or of the OpenAI-like list if that path is missing.
+        """Return the models of `/api/tags`.
 
         `/api/ps` tells which models are in memory, and `/api/show` the details of each model, which
         is asked for once.
         """
-        tags = await api.get_optional("/api/tags")
-        if tags is None:
-            return await super().models(api)
-        listed = dicts_in(api.require_good(tags).object.get("models"))
-        listed = [row for row in listed if str_or_empty(row.get("name"))]
+        tags = api.require_good(await api.get("/api/tags"))
+        listed = [row for row in dicts_in(tags.object.get("models")) if row.get("name")]
         running = await api.get_extra("/api/ps")
         rows = dicts_in(running.object.get("models")) if running is not None else []
         contexts = {

@@ -313,8 +313,8 @@ class Product:
 
         None if this version of the server cannot count, or its reply has no number.
         """
-        reply = await api.post_optional(self.count_path, body)
-        if reply is None:
+        reply = await api.post(self.count_path, body)
+        if reply.is_unknown_path:
             return None
         return count_or_none(api.require_good(reply).object.get(self.count_field))
 

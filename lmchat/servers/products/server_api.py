@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from msgspec import Struct, field
@@ -20,14 +20,11 @@ from lmchat.servers.products.refusals import RequestFacts, refusal
 
 OnProgress = Callable[[float], None]  # takes the fraction that is done, 0 to 1
 
-_NOT_IMPLEMENTED = 501
-
 
 class ServerMemory(Struct, kw_only=True):
     """What is known of the server at one address from earlier requests."""
 
     product: str | None = None  # that has answered, or is expected
-    missing_paths: set[str] = field(default_factory=set)  # paths that it does not have
     model_facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Facts that do not change, by a digest or name of the model; used for Ollama."""
     keeps_answers: bool | None = None  # whether it can keep answers (R-42); None: not asked yet
@@ -69,37 +66,13 @@ class ServerApi(Struct, kw_only=True):
             raise refusal(reply.status, reply.headers, reply.body, self.facts)
         return reply
 
-    async def get_optional(self, path: str) -> Reply | None:
-        """GET a path that not all versions of a product have, and return the reply.
-
-        Returns None if this server does not have the path, which is remembered. A reply that
-        refuses the request is returned like any other.
-        """
-        if path in self.memory.missing_paths:
-            return None
-        return self._unless_missing(path, await self.get(path))
-
-    async def post_optional(self, path: str, value: object) -> Reply | None:
-        """POST to a path that not all versions of a product have; see `get_optional`."""
-        if path in self.memory.missing_paths:
-            return None
-        return self._unless_missing(path, await self.post(path, value))
-
     async def get_extra(self, path: str) -> Reply | None:
-        """GET facts that are of use but not needed; return the reply if it `is_good`.
-
-        Returns None after any failure but one: if the connection is refused, the server has ended
-        during the probe, and `ServerUnavailable` is raised.
-        """
-        try:
-            reply = await self.get_optional(path)
-        except ServerUnavailable as error:
-            if error.kind == "offline":
-                raise
-            return None
-        if reply is None or not reply.is_good:
-            return None
-        return reply
+        """GET facts that are of use but not needed; return the reply, None after any failure."""
+        with suppress(ServerUnavailable):
+            reply = await self.get(path)
+            if reply.is_good:
+                return reply
+        return None
 
     def events(self, path: str, posted: object = None) -> AsyncGenerator[dict[str, Any]]:
         """Return the JSON objects of an event stream.
@@ -122,15 +95,7 @@ class ServerApi(Struct, kw_only=True):
             return self.endpoint.base_url + path.removeprefix("/v1")
         return self.endpoint.url + path
 
-    def _unless_missing(self, path: str, reply: Reply) -> Reply | None:
-        """Return a reply; None if it says that the server does not have the path (remembered)."""
-        if reply.is_unknown_path or reply.status == _NOT_IMPLEMENTED:
-            self.memory.missing_paths.add(path)
-            return None
-        return reply
-
     async def _send(self, method: str, url: str, body: bytes | None) -> Reply:
-        """Send a request and return the reply; the first one is kept."""
         reply = await self.ask(method, url, body)
         self.first_reply = self.first_reply or reply
         return reply

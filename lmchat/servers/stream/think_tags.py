@@ -23,10 +23,8 @@ class _State(Enum):
 
     START = auto()  # only white space so far
     THOUGHT = auto()  # inside the tags
+    UNSURE = auto()  # in words without a tag: an answer, or a thought that the template opened
     AFTER = auto()  # behind the closing tag; only white space since
-    UNSURE = (
-        auto()
-    )  # in words without a tag so far: an answer, or a thought that the template opened
     ANSWER = auto()
 
 
@@ -52,10 +50,36 @@ class ThinkSplitter:
         belong to a tag is held back until more text has come.
         """
         pieces: list[SplitPiece | Rethought] = []
-        unread = self._held + text
+        text = self._held + text
         self._held = ""
-        while unread:
-            unread = self._read(unread, pieces)
+        if self._state is _State.START:
+            words = text.lstrip()
+            may_become_tag = _OPEN.startswith(words) and len(text) <= _MAX_HELD
+            if words.startswith(_OPEN):
+                self._state = _State.THOUGHT
+                text = words.removeprefix(_OPEN)
+            elif may_become_tag and not self._has_ended:
+                self._held = text
+                return []
+            else:
+                self._state = _State.UNSURE
+        if self._state is _State.THOUGHT:
+            thought, tag, behind = text.partition(_CLOSE)
+            if tag:
+                self._state = _State.AFTER
+            else:
+                thought = self._without_begun_tag(text)
+            if thought:
+                pieces.append((True, thought))
+            text = behind
+        elif self._state is _State.UNSURE:
+            text = self._read_unsure(text, pieces)
+        if self._state is _State.AFTER:  # empty lines between thought and answer belong to neither
+            text = text.lstrip()
+            if text:
+                self._state = _State.ANSWER
+        if text:
+            pieces.append((False, text))
         return pieces
 
     def close(self) -> list[SplitPiece | Rethought]:
@@ -63,49 +87,8 @@ class ThinkSplitter:
         self._has_ended = True
         return self.feed("")
 
-    def _read(self, text: str, pieces: list[SplitPiece | Rethought]) -> str:
-        """Read text in the current state, which may change; return what is still to be read.
-
-        What is read is added to `pieces`, or held back.
-        """
-        match self._state:
-            case _State.ANSWER:
-                pieces.append((False, text))
-                return ""
-            case _State.THOUGHT:
-                thought, tag, behind = text.partition(_CLOSE)
-                if tag:
-                    self._state = _State.AFTER
-                else:
-                    thought = self._without_begun_tag(text)
-                if thought:
-                    pieces.append((True, thought))
-                return behind
-            case _State.START:
-                return self._read_start(text)
-            case _State.AFTER:  # empty lines between thought and answer belong to neither
-                words = text.lstrip()
-                if words:
-                    self._state = _State.ANSWER
-                return words
-            case _State.UNSURE:
-                return self._read_unsure(text, pieces)
-
-    def _read_start(self, text: str) -> str:
-        """Skip white space and an opening tag; return text without them as it is."""
-        words = text.lstrip()
-        if words.startswith(_OPEN):
-            self._state = _State.THOUGHT
-            return words.removeprefix(_OPEN)
-        may_become_tag = _OPEN.startswith(words) and len(text) <= _MAX_HELD
-        if may_become_tag and not self._has_ended:
-            self._held = text
-            return ""
-        self._state = _State.UNSURE
-        return text
-
     def _read_unsure(self, text: str, pieces: list[SplitPiece | Rethought]) -> str:
-        """Return text up to the first tag as answer, and decide what the tag means."""
+        """Add the text up to the first tag as answer; return the rest once its meaning is clear."""
         tag = _TAG.search(text)
         before = self._without_begun_tag(text) if tag is None else text[: tag.start()]
         if before:
@@ -113,21 +96,23 @@ class ThinkSplitter:
             pieces.append((False, before))
         if tag is None:
             return ""
-
         behind = text[tag.end() :]
         rest_of_line = behind.lstrip(" \t\r")  # a line may end with CR LF
-        may_follow = not self._has_ended and len(behind) <= _MAX_HELD
-        if not rest_of_line and may_follow:
+        if not rest_of_line and not self._has_ended and len(behind) <= _MAX_HELD:
             self._held = tag[0] + behind
             return ""
-        is_closing_line = tag[0] == _CLOSE and rest_of_line[:1] in ("", "\n")
-        if is_closing_line and _may_end_thought("".join(self._unsure)):
-            if self._unsure:
-                pieces.append(Rethought())
-            self._state = _State.AFTER
-            return behind
-        self._state = _State.ANSWER
-        return text[tag.start() :]
+        unsure = "".join(self._unsure)
+        line = unsure.rpartition("\n")[2]
+        # a blank before the tag is that of a sentence, such as "then it writes </think>"
+        is_in_line = line.endswith((" ", "\t")) or line.count("`") % 2 == 1
+        is_closing = tag[0] == _CLOSE and rest_of_line[:1] in ("", "\n") and not is_in_line
+        if not is_closing or unclosed_fence(unsure):
+            self._state = _State.ANSWER
+            return text[tag.start() :]
+        if self._unsure:
+            pieces.append(Rethought())
+        self._state = _State.AFTER
+        return behind
 
     def _without_begun_tag(self, text: str) -> str:
         """Hold back the beginning of a tag at the end of a text; return the text before it."""
@@ -138,14 +123,3 @@ class ThinkSplitter:
             return text
         self._held = end
         return text[:at]
-
-
-def _may_end_thought(before: str) -> bool:
-    """Whether a closing tag behind this text is more than a word in code or in a sentence.
-
-    A blank before it is that of a sentence, such as "then it writes </think>".
-    """
-    line = before.rpartition("\n")[2]
-    is_in_inline_code = line.count("`") % 2 == 1
-    is_in_sentence = line.endswith((" ", "\t"))
-    return not (is_in_sentence or is_in_inline_code or unclosed_fence(before))

@@ -172,9 +172,9 @@ class ModelSwitch:
         If none answers, show those that are known, with a note.
         """
         catalogue, state = self._workspace.catalogue, self._workspace.state
-        note = ""
+        note, age_s = "", 0.0
         try:
-            rows, age_s = await catalogue.refresh(state)
+            rows = await catalogue.refresh(state)
         except LMChatError as error:
             rows, age_s = catalogue.cached_rows(state)
             note = error.message

@@ -79,7 +79,7 @@ async def test_it_is_the_first_server_and_its_models_are_all_files(engine, clien
     assert (big.params, big.quantization) == ("135M", "Q4_1")
     assert (small.model_id, small.state) == ("small-Q4_1", LoadState.NOT_LOADED)
     assert (small.quantization, small.product) == ("Q4_1", "built-in")
-    listed = (await client.models(engine.endpoint, is_refresh=True)).models
+    listed = await client.models(engine.endpoint, is_refresh=True)
     assert [one.model_id for one in listed] == ["big", "small-Q4_1"]
     assert {one.product for one in client.cached_models().models} == {"built-in"}
 
@@ -101,7 +101,7 @@ async def test_models_are_loaded_with_their_window_and_unloaded_at_the_same_addr
     elsewhere = tmp_path / "elsewhere.gguf"
     (tmp_path / ".lmstudio/models/org/big.gguf").rename(elsewhere)
     await engine.start(await engine.choose(str(elsewhere)))
-    listed = (await client.models(address, is_refresh=True)).models
+    listed = await client.models(address, is_refresh=True)
     assert [one.model_id for one in listed] == ["elsewhere", "small-Q4_1"]
     with pytest.raises(ServerRejected, match="There is no model big on this disk anymore"):
         await client.load(big)
