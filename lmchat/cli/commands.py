@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentTypeError
 from typing import Any, NamedTuple
 
@@ -10,9 +9,7 @@ from lmchat.formats.programs import PROGRAM_NAMES
 
 _JSON_HELP = "print one JSON document"
 _ALWAYS_JSON_HELP = "no effect: the output is always JSON"
-# values with these names are not decoded: the name of a file may have bytes that are not UTF-8
-_FILE_METAVARS = ("FILE", "DIR")
-_MAX_PORT = 65_535
+_MAX_DIGITS = 10  # of a number
 
 
 class Argument(NamedTuple):
@@ -41,7 +38,6 @@ class Subcommand(NamedTuple):
 
     @property
     def is_json_always(self) -> bool:
-        """Whether the command prints JSON even without `--json`."""
         return self.json == _ALWAYS_JSON_HELP
 
     @property
@@ -58,45 +54,28 @@ def argument(spelling: str, help: str, **keywords: Any) -> Argument:  # noqa: A0
     `-o --output FILE` is an option with a value, `id ID` a positional argument, and `--yes` a
     switch. The keywords are those of `add_argument`. An option without a name for its value gets
     the action of a switch only if it has no keywords: those of `--format` are the `choices` for its
-    value. Values are `decoded`, except names of files and values whose keywords have a `type`.
+    value.
     """
     *names, last_word = spelling.split()
-    is_metavar = last_word.isupper()
-    if is_metavar:
+    if last_word.isupper():
         keywords["metavar"] = last_word
-        if last_word not in _FILE_METAVARS:
-            keywords.setdefault("type", decoded)
     else:
         names.append(last_word)
-        is_switch = last_word.startswith("-") and not keywords
-        if is_switch:
+        if not keywords:
             keywords["action"] = "store_true"
     return Argument(tuple(names), {**keywords, "help": help})
 
 
-def decoded(word: str) -> str:
-    """Return a word of the command line with `�` for bytes that are not UTF-8.
-
-    Servers and stores refuse such bytes. A word without them is returned as the same object, since
-    argparse passes its default `SUPPRESS` through this function and then tests it with `is`.
-    """
-    if word.isascii():
-        return word
-    return word.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
 def positive_number(word: str) -> int:
     """Return a whole number of at least 1, as a `type` of argparse."""
-    if word.isdecimal() and len(word) < len(str(sys.maxsize)) and int(word):  # SQLite's largest
+    if word.isdecimal() and len(word) < _MAX_DIGITS and int(word):
         return int(word)
     raise ArgumentTypeError("must be a whole number of at least 1")
 
 
 def port_number(word: str) -> int:
     """Return a port, as a `type` of argparse; 0 means any free port."""
-    if word.isdecimal() and len(word) <= len(str(_MAX_PORT)) and int(word) <= _MAX_PORT:
-        return int(word)
-    raise ArgumentTypeError(f"must be a port from 0 to {_MAX_PORT}")
+    return 0 if word == "0" else positive_number(word)
 
 
 def session_id(word: str) -> str:
@@ -106,7 +85,7 @@ def session_id(word: str) -> str:
     """
     if not word.strip():
         raise ArgumentTypeError("the session id is empty")
-    return decoded(word)
+    return word
 
 
 _ID = argument("id ID", "session id, its first 4 or more characters, or `last`")
@@ -175,7 +154,6 @@ lmchat ask --dry-run=curl "Hello" > request.sh""",
     notes="ask reads standard input to its end; in a loop that reads lines, add </dev/null.",
     handler="ask:ask",
     exclusive=(
-        ("--save", "--no-save"),
         ("--stream-json", "--json", "--dry-run", "--dry-run=text", "--dry-run=curl"),
         ("--schema", "--code"),
     ),

@@ -39,7 +39,7 @@ async def compare(context: Context) -> int:
 
     comparisons: list[dict[str, Any]] = []
     async with open_runtime(context, is_saved=False) as runtime:
-        model_list = await fetch_models(runtime, output.note, is_refresh=True)
+        model_list = await fetch_models(runtime, output.note)
         models = models_named(options.models, model_list)
         for model in models:
             refuse_ignored(model.product, layers.command_line)

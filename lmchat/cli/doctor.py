@@ -88,7 +88,7 @@ async def _server_findings(context: Context, backend: ServerClient) -> Findings:
     """Look for servers as the chat does, and return the rows about them and their keys."""
     settings = context.loaded.settings
     keys = keys_of(context)
-    await run_abandonable(keys.load)  # before a server is asked with them
+    warning = await run_abandonable(keys.load)  # before a server is asked with them
     results = await backend.detect(expected=own_endpoints(settings))
     state, _ = await run_abandonable(partial(read_state, context.paths.state_file))
     is_named = bool(settings.endpoint)
@@ -100,7 +100,7 @@ async def _server_findings(context: Context, backend: ServerClient) -> Findings:
         engine_step=_START_ENGINE if is_engine_installed() else "",
     )
     sources = {probed.endpoint.origin: keys.source_of(probed.endpoint) for probed in results}
-    return [*rows, *key_findings(results, sources, keys.stored_origins(), keys.warnings)]
+    return [*rows, *key_findings(results, sources, [*keys.stored], warning)]
 
 
 async def _config_findings(context: Context) -> Findings:

@@ -102,7 +102,7 @@ async def _models(context: Context, runtime: Runtime) -> list[ModelInfo]:
     """
     names: Sequence[str] = context.options.models
     if names:
-        model_list = await fetch_models(runtime, context.output.note, is_refresh=True)
+        model_list = await fetch_models(runtime, context.output.note)
     else:
         target = await choose_target(context, runtime)
         model_list = await runtime.backend.models(target.endpoint, is_refresh=True)

@@ -5,17 +5,14 @@ A result is an address that was probed, with the result of the probe and the mod
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 from lmchat import units
-from lmchat.chat.ports import ServerClient
 from lmchat.cli.context import Context
 from lmchat.cli.local import list_files
 from lmchat.cli.target import find_servers, own_endpoints
 from lmchat.cli.wiring import Runtime, open_runtime
-from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.errors import LMChatError
 from lmchat.servers.discovery.choose_model import why_unusable
@@ -74,8 +71,7 @@ async def load(context: Context) -> int:
     """Load the model that the command names, wait until it is loaded, and print its state."""
     async with open_runtime(context) as runtime:
         model = await _named_model(context, runtime)
-        if not context.output.is_json:
-            context.output.note(f"Loading {model.model_id} …")
+        context.output.note(f"Loading {model.model_id} …")
         await load_with_progress(runtime, model, context.output, window=context.options.context)
     return _print_state(context, model, LoadState.LOADED)
 
@@ -89,8 +85,7 @@ async def unload(context: Context) -> int:
 
 
 async def _named_model(context: Context, runtime: Runtime) -> ModelInfo:
-    """Ask the servers for the model that the command names; raises `WrongUse` if none has it."""
-    listed = await fetch_models(runtime, context.output.note, is_refresh=True)
+    listed = await fetch_models(runtime, context.output.note)
     return model_named(context.options.model_id, listed)
 
 
@@ -135,32 +130,25 @@ async def load_if_needed(runtime: Runtime, model: ModelInfo, output: Output) -> 
 
 
 async def fetch_models(
-    runtime: Runtime, note: Callable[[str], None], *, is_refresh: bool
+    runtime: Runtime, note: Callable[[str], None], *, is_refresh: bool = True
 ) -> tuple[ModelInfo, ...]:
     """Find the usable servers and return their models as one list.
 
     `is_refresh` is as for `ServerClient.models`. `note` takes a sentence for each server that
     fails; if all do, an error is raised.
     """
-
-    async def ask(probed: ProbeResult) -> tuple[ModelInfo, ...] | LMChatError:
-        try:
-            return await runtime.backend.models(probed.endpoint, is_refresh=is_refresh)
-        except LMChatError as error:
-            return error
-
     results = await find_servers(runtime.backend, runtime.settings)
     usable = [probed for probed in results if probed.verdict.is_usable]
     if not usable:
         raise why_unusable(results)
     models: list[ModelInfo] = []
     errors: list[LMChatError] = []
-    for probed, answer in zip(usable, await asyncio.gather(*map(ask, usable)), strict=True):
-        if isinstance(answer, LMChatError):
-            errors.append(answer)
-            note(f"lmchat: no list of models from {probed.endpoint.netloc}: {answer.message}")
-        else:
-            models += answer
+    for probed in usable:
+        try:
+            models += await runtime.backend.models(probed.endpoint, is_refresh=is_refresh)
+        except LMChatError as error:
+            errors.append(error)
+            note(f"lmchat: no list of models from {probed.endpoint.netloc}: {error.message}")
     if len(errors) == len(usable):
         raise errors[0]
     return tuple(models)
@@ -189,18 +177,14 @@ async def health(context: Context) -> int:
     Return 0 if it can, 1 if it cannot, or the exit code of the error that prevented the check.
     Server and model are those that the chat screen would use.
     """
-    results, state, error = await _probe(context, find_servers)
+    results, state, error = await _probe(context, is_scan=False)
+    loaded = context.loaded
     document = health_json(
-        results,
-        context.loaded.settings,
-        state,
-        error=error,
-        has_problems=bool(context.loaded.problems),
+        results, loaded.settings, state, error=error, has_problems=bool(loaded.problems)
     )
     context.output.print_json(document)
-    if error is not None:
-        return error.exit_code
-    return 0 if document["healthy"] else 1
+    code = 0 if document["healthy"] else 1
+    return error.exit_code if error else code
 
 
 async def detect(context: Context) -> int:
@@ -208,27 +192,27 @@ async def detect(context: Context) -> int:
 
     Return 0 if a server was found, 3 if none was, or the exit code of the error that ended this.
     """
-
-    async def detect_all(backend: ServerClient, settings: Settings) -> tuple[ProbeResult, ...]:
-        return await backend.detect(expected=own_endpoints(settings))
-
-    results, state, error = await _probe(context, detect_all)
+    results, state, error = await _probe(context, is_scan=True)
     document = detection_json(results, context.loaded.settings, state, error=error)
     context.output.print_json(document)
-    if error is not None:
-        return error.exit_code
-    return 0 if document["detected"] else 3
+    code = 0 if document["detected"] else 3
+    return error.exit_code if error else code
 
 
 async def _probe(
-    context: Context,
-    probe: Callable[[ServerClient, Settings], Awaitable[tuple[ProbeResult, ...]]],
+    context: Context, *, is_scan: bool
 ) -> tuple[tuple[ProbeResult, ...], State, LMChatError | None]:
-    """Return what a probe finds, what lmchat remembers, and the error that ended it, if any."""
+    """Return what is found, what lmchat remembers, and the error that ended the search, if any.
+
+    Without `is_scan`, only the server that the settings name is probed, if they name one.
+    """
     state = State()
     try:
         async with open_runtime(context) as runtime:
-            state = runtime.state
-            return await probe(runtime.backend, runtime.settings), state, None
+            state, backend = runtime.state, runtime.backend
+            if is_scan:
+                expected = own_endpoints(runtime.settings)
+                return await backend.detect(expected=expected), state, None
+            return await find_servers(backend, runtime.settings), state, None
     except LMChatError as error:
         return (), state, error

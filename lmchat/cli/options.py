@@ -19,14 +19,14 @@ class ParsedOptions:
 
     # options of every command
     endpoint: str | None = None
-    allowed_hosts: tuple[str, ...] = ()
-    models: tuple[str, ...] = ()  # the values of all `-m`
+    allowed_hosts: Sequence[str] = []  # argparse extends a copy of a list
+    models: Sequence[str] = []  # the values of all `-m`
     profile: str | None = None
     system_prompt: str | None = None
     resume: str | None = None
     config: str | None = None
     effort: str | None = None
-    sampling: tuple[str, ...] = ()  # the values of `--set`
+    sampling: Sequence[str] = []  # the values of `--set`
     log_level: str | None = None
     temporary = local = plain = inline = json = False
 

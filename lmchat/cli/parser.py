@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator, Sequence
-from itertools import takewhile
 from textwrap import indent
 from typing import Any, NoReturn
 
@@ -36,31 +35,11 @@ Answers go to stdout, everything else to stderr. Exit codes: 0 success,
 """
 
 
-class _EffortChoices(tuple[str, ...]):
-    """Values of `--effort`: shells complete the levels, and a number of tokens is valid, too."""
-
-    __slots__ = ()
-
-    def __contains__(self, value: object) -> bool:
-        return effort_of(value) is not None
-
-
-class _Gather(argparse.Action):
-    """Option that may be repeated, before and after a command.
-
-    The action `append` of argparse would lose the values before the command, since the parser of
-    the command begins with an empty list.
-    """
-
-    def __init__(self, **keywords: Any) -> None:
-        super().__init__(**keywords)
-        self._values: list[Any] = []
-
-    def __call__(
-        self, _parser: object, namespace: argparse.Namespace, values: Any, _option: object = None
-    ) -> None:
-        self._values.append(values)
-        setattr(namespace, self.dest, tuple(self._values))
+def _effort(word: str) -> str:
+    """Return a level, or a number of tokens, as a `type` of argparse."""
+    if effort := effort_of(word):
+        return effort
+    raise argparse.ArgumentTypeError(f"must be {', '.join(EFFORTS)}, or a number of tokens")
 
 
 # They have no defaults, since those of a command's parser would overwrite what precedes it.
@@ -70,22 +49,21 @@ SHARED_ARGUMENTS: tuple[Argument, ...] = (
         "--allow-host HOST",
         "allow a host other than this machine",
         dest="allowed_hosts",
-        action=_Gather,
+        action="append",
     ),
-    argument("-m --model MODEL", "model to use", dest="models", action=_Gather),
+    argument("-m --model MODEL", "model to use", dest="models", action="append"),
     argument("--profile NAME", "profile of the configuration to use"),
     argument("--system TEXT", "system prompt", dest="system_prompt"),
     argument(
         "--effort LEVEL",
         f"how much the model thinks: {', '.join(EFFORTS)}, or a number of tokens",
-        type=lambda word: effort_of(word) or word,  # a wrong word stays: `choices` refuses it
-        choices=_EffortChoices(EFFORTS),
+        type=_effort,
     ),
     argument(
         "--set NAME=VALUE",
         "sampling option, such as top_k=40; may be repeated",
         dest="sampling",
-        action=_Gather,
+        action="append",
     ),
     argument(
         "-r --resume ID",
@@ -138,13 +116,15 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
     """
     if list(argv) == ["help"]:  # as in git and cargo
         argv = ["--help"]
+    # servers and stores refuse bytes that are not UTF-8
+    argv = [word.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for word in argv]
     parser = build_parser()
     try:
         return parser.parse_args(argv, namespace=ParsedOptions())
     except WrongUse as error:
         # argparse takes the value of an unknown option for a command, and complains about that
         known = tuple(name for action in actions_of(parser) for name in action.option_strings)
-        for word in takewhile(lambda word: word != "--", argv):
+        for word in argv:
             option = word.partition("=")[0] if word.startswith("--") else word[:2]
             if re.match("--?[a-z]", word) and option not in known:
                 suggestion = closest_word(option, known)
@@ -178,14 +158,13 @@ def _add_commands(
     """Add `commands` to `parser`, each with its arguments, help, handler and actions.
 
     For the actions of a command, `parser` is the parser of that command, and `module` is the name
-    of the module with their handlers. For the commands of lmchat, `module` is empty. `shared` has
-    the common options, which each command gets too.
+    of the module with their handlers. `shared` has the common options, which each command gets too.
     """
-    metavar = "ACTION" if module else "COMMAND"
-    # the handler `config:` has no function, so `config` needs an action
-    needs_action = (parser.get_default("handler") or "").endswith(":")
     adder = parser.add_subparsers(
-        metavar=metavar, title=f"{metavar.lower()}s", parser_class=_Parser, required=needs_action
+        metavar="ACTION" if module else "COMMAND",
+        title="actions" if module else "commands",
+        parser_class=_Parser,
+        required=module == "config",
     )
     for command in commands:
         examples = indent(command.examples, "  ")

@@ -12,7 +12,6 @@ from msgspec.structs import replace
 from lmchat.chat.open_sessions import OpenSessions
 from lmchat.cli import local, wiring
 from lmchat.cli.context import Context
-from lmchat.cli.counters import counters_saved
 from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.screen_platform import ScreenPlatform
 from lmchat.cli.store import make_store
@@ -41,7 +40,7 @@ async def second_half(
     """
     keys = wiring.keys_of(context)
     keys.lent_terminal = app.lent_terminal
-    await asyncio.to_thread(keys.load)
+    key_warning = await asyncio.to_thread(keys.load)
     folders = ExitStack()  # temporary ones, with the editor's and the viewer's files
     store = make_store(context)
     if context.local_model:  # a model file, or a name for the built-in engine: no server knows it
@@ -88,7 +87,10 @@ async def second_half(
         state=state,
         is_temporary=options.temporary,
         resume_id=options.resume or "",
-        notices=[*(problem.sentence for problem in context.problems), *keys.warnings],
+        notices=[
+            *(problem.sentence for problem in context.problems),
+            *filter(None, [key_warning]),
+        ],
         warning=warning,
         is_local=context.is_local,
         local_model=context.local_model,
@@ -96,7 +98,7 @@ async def second_half(
     # closed from the last to the first: the last counters of the backend are saved in the store
     async with (
         aclosing(store),
-        counters_saved(backend.metrics, store.figures.count),
+        wiring.counters_saved(backend, store),
         aclosing(backend),
     ):
         dispatcher = Dispatcher(app, workspace)

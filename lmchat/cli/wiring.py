@@ -7,6 +7,7 @@ which the caller closes.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from functools import cache
@@ -16,17 +17,20 @@ from msgspec import Struct
 from lmchat.attachments.web_page import WebPages
 from lmchat.chat.ports import ServerClient
 from lmchat.cli.context import Context
-from lmchat.cli.counters import counters_saved
 from lmchat.cli.keys import Keys
 from lmchat.cli.store import make_store
 from lmchat.config.credentials import Credentials
 from lmchat.config.settings import Settings
 from lmchat.config.state import State, read_state
+from lmchat.errors import LMChatError
 from lmchat.servers.client import ProxyClient
 from lmchat.servers.discovery.choose_model import endpoints_of
 from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.products import named_endpoints
+from lmchat.sessions.stats import Metrics
 from lmchat.storage.store import Store
+
+log = logging.getLogger(__name__)
 
 
 class Runtime(Struct, frozen=True, kw_only=True):
@@ -43,14 +47,12 @@ class Runtime(Struct, frozen=True, kw_only=True):
 async def open_runtime(context: Context, *, is_saved: bool | None = None) -> AsyncIterator[Runtime]:
     """Load the API keys, and open backend and store for the block.
 
-    Warnings about keys are printed. While the block runs, the counters of its requests are saved;
-    at its end, backend and store are closed. `is_saved` says whether sessions are saved, as in
-    `make_store`.
+    A warning about the stored keys is printed. At the end of the block, the counters of its
+    requests are saved. `is_saved` says whether sessions are saved, as in `make_store`.
     """
     settings = context.settings
     keys = keys_of(context)
-    await asyncio.to_thread(keys.load)
-    for warning in keys.warnings:
+    if warning := await asyncio.to_thread(keys.load):
         context.output.note(f"lmchat: {warning}")
     state, _ = await asyncio.to_thread(read_state, context.paths.state_file)
     store = make_store(context, is_saved=is_saved)
@@ -58,10 +60,24 @@ async def open_runtime(context: Context, *, is_saved: bool | None = None) -> Asy
     # closed from the last to the first: the last counters of the backend are saved in the store
     async with (
         aclosing(store),
-        counters_saved(backend.metrics, store.figures.count),
+        counters_saved(backend, store),
         aclosing(backend),
     ):
         yield Runtime(settings=settings, backend=backend, engine=engine, store=store, state=state)
+
+
+@asynccontextmanager
+async def counters_saved(backend: ServerClient, store: Store) -> AsyncIterator[None]:
+    """Add the counts of the backend to those on the disk at the end of the block."""
+    try:
+        yield
+    finally:
+        counted = backend.metrics()
+        if counted != Metrics():
+            try:
+                await store.figures.count(counted)
+            except LMChatError as error:
+                log.warning("the counters could not be saved: %s", error.kind)
 
 
 @cache

@@ -118,13 +118,12 @@ def key_findings(
     results: Sequence[ProbeResult],
     sources: Mapping[str, str],
     stored: Sequence[str],
-    warnings: Sequence[str],
+    warning: str,
 ) -> list[CheckResult]:
     """Return a row for each server that accepts or rejects a key, and rows about the stored keys.
 
     `sources` says where the key for a server comes from, by origin, such as http://localhost:1234.
-    `stored` are the origins that a key is stored for, `warnings` sentences about keys that could
-    not be read.
+    `stored` are the origins that a key is stored for; `warning` says that they could not be read.
     """
     row = partial(CheckResult, Group.KEYS, "key")
     rows: list[CheckResult] = []
@@ -136,6 +135,7 @@ def key_findings(
         elif source and probed.verdict.is_usable:
             cause = f"{url} accepts the API key from {source}."
             rows.append(row(probed.product, Grade.OK, cause))
-    rows += [row("Keys", Grade.WARNING, words) for words in warnings]
+    if warning:
+        rows.append(row("Keys", Grade.WARNING, warning))
     words = f"Stored for {', '.join(stored)}." if stored else "No API key is stored."
     return [*rows, row("Stored", Grade.OK, words)]

@@ -126,7 +126,7 @@ URLS = (
         ("api_key='k'", {}, {}, URLS[:3]),
         ("", {"LMCHAT_API_KEY": "k"}, {}, URLS[:3]),
         ("api_key='k'", {}, {"endpoint": "http://nas:1337"}, URLS[:3]),
-        ("api_key='k'", {}, {"endpoint": "http://[::1]:8080"}, URLS[1:2]),
+        ("api_key='k'", {}, {"endpoint": "http://[::1]:8080"}, URLS[:3]),
         ("api_key='k'", {"LLM_BASE_URL": "http://nas:1337"}, {}, URLS[:3]),
         ("api_key='k'\nendpoint='http://nas:1337'", {}, {}, URLS[3:4]),
         (

@@ -87,12 +87,12 @@ async def test_a_server_that_fails_costs_its_own_models_only():
     away = probed(Verdict.READY, model("b"), endpoint=Endpoint.parse(f"localhost:{AWAY}"))
     notes: list[str] = []
     runtime = SimpleNamespace(backend=_ScriptedBackend((here, away)), settings=Settings())
-    models = await fetch_models(runtime, notes.append, is_refresh=True)
+    models = await fetch_models(runtime, notes.append)
     assert [model.model_id for model in models] == ["a"]
     assert notes == [f"lmchat: no list of models from localhost:{AWAY}: Nothing answers."]
     runtime.backend = _ScriptedBackend((away,))
     with pytest.raises(ServerUnavailable, match="Nothing answers"):
-        await fetch_models(runtime, notes.append, is_refresh=True)
+        await fetch_models(runtime, notes.append)
 
 
 @pytest.mark.parametrize(

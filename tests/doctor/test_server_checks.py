@@ -90,8 +90,8 @@ def test_what_a_server_calls_itself_and_says_has_a_limit_of_length():
 def test_keys_are_told_with_their_state_and_source():
     jan = probed(Verdict.KEY_REJECTED, "Jan")
     sources = {READY.endpoint.origin: "credentials.toml", jan.endpoint.origin: "api_key, flag"}
-    found = key_findings([READY, jan], sources, [], ["The file of the keys is damaged."])
+    found = key_findings([READY, jan], sources, [], "The file of the keys is damaged.")
     assert [one.grade for one in found] == [Grade.OK, Grade.WARNING, Grade.WARNING, Grade.OK]
     assert "credentials.toml" in found[0].cause
     assert "api_key, flag" in found[1].cause
-    assert [one.cause for one in key_findings([READY], {}, [], [])] == ["No API key is stored."]
+    assert [one.cause for one in key_findings([READY], {}, [], "")] == ["No API key is stored."]
