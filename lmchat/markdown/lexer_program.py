@@ -1,18 +1,17 @@
-"""Program of the child process that highlights code. It is run by path, without lmchat.
+"""Program of the child process that highlights code.
 
 Lexers of Pygments are regular expressions. Some need exponential time, during which `re` holds
-Python's lock, so only a separate process can be stopped. Requests and answers are frames: a length
-and bytes. A request is a line with two limits and a language, then the code. An answer is the
-colours; it is empty if there are none.
+Python's lock, so only a separate process can be stopped. A request is a line with a limit in
+seconds and a language, then the code. An answer is the colours; it is empty if there are none.
 """
 
 from __future__ import annotations
 
-import os
-import sys
+from collections.abc import Callable
 from functools import cache, lru_cache
-from pathlib import Path
 from typing import Any
+
+from lmchat.processes.child import serve
 
 _COLOURS = (
     ("Comment", "comment"),
@@ -33,43 +32,22 @@ _COLOURS = (
 """Beginning of a token type of Pygments, and its colour. Names and operators stay plain."""
 COLOUR_NAMES = ("", *dict.fromkeys(name for _, name in _COLOURS))
 """Names of the colours; a byte of an answer is an index of this list. The first is no colour."""
-_LENGTH_BYTES = 8  # before each frame, as `machine.process` sends and reads them
 
 
 def main() -> None:
     """Answer requests until the parent ends."""
     import faulthandler
-    import signal
 
-    has_timer = hasattr(signal, "setitimer")  # not on Windows
-    _send(b"ready")
-    with Path(os.devnull).open("w", encoding="ascii") as null_file:
-        while request := _next_request():
-            header, _, code = request.decode().partition("\n")
-            cpu_s, wall_s, language = header.split(" ", 2)
-            # Two limits end this process, even while a lexer holds Python's lock or the parent has
-            # ended. At the limit by the clock, a thread in C writes a traceback to `null_file`, and
-            # exits. At the limit of CPU time, SIGVTALRM comes, for which there is no handler.
-            faulthandler.dump_traceback_later(float(wall_s), exit=True, file=null_file)
-            if has_timer:
-                signal.setitimer(signal.ITIMER_VIRTUAL, float(cpu_s))
-            colours = colours_of(language, code)
-            if has_timer:
-                signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-            faulthandler.cancel_dump_traceback_later()
-            _send(colours)
+    def answer(request: bytes, send: Callable[[bytes], None]) -> None:
+        header, _, code = request.decode().partition("\n")
+        limit_s, language = header.split(" ", 1)
+        # while a lexer holds Python's lock, only this thread in C can end the process
+        faulthandler.dump_traceback_later(float(limit_s), exit=True)
+        colours = colours_of(language, code)
+        faulthandler.cancel_dump_traceback_later()
+        send(colours)
 
-
-def _next_request() -> bytes:
-    """Return the next request; empty if the parent has ended."""
-    size = sys.stdin.buffer.read(_LENGTH_BYTES)
-    return sys.stdin.buffer.read(int.from_bytes(size, "big"))
-
-
-def _send(frame: bytes) -> None:
-    """Send a frame to the parent."""
-    sys.stdout.buffer.write(len(frame).to_bytes(_LENGTH_BYTES, "big") + frame)
-    sys.stdout.buffer.flush()
+    serve(answer)
 
 
 def colours_of(language: str, code: str) -> bytes:
@@ -127,8 +105,3 @@ def _colour_index(token_type: Any) -> int:
         if type_name.startswith(beginning):
             return COLOUR_NAMES.index(colour_name)
     return 0
-
-
-if __name__ == "__main__":
-    sys.path.append(sys.argv[1])  # the folder of Pygments
-    main()

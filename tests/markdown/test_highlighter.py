@@ -120,9 +120,7 @@ async def test_the_child_gets_neither_the_environment_nor_the_current_folder(
     tmp_path, monkeypatch, highlighter
 ):
     (tmp_path / "pygments.py").write_text("raise SystemExit('the code of a folder ran')")
-    (tmp_path / "sitecustomize.py").write_text("raise SystemExit('the code of a folder ran')")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
     assert await highlighter.colours("python", "x = 1")
     if sys.platform == "linux":
