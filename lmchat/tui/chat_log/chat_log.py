@@ -20,6 +20,7 @@ from textual.worker import Worker
 
 from lmchat.commands.conditions import unavailable_reason
 from lmchat.commands.table import Scope
+from lmchat.markdown.commonmark import code_blocks
 from lmchat.markdown.highlighter import Highlighter
 from lmchat.servers.answer import Turn
 from lmchat.servers.events import StreamEvent
@@ -27,7 +28,7 @@ from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import MessagePath
 from lmchat.tools.tool import CHOICES, Choice
 from lmchat.tui.actions import Post, Run, bindings
-from lmchat.tui.chat_log.copying import CopySequence, code_number, copied
+from lmchat.tui.chat_log.copying import code_number, copied, text_to_copy
 from lmchat.tui.chat_log.document import Document, Highlighting, Place
 from lmchat.tui.chat_log.entry import Delta, Entry, Inflow, is_streaming_answer
 from lmchat.tui.chat_log.find import Finder
@@ -92,8 +93,8 @@ class ChatLog(ScrollView, can_focus=True):
         self._frame = lambda: self.inflow.show(self.flush)
         self._show_frame = lambda: self.post_message(events.Callback(callback=self._frame))
         self.highlighting = Highlighting(highlighter, self._show_frame)
-        self.calls = RunningCalls(self.viewport, lambda index: self._rebuild([index]))
-        self._copy_sequence = CopySequence()
+        self.calls = RunningCalls(self.viewport, self._rebuild)
+        self._copied_code = ("", 0)  # message and index of the code block that was copied last
         self._streaming: int | None = None  # index of the answer that streams
         self._settled_size = Size(0, 0)  # of the widget when `settle` last ran
         self._is_settling = False  # whether `settle` sets the scroll position now
@@ -345,7 +346,7 @@ class ChatLog(ScrollView, can_focus=True):
         if not self.viewport.is_following:
             entry.is_folded = False  # it may be read: what becomes reasoning must not disappear
         entry.set_parts(message.parts)
-        self._rebuild([index])
+        self._rebuild(index)
 
     def finish(self, message: ChatMessage, *, has_tool_messages: bool = False) -> None:
         """Show the final form of the answer that streams, or add it if the log does not have it."""
@@ -368,7 +369,7 @@ class ChatLog(ScrollView, can_focus=True):
             entries[index].message = message
         else:
             entries[index].finish(message)
-        self._rebuild([index, *self.document.update_new_models()])
+        self._rebuild(index)
         return True
 
     def mark_left_out(self, count: int, before_id: str | None) -> None:
@@ -378,15 +379,14 @@ class ChatLog(ScrollView, can_focus=True):
             left_out = count if is_first_sent else 0
             if entry.left_out != left_out:
                 entry.left_out = left_out
-                self._rebuild([index])
+                self._rebuild(index)
 
-    def _rebuild(self, indexes: Sequence[int]) -> None:
-        """Show changes of some messages, which are built and searched again."""
+    def _rebuild(self, index: int) -> None:
+        """Show a change of a message, which is built and searched again."""
         with self.viewport.anchored():
-            for index in indexes:
-                self.document.rebuild(index)
-                self.finder.recount(index)
-        self.settle(Place(min(indexes), -1, 0))
+            self.document.rebuild(index)
+            self.finder.recount(index)
+        self.settle(Place(index, -1, 0))
 
     # Focus of messages
 
@@ -579,11 +579,11 @@ class ChatLog(ScrollView, can_focus=True):
                 self._fold_or_show_source(name, index, message)
             case "copy":
                 if not self.copy_selection():
-                    source = self.document.entries[index].source
-                    text = self._copy_sequence.next_text(message, source)
+                    text = text_to_copy(message, self.document.entries[index].source)
                     self.post_message(self.ActionWanted("copy", message, text))
             case "copy_code":
-                self.call_next(self._copy_code, index, message)
+                last_id, last = self._copied_code
+                self._copy_code(index, message, last + 1 if last_id == message.message_id else 0)
             case _:
                 self.post_message(self.ActionWanted(name, message))
 
@@ -607,10 +607,16 @@ class ChatLog(ScrollView, can_focus=True):
                 self.finder.recount(self.viewport.cursor)
         self._repaint()
 
-    async def _copy_code(self, index: int, message: ChatMessage, number: int | None = None) -> None:
-        """Let the screen copy a code block of a message, that with index `number` or the next."""
-        source = self.document.entries[index].source
-        text, note = await self._copy_sequence.next_code(message, source, number)
+    def _copy_code(self, index: int, message: ChatMessage, number: int) -> None:
+        """Let the screen copy a code block of a message by its index; after the last, the first."""
+        blocks = code_blocks(self.document.entries[index].source)
+        text = note = ""
+        if blocks:
+            number %= len(blocks)
+            self._copied_code = (message.message_id, number)
+            text = blocks[number].content
+        if len(blocks) > 1:
+            note = f"Block {number + 1} of {len(blocks)}"
         self.post_message(self.ActionWanted("copy_code", message, text, note))
 
     def on_click(self, event: events.Click) -> None:
@@ -629,7 +635,7 @@ class ChatLog(ScrollView, can_focus=True):
         if act == "copy_code":
             with self.viewport.anchored():
                 number = code_number(self.document, place)
-            self.call_next(self._copy_code, place.message, message, number)
+            self._copy_code(place.message, message, number)
         elif act in CHOICES:
             self._decide(act, event.time)
         elif act:

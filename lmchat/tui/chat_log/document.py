@@ -72,7 +72,6 @@ class Highlighting:
         self.is_streaming = False
 
 
-KEPT_LINES = 20_000  # laid-out lines that stay in memory: 10 to 20 MB
 _DEFAULT_WIDTH = 80  # for estimates until there is a page
 
 
@@ -107,8 +106,6 @@ class Document:
         self.entries: list[Entry] = []
         self.heights = Heights()
         self.layout: Layout | None = None
-        self.kept_lines = KEPT_LINES
-        self._laid_out_lines = 0  # an upper bound; `drop_distant_lines` counts them
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -121,7 +118,6 @@ class Document:
     def load(self, messages: Iterable[ChatMessage]) -> None:
         """Replace all messages by others, of which no row is laid out."""
         self.entries = _entries_of(messages)
-        self.update_new_models()
         self._measure_all()
 
     def prepend(self, earlier: Sequence[ChatMessage]) -> None:
@@ -129,36 +125,14 @@ class Document:
         first = self.entries[0].message if self.entries else None
         following = [] if first is None else [first]
         self.entries[:0] = _entries_of([*earlier, *following])[: len(earlier)]
-        changed = self.update_new_models()
         self._measure_all()
-        for index in changed:
-            self.rebuild(index)
 
     def append(self, entry: Entry) -> int:
         """Add an entry at the end; return its index."""
         self.entries.append(entry)
-        self.update_new_models()
         index = len(self.entries) - 1
         self.heights.append(self._height(index))
         return index
-
-    def update_new_models(self) -> list[int]:
-        """Set `new_model` of each answer: its model, if the answer before it is of another one.
-
-        Return the indexes of those where it has changed.
-        """
-        changed: list[int] = []
-        last_model = ""
-        for index, entry in enumerate(self.entries):
-            message = entry.message
-            if message is None or message.role is not Role.ASSISTANT or not message.model:
-                continue
-            new_model = message.model if last_model not in ("", message.model) else ""
-            last_model = message.model
-            if new_model != entry.new_model:
-                entry.new_model = new_model
-                changed.append(index)
-        return changed
 
     def message_from(self, index: int, step: int) -> int | None:
         """Return the index of the first message that can be focused: no notice, and not blank.
@@ -260,7 +234,7 @@ class Document:
 
     # Blocks and their heights
 
-    def lay_out(self, index: int) -> list[Block]:
+    def lay_out(self, index: int) -> Sequence[Block]:
         """Cut a message into blocks and lay them out, unless that is done; return the blocks.
 
         Without a page, nothing is laid out.
@@ -274,7 +248,6 @@ class Document:
             block = entry.blocks[number]
             if block.lines is None:
                 block.lines = self.layout.lines(block, entry.references)
-                self._laid_out_lines += len(block.lines)
             blank_rows = self.blank_rows(Place(index, number, 0))
             entry.heights.append(len(block.lines) + blank_rows)
         self.heights[index] = self._height(index)
@@ -342,21 +315,6 @@ class Document:
             self.lay_out(index)
             rows -= self.heights[index]
             index += step
-
-    def drop_distant_lines(self, top: int, bottom: int) -> None:
-        """Drop the blocks of all messages but those between two rows, if there are too many lines.
-
-        Up to `kept_lines` laid-out lines, nothing is dropped. An answer that streams stays.
-        """
-        if self._laid_out_lines <= self.kept_lines:
-            return
-        self._laid_out_lines = 0
-        near = range(self.locate(top).message, self.locate(bottom).message + 1)
-        for index, entry in enumerate(self.entries):
-            if index in near or entry.is_streaming:
-                self._laid_out_lines += sum(len(block.lines or ()) for block in entry.blocks)
-            elif entry.blocks:
-                entry.unbuild()
 
     def drop_lines(self, blocks: Iterable[Block]) -> Place | None:
         """Lay out again blocks that look different now.

@@ -7,7 +7,7 @@ to which deltas add streamed text. A row is a block that the log itself writes, 
 from __future__ import annotations
 
 from asyncio import TimerHandle
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from time import perf_counter
@@ -52,12 +52,8 @@ from lmchat.units import plural
 LOAD_LIMIT = 0.25
 ASKS = "asks"  # state of the call about which the user decides
 _PROMPT_CHARS = 300  # of a folded system prompt that are shown
-_MODEL_CHARS = 80  # of the name of a model that are shown
 _TEXT_KINDS = (TextPart, RefusalPart)  # parts that are the text of an answer
-# of all entries that are not built: objects of their own would take 400 bytes each
-_NO_HEIGHTS = Heights()
-_NO_BLOCKS: list[Block] = []
-_NO_ROWS: dict[tuple[object, ...], Block] = {}
+_NO_HEIGHTS = Heights()  # of all entries that are not built: one of their own takes 250 bytes
 
 # events that the log shows as text
 Delta = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta
@@ -190,7 +186,6 @@ class Entry(Struct):
 
     message: ChatMessage | None  # the message; None for a notice
     note: str = ""  # the words of a notice
-    new_model: str = ""  # its model, if the answer before it is of another model
     left_out: int = 0  # number of messages before it that the next request leaves out
     is_streaming: bool = False  # whether it is the answer that is streaming
     is_folded: bool = True  # whether reasoning, a system prompt, a file or a call is one row
@@ -201,11 +196,10 @@ class Entry(Struct):
     now_s: float = 0.0  # monotonic time of these figures
     thought_hint: str = ""  # key that ends the thought while it streams; empty if none can
     parts: list[LivePart] = field(default_factory=list)  # empty until they are needed
-    # in order; empty until they are needed
-    blocks: list[Block] = field(default_factory=lambda: _NO_BLOCKS)
+    blocks: Sequence[Block] = ()  # in order; empty until they are needed
     heights: Heights = _NO_HEIGHTS  # of each block with the blank row above it
     # rows of the log itself, by what they say
-    _kept_rows: dict[tuple[object, ...], Block] = field(default_factory=lambda: _NO_ROWS)
+    _kept_rows: dict[tuple[object, ...], Block] = field(default_factory=dict)
 
     @property
     def source(self) -> str:
@@ -264,13 +258,6 @@ class Entry(Struct):
         self._kept_rows = {}
         self.heights.truncate(0)
 
-    def unbuild(self) -> None:
-        """Drop all parts and blocks; `build` makes them again from the message."""
-        self.parts = []
-        self.blocks = _NO_BLOCKS
-        self._kept_rows = _NO_ROWS
-        self.heights = _NO_HEIGHTS
-
     def build(self) -> int:
         """Make the list of blocks again; return the number of the first block that is new.
 
@@ -279,18 +266,19 @@ class Entry(Struct):
         """
         if self.heights is _NO_HEIGHTS:
             self.heights = Heights()
-        if self._kept_rows is _NO_ROWS:
-            self._kept_rows = {}
-        old_blocks = self.blocks
-        self.blocks = [*self._rows_above(), *self._body_blocks(), *self._rows_below()]
+        blocks = [*self._body_blocks(), *self._rows_below()]
+        if self.left_out:
+            words = f"! {plural(self.left_out, 'message')} left out"
+            blocks.insert(0, self._kept(rule_block(words, style="warning"), words))
         if self.is_excluded and not self.is_blank:
-            self.blocks.append(self._kept(remark_block(NOT_SENT, is_attached=True), NOT_SENT))
-        if not self.blocks:  # every entry of the document needs at least one block
-            empty = made_block(lambda _: [])  # an answer with tool calls below it needs no row
-            self.blocks = [empty if self.has_tool_messages else rule_block("")]
-        both = enumerate(zip(old_blocks, self.blocks, strict=False))
-        shorter = min(len(old_blocks), len(self.blocks))
+            blocks.append(self._kept(remark_block(NOT_SENT, is_attached=True), NOT_SENT))
+        if not blocks:  # every entry of the document needs at least one block
+            # an answer with tool calls below it needs no row
+            blocks = [made_block(lambda _: []) if self.has_tool_messages else rule_block("")]
+        both = enumerate(zip(self.blocks, blocks, strict=False))
+        shorter = min(len(self.blocks), len(blocks))
         first = next((number for number, (old, new) in both if old is not new), shorter)
+        self.blocks = blocks
         self.heights.truncate(first)
         return first
 
@@ -362,17 +350,6 @@ class Entry(Struct):
         The key says what the row shows.
         """
         return self._kept_rows.setdefault(key, block)
-
-    def _rows_above(self) -> list[Block]:
-        """Return the rules above a message, which say what changes with it."""
-        rows = []
-        if self.left_out:
-            words = f"! {plural(self.left_out, 'message')} left out"
-            rows.append(self._kept(rule_block(words, style="warning"), words))
-        if self.new_model:
-            words = f"{safe_line(self.new_model, limit=_MODEL_CHARS)} answers from here"
-            rows.append(self._kept(rule_block(words), words))
-        return rows
 
     def _body_blocks(self) -> list[Block]:
         """Return the blocks of the message without the rows around it, by its role."""

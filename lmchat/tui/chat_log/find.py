@@ -21,8 +21,6 @@ from lmchat.tui.chat_log.document import Document, Place
 from lmchat.tui.chat_log.viewport import Viewport
 
 MAX_CHARS = 1_000  # longer words were pasted by mistake; only the beginning is searched
-_KEPT_BLOCKS = 2_000  # blocks whose marks are remembered
-_SELECTORS = "[\ufe00-\ufe0f]"  # they choose between two looks of a character
 
 Range = tuple[int, int]  # first character, and the one after the last
 
@@ -30,13 +28,11 @@ Range = tuple[int, int]  # first character, and the one after the last
 def folded(text: str) -> str:
     """Return text in a form that is the same for each case and each way to write an accent.
 
-    The four letters i of Turkish become one: only then is each found in the other case. Signs that
-    choose between two looks of a character are removed.
+    The four letters i of Turkish become one: only then is each found in the other case.
     """
     if text.isascii():
         return text.lower()
-    text = normalized("NFC", text).replace("\u0130", "i").casefold().replace("\u0131", "i")
-    return re.sub(_SELECTORS, "", text) if "\ufe0f" in text or "\ufe0e" in text else text
+    return normalized("NFC", text).replace("\u0130", "i").casefold().replace("\u0131", "i")
 
 
 class Query:
@@ -55,10 +51,6 @@ class Query:
         if len(self.needles) == 1 and " " not in self.needles[0]:
             return folded(text).count(self.needles[0])  # ten times as fast as the pattern
         return sum(1 for _ in self._pattern.finditer(folded(text))) if self.needles else 0
-
-    def is_part_of(self, other: Query) -> bool:
-        """Whether no text without a hit of this query has a hit of the other."""
-        return len(self.needles) == len(other.needles) == 1 and self.needles[0] in other.needles[0]
 
     def spans(self, text: str) -> Iterator[Range]:
         """Yield the range of each hit in a text.
@@ -154,8 +146,6 @@ class Finder:
                 first, last = max(begin, start), min(end, stop)
                 if first < last:
                     rows[row].append(Mark(first - start, last - start, nth))
-        if len(self._marks) > _KEPT_BLOCKS:
-            self._marks.clear()
         self._marks[id(block)] = block, lines, rows
         return rows
 
@@ -222,19 +212,10 @@ class Finder:
         self._words = tuple(words)
         if any(words):  # an emptied query is not searched again by `n`
             self.last_words = self._words
-        before, self._query = self._query, Query(words)
+        self._query = Query(words)
         self.index = None
         self._marks = {}
-        indexes = range(len(document))
-        if before.is_part_of(self._query) and len(self._counts) == len(document):
-            # one more letter was typed: only messages that had hits can have some
-            had_hits = [
-                bool(count) or entry.is_streaming
-                for count, entry in zip(self._counts, document.entries, strict=True)
-            ]
-            self._counts = [self._count(each) if had_hits[each] else 0 for each in indexes]
-        else:
-            self._counts = [self._count(each) for each in indexes]
+        self._counts = [self._count(index) for index in range(len(document))]
 
     def _count(self, index: int) -> int:
         """Return the hits of a message, shown or not."""

@@ -213,8 +213,7 @@ class Painter:
             strip = mark(strip, start + first, start + last, style)
         selected = self._selection.selected
         span = selected.span(place.message, place.block) if selected is not None else None
-        # rows of the log are copied only if nothing else is selected
-        if span and selected and (block.source or selected.is_of_rows):
+        if span and selected and (block.source or selected.is_in_row):
             row_start = row_starts(block)[row]
             first = max(span[0] - row_start, 0)
             last = min(span[1] - row_start, len(line.text))

@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from enum import IntEnum
 from itertools import pairwise
 from math import inf
-from unicodedata import category
 
 from msgspec import Struct
 from rich.cells import cell_len
 
 from lmchat.cells import graphemes
-from lmchat.markdown.block import Block, Line
+from lmchat.markdown.block import Line
 from lmchat.tui.chat_log.anchor import (
     END,
     Anchor,
@@ -32,9 +31,10 @@ from lmchat.tui.chat_log.viewport import Viewport
 
 # time within which a second press on a cell selects a word, and a third one the paragraph
 AGAIN_S = 0.5
-# a word, also across apostrophes as in `don't`; or a run of blanks
-_WORD = r"\w+(?:['\u2019]\w+)*|\s+"
-_JOINERS = "\u200c\u200d"
+# to `re`, the vowel signs and joiners of Indian scripts are no letters
+_LETTER = r"[\w\u0300-\u036f\u0900-\u0eff\u200c\u200d]"
+# a word, also across apostrophes as in `don't`; or a run of blanks; or one character
+_WORD = rf"{_LETTER}+(?:['\u2019]{_LETTER}+)*|\s+|."
 _RIGHT_OF_ALL_CELLS = 1 << 30
 
 Ends = tuple[Anchor, Anchor]  # where a selected range begins and ends
@@ -55,7 +55,6 @@ class Selected(Struct):
     origin: Ends  # what the first press selected
     head: Ends  # what is under the pointer now
     unit: Unit = Unit.CHARACTER  # unit that it grows by
-    is_of_rows: bool = False  # whether only rows that the log adds are selected, as stats
 
     @property
     def start(self) -> Anchor:
@@ -64,6 +63,13 @@ class Selected(Struct):
     @property
     def end(self) -> Anchor:
         return max(self.origin + self.head, key=lambda anchor: anchor.order)
+
+    @property
+    def is_in_row(self) -> bool:
+        """Whether only a block that the log adds is selected, as stats; elsewhere none is."""
+        block = self.start.block
+        is_one = self.start.order[:2] == self.end.order[:2]
+        return is_one and block is not None and not block.source
 
     def span(self, index: int, number: int) -> Range | None:
         """Return the first selected character of a block, and the one after the last.
@@ -89,17 +95,7 @@ class Selected(Struct):
                 return None
             ends.append(found_anchor)
         origin_begin, origin_end, head_begin, head_end = ends
-        found = Selected((origin_begin, origin_end), (head_begin, head_end), self.unit)
-        found.is_of_rows = not any(block.source for block, _ in found.blocks(document))
-        return found
-
-    def blocks(self, document: Document) -> Iterator[tuple[Block, Range]]:
-        """Lay out the selected messages; yield their selected blocks and characters."""
-        for index in range(self.start.index, min(self.end.index, len(document) - 1) + 1):
-            for number, block in enumerate(document.lay_out(index)):
-                span = self.span(index, number)
-                if span is not None:
-                    yield block, span
+        return Selected((origin_begin, origin_end), (head_begin, head_end), self.unit)
 
 
 class Selection:
@@ -229,7 +225,10 @@ def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
     if unit is not Unit.CHARACTER:
         text = unwrapped_text(block)
         pressed = first
-        first, last = paragraph(text, pressed)
+        first = text.rfind("\n", 0, pressed) + 1
+        last = text.find("\n", pressed)
+        if last < 0:
+            last = len(text)
         if unit is Unit.WORD:
             first, last = word(text, pressed, (first, last))
     return (
@@ -256,30 +255,15 @@ def _character_at_cell(line: Line, cell: int) -> Range:
     return len(line.text), len(line.text)
 
 
-def paragraph(text: str, place: int) -> Range:
-    """Return the range of the line around a place in an unwrapped text, without its line end."""
-    begin = text.rfind("\n", 0, place) + 1
-    end = text.find("\n", place)
-    return begin, len(text) if end < 0 else end
-
-
-def word(text: str, place: int, paragraph_range: Range) -> Range:
+def word(text: str, place: int, paragraph: Range) -> Range:
     """Return the range of the word, the blanks, or the character at a place in a paragraph.
 
     At the end of the paragraph, it is empty.
     """
-    first, last = paragraph_range
-    # to `re`, combining marks are no letters
-    letters = "".join(
-        "_" if category(char)[0] == "M" or char in _JOINERS else char for char in text
-    )
-    for match in re.compile(_WORD).finditer(letters, first, last):
+    for match in re.compile(_WORD).finditer(text, *paragraph):
         if match.start() <= place < match.end():
             return match.span()
-    for start, end in characters(text[first:last]):
-        if start <= place - first < end:
-            return first + start, first + end
-    return last, last
+    return paragraph[1], paragraph[1]
 
 
 def characters(text: str) -> Iterator[Range]:

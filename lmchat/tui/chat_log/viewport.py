@@ -88,7 +88,6 @@ class Viewport:
             self.top = max(min(document.position(place) - screen_row, self.last_top), 0)
             if anchor.block is None and anchor.number >= 0:  # it was set before there was a page
                 self._anchor = self._anchor_at_top()
-        document.drop_distant_lines(self.top - height, self.top + 2 * height)
         if self.is_at_end:
             self.has_new_text = False
 
