@@ -4,38 +4,46 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from lmchat.errors import LMChatError
 
+SAVE_AFTER_S = 0.2
+"""From a change to its saving: what is typed in this time may be lost to a kill.
+
+A shorter time would cost more writes, of 2 kB each for up to 1,000 characters.
+"""
+
 
 class SavedTexts:
-    """Drafts, or reading positions, by the ids of their sessions.
+    """Drafts, or reading positions, by the ids of their sessions; changes are written soon.
 
-    A session has its id before its first prompt, so each new session has a draft of its own.
+    A session has its id before its first prompt, so each new session has a draft of its own. On the
+    disk, a draft begins with the prompts that `unsaved` returns: they must survive a kill.
     """
 
     def __init__(
         self,
         read: Callable[[str], Awaitable[str]],
         save: Callable[[str, str], Awaitable[None]],
+        unsaved: Callable[[str], Sequence[str]] = lambda _: (),
     ) -> None:
         self._read = read
         self._save = save
-        self._texts: dict[str, str] = {}  # as the screen shows them
-        self._to_write: dict[str, str] = {}  # as they should be on the disk, noted in this run
-        self._written: dict[str, str] = {}
+        self._unsaved = unsaved
+        self._texts: dict[str, str] = {}  # that were read or noted in this run
+        self._written: dict[str, str] = {}  # as they are on the disk
         self._lock = asyncio.Lock()
+        self._has_changed = False  # since `_task` began to sleep
+        self._task: asyncio.Task[None] | None = None
 
-    def note(self, session_id: str, text: str, queued: Sequence[str] = ()) -> None:
-        """Change the text of a session in memory; the next `write` writes it.
-
-        On the disk, a draft begins with the `queued` prompts: they must survive the end of lmchat.
-        """
+    def note(self, session_id: str, text: str) -> None:
+        """Change the text of a session in memory, and write it soon."""
         self._texts[session_id] = text
-        self._to_write[session_id] = joined_prompts(*queued, text)
+        self.write_soon()
 
     def text(self, session_id: str) -> str:
-        """Return the text in memory, without queued prompts; empty if none exists."""
+        """Return the text in memory, without unsaved prompts; empty if none exists."""
         return self._texts.get(session_id, "")
 
     async def load(self, session_id: str) -> str:
@@ -52,17 +60,30 @@ class SavedTexts:
                 self._texts[session_id] = self._written[session_id] = text
         return self._texts[session_id]
 
-    async def write(self) -> None:
-        """Write the texts that have changed.
+    def write_soon(self) -> None:
+        """Write in `SAVE_AFTER_S` what has changed by then, also the unsaved prompts.
 
-        Raises `LMChatError` after the first one that cannot be written; the next call tries it and
-        the later ones again.
+        The draft of a session that was neither read nor noted stays as it is on the disk.
         """
+        self._has_changed = True
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._write_later(), name="drafts")
+
+    async def _write_later(self) -> None:
+        while self._has_changed:
+            self._has_changed = False
+            await asyncio.sleep(SAVE_AFTER_S)
+            await self.write()
+
+    async def write(self) -> None:
+        """Write the texts that have changed; those that cannot be written stay in memory."""
         async with self._lock:
-            for session_id, text in list(self._to_write.items()):
+            for session_id, typed in list(self._texts.items()):
+                text = joined_prompts(*self._unsaved(session_id), typed)
                 if self._written.get(session_id) != text:
-                    await self._save(session_id, text)
-                    self._written[session_id] = text
+                    with suppress(LMChatError):  # the next change tries again
+                        await self._save(session_id, text)
+                        self._written[session_id] = text
 
 
 def joined_prompts(*texts: str) -> str:

@@ -16,6 +16,7 @@ from lmchat.chat.beginnings import Beginning, require_prefill
 from lmchat.chat.compacting import summary
 from lmchat.chat.drafts import SavedTexts, joined_prompts
 from lmchat.chat.events import (
+    AnswerBegun,
     ChatEvent,
     FrontEnd,
     PromptsReturned,
@@ -86,7 +87,7 @@ class OpenSessions:
         self.front_end: FrontEnd | None = None
         self.next_turn = NextTurn(chat, profile_name, layers)
         self.save_queue = SaveQueue(store)
-        self.drafts = SavedTexts(store.draft, store.save_draft)
+        self.drafts = SavedTexts(store.draft, store.save_draft, self._unsaved_prompts)
         self.bookmarks = SavedTexts(store.bookmark, store.save_bookmark)
         self.unread: set[str] = set()  # sessions whose answer ended while another was shown
         self.server = server
@@ -330,6 +331,8 @@ class OpenSessions:
         self._show(opened, TurnEnded(state=AnswerState.FAILED, error=error))
 
     def _show(self, opened: OpenSession, event: ChatEvent) -> None:
+        if isinstance(event, AnswerBegun | QueueChanged | TurnEnded):  # other prompts are unsaved
+            self.drafts.write_soon()
         if self.front_end is not None:
             try:
                 self.front_end.show(opened, event)
@@ -428,6 +431,23 @@ class OpenSessions:
             returned = tuple(opened.queue)
             opened.queue.clear()
             self._show(opened, PromptsReturned(prompts=returned))
+
+    def take_back(self, opened: OpenSession) -> str:
+        """Take the newest prompt out of the queue of a session, and return it."""
+        prompt = opened.queue.pop()
+        self._show(opened, QueueChanged())
+        return prompt
+
+    def move_queue(self, opened: OpenSession, other: OpenSession) -> None:
+        """Move the queued prompts of a session into another one."""
+        other.queue += opened.queue
+        opened.queue.clear()
+        self.drafts.write_soon()
+
+    def _unsaved_prompts(self, session_id: str) -> tuple[str, ...]:
+        """Return the prompts of a session that were sent and are no messages on the disk yet."""
+        opened = self._sessions.get(session_id)
+        return (opened.unsent, *opened.queue) if opened is not None else ()
 
     def use_first_words(self, words: str) -> None:
         """Let the next answer of the shown session begin with words; blank words take them back.

@@ -169,13 +169,15 @@ class TurnRunner:
         if not start.summarised:
             for message in start.prompts:
                 session.add(message)
-        session.unsent = ""
         try:
             for message in start.prompts:
                 self._show_added(message)  # the disk may be locked for seconds
         finally:
-            if start.prompts and not start.summarised:
-                await self._shielded(self._save_queue.save(session.header, *start.prompts))
+            try:
+                if start.prompts and not start.summarised:
+                    await self._shielded(self._save_queue.save(session.header, *start.prompts))
+            finally:  # only now: until then it stays in the draft, as lmchat may be killed
+                session.unsent = ""
 
     async def _answer(self, version: int) -> ChatMessage:
         """Stream one answer to its end, whatever that is, and return it."""

@@ -165,8 +165,9 @@ class Dispatcher:
         self.chat.read_ahead.cancel()
         await self.open_sessions.close()
         with suppress(NoMatches):  # a signal may come before the prompt exists: nothing was typed
-            self.sessions.save()
-            await self.prompt_text.write()
+            self.sessions.note()
+        await self.open_sessions.drafts.write()
+        await self.open_sessions.bookmarks.write()
 
     def follow_app_focus(self, *, is_focused: bool) -> None:
         """Check the server more often while the terminal has the focus.
@@ -177,7 +178,7 @@ class Dispatcher:
         if is_focused:
             self.connect.search_soon()
         else:
-            self.sessions.save()
+            self.sessions.note()
 
     # Messages and commands
 
@@ -287,7 +288,7 @@ class Dispatcher:
         A rewritten answer is saved instead, and is no prompt to keep. The draft is forgotten.
         """
         is_answer = self.prompt_text.is_rewriting and not is_command(text)
-        self.prompt_text.forget_draft()
+        self.open_sessions.drafts.note(self.sessions.shown_id, "")
         if is_answer:
             self.messages.save_rewritten(text)
             return
@@ -306,7 +307,7 @@ class Dispatcher:
         self.status.show_line()
         self.hints.show()
         self.sessions.mark_left_out_soon()
-        self.prompt_text.save_soon()
+        self.prompt_text.note()
         self.chat.read_ahead.follow(self.prompt_text.new_prompt)
 
     def stop_running(self) -> bool:

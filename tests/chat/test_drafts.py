@@ -1,35 +1,45 @@
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from unittest.mock import AsyncMock
 
-import pytest
-
 from lmchat.chat.drafts import SavedTexts
+from lmchat.chat.events import AnswerBegun, MessageAdded
 from lmchat.chat.open_sessions import OpenSessions
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import StoreUnavailable
+from tests.support.chat_turns import ChatTurns
 from tests.support.chats import store_at
-from tests.support.scripted_backend import ScriptedBackend
+from tests.support.desktop import hold
+from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
 
-async def test_a_draft_is_loaded_once_and_written_with_what_waits_when_it_has_changed(store):
+async def is_on_disk(store, draft: str) -> None:
+    while await store.draft("a") != draft:  # noqa: ASYNC110 - the disk sends no event
+        await asyncio.sleep(0)
+
+
+async def test_a_draft_is_loaded_once_and_written_soon_with_what_waits_if_it_has_changed(store):
     await store.save_draft("a", "old")
     save = AsyncMock(wraps=store.save_draft)
-    drafts = SavedTexts(store.draft, save)
+    waiting: list[str] = []
+    drafts = SavedTexts(store.draft, save, lambda _: waiting)
     assert await drafts.load("a") == "old"
-    drafts.note("a", "new")
+    for letters in ("n", "ne", "new"):
+        drafts.note("a", letters)
     assert await drafts.load("a") == "new"
-    for text, queued, kept in (
-        ("new", [], "new"),
-        ("typed", ["first", "second"], "first\n\nsecond\n\ntyped"),
-        ("", [], ""),  # it was sent
-    ):
-        drafts.note("a", text, queued)
-        await drafts.write()
-        await drafts.write()
-        assert await store.draft("a") == kept
-        assert drafts.text("a") == text
+    await is_on_disk(store, "new")
+    assert save.await_count == 1
+    waiting += ["first", "second"]
+    drafts.write_soon()
+    await is_on_disk(store, "first\n\nsecond\n\nnew")
+    assert drafts.text("a") == "new"
+    waiting.clear()  # they are messages now
+    drafts.note("a", "")
+    await drafts.write()
+    await drafts.write()
+    assert await store.draft("a") == ""
     assert save.await_count == 3
 
 
@@ -39,10 +49,25 @@ async def test_a_failing_disk_costs_nothing_that_is_in_memory_and_is_tried_again
     drafts = SavedTexts(AsyncMock(side_effect=full), save)
     assert await drafts.load("a") == ""
     drafts.note("a", "x")
-    with pytest.raises(StoreUnavailable):
-        await drafts.write()
+    await drafts.write()
     await drafts.write()
     assert save.await_args_list[1].args == ("a", "x")
+
+
+async def test_a_sent_prompt_stays_in_the_draft_until_it_is_a_row(store):
+    turns = ChatTurns(store, answer_steps("Lettuce."))
+    drafts, session_id = turns.sessions.drafts, turns.opened.session_id
+    gate = hold(store, "append")
+    drafts.note(session_id, "next")
+    turns.sessions.send(turns.opened, "What grows?")
+    await turns.until(MessageAdded)
+    await drafts.write()
+    assert await store.draft(session_id) == "What grows?\n\nnext"
+    gate.set()
+    await turns.until(AnswerBegun)
+    await drafts.write()
+    assert await store.draft(session_id) == "next"
+    await turns.wait()
 
 
 async def test_no_lmchat_overwrites_the_draft_of_another_and_the_next_one_gets_them_all(tmp_path):

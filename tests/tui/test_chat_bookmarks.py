@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from unittest.mock import AsyncMock, call
 
 from textual import events
 
@@ -27,12 +26,11 @@ async def read_up_to(desk, words: str) -> str:
 async def test_each_session_keeps_its_place_within_a_run_and_for_the_next(tmp_path):
     async with ready_desktop(tmp_path, answer_steps(LONG), asked=["Tell me"]) as desk:
         first = desk.session_id
-        bookmarks = desk.open_sessions.bookmarks
-        save = bookmarks._save = AsyncMock(wraps=bookmarks._save)
         mark = await read_up_to(desk, "Paragraph 40 ")
         assert parse_bookmark(mark)[0] == desk.shown.messages[-1].message_id
         desk.app.post_message(events.AppBlur())
-        await desk.until(lambda: save.await_args_list == [call(first, mark)], "the write")
+        while await desk.store.bookmark(first) != mark:
+            await desk.pilot.pause()
         await desk.press("ctrl+n")
         await desk.until(lambda: desk.session_id != first, "a new session")
         desk.dispatch.sessions.switch_to(first)

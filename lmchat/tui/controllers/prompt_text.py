@@ -7,11 +7,8 @@ replaces the typed text for a while; it comes back after the edit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
-
-from textual.timer import Timer
 
 from lmchat.attachments.attachment import (
     Attachment,
@@ -25,7 +22,6 @@ from lmchat.attachments.web_page import PageAddress, is_page_address
 from lmchat.chat.drafts import joined_prompts
 from lmchat.chat.open_session import OpenSession
 from lmchat.config.presets import filled
-from lmchat.errors import LMChatError
 from lmchat.files.disk import expanded_path
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
@@ -36,11 +32,6 @@ from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, outside_question, page_question
 from lmchat.tui.widgets.prompt_input import PromptInput
 
-SAVE_AFTER_S = 0.2
-"""From a key to the saving of the draft: what is typed in this time may be lost to a kill.
-
-A shorter time would cost more writes, of 2 kB each for up to 1,000 characters.
-"""
 _PAGES = "pages"  # group of the workers that fetch pages
 
 
@@ -56,7 +47,6 @@ class PromptText:
         self._status = status
         self._before_edit = ""  # what was typed before the edit began
         self._unedited = ""  # the text with which the edit began
-        self._save_timer: Timer | None = None
 
     @property
     def _input(self) -> PromptInput:
@@ -76,9 +66,6 @@ class PromptText:
     def load_draft(self) -> None:
         """Put the draft of the shown session into the prompt."""
         self._input.load_draft(self._drafts.text(self._open_sessions.shown.session_id))
-
-    def forget_draft(self) -> None:
-        self._drafts.note(self._open_sessions.shown.session_id, "")
 
     async def load_history(self) -> None:
         """Read what earlier runs have left: prompts, which ↑ brings back, and drafts.
@@ -101,56 +88,20 @@ class PromptText:
             earlier.insert(0, draft)
         self._input.history_of_prompts = (*self._input.history_of_prompts, *earlier)
 
-    # Saving
-
-    def save(self) -> None:
-        """Save what is typed as the draft of the shown session, and its queued prompts, at once.
+    def note(self) -> None:
+        """Note what is typed as the draft of the shown session.
 
         The draft begins with what was typed before an edit; the text of the edit follows it if it
         was changed.
         """
         draft = joined_prompts(self._before_edit, self._changed_text)
-        self._save(self._open_sessions.shown, draft)
+        self._drafts.note(self._open_sessions.shown.session_id, draft)
 
     @property
     def _changed_text(self) -> str:
         """The text in the input; empty if an edit began with it, as nothing was typed then."""
         text = self._input.full_text
         return "" if text == self._unedited else text
-
-    def save_soon(self) -> None:
-        """Save in `SAVE_AFTER_S`, unless that is going to happen already."""
-        if self._save_timer is None:
-            self._save_timer = self._chat.begin_later(SAVE_AFTER_S, self._save_or_wait)
-
-    def _save_or_wait(self) -> None:
-        """Save; but wait again while a prompt was sent and its turn has not saved it yet.
-
-        Until then, the sent prompt must stay in the saved draft: lmchat may be killed.
-        """
-        self._save_timer = None
-        opened = self._open_sessions.shown
-        if opened.is_busy and not opened.is_running:
-            self.save_soon()
-        else:
-            self.save()
-
-    def save_queue_of(self, opened: OpenSession) -> None:
-        """Save the queued prompts of a session: of the shown one soon, of another one at once."""
-        if opened is self._open_sessions.shown:
-            self.save_soon()
-        else:
-            self._save(opened, self._drafts.text(opened.session_id))
-
-    def _save(self, opened: OpenSession, text: str) -> None:
-        self._drafts.note(opened.session_id, text, opened.queue)
-        self._chat.begin(self.write, "draft")
-
-    async def write(self) -> None:
-        """Write drafts and bookmarks that have changed to the disk."""
-        with suppress(LMChatError):  # they stay in memory, and the store's own warning is shown
-            await self._drafts.write()
-            await self._open_sessions.bookmarks.write()
 
     # Edits
 
@@ -187,7 +138,8 @@ class PromptText:
         While a message is edited, it is put into what comes back after the edit.
         """
         if opened is not self._open_sessions.shown:
-            self._save(opened, file_text + self._drafts.text(opened.session_id))
+            draft = file_text + self._drafts.text(opened.session_id)
+            self._drafts.note(opened.session_id, draft)
         elif self.edited_id:
             self._before_edit = file_text + self._before_edit
         else:
@@ -200,10 +152,11 @@ class PromptText:
         together. The prompts of a session that is not shown go into its draft.
         """
         if opened is not self._open_sessions.shown:
-            self._save(opened, joined_prompts(*prompts, self._drafts.text(opened.session_id)))
+            draft = joined_prompts(*prompts, self._drafts.text(opened.session_id))
+            self._drafts.note(opened.session_id, draft)
         elif self.edited_id:
             self._before_edit = joined_prompts(*prompts, self._before_edit)
-            self.save_soon()
+            self.note()
         else:
             self._input.put(joined_prompts(*prompts, self._input.full_text))
 

@@ -193,8 +193,7 @@ class Turns(FrontEnd):
         """Move the newest queued prompt into the prompt, before what is typed there."""
         opened = self._sessions.opened
         if opened.queue:
-            self._prompt_text.give_back(opened, opened.queue.pop())
-            self._sessions.show_queue()
+            self._prompt_text.give_back(opened, self._open_sessions.take_back(opened))
 
     def take_back(self) -> bool:
         """Move the newest queued prompt into the prompt if it waits for a server or a model.
@@ -209,10 +208,8 @@ class Turns(FrontEnd):
 
     def remove_queued(self) -> None:
         """Drop the newest queued prompt."""
-        queue = self._sessions.opened.queue
-        if queue:
-            queue.pop()
-            self._sessions.show_queue()
+        if self._sessions.opened.queue:
+            self._open_sessions.take_back(self._sessions.opened)
 
     # What turns do
 
@@ -260,11 +257,12 @@ class Turns(FrontEnd):
                 self._status.show_action(f"retry {event.attempt} of {event.attempts}: {reason}")
             case RequestAdapted(note=note):
                 self._chat.notify(safe_line(note, limit=_MAX_NOTE), timeout_s=_ADAPTED_NOTICE_S)
-            case QueueChanged():
-                self._show_queue(opened)
+            case QueueChanged() if is_shown:
+                self._sessions.show_queue()
             case PromptsReturned(prompts=prompts):
                 self._prompt_text.give_back(opened, *prompts)
-                self._show_queue(opened)
+                if is_shown:
+                    self._sessions.show_queue()
             case TitleChanged():
                 self._sessions.show_title()
                 self._sessions.show_list()
@@ -272,13 +270,6 @@ class Turns(FrontEnd):
                 self._show_end(opened, event)
             case _:
                 pass
-
-    def _show_queue(self, opened: OpenSession) -> None:
-        """Show the queue of the shown session, and save that of any."""
-        if opened is self._sessions.opened:
-            self._sessions.show_queue()
-        else:
-            self._prompt_text.save_queue_of(opened)
 
     def _show_added(self, opened: OpenSession, event: MessageAdded) -> None:
         """Show a prompt or a tool message that was added to a session; title and list follow."""
@@ -307,8 +298,6 @@ class Turns(FrontEnd):
             else:
                 log.begin_answer(event.message)
             self._status.speedometer.restart()
-        else:  # its prompt is on the disk now, and need not stay in the saved queue
-            self._prompt_text.save_queue_of(opened)
         self._sessions.show_list()
 
     # The end of a turn
@@ -332,7 +321,7 @@ class Turns(FrontEnd):
                 log.finish(ended.answer)
                 log.show_turn(None, self._chat.workspace.clock())
             self._sessions.mark_left_out()
-        self._show_queue(opened)
+            self._sessions.show_queue()
         if ended.is_summary and ended.answer is not None:
             self._status.show_action("compacted")
             self._chat.notify(

@@ -119,10 +119,8 @@ class ShownSession:
         self._chat.widgets.title_line.show([content(((title or "New session", STRONG),))])
 
     def show_queue(self) -> None:
-        """Show the queued prompts of the shown session above the prompt, and save them."""
-        shown = self._open_sessions.shown
-        self._chat.widgets.prompt.show_queue(shown.queue)
-        self._prompt_text.save_queue_of(shown)
+        """Show the queued prompts of the session above the prompt."""
+        self._chat.widgets.prompt.show_queue(self.opened.queue)
 
     # The list of sessions
 
@@ -187,8 +185,8 @@ class ShownSession:
         self._chat.widgets.prompt_input.focus()
 
     def leave(self) -> None:
-        """Save draft and bookmark, and end an edit: another session is shown next."""
-        self.save()
+        """Note draft and bookmark, and end an edit: another session is shown next."""
+        self.note()
         self._prompt_text.leave_edit()
 
     def show_new(self) -> None:
@@ -241,9 +239,7 @@ class ShownSession:
         left = self._open_sessions.shown
         change_session()
         if takes_queue:
-            self.opened.queue += left.queue
-            left.queue.clear()
-            self._prompt_text.save_queue_of(left)
+            self._open_sessions.move_queue(left, self.opened)
         self._prompt_text.load_draft()
         self.show()
         self._chat.widgets.prompt_input.focus()
@@ -259,8 +255,8 @@ class ShownSession:
             log.finder.mark_words(message_id, words)
         _: bool = await self._open_sessions.fetch_kept(self.opened)
 
-    def save(self) -> None:
-        """Save the draft of the shown session, and its bookmark: which text is on the screen."""
+    def note(self) -> None:
+        """Note the draft of the shown session, and its bookmark: which text is on the screen."""
         bookmark = self._chat.widgets.log.viewport.bookmark
         self._open_sessions.bookmarks.note(self.shown_id, bookmark)
-        self._prompt_text.save()
+        self._prompt_text.note()
