@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -56,14 +56,12 @@ from lmchat.servers.token_count import estimate_tokens
 from lmchat.sessions.message import (
     AnswerStats,
     ChatMessage,
-    ReasoningPart,
     Role,
     SentThoughts,
     text_message,
 )
 from lmchat.sessions.session import MessagePath
 from lmchat.storage.store import Store
-from lmchat.tools.tool import MAX_TOOLS
 
 _CONTENT_EVENTS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
 """Events after which a request is not sent again: the answer has begun."""
@@ -71,7 +69,6 @@ _PREFILL_REFUSED = ("bad_request", "server_error", "unsupported")
 """Kinds of errors by which servers refuse prefill, as for models that think."""
 _MAX_IMAGE_BYTES = 20_000_000
 """Images are read, newest first, up to about this sum of sizes; of others, the name is sent."""
-_CANNOT_END_THOUGHT = "cannot end a thought: wait, or press Esc and choose a lower /effort."
 
 
 class TurnSettings(Struct, frozen=True, kw_only=True):
@@ -109,7 +106,7 @@ class AnswerRequest:
         beginning: Beginning | None = None,
         fetched: ChatMessage | None = None,
     ) -> None:
-        """Make the first plan; nothing is sent.
+        """Make the first plan for the answer to a path; nothing is sent.
 
         Raises `RequestInvalid` if it does not fit and may not be shortened, or if the answer has to
         continue the user's words and the server cannot do that. In a turn that has called tools,
@@ -136,105 +133,76 @@ class AnswerRequest:
 
         if beginning is not None and beginning.is_exact:
             require_prefill(settings.target, beginning)
-        self._prefix = beginning  # what the model continues: later also its thought (answer now)
         self._is_prefilled = beginning is not None and beginning.can_prefill(settings.target)
-        """Whether that is the last message of the request; else a prompt asks for the rest."""
+        """Whether the beginning is the last message; else a prompt asks for what follows it."""
         self.replay_id = ""  # id under which the server keeps the answer, if it can
         if fetched is not None:
             self.replay_id = replay_id_of(fetched)
-        elif settings.is_kept and beginning is None:
+        elif settings.is_kept and beginning is None:  # else it would keep only the new part
             self.replay_id = os.urandom(16).hex()
-        self.tools: tuple[Tool, ...] = ()  # offered to the model
-        self.tool_tokens = 0  # estimate for the descriptions of these tools
+        self._tools: tuple[Tool, ...] = ()  # offered to the model
+        self._tool_tokens = 0  # estimate for the descriptions of these tools
         has_called = rounds is not None and rounds.steps > 0
         self.plan = self._make_plan(may_be_too_long=has_called)  # of the attributes above
 
-        self.request_id = ""  # of the request that runs
+        self._request_id = ""  # of the request that runs
         self._drawn_seed: int | None = None  # random seed of all requests for this answer
         self.reported_left_out = 0
         """Number of left-out messages in the last note about them; the session sets it first."""
         self._is_too_long = False  # whether a note has said that the window is too small
         self._files: dict[str, bytes] = {}
         """Content by digest; b"" for images that are not sent. Missing files have no entry."""
-        self._thought = [beginning.message.reasoning] if beginning else []  # its pieces so far
-        self._ends_thought = False  # whether the user wants the thought to end
-        self._was_asked_to_end = False  # whether the server was asked for that
-        self._cannot_end = False  # it has refused: the stream is closed behind the next piece
+        self._must_end_thought = False  # the user wants it, and the server was not asked yet
+        self.can_answer_now = product_named(settings.target.product).can_prefill_thought
+        """Whether `answer_now` could end a thought: servers that can are among these."""
         self._was_shortened = False  # whether a refusal has made the plan shorter
 
     async def events(self) -> AsyncGenerator[StreamEvent, None]:
         """Complete the plan, send it, and yield the events of the answer.
 
-        Notes about tools, files and messages that are not sent come first, as `RequestAdapted`. If
-        the server refuses the request before the answer has begun, it is sent again without
-        prefill or with fewer messages; if that is not possible, `ServerRejected` is raised.
-
-        If the user wants the thought to end and the server cannot end it, the stream is closed, and
-        another request continues behind the thought. An answer that its server has kept is fetched
-        by its id: there is nothing to plan or to adapt.
+        Notes about messages that are not sent come first, as `RequestAdapted`. If the server
+        refuses the request before the answer has begun, it is sent again without prefill or with
+        fewer messages; if that is not possible, `ServerRejected` is raised. An answer that its
+        server has kept is fetched by its id: there is nothing to plan or to adapt.
         """
         is_planned = self.fetched is None
-        for note in await self._prepare() if is_planned else ():
-            yield RequestAdapted(note=note)
+        if is_planned:
+            await self._prepare()
         has_content = False
         while True:  # each round sends one request
             for note in self._note_what_does_not_fit() if is_planned else ():
                 yield RequestAdapted(note=note)
-            self.request_id = os.urandom(16).hex()
+            self._request_id = os.urandom(16).hex()
             try:
                 async with aclosing(self._server.stream(self._make_request())) as events:
                     async for event in events:
                         has_content = has_content or isinstance(event, _CONTENT_EVENTS)
                         yield event
-                        if isinstance(event, ReasoningDelta) and await self._must_leave(event):
-                            break
-                    else:
-                        return
+                        if self._must_end_thought and isinstance(event, ReasoningDelta):
+                            self._must_end_thought = False
+                            if not await self._server.end_thought(self._request_id):
+                                yield RequestAdapted(note=self._cannot_end_thought)
             except ServerRejected as error:
                 if has_content or not is_planned or not self._adapt_request(error):
                     raise
-            else:  # continue behind the thought
-                # words of the user at the beginning of the answer still allow nothing but prefill
-                is_exact = self._prefix is not None and self._prefix.is_exact
-                part = ReasoningPart(text="".join(self._thought))
-                thought = replace(text_message(Role.ASSISTANT, ""), parts=(part,))
-                self._prefix = Beginning(message=thought, is_exact=is_exact, ends_thought=True)
-                self._is_prefilled = True
-                self.plan = self._make_plan()
-
-    async def _must_leave(self, event: ReasoningDelta) -> bool:
-        """Note a piece of the thought; return whether to close its stream, and continue behind it.
-
-        If the user wants the thought to end, the next piece shows that the model thinks: the server
-        is asked once to end it. If it refuses, return True for the piece after that one, unless the
-        answer continues a text: in a request, the thought comes before the text.
-        """
-        self._thought.append(event.text)
-        if self._cannot_end:
-            self._cannot_end = False
-            return self.beginning is None or not self.beginning.message.text
-        if self._ends_thought and not self._was_asked_to_end:
-            self._was_asked_to_end = True
-            self._cannot_end = not await self._server.end_thought(self.request_id)
-        return False
-
-    @property
-    def can_answer_now(self) -> bool:
-        """Whether `answer_now` could end a thought: the server can do it, and only once."""
-        can_end = product_named(self.settings.target.product).can_prefill_thought
-        return can_end and not self._ends_thought
+            else:
+                return
 
     def answer_now(self) -> str:
         """End the thought that streams, or else the first one, so that the model answers at once.
 
-        Return why the server cannot do that, or an empty text; a second call does nothing.
+        Return why the server cannot do that, or an empty text. A second call does nothing.
         """
-        product = product_named(self.settings.target.product)
-        # servers that can end a thought are among those that can continue behind one
-        if not product.can_prefill_thought:
-            return f"{product.subject} {_CANNOT_END_THOUGHT}"
-        self._ends_thought = True
+        if not product_named(self.settings.target.product).can_prefill_thought:
+            return self._cannot_end_thought
+        self._must_end_thought = self._must_end_thought or self.can_answer_now
+        self.can_answer_now = False
         return ""
+
+    @property
+    def _cannot_end_thought(self) -> str:
+        subject = product_named(self.settings.target.product).subject
+        return f"{subject} cannot end a thought: wait, or press Esc and choose a lower /effort."
 
     async def prepared_request(self) -> ChatRequest:
         """Complete the plan and return the request that `events` would send, without sending it."""
@@ -246,13 +214,12 @@ class AnswerRequest:
         settings = self.settings
         stats = turn.stats(context=settings.target.context, max_tokens=settings.sampling.max_tokens)
         product = settings.target.product
-        # a server that has refused the seed got a request without it
-        is_drawn = self._drawn_seed is not None and "seed" in stats.sampling
         stats = replace(
             stats,
             product=product,
             build=stats.build if product_named(product).names_build else "",
-            has_drawn_seed=is_drawn,
+            # a server that has refused the seed got a request without it
+            has_drawn_seed=self._drawn_seed is not None and "seed" in stats.sampling,
         )
         return stats.after(self.beginning.message.stats if self.beginning is not None else None)
 
@@ -262,14 +229,14 @@ class AnswerRequest:
         Return a sentence if the count shows that the server has dropped a part of the prompt, and
         the user has not been told that it was too long.
         """
-        note = ""
-        if turn.usage.prompt_tokens is not None:
-            target = self.settings.target
-            counted = turn.usage.prompt_tokens - self.tool_tokens
-            if not self._is_too_long and self._meter.is_cut(target, self.plan, counted):
-                note = cut_note(target, self.plan.tokens, counted)
-            self._meter.learn(target, self.plan, counted)
-        return note
+        if turn.usage.prompt_tokens is None:
+            return ""
+        target = self.settings.target
+        counted = turn.usage.prompt_tokens - self._tool_tokens
+        is_cut = self._meter.is_cut(target, self.plan, counted)
+        self._meter.learn(target, self.plan, counted)
+        is_new = is_cut and not self._is_too_long
+        return cut_note(target, self.plan.tokens, counted) if is_new else ""
 
     def _adapt_request(self, error: ServerRejected) -> bool:
         """Change what is sent after a refusal, and return whether to send the request again.
@@ -279,7 +246,7 @@ class AnswerRequest:
         once in an answer.
         """
         is_prefill_refused = self._is_prefilled and error.kind in _PREFILL_REFUSED
-        if is_prefill_refused and self._prefix is not None and not self._prefix.is_exact:
+        if is_prefill_refused and self.beginning is not None and not self.beginning.is_exact:
             self._is_prefilled = False
             self.plan = self._make_plan()
             return True
@@ -297,31 +264,32 @@ class AnswerRequest:
 
     # The plan
 
-    async def _prepare(self) -> list[str]:
+    async def _prepare(self) -> None:
         """Draw a seed, plan again with the tokens of the tools, and read the files.
 
-        Return notes: about tools beyond the number that a request may have, and about missing
-        files. Raises the error of `ToolRounds.offered` if no further round of calls is allowed.
+        Raises the error of `ToolRounds.offered` if no further round of calls is allowed.
         """
         settings = self.settings
         self._drawn_seed = drawn_seed(settings.target.product, settings.sampling.options)
-        notes: list[str] = []
         if self.rounds is not None:
-            offered = await self.rounds.offered(settings.target)
-            self.tools = offered[:MAX_TOOLS]
-            self.tool_tokens = sum(
+            self._tools = await self.rounds.offered(settings.target)
+            self._tool_tokens = sum(
                 estimate_tokens(json.dumps(tool_in_request(tool), ensure_ascii=False))
-                for tool in self.tools
+                for tool in self._tools
             )
             self.plan = self._make_plan()
-            left_out = len(offered) - MAX_TOOLS
-            if left_out > 0 and not self.rounds.steps:  # said once, before the first round of calls
-                notes.append(f"{left_out} tools are left out. Switch off others with /tools.")
-        missing = await self._read_files()
-        return [
-            *notes,
-            *(f"{name} is missing on this disk; its name is sent instead." for name in missing),
-        ]
+        # images are not sent if the model cannot see, or after this sum of newer images
+        model = settings.target.model
+        room = 0 if model is not None and model.is_blind else _MAX_IMAGE_BYTES
+        for part in (part for message in reversed(self.plan.messages) for part in message.files):
+            if part.digest in self._files:  # a newer message has the same one
+                continue
+            if part.is_image and room <= 0:
+                self._files[part.digest] = b""
+                continue
+            with suppress(LMChatError):  # its name is sent, and that it is missing
+                self._files[part.digest] = await self._store.read_file(part.digest)
+                room -= part.size if part.is_image else 0
 
     def _make_plan(self, limit: int | None = None, *, may_be_too_long: bool = False) -> ContextPlan:
         """Return the plan: the messages of the path, without the oldest if they do not fit.
@@ -333,8 +301,8 @@ class AnswerRequest:
         target = self.settings.target
         path = self.path
         sent_thoughts = sent_thoughts_of(target.product, target.model)
-        if self._prefix is not None:
-            path = path.added(self._prefix.message)
+        if self.beginning is not None:
+            path = path.added(self.beginning.message)
             # without prefill, a prompt that asks for the continuation is behind all answers
             if not self._is_prefilled and sent_thoughts is SentThoughts.SINCE_PROMPT:
                 sent_thoughts = SentThoughts.NONE
@@ -343,7 +311,7 @@ class AnswerRequest:
             limit=limit or target.context,
             max_tokens=self.settings.sampling.max_tokens,
             factor=self._meter.factor(target),
-            tool_tokens=self.tool_tokens,
+            tool_tokens=self._tool_tokens,
             sent_thoughts=sent_thoughts,
             is_continued=self._is_prefilled,
         )
@@ -355,30 +323,6 @@ class AnswerRequest:
             hint="Start a new session, set auto_truncate = true, or use a larger context window.",
             kind="context_overflow",
         )
-
-    async def _read_files(self) -> list[str]:
-        """Read the files of the plan into `_files`; return the names of those that cannot be read.
-
-        Images are not read if the model cannot see, or after `_MAX_IMAGE_BYTES` of newer images.
-        They get b"" as their content, so that only their name is sent.
-        """
-        model = self.settings.target.model
-        room = 0 if model is not None and model.is_blind else _MAX_IMAGE_BYTES
-        missing = []
-        for part in (part for message in reversed(self.plan.messages) for part in message.files):
-            if part.digest in self._files:  # a newer message has the same one
-                continue
-            if part.is_image and room <= 0:
-                self._files[part.digest] = b""
-                continue
-            try:
-                self._files[part.digest] = await self._store.read_file(part.digest)
-            except LMChatError:
-                missing.append(part.name)
-                continue
-            if part.is_image:
-                room -= part.size
-        return missing
 
     def _note_what_does_not_fit(self) -> list[str]:
         """Return notes about messages that are left out, and about a prompt that is too long.
@@ -401,10 +345,10 @@ class AnswerRequest:
     def _make_request(self) -> ChatRequest:
         """Return the request for the plan; without prefill, a prompt asks for the continuation."""
         messages = self.plan.messages
-        prefix = self._prefix.message if self._prefix is not None else None
+        begun_text = self.beginning.message.text if self.beginning is not None else ""
         # a thought alone cannot be continued without prefill: then the model answers its prompt
-        if prefix is not None and prefix.text and not self._is_prefilled:
-            text = f"{CONTINUE}\n\n{prefix.text.rstrip()[-ANCHOR_CHARS:]}"
+        if begun_text and not self._is_prefilled:
+            text = f"{CONTINUE}\n\n{begun_text.rstrip()[-ANCHOR_CHARS:]}"
             messages = (*messages, text_message(Role.USER, text))
         settings = self.settings
         sampling = settings.sampling
@@ -418,12 +362,10 @@ class AnswerRequest:
             sampling=sampling,
             has_drawn_seed=self._drawn_seed is not None,
             output=settings.output,
-            tools=self.tools,
+            tools=self._tools,
             files=self._files,
             must_call=self.rounds is not None and self.rounds.must_call,
-            # of a continued answer, the server would keep only the new part
-            replay_id=self.replay_id if self._prefix is None else "",
+            replay_id=self.replay_id,
             is_replay=self.fetched is not None,
-            request_id=self.request_id,
-            ends_thought=self._prefix is not None and self._prefix.ends_thought,
+            request_id=self._request_id,
         )

@@ -1,4 +1,4 @@
-"""Text that answers begin with and models continue: how it is sent, and early ends of thoughts.
+"""Text that answers begin with and models continue: how it is sent, and choices of the model.
 
 An answer may begin with what came before a connection broke, with words of the user, or with the
 tokens up to one that the user has chosen. With *prefill*, that is the last message of the request,
@@ -47,8 +47,6 @@ class Beginning(Struct, frozen=True, kw_only=True):
     is_exact: bool = False
     """Whether only prefill will do: words of the user are continued exactly, or not at all."""
     is_first_words: bool = False  # whether no earlier answer has them
-    ends_thought: bool = False
-    """Whether the request closes the thought that it ends with, so that the answer follows."""
 
     @classmethod
     def of_words(cls, words: str) -> Beginning | None:

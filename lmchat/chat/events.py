@@ -6,7 +6,6 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from lmchat.chat.context import ContextPlan
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.errors import LMChatError
@@ -19,23 +18,24 @@ class TurnBegun(Struct, frozen=True):
     """A turn begins; it may first read older messages, and may still be refused."""
 
 
-class MessageAdded(Struct, frozen=True, kw_only=True):
+class PathChanged(Struct, frozen=True):
+    """Messages have left the path: load `OpenSession.shown_messages`, which has the next one."""
+
+
+class MessageAdded(Struct, frozen=True):
     """A prompt or a tool call was added to the path; it may not be on the disk yet."""
 
     message: ChatMessage
-    is_other_path: bool = False  # whether messages have left the path: load `shown_messages`
 
 
 class AnswerBegun(Struct, frozen=True, kw_only=True):
-    """An answer begins, with the text that it continues, if any; `plan` is about to be sent."""
+    """An answer begins, with the text that it continues, if any."""
 
     message: ChatMessage
-    plan: ContextPlan
-    is_other_path: bool = False  # as in `MessageAdded`
     first_words: str = ""  # of the user, with which the message begins
 
 
-class MessageEnded(Struct, frozen=True, kw_only=True):
+class MessageEnded(Struct, frozen=True):
     """A tool call has its result, or an answer has ended whose calls run next."""
 
     message: ChatMessage
@@ -73,6 +73,7 @@ class TitleChanged(Struct, frozen=True):
 
 ChatEvent = (
     TurnBegun
+    | PathChanged
     | MessageAdded
     | AnswerBegun
     | MessageEnded

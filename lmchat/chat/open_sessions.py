@@ -30,7 +30,7 @@ from lmchat.chat.once import rename_by_model
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.options import NextTurn
 from lmchat.chat.ports import ModelServer
-from lmchat.chat.runner import ShowError, TurnRunner, TurnServices, failure_of
+from lmchat.chat.runner import ShowError, TurnRunner, failure_of
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.chat.save_queue import SaveQueue
 from lmchat.chat.starts import (
@@ -97,13 +97,6 @@ class OpenSessions:
         self._sessions: dict[str, OpenSession] = {}
         self._naming: asyncio.Task[None] | None = None
         self._is_closing = False
-        self._services = TurnServices(
-            server=server,
-            save_queue=self.save_queue,
-            meter=self.next_turn.meter,
-            show=self._show,
-            ask=self._ask,
-        )
         self._newest = self._new_session()  # the one that `begin` shows until its first prompt
         self.shown = self.show(self._newest)
 
@@ -264,7 +257,17 @@ class OpenSessions:
         async def run() -> None:
             await opened.fill(self._store)  # of a long session, only the end was read
             start = make_start(opened.messages)
-            await TurnRunner(opened, start, settings, self._services).run()
+            runner = TurnRunner(
+                opened,
+                start,
+                settings,
+                server=self.server,
+                save_queue=self.save_queue,
+                meter=self.next_turn.meter,
+                show=self._show,
+                ask=self._ask,
+            )
+            await runner.run()
 
         opened.task = asyncio.create_task(run(), name=f"turn-{opened.session_id}")
         ending = partial(self._after_turn, opened, self._clock(), is_summary)

@@ -20,7 +20,6 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.chat.answering import AnswerRequest, TurnSettings, refuse_unseen_images
@@ -31,6 +30,7 @@ from lmchat.chat.events import (
     ChatEvent,
     MessageAdded,
     MessageEnded,
+    PathChanged,
 )
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.ports import ModelServer
@@ -81,41 +81,42 @@ class ShowError(Exception):
     """A front end could not show an event; `__cause__` says why."""
 
 
-class TurnServices(Struct, frozen=True, kw_only=True):
-    """What every turn needs."""
-
-    server: ModelServer
-    save_queue: SaveQueue
-    meter: ContextMeter
-    show: Callable[[OpenSession, ChatEvent], None]
-    """Shows an event; raises `ShowError`."""
-    ask: Callable[[OpenSession, ToolQuestion], Awaitable[Decision]]
-
-
 class TurnRunner:
     """One turn of a session."""
 
     def __init__(
-        self, session: OpenSession, start: Start, settings: TurnSettings, services: TurnServices
+        self,
+        session: OpenSession,
+        start: Start,
+        settings: TurnSettings,
+        *,
+        server: ModelServer,
+        save_queue: SaveQueue,
+        meter: ContextMeter,
+        show: Callable[[OpenSession, ChatEvent], None],
+        ask: Callable[[OpenSession, ToolQuestion], Awaitable[Decision]],
     ) -> None:
-        """Plan the first request; raises `RequestInvalid` before anything has changed."""
+        """Plan the first request; raises `RequestInvalid` before anything has changed.
+
+        `show` shows an event, and raises `ShowError`.
+        """
         refuse_unseen_images(settings.target, start.prompts)
         self._session = session
         self._start = start
-        self._settings = settings
-        self._save_queue = services.save_queue
-        self._show = partial(services.show, session)
-        self._ask = partial(services.ask, session)
+        self._target = settings.target
+        self._save_queue = save_queue
+        self._show_event = partial(show, session)
         self._has_cut = False  # whether messages have left the path, until that was shown
+        self._ask = partial(ask, session)
         self._rounds: ToolRounds | None = None  # None if the model gets no tools
         if settings.toolbox is not None:
             self._rounds = ToolRounds(settings.toolbox, session.session_id)
         self._plan = partial(
             AnswerRequest,
             settings,
-            server=services.server,
-            meter=services.meter,
-            store=services.save_queue.store,
+            server=server,
+            meter=meter,
+            store=save_queue.store,
             rounds=self._rounds,
         )
         self._request = self._plan(
@@ -148,7 +149,7 @@ class TurnRunner:
             calls = streamed_calls(session.messages, answer) if rounds is not None else ()
             if not calls:
                 break
-            self._show(MessageEnded(message=answer))
+            self._show(MessageEnded(answer))
             batch = CallBatch(calls=calls)
         if start.summarised:
             branch = compacted_branch(start, answer, self._request.plan.left_out)
@@ -171,7 +172,7 @@ class TurnRunner:
                 session.add(message)
         try:
             for message in start.prompts:
-                self._show_added(message)  # the disk may be locked for seconds
+                self._show(MessageAdded(message))  # the disk may be locked for seconds
         finally:
             try:
                 if start.prompts and not start.summarised:
@@ -191,14 +192,8 @@ class TurnRunner:
             if not is_aside:
                 await self._save_queue.begin_answer(session.header, answer)
             has_first_words = request.beginning is not None and request.beginning.is_first_words
-            begun = AnswerBegun(
-                message=answer,
-                plan=request.plan,
-                is_other_path=self._has_cut,
-                first_words=answer.text if has_first_words else "",
-            )
-            self._has_cut = False
-            self._show(begun)
+            first_words = answer.text if has_first_words else ""
+            self._show(AnswerBegun(message=answer, first_words=first_words))
             async with (
                 JournalWriter(self._save_queue, answer.message_id) as writer,
                 aclosing(request.events()) as events,
@@ -256,7 +251,7 @@ class TurnRunner:
         Copies of the messages of other calls, which do not run again, follow. If the turn is
         stopped, calls without a result get the state "stopped". `version` is that of the first one.
         """
-        session, save_queue, target = self._session, self._save_queue, self._settings.target
+        session, save_queue, target = self._session, self._save_queue, self._target
         session.begin_round(target, rounds.steps)
         running: dict[str, ChatMessage] = {}
 
@@ -264,7 +259,7 @@ class TurnRunner:
             del running[call.message_id]
             session.replace(call)
             await self._shielded(save_queue.save(session.header, call))
-            self._show(MessageEnded(message=call))
+            self._show(MessageEnded(call))
 
         has_ended = False
         try:
@@ -274,11 +269,11 @@ class TurnRunner:
                 message = session.add_call(named, target, version)
                 version = 1
                 running[message.message_id] = message
-                self._show_added(message)
+                self._show(MessageAdded(message))
                 await save_queue.begin_answer(session.header, message)  # before the call runs
             for ended in batch.ended:
                 copy = session.add_copy(ended)
-                self._show_added(copy)
+                self._show(MessageAdded(copy))
                 await save_queue.save(session.header, copy)
             await rounds.run(tuple(running.values()), self._ask, end_call)
             has_ended = True
@@ -290,10 +285,12 @@ class TurnRunner:
                     session.replace(message)
                 await self._shielded(save_queue.save(session.header, *stopped))
 
-    def _show_added(self, message: ChatMessage) -> None:
-        added = MessageAdded(message=message, is_other_path=self._has_cut)
-        self._has_cut = False
-        self._show(added)
+    def _show(self, event: ChatEvent) -> None:
+        """Show an event of the turn; the first one comes when its message is on the path."""
+        if self._has_cut:
+            self._has_cut = False
+            self._show_event(PathChanged())
+        self._show_event(event)
 
     async def _shielded(self, work: Coroutine[Any, Any, None]) -> None:
         """Do work to its end, also if the turn is cancelled; `OpenSession.saves` has it."""

@@ -80,8 +80,7 @@ class Toolbox:
 
     def is_offered(self, session_id: str, tool: Tool) -> bool:
         """Whether a tool is offered in a session: it is neither switched off nor forbidden."""
-        names = (tool.full_name, tool.server)
-        is_off = any(self.is_off(session_id, name) for name in names)
+        is_off = any(self.is_off(session_id, name) for name in (tool.full_name, tool.server))
         return not is_off and self._configured(tool) is not Approval.NEVER
 
     def _configured(self, tool: Tool) -> Approval:
@@ -103,22 +102,19 @@ class Toolbox:
         """
         if not self.is_offered(session_id, tool):
             return Approval.NEVER
-        name = tool.full_name
         configured = self._configured(tool)
         if configured is Approval.ALWAYS:
             return configured
         fingerprint = self._fingerprint(tool)
-        is_allowed = (session_id, name, fingerprint) in self._allowed_in_session
-        # a rule of the configuration has priority over an earlier "always"
-        if not self._configured_rule(tool) and fingerprint:
-            is_allowed = is_allowed or self.allowed.get(name) == fingerprint
+        is_allowed = (session_id, tool.full_name, fingerprint) in self._allowed_in_session
+        if not self._configured_rule(tool):  # which has priority over an earlier "always"
+            is_allowed = is_allowed or self.allowed.get(tool.full_name) == fingerprint
         return Approval.ALWAYS if is_allowed else configured
 
     def fingerprint_to_save(self, tool: Tool) -> str:
         """Return the fingerprint to save if the user chooses "always" for a tool.
 
-        It is empty where the configuration has a rule for the tool, and for a tool that has no
-        fingerprint: then nothing is saved.
+        It is empty where the configuration has a rule for the tool: then nothing is saved.
         """
         return "" if self._configured_rule(tool) else self._fingerprint(tool)
 
@@ -139,12 +135,11 @@ class Toolbox:
         """Note in memory what a decision about a tool allows for later calls.
 
         `ALWAYS` allows it in all sessions, `SESSION` in this one; `ONCE` and `NO` note nothing. If
-        there is no fingerprint to save, `ALWAYS` is noted like `SESSION`. The screen saves "always"
-        on the disk.
+        there is no fingerprint to save, `ALWAYS` is noted like `SESSION`. The front end saves
+        "always" on the disk.
         """
-        fingerprint = self.fingerprint_to_save(tool)
-        if choice is Choice.ALWAYS and fingerprint:
-            self.allowed[tool.full_name] = fingerprint
+        if choice is Choice.ALWAYS and not self._configured_rule(tool):
+            self.allowed[tool.full_name] = self._fingerprint(tool)
         elif choice in (Choice.SESSION, Choice.ALWAYS):
             self._allowed_in_session.add((session_id, tool.full_name, self._fingerprint(tool)))
 
@@ -154,18 +149,15 @@ class Toolbox:
         Empty if the configuration has no rule for either of them.
         """
         rules = self.settings.approval
-        for name in (tool.full_name, tool.server):
-            if rules.get(name):
-                return rules[name]
         server = self._servers.get(tool.server)
-        return server.approve if server is not None else ""
+        by_server = rules.get(tool.server) or (server.approve if server is not None else "")
+        return rules.get(tool.full_name) or by_server
 
     def _fingerprint(self, tool: Tool) -> str:
         """Return a digest of the command or URL that runs a tool, its description and schema.
 
         The content of tools.py is not part of it: its code runs already when its functions are
         listed. Neither are the values of environment variables: a new token makes no other tool.
-        It is empty for a schema that is nested too deeply.
         """
         from hashlib import sha256  # noqa: PLC0415 - not before the first paint
 
@@ -179,11 +171,7 @@ class Toolbox:
                 "variables": sorted(server.env or ()),
                 "headers": sorted((server.headers_env or {}).items()),
             }
-        try:
-            text = json.dumps(identity, sort_keys=True)
-        except RecursionError:  # the schema is nested too deeply: "always" cannot be saved
-            return ""
-        return sha256(text.encode()).hexdigest()
+        return sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     async def call(self, tool: Tool, arguments: Mapping[str, Any]) -> ToolResult:
         """Run a tool within the configured time; any error is a result, too."""

@@ -108,8 +108,6 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     is_batch: bool = False
     """Whether it is one of many that a command sends: on this machine, the limiter lets it pass."""
     must_call: bool = False  # whether the model must call a tool (`tool_choice: "required"`)
-    ends_thought: bool = False
-    """Whether the last message is a thought that is complete: the server continues with text."""
     replay_id: str = ""
     """Random id under which llama.cpp keeps the answer (R-42); empty: no server keeps it.
 

@@ -28,7 +28,6 @@ from lmchat.sessions.message import (
 )
 
 MAX_RESULT_CHARS = 32_000
-MAX_TOOLS = 128  # most servers refuse more in one request
 _MAX_WIRE_CHARS = 64
 _NOT_IN_WIRE_NAMES = r"[^A-Za-z0-9_-]+"
 _NUMBER_CHARS = 5  # room for a number behind a name, `_2` to `_9999`

@@ -1,4 +1,4 @@
-"""Answer now: a thought ends early, by the server's own means or by a request that continues."""
+"""Answer now: the server ends a thought early."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from lmchat.chat.open_session import NOT_THINKING
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import ReasoningDelta, RequestSent, StreamFinished, TextDelta
 from lmchat.servers.model import Target
-from lmchat.sessions.message import AnswerState
 from tests.support.chat_turns import ChatTurns
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
 from tests.support.scripted_server import (
     DONE,
     Gate,
-    Hold,
     Reply,
     ScriptedServer,
     delta,
@@ -23,7 +21,6 @@ from tests.support.scripted_server import (
     json_reply,
     sse,
     text_reply,
-    usage,
 )
 
 CHAT = "POST /v1/chat/completions"
@@ -90,26 +87,18 @@ async def test_llama_cpp_is_told_the_id_of_the_answer_and_the_model_of_the_reque
     assert len(server.seen(CHAT)) == 1
 
 
-async def test_a_llama_cpp_that_refuses_gets_a_request_that_continues_behind_the_thought(
+async def test_a_llama_cpp_that_cannot_end_a_thought_goes_on_and_the_user_is_told(
     store, client, server
 ):
     told = told_by(server, text_reply("File Not Found", status=404))
-    begun = sse(thought("Let me see. "), told, thought("Two by two. "), Hold())
-    server.on(CHAT, begun, sse("Four", " beds.", usage(30, 2), finish(), DONE))
+    server.on(CHAT, sse(thought("Hm. "), told, thought("So."), "Four.", finish(), DONE))
     chat = Pressing(store, client, ReasoningDelta, url=server.url)
     await chat.send("How many beds?")
     assert chat.replies == [""]
-    first, second = (request.json for request in server.seen(CHAT))
-    answer = (await chat.on_disk())[-1]
-    assert answer.reasoning == "Let me see. Two by two. "
-    assert second["messages"] == [
-        *first["messages"],
-        {"role": "assistant", "content": "", "reasoning_content": answer.reasoning},
+    assert chat.notes == [
+        "llama.cpp cannot end a thought: wait, or press Esc and choose a lower /effort."
     ]
-    assert (second["continue_final_message"], second["add_generation_prompt"]) == ("content", False)
-    assert answer.text == "Four beds."
-    assert answer.state is AnswerState.COMPLETE
-    assert len(server.seen(CONTROL)) == 1
+    assert (chat.path[-1].reasoning, chat.path[-1].text) == ("Hm. So.", "Four.")
 
 
 async def test_a_key_before_the_thought_ends_it_and_further_keys_do_nothing(store):

@@ -42,11 +42,10 @@ async def test_a_prompt_has_its_files_first_and_they_are_sent_with_every_turn(st
     assert files == [("", kept), ("b", kept), ("b", kept), ("b", kept), ("c", ())]
 
 
-async def test_a_missing_file_is_reported_and_costs_the_file_alone(store, notes):
+async def test_a_missing_file_costs_the_file_alone(store, notes):
     chat = ChatTurns(store)
     lost = Attachment(part=replace(notes.part, name="lost.md", digest="0" * 64))
     await chat.send("a", [lost, notes])
-    assert chat.notes == ["lost.md is missing on this disk; its name is sent instead."]
     assert chat.server.requests[0].files == {notes.part.digest: notes.data}
 
 

@@ -5,7 +5,6 @@ import json
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat.context import ContextPlan
 from lmchat.chat.events import AnswerBegun
 from lmchat.cli.answer_report import print_answer_end
 from lmchat.cli.turn_printer import TurnPrinter
@@ -30,22 +29,9 @@ def print_events(capsys, *events, **options) -> tuple[str, str]:
     return captured.out, captured.err
 
 
-PLAN = ContextPlan(
-    messages=(),
-    left_out=0,
-    tokens=3,
-    needed_tokens=3,
-    limit=None,
-    reserve=0,
-    raw_text=0.0,
-    raw_thoughts=0.0,
-    has_images=False,
-)
-
-
 def answer_begun(model: str) -> AnswerBegun:
     message = replace(text_message(Role.ASSISTANT, ""), model=model)
-    return AnswerBegun(message=message, plan=PLAN)
+    return AnswerBegun(message=message)
 
 
 def test_a_server_that_says_nothing_is_told_once_and_again_after_it_said_something(capsys):

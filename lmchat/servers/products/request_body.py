@@ -95,11 +95,6 @@ def body_of(
         "stop": [without_surrogates(stop) for stop in sampling.stop] or None,
     }
     body |= {name: value for name, value in options.items() if value is not None}
-    if request.ends_thought:
-        # llama.cpp then writes the closing tag behind the thought that is the last message, and the
-        # model continues with the text of the answer (`content`). It refuses the first field
-        # without the second.
-        body |= {"continue_final_message": "content", "add_generation_prompt": False}
     return {**body, **_response_format(request.output, mode), **sent_fields}
 
 

@@ -18,6 +18,7 @@ from lmchat.chat.events import (
     FrontEnd,
     MessageAdded,
     MessageEnded,
+    PathChanged,
     PromptsReturned,
     QueueChanged,
     TitleChanged,
@@ -241,14 +242,16 @@ class Turns(FrontEnd):
                 self._chat.widgets.log.apply(event)
             case TurnBegun():
                 self._chat.read_ahead.cancel()
-            case MessageAdded():
-                self._show_added(opened, event)
-            case AnswerBegun():
-                self._show_begun(opened, event)
-            case MessageEnded(message=message) if is_shown and message.role is Role.TOOL:
+            case PathChanged() if is_shown:
+                self._sessions.show_messages()
+            case MessageAdded(message):
+                self._show_added(opened, message)
+            case AnswerBegun(message=answer):
+                self._show_begun(opened, answer)
+            case MessageEnded(message) if is_shown and message.role is Role.TOOL:
                 self._chat.widgets.log.replace(message)
                 self._status.refresh()
-            case MessageEnded(message=message) if is_shown:
+            case MessageEnded(message) if is_shown:
                 self._chat.widgets.log.finish(message, has_tool_messages=True)
             case Rethought() if is_shown:  # text that was shown as the answer was reasoning
                 self._chat.widgets.log.restate(opened.shown_messages[-1])
@@ -271,32 +274,29 @@ class Turns(FrontEnd):
             case _:
                 pass
 
-    def _show_added(self, opened: OpenSession, event: MessageAdded) -> None:
+    def _show_added(self, opened: OpenSession, message: ChatMessage) -> None:
         """Show a prompt or a tool message that was added to a session; title and list follow."""
         is_shown = opened is self._sessions.opened
-        message = event.message
-        if is_shown and event.is_other_path:
-            self._sessions.show_messages()
-        elif is_shown:
-            self._chat.widgets.log.append(message)
+        log = self._chat.widgets.log
+        if is_shown and log.document.index_of(message.message_id) is None:
+            log.append(message)
         if message.role is Role.TOOL:
             self._status.show_action(message.tool_calls[0].name)
         elif is_shown:
             self._sessions.show_title()
         self._sessions.show_list()
 
-    def _show_begun(self, opened: OpenSession, event: AnswerBegun) -> None:
+    def _show_begun(self, opened: OpenSession, answer: ChatMessage) -> None:
         """Show the beginning of an answer; panel and list follow."""
         self._chat.workspace.monitor.is_streaming = True
         self._status.show_action("streaming")
         if opened is self._sessions.opened:
             log = self._chat.widgets.log
-            # the user may have come to this session after the answer was put on its path
-            is_in_log = log.document.index_of(event.message.message_id) is not None
-            if event.is_other_path or is_in_log:
+            # the log may have been loaded after the answer was put on the path
+            if log.document.index_of(answer.message_id) is not None:
                 self._sessions.show_messages()
             else:
-                log.begin_answer(event.message)
+                log.begin_answer(answer)
             self._status.speedometer.restart()
         self._sessions.show_list()
 
