@@ -15,8 +15,7 @@ class LMChatError(Exception):
         super().__init__(message)
         self.message = message  # one sentence: what happened
         self.hint = hint  # one sentence: the next step, or empty
-        self.details = details
-        """Shown on request only; never a key, never the text of a chat."""
+        self.details = details  # shown on request only; never a key, never the text of a chat
         if kind is not None:  # else the kind of the class is that of the error
             self.kind = kind
 

@@ -32,13 +32,13 @@ _MAX_NAME_CHARS = 200
 _MAX_TYPE_CHARS = 60  # of a type in a message
 _CHILD = "lmchat.attachments.html_program"
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
+# Types of pages that are attached as they are, each with the language of its code fence.
 _TEXT_TYPES = {
     "text/plain": "",
     "text/markdown": "markdown",
     "text/x-markdown": "markdown",
     "application/json": "json",
 }
-"""Types of pages that are attached as they are, each with the language of its code fence."""
 _ADDRESS = re.compile(r"https?://\S+", re.IGNORECASE)
 _PORTS = {"http": 80, "https": 443}
 _VALID_PORTS = range(1, 65536)
@@ -64,8 +64,8 @@ class PageAddress(Struct, frozen=True, kw_only=True):
     origin: str  # address without a path, as a question names it
 
 
+# Asks the user whether a page may be fetched from the host of an address.
 Ask = Callable[[PageAddress], Awaitable[bool]]
-"""Asks the user whether a page may be fetched from the host of an address."""
 
 
 def is_page_address(text: str) -> bool:

@@ -123,13 +123,10 @@ def _quoted(choices: Iterable[str]) -> str:
     return ", ".join(f'"{choice}"' for choice in choices if choice)
 
 
+# Place of a value in a file: names of tables and keys; numbers from 0 for arrays of tables.
+# `("endpoints", 0, "url")` is the key `url` in the first `[[endpoints]]`.
 KeyPath = tuple[str | int, ...]
-"""Place of a value in a file: names of tables and keys; numbers from 0 for arrays of tables.
-
-`("endpoints", 0, "url")` is the key `url` in the first `[[endpoints]]`.
-"""
-Values = dict[str, Any]
-"""Values of a table by their keys."""
+Values = dict[str, Any]  # values of a table by their keys
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -272,6 +269,7 @@ environment, this file).
 """
 _HELP_COLUMN = 44  # where the help of a setting begins, behind its value
 _MAX_COLUMNS = 110  # of a line; the help of a longer one is a line of its own
+# How the example file begins the tables that the user names.
 _NAMES = {
     "mcp": "[[mcp]]",
     "endpoints": "[[endpoints]]",
@@ -279,7 +277,6 @@ _NAMES = {
     "profiles": "[profiles.short]",
     "prompts": "[prompts.french]",
 }
-"""How the example file begins the tables that the user names."""
 
 
 def example_text() -> str:

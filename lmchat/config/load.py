@@ -12,6 +12,7 @@ from lmchat.config.file import Problem, read_config, rows
 from lmchat.config.settings import Secret, Settings
 from lmchat.errors import ConfigError
 
+# Environment variables and their keys; for one key, the first that is set counts.
 VARIABLES: tuple[tuple[str, str], ...] = (
     ("LMCHAT_ENDPOINT", "endpoint"),
     ("LLM_BASE_URL", "endpoint"),
@@ -24,7 +25,6 @@ VARIABLES: tuple[tuple[str, str], ...] = (
     ("LLM_TIMEOUT", "timeouts.first_token_s"),
     ("LLM_MAX_RETRIES", "limits.retries"),
 )
-"""Environment variables and their keys; for one key, the first that is set counts."""
 
 
 class Flags(Struct, frozen=True, kw_only=True):
@@ -45,11 +45,11 @@ class Loaded(Secret, frozen=True, kw_only=True):
     file: Path
     text: str = ""
     has_file: bool = False
+    # Source of a value by its full key, as `file (config.toml)`; other keys have their default.
     origins: Mapping[str, str] = field(default_factory=dict)
-    """Source of a value by its full key, as `file (config.toml)`; other keys have their default."""
     problems: tuple[Problem, ...] = ()
+    # Address that is set in the same place as `api_key`, which is the file or the environment.
     key_endpoint: str = ""
-    """Address that is set in the same place as `api_key`, which is the file or the environment."""
 
     def require_valid(self) -> Loaded:
         """Return this value if it has no problems; else raise `ConfigError` with the first one.

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, get_args
 from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
+# Levels of how much a model may be asked to think, least first; not every server takes all.
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-"""Levels of how much a model may be asked to think, least first; not every server takes all."""
 _EFFORT_TOKENS = "[0-9]{1,7}"  # pattern of a reasoning effort that is a number of tokens
 PanelSection = Literal["server", "model", "context", "turn", "requests", "activity"]
 PANEL_SECTIONS: tuple[PanelSection, ...] = get_args(PanelSection)

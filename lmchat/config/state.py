@@ -22,13 +22,13 @@ class State(Struct, frozen=True, kw_only=True):
 
     endpoint: str = ""  # the last used server, as `server_id_of` in `servers/model` names it
     model: str = ""
+    # Server (by `server_id_of`) and model id of the last used models, newest first.
     recent: tuple[tuple[str, str], ...] = ()
-    """Server (by `server_id_of`) and model id of the last used models, newest first."""
     theme: str = ""
     has_sessions: bool = True  # whether the list of sessions is shown
     has_telemetry: bool = True  # whether the telemetry panel is shown
+    # Fingerprints of tools that run without a question, by `SERVER/TOOL`.
     allowed_tools: dict[str, str] = field(default_factory=dict)
-    """Fingerprints of tools that run without a question, by `SERVER/TOOL`."""
 
     def with_model(self, endpoint: str, model: str) -> State:
         """Return the choices with this server and model as the last used ones.

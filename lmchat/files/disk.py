@@ -22,18 +22,14 @@ except ImportError:  # Windows
 
 # more than any file that lmchat writes
 MAX_BYTES = 16 * 1024 * 1024
+# Flags for every file that is opened. Each flag is one bit; those of other systems count as 0.
+# Programs that lmchat starts do not inherit the file, and Windows does not change its line ends.
 OPEN_FLAGS = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOINHERIT", "O_BINARY"))
-"""Flags for every file that is opened. Each flag is one bit; those of other systems count as 0.
-
-Programs that lmchat starts do not inherit the file, and Windows does not change its line ends.
-"""
+# Flag with which the opening of a pipe does not wait until another program writes to it.
 NO_WAIT = getattr(os, "O_NONBLOCK", 0)
-"""Flag with which the opening of a pipe does not wait until another program writes to it."""
+# Characters of a file's name that are in the name of its temporary file. File systems usually allow
+# 255 bytes for a name.
 _MAX_NAME_CHARS = 50
-"""Characters of a file's name that are in the name of its temporary file.
-
-File systems usually allow 255 bytes for a name.
-"""
 _USUAL_MODE = 0o666  # before the user's umask
 _OWNER_ONLY = 0o600
 _FOLDER_MODE = 0o700
@@ -268,6 +264,7 @@ _BAD_DISK = (
     "Free some disk space, or check the disk.",
 )
 _FULL = ("the disk is full", _FREE_SPACE)
+# Reason and next step by the beginning of the name of an error; the first one that fits counts.
 _REASONS = {
     "SQLITE_FULL": _FULL,
     "SQLITE_IOERR_WRITE": _FULL,
@@ -286,14 +283,11 @@ _REASONS = {
     "EROFS": ("the disk is read-only", _PERMISSION),
     "ENOTDIR": ("a part of its path is a file", "Set LMCHAT_HOME to a folder."),
 }
-"""Reason and next step by the beginning of the name of an error; the first one that fits counts."""
+# Messages of SQLite about a damaged schema or version number: they have no name of their own. For
+# example `no such table: messages`.
 _DAMAGED_SCHEMA = (
     "no such (table|column): |has no column named | already exists$|unsupported file format$"
 )
-"""Messages of SQLite about a damaged schema or version number: they have no name of their own.
-
-For example `no such table: messages`.
-"""
 
 
 def explain(error: Exception, path: Path) -> StoreUnavailable:

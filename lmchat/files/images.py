@@ -15,13 +15,13 @@ from msgspec import Struct
 
 from lmchat.errors import FileRefused
 
+# Media types of images by their first bytes.
 _IMAGE_TYPES = {
     b"\x89PNG\r\n\x1a\n": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
     b"GIF87a": "image/gif",
     b"GIF89a": "image/gif",
 }
-"""Media types of images by their first bytes."""
 
 
 # Reading
@@ -44,8 +44,8 @@ _PIXELS_PER_TOKEN = 750  # as Anthropic counts
 _MOST_TOKENS = 1600  # as Anthropic counts, about
 _LEAST_TOKENS = 85  # as OpenAI counts a small image
 _PNG_END = b"IEND\xaeB`\x82"  # last chunk of a PNG file that is not cut off
+# Mark at byte 12 of a WebP file with a canvas: libwebp takes memory for it on opening.
 _WEBP_CANVAS = b"VP8X"
-"""Mark at byte 12 of a WebP file with a canvas: libwebp takes memory for it on opening."""
 _QUALITY = 90  # of JPEG and WebP; larger values make much larger files
 
 

@@ -49,6 +49,7 @@ from lmchat.sessions.session import (
 )
 from lmchat.units import plural
 
+# Errors of code that reads values of wrong types without checking each type.
 BAD_VALUE_ERRORS = (
     ValueError,
     TypeError,
@@ -58,9 +59,7 @@ BAD_VALUE_ERRORS = (
     RecursionError,
     msgspec.MsgspecError,
 )
-"""Errors of code that reads values of wrong types without checking each type."""
-Record = dict[str, Any]
-"""JSON object, or row of a database."""
+Record = dict[str, Any]  # JSON object, or row of a database
 # Kinds of omissions, in the singular.
 _DAMAGED = "damaged message"
 _REPEATED = "repeated message"
@@ -129,8 +128,7 @@ class ReadSession(Struct, frozen=True, kw_only=True):
     """Session that was read from a file."""
 
     session: Session
-    skipped: tuple[Skipped, ...] = ()
-    """Parts of it that are left out."""
+    skipped: tuple[Skipped, ...] = ()  # parts of it that are left out
 
 
 class FileChat(Protocol):
@@ -147,24 +145,20 @@ class FileChat(Protocol):
 class JsonFormat(Struct, frozen=True, kw_only=True):
     """Format of a JSON file: an object, a list of objects, or one in each line."""
 
-    fits: Callable[[Record], bool]
-    """Whether an object of a file is of this format."""
-    read: Callable[[Sequence[Record], Source], FileChat]
-    """Reads the chat of some objects."""
+    fits: Callable[[Record], bool]  # whether an object of a file is of this format
+    read: Callable[[Sequence[Record], Source], FileChat]  # reads the chat of some objects
+    # Whether an object begins another chat, after the objects of a chat.
     begins_chat: Callable[[Record, Sequence[Record]], bool] = lambda _record, _chat: True
-    """Whether an object begins another chat, after the objects of a chat."""
+    # Names of files beside a chat that are read with it, and are no chats.
     companions: tuple[str, ...] = ()
-    """Names of files beside a chat that are read with it, and are no chats."""
 
 
 class DatabaseFormat(Struct, frozen=True, kw_only=True):
     """Format of an SQLite database."""
 
+    # Yields a function for each chat, which reads it; if one fails, the others are read. Raises
+    # `FormatUnknown` for a database of another program, and `sqlite3.Error`.
     read: Callable[[Path], Iterator[Callable[[], FileChat]]]
-    """Yields a function for each chat, which reads it; if one fails, the others are read.
-
-    Raises `FormatUnknown` for a database of another program, and `sqlite3.Error`.
-    """
 
 
 # Chats
@@ -176,8 +170,8 @@ class ToolQuote(Struct, frozen=True, kw_only=True):
     text: str
 
 
+# Part of a message as the module of a program gives it; a text may begin with `<think>`.
 ForeignPart = str | FilePart | ReasoningPart | RefusalPart | ToolQuote
-"""Part of a message as the module of a program gives it; a text may begin with `<think>`."""
 
 
 class _Message(Struct, kw_only=True):
@@ -199,21 +193,19 @@ class _Message(Struct, kw_only=True):
 class ForeignChat(Struct, kw_only=True):
     """Chat of another program, to which its messages are added one after the other."""
 
-    key: str
-    """Identifies the chat among those of its program; the session's id is a hash of it."""
+    key: str  # identifies the chat among those of its program; the session's id is a hash of it
     title: str = ""
+    # Key of the message at the end of the path that the program shows; None for the last one.
     path_end: str | None = None
-    """Key of the message at the end of the path that the program shows; None for the last one."""
     created_at: datetime | None = None
     updated_at: datetime | None = None
     system: str = ""
     model: str = ""
+    # Numbers of omissions by kind, which is a word in the singular.
     omitted: Counter[str] = field(default_factory=Counter)
-    """Numbers of omissions by kind, which is a word in the singular."""
+    # Messages by key, in the order in which they were added.
     messages: dict[str, _Message] = field(default_factory=dict)
-    """Messages by key, in the order in which they were added."""
-    files: dict[str, bytes] = field(default_factory=dict)
-    """Content of images by digest."""
+    files: dict[str, bytes] = field(default_factory=dict)  # content of images by digest
 
     @property
     def last_key(self) -> str | None:

@@ -15,13 +15,13 @@ from lmchat.formats.text_export import PLAIN, WriteOptions, to_text
 from lmchat.safe_text import safe_line
 from lmchat.sessions.session import Session
 
+# Function of each format, by file extension.
 _WRITERS: dict[str, Callable[[Session, WriteOptions], str]] = {
     "md": to_markdown,
     "json": lambda session, _: to_json(session),
     "html": to_html,
     "txt": to_text,
 }
-"""Function of each format, by file extension."""
 FORMATS = tuple(_WRITERS)
 _BY_SUFFIX = {f".{form}": form for form in FORMATS} | {"": "md", ".markdown": "md", ".htm": "html"}
 _TITLE_CHARS = 50  # of a title in a file name

@@ -52,15 +52,12 @@ _SQLITE_HEAD = b"SQLite format 3\0"
 _PEEKED_RECORDS = 20  # that are read to find out the format of a text; some may be broken
 _DAMAGED = "it is damaged"
 
-ReadItems = Iterator[ReadSession | Skipped]
-"""Sessions of a file, and what is left out between them."""
+ReadItems = Iterator[ReadSession | Skipped]  # sessions of a file, and what is left out between them
 
 
+# Name of a file, and a chat of it, a part of it that is left out, or why it was not read whole. The
+# name is `-` for standard input, and that of a folder for one without chats.
 ImportResult = tuple[str, ReadSession | Skipped | LMChatError]
-"""Name of a file, and a chat of it, a part of it that is left out, or why it was not read whole.
-
-The name is `-` for standard input, and that of a folder for one without chats.
-"""
 
 
 def import_chats(

@@ -22,12 +22,12 @@ from lmchat.sessions.session import Skipped
 
 LARGEST_BYTES = 256 * 1024 * 1024  # of a file, or of a text in a zip file
 _TEXT_ENDINGS = (".json", ".jsonl", ".ndjson")
+# Ends of the names of files that may have chats.
 ENDINGS = (*_TEXT_ENDINGS, ".zip", ".db", ".sqlite", ".sqlite3")
-"""Ends of the names of files that may have chats."""
 _HEAD_BYTES = 16
 ZIP_HEAD = b"PK\x03\x04"
+# Errors of damaged archives, of unknown compression, and of encryption.
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
-"""Errors of damaged archives, of unknown compression, and of encryption."""
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks, as Windows shells write them
 _PARENTS_SEARCHED = 4  # folders above a text in which files of LM Studio are looked for
 
@@ -36,15 +36,12 @@ class Source(Struct, frozen=True, kw_only=True):
     """Text that may have chats: a file, a member of a zip file, or the content of a pipe."""
 
     name: str
-    data: bytes
-    """The text in UTF-8."""
+    data: bytes  # the text in UTF-8
+    # Returns the content of a file near the text whose name begins with a name; b"" for none. The
+    # name of an image in a chat of LM Studio or ChatGPT may lack what follows in the name of its
+    # file: an ending, or a hyphen and the name that the user gave it. `file_1` finds `file_1.png`
+    # and `file_1-photo.png`, but not `file_12.png`.
     near: Callable[[str], bytes] = lambda _name: b""
-    """Returns the content of a file near the text whose name begins with a name; b"" for none.
-
-    The name of an image in a chat of LM Studio or ChatGPT may lack what follows in the name of its
-    file: an ending, or a hyphen and the name that the user gave it. `file_1` finds `file_1.png` and
-    `file_1-photo.png`, but not `file_12.png`.
-    """
 
     @property
     def has_lines(self) -> bool:

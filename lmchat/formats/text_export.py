@@ -31,8 +31,8 @@ class WriteOptions(Struct, frozen=True, kw_only=True):
     """Options of an export; JSON is always complete, with times in UTC."""
 
     with_reasoning: bool = False
+    # HTML of messages by their ids, for an HTML page; others are shown as plain text.
     pages: Mapping[str, str] = {}
-    """HTML of messages by their ids, for an HTML page; others are shown as plain text."""
 
 
 PLAIN = WriteOptions()
@@ -42,18 +42,14 @@ class MessageEntry(Struct, frozen=True, kw_only=True):
     """Message to write, and what all formats show of it."""
 
     message: ChatMessage
+    # Name above the message: `You`, or that of the model; `You (edited)` for an edited message.
     speaker: str
-    """Name above the message: `You`, or that of the model; `You (edited)` for an edited message."""
-    time: str
-    """Local time: `2026-11-20 14:02`."""
+    time: str  # local time: `2026-11-20 14:02`
+    # Tool calls of an answer that no tool message below it shows with their results.
     calls: tuple[ToolCallPart, ...]
-    """Tool calls of an answer that no tool message below it shows with their results."""
-    thought_heading: str
-    """Heading above the reasoning: `Thought for 2.0 s`."""
-    state: str
-    """State of an unfinished answer: `Stopped`; empty for a complete message."""
-    reason: str
-    """Reason of a failed answer, or nothing."""
+    thought_heading: str  # heading above the reasoning: `Thought for 2.0 s`
+    state: str  # state of an unfinished answer: `Stopped`; empty for a complete message
+    reason: str  # reason of a failed answer, or nothing
 
 
 def to_text(session: Session, options: WriteOptions = PLAIN) -> str:

@@ -32,12 +32,12 @@ _LENGTH = struct.Struct(">Q")  # size of a frame in bytes, which is sent before 
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has only the second
 _GROUP_ENDS_S = 0.5  # time for what a program has left to end by itself
 _POLL_S = 0.02
+# Script of a shell that kills a process group 3 s after its own input has ended without a line.
 _AFTERMATH = """trap '' HUP INT QUIT TERM; read -r _ || { sleep 3; kill -s KILL -- "-$0"; }"""
-"""Script of a shell that kills a process group 3 s after its own input has ended without a line."""
 _LINE_BYTES = 64 * 1024  # longest line of a child by default
 _ROOT = str(Path(__file__).parents[2])  # the folder that holds the package `lmchat`
+# Program that calls a function of a module; its first argument is the folder of the package.
 _CALL = "import sys; sys.path.append(sys.argv.pop(1)); from {} import {}; {}()"
-"""Program that calls a function of a module; its first argument is the folder of the package."""
 
 
 class ChildEndedError(Exception):

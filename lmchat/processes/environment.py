@@ -11,6 +11,7 @@ from pathlib import Path
 from lmchat.files.disk import is_absolute_path, system_error
 
 _OWN_PREFIX = "LMCHAT_"  # of lmchat's environment variables
+# Environment variables that every program may need, in capitals.
 _NEEDED_VARIABLES = frozenset(
     (
         *("HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER"),
@@ -20,12 +21,11 @@ _NEEDED_VARIABLES = frozenset(
         *("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"),
     )
 )
-"""Environment variables that every program may need, in capitals."""
+# Beginnings of further names: for the language, Python and its libraries, graphics cards.
 _NEEDED_PREFIXES = (
     *("LC_", "XDG_", "LD_", "DYLD_", "PYTHON", "PROCESSOR_"),
     *("CUDA_", "NVIDIA_", "HIP_", "HSA_", "ROCR_", "GGML_", "VK_", "OMP_", "GOMP_"),
 )
-"""Beginnings of further names: for the language, Python and its libraries, graphics cards."""
 
 
 def find_program(name: str, search_path: str) -> str:

@@ -19,12 +19,12 @@ CAN_RENAME_OPEN_FILES = fcntl is not None  # Windows cannot, and has no `fcntl`
 _LOCKED_BYTE = 1024 * 1024 * 1024
 
 HANG_UP = 1  # SIGHUP, which Windows does not have
+# Signals that ask a program to end, as far as this system has them.
 ENDING_SIGNALS = tuple(
     signal.Signals[name]
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
     if hasattr(signal, name)
 )
-"""Signals that ask a program to end, as far as this system has them."""
 
 
 def interrupt_at_end(on_hang_up: Callable[[], None] = lambda: None) -> list[int]:

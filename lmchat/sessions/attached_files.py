@@ -21,8 +21,8 @@ from lmchat.sessions.message import FilePart
 
 _MIN_TICKS = 3  # of a fence
 _OPENING_TICKS = r"(?m)^ {0,3}(`{3,})"
+# Data link escape, which begins the line of an attached file. It cannot be typed.
 _FILE_MARK = "\x10"
-"""Data link escape, which begins the line of an attached file. It cannot be typed."""
 _FILE_LINE = f'{_FILE_MARK}["file",'
 _DIGEST = "[0-9a-f]{64}"
 

@@ -14,6 +14,8 @@ _MAX_TAG_CHARS = 40
 _MAX_TITLE_CHARS = 60
 TRASH_DAYS = 30  # days for which a deleted session can be restored
 MESSAGES_PER_READ = 64  # of a long session, whose end is shown first
+# Names of the part of a message or session with a `SearchHit`, by the kind of the hit. A hit in the
+# text of a message has no name here.
 HIT_KIND_NAMES = {
     "reasoning": "thought",
     "tool_call": "tool call",
@@ -21,10 +23,6 @@ HIT_KIND_NAMES = {
     "title": "title",
     "file": "file",
 }
-"""Names of the part of a message or session with a `SearchHit`, by the kind of the hit.
-
-A hit in the text of a message has no name here.
-"""
 
 
 class MessagePath(tuple[ChatMessage, ...]):
@@ -74,11 +72,10 @@ class SessionHeader(Struct, frozen=True, kw_only=True):
     is_pinned: bool = False
     is_archived: bool = False
     deleted_at: datetime | None = None
-    parent_id: str | None = None
-    """Id of the session that this one was forked from."""
+    parent_id: str | None = None  # id of the session that this one was forked from
     tags: tuple[str, ...] = ()
+    # Sampling options that the user has set for this session, by name.
     sampling: Mapping[str, object] = field(default_factory=dict)
-    """Sampling options that the user has set for this session, by name."""
 
 
 class Session(Struct, frozen=True, kw_only=True):
@@ -86,12 +83,12 @@ class Session(Struct, frozen=True, kw_only=True):
 
     header: SessionHeader
     messages: MessagePath = MessagePath()
+    # Id of the message before the first one, where only the end of the path was read.
     earlier_id: str | None = None
-    """Id of the message before the first one, where only the end of the path was read."""
+    # Messages of all branches, oldest first; empty where only the path was read.
     tree: tuple[ChatMessage, ...] = ()
-    """Messages of all branches, oldest first; empty where only the path was read."""
+    # Content of attached files by digest, in exports and imports.
     files: dict[str, bytes] = field(default_factory=dict)
-    """Content of attached files by digest, in exports and imports."""
 
     @property
     def branches(self) -> tuple[ChatMessage, ...]:

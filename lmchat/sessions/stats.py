@@ -24,11 +24,9 @@ class Metrics(Struct, frozen=True, kw_only=True):
     stopped_requests: int = 0
     retries: int = 0
     total_response_ms: float = 0.0  # of the successful requests
-    cache_hits: int = 0
-    """Lists of models that came from the cache."""
+    cache_hits: int = 0  # lists of models that came from the cache
     cache_misses: int = 0
-    refused_requests: int = 0
-    """Requests that lmchat rejected and did not send."""
+    refused_requests: int = 0  # requests that lmchat rejected and did not send
 
     def since(self, earlier: Metrics) -> Metrics:
         """Return, for each counter, by how much it has grown since an earlier state."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
@@ -24,7 +23,6 @@ log = logging.getLogger(__name__)
 _KEPT_COPIES = 3
 # Checking a larger file would take many seconds each day. The doctor checks it when asked to.
 _LARGEST_BYTES = 1024 * 1024 * 1024
-_LEFTOVER_AFTER_S = 86_400.0  # younger hidden files may be in use
 _DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"  # pattern of the date at the end of a name
 _COMPANIONS = ("-wal", "-shm", "-journal")  # endings of SQLite's other files
 _FILE_MODE = 0o600
@@ -63,23 +61,6 @@ def remove_copies(path: Path) -> None:
     path = path.resolve()
     for copy in (*daily_copies(path), *path.parent.glob(f".{path.name}.backup-*")):
         _remove(copy)
-
-
-def remove_leftovers(path: Path) -> None:
-    """Remove old hidden files that killed processes left beside the file.
-
-    These are incomplete copies, and files of answers that did not get their final name.
-    """
-    path = path.resolve()
-    hidden = f".{path.name}"
-    # An error means that another process has just removed one. The next start removes the others.
-    with suppress(OSError):
-        for file in (
-            *path.parent.glob(f"{hidden}.backup-*"),
-            *path.parent.glob(f"{hidden}-answer-*"),
-        ):
-            if time.time() - file.stat().st_mtime > _LEFTOVER_AFTER_S:
-                file.unlink()
 
 
 def daily_copies(path: Path) -> list[Path]:
@@ -137,7 +118,7 @@ def repair(path: Path, moment: datetime) -> Connection:
     and `OSError` if a file cannot be renamed or written.
     """
     file = path.resolve()  # `path` may be a link, which stays
-    damaged = _unused_name(file, f"damaged-{moment:%Y%m%d-%H%M%S}")
+    damaged = file.with_name(f"{file.name}.damaged-{moment:%Y%m%d-%H%M%S}")
     for ending in ("", *_COMPANIONS):
         with suppress(FileNotFoundError):  # SQLite has removed a companion
             file.with_name(file.name + ending).rename(damaged.with_name(damaged.name + ending))
@@ -162,16 +143,6 @@ def repair(path: Path, moment: datetime) -> Connection:
         f"messages recovered from it.{rest}"
     )
     return connection
-
-
-def _unused_name(path: Path, ending: str) -> Path:
-    """Return the first of the paths `NAME.ENDING`, `NAME.ENDING-2`, … that does not exist."""
-    unused = path.with_name(f"{path.name}.{ending}")
-    number = 2
-    while unused.exists():
-        unused = path.with_name(f"{path.name}.{ending}-{number}")
-        number += 1
-    return unused
 
 
 def _add_rows_of(damaged: Path, target: Connection) -> bool:

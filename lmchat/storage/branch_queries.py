@@ -30,6 +30,7 @@ from lmchat.storage.row_values import (
 
 # Each message has a smaller number than those below it. `m.number < p.number` ends the search in a
 # circle, which only damage can make.
+# The rows `path`: a leaf and the messages above it; -1 as `count` means all.
 PATH_TO_ROOT = """with recursive path (number, message_id, parent_id) as (
     select number, message_id, parent_id from messages
         where message_id = :leaf and session_id = :session
@@ -39,7 +40,7 @@ PATH_TO_ROOT = """with recursive path (number, message_id, parent_id) as (
         where m.session_id = :session and m.number < p.number
     limit :count
 )"""
-"""The rows `path`: a leaf and the messages above it; -1 as `count` means all."""
+# The rows `below`: a message and all below it, hidden ones too.
 BELOW = """with recursive below (number, message_id, hidden_by) as (
     select number, message_id, hidden_by from messages
         where message_id = :message and session_id = :session
@@ -47,16 +48,16 @@ BELOW = """with recursive below (number, message_id, hidden_by) as (
     select m.number, m.message_id, m.hidden_by from below b
         cross join messages m on m.parent_id = b.message_id where m.session_id = :session
 )"""
-"""The rows `below`: a message and all below it, hidden ones too."""
+# The versions of a message: its visible siblings of the same role, and itself.
 _COUNT_VERSIONS = """select count(*) from messages s where s.parent_id is m.parent_id
     and s.role = m.role and s.session_id = m.session_id and s.hidden_by is null"""
-"""The versions of a message: its visible siblings of the same role, and itself."""
 _MESSAGE = ", ".join(f"m.{name}" for name in MESSAGE_COLUMNS)
+# Messages of a path, leaf first, each with its number among its versions and their count.
 _READ_PATH = f"""{PATH_TO_ROOT} select {_MESSAGE}, m.hidden_by,
     ({_COUNT_VERSIONS} and s.number <= m.number), ({_COUNT_VERSIONS})
     from path cross join messages m using (number) order by number desc"""
-"""Messages of a path, leaf first, each with its number among its versions and their count."""
 _HIDDEN_BY = -3  # index of the column in these rows, which end with the two counts
+# Visible messages of a session, oldest first, with the same two counts.
 _READ_TREE = f"""select {_MESSAGE}, row_number() over siblings, count(*) over siblings
     from messages m
     left join messages p on p.message_id = m.parent_id and p.session_id = m.session_id
@@ -64,14 +65,13 @@ _READ_TREE = f"""select {_MESSAGE}, row_number() over siblings, count(*) over si
     window siblings as (partition by p.message_id, m.role order by m.number
         rows between unbounded preceding and unbounded following)
     order by m.number"""
-"""Visible messages of a session, oldest first, with the same two counts."""
 _STATE = MESSAGE_COLUMNS.index("state")  # index of the column in rows of both queries
 DRAFT = "select text from drafts where session_id = ?"
+# Column with the words of a prompt, a row `m`, that give a title, as in `title_of`.
 TITLE_WORDS = """coalesce(
         (select text from parts where number = m.number and kind = 'text' and text <> ''),
         (select group_concat(name, ', ') from parts where number = m.number and kind = 'file'),
         '')"""
-"""Column with the words of a prompt, a row `m`, that give a title, as in `title_of`."""
 
 
 # Sessions

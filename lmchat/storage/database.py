@@ -23,8 +23,9 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# Steps of SQLite between two checks whether a query was cancelled: a few rows of a search.
 _STEPS_BETWEEN_CHECKS = 100
-"""Steps of SQLite between two checks whether a query was cancelled: a few rows of a search."""
+# Beginnings of the names of errors after which the connection can still be used.
 _TEMPORARY = (
     "SQLITE_BUSY",
     "SQLITE_LOCKED",
@@ -33,9 +34,8 @@ _TEMPORARY = (
     "SQLITE_FULL",  # a full disk may have no room to open the file once more
     "SQLITE_IOERR_WRITE",
 )
-"""Beginnings of the names of errors after which the connection can still be used."""
+# FTS5's name for a full disk. Only the whole name counts: other errors have longer names.
 _FULL_DISK = "SQLITE_IOERR"
-"""FTS5's name for a full disk. Only the whole name counts: other errors have longer names."""
 
 
 class Database:
@@ -66,8 +66,8 @@ class Database:
         self._repair = repair
         self._thread = JobThread("lmchat-disk")
         self._connection: Connection | None = None
+        # Device and inode of the opened file, to notice that another file has replaced it.
         self._opened_file: tuple[int, int] | None = None
-        """Device and inode of the opened file, to notice that another file has replaced it."""
 
     async def read(self, job: Callable[[Connection], T]) -> T:
         """Run a job without a transaction; its queries end if the caller is cancelled."""

@@ -21,8 +21,8 @@ from lmchat.storage.row_values import (
     write_parts,
 )
 
+# Fields of messages and headers that are counted, or written separately.
 _NOT_COLUMNS = ("parts", "version", "versions", "message_count", "deleted_at")
-"""Fields of messages and headers that are counted, or written separately."""
 # Columns that an existing row of a message takes over when it is written again.
 _CHANGED_AT_END = ("state", "model", "endpoint", "receipt", "failure")
 

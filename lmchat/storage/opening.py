@@ -21,12 +21,12 @@ from lmchat.files.disk import OPEN_FLAGS, ensure_folder, is_damage, name_of, sys
 from lmchat.sessions.message import JournalEntry
 from lmchat.storage.journal import answer_path, read_answer
 from lmchat.storage.row_values import contains, searchable
-from lmchat.storage.schema import VERSION, create_tables, migrate, transaction, version_of
+from lmchat.storage.schema import create_tables, transaction, version_of
 
 log = logging.getLogger(__name__)
 
+# Errors of a database; in a damaged file, SQLite's own message may be undecodable.
 DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
-"""Errors of a database; in a damaged file, SQLite's own message may be undecodable."""
 BUSY_S = 5.0  # wait for another process that is writing
 _SETTINGS = (
     "pragma cache_size = -500",  # kB; the system caches the file too
@@ -38,8 +38,8 @@ _SETTINGS = (
 )
 _FILE_MODE = 0o600
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
+# Decoder of text columns: a damaged byte does not cost the row.
 _decode_text = methodcaller("decode", "utf-8", "replace")
-"""Decoder of text columns: a damaged byte does not cost the row."""
 
 
 class LostRowError(sqlite3.DatabaseError):
@@ -52,8 +52,8 @@ class Connection(sqlite3.Connection):
     """Connection to a database in a file, or in memory."""
 
     path = Path(os.devnull)  # of a database in memory: no file of an answer is beside it
+    # In memory, the journals of running answers by their ids; None for files beside `path`.
     entries: Mapping[str, list[JournalEntry]] | None = None
-    """In memory, the journals of running answers by their ids; None for files beside `path`."""
     is_read_only = False
     notice = ""  # sentence for the user about a file that was replaced
 
@@ -69,7 +69,7 @@ class Connection(sqlite3.Connection):
 
 
 def connect(path: Path) -> Connection:
-    """Open the file, or create it with its tables; a file in an older format is changed.
+    """Open the file, or create it with its tables.
 
     A file that this user may read but not write is opened for reading, without any change. Raises
     `OSError` or `sqlite3.Error` if the file cannot be used, and `StoreUnavailable` for one in
@@ -94,13 +94,10 @@ def connect(path: Path) -> Connection:
             # Another process is just creating the file, or the file system cannot share memory.
             # The journal in use works too, only slower.
             log.info("write-ahead logging is off: %s", name_of(error))
-        if version_of(connection) != VERSION:
+        if version_of(connection) == 0:
             with transaction(connection):
-                version = version_of(connection)  # again, now that no other process can change it
-                if version == 0:
+                if version_of(connection) == 0:  # no other process can change it now
                     create_tables(connection)
-                elif version < VERSION:
-                    migrate(connection)
     except BaseException:
         connection.close()
         raise

@@ -25,7 +25,7 @@ from lmchat.storage.row_values import (
 from lmchat.storage.schema import transaction
 
 _KILLED = "lmchat ended"  # reason of an interrupted answer
-RUNNING_ROWS = "select number, message_id from messages where state = 'streaming'"
+_RUNNING_ROWS = "select number, message_id from messages where state = 'streaming'"
 
 
 def recover_killed_answers(connection: Connection, moment: datetime) -> None:
@@ -41,10 +41,10 @@ def recover_killed_answers(connection: Connection, moment: datetime) -> None:
     # answer that begins and is killed in between. As this answer has a row, its file would be
     # removed without saving the text in it.
     abandoned_files = [path for path in answer_files(connection.path) if not is_running(path)]
-    for number, stored_id in connection.execute(RUNNING_ROWS).fetchall():
+    for number, stored_id in connection.execute(_RUNNING_ROWS).fetchall():
         message_id = loaded(stored_id)
         if not is_running(answer_path(connection.path, message_id)):
-            end_row(connection, number, message_id, moment, _KILLED)
+            _end_row(connection, number, message_id, moment)
     # by time, so that an answer comes before its tool calls, which refer to it
     for path in sorted(abandoned_files, key=_modified_ns):
         _save_and_remove_file(connection, path, moment)
@@ -58,9 +58,7 @@ def _modified_ns(path: Path) -> int:
         return 0
 
 
-def end_row(
-    connection: Connection, number: int, message_id: str, moment: datetime, reason: str
-) -> None:
+def _end_row(connection: Connection, number: int, message_id: str, moment: datetime) -> None:
     """Save the answer of a row as interrupted, with the parts in its file or in the tables.
 
     An answer that was fetched again (R-42) may have more text in the tables, from before. Does
@@ -78,7 +76,7 @@ def end_row(
         earlier = read_parts(connection, "number = ?", (number,)).get(number, [])
         message = message_from(columns, max(arrived, earlier, key=_char_count))
         if message is not None:
-            end_answer(connection, session_id, interrupted(message, reason), moment)
+            end_answer(connection, session_id, interrupted(message, _KILLED), moment)
 
 
 def _char_count(parts: Iterable[Part]) -> int:

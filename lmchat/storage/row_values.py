@@ -41,20 +41,19 @@ log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _YEARS = range(2, 9999)  # those that Python can convert to every time zone
+# Name in the row of a `RefusalPart`, whose kind is `text`: a search treats both alike.
 _REFUSED = "refused"
-"""Name in the row of a `RefusalPart`, whose kind is `text`: a search treats both alike."""
 _MESSAGE_COUNT = """(select count(*) from messages m
     where m.session_id = sessions.session_id and m.hidden_by is null)"""
 _HEADER_FIELDS = tuple(field.name for field in fields(SessionHeader))
 # A column for each field; the messages are counted.
 HEADER_COLUMNS = ", ".join(_HEADER_FIELDS).replace("message_count", _MESSAGE_COUNT)
-_NOT_STORED = ("parts", "version", "versions")
-"""Fields of a message that come from other rows."""
+_NOT_STORED = ("parts", "version", "versions")  # fields of a message that come from other rows
 _MESSAGE_FIELDS = tuple(
     field.encode_name for field in fields(ChatMessage) if field.name not in _NOT_STORED
 )
+# Figures of stats in which nothing was measured; they are not stored.
 _UNSET = asdict(AnswerStats())
-"""Figures of stats in which nothing was measured; they are not stored."""
 MESSAGE_COLUMNS = ("number", *_MESSAGE_FIELDS)
 
 
@@ -250,6 +249,7 @@ def _from_json(kind: type[_T], text: str) -> _T | None:
         return None
 
 
+# Conversion of a stored column by its name.
 _READERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("session_id", "message_id", "parent_id"), _id),
     **dict.fromkeys(("created_at", "updated_at", "deleted_at"), _time),
@@ -263,7 +263,6 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "receipt": partial(_from_json, AnswerStats),
     "failure": partial(_from_json, Failure),
 }
-"""Conversion of a stored column by its name."""
 
 
 # Rows of parts, and of the choices of tokens

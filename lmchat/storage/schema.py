@@ -13,10 +13,7 @@ from contextlib import contextmanager, suppress
 
 from lmchat.errors import StoreUnavailable
 
-VERSION = 8
-"""Format of the tables, stored as `user_version`."""
-_OLDEST = 7
-"""Oldest format that `migrate` changes into this one."""
+VERSION = 8  # format of the tables, stored as `user_version`
 
 _TABLES = (
     # `leaf_id` ends the chosen path; `place` is the reading position; `sampling` is a JSON object
@@ -103,11 +100,11 @@ _TABLES = (
     )""",
     "create table metrics (name text primary key not null, value real not null)",
 )
+# The index stores neither the texts (`content = ''`) nor the positions of trigrams in them (`detail
+# = none`): two thirds of the size of the text, where positions would take 2.5 times that.
+# `searchable` removes capitals and accents before, as this tokenizer would keep accents.
 _INDEX = """create virtual table trigrams using fts5
     (text, content = '', detail = none, tokenize = 'trigram case_sensitive 1')"""
-"""The index stores neither the texts (`content = ''`) nor the positions of trigrams in them
-(`detail = none`): two thirds of the size of the text, where positions would take 2.5 times that.
-`searchable` removes capitals and accents before, as this tokenizer would keep accents."""
 # SQLite cannot pass a text with damaged bytes to a function, so texts become bytes.
 _TRIGGERS = (
     """create trigger parts_added after insert on parts begin
@@ -147,29 +144,13 @@ def create_tables(connection: sqlite3.Connection) -> None:
     connection.execute(f"pragma user_version = {VERSION}")
 
 
-def migrate(connection: sqlite3.Connection) -> None:
-    """Change a file in format 7, whose index Python wrote; the caller begins a transaction.
-
-    Messages that the index lacks are put into it. The column that named them stays, unused.
-    """
-    connection.execute(
-        """insert into trigrams (rowid, text)
-            select part_id, searchable(kind, cast(text as blob), cast(p.name as blob))
-            from parts p join messages using (number) where is_indexed = 0"""
-    )
-    connection.execute("drop index messages_not_indexed")
-    for trigger in _TRIGGERS:
-        connection.execute(trigger)
-    connection.execute(f"pragma user_version = {VERSION}")
-
-
 def version_of(connection: sqlite3.Connection) -> int:
     """Return the format of the file, 0 for a new file.
 
     Raises `StoreUnavailable` for a format that this lmchat cannot read.
     """
     version = int(connection.execute("pragma user_version").fetchone()[0])
-    if version not in (0, *range(_OLDEST, VERSION + 1)):
+    if version not in (0, VERSION):
         raise StoreUnavailable(
             f"The sessions are from another version of lmchat (format {version}; this one reads "
             f"only {VERSION}).",

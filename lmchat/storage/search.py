@@ -62,8 +62,8 @@ _TITLE_HAS_TERM = "and contains(cast(title as blob), ?)"
 # Without terms, a message is shown once, by its text; an answer's thoughts and calls are not hits.
 _TEXTS_AND_TOOLS = "and (p.kind = 'text' or m.role = 'tool')"
 
+# Row of the columns `_HIT`, kind of the part of a message or `title`, and the text of a match.
 _Match = tuple[Sequence[Any], str, str]
-"""Row of the columns `_HIT`, kind of the part of a message or `title`, and the text of a match."""
 
 
 _MOST_TERMS = 50
@@ -81,8 +81,8 @@ _ROLES = {
     "model": Role.ASSISTANT,
     **{str(role): role for role in Role},
 }
+# How to write a filter, by its name. The others that can be wrong are those with a date.
 _FORMS = {"role": "role:user or role:assistant", "has": "has:code"}
-"""How to write a filter, by its name. The others that can be wrong are those with a date."""
 
 
 def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ...]:

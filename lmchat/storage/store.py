@@ -75,7 +75,7 @@ from lmchat.storage.opening import (
     is_damaged,
 )
 from lmchat.storage.purge import DELETED_MESSAGES, purge, purge_expired
-from lmchat.storage.recovery import RUNNING_ROWS, end_row, recover_killed_answers
+from lmchat.storage.recovery import recover_killed_answers
 from lmchat.storage.row_values import (
     HEADER_COLUMNS,
     column,
@@ -94,9 +94,7 @@ _SHORTEST_PREFIX_CHARS = 4  # of a session's id
 _MOST_AMBIGUOUS_IDS = 9  # that an error names
 # People repeat prompts: five times as many are read as are returned, each once.
 _READ_PER_RETURNED_PROMPT = 5
-# reasons of interrupted answers
-_FORKED = "The session was forked"
-_COPIED = "The session was copied"
+_FORKED = "The session was forked"  # reason of an interrupted answer
 _LATEST = "9999"  # after all stored times
 
 
@@ -126,8 +124,11 @@ class Store:
         self._shows_saved = shows_saved
         self._attachments_folder = path.with_name("attachments")
         self._files_in_memory: dict[str, bytes] = {}  # attached ones of a temporary chat, by digest
-        self._told_notice = ""
-        file = Database(path, self._open_file, repair=self._repair_file)
+        file = Database(
+            path,
+            lambda: self._tidied(connect(path)),
+            repair=lambda: self._tidied(backup.repair(path, clock())),
+        )
         self.figures = Figures(file, clock)
         self._journal: FileJournal | MemoryJournal
         if is_temporary:
@@ -151,26 +152,27 @@ class Store:
         """
         for database in (self.figures.database, self.database):
             await database.read(lambda _: None)
-        self._told_notice = self.notice
         return self.notice
 
     async def daily_check(self) -> str:
         """Check and copy the file if that was not done today.
 
-        Return the notice if a damaged file was replaced since the store was opened, be it by this
-        check or by a read before it; else an empty text.
+        Return the notice if that has replaced a damaged file, else an empty text.
         """
-        if not self._is_temporary and await self._is_check_due():
-            path = self._path
+        notice_before = self.notice
+        path, folder, moment = self._path, self._attachments_folder, self._clock()
+        if not self._is_temporary and await self.database.read(
+            lambda connection: backup.is_due(connection, moment)
+        ):
             if await run_abandonable(lambda: is_damaged(path)):
                 # the error that this raises makes the database replace its file
                 await self._raise_if_damaged()
             else:
-                await self._remove_unnamed_files()
-            await run_abandonable(lambda: backup.back_up(path, self._clock()))
-        is_told = self.notice == self._told_notice
-        self._told_notice = self.notice
-        return "" if is_told else self.notice
+                await self.database.read(
+                    lambda connection: attachment_files.remove_unnamed(connection, folder, moment)
+                )
+            await run_abandonable(lambda: backup.back_up(path, moment))
+        return "" if self.notice == notice_before else self.notice
 
     async def aclose(self) -> None:
         await self._journal.aclose()
@@ -178,26 +180,12 @@ class Store:
         await self.figures.database.aclose()
 
     @reading
-    def _is_check_due(self, connection: Connection) -> bool:
-        return backup.is_due(connection, self._clock())
-
-    @reading
     def _raise_if_damaged(self, connection: Connection) -> None:
         if is_damaged(connection.path):
             raise LostRowError("the pages of the file do not fit together")
 
-    @reading
-    def _remove_unnamed_files(self, connection: Connection) -> None:
-        attachment_files.remove_unnamed(connection, self._attachments_folder, self._clock())
-
-    def _open_file(self) -> Connection:
-        return self._tidied(connect(self._path))
-
-    def _repair_file(self) -> Connection:
-        return self._tidied(backup.repair(self._path, self._clock()))
-
     def _tidied(self, connection: Connection) -> Connection:
-        """Recover killed answers, delete what has expired, and remove old hidden files.
+        """Recover killed answers, and delete what has expired.
 
         A file that is opened for reading stays as it is. Each step has transactions of its own: a
         failure keeps the effect of the steps before. Raises an error only if the file is damaged.
@@ -206,7 +194,6 @@ class Store:
             recover_killed_answers(connection, self._clock())
             if not connection.is_read_only:
                 purge_expired(connection, self._clock(), self._attachments_folder)
-                backup.remove_leftovers(connection.path)
         except sqlite3.Error as error:
             if is_damage(error):
                 connection.close()
@@ -216,19 +203,16 @@ class Store:
         return connection
 
     def _open_in_memory(self, entries: dict[str, list[JournalEntry]]) -> Connection:
-        """Return a connection to tables in memory, with a copy of what is saved if it is shown.
-
-        Answers that are still running in another window end in the copy.
-        """
+        """Return a connection to tables in memory, with a copy of what is saved if it is shown."""
         if not self._shows_saved or not self._path.exists():
             return connect_in_memory(None, entries)
         with closing(connect(self._path)) as saved:
             recover_killed_answers(saved, self._clock())
             connection = connect_in_memory(saved, entries)
-            for number, stored_id in connection.execute(RUNNING_ROWS).fetchall():
-                message_id = loaded(stored_id)
-                entries[message_id] = saved.arrived_entries(message_id)
-                end_row(connection, number, message_id, self._clock(), _COPIED)
+            # an answer that another window is streaming has no more than its row in the copy
+            connection.execute(
+                "update messages set state = 'interrupted' where state = 'streaming'"
+            )
         return connection
 
     # Sessions
@@ -369,13 +353,15 @@ class Store:
                 hint="Start lmchat without --temporary.",
             )
         # cancelling the caller must not leave files with the text of deleted rows
-        await asyncio.shield(self._purge(session_ids, _LATEST if is_with_messages else ""))
-
-    @reading
-    def _purge(
-        self, connection: Connection, session_ids: Sequence[str], messages_before: str
-    ) -> None:
-        purge(connection, session_ids, self._attachments_folder, messages_before=messages_before)
+        messages_before = _LATEST if is_with_messages else ""
+        folder = self._attachments_folder
+        await asyncio.shield(
+            self.database.read(
+                lambda connection: purge(
+                    connection, session_ids, folder, messages_before=messages_before
+                )
+            )
+        )
 
     @reading
     def deleted_message_count(self, connection: Connection) -> int:
@@ -465,11 +451,11 @@ class Store:
     ) -> None:
         await self._journal.begin(session_id, message)
         if has_prompt:
-            await self._begin_row(session_id, message)
-
-    @writing
-    def _begin_row(self, connection: Connection, session_id: str, message: ChatMessage) -> None:
-        message_rows.begin_answer(connection, session_id, message, self._clock())
+            await self.database.write(
+                lambda connection: message_rows.begin_answer(
+                    connection, session_id, message, self._clock()
+                )
+            )
 
     async def add_entries(self, message_id: str, pieces: Sequence[JournalEntry]) -> None:
         await self._journal.add(message_id, pieces)
@@ -477,18 +463,12 @@ class Store:
     async def finish(
         self, session_id: str, message: ChatMessage, choices: Sequence[TokenProbabilities] = ()
     ) -> None:
-        await self._end_row(session_id, message, choices)
+        await self.database.write(
+            lambda connection: message_rows.end_answer(
+                connection, session_id, message, self._clock(), choices
+            )
+        )
         await self._journal.end(message.message_id)
-
-    @writing
-    def _end_row(
-        self,
-        connection: Connection,
-        session_id: str,
-        message: ChatMessage,
-        choices: Sequence[TokenProbabilities],
-    ) -> None:
-        message_rows.end_answer(connection, session_id, message, self._clock(), choices)
 
     @reading
     def token_choices(

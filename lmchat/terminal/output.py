@@ -32,8 +32,8 @@ class Output:
         self.is_json_lines = is_json_lines
         self.has_printed_json = False  # an error prints a document of its own only if none was
         self.has_progress = True  # whether it may overwrite a line, which a screen reader repeats
+        # Called before each note is printed: with `--inline`, it ends the line of the answer.
         self.before_notes: Callable[[], None] = lambda: None
-        """Called before each note is printed: with `--inline`, it ends the line of the answer."""
 
     def print_text(self, text: str) -> None:
         """Make a text safe for a terminal and print it; it may have several lines."""

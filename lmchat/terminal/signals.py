@@ -13,8 +13,8 @@ from lmchat.processes.system import ENDING_SIGNALS, HANG_UP
 
 logger = logging.getLogger(__name__)
 
+# Signals of Ctrl+C and Ctrl+\: lmchat gets them too while an editor has the terminal.
 _FROM_KEYS = tuple(number for number in ENDING_SIGNALS if number.name in ("SIGINT", "SIGQUIT"))
-"""Signals of Ctrl+C and Ctrl+\\: lmchat gets them too while an editor has the terminal."""
 # Two bytes that are in the pipe beside the numbers of signals.
 _LENT = 254  # another program has the terminal from now on
 _RETURNED = 255  # lmchat has the terminal again

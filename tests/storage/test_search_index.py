@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import aclosing, closing
+from contextlib import closing
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,7 +12,7 @@ from lmchat.matching import fold
 from lmchat.sessions.message import TextPart
 from lmchat.storage import message_rows
 from lmchat.storage.opening import connect
-from lmchat.storage.row_values import searchable, stored
+from lmchat.storage.row_values import stored
 from lmchat.storage.search import parse_terms, search
 from tests.support.chats import header, prompt, say, store_at
 
@@ -47,38 +47,18 @@ PARTS = (
 )
 
 
-def as_in_format_7(path):
-    """Make of a file one in format 7, of whose messages half are not in the index."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as raw:
-        raw.create_function("searchable", 3, searchable)
-        for statement in (
-            "drop trigger parts_added",
-            "drop trigger parts_removed",
-            "alter table messages add column is_indexed integer not null default 0",
-            "create index messages_not_indexed on messages (number) where is_indexed = 0",
-            "update messages set is_indexed = number % 2",
-            "insert into trigrams (trigrams) values ('delete-all')",
-            """insert into trigrams (rowid, text) select part_id, searchable(kind, text, name)
-                from parts where number % 2""",
-            "pragma user_version = 7",
-        ):
-            raw.execute(statement)
-
-
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "lmchat" / "sessions.db"
 
 
-@pytest.fixture(params=["as it is now", "in format 7"])
-async def found(request, tmp_path, path, store):
-    """A search in a store of the texts, whose file has some format; hits by their numbers."""
+@pytest.fixture
+async def found(tmp_path, store):
+    """A search in a store of the texts; hits by their numbers."""
     ids = {}
     for number, text in enumerate(TEXTS):
         ids[(await say(store, header(), text)).message_id] = number
     await store.aclose()
-    if request.param == "in format 7":
-        as_in_format_7(path)
     opened = store_at(tmp_path)
 
     async def find(query):
@@ -88,29 +68,16 @@ async def found(request, tmp_path, path, store):
     await opened.aclose()
 
 
-async def test_any_part_of_a_word_is_found_whatever_format_the_file_had(found):
+async def test_any_part_of_a_word_is_found(found):
     for query, number in PARTS:
         hits = await found(query)
         assert number in hits, query
         assert fold(query).strip() in fold(hits[number].match), query
 
 
-async def test_what_stands_nowhere_is_not_found_whatever_format_the_file_had(found):
+async def test_what_stands_nowhere_is_not_found(found):
     for query in ("vermirk", "全検", "->q", "🙃", "猫", "zzz", "vermerk 漢", '"liegt der"'):
         assert await found(query) == {}, query
-
-
-async def test_a_file_in_format_7_keeps_its_messages_and_takes_new_ones(tmp_path, path, store):
-    session = header("Old")
-    first = await say(store, session, "Geheimwort")
-    await store.aclose()
-    as_in_format_7(path)
-    async with aclosing(store_at(tmp_path)) as opened:
-        second = await say(opened, session, "Freundeswort", first)
-        assert (await opened.open_session(session.session_id)).messages == (first, second)
-        assert [hit.message_id for hit in await opened.search("deswort")] == [second.message_id]
-        await opened.purge(session.session_id)
-        assert await opened.search("wort") == ()
 
 
 async def test_no_word_of_what_was_removed_for_good_is_left_in_the_index(store, path):

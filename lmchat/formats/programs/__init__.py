@@ -25,10 +25,9 @@ class Program(NamedTuple):
     source: str  # value of `--from`, and the tag of the program's sessions
     name: str  # for people
     module: str
+    # Where it may keep its files, from the environment and the user's home folder.
     folders: Callable[[Mapping[str, str], Path], list[Path]] = lambda _environ, _home: []
-    """Where it may keep its files, from the environment and the user's home folder."""
-    chats: str = ""
-    """Its chats in such a folder: a folder or a file."""
+    chats: str = ""  # its chats in such a folder: a folder or a file
 
 
 def _llm_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
@@ -51,8 +50,8 @@ PROGRAMS = (
     Program("chatgpt", "ChatGPT", "chatgpt"),
     Program("llamacpp", "llama.cpp's web UI", "llama_cpp"),
 )
+# Names of programs for people, by the values of `--from`.
 PROGRAM_NAMES = {OWN: OWN} | {program.source: program.name for program in PROGRAMS}
-"""Names of programs for people, by the values of `--from`."""
 
 
 class ChatPlace(NamedTuple):

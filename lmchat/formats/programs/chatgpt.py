@@ -30,6 +30,7 @@ _KIND = "content_type"  # field with the kind of a content or of a part
 _IMAGE = "image_asset_pointer"
 _RECORDINGS = ("audio_asset_pointer", "real_time_user_audio_video_asset_pointer")
 _HIDDEN = ("user_editable_context", "model_editable_context", "reasoning_recap")
+# Kinds of which ChatGPT shows nothing but the text.
 _TEXTS = (
     "text",
     "multimodal_text",
@@ -39,7 +40,6 @@ _TEXTS = (
     "tether_browsing_display",
     "tether_quote",
 )
-"""Kinds of which ChatGPT shows nothing but the text."""
 
 
 def _fits(record: Record) -> bool:

@@ -71,8 +71,7 @@ def _rows(database: sqlite3.Connection, query: str, **values: Any) -> list[Recor
     return [dict(row) for row in database.execute(query, values)]
 
 
-_Figures = dict[str, dict[str, Any]]
-"""Time and model of each message that a turn has, by its hash."""
+_Figures = dict[str, dict[str, Any]]  # time and model of each message that a turn has, by its hash
 
 
 def _read(path: Path) -> Iterator[Callable[[], ForeignChat]]:
