@@ -218,8 +218,6 @@ class AnswerRequest:
             stats,
             product=product,
             build=stats.build if product_named(product).names_build else "",
-            # a server that has refused the seed got a request without it
-            has_drawn_seed=self._drawn_seed is not None and "seed" in stats.sampling,
         )
         return stats.after(self.beginning.message.stats if self.beginning is not None else None)
 

@@ -20,53 +20,43 @@ _LEAST_SHARE = 0.2  # of the wait that a cause must have taken to be named
 def details_text(answer: ChatMessage) -> str:
     """Return the details of an answer, a line each; the first says why it was slow, if it was."""
     stats = answer.stats or AnswerStats()
-    lines: list[str] = []
-
-    def add(label: str, value: str) -> None:
-        if value not in ("", units.UNKNOWN):
-            lines.append(f"{label:<{_LABEL_WIDTH}}{safe_line(value, limit=_VALUE_CHARS)}")
-
-    if causes := _causes(stats):
-        lines.append(f"Slow because {'; '.join(causes)}.\n")
-    add("Model", answer.model)
-    add("Asked for", stats.asked)  # where another model has answered
-    add("Server", " at ".join(filter(None, (stats.product, answer.endpoint))))
-    # llama.cpp built without git calls its build `b0-unknown`
-    add("Build", "" if "unknown" in stats.build else stats.build)
-    add("Begun", f"{answer.created_at.astimezone():%Y-%m-%d %H:%M:%S}")
+    tokens = units.tokens
     reason = stats.ending or stats.finish_reason
     if answer.state is not AnswerState.COMPLETE:
         reason = answer.failure.message if answer.failure else ""
     marks = ["edited"] if stats.is_edited else []
     if stats.was_away:
         marks.append("continued while you were away")
-    add("End", ", ".join(filter(None, (answer.state.value, reason, *marks))))
-    add("Steps", units.tokens(stats.steps or None))
-    add("Retries", units.tokens(stats.retries or None))
-
+    rows = [
+        ("Model", answer.model),
+        ("Asked for", stats.asked),  # where another model has answered
+        ("Server", " at ".join(filter(None, (stats.product, answer.endpoint)))),
+        ("Build", stats.build),
+        ("Begun", f"{answer.created_at.astimezone():%Y-%m-%d %H:%M:%S}"),
+        ("End", ", ".join(filter(None, (answer.state.value, reason, *marks)))),
+        ("Steps", tokens(stats.steps or None)),
+        ("Retries", tokens(stats.retries or None)),
+    ]
     if stats.prompt_tokens is not None:
-        words = f"{units.tokens(stats.prompt_tokens)} tokens"
+        words = f"{tokens(stats.prompt_tokens)} tokens"
         if stats.cached_tokens is not None:
-            read_tokens = units.tokens(max(stats.prompt_tokens - stats.cached_tokens, 0))
-            words += f": {units.tokens(stats.cached_tokens)} cached, {read_tokens} read"
-        add("Prompt", words)
-        if stats.context:
-            add("Window", f"{units.tokens(stats.context)} tokens")
-    add("Read at", units.rate(stats.prompt_tokens_per_second))
-    tokens = stats.completion_tokens
-    if tokens is not None:
-        words = f"{units.tokens(tokens, is_estimated=stats.is_estimated)} tokens"
+            read_tokens = max(stats.prompt_tokens - stats.cached_tokens, 0)
+            words += f": {tokens(stats.cached_tokens)} cached, {tokens(read_tokens)} read"
+        rows.append(("Prompt", words))
+    if stats.context:
+        rows.append(("Window", f"{tokens(stats.context)} tokens"))
+    rows.append(("Read at", units.rate(stats.prompt_tokens_per_second)))
+    if stats.completion_tokens is not None:
+        words = f"{tokens(stats.completion_tokens, is_estimated=stats.is_estimated)} tokens"
         if stats.thought_tokens:
-            thought = units.tokens(min(stats.thought_tokens, tokens), is_estimated=True)
-            rest = units.tokens(max(tokens - stats.thought_tokens, 0), is_estimated=True)
-            words += f": {thought} thought, {rest} answer"
-        add("Answer", words)
-    add("Written at", units.rate(stats.tokens_per_second))
-    if stats.draft_tokens is not None and stats.accepted_tokens is not None:
+            rest = max(stats.completion_tokens - stats.thought_tokens, 0)
+            words += f": ~{tokens(stats.thought_tokens)} thought, ~{tokens(rest)} answer"
+        rows.append(("Answer", words))
+    rows.append(("Written at", units.rate(stats.tokens_per_second)))
+    if stats.draft_tokens is not None:
         # a small model drafts the next tokens, of which the model accepts those that fit
-        accepted = units.tokens(stats.accepted_tokens)
-        add("Drafts", f"{accepted} of {units.tokens(stats.draft_tokens)} tokens accepted")
-
+        words = f"{tokens(stats.accepted_tokens)} of {tokens(stats.draft_tokens)} tokens accepted"
+        rows.append(("Drafts", words))
     # roughly in the order in which these times begin; 0 ms stands for two that were not measured
     for label, time_ms in (
         ("Waited", stats.queue_ms or None),
@@ -77,13 +67,19 @@ def details_text(answer: ChatMessage) -> str:
         ("All", stats.elapsed_ms or None),
     ):
         if time_ms is not None:
-            add(label, units.exact_time(time_ms / 1e3))
+            rows.append((label, units.exact_time(time_ms / 1e3)))
     label = "Sampling"
     for name, value in sorted(stats.sampling.items()):
         words = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        is_drawn = name == "seed" and stats.has_drawn_seed
-        add(label, f"{name} {words} (drawn by lmchat)" if is_drawn else f"{name} {words}")
+        rows.append((label, f"{name} {words}"))
         label = ""
+    lines = [
+        f"{label:<{_LABEL_WIDTH}}{safe_line(value, limit=_VALUE_CHARS)}"
+        for label, value in rows
+        if value not in ("", units.UNKNOWN)
+    ]
+    if causes := _causes(stats):
+        lines.insert(0, f"Slow because {'; '.join(causes)}.\n")
     return "\n".join(lines)
 
 

@@ -21,10 +21,12 @@ from lmchat.errors import RequestInvalid
 from lmchat.safe_text import safe_line
 from lmchat.units import GAP, size_text
 
-# Alternatives that are kept of a token, the likeliest first: as many as can be asked for.
 MAX_ALTERNATIVES = 100
-LEAST_LOGPROB = -999.0  # lower ones, down to minus infinity, are set to this
-HALF_CHARACTER = "\ufffd"  # in a token: bytes that are no whole characters
+"""Alternatives that are kept of a token, the likeliest first: as many as can be asked for."""
+LEAST_LOGPROB = -999.0
+"""Lower ones, down to minus infinity, are set to this."""
+HALF_CHARACTER = "\ufffd"
+"""In a token: bytes that are no whole characters."""
 
 
 class Alternative(Struct, frozen=True, array_like=True, gc=False):
@@ -39,13 +41,15 @@ class TokenProbabilities(Struct, frozen=True, kw_only=True, array_like=True, gc=
 
     token: str
     logprob: float
-    # What the answer got with it, in most cases the token. It is longer if the server has not
-    # reported the tokens before this one, such as the first half of a character. It is empty if the
-    # text came with a later token.
     text: str
+    """What the answer got with it, in most cases the token.
+
+    It is longer if the server has not reported the tokens before this one, such as the first half
+    of a character. It is empty if the text came with a later token.
+    """
     is_thought: bool = False
-    # The likeliest tokens, this one among them if it is likely enough.
     top: tuple[Alternative, ...] = ()
+    """The likeliest tokens, this one among them if it is likely enough."""
 
     @property
     def text_before(self) -> str:
@@ -91,7 +95,8 @@ class Role(StrEnum):
     TOOL = "tool"
 
 
-NOT_SENT = "not sent"  # what is shown with a message that the user has taken out of requests
+NOT_SENT = "not sent"
+"""What is shown with a message that the user has taken out of requests."""
 
 
 class AnswerState(StrEnum):
@@ -100,7 +105,8 @@ class AnswerState(StrEnum):
     STREAMING = "streaming"
     COMPLETE = "complete"
     STOPPED = "stopped"
-    INTERRUPTED = "interrupted"  # connection, server or crash ended it; some text had arrived
+    INTERRUPTED = "interrupted"
+    """Connection, server or crash ended it; some text had arrived."""
     FAILED = "failed"
 
 
@@ -138,8 +144,10 @@ class ToolCallPart(Struct, frozen=True, kw_only=True, array_like=True, gc=False,
     """A tool call: in an answer as the model made it, in a tool message as lmchat ran it."""
 
     call_id: str
-    name: str  # in an answer the name in requests (`files__read`), in a tool message `files/read`
-    arguments: str  # JSON as received; may be broken
+    name: str
+    """In an answer the name in requests (`files__read`), in a tool message `files/read`."""
+    arguments: str
+    """JSON as received; may be broken."""
 
 
 class ToolResultPart(
@@ -153,16 +161,23 @@ class ToolResultPart(
 class FilePart(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag="file"):
     """A file that goes with a prompt; the store has its content."""
 
-    name: str  # name without its folder
-    media_type: str  # type of the original: of a PDF, its text is stored
-    digest: str  # SHA-256 of the stored bytes in hexadecimal digits
-    size: int  # number of stored bytes
-    width: int = 0  # pixels of an image; 0 where they are not known
+    name: str
+    """Name without its folder."""
+    media_type: str
+    """Type of the original: of a PDF, its text is stored."""
+    digest: str
+    """SHA-256 of the stored bytes in hexadecimal digits."""
+    size: int
+    """Number of stored bytes."""
+    width: int = 0
+    """Pixels of an image; 0 where they are not known."""
     height: int = 0
-    tokens: int = 0  # estimate, without the correction for a model
-    # Characters of the prompt before a text file; None: it is sent before the prompt.
+    tokens: int = 0
+    """Estimate, without the correction for a model."""
     place: int | None = None
-    language: str = ""  # language of its code fence; only that of a file with a `place` is sent
+    """Characters of the prompt before a text file; None: it is sent before the prompt."""
+    language: str = ""
+    """Language of its code fence; only that of a file with a `place` is sent."""
 
     @property
     def is_image(self) -> bool:
@@ -177,13 +192,13 @@ class FilePart(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag
 
 
 Part = TextPart | ReasoningPart | RefusalPart | ToolCallPart | ToolResultPart | FilePart
-# Parts that hold only a text, by their tag.
 TEXT_PARTS: dict[str, type[TextPart | ReasoningPart | RefusalPart | ToolResultPart]] = {
     "text": TextPart,
     "reasoning": ReasoningPart,
     "refusal": RefusalPart,
     "tool_result": ToolResultPart,
 }
+"""Parts that hold only a text, by their tag."""
 
 
 class Failure(Struct, frozen=True, kw_only=True):
@@ -193,50 +208,66 @@ class Failure(Struct, frozen=True, kw_only=True):
     message: str
     hint: str = ""
     details: str = ""
-    failure_id: str = ""  # short id of the entry in the log file
+    failure_id: str = ""
+    """Short id of the entry in the log file."""
 
 
 class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
     """Tokens and times of an answer, including those of the answer it continues."""
 
-    ttft_ms: float | None = None  # time from sending to the first token
-    # Speed of the answer, as the server reports it, otherwise as lmchat measures it.
+    ttft_ms: float | None = None
+    """Time from sending to the first token."""
     tokens_per_second: float | None = None
-    prompt_tokens: int | None = None  # as the server counted them
+    """Speed of the answer, as the server reports it, otherwise as lmchat measures it."""
+    prompt_tokens: int | None = None
+    """As the server counted them."""
     completion_tokens: int | None = None
-    is_estimated: bool = True  # whether `completion_tokens` is an estimate, not the server's count
+    is_estimated: bool = True
+    """Whether `completion_tokens` is an estimate, not the server's count."""
     elapsed_ms: float = 0.0
     reasoning_ms: float | None = None
     finish_reason: str = ""
     retries: int = 0
-    asked: str = ""  # the model you asked for, if another one answered
-    limit: Limit | None = None  # limit that cut the answer short, if known
-    steps: int = 0  # rounds of tool calls before this answer
-    # Whether the user has rewritten the answer, or the one that it continues.
+    asked: str = ""
+    """The model you asked for, if another one answered."""
+    limit: Limit | None = None
+    """Limit that cut the answer short, if known."""
+    steps: int = 0
+    """Rounds of tool calls before this answer."""
     is_edited: bool = False
-    # Names and values of the sampling options that were sent.
+    """Whether the user has rewritten the answer, or the one that it continues."""
     sampling: Mapping[str, object] = field(default_factory=dict)
-    # Id under which the server keeps the answer until it is complete (R-42); empty: nowhere.
+    """Names and values of the sampling options that were sent."""
     replay_id: str = ""
-    # Whether the answer was continued while lmchat was away, and fetched later.
+    """Id under which the server keeps the answer until it is complete (R-42); empty: nowhere."""
     was_away: bool = False
-    product: str = ""  # product of the server
-    build: str = ""  # build of the server, as it said it
-    context: int | None = None  # tokens of the context window
-    has_drawn_seed: bool = False  # whether lmchat has drawn the seed in `sampling` at random
-    # Time from the start of the turn to the first word of the answer, behind any thought.
+    """Whether the answer was continued while lmchat was away, and fetched later."""
+    product: str = ""
+    """Product of the server."""
+    build: str = ""
+    """Build of the server, as it said it."""
+    context: int | None = None
+    """Tokens of the context window."""
     wait_ms: float | None = None
-    queue_ms: float = 0.0  # part of `wait_ms` in which the request waited for another answer
-    was_loaded: bool = False  # whether the server loaded the model for this answer, or woke it
-    was_asleep: bool = False  # whether the server had put the model to sleep before
-    # Time in which the model was loaded or woken; None if the end of that was not reported.
+    """Time from the start of the turn to the first word of the answer, behind any thought."""
+    queue_ms: float = 0.0
+    """Part of `wait_ms` in which the request waited for another answer."""
+    was_loaded: bool = False
+    """Whether the server loaded the model for this answer, or woke it."""
+    was_asleep: bool = False
+    """Whether the server had put the model to sleep before."""
     load_ms: float | None = None
-    prompt_tokens_per_second: float | None = None  # speed at which the server has read the prompt
-    cached_tokens: int | None = None  # tokens of the prompt that came from the server's cache
-    # Tokens of the thought: counted by the server, or else its chunks.
+    """Time in which the model was loaded or woken; None if the end of that was not reported."""
+    prompt_tokens_per_second: float | None = None
+    """Speed at which the server has read the prompt."""
+    cached_tokens: int | None = None
+    """Tokens of the prompt that came from the server's cache."""
     thought_tokens: int | None = None
-    draft_tokens: int | None = None  # tokens that the server's drafts proposed
-    accepted_tokens: int | None = None  # those of `draft_tokens` that the model accepted
+    """Tokens of the thought: counted by the server, or else its chunks."""
+    draft_tokens: int | None = None
+    """Tokens that the server's drafts proposed."""
+    accepted_tokens: int | None = None
+    """Those of `draft_tokens` that the model accepted."""
 
     def after(self, begun: AnswerStats | None) -> AnswerStats:
         """Return the figures of an answer in two parts, of which this is the second.
@@ -288,8 +319,8 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
         return self.finish_reason or _NO_REASON
 
 
-# AnswerStats of a rewritten answer: the figures of the old text are not those of the new one.
 EDITED = AnswerStats(is_edited=True, finish_reason="stop")
+"""AnswerStats of a rewritten answer: the figures of the old text are not those of the new one."""
 
 
 class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
@@ -301,20 +332,23 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """
 
     message_id: str
-    role: Role  # author; a system message applies from here on along the path
+    role: Role
+    """Author; a system message applies from here on along the path."""
     parts: tuple[Part, ...]
     created_at: datetime
-    parent_id: str | None = None  # the message before it; None for a root
+    parent_id: str | None = None
+    """The message before it; None for a root."""
     state: AnswerState = AnswerState.COMPLETE
     model: str = ""
     endpoint: str = ""
     stats: AnswerStats | None = field(default=None, name="receipt")  # its name in files
     failure: Failure | None = None
-    # Number among the versions of this message (same parent and role), counted from 1.
     version: int = 1
-    versions: int = 1  # number of all versions of this message
-    # Whether the user has taken it out of all requests; it stays in the session.
+    """Number among the versions of this message (same parent and role), counted from 1."""
+    versions: int = 1
+    """Number of all versions of this message."""
     is_excluded: bool = False
+    """Whether the user has taken it out of all requests; it stays in the session."""
 
     @property
     def text(self) -> str:
@@ -455,8 +489,8 @@ def tool_calls_text(message: ChatMessage) -> str:
     return ", ".join(call_text(call.name, call.arguments) for call in message.tool_calls)
 
 
-# A kind (`text`, `reasoning`, `refusal`, `tool_call 0 name`) and a text, as in the file.
 JournalEntry = tuple[str, str]
+"""A kind (`text`, `reasoning`, `refusal`, `tool_call 0 name`) and a text, as in the file."""
 RESET: JournalEntry = ("anew", "")  # in a file, the pieces after it replace all before it
 # Kind of a piece of a tool call: the number of the call, and the field that the text belongs to.
 # `(?a)`: in ASCII digits only.
@@ -501,9 +535,9 @@ def call_entries(message: ChatMessage) -> tuple[JournalEntry, ...]:
     return tuple(pieces)
 
 
-# A prompt, or a list of messages, oldest first: `("user", "Hello")`, `{"role": "user", "content":
-# "Hello"}` or a `ChatMessage`.
 Messages = str | Sequence[ChatMessage | tuple[str, str] | Mapping[str, str]]
+"""A prompt, or a list of messages, oldest first: `("user", "Hello")`,
+`{"role": "user", "content": "Hello"}` or a `ChatMessage`."""
 
 
 def messages_of(messages: Messages) -> tuple[ChatMessage, ...]:

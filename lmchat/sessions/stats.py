@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 
 from msgspec import Struct
@@ -24,9 +24,11 @@ class Metrics(Struct, frozen=True, kw_only=True):
     stopped_requests: int = 0
     retries: int = 0
     total_response_ms: float = 0.0  # of the successful requests
-    cache_hits: int = 0  # lists of models that came from the cache
+    cache_hits: int = 0
+    """Lists of models that came from the cache."""
     cache_misses: int = 0
-    refused_requests: int = 0  # requests that lmchat rejected and did not send
+    refused_requests: int = 0
+    """Requests that lmchat rejected and did not send."""
 
     def since(self, earlier: Metrics) -> Metrics:
         """Return, for each counter, by how much it has grown since an earlier state."""
@@ -131,38 +133,40 @@ def figures_by_model(rows: Iterable[TurnRecord]) -> tuple[ModelFigures, ...]:
         group = groups.pop(key, [])
         group.append(row)
         groups[key] = group  # as the last one: it was used last
-    return tuple(map(_figures_of, reversed(groups.values())))
+    return tuple(
+        ModelFigures(
+            model=turns[-1].model,
+            endpoint=turns[-1].endpoint,
+            product=turns[-1].product,
+            turns=len(turns),
+            complete=sum(row.state == AnswerState.COMPLETE for row in turns),
+            stalls=sum(row.stalls for row in turns),
+            retries=sum(row.retries for row in turns),
+            completion_tokens=sum(row.completion_tokens or 0 for row in turns),
+            is_estimated=any(row.is_estimated for row in turns),
+            ttft_ms=spread(row.ttft_ms for row in turns),
+            prompt_tokens_per_second=spread(row.prompt_tokens_per_second for row in turns),
+            tokens_per_second=spread(row.tokens_per_second for row in turns),
+            elapsed_ms=spread(row.elapsed_ms for row in turns) or Spread(p50=0.0, p95=0.0),
+            last=turns[-1].ended_at,
+            days=_figures_of_days(turns),
+        )
+        for turns in reversed(groups.values())
+    )
 
 
-def _figures_of(rows: Sequence[TurnRecord]) -> ModelFigures:
-    """Return the figures of one model at one server; `rows` are all its turns, at least one."""
+def _figures_of_days(rows: Iterable[TurnRecord]) -> tuple[DayFigures, ...]:
     speeds_by_day: defaultdict[date, list[float | None]] = defaultdict(list)
     for row in rows:
         if row.ended_at is not None:
             speeds_by_day[row.ended_at.astimezone().date()].append(row.tokens_per_second)
-    days: list[DayFigures] = []
-    for day, speeds in sorted(speeds_by_day.items()):
-        speed = spread(speeds)
-        days.append(
-            DayFigures(day=day, turns=len(speeds), tokens_per_second=speed.p50 if speed else None)
+    return tuple(
+        DayFigures(
+            day=day,
+            turns=len(speeds),
+            tokens_per_second=speed.p50 if (speed := spread(speeds)) else None,
         )
-    newest = rows[-1]
-    return ModelFigures(
-        model=newest.model,
-        endpoint=newest.endpoint,
-        product=newest.product,
-        turns=len(rows),
-        complete=sum(row.state == AnswerState.COMPLETE for row in rows),
-        stalls=sum(row.stalls for row in rows),
-        retries=sum(row.retries for row in rows),
-        completion_tokens=sum(row.completion_tokens or 0 for row in rows),
-        is_estimated=any(row.is_estimated for row in rows),
-        ttft_ms=spread(row.ttft_ms for row in rows),
-        prompt_tokens_per_second=spread(row.prompt_tokens_per_second for row in rows),
-        tokens_per_second=spread(row.tokens_per_second for row in rows),
-        elapsed_ms=spread(row.elapsed_ms for row in rows) or Spread(p50=0.0, p95=0.0),
-        last=newest.ended_at,
-        days=tuple(days),
+        for day, speeds in sorted(speeds_by_day.items())
     )
 
 
@@ -215,31 +219,21 @@ def models_text(models: Sequence[ModelFigures]) -> str:
     """Return a heading and one paragraph of figures per model; empty if no model has answered."""
     if not models:
         return ""
-    paragraphs = "\n\n".join(map(_model_text, models))
-    return f"Last {RECORD_DAYS} days (median, 95th percentile)\n{paragraphs}"
-
-
-def _model_text(figures: ModelFigures) -> str:
-    """Return a model with its product and address, and below it its figures, one a line."""
-    rows = _lines(
-        ("answers", f"{figures.turns}, {figures.complete} ok"),
-        (
-            "first token",
-            _spread_text(figures.ttft_ms, lambda value_ms: units.exact_time(value_ms / 1e3)),
-        ),
-        ("speed", _spread_text(figures.tokens_per_second, units.rate)),
-        ("prompt speed", _spread_text(figures.prompt_tokens_per_second, units.rate)),
-        ("time", _spread_text(figures.elapsed_ms, lambda value_ms: units.elapsed(value_ms / 1e3))),
-    )
-    heading = safe_line(f"{figures.model} · {figures.product} · {figures.endpoint}")
-    return f"{heading}\n{rows}"
-
-
-def _spread_text(spread: Spread | None, format_value: Callable[[float], str]) -> str:
-    """Return the median and the 95th percentile of a figure as text; `–` if it is not known."""
-    if spread is None:
-        return units.UNKNOWN
-    return f"{format_value(spread.p50)}, {format_value(spread.p95)}"
+    paragraphs: list[str] = []
+    for figures in models:
+        rows = [("answers", f"{figures.turns}, {figures.complete} ok")]
+        for name, spread, in_words, factor in (
+            ("first token", figures.ttft_ms, units.exact_time, 1e-3),
+            ("speed", figures.tokens_per_second, units.rate, 1),
+            ("prompt speed", figures.prompt_tokens_per_second, units.rate, 1),
+            ("time", figures.elapsed_ms, units.elapsed, 1e-3),
+        ):
+            values = [] if spread is None else [spread.p50 * factor, spread.p95 * factor]
+            rows.append((name, ", ".join(map(in_words, values)) or units.UNKNOWN))
+        model = safe_line(f"{figures.model} · {figures.product} · {figures.endpoint}")
+        paragraphs.append(f"{model}\n{_lines(*rows)}")
+    heading = f"Last {RECORD_DAYS} days (median, 95th percentile)"
+    return "\n".join([heading, "\n\n".join(paragraphs)])
 
 
 def _lines(*rows: tuple[str, str]) -> str:
