@@ -10,7 +10,6 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from lmchat.commands.table import COMMANDS, Scope
-from lmchat.servers.model import ModelInfo
 
 
 @dataclass_transform()
@@ -47,22 +46,6 @@ class ShowChat(Post):
     """Request to show the chat in place of the welcome page."""
 
     typed: events.Key | events.Paste | None = None  # what is meant for the prompt
-
-
-class LoadOrUnload(Post):
-    """Request to load a model, to unload it, or to stop loading it."""
-
-    model: ModelInfo
-
-
-class LoadWith(Post):
-    """Request to ask for options, and to load a model with them."""
-
-    model: ModelInfo
-
-
-class RefreshModels(Post):
-    """Request to ask all servers for their models."""
 
 
 def bindings(scope: Scope) -> list[BindingType]:

@@ -20,21 +20,15 @@ from textual.css.query import NoMatches
 from textual.message import Message
 from textual.widgets import Input, TextArea
 
-from lmchat.commands.table import BY_ID, Command, Scope, is_command, parse_slash
+from lmchat.commands.table import BY_ID, COMMANDS, Command, Scope, is_command, parse_slash
+from lmchat.doctor.report import report_text, summary
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.servers.options import COMMON, FURTHER_OPTIONS
 from lmchat.sessions.message import now
 from lmchat.sessions.stats import RECORD_DAYS, figures_by_model, models_text, statistics_text
 from lmchat.terminal.tty import has_shell
-from lmchat.tui.actions import (
-    LoadOrUnload,
-    LoadWith,
-    RefreshModels,
-    Run,
-    ShowChat,
-    ShowServers,
-)
+from lmchat.tui.actions import Run, ShowChat, ShowServers
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.chat_view import Chat
@@ -43,7 +37,6 @@ from lmchat.tui.controllers.connect import Connect
 from lmchat.tui.controllers.hints import KeyHints
 from lmchat.tui.controllers.message_actions import MessageActions
 from lmchat.tui.controllers.model_switch import ModelSwitch
-from lmchat.tui.controllers.offered_commands import palette_entries
 from lmchat.tui.controllers.prompt_text import PromptFiles, PromptText
 from lmchat.tui.controllers.saved_sessions import SavedSessions
 from lmchat.tui.controllers.sending import Turns
@@ -51,9 +44,8 @@ from lmchat.tui.controllers.session_files import SessionFiles
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.controllers.theme_choice import ThemeChoice
-from lmchat.tui.dialogs.ask_dialog import AskDialog, accept_any, refuse_empty
-from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups
-from lmchat.tui.dialogs.doctor_screen import DoctorScreen
+from lmchat.tui.dialogs.ask_dialog import AskDialog
+from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups, row_of
 from lmchat.tui.dialogs.sampling_dialog import sampling_dialog
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.dialogs.tools_dialog import tools_dialog
@@ -67,6 +59,8 @@ from lmchat.workspace import Workspace
 
 CHECK_AFTER_S = 5.0
 """From the start to the daily check of the sessions' file: typing and searching come first."""
+_LEAST_REPORT_WIDTH = 54  # a narrower report of the doctor would have no room behind its names
+_OF_THE_SESSION = ("message.tree", "message.undo")  # they do not depend on the focused message
 _TWICE_WITHIN_S = 2.0  # two presses of Ctrl+C within this time quit
 
 
@@ -235,16 +229,8 @@ class Dispatcher:
                 self.connect.open_page()
             case ShowChat(typed=typed):
                 self.connect.leave_page(typed)
-            case WelcomeScreen.Chosen(choice=choice):
-                self.connect.take(choice)
-            case WelcomeScreen.AddressPasted(text=text):
-                self.connect.ask_address(text)
-            case LoadOrUnload(model=model):
-                self.models.load_or_unload(model)
-            case LoadWith(model=model):
-                self.models.ask_for_context(model)
-            case RefreshModels():
-                self.models.refresh_picker()
+            case WelcomeScreen.Chosen(choice=choice, typed=typed):
+                self.connect.take(choice, typed)
             case _:
                 pass
 
@@ -257,8 +243,7 @@ class Dispatcher:
             self.messages.act(command.command_id.removeprefix("message."))
             return
         if command.needs_argument and not argument:
-            form = f"As typed: {command.slash}"
-            self._ask_for(command.title, partial(self.run, command), text=form)
+            self._ask_for(command.title, partial(self.run, command), f"As typed: {command.slash}")
             return
         owner, name, parameters = parse(command.action)
         if argument and command.takes_argument:
@@ -336,13 +321,6 @@ class Dispatcher:
             raise WrongUse(problem, hint="Press Esc first, then send the preset.")
         self.turns.submit(await self.prompt_text.fill_preset(typed))
 
-    def ask_for_preset(self, name: str) -> None:
-        """Ask for the text of a preset, which may be empty, and send it."""
-        title = f"Preset: {safe_line(name, limit=40)}"
-        self._ask_for(
-            title, lambda typed: self.use_preset(f"{name} {typed}".strip()), may_be_empty=True
-        )
-
     def use_effort(self, typed: str) -> None:
         self.chat.next_turn.use_effort(typed)
         effort = self.chat.next_turn.effort_words(self.sessions.opened.own_sampling)
@@ -370,7 +348,7 @@ class Dispatcher:
         def ask_for(name: str | None) -> None:
             if name is not None:
                 text = "A value, or default to send none."
-                self._ask_for(f"Change {name}", lambda value: change(f"{name} {value}"), text=text)
+                self._ask_for(f"Change {name}", lambda value: change(f"{name} {value}"), text)
 
         if typed:
             await change(typed)
@@ -451,7 +429,17 @@ class Dispatcher:
         self.chat.show(tools_dialog(self.open_sessions, self.workspace.platform.config_file))
 
     def show_doctor(self) -> None:
-        self.chat.show(DoctorScreen(self.workspace.platform.examine))
+        """Run all checks in a worker, and show the report, as on the command line."""
+        dialog = TextDialog("Doctor", "Checking servers, keys, files, engine and tools …")
+
+        async def examine() -> None:
+            findings = await self.workspace.platform.examine()
+            width = max(dialog.text_width, _LEAST_REPORT_WIDTH)
+            text = report_text(findings, width=width)
+            dialog.show(text, summary(findings))
+
+        self.chat.show(dialog)
+        self.chat.begin(examine, "doctor", is_only=True)
 
     async def show_statistics(self) -> None:
         store, backend = self.workspace.store, self.workspace.backend
@@ -465,10 +453,26 @@ class Dispatcher:
         self.chat.show(TextDialog("Statistics", text))
 
     def show_palette(self) -> None:
-        """Show the commands that apply to the screen, and run the chosen one."""
-        is_over_chat = self.chat.app.screen is self.chat.screen
-        entries = palette_entries(self.chat, self.messages, is_over_chat=is_over_chat)
-        self._offer(CommandsDialog("Commands", {"": entries}))
+        """Show the commands that can do something now, and run the chosen one.
+
+        If another screen covers the chat, no commands on a message are among them. Those on a
+        focused message come first, those on the last answer last.
+        """
+        keys = self.workspace.settings.keys
+        offered = [command for command in COMMANDS if command.is_offered]
+        rows = [row_of(one, keys) for one in offered if one.scope in (Scope.CHAT, Scope.APP)]
+        if self.chat.app.screen is self.chat.screen:
+            log = self.chat.widgets.log
+            is_focused = self.chat.widgets.has_log_focus and log.focused_message is not None
+            subject = "This message" if is_focused else "Last answer"
+            of_message = [
+                row_of(one, keys, "" if one.command_id in _OF_THE_SESSION else subject)
+                for one in offered
+                if one.scope is Scope.MESSAGE
+                and not self.messages.unavailable_reason(one.command_id.removeprefix("message."))
+            ]
+            rows = [*of_message, *rows] if is_focused else [*rows, *of_message]
+        self._offer(CommandsDialog("Commands", {"": rows}))
 
     def show_help(self) -> None:
         """Show all commands and keys, and run the chosen one."""
@@ -490,22 +494,14 @@ class Dispatcher:
 
         self.chat.show(dialog, run)
 
-    def _ask_for(
-        self,
-        title: str,
-        use: Callable[[str], Awaitable[object]],
-        *,
-        text: str = "",
-        may_be_empty: bool = False,
-    ) -> None:
+    def _ask_for(self, title: str, use: Callable[[str], Awaitable[object]], text: str = "") -> None:
         """Ask for a text and use it; after an error, the dialog stays open and shows it."""
 
         async def attempt(typed: str) -> bool:
             await use(typed)
             return True
 
-        check = accept_any if may_be_empty else refuse_empty
-        self.chat.show(AskDialog(title, text=text, verb="run it", check=check, attempt=attempt))
+        self.chat.show(AskDialog(title, text=text, verb="run it", attempt=attempt))
 
     # The end
 

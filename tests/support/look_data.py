@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
@@ -16,6 +16,8 @@ from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.sessions.message import AnswerState
 from lmchat.sessions.session import SearchHit, SessionGroup, SessionHeader
 from lmchat.sessions.stats import Budget, Metrics
+from lmchat.tui.dialogs.model_picker import ModelPicker
+from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.widgets.telemetry_rows import (
     activity_rows,
     context_rows,
@@ -187,6 +189,16 @@ def picker_rows() -> list[ModelRow]:
     ]
 
 
+def model_picker(rows: Sequence[ModelRow] | None = None, **acts: Callable) -> ModelPicker:
+    """Return the picker of such rows, in which Qwen is in use; `acts` is what its keys call."""
+    return ModelPicker(
+        picker_rows() if rows is None else rows,
+        age_s=40,
+        current=("http://localhost:1234", "qwen3-8b"),
+        **{"load_or_unload": print, "load_with": print, "refresh": print} | acts,
+    )
+
+
 def place(product: str, port: int, verdict: Verdict, next_step: str, **more) -> ProbeResult:
     endpoint = Endpoint.parse(f"localhost:{port}")
     return ProbeResult(
@@ -250,12 +262,10 @@ HITS = (
 )
 
 
-class SilentStore:
-    """A store that notes the searches and never answers."""
+def search_dialog(hits: Sequence[SearchHit] = HITS, query: str = "") -> SearchDialog:
+    """Return the search, at the time of the hits that it finds for all words."""
 
-    def __init__(self) -> None:
-        self.searches: list[tuple[str, int]] = []
+    async def search(_query: str, *, limit: int) -> Sequence[SearchHit]:
+        return hits[:limit]
 
-    async def search(self, query: str, *, limit: int):
-        self.searches.append((query, limit))
-        await asyncio.Event().wait()
+    return SearchDialog(search, lambda: NOW, query)

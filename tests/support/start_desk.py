@@ -197,7 +197,6 @@ def found(
         searched_at_s=-2.0,
         next_search_at_s=3.0,
         machine=here or MachineState(),
-        has_read_disk=True,
         **more,
     )
 
@@ -205,5 +204,5 @@ def found(
 def bare_page(what: WelcomeFacts | None = None) -> WelcomeScreen:
     """Return the welcome page with what it is handed alone."""
     page = WelcomeScreen(lambda: 0.0)
-    page.show(what or WelcomeFacts(has_read_disk=True))
+    page.show(what or WelcomeFacts())
     return page

@@ -9,7 +9,6 @@ from lmchat.config.settings import ChatSettings, Profile
 from lmchat.errors import ServerUnavailable
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog
-from lmchat.tui.dialogs.doctor_screen import DoctorScreen
 from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.dialogs.theme_dialog import ThemeDialog
@@ -230,7 +229,7 @@ async def test_the_palette_reaches_app_and_chat_but_opens_over_no_dialog(desk):
         ("all", "All commands", CommandsDialog),
         ("choose", "Choose the model", ModelPicker),
         ("theme", "Change the theme", ThemeDialog),
-        ("doctor", "Check everything and show what to do next", DoctorScreen),  # its slash name
+        ("doctor", "Check everything and show what to do next", TextDialog),  # its slash name
     ):
         await desk.press("ctrl+p", leads_to=CommandsDialog)
         await desk.type(typed)

@@ -9,17 +9,19 @@ from textual import events
 
 from lmchat.attachments.web_page import PageAddress
 from lmchat.commands.table import COMMANDS
+from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.tui.dialogs.ask_dialog import (
     AskDialog,
     ConfirmDialog,
-    KeyDialog,
     host_question,
+    key_dialog,
     outside_question,
     page_question,
 )
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups
 from lmchat.tui.dialogs.text_dialog import TextDialog
+from tests.support.scripted_backend import probed
 from tests.support.tui_host import Host, confirm, drawn, screen_text
 
 JAN = Endpoint.parse("localhost:1337")
@@ -37,8 +39,8 @@ async def wait(_typed: str) -> str:
 
 
 async def test_an_answer_is_taken_without_blanks_around_and_what_cannot_be_taken_is_told():
-    def check(typed: str) -> str:
-        return "" if typed == "okay" else "This file already exists"
+    async def attempt(typed: str) -> str | list[str]:
+        return [typed] if typed == "okay" else "This file already exists"
 
     async with drawn(Host(screen=lambda: AskDialog("Title"))) as (app, pilot):
         await pilot.press("enter")
@@ -46,13 +48,13 @@ async def test_an_answer_is_taken_without_blanks_around_and_what_cannot_be_taken
         assert app.results == []
         await pilot.press("space", *"one", "space", "enter")
         assert app.results == ["one"]
-        app.push_screen(AskDialog("File", value="oka", check=check), app.results.append)
+        app.push_screen(AskDialog("File", value="oka", attempt=attempt), app.results.append)
         await pilot.press("enter")
         assert "! This file already exists" in screen_text(app)
         await pilot.press("y")
         assert "This file already exists" not in screen_text(app)
         await pilot.press("enter")
-        assert app.results == ["one", "okay"]
+        assert app.results == ["one", ["okay"]]
 
 
 async def test_a_paste_into_a_line_cannot_write_to_the_terminal():
@@ -99,14 +101,15 @@ async def test_a_key_is_never_on_the_screen_while_it_is_tried():
         tried.append(key)
         return await wait(key)
 
-    async with drawn(Host(screen=lambda: KeyDialog("Jan", JAN, attempt))) as (app, pilot):
+    wanting = probed(Verdict.NEEDS_KEY, product="Jan", endpoint=JAN)
+    async with drawn(Host(screen=lambda: key_dialog(wanting, attempt))) as (app, pilot):
         await pilot.press(*"s3cret", "enter")
         await pilot.pause()
         text = screen_text(app)
         assert "Use the API key from Jan: Settings, Local API Server" in text
         assert "http://localhost:1337" in text
         assert "s3cret" not in text
-        assert "Checking the API key" in text
+        assert "Checking" in text
         assert tried == ["s3cret"]
         assert app.results == []
         dialog = app.screen

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups
-from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.dialogs.text_dialog import LinksDialog
-from tests.support.look_data import SilentStore
+from tests.support.look_data import search_dialog
 from tests.support.tui_host import Host
 
 KEYS = ("up", "down", "pageup", "pagedown", "home", "end", "enter")
 DIALOGS = (
     lambda: CommandsDialog("Help", help_groups({})),
-    lambda: SearchDialog(SilentStore()),
+    search_dialog,
     lambda: LinksDialog({}),
 )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
@@ -13,7 +12,6 @@ from textual.widgets import Input
 
 from lmchat.chat.beginnings import AnswerChoices
 from lmchat.chat.context import ContextItem, ContextList
-from lmchat.doctor.report import CheckResult, Grade, Group
 from lmchat.servers.discovery.catalogue import ModelRow
 from lmchat.servers.discovery.launcher import Installed, ServerStart
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
@@ -31,18 +29,16 @@ from lmchat.sessions.message import (
 )
 from lmchat.sessions.session import SearchHit
 from lmchat.tui.dialogs.ask_dialog import (
-    AddressDialog,
     AskDialog,
     ConfirmDialog,
-    KeyDialog,
     ProgressDialog,
     host_question,
+    key_dialog,
     start_question,
 )
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups
 from lmchat.tui.dialogs.context_dialog import ContextDialog
 from lmchat.tui.dialogs.dialog import PickDialog
-from lmchat.tui.dialogs.doctor_screen import DoctorScreen
 from lmchat.tui.dialogs.message_tree import message_tree
 from lmchat.tui.dialogs.model_picker import ModelPicker, file_picker
 from lmchat.tui.dialogs.probabilities_dialog import ChoicesDialog
@@ -51,11 +47,13 @@ from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.welcome.server_rows import MachineState
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.hostile import EVIL, OBEYED
+from tests.support.look_data import model_picker, search_dialog
 from tests.support.start_desk import bare_page, found
 from tests.support.tui_host import Host, drawn, screen_text
 
 NOW = datetime(2026, 11, 20, 14, 2, tzinfo=UTC)
-AT = Endpoint(scheme="http", host="evil\x1b[31m", port=1234)
+AT = Endpoint(scheme="http", host="evil\x1b[31mx[/q]", port=1234)
+WANTING = ProbeResult(endpoint=AT, product="OpenAI-compatible", verdict=Verdict.NEEDS_KEY)
 FILE = ModelFile(path=Path("/" + EVIL), name=EVIL, size_bytes=5, source=EVIL, quantization=EVIL)
 START = ServerStart(product="Ollama", argv=("/" + EVIL, EVIL), endpoint=AT)
 OFFER = replace(SMOLLM2, name=EVIL, licence=EVIL, download_bytes=1)
@@ -85,19 +83,11 @@ def message(role: Role, name: str, **more) -> ChatMessage:
     )
 
 
-async def findings() -> list[CheckResult]:
-    return [CheckResult(Group.KEYS, "c", EVIL, grade, EVIL, EVIL) for grade in Grade]
-
-
 def picker() -> ModelPicker:
     rows = [ModelRow(model=model(state), server_name=EVIL) for state in LoadState]
-    picker = ModelPicker(rows, age_s=1.0)
+    picker = model_picker(rows)
     picker.update_rows(rows, age_s=1.0, note=EVIL)
     return picker
-
-
-def doctor() -> DoctorScreen:
-    return DoctorScreen(findings)
 
 
 def tree() -> PickDialog:
@@ -113,11 +103,7 @@ def show_context(dialog: ContextDialog) -> None:
 def searching() -> SearchDialog:
     words = {"title": EVIL, "model": EVIL, "before": EVIL, "match": EVIL, "after": EVIL}
     hit = SearchHit(session_id="s", message_id="m", role="assistant", created_at=NOW, **words)
-
-    async def search(_query: str, *, limit: int) -> list[SearchHit]:
-        return [hit][:limit]
-
-    return SearchDialog(SimpleNamespace(search=search), EVIL)
+    return search_dialog([hit], EVIL)
 
 
 async def refuse(_typed: str) -> str:
@@ -146,15 +132,10 @@ def choices() -> ChoicesDialog:
 
 
 SCREENS = {
-    "address": (
-        partial(AddressDialog, refuse, EVIL),
-        lambda one: one.show_problem(EVIL),
-    ),
-    "allow": (partial(host_question, AT, allowed=[EVIL]), None),
+    "allow": (partial(host_question, AT), None),
     "ask": (partial(AskDialog, EVIL, text=EVIL, value=EVIL), lambda one: one.show_problem(EVIL)),
     "choices": (choices, None),
     "confirm": (partial(ConfirmDialog, EVIL, text=EVIL), None),
-    "doctor": (doctor, None),
     "fetch": (partial(ProgressDialog, EVIL), None),
     "files": (partial(file_picker, [FILE]), None),
     "help": (
@@ -165,10 +146,7 @@ SCREENS = {
         ),
         lambda one: setattr(one.query_one(Input), "value", "session"),  # the rows in question
     ),
-    "key": (
-        partial(KeyDialog, "OpenAI-compatible", AT, refuse),
-        lambda one: one.show_problem(EVIL),
-    ),
+    "key": (partial(key_dialog, WANTING, refuse), lambda one: one.show_problem(EVIL)),
     "models": (picker, None),
     "search": (searching, None),
     "start": (partial(start_question, START), None),

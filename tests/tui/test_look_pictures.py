@@ -7,33 +7,20 @@ from msgspec.structs import replace
 
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups
-from lmchat.tui.dialogs.model_picker import ModelPicker
-from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from tests.support.look_data import (
     HITS,
-    NOW,
     PLACES,
-    SilentStore,
-    picker_rows,
+    model_picker,
+    search_dialog,
 )
 from tests.support.look_pictures import SIZES, panels, steps
 from tests.support.start_desk import bare_page, found
 from tests.support.tui_host import Host, screen_text
 
-CURRENT = ("http://localhost:1234", "qwen3-8b")
-
-
-def picker() -> ModelPicker:
-    return ModelPicker(picker_rows(), age_s=40, current=CURRENT)
-
 
 def all_commands() -> CommandsDialog:
     return CommandsDialog("Keys and commands", help_groups({}))
-
-
-def searching() -> SearchDialog:
-    return SearchDialog(SilentStore())
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -44,12 +31,13 @@ def test_panels_at_every_size(snap_compare, size):
 
 async def test_dialogs_hold_only_ascii_where_that_is_wanted():
     async with panels(is_ascii=True).run_test(size=(120, 40)) as pilot:
-        for dialog in (picker(), searching(), all_commands(), TextDialog("Title", "text\n" * 99)):
+        search = search_dialog([replace(hit, before="b", after="a") for hit in HITS])
+        text = TextDialog("Title", "text\n" * 99)
+        for dialog in (model_picker(), search, all_commands(), text):
             await pilot.app.push_screen(dialog)
             await pilot.pause()
-            if isinstance(dialog, SearchDialog):
-                hits = [replace(hit, before="b", after="a") for hit in HITS]
-                dialog.show_hits(hits, now=NOW)
+            if dialog is search:
+                await pilot.press("a")
             await pilot.pause()
             lines = screen_text(pilot.app).split("\n")
             assert [line for line in lines if not line.isascii()] == []
@@ -59,7 +47,9 @@ async def test_dialogs_hold_only_ascii_where_that_is_wanted():
 @pytest.mark.parametrize("size", SIZES)
 def test_the_picker_at_every_size(snap_compare, size):
     assert snap_compare(
-        panels(picker), terminal_size=SIZES[size], run_before=steps(sees="11 models on 2 servers")
+        panels(model_picker),
+        terminal_size=SIZES[size],
+        run_before=steps(sees="11 models on 2 servers"),
     )
 
 
@@ -71,12 +61,9 @@ def test_the_search_says_what_holds_the_words(snap_compare, size):
         for hit, kind in zip((HITS[1], HITS[2], HITS[0], HITS[3]), kinds, strict=True)
     ]
     hits[3] = replace(hits[3], message_id="", role="")  # as the store returns a title
-    see = steps(
-        *"shade",
-        sees="4 hits",
-        then=lambda screen: screen.show_hits(hits, now=NOW),
-    )
-    assert snap_compare(panels(searching), terminal_size=SIZES[size], run_before=see)
+    see = steps(*"shade", sees="4 hits")
+    dialog = partial(search_dialog, hits)
+    assert snap_compare(panels(dialog), terminal_size=SIZES[size], run_before=see)
 
 
 @pytest.mark.parametrize("size", SIZES)

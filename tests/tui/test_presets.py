@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 from lmchat.config.settings import ChatSettings, Preset, Profile
-from lmchat.tui.dialogs.ask_dialog import AskDialog
-from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import calm, ready_desktop
 from tests.support.scripted_backend import answer_steps
 from tests.support.tui_host import text_of
@@ -32,22 +30,11 @@ async def test_a_preset_is_sent_by_its_name(tmp_path):
         assert (desk.prompt_input.text, len(desk.backend.requests)) == ("/p pasted", 1)
 
 
-async def test_profiles_are_chosen_by_name_or_in_the_palette_which_also_asks_for_the_text_of_a_preset(
-    tmp_path,
-):
-    def sidebar() -> str:
-        return text_of(desk.chat.widgets.telemetry)
-
+async def test_a_profile_is_chosen_by_its_name(tmp_path):
     async with ready_desktop(tmp_path, settings=NAMED) as desk:
-        await desk.press("ctrl+p", *"profile: s", sees="Profile: short")
-        await desk.press("enter", hides="Profile: short")
-        await desk.until(lambda: "short" in sidebar(), "the profile in the sidebar")
-        await desk.press("ctrl+p", *"french", sees="Preset: french")
-        await desk.press("enter", leads_to=AskDialog, sees="Preset: french")
-        await desk.press(*"a cat", "enter", leads_to=ChatScreen, sees="In French: a cat")
-    async with ready_desktop(tmp_path / "other", settings=NAMED) as desk:
         await desk.press(*"/profile ", "tab", "enter", hides="/profile")
-        await desk.until(lambda: "short" in sidebar(), "the profile in the sidebar")
+        panel = desk.chat.widgets.telemetry
+        await desk.until(lambda: "short" in text_of(panel), "the profile in the panel")
 
 
 async def test_the_model_names_a_session_once_after_its_first_answer(tmp_path):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from msgspec.structs import replace
 
 from lmchat.config.state import State
 from lmchat.doctor.server_checks import server_findings
@@ -14,7 +13,6 @@ from lmchat.servers.products import product_named
 from lmchat.tui.welcome.server_rows import (
     NO_SERVER,
     MachineState,
-    RowAction,
     first_step,
     headline_and_advice,
     server_rows,
@@ -51,47 +49,51 @@ def found(
 
 def test_each_program_that_is_not_running_has_its_step():
     none = MachineState(installed=())
-    for product, verdict, here, result, step, action in (
-        ("Ollama", Verdict.REFUSED, None, "not running", "ollama serve", RowAction.START),
+    for product, verdict, here, result, step, is_start in (
+        ("Ollama", Verdict.REFUSED, None, "not running", "ollama serve", True),
         (
             "LM Studio",
             Verdict.SERVER_OFF,
             None,
             "server off",
             LMS.start_words,
-            RowAction.START,
+            True,
         ),
-        ("LM Studio", Verdict.SERVER_OFF, none, "server off", OWN_STEP, RowAction.NOTHING),
-        ("Jan", Verdict.REFUSED, None, "not running", "Open Jan", RowAction.NOTHING),
+        ("LM Studio", Verdict.SERVER_OFF, none, "server off", OWN_STEP, False),
+        ("Jan", Verdict.REFUSED, None, "not running", "Open Jan", False),
         (
             "llama.cpp",
             Verdict.REFUSED,
             None,
             "not running",
             LLAMA.start_words,
-            RowAction.NOTHING,
+            False,
         ),
         # before anybody has looked
-        ("Ollama", Verdict.REFUSED, MachineState(), "refused", OWN_STEP, RowAction.NOTHING),
+        ("Ollama", Verdict.REFUSED, MachineState(), "refused", OWN_STEP, False),
     ):
         place = found(product, verdict, here)
-        assert (place.result, place.next_step, place.action) == (result, step, action), product
+        assert (place.result, place.next_step, place.start is not None) == (
+            result,
+            step,
+            is_start,
+        ), product
     assert found("Ollama").start.argv == ("/usr/bin/ollama", "serve")
     for product in PRODUCT_NAMES:
         if product_named(product).where_to_get:
             place = found(product, here=none)
-            assert (place.result, place.action) == ("refused", RowAction.NOTHING)
+            assert (place.result, place.key) == ("refused", None)
             assert (place.is_here, place.next_step) == (False, product_named(product).where_to_get)
 
 
 def test_nothing_is_started_where_it_answers_or_is_far_or_in_the_way():
-    assert found("Ollama", endpoint=FAR).action is RowAction.NOTHING
+    assert found("Ollama", endpoint=FAR).key is None
     for verdict in Verdict:
         place = found("Ollama", verdict)
         if verdict.is_server:
-            assert place.action is RowAction.CHOOSE
+            assert place.is_choice
         elif verdict not in (Verdict.REFUSED, Verdict.SERVER_OFF):
-            assert (place.next_step, place.action) == (OWN_STEP, RowAction.NOTHING)
+            assert (place.next_step, place.key) == (OWN_STEP, None)
 
 
 BOX = Endpoint.parse("http://gpu-box:1337")
@@ -103,15 +105,14 @@ def test_a_server_that_lacks_one_thing_is_told_with_the_step():
         (Verdict.KEY_REJECTED, "rejected the API key."),
         (Verdict.NO_MODEL, "has no model yet."),
     ):
-        continues = verdict is Verdict.NO_MODEL
-        ends = " (this page then continues)" if continues else ". Then press Enter."
+        ends = "" if verdict is Verdict.NO_MODEL else " Then press Enter."
         found = [
             probed(Verdict.REFUSED, product="Jan"),
             probed(verdict, next_step="Do this"),
         ]
         assert headline_and_advice(found) == (
             f"LM Studio answers, but {words}",
-            f"Next: Do this{ends}",
+            f"Next: Do this.{ends}",
         )
     off = [probed(Verdict.SERVER_OFF)]
     assert headline_and_advice(off)[0] == "LM Studio runs, but its server is off."
@@ -126,13 +127,7 @@ def test_a_named_server_that_is_away_is_told_in_its_own_words():
     away = probed(
         Verdict.REFUSED, endpoint=BOX, is_own=True, detail="Nothing answers.", next_step="Go"
     )
-    continues = "Next: Go (this page then continues)"
-    assert headline_and_advice([away]) == ("gpu-box:1337: Nothing answers.", continues)
-    whole = [replace(away, next_step="Go there. Do it.")]
-    assert headline_and_advice(whole)[1] == "Next: Go there. Do it. This page then continues."
-    told = "The certificate of gpu-box:1337 has expired."
-    distrusted = [replace(away, detail=told, kind="certificate", next_step="Go.")]
-    assert headline_and_advice(distrusted) == (told, "Next: Go. Then start lmchat again.")
+    assert headline_and_advice([away]) == ("gpu-box:1337: Nothing answers.", "Next: Go.")
     unloaded = probed(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))
     words = "The server you named does not answer. LM Studio does."
     assert headline_and_advice([away, unloaded]) == (words, "")

@@ -8,10 +8,10 @@ from textual import events
 from lmchat.errors import EndpointNotAllowed, ServerUnavailable
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
-from lmchat.tui.dialogs.ask_dialog import AddressDialog, ConfirmDialog, KeyDialog
+from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
-from tests.support.desktop import calm, desktop, gone, shown
+from tests.support.desktop import desktop, gone, shown
 from tests.support.scripted_backend import ScriptedBackend, model, probed
 
 NEAR = Endpoint.parse("http://localhost:9000")
@@ -57,7 +57,7 @@ async def asked_for(folder, backend, address, *, is_entered=True, **more):
         desk.workspace.search_pause_s = 0.05
         await desk.on(WelcomeScreen)
         desk.app.screen.post_message(events.Paste(address))
-        await desk.on(AddressDialog)
+        await desk.on(AskDialog)
         if is_entered:
             await desk.press("enter")
         yield desk
@@ -88,12 +88,11 @@ async def test_another_machine_is_asked_about_before_a_byte_is_sent_and_allowed_
     tmp_path,
 ):
     backend = Places()
-    settings = calm(allowed_hosts=("nas:1234",))
-    async with asked_for(tmp_path, backend, "gpu-box:8000", settings=settings) as desk:
+    async with asked_for(tmp_path, backend, "gpu-box:8000") as desk:
         await desk.on(ConfirmDialog)
-        line = 'allowed_hosts = ["nas:1234", "gpu-box:8000"]'
+        line = 'allowed_hosts = ["gpu-box:8000"]'
         await shown(desk, "gpu-box:8000 is not this machine", line)
-        await desk.press("escape", leads_to=AddressDialog)
+        await desk.press("escape", leads_to=AskDialog)
         await gone(desk, "Checking")
         assert "! " not in desk.text
         assert "gpu-box:8000" in desk.text
@@ -108,10 +107,10 @@ async def test_another_machine_is_asked_about_before_a_byte_is_sent_and_allowed_
 async def test_a_typed_server_that_wants_a_key_gets_it_after_any_number_of_wrong_ones(tmp_path):
     backend = Places(verdict=Verdict.NEEDS_KEY)
     async with asked_for(tmp_path, backend, "localhost:9000") as desk:
-        await desk.on(KeyDialog)
+        await desk.on(AskDialog)
         await desk.press("escape", leads_to=WelcomeScreen)
         await shown(desk, "needs key", "localhost:9000")
-        await desk.press("enter", leads_to=KeyDialog)
+        await desk.press("enter", leads_to=AskDialog)
 
         await desk.say("sk-é", sees="! What you typed has control characters or letters beyond")
         assert (backend.keys, desk.kept_keys) == ([], [])

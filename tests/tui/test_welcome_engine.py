@@ -69,7 +69,7 @@ async def test_a_file_of_this_disk_can_be_chosen_out_of_many(tmp_path):
         await shown(desk, "demo, a demo model, is on this disk.")
         assert "Use a model file" not in desk.text
         engine._files = tuple(MANY)
-        await desk.press("f5", sees="60 found: model-00 Q4_K_M 1.0 GB, model-01 Q4_K_M 1.0 GB, and")
+        await desk.press("f5", sees="60 found")
 
         await desk.press("2", leads_to=PickDialog, sees="60 files · 60.0 GB")
         await desk.press("down", "down", "escape", leads_to=WelcomeScreen)

@@ -55,9 +55,6 @@ HERE = MachineState(
 )
 
 
-STARTING = replace(HERE, starting=(OLLAMA_START,))
-
-
 def host(here: MachineState, places=NOWHERE, *, problem: str = "", **more) -> Host:
     def make() -> Screen:
         return bare_page(found(places, here, problem=problem))
@@ -73,12 +70,12 @@ def test_the_question_before_a_start(snap_compare):
 
 @pytest.mark.parametrize("theme", ["lmchat-dark"])
 def test_the_question_about_another_machine(snap_compare, theme):
-    make = partial(host_question, Endpoint.parse("gpu-box:8000"), allowed=["nas:1234"])
-    see = steps(sees='allowed_hosts = ["nas:1234", "gpu-box:8000"]')
+    make = partial(host_question, Endpoint.parse("gpu-box:8000"))
+    see = steps(sees='allowed_hosts = ["gpu-box:8000"]')
     assert snap_compare(Host(screen=make, theme=theme), terminal_size=(80, 24), run_before=see)
 
 
 async def test_pictures_of_the_page_hold_only_ascii_where_that_is_wanted():
-    async with host(STARTING, is_ascii=True).run_test(size=(120, 40)) as pilot:
+    async with host(HERE, is_ascii=True).run_test(size=(120, 40)) as pilot:
         await pilot.pause()
         assert [line for line in screen_text(pilot.app).split("\n") if not line.isascii()] == []

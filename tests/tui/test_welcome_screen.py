@@ -55,7 +55,8 @@ async def test_a_letter_and_a_sentence_are_for_the_chat_and_a_pasted_word_is_an_
         typed = [wish.typed for wish in app.of(ShowChat)]
         assert [event.key for event in typed[:2]] == ["g", "slash"]
         assert [event.text for event in typed[2:]] == ["two words"]
-        assert [wish.text for wish in app.of(WelcomeScreen.AddressPasted)] == ["http://localhost:9"]
+        wishes = [(wish.choice, wish.typed) for wish in app.of(WelcomeScreen.Chosen)]
+        assert wishes == [("address", "http://localhost:9")]
 
 
 def test_every_verdict_has_a_sign_and_a_word_at_every_width():

@@ -25,7 +25,7 @@ from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.controllers.server_starts import ServerStarts
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.dialogs.ask_dialog import AddressDialog, KeyDialog, host_question
+from lmchat.tui.dialogs.ask_dialog import AskDialog, host_question, key_dialog
 from lmchat.tui.dialogs.model_picker import file_picker
 from lmchat.tui.quirks.keys import hand_over
 from lmchat.tui.welcome.server_rows import ServerRow
@@ -145,11 +145,8 @@ class Connect:
         if probed.can_be_allowed:
             self._chat.begin(partial(self._ask_about_host, probed.endpoint), "allow", is_only=True)
         elif probed.verdict in WANTS_KEY:
-            is_rejected = probed.verdict is Verdict.KEY_REJECTED
-            problem = "The previous API key was rejected." if is_rejected else ""
             attempt = partial(self._try_key, probed.endpoint)
-            dialog = KeyDialog(probed.product, probed.endpoint, attempt, problem=problem)
-            self._chat.show(dialog, self._take_result)
+            self._chat.show(key_dialog(probed, attempt), self._take_result)
         elif not (probed.verdict.is_usable and probed.has_model):
             self._wake.set()
         elif (choice := self._choice_on(probed)).missing is Missing.NOTHING:
@@ -181,8 +178,7 @@ class Connect:
         try:
             probed = await backend.check(endpoint)
         except EndpointNotAllowed:
-            question = host_question(endpoint, allowed=self._workspace.settings.allowed_hosts)
-            if not await self._chat.ask(question):
+            if not await self._chat.ask(host_question(endpoint)):
                 return ""
             backend.allow(endpoint.netloc)
             return await self._try_server(endpoint)
@@ -222,8 +218,11 @@ class Connect:
 
     # The welcome page
 
-    def take(self, choice: ServerRow | str) -> None:
-        """Do what the chosen row of the page offers: a server, or another way to one."""
+    def take(self, choice: ServerRow | str, typed: str) -> None:
+        """Do what the chosen row of the page offers: a server, or another way to one.
+
+        `typed` is the address in the input at first, where the user is asked for one.
+        """
         machine = self._starts.machine
         match choice:
             case "last":
@@ -243,15 +242,19 @@ class Connect:
             case ServerRow(probed=probed):
                 self._take_result(probed)
             case _:
-                self.ask_address()
+                self._ask_address(typed)
 
-    def ask_address(self, typed: str = "") -> None:
-        """Ask for an address, with a text in the input at first; use the server that answers."""
+    def _ask_address(self, typed: str) -> None:
+        """Ask for an address, and use the server that answers there."""
 
         async def attempt(address: str) -> ProbeResult | str:
             return await self._try_server(Endpoint.parse(address))
 
-        self._chat.show(AddressDialog(attempt, typed), self._take_result)
+        text = "Host and port, for example localhost:9931; http:// and /v1 are optional."
+        dialog = AskDialog(
+            "Server address", text=text, value=typed, verb="check it", attempt=attempt
+        )
+        self._chat.show(dialog, self._take_result)
 
     def _start_engine(self, name: str) -> None:
         """Start the built-in engine in a worker with a model file."""
@@ -317,7 +320,6 @@ class Connect:
             searched_at_s=self._searched_at_s,
             next_search_at_s=(self._searched_at_s or 0.0) + self._workspace.search_pause_s,
             machine=self._starts.machine,
-            has_read_disk=self._starts.has_read_disk,
             problem=problem,
             has_waiting_message=self._workspace.open_sessions.shown.is_waiting,
         )

@@ -25,7 +25,7 @@ from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.sending import Turns
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.dialogs.ask_dialog import AskDialog, accept_any
+from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.model_picker import VISION, ModelPicker
 
 
@@ -150,6 +150,9 @@ class ModelSwitch:
         picker = ModelPicker(
             self._with_loading(rows),
             age_s=age_s,
+            load_or_unload=self._load_or_unload,
+            load_with=self._ask_for_context,
+            refresh=self._begin_refresh,
             current=(target.server_id, target.model_id) if target else None,
             typed=VISION if self._prompt_text.has_unseen_image else "",
         )
@@ -161,9 +164,9 @@ class ModelSwitch:
 
         self._picker = picker
         self._chat.show(picker, use)
-        self.refresh_picker()
+        self._begin_refresh()
 
-    def refresh_picker(self) -> None:
+    def _begin_refresh(self) -> None:
         self._chat.begin(self._refresh_picker, "picker", is_only=True)
 
     async def _refresh_picker(self) -> None:
@@ -198,7 +201,7 @@ class ModelSwitch:
 
     # Loading
 
-    def load_or_unload(self, model: ModelInfo) -> None:
+    def _load_or_unload(self, model: ModelInfo) -> None:
         """Begin to load a model; if it is loaded, unload it; if it is being loaded, stop that."""
         if load := self._loads.get(_key(model)):
             self._chat.stop(load.group)
@@ -208,7 +211,7 @@ class ModelSwitch:
         else:
             self._begin_load(model)
 
-    def ask_for_context(self, model: ModelInfo) -> None:
+    def _ask_for_context(self, model: ModelInfo) -> None:
         """Ask for the size of the context window, and begin to load the model with it.
 
         A model that is in memory is loaded again. A server that does not load with a given window
@@ -231,7 +234,6 @@ class ModelSwitch:
             f"Load {_short_name(model)} with a context window of … tokens",
             value=str(model.context_loaded or ""),
             verb="load",
-            check=accept_any,
             attempt=load,
         )
         self._chat.show(dialog)
@@ -301,7 +303,7 @@ class ModelSwitch:
         """Check the server at once, and refresh the picker if it is open."""
         self._workspace.monitor.check_now()
         if self._picker is not None:
-            self.refresh_picker()
+            self._begin_refresh()
 
     def _show_in_picker(self, model: ModelInfo) -> None:
         if self._picker is not None:

@@ -8,12 +8,13 @@ from msgspec.structs import replace
 
 from lmchat.commands.conditions import NOTHING_YET
 from lmchat.safe_text import safe_line
+from lmchat.sessions.message import now
 from lmchat.sessions.session import SearchHit, SessionHeader, tags_from
 from lmchat.tui.actions import ShowChat
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.dialogs.ask_dialog import AskDialog, accept_any
+from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.search_dialog import SearchDialog
 
 
@@ -71,7 +72,7 @@ class SavedSessions:
             )
             self._chat.begin(show, "open", is_only=True)
 
-        self._chat.show(SearchDialog(self._chat.workspace.store, query), open_chosen)
+        self._chat.show(SearchDialog(self._chat.workspace.store.search, now, query), open_chosen)
 
     async def _change(self, name: str, session_id: str, typed: str) -> str:
         """Change the header of a session, and return words for the user that say what was done.
@@ -110,7 +111,7 @@ class SavedSessions:
                 )
                 tags = safe_line(" ".join(old.tags))
                 dialog = AskDialog(
-                    "Session tags", text=text, value=tags, verb="save", check=accept_any
+                    "Session tags", text=text, value=tags, verb="save", may_be_empty=True
                 )
                 typed = await self._chat.ask(dialog)
                 if typed is None:

@@ -36,14 +36,13 @@ class ServerStarts:
         models: ModelSwitch,
         on_change: Callable[[], None],
     ) -> None:
-        """`on_change` is called when `machine`, `has_read_disk` or `problem` has changed."""
+        """`on_change` is called when `machine` or `problem` has changed."""
         self._chat = chat
         self._workspace = chat.workspace
         self._status = status
         self._models = models
         self._on_change = on_change
         self.machine = MachineState()
-        self.has_read_disk = chat.workspace.engine is None  # else no files are needed
         self.problem = ""  # why the last start failed
 
     # Facts
@@ -59,23 +58,18 @@ class ServerStarts:
         return state.model if state.endpoint == BUILT_IN else ""
 
     async def _read_machine(self) -> None:
-        """Read the facts; the first time, the files may be those of an earlier search.
-
-        An engine that must be installed first offers no model.
-        """
+        """Read the facts; an engine that must be installed first offers no model."""
         engine, launcher = self._workspace.engine, self._workspace.launcher
-        machine = replace(self.machine, last_model=self._last_model)
+        machine = MachineState(last_model=self._last_model)
         if launcher is not None:
             installed = tuple(await run_abandonable(launcher.find))
             command = launcher.engine_command
             machine = replace(machine, installed=installed, engine_command=command)
         if engine is not None:
-            files = await engine.files(is_refresh=self.has_read_disk)
+            files = await engine.files(is_refresh=True)
             offer = None if machine.engine_command else engine.demo
             machine = replace(machine, offer=offer, files=files)
-        # servers may have been started meanwhile
-        self.machine = replace(machine, starting=self.machine.starting)
-        self.has_read_disk = True
+        self.machine = machine
         self._on_change()
 
     # Programs
@@ -89,18 +83,14 @@ class ServerStarts:
         if launcher is None or not await self._chat.ask(start_question(start)):
             return None
         self.problem = ""
-        self._set_starting(*self.machine.starting, start)
+        self._on_change()
+        self._chat.notify(f"{start.short} runs. lmchat waits until its server answers.")
         try:
             return await launcher.start(start)
         except LMChatError as error:
             self.problem = error.message_with_hint
+            self._on_change()
             return None
-        finally:
-            self._set_starting(*(other for other in self.machine.starting if other != start))
-
-    def _set_starting(self, *starts: ServerStart) -> None:
-        self.machine = replace(self.machine, starting=starts)
-        self._on_change()
 
     # The engine
 

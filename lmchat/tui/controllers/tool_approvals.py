@@ -12,7 +12,7 @@ from lmchat.tools.tool import Choice, Decision
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.dialogs.ask_dialog import AskDialog, accept_any
+from lmchat.tui.dialogs.ask_dialog import AskDialog
 
 _MAX_NAME = 80  # characters of a tool's name in a notice
 _MAX_TITLE = 60  # characters of a session's title in a notice
@@ -89,7 +89,7 @@ class ToolApprovals:
         title = f"Refuse {safe_line(question.name, limit=_MAX_NAME)}?"
         text = "The model gets your reason. Leave it empty to give none."
         reason: str | None = await self._chat.ask(
-            AskDialog(title, text=text, verb="refuse", check=accept_any)
+            AskDialog(title, text=text, verb="refuse", may_be_empty=True)
         )
         return reason
 

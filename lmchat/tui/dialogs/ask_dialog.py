@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from math import inf
 from pathlib import Path
 from time import monotonic
-from typing import Any, ClassVar
+from typing import Any
 
 from textual import events, on
 from textual.widget import Widget
@@ -14,9 +14,10 @@ from textual.widgets import Input, Static
 from textual.worker import Worker
 
 from lmchat.attachments.web_page import PageAddress
-from lmchat.errors import EndpointNotAllowed, LMChatError
+from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.launcher import ServerStart
+from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products import product_named
 from lmchat.tui.dialogs.dialog import Dialog
@@ -36,23 +37,11 @@ says nothing, as after a question to which the user has said no.
 """
 
 
-def refuse_empty(typed: str) -> str:
-    """Return why a text is rejected if it is empty: the `check` unless another one is given."""
-    return "" if typed else "Type something, or press Esc."
-
-
-def accept_any(_typed: str) -> str:
-    """Return that a text is not rejected: the `check` of a dialog in which it may be empty."""
-    return ""
-
-
 class AskDialog(Dialog):
     """Question for a text; returns the text, or with an attempt the result of the attempt.
 
-    If the text is rejected or the attempt fails, words under the input say why.
+    If the text is empty or the attempt fails, words under the input say why.
     """
-
-    TRYING: ClassVar[str] = ""  # words under the input during the attempt
 
     def __init__(
         self,
@@ -61,7 +50,8 @@ class AskDialog(Dialog):
         text: str = "",
         value: str = "",
         verb: str = "choose",
-        check: Callable[[str], str] = refuse_empty,
+        may_be_empty: bool = False,
+        is_masked: bool = False,
         attempt: Attempt | None = None,
     ) -> None:
         """Create the dialog.
@@ -71,24 +61,22 @@ class AskDialog(Dialog):
             text: Words above the input.
             value: The text that the input has at first.
             verb: The word for Enter.
-            check: Returns why a text is rejected, or "" to accept it.
-            attempt: Tries the text that has passed the check.
+            may_be_empty: Whether an empty text is accepted.
+            is_masked: Whether the typed text is hidden.
+            attempt: Tries the text.
         """
         super().__init__(title, (("Enter", verb),), is_small=True)
         self._text = text
         self._value = value
-        self._check = check
+        self._may_be_empty = may_be_empty
+        self._is_masked = is_masked
         self._attempt = attempt
 
     def compose_content(self) -> Iterable[Widget]:
         if self._text:
             yield Static(paragraphs(self._text, MUTED), classes="words gap")
-        yield self.field()
+        yield Field(self._value, is_masked=self._is_masked)
         yield Static("", classes="verdict gap")
-
-    def field(self) -> Field:
-        """Return the input; a subclass may have another."""
-        return Field(self._value)
 
     def on_key(self, event: events.Key) -> None:
         """Insert a letter that was typed before the input had the focus."""
@@ -108,81 +96,45 @@ class AskDialog(Dialog):
 
     @on(Input.Submitted)
     def take(self, event: Input.Submitted) -> None:
-        """Leave with the typed text, without blanks around it, or begin the attempt in a worker.
-
-        If the text is rejected or the attempt fails, show why.
-        """
+        """Leave with the typed text, without blanks around it, or begin the attempt in a worker."""
         event.stop()
         typed = event.value.strip()
         attempt = self._attempt
-        if problem := self._check(typed):
-            self.show_problem(problem)
-        elif attempt is None:
+        if not (typed or self._may_be_empty):
+            self.show_problem("Type something, or press Esc.")
+            return
+        if attempt is None:
             self.dismiss(typed)
-        else:
+            return
 
-            async def try_typed() -> None:
-                try:
-                    result = await attempt(typed)
-                except LMChatError as error:
-                    result = error.message_with_hint
-                if isinstance(result, str):
-                    self.show_problem(result)
-                else:
-                    self.dismiss(result)
+        async def try_typed() -> None:
+            try:
+                result = await attempt(typed)
+            except LMChatError as error:
+                result = error.message_with_hint
+            if isinstance(result, str):
+                self.show_problem(result)
+            else:
+                self.dismiss(result)
 
-            self.query_one(".verdict", Static).update(styled(self.TRYING, MUTED))
-            _: Worker[None] = self.run_worker(
-                try_typed, name="attempt", group="attempt", exclusive=True
-            )
-
-
-class AddressDialog(AskDialog):
-    """Dialog that tries each address that is typed; returns the server that answers."""
-
-    TRYING = "Checking"
-
-    def __init__(self, attempt: Attempt, typed: str = "") -> None:
-        super().__init__(
-            "Server address",
-            text="Host and port, for example localhost:9931; http:// and /v1 are optional.",
-            value=typed,
-            verb="check it",
-            check=_problem_of_address,
-            attempt=attempt,
+        self.query_one(".verdict", Static).update(styled("Checking", MUTED))
+        _: Worker[None] = self.run_worker(
+            try_typed, name="attempt", group="attempt", exclusive=True
         )
 
 
-def _problem_of_address(typed: str) -> str:
-    try:
-        Endpoint.parse(typed)
-    except EndpointNotAllowed as error:
-        return error.message
-    return ""
-
-
-class KeyDialog(AskDialog):
-    """Dialog that tries each key that is typed; returns the server that accepts it."""
-
-    TRYING = "Checking the API key"
-
-    def __init__(
-        self, product: str, endpoint: Endpoint, attempt: Attempt, *, problem: str = ""
-    ) -> None:
-        """Create the dialog; `problem` says why the key so far cannot be used, if there is one."""
-        super().__init__(
-            f"{product_named(product).subject} needs an API key",
-            text=f"{product_named(product).key_step}.\n{endpoint.url}",
-            verb="check and save",
-            attempt=attempt,
-        )
-        self._problem = problem
-
-    def field(self) -> Field:
-        return Field(is_masked=True, placeholder="Paste or type it; it is not shown")
-
-    def on_mount(self) -> None:
-        self.call_after_refresh(self.show_problem, self._problem)
+def key_dialog(probed: ProbeResult, attempt: Attempt) -> AskDialog:
+    """Return the question for the API key of a server."""
+    facts = product_named(probed.product)
+    is_rejected = probed.verdict is Verdict.KEY_REJECTED
+    problem = "The previous API key was rejected.\n" if is_rejected else ""
+    return AskDialog(
+        f"{facts.subject} needs an API key",
+        text=f"{problem}{facts.key_step}.\n{probed.endpoint.url}\nThe key is not shown.",
+        verb="check and save",
+        is_masked=True,
+        attempt=attempt,
+    )
 
 
 class ConfirmDialog(Dialog):
@@ -241,20 +193,15 @@ def page_question(address: PageAddress) -> ConfirmDialog:
     return ConfirmDialog("Download this page?", text=text, verb="download", key="y")
 
 
-def host_question(endpoint: Endpoint, *, allowed: Sequence[str] = ()) -> ConfirmDialog:
-    """Return the question whether another machine may be used in this run.
-
-    `allowed` are the hosts that the configuration allows already, for the line in the question.
-    """
-    hosts = dict.fromkeys((*allowed, endpoint.netloc))
-    listed = ", ".join(f'"{host}"' for host in hosts)
+def host_question(endpoint: Endpoint) -> ConfirmDialog:
+    """Return the question whether another machine may be used in this run."""
     unencrypted = " unencrypted" if endpoint.scheme == "http" else ""
+    line = safe_line(f'allowed_hosts = ["{endpoint.netloc}"]')
     return ConfirmDialog(
         "Connect to another machine?",
         text=f"{safe_line(endpoint.netloc)} is not this machine. "
         f"Your prompts will be sent there{unencrypted}. Allowed until you quit lmchat.\n\n"
-        f"To allow it permanently, add this line to config.toml:\n"
-        f"{safe_line(f'allowed_hosts = [{listed}]')}",
+        f"To allow it permanently, add it to config.toml:\n{line}",
         verb="allow for this run",
     )
 

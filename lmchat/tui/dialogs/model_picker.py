@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from msgspec.structs import replace
@@ -21,7 +21,7 @@ from lmchat.safe_text import SafeText, safe_line
 from lmchat.servers.discovery.catalogue import ModelRow
 from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.tui.actions import LoadOrUnload, LoadWith, RefreshModels, ShowServers, bindings
+from lmchat.tui.actions import bindings
 from lmchat.tui.dialogs.dialog import ListDialog, PickDialog
 from lmchat.tui.widgets.columns import GAP, Column, aligned
 from lmchat.tui.widgets.field import Field
@@ -31,7 +31,7 @@ from lmchat.tui.widgets.telemetry_rows import context_text
 from lmchat.units import UNICODE
 
 VISION = "vision"  # capability of models that can see images; as a filter, it shows only these
-_NO_MODELS = "No models found. Enter shows the ways to a server; ^R checks again."
+_NO_MODELS = "No models found. ^R checks again."
 _NO_VISION = "No model is known to see images. Load one that can on its server, then press ^R."
 _LEAST_NAME = 16  # cells that the names keep beside the columns
 _MOST_NAME = 48  # cells from which names are cut rather than columns dropped
@@ -90,17 +90,13 @@ def _cells(row: ModelRow) -> list[StyledText]:
     ]
 
 
-def _group(row: ModelRow, products: Sequence[str]) -> str:
-    """Return the heading under which a model is listed; `products` has that of each server."""
-    model = row.model
-    if model.is_embedding:
+def _group(row: ModelRow) -> str:
+    """Return the heading under which a model is listed."""
+    if row.model.is_embedding:
         return "For embeddings only"
     if row.recent_index is not None:
         return "Recent"
-    if row.server_name:
-        return row.server_name
-    has_twin = products.count(model.product) > 1
-    return f"{model.product} {model.endpoint.netloc}" if has_twin else model.product
+    return row.server_name or row.model.product
 
 
 class ModelPicker(ListDialog):
@@ -120,6 +116,9 @@ class ModelPicker(ListDialog):
         rows: Sequence[ModelRow],
         *,
         age_s: float,
+        load_or_unload: Callable[[ModelInfo], None],
+        load_with: Callable[[ModelInfo], None],
+        refresh: Callable[[], None],
         current: tuple[str, str] | None = None,
         typed: str = "",
     ) -> None:
@@ -128,12 +127,18 @@ class ModelPicker(ListDialog):
         Args:
             rows: The models.
             age_s: How old the lists are, in seconds.
+            load_or_unload: Loads or unloads a model.
+            load_with: Asks for options, and loads a model with them.
+            refresh: Asks the servers for their models, and calls `update_rows`.
             current: Server id and model id of the model in use, which is chosen at first.
             typed: The filter at first.
         """
         super().__init__()
         self._rows = rows
         self._note = f"updated {units.ago(age_s)} ago"
+        self._load_or_unload = load_or_unload
+        self._load_with = load_with
+        self._refresh = refresh
         self._current = current
         self._typed = typed
 
@@ -185,9 +190,8 @@ class ModelPicker(ListDialog):
             nothing=nothing,
         )
         self.query_one(Field).show_note(f"{len(matches)} of {count}" if typed else "")
-        shown = {LoadState.LOADED, LoadState.LOADING, LoadState.NOT_LOADED}
-        shown |= {row.model.state for row in self._rows}
-        signs = (f"{sign} {state}" for state, (sign, _) in _SIGNS.items() if state in shown)
+        states = {row.model.state for row in self._rows}
+        signs = (f"{sign} {state}" for state, (sign, _) in _SIGNS.items() if state in states)
         self.query_one(".legend", LineWidget).show([styled("   ".join(signs), MUTED)])
 
     def _model_rows(self, matches: Mapping[tuple[str, str], FuzzyMatch]) -> list[ListRow]:
@@ -211,14 +215,12 @@ class ModelPicker(ListDialog):
         right = content((*heads, (" ", "")))  # it ends before the scrollbar of the list
         self.query_one(".columns", LineWidget).show([styled(f"{_LEAD}Model", MUTED)], right)
 
-        product_by_server = {row.model.endpoint: row.model.product for row in self._rows}
-        products = [*product_by_server.values()]
         rows: list[ListRow] = []
         last_group = ""
         for row, (name, server), cells in zip(self._rows, names, facts, strict=True):
             if (found := matches.get(row.key)) is None:
                 continue
-            group = _group(row, products)
+            group = _group(row)
             if group != last_group:
                 rows += [ListRow()] if last_group else []
                 rows.append(heading_row(f"{_LEAD}{group}"))
@@ -258,23 +260,19 @@ class ModelPicker(ListDialog):
         return next((row.model for row in self._rows if row.key == self.list.key), None)
 
     def action_take(self) -> None:
-        """Leave with the chosen model; without any models, leave and ask for the welcome page."""
         if (model := self._chosen()) is not None:
             self.dismiss(model)
-        elif not self._rows:
-            self.dismiss(None)
-            self.app.post_message(ShowServers())
 
     def action_load_or_unload(self) -> None:
         if (model := self._chosen()) is not None:
-            self.post_message(LoadOrUnload(model))
+            self._load_or_unload(model)
 
     def action_load_with(self) -> None:
         if (model := self._chosen()) is not None:
-            self.post_message(LoadWith(model))
+            self._load_with(model)
 
     def action_refresh_models(self) -> None:
-        self.post_message(RefreshModels())
+        self._refresh()
 
 
 def file_picker(files: Sequence[ModelFile]) -> PickDialog:

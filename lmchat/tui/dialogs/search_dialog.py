@@ -7,9 +7,8 @@ it.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from datetime import datetime
-from typing import Protocol
 
 from rich.cells import cell_len
 from textual.widget import Widget
@@ -17,25 +16,18 @@ from textual.worker import Worker
 
 from lmchat import units
 from lmchat.cells import split_at_cell
-from lmchat.errors import LMChatError, WrongUse
+from lmchat.errors import LMChatError
 from lmchat.safe_text import SafeText, on_one_line, safe_line
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import HIT_KIND_NAMES, SearchHit
 from lmchat.tui.dialogs.dialog import ListDialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import HIT, MUTED, STRONG, LineWidget, StyledTexts, styled
-from lmchat.tui.widgets.row_list import ASIDE, ListRow, RowList, wrapped_rows
+from lmchat.tui.widgets.row_list import ASIDE, ListRow, RowList
 from lmchat.units import UNICODE
 
 _FILTERS = ("model:", "role:", "before:", "after:", "title:", "has:code")
 _MOST_HITS = 100  # a search with more hits needs another word
-
-
-class SearchedStore(Protocol):
-    """The part of the store that is asked."""
-
-    async def search(self, query: str, *, limit: int = 20) -> tuple[SearchHit, ...]:
-        """Return at most `limit` messages that contain the words of a query."""
 
 
 class SearchDialog(ListDialog):
@@ -44,13 +36,25 @@ class SearchDialog(ListDialog):
     HEADING = "Search all sessions"
     HINTS = (("Enter", "open"), ("↑ ↓", "choose"))
 
-    def __init__(self, store: SearchedStore, query: str = "") -> None:
+    def __init__(
+        self,
+        search: Callable[..., Awaitable[Sequence[SearchHit]]],
+        now: Callable[[], datetime],
+        query: str = "",
+    ) -> None:
+        """Create the dialog.
+
+        Args:
+            search: Returns the hits of a query, at most `limit`.
+            now: Returns the time with which the dates of hits are compared.
+            query: The words that are searched for at first.
+        """
         super().__init__()
-        self._store = store
+        self._search = search
+        self._now = now
         self._query = query
         self._hits: dict[Hashable, SearchHit] = {}  # by the keys of their rows
-        self._now: datetime | None = None  # local time to compare dates with; None for the clock
-        self._problem: tuple[str, str] | None = ("", "")  # words in place of hits, and their style
+        self._nothing = ""  # words in place of hits
 
     def compose_content(self) -> Iterable[Widget]:
         yield Field(self._query, placeholder='Words, or "a phrase"')
@@ -68,58 +72,36 @@ class SearchDialog(ListDialog):
         """
 
         async def search() -> None:
+            words = safe_line(typed.strip(), limit=40)
+            self._hits = {}
+            self._nothing = f"No hits for “{words}”. Try fewer words." if words else ""
             try:
-                hits = await self._store.search(typed, limit=_MOST_HITS)
+                hits = await self._search(typed, limit=_MOST_HITS)
+                self._hits = {(hit.session_id, hit.message_id): hit for hit in hits}
             except LMChatError as error:
-                # muted: while a query is typed, it is often not valid yet
-                self.show_problem(error.message, MUTED if isinstance(error, WrongUse) else "$error")
-            else:
-                self.show_hits(hits)
+                self._nothing = error.message
+            self.redraw()
 
         _: Worker[None] = self.run_worker(search, name="search", group="search", exclusive=True)
 
-    def show_hits(self, hits: Sequence[SearchHit], *, now: datetime | None = None) -> None:
-        """Show hits, the newest first; `now` is the local time that dates are compared with."""
-        self._hits = {(hit.session_id, hit.message_id): hit for hit in hits}
-        self._now = now
-        self._problem = None
-        self.redraw()
-
-    def show_problem(self, words: str, style: str = "$error") -> None:
-        """Show in place of hits why a search has failed."""
-        self._hits = {}
-        self._problem = (words, style)
-        self.redraw()
-
     def draw(self) -> None:
         """Draw the hits, two rows each, or words if none exist; nothing before a search."""
-        if self._problem is not None:
-            words, style = self._problem
-            self.list.show(wrapped_rows(words, self.list.text_width, style))
-            self.show_title("")
-            return
-        now = self._now or datetime.now().astimezone()
+        now = self._now().astimezone()
         rows: list[ListRow] = []
         for key, hit in self._hits.items():
-            author = "you" if hit.role == Role.USER else ""  # none of a title or a tool's result
-            if hit.role == Role.ASSISTANT:
-                author = safe_line(hit.model, limit=30) or hit.role
+            author = "you" if hit.role == Role.USER else safe_line(hit.model, limit=30)
             notes = (author, HIT_KIND_NAMES.get(hit.kind, ""), when(hit.created_at, now))
             right = f" {UNICODE.dot} ".join(filter(None, notes))
-            tags = " ".join(f"#{tag}" for tag in hit.tags)
             if rows:
                 rows.append(ListRow())
-            title: tuple[StyledTexts, ...] = (((f" {hit.title}", STRONG),), ((f"  {tags}", MUTED),))
-            rows.append(ListRow(title, ((right, MUTED),), key=key))
+            rows.append(ListRow((((f" {hit.title}", STRONG),),), ((right, MUTED),), key=key))
             # without the bar of the row and the blank that it begins with
             rows.append(ListRow((around(hit, self.list.text_width - 2),), key=key))
-        count = f"{_MOST_HITS}+ hits"
-        if len(self._hits) < _MOST_HITS:
-            count = units.counted(len(self._hits), "hit")
+        count = units.counted(len(self._hits), "hit")
+        if len(self._hits) == _MOST_HITS:
+            count = f"{_MOST_HITS}+ hits"
         sessions = units.counted(len({hit.session_id for hit in self._hits.values()}), "session")
-        figures = [f"{count} in {sessions}"] if rows else []
-        typed = self.typed.strip()
-        self.show_rows(rows, *figures, nothing=nothing_found(typed) if typed else "")
+        self.show_rows(rows, f"{count} in {sessions}" if rows else "", nothing=self._nothing)
 
     def action_take(self) -> None:
         """Leave with the chosen hit; do nothing if none exists."""
@@ -135,12 +117,9 @@ def around(hit: SearchHit, width: int) -> StyledTexts:
     """
     texts = (hit.before, hit.match, hit.after)
     before, match, after = (on_one_line(re.sub(r"\s+", " ", text)) for text in texts)
-    room = max(width - cell_len(match), 0)
-    excess = cell_len(before) - room + min(cell_len(after), room // 3)
-    if excess > 0:
-        sign = f"{UNICODE.cut} "
-        _, end = split_at_cell(before, min(excess + len(sign), cell_len(before)))
-        before = SafeText(sign + end)
+    room = width - cell_len(match) - min(cell_len(after), width // 3)
+    if (excess := cell_len(before) - room) > 0:
+        before = SafeText(f"{UNICODE.cut} {split_at_cell(before, excess + 2)[1]}")
     return ((" ", ""), (before, ASIDE), (match, HIT), (after, ASIDE))
 
 
@@ -155,10 +134,3 @@ def when(moment: datetime, now: datetime) -> str:
         return f"{'yesterday' if days else 'today'} {local:%H:%M}"
     day = f"{local.day} {local:%B}"
     return day if local.year == now.year else f"{day} {local.year}"
-
-
-def nothing_found(typed: str) -> str:
-    """Return `No hits for “WORDS”.`, and what to change in the typed search."""
-    filters = [word for word in typed.split() if word.startswith(_FILTERS)]
-    advice = f" Try without {safe_line(filters[-1], limit=30)}." if filters else " Try fewer words."
-    return f"No hits for “{safe_line(typed, limit=40)}”.{advice}"

@@ -35,6 +35,13 @@ class TextDialog(Dialog):
         with VerticalScroll(classes="text gap"):
             yield Static(paragraphs(_shortened(self._text)))
 
+    @property
+    def text_width(self) -> int:
+        """Columns for the text; 0 before the dialog is drawn."""
+        if not self.can_show:
+            return 0
+        return self.query_one(VerticalScroll).scrollable_content_region.width
+
     def show(self, text: str, *figures: str) -> None:
         """Show another text, and figures about it in the title."""
         if self.can_show:

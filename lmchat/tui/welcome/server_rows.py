@@ -6,7 +6,6 @@ The servers are a table, one row for each. Where a table has no room, each serve
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from enum import Enum, auto
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -54,7 +53,6 @@ _SIGNS: Mapping[ServerGrade, StyledText] = {
     ServerGrade.AWAY: (UNICODE.off, MUTED),
 }
 _COLUMNS = (Column("Server"), Column("Port", is_right=True), Column("Result"))
-_NAMED_FILES = 2  # model files that are named; the others are counted
 _NAME_CHARS = 32
 _LAST_DIGIT = 9  # of the keys that take a row
 
@@ -66,54 +64,35 @@ _MOST_STEP = 60  # a longer next step is cut where the table needs the room
 _KEY = 9  # ` Enter ` and the digit
 
 
-class RowAction(Enum):
-    """Action of Enter on a row."""
-
-    NOTHING = auto()
-    CHOOSE = auto()
-    START = auto()
-    WAIT = auto()  # a server was started and does not answer yet
-
-
 class ServerRow(Struct, frozen=True, kw_only=True):
     """A server as the welcome page shows it; its texts may come from outside."""
 
     probed: ProbeResult
     result: str  # of the probe, in a few words, such as "needs key" or "not running"
     next_step: str
-    action: RowAction = RowAction.NOTHING
-    start: ServerStart | None = None  # for `START`
+    is_choice: bool = False  # whether Enter uses the server, or asks for what it lacks
+    start: ServerStart | None = None  # what Enter runs
     is_here: bool = True  # whether the product is installed on this machine, or may be
 
     @property
     def key(self) -> Endpoint | None:
         """Address by which the row is chosen; None where nothing can be done."""
-        return None if self.action is RowAction.NOTHING else self.probed.endpoint
+        return self.probed.endpoint if self.is_choice or self.start else None
 
     @property
     def name(self) -> SafeText:
-        """Address if the user named it or it is another machine, else the product.
-
-        "Recent" for an unknown product where no server answers.
-        """
+        """Product, or the address if the user named it, or if it says more than the product."""
         probed = self.probed
-        if probed.has_named_address or not probed.endpoint.is_loopback:
+        is_usual = probed.endpoint.is_loopback and probed.product != OPENAI_COMPATIBLE
+        if probed.has_named_address or not is_usual:
             return safe_line(probed.endpoint.netloc)
-        if probed.product == OPENAI_COMPATIBLE and not probed.verdict.is_server:
-            # used before: no other address of an unknown product is probed unasked
-            return safe_line("Recent")
         return safe_line(probed.product)
-
-    @property
-    def port(self) -> str:
-        return str(self.probed.endpoint.port)
 
 
 class MachineState(Struct, frozen=True, kw_only=True):
     """Means of this machine to start a server: programs, model files, the engine."""
 
     installed: tuple[Installed, ...] | None = None  # None before the first search
-    starting: tuple[ServerStart, ...] = ()  # servers that lmchat has started and that do not answer
     files: tuple[ModelFile, ...] = ()
     offer: DemoModel | None = None  # the demo model that the engine can download
     engine_command: str = ""  # command that installs the built-in engine, where that is missing
@@ -122,15 +101,13 @@ class MachineState(Struct, frozen=True, kw_only=True):
 
 def server_rows(results: Sequence[ProbeResult], machine: MachineState) -> tuple[ServerRow, ...]:
     """Return a row for each result: servers that run, then installed products, then others."""
-    rows = [_row(probed, machine) for probed in results]
-    return tuple(sorted(rows, key=_rank))  # a stable sort: equal ranks keep their order
 
+    def rank(row: ServerRow) -> int:
+        if VERDICTS[row.probed.verdict].grade is not ServerGrade.AWAY:
+            return 0
+        return 1 if row.is_here else 2
 
-def _rank(row: ServerRow) -> int:
-    """Return 0 for a server whose program runs, 1 for one that may be installed, 2 for others."""
-    if VERDICTS[row.probed.verdict].grade is not ServerGrade.AWAY:
-        return 0
-    return 1 if row.is_here else 2
+    return tuple(sorted((_row(probed, machine) for probed in results), key=rank))
 
 
 def first_step(rows: Sequence[ServerRow]) -> Endpoint | None:
@@ -140,40 +117,32 @@ def first_step(rows: Sequence[ServerRow]) -> Endpoint | None:
     """
     for row in sorted(rows, key=lambda row: not row.probed.has_named_address):
         probed = row.probed
-        has_model = probed.verdict.is_usable and probed.has_model
-        lacks_one_thing = probed.verdict in (*WANTS_KEY, Verdict.SERVER_OFF)
-        can_help = has_model or lacks_one_thing or probed.can_be_allowed
-        if can_help and row.action is not RowAction.NOTHING:
-            return probed.endpoint
+        is_blocked = probed.verdict is Verdict.HOST_BLOCKED
+        lacks_models = probed.verdict is Verdict.NO_MODEL and not probed.has_model
+        if row.is_choice and not (is_blocked or lacks_models):
+            return row.key
+        if row.start is not None and probed.verdict is Verdict.SERVER_OFF:
+            return row.key
     return None
 
 
 def _row(probed: ProbeResult, machine: MachineState) -> ServerRow:
     """Return the row of an address.
 
-    The first of these that applies decides what the row offers:
-
-    1. The server answers, or only has to be allowed: it can be chosen.
-    2. lmchat has started it: the row says that it is starting.
-    3. It is on this machine and nothing answers there: how to start its product if that is
-       installed, else where to get it.
-    4. Otherwise the row has the next step of the probe.
+    A server that answers, or only has to be allowed, can be chosen. Where nothing answers on this
+    machine, the row says how to start the product if that is installed, else where to get it.
+    Otherwise the row has the next step of the probe.
     """
     lacks_model = probed.verdict is Verdict.NO_MODEL and probed.has_model
     row = ServerRow(
         probed=probed,
         result="not allowed" if probed.is_forbidden else probed.verdict.value,
         next_step="Choose a model" if lacks_model else probed.next_step,
+        is_choice=probed.verdict.is_server or probed.can_be_allowed,
     )
-    if probed.verdict.is_server or probed.can_be_allowed:
-        return replace(row, action=RowAction.CHOOSE)
-    for start in machine.starting:
-        if start.endpoint == probed.endpoint:
-            words = f"{start.short} runs"
-            return replace(row, result="starting", next_step=words, action=RowAction.WAIT)
     # an address that the user named gets no other step than that of the probe
     is_startable = probed.verdict in _STARTABLE and probed.endpoint.is_loopback
-    if machine.installed is None or probed.is_own or not is_startable:
+    if row.is_choice or machine.installed is None or probed.is_own or not is_startable:
         return row
 
     # a program that runs with its server off is installed, also where it was not found
@@ -182,12 +151,12 @@ def _row(probed: ProbeResult, machine: MachineState) -> ServerRow:
     if installed is None:
         where_to_get = "" if is_off else product_named(probed.product).where_to_get
         return replace(row, next_step=where_to_get or row.next_step, is_here=is_off)
-    if not is_off:
-        row = replace(row, result="not running", next_step=installed.start_words or row.next_step)
     if installed.start:
         start = ServerStart(product=probed.product, argv=installed.start, endpoint=probed.endpoint)
-        return replace(row, next_step=start.short, action=RowAction.START, start=start)
-    return row
+        row = replace(row, next_step=start.short, start=start)
+    elif not is_off:
+        row = replace(row, next_step=installed.start_words or row.next_step)
+    return row if is_off else replace(row, result="not running")
 
 
 def headline_and_advice(results: Sequence[ProbeResult]) -> tuple[str, str]:
@@ -217,27 +186,17 @@ def headline_and_advice(results: Sequence[ProbeResult]) -> tuple[str, str]:
 
 
 def _advice(probed: ProbeResult) -> str:
-    """Return the next step of a server, and how lmchat notices that it is done."""
+    """Return the next step of a server, and what Enter does then."""
     if not probed.next_step:
         return ""
-    step = f"Next: {probed.next_step}"
+    step = f"Next: {probed.next_step.rstrip('.')}."
     if probed.can_be_allowed:
-        return f"{step}, or press Enter to allow it for this run"
-    if probed.verdict in WANTS_KEY:
-        return f"{step.rstrip('.')}. Then press Enter."
-    if probed.kind == "certificate":  # the trusted certificates are read once, at the start
-        return f"{step} Then start lmchat again."
-    if step.endswith("."):  # the hint of an error, which has whole sentences
-        return f"{step} This page then continues."
-    return f"{step} (this page then continues)"
+        return f"{step} Or press Enter to allow it for this run."
+    return f"{step} Then press Enter." if probed.verdict in WANTS_KEY else step
 
 
 def _server_name(probed: ProbeResult) -> str:
-    """Return the product of a server as the subject of a sentence.
-
-    Its address is added if the user named it, if it is another machine, or if the product is
-    unknown.
-    """
+    """Return the product of a server as the subject of a sentence, with an unusual address."""
     endpoint = probed.endpoint
     if probed.product == OPENAI_COMPATIBLE:
         return f"The server at {endpoint.netloc}"
@@ -277,27 +236,15 @@ def _ways(machine: MachineState) -> Iterator[tuple[str, str, str]]:
             words = f"{name}, a demo model, is on this disk."
         yield "demo", "Try the built-in engine", words
         if own_files:
-            words = f"{len(own_files)} found: {', '.join(map(_file, own_files[:_NAMED_FILES]))}"
-            if len(own_files) > _NAMED_FILES:
-                words += f", and {len(own_files) - _NAMED_FILES} more"
-            yield "files", "Use a model file from this disk", words
+            yield "files", "Use a model file from this disk", f"{len(own_files)} found"
     yield "address", "Type an address", "A server on another port or host"
     if machine.engine_command:
         yield "install", "Copy the install command", f"Built-in engine: {machine.engine_command}"
 
 
-def _file(file: ModelFile) -> str:
-    """Return the name of a model file, its quantization if the name lacks it, and its size."""
-    words = [safe_line(file.name, limit=_NAME_CHARS)]
-    if file.quantization not in file.name:
-        words.append(safe_line(file.quantization, limit=10))
-    return " ".join([*words, units.size_text(file.size_bytes)])
-
-
 def _sign(server: ServerRow) -> StyledText:
     """Return the sign of a server; its style is also that of the result."""
-    grade = VERDICTS[server.probed.verdict].grade
-    return _SIGNS[ServerGrade.STEP if server.action is RowAction.WAIT else grade]
+    return _SIGNS[VERDICTS[server.probed.verdict].grade]
 
 
 def _table(servers: Sequence[ServerRow], rule: ListRow, width: int) -> list[ListRow]:
@@ -310,7 +257,7 @@ def _table(servers: Sequence[ServerRow], rule: ListRow, width: int) -> list[List
     texts = [
         (
             (cut_middle(server.name, _MOST_NAME), NAME),
-            (server.port, MUTED),
+            (str(server.probed.endpoint.port), MUTED),
             (server.result, _sign(server)[1]),
         )
         for server in servers
@@ -333,8 +280,9 @@ def _pairs(servers: Sequence[ServerRow]) -> Iterator[ListRow]:
     """Yield the rows of each server: name and result, and below them the next step, if any."""
     for server in servers:
         sign, style = _sign(server)
-        port = "" if server.port in server.name else server.port
-        pieces = (((f" {sign} ", style), (f"{server.name} ", NAME)), ((port, MUTED),))
+        port = str(server.probed.endpoint.port)
+        shown_port = "" if port in server.name else port
+        pieces = (((f" {sign} ", style), (f"{server.name} ", NAME)), ((shown_port, MUTED),))
         yield ListRow(pieces, ((server.result, style),), key=server.key)
         if server.next_step:
             yield text_row(f"   {safe_line(server.next_step)}", MUTED, key=server.key)

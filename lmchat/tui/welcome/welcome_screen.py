@@ -1,7 +1,7 @@
 """The welcome page: what the search for a server found, and what the user can do about it.
 
 Sentences come first, then rows with servers and other ways to one, then a status line with the
-times of the searches. The first rows wait a moment for the disk to be read.
+times of the searches.
 """
 
 from __future__ import annotations
@@ -41,7 +41,6 @@ _HINTS = (("Enter", "choose"), ("F5", "check now"), ("^K", "search"), ("Esc", "c
 _LAST_HINTS = (("^P", "commands"), ("F1", "help"))
 _WAITING = "Your message waits until a model is ready."
 _BESIDE, _BESIDE_SHORT = 7, 4  # rows of the screen without those of the list
-_DISK_WAIT_S = 0.5  # how long the rows wait for the disk's model files: all appear at once
 
 
 class WelcomeFacts(Struct, frozen=True, kw_only=True):
@@ -51,23 +50,21 @@ class WelcomeFacts(Struct, frozen=True, kw_only=True):
     searched_at_s: float | None = None  # end of the last search; None before the first one
     next_search_at_s: float = 0.0
     machine: MachineState = MachineState()
-    has_read_disk: bool = False
     problem: str = ""  # why the last start failed, or the named model cannot be used
     has_waiting_message: bool = False  # for a server
 
 
 class WelcomeScreen(Screen[None]):
-    """Page of servers and ways to one; it is told what to show, and posts what the user wants."""
+    """Page of servers and ways to one; it is told what to show, and posts what the user wants.
+
+    It posts to the app, which gets the message before the next key.
+    """
 
     class Chosen(Post):
         """The user wants to use a server, or another way to one."""
 
         choice: ServerRow | str  # the server, "models", or the key of a way in `welcome_rows`
-
-    class AddressPasted(Post):
-        """The user has pasted a word, which may be an address."""
-
-        text: str
+        typed: str = ""  # the pasted word, which may be an address
 
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -94,7 +91,6 @@ class WelcomeScreen(Screen[None]):
         self._clock = clock
         self._facts = WelcomeFacts()
         self._servers: tuple[ServerRow, ...] = ()
-        self._is_disk_wait_over = False  # whether the rows no longer wait for the disk
         self._is_touched = False  # whether the user moved; until then the best row is chosen
 
     @property
@@ -119,7 +115,6 @@ class WelcomeScreen(Screen[None]):
         self.query_one(KeyBar).show(_HINTS, _LAST_HINTS)
         self.call_after_refresh(self.draw)
         self.set_interval(1.0, self._show_status)
-        self.set_timer(_DISK_WAIT_S, self.end_wait)
 
     def on_screen_resume(self) -> None:
         if self._is_leaving:  # the dialog above, which was not to be lost, is closed now
@@ -127,11 +122,6 @@ class WelcomeScreen(Screen[None]):
 
     def on_resize(self) -> None:
         self.call_after_refresh(self.draw)
-
-    def end_wait(self) -> None:
-        """Draw what is known, even if the disk is still being read."""
-        self._is_disk_wait_over = True
-        self.draw()
 
     def show(self, facts: WelcomeFacts) -> None:
         self._facts = facts
@@ -142,14 +132,12 @@ class WelcomeScreen(Screen[None]):
     def draw(self) -> None:
         """Draw the sentences, the rows and the status line.
 
-        Draw nothing while the disk is being read for the first time, and the wait for it is not
-        over. Blank rows are left out if there is no room for all. Until the user moves the choice,
-        the best row is chosen.
+        Blank rows are left out if there is no room for all. Until the user moves the choice, the
+        best row is chosen.
         """
         machine = self._facts.machine
         self._servers = server_rows(self._facts.results, machine)
-        is_waiting = not (self._is_disk_wait_over or self._facts.has_read_disk)
-        if is_waiting or not self.can_show:
+        if not self.can_show:
             return
         self._draw_sentences()
         rows = welcome_rows(machine, self._servers, self._rows.text_width)
@@ -162,11 +150,7 @@ class WelcomeScreen(Screen[None]):
         self._show_status()
 
     def _draw_sentences(self) -> None:
-        """Draw what was found, what the user can do, and why the last start failed.
-
-        If a message waits for a server, this is said before the advice; on a small screen, which
-        has no advice, it replaces the headline.
-        """
+        """Draw what was found, what the user can do, and why the last start failed."""
         # with the next steps of the rows, which are based on what this machine has
         servers = [replace(row.probed, next_step=row.next_step) for row in self._servers]
         headline, advice = headline_and_advice(servers)
@@ -175,9 +159,7 @@ class WelcomeScreen(Screen[None]):
             way = "try the built-in engine" if has_engine else "type an address"
             advice = f"Start one, or {way}. This page continues when a server appears."
         if self._facts.has_waiting_message:
-            advice = f"{_WAITING} {advice}"
-            if not self._advice.display:  # the style sheet hides it on a small screen
-                headline = _WAITING
+            headline = f"{_WAITING} {headline}"
         self._headline.update(styled(headline, STRONG))
         self._advice.update(styled(advice, MUTED))
         self._problem.display = bool(self._facts.problem)
@@ -200,10 +182,6 @@ class WelcomeScreen(Screen[None]):
 
     # Keys
 
-    def _ask(self, wish: Post) -> None:
-        """Post a wish to the app itself, which gets it before the next key."""
-        self.app.post_message(wish)
-
     def on_key(self, event: events.Key) -> None:
         """Go to the chat and type a letter there, if it is no key of this page.
 
@@ -212,13 +190,14 @@ class WelcomeScreen(Screen[None]):
         is_key_here = event.key in self.active_bindings and event.key != "slash"
         if event.is_printable and not is_key_here:
             event.stop()
-            self._ask(ShowChat(event))
+            self.app.post_message(ShowChat(event))
 
     def on_paste(self, event: events.Paste) -> None:
         """Ask about a pasted word as an address; take a text of several words to the prompt."""
         event.stop()
         is_text = len(event.text.split()) > 1
-        self._ask(ShowChat(event) if is_text else self.AddressPasted(safe_line(event.text)))
+        address = self.Chosen("address", safe_line(event.text))
+        self.app.post_message(ShowChat(event) if is_text else address)
 
     def action_move(self, by: int) -> None:
         self._is_touched = True
@@ -236,10 +215,10 @@ class WelcomeScreen(Screen[None]):
             self.action_take()
 
     def action_pick_model(self) -> None:
-        self._ask(self.Chosen("models"))
+        self.app.post_message(self.Chosen("models"))
 
     def action_leave(self) -> None:
-        self._ask(ShowChat())
+        self.app.post_message(ShowChat())
 
     @on(RowList.Taken)
     def action_take(self) -> None:
@@ -250,9 +229,9 @@ class WelcomeScreen(Screen[None]):
         key = self._rows.key
         servers = {server.probed.endpoint: server for server in self._servers}
         if isinstance(key, Endpoint):
-            self._ask(self.Chosen(servers[key]))
+            self.app.post_message(self.Chosen(servers[key]))
         elif isinstance(key, str):
-            self._ask(self.Chosen(key))
+            self.app.post_message(self.Chosen(key))
 
     def leave(self) -> None:
         """Close the page; if a dialog is above it, when that is left: its text must not be lost."""

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from lmchat.servers.discovery.probe_result import Verdict
-from lmchat.tui.dialogs.ask_dialog import KeyDialog
+from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support import desktop
 from tests.support.scripted_products import CHAT, jan
@@ -30,7 +30,7 @@ async def test_a_key_is_asked_for_with_the_place_where_it_is_shown_and_kept(
 ):
     async with desktop.run(tmp_path, {1337: start(jan, key=KEY)}) as seen:
         await seen.is_on(WelcomeScreen)
-        await seen.presses("enter", leads_to=KeyDialog)
+        await seen.presses("enter", leads_to=AskDialog)
         await seen.shows(
             "Jan needs an API key",
             "Use the API key from Jan: Settings, Local API Server.",
@@ -54,7 +54,7 @@ async def test_without_the_key_the_page_names_the_step_and_offers_the_question_a
 ):
     async with desktop.run(tmp_path, {1337: start(jan, key=KEY)}) as seen:
         await seen.is_on(WelcomeScreen)
-        await seen.presses("enter", leads_to=KeyDialog)
+        await seen.presses("enter", leads_to=AskDialog)
         await seen.presses("escape", leads_to=WelcomeScreen)
         seen.time_passes()
         await seen.shows(
@@ -70,7 +70,7 @@ async def test_without_the_key_the_page_names_the_step_and_offers_the_question_a
 async def test_a_wrong_key_is_told_and_only_the_right_one_is_kept(tmp_path, start, small_picture):
     async with desktop.run(tmp_path, {1337: start(jan, key=KEY)}) as seen:
         await seen.is_on(WelcomeScreen)
-        await seen.presses("enter", leads_to=KeyDialog)
+        await seen.presses("enter", leads_to=AskDialog)
         await seen.types("a-wrong-key")
         await seen.presses("enter", sees="! The server rejects this API key.")
         assert seen.credentials.get(ORIGIN) is None
@@ -94,7 +94,7 @@ async def test_a_host_name_that_it_does_not_trust_is_named_with_its_setting(
         await seen.is_on(WelcomeScreen)
         await seen.shows(
             "Jan at gpu-box:1337 does not accept the host name gpu-box.",
-            "Next: Add gpu-box in Jan: Settings, Local API Server, Trusted Hosts (this",
+            "Next: Add gpu-box in Jan: Settings, Local API Server, Trusted Hosts.",
             "host blocked",
         )
         await small_picture(seen, "host-blocked")

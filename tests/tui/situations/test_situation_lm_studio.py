@@ -35,7 +35,7 @@ async def test_with_its_server_off_it_is_told_from_a_program_that_does_not_run(
         await seen.is_on(WelcomeScreen)
         await seen.shows(
             "LM Studio runs, but its server is off.",
-            "Next: Open LM Studio: Developer, Start server (this page then continues)",
+            "Next: Open LM Studio: Developer, Start server.",
         )
         assert seen.probed(1234).verdict is Verdict.SERVER_OFF
         await seen.rests()

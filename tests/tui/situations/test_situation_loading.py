@@ -17,9 +17,7 @@ async def test_ollama_without_models_names_the_command_and_the_pulled_one_is_off
     server = start(ollama, is_empty=True)
     async with desktop.run(tmp_path, {11434: server}) as seen:
         await seen.is_on(WelcomeScreen)
-        await seen.shows(
-            "Ollama answers, but has no model yet.", "Next: ollama pull llama3.2 (this"
-        )
+        await seen.shows("Ollama answers, but has no model yet.", "Next: ollama pull llama3.2.")
         assert seen.probed(11434).verdict is Verdict.NO_MODEL
         await seen.rests()
         await seen.at_size(desktop.SMALL)

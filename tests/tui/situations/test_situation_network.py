@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from lmchat.servers.discovery.probe_result import Verdict
-from lmchat.tui.dialogs.ask_dialog import KeyDialog
+from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support import desktop
@@ -69,7 +69,7 @@ async def test_another_machine_is_asked_only_after_yes_and_with_its_key(tmp_path
         await seen.presses("enter", sees="gpu-box:8000 is not this machine")
         await picture(seen, "allow")
         assert seen.ports.paths(8000, "gpu-box") == []
-        await seen.confirms(leads_to=KeyDialog)
+        await seen.confirms(leads_to=AskDialog)
         await seen.shows(
             "The server needs an API key", "Ask the administrator of the server for its API key."
         )
@@ -86,7 +86,7 @@ async def test_no_leaves_one_sentence_with_the_flag_and_sends_nothing(tmp_path, 
     async with desktop.run(tmp_path, {("gpu-box", 8000): server}, settings=settings) as seen:
         await seen.is_on(WelcomeScreen)
         await seen.shows(
-            REFUSAL, "Next: lmchat --allow-host gpu-box, or press Enter to allow it for this run"
+            REFUSAL, "Next: lmchat --allow-host gpu-box. Or press Enter to allow it for this run."
         )
         await seen.presses("enter", sees="gpu-box:8000 is not this machine")
         await seen.presses("escape", leads_to=WelcomeScreen)
