@@ -39,22 +39,8 @@ BY_NAME = ExportAs()
 class Library:
     """Actions on saved sessions; most return the changed header."""
 
-    def __init__(
-        self,
-        store: Store,
-        *,
-        clock: Callable[[], datetime] = now,
-        empty_logs: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Use a store.
-
-        Args:
-            store: The saved sessions.
-            clock: Returns the current time.
-            empty_logs: Empties the logs that may contain text of a session; it may block.
-        """
+    def __init__(self, store: Store, *, clock: Callable[[], datetime] = now) -> None:
         self.store = store
-        self._empty_logs = empty_logs
         self._clock = clock
 
     def today(self) -> date:
@@ -64,12 +50,6 @@ class Library:
         """Return the sessions that are not in the trash, in the groups of `group_by_day`."""
         headers = await self.store.list_sessions()
         return await asyncio.to_thread(group_by_day, headers, moment=self._clock())
-
-    async def every_id(self) -> tuple[str, ...]:
-        return tuple(header.session_id for header in await self.store.list_sessions())
-
-    async def trash(self) -> tuple[SessionHeader, ...]:
-        return await self.store.list_sessions(is_trash=True)
 
     async def rename(self, session_id: str, title: str) -> SessionHeader:
         return await self.store.update_session(session_id, {"title": " ".join(title.split())})
@@ -100,19 +80,11 @@ class Library:
 
     async def undo_delete(self) -> SessionHeader | None:
         """Restore the session that was deleted last, also by an earlier run."""
-        trash = await self.trash()  # begins with what was deleted last
+        trash = await self.store.list_sessions(is_trash=True)  # the last deleted one is first
         return await self.restore(trash[0].session_id) if trash else None
 
     async def restore(self, session_id: str) -> SessionHeader:
         return await self.store.update_session(session_id, {"deleted_at": None})
-
-    async def purge(self, *session_ids: str, is_with_messages: bool = False) -> None:
-        """Delete sessions permanently, and empty the log of the tools, which may quote them.
-
-        With `is_with_messages`, messages that were deleted in other sessions are, too.
-        """
-        await self.store.purge(*session_ids, is_with_messages=is_with_messages)
-        await asyncio.to_thread(self._empty_logs)
 
     # Export
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from msgspec import Struct
 from msgspec.structs import asdict, fields
 
 from lmchat.cli.context import Context
-from lmchat.cli.run import load
-from lmchat.cli.sampling import typed_options
 from lmchat.config.file import (
     KeyPath,
     Problem,
@@ -21,10 +19,10 @@ from lmchat.config.file import (
     values_of,
 )
 from lmchat.config.load import Loaded
-from lmchat.errors import LMChatError
+from lmchat.errors import EndpointNotAllowed
 from lmchat.files.disk import write_new_file
 from lmchat.files.paths import make_folder
-from lmchat.servers.endpoint import Endpoint, is_address
+from lmchat.servers.endpoint import Endpoint
 
 _MASK = "********"
 _ORIGIN_COLUMN = 50  # longer settings push the origin to the right
@@ -59,20 +57,15 @@ def show(context: Context) -> int:
             values[f"{section}.{row.name}".removeprefix(".")] = getattr(holder, row.name)
     if settings.api_key:
         values["api_key"] = _MASK
-    if settings.endpoint and not is_address(settings.endpoint):  # it may be `ada:PASSWORD@host`
+    if "@" in settings.endpoint:  # it may be `ada:PASSWORD@host`
         values["endpoint"] = _MASK
-    values["allowed_hosts"] = [_MASK if "@" in host else host for host in settings.allowed_hosts]
     origins = {key: loaded.origins.get(key, "default") for key in values}
-    for name, value in typed_options(context.options.sampling).items():
-        values[f"chat.{name}"] = value
-        origins[f"chat.{name}"] = "flag (--set)"
-
-    values |= {f"keys.{name}": keys for name, keys in settings.keys.items()}
-    values |= {f"tools.approval.{name}": word for name, word in settings.tools.approval.items()}
     if settings.mcp:
         values["mcp"] = [server.name for server in settings.mcp]
     if settings.endpoints:
         values["endpoints"] = [endpoint.name for endpoint in settings.endpoints]
+    values |= {f"keys.{name}": keys for name, keys in settings.keys.items()}
+    values |= {f"tools.approval.{name}": word for name, word in settings.tools.approval.items()}
     values |= {f'models."{name}"': _set_fields(table) for name, table in settings.models.items()}
     values |= {f"profiles.{name}": _set_fields(table) for name, table in settings.profiles.items()}
     values |= {f"prompts.{name}": _set_fields(table) for name, table in settings.prompts.items()}
@@ -107,20 +100,7 @@ def init(context: Context) -> int:
 def check(context: Context) -> int:
     """Print every problem of the configuration with its line; return 2 if there is one, else 0."""
     loaded = context.loaded
-    problems = [*context.problems, *_unusable_values(loaded)]
-    # Textual, which `config show` needs not
-    missing_theme = load("lmchat.tui.themes:missing_theme")
-    theme = loaded.settings.ui.theme
-    if theme and (missing := missing_theme(theme)):
-        problems.append(
-            Problem(
-                source=str(loaded.file),
-                line=line_of(loaded.text, ("ui", "theme")),
-                key="ui.theme",
-                reason=missing[0],
-                suggestion=missing[1],
-            )
-        )
+    problems = [*context.problems, *_wrong_addresses(loaded)]
     document = {
         "config": str(loaded.file),
         "exists": loaded.has_file,
@@ -143,42 +123,25 @@ def check(context: Context) -> int:
     return 2 if problems else 0
 
 
-def _unusable_values(loaded: Loaded) -> Iterator[Problem]:
-    """Yield a problem for each address, host and certificate file that is set but unusable.
-
-    It does not quote the value, which may hold a password. It has the line of a value of the file,
-    and the name of the variable or option of another one.
-    """
+def _wrong_addresses(loaded: Loaded) -> Iterator[Problem]:
+    """Yield a problem for each address that cannot be used; it does not quote the address."""
     settings = loaded.settings
-    allow_list = load("lmchat.servers.limits:AllowList")()  # httpx, which `config show` needs not
-    new_tls_context = load("lmchat.servers.http.certificates:new_tls_context")
-    checks: list[tuple[KeyPath, str, Callable[[str], object]]] = [
-        (("endpoint",), settings.endpoint, Endpoint.parse),
-        (("ca_file",), settings.ca_file, new_tls_context),
-    ]
-    for index, host in enumerate(settings.allowed_hosts):
-        checks.append((("allowed_hosts", index), host, allow_list.allow))
+    addresses: list[tuple[KeyPath, str]] = [(("endpoint",), settings.endpoint)]
     for index, endpoint in enumerate(settings.endpoints):
-        checks.append((("endpoints", index, "url"), endpoint.url, Endpoint.parse))
+        addresses.append((("endpoints", index, "url"), endpoint.url))
     for index, server in enumerate(settings.mcp):
-        checks.append((("mcp", index, "url"), server.url, Endpoint.parse))
-    for key_path, value, check_value in checks:
+        addresses.append((("mcp", index, "url"), server.url))
+    for key_path, address in addresses:
         try:
-            if value:
-                check_value(value)
-        except LMChatError as error:
-            # of "Endpoint not allowed: the port is wrong.", only "the port is wrong"
-            reason = error.message.partition(": ")[2].rstrip(".")
-            if key_path[0] == "allowed_hosts":
-                reason = 'write "host" or "host:port"'
-            elif error.hint:  # the hint continues the sentence, so it begins with a small letter
-                reason += f"; {error.hint[:1].lower()}{error.hint[1:]}".rstrip(".")
+            if address:
+                Endpoint.parse(address)
+        except EndpointNotAllowed as error:
             # an origin is worded as "file (config.toml)"; arrays of tables are only in the file
-            source = loaded.origins.get(str(key_path[0]), "file")
-            line = line_of(loaded.text, key_path) if source.startswith("file") else None
+            origin = loaded.origins.get(str(key_path[0]), "file")
+            is_in_file = origin.startswith("file")
             yield Problem(
-                source=source if line is None else str(loaded.file),
+                source=str(loaded.file) if is_in_file else origin,
                 key=key_of(key_path),
-                line=line,
-                reason=f"cannot be used: {reason}",
+                line=line_of(loaded.text, key_path) if is_in_file else None,
+                reason=f"cannot be used: {error.message.rstrip('.')}",
             )

@@ -14,11 +14,11 @@ from lmchat.cli.options import LEVELS, ParsedOptions
 from lmchat.config.file import Problem
 from lmchat.config.load import Flags, Loaded, load
 from lmchat.config.settings import Settings
-from lmchat.errors import ConfigError, LMChatError
+from lmchat.errors import ConfigError, LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.files.paths import Paths
 from lmchat.processes.environment import environment_for_others
-from lmchat.terminal.output import Output
+from lmchat.terminal.output import Output, ask_yes_no, can_ask
 
 
 class Context:
@@ -135,3 +135,15 @@ class Context:
             hint=f"The log file has details under this id: {self.paths.log_file}",
             kind="bug",
         )
+
+
+async def is_confirmed(context: Context, question: str, refusal: str) -> bool:
+    """Ask the user for a yes; `--yes` is the answer without the question.
+
+    Raises `WrongUse` with the words of `refusal` if there is neither `--yes` nor a terminal.
+    """
+    if context.options.yes:
+        return True
+    if not can_ask():
+        raise WrongUse(refusal, hint="Confirm with --yes.")
+    return await ask_yes_no(question)

@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from lmchat.cli.context import Context
+from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.sessions import header_json
 from lmchat.cli.store import open_store
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.formats.importing import STDIN
-from lmchat.formats.programs import AUTO, ChatPlace, chat_places
+from lmchat.formats.programs import AUTO, chat_places
 from lmchat.formats.sources import LARGEST_BYTES
-from lmchat.importing import (
-    Importer,
-    ImportOutcome,
-    loss_lines,
-    result_lines,
-)
+from lmchat.importing import Importer, ImportOutcome, loss_lines, result_lines
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
-from lmchat.terminal.output import ask_yes_no, can_ask, from_stdin
+from lmchat.terminal.output import from_stdin
 
 _ALL = "all"
 _BYTES_PER_MB = 1024 * 1024
-_INTERRUPTED = 130  # exit code
 
 
 async def import_files(context: Context) -> int:
     """Import the named files, or the chats of other programs, and report the result.
 
-    Return 130 if a signal stopped the import, 1 if a file was refused, else 0. If the only result
-    is one refused file, its error is raised instead.
+    Return 1 if a file was refused, else 0. If the only result is one refused file, its error is
+    raised instead.
     """
     options, output = context.options, context.output
     hint = "Name files, or import the chats of other programs with --from all."
-    if options.temporary:
-        message = "--temporary saves nothing, so it cannot import."
-        raise WrongUse(message, hint="Use --dry-run to check the files.")
     if options.files and options.source == _ALL:
         raise WrongUse("--from all takes no files.", hint=hint)
     if not options.files and options.source == AUTO:
@@ -53,95 +43,67 @@ async def import_files(context: Context) -> int:
         raise outcome.refused[0][1]
     if output.is_json:
         output.print_json(_outcome_json(context, outcome))
-    else:
-        _report(context, outcome)
-    if outcome.is_stopped:
-        return _INTERRUPTED
+        return 1 if outcome.refused else 0
+    output.print_lines(result_lines(outcome, is_trial=options.dry_run))
+    for line in loss_lines(outcome):
+        output.note(line)
+    for _, error in outcome.refused:
+        output.print_error(error)
+    # the sessions of these chats, without those in the trash
+    saved_chats = [chat for chat in outcome.chats if chat.was_known or not options.dry_run]
+    ids = [chat.header.session_id for chat in saved_chats if chat.header.deleted_at is None]
+    if ids:
+        output.print_lines([" ".join(ids)])
     return 1 if outcome.refused else 0
 
 
 async def _import(context: Context) -> ImportOutcome:
     """Import what the command names and return the outcome.
 
-    If no files are named, those of other programs are imported, after the user has confirmed it. A
-    signal stops the import: sessions that are imported so far stay, and the outcome says so.
+    If no files are named, those of other programs are imported, after the user has confirmed it.
     """
-    options = context.options
-
-    def find_places() -> list[ChatPlace]:
-        """Return where the programs that `--from` names keep chats on this machine."""
-        places = chat_places(context.environ, Path.home())
-        return [place for place in places if options.source in (_ALL, place.program.source)]
-
+    options, output = context.options, context.output
     stdin = await run_abandonable(_read_stdin) if STDIN in options.files else None
     outcome = ImportOutcome()
     async with open_store(context) as store:
-        importer = Importer(store, find=find_places, report_progress=context.output.show_progress)
-        sources: Sequence[tuple[str, Sequence[str]]] = [(options.source, options.files)]
-        try:
-            if not options.files:
-                places = await _confirmed_places(context, importer)
-                sources = [(place.program.source, [str(place.path)]) for place in places]
-            for source, files in sources:
-                await importer.import_files(
-                    files, stdin=stdin, source=source, is_trial=options.dry_run, into=outcome
-                )
-        except asyncio.CancelledError:
-            outcome.is_stopped = True
+        importer = Importer(store, find=partial(chat_places, context.environ, Path.home()))
+        sources = [(options.source, [*options.files])]
+        if not options.files:
+            places = [
+                place
+                for place in await importer.places()
+                if options.source in (_ALL, place.program.source)
+            ]
+            for place in places:
+                output.note(f"{place.program.name}: {safe_line(str(place.path))}")
+            sources = [(place.program.source, [str(place.path)]) for place in places]
+            if not places:
+                step = "To name files: lmchat import PATH"
+                output.note(f"No chats of other programs were found. {step}")
+            elif not options.dry_run and not await is_confirmed(
+                context, "Import these chats?", "These chats were not imported."
+            ):
+                sources = []
+        for source, files in sources:
+            await importer.import_files(
+                files,
+                outcome,
+                stdin=stdin,
+                source=source,
+                is_trial=options.dry_run,
+                report_progress=output.show_progress,
+            )
     return outcome
-
-
-async def _confirmed_places(context: Context, importer: Importer) -> Sequence[ChatPlace]:
-    """Print where other programs keep chats, ask whether to import them, and return the places.
-
-    `--yes` and `--dry-run` replace the question. Return nothing if no chats were found, or if the
-    user says no. Raises `WrongUse` without a terminal to ask at.
-    """
-    places = await importer.places()
-    if not places:
-        context.output.note(
-            "No chats of other programs were found. To name files: lmchat import PATH"
-        )
-    for place in places:
-        context.output.note(f"{place.program.name}: {safe_line(str(place.path))}")
-    if not places or context.options.yes or context.options.dry_run:
-        return places
-    if not can_ask():
-        raise WrongUse("These chats were not imported.", hint="Confirm with --yes.")
-    return places if await ask_yes_no("Import these chats?") else ()
 
 
 def _read_stdin() -> bytes:
     """Return all bytes of stdin. Blocks; raises `FileRefused`."""
-    try:
-        # one byte more than is allowed shows that the input is too large
-        data = from_stdin(lambda file: file.read(LARGEST_BYTES + 1))
-    except OSError as error:
-        raise FileRefused(f"{STDIN} cannot be read: {error.strerror}.") from error
+    # one byte more than is allowed shows that the input is too large
+    data = from_stdin(lambda file: file.read(LARGEST_BYTES + 1))
     if len(data) > LARGEST_BYTES:
-        raise FileRefused(
-            f"The input from {STDIN} is larger than {LARGEST_BYTES // _BYTES_PER_MB} MB.",
-            hint="Split it into smaller files.",
-        )
+        message = f"The input from {STDIN} is larger than {LARGEST_BYTES // _BYTES_PER_MB} MB."
+        raise FileRefused(message, hint="Split it into smaller files.")
     return data
-
-
-def _report(context: Context, outcome: ImportOutcome) -> None:
-    """Print the outcome: a line for each chat, a sum, notes on losses, and session ids.
-
-    The ids, on one line, are those of the chats that are sessions now and not in the trash.
-    """
-    options, output = context.options, context.output
-    output.print_lines(result_lines(outcome, is_trial=options.dry_run))
-    for line in loss_lines(outcome):
-        output.note(line)
-    for _, error in outcome.refused:
-        output.print_error(error)
-
-    saved_chats = [chat for chat in outcome.chats if chat.was_known or not options.dry_run]
-    ids = [chat.header.session_id for chat in saved_chats if chat.header.deleted_at is None]
-    if ids:
-        output.print_lines([" ".join(ids)])
 
 
 def _outcome_json(context: Context, outcome: ImportOutcome) -> dict[str, object]:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from lmchat import units
 from lmchat.chat.ports import ServerClient
-from lmchat.cli.context import Context
+from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.target import find_target
 from lmchat.cli.wiring import Runtime, make_engine
 from lmchat.config.settings import Settings
@@ -28,7 +28,7 @@ from lmchat.servers.engine.download import install_command, is_engine_installed
 from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.model import Target
-from lmchat.terminal.output import ask_yes_no, can_ask, table
+from lmchat.terminal.output import can_ask, table
 
 _BYTES_PER_MB = 1_000_000
 # fields of a model file that `--json` prints under their names; empty ones as null
@@ -89,16 +89,14 @@ async def _download_demo(context: Context, engine: LocalEngine) -> ModelFile:
     engine.check()  # before the download, which would be of no use without the engine
     demo = engine.demo
     size = f"{demo.download_bytes / _BYTES_PER_MB:.0f} MB"
-    description = f"{demo.name}, {size}, {demo.licence}, into {engine.folder}"
-    reason = "There is no model on this disk"
-    is_confirmed = context.options.yes
-    if not is_confirmed and can_ask():
-        output.note(f"{reason}. A demo model, only for trying lmchat:", f"{description}.")
-        is_confirmed = await ask_yes_no("Download it?")
-    if not is_confirmed:
-        hint = "Confirm with --yes, or name a file with -m FILE.gguf."
-        raise WrongUse(f"{reason}; you can download one: {description}.", hint=hint)
-
+    words = (
+        "There is no model on this disk. A demo model, only for trying lmchat, can be downloaded: "
+        f"{demo.name}, {size}, {demo.licence}, into {engine.folder}."
+    )
+    if can_ask():
+        output.note(words)
+    if not await is_confirmed(context, "Download it?", words):
+        raise WrongUse("There is no model.", hint="Name a file with -m FILE.gguf.")
     output.note("Downloading the demo model …")
     try:
         return await engine.fetch(lambda elapsed_s: output.show_progress(f"{elapsed_s:.0f} s"))

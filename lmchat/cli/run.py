@@ -21,7 +21,10 @@ CommandHandler = Callable[[Context], int | Coroutine[None, None, int]]
 # handlers of commands that can use the built-in engine; "" is the chat
 _LOCAL_HANDLERS = ("", "ask:ask", "decide:decide", "models:list_models")
 # handlers of commands that change saved sessions, which `--temporary` forbids
-_CHANGING_HANDLERS = ("sessions:delete", "sessions:purge", "sessions:rename", "sessions:restore")
+_CHANGING_HANDLERS = (
+    *("sessions:delete", "sessions:purge", "sessions:rename", "sessions:restore"),
+    "import_:import_files",
+)
 _SIGNAL_BASE = 128  # the exit code after a signal is this plus the number of the signal
 
 

@@ -1,25 +1,12 @@
-"""Sampling options of the command line, and the places that set them in this run."""
+"""The places that set sampling options in this run."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.cli.context import Context
 from lmchat.config.settings import SamplingSettings
 from lmchat.errors import WrongUse
 from lmchat.servers.options import checked_option, parsed_value
-
-
-def typed_options(texts: Sequence[str]) -> dict[str, object]:
-    """Return the values of `--set NAME=VALUE` by name; raises `WrongUse` for a wrong one."""
-    options: dict[str, object] = {}
-    for text in texts:
-        name, equals_sign, value = text.partition("=")
-        if not equals_sign:
-            raise WrongUse(f"--set needs NAME=VALUE, not {text}.", hint="Example: --set top_k=40")
-        options[name.strip()] = checked_option(name.strip(), parsed_value(value.strip()))
-    return options
 
 
 def sampling_layers(context: Context) -> SamplingLayers:
@@ -42,8 +29,13 @@ def sampling_layers(context: Context) -> SamplingLayers:
         else:
             layer = command_line
         layer[name] = getattr(loaded.settings.chat, name)
+    for text in context.options.sampling:
+        name, equals_sign, value = text.partition("=")
+        if not equals_sign:
+            raise WrongUse(f"--set needs NAME=VALUE, not {text}.", hint="Example: --set top_k=40")
+        command_line[name.strip()] = checked_option(name.strip(), parsed_value(value.strip()))
     return SamplingLayers(
-        command_line=command_line | typed_options(context.options.sampling),
+        command_line=command_line,
         profile_name=context.options.profile or "",
         profile=profile,
         models=loaded.settings.models,

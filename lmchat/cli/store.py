@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from functools import partial
 
 from lmchat.cli.context import Context
-from lmchat.files.disk import empty_log
-from lmchat.library import Library
 from lmchat.storage.store import Store
 
 
@@ -39,10 +36,3 @@ async def open_store(context: Context) -> AsyncIterator[Store]:
         yield store
         if store.notice:
             context.output.note(f"lmchat: {store.notice}")
-
-
-@asynccontextmanager
-async def open_library(context: Context) -> AsyncIterator[Library]:
-    """Open the store for the block, as `open_store` does, and yield the library of its sessions."""
-    async with open_store(context) as store:
-        yield Library(store, empty_logs=partial(empty_log, context.paths.tools_log_file))

@@ -6,9 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from textual.color import Color
-from textual.theme import BUILTIN_THEMES, Theme
-
-from lmchat.matching import closest_word
+from textual.theme import Theme
 
 _PREFIX = "lmchat-"
 DARK = Theme(
@@ -99,16 +97,6 @@ def theme_named(name: str, names: Iterable[str]) -> str:
 def short_name(name: str) -> str:
     """Return the name of a theme as it is shown: lmchat's own themes lose their prefix."""
     return name.removeprefix(_PREFIX)
-
-
-def missing_theme(name: str) -> tuple[str, str] | None:
-    """Return why no theme has a name, and a name that is similar or ""; None if one has it."""
-    names = [theme.name for theme in (*THEMES, *BUILTIN_THEMES.values())]
-    if theme_named(name, names):
-        return None
-    suggestion = closest_word(name, (*names, *map(short_name, names)))
-    reason = f'"{name}" is not a theme'
-    return (reason if suggestion else f"{reason}; themes: {', '.join(names)}"), suggestion
 
 
 def fitted(theme: Theme) -> Theme:

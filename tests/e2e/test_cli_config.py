@@ -89,7 +89,8 @@ def test_show_tells_the_origin_of_each_value(cli):
 
 def test_check_tells_every_problem_with_its_line_and_is_exit_2(cli):
     cli.configure(
-        "modle = 'x'\n[chat]\ntemperature = 9\n[keys]\nserch = 'ctrl+k'\n[ui]\ntheme = 'dracla'\n"
+        "modle = 'x'\n[chat]\ntemperature = 9\n[keys]\nserch = 'ctrl+k'\nfile = 'cntrl+o'\n"
+        "[[endpoints]]\nname = 'mine'\nurl = 'ftp://a'\n"
     )
     done = cli("config", "check")
     file = cli.folder / "config.toml"
@@ -98,7 +99,8 @@ def test_check_tells_every_problem_with_its_line_and_is_exit_2(cli):
         f"{file}, line 1: modle is unknown; did you mean model?",
         f"{file}, line 3: chat.temperature must be a number from 0 to 2",
         f"{file}, line 5: keys.serch is not a command; did you mean search?",
-        f'{file}, line 7: ui.theme "dracla" is not a theme; did you mean dracula?',
+        f'{file}, line 6: keys.file "cntrl+o" is not a key; write it like ctrl+k, alt+left or f9',
+        f"{file}, line 9: endpoints[1].url cannot be used: Endpoint not allowed: only http:// and https:// are supported",
     ]
     value = cli.json("config", "check", "--json", code=2)
     assert value["ok"] is False
@@ -106,7 +108,8 @@ def test_check_tells_every_problem_with_its_line_and_is_exit_2(cli):
         (1, "modle"),
         (3, "chat.temperature"),
         (5, "keys.serch"),
-        (7, "ui.theme"),
+        (6, "keys.file"),
+        (9, "endpoints[1].url"),
     ]
 
 

@@ -66,7 +66,9 @@ def test_all_sessions_of_one_user_become_those_of_another(full, empty):
     first, session_id = done.stdout.splitlines()
     assert first.startswith("-: “Über 日本語” already exists")
     empty("sessions", "purge", session_id, "--yes")
-    assert empty("import", "-", stdin=text).stdout.startswith("-: “Über 日本語”, 4 messages\n")
+    assert empty("import", "-", stdin=text).stdout.startswith(
+        "-: “Über 日本語” is imported, 4 messages\n"
+    )
 
 
 def test_a_list_of_role_and_content_is_tried_imported_once_and_found_in_the_trash(empty):
@@ -78,7 +80,7 @@ def test_a_list_of_role_and_content_is_tried_imported_once_and_found_in_the_tras
     assert empty.json("sessions", "--json")["data"] == []
     first = empty("import", name)
     session_id = first.stdout.splitlines()[-1]
-    assert first.stdout == f"{name}: “Which vegetables?”, 2 messages\n{session_id}\n"
+    assert first.stdout == f"{name}: “Which vegetables?” is imported, 2 messages\n{session_id}\n"
     copy = file_of(empty, name="copy.json")
     assert empty("import", copy).stdout == (
         f"{copy}: “Which vegetables?” already exists, as {session_id[:8]}.\n{session_id}\n"
@@ -155,7 +157,7 @@ def test_the_chats_of_other_programs_on_this_machine_are_listed_and_imported_aft
     assert empty.json("sessions", "--json")["data"] == []
     done = empty("import", "--from", "all", "--yes")
     assert done.returncode == 0
-    assert done.stdout.splitlines()[2] == "2 sessions, 12 messages imported."
+    assert done.stdout.splitlines()[2] == "2 chats, 12 messages imported."
     sessions = empty.json("sessions", "--json")["data"]
     assert sorted(header["tags"] for header in sessions) == [["jan"], ["lmstudio"]]
     one = empty("import", "--from", "lmstudio", "--dry-run")
@@ -163,4 +165,4 @@ def test_the_chats_of_other_programs_on_this_machine_are_listed_and_imported_aft
     assert "Jan" not in one.stderr
     again = empty("import", "--from", "all", "--yes")
     assert again.returncode == 0
-    assert again.stdout.splitlines()[2] == "0 sessions, 0 messages imported, 2 already existed."
+    assert again.stdout.splitlines()[2] == "0 chats, 0 messages imported, 2 already existed."

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.errors import StoreUnavailable
-from lmchat.importing import Importer
+from lmchat.importing import Importer, ImportOutcome
 from lmchat.library import ExportAs, Library
 from lmchat.safe_text import safe_text
 from lmchat.sessions.message import FilePart
@@ -46,7 +46,8 @@ async def exported(store, session, form):
 
 async def brought(store, path, text):
     path.write_text(text)
-    done = await Importer(store).import_files([str(path)])
+    done = ImportOutcome()
+    await Importer(store).import_files([str(path)], done)
     assert not done.refused
     (one,) = done.chats
     return await store.open_session(one.header.session_id)

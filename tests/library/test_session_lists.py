@@ -41,8 +41,8 @@ async def test_archived_and_deleted_sessions_leave_the_list(store, library):
     one, two, three = await answered_chats(store, "one", "two", "three")
     await library.archive(one)
     await library.delete(two)
-    assert await library.every_id() == (three, one)
-    assert [found.session_id for found in await library.trash()] == [two]
+    assert [found.session_id for found in await library.store.list_sessions()] == [three, one]
+    assert [found.session_id for found in await library.store.list_sessions(is_trash=True)] == [two]
     await library.pin(one)
     groups = await library.groups()
     assert [(group.name, [header.title for header in group.headers]) for group in groups] == [

@@ -282,7 +282,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
         pages=WebPages(settings.allowed_hosts),
         state=state,
         resume_id=resume_id,
-        importer=Importer(store, clock=moment),
+        importer=Importer(store),
         engine=engine,
         clock=clock,
     )

@@ -99,7 +99,7 @@ async def test_an_import_is_shown_and_once_more_shows_what_is_there_and_a_refuse
     assert desk.app.screen.query_one(Input).value == "missing.json"
     desk.app.screen.query_one(Input).value = "talk.json"
     await desk.press("enter", sees="Lettuce grows.")
-    await shown(desk, "“Which vegetables?”, 2 messages")
+    await shown(desk, "“Which vegetables?” is imported, 2 messages")
     (listed,) = await desk.store.list_sessions()
     assert desk.session_id == listed.session_id
     assert [message.role for message in desk.shown.messages] == [Role.USER, Role.ASSISTANT]
@@ -121,7 +121,7 @@ async def test_an_import_is_shown_and_once_more_shows_what_is_there_and_a_refuse
         (folder / f"bad{number}.json").write_text("[{")
     (folder / "notes.md").write_text("# only notes")
     before = len(await desk.store.list_sessions())
-    await desk.say("/import chats", sees="2 sessions, 6 messages imported.")
+    await desk.say("/import chats", sees="2 chats, 6 messages imported.")
     await shown(desk, "bad0.json", "bad3.json")
     await desk.press("escape", hides="bad3.json")
     assert len(await desk.store.list_sessions()) == before + 2

@@ -119,12 +119,17 @@ class SessionFiles:
             sources = await self._confirmed_places(importer)
         outcome = ImportOutcome()
 
-        async def run(report: Callable[[str], None]) -> None:
-            importer.report_progress = lambda words: report(f"{words} so far. Esc keeps what came.")
+        async def run(report: Callable[[str], None]) -> bool:
             for source, path in sources:
-                await importer.import_files([path], source=source, into=outcome)
+                await importer.import_files(
+                    [path],
+                    outcome,
+                    source=source,
+                    report_progress=lambda words: report(f"{words} so far. Esc keeps what came."),
+                )
+            return True
 
-        await with_progress(self._chat, "Importing", run)
+        outcome.is_stopped = not await with_progress(self._chat, "Importing", run)
         if outcome.refused and not outcome.chats:
             _, first_error = outcome.refused[0]
             raise first_error
