@@ -154,8 +154,11 @@ class ProxyClient:
         self._kept_answers = KeptAnswers(self._connections, self._keys)
 
     def expect(self, hinted: Mapping[str, Endpoint], *, used: Sequence[Endpoint] = ()) -> None:
-        """Let `detect` also probe addresses that the environment names, and `used` ones."""
-        self._prober.hinted, self._prober.used = hinted, used
+        """Let `detect` also probe addresses that the environment names, and `used` ones.
+
+        `hinted` are those of the environment, by product.
+        """
+        self._prober.known = (*hinted.values(), *used)
         for product, endpoint in hinted.items():
             self._prober.expect(endpoint, product)
 
@@ -166,17 +169,12 @@ class ProxyClient:
         first, also while it does not run.
         """
         await self._read_cache()
-        hinted_endpoints = set(self._prober.hinted.values())
-        results: list[ProbeResult] = []
-        for scanned in await self._prober.scan(expected):
-            probed = self._cache_models(scanned)
-            is_hinted = probed.endpoint in hinted_endpoints
-            results.append(replace(probed, is_hinted=is_hinted))
+        results = tuple(map(self._cache_models, await self._prober.scan(expected)))
         if self._engine is not None and self._engine.endpoint is not None:
             own = self._cache_models(await self._engine.probe(self._prober.check, is_refresh=True))
             others = (probed for probed in results if probed.endpoint != own.endpoint)
             return (own, *others)
-        return tuple(results)
+        return results
 
     async def check(self, endpoint: Endpoint, *, key: str | None = None) -> ProbeResult:
         """Probe one address and cache its models; None as `key` means the key known for it."""

@@ -98,19 +98,14 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         return self.host == "localhost"
 
     @property
-    def is_local(self) -> bool:
-        """Whether it is this machine or an IP address in a private network; no name is resolved."""
-        address = _ip_address(self.host)
-        return self.is_loopback or (address is not None and address.is_private)
-
-    @property
     def is_near(self) -> bool:
         """Whether it is this machine or in a private network, by its IP address or its name.
 
         A name is in a private network if it has no dot, or an ending such as `.local`.
         """
-        if self.is_loopback or _ip_address(self.host) is not None:
-            return self.is_local
+        address = _ip_address(self.host)
+        if address is not None:
+            return address.is_private
         return "." not in self.host or self.host.endswith(_OWN_ZONES)
 
 

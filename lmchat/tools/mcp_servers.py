@@ -320,7 +320,7 @@ class _McpServer:
             follow_redirects=False,
             # an address of this machine or a private network is not reached through the proxy of
             # the environment
-            trust_env=not Endpoint.parse(address).is_local,
+            trust_env=not Endpoint.parse(address).is_near,
             timeout=httpx2.Timeout(START_S, read=None),  # the caller limits the time of a call
         )
         return streamable_http_client(address, http_client=await stack.enter_async_context(client))

@@ -31,7 +31,6 @@ def other(verdict: Verdict = Verdict.READY, *models):
 
 READY = probed(Verdict.READY, model("a"), model("b"))
 COLD = probed(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))
-HINTED = replace(other(Verdict.LOADING, model("hinted")), is_hinted=True)
 OWN = replace(other(Verdict.READY, model("own")), is_own=True)
 
 
@@ -50,8 +49,7 @@ CHOICES = {
         replace(LAST, model=model().model_id),
         model().model_id,
     ),
-    "that of the environment": ([READY, HINTED], "", NEW, "hinted"),
-    "the last used server": ([READY, HINTED], "", LAST, "a"),
+    "the last used server": ([other(Verdict.READY, model("b")), READY], "", LAST, "a"),
     "the user's own": ([READY, OWN], "", LAST, "own"),
 }
 

@@ -109,7 +109,6 @@ def _rank(probed: ProbeResult, state: State, model: str) -> tuple[bool, ...]:
         lacks_model,
         not probed.is_own,
         probed.server_id != usual_server_id(state.endpoint),
-        not probed.is_hinted,
         probed.verdict is not Verdict.READY,
     )
 

@@ -149,8 +149,6 @@ class ProbeResult(Struct, frozen=True, kw_only=True):
     next_step: str = ""
     is_own: bool = False
     """Whether you named this server, or it is the built-in one, which only you can start."""
-    is_hinted: bool = False
-    """Whether the environment names this server, as `OLLAMA_HOST` does."""
 
     @property
     def server_id(self) -> str:

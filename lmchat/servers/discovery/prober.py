@@ -1,28 +1,37 @@
 """Probes of addresses, one or all, with the keys and the products that are known for them.
 
-`Prober` remembers for each address which product has answered there. `KeySource` knows the keys.
+`Prober` remembers for each address which product has answered there. What a probe finds becomes a
+`ProbeResult`: an address with its verdict and the next step for the user.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import httpx
+from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.config.settings import TimeoutSettings
-from lmchat.errors import EndpointNotAllowed, RequestInvalid
+from lmchat.errors import (
+    EndpointNotAllowed,
+    LMChatError,
+    NothingAnswers,
+    RequestInvalid,
+    ServerRejected,
+    ServerUnavailable,
+)
 from lmchat.safe_text import shell_word
-from lmchat.servers.discovery.probe import Probe, empty_result, next_step, run_probe
-from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
+from lmchat.servers.discovery.probe_result import VERDICTS, ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint, loopback
 from lmchat.servers.http.api_keys import KeySource
 from lmchat.servers.http.connections import POOL_S, WRITE_S, Connections, connect_timeout_s
-from lmchat.servers.http.json_events import json_events
-from lmchat.servers.products import PRODUCTS, product_at, product_named
+from lmchat.servers.http.error_body import read_body
+from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.products import PRODUCTS, UNKNOWN, identify, product_at, product_named
 from lmchat.servers.products.product import OPENAI_COMPATIBLE, Product
 from lmchat.servers.products.server_api import ServerApi, ServerMemory
 
@@ -30,7 +39,28 @@ _SCAN_S = 5.0  # a scan ends after this time at the latest
 # Timeout of a reply from this machine in a scan: the scan ends within 2 s if all ports are silent.
 _SCAN_READ_S = 1.8
 _NO_KEY = ""  # send none; None would mean the key that is known for the address
+_VERDICTS = {
+    "host_blocked": Verdict.HOST_BLOCKED,
+    "loading": Verdict.LOADING,
+    "model_not_loaded": Verdict.NO_MODEL,
+    "not_an_llm": Verdict.NOT_AN_LLM,
+    "offline": Verdict.REFUSED,
+    "timeout": Verdict.TIMED_OUT,
+    "dropped": Verdict.NOT_AN_LLM,  # a program that does not speak HTTP closes the connection
+}
+_FOREIGN_KINDS = frozenset({"wrong_path", "forbidden", "bad_request", "unsupported"})
+"""Refusals that a model server would not give to a request for its models."""
+_READY_STATES = {LoadState.LOADED, LoadState.ASLEEP, LoadState.UNKNOWN}
 _log = logging.getLogger(__name__)
+
+
+class Probe(Struct, frozen=True, kw_only=True):
+    """An address to probe, and the product to expect there."""
+
+    endpoint: Endpoint
+    expected: Product
+    is_own: bool = False  # whether the user has named the address in this run
+    is_known: bool = False  # whether the user has named it, in this run or an earlier one
 
 
 class Prober:
@@ -54,9 +84,7 @@ class Prober:
         self._check_allowed = check_allowed
         self._timeouts_for = timeouts_for
         self._memories: dict[Endpoint, ServerMemory] = {}
-        # what a scan probes together with the usual addresses
-        self.hinted: Mapping[str, Endpoint] = {}  # what the environment names, by product
-        self.used: Sequence[Endpoint] = ()  # of the models that earlier runs have used last
+        self.known: Sequence[Endpoint] = ()  # that a scan probes together with the usual ones
 
     async def scan(self, expected: Sequence[Endpoint]) -> tuple[ProbeResult, ...]:
         """Probe all usual and known addresses at once; return the results to show, best first.
@@ -82,25 +110,21 @@ class Prober:
         return tuple(shown)
 
     def _usual_probes(self, expected: Sequence[Endpoint]) -> list[Probe]:
-        """Return what to probe, each address once: `expected`, those of the products, `used` ones.
+        """Return what to probe, each address once: `expected`, those of the products, `known` ones.
 
-        A product has the address that the environment names, the port that it used last, and those
-        of its row. Blocks: reads files in which products keep their last port.
+        A product has the port that it used last, and those of its row. Blocks: reads files in which
+        products keep their last port.
         """
-        probes = [
-            Probe(endpoint=endpoint, expected=product_at(endpoint), is_own=True, is_known=True)
-            for endpoint in expected
-        ]
+
+        def known(endpoint: Endpoint, *, is_own: bool) -> Probe:
+            product = self._expected_product(endpoint)
+            return Probe(endpoint=endpoint, expected=product, is_own=is_own, is_known=True)
+
+        probes = [known(endpoint, is_own=True) for endpoint in expected]
         for product in PRODUCTS:
             ports = filter(None, (product.last_port(), *product.ports))
-            endpoints = [loopback(port) for port in ports]
-            if hinted := self.hinted.get(product.name):
-                endpoints.insert(0, hinted)
-            probes += [Probe(endpoint=endpoint, expected=product) for endpoint in endpoints]
-        probes += [
-            Probe(endpoint=endpoint, expected=product_at(endpoint), is_known=True)
-            for endpoint in self.used
-        ]
+            probes += [Probe(endpoint=loopback(port), expected=product) for port in ports]
+        probes += [known(endpoint, is_own=False) for endpoint in self.known]
         probe_by_address: dict[str, Probe] = {}
         for probe in probes:
             probe_by_address.setdefault(probe.endpoint.netloc, probe)  # the first of each address
@@ -118,7 +142,7 @@ class Prober:
             step = error.hint
             if error.kind == "not_allowed":
                 step = f"lmchat --allow-host {shell_word(probe.endpoint.host)}"
-            refused = empty_result(probe, Verdict.REFUSED)
+            refused = _empty_result(probe, Verdict.REFUSED)
             return replace(refused, detail=error.message, kind=error.kind, next_step=step)
         probed = await self._limited(probe)
         if probed.verdict is Verdict.NEEDS_KEY and await self.keys.key_for(probe.endpoint):
@@ -131,10 +155,10 @@ class Prober:
             async with asyncio.timeout(_SCAN_S):
                 return await self._probe(probe, is_scan=True)
         except TimeoutError:
-            return empty_result(probe, Verdict.TIMED_OUT)
+            return _empty_result(probe, Verdict.TIMED_OUT)
         except Exception as error:  # noqa: BLE001 - one strange server must not end the scan
             _log.warning("probe of %s: %s", probe.endpoint.netloc, type(error).__name__)
-            probed = empty_result(probe, Verdict.SERVER_ERROR)
+            probed = _empty_result(probe, Verdict.SERVER_ERROR)
             return replace(probed, detail="its reply cannot be read")
 
     async def check(self, endpoint: Endpoint, *, key: str | None = None) -> ProbeResult:
@@ -184,7 +208,7 @@ class Prober:
             facts=product_named(product).request_facts(key=key, host=endpoint.host),
             memory=self._memory_of(endpoint),
             ask=partial(self._connections.ask, endpoint, key=key, timeout=timeout),
-            ask_for_events=partial(json_events, self._connections, endpoint, key=key),
+            ask_for_events=partial(self._connections.json_events, endpoint, key=key),
         )
 
     def _memory_of(self, endpoint: Endpoint) -> ServerMemory:
@@ -214,15 +238,119 @@ class Prober:
             read_s = _SCAN_READ_S if endpoint.is_loopback else read_s
             key = (self.keys.known_key(endpoint) if probe.is_known else None) or _NO_KEY
         api = await self.new_api(endpoint, probe.expected.name, read_s=read_s, key=key)
-        probed = await run_probe(api, probe)
-        if probed.verdict.is_server and (api.is_identified or probed.models):
-            self._memory_of(endpoint).product = probed.product
-        if probed.verdict is Verdict.REFUSED:
+        error: LMChatError | None = None
+        models: tuple[ModelInfo, ...] = ()
+        try:
+            models = await _read_models(api, probe.expected)
+            states = {model.state for model in models if model.can_chat}
+            verdict = Verdict.LOADING if LoadState.LOADING in states else Verdict.NO_MODEL
+            if states & _READY_STATES:
+                verdict = Verdict.READY
+        except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:
+            error = caught  # `RequestInvalid`: the key has characters that no header can hold
+            verdict = _verdict_of_error(caught, api)
+
+        product = product_named(api.facts.product)
+        # A server that has only refused may be the expected one; on another machine, the port tells
+        # nothing.
+        may_be_expected = error is not None and (endpoint.is_loopback or not verdict.is_server)
+        if not api.is_identified and not may_be_expected:
+            product = UNKNOWN
+        if verdict.is_server and (api.is_identified or models):
+            self._memory_of(endpoint).product = product.name
+        elif verdict is Verdict.REFUSED:
             # it has ended: another version or product may be the next one
             self._memories[endpoint] = ServerMemory(product=self._memory_of(endpoint).product)
             if endpoint.is_loopback and await asyncio.to_thread(probe.expected.is_open):
-                step = next_step(Verdict.SERVER_OFF, probe.expected, endpoint)
-                return replace(probed, verdict=Verdict.SERVER_OFF, next_step=step)
-        if probed.verdict is Verdict.NEEDS_KEY and (why := self.keys.why_withheld(endpoint)):
-            return replace(probed, next_step=why)
-        return probed
+                verdict = Verdict.SERVER_OFF
+        if verdict is Verdict.NEEDS_KEY and (why := self.keys.why_withheld(endpoint)):
+            step = why
+        elif error is not None and _has_own_step(error, probe, verdict):
+            # A step has no full stop, unless it has several sentences.
+            step = error.hint if ". " in error.hint else error.hint.removesuffix(".")
+        else:
+            has_models = any(model.can_chat for model in models)
+            step = _next_step(verdict, product, endpoint, has_models=has_models)
+        return ProbeResult(
+            endpoint=endpoint,
+            product=product.name,
+            verdict=verdict,
+            latency_ms=api.first_reply.elapsed_ms if api.first_reply else None,
+            models=models,
+            detail=error.message if error else "",
+            kind=error.kind if error else "",
+            next_step=step,
+            is_own=probe.is_own,
+        )
+
+
+async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ...]:
+    """Find out which product answers, and return its models; sets the product of `api`.
+
+    `expected` is asked first; at the host of a provider, nothing else can answer.
+    """
+    product = expected if expected.hosts else await identify(api, expected)
+    api.is_identified = product is not None
+    api.facts = (product or expected).request_facts(key=api.facts.key, host=api.facts.host)
+    return await (product or UNKNOWN).models(api)
+
+
+def _empty_result(probe: Probe, verdict: Verdict) -> ProbeResult:
+    """Return a result with this verdict for an address whose probe brought no result."""
+    return ProbeResult(
+        endpoint=probe.endpoint,
+        product=probe.expected.name,
+        verdict=verdict,
+        next_step=_next_step(verdict, probe.expected, probe.endpoint),
+        is_own=probe.is_own,
+    )
+
+
+def _next_step(
+    verdict: Verdict, product: Product, endpoint: Endpoint, *, has_models: bool = True
+) -> str:
+    """Return what the user should do after a verdict; empty if nothing has to be done.
+
+    `has_models` is whether the server lists models that can chat.
+    """
+    host_step = product.host_step.format(host=shell_word(endpoint.host))
+    return VERDICTS[verdict].step.format(
+        model=product.model_step if has_models else product.empty_step,
+        key=product.key_step,
+        host=host_step,
+        start=product.start_step,
+        silent=product.silent_step.format(port=endpoint.port),
+        port=endpoint.port,
+    )
+
+
+def _has_own_step(error: LMChatError, probe: Probe, verdict: Verdict) -> bool:
+    """Whether the hint of an error says more than the step of the verdict does."""
+    if verdict is Verdict.NOT_AN_LLM:
+        return probe.is_known
+    if verdict is Verdict.SERVER_ERROR:
+        return error.kind in ("certificate", "wrong_path")
+    # REFUSED for another reason than that nothing answers: a proxy, or an unknown name
+    return verdict is Verdict.REFUSED and not isinstance(error, NothingAnswers)
+
+
+def _verdict_of_error(error: LMChatError, api: ServerApi) -> Verdict:
+    """Return the verdict for an error.
+
+    As long as the product is not identified, another program may answer: a web login shows this,
+    and so does a refusal that a model server would not send. A server that wants a key has its own
+    verdicts; all other kinds of errors are in `_VERDICTS`, or are a SERVER_ERROR.
+    """
+    may_be_other_program = not api.is_identified
+    if error.kind == "auth":
+        reply = api.refused_reply
+        if may_be_other_program and reply is not None:
+            # a web login or a password is asked for, and not an API key
+            scheme = reply.headers.get("www-authenticate", "").lower()
+            body = read_body(reply.body, reply.headers.get("content-type", ""))
+            if body.is_html or scheme.startswith("basic"):
+                return Verdict.NOT_AN_LLM
+        return Verdict.KEY_REJECTED if api.facts.key else Verdict.NEEDS_KEY
+    if may_be_other_program and error.kind in _FOREIGN_KINDS:
+        return Verdict.NOT_AN_LLM
+    return _VERDICTS.get(error.kind, Verdict.SERVER_ERROR)

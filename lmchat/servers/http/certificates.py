@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import httpx
 
@@ -25,37 +23,18 @@ def new_tls_context(ca_file: str = "") -> ssl.SSLContext:
     Raises:
         ServerUnavailable: a file cannot be read, or holds no certificate.
     """
-    # An empty variable counts as not set.
-    file = os.environ.get("SSL_CERT_FILE") or None
-    folder = os.environ.get("SSL_CERT_DIR") or None
-    if file or folder:
-        variable = "SSL_CERT_FILE" if file else "SSL_CERT_DIR"
-        with _errors_name_setting(variable, file or folder or ""):
-            context = ssl.create_default_context(cafile=file, capath=folder)
-    else:
-        context = httpx.create_ssl_context(trust_env=False)
-        context.load_default_certs()
-    if ca_file:
-        with _errors_name_setting("ca_file", ca_file):
+    setting = "SSL_CERT_FILE" if os.environ.get("SSL_CERT_FILE") else "SSL_CERT_DIR"
+    path = os.environ.get(setting, "")
+    has_own_file = bool(ca_file) or (bool(path) and setting == "SSL_CERT_FILE")
+    try:
+        context = httpx.create_ssl_context()  # with those of the variable that is set
+        if not path:
+            context.load_default_certs()
+        if ca_file:
+            setting, path = "ca_file", ca_file
             content = read_plain(expanded_path(ca_file), max_bytes=MAX_BYTES)
             # PEM is ASCII; only comments between the certificates may have other characters.
             context.load_verify_locations(cadata=content.decode("ascii", "ignore"))
-    if file or ca_file:
-        # The user trusts all that is in the file: it may be the certificate of one server, without
-        # its issuer (a partial chain), or that of an authority that breaks rules of RFC 5280.
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return context
-
-
-@contextmanager
-def _errors_name_setting(setting: str, path: str) -> Iterator[None]:
-    """Raise `ServerUnavailable` if the block cannot load the certificates at `path`.
-
-    The message names the setting, or the variable, that holds this path.
-    """
-    try:
-        yield
     except (ValueError, OSError, FileRefused) as error:
         reason = getattr(error, "strerror", "") or str(error)
         if isinstance(error, ssl.SSLError | ValueError):
@@ -66,3 +45,9 @@ def _errors_name_setting(setting: str, path: str) -> Iterator[None]:
             hint=f"Set {setting} to a PEM file with certificates, or unset it.",
             details=type(error).__name__,
         ) from None
+    if has_own_file:
+        # The user trusts all that is in the file: it may be the certificate of one server, without
+        # its issuer (a partial chain), or that of an authority that breaks rules of RFC 5280.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context

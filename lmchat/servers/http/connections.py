@@ -6,7 +6,9 @@ import asyncio
 import ssl
 import time
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, suppress
+from typing import Any
 
 import httpx
 
@@ -15,9 +17,11 @@ from lmchat.errors import RequestInvalid, ServerUnavailable, WrongUse
 from lmchat.safe_text import header_value
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.certificates import new_tls_context
-from lmchat.servers.http.network_errors import errors_as_unavailable
+from lmchat.servers.http.json_values import NotJsonError, decode, dict_or_empty
+from lmchat.servers.http.network_errors import TRANSPORT_ERRORS, errors_as_unavailable
 from lmchat.servers.http.paced import PacedTransport
 from lmchat.servers.http.reply import Reply
+from lmchat.servers.http.sse import MalformedStreamError, SseReader
 
 MAX_REPLY_BYTES = 16 * 1024 * 1024
 CONNECT_LOOPBACK_S = 2.0
@@ -56,44 +60,38 @@ class Connections:
     async def client(self, endpoint: Endpoint) -> httpx.AsyncClient:
         """Return the client for the origin of an endpoint, which is made with the first call.
 
-        After `aclose`, raise `WrongUse`.
+        After `aclose`, raise `WrongUse`. Raises `ServerUnavailable` if a proxy that the environment
+        names, or a file of certificates, cannot be used.
         """
         if self._is_closed:
             raise WrongUse("This client is closed.")
+        if endpoint.origin in self._clients:
+            return self._clients[endpoint.origin]
+        is_https = endpoint.scheme == "https"
         # The transport of tests needs no certificates.
-        needs_tls = endpoint.scheme == "https" and self._transport is None
-        if needs_tls and self._tls_context is None:
+        if is_https and self._transport is None and self._tls_context is None:
             self._tls_context = await asyncio.to_thread(new_tls_context, self._ca_file)
-        origin = endpoint.origin
-        if origin not in self._clients:
-            self._clients[origin] = self._new_client(endpoint)
-        return self._clients[origin]
-
-    def _new_client(self, endpoint: Endpoint) -> httpx.AsyncClient:
-        """Return a new client for an endpoint.
-
-        Raises:
-            ServerUnavailable: a proxy that the environment names cannot be used.
-        """
         # Slots and limits say how many requests run at once, so there is no limit of connections.
         limits = httpx.Limits(keepalive_expiry=KEEPALIVE_S)
         transport = self._transport
-        if transport is None and endpoint.is_local and endpoint.scheme == "http":
+        if transport is None and endpoint.is_near and not is_https:
             transport = PacedTransport(limits, self._reads_per_second)
-        is_https = endpoint.scheme == "https"
         try:
-            return httpx.AsyncClient(
-                transport=transport,
-                verify=(self._tls_context if is_https else None) or self._empty_tls_context,
-                # A proxy of the environment cannot reach this machine (R-8).
-                trust_env=not endpoint.is_local,
-                follow_redirects=False,
-                event_hooks={"response": [_raise_refusal_of_proxy]},
-                limits=limits,
-                headers={
-                    "User-Agent": f"lmchat/{__version__}",
-                    "Accept-Encoding": "gzip, deflate",
-                },
+            return self._clients.setdefault(
+                endpoint.origin,
+                httpx.AsyncClient(
+                    transport=transport,
+                    verify=(self._tls_context if is_https else None) or self._empty_tls_context,
+                    # A proxy of the environment cannot reach this machine (R-8).
+                    trust_env=not endpoint.is_near,
+                    follow_redirects=False,
+                    event_hooks={"response": [_raise_refusal_of_proxy]},
+                    limits=limits,
+                    headers={
+                        "User-Agent": f"lmchat/{__version__}",
+                        "Accept-Encoding": "gzip, deflate",
+                    },
+                ),
             )
         except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
             # Without the message of the error: the address of a proxy may hold a password.
@@ -151,6 +149,31 @@ class Connections:
         request = client.build_request(method, url, content=body, headers=headers, timeout=timeout)
         with errors_as_unavailable(endpoint):
             return await client.send(request, stream=True)
+
+    async def json_events(
+        self, endpoint: Endpoint, url: str, body: bytes | None, *, key: str
+    ) -> AsyncGenerator[dict[str, Any]]:
+        """Yield the JSON objects of the stream with which a GET, or a POST of a body, is answered.
+
+        Data that is not JSON is left out, and a value that is not an object becomes an empty one.
+        The generator ends with the stream, after any failure, and if the reply is no event stream.
+        """
+        headers = request_headers(key, has_body=body is not None)
+        headers["Accept"] = "text/event-stream"
+        method = "GET" if body is None else "POST"
+        timeout = httpx.Timeout(POOL_S, read=None)
+        reader = SseReader()
+        with suppress(MalformedStreamError, ServerUnavailable, *TRANSPORT_ERRORS):
+            response = await self.send(
+                endpoint, method, url, headers=headers, timeout=timeout, body=body
+            )
+            async with aclosing(response):
+                if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                    return
+                async for chunk in body_chunks(response):
+                    for event in reader.feed(chunk):
+                        with suppress(NotJsonError):
+                            yield dict_or_empty(decode(event.data))
 
     async def aclose(self) -> None:
         """Close all connections; later requests raise `WrongUse`."""

@@ -102,7 +102,7 @@ def unavailable(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:
         if isinstance(cause, socket.gaierror):
             message = f"The name {endpoint.host} is unknown."
             return ServerUnavailable(message, hint="Check the address.", details=details)
-    hint = "Start the server there." if endpoint.is_local else "Check the address and the network."
+    hint = "Start the server there." if endpoint.is_near else "Check the address and the network."
     return NothingAnswers(f"Nothing answers at {place}.", hint=hint, details=details)
 
 
