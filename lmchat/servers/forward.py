@@ -1,7 +1,6 @@
 """Passing on a request of another program: its body as it came, and the reply byte for byte.
 
-Nothing is sent again after a reply has begun. Only the server's API key is cut out of a reply that
-repeats it.
+Nothing is sent again after a reply has begun. Only the server's API key is cut out of a reply.
 """
 
 from __future__ import annotations
@@ -9,10 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any
 
 import httpx
 from msgspec import Struct, field
@@ -44,47 +42,6 @@ _UNLOADED_KINDS = ("model_not_loaded", "model_missing")
 _log = logging.getLogger(__name__)
 
 
-class _ReplyTail:
-    """The end of a stream, or a whole reply, for the counts in it.
-
-    Chunks are not decoded as they pass, because that would delay them.
-    """
-
-    def __init__(self) -> None:
-        self.is_stream = False
-        self._kept = bytearray()
-
-    def add(self, chunk: bytes) -> None:
-        self._kept += chunk
-        if self.is_stream:
-            del self._kept[:-_STREAM_TAIL_BYTES]
-        else:
-            del self._kept[_WHOLE_BYTES:]  # what is cut is no JSON, and gives no counts
-
-    def usage(self) -> tuple[UsageReported, str]:
-        """Return the counts that the server has told, and why the answer ended."""
-        usage = ServerUsage()
-        finish_reason = ""
-        for value in self._values():
-            usage.take_usage(value.get("usage"))
-            usage.take_timings(value.get("timings") or value.get("stats"))
-            for choice in dicts_in(value.get("choices")):
-                finish_reason = str_or_empty(choice.get("finish_reason")) or finish_reason
-        return usage.report() or UsageReported(), finish_reason
-
-    def _values(self) -> Iterator[dict[str, Any]]:
-        """Yield the JSON objects in the kept bytes; a cut one is left out."""
-        texts = [bytes(self._kept)]
-        if self.is_stream:
-            lines = texts[0].splitlines()
-            texts = [line.removeprefix(_DATA) for line in lines if line.startswith(_DATA)]
-        for text in texts:
-            try:
-                yield dict_or_empty(decode(text))
-            except NotJsonError:  # cut, or `[DONE]`
-                continue
-
-
 class Forwarding(Struct, kw_only=True):
     """One request of another program, from the first attempt to the end of its reply."""
 
@@ -95,7 +52,9 @@ class Forwarding(Struct, kw_only=True):
     _has_tried_load: bool = False
     _status: int = 0  # of the reply that is passed on; 0 before it has begun
     _refused: ForwardedReply | None = None  # the last refusal, as it came
-    _tail: _ReplyTail = field(default_factory=_ReplyTail)
+    _is_stream: bool = False
+    _tail: bytearray = field(default_factory=bytearray)
+    """End of the stream, or whole reply: counts are read from it once all has passed."""
     # Values of `perf_counter`:
     _begun_s: float = field(default_factory=time.perf_counter)
     _sent_s: float = 0.0  # at the last attempt
@@ -149,38 +108,45 @@ class Forwarding(Struct, kw_only=True):
         async with AsyncExitStack() as attempt:
             opening = sender.response("POST", url, idle_timeout, body=self.request.body)
             response = await attempt.enter_async_context(opening)
+            headers = {
+                name.lower(): without_secret(value, sender.key)
+                for name, value in response.headers.items()
+            }
             if not response.is_success:
                 body, error = await sender.read_refusal(response)
-                self._refused = self._reply(response, _without_key(_only(body), sender.key))
+                chunks = _only(self._without_key(body))
+                self._refused = ForwardedReply(
+                    status=response.status_code, headers=headers, chunks=chunks
+                )
                 raise error
-            self._tail.is_stream = response.headers.get("content-type", "").startswith(
-                "text/event-stream"
-            )
+            self._is_stream = headers.get("content-type", "").startswith("text/event-stream")
             chunks = self._chunks(response, idle_timeout)
             attempt.push_async_callback(chunks.aclose)
             stack.push_async_exit(attempt.pop_all())  # `attempt` closes nothing now
-            return self._reply(response, chunks)
+            return ForwardedReply(status=response.status_code, headers=headers, chunks=chunks)
 
-    def _reply(self, response: httpx.Response, chunks: AsyncIterator[bytes]) -> ForwardedReply:
-        headers = {
-            name.lower(): without_secret(value, self.sender.key)
-            for name, value in response.headers.items()
-        }
-        return ForwardedReply(status=response.status_code, headers=headers, chunks=chunks)
+    def _without_key(self, data: bytes) -> bytes:
+        """Cut the API key out of data of the server that repeat it; one cut in two is not found."""
+        key = self.sender.key.encode()
+        return data.replace(key, "…".encode()) if key else data
 
     async def _chunks(
         self, response: httpx.Response, idle_timeout: IdleTimeout
     ) -> AsyncGenerator[bytes, None]:
         """Yield the body as it arrives; while a chunk waits to be taken, no silence is counted."""
         with errors_as_unavailable(self.sender.endpoint):
-            async for chunk in _without_key(body_chunks(response), self.sender.key):
+            async for chunk in body_chunks(response):
                 if self._first_byte_s is None:
                     self._first_byte_s = time.perf_counter()
-                self._tail.add(chunk)
+                self._tail += chunk
+                if self._is_stream:
+                    del self._tail[:-_STREAM_TAIL_BYTES]
+                else:
+                    del self._tail[_WHOLE_BYTES:]  # what is cut is no JSON, and gives no counts
                 # The body is not decoded here, so any byte counts as the first token.
                 idle_timeout.note_data(has_token=True)
                 with idle_timeout.paused():
-                    yield chunk
+                    yield self._without_key(chunk)
 
     async def _try_to_load(self, error: ServerRejected) -> bool:
         """Load a model that is not loaded, once; return whether that has succeeded."""
@@ -200,10 +166,8 @@ class Forwarding(Struct, kw_only=True):
         `ttft_ms` is the time from the last attempt to the first byte, `wait_ms` that from the
         beginning, with the waits between attempts.
         """
-        now_s = time.perf_counter()
         first_s = self._first_byte_s
-        usage, finish_reason = self._tail.usage()
-        tokens = usage.completion_tokens
+        usage, finish_reason = self._usage()
         model = self.request.model
         return TurnRecord(
             message_id=new_id(),
@@ -216,32 +180,35 @@ class Forwarding(Struct, kw_only=True):
             prompt_tokens_per_second=usage.prompt_tokens_per_second,
             tokens_per_second=usage.tokens_per_second,
             prompt_tokens=usage.prompt_tokens,
-            completion_tokens=tokens,
+            completion_tokens=usage.completion_tokens,
             is_estimated=False,
             stalls=0,
             retries=self.sender.retries,
-            elapsed_ms=(now_s - self._begun_s) * 1e3,
+            elapsed_ms=(time.perf_counter() - self._begun_s) * 1e3,
             finish_reason=finish_reason,
             wait_ms=None if first_s is None else (first_s - self._begun_s) * 1e3,
         )
 
+    def _usage(self) -> tuple[UsageReported, str]:
+        """Return the counts that the server has told, and why the answer ended."""
+        texts = [bytes(self._tail)]
+        if self._is_stream:
+            lines = texts[0].splitlines()
+            texts = [line.removeprefix(_DATA) for line in lines if line.startswith(_DATA)]
+        usage = ServerUsage()
+        finish_reason = ""
+        for text in texts:
+            try:
+                value = dict_or_empty(decode(text))
+            except NotJsonError:  # cut, or `[DONE]`
+                continue
+            usage.take_usage(value.get("usage"))
+            usage.take_timings(value.get("timings") or value.get("stats"))
+            for choice in dicts_in(value.get("choices")):
+                finish_reason = str_or_empty(choice.get("finish_reason")) or finish_reason
+        return usage.report() or UsageReported(), finish_reason
 
-async def _without_key(chunks: AsyncIterator[bytes], key: str) -> AsyncIterator[bytes]:
-    """Yield the chunks of a body with `…` in place of an API key, also of one that is cut in two.
 
-    An end of a chunk that may be the beginning of the key is held back until the next chunk. That
-    delays no event of a stream: they end with a line break, which no key has.
-    """
-    beginnings = [key[:length] for length in range(len(key) - 1, 0, -1)]  # the longest first
-    held = ""
-    async for chunk in chunks:
-        text = without_secret(held + chunk.decode("utf-8", "surrogateescape"), key)
-        held = next(filter(text.endswith, beginnings), "")
-        yield text.removesuffix(held).encode("utf-8", "surrogateescape")
-    if held:
-        yield held.encode()
-
-
-async def _only(body: bytes) -> AsyncIterator[bytes]:
+async def _only(body: bytes) -> AsyncGenerator[bytes, None]:
     """Yield a body that has been read already."""
     yield body

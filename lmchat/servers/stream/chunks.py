@@ -95,7 +95,15 @@ class ChunkReader:
             return
         posts_before = self._post_count
         if data:
-            self._read_payload(data, name)
+            try:
+                value = decode(data)
+            except NotJsonError:  # such a chunk is skipped
+                if name == "error":
+                    raise self._refuse(data.decode("utf-8", "replace")) from None
+                value = None
+            if name == "error" or is_error(value):
+                raise self._refuse(value)
+            self.read_object(value)
         if self._post_count == posts_before:
             self._post(LifeSign())
 
@@ -174,48 +182,28 @@ class ChunkReader:
             "load the model with a larger one, or check the server's log.",
         )
 
-    def _read_payload(self, data: bytes, name: str) -> None:
-        """Decode a chunk and read it; one that is not JSON is skipped.
-
-        An event with the name `error`, and a chunk that is an error, raise `ServerRejected`.
-        """
-        try:
-            value = decode(data)
-        except NotJsonError:
-            if name == "error":
-                raise self._refuse(data.decode("utf-8", "replace")) from None
-            return
-        if name == "error" or is_error(value):
-            raise self._refuse(value)
-        self.read_object(value)
-
     def _read_delta(self, delta: dict[str, Any]) -> None:
         """Post what a chunk adds to the answer: thought, text, refusal, fragments of tool calls.
 
         `delta` may also be the message of a whole reply.
         """
-        self._add_thought(_thought_in(delta))
+        # only one field is read, because some servers send the same thought in several
+        thought = str_or_empty(delta.get("reasoning_content"))
+        self._add_thought(thought or str_or_empty(delta.get("reasoning")))
         content = delta.get("content")
-        parts = content if isinstance(content, list) else [content]
-        for part in parts:
-            self._read_part(part)
+        for part in content if isinstance(content, list) else [content]:
+            fields = dict_or_empty(part)  # a part is a text, or an object with a text or thought
+            thinking = fields.get("thinking")  # of Mistral
+            if isinstance(thinking, list):
+                thinking = "".join(str_or_empty(one.get("text")) for one in dicts_in(thinking))
+            self._add_thought(str_or_empty(thinking))
+            self._add_content(str_or_empty(part) or str_or_empty(fields.get("text")))
         if refusal := str_or_empty(delta.get("refusal")):
             self._post_token(RefusalDelta(text=refusal), len(refusal))
         for fragment in dicts_in(delta.get("tool_calls")):
             call = self._calls.read(fragment)
             char_count = len(call.name) + len(call.call_id) + len(call.arguments)
             self._post_token(call, char_count + _CALL_CHARS)
-
-    def _read_part(self, part: object) -> None:
-        """Post a part of the content: a text, or an object with a text or a thought (Mistral).
-
-        Any other part is ignored.
-        """
-        fields = dict_or_empty(part)
-        if fields.get("type") == "thinking":
-            self._add_thought(_joined_texts(fields.get("thinking")))
-        else:
-            self._add_content(str_or_empty(part) or str_or_empty(fields.get("text")))
 
     def _add_thought(self, thought: str) -> None:
         """Post a thought that a field marks as such, not tags; an empty one is ignored.
@@ -274,24 +262,6 @@ class ChunkReader:
         """Post any event, and count it: `read` has to know whether a chunk posted one."""
         self._post_count += 1
         self._post_event(event)
-
-
-def _thought_in(delta: dict[str, Any]) -> str:
-    """Return the thought in the first field of a delta that has one, or an empty text.
-
-    Only one field is read, because some servers send the same thought in several.
-    """
-    return str_or_empty(delta.get("reasoning_content")) or str_or_empty(delta.get("reasoning"))
-
-
-def _joined_texts(parts: object) -> str:
-    """Return a text unchanged; of a list of objects, join the texts in their field `text`.
-
-    Any other value becomes an empty text.
-    """
-    if isinstance(parts, str):
-        return parts
-    return "".join(str_or_empty(part.get("text")) for part in dicts_in(parts))
 
 
 class ServerUsage:
