@@ -267,7 +267,6 @@ class Client:
         options: Options,
         output: WantedOutput | None = None,
     ) -> Answer:
-        """Send messages to a model and return its answer when it is complete."""
         target = await self._target(model)
         request = _request(target, messages, options, output)
         whole = WholeAnswer(request.model)

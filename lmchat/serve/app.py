@@ -216,13 +216,11 @@ class ServeApp(Struct, kw_only=True):
         return JSONResponse(document, status)
 
     async def _detect(self, _: Request) -> Response:
-        """Name the best server of the last look."""
         document = detection_json(self.watch.routes.results, self.settings, self.state)
         status = HTTPStatus.OK if document["detected"] else HTTPStatus.NOT_FOUND
         return JSONResponse(document, status)
 
     async def _metrics(self, _: Request) -> Response:
-        """Return the counters since the start or the last reset."""
         counted = self.client.metrics().since(self._metrics_at_reset)
         return JSONResponse(metrics_json(counted))
 
@@ -322,13 +320,11 @@ class _ForwardRoute(Struct, frozen=True):
 
 
 async def _hang_up(receive: Receive) -> None:
-    """Return when the program has closed the connection."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 def _status_of(error: LMChatError) -> HTTPStatus:
-    """Return the status of the reply for an error."""
     match error:
         case TooManyRequests():
             return HTTPStatus.TOO_MANY_REQUESTS

@@ -33,7 +33,6 @@ class ModelRoutes(Struct, frozen=True):
 
     @classmethod
     def of(cls, results: Sequence[ProbeResult]) -> ModelRoutes:
-        """Return the routes to the models of these servers."""
         usable = [probed for probed in results if probed.verdict.is_usable]
         product_counts = Counter(probed.product for probed in usable)
         port_counts = Counter((server.product, server.endpoint.port) for server in usable)

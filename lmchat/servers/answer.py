@@ -114,7 +114,6 @@ class Turn(Struct, kw_only=True):
     is_summary: bool = False  # whether the answer is a summary that takes the place of messages
 
     def apply(self, event: StreamEvent, now_s: float) -> None:
-        """Take an event that came at the monotonic time `now_s`."""
         match event:
             case TextDelta(text=text, chunks=chunks) | RefusalDelta(text=text, chunks=chunks):
                 self._count(len(text), now_s, Stage.ANSWERING, chunks)
@@ -211,7 +210,6 @@ class Turn(Struct, kw_only=True):
         self.counted_chunks = 0
 
     def _leave_queue(self, now_s: float) -> None:
-        """End the waiting for another answer, if there was any."""
         if self.queued_from_s is not None:
             self.queued_s += now_s - self.queued_from_s
             self.queued_from_s = None
@@ -265,7 +263,6 @@ class Turn(Struct, kw_only=True):
 
     @property
     def is_thinking(self) -> bool:
-        """Whether a thought has begun and not ended."""
         return self.thought_from_s is not None and self.thought_to_s is None
 
     @property
@@ -490,7 +487,6 @@ class GrowingAnswer:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """The parts of the message that have arrived so far."""
         return parts_of(self.entries)
 
 

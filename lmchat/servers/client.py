@@ -415,14 +415,12 @@ class ProxyClient:
         await self._cache.write(without=engine_endpoint)
 
     def _engine_at(self, endpoint: Endpoint) -> OwnServer | None:
-        """Return the built-in engine if it has this address."""
         engine = self._engine
         return engine if engine is not None and engine.endpoint == endpoint else None
 
     def _engine_serving(
         self, endpoint: Endpoint, model_id: str, on_load: Callable[[], None] = lambda: None
     ) -> AbstractAsyncContextManager[None]:
-        """Return a context in which the built-in engine serves a model, if this is its address."""
         engine = self._engine_at(endpoint)
         return engine.serving(model_id, on_load) if engine else nullcontext()
 
@@ -438,7 +436,6 @@ class ProxyClient:
             self._prober.expect(model.endpoint, model.product)
 
     def _cache_models(self, probed: ProbeResult) -> ProbeResult:
-        """Cache the models of a usable server, or those that the engine could serve."""
         if probed.verdict.is_usable or probed.models:
             self._cache.put(probed.endpoint, probed.models)
         return probed
@@ -446,7 +443,6 @@ class ProxyClient:
     async def _new_api(
         self, endpoint: Endpoint, product: str, *, read_s: float | None = None
     ) -> ServerApi:
-        """Check that a request to a server is allowed, and return the API for it."""
         self._admission.allowed.check(endpoint)
         return await self._prober.new_api(endpoint, product, read_s=read_s)
 
@@ -627,7 +623,6 @@ class ProxyClient:
             yield
 
     def _timeouts_for(self, endpoint: Endpoint) -> TimeoutSettings:
-        """Return the timeouts that the settings have for a server, or else the general ones."""
         for configured in self._settings.endpoints:
             if configured.timeouts is None:
                 continue

@@ -79,7 +79,6 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
     @property
     def origin(self) -> str:
-        """Address without a path."""
         return f"{self.scheme}://{self.netloc}"
 
     @property

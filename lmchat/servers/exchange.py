@@ -58,7 +58,6 @@ class Exchange(Struct, kw_only=True):
 
     @property
     def answer_id(self) -> str:
-        """The server's name of the answer; empty before its first chunk."""
         return self._reader.answer_id if self._reader is not None else ""
 
     async def run(self) -> StreamFinished:
@@ -72,7 +71,6 @@ class Exchange(Struct, kw_only=True):
         return await self.sender.attempts(self._send_once, self._adapt)
 
     async def _adapt(self, error: ServerRejected) -> bool:
-        """Change the form of the request after a refusal; return whether that was possible."""
         if self.draft.request.is_replay:  # it has no fields that could be changed
             return False
         notes = self.draft.adapt(error)
@@ -107,7 +105,6 @@ class Exchange(Struct, kw_only=True):
     async def _read_answer(
         self, response: httpx.Response, idle_timeout: IdleTimeout
     ) -> StreamFinished:
-        """Read the answer and return its last event, or raise the error of a refusal."""
         if not response.is_success:
             self.must_be_dropped = False  # no answer was begun
             _, error = await self.sender.read_refusal(response)

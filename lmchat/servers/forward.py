@@ -210,5 +210,4 @@ class Forwarding(Struct, kw_only=True):
 
 
 async def _only(body: bytes) -> AsyncGenerator[bytes, None]:
-    """Yield a body that has been read already."""
     yield body

@@ -65,6 +65,5 @@ class KeptAnswers:
                 await self._connections.ask(endpoint, "DELETE", url, key=key, timeout=timeout)
 
     async def wait(self) -> None:
-        """Wait for the orders that are on their way, at most `DROP_S`."""
         if self._dropping:
             await asyncio.wait(self._dropping, timeout=DROP_S)

@@ -87,7 +87,6 @@ class AllowList:
         )
 
     def names(self, host: str, port: int) -> bool:
-        """Return whether the list has a host, with this port or without one."""
         host = usual_host(host)
         return (host, None) in self._hosts or (host, port) in self._hosts
 
@@ -143,7 +142,6 @@ class Limiter:
         )
 
     def budget(self) -> Budget:
-        """Return the limit, and how many requests may be sent now."""
         while self._times and self._times[0] <= time.monotonic() - _WINDOW_S:
             self._times.popleft()
         return Budget(left=self._limit - len(self._times), limit=self._limit)
@@ -227,7 +225,6 @@ class Admission:
         self.metrics = replace(self.metrics, **sums)
 
     def count_end(self, state: str, elapsed_ms: float) -> None:
-        """Count the result of a request that was sent."""
         if state == AnswerState.COMPLETE:
             self.count(successful_requests=1, total_response_ms=elapsed_ms)
         elif state == AnswerState.STOPPED:

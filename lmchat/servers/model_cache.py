@@ -70,7 +70,6 @@ class ModelCache:
             _log.warning("the cache of models cannot be written: %s", error)
 
     def put(self, endpoint: Endpoint, models: tuple[ModelInfo, ...]) -> None:
-        """Keep a new list of the models of a server in place of the last one."""
         self._has_new_lists = True
         self._lists[endpoint] = _CachedList(
             endpoint=endpoint, models=models, fetched_s=self._clock()
@@ -97,7 +96,6 @@ class ModelCache:
         return ModelList(models=tuple(models), age_s=age_s)
 
     def model(self, endpoint: Endpoint, model_id: str) -> ModelInfo | None:
-        """Return a model from the list of a server, however old; None if it is not listed."""
         for model in self.models_of(endpoint) or ():
             if model.model_id == model_id:
                 return model

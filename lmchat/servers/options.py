@@ -169,7 +169,6 @@ def usable_options(options: Mapping[str, object]) -> dict[str, object]:
 
 
 def _is_extra(name: str) -> bool:
-    """Return whether a name is `extra.NAME`."""
     return name.startswith(EXTRA) and len(name) > len(EXTRA)
 
 

@@ -140,7 +140,6 @@ class RequestWriter:
         )
 
     def keep_dialect(self, draft: Draft) -> None:
-        """Keep the dialect in which a request succeeded for the next request to its model."""
         self._dialects[draft.request.endpoint, draft.request.model] = draft.dialect
 
     def take_new_notes(self, draft: Draft) -> list[str]:

@@ -154,7 +154,6 @@ class Sender(Struct, kw_only=True):
 
     @property
     def facts(self) -> RequestFacts:
-        """Facts of the request that messages about its refusal name."""
         return self.server.request_facts(key=self.key, model=self.model, host=self.endpoint.host)
 
     def _add_hint(self, error: ServerUnavailable | ServerRejected) -> None:

@@ -110,7 +110,6 @@ class Catalogue:
             self._expected = (endpoint, *self._expected)
 
     async def probe_all(self) -> tuple[ProbeResult, ...]:
-        """Probe all addresses; best result first."""
         self.results = await self._source.detect(expected=self._expected)
         return self.results
 

@@ -176,7 +176,6 @@ def choose_model(
 
 
 def _find_non_chat_model(probed: ProbeResult, name: str) -> ModelInfo | None:
-    """Return the model of this name if the server lists it but it cannot chat; else None."""
     model = find_model(name, probed.models)
     return None if model is None or model.can_chat else model
 

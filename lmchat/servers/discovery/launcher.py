@@ -31,7 +31,6 @@ class ServerStart(Struct, frozen=True, kw_only=True):
 
     @property
     def command(self) -> str:
-        """The command line as a person would type it."""
         return shlex.join(self.argv)
 
     @property
@@ -130,7 +129,6 @@ async def start_server(
 def _start(
     start: ServerStart, log_file: Path, environ: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    """Start a server with its output in a log; raises `OSError` if one of them is not possible."""
     log = begin_log(log_file)
     try:
         return start_in_background(

@@ -176,7 +176,6 @@ class ProbeResult(Struct, frozen=True, kw_only=True):
 
     @property
     def chat_models(self) -> tuple[ModelInfo, ...]:
-        """Models that can chat."""
         return tuple(model for model in self.models if model.can_chat)
 
     @property
@@ -222,7 +221,6 @@ class Health(Struct, frozen=True, kw_only=True):
 
     @property
     def is_down(self) -> bool:
-        """Whether the last check found that the server cannot be used."""
         return self.verdict is not None and not self.verdict.is_usable
 
 

@@ -180,7 +180,6 @@ class Prober:
             memory.product = product
 
     def keeps_answers(self, endpoint: Endpoint) -> bool:
-        """Whether the server at an address has said that it can keep answers (R-42)."""
         return self._memory_of(endpoint).keeps_answers is True
 
     async def new_api(
@@ -296,7 +295,6 @@ async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ..
 
 
 def _empty_result(probe: Probe, verdict: Verdict) -> ProbeResult:
-    """Return a result with this verdict for an address whose probe brought no result."""
     return ProbeResult(
         endpoint=probe.endpoint,
         product=probe.expected.name,

@@ -44,7 +44,6 @@ class DemoModel(Struct, frozen=True, kw_only=True):
     sha256: str  # of the file
 
     def file_in(self, folder: Path) -> ModelFile:
-        """Return the model as a file in `folder`, which need not exist yet."""
         return ModelFile(
             path=folder / self.file_name,
             name=self.name,

@@ -71,7 +71,6 @@ def _start_server(order: dict[str, Any]) -> dict[str, str]:
 
 
 def _params(xllamacpp: Any, order: dict[str, Any]) -> Any:
-    """Return the parameters of the server, in the library's own type."""
     params = xllamacpp.CommonParams()
     params.model.path = order["model"]
     params.model_alias = {order["alias"]}  # the library takes a set of names
@@ -94,7 +93,6 @@ def _params(xllamacpp: Any, order: dict[str, Any]) -> Any:
 
 
 def _has_graphics_card(xllamacpp: Any) -> bool:
-    """Return whether the library can use any device besides the processor."""
     cpu = xllamacpp.ggml_backend_dev_type.GGML_BACKEND_DEVICE_TYPE_CPU
     return any(device["type"] != cpu for device in xllamacpp.get_device_info())
 

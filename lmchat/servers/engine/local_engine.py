@@ -300,7 +300,6 @@ class LocalEngine:
 
 
 async def _wait(child: ChildProcess, wait_s: float) -> None:
-    """Wait for the end of a child, at most `wait_s` seconds."""
     with suppress(TimeoutError):
         async with asyncio.timeout(wait_s):
             await child.wait()

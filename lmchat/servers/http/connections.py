@@ -176,7 +176,6 @@ class Connections:
                             yield dict_or_empty(decode(event.data))
 
     async def aclose(self) -> None:
-        """Close all connections; later requests raise `WrongUse`."""
         self._is_closed = True
         clients = list(self._clients.values())
         self._clients.clear()

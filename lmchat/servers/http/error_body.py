@@ -94,5 +94,4 @@ def is_error(value: object) -> bool:
 
 
 def _clean(message: str) -> str:
-    """Return a text on one safe line of at most 300 characters."""
     return safe_line(message[:_READ_CHARS], limit=MESSAGE_CHARS)

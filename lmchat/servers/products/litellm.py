@@ -53,7 +53,6 @@ class LiteLlm(Product):
 
 
 def _with_facts(model: ModelInfo, info: dict[str, Any]) -> ModelInfo:
-    """Return a model with the facts in `info`, its `model_info` from `/model/info`."""
     return replace(
         model,
         is_embedding=info.get("mode") == "embedding",

@@ -96,7 +96,6 @@ class LlamaCpp(Product):
     takes_further_options = True
 
     def model_folders(self, environ: Mapping[str, str], home: Path) -> list[Path]:
-        """Return its cache of downloaded models, and the one that `LLAMA_CACHE` names."""
         caches = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
         if sys.platform == "darwin":
             caches = home / "Library" / "Caches"
@@ -182,7 +181,6 @@ class LlamaCpp(Product):
         return fields
 
     async def has_kept(self, api: ServerApi, replay_id: str) -> bool:
-        """Return whether the server lists the answer among those that it has."""
         reply = await api.post(_LOOKUP, {"conversation_ids": [replay_id]})
         return not reply.is_unknown_path and bool(api.require_good(reply).value)
 
@@ -195,7 +193,6 @@ class LlamaCpp(Product):
         return (await api.post(_CONTROL, order)).object.get("success") is True
 
     async def template_text(self, api: ServerApi, body: dict[str, Any]) -> TemplateText:
-        """Let the server apply its chat template to the body of a request, and count the tokens."""
         reply = await api.post(f"/apply-template{_NO_LOAD}", body)
         if reply.is_unknown_path:
             return await super().template_text(api, body)

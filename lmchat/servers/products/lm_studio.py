@@ -68,7 +68,6 @@ class LmStudio(Product):
     context_field = "context_length"
 
     def own_folders(self, home: Path) -> list[Path]:
-        """Return its folders, which users can move."""
         return lm_studio_folders(home)
 
     def model_folders(self, environ: Mapping[str, str], home: Path) -> list[Path]:  # noqa: ARG002 - for others
@@ -147,7 +146,6 @@ class LmStudio(Product):
 
 
 def _read_settings(file: Path) -> dict[str, Any]:
-    """Return the fields of a file with settings; none if it cannot be read."""
     try:
         return dict_or_empty(decode(read_plain(file, max_bytes=_MAX_FILE_BYTES)))
     except (OSError, NotJsonError):

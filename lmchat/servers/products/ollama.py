@@ -142,7 +142,6 @@ class Ollama(Product):
         api.require_good(await api.post("/api/generate", body))
 
     async def unload(self, api: ServerApi, model: ModelInfo) -> None:
-        """Unload a model by a request to keep it loaded for 0 seconds."""
         body = {"model": model.model_id, "keep_alive": 0, "stream": False}
         api.require_good(await api.post("/api/generate", body))
 

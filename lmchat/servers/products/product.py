@@ -195,7 +195,6 @@ class Product:
         return None
 
     def is_open(self) -> bool:
-        """Whether the program runs on this machine, also with its server off."""
         return False
 
     async def answers(self, api: ServerApi) -> bool:  # noqa: ARG002 - for those that override it
@@ -203,11 +202,9 @@ class Product:
         return False
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
-        """Ask the server for its models and return them; may raise `LMChatError`."""
         return tuple(self.model_from_row(api, row) for row in await self.read_rows(api))
 
     def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
-        """Return the model that a row of the OpenAI-like list describes."""
         return ModelInfo(
             model_id=str_or_empty(row.get("id")),
             endpoint=api.endpoint,
@@ -268,7 +265,6 @@ class Product:
         return effort in self.efforts
 
     def effort_fields(self, effort: str) -> dict[str, Any]:
-        """Return the fields of a request that set this reasoning effort, a level or a number."""
         if effort.isdecimal():
             return {self.thought_limit_field: int(effort)}
         fields: dict[str, Any] = {"reasoning_effort": effort}
@@ -305,7 +301,6 @@ class Product:
         return False
 
     async def has_kept(self, api: ServerApi, replay_id: str) -> bool:  # noqa: ARG002 - for those that override it
-        """Return whether the server still has an answer that it kept; may raise `LMChatError`."""
         return False
 
     async def count_tokens(self, api: ServerApi, body: dict[str, Any]) -> int | None:
@@ -382,7 +377,6 @@ class Product:
             raise self._cannot(verb) from error
 
     def _cannot(self, verb: str) -> ServerRejected:
-        """Return the error for a product that cannot do what `verb` says: load or unload."""
         return ServerRejected(
             f"{self.subject} cannot {verb} models on request.",
             kind="unsupported",

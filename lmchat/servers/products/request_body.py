@@ -173,7 +173,6 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
     thought_fields: Sequence[str]  # fields of a message that hold its thought
 
     def encode(self, messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
-        """Return the value of the field `messages`, oldest message first."""
         encoded: list[dict[str, Any]] = []
         thoughts = thoughts_to_send(messages, self.sent_thoughts)
         for index, message in enumerate(messages):
@@ -259,7 +258,6 @@ def _answered_calls(message: ChatMessage, following: Sequence[ChatMessage]) -> l
 
 
 def _tool_result(message: ChatMessage) -> dict[str, Any]:
-    """Return the encoded message of a result, which names its call by its id."""
     return {
         "role": "tool",
         "tool_call_id": message.tool_calls[0].call_id,

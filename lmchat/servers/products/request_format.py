@@ -60,7 +60,6 @@ class Dialect(Struct, frozen=True, kw_only=True):
 
     @property
     def limit_field(self) -> str:
-        """Field for the longest answer in tokens."""
         return "max_completion_tokens" if self.has_completion_tokens else "max_tokens"
 
     def after_refusal(
@@ -123,5 +122,4 @@ class Dialect(Struct, frozen=True, kw_only=True):
 
 
 def _words_of(error: ServerRejected) -> str:
-    """Return message, details and named field of a refusal as one text, to be searched."""
     return f"{error.message} {error.details} {error.param}"

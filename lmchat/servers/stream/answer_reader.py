@@ -63,7 +63,6 @@ class AnswerReader:
         return self._chunks.answer_id
 
     def _refused(self, value: object) -> ServerRejected:
-        """Return the exception for an error object of the stream."""
         return refusal_in_stream(value, self._facts)
 
     async def read(self) -> StreamFinished:

@@ -238,7 +238,6 @@ class ChunkReader:
             self._post(LifeSign(is_token=True))
 
     def _post_split(self, split: Iterable[SplitPiece | Rethought]) -> None:
-        """Post the texts and corrections that the splitter returned."""
         for part in split:
             if isinstance(part, Rethought):
                 self._post(part)
