@@ -23,8 +23,7 @@ class ModelRoutes(Struct, frozen=True):
     """The models of all servers by their names, from the last look at the servers.
 
     A name leads to the first server that has it. `NAME@PRODUCT` leads to the server of a product,
-    and `NAME@PRODUCT:PORT` to one of several servers of it; if two of them have the same port,
-    `NAME@PRODUCT:HOST:PORT` does.
+    and `NAME@PRODUCT:PORT` to one of several servers of it.
     """
 
     results: tuple[ProbeResult, ...] = ()  # servers that were found, usable or not, best first
@@ -35,15 +34,11 @@ class ModelRoutes(Struct, frozen=True):
     def of(cls, results: Sequence[ProbeResult]) -> ModelRoutes:
         usable = [probed for probed in results if probed.verdict.is_usable]
         product_counts = Counter(probed.product for probed in usable)
-        port_counts = Counter((server.product, server.endpoint.port) for server in usable)
         aliases: dict[str, ModelInfo] = {}
         for probed in usable:
-            endpoint = probed.endpoint
             server_name: str = probed.product
-            if port_counts[probed.product, endpoint.port] > 1:
-                server_name += f":{endpoint.netloc}"
-            elif product_counts[probed.product] > 1:
-                server_name += f":{endpoint.port}"
+            if product_counts[probed.product] > 1:
+                server_name += f":{probed.endpoint.port}"
             for model in probed.models:
                 aliases.setdefault(f"{model.model_id}@{server_name}", model)
         return cls(tuple(results), aliases)

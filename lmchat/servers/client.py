@@ -49,7 +49,6 @@ from lmchat.servers.exchange import Exchange
 from lmchat.servers.forward import Forwarding
 from lmchat.servers.http.api_keys import KeySource, NoKeys
 from lmchat.servers.http.connections import Connections
-from lmchat.servers.kept_answers import LOOKUP_S, KeptAnswers
 from lmchat.servers.limits import Admission
 from lmchat.servers.model import LoadState, ModelInfo, ModelList
 from lmchat.servers.model_cache import ModelCache
@@ -61,6 +60,7 @@ from lmchat.servers.request import (
     ForwardedRequest,
     OutgoingRequest,
     TemplateText,
+    kept_answer_url,
 )
 from lmchat.servers.request_writer import Draft, RequestWriter
 from lmchat.servers.sender import Sender
@@ -73,6 +73,9 @@ from lmchat.slots import Slots
 # Longest wait for a count of tokens (else an estimate is shown), and for a check before a prompt.
 COUNT_S = 2.0
 TEMPLATE_S = 5.0  # longest wait for the text behind a chat template, of up to 1 MB
+LOOKUP_S = 2.0  # longest wait for the reply whether an answer is kept
+DROP_S = 1.0  # longest wait for the reply to an order to drop an answer
+DROP_AGAIN_S = 0.5
 END_THOUGHT_S = 2.0  # longest wait for the reply to the order to end a thought
 # A list of models that is older is read again before a request that must not load a model: one that
 # went to sleep since would be woken.
@@ -151,7 +154,8 @@ class ProxyClient:
         # its own, as behind a router; the name is empty for slots that all models share.
         self._slots: dict[tuple[str, str], Slots] = {}
         self._running: dict[str, Exchange] = {}  # chat requests that can be controlled, by their id
-        self._kept_answers = KeptAnswers(self._connections, self._keys)
+        self._drops: set[asyncio.Task[None]] = set()  # orders to servers to drop an answer
+        self._leaves_answers = False
 
     def expect(self, hinted: Mapping[str, Endpoint], *, used: Sequence[Endpoint] = ()) -> None:
         """Let `detect` also probe addresses that the environment names, and `used` ones.
@@ -326,9 +330,23 @@ class ProxyClient:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             # Otherwise, llama.cpp would continue an answer that has no reader any more (R-42).
-            if exchange.must_be_dropped:
-                self._kept_answers.drop_soon(
-                    request.endpoint, request.replay_id, has_begun=exchange.has_response
+            if exchange.must_be_dropped and not self._leaves_answers:
+                drop = asyncio.create_task(self._drop_answer(request), name="drop answer")
+                self._drops.add(drop)
+                drop.add_done_callback(self._drops.discard)
+
+    async def _drop_answer(self, request: ChatRequest) -> None:
+        """Order a server to stop and forget an answer (R-42), which it may not know any more.
+
+        The order is repeated: the server may read the request for the answer only after the first.
+        """
+        url = kept_answer_url(request.endpoint, request.replay_id)
+        key = self._keys.known_key(request.endpoint)
+        for wait_s in (0.0, DROP_AGAIN_S):
+            await asyncio.sleep(wait_s)
+            with suppress(LMChatError):
+                await self._connections.ask(
+                    request.endpoint, "DELETE", url, key=key, timeout=httpx.Timeout(DROP_S)
                 )
 
     @asynccontextmanager
@@ -376,7 +394,7 @@ class ProxyClient:
 
         Called when the terminal is gone: the next start of lmchat fetches these answers.
         """
-        self._kept_answers.are_left = True
+        self._leaves_answers = True
 
     async def end_thought(self, request_id: str) -> bool:
         """Ask the server of a running request to end the thought; return whether it will.
@@ -406,7 +424,8 @@ class ProxyClient:
 
     async def aclose(self) -> None:
         """Close all connections; the engine ends, and the lists of models are written."""
-        await self._kept_answers.wait()
+        if self._drops:
+            await asyncio.wait(self._drops, timeout=DROP_S)
         await self._connections.aclose()
         engine_endpoint = None
         if self._engine is not None:
@@ -484,11 +503,7 @@ class ProxyClient:
         if request.is_replay:
             self._admission.allowed.check(endpoint)
         else:
-            self._admission.admit(
-                request,
-                lambda: self._writer.draft(request).encoded_body(),
-                is_listed=self._cache.model(endpoint, request.model) is not None,
-            )
+            self._admission.admit(request, lambda: self._writer.draft(request).encoded_body())
             _log.info("chat request to %s", endpoint.origin)
         self._prober.expect(endpoint, request.product)  # a later probe asks for it first
         draft = self._writer.draft(request)

@@ -13,8 +13,7 @@ from lmchat.servers.events import (
     StreamEvent,
     StreamFinished,
 )
-from lmchat.servers.kept_answers import ID_HEADER, kept_answer_url
-from lmchat.servers.request import CHAT_PATH, OutgoingRequest
+from lmchat.servers.request import CHAT_PATH, ID_HEADER, OutgoingRequest, kept_answer_url
 from lmchat.servers.request_writer import Draft
 from lmchat.servers.sender import Sender, stream_headers
 from lmchat.servers.stream.answer_reader import AnswerReader, EventQueue
@@ -37,7 +36,6 @@ class Exchange(Struct, kw_only=True):
     """Whether closing this exchange has to stop the answer at its server, which would continue it.
 
     True from the request for an answer that is kept (R-42) until it has ended or cannot be had."""
-    has_response: bool = False  # whether a response has begun
     _reader: AnswerReader | None = None  # of the last answer
 
     def outgoing(self, *, has_key: bool) -> OutgoingRequest:
@@ -99,7 +97,6 @@ class Exchange(Struct, kw_only=True):
                 "POST", outgoing.url, idle_timeout, body=outgoing.body, headers=outgoing.headers
             )
         async with opening as response:
-            self.has_response = True
             return await self._read_answer(response, idle_timeout)
 
     async def _read_answer(

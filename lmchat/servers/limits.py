@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -27,10 +26,8 @@ from lmchat.servers.request import CHAT_PATH, ChatRequest, ForwardedRequest
 from lmchat.sessions.message import AnswerState, Role
 from lmchat.sessions.stats import Budget, Metrics
 
-MAX_MODEL_CHARS = 1024
 _WINDOW_S = 60.0
 _BASE64_GROWTH = 4 / 3  # size of an attached file in a request, by its own size
-_CONTROL_CHAR = re.compile(r"[\x00-\x1f\x7f]")
 _FORWARDED_ROLES = ("system", "developer", "user", "assistant", "tool")
 _ROLES_WITHOUT_TEXT = ("assistant", "tool")
 _PROVIDER_HOSTS = frozenset(host for server in PRODUCTS for host in server.hosts)
@@ -147,19 +144,17 @@ class Limiter:
         return Budget(left=self._limit - len(self._times), limit=self._limit)
 
 
-def check_request(request: ChatRequest, *, is_listed: bool = False) -> None:
+def check_request(request: ChatRequest) -> None:
     """Raise `RequestInvalid` for the first wrong part of a request.
 
-    `is_listed` is whether the server lists the model. Then its name is not checked: it may be any.
     Only an answer that is the last message may have reasoning alone: the model continues it.
     """
     model: object = request.model  # a program may have passed anything
     if model == "":
         sentence = product_named(request.product).no_model_selected
         raise RequestInvalid(sentence, hint="Choose a model.")
-    is_line = isinstance(model, str) and model.strip() and not _CONTROL_CHAR.search(model)
-    if not is_listed and not (is_line and len(request.model) <= MAX_MODEL_CHARS):
-        raise RequestInvalid("Invalid model parameter: a model name must be one line of text.")
+    if not isinstance(model, str) or not model.strip():
+        raise RequestInvalid("Invalid model parameter: a model name must be a text.")
 
     if not request.messages:
         raise RequestInvalid("Invalid messages array: at least one message is needed.")
@@ -232,17 +227,16 @@ class Admission:
         else:
             self.count(failed_requests=1)
 
-    def admit(self, request: ChatRequest, encode: Callable[[], bytes], *, is_listed: bool) -> None:
+    def admit(self, request: ChatRequest, encode: Callable[[], bytes]) -> None:
         """Run all checks on a request in this order, and count it for its limit.
 
-        `encode` returns the body, which is only measured here. `is_listed` is whether the server
-        lists the model, whose name is then not checked.
+        `encode` returns the body, which is only measured here.
 
         Raises:
             LMChatError: a check refuses the request; the checks after it do not run.
         """
         with self._refusals_counted("chat"):
-            check_request(request, is_listed=is_listed)
+            check_request(request)
             self.allowed.check(request.endpoint)
             files = [part for message in request.messages for part in message.files]
             image_bytes = sum(

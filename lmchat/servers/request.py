@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -139,6 +140,17 @@ class TemplateText(Struct, frozen=True, kw_only=True):
 
 
 CHAT_PATH = "/chat/completions"  # behind the address of the API
+ID_HEADER = "X-Conversation-Id"
+"""Header with an id under which llama.cpp keeps the answer (R-42).
+
+The server then continues the answer after the connection is closed, so the answer has to be dropped
+to be stopped. Until some minutes after its end, its bytes can be read again.
+"""
+
+
+def kept_answer_url(endpoint: Endpoint, replay_id: str) -> str:
+    """Return the URL of a kept answer."""
+    return f"{endpoint.base_url}/stream?{urlencode({'conv_id': replay_id})}"
 
 
 class ForwardedRequest(Struct, frozen=True, kw_only=True):

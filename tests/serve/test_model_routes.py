@@ -15,16 +15,12 @@ def lm_studio(address: str) -> ProbeResult:
     return probed(Verdict.READY, replace(model(), endpoint=endpoint), endpoint=endpoint)
 
 
-HERE, THERE, OTHER_PORT = map(
-    lm_studio, ("http://localhost:1234", "http://gpu-box:1234", "http://localhost:1235")
-)
+HERE, OTHER_PORT = map(lm_studio, ("http://localhost:1234", "http://localhost:1235"))
 
 
-def test_servers_of_a_product_are_told_apart_by_port_or_by_host_and_port():
+def test_servers_of_a_product_are_told_apart_by_port():
     routes = ModelRoutes.of([HERE, OTHER_PORT])
     assert routes.find("qwen3-8b@LM Studio:1235").endpoint == OTHER_PORT.endpoint
-    routes = ModelRoutes.of([HERE, THERE])
-    assert routes.find("qwen3-8b@LM Studio:gpu-box:1234").endpoint == THERE.endpoint
     assert len(routes.listed()) == 3
 
 

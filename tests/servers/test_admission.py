@@ -73,8 +73,6 @@ def test_each_wrong_part_is_named_in_the_fixed_words():
         ({"model": None}, "Invalid model parameter"),
         ({"model": 7}, "Invalid model parameter"),
         ({"model": "  "}, "Invalid model parameter"),
-        ({"model": "a\nb"}, "Invalid model parameter"),
-        ({"model": "x" * 2000}, "Invalid model parameter"),
         ({"messages": ()}, "Invalid messages array"),
         ({"messages": None}, "Invalid messages array"),
         ({"messages": (text_message(Role.USER, ""),)}, "Invalid message content"),

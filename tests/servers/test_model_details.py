@@ -34,19 +34,10 @@ async def test_ollama_is_asked_for_more_of_a_model_once_and_again_when_it_change
     assert sorted(asked) == ["llama3:8b", "old-embed", "old-embed"]
 
 
-async def test_sglang_tells_what_its_model_can(server, client):
+async def test_sglang_tells_its_window_and_is_never_asked_for_its_health(server, client):
     server.on("GET /v1/models", model_list("qwen", owned_by="sglang", max_model_len=1000))
-    info = {"is_generation": True, "has_image_understanding": True, "tool_call_parser": "qwen25"}
-    server.on("GET /model_info", json_reply(info))
     (model,) = await client.models(endpoint_of(server))
-    assert (model.capabilities, model.is_embedding, model.is_blind) == (
-        ("tools", "vision"),
-        False,
-        False,
-    )
-    server.on("GET /model_info", json_reply(info | {"is_generation": False}))
-    (model,) = await client.models(endpoint_of(server), is_refresh=True)
-    assert model.is_embedding
+    assert (model.product, model.context) == ("SGLang", 1000)
     assert "/health" not in {one.path for one in server.seen()}
 
 

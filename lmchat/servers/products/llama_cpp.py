@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
-from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
+from lmchat.errors import LMChatError, ServerRejected
 from lmchat.files.disk import is_absolute_path
 from lmchat.servers.http.json_values import (
     count_or_none,
@@ -40,7 +40,6 @@ from lmchat.servers.products.server_api import OnProgress, ServerApi, background
 from lmchat.servers.request import Sampling, TemplateText
 
 LOADING_POLL_S = 0.2
-UNLOAD_S = 30.0  # longest time to stay loaded after the order to unload
 _MAX_UNLOADED_POLLS = 25  # polls that find the model unloaded, after which loading has failed
 _UNLOAD_AFTER_CANCEL_S = 1.0  # timeout of the request that stops loading
 _STATES = {
@@ -86,6 +85,7 @@ class LlamaCpp(Product):
     ignores_model_name = True
     names_build = True
     health_path = "/health"
+    unload_path = _UNLOAD
     count_path = "/v1/chat/completions/input_tokens"
     count_field = "input_tokens"
     efforts = EFFORTS
@@ -277,33 +277,6 @@ class LlamaCpp(Product):
                 fraction = _loaded_fraction(dict_or_empty(data.get("progress")))
                 if fraction is not None:
                     on_progress(fraction)
-
-    async def unload(self, api: ServerApi, model: ModelInfo) -> None:
-        """Unload a model, and return when its process has ended.
-
-        Only a router can unload, and it answers before that is done, so the state is polled. A
-        model that does not run counts as unloaded.
-
-        Raises:
-            ServerRejected: the server refuses the request.
-            ServerUnavailable: the model is still loaded after `UNLOAD_S`.
-        """
-        reply = await api.post(_UNLOAD, {"model": model.model_id})
-        if "not running" not in str(reply.object.get("error", "")):
-            self.require_done(api, reply, "unload")
-        try:
-            async with asyncio.timeout(UNLOAD_S):
-                while status := await self._status(api, model):
-                    state = _STATES.get(str_or_empty(status.get("value")))
-                    if state not in (*_DONE_LOADING, LoadState.LOADING):
-                        return
-                    await asyncio.sleep(LOADING_POLL_S)
-        except TimeoutError:
-            raise ServerUnavailable(
-                "The server accepted the request but did not unload the model.",
-                kind="timeout",
-                hint="Check whether a request still uses it, and the server's log.",
-            ) from None
 
     async def _status(self, api: ServerApi, model: ModelInfo) -> dict[str, Any] | None:
         """Return the `status` of a model in a new list of the router; None if it is not listed."""

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from lmchat.config.settings import EFFORTS
 from lmchat.servers.http.json_values import count_or_none, dicts_in
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.product import VLLM_SAMPLING, Product, capabilities
+from lmchat.servers.products.product import VLLM_SAMPLING, Product
 from lmchat.servers.products.server_api import ServerApi
 
 
@@ -63,20 +63,3 @@ class SgLang(Vllm):
     count_path = ""
     thought_fields = ("reasoning_content",)
     owner = "sglang"
-
-    async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
-        """Return the models of the list, with the abilities that `/model_info` names."""
-        models = await super().models(api)
-        reply = await api.get_extra("/model_info")
-        if reply is None:
-            return models
-        info = reply.object
-        has_vision = info.get("has_image_understanding")
-        facts = {
-            "capabilities": capabilities(
-                tools=info.get("tool_call_parser"), vision=has_vision is True
-            ),
-            "is_embedding": info.get("is_generation") is False,
-            "is_blind": has_vision is False,
-        }
-        return tuple(replace(model, **facts) for model in models)
