@@ -41,6 +41,7 @@ from lmchat.servers.request import Sampling, TemplateText
 
 LOADING_POLL_S = 0.2
 _MAX_UNLOADED_POLLS = 25  # polls that find the model unloaded, after which loading has failed
+_MAX_UNLOAD_POLLS = 150  # 30 s
 _UNLOAD_AFTER_CANCEL_S = 1.0  # timeout of the request that stops loading
 _STATES = {
     "loaded": LoadState.LOADED,
@@ -277,6 +278,16 @@ class LlamaCpp(Product):
                 fraction = _loaded_fraction(dict_or_empty(data.get("progress")))
                 if fraction is not None:
                     on_progress(fraction)
+
+    async def unload(self, api: ServerApi, model: ModelInfo) -> None:
+        """Unload a model; the router answers before its process has ended, so poll its state."""
+        await super().unload(api, model)
+        for _ in range(_MAX_UNLOAD_POLLS):
+            status = await self._status(api, model) or {}
+            state = _STATES.get(str_or_empty(status.get("value")))
+            if state not in (*_DONE_LOADING, LoadState.LOADING):
+                return
+            await asyncio.sleep(LOADING_POLL_S)
 
     async def _status(self, api: ServerApi, model: ModelInfo) -> dict[str, Any] | None:
         """Return the `status` of a model in a new list of the router; None if it is not listed."""
