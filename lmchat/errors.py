@@ -121,6 +121,12 @@ class AnswerUnfit(LMChatError):
 
     kind = "schema"
 
+    def __init__(
+        self, message: str, *, hint: str = "", retry_prompt: str = "", kind: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint, kind=kind)
+        self.retry_prompt = retry_prompt  # for a second answer; empty if it would not help
+
 
 class EngineUnavailable(LMChatError):
     """The built-in engine, or a model for it, is not available."""

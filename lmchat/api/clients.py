@@ -223,14 +223,12 @@ class Client:
                     is_refusal=bool(answer.refusal),
                 )
             except AnswerUnfit as error:
-                # Only one more answer is asked for; an empty prompt means that it would not help.
-                retry_prompt = "" if first_misfit else wanted.retry_prompt()
-                if not retry_prompt:
+                if first_misfit or not error.retry_prompt:  # only one more answer is asked for
                     raise
                 first_misfit = error.message
                 if answer.text.strip():  # a message without text would be refused
                     sent = (*sent, answer.message)
-                sent = (*sent, text_message(Role.USER, retry_prompt))
+                sent = (*sent, text_message(Role.USER, error.retry_prompt))
             else:
                 return JsonAnswer(value=value, answer=answer, first_misfit=first_misfit)
 

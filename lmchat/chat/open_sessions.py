@@ -26,7 +26,6 @@ from lmchat.chat.events import (
     TurnEnded,
 )
 from lmchat.chat.kept import kept_answer, replay_request, target_of, without_replay
-from lmchat.chat.once import rename_by_model
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.options import NextTurn
 from lmchat.chat.ports import ModelServer
@@ -43,6 +42,7 @@ from lmchat.chat.starts import (
     rewritten,
     still_answering_error,
 )
+from lmchat.chat.titles import rename_by_model
 from lmchat.chat.tool_rounds import ToolQuestion, ToolRounds
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import LMChatError, RequestInvalid, SessionNotFound, WrongUse

@@ -69,8 +69,8 @@ def print_answer_end(
         output.print_json(document)
     else:
         printer.end()
-        if extract is not None:
-            extract.print(output)
+        if extract is not None and extract.text:
+            output.print_safe(extract.text)
         if error is None:  # otherwise the error says what is wrong
             printer.note_unshown(answer)
 

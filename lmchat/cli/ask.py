@@ -26,7 +26,7 @@ from lmchat.cli.tool_approval import decide
 from lmchat.cli.tools import how_to_configure, make_toolbox, start_tools
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.cli.wiring import Runtime, open_runtime
-from lmchat.errors import LMChatError, WrongUse
+from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.safe_text import safe_json
 from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import AnswerState, ChatMessage, FilePart, Role
@@ -146,11 +146,11 @@ class _Question(FrontEnd):
         """
         try:
             misfit = await self._run_turn(prompt, files)
-            if misfit is not None and self._extract and self._extract.retry_prompt:
+            if isinstance(misfit, AnswerUnfit) and misfit.retry_prompt:
                 if self._output.is_json_lines:
                     self._output.print_json({"repair": misfit.message})
                 self._output.note(f"lmchat: {misfit.message} Asking again.")
-                misfit = await self._run_turn(self._extract.retry_prompt)
+                misfit = await self._run_turn(misfit.retry_prompt)
         except asyncio.CancelledError:
             has_begun = self._opened.turn is not None
             if has_begun:  # otherwise there is no answer whose end could be printed
@@ -224,9 +224,13 @@ class _Question(FrontEnd):
         """
         if answer.state is AnswerState.COMPLETE:
             return None
-        error = self._opened.error
-        if error is None:  # the user or a signal stopped it
+        failure = answer.failure
+        if failure is None:  # the user or a signal stopped it
             return LMChatError("Stopped before the answer was complete.", kind="interrupted")
-        if error.kind == "interrupted":  # its own hint is for the screen
-            error.hint = _SAVED_HINT.format(session_id[:SHORT_ID]) if session_id else _UNSAVED_HINT
+        hint = failure.hint
+        if failure.kind == "interrupted":  # its own hint is for the screen
+            hint = _SAVED_HINT.format(session_id[:SHORT_ID]) if session_id else _UNSAVED_HINT
+        error = LMChatError(failure.message, hint=hint, kind=failure.kind)
+        if self._opened.error is not None:  # `failure` has no exit code
+            error.exit_code = self._opened.error.exit_code
         return error

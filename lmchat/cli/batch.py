@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import ExitStack, aclosing
-from copy import copy
-from pathlib import Path
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.batch.jobs import JobProgress, answer_to, row_of, side_by_side
-from lmchat.batch.results import RowFile
-from lmchat.batch.tasks import Task, TaskReader, lines_as_they_come, lines_of
+from lmchat.batch.answers import Progress, RowFile, Task, answer_to
+from lmchat.batch.lines import Line, lines_of
+from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.cli.context import Context
 from lmchat.cli.extract import wanted_value
 from lmchat.cli.local import choose_target
@@ -25,9 +24,11 @@ from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.config.presets import preset_named
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
+from lmchat.processes.threads import run_abandonable
+from lmchat.servers.model import ModelInfo
 from lmchat.servers.products import product_named
 from lmchat.sessions.message import Role, text_message
-from lmchat.terminal.output import failure_detail, to_json
+from lmchat.terminal.output import to_json
 from lmchat.tools.json_schema import WantedValue
 from lmchat.units import plural
 
@@ -40,9 +41,8 @@ async def batch(context: Context) -> int:
     Raises an error before anything is sent if the input, the output file or an option cannot be
     used, or if there is no server.
     """
-    options = context.options
-    layers = sampling_layers(context)
-    schema = wanted_value(options)
+    options, output = context.options, context.output
+    layers, wanted = sampling_layers(context), wanted_value(options)
     preset_text = ""
     if options.preset is not None:
         preset_text = preset_named(context.settings.prompts, options.preset).text
@@ -56,96 +56,130 @@ async def batch(context: Context) -> int:
     lines_read = done = failed = 0
 
     async with open_runtime(context, is_saved=False) as runtime:
-        chat = runtime.settings.chat
         target = await choose_target(context, runtime)
         models = await runtime.backend.models(target.endpoint, is_refresh=True)
         model = model_named(target.model_id, models)
-        reader = TaskReader(
-            layers=layers,
-            models=models,
-            model=model,
-            is_model_fixed=bool(options.model),
-            system_prompt=chat.system_prompt,
-            is_system_prompt_fixed=options.system_prompt is not None,
-            preset_text=preset_text,
-            output=schema.output if schema else None,
-            is_text=options.is_text,
-        )
-        keys = None  # of the rows of all lines; what comes through a pipe is not known yet
-        if input_path and input_path.is_file():
-            keys = await asyncio.to_thread(_keys, reader, input_path)
-        total = None if keys is None else len(keys)
-
+        run = _Run(context, runtime, models, model, layers, wanted, preset_text)
         with ExitStack() as stack:
             rows = stack.enter_context(RowFile(output_path)) if output_path else None
             if rows:
-                kept = rows.keep_done(keys, is_forced=options.force)
-                total = None if total is None else total - kept
-            progress = stack.enter_context(JobProgress(total, prints_rows=rows is None))
+                rows.keep_done(is_forced=options.force)
+            elif sys.stdout is not None and sys.stdout.isatty():
+                output.has_progress = False  # the rows show it
 
-            async def missing_tasks() -> AsyncGenerator[Task, None]:
-                nonlocal lines_read, done
-                async for number, line in lines_as_they_come(input_path):
+            def is_done(task: Task) -> bool:
+                return rows is not None and rows.is_done(task)
+
+            def count_missing() -> int:
+                lines = lines_of(input_path, is_text=options.is_text)
+                return sum(not is_done(run.task(line)) for line in lines)
+
+            missing = None  # what comes through a pipe is not known yet
+            if input_path and input_path.is_file():
+                missing = await asyncio.to_thread(count_missing)
+            progress = stack.enter_context(Progress(output, missing))
+            lines = lines_of(input_path, is_text=options.is_text)
+            reading = asyncio.Lock()
+
+            async def work() -> None:
+                """Answer one line after the other; a line is not read before it can be sent."""
+                nonlocal lines_read, done, failed
+                while True:
+                    async with reading:
+                        line = await run_abandonable(lambda: next(lines, None))
+                    if line is None:
+                        return
                     lines_read += 1
-                    task = reader.task(number, line)
-                    if rows and rows.is_done(task):
+                    task = run.task(line)
+                    if is_done(task):
                         done += 1
+                        continue
+                    row, tokens = await run.answer(task)
+                    if rows:
+                        rows.add(row)
                     else:
-                        yield task
-
-            async def work(task: Task) -> None:
-                nonlocal failed
-                row, tokens = await _answer(context, runtime, task, schema)
-                if rows:
-                    await rows.add(row)
-                else:
-                    context.output.print_safe(to_json(row))
-                is_failed = "error" in row
-                failed += is_failed
-                progress.count(is_failed=is_failed, tokens=tokens)
+                        output.print_safe(to_json(row))
+                    failed += "error" in row
+                    progress.count(is_failed="error" in row, tokens=tokens)
 
             slots = model.slots or product_named(model.product).slots
-            async with aclosing(missing_tasks()) as tasks:
-                await side_by_side(tasks, work, count=options.jobs or min(slots, _MOST_JOBS))
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(options.jobs or min(slots, _MOST_JOBS)):
+                        group.create_task(work())
+            except ExceptionGroup as failures:  # after the first one, the others are cancelled
+                raise failures.exceptions[0] from None
     words = f"{plural(lines_read, 'line')}: {done} done before, "
-    context.output.note(f"lmchat: {words}{lines_read - done - failed} answered, {failed} failed.")
+    output.note(f"lmchat: {words}{lines_read - done - failed} answered, {failed} failed.")
     return 1 if failed else 0
 
 
-def _keys(reader: TaskReader, path: Path) -> dict[int, str]:
-    """Return the keys of the rows of a file's lines, by the number of the line."""
-    return {number: reader.task(number, line).head["key"] for number, line in lines_of(path)}
+class _Run(Struct, frozen=True):
+    """What holds for all lines of a batch."""
 
+    context: Context
+    runtime: Runtime
+    models: Sequence[ModelInfo]  # that a line may name
+    model: ModelInfo  # of lines that name none
+    layers: SamplingLayers
+    wanted: WantedValue | None
+    preset_text: str  # with its placeholders; empty without a preset
 
-async def _answer(
-    context: Context, runtime: Runtime, task: Task, schema: WantedValue | None
-) -> tuple[dict[str, Any], int]:
-    """Send the request of a task; return its row and the number of tokens of the answer.
+    def task(self, line: Line) -> Task:
+        """Return the task of a line.
 
-    The preset is filled with the last message, if that is a prompt. The row has an error in place
-    of the answer also if the answer has no value that matches the schema.
-    """
-    options = context.options
-    if options.preset is not None and task.messages and task.messages[-1].role is Role.USER:
-        try:
-            prompt = await preset_prompt(context, options.preset, task.messages[-1].text)
-        except LMChatError as error:
-            task = replace(task, error=error)
-        else:
-            prompts = [*task.messages[:-1], text_message(Role.USER, prompt)]
-            task = replace(task, messages=prompts)
-    answer = await answer_to(task, runtime.backend)
-    tokens = answer.stats.completion_tokens or 0
-    row = row_of(task, answer)
-    if schema is not None and answer.error is None:
-        try:
-            # a copy: the next row is no second attempt at this one
-            row["value"] = copy(schema).value_in(
-                answer.reply,
-                thought=answer.reasoning,
-                finish_reason=answer.stats.finish_reason,
-                is_refusal=answer.is_refusal,
-            )
-        except LMChatError as error:
-            row = {**task.head, "error": failure_detail(error)}
-    return row, tokens
+        Its key does not depend on what takes the place of the preset's placeholders, such as the
+        day: a batch can be finished on the next one.
+        """
+        options, system_prompt = self.context.options, self.runtime.settings.chat.system_prompt
+        model, error = self.model, line.error
+        if line.model and not options.model:
+            try:
+                model = model_named(line.model, self.models)
+            except WrongUse as unknown:
+                error = unknown
+        messages = line.messages
+        if options.system_prompt is not None:  # those of lines do not count
+            messages = tuple(one for one in messages if one.role is not Role.SYSTEM)
+        if system_prompt and not any(one.role is Role.SYSTEM for one in messages):
+            messages = (text_message(Role.SYSTEM, system_prompt), *messages)
+        head: dict[str, Any] = {"index": line.number}
+        if line.line_id is not None:
+            head["id"] = line.line_id
+        return Task(
+            head=head,
+            model=model,
+            messages=messages,
+            options=self.layers.values(line.options, model.model_id),
+            output=self.wanted.output if self.wanted else line.output,
+            preset_text=self.preset_text,
+            error=error,
+        )
+
+    async def answer(self, task: Task) -> tuple[dict[str, Any], int | None]:
+        """Send the request of a task; return its row and the number of tokens of the answer.
+
+        The preset is filled with the last message, if that is a prompt. The row has an error in
+        place of the answer also if the answer has no value that matches the schema.
+        """
+        preset, sent = self.context.options.preset, task
+        if preset is not None and task.messages and task.messages[-1].role is Role.USER:
+            *before, prompt = task.messages
+            try:
+                text = await preset_prompt(self.context, preset, prompt.text)
+                sent = replace(task, messages=[*before, text_message(Role.USER, text)])
+            except LMChatError as error:
+                sent = replace(task, error=error)
+        answer = await answer_to(sent, self.runtime.backend)
+        value = {}
+        if self.wanted is not None and answer.error is None:
+            try:
+                value["value"] = self.wanted.value_in(
+                    answer.reply,
+                    thought=answer.reasoning,
+                    finish_reason=answer.stats.finish_reason,
+                    is_refusal=answer.is_refusal,
+                )
+            except LMChatError as error:
+                answer = replace(answer, error=error)
+        return {**answer.row(task), **value}, answer.stats.completion_tokens

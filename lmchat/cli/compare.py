@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lmchat.batch.jobs import answer_to
-from lmchat.batch.results import FIGURES, figure_cells, rounded_median
-from lmchat.batch.tasks import Task
-from lmchat.chat.once import SingleAnswer
+from lmchat.batch.answers import FIGURES, Answer, Task, answer_to, figure_cells, rounded_median
+from lmchat.chat.starts import new_prompt
 from lmchat.cli.context import Context
 from lmchat.cli.models import fetch_models, load_if_needed, models_named
 from lmchat.cli.prompt import prompt_of
@@ -17,7 +15,7 @@ from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.servers.events import ModelLoading, StreamEvent
 from lmchat.servers.products import refuse_ignored
-from lmchat.sessions.message import Role, text_message
+from lmchat.sessions.session import MessagePath
 from lmchat.terminal.output import failure_detail, rounded, table
 
 _MIN_MODELS = 2
@@ -43,9 +41,8 @@ async def compare(context: Context) -> int:
         models = models_named(options.models, model_list)
         for model in models:
             refuse_ignored(model.product, layers.command_line)
-        messages = [text_message(Role.USER, prompt)]
-        if runtime.settings.chat.system_prompt:
-            messages.insert(0, text_message(Role.SYSTEM, runtime.settings.chat.system_prompt))
+        system_prompt = runtime.settings.chat.system_prompt
+        messages = new_prompt(MessagePath(()), prompt, system_prompt=system_prompt).prompts
         try:
             for model in models:
                 heading = f"## {model.model_id}"
@@ -54,7 +51,7 @@ async def compare(context: Context) -> int:
                 else:
                     output.print_lines(["", heading] if comparisons else [heading])
                 sampling = layers.values({}, model.model_id)
-                task = Task(head={}, model=model, messages=messages, options=sampling)
+                task = Task(model=model, messages=messages, options=sampling)
                 comparisons.append(await _measure(context, runtime, task))
         finally:  # also after Ctrl+C
             if comparisons and output.is_json:
@@ -85,32 +82,31 @@ async def _measure(context: Context, runtime: Runtime, task: Task) -> dict[str, 
     def show(event: StreamEvent) -> None:
         # Loading is not noted: `load_if_needed` has loaded the model, or the server loads it now
         # and the time until the first token shows that.
-        if not isinstance(event, ModelLoading):
+        if not answers and not isinstance(event, ModelLoading):
             printer.show(event)
 
-    runs: list[SingleAnswer] = []
+    answers: list[Answer] = []
     load_s = failure = None
     try:
         load_s = await load_if_needed(runtime, model, output)
     except LMChatError as error:
         failure = error
-    while failure is None and len(runs) < context.options.runs:
+    while failure is None and len(answers) < context.options.runs:
         try:
-            runs.append(await answer_to(task, runtime.backend, *([] if runs else [show])))
+            answers.append(await answer_to(task, runtime.backend, show))
         finally:
             printer.end()
-        failure = runs[-1].error
+        failure = answers[-1].error
     if failure is not None:
         output.note(f"lmchat: {failure.message_with_hint}")
-    stats = [run.stats for run in runs]
-    medians = {name: rounded_median([getattr(one, name) for one in stats]) for name in _FIGURES}
+    stats = [answer.stats for answer in answers]
     return {
         "model": model.model_id,
         "endpoint": model.endpoint.url,
-        "runs": len(runs),  # how often it was asked
+        "runs": len(answers),  # how often it was asked
         "load_s": rounded(load_s),
-        **medians,
+        **{name: rounded_median([getattr(one, name) for one in stats]) for name in _FIGURES},
         "sampling": stats[0].sampling if stats else {},
-        "reply": runs[0].reply if runs else "",
+        "reply": answers[0].reply if answers else "",
         "detail": failure_detail(failure) if failure else None,
     }

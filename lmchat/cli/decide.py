@@ -7,7 +7,6 @@ some labels and places. The probabilities are the means of these answers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 from time import monotonic
 
 from lmchat.chat.ports import ServerClient
@@ -37,8 +36,6 @@ _DIGITS = "1234567890"
 _USUAL_ALTERNATIVES = 20  # vLLM and OpenAI refuse to report more
 _LEAST_PROBABILITY = 0.1  # of all labels together; below, their proportions are noise
 _LEAST_LEAD = 0.01  # of the likeliest option; the state of a server's cache changes as much
-_OTHER_QUESTION = "Ask a shorter question, or use another model."
-_NO_THOUGHT = "Use a model that does not think, or switch thinking off at the server."
 _PROMPT = """\
 {question}
 
@@ -68,7 +65,7 @@ async def decide(context: Context) -> int:
         messages = [text_message(Role.SYSTEM, system_prompt)] if system_prompt else []
         sampling = _sampling(target.product, labels, typed)
         started_s = monotonic()
-        found: dict[str, list[float]] = {option: [] for option in options}
+        means = dict.fromkeys(options, 0.0)
         for start in range(len(options)):
             rotated = [*options[start:], *options[:start]]
             # the question is first, so that a cache holds it for all rotations
@@ -83,14 +80,12 @@ async def decide(context: Context) -> int:
             )
             probabilities = await _label_probabilities(runtime.backend, request, labels)
             for option, label in zip(rotated, labels, strict=True):
-                found[option].append(probabilities[label])
+                means[option] += probabilities[label] / len(options)
         elapsed_ms = (monotonic() - started_s) * 1e3
 
-    means = {option: fmean(values) for option, values in found.items()}
     choice, second = sorted(means, key=lambda option: means[option], reverse=True)[:2]
     if means[choice] - means[second] < _LEAST_LEAD:
-        reason = f'"{safe_line(choice)}" and "{safe_line(second)}" are equally likely'
-        raise _undecided(reason, hint=_OTHER_QUESTION)
+        raise _undecided(f'"{safe_line(choice)}" and "{safe_line(second)}" are equally likely')
     document = {
         "choice": choice,
         "probability": means[choice],
@@ -106,29 +101,19 @@ async def decide(context: Context) -> int:
 def _labels_for(options: Sequence[str]) -> list[str]:
     """Return a label for each option; no label is equal to an option.
 
-    The labels are letters. If an option is a single letter, digits are used first, and letters only
-    if these are too few. Raises `WrongUse` for options that no model can decide between.
+    The labels are letters. If an option is a single letter, digits are used first. Raises
+    `WrongUse` for options that no model can decide between.
     """
-    if not _MIN_OPTIONS <= len(options) <= _MAX_OPTIONS:
+    taken = {option.upper() for option in options}
+    pool = _LETTERS if taken.isdisjoint(_LETTERS) else _DIGITS + _LETTERS
+    labels = [label for label in pool if label not in taken][: len(options)]
+    is_usable = len(set(options)) == len(options) == len(labels) and "" not in options
+    if not is_usable or not _MIN_OPTIONS <= len(options) <= _MAX_OPTIONS:
         raise WrongUse(
-            f"decide needs {_MIN_OPTIONS} to {_MAX_OPTIONS} options, not {len(options)}.",
+            f"decide needs {_MIN_OPTIONS} to {_MAX_OPTIONS} different options, mostly words.",
             hint="Example: --options yes,no",
         )
-    if not all(option.strip() for option in options):
-        raise WrongUse("An option is empty.", hint="Write a word between the commas.")
-    if len(set(options)) < len(options):
-        raise WrongUse("Two options are equal.", hint="Leave out one of them.")
-
-    taken = {option.upper() for option in options}
-    has_letters = not taken.isdisjoint(_LETTERS)
-    pool = _DIGITS + _LETTERS if has_letters else _LETTERS
-    labels = [label for label in pool if label not in taken]
-    if len(labels) < len(options):
-        raise WrongUse(
-            "Too many of the options are single letters: no labels are left for them.",
-            hint="Write them as words.",
-        )
-    return labels[: len(options)]
+    return labels
 
 
 def _sampling(product: str, labels: Sequence[str], further: Mapping[str, object]) -> Sampling:
@@ -168,12 +153,10 @@ async def _label_probabilities(
     answer = WholeAnswer(request.model)
     await answer.read(backend.stream(request))
     if not answer.growing.choices:
-        if answer.growing.text("reasoning", "text", "refusal"):
-            raise _without_probabilities(request.product)
-        raise _undecided("the answer is empty", hint=_OTHER_QUESTION)
+        raise _without_probabilities(request.product)
     first = answer.growing.choices[0]
     if first.is_thought:
-        raise _undecided("the model began to think", hint=_NO_THOUGHT)
+        raise _undecided("the model began to think")
 
     tokens = {first.token: probability(first.logprob)}
     tokens |= {other.token: probability(other.logprob) for other in first.top}
@@ -185,7 +168,7 @@ async def _label_probabilities(
     total = sum(likelihoods.values())
     if total < _LEAST_PROBABILITY:
         reason = f"the labels {labels[0]} to {labels[-1]} have a probability of only {total:.2f}"
-        raise _undecided(reason, hint=_OTHER_QUESTION)
+        raise _undecided(reason)
     return {label: likelihood / total for label, likelihood in likelihoods.items()}
 
 
@@ -197,5 +180,6 @@ def _without_probabilities(product: str) -> ServerRejected:
     )
 
 
-def _undecided(reason: str, *, hint: str) -> AnswerUnfit:
+def _undecided(reason: str) -> AnswerUnfit:
+    hint = "Ask a shorter question, or use another model, which does not think."
     return AnswerUnfit(f"No decision: {reason}.", hint=hint, kind="undecided")

@@ -7,15 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from itertools import product
+from itertools import groupby, product
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.batch.checks import read_cases
-from lmchat.batch.jobs import JobProgress, answer_to, row_of
-from lmchat.batch.results import FIGURES, RowFile, figure_cells, rounded_median
+from lmchat.batch.answers import (
+    FIGURES,
+    Progress,
+    RowFile,
+    Task,
+    answer_to,
+    figure_cells,
+    rounded_median,
+)
+from lmchat.batch.cases import Case, read_cases
 from lmchat.cli.context import Context
 from lmchat.cli.local import choose_target
 from lmchat.cli.models import fetch_models, load_if_needed, models_named
@@ -25,9 +32,11 @@ from lmchat.errors import LMChatError
 from lmchat.files.disk import expanded_path
 from lmchat.safe_text import safe_line
 from lmchat.servers.model import ModelInfo
+from lmchat.servers.request import AnyText
 from lmchat.terminal.output import Output, rounded, table
 
 _MAX_REPLY = 200  # characters of the reply of a failed case that are printed
+_FIGURES = ("ttft_ms", "tokens_per_second", "tokens", "elapsed_ms")
 
 
 async def evaluate(context: Context) -> int:
@@ -38,61 +47,69 @@ async def evaluate(context: Context) -> int:
     """
     options, output = context.options, context.output
     layers = sampling_layers(context)
-    cases = {case.name: case for case in await read_cases(expanded_path(options.file))}
-
+    cases = await read_cases(expanded_path(options.file), context.settings.chat.system_prompt)
+    results: list[_Result] = []
     async with open_runtime(context, is_saved=False) as runtime:
-        chat = runtime.settings.chat
         models = await _models(context, runtime)
-        runs = product(models, cases.values(), range(1, options.runs + 1))
-        tasks = {
-            index: case.task(index, model, run, layers, chat.system_prompt)
-            for index, (model, case, run) in enumerate(runs, 1)
-        }
-        results: dict[int, _Result] = {}
-
-        def keep(row: dict[str, Any]) -> None:
-            index, name = row["index"], row["id"]
-            model_id = tasks[index].model.model_id
-            results[index] = _Result(model_id, row, cases[name].failures(row))
+        runs = product(models, cases, range(1, options.runs + 1))
+        for index, (model, case, run) in enumerate(runs, 1):
+            task = Task(
+                head={"index": index, "id": case.name, "run": run},
+                model=model,
+                messages=case.messages,
+                options=layers.values(case.options, model.model_id),
+                output=case.wanted.output if case.wanted else AnyText(),
+                files=case.files,
+            )
+            results.append(_Result(case, task))
 
         with ExitStack() as stack:
             file = None
             if options.output:
                 file = stack.enter_context(RowFile(expanded_path(options.output)))
-                keys = {index: task.head["key"] for index, task in tasks.items()}
-                file.keep_done(keys, is_forced=options.force, use=keep)
+                kept: dict[int, dict[str, Any]] = {}
+                file.keep_done(
+                    is_forced=options.force, use=lambda row: kept.update({row["index"]: row})
+                )
+                for result in results:
+                    if file.is_done(result.task):
+                        result.take(kept[result.task.head["index"]])
             stack.callback(_print_report, output, results)
-            missing = [task for index, task in tasks.items() if index not in results]
-            progress = stack.enter_context(JobProgress(len(missing), prints_rows=False))
-            model: ModelInfo | None = None
+            missing = [result for result in results if not result.row]
+            progress = stack.enter_context(Progress(output, len(missing)))
+            loaded: ModelInfo | None = None
             load_error: LMChatError | None = None
-            for task in missing:
-                if task.model is not model:  # it is loaded before, so that no answer waits for it
-                    model, load_error = task.model, None
+            for result in missing:
+                task = result.task
+                if task.model is not loaded:  # before, so that no answer waits for it
+                    loaded, load_error = task.model, None
                     try:
-                        await load_if_needed(runtime, model, output)
+                        await load_if_needed(runtime, task.model, output)
                     except LMChatError as error:
                         load_error = error
                 answer = await answer_to(replace(task, error=load_error), runtime.backend)
-                row = row_of(task, answer)
-                tokens = answer.stats.completion_tokens
+                row = answer.row(task)
                 if answer.error is None:
                     row["tokens_per_second"] = rounded(answer.stats.tokens_per_second)
-                    row["tokens"] = tokens
+                    row["tokens"] = answer.stats.completion_tokens
                 if file:
-                    await file.add(row)
-                keep(row)
-                is_failed = bool(results[task.index].failures)
-                progress.count(is_failed=is_failed, tokens=tokens or 0)
-    return 1 if any(result.failures for result in results.values()) else 0
+                    file.add(row)
+                result.take(row)
+                progress.count(is_failed=bool(result.failures), tokens=row.get("tokens"))
+    return 1 if any(result.failures for result in results) else 0
 
 
-class _Result(Struct, frozen=True):
-    """An answer that is checked."""
+class _Result(Struct):
+    """A prompt for a model, and its answer once there is one."""
 
-    model_id: str
-    row: Mapping[str, Any]
-    failures: Mapping[str, str]  # checks that it fails, each with the reason
+    case: Case
+    task: Task
+    row: Mapping[str, Any] = {}
+    failures: Mapping[str, str] = {}  # checks that it fails, each with the reason
+
+    def take(self, row: Mapping[str, Any]) -> None:
+        self.row = row
+        self.failures = self.case.failures(row)
 
 
 async def _models(context: Context, runtime: Runtime) -> list[ModelInfo]:
@@ -100,50 +117,46 @@ async def _models(context: Context, runtime: Runtime) -> list[ModelInfo]:
 
     Raises `WrongUse` for an unknown model, and for one that cannot chat.
     """
-    names: Sequence[str] = context.options.models
+    names = dict.fromkeys(context.options.models)
     if names:
         model_list = await fetch_models(runtime, context.output.note)
     else:
         target = await choose_target(context, runtime)
         model_list = await runtime.backend.models(target.endpoint, is_refresh=True)
-        names = [target.model_id]
-    models = models_named(names, model_list)
-    return [model for index, model in enumerate(models) if model not in models[:index]]
+        names = {target.model_id: None}
+    return models_named([*names], model_list)
 
 
-def _print_report(output: Output, results: Mapping[int, _Result]) -> None:
+def _print_report(output: Output, results: Sequence[_Result]) -> None:
     """Print figures and answers of the models; nothing without an answer."""
-    answers: list[dict[str, Any]] = []
-    failed_lines: list[str] = []
-    by_model: dict[str, list[_Result]] = {}
-    for _, result in sorted(results.items()):
-        row, failures, model = result.row, result.failures, result.model_id
-        by_model.setdefault(model, []).append(result)
-        answer = {
-            "name": row["id"],
-            "model": model,
-            "run": row["run"],
-            "passed": not failures,
-            "failed": list(failures),
-            "reply": row.get("reply", ""),
-        }
-        answers.append(answer | ({"detail": row["error"]} if "error" in row else {}))
-        if failures:
-            head = f"{row['id']} · {model} · run {row['run']}"
-            failed_lines += ["", f"{head}: {'; '.join(failures.values())}"]
-            reply = safe_line(answer["reply"], limit=_MAX_REPLY)
-            failed_lines += [f"  {reply}"] if reply else []
-
     figures: list[dict[str, Any]] = []
     lines: list[tuple[str, ...]] = []
-    for model, own in by_model.items():
+    answers: list[dict[str, Any]] = []
+    failed_lines: list[str] = []
+    answered = [result for result in results if result.row]
+    for model, group in groupby(answered, lambda result: result.task.model.model_id):
+        own = list(group)
         medians = {
-            name: rounded_median([result.row.get(name) for result in own])
-            for name in ("ttft_ms", "tokens_per_second", "tokens", "elapsed_ms")
+            name: rounded_median([result.row.get(name) for result in own]) for name in _FIGURES
         }
         passed = sum(not result.failures for result in own)
         figures.append({"model": model, "passed": passed, "cases": len(own), **medians})
         lines.append((model, f"{passed} of {len(own)}", *figure_cells(**medians)))
+        for result in own:
+            row, failures, reply = result.row, result.failures, result.row.get("reply", "")
+            answer = {
+                "name": row["id"],
+                "model": model,
+                "run": row["run"],
+                "passed": not failures,
+                "failed": list(failures),
+                "reply": reply,
+            }
+            answers.append(answer | ({"detail": row["error"]} if "error" in row else {}))
+            if failures:
+                head = f"{row['id']} · {model} · run {row['run']}"
+                failed_lines += ["", f"{head}: {'; '.join(failures.values())}"]
+                failed_lines += [f"  {safe_line(reply, limit=_MAX_REPLY)}"] if reply else []
     if answers and output.is_json:
         output.print_json({"models": figures, "cases": answers})
     elif answers:

@@ -19,7 +19,7 @@ from lmchat.safe_text import safe_json, safe_line, safe_text
 SHORT_ID = 8  # characters of a session's id that are printed
 # CR, ZWNJ and ZWJ: characters whose safe form depends on the character after them
 _UNDECIDED = "\r\u200c\u200d"
-_PROGRESS_COLUMNS = 24  # the progress is filled up to this width, to overwrite the one before
+_PROGRESS_COLUMNS = 48  # the progress is filled up to this width, to overwrite the one before
 _MAX_CELL = 200  # characters of one cell, so that one name does not widen every row
 
 

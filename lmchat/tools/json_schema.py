@@ -1,17 +1,23 @@
-"""JSON wanted of a model: its schema, the check of an answer, and the prompt for a second one."""
+"""JSON wanted of a model: its schema, and the check of an answer."""
 
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from pathlib import Path
 from typing import Any, NoReturn
 
-from lmchat.errors import AnswerUnfit, RequestInvalid
+from lmchat.errors import AnswerUnfit, RequestInvalid, WrongUse
+from lmchat.files.disk import read_plain
 from lmchat.safe_text import safe_line
 from lmchat.servers.request import AnyObject, FittingValue, WantedOutput
-from lmchat.tools.json_text import UnfitError, find_value
+from lmchat.tools.json_text import UnfitError, find_value, strict_json
 
 _MAX_ERROR_CHARS = 200
+_MAX_SCHEMA_BYTES = 1024 * 1024
+_RETRY_PROMPT = (
+    "Your answer does not match: {}. Answer again with {}, "
+    "and with nothing else: no explanation, no code fence."
+)
 
 
 class Schema:
@@ -56,15 +62,9 @@ class WantedValue:
 
     def __init__(self, schema: object = None, *, name: str = "answer") -> None:
         self._schema = None if schema is None else Schema(schema)
-        self._name = name
-        self._last_misfit = ""  # why the last answer did not fit; empty before that
-
-    @property
-    def output(self) -> WantedOutput:
-        """The wanted form of the answer, for a request."""
-        if self._schema is None:
-            return AnyObject()
-        return FittingValue(schema=self._schema.sent, name=self._name)
+        self.output: WantedOutput = AnyObject()  # the form of the answer, for a request
+        if self._schema is not None:
+            self.output = FittingValue(schema=self._schema.sent, name=name)
 
     def value_in(
         self, text: str, *, thought: str = "", finish_reason: str = "", is_refusal: bool = False
@@ -72,29 +72,30 @@ class WantedValue:
         """Return the JSON value of an answer; `thought` is the reasoning before it.
 
         Raises `AnswerUnfit` if no value fits. The error names the cause: the model refused, the
-        answer was cut short, or the value is wrong. Only in the last case, the reason is kept for
-        `retry_prompt`.
+        answer was cut short, or the value is wrong. Only in the last case, it has a `retry_prompt`.
         """
-        # LM Studio and vLLM may report an answer that has to fit a schema as a thought
-        if thought and not text.strip():
-            with suppress(UnfitError):
-                return find_value(thought, self._misfit)
         try:
-            return find_value(text, self._misfit)
+            # LM Studio and vLLM may report an answer that has to fit a schema as a thought
+            return find_value(text if text.strip() else thought, self._misfit)
         except UnfitError as error:
+            hint = "Simplify the prompt, or use another model; small models often fail."
+            retry_prompt = ""
             if is_refusal:
                 message = "The model refused, so there is no JSON value."
                 hint = "Change the prompt, or use another model."
             elif finish_reason == "length":
                 message = f"The answer was cut short, so it does not match: {error}."
                 hint = "Raise max_tokens, or use a model with a larger context window."
+            elif self._schema is None:
+                message = f"The answer does not match the request: {error}."
+                retry_prompt = _RETRY_PROMPT.format(error, "one JSON object")
             else:
-                expected = "request" if self._schema is None else "schema"
-                attempt = ", also at the second attempt" if self._last_misfit else ""
-                message = f"The answer does not match the {expected}{attempt}: {error}."
-                hint = "Simplify the prompt, or use another model; small models often fail."
-                self._last_misfit = str(error)
-            raise AnswerUnfit(message, hint=hint) from error
+                message = f"The answer does not match the schema: {error}."
+                retry_prompt = _RETRY_PROMPT.format(
+                    error, "one JSON value that matches the schema below"
+                )
+                retry_prompt += "\n\n" + json.dumps(self._schema.sent, ensure_ascii=False)
+            raise AnswerUnfit(message, hint=hint, retry_prompt=retry_prompt) from error
 
     def _misfit(self, value: object) -> str:
         """Return what is wrong with a value; "" if it fits. Without a schema, any object fits."""
@@ -102,23 +103,17 @@ class WantedValue:
             return self._schema.misfit(value)
         return "" if isinstance(value, dict) else "it is not a JSON object"
 
-    def retry_prompt(self) -> str:
-        """Return the prompt for a second answer, which says what was wrong with the first one.
 
-        It is empty if `value_in` has kept no reason. That is so after a refusal or an answer cut
-        short: a second answer would end in the same way.
-        """
-        if not self._last_misfit:
-            return ""
-        expected = "one JSON object"
-        schema = ""
-        if self._schema is not None:
-            expected = "one JSON value that matches the schema below"
-            schema = "\n\n" + json.dumps(self._schema.sent, ensure_ascii=False)
-        return (
-            f"Your answer does not match: {self._last_misfit}. Answer again with {expected}, "
-            f"and with nothing else: no explanation, no code fence.{schema}"
-        )
+def read_schema(path: Path) -> WantedValue:
+    """Return the value that fits the schema in a file, which may be a pipe; raises `WrongUse`."""
+    try:
+        data = read_plain(path, max_bytes=_MAX_SCHEMA_BYTES, may_stream=True)
+        return WantedValue(strict_json(data.decode("utf-8-sig")), name=path.stem)
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}"
+    except ValueError as error:  # no UTF-8, or no JSON
+        reason = f"is not valid JSON: {error}"
+    raise WrongUse(f"The schema {path} {reason}.", hint="Correct the schema file.")
 
 
 def _invalid(reason: str) -> RequestInvalid:

@@ -12,7 +12,6 @@ from typing import Any, NoReturn
 from lmchat.markdown.commonmark import code_blocks
 
 MAX_CHARS = 1_000_000  # more than any model writes in one answer
-_MOST_VALUES = 20  # code blocks that are tried
 _TOO_LARGE = "a number in it is too large"
 
 
@@ -42,29 +41,25 @@ def find_value(text: str, misfit: Callable[[Any], str]) -> Any:
     It is the answer as a whole, or the part behind `</think>`. If neither is JSON, it is the last
     code block that fits, or else what is between the first and the last bracket.
 
-    Raises `UnfitError` without a value that fits, for a text that is too long, and for a value that
-    `strict_json` refuses with this error.
+    Raises `UnfitError` without a value that fits, and for a text that is too long.
     """
     if len(text) > MAX_CHARS:
         raise UnfitError(f"it has {len(text)} characters, {MAX_CHARS} are allowed")
 
-    # the whole text first: a string in its JSON may contain the tag
     answer = text.rpartition("</think>")[2]
-    blocks = [block.content for block in code_blocks(answer)[-_MOST_VALUES:]]
+    blocks = [block.content for block in code_blocks(answer)]
     first = re.search(r"[\[{]", answer)
     last = max(answer.rfind("]"), answer.rfind("}"))
     between = [answer[first.start() : last + 1]] if first else []
-    reason = ""
-    for candidates in ([text.strip().removeprefix("\ufeff")], [answer], reversed(blocks), between):
-        for candidate in candidates:
-            with suppress(json.JSONDecodeError):
-                value = strict_json(candidate)
-                reason = misfit(value)
-                if not reason:
-                    return value
-        if reason:
-            raise UnfitError(reason)
-    raise UnfitError("it has no JSON value")
+    reason = "it has no JSON value"
+    # the whole text first: a string in its JSON may contain the tag
+    for candidate in (text.strip().removeprefix("\ufeff"), answer, *reversed(blocks), *between):
+        with suppress(json.JSONDecodeError):
+            value = strict_json(candidate)
+            reason = misfit(value)
+            if not reason:
+                return value
+    raise UnfitError(reason)
 
 
 def _refuse_constant(name: str) -> NoReturn:

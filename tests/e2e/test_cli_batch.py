@@ -96,8 +96,8 @@ def test_each_form_of_a_line_and_each_mistake_has_its_row(cli, server):
         "stream": True,
     }
     reasons = {
-        '{"prompt": "half': "Line 5 is not valid JSON",
-        json.dumps({"prompt": "x" * 12_000_000}): "Line 6 is longer than 10 MB",
+        '{"prompt": "half': "Line 5 cannot be used: it is not valid JSON",
+        json.dumps({"prompt": "x" * 12_000_000}): "the limit is 10 MB",
         '{"custom_id": "e", "url": "/v1/embeddings", "body": {"input": "x"}}': "/v1/embeddings",
         '{"messages": [{"role": "pirate", "content": "arr"}]}': "role",
         json.dumps({"body": {**body, "tools": []}}): "tools",
@@ -134,7 +134,8 @@ def test_each_form_of_a_line_and_each_mistake_has_its_row(cli, server):
 def test_what_the_command_line_sets_holds_for_all_lines(cli, server, tmp_path):
     cli.configure('[prompts.shout]\ntext = "Shout: {{input}}"\n')
     options = ("-p", "shout", "--system", "Be loud.", "--set", "temperature=0.5")
-    done = cli("batch", "--text", *options, stdin="a\n\n  \nb\r\n")
+    # editors of Windows begin with a mark, which is no part of the prompt
+    done = cli("batch", "--text", *options, stdin="\ufeffa\n\n  \nb\r\n")
     assert done.returncode == 0, done.stderr
     assert [json.loads(line)["index"] for line in done.stdout.splitlines()] == [1, 4]
     for seen, letter in zip(server.seen(CHAT), "ab", strict=True):
@@ -197,7 +198,6 @@ def test_a_file_of_something_else_is_not_touched(cli, server, to_target, target)
     words = to_target(2)
     for content, sentence in (
         ('{"index": 1, "key": "0123456789abcdef", "reply": "x"}\n', "belongs to another run"),
-        ('{"index": 99, "key": "0123456789abcdef", "reply": "x"}\n', "belongs to another run"),
         ('{"index": [1], "key": "0", "reply": "x"}\n', "is no output of `lmchat batch`"),
         ("My notes\n", "is no output of `lmchat batch`"),
         ("\x00\xff\n", "is no output of `lmchat batch`"),
@@ -256,13 +256,6 @@ def test_a_batch_of_a_pipe_goes_on_and_rows_of_another_run_are_refused(cli, serv
     assert (done.returncode, "belongs to another run" in done.stderr) == (2, True)
     assert target.read_bytes() == before
     assert len(server.seen(CHAT)) == 3
-
-
-def test_the_mark_at_the_beginning_of_a_file_of_windows_is_no_part_of_the_prompt(cli, tmp_path):
-    source = tmp_path / "in.txt"
-    source.write_bytes(b"\xef\xbb\xbfone\r\ntwo\r\n")
-    done = cli("batch", "--text", str(source), "--jobs", "1")
-    assert [json.loads(row)["reply"] for row in done.stdout.splitlines()] == ["one", "two"]
 
 
 def test_a_batch_with_the_day_in_its_preset_is_finished_on_another_day(cli, server, tmp_path):

@@ -83,16 +83,16 @@ def test_a_request_is_one_token_without_a_thought_or_samplers(llama, server):
 
 
 def test_wrong_options_are_refused_and_nothing_is_sent(llama, server, alone):
-    for options, said in (
-        ("yes", "decide needs 2 to 20 options, not 1."),
-        (",".join(map(str, range(21))), "decide needs 2 to 20 options, not 21."),
-        ("yes,,no", "An option is empty."),
-        ("yes,no, yes", "Two options are equal."),
-        (",".join("ABCDEFGHIJKLMNOPQRST"), "Too many of the options are single letters"),
+    for options in (
+        "yes",
+        ",".join(map(str, range(21))),
+        "yes,,no",
+        "yes,no, yes",
+        ",".join("ABCDEFGHIJKLMNOPQRST"),
     ):
         done = llama("decide", QUESTION, "--options", options)
         assert (done.returncode, done.stdout) == (2, "")
-        assert said in done.stderr
+        assert "decide needs 2 to 20 different options, mostly words." in done.stderr
     done = llama("decide", " ", stdin="Buy now!")
     assert (done.returncode, done.stdout) == (2, "")
     assert "The question is empty." in done.stderr

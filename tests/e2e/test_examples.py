@@ -12,10 +12,7 @@ from tests.support.scripted_server import Hold, sse
 
 _FOLDER = ROOT / "docs" / "examples"
 _EXAMPLES = sorted(_FOLDER.glob("*.py"))
-_MISFIT = (
-    "The model cannot: The answer does not match the schema, also at the second attempt: "
-    "it has no JSON value.\n"
-)
+_MISFIT = "The model cannot: The answer does not match the schema: it has no JSON value.\n"
 
 
 def run_example(name, url, monkeypatch, capsys):

@@ -1,0 +1,281 @@
+"""Prompts and their answers: requests, rows of JSON, figures, and progress."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from io import BufferedWriter
+from pathlib import Path
+from statistics import median
+from time import monotonic
+from typing import Any, Self
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lmchat import units
+from lmchat.chat.ports import ServerClient
+from lmchat.errors import FileRefused, LMChatError, WrongUse
+from lmchat.files.disk import write_atomically
+from lmchat.processes.system import CAN_RENAME_OPEN_FILES, try_lock
+from lmchat.servers.answer import WholeAnswer
+from lmchat.servers.events import StreamEvent
+from lmchat.servers.model import ModelInfo
+from lmchat.servers.products import drawn_seed
+from lmchat.servers.request import AnyText, ChatRequest, Sampling, WantedOutput
+from lmchat.sessions.message import AnswerStats, ChatMessage
+from lmchat.terminal.output import Output, failure_detail, rounded, to_json
+from lmchat.tools.json_text import strict_json
+
+FIGURES = ("FIRST TOKEN", "SPEED", "TOKENS", "TIME")  # heads of columns
+_KEY_DIGITS = 16  # of a hash: enough to tell runs apart
+_FILE_MODE = 0o666  # as the umask allows
+_REPLACE_HINT = "Name another file with -o, or replace this one with --force."
+_ANY_ROW = b'{"index": '
+
+
+class Task(Struct, frozen=True, kw_only=True):
+    """A prompt for a model, or the error that says why it cannot be sent."""
+
+    head: Mapping[str, Any] = {}
+    """The first fields of its row: its number as `index`, and its `id` if it has one."""
+    model: ModelInfo
+    messages: Sequence[ChatMessage] = ()
+    options: Mapping[str, object] = {}  # for sampling
+    output: WantedOutput = AnyText()
+    files: Mapping[str, bytes] = {}  # by their digests
+    preset_text: str = ""  # of the preset that the last message fills
+    error: LMChatError | None = None
+
+    @property
+    def key(self) -> str:
+        """A short hash of all that decides the answer."""
+        texts = [(message.role, message.text) for message in self.messages]
+        parts = [texts, self.model.model_id, self.options, repr(self.output), *self.files]
+        text = json.dumps([*parts, self.preset_text], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_DIGITS]
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """An answer that belongs to no session; incomplete if it ended with an error."""
+
+    model: str  # that has answered, as the server names it
+    reply: str
+    reasoning: str
+    is_refusal: bool
+    stats: AnswerStats
+    error: LMChatError | None
+
+    def row(self, task: Task) -> dict[str, Any]:
+        """Return the answer or its error as a row of JSON; times are in milliseconds."""
+        head = {**task.head, "key": task.key}
+        if self.error is not None:
+            return {**head, "error": failure_detail(self.error)}
+        stats = self.stats
+        completion_tokens = stats.completion_tokens or 0
+        return {
+            **head,
+            "reply": self.reply,
+            "reasoning": self.reasoning,
+            "finish_reason": stats.finish_reason or None,
+            "model": self.model,
+            "usage": {
+                "prompt_tokens": stats.prompt_tokens,  # None if the server does not report it
+                "completion_tokens": completion_tokens,
+                "total_tokens": (stats.prompt_tokens or 0) + completion_tokens,
+                "estimated": stats.is_estimated or stats.prompt_tokens is None,
+            },
+            "ttft_ms": rounded(stats.ttft_ms),
+            "elapsed_ms": rounded(stats.elapsed_ms),
+        }
+
+
+async def answer_to(
+    task: Task, server: ServerClient, show: Callable[[StreamEvent], None] = lambda _: None
+) -> Answer:
+    """Send a prompt and return its answer; call `show` with each event while it arrives.
+
+    If no seed is set and the server takes one, a seed is drawn, so that the answer can be repeated.
+    """
+    model = task.model
+    sampling = Sampling().with_options(task.options)
+    seed = drawn_seed(model.product, sampling.options)
+    if seed is not None:
+        sampling = replace(sampling, seed=seed)
+    request = ChatRequest(
+        endpoint=model.endpoint,
+        product=model.product,
+        model=model.model_id,
+        messages=tuple(task.messages),
+        sampling=sampling,
+        output=task.output,
+        has_drawn_seed=seed is not None,
+        files=task.files,
+        is_batch=True,  # at a server of this machine, the limit of requests a minute does not apply
+    )
+    answer = WholeAnswer(model.model_id)
+    failure = task.error
+    if failure is None:
+        try:
+            await answer.read(server.stream(request), show)
+        except LMChatError as error:
+            failure = error
+    return Answer(
+        model=answer.turn.model,
+        reply=answer.growing.text("text", "refusal"),
+        reasoning=answer.growing.text("reasoning"),
+        is_refusal=bool(answer.growing.text("refusal")),
+        stats=answer.turn.stats(context=model.context, max_tokens=sampling.max_tokens),
+        error=failure,
+    )
+
+
+class RowFile:
+    """File of rows: each is on the disk when `add` returns.
+
+    The rows say what is done: the same command again does what is missing or has failed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the file; raises `WrongUse` if another batch writes it, or `FileRefused`."""
+        self._path = path
+        self._keys: dict[int, str] = {}  # of the rows that are kept, by the index of the task
+        self._file = self._open()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):  # on a full disk; `add` has raised it
+            self._file.close()
+
+    def keep_done(
+        self, *, is_forced: bool, use: Callable[[dict[str, Any]], None] = lambda _: None
+    ) -> None:
+        """Keep the rows without an error; `use` takes each of them. Remove others.
+
+        With `is_forced`, all are removed. Raises `WrongUse` if the file has anything but rows, and
+        `FileRefused` if it cannot be read or written.
+        """
+        if not self._path.is_file():  # but a pipe, of which nothing can be read
+            return
+        try:
+            kept = b"" if is_forced else b"".join(self._kept_lines(use))
+            if len(kept) < self._path.stat().st_size:
+                self._file.close()  # Windows replaces no open file
+                write_atomically(self._path, kept, keeps_mode=True)
+                self._file = self._open()
+        except OSError as error:
+            raise self._write_error(error, "Name another file with -o.") from error
+
+    def _kept_lines(self, use: Callable[[dict[str, Any]], None]) -> Iterator[bytes]:
+        with self._path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                is_begun_row = line.startswith(_ANY_ROW) or _ANY_ROW.startswith(line)
+                if is_begun_row and not line.endswith(b"\n"):
+                    return  # cut by a kill or a full disk
+                try:
+                    row = strict_json(line.decode())
+                    index, key = row["index"], row["key"]
+                    is_kept = "error" not in row and index not in self._keys
+                except (ValueError, LookupError, TypeError) as error:
+                    reason = f"is no output of `lmchat batch`: line {number} is not a row."
+                    raise WrongUse(f"{self._path} {reason}", hint=_REPLACE_HINT) from error
+                if is_kept:
+                    self._keys[index] = key
+                    use(row)
+                    yield line
+
+    def is_done(self, task: Task) -> bool:
+        """Return whether a row of the task was kept; raises `WrongUse` if it is of another run."""
+        key = self._keys.get(task.head["index"])
+        if key not in (None, task.key):
+            raise WrongUse(
+                f"{self._path} belongs to another run: the prompt, model or settings "
+                f"of its row with index {task.head['index']} differ.",
+                hint=_REPLACE_HINT,
+            )
+        return key is not None
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Append a row and wait until it is on the disk; raises `FileRefused`."""
+        try:
+            self._file.write((to_json(row) + "\n").encode("utf-8", "replace"))
+            self._file.flush()
+            if self._path.is_file():  # a pipe cannot be waited for
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            hint = "When that is mended, the same command does what is missing."
+            raise self._write_error(error, hint) from error
+
+    def _open(self) -> BufferedWriter:
+        """Return the file, locked but on Windows and where the file system has no locks."""
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        try:
+            file = os.fdopen(os.open(self._path, flags, _FILE_MODE), "ab")
+        except OSError as error:
+            raise self._write_error(error, "Name another file with -o.") from error
+        is_locked = True
+        if CAN_RENAME_OPEN_FILES:
+            with suppress(OSError):
+                is_locked = try_lock(file.fileno())
+        if not is_locked:
+            file.close()
+            message = f"Another `lmchat batch` writes {self._path}."
+            raise WrongUse(message, hint="Wait for its end, or name another file with -o.")
+        return file
+
+    def _write_error(self, error: OSError, hint: str) -> FileRefused:
+        return FileRefused(f"{self._path} cannot be written: {error.strerror or error}.", hint=hint)
+
+
+class Progress:
+    """Progress of answers on one line of the terminal: done, failed, speed, time left."""
+
+    def __init__(self, output: Output, total: int | None) -> None:
+        self._output = output
+        self._total = total  # None: not known
+        self._started_s = monotonic()
+        self._done = self._failed = self._tokens = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._output.show_progress("")
+
+    def count(self, *, is_failed: bool, tokens: int | None) -> None:
+        """Count an answer and its tokens, and show the progress."""
+        self._done += 1
+        self._failed += is_failed
+        self._tokens += tokens or 0
+        elapsed_s = monotonic() - self._started_s
+        words = f"{self._done} done, {self._failed} failed, {self._tokens / elapsed_s:.0f} tok/s"
+        if self._total is not None:
+            left_s = elapsed_s / self._done * (self._total - self._done)
+            words += f", {units.elapsed(left_s)} left"
+        self._output.show_progress(words)
+
+
+def rounded_median(figures: Sequence[float | None]) -> float | None:
+    """Return the median of the known figures, rounded; None if no figure is known."""
+    known = [figure for figure in figures if figure is not None]
+    return rounded(median(known)) if known else None
+
+
+def figure_cells(
+    ttft_ms: float | None,
+    tokens_per_second: float | None,
+    tokens: float | None,
+    elapsed_ms: float | None,
+) -> tuple[str, ...]:
+    """Return the cells of a table below `FIGURES`; times are in seconds there."""
+    return (
+        "" if ttft_ms is None else f"{ttft_ms / 1e3:.2f} s",
+        "" if tokens_per_second is None else f"{tokens_per_second:.1f} tok/s",
+        "" if tokens is None else f"{tokens:.0f}",
+        "" if elapsed_ms is None else f"{elapsed_ms / 1e3:.1f} s",
+    )

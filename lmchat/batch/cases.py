@@ -1,0 +1,154 @@
+"""Cases of `lmchat eval`: prompts from a TOML file, and the checks of their answers."""
+
+from __future__ import annotations
+
+import asyncio
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from lmchat.attachments.attachment import read_attachment
+from lmchat.chat.starts import new_prompt
+from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
+from lmchat.servers.options import checked_option
+from lmchat.sessions.message import ChatMessage, messages_of
+from lmchat.sessions.session import MessagePath
+from lmchat.tools.json_schema import Schema, WantedValue, read_schema
+
+_Text = Annotated[str, Meta(min_length=1)]
+_Texts = _Text | list[_Text]
+_EXAMPLE = 'Example: [[case]], name = "sum", prompt = "What is 2 + 3?", expect = "5"'
+
+
+class _Entry(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A `[[case]]` as it is in the file."""
+
+    name: str = ""
+    prompt: str = ""
+    messages: list[Any] | None = None
+    file: _Texts = []
+    system: str | None = None
+    expect: _Texts = []
+    reject: _Texts = []
+    regex: _Texts = []
+    schema: dict[str, Any] | str | None = None
+    set: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError`, which msgspec reports with the place in the file."""
+        has_prompt = bool(self.prompt or self.file)
+        if not has_prompt and self.messages is None:
+            raise ValueError("The case has no prompt, messages or file")
+        if self.messages is not None and (has_prompt or self.system is not None):
+            raise ValueError("messages takes the place of prompt, file and system")
+        if not (self.expect or self.reject or self.regex) and self.schema is None:
+            raise ValueError("The case checks nothing; checks: expect, reject, regex, schema")
+
+
+class _File(Struct, forbid_unknown_fields=True):
+    case: Annotated[list[_Entry], Meta(min_length=1)]
+
+
+class Case(Struct, frozen=True, kw_only=True):
+    """A prompt, and what its answer must be."""
+
+    name: str
+    messages: tuple[ChatMessage, ...]
+    files: Mapping[str, bytes]  # by their digests
+    options: Mapping[str, object]  # for sampling
+    # the checks: what the answer has to be
+    expected: list[str]  # texts that it has, in capital or small letters
+    rejected: list[str]  # texts that it does not have, in capital or small letters
+    patterns: Mapping[str, Schema]  # regular expressions, each with a match in it
+    wanted: WantedValue | None  # the JSON value that it has
+
+    def failures(self, row: Mapping[str, Any]) -> dict[str, str]:
+        """Return the checks that the answer in a row fails, each with the reason in words.
+
+        An answer that ended with an error, or that is empty, fails the check `answer` alone.
+        """
+        if "error" in row:
+            return {"answer": row["error"]["message"]}
+        text: str = row["reply"]
+        if not text.strip() and self.wanted is not None:
+            text = row["reasoning"]  # some servers report the JSON value there
+        if not text.strip():
+            return {"answer": "the answer is empty"}
+
+        folded = text.casefold()
+        missed = {
+            "expect": [text for text in self.expected if text.casefold() not in folded],
+            "reject": [text for text in self.rejected if text.casefold() in folded],
+            "regex": [one for one, schema in self.patterns.items() if schema.misfit(text)],
+        }
+        failures = {
+            check: f"{check} {', '.join(f'“{text}”' for text in texts)}"
+            for check, texts in missed.items()
+            if texts
+        }
+        if self.wanted is not None:
+            try:
+                self.wanted.value_in(text)
+            except AnswerUnfit as error:
+                failures["schema"] = error.message
+        return failures
+
+
+async def read_cases(path: Path, system_prompt: str) -> list[Case]:
+    """Return the cases of a file; raises `WrongUse` for a wrong one.
+
+    `system_prompt` is that of cases without messages and system prompt of their own.
+    """
+    try:
+        data = await asyncio.to_thread(path.read_bytes)
+        entries = msgspec.convert(tomllib.loads(data.decode("utf-8-sig")), _File).case
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}"
+        raise WrongUse(f"{path} {reason}.", hint="Check the path.") from error
+    except (ValueError, RecursionError) as error:  # msgspec names the key, as in `$.case[0].prompt`
+        raise WrongUse(f"{path} is not a file of cases: {error}.", hint=_EXAMPLE) from error
+
+    cases: list[Case] = []
+    for number, entry in enumerate(entries, 1):
+        name = entry.name or f"case {number}"
+        try:
+            cases.append(await _case(name, entry, path.parent, system_prompt))
+        except LMChatError as error:
+            message = f"{path}: {name} cannot be used: {error.message}"
+            raise WrongUse(message, hint="Correct the file.") from error
+    return cases
+
+
+async def _case(name: str, entry: _Entry, folder: Path, system_prompt: str) -> Case:
+    """Return the case of an entry, whose paths are relative to a folder; raises `LMChatError`."""
+    files = [await read_attachment(folder / file) for file in _list(entry.file)]
+    if entry.messages is None:
+        system = system_prompt if entry.system is None else entry.system
+        parts = [file.part for file in files]
+        messages = new_prompt(MessagePath(()), entry.prompt, parts, system_prompt=system).prompts
+    else:
+        messages = messages_of(entry.messages)
+    wanted = None
+    if isinstance(entry.schema, str):
+        wanted = read_schema(folder / entry.schema)
+    elif entry.schema is not None:
+        wanted = WantedValue(entry.schema)
+    return Case(
+        name=name,
+        messages=messages,
+        files={file.part.digest: file.data for file in files},
+        options={option: checked_option(option, value) for option, value in entry.set.items()},
+        expected=_list(entry.expect),
+        rejected=_list(entry.reject),
+        # searched as patterns of a JSON schema: such a search ends in time
+        patterns={pattern: Schema({"pattern": pattern}) for pattern in _list(entry.regex)},
+        wanted=wanted,
+    )
+
+
+def _list(texts: str | list[str]) -> list[str]:
+    return [texts] if isinstance(texts, str) else texts

@@ -1,0 +1,123 @@
+"""Lines of a batch: prompts as text or JSON, also in OpenAI's batch format."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from lmchat.errors import LMChatError, RequestInvalid, WrongUse
+from lmchat.safe_text import decoded_text
+from lmchat.servers.options import checked_option
+from lmchat.servers.request import AnyObject, AnyText, FittingValue, WantedOutput
+from lmchat.sessions.message import ChatMessage, Role, messages_of, text_message
+from lmchat.tools.json_text import strict_json
+
+_CHAT_PATH = "/v1/chat/completions"
+_READ_BY_NAME = {"messages", "model", "response_format"}  # fields of a body
+_WITHOUT_EFFECT = {"n", "stream", "stream_options", "user", "metadata", "store"}
+"""They say how an answer is sent, or what a cloud stores."""
+
+
+class Line(Struct, kw_only=True):
+    """What a line asks, or the error that says why it cannot be used."""
+
+    number: int  # from 1; blank lines count, too
+    line_id: str | int | None = None
+    messages: tuple[ChatMessage, ...] = ()
+    model: str = ""  # empty if it names none
+    options: dict[str, object] = {}
+    output: WantedOutput = AnyText()
+    error: LMChatError | None = None
+
+
+def lines_of(path: Path | None, *, is_text: bool) -> Iterator[Line]:
+    """Yield the lines of a file, or of stdin without a path, that are not blank.
+
+    With `is_text`, a line is a prompt, and no JSON. Raises `WrongUse`.
+    """
+    try:
+        # not `sys.stdin`: Python could not exit while an abandoned thread holds the lock of it
+        with path.open("rb") if path else os.fdopen(os.dup(sys.stdin.fileno()), "rb") as file:
+            for number, data in enumerate(file, 1):
+                # editors of Windows begin files with a byte order mark
+                text = data.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n")
+                if text.strip():
+                    yield _line(number, text, is_text=is_text)
+    except OSError as error:
+        message = f"{path or 'stdin'} cannot be read: {error.strerror or error}."
+        raise WrongUse(message, hint="Check the path.") from error
+
+
+def _line(number: int, data: bytes, *, is_text: bool) -> Line:
+    line = Line(number=number)
+    try:
+        fields = {"prompt": decoded_text(data)} if is_text else strict_json(data.decode())
+        if not isinstance(fields, dict):
+            raise RequestInvalid("it is not a JSON object.")
+        line_id = fields.get("custom_id", fields.get("id"))
+        if isinstance(line_id, str | int):
+            line.line_id = line_id
+        _read_fields(line, fields)
+    except LMChatError as error:
+        reason = error.message
+    except ValueError as error:  # no UTF-8, or no JSON
+        reason = f"it is not valid JSON: {error}."
+    else:
+        return line
+    hint = "Correct the line, then run it again."
+    line.error = LMChatError(f"Line {number} cannot be used: {reason}", kind="bad_line", hint=hint)
+    return line
+
+
+def _read_fields(line: Line, fields: Mapping[str, Any]) -> None:
+    """Set what a line asks: it has the `body` of OpenAI's format, or `messages`, or a `prompt`."""
+    body = fields.get("body")
+    if body is None and "messages" in fields:
+        line.messages = _messages_of(fields["messages"])
+        return
+    prompt = fields.get("prompt")
+    if body is None and isinstance(prompt, str) and prompt.strip():
+        line.messages = (text_message(Role.USER, prompt),)
+        return
+    if not isinstance(body, dict):
+        raise RequestInvalid("it has no prompt, messages or body.")
+
+    path = fields.get("url", _CHAT_PATH)
+    if path != _CHAT_PATH:
+        raise RequestInvalid(f"only {_CHAT_PATH} is supported, not {path}.")
+    line.messages = _messages_of(body.get("messages"))
+    if isinstance(body.get("model"), str):
+        line.model = body["model"]
+    match body.get("response_format"):
+        case None | {"type": "text"}:
+            pass
+        case {"type": "json_object"}:
+            line.output = AnyObject()
+        case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
+            line.output = FittingValue(schema=schema)
+        case _:
+            raise RequestInvalid("its response_format is unknown.")
+    for name, value in body.items():
+        if name not in _READ_BY_NAME | _WITHOUT_EFFECT and value is not None:
+            option = "max_tokens" if name == "max_completion_tokens" else name  # the newer name
+            line.options[option] = checked_option(option, value)
+
+
+def _messages_of(entries: Any) -> tuple[ChatMessage, ...]:
+    """Return the messages of a line; raises `RequestInvalid` if they cannot be sent."""
+    return messages_of(list(map(_message, entries)) if isinstance(entries, list) else entries)
+
+
+def _message(entry: Any) -> Any:
+    """Return a message of OpenAI's API: its content may be a list, its role `developer`."""
+    match entry:
+        case {"role": role, "content": [{"text": content}] | content}:
+            return {"role": "system" if role == "developer" else role, "content": content}
+        case _:
+            return entry

@@ -1,0 +1,65 @@
+"""Titles that the model writes for a session after its first answer."""
+
+from __future__ import annotations
+
+import asyncio
+
+from msgspec.structs import replace
+
+from lmchat.chat.answering import TurnSettings
+from lmchat.chat.open_session import OpenSession
+from lmchat.chat.ports import ModelServer
+from lmchat.servers.answer import WholeAnswer
+from lmchat.servers.request import ChatRequest
+from lmchat.sessions.message import AnswerState, Role, text_message
+from lmchat.sessions.session import title_from, title_of
+from lmchat.storage.store import Store
+
+_TIMEOUT_S = 60.0
+_MAX_TOKENS = 1000  # enough for a model that thinks first
+_QUOTED_CHARS = 2000  # of the prompt, and of the answer, that the model sees
+_TITLE_REQUEST = (
+    "Write a title of at most six words, in the language of the prompt, "
+    "for a chat that begins as follows. "
+    "Answer with the title alone.\n\nPrompt: {prompt}\n\nAnswer: {answer}"
+)
+_AROUND_TITLE = "\"'“”„*. \n"  # quotes, bold and the final dot that models put around a title
+
+
+async def rename_by_model(
+    session: OpenSession, settings: TurnSettings, server: ModelServer, store: Store
+) -> bool:
+    """Ask the model for a title, rename the session to it, and return whether it was renamed.
+
+    Only a session with one prompt and its complete answer is renamed, and only while it has the
+    title that was made of this prompt. Raises `LMChatError` or `TimeoutError`.
+    """
+    prompts = [message for message in session.messages if message.role is Role.USER]
+    if len(prompts) != 1:
+        return False
+    prompt, answer = prompts[0], session.messages[-1]
+    first_title = title_of(prompt)
+    is_complete = answer.role is Role.ASSISTANT and answer.state is AnswerState.COMPLETE
+    if not is_complete or session.header.title != first_title:
+        return False
+    text = _TITLE_REQUEST.format(
+        prompt=prompt.text[:_QUOTED_CHARS], answer=answer.text[:_QUOTED_CHARS]
+    )
+    request = ChatRequest(
+        endpoint=settings.target.endpoint,
+        product=settings.target.product,
+        model=settings.target.model_id,
+        messages=(text_message(Role.USER, text),),
+        sampling=replace(settings.sampling, max_tokens=_MAX_TOKENS, stop=()),
+    )
+    whole = WholeAnswer(request.model)
+    async with asyncio.timeout(_TIMEOUT_S):
+        await whole.read(server.stream(request))
+    # "Title: **Lettuce in pots**." becomes "Lettuce in pots"
+    typed = whole.growing.text("text").strip().removeprefix("Title:").strip(_AROUND_TITLE)
+    # it is empty after nothing but a thought; the user may have changed the title in the meantime
+    if not typed or session.header.title != first_title:
+        return False
+    session.rename(title_from(typed))
+    await store.update_session(session.session_id, {"title": session.header.title})
+    return True
