@@ -8,7 +8,7 @@ seconds and a language, then the code. An answer is the colours; it is empty if 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 from lmchat.processes.child import serve
@@ -74,24 +74,14 @@ def colours_of(language: str, code: str) -> bytes:
 @lru_cache(maxsize=64)
 def _lexer(language: str) -> Any:
     """Return the lexer of Pygments for a language; None for an unknown language."""
-    from pygments.lexers import get_lexer_by_name
+    from pygments.lexers import find_lexer_class_by_name
+    from pygments.util import ClassNotFound
 
-    name = language.lower()
-    if name not in _names_of_languages():
-        # Pygments would search all installed packages for it, which takes a second
+    try:
+        lexer = find_lexer_class_by_name(language.lower())
+    except ClassNotFound:
         return None
-    return get_lexer_by_name(name, stripnl=False, ensurenl=False)
-
-
-@cache
-def _names_of_languages() -> frozenset[str]:
-    """Return the names of all languages that Pygments knows without plugins, in small letters."""
-    from pygments.lexers import get_all_lexers
-
-    names: set[str] = set()
-    for _, aliases, _, _ in get_all_lexers(plugins=False):
-        names.update(aliases)
-    return frozenset(names)
+    return lexer(stripnl=False, ensurenl=False)
 
 
 @lru_cache(maxsize=256)

@@ -5,7 +5,6 @@ from contextlib import aclosing
 from textual import events
 
 from lmchat.storage.store import Store
-from lmchat.tui.chat_log.viewport import parse_bookmark
 from tests.support.chats import fill_long
 from tests.support.desktop import desktop, ready_desktop, shown
 from tests.support.scripted_backend import answer_steps
@@ -27,7 +26,7 @@ async def test_each_session_keeps_its_place_within_a_run_and_for_the_next(tmp_pa
     async with ready_desktop(tmp_path, answer_steps(LONG), asked=["Tell me"]) as desk:
         first = desk.session_id
         mark = await read_up_to(desk, "Paragraph 40 ")
-        assert parse_bookmark(mark)[0] == desk.shown.messages[-1].message_id
+        assert mark.partition(" ")[0] == desk.shown.messages[-1].message_id
         desk.app.post_message(events.AppBlur())
         while await desk.store.bookmark(first) != mark:
             await desk.pilot.pause()

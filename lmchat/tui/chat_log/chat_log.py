@@ -332,7 +332,10 @@ class ChatLog(ScrollView, can_focus=True):
         """Show the figures of the running turn at `now_s`, and a hint beside a running thought."""
         if self._streaming is None:
             return
-        self.document.entries[self._streaming].set_figures(turn, now_s, thought_hint)
+        entry = self.document.entries[self._streaming]
+        entry.turn = turn
+        entry.now_s = now_s
+        entry.thought_hint = thought_hint
         if self.inflow.timer is None:  # else the next frame shows them
             self.flush()
 
@@ -562,7 +565,7 @@ class ChatLog(ScrollView, can_focus=True):
             finder.find(*finder.last_words)
         if not finder.is_active:
             self.post_message(Run("find"))
-        elif not finder.step(step).hits:
+        elif finder.step(step) == (0, 0):
             self.notify("No hits.", markup=False)
 
     def action_message(self, name: str) -> None:

@@ -7,8 +7,6 @@ built, that is, cut into blocks, and laid out when it comes near the screen.
 
 from __future__ import annotations
 
-import asyncio
-from asyncio import TimerHandle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -22,8 +20,6 @@ from lmchat.sessions.message import ChatMessage, Role
 from lmchat.tui.chat_log.entry import Entry, likely_height
 from lmchat.tui.chat_log.heights import Heights
 
-STREAM_WAIT_S = 0.15  # time that colours of a streaming answer wait for the frame of more text
-
 
 class Highlighting:
     """Colours of the code in the log; without a highlighter, code stays plain."""
@@ -35,7 +31,6 @@ class Highlighting:
         self._highlighter = highlighter
         self._show_frame = show_frame
         self._changed: list[Block] = []  # blocks whose colours have arrived and are not shown yet
-        self._timer: TimerHandle | None = None  # runs to the frame that shows them
 
     @property
     def is_needed(self) -> bool:
@@ -45,24 +40,20 @@ class Highlighting:
     async def run(self) -> None:
         """Get the colours of all code that waits, the newest first.
 
-        When colours arrive, `show_frame` is called at once. While an answer streams, it is called
-        up to `STREAM_WAIT_S` later: the next frame of the text may show the colours before.
+        While an answer streams, the next frame of its text or its figures shows them; otherwise,
+        `show_frame` is called.
         """
         highlighter = self._highlighter
         while highlighter is not None and (request := self.colours.newest_request):
             colours = await highlighter.colours(*request)
             self._changed += self.colours.put(request, colours)
-            if self._changed and self._timer is None:
-                wait_s = STREAM_WAIT_S if self.is_streaming else 0.0
-                self._timer = asyncio.get_running_loop().call_later(wait_s, self._show_frame)
+            if self._changed and not self.is_streaming:
+                self._show_frame()
 
     def drain(self) -> list[Block]:
-        """Return the blocks whose colours arrived since the last call; cancel their frame."""
+        """Return the blocks whose colours arrived since the last call."""
         blocks = self._changed
         self._changed = []
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         return blocks
 
     def reset(self) -> None:

@@ -7,7 +7,7 @@ to which deltas add streamed text. A row is a block that the log itself writes, 
 from __future__ import annotations
 
 from asyncio import TimerHandle
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import chain
 from time import perf_counter
@@ -53,7 +53,6 @@ LOAD_LIMIT = 0.25
 ASKS = "asks"  # state of the call about which the user decides
 _PROMPT_CHARS = 300  # of a folded system prompt that are shown
 _TEXT_KINDS = (TextPart, RefusalPart)  # parts that are the text of an answer
-_NO_HEIGHTS = Heights()  # of all entries that are not built: one of their own takes 250 bytes
 
 # events that the log shows as text
 Delta = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta
@@ -159,20 +158,6 @@ def _live_parts(parts: Iterable[Part], *, is_streaming: bool) -> list[LivePart]:
     return live_parts
 
 
-def _call_blocks(message: ChatMessage) -> Iterator[Block]:
-    """Yield the blocks below the row of an unfolded call: arguments and result as code."""
-    for text in call_texts(message):
-        yield remark_block(text.heading)
-        yield from _code_blocks(text.text, text.language)
-
-
-def _question_blocks(message: ChatMessage) -> list[Block]:
-    """Return the card that asks whether a tool may run, with all arguments."""
-    texts = call_texts(message)
-    pieces = [piece for text in texts for piece in _code_blocks(text.text, text.language)]
-    return question_blocks(message, pieces)
-
-
 def _code_blocks(text: str, language: str) -> list[Block]:
     """Return the blocks of a text that is shown as code."""
     tail = IncrementalMarkdown()
@@ -197,7 +182,8 @@ class Entry(Struct):
     thought_hint: str = ""  # key that ends the thought while it streams; empty if none can
     parts: list[LivePart] = field(default_factory=list)  # empty until they are needed
     blocks: Sequence[Block] = ()  # in order; empty until they are needed
-    heights: Heights = _NO_HEIGHTS  # of each block with the blank row above it
+    # of each block with the blank row above it
+    heights: Heights = field(default_factory=Heights)
     # rows of the log itself, by what they say
     _kept_rows: dict[tuple[object, ...], Block] = field(default_factory=dict)
 
@@ -264,8 +250,6 @@ class Entry(Struct):
         Blocks of Markdown stay the same objects, and so do rows of the log that still say the same.
         The heights of the new blocks are forgotten.
         """
-        if self.heights is _NO_HEIGHTS:
-            self.heights = Heights()
         blocks = [*self._body_blocks(), *self._rows_below()]
         if self.left_out:
             words = f"! {plural(self.left_out, 'message')} left out"
@@ -338,12 +322,6 @@ class Entry(Struct):
         if self.references:  # of links that were shown before their definition arrived
             self.forget()
 
-    def set_figures(self, turn: Turn | None, now_s: float, thought_hint: str = "") -> None:
-        """Take the figures of the running turn, as they were at the monotonic time `now_s`."""
-        self.turn = turn
-        self.now_s = now_s
-        self.thought_hint = thought_hint
-
     def _kept(self, block: Block, *key: object) -> Block:
         """Return the block of a row of the log, or the one before that has the same key.
 
@@ -366,10 +344,15 @@ class Entry(Struct):
             case Role.USER:
                 return prompt_blocks(message)
             case Role.TOOL:
+                codes = [] if self.is_folded and self.call_state != ASKS else call_texts(message)
                 if self.call_state == ASKS:
-                    return _question_blocks(message)
-                row = made_block(partial(call_lines, message, self.call_state, self.is_folded))
-                return [row] if self.is_folded else [row, *_call_blocks(message)]
+                    pieces = [_code_blocks(code.text, code.language) for code in codes]
+                    return question_blocks(message, list(chain(*pieces)))
+                blocks = [made_block(partial(call_lines, message, self.call_state, self.is_folded))]
+                for code in codes:
+                    blocks.append(remark_block(code.heading))
+                    blocks += _code_blocks(code.text, code.language)
+                return blocks
             case _:
                 return self._answer_blocks(message)
 

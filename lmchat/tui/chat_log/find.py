@@ -48,8 +48,6 @@ class Query:
 
     def count(self, text: str) -> int:
         """Return how many hits a text has, about: in rare scripts a hit may split a character."""
-        if len(self.needles) == 1 and " " not in self.needles[0]:
-            return folded(text).count(self.needles[0])  # ten times as fast as the pattern
         return sum(1 for _ in self._pattern.finditer(folded(text))) if self.needles else 0
 
     def spans(self, text: str) -> Iterator[Range]:
@@ -71,13 +69,6 @@ class Query:
         for match in self._pattern.finditer(letters):
             if match.start() in places and match.end() in places:
                 yield places[match.start()], places[match.end()]
-
-
-class Standing(NamedTuple):
-    """Which hit is the current one, and how many there are."""
-
-    current_number: int  # from 1; 0 if no hit is current
-    hits: int
 
 
 class Mark(NamedTuple):
@@ -108,7 +99,6 @@ class Finder:
         self._query = Query()
         self._counts: list[int] = []  # hits of each message
         self._start = Place(0, -1, 0)  # row from which on the first hit is searched
-        self._has_remembered_view = False  # whether the position before typing is remembered
         self._marks: dict[int, tuple[Block, list[Line], list[list[Mark]]]] = {}  # by `id(block)`
 
     @property
@@ -116,10 +106,10 @@ class Finder:
         return bool(self._query.needles)
 
     @property
-    def standing(self) -> Standing:
-        """The number of the current hit, and how many hits there are."""
+    def standing(self) -> tuple[int, int]:
+        """The number of the current hit, 0 if none is current, and how many hits there are."""
         number = 0 if self.index is None else sum(self._counts[: self.index]) + self._nth + 1
-        return Standing(number, sum(self._counts))
+        return number, sum(self._counts)
 
     def marks(self, place: Place, block: Block, row: int) -> Iterator[tuple[int, int, bool]]:
         """Yield the parts of hits in a line of the block at a place; `row` is the line's index.
@@ -155,21 +145,12 @@ class Finder:
         """Begin a search for words, without moving the view; return how many hits it has."""
         self._search(words)
         self._on_change()
-        return self.standing.hits
+        return sum(self._counts)
 
     def seek(self, query: str) -> None:
-        """Mark all hits of what is typed, and show the first one at or below the top of the screen.
-
-        Each change of the query searches from where the log was before the first letter was typed.
-        Without a hit, that position is shown.
-        """
-        if not self._has_remembered_view:
-            self._viewport.remember()
-        elif self.index is not None:  # the query before has moved the view to this hit
-            self._viewport.return_to_remembered()
+        """Mark all hits of what is typed; show the first one at or below the top of the screen."""
         self._search((query,))
         self.step(1)
-        self._has_remembered_view = True
 
     def mark_words(self, message_id: str, words: Sequence[str]) -> None:
         """Search words, and show the first hit in a message: in its text, else in its reasoning.
@@ -193,7 +174,6 @@ class Finder:
 
     def clear(self) -> None:
         """End the search; the view stays where it is."""
-        self._has_remembered_view = False
         self._search(())
         self._on_change()
 
@@ -202,7 +182,6 @@ class Finder:
 
         The session has been loaded into the document already.
         """
-        self._has_remembered_view = False
         self._search(self._words)
 
     def _search(self, words: Sequence[str]) -> None:
@@ -248,12 +227,11 @@ class Finder:
 
     # Going to hits
 
-    def step(self, step: int) -> Standing:
+    def step(self, step: int) -> tuple[int, int]:
         """Show the next hit (`step` 1) or the previous one (-1); after the last comes the first.
 
-        Return which one it is.
+        Return `standing`.
         """
-        self._has_remembered_view = False  # the next query begins where this hit is
         if any(self._counts):
             if self.index is not None:
                 index, nth = self.index, self._nth + step

@@ -13,7 +13,6 @@ changes around it. Whoever changes the document, or lays out blocks of it, does 
 - `scroll_to_message`: the focus moves to another message, or the selection grows by one.
 - `scroll_to_place`: a hit, a bookmark, a message that is jumped to, or what is folded or unfolded.
 - `set_cursor`, `step_cursor`: the focus moves; the end is followed only with the last message.
-- `return_to_remembered`: back to what was remembered before a search.
 - `stop_following`: the position stays, but new text no longer moves it.
 
 `ChatLog.settle` copies `top` to Textual after every change.
@@ -24,7 +23,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from lmchat.markdown.wrap import Page
 from lmchat.sessions.message import ChatMessage
@@ -47,7 +46,6 @@ class Viewport:
         self.cursor: int | None = None  # the message that the message keys act on
         self._anchor: Anchor | None = None  # None while the end is followed
         self.has_new_text = False  # whether text was added below the screen
-        self._remembered: Anchor | None = None  # a position; None is the end, too
         self.lay_out()
 
     # Layout
@@ -135,9 +133,8 @@ class Viewport:
         with self.anchored():
             if self.cursor is not None:
                 self.cursor += count
-            for anchor in (self._anchor, self._remembered):
-                if anchor is not None:
-                    anchor.index += count
+            if self._anchor is not None:
+                self._anchor.index += count
             self.document.prepend(earlier)
 
     # Scrolling
@@ -179,10 +176,6 @@ class Viewport:
         if self.is_at_end:
             self._move(None)
 
-    def _show_anchor(self, anchor: Anchor) -> None:
-        """Bring an anchored position to the row of the screen that the anchor says."""
-        self.scroll_to_place(relocate(self.document, anchor), anchor.screen_row)
-
     def scroll_to_message(self, index: int) -> None:
         """Scroll a message into view, by as little as possible.
 
@@ -198,17 +191,6 @@ class Viewport:
             self.scroll_to_place(Place(index, -1, 0))
         elif top + rows > self.top + self.height:
             self.scroll_to_row(top + rows - self.height)
-
-    def remember(self) -> None:
-        """Remember the position for `return_to_remembered`."""
-        self._remembered = None if self.is_following else self._anchor_at_top()
-
-    def return_to_remembered(self) -> None:
-        """Go back to the remembered position; if the end was followed then, follow the end."""
-        if self._remembered is None:
-            self.scroll_to_end()
-        else:
-            self._show_anchor(self._remembered)
 
     # Focus
 
@@ -243,9 +225,14 @@ class Viewport:
         if first is None or (step > 0 and not had_focus):
             return False
         if self.cursor is None or not had_focus:
-            target = self._last_in_view()
+            last = len(self.document) - 1
+            if not self.is_following:
+                last = self.document.locate(self.top + self.height - 1).message
+            target = self.document.message_from(last, -1)
+        elif step < 0 and self._begins_above(self.cursor):
+            target = self.cursor  # its beginning is shown first
         else:
-            target = self._step_target(self.cursor, step)
+            target = self.document.message_from(self.cursor + step, step)
             if target is None and step > 0:
                 if self.is_at_end:
                     self._move(None)
@@ -257,16 +244,6 @@ class Viewport:
         if had_focus or not self._begins_above(target):
             self.scroll_to_message(target)
         return True
-
-    def _step_target(self, cursor: int, step: int) -> int | None:
-        """Return the index of the message that a step from the focused one leads to, or None.
-
-        Up from a message that begins above the screen, that is the same one: its beginning is shown
-        first.
-        """
-        if step < 0 and self._begins_above(cursor):
-            return cursor
-        return self.document.message_from(cursor + step, step)
 
     def extend_cursor(self, step: int) -> int | None:
         """Move the focus by `step` messages, at most to the first or last one, and show it.
@@ -293,13 +270,6 @@ class Viewport:
             return None
         row = self.document.heights.top(index) - self.top
         return row if 0 <= row < self.height else None
-
-    def _last_in_view(self) -> int | None:
-        """Return the index of the last message on the screen, or above it, that can be focused."""
-        last = len(self.document) - 1
-        if not self.is_following:
-            last = self.document.locate(self.top + self.height - 1).message
-        return self.document.message_from(last, -1)
 
     def _begins_above(self, index: int) -> bool:
         """Return whether a message begins above the screen and ends on it or below."""
@@ -349,7 +319,7 @@ class Viewport:
         if entry.is_streaming and self.is_following:
             self.lay_out()
         else:
-            self._show_anchor(anchor)
+            self.scroll_to_place(relocate(self.document, anchor), anchor.screen_row)
 
     # The reading position over restarts
 
@@ -367,25 +337,9 @@ class Viewport:
 
         Return False if the text is no bookmark, or its message is not in the log.
         """
-        bookmark = parse_bookmark(text)
-        if bookmark is None:
+        bookmark = re.fullmatch(r"(\S+) (-1|\d{1,9}) (\d{1,9})", text)
+        index = self.document.index_of(bookmark[1]) if bookmark else None
+        if bookmark is None or index is None:
             return False
-        index = self.document.index_of(bookmark.message_id)
-        if index is None:
-            return False
-        self.scroll_to_place(Place(index, bookmark.number, bookmark.row))
+        self.scroll_to_place(Place(index, int(bookmark[2]), int(bookmark[3])))
         return True
-
-
-class Bookmark(NamedTuple):
-    """A reading position that is saved with its session."""
-
-    message_id: str
-    number: int  # block
-    row: int
-
-
-def parse_bookmark(text: str) -> Bookmark | None:
-    """Return the bookmark in a text `MESSAGE_ID BLOCK ROW`; None if it is anything else."""
-    match = re.fullmatch(r"(\S+) (-1|\d{1,9}) (\d{1,9})", text)
-    return Bookmark(match[1], int(match[2]), int(match[3])) if match else None

@@ -12,7 +12,6 @@ from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import Session, SessionGroup, with_unsaved
-from lmchat.tui.chat_log.viewport import parse_bookmark
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.status import StatusDisplay
@@ -230,8 +229,7 @@ class ShownSession:
         else:
             opened = await self._open_sessions.load(session_id)
             bookmark = await self._open_sessions.bookmarks.load(session_id)
-            position = parse_bookmark(bookmark)
-            if position is not None and opened.find(position.message_id) is None:
+            if bookmark and opened.find(bookmark.partition(" ")[0]) is None:
                 await self._open_sessions.fill(opened)  # it is among the older messages
             change_session = partial(self._open_sessions.show, opened)
         self.leave()
