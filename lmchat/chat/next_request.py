@@ -9,14 +9,13 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
-from lmchat.chat.answering import TurnSettings, refuse_unseen_images
 from lmchat.chat.context import ContextList, context_list
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.open_sessions import OpenSessions
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_json, safe_line, shell_word
-from lmchat.servers.request import ChatRequest, OutgoingRequest
-from lmchat.sessions.message import FilePart, Role, text_message
+from lmchat.servers.request import OutgoingRequest
+from lmchat.sessions.message import FilePart
 
 FORMS = ("text", "json", "curl")
 """Forms of a request: the text that the model gets, the body, and a shell command."""
@@ -36,32 +35,6 @@ def checked_form(typed: str) -> str:
     return form
 
 
-async def next_request(
-    sessions: OpenSessions,
-    opened: OpenSession,
-    text: str,
-    settings: TurnSettings,
-    files: Sequence[FilePart] = (),
-) -> ChatRequest:
-    """Return the request that `OpenSessions.send_now` would send first, without sending it.
-
-    Without text and files, its last prompt is empty. A running answer is in it as far as it has
-    arrived. Raises the errors of `OpenSessions.send_now`.
-    """
-    await sessions.fill(opened)
-    first_words = opened.first_words
-    planned = sessions.planned(opened, text, settings, files, first_words=first_words)
-    refuse_unseen_images(settings.target, planned.path[-1:])
-    request = await planned.prepared_request()
-    if text or files:
-        return request
-    # an empty prompt is not in the plan; only the first words of the answer come after it
-    messages = list(request.messages)
-    index = len(messages) - 1 if first_words else len(messages)
-    messages.insert(index, text_message(Role.USER, ""))
-    return replace(request, messages=tuple(messages))
-
-
 async def context_of_next_request(
     sessions: OpenSessions,
     opened: OpenSession,
@@ -72,11 +45,11 @@ async def context_of_next_request(
 
     The estimates are scaled to the server's count, if it can count now. If the request would be too
     long and nothing may be left out, the list shows what is too much. Raises the errors of
-    `next_request`, and `RequestInvalid` without a model that is ready.
+    `OpenSessions.next_request`.
     """
     next_turn = sessions.next_turn
     settings = replace(next_turn.settings(opened.own_sampling), is_truncating=True)
-    request = await next_request(sessions, opened, text, settings, files)
+    request = await sessions.next_request(opened, text, files, settings=settings)
     total: int | None = None
     with suppress(LMChatError):
         total = await sessions.server.count_tokens(request)

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from itertools import takewhile
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -165,7 +164,7 @@ class OpenSession:
     def newest_answer(self) -> ChatMessage | None:
         """The answer that began last, with the text so far; it may be on a branch not shown."""
         newest = self._newest_answer
-        if newest is None or self.turn is None or not self.turn.is_running:
+        if newest is None or newest.state is not AnswerState.STREAMING or self.turn is None:
             return newest
         return replace(newest, parts=self._growing.parts, model=self.turn.model)
 
@@ -178,8 +177,8 @@ class OpenSession:
     def shown_messages(self) -> MessagePath:
         """The path and what is aside; a running answer has the text that has arrived so far."""
         shown = self.messages.added(*self.aside)
-        newest = self.newest_answer
-        return shown if newest is None or not self.is_running else shown.replaced(newest)
+        newest = self.newest_answer if self.is_running else None
+        return shown if newest is None else shown.replaced(newest)
 
     def find(self, message_id: str) -> ChatMessage | None:
         index = self.messages.index_of(message_id)
@@ -199,14 +198,9 @@ class OpenSession:
 
     @property
     def last_answer_or_prompt(self) -> ChatMessage | None:
-        """The last message on the path that is an answer or a prompt; None before the first prompt.
-
-        Commands that are not about a certain message act on it.
-        """
-        for message in reversed(self.messages):
-            if message.role in (Role.ASSISTANT, Role.USER):
-                return message
-        return None
+        """The last answer or prompt on the path, on which commands act; None without one."""
+        ours = (one for one in reversed(self.messages) if one.role in (Role.ASSISTANT, Role.USER))
+        return next(ours, None)
 
     @property
     def last_calls(self) -> list[ChatMessage]:
@@ -230,15 +224,13 @@ class OpenSession:
         """The sampling options of this session, as they are sent from the next answer on."""
         return usable_options(self.header.sampling)
 
-    def rename(self, title: str) -> None:
-        self.header = replace(self.header, title=title)
-
     # Steps of a turn
 
     def add(self, message: ChatMessage) -> None:
         """Add a message to the end of the path."""
         self.messages = self.messages.added(message)
-        self._count_message()
+        count = self.header.message_count + 1
+        self.header = replace(self.header, updated_at=now(), message_count=count)
 
     def begin_answer(
         self, request: AnswerRequest, version: int, *, is_aside: bool
@@ -247,25 +239,29 @@ class OpenSession:
 
         An answer that is fetched again takes its old place, and begins empty.
         """
-        begun = request.beginning.message if request.beginning is not None else None
-        target = request.settings.target
-        answer = _streaming_message(
-            Role.ASSISTANT, begun.parts if begun else (), request.path, target, version
-        )
-        if request.fetched is not None:
-            answer = replace(request.fetched, parts=(), state=AnswerState.STREAMING, failure=None)
-        elif request.replay_id:  # saved with the answer before the request is sent
-            answer = replace(answer, stats=AnswerStats(replay_id=request.replay_id))
-        request.reported_left_out = self.reported_left_out  # so that notes are not repeated
+        beginning, fetched = request.beginning, request.fetched
+        begun = beginning.message if beginning is not None else None
+        if fetched is not None:
+            answer = replace(fetched, parts=(), state=AnswerState.STREAMING, failure=None)
+        else:
+            answer = _streaming_message(
+                Role.ASSISTANT,
+                begun.parts if begun is not None else (),
+                request.path,
+                request.settings.target,
+                version,
+            )
+            if request.replay_id:  # saved with the answer before the request is sent
+                answer = replace(answer, stats=AnswerStats(replay_id=request.replay_id))
         if is_aside:
             self.aside = self.aside.added(answer)
         else:
             self.messages = request.path.added(answer)
-        choices = request.beginning.choices if request.beginning is not None else ()
-        self._growing = GrowingAnswer(begun, choices)
-        self.request = request
+        self._growing = GrowingAnswer(begun, beginning.choices if beginning is not None else ())
         self._newest_answer = answer
         self.answer_id = answer.message_id
+        self.request = request
+        request.reported_left_out = self.reported_left_out  # so that notes are not repeated
         self.turn = Turn(
             model=answer.model,
             started_s=self._clock(),
@@ -306,7 +302,13 @@ class OpenSession:
             answer = interrupted(answer, "The terminal was closed")
         self._put_answer(answer)
         if request.fetched is None and not self.aside:
-            self._count_message(model=answer.model, endpoint=answer.endpoint)
+            self.header = replace(
+                self.header,
+                updated_at=now(),
+                message_count=self.header.message_count + 1,
+                model=answer.model,
+                endpoint=answer.endpoint,
+            )
         return answer
 
     def add_figures(self, answer: ChatMessage, request: AnswerRequest, turn: Turn) -> ChatMessage:
@@ -324,28 +326,21 @@ class OpenSession:
         return answer
 
     def begin_round(self, target: Target, steps: int) -> None:
-        """Begin the figures of a round of calls; no text streams into an answer meanwhile."""
-        self._newest_answer = None
+        """Begin the figures of a round of calls."""
         self.turn = Turn(
             model=target.model_id, started_s=self._clock(), stage=Stage.TOOLS, steps=steps
         )
+
+    def end_round(self) -> None:
+        """End the figures of a round of calls that was stopped."""
+        if self.turn is not None:
+            self.turn.end(AnswerState.STOPPED, self._clock())
 
     def add_call(self, call: ToolCallPart, target: Target, version: int) -> ChatMessage:
         """Add the tool message of a call, and return it."""
         message = _streaming_message(Role.TOOL, (call,), self.messages, target, version)
         self.add(message)
         return message
-
-    def add_copy(self, ended: ChatMessage) -> ChatMessage:
-        """Add a copy of an ended tool message, and return it."""
-        copy = replace(ended, message_id=new_id(), parent_id=self.leaf_id, version=1, versions=1)
-        self.add(copy)
-        return copy
-
-    def end_round(self) -> None:
-        """End the figures of a round of calls that was stopped."""
-        if self.turn is not None:
-            self.turn.end(AnswerState.STOPPED, self._clock())
 
     def replace(self, message: ChatMessage) -> None:
         """Replace the message of this id on the path."""
@@ -361,11 +356,6 @@ class OpenSession:
         self._newest_answer = answer
         self.messages = self.messages.replaced(answer)
         self.aside = self.aside.replaced(answer)
-
-    def _count_message(self, **changes: Any) -> None:
-        """Count one more message in the header, with the time of the change and other fields."""
-        count = self.header.message_count + 1
-        self.header = replace(self.header, updated_at=now(), message_count=count, **changes)
 
 
 def _streaming_message(

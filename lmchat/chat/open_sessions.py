@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
 from msgspec.structs import replace
 
 from lmchat.attachments.attachment import Attachment
-from lmchat.chat.answering import AnswerRequest, TurnSettings
+from lmchat.chat.answering import AnswerRequest, TurnSettings, refuse_unseen_images
 from lmchat.chat.beginnings import Beginning, require_prefill
 from lmchat.chat.compacting import summary
 from lmchat.chat.drafts import SavedTexts, joined_prompts
@@ -38,6 +38,7 @@ from lmchat.chat.starts import (
     again,
     continued,
     edited,
+    messages_together,
     new_prompt,
     rewritten,
     still_answering_error,
@@ -47,6 +48,7 @@ from lmchat.chat.tool_rounds import ToolQuestion, ToolRounds
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import LMChatError, RequestInvalid, SessionNotFound, WrongUse
 from lmchat.servers.model import Target
+from lmchat.servers.request import ChatRequest
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import (
     AnswerState,
@@ -491,27 +493,24 @@ class OpenSessions:
         await self.save_queue.save(opened.header, message)
         return message
 
-    async def set_excluded(
-        self, opened: OpenSession, message_ids: Collection[str], *, is_excluded: bool
-    ) -> list[ChatMessage]:
-        """Take messages out of requests, or put them back, on the disk and on the path.
+    async def toggle_excluded(self, opened: OpenSession, message_id: str) -> list[ChatMessage]:
+        """Take a message out of requests, or put it back, on the disk and on the path.
 
-        Return the changed messages of the path. If the disk fails, the error is raised, and nothing
-        has changed. Raises `RequestInvalid` while a turn runs, which may need the messages.
+        An answer with tool calls and the results of these calls go together. Return the changed
+        messages; none if the message is not on the path. If the disk fails, the error is raised,
+        and nothing has changed. Raises `RequestInvalid` while a turn runs, which may need them.
         """
         opened.require_idle()
-        await self.save_queue.write_unsaved()  # only messages on the disk can be marked there
-        await self._store.set_excluded(
-            opened.session_id, list(message_ids), is_excluded=is_excluded
-        )
-        changed = [
-            replace(message, is_excluded=is_excluded)
-            for message in opened.messages
-            if message.message_id in message_ids
-        ]
-        for message in changed:
-            opened.replace(message)
-        return changed
+        together = messages_together(opened.messages, message_id)
+        if together:
+            await self.save_queue.write_unsaved()  # only messages on the disk can be marked there
+            is_excluded = not together[0].is_excluded
+            ids = [message.message_id for message in together]
+            await self._store.set_excluded(opened.session_id, ids, is_excluded=is_excluded)
+            together = [replace(message, is_excluded=is_excluded) for message in together]
+            for message in together:
+                opened.replace(message)
+        return together
 
     async def set_option(self, opened: OpenSession, typed: str) -> str:
         """Change or explain a sampling option of a session; return a sentence on it."""
@@ -547,30 +546,46 @@ class OpenSessions:
         await self._store.save_file(file.data)
         return file.part
 
-    def planned(
+    async def next_request(
         self,
         opened: OpenSession,
         text: str,
-        settings: TurnSettings,
         files: Sequence[FilePart] = (),
         *,
-        first_words: str = "",
-    ) -> AnswerRequest:
-        """Return what `send_now` would send first; nothing is sent or changed.
+        settings: TurnSettings | None = None,
+    ) -> ChatRequest:
+        """Return the request that `send_now` would send first, without sending it.
 
-        The text may be empty, and an answer may be running. Raises `RequestInvalid` if the session
-        is too long.
+        Without text and files, its last prompt is empty. A running answer is in it as far as it has
+        arrived. Raises the errors of `send_now`.
         """
-        start = new_prompt(opened.shown_messages, text, files, system_prompt=opened.system_prompt)
-        return AnswerRequest(
+        await opened.fill(self._store)
+        settings = settings or self._settings(opened)
+        start = new_prompt(
+            opened.shown_messages,
+            text,
+            files,
+            system_prompt=opened.system_prompt,
+            first_words=opened.first_words,
+        )
+        refuse_unseen_images(settings.target, start.prompts)
+        planned = AnswerRequest(
             settings,
             start.sent_path,
             server=self.server,
             meter=self.next_turn.meter,
             store=self._store,
             rounds=ToolRounds(settings.toolbox, opened.session_id) if settings.toolbox else None,
-            beginning=Beginning.of_words(first_words),
+            beginning=start.beginning,
         )
+        request = await planned.prepared_request()
+        if text or files:
+            return request
+        # an empty prompt is not in the plan; only the first words of the answer come after it
+        messages = list(request.messages)
+        index = len(messages) - (start.beginning is not None)
+        messages.insert(index, text_message(Role.USER, ""))
+        return replace(request, messages=tuple(messages))
 
     # The sessions
 

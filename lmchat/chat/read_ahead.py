@@ -11,15 +11,11 @@ import logging
 from collections.abc import Callable
 from contextlib import aclosing
 
-from msgspec.structs import replace
-
 from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.ports import ModelServer
 from lmchat.errors import LMChatError
 from lmchat.servers.model import Target
 from lmchat.servers.products import product_named
-from lmchat.sessions.attached_files import split_draft
-from lmchat.sessions.message import Role, text_message
 
 LEAST_TOKENS = 500  # fewer are read so fast that it is not worth a request
 _log = logging.getLogger(__name__)
@@ -38,7 +34,7 @@ class ReadAhead:
         self._followed: object = None  # what is read, or was read last; None after `cancel`
 
     def follow(self, draft: str) -> None:
-        """Begin to read ahead if the draft has just been begun, or another file is attached.
+        """Begin to read ahead if the draft has just been begun.
 
         Begin also if the server, the model, the session or its last message is another one. To be
         called after each change of the draft. An empty draft ends the reading.
@@ -47,15 +43,14 @@ class ReadAhead:
             self.cancel()
             return
         shown, target = self._open_sessions.shown, self._next_turn.target
-        digests = [file.digest for file in split_draft(draft)[1]]
         model = target and (target.endpoint, target.model_id)
-        followed = (model, shown.session_id, shown.leaf_id, digests)
+        followed = (model, shown.session_id, shown.leaf_id)
         if followed == self._followed:
             return
         self.cancel()
         if target is not None and self._may_read(target):  # else the next letter tries again
             self._followed = followed
-            self._task = asyncio.create_task(self._read(draft), name="read ahead")
+            self._task = asyncio.create_task(self._read(), name="read ahead")
 
     def cancel(self) -> None:
         """End the reading at once; what the server has read stays in its cache."""
@@ -83,21 +78,14 @@ class ReadAhead:
             and not self._open_sessions.busy
         )
 
-    async def _read(self, draft: str) -> None:
-        """Let the server read the shown session and the files of a draft, unless that is little."""
+    async def _read(self) -> None:
+        """Let the server read the shown session, unless that is little."""
         opened = self._open_sessions.shown
-        typed, files = split_draft(draft)
-        # words behind the last text file still change, and are not sent before Enter
-        words = typed[: max((file.place or 0 for file in files), default=0)]
+        use = self._next_turn.context_use(opened)
+        if use is None or use.tokens < LEAST_TOKENS:
+            return
         try:
-            settings = self._next_turn.settings(opened.own_sampling)
-            planned = self._open_sessions.planned(opened, words, settings, files)
-            request = await planned.prepared_request()
-            if planned.plan.tokens < LEAST_TOKENS:
-                return
-            if not files:  # an empty prompt is not in the plan
-                prompt = text_message(Role.USER, "")
-                request = replace(request, messages=(*request.messages, prompt))
+            request = await self._open_sessions.next_request(opened, "")
             self.fraction = 0.0
             self.on_change()
             async with aclosing(self._server.read_ahead(request)) as reports:

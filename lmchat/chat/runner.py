@@ -34,7 +34,7 @@ from lmchat.chat.events import (
 )
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.ports import ModelServer
-from lmchat.chat.save_queue import JournalWriter, SaveQueue
+from lmchat.chat.save_queue import SaveQueue, journal
 from lmchat.chat.starts import CallBatch, Start
 from lmchat.chat.tool_rounds import ToolQuestion, ToolRounds, streamed_calls
 from lmchat.errors import LMChatError
@@ -166,7 +166,7 @@ class TurnRunner:
         if start.summarised:
             session.aside = MessagePath(start.prompts)
         elif start.prompts and not session.header.title:
-            session.rename(title_of(start.prompts[-1]))
+            session.header = replace(session.header, title=title_of(start.prompts[-1]))
         if not start.summarised:
             for message in start.prompts:
                 session.add(message)
@@ -195,15 +195,15 @@ class TurnRunner:
             first_words = answer.text if has_first_words else ""
             self._show(AnswerBegun(message=answer, first_words=first_words))
             async with (
-                JournalWriter(self._save_queue, answer.message_id) as writer,
+                journal(self._save_queue, answer.message_id) as entries,
                 aclosing(request.events()) as events,
             ):
                 if not is_aside:
-                    writer.add(*session.begun_entries)
+                    entries.extend(session.begun_entries)
                 async for event in events:
-                    entries = session.take(event)
-                    if entries and not is_aside:
-                        writer.add(*entries)
+                    new_entries = session.take(event)
+                    if not is_aside:
+                        entries.extend(new_entries)
                     self._show(event)
             state = AnswerState.COMPLETE
         except ShowError:
@@ -272,7 +272,14 @@ class TurnRunner:
                 self._show(MessageAdded(message))
                 await save_queue.begin_answer(session.header, message)  # before the call runs
             for ended in batch.ended:
-                copy = session.add_copy(ended)
+                copy = replace(
+                    ended,
+                    message_id=new_id(),
+                    parent_id=session.leaf_id,
+                    version=1,
+                    versions=1,
+                )
+                session.add(copy)
                 self._show(MessageAdded(copy))
                 await save_queue.save(session.header, copy)
             await rounds.run(tuple(running.values()), self._ask, end_call)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from lmchat.errors import LMChatError
 from lmchat.sessions.message import ChatMessage, JournalEntry, Role, TokenProbabilities
@@ -123,47 +123,29 @@ class SaveQueue:
     async def _retry(self) -> None:
         while self.warning is not None:
             await asyncio.sleep(self._retry_s)
-            if self._unsaved:  # else it was text of an answer, which `JournalWriter` tries again
+            if self._unsaved:  # else it was text of an answer, which `journal` tries again
                 await self._write_unsaved()
 
 
-class JournalWriter:
-    """Task that writes the text of a running answer, a few times a second.
+@asynccontextmanager
+async def journal(save_queue: SaveQueue, message_id: str) -> AsyncIterator[list[JournalEntry]]:
+    """Yield a list whose entries are written to the file of a running answer, a few times a second.
 
-    A piece is the kind of a text ("text", "reasoning", …) and its next characters. Pieces that
-    cannot be written are tried again, together with later ones.
+    Entries that cannot be written are tried again, together with later ones. Those that are not
+    written at the end are saved with the ended answer.
     """
+    entries: list[JournalEntry] = []
 
-    def __init__(self, save_queue: SaveQueue, message_id: str) -> None:
-        self._save_queue = save_queue
-        self._message_id = message_id
-        self._pieces: list[JournalEntry] = []
-        self._has_pieces = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._write_all(), name=f"pieces-{self._message_id}")
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Stop writing; pieces that are not written yet are saved with the ended answer."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-
-    def add(self, *pieces: JournalEntry) -> None:
-        if pieces:
-            self._pieces += pieces
-            self._has_pieces.set()
-
-    async def _write_all(self) -> None:
-        """Write pieces until cancelled, never more often than every `WRITE_EVERY_S` seconds."""
+    async def write() -> None:
         while True:
-            await self._has_pieces.wait()
             await asyncio.sleep(WRITE_EVERY_S)
-            pieces = self._pieces
-            self._pieces = []
-            self._has_pieces.clear()
-            if not await self._save_queue.add_entries(self._message_id, pieces):
-                self._pieces = [*pieces, *self._pieces]
-                self._has_pieces.set()
+            taken = tuple(entries)
+            if taken and await save_queue.add_entries(message_id, taken):
+                del entries[: len(taken)]
+
+    task = asyncio.create_task(write(), name=f"journal-{message_id}")
+    try:
+        yield entries
+    finally:
+        task.cancel()
+        await asyncio.wait([task])

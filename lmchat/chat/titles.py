@@ -60,6 +60,6 @@ async def rename_by_model(
     # it is empty after nothing but a thought; the user may have changed the title in the meantime
     if not typed or session.header.title != first_title:
         return False
-    session.rename(title_from(typed))
+    session.header = replace(session.header, title=title_from(typed))
     await store.update_session(session.session_id, {"title": session.header.title})
     return True

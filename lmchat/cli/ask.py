@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from lmchat.chat.answering import TurnSettings
 from lmchat.chat.events import ChatEvent, FrontEnd
-from lmchat.chat.next_request import curl_command, json_text, next_request
+from lmchat.chat.next_request import curl_command, json_text
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.tool_rounds import ToolQuestion
@@ -79,7 +79,9 @@ async def ask(context: Context) -> int:
             parts = [await sessions.add_file(file) for file in files.attachments]
             if options.dry_run_form:
                 of_turn = _turn_settings(sessions, extract)
-                request = await next_request(sessions, sessions.shown, prompt, of_turn, parts)
+                request = await sessions.next_request(
+                    sessions.shown, prompt, parts, settings=of_turn
+                )
                 await _print_request(context, runtime, request)
                 return 0
             question = _Question(context, sessions, extract, is_saved=is_saved)

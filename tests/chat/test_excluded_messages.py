@@ -37,9 +37,8 @@ async def say(sessions, *texts):
         await sessions.wait(sessions.shown)
 
 
-async def take_out(sessions, index, *, is_excluded=True):
-    ids = [sessions.shown.messages[index].message_id]
-    await sessions.set_excluded(sessions.shown, ids, is_excluded=is_excluded)
+async def toggle(sessions, index):
+    await sessions.toggle_excluded(sessions.shown, sessions.shown.messages[index].message_id)
 
 
 def sent(backend) -> list[str]:
@@ -73,7 +72,7 @@ async def test_a_message_taken_out_is_sent_by_no_request_until_it_is_put_back(
     await say(sessions, "a", "b")
     conversation, next_turn = sessions.shown, sessions.next_turn
     assert not next_turn.context_use(conversation).is_estimated
-    await take_out(sessions, 0)
+    await toggle(sessions, 0)
     assert next_turn.context_use(conversation).is_estimated  # the count is of other messages
     await say(sessions, "c")
     assert sent(backend) == ["Lettuce does well.", "b", "Lettuce does well.", "c"]
@@ -82,7 +81,7 @@ async def test_a_message_taken_out_is_sent_by_no_request_until_it_is_put_back(
     fork = await store.fork(session_id, conversation.messages[-1].message_id)
     for messages in (opened.messages, fork.messages, conversation.messages):
         assert [one.is_excluded for one in messages] == [True, *[False] * 5]
-    await take_out(sessions, 0, is_excluded=False)
+    await toggle(sessions, 0)
     await say(sessions, "d")
     assert sent(backend)[0] == "a"
     assert not next_turn.context_use(conversation).is_estimated
@@ -98,14 +97,14 @@ async def test_nothing_is_taken_out_if_the_disk_fails_or_while_an_answer_runs(
     with monkeypatch.context() as patch:
         patch.setattr(store, "set_excluded", fail)
         with pytest.raises(StoreUnavailable):
-            await take_out(sessions, 0)
+            await toggle(sessions, 0)
     gate = asyncio.Event()
     backend.scripts.append([RequestSent(), gate, *answer_steps()])
     backend.asked.clear()
     turn = asyncio.create_task(say(sessions, "b"))
     await backend.asked.wait()
     with pytest.raises(RequestInvalid, match="still streaming"):
-        await take_out(sessions, 0)
+        await toggle(sessions, 0)
     gate.set()
     await turn
     assert not sessions.shown.messages[0].is_excluded
@@ -116,11 +115,11 @@ async def test_a_prompt_that_is_out_is_not_answered_again_and_an_answer_that_is_
 ):
     await say(sessions, "a")
     conversation = sessions.shown
-    await take_out(sessions, 1)
+    await toggle(sessions, 1)
     sessions.regenerate(conversation, conversation.messages[1])
     await sessions.wait(conversation)
     assert not conversation.messages[1].is_excluded
-    await take_out(sessions, 0)
+    await toggle(sessions, 0)
     for message in conversation.messages:
         sessions.regenerate(conversation, message)
         with pytest.raises(RequestInvalid, match="taken out"):
@@ -132,7 +131,7 @@ async def test_a_prompt_that_is_out_is_not_answered_again_and_an_answer_that_is_
 
 async def test_the_list_says_what_is_sent_and_what_is_not(sessions, backend):
     await say(sessions, "a", "b")
-    await take_out(sessions, 0)
+    await toggle(sessions, 0)
     estimated = await context_of_next_request(sessions, sessions.shown, "What else?")
     backend.tokens = 1000
     counted = await context_of_next_request(sessions, sessions.shown, "What else?")

@@ -273,7 +273,7 @@ async def test_thought_and_text_are_separate_on_the_disk_while_the_answer_stream
     first, *rest = LATE
     chat = ChatTurns(store, [first, gate, *rest, asyncio.Event()])
     await chat.begin("x", TextDelta)
-    assert await written.get() == [("text", "Let me see: 2+2")]
+    assert await written.get() == (("text", "Let me see: 2+2"),)
     gate.set()
     assert (await written.get())[0] == RESET
     reply = (await chat.on_disk())[-1]

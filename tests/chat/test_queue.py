@@ -170,7 +170,7 @@ async def test_the_model_names_a_session_unless_the_user_has_and_a_turn_ends_tha
     chat = ChatTurns(store, answer_steps(), [gate, *title], is_named=True, auto_title=True)
     await chat.send("What grows in shade?")
     await until(lambda: len(chat.server.requests) == 2, "the request for a title")
-    chat.opened.rename("Mine")
+    chat.opened.header = replace(chat.opened.header, title="Mine")
     gate.set()
     await until(lambda: "title" not in {one.get_name() for one in asyncio.all_tasks()}, "its end")
     assert chat.opened.header.title == "Mine"

@@ -14,8 +14,7 @@ from lmchat.errors import ServerUnavailable
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import PromptProgress
 from lmchat.servers.model import Target
-from lmchat.sessions.attached_files import file_line
-from lmchat.sessions.message import FilePart, Role, text_message
+from lmchat.sessions.message import Role, text_message
 from lmchat.sessions.session import Session
 from tests.support.scripted_backend import ScriptedBackend, model
 from tests.support.scripted_tools import ScriptedHost, toolbox
@@ -78,16 +77,6 @@ async def test_one_request_reads_the_session_without_the_draft(store):
     assert await typist.type("Secret plans") == 1, "further letters read nothing more"
     assert await typist.type("") == 1
     assert await typist.type("Other plans") == 2
-
-
-async def test_an_image_of_the_draft_is_read_with_the_session(store):
-    typist = Typist(store)
-    typist.open(*LONG)
-    assert await typist.type("Look: ") == 1
-    image = FilePart(name="bed.png", media_type="image/png", digest="0" * 64, size=9, tokens=900)
-    assert await typist.type(f"Look: \n{file_line(image)}") == 2
-    last = typist.backend.read_ahead_requests[-1].messages[-1]
-    assert (last.files, last.text) == ((image,), "")
 
 
 async def test_after_an_error_nothing_is_read_until_the_draft_is_begun_again(store):

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from lmchat.chat.save_queue import JournalWriter, SaveQueue
+from lmchat.chat.save_queue import SaveQueue, journal
 from lmchat.errors import SessionUnreadable, StoreUnavailable
 from lmchat.sessions.message import RESET
 from tests.support.chats import prompt
@@ -101,11 +101,11 @@ class Flaky:
 async def test_pieces_that_could_not_be_written_are_written_first_when_the_disk_is_back():
     disk = Flaky(failures=2)
     save_queue = SaveQueue(disk)
-    async with JournalWriter(save_queue, "m") as writer:
-        writer.add(("text", "a"))
+    async with journal(save_queue, "m") as entries:
+        entries.append(("text", "a"))
         await disk.tried.wait()
         assert save_queue.warning is not None
-        writer.add(("text", "b"), RESET, ("reasoning", "c"))
+        entries += [("text", "b"), RESET, ("reasoning", "c")]
         await disk.done.wait()
     assert disk.written == [("text", "a"), ("text", "b"), RESET, ("reasoning", "c")]
     await save_queue.write_unsaved()

@@ -7,7 +7,6 @@ message of the path is its leaf. Versions are messages of one role with the same
 from __future__ import annotations
 
 from lmchat.chat.beginnings import NO_CHOICES, AnswerChoices
-from lmchat.chat.starts import messages_together
 from lmchat.errors import RequestInvalid
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import ChatMessage
@@ -113,24 +112,14 @@ class Branches:
     # Taking out of requests
 
     async def toggle_excluded(self, message_id: str) -> None:
-        """Take a message of the path out of all requests, or put it back.
-
-        An answer with tool calls and the results of these calls go together.
-        """
-        together = messages_together(self._sessions.opened.messages, message_id)
-        if not together:
-            return
-        is_excluded = not together[0].is_excluded
-        changed = await self._open_sessions.set_excluded(
-            self._sessions.opened,
-            [message.message_id for message in together],
-            is_excluded=is_excluded,
-        )
+        """Take a message of the path out of all requests with its tool calls, or put it back."""
+        changed = await self._open_sessions.toggle_excluded(self._sessions.opened, message_id)
         for message in changed:
             self._chat.widgets.log.replace(message)
-        self._chat.read_ahead.cancel()  # what it reads is another prompt now
-        self._sessions.mark_left_out()
-        self._status.show_action("taken out" if is_excluded else "put back")
+        if changed:
+            self._chat.read_ahead.cancel()  # what it reads is another prompt now
+            self._sessions.mark_left_out()
+            self._status.show_action("taken out" if changed[0].is_excluded else "put back")
 
     # Deleting
 

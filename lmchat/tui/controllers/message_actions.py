@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import PurePath
 
-from lmchat.chat.next_request import checked_form, context_of_next_request, next_request
+from lmchat.chat.next_request import checked_form, context_of_next_request
 from lmchat.commands.conditions import NOTHING_YET, unavailable_reason, words_of
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path, write_new_file
@@ -365,9 +365,8 @@ class MessageActions:
         form = checked_form(typed_form)
         opened = self._sessions.opened
         backend = self._chat.workspace.backend
-        settings = self._chat.next_turn.settings(opened.own_sampling)
         words, files = split_draft(self._prompt_text.new_prompt)
-        request = await next_request(self._chat.open_sessions, opened, words, settings, files)
+        request = await self._chat.open_sessions.next_request(opened, words, files)
         outgoing = await backend.outgoing(request)
         template_text: TemplateText | LMChatError
         try:
