@@ -107,8 +107,8 @@ class ShellCommand:
                 await child.wait()
                 await child.end_group()
                 loop.remove_reader(pipe)
-                receive()  # what is left in the pipe
         finally:
+            receive()  # what is left in the pipe
             os.close(pipe)
 
     async def _start(self, output: int) -> ChildProcess:

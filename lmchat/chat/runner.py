@@ -211,7 +211,11 @@ class TurnRunner:
         except Exception as error:  # noqa: BLE001 - any error is shown, the answer kept
             state = AnswerState.INTERRUPTED if session.begun_entries else AnswerState.FAILED
             failure = failure_of(error)
-            session.error = error if isinstance(error, LMChatError) else None
+            session.error = (
+                error
+                if isinstance(error, LMChatError)
+                else LMChatError(failure.message, hint=failure.hint, kind=failure.kind)
+            )
         finally:  # memory first: the screen never waits for the disk
             answer = session.end_answer(answer, state, failure, request, turn)
             try:

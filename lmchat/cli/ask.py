@@ -226,13 +226,9 @@ class _Question(FrontEnd):
         """
         if answer.state is AnswerState.COMPLETE:
             return None
-        failure = answer.failure
-        if failure is None:  # the user or a signal stopped it
+        error = self._opened.error
+        if error is None:  # the user or a signal stopped it
             return LMChatError("Stopped before the answer was complete.", kind="interrupted")
-        hint = failure.hint
-        if failure.kind == "interrupted":  # its own hint is for the screen
-            hint = _SAVED_HINT.format(session_id[:SHORT_ID]) if session_id else _UNSAVED_HINT
-        error = LMChatError(failure.message, hint=hint, kind=failure.kind)
-        if self._opened.error is not None:  # `failure` has no exit code
-            error.exit_code = self._opened.error.exit_code
+        if error.kind == "interrupted":  # its own hint is for the screen
+            error.hint = _SAVED_HINT.format(session_id[:SHORT_ID]) if session_id else _UNSAVED_HINT
         return error

@@ -14,6 +14,7 @@ from typing import Any
 
 from lmchat.terminal.tty import drop_typed, has_more_input
 
+QUOTES = '"""'  # around a prompt of several lines, as in Ollama
 _PASTE_MARKS_ON = "\x1b[?2004h"  # the terminal marks pastes from now on: bracketed paste
 _PASTE_MARKS_OFF = "\x1b[?2004l"
 _DUMB_TERMINALS = ("", "dumb", "unknown")  # kinds that print escape sequences as text
@@ -25,65 +26,79 @@ class LineReader:
 
     def __init__(self) -> None:
         self.is_terminal = sys.stdin is not None and sys.stdin.isatty()
+        # whether input and output are a terminal on which lines can be drawn again
+        self.can_redraw = (
+            self.is_terminal
+            and sys.stdout is not None
+            and sys.stdout.isatty()
+            and os.environ.get("TERM", "") not in _DUMB_TERMINALS
+        )
         self.has_paste_marks = False  # whether the terminal marks what is pasted
         self._readline: Any = None  # the module, if lines can be edited
+        self._next_text = ""  # with which the next line begins
 
     def begin(self, history: Iterable[str]) -> None:
-        """Load readline, so that the user can edit lines and recall those of `history`.
+        """Let the user edit lines and recall those of `history`, if the terminal can draw them.
 
         `history` has the newest line first. If the terminal can mark pastes, it does so from now
-        on. In Emacs and without readline, nothing is done: lines are read as the terminal sends
-        them.
+        on.
         """
-        if "INSIDE_EMACS" in os.environ:  # Emacs edits lines itself
+        if not self.can_redraw:
             return
         try:
             import readline  # noqa: PLC0415 - Windows has none
-        except ImportError:  # Windows, or Python without it
+        except ImportError:
             return
         self._readline = readline
         readline.set_auto_history(False)
         for text in reversed(list(history)):
             readline.add_history(text)
+        readline.set_startup_hook(self._insert_next_text)
 
         # Readline would switch the marks off after each line, so it only reads them: a paste while
         # an answer arrives is marked, too. libedit cannot read them.
-        if self.can_redraw and "libedit" not in (readline.__doc__ or ""):
+        if "libedit" not in (readline.__doc__ or ""):
             readline.parse_and_bind("set enable-bracketed-paste off")
             readline.parse_and_bind(r'"\e[200~": bracketed-paste-begin')
             self.has_paste_marks = True
-            _write(_PASTE_MARKS_ON)
+            sys.stdout.write(_PASTE_MARKS_ON)
+            sys.stdout.flush()
             drop_typed(sys.stdin.fileno())  # a paste before this has no marks
 
-    def read(self, prompt: str = "", *, initial_text: str = "") -> str:
-        """Print the prompt, wait for a line or a paste, and return its text without the line end.
+    def begin_with(self, text: str) -> bool:
+        """Let the next line begin with a text; return False where lines cannot be edited."""
+        self._next_text = text
+        return self._readline is not None
 
-        With readline, the line begins with `initial_text`, which the user can edit. At a terminal,
-        lines that arrive right after the first belong to the paste; line breaks separate them.
-        Raises `EOFError` at the end of the input.
+    def _insert_next_text(self) -> None:
+        self._readline.insert_text(self._next_text)
+        self._next_text = ""
+
+    def read(self, prompt: str = "You:\n") -> str | None:
+        """Wait for a line or a paste, and return its text without the line end; None at the end.
+
+        At a terminal, lines that arrive right after the first belong to the paste; line breaks
+        separate them.
         """
-        if self._readline is not None:  # it calls the hook before it prints the prompt
-            self._readline.set_startup_hook(lambda: self._readline.insert_text(initial_text))
         try:
-            text = input(prompt)
-        finally:
-            if self._readline is not None:
-                self._readline.set_startup_hook()
+            text = input(prompt if self.is_terminal else "")
+        except (EOFError, RuntimeError):  # `input` raises `RuntimeError` if stdin is closed
+            return None
         with suppress(EOFError):  # Ctrl+D after the last line of a paste
             while self.is_terminal and has_more_input(sys.stdin.fileno(), wait_s=_PASTE_S):
                 text += "\n" + input()
         return text
 
-    @property
-    def can_redraw(self) -> bool:
-        """Whether input and output are a terminal on which lines can be drawn again."""
-        has_screen = sys.stdout is not None and sys.stdout.isatty()
-        return self.is_terminal and has_screen and os.environ.get("TERM", "") not in _DUMB_TERMINALS
+    def read_block(self, text: str) -> str:
+        """Read lines until one ends with three quotes, or to the end of the input.
 
-    @property
-    def can_edit(self) -> bool:
-        """Whether the user can edit a text that is given to `read`."""
-        return self._readline is not None
+        Return all lines as one text, without the quotes and without empty lines at its ends. `text`
+        is the first line, which begins with quotes; quotes may end it, too.
+        """
+        text = text.removeprefix(QUOTES)
+        while not text.rstrip().endswith(QUOTES) and (line := self.read("... ")) is not None:
+            text += f"\n{line}"
+        return text.rstrip().removesuffix(QUOTES).strip("\n")
 
     def remember(self, text: str) -> None:
         """Add a text to the lines that the user can recall with the key ↑."""
@@ -93,10 +108,6 @@ class LineReader:
     def close(self) -> None:
         """Let the terminal paste without marks from now on, as other programs expect it."""
         if self.has_paste_marks:
-            _write(_PASTE_MARKS_OFF)
-
-
-def _write(control_sequence: str) -> None:
-    with suppress(OSError, ValueError):  # the terminal is gone
-        sys.stdout.write(control_sequence)
-        sys.stdout.flush()
+            with suppress(OSError, ValueError):  # the terminal is gone
+                sys.stdout.write(_PASTE_MARKS_OFF)
+                sys.stdout.flush()

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from functools import cache
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lmchat.attachments.web_page import WebPages
+from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.ports import ServerClient
 from lmchat.cli.context import Context
 from lmchat.cli.keys import Keys
+from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.store import make_store
+from lmchat.cli.tools import make_toolbox
 from lmchat.config.credentials import Credentials
 from lmchat.config.settings import Settings
 from lmchat.config.state import State, read_state
@@ -44,40 +48,62 @@ class Runtime(Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def open_runtime(context: Context, *, is_saved: bool | None = None) -> AsyncIterator[Runtime]:
+async def open_runtime(
+    context: Context,
+    *,
+    is_saved: bool | None = None,
+    reads_per_second: float | None = None,
+    warn: Callable[[str], object] | None = None,
+) -> AsyncIterator[Runtime]:
     """Load the API keys, and open backend and store for the block.
 
-    A warning about the stored keys is printed. At the end of the block, the counters of its
-    requests are saved. `is_saved` says whether sessions are saved, as in `make_store`.
+    A warning about the stored keys is printed, or passed to `warn`. At the end of the block, the
+    counters of its requests are saved. `is_saved` says whether sessions are saved, as in
+    `make_store`, and `reads_per_second` how often a stream is read, as in `make_backend`.
     """
     settings = context.settings
-    keys = keys_of(context)
-    if warning := await asyncio.to_thread(keys.load):
-        context.output.note(f"lmchat: {warning}")
+    if warning := await asyncio.to_thread(keys_of(context).load):
+        if warn is None:
+            context.output.note(f"lmchat: {warning}")
+        else:
+            warn(warning)
     state, _ = await asyncio.to_thread(read_state, context.paths.state_file)
     store = make_store(context, is_saved=is_saved)
-    backend, engine = make_backend(context, settings, state)
-    # closed from the last to the first: the last counters of the backend are saved in the store
-    async with (
-        aclosing(store),
-        counters_saved(backend, store),
-        aclosing(backend),
-    ):
-        yield Runtime(settings=settings, backend=backend, engine=engine, store=store, state=state)
+    backend, engine = make_backend(context, settings, state, reads_per_second=reads_per_second)
+    async with aclosing(store):
+        try:
+            async with aclosing(backend):
+                yield Runtime(
+                    settings=settings, backend=backend, engine=engine, store=store, state=state
+                )
+        finally:
+            counted = backend.metrics()
+            if counted != Metrics():
+                try:
+                    await store.figures.count(counted)
+                except LMChatError as error:
+                    log.warning("the counters could not be saved: %s", error.kind)
 
 
-@asynccontextmanager
-async def counters_saved(backend: ServerClient, store: Store) -> AsyncIterator[None]:
-    """Add the counts of the backend to those on the disk at the end of the block."""
-    try:
-        yield
-    finally:
-        counted = backend.metrics()
-        if counted != Metrics():
-            try:
-                await store.figures.count(counted)
-            except LMChatError as error:
-                log.warning("the counters could not be saved: %s", error.kind)
+def make_sessions(context: Context, runtime: Runtime, *, is_named: bool = False) -> OpenSessions:
+    """Return the sessions of a chat, with a toolbox if tools are configured.
+
+    With `is_named`, the model may give them titles.
+    """
+    options, chat = context.options, runtime.settings.chat
+    if options.temporary:  # no later run would know of an answer that a server has kept
+        chat = replace(chat, detach=False)
+    sessions = OpenSessions(
+        chat=chat,
+        server=runtime.backend,
+        store=runtime.store,
+        profile_name=options.profile or "",
+        layers=sampling_layers(context),
+        is_named=is_named,
+    )
+    if context.has_tools:
+        sessions.next_turn.toolbox = make_toolbox(context, runtime.settings, runtime.state)
+    return sessions
 
 
 @cache

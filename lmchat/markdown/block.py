@@ -22,7 +22,6 @@ PIECE_CHARS = 4_000  # characters of a paragraph or a line, after which it conti
 _MOST_CLUSTER = 64  # characters of a grapheme; a longer one is cut
 HEAD_LINES = 2  # lines of the head of a table
 TABLE_ROWS = 24  # rows that determine the widths of a table; later rows become blocks of their own
-MOST_COLUMNS = 32  # a table with more is shown as text: its short rows would be empty cells
 # where a long text is cut, the best first: before a letter no other kind of block begins
 _BREAKS = (r"\n(?=[^\W\d_])", r"[ \t](?=[^\W\d_])")
 
@@ -36,7 +35,6 @@ class Line(Struct):
     text: str = ""  # text that a selection copies: without prefix and padding
     start: int = 0  # characters of the segments before the text
     is_wrapped: bool = False  # whether the next line continues this one
-    cells: tuple[tuple[int, int], ...] = ()  # in a table: start and end of each cell in the text
     tint: str = "base"  # style of the ground at its left edge
     bar: str = ""  # style of the bar at the left; empty for no bar
     hint: list[Segment] | None = None  # segments shown instead while the message has the focus

@@ -15,10 +15,9 @@ from functools import partial
 from markdown_it import MarkdownIt
 from markdown_it.parser_block import RuleFuncBlockType
 from markdown_it.parser_inline import RuleFuncInlineType
-from markdown_it.rules_block import StateBlock, reference, table
+from markdown_it.rules_block import StateBlock, reference
 from markdown_it.rules_inline import StateInline, emphasis, image, link
 
-from lmchat.markdown.block import MOST_COLUMNS
 from lmchat.markdown.links import rest_of_address
 
 # Patterns are texts: `re` compiles each when it is first used, and most answers use none of them.
@@ -56,7 +55,6 @@ def add_rules(parser: MarkdownIt) -> MarkdownIt:
     # `alt` names the kinds of blocks that a block of the rule can interrupt
     block.before("table", "deep", deep_nesting_rule)
     block.before("table", "math", math_block_rule, {"alt": list(_CHAINS)})
-    block.at("table", narrow_table_rule, {"alt": ["paragraph", "reference"]})
     block.at("reference", reference_rule)
     _merge_end_rules(parser)  # after all block rules: it asks them
     inline.after("text", "address", address_rule)
@@ -114,13 +112,6 @@ def deep_nesting_rule(state: StateBlock, first: int, last: int, silent: bool) ->
         return False
     _push(state, "deep", first, last)
     return True
-
-
-def narrow_table_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
-    """Take a table of at most `MOST_COLUMNS` columns."""
-    dashes_line = min(first + 1, last - 1)  # its bars tell the number of columns
-    bars = state.src.count("|", state.bMarks[dashes_line], state.eMarks[dashes_line])
-    return bars <= MOST_COLUMNS + 1 and table(state, first, last, silent)
 
 
 def math_block_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:

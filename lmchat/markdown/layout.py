@@ -46,8 +46,6 @@ _NULL = Style.null()
 _STYLES = {"html_inline": "muted"}  # styles by the type of a token
 # a text without these signs and without `://` needs no parser: so are most cells and items
 _SIGNS = frozenset("\n!$&*<[\\]_`~")
-_SIGN = r"[!$&*<\[\\\]_`~]"
-_MOST_SIGNS = 4_000  # in a text that is parsed: each takes up to 12 µs, and keys wait for it
 _ADDRESS = r"(?i)(\bhttps?://[^\s<>\"]*[\w/])"  # without the stops behind it
 _LINE_BREAK = r"(?i)<br\s*/?>$"
 _TASK = r"\[([ xX])\](?:[ \t]+|$)"  # the box of a task; 1 is its mark
@@ -59,23 +57,10 @@ _MARKUP_BLOCKS = ("paragraph_open", "heading_open", "table_open", "list_item_ope
 
 
 def inline_spans(page: Page, text: str, references: References, style: Style) -> list[Span]:
-    """Return the spans of the Markdown inside a block, as safe text.
-
-    A text with more than `_MOST_SIGNS` signs of markup is shown as it is written.
-    """
+    """Return the spans of the Markdown inside a block, as safe text."""
     if _SIGNS.isdisjoint(text) and "://" not in text:
         return [(on_one_line(text), style)] if text else []
-    if len(re.findall(_SIGN, text)) > _MOST_SIGNS:
-        return _plain_spans(text, style)
     return _Writer(page, style).write(parse_inline(text, references))
-
-
-def _plain_spans(text: str, style: Style) -> list[Span]:
-    """Return the spans of a text as it is written, with a `BREAK` between its lines."""
-    spans: list[Span] = []
-    for line in text.split("\n"):
-        spans += [(on_one_line(line), style), (BREAK, _NULL)]
-    return spans[:-1]  # without the `BREAK` after the last line
 
 
 class _Writer:
@@ -269,12 +254,12 @@ class Layout:
     def _put_cursor(self, line: Line) -> None:
         """Paint the first cell after the text as a cursor.
 
-        A line without text or without room gets none. A line of a table (which has `cells`) and one
-        on a tint, as of code (whose padding has another style than `base`), get none either.
+        A line without text or without room gets none. One on a tint, as of code (whose padding has
+        another style than `base`), gets none either.
         """
         padding = line.segments[-1]
         is_free = padding.text.isspace() and padding.style == self.page.styles["base"]
-        if line.text and is_free and not line.cells:
+        if line.text and is_free:
             line.segments[-1] = Segment(" ", self.page.style("base", "cursor"))
             line.segments.append(Segment(padding.text[1:], padding.style))
 

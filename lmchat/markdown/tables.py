@@ -12,7 +12,7 @@ from msgspec import Struct
 from rich.cells import cell_len
 from rich.style import Style
 
-from lmchat.markdown.block import TABLE_ROWS, Line, Span
+from lmchat.markdown.block import Line, Span
 from lmchat.markdown.wrap import BREAK, Page, split_spans, width_of, wrap_points
 from lmchat.units import UNICODE
 
@@ -21,11 +21,10 @@ Prefix = Sequence[Span]  # what a line begins with: marks of quotes and items
 Prefixes = tuple[Prefix, Prefix]  # of the first line of a block, and of the following ones
 
 _NULL = Style.null()
-_GAPS = (3, 2, 1)  # cells between two columns; the widest gap that fits is taken
+_GAP = 2  # cells between two columns
 _HANGING = "  "  # indent of the further lines of a value
 _LONGEST_WORD = 14  # cells of a word that widen its column; longer words are cut
 _LEAST_CELLS = 6  # to which a column can be shrunk, even if its words are shorter
-_SPARE_CELLS = 4  # for longer numbers and names below the rows that determine the widths
 
 
 class Columns(Struct):
@@ -33,7 +32,6 @@ class Columns(Struct):
 
     widths: list[int]
     aligns: list[str]  # `left`, `center` or `right`, or nothing
-    gap: int = _GAPS[0]
     has_blank_rows: bool = False  # whether blank rows divide the rows, because some are wrapped
 
 
@@ -46,24 +44,19 @@ def fit_columns(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) ->
     full = []
     least = []
     has_breaks = False
-    continues = len(rows) > TABLE_ROWS  # with the head: later rows are in blocks of their own
     for column in zip(*rows, strict=False):
-        width = max(width_of(line) for cell in column for line in split_lines(cell)) or 1
-        words = [word for cell in column for word in _cell_text(cell).split()]
+        lines = [line for cell in column for line in split_lines(cell)]
+        words = [word for line in lines for word in _cell_text(line).split()]
+        width = max(map(width_of, lines)) or 1
         longest = max(map(cell_len, words), default=0)
-        if continues and width < _LONGEST_WORD:  # later rows may have a longer number or name
-            width += _SPARE_CELLS
         full.append(width)
         least.append(min(width, max(_LEAST_CELLS, min(_LONGEST_WORD, longest))))
-        has_breaks |= any(BREAK in _cell_text(cell) for cell in column)
-
-    for needed in (full, least):
-        for gap in _GAPS:
-            space = room - gap * (len(full) - 1)
-            if sum(needed) <= space:
-                is_wrapped = sum(full) > space or has_breaks
-                return Columns(_shrunk(full, least, space), aligns, gap, is_wrapped)
-    return Columns([], aligns)
+        has_breaks |= len(lines) > len(column)
+    space = room - _GAP * (len(full) - 1)
+    if sum(least) > space:
+        return Columns([], aligns)
+    is_wrapped = sum(full) > space or has_breaks
+    return Columns(_shrunk(full, least, space), aligns, is_wrapped)
 
 
 def _shrunk(full: list[int], least: list[int], space: int) -> list[int]:
@@ -102,7 +95,7 @@ def table_lines(
         yield from _records(page, rows, prefixes)
         return
     yield from _row(page, rows[0], columns, prefixes)
-    width = sum(columns.widths) + columns.gap * (len(columns.widths) - 1)
+    width = sum(columns.widths) + _GAP * (len(columns.widths) - 1)
     yield page.line([(UNICODE.rule * width, page.styles["faint"])], prefix=prefixes[1])
     yield from _rows(page, rows[1:], columns, prefixes[1])
 
@@ -132,29 +125,17 @@ def _rows(page: Page, rows: list[list[Cell]], columns: Columns, prefix: Prefix) 
 
 def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> Iterator[Line]:
     """Yield the lines of a row, as many as its highest cell needs."""
-    gap = (" " * columns.gap, _NULL)
-    if columns.gap == 1:  # a line tells the columns apart
-        gap = (UNICODE.column, page.styles["faint"])
     prefix, next_prefix = prefixes
     wrapped_cells = [
         _wrapped(cell, width) for cell, width in zip(row, columns.widths, strict=False)
     ]
     for parts in zip_longest(*wrapped_cells, fillvalue=()):
         spans: list[Span] = []
-        cell_places: list[tuple[int, int]] = []  # start and end in the text of the line
-        text_length = 0
         for part, width, align in zip(parts, columns.widths, columns.aligns, strict=False):
-            if cell_places:
-                spans.append(gap)
-                text_length += len(gap[0])
-            fitted = page.fit(_trimmed(part), width, align=align)
-            spans += fitted
-            start = text_length
-            text_length += len(_cell_text(fitted))
-            cell_places.append((start, text_length))
-        line = page.line(spans, prefix=prefix, text=_cell_text(spans).rstrip())
-        line.cells = tuple(cell_places)
-        yield line
+            if spans:
+                spans.append((" " * _GAP, _NULL))
+            spans += page.fit(_trimmed(part), width, align=align)
+        yield page.line(spans, prefix=prefix, text=_cell_text(spans).rstrip())
         prefix = next_prefix
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import chain
 
 from lmchat.markdown.block import AS_WRITTEN, Block, Kind
+from lmchat.markdown.wrap import TAB_CELLS
 from lmchat.sessions.attached_files import fence_for
 from lmchat.sessions.message import (
     AnswerState,
@@ -22,6 +24,7 @@ from lmchat.tui.chat_log.find import Range
 from lmchat.tui.chat_log.headers_footers import call_texts
 from lmchat.tui.chat_log.selection import Selected, Unit
 
+_INDENT = rf"(?m)^(?: {{{TAB_CELLS}}})+"
 Piece = tuple[Block, Range | None]  # a block, and which of its characters are selected
 
 
@@ -130,8 +133,14 @@ def _source_of(group: Sequence[Block], *, has_fence: bool) -> str:
 
 
 def _shown_text(block: Block, span: Range) -> str:
-    """Return the selected part of a block as it is shown, without padding."""
-    lines = unwrapped_text(block)[slice(*span)].split("\n")
+    """Return the selected part of a block as it is shown, without padding.
+
+    Code that is indented by tabs keeps them: Makefiles need them.
+    """
+    text = unwrapped_text(block)[slice(*span)]
+    if block.kind is Kind.FENCE and "\n\t" in f"\n{block.source}":
+        text = re.sub(_INDENT, lambda indent: "\t" * (len(indent[0]) // TAB_CELLS), text)
+    lines = text.split("\n")
     return "\n".join(map(str.rstrip, lines)).rstrip("\n")
 
 

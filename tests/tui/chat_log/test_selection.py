@@ -62,8 +62,8 @@ TOLD = [
     (f"First part.\n\n{FENCED}\n\nLast part.", "part.", "Last", f"part.\n\n{FENCED}\n\nLast"),
     ("These:\n- one\n- two", "ese", "on", "ese:\non"),
     ("These:\n\n- one\n- two", "ese", "on", "ese:\n\non"),
-    (f"Look.\n\n{GRID}\n\nAfter.", "one", "Af", "one     two\nthree\n\nAf"),
-    (f"Look.\n\n{GRID}", "a     ", "three", GRID),
+    (f"Look.\n\n{GRID}\n\nAfter.", "one", "Af", "one    two\nthree\n\nAf"),
+    (f"Look.\n\n{GRID}", "a    ", "three", GRID),
 ]
 
 
@@ -84,9 +84,7 @@ async def test_whole_blocks_are_copied_as_they_were_written_and_parts_as_they_ar
     assert log.selected_text == ""
 
 
-async def test_whole_code_is_copied_with_its_tabs_and_none_with_the_marks_of_folded_lines(
-    pilot, log
-):
+async def test_code_is_copied_with_its_tabs_and_none_with_the_marks_of_folded_lines(pilot, log):
     await load(pilot, answer(f"Look:\n\n{CODE}"))
     await select(pilot, log, "def f", "pass")
     assert log.selected_text == CODE.removeprefix("```python\n").removesuffix("\n```\n")
@@ -96,7 +94,7 @@ async def test_whole_code_is_copied_with_its_tabs_and_none_with_the_marks_of_fol
         == "return 1  # 漢字 and so on and so on, for longer than a row of sixty cells"
     )
     await drag(pilot, log, find(log, "return"), find(log, "def"))
-    assert log.selected_text == "def f():\n    r"
+    assert log.selected_text == "def f():\n\tr"
 
 
 async def test_what_the_log_tells_is_copied_only_where_one_row_of_it_is_selected(pilot, log):
