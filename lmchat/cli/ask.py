@@ -18,7 +18,7 @@ from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.cli.answer_report import print_answer_end
 from lmchat.cli.context import Context
 from lmchat.cli.extract import Extract, extract_of
-from lmchat.cli.files import NamedFiles
+from lmchat.cli.files import read_files, require_consent_to_set
 from lmchat.cli.local import choose_target
 from lmchat.cli.prompt import prompt_of
 from lmchat.cli.sampling import sampling_layers
@@ -48,8 +48,7 @@ async def ask(context: Context) -> int:
     extract = extract_of(options)
     if options.tools and not context.has_tools:
         raise WrongUse("No tools are configured.", hint=how_to_configure(context))
-    files = NamedFiles(context)
-    await files.read(options.files)
+    files, file_sets = await read_files(context)
     prompt = await prompt_of(context)
 
     is_saved = options.resume is not None if options.save is None else options.save
@@ -68,7 +67,9 @@ async def ask(context: Context) -> int:
                 await sessions.set_system_prompt(opened, options.system_prompt)
         target = await choose_target(context, runtime)
         sessions.next_turn.target = target
-        await files.require_consent(target)
+        if not options.yes:
+            for found in file_sets:
+                await require_consent_to_set(found, target.context)
         if options.start.strip():
             sessions.use_first_words(options.start)
         toolbox = make_toolbox(context, runtime.settings, runtime.state)
@@ -76,7 +77,7 @@ async def ask(context: Context) -> int:
             if options.tools:
                 sessions.next_turn.toolbox = toolbox
                 await start_tools(context, toolbox, target)
-            parts = [await sessions.add_file(file) for file in files.attachments]
+            parts = [await sessions.add_file(file) for file in files]
             if options.dry_run_form:
                 of_turn = _turn_settings(sessions, extract)
                 request = await sessions.next_request(

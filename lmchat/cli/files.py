@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from lmchat.attachments.attachment import Attachment, read_attachment
@@ -12,48 +11,34 @@ from lmchat.cli.context import Context
 from lmchat.cli.wiring import make_pages
 from lmchat.errors import WrongUse
 from lmchat.files.disk import expanded_path
-from lmchat.servers.model import Target
 from lmchat.terminal.output import ask_yes_no, can_ask
 
 
-class NamedFiles:
-    """Files that the command line names, read before a server is looked for."""
+async def read_files(context: Context) -> tuple[list[Attachment], list[FileSet]]:
+    """Read the files that `-f` names; return all of them, and the sets of folders and patterns.
 
-    def __init__(self, context: Context) -> None:
-        self.attachments: list[Attachment] = []
-        self._context = context
-        self._sets: list[FileSet] = []  # those of a folder or a pattern
-
-    async def read(self, names: Sequence[str]) -> None:
-        """Read the files; raises `LMChatError`.
-
-        A page is downloaded only from a host that `--allow-host` or `allowed_hosts` names.
-        """
-        for name in names:
-            if not name:  # as a path, it would be the current folder
-                raise WrongUse("-f needs the name of a file.", hint="The name is empty.")
-            if is_page_address(name):
-                pages = make_pages(self._context.settings)
-                no_session = ""  # in which a user could have allowed a host: a command has none
-                self.attachments.append(await pages.attachment(name, no_session, refuse))
-                continue
-            set_name = await parse_set_name(name, Path.cwd())
-            if set_name is None:
-                self.attachments.append(await read_attachment(expanded_path(name)))
-                continue
-            found = await read_set(set_name)
-            self._context.output.note(f"lmchat: {name}: {found.words}.")
-            self.attachments += found.files
-            self._sets.append(found)
-
-    async def require_consent(self, target: Target) -> None:
-        """Ask about large sets before they are sent; raises `WrongUse` without consent.
-
-        `--yes` is consent.
-        """
-        if not self._context.options.yes:
-            for found in self._sets:
-                await require_consent_to_set(found, target.context)
+    A page is downloaded only from a host that `--allow-host` or `allowed_hosts` names. Raises
+    `LMChatError`.
+    """
+    files: list[Attachment] = []
+    sets: list[FileSet] = []
+    for name in context.options.files:
+        if not name:  # as a path, it would be the current folder
+            raise WrongUse("-f needs the name of a file.", hint="The name is empty.")
+        if is_page_address(name):
+            pages = make_pages(context.settings)
+            no_session = ""  # in which a user could have allowed a host: a command has none
+            files.append(await pages.attachment(name, no_session, refuse))
+            continue
+        set_name = await parse_set_name(name, Path.cwd())
+        if set_name is None:
+            files.append(await read_attachment(expanded_path(name)))
+            continue
+        found = await read_set(set_name)
+        context.output.note(f"lmchat: {name}: {found.words}.")
+        files += found.files
+        sets.append(found)
+    return files, sets
 
 
 async def require_consent_to_set(found: FileSet, window: int | None) -> None:

@@ -7,15 +7,11 @@ it is whole. The terminal keeps, searches and copies it as any other text.
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import shutil
-import sys
-import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, suppress
 from itertools import chain, groupby
 from operator import itemgetter
+from shutil import get_terminal_size
 
 from rich.color import ColorSystem
 from rich.style import Style
@@ -26,17 +22,14 @@ from lmchat.markdown.commonmark import parse_blocks
 from lmchat.markdown.highlighter import Highlighter
 from lmchat.markdown.incremental import IncrementalMarkdown
 from lmchat.markdown.layout import Layout
-from lmchat.markdown.wrap import Page, split_spans, width_of, word_starts
+from lmchat.markdown.wrap import Page, split_spans, word_starts
 from lmchat.safe_text import safe_text
-from lmchat.terminal.tty import echo
-from lmchat.units import UNICODE
 
-_FRAME_S = 1 / 15  # least time between two frames
+_FRAME_S = 1 / 15  # between two frames
 _FRAME_CHARS = 10_000  # of new text in one frame at most: Ctrl+C waits for its end
 _MOST_AT_END = 50_000  # characters that are formatted after Ctrl+C; they take up to 2 s
-_IDLE = 3  # times as long as printing a frame has taken, nothing is printed
+_ENDLESS = 10_000  # columns
 _WIDEST_LINE = 92  # columns, as on the screen; longer lines are hard to read
-_ENDLESS = 10_000  # columns of a page on which no paragraph is wrapped
 # blocks that are printed when they are complete: their lines depend on all of their text
 _WHOLE = ("table_open", "hr", "html_block", "math_block")
 _MAY_BE_WHOLE = r"[\s>]*(?:\||\$\$|\\\[|\\begin|<)"  # how most of them begin
@@ -86,24 +79,18 @@ class InlineText:
         self._styles = {name: Style.parse(words) for name, words in _STYLES.items()}
         self._colours = Colours()
         self._highlighter = Highlighter()
-        self._unwrapped = Layout(self._page(_ENDLESS))
-        self._fitted = Layout(self._page(_ENDLESS))  # of the width of the terminal
+        self._layout = self._layout_of(_WIDEST_LINE)
+        self._code_layout = self._layout_of(_ENDLESS)  # without other line ends, for copies of it
         self._printing: asyncio.Task[None] | None = None
         self._unread = ""  # text that is not parsed yet
-        self._column = 0  # cells that are used in the last line of the terminal
+        self._is_line_open = False  # whether printed text is in the last line of the terminal
         self._begin_text()
 
     def _begin_text(self) -> None:
         self._markdown = IncrementalMarkdown()
         self._is_complete = False  # whether no more text arrives
-        self._blocks = 0  # how many blocks are printed
-        # Of the lines of the other blocks, each as long as its paragraph:
-        self._lines = 0  # how many are printed
-        self._words = 0  # how many words of the next one are printed
-
-    def drawing(self) -> AbstractContextManager[None]:
-        """Do not show what is typed while the block runs: it would get between the words."""
-        return echo(sys.stdin.fileno(), is_on=False)
+        self._blocks = 0  # how many closed blocks are printed
+        self._words = 0  # how many words of the following ones are printed
 
     def write(self, piece: str) -> None:
         """Add a piece of the text; what it completes is printed with the next frame."""
@@ -142,24 +129,22 @@ class InlineText:
 
     def end_line(self) -> None:
         """End the line, so that something else can be printed; the words go on below it."""
-        if self._column:
+        if self._is_line_open:
             self._write("\n")
-            self._column = 0
+            self._is_line_open = False
 
     async def aclose(self) -> None:
         """End the child process that colours code."""
         await self._highlighter.aclose()
 
     async def _print_frames(self) -> None:
-        """Print what arrives; the pause after a frame grows with the time that it took."""
+        """Print what arrives."""
         while self._unread:
-            begun_s = time.perf_counter()
             self._markdown.feed(self._unread[:_FRAME_CHARS])
             self._unread = self._unread[_FRAME_CHARS:]
             await self._fetch_colours()
             self._print()
-            pause_s = max(_FRAME_S, _IDLE * (time.perf_counter() - begun_s))
-            await asyncio.sleep(0 if self._is_complete else pause_s)
+            await asyncio.sleep(0 if self._is_complete else _FRAME_S)
 
     async def _fetch_colours(self) -> None:
         """Get the colours of the code that is not printed."""
@@ -173,49 +158,63 @@ class InlineText:
                 self._block_lines(block)
 
     def _print(self) -> None:
-        """Print what is complete and not printed yet."""
-        width = min(_columns() - 1, _WIDEST_LINE)  # some terminals begin a line after a full one
+        """Print the words that are complete and not printed yet."""
+        spans: list[Span] = []
         closed = self._markdown.closed
-        new_closed = closed[self._blocks :]
-        lines = [line for block in new_closed for line in self._block_lines(block)]
-        closed_lines = len(lines)
-        may_go_on = False  # whether the last line is open
-        for block in self._markdown.open:
-            lines += self._block_lines(block)
-            may_go_on = len(lines) > closed_lines and block.kind is not Kind.FENCE
-        printed: list[Span] = []
-        for number, line in enumerate(lines[self._lines :], self._lines + 1):
-            if may_go_on and number == len(lines):
-                printed += self._new_words(line, width, is_open=True)
-                break
-            printed += self._new_words(line, width, is_open=False)
-            printed.append(_LINE_END)
-            self._column = 0
-            self._words = 0
-            self._lines = number
-        if printed:
-            self._write(self._painted(printed))
-        for block in new_closed:
+        for block in closed[self._blocks :]:
+            words = self._block_words(block)
+            spans += chain.from_iterable(words[self._words :])
+            # it may be the beginning of a block that was open, such as the first item of a list
+            self._words = max(self._words - len(words), 0)
             block.forget()
         self._blocks = len(closed)
-        self._lines = max(min(self._lines, len(lines)) - closed_lines, 0)
+        for block in self._markdown.open:  # one, or none
+            words = self._block_words(block)
+            if block.kind is not Kind.FENCE:
+                del words[-1:]  # it may not be complete
+            spans += chain.from_iterable(words[self._words :])
+            self._words = max(self._words, len(words))
+        if spans:
+            if not self._is_line_open:
+                spans.remove(_LINE_END)  # that of the first word
+            self._write(self._painted(spans))
+            self._is_line_open = True
+
+    def _block_words(self, block: Block) -> list[list[Span]]:
+        """Return the words of a block that may be printed, each with the blanks before it.
+
+        The first word of a line begins with a line end and the marks of the line, such as those of
+        quotes and items; a blank line is such a word.
+        """
+        words: list[list[Span]] = []
+        for line in self._block_lines(block):
+            text = "".join(segment.text for segment in line.segments).rstrip(" ")
+            starts = [line.start + place for place in word_starts(text[line.start :])]
+            ends = [len(text[:start].rstrip(" ")) for start in starts[1:]]
+            # the first cell is empty; an item without words has its mark alone
+            bounds = [0, 1, *ends, max(len(text), line.start, 1)]
+            spans = [(segment.text, segment.style or _NULL) for segment in line.segments]
+            _, first, *others = split_spans(spans, bounds)
+            words += [[_LINE_END, *first], *others]
+        return words
 
     def _block_lines(self, block: Block) -> list[Line]:
         """Return the lines of a block that may be printed, with the blank one above it."""
         if block.lines is not None:
             return block.lines
         is_open = any(block is other for other in self._markdown.open)
-        is_whole = _is_whole(block, is_open=is_open)
         block.lines = []
-        if not (is_open and is_whole):
-            if is_open and block.kind is Kind.MARKDOWN:
-                block.source = re.sub(_OPEN_FORMULA, "", block.source)
-            block.has_cursor = is_open  # then the layout completes marks such as `**`
-            width = min(_columns(), _WIDEST_LINE) + 2
-            if self._fitted.page.width != width:
-                self._fitted = Layout(self._page(width))
-            layout = self._fitted if is_whole else self._unwrapped
-            block.lines = layout.lines(block, self._markdown.references)
+        if is_open and _is_whole(block):
+            return block.lines
+        if is_open and block.kind is Kind.MARKDOWN:
+            block.source = re.sub(_OPEN_FORMULA, "", block.source)
+        block.has_cursor = is_open  # then the layout completes marks such as `**`
+        # two cells of a page are beside its text; some terminals begin a line after a full one
+        width = min(get_terminal_size().columns, _WIDEST_LINE) + 2
+        if self._layout.page.width != width:
+            self._layout = self._layout_of(width)
+        layout = self._code_layout if block.kind is Kind.FENCE else self._layout
+        block.lines = layout.lines(block, self._markdown.references)
         if is_open and block.kind is Kind.FENCE:
             del block.lines[-1:]  # its line has not ended
         is_first = block is (self._markdown.closed or [block])[0]
@@ -223,37 +222,11 @@ class InlineText:
             block.lines.insert(0, Line([]))
         return block.lines
 
-    def _new_words(self, line: Line, width: int, *, is_open: bool) -> list[Span]:
-        """Return the words of a line that are not printed, with the line ends between them.
-
-        The last word of an open line may not be complete, so it is left out.
-        """
-        if not line.segments:
-            return []
-        shown = "".join(segment.text for segment in line.segments).rstrip(" ")
-        starts = [line.start + place for place in word_starts(shown[line.start :]) or [0]]
-        ends = [len(shown[:start].rstrip(" ")) for start in starts[1:]]
-        ends.append(max(len(shown), line.start))  # an item without words has its mark alone
-        # the first cell is empty; then the prefix and the first word, and a blank before each other
-        bounds = [0, 1, *chain.from_iterable(zip(starts, ends, strict=True))]
-        spans = [(segment.text, segment.style or _NULL) for segment in line.segments]
-        _, prefix, *words = split_spans(spans, bounds)
-        if width_of(prefix) > width // 2:  # of lists in lists: the last mark remains
-            prefix = prefix[-1:]
-        next_prefix = [(re.sub(rf"[^ {UNICODE.column}]", " ", mark), look) for mark, look in prefix]
-        printed: list[Span] = []
-        for index in range(self._words, len(starts) - is_open):
-            word = words[2 * index]
-            before = words[2 * index - 1] if index else prefix
-            if index and self._column + width_of([*before, *word]) > width:
-                printed.append(_LINE_END)
-                self._column = 0
-            if index and not self._column:
-                before = next_prefix
-            printed += [*before, *word]
-            self._column += width_of([*before, *word])
-            self._words = index + 1
-        return printed
+    def _layout_of(self, width: int) -> Layout:
+        colours = self._colours
+        return Layout(
+            Page(width, self._styles, has_tints=False, colours=colours, has_padding=False)
+        )
 
     def _painted(self, spans: list[Span]) -> str:
         """Return spans with the control sequences of their styles."""
@@ -264,21 +237,11 @@ class InlineText:
             painted += look.render(text, color_system=ColorSystem.STANDARD)
         return painted
 
-    def _page(self, width: int) -> Page:
-        return Page(width, self._styles, has_tints=False, colours=self._colours, has_padding=False)
 
-
-def _is_whole(block: Block, *, is_open: bool) -> bool:
-    """Return whether a block is printed when it is complete, in lines that fit the terminal."""
+def _is_whole(block: Block) -> bool:
+    """Return whether an open block is printed when it is complete: all of it decides its lines."""
     if block.kind is not Kind.MARKDOWN:
         return block.kind is Kind.TABLE
-    if is_open and re.match(_MAY_BE_WHOLE, block.source):
+    if re.match(_MAY_BE_WHOLE, block.source):
         return True
     return any(token.type in _WHOLE for token in parse_blocks(block.source, {}))
-
-
-def _columns() -> int:
-    """Return the columns of the terminal now."""
-    with suppress(OSError):
-        return max(os.get_terminal_size(1).columns, 1)
-    return shutil.get_terminal_size().columns  # `$COLUMNS`, which may be old

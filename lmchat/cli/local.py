@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -68,13 +66,23 @@ async def choose_target(context: Context, runtime: Runtime) -> Target:
 async def list_files(context: Context) -> int:
     """Print the model files of this disk, or a note if none exist; return exit code 0."""
     files = await make_engine(context, context.settings).files()
+    rows = [
+        (
+            file.name,
+            file.quantization,
+            units.size_text(file.size_bytes).replace(units.GAP, " "),
+            file.source,
+            str(file.path),
+        )
+        for file in files
+    ]
     return context.output.print_list(
         [
             {"id": file.name, "object": "model"}
             | {name: getattr(file, name) or None for name in _JSON_FIELDS}
             for file in files
         ],
-        lambda: _table(files),
+        lambda: table(("MODEL", "QUANT", "SIZE", "OF", "FILE"), rows),
         "There is no model file on this disk; `lmchat --local` offers to download a small one.",
     )
 
@@ -104,21 +112,6 @@ async def _download_demo(context: Context, engine: LocalEngine) -> ModelFile:
         output.show_progress("")
 
 
-def _table(files: tuple[ModelFile, ...]) -> list[str]:
-    """Return the lines of the table of model files."""
-    rows = [
-        (
-            file.name,
-            file.quantization,
-            units.size_text(file.size_bytes).replace(units.GAP, " "),
-            file.source,
-            str(file.path),
-        )
-        for file in files
-    ]
-    return table(("MODEL", "QUANT", "SIZE", "OF", "FILE"), rows)
-
-
 def make_launcher(context: Context, backend: ServerClient) -> ServerLauncher:
     """Return the launcher of installed model servers, for the welcome page of the screen.
 
@@ -126,8 +119,7 @@ def make_launcher(context: Context, backend: ServerClient) -> ServerLauncher:
     """
 
     async def start(order: ServerStart) -> ProbeResult:
-        # "LM Studio" logs to lm-studio.log
-        log_name = re.sub(r"[^a-z0-9]+", "-", order.product.lower())
+        log_name = order.product.lower().replace(" ", "-")
         return await start_server(
             order,
             log_file=context.paths.state_dir / f"{log_name}.log",
@@ -144,7 +136,4 @@ def make_launcher(context: Context, backend: ServerClient) -> ServerLauncher:
 
 def find_installed(context: Context) -> tuple[Installed, ...]:
     """Return the model servers that are installed on this machine; reads the disk."""
-    home = None
-    with suppress(RuntimeError):  # the user has no home folder
-        home = Path.home()
-    return installed_products(context.environ, home)
+    return installed_products(context.environ, Path.home())

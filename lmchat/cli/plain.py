@@ -16,7 +16,6 @@ from contextlib import AsyncExitStack
 from msgspec.structs import replace
 
 from lmchat.cli.context import Context
-from lmchat.cli.inline import InlineText
 from lmchat.cli.line_reader import QUOTES, LineReader
 from lmchat.cli.local import start_engine
 from lmchat.cli.plain_chat import PlainChat
@@ -72,24 +71,16 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
 
     What closes these objects is pushed on `stack`. Raises `LMChatError` if one cannot be opened.
     """
-    output = context.output
     runtime = await stack.enter_async_context(open_runtime(context))
     if context.is_local:
         runtime = replace(runtime, settings=await start_engine(context, runtime))
     sessions = make_sessions(context, runtime)
-    if sessions.next_turn.toolbox is not None:
-        stack.push_async_callback(sessions.next_turn.toolbox.host.aclose)
-    inline = None
-    output.has_progress = context.options.inline and reader.can_redraw
-    if output.has_progress:
-        inline = InlineText(output.print_exactly, context.environ)
-        output.before_notes = inline.end_line
-        stack.push_async_callback(inline.aclose)
-    stack.push_async_callback(sessions.close)  # the last one is called first
+    chat = PlainChat(context, runtime, sessions, reader)
+    stack.push_async_callback(chat.aclose)
     if context.options.resume is not None:
         session_id = await runtime.store.find(context.options.resume)
         sessions.show(await sessions.load(session_id))
-    return PlainChat(context, runtime, sessions, reader, inline)
+    return chat
 
 
 def _chat_until_end(

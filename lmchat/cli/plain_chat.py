@@ -32,7 +32,7 @@ from lmchat.cli.files import require_consent_to_set
 from lmchat.cli.inline import InlineText
 from lmchat.cli.line_reader import QUOTES, LineReader
 from lmchat.cli.models import load_if_needed
-from lmchat.cli.prompt import clipboard_of, preset_prompt
+from lmchat.cli.prompt import preset_prompt
 from lmchat.cli.target import find_target, own_endpoints
 from lmchat.cli.tool_approval import decide
 from lmchat.cli.turn_printer import TurnPrinter
@@ -41,25 +41,23 @@ from lmchat.commands.conditions import (
     NOTHING_YET,
     has_text_to_continue,
     is_resumable,
-    unavailable_reason,
 )
 from lmchat.commands.table import COMMANDS, is_command, is_shell_command, parse_slash
 from lmchat.config.state import change_state
 from lmchat.errors import WrongUse
 from lmchat.files.disk import expanded_path
-from lmchat.safe_text import safe_line, safe_text
+from lmchat.safe_text import safe_text
 from lmchat.servers.discovery.catalogue import Catalogue, matching_model
 from lmchat.servers.events import ReasoningDelta
 from lmchat.servers.model import LoadState, ModelInfo, Target
 from lmchat.sessions.attached_files import split_draft
-from lmchat.sessions.message import ChatMessage, Role
+from lmchat.sessions.message import Role
 from lmchat.sessions.session import SessionHeader
+from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.output import SHORT_ID, SafeStream, ask_yes_no, can_ask, local_time, table
 from lmchat.terminal.tty import drop_typed, echo
 from lmchat.tools.tool import Decision
 
-_MAX_WORD = 40  # characters of an unknown command
-_MAX_PATH = 300  # characters
 _MAX_SESSIONS = 30  # in a list
 
 # commands that need no screen
@@ -78,17 +76,10 @@ _COMMANDS = (
     "/profile",
     "/quit",
     "/retry",
-    "/rewrite",
     "/sessions",
     "/set",
-    "/start",
     "/system",
 )
-_OTHER_HELP = {
-    "/rewrite": "/rewrite [TEXT]: Rewrite the last answer yourself",
-    "/sessions": "/sessions [N]: List the sessions, or open one",
-}
-"""Lines of the help for commands that do other things here than on the screen."""
 Item = TypeVar("Item")
 
 
@@ -104,9 +95,7 @@ class PlainChat(FrontEnd):
         runtime: Runtime,
         sessions: OpenSessions,
         reader: LineReader,
-        inline: InlineText | None,
     ) -> None:
-        """Print answers as they are, or formatted by `inline`."""
         self.is_leaving = False  # whether the chat ends after this line
         self.sessions = sessions
         self._context = context
@@ -115,8 +104,12 @@ class PlainChat(FrontEnd):
         self._note = context.output.note
         self._next_turn = sessions.next_turn
         self._reader = reader
-        self._inline = inline
-        self._stream = SafeStream() if inline is None else inline
+        self._inline: InlineText | None = None  # what formats answers, if they are formatted
+        if context.options.inline and reader.can_redraw:
+            self._inline = InlineText(self._output.print_exactly, context.environ)
+            self._output.before_notes = self._inline.end_line
+        self._output.has_progress = self._inline is not None
+        self._stream = self._inline or SafeStream()
         self._printer = TurnPrinter(self._output, stream=self._stream)  # of the last turn
         self._has_thought = False  # whether its answer has begun with reasoning
         self._pages = make_pages(runtime.settings)
@@ -124,6 +117,14 @@ class PlainChat(FrontEnd):
         self._models: list[ModelInfo] = []  # what the last list showed
         self._headers: Sequence[SessionHeader] = ()  # what the last list showed
         sessions.front_end = self
+
+    async def aclose(self) -> None:
+        """Save the sessions, and end the programs that the chat has started."""
+        await self.sessions.close()
+        if self._inline is not None:
+            await self._inline.aclose()
+        if self._next_turn.toolbox is not None:
+            await self._next_turn.toolbox.host.aclose()
 
     async def begin(self) -> None:
         """Fetch what a server has continued of the last answer; at a terminal, begin the chat.
@@ -159,7 +160,7 @@ class PlainChat(FrontEnd):
         """
         shell_line = line.strip("\n")
         # `is_command` takes one line only, but the message to edit may have several
-        if is_command(line) or line.startswith(("/edit ", "/rewrite ")):
+        if is_command(line) or line.startswith("/edit "):
             await self._run_command(line)
         elif self._reader.is_terminal and is_shell_command(shell_line):
             await self._run_in_shell(shell_line)
@@ -169,9 +170,8 @@ class PlainChat(FrontEnd):
     async def _run_command(self, line: str) -> None:  # noqa: C901 - one case a command
         slash = parse_slash(line)
         if slash is None:
-            word = safe_line(line.partition(" ")[0], limit=_MAX_WORD)
             hint = "/help lists the commands. Begin with a space to send it as a message."
-            raise WrongUse(f"Unknown command: {word}.", hint=hint)
+            raise WrongUse(f"Unknown command: {line.partition(' ')[0]}.", hint=hint)
         name, argument = slash.command.name, slash.argument
         if name not in _COMMANDS:
             hint = "Start lmchat without --plain, or see what the shell can do: lmchat --help."
@@ -186,7 +186,16 @@ class PlainChat(FrontEnd):
             case "/compact", _:
                 await self._compact()
             case "/continue" | "/retry", _:
-                await self._answer_again(is_rest=name == "/continue")
+                message = opened.last_answer_or_prompt
+                if message is None:
+                    raise WrongUse(NOTHING_YET)
+                if name == "/continue" and not is_resumable(message):
+                    words = "The last message is no answer that can be continued."
+                    raise WrongUse(words, hint="/retry asks again.")
+                if name == "/continue" and has_text_to_continue(message):
+                    await self._print_turn(partial(sessions.resume, opened, message))
+                else:
+                    await self._print_turn(partial(sessions.regenerate, opened, message))
             case "/edit", _:
                 await self._edit(argument)
             case "/effort", "":
@@ -197,11 +206,12 @@ class PlainChat(FrontEnd):
                 note(f"Reasoning effort: {next_turn.effort_words(opened.own_sampling)}.")
             case "/help", _:
                 print_lines(
-                    _OTHER_HELP.get(command.name, f"{command.slash}: {command.title}")
+                    f"{command.slash}: {command.title}"
                     for command in COMMANDS
                     if command.name in _COMMANDS
                 )
                 note(
+                    "/sessions lists the sessions here, and /sessions N opens one.",
                     "!COMMAND runs a command of your shell; its output goes with your next prompt.",
                     f"A prompt of several lines begins and ends with {QUOTES}.",
                     "Ctrl+C stops the answer, or clears the line. Ctrl+D quits.",
@@ -215,7 +225,8 @@ class PlainChat(FrontEnd):
                 preset, _, text = argument.partition(" ")
                 await self.send(await preset_prompt(self._context, preset, text.strip()))
             case "/paste", _:
-                self._attach(await read_clipboard(clipboard_of(self._context)))
+                clipboard = Clipboard(self._context.environ_of_programs)
+                self._attach(await read_clipboard(clipboard))
             case "/profile", "":
                 words = next_turn.profile_name or NO_PROFILE
                 print_lines([f"In use: {words}", *settings.profiles, NO_PROFILE])
@@ -226,8 +237,6 @@ class PlainChat(FrontEnd):
                     await self._use_model(profile.model)
             case "/quit", _:
                 self.is_leaving = True
-            case "/rewrite", _:
-                await self._rewrite(argument)
             case "/sessions", _:
                 await self._open_session(argument)
             case "/set", "":
@@ -236,10 +245,6 @@ class PlainChat(FrontEnd):
                 print_lines(table(("OPTION", "VALUE", "FROM"), rows) if rows else [NOTHING_SET])
             case "/set", _:
                 note(await sessions.set_option(opened, argument))
-            case "/start", _:
-                sessions.use_first_words(argument)
-                words = safe_line(argument, limit=_MAX_WORD) or "what the model likes"
-                note(f"The next answer begins with: {words}")
             case _, "":
                 raise WrongUse(f"{name} needs a value.", hint="/help shows its form.")
             case "/file", _:
@@ -307,7 +312,12 @@ class PlainChat(FrontEnd):
         if not argument or not self._models:
             self._models = [row.model for row in rows if row.model.can_chat]
         if not argument:
-            lines = _numbered(map(_model_words, self._models))
+            lines = _numbered(
+                f"{_model_words(model)}, {model.state}"
+                if model.state in (LoadState.NOT_LOADED, LoadState.ASLEEP)
+                else _model_words(model)
+                for model in self._models
+            )
             self._output.print_lines(lines or ["No server has a model. Download one there."])
             return
         model = _item(self._models, argument) or matching_model(argument, rows)
@@ -363,16 +373,20 @@ class PlainChat(FrontEnd):
         is yes.
         """
         if is_page_address(name):
-            ask = _ask_about_page if can_ask() else refuse
+
+            async def ask(address: PageAddress) -> bool:
+                words = f"Download {address.url} from {address.host}, port {address.port}?"
+                return await _is_wanted(words)
+
             session_id = self.sessions.shown.session_id
-            self._attach(await self._pages.attachment(name, session_id, ask))
+            answer = ask if can_ask() else refuse
+            self._attach(await self._pages.attachment(name, session_id, answer))
             return
         set_name = await parse_set_name(name, Path.cwd())
         path = expanded_path(name) if set_name is None else set_name.folder
         outside = await files_outside([path], Path.cwd()) if self._reader.is_terminal else []
         for file in outside:
-            shown_path = safe_line(str(file), limit=_MAX_PATH)
-            if not await _is_wanted(f"{shown_path} is outside this folder. Attach it?"):
+            if not await _is_wanted(f"{file} is outside this folder. Attach it?"):
                 raise WrongUse("The file was not attached.", hint="Repeat /file and answer y.")
         if set_name is None:
             self._attach(await read_attachment(path))
@@ -420,29 +434,6 @@ class PlainChat(FrontEnd):
             "/tree on the screen lists their branch."
         )
 
-    async def _answer_again(self, *, is_rest: bool) -> None:
-        """Ask for another version of the last answer, or an answer to a prompt that has none.
-
-        With `is_rest`, ask for the rest of an unfinished answer that has words. Raises `WrongUse`
-        if the session is empty, or if the rest of a complete answer is wanted.
-        """
-        message = self._last_answer_or_prompt()
-        if is_rest and not is_resumable(message):
-            words = "The last message is no answer that can be continued."
-            raise WrongUse(words, hint="/retry asks again.")
-        sessions = self.sessions
-        if is_rest and has_text_to_continue(message):
-            await self._print_turn(partial(sessions.resume, sessions.shown, message))
-        else:
-            await self._print_turn(partial(sessions.regenerate, sessions.shown, message))
-
-    def _last_answer_or_prompt(self) -> ChatMessage:
-        """Return the last answer, or the prompt after it; raises `WrongUse` if there is neither."""
-        message = self.sessions.shown.last_answer_or_prompt
-        if message is None:
-            raise WrongUse(NOTHING_YET)
-        return message
-
     async def _edit(self, text: str) -> None:
         """Send a text as another version of the last prompt; without a text, let the user edit it.
 
@@ -456,30 +447,10 @@ class PlainChat(FrontEnd):
         if text:
             await self.send(text, edited_id=prompts[-1].message_id)
         else:
-            self._let_edit(f"/edit {prompts[-1].text}")
-
-    async def _rewrite(self, text: str) -> None:
-        """Save a text as another version of the last answer; without a text, let the user edit it.
-
-        Raises `WrongUse` if the last answer cannot be rewritten.
-        """
-        answer = self._last_answer_or_prompt()
-        reason = unavailable_reason("rewrite", answer, is_busy=False)
-        if reason:
-            raise WrongUse(reason)
-        if text:
-            opened = self.sessions.shown
-            await self.sessions.rewrite(opened, answer.message_id, text)
-            await self.sessions.settle(opened)
-            self._note("The answer is saved as another version; /continue continues it.")
-        else:
-            self._let_edit(f"/rewrite {answer.text}")
-
-    def _let_edit(self, text: str) -> None:
-        """Put a text into the next line; where lines cannot be edited, print it."""
-        self._note("Change the next line, and press Enter.")
-        if not self._reader.begin_with(safe_text(text)):  # as in the history
-            self._note(*text.split("\n"))
+            line = safe_text(f"/edit {prompts[-1].text}")  # as in the history
+            self._note("Change the next line, and press Enter.")
+            if not self._reader.begin_with(line):
+                self._note(*line.split("\n"))
 
     async def _print_turn(self, begin: Callable[[], None]) -> None:
         """Begin a turn, and print its answer while it arrives.
@@ -524,11 +495,6 @@ class PlainChat(FrontEnd):
         return await decide(question, self._context)
 
 
-async def _ask_about_page(address: PageAddress) -> bool:
-    """Ask whether a page may be downloaded, and return whether the answer is yes."""
-    return await _is_wanted(f"Download {address.url} from {address.host}, port {address.port}?")
-
-
 async def _is_wanted(question: str) -> bool:
     """Ask the user at the terminal a question and return whether the answer is yes."""
     drop_typed(sys.stdin.fileno())  # lines of a paste do not answer it
@@ -547,19 +513,10 @@ def _item(items: Sequence[Item], argument: str) -> Item | None:
 
 def _session_words(header: SessionHeader) -> str:
     """Return the line of a list that describes a session."""
-    fork = " (fork)" if header.parent_id else ""
     changed = local_time(header.updated_at)
     short_id = header.session_id[:SHORT_ID]
-    title = header.title or "Untitled"
-    return f"“{title}”{fork}, {header.message_count} messages, {changed}, {short_id}"
+    return f"“{header.title or 'Untitled'}”, {header.message_count} messages, {changed}, {short_id}"
 
 
 def _model_words(model: ModelInfo | Target) -> str:
-    """Return the name of a model and its server, and its state if its server has it not loaded.
-
-    A `Target` has no state.
-    """
-    text = f"{model.model_id} at {model.product} {model.endpoint.netloc}"
-    if isinstance(model, ModelInfo) and model.state in (LoadState.NOT_LOADED, LoadState.ASLEEP):
-        return f"{text}, {model.state}"
-    return text
+    return f"{model.model_id} at {model.product} {model.endpoint.netloc}"

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from io import BufferedReader
 
-from lmchat.attachments.attachment import PastedFrom
 from lmchat.cli.context import Context
 from lmchat.config.presets import filled
 from lmchat.errors import WrongUse
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import decoded_text
 from lmchat.terminal.clipboard import Clipboard
-from lmchat.terminal.output import Output, from_stdin
-
-_NOTE_AFTER_S = 2.0  # a note explains a wait for standard input that takes longer
+from lmchat.terminal.output import from_stdin
 
 
 async def prompt_of(context: Context) -> str:
@@ -26,7 +22,10 @@ async def prompt_of(context: Context) -> str:
     `WrongUse` if the prompt is empty and no file is attached.
     """
     options = context.options
-    piped_text = await _read_piped_text(context.output)
+    piped_text = ""
+    if sys.stdin is not None and not sys.stdin.isatty():
+        data = await run_abandonable(lambda: from_stdin(BufferedReader.read))
+        piped_text = decoded_text(data).rstrip("\n")
     prompt = "\n\n".join(text for text in (options.prompt, piped_text) if text.strip())
     if options.preset is not None:
         prompt = await preset_prompt(context, options.preset, prompt)
@@ -41,29 +40,5 @@ async def preset_prompt(context: Context, name: str, typed: str) -> str:
 
     Raises `WrongUse` for an unknown preset, or one that needs more than was typed.
     """
-    return await filled(context.settings.prompts, name, typed, clipboard_of(context).paste)
-
-
-def clipboard_of(context: Context) -> PastedFrom:
-    """Return the clipboard to paste from."""
-    return Clipboard(context.environ_of_programs)
-
-
-async def _read_piped_text(output: Output) -> str:
-    """Return the text on stdin, read to its end, without line ends at its end.
-
-    Return an empty text if stdin is a terminal or missing. A note at a terminal explains a longer
-    wait: stdin may be open without an end, as in a shell loop that reads lines from it.
-    """
-    if sys.stdin is None or sys.stdin.isatty():
-        return ""
-
-    def note_waiting() -> None:
-        if sys.stderr is not None and sys.stderr.isatty():
-            words = "reading standard input until it ends; add </dev/null to ask without it."
-            output.note(f"lmchat: {words}")
-
-    note_timer = asyncio.get_running_loop().call_later(_NOTE_AFTER_S, note_waiting)
-    data = await run_abandonable(lambda: from_stdin(BufferedReader.read))
-    note_timer.cancel()
-    return decoded_text(data).rstrip("\n")
+    clipboard = Clipboard(context.environ_of_programs)
+    return await filled(context.settings.prompts, name, typed, clipboard.paste)

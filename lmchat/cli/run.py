@@ -26,6 +26,8 @@ _CHANGING_HANDLERS = (
     "import_:import_files",
 )
 _SIGNAL_BASE = 128  # the exit code after a signal is this plus the number of the signal
+_INTERRUPTION = LMChatError("Interrupted.", kind="interrupted")
+_INTERRUPTION.exit_code = _SIGNAL_BASE + signal.SIGINT
 
 
 def run(argv: Sequence[str]) -> int:
@@ -53,21 +55,11 @@ def run(argv: Sequence[str]) -> int:
     except LMChatError as error:
         return output.print_error(error)
     except KeyboardInterrupt:
-        return output.print_error(_interruption())
+        return output.print_error(_INTERRUPTION)
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - the log has the traceback, under the printed id
         return output.print_error(context.log_unexpected(error))
-
-
-def _interruption() -> LMChatError:
-    """Return the error that is printed when a signal has ended the command.
-
-    Its exit code is that of Ctrl+C; `_handle` returns the code of any other signal itself.
-    """
-    error = LMChatError("Interrupted.", kind="interrupted")
-    error.exit_code = _SIGNAL_BASE + signal.SIGINT
-    return error
 
 
 def _handle(context: Context) -> int:
@@ -90,11 +82,15 @@ def _handle(context: Context) -> int:
     result = handler(context)
     if isinstance(result, int):
         return result
-    code = _run_until_signal(result)
-    was_interrupted = code > _SIGNAL_BASE  # commands themselves return small codes
-    if was_interrupted and not output.has_printed_json:
-        output.print_error(_interruption())
-    return code
+    import asyncio  # noqa: PLC0415 - 30 ms, which `--help` and `config` do without
+
+    signals = interrupt_at_end()  # the numbers of signals that arrive are appended to it
+    try:
+        return asyncio.run(result)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        if not output.has_printed_json:
+            output.print_error(_INTERRUPTION)
+        return _SIGNAL_BASE + (signals[0] if signals else signal.SIGINT)
 
 
 def _require_compatible(options: ParsedOptions) -> None:
@@ -143,18 +139,3 @@ def _run_screen(context: Context) -> int:
     context.start_log()
     code: int = asyncio.run(run_chat(context.settings, context))
     return code
-
-
-def _run_until_signal(work: Coroutine[None, None, int]) -> int:
-    """Run the coroutine of a command and return its exit code.
-
-    If a signal ends it, return 128 + the number of the signal.
-    """
-    import asyncio  # noqa: PLC0415 - 30 ms, which `--help` and `config` do without
-
-    signals = interrupt_at_end()  # the numbers of signals that arrive are appended to it
-    try:
-        return asyncio.run(work)
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        number = signals[0] if signals else signal.SIGINT
-        return _SIGNAL_BASE + number

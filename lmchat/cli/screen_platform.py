@@ -40,23 +40,15 @@ class ScreenPlatform:
         self._backend = backend
         self._folders = folders  # temporary ones
         self._environ = context.environ_of_programs
-        self._clipboard = Clipboard(self._environ)
-        self._file_finder = FileFinder(Path())
-
-    async def copy(self, text: str) -> str:
-        return await self._clipboard.copy(text)
-
-    async def paste(self) -> str:
-        return await self._clipboard.paste()
-
-    async def paste_image(self) -> bytes:
-        return await self._clipboard.paste_image()
+        clipboard = Clipboard(self._environ)
+        self.copy = clipboard.copy
+        self.paste = clipboard.paste
+        self.paste_image = clipboard.paste_image
+        self.find_files = FileFinder(Path()).find
+        self.note_error = context.note_error
 
     async def examine(self) -> list[CheckResult]:
         return await examine(self._context, self._backend)
-
-    async def find_files(self, letters: str) -> tuple[str, ...]:
-        return await self._file_finder.find(letters)
 
     async def edit(self, text: str) -> str:
         return await edit_text(text, environ=self._environ, folders=self._folders)
@@ -82,6 +74,3 @@ class ScreenPlatform:
 
     def notification(self, words: str) -> str:
         return notification(self._settings.ui.notify, words, self._environ)
-
-    def note_error(self, error: BaseException) -> str:
-        return self._context.note_error(error)

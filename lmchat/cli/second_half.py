@@ -15,7 +15,7 @@ from lmchat.cli.screen_platform import ScreenPlatform
 from lmchat.cli.target import own_endpoints, own_names
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
-from lmchat.formats.programs import ChatPlace, chat_places
+from lmchat.formats.programs import chat_places
 from lmchat.importing import Importer
 from lmchat.library import Library
 from lmchat.servers.discovery.catalogue import Catalogue
@@ -40,9 +40,6 @@ async def second_half(
     if context.local_model:  # a model file, or a name for the built-in engine: no server knows it
         settings = replace(settings, model="")
 
-    def find_chats() -> list[ChatPlace]:
-        return chat_places(context.environ, Path.home())
-
     async with wiring.open_runtime(
         context, reads_per_second=settings.ui.frames_per_second, warn=notices.append
     ) as runtime:
@@ -64,7 +61,9 @@ async def second_half(
             ),
             platform=ScreenPlatform(context, settings, backend, folders),
             pages=wiring.make_pages(settings),
-            importer=None if options.temporary else Importer(store, find=find_chats),
+            importer=None
+            if options.temporary
+            else Importer(store, find=lambda: chat_places(context.environ, Path.home())),
             engine=runtime.engine,
             launcher=local.make_launcher(context, backend),
             state=state,

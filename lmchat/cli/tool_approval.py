@@ -9,7 +9,6 @@ from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.cli.context import Context
 from lmchat.config.file import toml_value
 from lmchat.config.state import change_state
-from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.terminal.output import can_ask, typed_line
 from lmchat.terminal.tty import drop_typed, has_more_input
@@ -58,27 +57,13 @@ async def decide(asked: ToolQuestion, context: Context) -> Decision:
             case Choice.NO:
                 return Decision(choice=Choice.NO, reason=reason)
             case Choice.ALWAYS:
-                await _save_allowed(context, asked, name)
+                if asked.fingerprint:  # otherwise config.toml has a rule to ask about each call
+                    await asyncio.to_thread(
+                        change_state,
+                        context.paths.state_file,
+                        # a tool that has changed needs approval again
+                        lambda state: state.with_allowed(asked.name, asked.fingerprint),
+                    )
                 return Decision(choice=Choice.ALWAYS)
             case choice:
                 return Decision(choice=choice)
-
-
-async def _save_allowed(context: Context, asked: ToolQuestion, name: str) -> None:
-    """Save that the tool of a call may always run; a note says so if that fails.
-
-    It is saved with a fingerprint, as a tool that has changed needs approval again. A tool without
-    one has a rule in the configuration, which asks about each call: it is not saved.
-    """
-    note = context.output.note
-    if not asked.fingerprint:
-        note(f"lmchat: config.toml asks about {name}; it is allowed for this session.")
-        return
-    try:
-        await asyncio.to_thread(
-            change_state,
-            context.paths.state_file,
-            lambda state: state.with_allowed(asked.name, asked.fingerprint),
-        )
-    except LMChatError as error:
-        note(f"lmchat: the choice could not be saved: {error.message}")

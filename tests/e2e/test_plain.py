@@ -63,7 +63,7 @@ def test_a_number_means_the_list_of_models_that_was_printed(begin, server):
     assert server.seen(CHAT)[-1].json["model"] == "gamma"
 
 
-def test_an_answer_is_stopped_continued_rewritten_and_its_prompt_edited(begin, server, cli):
+def test_an_answer_is_stopped_and_continued_and_its_prompt_edited(begin, server, cli):
     llama_cpp(server)
     server.on(CHAT, sse(delta(reasoning_content="Hm."), "\x1b[31mBeans.", finish(), DONE))
     talk = begin()
@@ -78,13 +78,9 @@ def test_an_answer_is_stopped_continued_rewritten_and_its_prompt_edited(begin, s
     talk.type("Others?\r", sees="Peas")
     talk.type("\x03", sees="Stopped.\nYou:")
     assert texts(cli.home)[2:] == ["Others?", "Peas"]
-    talk.type("/rewrite\r", sees="/rewrite Peas")
-    talk.type(" always \r", sees="saved as another version")
-    talk.wait_prompt()
-    assert texts(cli.home)[3] == "Peas always"
     talk.type("/continue\r", sees="grow.\nYou:")
-    assert prompts_sent(server)[-1] == "Peas always"
-    assert texts(cli.home)[3] == "Peas always grow."
+    assert prompts_sent(server)[-1] == "Peas"
+    assert texts(cli.home)[3] == "Peas grow."
 
     talk.type("/edit\r", sees="You:\n/edit Others?")
     talk.type("\x7f please\r", sees="Four.\nYou:")
