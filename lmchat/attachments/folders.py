@@ -27,7 +27,7 @@ from lmchat.attachments.attachment import (
 )
 from lmchat.errors import FileRefused
 from lmchat.files.disk import expanded_path, read_plain
-from lmchat.files.folder_walk import FolderWalk
+from lmchat.files.folder_walk import walk
 from lmchat.matching import fuzzy_match
 from lmchat.processes.threads import in_thread, run_abandonable
 from lmchat.safe_text import safe_line
@@ -37,7 +37,6 @@ MOST_UNASKED = 50  # files that are attached without a question
 _MOST_ATTACHED = 100  # of one folder or pattern
 _MOST_BYTES = 8_000_000  # of all files; a request may have 10 MB
 _MOST_ENTRIES = 50_000  # files and folders that are looked at
-_LONGEST_WALK_S = 10.0
 _MOST_NAME_CHARS = 200
 _SIGNS = frozenset("*?[")  # a name with one of these is a pattern
 _ANY_FOLDERS = "**"  # step of a pattern for any number of folders, also none
@@ -117,14 +116,14 @@ def read_set(name: SetName) -> FileSet:
     files: list[Attachment] = []
     left_out_count = 0
     total_bytes = 0
-    walk = FolderWalk(name.folder, most_entries=_MOST_ENTRIES, longest_s=_LONGEST_WALK_S)
+    found, is_cut = walk(name.folder, most_entries=_MOST_ENTRIES)
+    if is_cut:
+        raise FileRefused(f"{shown_name} has too many files to look through.", hint=_NARROWER)
     paths: list[str] = []
-    for path, entry in walk.files():
+    for path, entry in found:
         is_shown_file = not entry.name.startswith(".") and entry.is_file(follow_symlinks=False)
         if is_shown_file and _fits(tuple(path.split("/")), name.pattern):
             paths.append(path)
-    if walk.is_cut:
-        raise FileRefused(f"{shown_name} has too many files to look through.", hint=_NARROWER)
     for path in sorted(paths):
         file = _text_file(name.start + path, name.folder / path)
         if file is None:
@@ -172,7 +171,6 @@ def _text_file(name: str, path: Path) -> Attachment | None:
 MOST_LISTED = 5_000  # files and folders that are looked at for one list
 _MOST_MATCHES = 20  # paths that are offered
 _LIST_VALID_S = 5.0  # after it, the list of files is made again
-_LONGEST_LIST_S = 2.0
 _MOST_PASTED_CHARS = 10_000  # a longer text is not searched for names of files
 
 
@@ -208,17 +206,12 @@ class FileFinder:
     def _list_files(self) -> Sequence[str]:
         """Return the paths of the files below the folder, without those that cannot be printed.
 
-        After `MOST_LISTED` files and folders, or `_LONGEST_LIST_S`, the rest is left out. Blocks.
+        After `MOST_LISTED` files and folders, the rest is left out. Blocks.
         """
-        walk = FolderWalk(
-            self._folder,
-            most_entries=MOST_LISTED,
-            longest_s=_LONGEST_LIST_S,
-            clock=self._clock,
-        )
+        found, _ = walk(self._folder, most_entries=MOST_LISTED)
         return [
             path
-            for path, entry in walk.files()
+            for path, entry in found
             if path.isprintable() and os.path.isfile(entry)  # noqa: PTH113 - links in a circle
         ]
 

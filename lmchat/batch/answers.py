@@ -166,7 +166,7 @@ class RowFile:
             kept = b"" if is_forced else b"".join(self._kept_lines(use))
             if len(kept) < self._path.stat().st_size:
                 self._file.close()  # Windows replaces no open file
-                write_atomically(self._path, kept, keeps_mode=True)
+                write_atomically(self._path, kept)
                 self._file = self._open()
         except OSError as error:
             raise self._write_error(error, "Name another file with -o.") from error

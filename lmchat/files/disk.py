@@ -83,29 +83,19 @@ def expanded_path(name: str) -> Path:
 # Writing
 
 
-def write_atomically(
-    path: Path,
-    data: str | bytes,
-    *,
-    mode: int = 0o600,
-    keeps_mode: bool = False,
-    follows_link: bool = True,
-) -> None:
+def write_atomically(path: Path, data: str | bytes, *, mode: int = _OWNER_ONLY) -> None:
     """Replace or create a file; readers see its old or its new content, never half of it.
 
-    A missing folder is made. A link stays and the file that it leads to is replaced; without
-    `follows_link`, the link itself is replaced. The file gets `mode`; with `keeps_mode`, a file
-    that exists keeps its own. Raises `OSError`, which leaves the old file untouched.
+    A missing folder is made. A link stays and the file that it leads to is replaced. A new file
+    gets `mode`, another one keeps its own. Raises `OSError`, which leaves the old file untouched.
     """
     ensure_folder(path.parent)
     try:
-        target = path.resolve() if follows_link else path
+        target = path.resolve()
     except RuntimeError as error:  # for links in a circle, until Python 3.12
         raise system_error(errno.ELOOP, path) from error
-    has_old_mode = keeps_mode and target.exists()
-    old_mode = stat.S_IMODE(target.stat().st_mode) if has_old_mode else None
-    random_end = os.urandom(4).hex()
-    temporary = target.with_name(f".{target.name[:_MAX_NAME_CHARS]}.{random_end}")
+    old_mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
+    temporary = target.with_name(f".{target.name[:_MAX_NAME_CHARS]}.{os.urandom(4).hex()}")
 
     # private until it has the old mode, which may be narrower than `mode`
     _create(temporary, data, mode if old_mode is None else _OWNER_ONLY)
@@ -165,8 +155,9 @@ def write_new_file(
     try:
         # a folder is never replaced: `_create` refuses it with `FileExistsError`
         if is_forced and not path.is_dir():
-            _refuse_to_replace_device(path)
-            write_atomically(path, text, mode=mode, keeps_mode=True)
+            if path.exists() and not path.is_file():  # root would replace `/dev/null` by a file
+                raise OSError(errno.EINVAL, "it is not a regular file")  # noqa: TRY301 - worded below
+            write_atomically(path, text, mode=mode)
         else:
             ensure_folder(path.parent)
             _create(path, text, mode)
@@ -181,12 +172,6 @@ def write_new_file(
             f"{path} cannot be written: {error.strerror or error}.", hint="Choose another folder."
         ) from error
     return path
-
-
-def _refuse_to_replace_device(path: Path) -> None:
-    """Raise `OSError` if a path is a device or pipe: root would replace `/dev/null` by a file."""
-    if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "it is not a regular file")
 
 
 def _create(path: Path, data: str | bytes, mode: int) -> None:
@@ -243,9 +228,6 @@ def empty_log(path: Path) -> None:
 def previous_log(path: Path) -> Path:
     """Return the path to which `begin_log` renames the log of the run before."""
     return path.with_name(f"{path.name}.1")
-
-
-# Programs and their environment
 
 
 def is_absolute_path(path: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from io import BytesIO
 from typing import Any
 
@@ -22,9 +23,13 @@ _IMAGE_TYPES = {
     b"GIF87a": "image/gif",
     b"GIF89a": "image/gif",
 }
-
-
-# Reading
+MAX_IMAGE_BYTES = 10_000_000
+LONGEST_SIDE = 2048  # pixels; models see no more, most of them less
+MAX_PIXELS = 100_000_000  # an image of a few kB may unpack to gigabytes
+_PIXELS_PER_TOKEN = 750  # as Anthropic counts
+_MOST_TOKENS = 1600  # as Anthropic counts, about
+_LEAST_TOKENS = 85  # as OpenAI counts a small image
+_QUALITY = 90  # of JPEG and WebP; larger values make much larger files
 
 
 def image_type(data: bytes) -> str:
@@ -35,18 +40,6 @@ def image_type(data: bytes) -> str:
         if data.startswith(beginning):
             return media_type
     return ""
-
-
-MAX_IMAGE_BYTES = 10_000_000
-LONGEST_SIDE = 2048  # pixels; models see no more, most of them less
-MAX_PIXELS = 100_000_000  # an image of a few kB may unpack to gigabytes
-_PIXELS_PER_TOKEN = 750  # as Anthropic counts
-_MOST_TOKENS = 1600  # as Anthropic counts, about
-_LEAST_TOKENS = 85  # as OpenAI counts a small image
-_PNG_END = b"IEND\xaeB`\x82"  # last chunk of a PNG file that is not cut off
-# Mark at byte 12 of a WebP file with a canvas: libwebp takes memory for it on opening.
-_WEBP_CANVAS = b"VP8X"
-_QUALITY = 90  # of JPEG and WebP; larger values make much larger files
 
 
 class ImageDamagedError(FileRefused):
@@ -73,35 +66,27 @@ class SizedImage(Struct, frozen=True):
 
 
 @contextmanager
-def open_image(name: str, data: bytes) -> Iterator[Any]:
+def _opened(name: str, data: bytes) -> Iterator[Any]:
     """Open an image with Pillow, which reads its header and does not decode it yet.
 
-    `name` is the name of the file for messages. Raises `FileRefused` for more than `MAX_PIXELS`.
-    Any other error, also one in the body of the `with` block, becomes an `ImageDamagedError`.
+    Raises `FileRefused` for more than `MAX_PIXELS`. Any other error, also one in the body of the
+    `with` block, becomes an `ImageDamagedError`.
     """
     from PIL import Image  # noqa: PLC0415 - an extra
 
-    # Pillow only warns of more pixels than this, and refuses twice as many; the warning is made
-    # an error
+    # Pillow only warns of more pixels than this; the warning is made an error
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS
     warnings.simplefilter("error", Image.DecompressionBombWarning)
+    image_format = image_type(data).removeprefix("image/").upper()
     try:
-        # before `open`, which takes memory for the canvas of a WebP image
-        if image_type(data) == "image/webp" and data[12:16] == _WEBP_CANVAS:
-            # the file holds width and height less one, in 3 bytes each
-            canvas_width = int.from_bytes(data[24:27], "little") + 1
-            canvas_height = int.from_bytes(data[27:30], "little") + 1
-            _refuse_too_many_pixels(name, canvas_width, canvas_height)
-        image_format = image_type(data).removeprefix("image/").upper()
         with Image.open(BytesIO(data), formats=[image_format]) as image:
-            _refuse_too_many_pixels(name, image.width, image.height)
             yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_many_pixels(name) from error
-    except FileRefused:
-        raise
+        message = f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels."
+        raise FileRefused(message, hint="Save a smaller copy of it.") from error
     except Exception as error:  # a decoder may raise anything
-        raise _damaged(name) from error
+        message = f"{name} is damaged or cut off."
+        raise ImageDamagedError(message, hint="Copy or download it again.") from error
 
 
 def fit_image(name: str, data: bytes) -> SizedImage:
@@ -111,58 +96,31 @@ def fit_image(name: str, data: bytes) -> SizedImage:
     decoded nor scaled, and its size stays unknown. Raises `FileRefused` if the image is damaged,
     has too many pixels, or is larger than `MAX_IMAGE_BYTES` in the end.
     """
-    # a PNG that is cut off: without Pillow, nothing else would notice it
-    if image_type(data) == "image/png" and _PNG_END not in data:
-        raise _damaged(name)
-    if not _has_pillow():
-        _refuse_too_many_bytes(
-            name, data, hint='To scale images down: pip install "lmchat[images]"'
-        )
-        return SizedImage(data)
-
-    with open_image(name, data) as image:
-        if max(image.size) > LONGEST_SIDE:
-            fitted = _scaled_down(image)
-        else:
+    fitted = SizedImage(data)
+    hint = 'To scale images down: pip install "lmchat[images]"'
+    if find_spec("PIL") is not None:
+        with _opened(name, data) as image:
             image.load()  # fails if it is truncated
             fitted = SizedImage(data, image.width, image.height)
-    _refuse_too_many_bytes(name, fitted.data)
+            if max(image.size) > LONGEST_SIDE:
+                fitted = _scaled_down(image)
+        hint = "Save a smaller copy of it."
+    _refuse_too_many_bytes(name, fitted.data, hint)
     return fitted
 
 
 def measure_image(name: str, data: bytes) -> SizedImage:
-    """Return an image with its bytes unchanged, and with its size if its header can be read.
+    """Return an image of an import, with its bytes unchanged, and its size if that can be read.
 
-    This is for files that lmchat has written: there a digest of its bytes names the image. A
-    damaged image is returned too, with an unknown size. Raises `FileRefused` if the image has
-    too many pixels or bytes.
+    A damaged image is returned too, so that the chat does not lose it. Raises `FileRefused` if the
+    image has too many pixels or bytes.
     """
     measured = SizedImage(data)
-    if _has_pillow():
-        with suppress(ImageDamagedError), open_image(name, data) as image:
+    if find_spec("PIL") is not None:
+        with suppress(ImageDamagedError), _opened(name, data) as image:
             measured = SizedImage(data, image.width, image.height)
-    _refuse_too_many_bytes(name, data)
+    _refuse_too_many_bytes(name, data, "Save a smaller copy of it.")
     return measured
-
-
-def check_imported_image(name: str, data: bytes) -> SizedImage:
-    """Return an image of an imported chat, scaled down if its sides are too long.
-
-    A damaged image is kept as it is, so that the chat does not lose it. Raises `FileRefused` if the
-    image has too many pixels, or too many bytes also after scaling.
-    """
-    with suppress(ImageDamagedError):
-        return fit_image(name, data)
-    return measure_image(name, data)
-
-
-def _has_pillow() -> bool:
-    """Return whether images can be decoded here: Pillow is an extra of lmchat."""
-    try:
-        import PIL  # noqa: F401, PLC0415 - an extra
-    except ImportError:
-        return False
-    return True
 
 
 def _scaled_down(image: Any) -> SizedImage:
@@ -182,24 +140,6 @@ def _scaled_down(image: Any) -> SizedImage:
     return SizedImage(encoded.getvalue(), small.width, small.height)
 
 
-def _refuse_too_many_bytes(
-    name: str, data: bytes, *, hint: str = "Save a smaller copy of it."
-) -> None:
-    """Raise `FileRefused` for more than `MAX_IMAGE_BYTES`; `hint` is the next step to show."""
+def _refuse_too_many_bytes(name: str, data: bytes, hint: str) -> None:
     if len(data) > MAX_IMAGE_BYTES:
         raise FileRefused(f"{name} is larger than {MAX_IMAGE_BYTES // 1_000_000} MB.", hint=hint)
-
-
-def _refuse_too_many_pixels(name: str, width: int, height: int) -> None:
-    """Raise `FileRefused` for an image whose pixels would take too much memory."""
-    if width * height > MAX_PIXELS:
-        raise _too_many_pixels(name)
-
-
-def _damaged(name: str) -> ImageDamagedError:
-    return ImageDamagedError(f"{name} is damaged or cut off.", hint="Copy or download it again.")
-
-
-def _too_many_pixels(name: str) -> FileRefused:
-    message = f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels."
-    return FileRefused(message, hint="Save a smaller copy of it.")

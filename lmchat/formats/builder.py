@@ -24,7 +24,7 @@ from msgspec import Struct, field
 from msgspec.structs import asdict, replace
 
 from lmchat.errors import FileRefused
-from lmchat.files.images import check_imported_image, image_type
+from lmchat.files.images import image_type, measure_image
 from lmchat.formats.sources import Source
 from lmchat.sessions.message import (
     AnswerState,
@@ -279,15 +279,14 @@ class ForeignChat(Struct, kw_only=True):
     def image(self, value: object, name: str = "", *, part: str = "image") -> Iterator[FilePart]:
         """Yield the part of an image; count anything else as a lost part of this name.
 
-        `value` should be bytes, base64 or a `data:` URL. A large image is scaled down; one that
-        cannot be scaled is lost.
+        `value` should be bytes, base64 or a `data:` URL. An image over the limits is lost.
         """
         name = name or "image"
         image = None
         with suppress(ValueError, FileRefused):  # invalid base64; an image over the limits
             data = b64decode(value.rpartition(";base64,")[2]) if isinstance(value, str) else value
             if isinstance(data, bytes) and image_type(data):
-                image = check_imported_image(name, data)
+                image = measure_image(name, data)
         if image is None:
             self.omit(part)
             return

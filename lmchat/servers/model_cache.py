@@ -65,7 +65,7 @@ class ModelCache:
         lists = [cached for cached in self._lists.values() if cached.endpoint != without]
         data = msgspec.json.encode(lists)
         try:
-            await asyncio.to_thread(write_atomically, self._file, data, follows_link=False)
+            await asyncio.to_thread(write_atomically, self._file, data)
         except OSError as error:
             _log.warning("the cache of models cannot be written: %s", error)
 

@@ -100,13 +100,11 @@ async def test_what_cannot_be_attached_is_refused_in_one_sentence(tmp_path, name
 
 
 async def test_without_pillow_images_go_as_they_are_up_to_10_mb(tmp_path, monkeypatch):
-    large, small, photo = image("PNG", (3000, 10)), image(), image("JPEG")
+    large, photo = image("PNG", (3000, 10)), image("JPEG")
     monkeypatch.setitem(sys.modules, "PIL", None)
     found = await attach(tmp_path, "garden.png", large)
     assert found.data == large
     assert (found.part.width, found.part.tokens) == (0, 1600)
-    with pytest.raises(FileRefused, match="damaged or cut off"):
-        await attach(tmp_path, "garden.png", small[:-12])
     with pytest.raises(FileRefused, match="larger than 10 MB") as refused:
         await attach(tmp_path, "garden.jpg", photo + bytes(10_000_000))
     assert refused.value.hint.endswith('pip install "lmchat[images]"')

@@ -17,8 +17,8 @@ def git(folder, *words):
     return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout  # noqa: S603 - as a user
 
 
-def finder(folder, clock=lambda: 0.0):
-    return FileFinder(folder, clock)
+def finder(folder):
+    return FileFinder(folder, lambda: 0.0)
 
 
 async def test_neither_git_nor_a_program_of_a_repository_runs(tmp_path, monkeypatch):
@@ -74,19 +74,6 @@ async def test_the_same_files_are_left_out_as_git_leaves_out(tmp_path):
             if name.startswith(below):
                 found |= set(await find(name.removeprefix(below)))
         assert found == {name for name in listed if name and ".gitignore" not in name}, below
-
-
-async def test_a_walk_that_takes_too_long_offers_what_it_has_found(tmp_path):
-    made(tmp_path, *(f"{number:03}.txt" for number in range(100)))
-    now_s = 0.0
-
-    def clock():
-        nonlocal now_s
-        now_s += 0.1
-        return now_s
-
-    assert await finder(tmp_path, clock).find("005") == ("005.txt",)
-    assert await finder(tmp_path, clock).find("099") == ()
 
 
 async def test_links_and_names_with_control_characters_are_no_files_and_hide_no_other(tmp_path):
