@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.errors import LMChatError, ServerRejected
@@ -29,18 +28,6 @@ from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.model_picker import VISION, ModelPicker
 
 
-class _Load(Struct):
-    """A model that is being loaded."""
-
-    model: ModelInfo  # with its progress
-    since_s: float
-
-    @property
-    def group(self) -> str:
-        """Group of the worker that loads it."""
-        return f"load {self.model.endpoint.netloc} {self.model.model_id}"
-
-
 class ModelSwitch:
     """The server and model in use, which no other object changes, and all others to switch to."""
 
@@ -57,7 +44,8 @@ class ModelSwitch:
         self._prompt_text = prompt_text
         self._turns = turns
         self._picker: ModelPicker | None = None  # the picker while it is open
-        self._loads: dict[tuple[Endpoint, str], _Load] = {}  # by `_key`
+        # models that are being loaded, with their progress, by `_key`
+        self._loads: dict[tuple[Endpoint, str], ModelInfo] = {}
 
     # The model in use
 
@@ -186,16 +174,16 @@ class ModelSwitch:
 
     def switch_to(self, model: ModelInfo) -> None:
         """Use a model from the next turn on, and begin to load it if it is not loaded."""
-        load = self._loads.get(_key(model))
-        if load is None and model.state is LoadState.NOT_LOADED:
-            load = self._begin_load(model)
+        if model.state is LoadState.NOT_LOADED:
+            self._begin_load(model)
+        is_loading = _key(model) in self._loads
         self.use(
             Target(
                 endpoint=model.endpoint,
                 product=model.product,
                 model=replace(model, load_fraction=None),
-                is_loading=load is not None,
-                loading_since_s=load.since_s if load else None,
+                is_loading=is_loading,
+                loading_since_s=self._workspace.clock() if is_loading else None,
             )
         )
 
@@ -203,8 +191,8 @@ class ModelSwitch:
 
     def _load_or_unload(self, model: ModelInfo) -> None:
         """Begin to load a model; if it is loaded, unload it; if it is being loaded, stop that."""
-        if load := self._loads.get(_key(model)):
-            self._chat.stop(load.group)
+        if _key(model) in self._loads:
+            self._chat.stop(_group(model))
             self._status.show_action(f"stopped loading {_short_name(model)}")
         elif model.state is LoadState.LOADED:
             self._chat.begin(partial(self._unload, model), "unload")
@@ -227,6 +215,8 @@ class ModelSwitch:
         async def load(typed: str) -> str | bool:
             if not (typed.isascii() and typed.isdigit() and int(typed)):
                 return "The context window must be a whole number of tokens."
+            if _key(model) in self._loads:
+                return "The model is being loaded. Stop that first."
             self._begin_load(model, int(typed))
             return True
 
@@ -238,20 +228,22 @@ class ModelSwitch:
         )
         self._chat.show(dialog)
 
-    def _begin_load(self, model: ModelInfo, context: int | None = None) -> _Load:
-        """Load a model in a worker; a load of the same model that has begun before is stopped.
+    def _begin_load(self, model: ModelInfo, context: int | None = None) -> None:
+        """Load a model in a worker, unless it is being loaded.
 
         The model counts as loading from here on, before the request to load it is sent: prompts
         would make some servers load it once more.
         """
-        loading = replace(model, state=LoadState.LOADING, load_fraction=None)
-        load = self._loads[_key(model)] = _Load(loading, self._workspace.clock())
-        self._show_in_picker(loading)
+        if _key(model) in self._loads:
+            return
+        self._show_load(replace(model, state=LoadState.LOADING, load_fraction=None))
         self._change_load(
-            model, is_loading=True, loading_since_s=load.since_s, loading_fraction=None
+            model,
+            is_loading=True,
+            loading_since_s=self._workspace.clock(),
+            loading_fraction=None,
         )
-        self._chat.begin(partial(self._load, load, model, context), load.group, is_only=True)
-        return load
+        self._chat.begin(partial(self._load, model, context), _group(model))
 
     async def _unload(self, model: ModelInfo) -> None:
         """Unload a model; show the error if this fails, and then the new states of the models."""
@@ -262,7 +254,7 @@ class ModelSwitch:
         finally:
             self._show_new_states()
 
-    async def _load(self, load: _Load, model: ModelInfo, context: int | None) -> None:
+    async def _load(self, model: ModelInfo, context: int | None) -> None:
         """Load a model; if it is in use, the prompts that wait for it are sent then.
 
         If it cannot be loaded, they return to the prompt field. A server that does not load on
@@ -271,8 +263,7 @@ class ModelSwitch:
         self._status.show_action(f"loading {_short_name(model)}")
 
         def show_progress(fraction: float) -> None:
-            load.model = replace(load.model, load_fraction=fraction)
-            self._show_in_picker(load.model)
+            self._show_load(replace(self._loads[_key(model)], load_fraction=fraction))
             self._change_load(model, loading_fraction=fraction)
 
         can_answer = False
@@ -285,19 +276,15 @@ class ModelSwitch:
             if not can_answer:
                 raise
         finally:
-            if self._loads.get(_key(model)) is load:  # no other load of it has begun since
-                self._end_load(model, can_answer=can_answer)
-
-    def _end_load(self, model: ModelInfo, *, can_answer: bool) -> None:
-        del self._loads[_key(model)]
-        if not can_answer:
-            self._show_in_picker(model)  # as it was before; else the servers' lists follow
-        if self._change_load(model, is_loading=False, loading_since_s=None, loading_fraction=None):
-            if can_answer:
-                self._chat.open_sessions.target_ready(has_loaded=True)
-            else:
-                self._chat.open_sessions.target_failed()
-        self._show_new_states()
+            del self._loads[_key(model)]
+            if not can_answer and self._picker is not None:
+                self._picker.update_model(model)  # as it was before; else the servers' lists follow
+            if self._change_load(model, is_loading=False):
+                if can_answer:
+                    self._chat.open_sessions.target_ready(has_loaded=True)
+                else:
+                    self._chat.open_sessions.target_failed()
+            self._show_new_states()
 
     def _show_new_states(self) -> None:
         """Check the server at once, and refresh the picker if it is open."""
@@ -305,21 +292,25 @@ class ModelSwitch:
         if self._picker is not None:
             self._begin_refresh()
 
-    def _show_in_picker(self, model: ModelInfo) -> None:
+    def _show_load(self, loading: ModelInfo) -> None:
+        """Keep how far a model is loaded, and show it in the picker."""
+        self._loads[_key(loading)] = loading
         if self._picker is not None:
-            self._picker.update_model(model)
+            self._picker.update_model(loading)
 
     def _with_loading(self, rows: Sequence[ModelRow]) -> list[ModelRow]:
         """Return the rows of the picker, with the progress of the models that are being loaded."""
-        return [
-            replace(row, model=load.model) if (load := self._loads.get(_key(row.model))) else row
-            for row in rows
-        ]
+        return [replace(row, model=self._loads.get(_key(row.model), row.model)) for row in rows]
 
 
 def _key(model: ModelInfo) -> tuple[Endpoint, str]:
     """Return by what a model is known, in any state."""
     return model.endpoint, model.model_id
+
+
+def _group(model: ModelInfo) -> str:
+    """Return the group of the worker that loads a model."""
+    return f"load {model.endpoint.netloc} {model.model_id}"
 
 
 def _short_name(model: ModelInfo) -> str:

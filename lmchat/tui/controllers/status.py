@@ -15,7 +15,6 @@ from lmchat import units
 from lmchat.commands.table import BY_ID, keys_of
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.probe_result import Health, TargetState
-from lmchat.servers.model import Target
 from lmchat.sessions.stats import Speedometer
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.screen import KeysChanged
@@ -109,7 +108,9 @@ class StatusDisplay:
     def _changes_without_key(self) -> bool:
         """Whether the figures change while the user does nothing."""
         is_unsaved = self._chat.open_sessions.save_queue.warning is not None
-        is_loading = self._loading_since_s is not None
+        is_loading = (
+            self._chat.next_turn.target is not None and self._chat.next_turn.target.is_loading
+        )
         is_reading = self._chat.read_ahead.fraction is not None
         is_streaming = bool(self._chat.open_sessions.streaming)
         return any((is_unsaved, is_streaming, self.health.is_down, is_loading, is_reading))
@@ -176,88 +177,57 @@ class StatusDisplay:
         empty draft. On a narrow screen, which has no panel, the speed of the answer is shown in
         place of the size.
         """
-        prompt_input = self._chat.widgets.prompt_input
+        widgets, next_turn = self._chat.widgets, self._chat.next_turn
+        shown = self._chat.open_sessions.shown
+        prompt_input = widgets.prompt_input
         draft = "" if prompt_input.typed_command else prompt_input.full_text
-        draft_tokens = self._chat.next_turn.draft_tokens(draft)
-        draft_size = ""
-        if draft_tokens:
-            size = units.tokens(draft_tokens, is_estimated=True)
-            draft_size = f"{size}{units.GAP}tok"
-        share = self._context_share(draft_tokens)
+        draft_tokens = next_turn.draft_tokens(draft)
+        size = units.tokens(draft_tokens, is_estimated=True) if draft_tokens else ""
+        use = next_turn.context_use(shown)  # None while older messages are not read
+        used = replace(use, tokens=use.tokens + draft_tokens).fraction if use else None
+        speed = shown.turn.tokens_per_second if shown.turn else None
+        unsaved = "! not saved" if self._chat.open_sessions.save_queue.warning else ""
+        if self._chat.workspace.is_temporary:
+            unsaved = "temporary"
 
-        prompt = self._chat.widgets.prompt
-        dot = f" {units.UNICODE.dot} "
-        unsaved = self._unsaved_words
-        prompt.status.show_state(
+        def figures(first: str) -> str:
+            share = "" if used is None else units.percent(used)
+            return f" {units.UNICODE.dot} ".join(filter(None, (unsaved, first, share)))
+
+        widgets.prompt.status.show_state(
             server_sign(self.health.verdict),
             self._names(),
-            figures=dot.join(filter(None, (unsaved, draft_size, share))),
-            narrow_figures=dot.join(filter(None, (unsaved, self._rate(), share))),
+            figures=figures(f"{size}{units.GAP}tok" if size else ""),
+            narrow_figures=figures(units.rate(speed) if speed else ""),
         )
 
-    def _context_share(self, draft_tokens: int) -> str:
-        """Return how much of the context window session and draft take, as `41 %`.
-
-        It is empty if the size of the window is not known, or older messages are not read yet.
-        """
-        use = self._chat.next_turn.context_use(self._chat.open_sessions.shown)
-        if use is None:
-            return ""
-        share = replace(use, tokens=use.tokens + draft_tokens).fraction
-        return "" if share is None else units.percent(share)
-
-    def _rate(self) -> str:
-        """Return the speed of the last turn; empty if it is not known."""
-        turn = self._chat.open_sessions.shown.turn
-        if turn is None or not turn.tokens_per_second:
-            return ""
-        return units.rate(turn.tokens_per_second)
-
-    @property
-    def _unsaved_words(self) -> str:
-        """Words for a session that is not saved: a temporary one, or one that cannot be saved.
-
-        The second is left out while the panel is shown: the panel has a warning about it.
-        """
-        if self._chat.workspace.is_temporary:
-            return "temporary"
-        has_warning = self._chat.open_sessions.save_queue.warning is not None
-        return "! not saved" if has_warning and not self._chat.widgets.telemetry.display else ""
-
     def _names(self) -> list[str]:
-        """Return the names of model and product, or one sentence without a server."""
+        """Return the names of model and product, or one sentence without a server.
+
+        While the model loads, its name says so, and how much of it is loaded.
+        """
         target = self._chat.next_turn.target
         if target is None:
             state = self._chat.workspace.target_state
             is_searching = state is TargetState.SEARCHING
             return [LOOKING if is_searching else f"server {search_word(state)}"]
-        return [self._model_name(target), str(target.product)]
-
-    def _model_name(self, target: Target) -> str:
-        """Return the name of the model; while it loads, also how much of it is loaded."""
         name = safe_line(target.model_id)
-        if not target.is_loading:
-            return name or "no model"
-        return f"loading {name or 'its model'}{self._loading_progress}"
+        if target.is_loading:
+            return [f"loading {name or 'its model'}{self._loading_progress}", str(target.product)]
+        return [name or "no model", str(target.product)]
 
     @property
     def _loading_progress(self) -> str:
-        """How much of the model is loaded, as ` 40 %`, else for how long it loads, as ` 12 s`."""
-        target = self._chat.next_turn.target
-        progress = units.so_far(target.loading_fraction if target else None)
-        since_s = self._loading_since_s
-        if progress or since_s is None:
-            return progress
-        return f" {units.ago(self._chat.workspace.clock() - since_s)}"
+        """How much of the model is loaded, as ` 40 %`, else for how long it loads, as ` 12 s`.
 
-    @property
-    def _loading_since_s(self) -> float | None:
-        """Time at which the model in use began to load, by the clock of the workspace.
-
-        If lmchat did not begin the load, it is the time since which the server is in its present
-        state. None if the model does not load.
+        If lmchat did not begin the load, it loads since the server is in its present state.
         """
         target = self._chat.next_turn.target
         if target is None or not target.is_loading:
-            return None
-        return self.health.since_s if target.loading_since_s is None else target.loading_since_s
+            return ""
+        since_s = target.loading_since_s
+        if since_s is None:
+            since_s = self.health.since_s
+        if target.loading_fraction or since_s is None:
+            return units.so_far(target.loading_fraction)
+        return f" {units.ago(self._chat.workspace.clock() - since_s)}"
