@@ -6,7 +6,7 @@ An error of a call becomes its result, which the model gets, and the turn contin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,7 +25,7 @@ from lmchat.sessions.message import (
     call_text,
     parse_arguments,
 )
-from lmchat.tools.tool import Choice, Decision, Run, ToolResult, run_call
+from lmchat.tools.tool import Choice, Decision, Run, run_call
 
 _MAX_SAME_CALLS = 3  # same calls in a row after which the turn ends
 
@@ -35,7 +35,6 @@ class ToolQuestion(Struct, frozen=True, kw_only=True):
 
     message: ChatMessage  # of this call alone
     name: str  # `SERVER/TOOL`
-    fingerprint: str = ""  # to save for "always"; empty if config.toml has a rule for the tool
     note: str = ""  # why it is asked again about a tool that was always allowed
 
 
@@ -136,41 +135,26 @@ class ToolRounds:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _make_run(self, message: ChatMessage, ask: Ask) -> Run | None:
-        """Return the function that gives the result of a call; None for an unknown tool.
+    async def _make_run(self, message: ChatMessage, ask: Ask) -> Run | str:
+        """Return the function that runs a call, or the reason why it may not run.
 
-        The user has to decide about a tool that neither always nor never runs, unless the arguments
-        are no JSON object. The decision is noted for later calls. The function of a call that is
-        not allowed does not run the tool: its result is the reason.
+        The user decides about a tool that neither always nor never runs, and the toolbox notes the
+        decision for later calls.
         """
         call, toolbox, session_id = message.tool_calls[0], self.toolbox, self._session_id
         tool = toolbox.find(call.name)
-        must_ask = (
-            tool is not None
-            and parse_arguments(call.arguments) is not None
-            and toolbox.approval(session_id, tool) is Approval.ASK
-        )
-        decision: Decision | None = None
-        if tool is not None and must_ask:
-            question = ToolQuestion(
-                message=message,
-                name=tool.full_name,
-                fingerprint=toolbox.fingerprint_to_save(tool),
-                note=toolbox.why_asked_again(tool),
-            )
-            decision = await ask(question)
-            tool = toolbox.find(call.name)
         if tool is None:
-            return None
-        if not toolbox.is_offered(session_id, tool):
-            return partial(_refuse, "This tool is switched off, or not allowed to run.")
-        if decision is not None:
-            toolbox.decide(session_id, tool, decision.choice)
+            return "There is no tool of this name."
+        if parse_arguments(call.arguments) is None:
+            return "The arguments are not a JSON object."
+        if toolbox.approval(session_id, tool) is Approval.ASK:
+            note = toolbox.why_asked_again(tool)
+            question = ToolQuestion(message=message, name=tool.full_name, note=note)
+            decision = await ask(question)
             if decision.choice is Choice.NO:
                 reason = f" Reason: {decision.reason}" if decision.reason else ""
-                return partial(_refuse, f"The user refused this call.{reason}")
+                return f"The user refused this call.{reason}"
+            await toolbox.allow(session_id, tool, decision.choice)
+        if not toolbox.is_offered(session_id, tool):
+            return "This tool is switched off, or not allowed to run."
         return partial(toolbox.call, tool)
-
-
-async def _refuse(reason: str, _: Mapping[str, Any]) -> ToolResult:
-    return ToolResult(text=reason, is_error=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import chain
 from types import MappingProxyType
 from typing import Any
@@ -26,14 +26,16 @@ class Toolbox:
         settings: ToolSettings,
         mcp: Sequence[McpSettings] = (),
         allowed: Mapping[str, str] = MappingProxyType({}),
+        save_allowed: Callable[[str, str], Awaitable[None]] | None = None,
     ) -> None:
         """Start nothing yet.
 
         `allowed` has the fingerprints of tools for which the user once chose "always", by full
-        name.
+        name; `save_allowed` saves another one.
         """
         self.settings = settings
         self.allowed = dict(allowed)
+        self._save_allowed = save_allowed
         self.host = host
         self._servers = {server.name: server for server in mcp}
         self._allowed_in_session: set[tuple[str, str, str]] = set()
@@ -111,13 +113,6 @@ class Toolbox:
             is_allowed = is_allowed or self.allowed.get(tool.full_name) == fingerprint
         return Approval.ALWAYS if is_allowed else configured
 
-    def fingerprint_to_save(self, tool: Tool) -> str:
-        """Return the fingerprint to save if the user chooses "always" for a tool.
-
-        It is empty where the configuration has a rule for the tool: then nothing is saved.
-        """
-        return "" if self._configured_rule(tool) else self._fingerprint(tool)
-
     def why_asked_again(self, tool: Tool) -> str:
         """Return why the user has to decide about this tool, although it was once always allowed.
 
@@ -131,17 +126,19 @@ class Toolbox:
         changed = "its server, description or arguments have changed"
         return f"{name} is not what you always allowed: {changed}."
 
-    def decide(self, session_id: str, tool: Tool, choice: Choice) -> None:
-        """Note in memory what a decision about a tool allows for later calls.
+    async def allow(self, session_id: str, tool: Tool, choice: Choice) -> None:
+        """Note what a decision about a tool allows for later calls.
 
-        `ALWAYS` allows it in all sessions, `SESSION` in this one; `ONCE` and `NO` note nothing. If
-        there is no fingerprint to save, `ALWAYS` is noted like `SESSION`. The front end saves
-        "always" on the disk.
+        `ALWAYS` allows it in all sessions, also of later runs, and `SESSION` in this one. If the
+        configuration has a rule for the tool, which has priority, `ALWAYS` is for this session too.
         """
+        fingerprint = self._fingerprint(tool)
         if choice is Choice.ALWAYS and not self._configured_rule(tool):
-            self.allowed[tool.full_name] = self._fingerprint(tool)
-        elif choice in (Choice.SESSION, Choice.ALWAYS):
-            self._allowed_in_session.add((session_id, tool.full_name, self._fingerprint(tool)))
+            self.allowed[tool.full_name] = fingerprint
+            if self._save_allowed is not None:
+                await self._save_allowed(tool.full_name, fingerprint)
+        elif choice is not Choice.ONCE:
+            self._allowed_in_session.add((session_id, tool.full_name, fingerprint))
 
     def _configured_rule(self, tool: Tool) -> str:
         """Return "always", "ask" or "never" from the configuration for a tool or its server.

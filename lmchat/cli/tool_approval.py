@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.cli.context import Context
 from lmchat.config.file import toml_value
-from lmchat.config.state import change_state
 from lmchat.safe_text import safe_line
 from lmchat.terminal.output import can_ask, typed_line
 from lmchat.terminal.tty import drop_typed, has_more_input
@@ -24,8 +22,7 @@ async def decide(asked: ToolQuestion, context: Context) -> Decision:
     """Ask the user whether a call may run, and return the decision.
 
     The question is repeated until its answer is known. The words after a no are the reason, which
-    the model gets. The answer "always" is saved. Without a terminal, the decision is no, and a note
-    says how to allow the tool.
+    the model gets. Without a terminal, the decision is no, and a note says how to allow the tool.
     """
     note = context.output.note
     name = safe_line(asked.name, limit=_MAX_NAME)
@@ -56,14 +53,5 @@ async def decide(asked: ToolQuestion, context: Context) -> Decision:
                 continue
             case Choice.NO:
                 return Decision(choice=Choice.NO, reason=reason)
-            case Choice.ALWAYS:
-                if asked.fingerprint:  # otherwise config.toml has a rule to ask about each call
-                    await asyncio.to_thread(
-                        change_state,
-                        context.paths.state_file,
-                        # a tool that has changed needs approval again
-                        lambda state: state.with_allowed(asked.name, asked.fingerprint),
-                    )
-                return Decision(choice=Choice.ALWAYS)
             case choice:
                 return Decision(choice=choice)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
@@ -14,7 +15,7 @@ from lmchat.chat.ports import ToolHost
 from lmchat.chat.tools import Toolbox
 from lmchat.cli.context import Context
 from lmchat.config.settings import FUNCTIONS, Approval, Settings
-from lmchat.config.state import State, read_state
+from lmchat.config.state import State, change_state, read_state
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.matching import closest_word
 from lmchat.safe_text import safe_line
@@ -34,6 +35,8 @@ from lmchat.tools.mcp_servers import McpServers
 from lmchat.tools.tool import ServerState, ToolServer, call_message, run_call
 from lmchat.units import plural
 
+log = logging.getLogger(__name__)
+
 _NO_SESSION = ""  # tools may be allowed for one session, by its id; these commands have none
 _MAX_NAME = 80  # characters
 _MAX_CALL = 160  # characters
@@ -42,8 +45,18 @@ _MAX_REASON = 300  # characters
 
 def make_toolbox(context: Context, settings: Settings, state: State) -> Toolbox:
     """Return the toolbox of this run; the tool servers start when tools are first used."""
+
+    async def save_allowed(tool: str, fingerprint: str) -> None:
+        file = context.paths.state_file
+        try:
+            await asyncio.to_thread(
+                change_state, file, lambda old: old.with_allowed(tool, fingerprint)
+            )
+        except LMChatError as error:  # it is allowed in this run
+            log.warning("an allowed tool could not be saved: %s", error.kind)
+
     host = make_tool_host(context, settings)
-    return Toolbox(host, settings.tools, settings.mcp, state.allowed_tools)
+    return Toolbox(host, settings.tools, settings.mcp, state.allowed_tools, save_allowed)
 
 
 def make_tool_host(context: Context, settings: Settings) -> ToolHost:

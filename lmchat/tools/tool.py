@@ -116,20 +116,17 @@ def call_message(call: ToolCallPart) -> ChatMessage:
     return ChatMessage(message_id=new_id(), role=Role.TOOL, parts=(call,), created_at=now())
 
 
-async def run_call(call: ChatMessage, run: Run | None) -> ChatMessage:
+async def run_call(call: ChatMessage, run: Run | str) -> ChatMessage:
     """Run the call of a tool message; return the message with its result, state and duration.
 
-    An error of the tool is a result too, for the model to read. So is an unknown tool, for which
-    `run` is None: the model may try another one.
+    An error of the tool is a result too, for the model to read. So is a text in place of `run`: the
+    reason why the call does not run.
     """
     started_s = time.monotonic()
-    arguments = parse_arguments(call.tool_calls[0].arguments)
-    if run is None:
-        result = ToolResult(text="There is no tool of this name.", is_error=True)
-    elif arguments is None:
-        result = ToolResult(text="The arguments are not a JSON object.", is_error=True)
+    if isinstance(run, str):
+        result = ToolResult(text=run, is_error=True)
     else:
-        result = await run(arguments)
+        result = await run(parse_arguments(call.tool_calls[0].arguments) or {})
     return replace(
         call,
         parts=(*call.parts, ToolResultPart(text=result.text or "(no output)")),

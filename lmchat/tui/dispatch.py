@@ -210,7 +210,7 @@ class Dispatcher:
             case ChatLog.ActionWanted(name=name, message=target):
                 self.messages.act_on(name, target)
             case ChatLog.Decided(choice=choice):
-                self.turns.approvals.decide(choice)
+                self.turns.decide(choice)
             case ChatLog.Changed():
                 self._follow_log()
             case Pill.Pressed():

@@ -206,9 +206,9 @@ async def test_only_the_call_that_is_repeated_runs_and_the_results_beside_it_are
 FILES = McpSettings(name="files", command="notes-server", args=("--folder", "/notes"))
 
 
-def box_with(allowed=None, *, server=FILES, host=None, **settings) -> Toolbox:
+def box_with(allowed=None, *, server=FILES, host=None, save=None, **settings) -> Toolbox:
     asking = ToolSettings(approve="ask", **settings)
-    return Toolbox(host or ScriptedHost(), asking, (server,), allowed or {})
+    return Toolbox(host or ScriptedHost(), asking, (server,), allowed or {}, save)
 
 
 async def asked_about(box, store) -> list[ToolQuestion]:
@@ -219,16 +219,30 @@ async def asked_about(box, store) -> list[ToolQuestion]:
     return chat.questions
 
 
+async def saved_always(**settings) -> dict[str, str]:
+    """Allow the tool always; return what is saved of that."""
+    saved: dict[str, str] = {}
+
+    async def save(name: str, fingerprint: str) -> None:
+        saved[name] = fingerprint
+
+    box = box_with(save=save, **settings)
+    await box.allow("here", box.tools[0], Choice.ALWAYS)
+    assert box.approval("here", box.tools[0]) is Approval.ALWAYS
+    elsewhere = Approval.ALWAYS if saved else Approval.ASK
+    assert box.approval("elsewhere", box.tools[0]) is elsewhere
+    return saved
+
+
 async def test_always_holds_for_the_same_server_and_tool_in_the_next_run(store):
-    (first,) = await asked_about(box_with(), store)
-    assert await asked_about(box_with({first.name: first.fingerprint}), store) == []
+    assert await asked_about(box_with(await saved_always()), store) == []
+    before = await saved_always(server=replace(FILES, env={"TOKEN": "old"}))
     moved = replace(FILES, env={"TOKEN": "new"})
-    (before,) = await asked_about(box_with(server=replace(FILES, env={"TOKEN": "old"})), store)
-    assert await asked_about(box_with({before.name: before.fingerprint}, server=moved), store) == []
+    assert await asked_about(box_with(before, server=moved), store) == []
 
 
 async def test_another_server_of_the_same_name_is_asked_about_again_with_the_reason(store):
-    (first,) = await asked_about(box_with(), store)
+    saved = await saved_always()
     for change in (
         {"command": "other-server"},
         {"args": ("--folder", "/")},
@@ -237,8 +251,7 @@ async def test_another_server_of_the_same_name_is_asked_about_again_with_the_rea
         {"env": {"PYTHONPATH": "/evil"}},
         {"headers_env": {"Authorization": "OTHER"}},
     ):
-        box = box_with({first.name: first.fingerprint}, server=replace(FILES, **change))
-        (again,) = await asked_about(box, store)
+        (again,) = await asked_about(box_with(saved, server=replace(FILES, **change)), store)
         words = "files/read_text is not what you always allowed: its server, "
         assert again.note.startswith(words), change
 
@@ -251,7 +264,7 @@ async def test_a_tool_that_has_changed_is_asked_about_again(store):
         host = ScriptedHost()
         box = box_with(host=host)
         chat = ChatTurns(store, *[READ_A, answer_steps()] * 2, box=box)
-        box.decide(chat.opened.session_id, box.tools[0], choice)
+        await box.allow(chat.opened.session_id, box.tools[0], choice)
         await chat.send("Read")
         assert results(chat) == [(AnswerState.COMPLETE, "text of a")]
         setattr(host, name, value)
@@ -262,15 +275,11 @@ async def test_a_tool_that_has_changed_is_asked_about_again(store):
 
 
 async def test_a_rule_of_the_configuration_wins_over_an_earlier_always(store):
-    (first,) = await asked_about(box_with(), store)
-    allowed = {first.name: first.fingerprint}
+    allowed = await saved_always()
     for name in ("files/read_text", "files"):
         box = box_with(allowed, approval={name: "ask"})
         (asked,) = await asked_about(box, store)
         assert asked.note.startswith("config.toml asks about files/read_text each time")
-        assert asked.fingerprint == ""
-        box.decide("here", box.tools[0], Choice.ALWAYS)
-        assert box.approval("here", box.tools[0]) is Approval.ALWAYS
-        assert box.approval("elsewhere", box.tools[0]) is Approval.ASK
+        assert await saved_always(approval={name: "ask"}) == {}
     of_server = box_with(allowed, server=replace(FILES, approve="ask"))
     assert len(await asked_about(of_server, store)) == 1

@@ -8,6 +8,7 @@ sessions that are not shown.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 
@@ -43,12 +44,12 @@ from lmchat.servers.events import (
 from lmchat.servers.model import LoadState, ModelInfo, Target
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import AnswerState, ChatMessage, Role
-from lmchat.tools.tool import Decision
+from lmchat.tools.tool import Choice, Decision
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.controllers.tool_approvals import ToolApprovals
+from lmchat.tui.dialogs.ask_dialog import AskDialog
 
 _LONG_ANSWER_S = 10.0
 """When an answer that took longer ends, and the terminal has no focus, the user is notified."""
@@ -56,6 +57,7 @@ _ADAPTED_NOTICE_S = 12.0
 """How long the notice stays that a server does not accept a part of a request; it comes once."""
 _MAX_NOTE = 300  # characters of the notice about such a part, which may quote the server
 _MAX_REASON = 60  # characters of the reason for a retry
+_MAX_NAME = 80  # characters of the name of a tool, or of a title
 _WAITS_FOR_SERVER = (
     "No model server found yet. Your message waits above the prompt and is sent "
     "when a server answers; Esc cancels it."
@@ -87,10 +89,11 @@ class Turns(FrontEnd):
     ) -> None:
         self._chat = chat
         self._open_sessions = chat.open_sessions
-        self.approvals = ToolApprovals(chat, status, sessions)
         self._status = status
         self._sessions = sessions
         self._prompt_text = prompt_text
+        self._decisions: dict[str, asyncio.Future[Decision]] = {}
+        """Where turns wait for decisions about calls, by the ids of the messages of the calls."""
         chat.open_sessions.front_end = self
 
     # Commands
@@ -212,11 +215,61 @@ class Turns(FrontEnd):
         if self._sessions.opened.queue:
             self._open_sessions.take_back(self._sessions.opened)
 
-    # What turns do
+    # Questions about tool calls
 
     async def ask(self, opened: OpenSession, question: ToolQuestion) -> Decision:
-        """Ask the user about a call of a tool."""
-        return await self.approvals.ask(opened, question)
+        """Show the user that a call waits for a decision, and return that.
+
+        In the shown session, the card of the call gets the focus if the user is not typing. For
+        another session, a notification names it, and the list marks it.
+        """
+        decision: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+        self._decisions[question.message.message_id] = decision
+        self._status.show_action("waiting for you")  # this also shows the card
+        if question.note:  # why it is asked again about a tool that was always allowed
+            self._chat.notify(question.note)
+        if opened is self._sessions.opened:
+            self._chat.focus_approval_card()
+        else:
+            name = safe_line(question.name, limit=_MAX_NAME)
+            title = safe_line(opened.header.title, limit=_MAX_NAME)
+            self._chat.notify(f"{name} waits for you in the session “{title}”.")
+            self._sessions.show_list()
+        self._chat.notify_if_unfocused("A tool waits for you.")
+        try:
+            return await decision
+        finally:
+            del self._decisions[question.message.message_id]
+
+    def decide(self, choice: Choice) -> None:
+        """Give what the user chose on the card of the shown session to the turn, in a worker.
+
+        After a no, ask for a reason first. Do nothing if the user leaves that dialog, or if no call
+        waits any more, as after a stop of the turn.
+        """
+        opened = self._sessions.opened
+        question = opened.question
+        if question is None:
+            return
+
+        async def give() -> None:
+            reason: str | None = ""
+            if choice is Choice.NO:
+                title = f"Refuse {safe_line(question.name, limit=_MAX_NAME)}?"
+                text = "The model gets your reason. Leave it empty to give none."
+                dialog = AskDialog(title, text=text, verb="refuse", may_be_empty=True)
+                reason = await self._chat.ask(dialog)
+            if reason is None or opened.question is not question:
+                return
+            opened.question = None
+            decision = Decision(choice=choice, reason=" ".join(reason.split()))
+            self._decisions[question.message.message_id].set_result(decision)
+            self._status.show_action(question.name)
+            self._chat.leave_approval_card()
+
+        self._chat.begin(give, "decision")
+
+    # What turns do
 
     def show(self, opened: OpenSession, event: ChatEvent) -> None:
         """Show an event of a turn in the log, the list of sessions, the panel or a notification.
