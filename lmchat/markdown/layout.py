@@ -33,7 +33,6 @@ from lmchat.markdown.tables import (
     Columns,
     Prefix,
     Prefixes,
-    continued_lines,
     fit_columns,
     split_lines,
     table_lines,
@@ -56,13 +55,6 @@ _LEAST_ROOM = MIN_WIDTH + 3  # cells for text beside the marks of quotes and lis
 _MARKUP_BLOCKS = ("paragraph_open", "heading_open", "table_open", "list_item_open", "hr")
 
 
-def inline_spans(page: Page, text: str, references: References, style: Style) -> list[Span]:
-    """Return the spans of the Markdown inside a block, as safe text."""
-    if _SIGNS.isdisjoint(text) and "://" not in text:
-        return [(on_one_line(text), style)] if text else []
-    return _Writer(page, style).write(parse_inline(text, references))
-
-
 class _Writer:
     """Turns the tokens inside a block into spans."""
 
@@ -80,24 +72,23 @@ class _Writer:
                 self._open(token)
             elif token.nesting == -1:
                 self._close(token)
-            elif _is_break(token):
+            elif token.type in ("softbreak", "hardbreak") or (
+                token.type == "html_inline" and re.match(_LINE_BREAK, token.content)
+            ):
                 self.spans.append((BREAK, _NULL))
             elif token.type == "image":
                 self._add_image(token)
             elif token.type == "code_inline":
-                self._add_code(token.content)
+                # without tints, code is shown with backticks, to tell it from other words
+                mark = "" if self.page.has_tints else "`"
+                self._add(mark, self._style("muted"))
+                self._add(token.content, self._style("code"))
+                self._add(mark, self._style("muted"))
             elif token.type == "math_inline":
                 self._add(_shown_formula(self.page, token.content), self._style("builtin"))
             else:
                 self._add(token.content, self._style(_STYLES.get(token.type, "")))
         return self.spans
-
-    def _add_code(self, text: str) -> None:
-        # without tints, code is shown with backticks, to tell it from other words
-        mark = "" if self.page.has_tints else "`"
-        self._add(mark, self._style("muted"))
-        self._add(text, self._style("code"))
-        self._add(mark, self._style("muted"))
 
     def _style(self, name: str) -> Style:
         """Return the style of the open tokens with a style of the page, if it has this name."""
@@ -167,13 +158,6 @@ def _shown_formula(page: Page, source: str) -> str:
     return unicode_formula(source) or source
 
 
-def _is_break(token: Token) -> bool:
-    """Return whether a token ends a line: also a single line end in the source, and `<br>`."""
-    if token.type in ("softbreak", "hardbreak"):
-        return True
-    return token.type == "html_inline" and re.match(_LINE_BREAK, token.content) is not None
-
-
 @lru_cache(maxsize=256)
 def _link_meta(target: str) -> Style:
     """Return a style without a look, by which a click finds where a link leads.
@@ -215,10 +199,10 @@ class Layout:
             return [line for row in rows for line in self.page.wrap([(row, _NULL)])]
         if block.kind is Kind.FENCE:
             prefixes = (prefix, prefix)
-            is_first = block.is_first
-            return list(
-                code_lines(self.page, block.source, block.info, prefixes, is_first=is_first)
+            code = code_lines(
+                self.page, block.source, block.info, prefixes, is_first=block.is_first
             )
+            return list(code)
         # a copy: a definition in the block may be half written, and must not reach other blocks
         self._references = dict(references)
         if block.kind is Kind.TABLE:
@@ -367,8 +351,19 @@ class Layout:
         for index, (item, item_tokens) in enumerate(blocks_of(inner)):
             if index and self._is_below_blank(item):
                 yield self.page.line([], prefix=next_prefix)
-            mark = " " * self._indent(token, item)
-            task = self._take_task_box(item_tokens)
+            mark = ""
+            if item.map and not token.level:
+                # The parser takes `- a` and ` - b` for items of one list, but models mean the
+                # second as nested. Within another block, the blanks belong to that.
+                line = self._source[item.map[0]]
+                mark = " " * (len(line) - len(line.lstrip(" ")))
+            task = ""
+            if item_tokens and item_tokens[0].type == "paragraph_open":
+                text = item_tokens[1].content
+                box = re.match(_TASK, text)
+                if box is not None:
+                    task = f"[{box[1].lower()}] "
+                    item_tokens[1].content = text[box.end() :]
             if token.type == "ordered_list_open":
                 mark += f"{number + index}{token.markup} {task}"
             else:
@@ -380,29 +375,6 @@ class Layout:
             yield from self._inner_lines(item_tokens, nested, style)
             prefix = next_prefix
 
-    def _indent(self, token: Token, item: Token) -> int:
-        """Return how many blanks are before an item of an outer list; 0 in an inner one.
-
-        A list is an outer one if no other block contains it: the `level` of its token is 0. The
-        parser takes `- a` and ` - b` for items of one list, but models mean the second as nested.
-        """
-        line = self._source[item.map[0]] if item.map and not token.level else ""
-        return len(line) - len(line.lstrip(" "))
-
-    def _take_task_box(self, item: list[Token]) -> str:
-        """Remove the box of a task, as `[x] `, from the text of an item, and return it.
-
-        Return an empty text for other items.
-        """
-        if not item or item[0].type != "paragraph_open":
-            return ""
-        text = item[1].content
-        box = re.match(_TASK, text)
-        if box is None:
-            return ""
-        item[1].content = text[box.end() :]
-        return f"[{box[1].lower()}] "
-
     def _text_lines(self, token: Token, prefixes: Prefixes, style: Style) -> Iterator[Line]:
         """Yield the wrapped lines of the text in a paragraph or a heading."""
         prefix, next_prefix = prefixes
@@ -411,8 +383,11 @@ class Layout:
             prefix = next_prefix
 
     def _spans(self, token: Token, style: Style) -> list[Span]:
-        """Return the spans of the text of a paragraph, a heading or a cell."""
-        return inline_spans(self.page, token.content, self._references, style)
+        """Return the spans of the text of a paragraph, a heading or a cell, as safe text."""
+        text = token.content
+        if _SIGNS.isdisjoint(text) and "://" not in text:
+            return [(on_one_line(text), style)] if text else []
+        return _Writer(self.page, style).write(parse_inline(text, self._references))
 
     # Tables
 
@@ -457,4 +432,5 @@ class Layout:
         head = block.info.split("\n", HEAD_LINES)[:HEAD_LINES]
         text = "\n".join([*head, source])
         rows, _ = self._cells(parse_blocks(text, self._references))
-        return continued_lines(self.page, rows, self._columns_of_table[key], prefix)
+        columns = self._columns_of_table[key]
+        return table_lines(self.page, rows, columns, (prefix, prefix), is_continued=True)

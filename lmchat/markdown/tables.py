@@ -55,21 +55,11 @@ def fit_columns(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) ->
     space = room - _GAP * (len(full) - 1)
     if sum(least) > space:
         return Columns([], aligns)
-    is_wrapped = sum(full) > space or has_breaks
-    return Columns(_shrunk(full, least, space), aligns, is_wrapped)
-
-
-def _shrunk(full: list[int], least: list[int], space: int) -> list[int]:
-    """Return widths that fit into a space: the widest column is shrunk, again and again.
-
-    No column is shrunk to less than `least`.
-    """
     widths = [max(min(width, space), low) for width, low in zip(full, least, strict=True)]
     while sum(widths) > space:
         shrinkable = [column for column, low in enumerate(least) if widths[column] > low]
-        widest = max(shrinkable, key=widths.__getitem__)
-        widths[widest] -= 1
-    return widths
+        widths[max(shrinkable, key=widths.__getitem__)] -= 1
+    return Columns(widths, aligns, has_blank_rows=sum(full) > space or has_breaks)
 
 
 def _cell_text(cell: Cell) -> str:
@@ -88,53 +78,52 @@ def split_lines(spans: Sequence[Span]) -> list[list[Span]]:
 
 
 def table_lines(
-    page: Page, rows: list[list[Cell]], columns: Columns, prefixes: Prefixes
+    page: Page,
+    rows: list[list[Cell]],
+    columns: Columns,
+    prefixes: Prefixes,
+    *,
+    is_continued: bool = False,
 ) -> Iterator[Line]:
-    """Yield the lines of a table, or of a list of values where no columns fit."""
+    """Yield the lines of a table, or of a list of values where no columns fit.
+
+    With `is_continued`, the table began in another block: its head is not shown again, but may name
+    the values in a list.
+    """
+    prefix, next_prefix = prefixes
+    if is_continued and (columns.has_blank_rows or not columns.widths):
+        yield page.line([], prefix=prefix)  # the row above is in another block
     if not columns.widths:
         yield from _records(page, rows, prefixes)
         return
-    yield from _row(page, rows[0], columns, prefixes)
-    width = sum(columns.widths) + _GAP * (len(columns.widths) - 1)
-    yield page.line([(UNICODE.rule * width, page.styles["faint"])], prefix=prefixes[1])
-    yield from _rows(page, rows[1:], columns, prefixes[1])
-
-
-def continued_lines(
-    page: Page, rows: list[list[Cell]], columns: Columns, prefix: Prefix
-) -> Iterator[Line]:
-    """Yield the lines of rows that continue a table in another block.
-
-    `rows` begins with the head, which is not shown again, but may name the values in a list.
-    """
-    if not columns.widths or columns.has_blank_rows:  # the row above is in another block
-        yield page.line([], prefix=prefix)
-    if columns.widths:
-        yield from _rows(page, rows[1:], columns, prefix)
-    else:
-        yield from _records(page, rows, (prefix, prefix))
-
-
-def _rows(page: Page, rows: list[list[Cell]], columns: Columns, prefix: Prefix) -> Iterator[Line]:
-    """Yield the lines of rows below the head, with blank rows between them if cells are wrapped."""
-    for number, row in enumerate(rows):
+    if not is_continued:
+        yield from _row(page, rows[0], columns, prefixes)
+        width = sum(columns.widths) + _GAP * (len(columns.widths) - 1)
+        yield page.line([(UNICODE.rule * width, page.styles["faint"])], prefix=next_prefix)
+    for number, row in enumerate(rows[1:]):
         if number and columns.has_blank_rows:
-            yield page.line([], prefix=prefix)
-        yield from _row(page, row, columns, (prefix, prefix))
+            yield page.line([], prefix=next_prefix)
+        yield from _row(page, row, columns, (next_prefix, next_prefix))
 
 
 def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> Iterator[Line]:
     """Yield the lines of a row, as many as its highest cell needs."""
     prefix, next_prefix = prefixes
-    wrapped_cells = [
-        _wrapped(cell, width) for cell, width in zip(row, columns.widths, strict=False)
-    ]
-    for parts in zip_longest(*wrapped_cells, fillvalue=()):
+    wrapped_cells: list[list[Cell]] = []
+    for cell, width in zip(row, columns.widths, strict=False):
+        wrapped_cells.append([])
+        for source_line in split_lines(cell):
+            text = _cell_text(source_line)
+            bounds = [0, *wrap_points(text, width), len(text)]
+            wrapped_cells[-1] += split_spans(source_line, bounds)
+    for parts in zip_longest(*wrapped_cells, fillvalue=[]):
         spans: list[Span] = []
         for part, width, align in zip(parts, columns.widths, columns.aligns, strict=False):
             if spans:
                 spans.append((" " * _GAP, _NULL))
-            spans += page.fit(_trimmed(part), width, align=align)
+            if part:  # the blanks at which it was wrapped
+                part[-1] = part[-1][0].rstrip(), part[-1][1]
+            spans += page.fit(part, width, align=align)
         yield page.line(spans, prefix=prefix, text=_cell_text(spans).rstrip())
         prefix = next_prefix
 
@@ -153,18 +142,3 @@ def _records(page: Page, rows: list[list[Cell]], prefixes: Prefixes) -> Iterator
                     spans, prefix=prefix, next_prefix=[*next_prefix, (_HANGING, _NULL)]
                 )
                 prefix = next_prefix
-
-
-def _wrapped(cell: Cell, width: int) -> Iterator[Cell]:
-    """Yield the lines of a cell."""
-    for source_line in split_lines(cell):
-        text = _cell_text(source_line)
-        yield from split_spans(source_line, [0, *wrap_points(text, width), len(text)])
-
-
-def _trimmed(cell: Sequence[Span]) -> Cell:
-    """Return a cell without blanks at its end."""
-    if not cell:
-        return []
-    *before, (text, style) = cell
-    return [*before, (text.rstrip(), style)]
