@@ -172,32 +172,23 @@ def code_blocks(text: str) -> list[Token]:
 def links(text: str) -> dict[str, str]:
     """Return the words of all links and pictures by their address, in order.
 
-    Of several links with one address, the first words that are not empty are returned.
+    Of several links with one address, the first words that are not empty are returned. A picture
+    within a link is another one, and its words are a part of the link's words.
     """
     references: References = {}
     words_of: dict[str, str] = {}
     for block in parse_blocks(text, references):
-        if block.type == "inline" and any(sign in block.content for sign in _LINK_SIGNS):
-            for target, words in _targets_and_words(parse_inline(block.content, references)):
+        if block.type != "inline" or not any(sign in block.content for sign in _LINK_SIGNS):
+            continue
+        target = words = ""
+        for token in parse_inline(block.content, references):
+            if token.type == "link_open":
+                target = str(token.attrs.get("href", ""))
+                words = ""
+            elif token.type == "link_close" and target:
                 words_of[target] = words_of.get(target) or words.strip()
+            elif token.type == "image" and token.attrs.get("src"):
+                source = str(token.attrs["src"])
+                words_of[source] = words_of.get(source) or token.content.strip()
+            words += token.content
     return words_of
-
-
-def _targets_and_words(tokens: list[Token]) -> Iterator[tuple[str, str]]:
-    """Yield the address and the words of each link and picture.
-
-    A picture within a link is another one, and its words are a part of the link's words.
-    """
-    target = ""
-    words = ""
-    for token in tokens:
-        if token.type == "link_open":
-            target = str(token.attrs.get("href", ""))
-            words = ""
-        elif token.type == "link_close":
-            if target:
-                yield target, words
-            target = ""
-        elif token.type == "image" and token.attrs.get("src"):
-            yield str(token.attrs["src"]), token.content
-        words += token.content

@@ -56,7 +56,13 @@ def add_rules(parser: MarkdownIt) -> MarkdownIt:
     block.before("table", "deep", deep_nesting_rule)
     block.before("table", "math", math_block_rule, {"alt": list(_CHAINS)})
     block.at("reference", reference_rule)
-    _merge_end_rules(parser)  # after all block rules: it asks them
+    # For whether a line ends the block above it, the parser asks the rules of a chain. Each chain
+    # gets a single rule, which asks the others only if the first sign may begin a block.
+    ends = {chain: block.getRules(chain) for chain in _CHAINS}
+    for name, rule in zip(block.get_active_rules(), block.getRules(), strict=True):
+        block.at(name, rule)  # without `alt`, which takes the rule out of all chains
+    for chain, rules in ends.items():
+        block.push(f"end of {chain}", partial(_ends_block, rules), {"alt": [chain]})
     inline.after("text", "address", address_rule)
     inline.before("escape", "math", math_rule)
     inline.before("emphasis", "dunder", dunder_rule)
@@ -64,20 +70,6 @@ def add_rules(parser: MarkdownIt) -> MarkdownIt:
     inline.at("link", partial(bounded_link_rule, link))
     inline.at("image", partial(bounded_link_rule, image))
     return parser
-
-
-def _merge_end_rules(parser: MarkdownIt) -> None:
-    """Let one rule, instead of eight, find out whether a line ends the block above it.
-
-    The parser asks the rules of a chain for that. Each chain gets a single rule, which asks the
-    others only if the first sign of the line may begin a block.
-    """
-    block = parser.block.ruler
-    ends = {chain: block.getRules(chain) for chain in _CHAINS}
-    for name, rule in zip(block.get_active_rules(), block.getRules(), strict=True):
-        block.at(name, rule)  # without `alt`, which takes the rule out of all chains
-    for chain, rules in ends.items():
-        block.push(f"end of {chain}", partial(_ends_block, rules), {"alt": [chain]})
 
 
 def _ends_block(

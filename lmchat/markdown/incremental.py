@@ -95,11 +95,8 @@ class OpenFence(Struct):
 
     def _dedented(self, line: str) -> str:
         """Return a line without the blanks that the opening of the fence also has."""
-        depth = len(self.opening.indent)
-        if "\t" in line[:depth]:  # a tab may be indent and code at once
-            line = line[:depth].expandtabs(4) + line[depth:]
         blanks = len(line) - len(line.lstrip(" "))
-        return line[min(depth, blanks) :]
+        return line[min(len(self.opening.indent), blanks) :]
 
 
 class IncrementalMarkdown(Struct):
@@ -150,7 +147,11 @@ class IncrementalMarkdown(Struct):
         if is_final and self._fence is not None:
             self._fence.end()
             self._fence = None
-        self.open = self._open_blocks()
+        source = self._tail[len(self._head) :]
+        if self._fence is not None:
+            self.open = self._fence.open_blocks(self._tail)
+        else:
+            self.open = [self._next_block(source)] if source.strip(" \t\n") else []
         if is_final:
             self.closed += self.open
             self.open = []
@@ -280,13 +281,6 @@ class IncrementalMarkdown(Struct):
             self._begin_new_block()
             self._type_above = "" if _is_blank(lines[end - 1]) else token.type
         return cuts[-1]
-
-    def _open_blocks(self) -> list[Block]:
-        """Return the tail as a block, or the open piece of a fence; nothing for blanks."""
-        if self._fence:
-            return self._fence.open_blocks(self._tail)
-        source = self._tail[len(self._head) :]
-        return [self._next_block(source)] if source.strip(" \t\n") else []
 
     def _next_block(self, source: str) -> Block:
         """Return the block that follows those that are closed, or continues the last one.

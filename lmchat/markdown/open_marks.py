@@ -26,7 +26,13 @@ def completed(source: str, *, is_table: bool = False) -> str:
     line of dashes. With `is_table`, the source is that of rows that continue a table.
     """
     before, line_end, last = source.rpartition("\n")
-    last = _completed_line(last)
+    last = re.sub(_LONE_MARK, "", re.sub(_HALF_LINK, r"\1", last))
+    if last.count("`") % 2:
+        last += "`"
+    without_ended = re.sub(_EMPHASIS, "·", re.sub(_CODE, "·", last))
+    emphasis = re.search(_OPEN_EMPHASIS, without_ended)
+    if emphasis:
+        last = last.rstrip("* \t") + emphasis[1]
     above, _, head = before.rpartition("\n")
     if re.match(_ONLY_MARKS, last):
         is_below_head = not is_table and _is_row(head) and not _is_row(above.rpartition("\n")[2])
@@ -34,15 +40,6 @@ def completed(source: str, *, is_table: bool = False) -> str:
     if not is_table and _is_row(last) and not _is_row(head):
         return f"{before}{line_end}{last}\n{_dashes(last)}"
     return before + line_end + last
-
-
-def _completed_line(line: str) -> str:
-    line = re.sub(_LONE_MARK, "", re.sub(_HALF_LINK, r"\1", line))
-    if line.count("`") % 2:
-        line += "`"
-    without_ended = re.sub(_EMPHASIS, "·", re.sub(_CODE, "·", line))
-    emphasis = re.search(_OPEN_EMPHASIS, without_ended)
-    return line.rstrip("* \t") + emphasis[1] if emphasis else line
 
 
 def without_marks_alone(source: str) -> str:

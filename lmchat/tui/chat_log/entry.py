@@ -275,7 +275,11 @@ class Entry(Struct):
         if not self.parts and self.message is not None:
             self.parts = _live_parts(self.message.parts, is_streaming=self.is_streaming)
         if isinstance(delta, ToolCallDelta):
-            part = self._call_part(delta.index)
+            calls = (one for one in self.parts if one.kind is ToolCallPart)
+            part = next((one for one in calls if one.index == delta.index), None)
+            if part is None:
+                part = LivePart(ToolCallPart, index=delta.index)
+                self._add_part(part)
             part.name = part.name or delta.name
             part.chunks.append(delta.arguments)
             return
@@ -283,15 +287,6 @@ class Entry(Struct):
         if not self.parts or self.parts[-1].kind is not kind:
             self._add_part(LivePart(kind))
         self.parts[-1].chunks.append(delta.text)
-
-    def _call_part(self, index: int) -> LivePart:
-        """Return the part of a call by its index in the answer; add a part for a new call."""
-        for part in self.parts:
-            if part.kind is ToolCallPart and part.index == index:
-                return part
-        part = LivePart(ToolCallPart, index=index)
-        self._add_part(part)
-        return part
 
     def _add_part(self, part: LivePart) -> None:
         """Add a part, which ends the one before it, unless that is a call: several may stream."""

@@ -64,37 +64,23 @@ def prompt_blocks(message: ChatMessage) -> list[Block]:
     for part in pieces or [""]:
         timed_message = None if blocks else message
         if isinstance(part, FilePart):
-            blocks.append(_file_block(part.words, timed_message))
+            words = safe_line(part.words, limit=_LONG_NAME_CHARS)
+            row = partial(_file_row, words, timed_message)
+            blocks.append(made_block(row, is_attached=timed_message is None))
         elif timed_message is not None or part.strip():
-            blocks += _text_blocks(part.strip("\n"), timed_message)
+            # made by the log, but with their source: it can be searched and copied
+            for block in plain_blocks(safe_text(part.strip("\n"))):
+                block.kind = Kind.MADE
+                block.make = partial(_prompt_lines, block.source, timed_message)
+                block.is_attached = timed_message is None
+                timed_message = None
+                blocks.append(block)
     return blocks
 
 
-def _file_block(words: str, message: ChatMessage | None) -> Block:
-    """Return the block with the row of a file: its name and size, and of an image, its pixels."""
-
-    def make(page: Page) -> list[Line]:
-        shown = safe_line(words, limit=_LONG_NAME_CHARS)
-        left = _fold_spans(page, [(shown, _NULL)], is_folded=True)
-        return _card(page, page.row(left, _version_and_time(page, message), tint="panel"), "faint")
-
-    return made_block(make, is_attached=message is None)
-
-
-def _text_blocks(text: str, message: ChatMessage | None) -> list[Block]:
-    """Return the text of a prompt or of a file in it as blocks on a tint.
-
-    With a `message`, the first block shows its time and version. Otherwise the text is below
-    another block of the same prompt, without a blank row between them (`is_attached`). The blocks
-    are made by the log, but keep their source: it can be searched and copied.
-    """
-    blocks = list(plain_blocks(safe_text(text)))
-    for block in blocks:
-        timed_message = message if block.is_first else None
-        block.kind = Kind.MADE
-        block.make = partial(_prompt_lines, block.source, timed_message)
-        block.is_attached = timed_message is None
-    return blocks
+def _file_row(words: str, message: ChatMessage | None, page: Page) -> list[Line]:
+    left = _fold_spans(page, [(words, _NULL)], is_folded=True)
+    return _card(page, page.row(left, _version_and_time(page, message), tint="panel"), "faint")
 
 
 def _prompt_lines(source: str, message: ChatMessage | None, page: Page) -> list[Line]:
@@ -204,28 +190,17 @@ def call_texts(message: ChatMessage) -> list[CallText]:
     texts = []
     arguments = "".join(call.arguments for call in message.tool_calls)
     for heading, text in (("arguments", arguments), ("result", message.tool_result)):
-        indented = _indented_json(text)
-        if indented:
-            texts.append(CallText(heading, indented, "json"))
-        elif text:
-            texts.append(CallText(heading, text, ""))
+        call_text = CallText(heading, text, "")
+        try:
+            value = json.loads(text) if len(text) <= _MOST_JSON_CHARS else None
+            indented = json.dumps(value, ensure_ascii=False, indent=2)
+        except (ValueError, RecursionError):  # no JSON, a huge number, or nested too deep
+            value, indented = None, ""
+        if isinstance(value, dict | list) and len(indented) <= _MOST_INDENTED_CHARS:
+            call_text = CallText(heading, indented, "json")
+        if text:
+            texts.append(call_text)
     return texts
-
-
-def _indented_json(text: str) -> str:
-    """Return a JSON object or list indented.
-
-    Return an empty text for anything else, and where the text is too long or grows too much.
-    """
-    if len(text) > _MOST_JSON_CHARS:
-        return ""
-    try:
-        value = json.loads(text)
-        indented = json.dumps(value, ensure_ascii=False, indent=2)
-    except (ValueError, RecursionError):  # no JSON, a huge number, or nested too deep
-        return ""
-    is_short = len(indented) <= _MOST_INDENTED_CHARS
-    return indented if is_short and isinstance(value, dict | list) else ""
 
 
 def call_lines(message: ChatMessage, state: str, is_folded: bool, page: Page) -> list[Line]:
@@ -285,9 +260,13 @@ def question_blocks(message: ChatMessage, pieces: Sequence[Block]) -> list[Block
     `pieces` are the arguments as blocks of code. On the card they are made by the log, but keep
     their source: it can be searched and copied.
     """
+
+    def make(source: str, info: str, page: Page) -> list[Line]:
+        return _card(page, code_lines(page, source, info, is_first=False), "warning")
+
     for piece in pieces:
         piece.kind = Kind.MADE
-        piece.make = partial(_question_code, piece.source, piece.info)
+        piece.make = partial(make, piece.source, piece.info)
         piece.is_attached = True
     return [made_block(partial(_question_lines, message)), *pieces]
 
@@ -310,11 +289,6 @@ def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
     last = page.line(focus_key, tint="panel")
     last.hint = page.line(keys, tint="panel", lead="panel").segments
     return _card(page, [*page.row(question, tint="panel"), last], "warning")
-
-
-def _question_code(source: str, info: str, page: Page) -> list[Line]:
-    """Return the lines of a piece of code on a card."""
-    return _card(page, code_lines(page, source, info, is_first=False), "warning")
 
 
 def state_block(turn: Turn | None, now_s: float) -> Block:
@@ -385,7 +359,15 @@ def _stats_lines(message: ChatMessage, page: Page) -> list[Line]:
     """
     stats = message.stats or AnswerStats()
     model = safe_line(message.model, limit=_NAME_CHARS) or "answer"
-    figures = stats_figures(stats)
+    figures = []
+    if stats.ttft_ms is not None:
+        figures.append(f"TTFT {units.exact_time(stats.ttft_ms / 1e3)}")
+    if stats.tokens_per_second is not None:
+        figures.append(units.rate(stats.tokens_per_second))
+    if stats.completion_tokens is not None:
+        figures.append(_token_words(stats))
+    if stats.elapsed_ms:
+        figures.append(units.elapsed(stats.elapsed_ms / 1e3))
     if stats.is_edited:
         figures.append("edited")
     if stats.was_away:
@@ -408,20 +390,6 @@ def _stats_lines(message: ChatMessage, page: Page) -> list[Line]:
     can_continue = stats.is_unfinished and bool(message.text)
     keys = page.key_hint("a", "continue", "resume") if can_continue else []
     return page.row(left, [*keys, *_version_spans(page, message)])
-
-
-def stats_figures(stats: AnswerStats) -> list[str]:
-    """Return the figures of stats that are known, as words."""
-    figures = []
-    if stats.ttft_ms is not None:
-        figures.append(f"TTFT {units.exact_time(stats.ttft_ms / 1e3)}")
-    if stats.tokens_per_second is not None:
-        figures.append(units.rate(stats.tokens_per_second))
-    if stats.completion_tokens is not None:
-        figures.append(_token_words(stats))
-    if stats.elapsed_ms:
-        figures.append(units.elapsed(stats.elapsed_ms / 1e3))
-    return figures
 
 
 def _token_words(stats: AnswerStats) -> str:

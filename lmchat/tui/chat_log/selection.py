@@ -7,7 +7,6 @@ and of what is under the pointer now, its head.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from enum import IntEnum
 from itertools import pairwise
 from math import inf
@@ -230,7 +229,9 @@ def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
         if last < 0:
             last = len(text)
         if unit is Unit.WORD:
-            first, last = word(text, pressed, (first, last))
+            words = (match.span() for match in re.compile(_WORD).finditer(text, first, last))
+            # at the end of the paragraph, it is empty
+            first, last = next((word for word in words if word[1] > pressed), (last, last))
     return (
         anchor_in_text(document, index, number, first),
         anchor_in_text(document, index, number, last),
@@ -248,24 +249,8 @@ def _character_at_cell(line: Line, cell: int) -> Range:
     next_cell = cell_len(shown[: line.start])  # the cell behind what was passed, here the prefix
     if cell < next_cell:
         return 0, 0
-    for start, end in characters(line.text):
+    for start, end in pairwise([*(start for start, _ in graphemes(line.text)), len(line.text)]):
         next_cell += cell_len(line.text[start:end])
         if cell < next_cell:
             return start, end
     return len(line.text), len(line.text)
-
-
-def word(text: str, place: int, paragraph: Range) -> Range:
-    """Return the range of the word, the blanks, or the character at a place in a paragraph.
-
-    At the end of the paragraph, it is empty.
-    """
-    for match in re.compile(_WORD).finditer(text, *paragraph):
-        if match.start() <= place < match.end():
-            return match.span()
-    return paragraph[1], paragraph[1]
-
-
-def characters(text: str) -> Iterator[Range]:
-    """Yield the range of each grapheme of a text."""
-    return pairwise([*(start for start, _ in graphemes(text)), len(text)])
