@@ -15,7 +15,6 @@ from lmchat.chat.next_request import curl_command, json_text
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.tool_rounds import ToolQuestion
-from lmchat.cli.answer_report import print_answer_end
 from lmchat.cli.context import Context
 from lmchat.cli.extract import Extract, extract_of
 from lmchat.cli.files import read_files, require_consent_to_set
@@ -189,10 +188,13 @@ class _Question(FrontEnd):
             session_id = self._opened.session_id
         answer = self._answer
         # an error of saving is not part of the report: the answer itself is complete
-        error = self._error_of(answer, session_id) or misfit
-        print_answer_end(
+        error = misfit if answer.state is AnswerState.COMPLETE else self._opened.error
+        if error is None and answer.state is not AnswerState.COMPLETE:  # the user has stopped it
+            error = LMChatError("Stopped before the answer was complete.", kind="interrupted")
+        elif error is not None and error.kind == "interrupted":  # its own hint is for the screen
+            error.hint = _SAVED_HINT.format(session_id[:SHORT_ID]) if session_id else _UNSAVED_HINT
+        self._printer.print_end(
             answer,
-            self._printer,
             extract=self._extract,
             session_id=session_id,
             error=error,
@@ -219,17 +221,3 @@ class _Question(FrontEnd):
         answer = next(message for message in reversed(messages) if message.role is not Role.TOOL)
         is_last = answer is messages[-1]
         return answer if is_last else replace(answer, state=AnswerState.STOPPED)
-
-    def _error_of(self, answer: ChatMessage, session_id: str | None) -> LMChatError | None:
-        """Return the error that says why an answer is incomplete; None for a complete one.
-
-        `session_id` is that of the saved session, None if the answer is not saved.
-        """
-        if answer.state is AnswerState.COMPLETE:
-            return None
-        error = self._opened.error
-        if error is None:  # the user or a signal stopped it
-            return LMChatError("Stopped before the answer was complete.", kind="interrupted")
-        if error.kind == "interrupted":  # its own hint is for the screen
-            error.hint = _SAVED_HINT.format(session_id[:SHORT_ID]) if session_id else _UNSAVED_HINT
-        return error

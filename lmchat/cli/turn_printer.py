@@ -5,15 +5,17 @@ A piece is what one event adds to an answer. A step is a tool call that has ende
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from lmchat.chat.events import AnswerBegun, ChatEvent, MessageEnded
+from lmchat.cli.extract import Extract
 from lmchat.cli.tools import step_json, step_note
+from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.servers.events import (
     ModelLoading,
     ModelNamed,
-    ReasoningDelta,
     RefusalDelta,
     RequestAdapted,
     Rethought,
@@ -22,8 +24,15 @@ from lmchat.servers.events import (
     TextDelta,
 )
 from lmchat.servers.model import is_other_model
-from lmchat.sessions.message import ChatMessage, Role
-from lmchat.terminal.output import Output, SafeStream, TextStream
+from lmchat.sessions.message import (
+    AnswerState,
+    AnswerStats,
+    ChatMessage,
+    Role,
+    TokenProbabilities,
+    choices_json,
+)
+from lmchat.terminal.output import Output, SafeStream, TextStream, failure_detail, rounded
 
 _MAX_NAME = 80  # characters
 _MAX_ARGUMENTS = 2_000  # characters
@@ -60,35 +69,59 @@ class TurnPrinter:
         self._is_stall_noted = False
 
     def show(self, event: ChatEvent) -> None:
-        """Print what an event says to the user, and remember what later events depend on."""
+        """Print what an event says to the user; nothing for events without words.
+
+        That the model loads, and that no data comes, is noted once a turn. The model that answers
+        is noted if it is not the one that was asked.
+        """
+        output = self.output
         match event:
             case TextDelta() | RefusalDelta():
-                self._is_stall_noted = False
                 self._print(event.text)
-            case ReasoningDelta():
-                self._is_stall_noted = False
-            case Rethought():
-                self._is_stall_noted = False
-                if self.output.is_json_lines:
-                    self.output.print_json({"rethought": True})
-                elif self._is_streaming:
-                    self._stream.end()
-                    self._stream.write("\n")  # an empty line before the answer
-                    words = "the text so far was the model's reasoning; the answer follows."
-                    self.output.note(f"lmchat: {words}")
             case AnswerBegun():
                 self._asked_model = event.message.model
                 self._print(event.first_words)
+            case Rethought() if output.is_json_lines:
+                output.print_json({"rethought": True})
+            case Rethought() if self._is_streaming:
+                self._stream.end()
+                self._stream.write("\n")  # an empty line before the answer
+                words = "the text so far was the model's reasoning; the answer follows."
+                output.note(f"lmchat: {words}")
             case MessageEnded():
                 self._stream.end()
                 if event.message.role is Role.TOOL:
                     step = step_json(event.message)
                     self.steps.append(step)
-                    if self.output.is_json_lines:
-                        self.output.print_json({"tool": step})
-                    self.output.note(step_note(event.message))
+                    if output.is_json_lines:
+                        output.print_json({"tool": step})
+                    output.note(step_note(event.message))
+            case RetryScheduled():
+                attempt = f"{event.attempt} of {event.attempts} in {event.wait_s:.1f} s"
+                output.note(f"lmchat: retry {attempt}: {event.reason}")
+            case RequestAdapted():
+                output.note(f"lmchat: {event.note}")
+            case ModelLoading() if not self._is_loading_noted:
+                self._is_loading_noted = True
+                output.note("lmchat: the server is loading the model …")
+            case StreamStalled() if not self._is_stall_noted:
+                self._is_stall_noted = True
+                # on a terminal, an empty first line ends the line of the answer
+                line_end = [] if self._stream.is_at_line_start else [""]
+                words = f"no data from the server for {event.silent_s:.0f} s"
+                output.note(*line_end, f"lmchat: {words}; press Ctrl+C to stop waiting.")
+            case ModelNamed() if is_other_model(self._asked_model, event.model):
+                served = safe_line(event.model, limit=_MAX_NAME)
+                asked = safe_line(self._asked_model, limit=_MAX_NAME)
+                output.note(f"lmchat: {served} answers instead of {asked}.")
             case _:
-                self._note(event)
+                pass
+
+    def _print(self, text: str) -> None:
+        if text and self.output.is_json_lines:
+            self.output.print_json({"chunk": text})
+        elif self._is_streaming:
+            self._stream.write(text)
 
     def end(self) -> None:
         """End the line of what was printed of an answer."""
@@ -118,42 +151,99 @@ class TurnPrinter:
         elif not has_content:
             note("lmchat: the answer is empty.")
 
-    def _print(self, text: str) -> None:
-        """Print a piece of the answer, as text or as a JSON line.
+    def print_end(
+        self,
+        answer: ChatMessage,
+        *,
+        extract: Extract | None = None,
+        session_id: str | None = None,
+        error: LMChatError | None = None,
+        choices: Sequence[TokenProbabilities] = (),
+        sent_tokens: int = 0,
+    ) -> None:
+        """Print what follows the text of an answer, in the form that the output has.
 
-        Print nothing if the answer is printed as a whole at its end, or if the piece is empty.
+        An extract is printed in place of the text. `session_id` is that of the saved session, None
+        if the answer is not saved. `error` is why the answer is incomplete or has no extract; the
+        caller prints it. `choices` are those of the tokens of the answer, if the server has
+        reported them. `sent_tokens` is an estimate, for servers that do not count.
         """
-        if not text:
-            return
-        if self.output.is_json_lines:
-            self.output.print_json({"chunk": text})
-        elif self._is_streaming:
-            self._stream.write(text)
+        output = self.output
+        is_stopped = answer.state is AnswerState.STOPPED
+        extracted = {} if extract is None else {extract.name: extract.value}
+        if output.is_json_lines:
+            if error is not None and not is_stopped:
+                return  # that error is the last line
+            calls = (
+                [] if is_stopped else _calls_json(answer)
+            )  # of a stopped answer, they may be cut
+            for call in calls:
+                output.print_json({"tool_call": call})
+            if answer.refusal:
+                output.print_json({"refused": True})
+            finish_reason = answer.stats.finish_reason if answer.stats else ""
+            if is_stopped:
+                finish_reason = "cancelled"
+            last_line: dict[str, Any] = {"done": True, "finish_reason": finish_reason or None}
+            if session_id:
+                last_line["session_id"] = session_id
+            output.print_json(last_line | extracted)
+        elif output.is_json:
+            if answer.state is AnswerState.FAILED and not self.steps:
+                return  # it failed before any text: the error is the document
+            document = _answer_json(answer, session_id, sent_tokens)
+            document["steps"] = self.steps
+            document |= extracted
+            if choices:
+                document["logprobs"] = choices_json(choices)
+            if error is not None:
+                document["detail"] = failure_detail(error)
+            output.print_json(document)
+        else:
+            self.end()
+            if extract is not None and extract.text:
+                output.print_safe(extract.text)
+            if error is None:  # otherwise the error says what is wrong
+                self.note_unshown(answer)
 
-    def _note(self, event: ChatEvent) -> None:
-        """Print a note on an event that brings no text; do nothing for events without a note.
 
-        Loading is noted once a turn. A stalled stream is noted once until its next text. The model
-        that answers is noted if it is not the one that was asked.
-        """
-        match event:
-            case RetryScheduled():
-                attempt = f"{event.attempt} of {event.attempts} in {event.wait_s:.1f} s"
-                self.output.note(f"lmchat: retry {attempt}: {event.reason}")
-            case RequestAdapted():
-                self.output.note(f"lmchat: {event.note}")
-            case ModelLoading() if not self._is_loading_noted:
-                self._is_loading_noted = True
-                self.output.note("lmchat: the server is loading the model …")
-            case StreamStalled() if not self._is_stall_noted:
-                self._is_stall_noted = True
-                # on a terminal, an empty first line ends the line of the answer
-                line_end = [] if self._stream.is_at_line_start else [""]
-                words = f"no data from the server for {event.silent_s:.0f} s"
-                self.output.note(*line_end, f"lmchat: {words}; press Ctrl+C to stop waiting.")
-            case ModelNamed() if is_other_model(self._asked_model, event.model):
-                served = safe_line(event.model, limit=_MAX_NAME)
-                asked = safe_line(self._asked_model, limit=_MAX_NAME)
-                self.output.note(f"lmchat: {served} answers instead of {asked}.")
-            case _:
-                pass
+def _answer_json(answer: ChatMessage, session_id: str | None, sent_tokens: int) -> dict[str, Any]:
+    """Return the fields of an answer that `--json` prints; times are in milliseconds.
+
+    `session_id` is that of the saved session, None if the answer is not saved. `sent_tokens` is
+    the estimated number of tokens that were sent, for servers that do not report it.
+    """
+    stats = answer.stats or AnswerStats()
+    prompt_tokens = sent_tokens if stats.prompt_tokens is None else stats.prompt_tokens
+    completion_tokens = stats.completion_tokens or 0
+    return {
+        "reply": answer.text,
+        "reasoning": answer.reasoning,
+        "tool_calls": _calls_json(answer),
+        "model": answer.model,
+        "asked_model": stats.asked or None,
+        "endpoint": answer.endpoint,
+        "session_id": session_id,
+        "finish_reason": stats.finish_reason or None,
+        "state": answer.state,
+        "usage": {
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": prompt_tokens + completion_tokens,
+            "estimated": stats.is_estimated or stats.prompt_tokens is None,
+        },
+        "ttft_ms": rounded(stats.ttft_ms),
+        "tokens_per_second": rounded(stats.tokens_per_second),
+        "elapsed_ms": rounded(stats.elapsed_ms),
+        "retries": stats.retries,
+        "refused": bool(answer.refusal),
+        "sampling": stats.sampling,
+    }
+
+
+def _calls_json(answer: ChatMessage) -> list[dict[str, str]]:
+    """Return the JSON form of the tool calls in an answer, whether they ran or not."""
+    return [
+        {"id": call.call_id, "name": call.name, "arguments": call.arguments}
+        for call in answer.tool_calls
+    ]
