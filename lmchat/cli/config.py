@@ -57,7 +57,8 @@ def show(context: Context) -> int:
             values[f"{section}.{row.name}".removeprefix(".")] = getattr(holder, row.name)
     if settings.api_key:
         values["api_key"] = _MASK
-    if "@" in settings.endpoint:  # it may be `ada:PASSWORD@host`
+    # one that cannot be used may be `ada:PASSWORD@host`
+    if any(problem.key == "endpoint" for problem in _wrong_addresses(loaded)):
         values["endpoint"] = _MASK
     origins = {key: loaded.origins.get(key, "default") for key in values}
     if settings.mcp:

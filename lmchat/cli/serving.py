@@ -114,7 +114,7 @@ def _listen(host: str, port: int) -> socket.socket:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
         listening.listen(_BACKLOG)
-    except (OSError, UnicodeError) as error:  # the second: a host that is no name
+    except (OSError, OverflowError, UnicodeError) as error:  # a port or host that is none
         listening.close()
         raise WrongUse(
             f"Cannot listen at {host}, port {port}: {error}.",

@@ -64,10 +64,13 @@ def read_state(path: Path) -> tuple[State, str]:
         content = read_plain(path)
         import tomllib  # noqa: PLC0415 - the first start, without such a file, must not wait for it
 
-        return convert(tomllib.loads(content.decode()), State), ""
+        data = tomllib.loads(content.decode())
+        # the file has a table for each recent model, `State` a pair
+        data["recent"] = [(row["endpoint"], row["model"]) for row in data.get("recent", ())]
+        return convert(data, State), ""
     except FileNotFoundError:
         return State(), ""
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         log.warning("%s could not be read: %s", path.name, type(error).__name__)
         warning = f"{path.name} could not be read: lmchat starts without the saved state."
         return State(), warning
@@ -84,8 +87,12 @@ def change_state(path: Path, change: Change) -> State:
     try:
         with locked(path):
             state = change(read_state(path)[0])
+            data = asdict(state)
+            data["recent"] = [
+                {"endpoint": server, "model": model} for server, model in state.recent
+            ]
             head = "# Written by lmchat; put your settings in config.toml.\n"
-            write_atomically(path, head + tomli_w.dumps(asdict(state)))
+            write_atomically(path, head + tomli_w.dumps(data))
     except OSError as error:
         raise explain(error, path) from error
     return state

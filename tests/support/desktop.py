@@ -488,10 +488,12 @@ class MappedConnections(Connections):
     def __init__(self, ports: PortMap, direct: Collection[str]) -> None:
         super().__init__(ports)
         self._direct = direct
+        self._network = Connections()
 
-    def _new_client(self, endpoint: Endpoint) -> httpx.AsyncClient:
-        is_direct = endpoint.netloc in self._direct
-        return Connections(None if is_direct else self._transport)._new_client(endpoint)
+    async def client(self, endpoint: Endpoint) -> httpx.AsyncClient:
+        if endpoint.netloc in self._direct:
+            return await self._network.client(endpoint)
+        return await super().client(endpoint)
 
 
 class StillClient(ProxyClient):

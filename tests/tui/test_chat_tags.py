@@ -25,7 +25,7 @@ async def test_tags_are_put_on_and_taken_off_by_a_command_and_by_a_key_of_the_li
         await shown(desk, "Plan #garden #plans")
         await desk.press("ctrl+k", leads_to=SearchDialog)
         await desk.type("lettuce")
-        await shown(desk, "Plan  #garden #plans")
+        await shown(desk, "1 hit in 1 session")
         await desk.press("escape")
         await desk.say("/tag #plans", sees="Tagged #garden.")
         await desk.dispatch.saved_sessions.act("pin", desk.session_id)

@@ -101,8 +101,8 @@ async def test_models_are_loaded_with_their_window_and_unloaded_at_the_same_addr
     elsewhere = tmp_path / "elsewhere.gguf"
     (tmp_path / ".lmstudio/models/org/big.gguf").rename(elsewhere)
     await engine.start(await engine.choose(str(elsewhere)))
-    listed = await client.models(address, is_refresh=True)
-    assert [one.model_id for one in listed] == ["elsewhere", "small-Q4_1"]
+    listed, *_ = await client.detect()
+    assert [one.model_id for one in listed.models] == ["elsewhere", "small-Q4_1"]
     with pytest.raises(ServerRejected, match="There is no model big on this disk anymore"):
         await client.load(big)
 
