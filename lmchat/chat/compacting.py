@@ -17,7 +17,6 @@ from lmchat.sessions.message import (
     ChatMessage,
     Role,
     SentThoughts,
-    TextPart,
     new_id,
     text_message,
 )
@@ -55,26 +54,19 @@ def summary(path: MessagePath, prompt: str, tokens: int, sent_thoughts: SentThou
     return Start(path=path, prompts=(request,), summarised=older)
 
 
-def compacted_branch(start: Start, answer: ChatMessage, left_out: int) -> tuple[ChatMessage, ...]:
+def compacted_branch(start: Start, answer: ChatMessage) -> tuple[ChatMessage, ...]:
     """Return the messages of the new branch: the prompt, the summary, and copies of the others.
 
     Each message is the parent of the next one. The last summarised system prompt stays in force: if
     it is the first message of all, the new branch begins below it, else with a copy of it. Figures
-    lose their prompt tokens, which the server has counted with the messages of the old branch. The
-    summary ends with a note about older messages that did not fit. Raises `LMChatError` if there is
-    no summary.
+    lose their prompt tokens, which the server has counted with the messages of the old branch.
+    Raises `LMChatError` if there is no summary.
     """
     hint = "Nothing has changed; /compact tries again."
     if answer.failure is not None:
         raise LMChatError(answer.failure.message, hint=hint, kind=answer.failure.kind)
     if not answer.text.strip():
         raise LMChatError("The model wrote no summary.", hint=hint)
-    if left_out:
-        note = (
-            f"\n\n(The first {left_out} messages did not fit into the context window "
-            "and are not summarised.)"
-        )
-        answer = replace(answer, parts=(*answer.parts, TextPart(text=note)))
 
     copied_system = [one for one in start.summarised if one.role is Role.SYSTEM][-1:]
     parent_id: str | None = None

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -35,12 +35,19 @@ from lmchat.chat.events import (
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.ports import ModelServer
 from lmchat.chat.save_queue import SaveQueue, journal
-from lmchat.chat.starts import CallBatch, Start
+from lmchat.chat.starts import Start
 from lmchat.chat.tool_rounds import ToolQuestion, ToolRounds, streamed_calls
 from lmchat.errors import LMChatError
 from lmchat.servers.answer import Turn
 from lmchat.servers.events import RequestAdapted
-from lmchat.sessions.message import AnswerState, AnswerStats, ChatMessage, Failure, new_id
+from lmchat.sessions.message import (
+    AnswerState,
+    AnswerStats,
+    ChatMessage,
+    Failure,
+    ToolCallPart,
+    new_id,
+)
 from lmchat.sessions.session import MessagePath, title_of
 from lmchat.sessions.stats import TurnRecord
 from lmchat.tools.tool import Decision
@@ -136,23 +143,22 @@ class TurnRunner:
         self._has_cut = len(session.messages) > len(start.path)  # what followed stays in the tree
         session.messages = start.path
         await self._add_prompts()
-        batch = start.batch  # calls that come before the first answer: a repeated one
-        version = start.version
+        calls, copied, version = start.calls, start.copied, start.version
         while True:
-            if batch is not None and rounds is not None:
-                if rounds.count_round(batch.calls):
-                    await self._run_calls(rounds, batch, version)
+            if calls and rounds is not None:
+                if rounds.count_round(calls):
+                    await self._run_calls(rounds, calls, copied, version)
                     version = 1  # all that follows the first new message is new, too
                 self._request = self._plan(session.messages)
             answer = await self._answer(version)
             version = 1
             calls = streamed_calls(session.messages, answer) if rounds is not None else ()
+            copied = ()
             if not calls:
                 break
             self._show(MessageEnded(answer))
-            batch = CallBatch(calls=calls)
         if start.summarised:
-            branch = compacted_branch(start, answer, self._request.plan.left_out)
+            branch = compacted_branch(start, answer)
             await self._save_queue.write_unsaved()  # the branch needs its session on the disk
             session.show_path(await self._save_queue.store.append_branch(session.header, branch))
 
@@ -249,7 +255,13 @@ class TurnRunner:
         )
         await save_queue.add_turn_record(record)
 
-    async def _run_calls(self, rounds: ToolRounds, batch: CallBatch, version: int) -> None:
+    async def _run_calls(
+        self,
+        rounds: ToolRounds,
+        calls: Sequence[ToolCallPart],
+        copied: Sequence[ChatMessage],
+        version: int,
+    ) -> None:
         """Run calls side by side; each is on the disk before it runs, and when it has ended.
 
         Copies of the messages of other calls, which do not run again, follow. If the turn is
@@ -268,14 +280,14 @@ class TurnRunner:
         has_ended = False
         try:
             await rounds.toolbox.host.list_servers()  # starts them for a turn that repeats a call
-            for call in batch.calls:
+            for call in calls:
                 named = replace(call, name=rounds.full_name(call.name))  # `SERVER/TOOL`
                 message = session.add_call(named, target, version)
                 version = 1
                 running[message.message_id] = message
                 self._show(MessageAdded(message))
                 await save_queue.begin_answer(session.header, message)  # before the call runs
-            for ended in batch.ended:
+            for ended in copied:
                 copy = replace(
                     ended,
                     message_id=new_id(),

@@ -30,14 +30,6 @@ from lmchat.sessions.message import (
 from lmchat.sessions.session import MessagePath
 
 
-class CallBatch(Struct, frozen=True, kw_only=True):
-    """Tool calls that run at the same time."""
-
-    calls: tuple[ToolCallPart, ...]
-    ended: tuple[ChatMessage, ...] = ()
-    """Tool messages after a repeated call, which do not run again; the new branch has copies."""
-
-
 class Start(Struct, frozen=True, kw_only=True):
     """All that a turn begins with."""
 
@@ -45,7 +37,9 @@ class Start(Struct, frozen=True, kw_only=True):
     prompts: tuple[ChatMessage, ...] = ()  # added behind it
     version: int = 1  # of the first message that the turn makes
     beginning: Beginning | None = None  # what the answer begins with
-    batch: CallBatch | None = None  # the tool call to repeat
+    calls: tuple[ToolCallPart, ...] = ()  # the tool call to repeat before the first answer
+    copied: tuple[ChatMessage, ...] = ()
+    """Tool messages beside that call, which do not run again; the new branch has copies."""
     summarised: MessagePath = MessagePath()
     """Older messages that the answer replaces: they are sent with `prompts`, instead of `path`."""
     fetched: ChatMessage | None = None  # the answer that its server has kept
@@ -121,8 +115,8 @@ def again(path: MessagePath, message_id: str, *, first_words: str = "") -> Start
         raise RequestInvalid(problem, hint=hint)
     version = old.versions + 1
     if old.role is Role.TOOL:
-        batch = CallBatch(calls=old.tool_calls, ended=tuple(_results(path[index + 1 :])))
-        return Start(path=earlier, version=version, batch=batch)
+        copied = tuple(_results(path[index + 1 :]))
+        return Start(path=earlier, version=version, calls=old.tool_calls, copied=copied)
     beginning = Beginning.of_words(first_words)
     if old.role is Role.USER:
         return Start(path=earlier.added(old), beginning=beginning)

@@ -116,13 +116,11 @@ class Toolbox:
     def why_asked_again(self, tool: Tool) -> str:
         """Return why the user has to decide about this tool, although it was once always allowed.
 
-        Empty for a tool that was never always allowed. To be called only if `approval` is `ASK`.
+        Empty for a tool that was never always allowed, and if the configuration asks about it.
         """
-        if tool.full_name not in self.allowed:
+        if tool.full_name not in self.allowed or self._configured_rule(tool):
             return ""
         name = safe_line(tool.full_name, limit=80)
-        if self._configured_rule(tool):
-            return f"config.toml asks about {name} each time, although you once chose “always”."
         changed = "its server, description or arguments have changed"
         return f"{name} is not what you always allowed: {changed}."
 

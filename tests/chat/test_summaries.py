@@ -64,7 +64,7 @@ async def test_a_summary_keeps_calls_with_their_results_and_the_last_system_prom
     assert chat.path == await chat.on_disk()
 
 
-async def test_what_does_not_fit_is_left_out_of_the_summary_which_says_so(store):
+async def test_what_does_not_fit_is_left_out_of_the_summary_and_a_note_says_so(store):
     long = [TextDelta(text="a " * 2000), END]
     chat = ChatTurns(store, long, *(answer_steps(one) for one in ("B.", "C.", "D.", "Some.")))
     for text in "abcd":
@@ -72,8 +72,8 @@ async def test_what_does_not_fit_is_left_out_of_the_summary_which_says_so(store)
     chat.use("LM Studio", window=200)
     await chat.compact()
     assert chat.sent() == ["b", "B.", COMPACT_PROMPT]
-    note = "(The first 2 messages did not fit into the context window and are not summarised.)"
-    assert chat.path[1].text == f"Some.\n\n{note}"
+    assert chat.path[1].text == "Some."
+    assert "The context window is full: the oldest 2 messages are left out." in chat.notes
 
 
 async def test_without_older_messages_or_without_room_to_gain_nothing_is_summarised(store):

@@ -279,7 +279,7 @@ async def test_a_rule_of_the_configuration_wins_over_an_earlier_always(store):
     for name in ("files/read_text", "files"):
         box = box_with(allowed, approval={name: "ask"})
         (asked,) = await asked_about(box, store)
-        assert asked.note.startswith("config.toml asks about files/read_text each time")
+        assert asked.note == ""
         assert await saved_always(approval={name: "ask"}) == {}
     of_server = box_with(allowed, server=replace(FILES, approve="ask"))
     assert len(await asked_about(of_server, store)) == 1
