@@ -94,6 +94,17 @@ async def test_a_stop_while_a_kept_answer_is_fetched_keeps_what_has_arrived_and_
         assert replay_id_of(kept) == ""
 
 
+@pytest.mark.rule("R-42")
+async def test_with_detach_off_as_in_a_temporary_chat_no_answer_is_kept_or_fetched(store):
+    chat = await broken_off(store, SHORT)
+    other = ChatTurns(store, detach=False)
+    other.sessions.show(await other.sessions.load(chat.opened.session_id))
+    other.server.kept.add(replay_id_of(other.path[-1]))
+    assert not await other.fetch_kept()
+    await other.send("And?")
+    assert other.server.requests[0].replay_id == ""
+
+
 # Long sessions
 
 

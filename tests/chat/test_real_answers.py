@@ -190,6 +190,3 @@ async def test_an_answer_is_continued_as_if_it_had_never_been_cut(real_server, c
     begun = await asked(client, store, url, 20, first_words="Numbers are")
     rest = await sent_directly(url, "Numbers are", 20)
     assert begun.path[-1].text == f"Numbers are{rest}"
-
-
-# What the next request has

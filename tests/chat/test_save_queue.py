@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from lmchat.chat.save_queue import SaveQueue, journal
 from lmchat.errors import SessionUnreadable, StoreUnavailable
 from lmchat.sessions.message import RESET
@@ -30,23 +28,6 @@ async def test_what_failed_is_written_in_its_order_when_the_disk_is_back_and_bef
     assert not save_queue.is_unsaved("a")
 
 
-async def test_two_that_write_at_once_write_each_thing_once_and_one_at_a_time():
-    disk = Disk(gate=asyncio.Event())
-    save_queue = SaveQueue(disk)
-    writes = [
-        asyncio.create_task(save_queue.save(named_header(name), ended(f"{name}{number}")))
-        for number in range(3)
-        for name in "ab"
-    ]
-    await disk.begins.wait()
-    disk.gate.set()
-    await asyncio.gather(*writes)
-    assert sorted(disk.written) == sorted(
-        (name, f"{name}{number}") for number in range(3) for name in "ab"
-    )
-    assert disk.most_writers == 1
-
-
 async def test_a_session_that_cannot_be_written_does_not_hold_up_the_others():
     disk = Disk(broken={"a": SessionUnreadable("This one is damaged.")})
     save_queue = SaveQueue(disk)
@@ -55,19 +36,6 @@ async def test_a_session_that_cannot_be_written_does_not_hold_up_the_others():
     assert disk.written == [("b", "2")]
     assert save_queue.warning is not None
     assert save_queue.is_unsaved("a")
-
-
-async def test_who_is_cancelled_while_a_write_is_under_way_does_not_cancel_the_write():
-    disk = Disk(gate=asyncio.Event())
-    save_queue = SaveQueue(disk)
-    task = asyncio.create_task(save_queue.save(named_header("a"), prompt("1")))
-    await disk.begins.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    disk.gate.set()
-    await save_queue.write_unsaved()
-    assert disk.written == [("a", "1")]
 
 
 async def test_an_answer_whose_prompt_is_missing_is_written_at_its_end_only():

@@ -80,20 +80,6 @@ async def test_options_of_a_new_session_are_saved_with_its_first_message(store):
     assert await ask(sessions, "one") == {}
 
 
-async def test_a_temporary_chat_sends_its_options_and_writes_none(tmp_path):
-    async with aclosing(store_at(tmp_path)) as store:
-        sessions = sessions_on(store)
-        await ask(sessions, "one")
-        session_id = sessions.shown.session_id
-    async with aclosing(store_at(tmp_path, is_temporary=True)) as unsaved:
-        sessions = sessions_on(unsaved)
-        sessions.show(await sessions.load(session_id))
-        await change(sessions, "seed 7")
-        assert await ask(sessions, "two") == {"seed": 7}
-    async with aclosing(store_at(tmp_path)) as store:
-        assert (await store.open_session(session_id)).header.sampling == {}
-
-
 async def test_a_wrong_name_or_value_is_refused_and_nothing_changes(store):
     sessions = sessions_on(store)
     await change(sessions, "seed 7")

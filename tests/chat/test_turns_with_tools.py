@@ -256,24 +256,6 @@ async def test_another_server_of_the_same_name_is_asked_about_again_with_the_rea
         assert again.note.startswith(words), change
 
 
-async def test_a_tool_that_has_changed_is_asked_about_again(store):
-    for choice, name, value in (
-        (Choice.SESSION, "schema", {"type": "object"}),
-        (Choice.ALWAYS, "description", "Send it away."),
-    ):
-        host = ScriptedHost()
-        box = box_with(host=host)
-        chat = ChatTurns(store, *[READ_A, answer_steps()] * 2, box=box)
-        await box.allow(chat.opened.session_id, box.tools[0], choice)
-        await chat.send("Read")
-        assert results(chat) == [(AnswerState.COMPLETE, "text of a")]
-        setattr(host, name, value)
-        chat.decisions = [NO]
-        await chat.send("Read")
-        (asked,) = chat.questions
-        assert bool(asked.note) is (choice is Choice.ALWAYS)
-
-
 async def test_a_rule_of_the_configuration_wins_over_an_earlier_always(store):
     allowed = await saved_always()
     for name in ("files/read_text", "files"):

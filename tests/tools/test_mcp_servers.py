@@ -74,12 +74,6 @@ async def states(host, *, again=False):
     return {server.name: server.error or server.state.value for server in servers}
 
 
-async def test_nothing_is_started_without_servers_and_functions(tmp_path):
-    async with a_host(tmp_path, scripted(enabled=False)) as host:
-        assert await host.list_servers() == ()
-        assert not (tmp_path / "tools.log").exists()
-
-
 async def test_servers_list_their_tools_and_answer_calls(tmp_path):
     """One of the servers is a real one, made with the SDK; two others have many tools."""
     servers = (

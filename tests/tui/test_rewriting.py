@@ -58,16 +58,6 @@ async def test_a_rewritten_text_that_was_not_saved_is_there_after_a_restart(tmp_
         await desk.prompt_is("x")
 
 
-async def test_a_continues_a_rewritten_answer(tmp_path):
-    backend = llama(answer_steps("Ferns do"), [TextDelta(text=" well."), END])
-    async with ready_desktop(tmp_path, backend=backend, asked=["one"]) as desk:
-        await rewrite(desk, " quite")
-        await shown(desk, "a continue")
-        await desk.press("a")
-        await shown(desk, "Ferns do quite well.", "3/3")
-        assert backend.requests[1].messages[-1].text == "Ferns do quite"
-
-
 async def test_start_lets_the_next_answer_begin_with_words(tmp_path):
     backend = llama([TextDelta(text=" do well."), END], answer_steps("B."), answer_steps("C."))
     async with ready_desktop(tmp_path, backend=backend) as desk:
