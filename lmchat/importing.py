@@ -50,8 +50,8 @@ class ImportOutcome(Struct, kw_only=True):
     """Name of a file and a damaged part of it."""
     refused: list[tuple[str, LMChatError]] = []
     """Name and error of each file that was not imported whole, and of each folder without chats."""
-    unknown: list[str] = []
-    """Names of files in named folders whose format is not one of chats."""
+    unknown_count: int = 0
+    """Number of files in named folders whose format is not one of chats."""
     is_stopped: bool = False
     """Whether the user has stopped the import."""
 
@@ -132,7 +132,7 @@ class Importer:
                 case Skipped():
                     outcome.left_out.append((file, item))
                 case FormatUnknown() if file not in names:  # it is in a named folder
-                    outcome.unknown.append(file)
+                    outcome.unknown_count += 1
                 case LMChatError():
                     outcome.refused.append((file, item))
 
@@ -178,6 +178,6 @@ def loss_lines(outcome: ImportOutcome) -> list[str]:
     lines = [f"{file}, {part.where}: {part.reason}." for file, part in parts]
     if len(lines) > _MAX_LISTED:
         lines[_MAX_LISTED:] = [f"{len(lines) - _MAX_LISTED} more notes of this kind."]
-    if outcome.unknown:
-        lines.append(f"{len(outcome.unknown)} other files have no chats that lmchat can read.")
+    if outcome.unknown_count:
+        lines.append(f"{outcome.unknown_count} other files have no chats that lmchat can read.")
     return lines

@@ -22,7 +22,7 @@ from lmchat.config.load import Loaded
 from lmchat.errors import EndpointNotAllowed
 from lmchat.files.disk import write_new_file
 from lmchat.files.paths import make_folder
-from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.endpoint import Endpoint, is_address
 
 _MASK = "********"
 _ORIGIN_COLUMN = 50  # longer settings push the origin to the right
@@ -57,8 +57,7 @@ def show(context: Context) -> int:
             values[f"{section}.{row.name}".removeprefix(".")] = getattr(holder, row.name)
     if settings.api_key:
         values["api_key"] = _MASK
-    # one that cannot be used may be `ada:PASSWORD@host`
-    if any(problem.key == "endpoint" for problem in _wrong_addresses(loaded)):
+    if settings.endpoint and not is_address(settings.endpoint):  # it may have a password
         values["endpoint"] = _MASK
     origins = {key: loaded.origins.get(key, "default") for key in values}
     if settings.mcp:

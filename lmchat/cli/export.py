@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from lmchat.cli.context import Context
@@ -22,10 +23,8 @@ async def export(context: Context) -> int:
     if options.all_into and (options.output or options.id):
         raise WrongUse("--all exports every session: leave out ID and -o.")
     form = options.format
-    if not form and options.all_into:
-        form = "md"
-    elif not form and options.output is None:  # a file gets the format of its name
-        form = "json" if options.json else "md"
+    if not form and options.output is None:  # a file gets the format of its name
+        form = "json" if options.json and not options.all_into else "md"
     export_as = ExportAs(
         form=form, with_reasoning=options.reasoning, with_branches=options.branches
     )
@@ -33,15 +32,13 @@ async def export(context: Context) -> int:
     failed_count = 0
     async with open_store(context) as store:
         library = Library(store)
+        write = partial(library.export_file, export_as=export_as, is_forced=options.force)
         if options.all_into:
             folder = expanded_path(options.all_into)
             for header in await store.list_sessions():
                 try:
                     session = await store.open_session(header.session_id)
-                    path = folder / export_name(session, form=form)
-                    paths.append(
-                        await library.export_file(session, path, export_as, is_forced=options.force)
-                    )
+                    paths.append(await write(session, folder / export_name(session, form=form)))
                 except LMChatError as error:  # the others are still exported
                     failed_count += 1
                     output.note(f"{header.session_id}: {error.message_with_hint}")
@@ -57,10 +54,7 @@ async def export(context: Context) -> int:
                 else:
                     output.print_text(text)
                 return 0
-            path = expanded_path(options.output)
-            paths.append(
-                await library.export_file(session, path, export_as, is_forced=options.force)
-            )
+            paths.append(await write(session, expanded_path(options.output)))
 
     if output.is_json:
         output.print_json({"files": paths, "failed": failed_count})

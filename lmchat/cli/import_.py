@@ -24,8 +24,8 @@ _BYTES_PER_MB = 1024 * 1024
 async def import_files(context: Context) -> int:
     """Import the named files, or the chats of other programs, and report the result.
 
-    Return 1 if a file was refused, else 0. If the only result is one refused file, its error is
-    raised instead.
+    The chats of other programs are imported after the user has confirmed it. Return 1 if a file was
+    refused, else 0. If the only result is one refused file, its error is raised instead.
     """
     options, output = context.options, context.output
     hint = "Name files, or import the chats of other programs with --from all."
@@ -35,7 +35,39 @@ async def import_files(context: Context) -> int:
         raise WrongUse("No file is named.", hint=hint)
     if "" in options.files:  # as a path, it would be the current folder
         raise WrongUse("The name of a file is empty.", hint=hint)
-    outcome = await _import(context)
+    stdin = None
+    if STDIN in options.files:
+        # one byte more than is allowed shows that the input is too large
+        stdin = await run_abandonable(lambda: from_stdin(lambda file: file.read(LARGEST_BYTES + 1)))
+        if len(stdin) > LARGEST_BYTES:
+            message = f"The input from {STDIN} is larger than {LARGEST_BYTES // _BYTES_PER_MB} MB."
+            raise FileRefused(message, hint="Split it into smaller files.")
+    outcome = ImportOutcome()
+    async with open_store(context) as store:
+        importer = Importer(store, find=partial(chat_places, context.environ, Path.home()))
+        sources = [(options.source, [*options.files])]
+        if not options.files:
+            sources = []
+            for place in await importer.places():
+                if options.source in (_ALL, place.program.source):
+                    output.note(f"{place.program.name}: {safe_line(str(place.path))}")
+                    sources.append((place.program.source, [str(place.path)]))
+            if not sources:
+                step = "To name files: lmchat import PATH"
+                output.note(f"No chats of other programs were found. {step}")
+            elif not options.dry_run and not await is_confirmed(
+                context, "Import these chats?", "These chats were not imported."
+            ):
+                sources = []
+        for source, files in sources:
+            await importer.import_files(
+                files,
+                outcome,
+                stdin=stdin,
+                source=source,
+                is_trial=options.dry_run,
+                report_progress=output.show_progress,
+            )
     output.show_progress("")  # clears the line of the progress before the report
 
     # a single file that was refused is the error of the command, not one line of a report
@@ -55,55 +87,6 @@ async def import_files(context: Context) -> int:
     if ids:
         output.print_lines([" ".join(ids)])
     return 1 if outcome.refused else 0
-
-
-async def _import(context: Context) -> ImportOutcome:
-    """Import what the command names and return the outcome.
-
-    If no files are named, those of other programs are imported, after the user has confirmed it.
-    """
-    options, output = context.options, context.output
-    stdin = await run_abandonable(_read_stdin) if STDIN in options.files else None
-    outcome = ImportOutcome()
-    async with open_store(context) as store:
-        importer = Importer(store, find=partial(chat_places, context.environ, Path.home()))
-        sources = [(options.source, [*options.files])]
-        if not options.files:
-            places = [
-                place
-                for place in await importer.places()
-                if options.source in (_ALL, place.program.source)
-            ]
-            for place in places:
-                output.note(f"{place.program.name}: {safe_line(str(place.path))}")
-            sources = [(place.program.source, [str(place.path)]) for place in places]
-            if not places:
-                step = "To name files: lmchat import PATH"
-                output.note(f"No chats of other programs were found. {step}")
-            elif not options.dry_run and not await is_confirmed(
-                context, "Import these chats?", "These chats were not imported."
-            ):
-                sources = []
-        for source, files in sources:
-            await importer.import_files(
-                files,
-                outcome,
-                stdin=stdin,
-                source=source,
-                is_trial=options.dry_run,
-                report_progress=output.show_progress,
-            )
-    return outcome
-
-
-def _read_stdin() -> bytes:
-    """Return all bytes of stdin. Blocks; raises `FileRefused`."""
-    # one byte more than is allowed shows that the input is too large
-    data = from_stdin(lambda file: file.read(LARGEST_BYTES + 1))
-    if len(data) > LARGEST_BYTES:
-        message = f"The input from {STDIN} is larger than {LARGEST_BYTES // _BYTES_PER_MB} MB."
-        raise FileRefused(message, hint="Split it into smaller files.")
-    return data
 
 
 def _outcome_json(context: Context, outcome: ImportOutcome) -> dict[str, object]:

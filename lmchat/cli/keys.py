@@ -7,7 +7,6 @@ places where settings are set.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 
@@ -17,8 +16,6 @@ from lmchat.config.settings import EndpointSettings
 from lmchat.processes.child import run_in_terminal
 from lmchat.safe_text import header_value
 from lmchat.servers.endpoint import Endpoint, is_address
-
-log = logging.getLogger(__name__)
 
 _KEY_FILE = "credentials.toml"
 _COMMAND_S = 60  # time limit of `api_key_cmd`, which may have to ask the user for a password
@@ -167,7 +164,6 @@ class Keys:
             if key and exit_code == 0:
                 return key, source
             reason = f"exited with status {exit_code}" if exit_code else "printed nothing"
-        log.warning("api_key_cmd of an endpoint failed: %s", reason)
         self._faults[_origin(entry.url)] = f"{source} {reason}. Run it in a shell to see why."
         return "", ""
 

@@ -70,7 +70,8 @@ async def list_models(context: Context) -> int:
 async def load(context: Context) -> int:
     """Load the model that the command names, wait until it is loaded, and print its state."""
     async with open_runtime(context) as runtime:
-        model = await _named_model(context, runtime)
+        listed = await fetch_models(runtime, context.output.note)
+        model = model_named(context.options.model_id, listed)
         context.output.note(f"Loading {model.model_id} …")
         await load_with_progress(runtime, model, context.output, window=context.options.context)
     return _print_state(context, model, LoadState.LOADED)
@@ -79,14 +80,10 @@ async def load(context: Context) -> int:
 async def unload(context: Context) -> int:
     """Unload the model that the command names, and print its state."""
     async with open_runtime(context) as runtime:
-        model = await _named_model(context, runtime)
+        listed = await fetch_models(runtime, context.output.note)
+        model = model_named(context.options.model_id, listed)
         await runtime.backend.unload(model)
     return _print_state(context, model, LoadState.NOT_LOADED)
-
-
-async def _named_model(context: Context, runtime: Runtime) -> ModelInfo:
-    listed = await fetch_models(runtime, context.output.note)
-    return model_named(context.options.model_id, listed)
 
 
 def _print_state(context: Context, model: ModelInfo, state: LoadState) -> int:
@@ -101,12 +98,12 @@ async def load_with_progress(
 
     `window` is the size of the context window in tokens; by default, the server chooses it.
     """
-
-    def show(fraction: float) -> None:
-        output.show_progress(f"{fraction:.0%}")
-
     try:
-        await runtime.backend.load(model, context=window, on_progress=show)
+        await runtime.backend.load(
+            model,
+            context=window,
+            on_progress=lambda fraction: output.show_progress(f"{fraction:.0%}"),
+        )
     finally:
         output.show_progress("")
 

@@ -6,8 +6,8 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
@@ -16,7 +16,7 @@ import uvicorn
 
 from lmchat.cli.context import Context
 from lmchat.cli.target import find_servers
-from lmchat.cli.wiring import Runtime, open_runtime
+from lmchat.cli.wiring import open_runtime
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.processes.system import ENDING_SIGNALS
 from lmchat.safe_text import header_value
@@ -46,7 +46,15 @@ async def run_server(context: Context) -> int:
     try:
         host = f"[{options.host}]" if ":" in options.host else options.host
         names = (*_LOOPBACK_HOSTS, host.lower())
-        async with open_runtime(context) as runtime, _watch(context, runtime, port) as watch:
+        async with open_runtime(context) as runtime:
+
+            async def find() -> tuple[ProbeResult, ...]:
+                results = await find_servers(runtime.backend, runtime.settings)
+                own = f"localhost:{port}"  # requests are not passed on to this server itself
+                return tuple(found for found in results if found.endpoint.netloc != own)
+
+            watch = ServerWatch(find, partial(_print_servers, context.output))
+            await watch.look()
             app = ServeApp(
                 client=runtime.backend,
                 watch=watch,
@@ -76,7 +84,12 @@ async def run_server(context: Context) -> int:
                 line = f"Serving at http://{host}:{port}{API}; Ctrl+C ends it."
                 context.output.print_lines([line])
                 _print_servers(context.output, watch.routes)
-                await server.serve(sockets=[listening])
+                watching = asyncio.create_task(watch.run(), name="server watch")
+                try:
+                    await server.serve(sockets=[listening])
+                finally:
+                    watching.cancel()
+                    await asyncio.gather(watching, return_exceptions=True)
     finally:
         listening.close()
     return 0
@@ -121,27 +134,6 @@ def _listen(host: str, port: int) -> socket.socket:
             hint="Choose another port with --port, or end the program that uses it.",
         ) from error
     return listening
-
-
-@asynccontextmanager
-async def _watch(context: Context, runtime: Runtime, port: int) -> AsyncIterator[ServerWatch]:
-    """Look for servers, and go on looking while the block runs.
-
-    `port` is that of this server, which is not one to pass requests on to.
-    """
-
-    async def find() -> tuple[ProbeResult, ...]:
-        results = await find_servers(runtime.backend, runtime.settings)
-        return tuple(found for found in results if found.endpoint.netloc != f"localhost:{port}")
-
-    watch = ServerWatch(find, partial(_print_servers, context.output))
-    await watch.look()
-    watching = asyncio.create_task(watch.run(), name="server watch")
-    try:
-        yield watch
-    finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
 
 
 class _Server(uvicorn.Server):

@@ -111,16 +111,13 @@ async def purge(context: Context) -> int:
         else:
             headers = await store.list_sessions(is_trash=True)
             message_count = await store.deleted_message_count()
-        documents = [header_json(header) for header in headers]
-        lines = [f"{_id_and_title(header)} was deleted permanently." for header in headers]
-        subjects = [_id_and_title(header) for header in headers]
-        if len(headers) > 1:
-            subjects = [counted(len(headers), "session")]
+        if not headers and not message_count:
+            return output.print_list([], list, "The trash is empty.")
+        subjects = [counted(len(headers), "session")] if headers else []
+        if len(headers) == 1:
+            subjects = [_id_and_title(headers[0])]
         if message_count:
             subjects.append(counted(message_count, "deleted message"))
-            lines.append(f"Permanently deleted: {counted(message_count, 'message')}.")
-        if not subjects:
-            return output.print_list([], list, "The trash is empty.")
         what = " and ".join(subjects)
         refusal = f"Deleting {what} cannot be undone."
         if not await is_confirmed(context, f"Delete {what} permanently?", refusal):
@@ -128,8 +125,9 @@ async def purge(context: Context) -> int:
         ids = [header.session_id for header in headers]
         await store.purge(*ids, is_with_messages=not wanted)
     await asyncio.to_thread(empty_log, context.paths.tools_log_file)
+    documents = [header_json(header) for header in headers]
     value = documents[0] if wanted else {"object": "list", "data": documents}
-    return output.print_result(value, *lines)
+    return output.print_result(value, f"Deleted permanently: {what}.")
 
 
 def header_json(header: SessionHeader) -> dict[str, object]:

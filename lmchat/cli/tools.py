@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -17,12 +17,10 @@ from lmchat.cli.context import Context
 from lmchat.config.settings import FUNCTIONS, Approval, Settings
 from lmchat.config.state import State, change_state, read_state
 from lmchat.errors import LMChatError, WrongUse
-from lmchat.matching import closest_word
 from lmchat.safe_text import safe_line
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.limits import AllowList
 from lmchat.servers.model import Target
-from lmchat.servers.request import Tool
 from lmchat.sessions.message import (
     AnswerState,
     ChatMessage,
@@ -38,9 +36,7 @@ from lmchat.units import plural
 log = logging.getLogger(__name__)
 
 _NO_SESSION = ""  # tools may be allowed for one session, by its id; these commands have none
-_MAX_NAME = 80  # characters
-_MAX_CALL = 160  # characters
-_MAX_REASON = 300  # characters
+_MAX_WORDS = 200  # characters of a call, or of a reason, in a note
 
 
 def make_toolbox(context: Context, settings: Settings, state: State) -> Toolbox:
@@ -144,7 +140,8 @@ async def list_tools(context: Context) -> int:
         for server in servers:
             if server.error:
                 output.note(f"lmchat: {server.name}: {how_to_correct(server, context)}.")
-        return 1 if servers and not _has_ready(servers) else 0
+        is_any_ready = any(server.state is ServerState.READY for server in servers)
+        return 0 if is_any_ready or not servers else 1
 
 
 async def call(context: Context) -> int:
@@ -158,9 +155,21 @@ async def call(context: Context) -> int:
     if parse_arguments(arguments) is None:
         hint = """Write them as one JSON object, for example '{"path": "a.md"}'."""
         raise WrongUse("The arguments are not a JSON object.", hint=hint)
+    server_name = name.partition("/")[0]
     message = call_message(ToolCallPart(call_id="", name=name, arguments=arguments))
-    async with _open_toolbox(context, only=name.partition("/")[0]) as toolbox:
-        tool = _find_tool(name, toolbox, context)
+    async with _open_toolbox(context, only=server_name) as toolbox:
+        tool = toolbox.find(name)
+        if tool is None:
+            for server in toolbox.host.servers:
+                if server.name == server_name and server.error:
+                    hint = "`lmchat doctor` checks each server."
+                    raise LMChatError(server.error, kind="tools", hint=hint)
+            hint = "`lmchat tools` lists the tools."
+            if not context.has_tools:
+                hint = how_to_configure(context)
+            raise WrongUse(f"There is no tool {name}.", hint=hint)
+        if toolbox.approval(_NO_SESSION, tool) is Approval.NEVER:
+            raise WrongUse(f"{name} may never run.", hint="Change its approval in config.toml.")
         message = await run_call(message, partial(toolbox.call, tool))
 
     has_failed = message.state is AnswerState.FAILED
@@ -174,34 +183,10 @@ async def call(context: Context) -> int:
     return 1 if has_failed else 0
 
 
-def _find_tool(name: str, toolbox: Toolbox, context: Context) -> Tool:
-    """Return the tool with the name `SERVER/TOOL`.
-
-    Raises `WrongUse` if it is missing or may never run, `LMChatError` if its server does not work.
-    """
-    tool = toolbox.find(name)
-    if tool is not None:
-        if toolbox.approval(_NO_SESSION, tool) is Approval.NEVER:
-            raise WrongUse(f"{name} may never run.", hint="Change its approval in config.toml.")
-        return tool
-    for server in toolbox.host.servers:
-        if server.name == name.partition("/")[0] and server.state is not ServerState.READY:
-            hint = "`lmchat doctor` checks each server."
-            raise LMChatError(server.error, kind="tools", hint=hint)
-    hint = "`lmchat tools` lists the tools."
-    if not context.has_tools:
-        hint = how_to_configure(context)
-    elif suggestion := closest_word(name, tuple(tool.full_name for tool in toolbox.tools)):
-        hint = f"Did you mean {suggestion}?"
-    raise WrongUse(f"There is no tool {name}.", hint=hint)
-
-
 def state_sentence(server: ToolServer) -> str:
     """Return the state of a tool server, such as `ready, 3 tools.`, and its error, if any."""
-    state = f"{server.state}."
-    if server.state is ServerState.READY:
-        state = f"{server.state}, {plural(len(server.tools), 'tool')}."
-    return f"{state} {server.error}".rstrip()
+    tools = f", {plural(len(server.tools), 'tool')}" if server.state is ServerState.READY else ""
+    return f"{server.state}{tools}. {server.error}".rstrip()
 
 
 def step_json(message: ChatMessage) -> dict[str, Any]:
@@ -222,9 +207,9 @@ def step_json(message: ChatMessage) -> dict[str, Any]:
 
 def step_note(message: ChatMessage) -> str:
     """Return the note about an ended tool call: the call, and why it failed if it did."""
-    note = f"lmchat: {safe_line(tool_calls_text(message), limit=_MAX_CALL)}"
+    note = f"lmchat: {safe_line(tool_calls_text(message), limit=_MAX_WORDS)}"
     if message.state is AnswerState.FAILED:
-        note += f" failed: {safe_line(message.tool_result, limit=_MAX_REASON)}"
+        note += f" failed: {safe_line(message.tool_result, limit=_MAX_WORDS)}"
     return note
 
 
@@ -236,18 +221,12 @@ async def start_tools(context: Context, toolbox: Toolbox, target: Target) -> Non
     """
     note = context.output.note
     if not toolbox.can_use(target):
-        model = safe_line(target.model_id, limit=_MAX_NAME)
-        note(f"lmchat: {model} cannot use tools; it answers without them.")
+        note(f"lmchat: {target.model_id} cannot use tools; it answers without them.")
         return
     servers = await toolbox.host.list_servers()
     for server in servers:
         if server.error:
             note(f"lmchat: {server.error}", f"{how_to_correct(server, context)}.")
-    if not _has_ready(servers):
+    if not any(server.state is ServerState.READY for server in servers):
         hint = "To ask without tools, omit --tools."
         raise LMChatError("No tool server works.", kind="tools", hint=hint)
-
-
-def _has_ready(servers: Iterable[ToolServer]) -> bool:
-    """Return whether at least one of the servers works."""
-    return any(server.state is ServerState.READY for server in servers)

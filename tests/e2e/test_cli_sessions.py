@@ -108,7 +108,7 @@ def test_a_session_or_the_whole_trash_is_purged_after_consent_and_nothing_else(s
         assert done.stderr.startswith("lmchat: ID: the session id is empty.\n")
     assert [row["id"] for row in cli.json("sessions", "--trash", "--json")["data"]] == [ids[0]]
     told = cli("sessions", "purge", "--yes").stdout
-    assert told == f"{ids[0][:8]} “Plan a garden” was deleted permanently.\n"
+    assert told == f"Deleted permanently: {ids[0][:8]} “Plan a garden”.\n"
     assert [row["id"] for row in cli.json("sessions", "--json")["data"]] == [ids[1]]
     done = cli("sessions", "purge")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "The trash is empty.\n")
@@ -129,7 +129,7 @@ def test_deleted_messages_are_purged_with_the_trash_after_consent(saved):
     done = cli("sessions", "purge")
     assert (done.returncode, "Deleting 1 deleted message" in done.stderr) == (2, True)
     done = cli("sessions", "purge", "--yes")
-    assert (done.returncode, done.stdout) == (0, "Permanently deleted: 1 message.\n")
+    assert (done.returncode, done.stdout) == (0, "Deleted permanently: 1 deleted message.\n")
     assert cli("sessions", "purge").stderr == "The trash is empty.\n"
     assert len(cli.json("sessions", "--json")["data"]) == 2
 

@@ -49,7 +49,12 @@ def test_a_call_prints_its_result_or_says_what_is_wrong_and_starts_no_other_serv
         (["python/add", '{"a": 3}'], 0, "5\n", ""),
         (["python/add"], 1, "", "python/add failed: The arguments of add do not fit: "),
         (["python/add", "[3]"], 2, "", "The arguments are not a JSON object.\n"),
-        (["python/ad", "{}"], 2, "", "There is no tool python/ad.\nDid you mean python/add?"),
+        (
+            ["python/ad", "{}"],
+            2,
+            "",
+            "There is no tool python/ad.\n`lmchat tools` lists the tools.",
+        ),
     ):
         done = alone("tools", "call", *words)
         assert (done.returncode, done.stdout) == (code, out)

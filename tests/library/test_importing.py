@@ -269,7 +269,7 @@ async def test_of_a_folder_what_may_be_an_export_is_imported_once(tmp_path, impo
     name = file_of(folder / "deep" / "deeper")
     outcome = await outcome_of(importer, str(folder), name)
     assert [chat.was_known for chat in outcome.chats] == [False, True]
-    assert (len(outcome.unknown), outcome.refused) == (1, [])
+    assert (outcome.unknown_count, outcome.refused) == (1, [])
 
 
 async def test_places_of_other_programs_are_found_without_reading_them(tmp_path, store):
