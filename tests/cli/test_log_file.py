@@ -47,17 +47,6 @@ def test_the_log_belongs_to_its_owner_alone(logger, tmp_path):
     assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
 
 
-def test_of_an_exception_only_type_and_places_are_kept(logger, tmp_path):
-    try:
-        {}["words of a chat"]
-    except KeyError:
-        logger.exception("unexpected error, id %s", "1a2b")
-    (entry,) = _entries(tmp_path)
-    assert entry["exception"] == "KeyError"
-    assert "test_log_file.py" in entry["at"][0]
-    assert "words of a chat" not in json.dumps(entry)
-
-
 def test_a_task_that_failed_unheard_is_noted_without_its_words(logger, tmp_path):
     async def fail():
         raise ValueError("Illegal header value b's3cret'")

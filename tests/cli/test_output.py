@@ -56,22 +56,6 @@ def test_a_failure_is_a_sentence_a_hint_and_a_document_where_one_is_wanted(capsy
     assert captured.err == "lmchat: It␛[1m broke.\nMend it.\n"
 
 
-def test_there_is_only_one_document(capsys):
-    output = Output(is_json=True)
-    output.print_json({"state": "interrupted"})
-    output.print_error(LMChatError("Late."))
-    assert json.loads(capsys.readouterr().out) == {"state": "interrupted"}
-
-
-def test_of_lines_the_failure_is_the_last(capsys):
-    output = Output(is_json_lines=True)
-    output.print_json({"chunk": "a"})
-    output.print_error(LMChatError("Cut."))
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert lines[0] == {"chunk": "a"}
-    assert lines[1]["detail"]["message"] == "Cut."
-
-
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_a_stream_that_is_closed_from_the_start_does_no_harm(monkeypatch, stream):
     monkeypatch.setattr(f"sys.{stream}", None)

@@ -45,24 +45,11 @@ def test_what_is_told_in_the_middle_of_a_line_begins_a_line_of_its_own(capsys):
     assert (out, err.startswith("\nlmchat: ")) == ("half a", True)
 
 
-def test_a_script_gets_its_lines_and_nothing_else_on_stdout(capsys):
-    out, err = print_events(
-        capsys, StreamStalled(silent_s=5), TextDelta(text="x"), is_json_lines=True
-    )
-    assert out == '{"chunk": "x"}\n'
-    assert "no data from the server" in err
-
-
 def test_another_model_than_the_one_asked_for_is_told_on_stderr(capsys):
     out, err = print_events(
         capsys, answer_begun("tiny"), ModelNamed(model="other\x1b[31m-model"), TextDelta(text="x\n")
     )
     assert (out, err) == ("x\n", "lmchat: other␛[31m-model answers instead of tiny.\n")
-
-
-def test_the_same_model_in_other_words_is_not_worth_a_line(capsys):
-    _, err = print_events(capsys, answer_begun("tiny"), ModelNamed(model="/models/tiny.gguf"))
-    assert err == ""
 
 
 TEXT_THEN_RETHOUGHT = (TextDelta(text="2+2"), Rethought(), TextDelta(text="Four"))

@@ -99,7 +99,7 @@ def walk(screen: LMChatScreen, server: ScriptedServer, words: str) -> None:
     screen.wait_for(_ON_MESSAGE)
     screen.wait_time(0.2)
     screen.type("y")
-    screen.wait_for_raw(b"\x1b]52;c;")
+    screen.wait_until(lambda: b"\x1b]52;c;" in screen.raw, "the copy")
     screen.type("\x0f", sees="load or unload")
     screen.wait_time(0.3)
     screen.type("\x1b", hides="load or unload")

@@ -57,7 +57,7 @@ def test_hardly_any_room_ends_nothing(tmp_path, server):
 
 def test_the_terminal_is_asked_for_its_background_after_the_first_paint(tmp_path, server):
     with ready_screen(tmp_path, server.url, size=(120, 60)) as screen:
-        screen.wait_for_raw(b"\x1b]11;?")
+        screen.wait_until(lambda: b"\x1b]11;?" in screen.raw, "the question")
         assert b"looking" in screen.raw.partition(b"\x1b]11;?")[0]
         screen.type("\x1b]11;rgb:0/0/0\x1b\\typed", sees="▌ typed")
         screen.type("\x15", hides="typed")

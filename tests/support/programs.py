@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, chdir, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,10 +114,8 @@ class Inside(Cli):
             return super().__call__(*words, stdin=stdin, **env)
         argv = self.argv(*words)
         root, told = logging.getLogger(), stdin.encode() if isinstance(stdin, str) else stdin
-        handlers, levels = (
-            [*root.handlers],
-            [(one, one.level) for one in (root, logging.getLogger("lmchat"))],
-        )
+        handlers = [*root.handlers]
+        levels = [(one, one.level) for one in (root, logging.getLogger("lmchat"))]
         with ExitStack() as stack:
             files = [
                 stack.enter_context(TemporaryFile("w+", encoding="utf-8", newline=""))
@@ -197,23 +195,24 @@ def is_running(pid: int) -> bool:
 
 
 def processes(*words: str) -> list[int]:
-    found = []
-    for folder in _folders():
-        with suppress(OSError):
-            line = (folder / "cmdline").read_bytes().decode("utf-8", "replace")
-            if all(word in line for word in words):
-                found.append(int(folder.name))
-    return found
+    def is_wanted(folder: Path) -> bool:
+        line = (folder / "cmdline").read_bytes().decode("utf-8", "replace")
+        return all(word in line for word in words)
+
+    return _processes(is_wanted)
 
 
 def children_of(parent: int) -> list[int]:
+    def is_child(folder: Path) -> bool:
+        return int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == parent
+
+    return _processes(is_child)
+
+
+def _processes(is_wanted: Callable[[Path], bool]) -> list[int]:
     found = []
-    for folder in _folders():
-        with suppress(OSError, IndexError):
-            if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError, IndexError):  # it has ended
+            if folder.name.isdigit() and is_wanted(folder):
                 found.append(int(folder.name))
     return found
-
-
-def _folders() -> Iterator[Path]:
-    return (folder for folder in Path("/proc").iterdir() if folder.name.isdigit())

@@ -181,7 +181,7 @@ class PtyProgram:
     ) -> None:
         self._master, self._slave = os.openpty()
         self._set_size(*size)
-        self.attributes_before = termios.tcgetattr(self._slave)
+        self._attributes = termios.tcgetattr(self._slave)
         self._terminal = Terminal(*size)
         self._raw = bytearray()
         self._changed = threading.Condition()
@@ -234,11 +234,6 @@ class PtyProgram:
         with self._changed:
             return set(self._terminal.screen.private_modes)
 
-    @property
-    def attributes(self) -> list[object]:
-        """The termios attributes of the terminal now; `attributes_before` has those of the start."""
-        return termios.tcgetattr(self._slave)
-
     def left_behind(self) -> list[str]:
         """What is not as it was before the program started; empty is right."""
         with self._changed:
@@ -246,9 +241,9 @@ class PtyProgram:
         found = [f"mode {mode} is on" for mode in sorted(modes & _MODES_TO_GIVE_BACK)]
         found += [f"mode {mode} is off" for mode in (7, 25) if mode not in modes]
         found += [f"keyboard protocol pushed {kitty} times more than popped"] if kitty else []
-        return found + (
-            ["termios attributes differ"] if self.attributes != self.attributes_before else []
-        )
+        if termios.tcgetattr(self._slave) != self._attributes:
+            found.append("termios attributes differ")
+        return found
 
     # Waiting
 
@@ -259,9 +254,7 @@ class PtyProgram:
         deadline = time.monotonic() + timeout_s
         while not condition():
             with self._changed:
-                self._changed.wait(
-                    0.05
-                )  # what is waited for may also be a file: ask at least every 50 ms
+                self._changed.wait(0.05)  # it may also be about a file: ask at least so often
             if time.monotonic() > deadline and not condition():
                 raise AssertionError(f"not within {timeout_s} s: {what}\n{self._report()}")
 
@@ -289,16 +282,13 @@ class PtyProgram:
 
         self.wait_until(is_quiet, "the program is quiet")
 
-    def wait_for_raw(self, wanted: bytes) -> None:
-        self.wait_until(lambda: wanted in self.raw, repr(wanted))
-
     def wait_exit(self, timeout_s: float = WAIT_S) -> int:
         """Wait for the end, read the rest of the output; return the status as a shell does (128 + signal)."""
         try:
             status = self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running after {timeout_s} s\n{self._report()}") from None
-        self._stop_reader()
+        self.stop_reading()
         return status if status >= 0 else 128 - status
 
     # Acting
@@ -332,14 +322,10 @@ class PtyProgram:
 
     def hang_up(self) -> None:
         """Close the terminal, as a window does when it is closed."""
-        self._stop_reader()
+        self.stop_reading()
         if self._master >= 0:
             os.close(self._master)
             self._master = -1
-
-    def stop_reading(self) -> None:
-        """Take no more bytes, as a stalled line does: writes block when the kernel's buffer is full."""
-        self._stop_reader()
 
     def is_full(self) -> bool:
         """Whether the kernel's buffer is full: whoever writes now has to wait."""
@@ -353,7 +339,7 @@ class PtyProgram:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        self._stop_reader()
+        self.stop_reading()
         for number in (self._master, self._slave, self._wake_read, self._wake_write):
             if number >= 0:
                 os.close(number)
@@ -361,18 +347,16 @@ class PtyProgram:
 
     def cpu_s(self) -> float:
         """Processor time that the program has used so far (Linux)."""
-        fields = (
-            Path(f"/proc/{self.process.pid}/stat")
-            .read_text(encoding="ascii")
-            .rpartition(")")[2]
-            .split()
-        )
+        fields = self._stat()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def state(self) -> str:
         """The letter of the program's state: R running, S sleeping, T stopped (Linux)."""
+        return self._stat()[0]
+
+    def _stat(self) -> list[str]:
         stat = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii")
-        return stat.rpartition(")")[2].split()[0]
+        return stat.rpartition(")")[2].split()
 
     def _set_size(self, columns: int, lines: int) -> None:
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
@@ -393,7 +377,8 @@ class PtyProgram:
                 self._terminal.feed(data)
                 self._changed.notify_all()
 
-    def _stop_reader(self) -> None:
+    def stop_reading(self) -> None:
+        """Take no more bytes, as a stalled line does: writes block when the kernel's buffer is full."""
         if self._reader.is_alive():
             os.write(self._wake_write, b"x")
             self._reader.join()
