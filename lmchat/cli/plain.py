@@ -10,19 +10,83 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
 
 from msgspec.structs import replace
 
+from lmchat.attachments.attachment import (
+    Attachment,
+    files_outside,
+    read_attachment,
+    read_clipboard,
+)
+from lmchat.attachments.folders import parse_set_name, read_set
+from lmchat.attachments.shell_command import ShellCommand, output_attachment
+from lmchat.attachments.web_page import PageAddress, is_page_address, refuse
+from lmchat.chat.events import AnswerBegun, ChatEvent, FrontEnd
+from lmchat.chat.open_session import OpenSession
+from lmchat.chat.open_sessions import OpenSessions
+from lmchat.chat.options import LEVELS, NO_PROFILE, NOTHING_SET, value_words
+from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.cli.context import Context
+from lmchat.cli.files import require_consent_to_set
+from lmchat.cli.inline import InlineText
 from lmchat.cli.line_reader import QUOTES, LineReader
 from lmchat.cli.local import start_engine
-from lmchat.cli.plain_chat import PlainChat
-from lmchat.cli.wiring import make_sessions, open_runtime
-from lmchat.errors import LMChatError, NoServerFound
+from lmchat.cli.models import load_if_needed
+from lmchat.cli.prompt import preset_prompt
+from lmchat.cli.target import find_target, own_endpoints
+from lmchat.cli.tool_approval import decide
+from lmchat.cli.turn_printer import TurnPrinter
+from lmchat.cli.wiring import Runtime, make_pages, make_sessions, open_runtime
+from lmchat.commands.conditions import (
+    NOTHING_YET,
+    has_text_to_continue,
+    is_resumable,
+)
+from lmchat.commands.table import COMMANDS, is_command, is_shell_command, parse_slash
+from lmchat.config.state import change_state
+from lmchat.errors import LMChatError, NoServerFound, WrongUse
+from lmchat.files.disk import expanded_path
 from lmchat.processes.system import interrupt_at_end
+from lmchat.safe_text import safe_text
+from lmchat.servers.discovery.catalogue import Catalogue, matching_model
+from lmchat.servers.events import ReasoningDelta
+from lmchat.servers.model import LoadState, ModelInfo, Target
+from lmchat.sessions.attached_files import split_draft
+from lmchat.sessions.message import Role
+from lmchat.sessions.session import SessionHeader
+from lmchat.terminal.clipboard import Clipboard
+from lmchat.terminal.output import SHORT_ID, SafeStream, ask_yes_no, can_ask, local_time, table
+from lmchat.terminal.tty import drop_typed, echo
+from lmchat.tools.tool import Decision
 
+_MAX_SESSIONS = 30  # in a list
+
+# commands that need no screen
+_COMMANDS = (
+    "/clear",
+    "/compact",
+    "/continue",
+    "/edit",
+    "/effort",
+    "/file",
+    "/help",
+    "/model",
+    "/new",
+    "/p",
+    "/paste",
+    "/profile",
+    "/quit",
+    "/retry",
+    "/sessions",
+    "/set",
+    "/system",
+)
 _CHOOSE_MODEL = "/model lists the models; /model N chooses one."
 _HINTS = {
     "interrupted": "Type /continue for the rest of the answer, or /retry.",
@@ -30,6 +94,7 @@ _HINTS = {
     "model_not_loaded": _CHOOSE_MODEL,
 }
 """Next steps by the kind of the error, where others name keys of the screen."""
+Item = TypeVar("Item")
 
 
 def run_plain(context: Context) -> int:
@@ -56,7 +121,7 @@ def run_plain(context: Context) -> int:
     with asyncio.Runner() as runner:
         try:
             chat = runner.run(_open(context, stack, reader))
-            return _chat_until_end(context, runner, chat, reader, signals)
+            return chat.read_lines(runner, signals)
         except KeyboardInterrupt:
             if not signals:
                 raise
@@ -83,49 +148,477 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
     return chat
 
 
-def _chat_until_end(
-    context: Context,
-    runner: asyncio.Runner,
-    chat: PlainChat,
-    reader: LineReader,
-    signals: Sequence[int],
-) -> int:
-    """Read and handle one line after the other until the chat ends; return the exit code.
+class PlainChat(FrontEnd):
+    """The shown session, the files of its next prompt, and the printer of its answers.
 
-    At a terminal, Ctrl+C clears the line or stops what runs, and errors are only printed. On a
-    pipe, Ctrl+C raises `KeyboardInterrupt`, errors set the exit code, and the chat ends if no
-    server is found. `signals` has the numbers of other signals that have arrived; after one of
-    them, `KeyboardInterrupt` is raised.
+    A label is a line that helps a person at a terminal, and that a pipe does not get.
     """
-    output = context.output
-    has_begun = is_reading = False
-    exit_code = 0
-    while not chat.is_leaving:
-        try:
-            if not has_begun:
-                has_begun = True  # set before: after Ctrl+C or an error, a line is read
-                runner.run(chat.begin())
-            is_reading = True
-            line = reader.read()
-            if line is None:
-                chat.print_label("")  # ends the line on which Ctrl+D was pressed
-                break
-            is_block = line.startswith(QUOTES)
-            if is_block:
-                line = reader.read_block(line)
-            is_reading = False
-            reader.remember(line)
-            runner.run(chat.send(line) if is_block else chat.run(line))
-        except KeyboardInterrupt:
-            if signals or not reader.is_terminal:
-                raise
-            # the empty text ends the typed line
-            output.note(*(("", "Ctrl+D quits.") if is_reading else ("Stopped.",)))
-        except LMChatError as error:
-            error.hint = _HINTS.get(error.kind, error.hint)
-            output.print_error(error)
-            if not reader.is_terminal:
-                exit_code = exit_code or error.exit_code
-                if isinstance(error, NoServerFound):
+
+    def __init__(
+        self, context: Context, runtime: Runtime, sessions: OpenSessions, reader: LineReader
+    ) -> None:
+        self._is_leaving = False  # whether the chat ends after this line
+        self.sessions = sessions
+        self._context = context
+        self._runtime = runtime
+        self._output = context.output
+        self._note = context.output.note
+        self._next_turn = sessions.next_turn
+        self._reader = reader
+        self._inline: InlineText | None = None  # what formats answers, if they are formatted
+        if context.options.inline and reader.can_redraw:
+            self._inline = InlineText(self._output.print_exactly, context.environ)
+            self._output.before_notes = self._inline.end_line
+        self._output.has_progress = self._inline is not None
+        self._stream = self._inline or SafeStream()
+        self._printer = TurnPrinter(self._output, stream=self._stream)  # of the last turn
+        self._has_thought = False  # whether its answer has begun with reasoning
+        self._pages = make_pages(runtime.settings)
+        self._files: list[Attachment] = []  # of the next prompt
+        self._models: list[ModelInfo] = []  # what the last list showed
+        self._headers: Sequence[SessionHeader] = ()  # what the last list showed
+        sessions.front_end = self
+
+    def read_lines(self, runner: asyncio.Runner, signals: Sequence[int]) -> int:
+        """Read and handle one line after the other until the chat ends; return the exit code.
+
+        At a terminal, Ctrl+C clears the line or stops what runs, and errors are only printed. On a
+        pipe, Ctrl+C raises `KeyboardInterrupt`, errors set the exit code, and the chat ends if no
+        server is found. `signals` has the numbers of other signals that have arrived; after one of
+        them, `KeyboardInterrupt` is raised.
+        """
+        reader, output = self._reader, self._output
+        has_begun = is_reading = False
+        exit_code = 0
+        while not self._is_leaving:
+            try:
+                if not has_begun:
+                    has_begun = True  # set before: after Ctrl+C or an error, a line is read
+                    runner.run(self._begin())
+                is_reading = True
+                line = reader.read()
+                if line is None:
+                    self._print_label("")  # ends the line on which Ctrl+D was pressed
                     break
-    return exit_code
+                is_block = line.startswith(QUOTES)
+                if is_block:
+                    line = reader.read_block(line)
+                is_reading = False
+                reader.remember(line)
+                runner.run(self._send(line) if is_block else self._run(line))
+            except KeyboardInterrupt:
+                if signals or not reader.is_terminal:
+                    raise
+                # the empty text ends the typed line
+                output.note(*(("", "Ctrl+D quits.") if is_reading else ("Stopped.",)))
+            except LMChatError as error:
+                error.hint = _HINTS.get(error.kind, error.hint)
+                output.print_error(error)
+                if not reader.is_terminal:
+                    exit_code = exit_code or error.exit_code
+                    if isinstance(error, NoServerFound):
+                        break
+        return exit_code
+
+    async def aclose(self) -> None:
+        """Save the sessions, and end the programs that the chat has started."""
+        await self.sessions.close()
+        if self._inline is not None:
+            await self._inline.aclose()
+        if self._next_turn.toolbox is not None:
+            await self._next_turn.toolbox.host.aclose()
+
+    async def _begin(self) -> None:
+        """Fetch what a server has continued of the last answer; at a terminal, begin the chat.
+
+        There, load the history of prompts, print the end of the session, and connect to a server.
+        Notes say what the store had to replace, and how to list the commands.
+        """
+        if not self._reader.is_terminal:
+            await self._catch_up()
+            return
+        if notice := await self._runtime.store.open():
+            self._note(f"lmchat: {notice}")
+        # safe: a prompt of an imported chat may hold what readline cannot take, or prints as it is
+        drafts = await self._runtime.store.prompt_history()
+        history = [safe_text(split_draft(draft)[0]) for draft in drafts]
+        # ↑ and Enter must not run a prompt that was sent as a text, perhaps by another program;
+        # the line ends around a typed command do not count either
+        self._reader.begin(
+            prompt for prompt in history if prompt and not is_shell_command(prompt.strip("\n"))
+        )
+        self._show_session()
+        await self._connect()
+        await self._catch_up()
+        if self._context.options.temporary:
+            self._note("Temporary: this chat is in memory only.")
+        self._note("/help lists the commands.")
+
+    async def _run(self, line: str) -> None:
+        """Run a command of the chat or of the user's shell, or send any other text.
+
+        Raises `WrongUse` for an unknown command, one that needs the screen, and one whose argument
+        is missing.
+        """
+        shell_line = line.strip("\n")
+        # `is_command` takes one line only, but the message to edit may have several
+        if is_command(line) or line.startswith("/edit "):
+            await self._run_command(line)
+        elif self._reader.is_terminal and is_shell_command(shell_line):
+            await self._run_in_shell(shell_line)
+        else:
+            await self._send(line)
+
+    async def _run_command(self, line: str) -> None:  # noqa: C901 - one case a command
+        slash = parse_slash(line)
+        if slash is None:
+            hint = "/help lists the commands. Begin with a space to send it as a message."
+            raise WrongUse(f"Unknown command: {line.partition(' ')[0]}.", hint=hint)
+        name, argument = slash.command.name, slash.argument
+        if name not in _COMMANDS:
+            hint = "Start lmchat without --plain, or see what the shell can do: lmchat --help."
+            raise WrongUse(f"{name} needs the screen.", hint=hint)
+        note, print_lines = self._note, self._output.print_lines
+        sessions, opened = self.sessions, self.sessions.shown
+        settings, next_turn = self._context.settings, self._next_turn
+        match name, argument:
+            case "/clear" | "/new", _:
+                sessions.begin()
+                note("New session.")
+            case "/compact", _:
+                await self._compact()
+            case "/continue" | "/retry", _:
+                message = opened.last_answer_or_prompt
+                if message is None:
+                    raise WrongUse(NOTHING_YET)
+                if name == "/continue" and not is_resumable(message):
+                    words = "The last message is no answer that can be continued."
+                    raise WrongUse(words, hint="/retry asks again.")
+                if name == "/continue" and has_text_to_continue(message):
+                    await self._print_turn(partial(sessions.resume, opened, message))
+                else:
+                    await self._print_turn(partial(sessions.regenerate, opened, message))
+            case "/edit", _:
+                await self._edit(argument)
+            case "/effort", "":
+                words = next_turn.effort_words(opened.own_sampling)
+                print_lines([f"In use: {words}", *LEVELS, "or a number of tokens"])
+            case "/effort", _:
+                next_turn.use_effort(argument)
+                note(f"Reasoning effort: {next_turn.effort_words(opened.own_sampling)}.")
+            case "/help", _:
+                print_lines(
+                    f"{command.slash}: {command.title}"
+                    for command in COMMANDS
+                    if command.name in _COMMANDS
+                )
+                note(
+                    "/sessions lists the sessions here, and /sessions N opens one.",
+                    "!COMMAND runs a command of your shell; its output goes with your next prompt.",
+                    f"A prompt of several lines begins and ends with {QUOTES}.",
+                    "Ctrl+C stops the answer, or clears the line. Ctrl+D quits.",
+                )
+            case "/model", _:
+                await self._use_model(argument)
+            case "/p", "":
+                presets = list(settings.prompts)
+                print_lines(presets or ["No presets: add [prompts.NAME] to config.toml."])
+            case "/p", _:
+                preset, _, text = argument.partition(" ")
+                await self._send(await preset_prompt(self._context, preset, text.strip()))
+            case "/paste", _:
+                clipboard = Clipboard(self._context.environ_of_programs)
+                self._attach(await read_clipboard(clipboard))
+            case "/profile", "":
+                words = next_turn.profile_name or NO_PROFILE
+                print_lines([f"In use: {words}", *settings.profiles, NO_PROFILE])
+            case "/profile", _:
+                profile = next_turn.use_profile(argument, settings.profiles)
+                note(f"Profile: {next_turn.profile_name or NO_PROFILE}.")
+                if profile.model:
+                    await self._use_model(profile.model)
+            case "/quit", _:
+                self._is_leaving = True
+            case "/sessions", _:
+                await self._open_session(argument)
+            case "/set", "":
+                found = next_turn.options_of(opened)
+                rows = [(option.name, value_words(option), option.origin) for option in found]
+                print_lines(table(("OPTION", "VALUE", "FROM"), rows) if rows else [NOTHING_SET])
+            case "/set", _:
+                note(await sessions.set_option(opened, argument))
+            case _, "":
+                raise WrongUse(f"{name} needs a value.", hint="/help shows its form.")
+            case "/file", _:
+                await self._attach_file(argument)
+            case _:
+                await sessions.set_system_prompt(opened, argument)
+                note("System prompt changed.")
+
+    # Sessions and models
+
+    async def _open_session(self, argument: str) -> None:
+        """Show a saved session; without an argument, list the newest ones.
+
+        The argument is a number of the last list, or an id, its beginning, or `last`.
+        """
+        store = self._runtime.store
+        if not argument:
+            self._headers = (await store.list_sessions())[:_MAX_SESSIONS]
+            lines = _numbered(map(_session_words, self._headers))
+            self._output.print_lines(lines or ["There are no saved sessions."])
+            return
+        # digits may begin an id, if the list has no such number
+        header = _item(self._headers, argument)
+        session_id = await store.find(argument if header is None else header.session_id)
+        self.sessions.show(await self.sessions.load(session_id))
+        self._show_session()
+        await self._catch_up()
+
+    def _show_session(self) -> None:
+        """At a terminal, print the title of the shown session and the last two of its messages."""
+        opened = self.sessions.shown
+        if self._reader.is_terminal and opened.messages:
+            self._note(f"Session: {_session_words(opened.header)}")
+            for message in opened.messages[-2:]:
+                is_prompt = message.role is Role.USER
+                self._note("You:" if is_prompt else f"{message.model or message.role}:")
+                self._stream.write(message.text)
+                self._stream.end()
+
+    async def _catch_up(self) -> None:
+        """Print all of the last answer if its server has continued it while lmchat was away.
+
+        On a pipe, the answer is fetched and not printed.
+        """
+        opened = self.sessions.shown
+        if not await self.sessions.fetch_kept(opened):
+            return
+        if self._reader.is_terminal:
+            self._note("This answer was continued while you were away:")
+            await self._print_turn(lambda: None)  # it has begun
+        else:
+            await self.sessions.wait(opened)
+
+    async def _use_model(self, argument: str) -> None:
+        """Ask all servers for their models; print those that can chat, or use one of them.
+
+        Without an argument, print the numbered list. A number means that list, though another model
+        may have been loaded since; any other argument is the name of a model, or matches it. Raises
+        `WrongUse` if none matches.
+        """
+        runtime = self._runtime
+        expected = own_endpoints(runtime.settings)
+        catalogue = Catalogue(runtime.backend, runtime.store.figures.speeds, expected=expected)
+        rows = await catalogue.refresh(runtime.state)
+        if not argument or not self._models:
+            self._models = [row.model for row in rows if row.model.can_chat]
+        if not argument:
+            lines = _numbered(
+                f"{_model_words(model)}, {model.state}"
+                if model.state in (LoadState.NOT_LOADED, LoadState.ASLEEP)
+                else _model_words(model)
+                for model in self._models
+            )
+            self._output.print_lines(lines or ["No server has a model. Download one there."])
+            return
+        model = _item(self._models, argument) or matching_model(argument, rows)
+        if model.state is LoadState.NOT_LOADED:
+            self._note("Loading model…")
+            await load_if_needed(runtime, model, self._output)
+        target = Target(endpoint=model.endpoint, product=model.product, model=model)
+        self._next_turn.target = target
+        await asyncio.to_thread(  # the next start of lmchat uses it, too
+            change_state,
+            self._context.paths.state_file,
+            lambda state: state.with_model(target.server_id, target.model_id),
+        )
+        self._note(f"Model: {_model_words(target)}.")
+
+    async def _connect(self) -> None:
+        """Choose server and model for the next turn, unless they are chosen already."""
+        if self._next_turn.target is None:
+            runtime = self._runtime
+            target = await find_target(runtime.backend, runtime.settings, runtime.state, self._note)
+            self._next_turn.target = target
+            self._print_label(f"Model: {_model_words(target)}.")
+
+    # Files of the next prompt
+
+    async def _run_in_shell(self, line: str) -> None:
+        """Run the line `!COMMAND`, and attach its output to the next prompt.
+
+        Ctrl+C stops the command; what it has printed until then is attached. Raises `WrongUse`
+        where a pasted line could run.
+        """
+        if not self._reader.has_paste_marks:
+            raise WrongUse(
+                "This terminal does not mark pastes, so no command runs here.",
+                hint="Run it in a shell, and attach what it prints with /file.",
+            )
+        command = ShellCommand(line.removeprefix("!").strip(), self._context.environ_of_programs)
+        self._note("Running. Ctrl+C stops it.")
+        try:
+            await command.run()
+        except asyncio.CancelledError:
+            command.stop()
+            raise
+        finally:
+            if command.ending:
+                self._attach(output_attachment(command))
+
+    async def _attach_file(self, name: str) -> None:
+        """Attach a file to the next prompt, the text files of a folder or a pattern, or a page.
+
+        At a terminal, ask first about a page, and about what is outside the current folder: the
+        line may be part of a paste that the user has not read. Raises `WrongUse` unless the answer
+        is yes.
+        """
+        if is_page_address(name):
+
+            async def ask(address: PageAddress) -> bool:
+                words = f"Download {address.url} from {address.host}, port {address.port}?"
+                return await _is_wanted(words)
+
+            session_id = self.sessions.shown.session_id
+            answer = ask if can_ask() else refuse
+            self._attach(await self._pages.attachment(name, session_id, answer))
+            return
+        set_name = await parse_set_name(name, Path.cwd())
+        path = expanded_path(name) if set_name is None else set_name.folder
+        outside = await files_outside([path], Path.cwd()) if self._reader.is_terminal else []
+        for file in outside:
+            if not await _is_wanted(f"{file} is outside this folder. Attach it?"):
+                raise WrongUse("The file was not attached.", hint="Repeat /file and answer y.")
+        if set_name is None:
+            self._attach(await read_attachment(path))
+            return
+        found = await read_set(set_name)
+        target = self._next_turn.target
+        await require_consent_to_set(found, target.context if target else None)
+        self._files += found.files
+        self._note(f"Your next prompt begins with {found.words}.")
+
+    def _attach(self, file: Attachment) -> None:
+        """Attach a file to the next prompt, and say so."""
+        self._files.append(file)
+        self._note(f"Your next prompt begins with {file.part.words}.")
+
+    # Prompts and answers
+
+    async def _send(self, text: str, *, edited_id: str = "") -> None:
+        """Send a prompt with the files of the next prompt, and print the answer.
+
+        Do nothing for a blank one. With `edited_id`, it is another version of the prompt with this
+        id. Otherwise, the session is compacted first if it is too long and the options allow it.
+        Raises the error that the turn ends with.
+        """
+        if not text.strip():
+            return
+        await self._connect()
+        sessions, opened = self.sessions, self.sessions.shown
+        may_compact = self._next_turn.chat.auto_compact and not edited_id
+        if may_compact and self._next_turn.can_compact(opened, text):
+            await self._compact()
+        files = [await sessions.add_file(file) for file in self._files]
+        self._files = []  # after an error above, they are for the next prompt
+        if edited_id:
+            new_files = files or None  # None: the new version has the files of the old one
+            await self._print_turn(partial(sessions.edit, opened, edited_id, text, new_files))
+        else:
+            await self._print_turn(partial(sessions.send_now, opened, text, files))
+
+    async def _compact(self) -> None:
+        """Have the model summarise the older messages, and print the summary and a note on it."""
+        await self._print_turn(partial(self.sessions.compact, self.sessions.shown))
+        self._note(
+            "This summary takes the place of the older messages; "
+            "/tree on the screen lists their branch."
+        )
+
+    async def _edit(self, text: str) -> None:
+        """Send a text as another version of the last prompt; without a text, let the user edit it.
+
+        Raises `WrongUse` if the session has no prompt.
+        """
+        opened = self.sessions.shown
+        await self.sessions.fill(opened)  # at first, only its last messages are loaded
+        prompts = [message for message in opened.messages if message.role is Role.USER]
+        if not prompts:
+            raise WrongUse(NOTHING_YET)
+        if text:
+            await self._send(text, edited_id=prompts[-1].message_id)
+        else:
+            line = safe_text(f"/edit {prompts[-1].text}")  # as in the history
+            self._note("Change the next line, and press Enter.")
+            if not self._reader.begin_with(line):
+                self._note(*line.split("\n"))
+
+    async def _print_turn(self, begin: Callable[[], None]) -> None:
+        """Begin a turn, and print its answer while it arrives.
+
+        Raises the error of the turn, of its answer, or of saving it.
+        """
+        await self._connect()
+        opened, inline = self.sessions.shown, self._inline
+        printer = self._printer = TurnPrinter(self._output, stream=self._stream)
+        try:
+            # what is typed would get between the words of a paragraph
+            with nullcontext() if inline is None else echo(sys.stdin.fileno(), is_on=False):
+                begin()
+                await self.sessions.wait(opened)
+                if inline is not None:
+                    await inline.settle()
+        finally:  # also if Ctrl+C stops the answer
+            printer.end()
+        error = opened.error or self.sessions.save_queue.warning
+        if error is not None:
+            raise error
+        printer.note_unshown(opened.messages[-1])
+
+    def show(self, _: OpenSession, event: ChatEvent) -> None:
+        """Print an event of the turn; a turn with tools has several answers."""
+        if isinstance(event, AnswerBegun):
+            self._has_thought = False
+            self._print_label(f"{event.message.model}:")
+        elif isinstance(event, ReasoningDelta) and not self._has_thought:
+            self._has_thought = True
+            self._note("Thinking…")
+        self._printer.show(event)
+
+    def _print_label(self, label: str) -> None:
+        """At a terminal, print a line such as the name of the model above its answer, on stderr."""
+        if self._reader.is_terminal:
+            self._note(label)
+
+    async def ask(self, _: OpenSession, question: ToolQuestion) -> Decision:
+        """Ask the user about a call of a tool, below the text so far."""
+        self._printer.end()
+        return await decide(question, self._context)
+
+
+async def _is_wanted(question: str) -> bool:
+    """Ask the user at the terminal a question and return whether the answer is yes."""
+    drop_typed(sys.stdin.fileno())  # lines of a paste do not answer it
+    return can_ask() and await ask_yes_no(question)
+
+
+def _numbered(texts: Iterable[str]) -> list[str]:
+    return [f"{number}. {text}" for number, text in enumerate(texts, 1)]
+
+
+def _item(items: Sequence[Item], argument: str) -> Item | None:
+    """Return the item of a list that has this number; None if the argument is no such number."""
+    number = int(argument) if argument.isdecimal() else 0
+    return items[number - 1] if 0 < number <= len(items) else None
+
+
+def _session_words(header: SessionHeader) -> str:
+    """Return the line of a list that describes a session."""
+    changed = local_time(header.updated_at)
+    short_id = header.session_id[:SHORT_ID]
+    return f"“{header.title or 'Untitled'}”, {header.message_count} messages, {changed}, {short_id}"
+
+
+def _model_words(model: ModelInfo | Target) -> str:
+    return f"{model.model_id} at {model.product} {model.endpoint.netloc}"
