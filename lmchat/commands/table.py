@@ -409,9 +409,6 @@ COMMANDS: tuple[Command, ...] = (
     _message("next_hit", "n", "next hit", "Next hit", "hit(1)", is_offered=False),
     _message("previous_hit", "N", "previous hit", "Previous hit", "hit(-1)", is_offered=False),
     _message(
-        "select", "v", "select", "Select it; ↑ and ↓ select more", "select(0)", is_offered=False
-    ),
-    _message(
         "select_previous",
         "shift+up",
         "select up",
@@ -425,22 +422,6 @@ COMMANDS: tuple[Command, ...] = (
         "select down",
         "Extend the selection down",
         "select(1)",
-        is_offered=False,
-    ),
-    _message(
-        "select_first",
-        "shift+home",
-        "select to the first",
-        "Extend the selection to the first message",
-        "select(-1000000)",
-        is_offered=False,
-    ),
-    _message(
-        "select_last",
-        "shift+end",
-        "select to the last",
-        "Extend the selection to the last message",
-        "select(1000000)",
         is_offered=False,
     ),
     _message("delete", "d", "delete", "Delete it and everything after it", slash="/delete"),

@@ -32,8 +32,6 @@ _MATH = (
 )
 _AFTER_MATH = ("", ".", ",", ";", ":")  # what may follow mathematics in its last line
 _SCHEME = r"(?i)(?:^|[^a-z0-9.+-])(https?)$"  # not the end of a longer scheme
-# before a bracket, or a dot and a letter; or behind a name and a dot
-_DUNDER = r"__[a-z][a-z0-9_]{0,80}__(?=\(|\.[a-z])|(?<=[^\W_]\.)__[a-z][a-z0-9_]{0,80}__"
 _IDEOGRAPH = (
     "[\u2e80-\u303f\u3041-\u31ff\u3400-\u9fff\uf900-\ufaff\uff01-\uffee\U00020000-\U0003fffd]"
 )
@@ -65,7 +63,6 @@ def add_rules(parser: MarkdownIt) -> MarkdownIt:
         block.push(f"end of {chain}", partial(_ends_block, rules), {"alt": [chain]})
     inline.after("text", "address", address_rule)
     inline.before("escape", "math", math_rule)
-    inline.before("emphasis", "dunder", dunder_rule)
     inline.at("emphasis", emphasis_rule)
     inline.at("link", partial(bounded_link_rule, link))
     inline.at("image", partial(bounded_link_rule, image))
@@ -190,17 +187,6 @@ def address_rule(state: StateInline, silent: bool) -> bool:
         state.push("text", "", 0).content = address
         state.push("link_close", "a", -1)
     state.pos = begin + len(host_and_path)
-    return True
-
-
-def dunder_rule(state: StateInline, silent: bool) -> bool:
-    """Take names like `__init__.py`, `__init__(` and `self.__name__` as text, not as emphasis."""
-    name = re.compile(_DUNDER).match(state.src, state.pos, state.posMax)
-    if name is None:
-        return False
-    if not silent:
-        state.pending += name[0]
-    state.pos = name.end()
     return True
 
 

@@ -119,7 +119,6 @@ class Page(Struct):
     has_tints: bool = True  # whether a tint tells code from text; without it, a rule does
     today: date | None = None  # other days are shown with their date; None: no date is shown
     colours: Colours = field(default_factory=Colours)  # those of code
-    is_saved: bool = True  # whether the messages are on the disk
     is_ascii: bool = False  # whether the terminal has no other characters
     has_padding: bool = True  # whether each line is filled up to the width
 

@@ -128,7 +128,6 @@ class ChatScreen(PatchedScreen):
         widgets = self.widgets
         widgets.log.inflow.frames_per_second = self._settings.ui.frames_per_second
         widgets.log.typed_into = widgets.prompt_input
-        widgets.log.is_saved = not self._is_temporary
         widgets.show_title("")
         widgets.prompt.status.show_state(
             server_sign(None),

@@ -31,7 +31,7 @@ STEADY = (
 )
 _READY = re.compile(r"▌ ● \S+ · \S+")
 _STATS = "TTFT"
-_STOPPED = re.compile(r"stopped\s· ~?[\d\s]+\stok saved")
+_STOPPED = re.compile(r"stopped\s· ~?[\d\s]+\stok")
 
 
 class LMChatScreen(PtyProgram):

@@ -81,7 +81,6 @@ class ChatLog(ScrollView, can_focus=True):
         self.set_reactive(ChatLog.auto_links, False)  # links are found in lines, not by hovering
         self.typed_into: Widget | None = None  # gets what is typed while a message has the focus
         self.today: Callable[[], date | None] = lambda: None  # messages of other days have a date
-        self.is_saved = True  # whether its messages are on the disk
         self.has_all_messages = True  # whether it has all messages of its session, not only the end
         self.document = Document()
         self.viewport = Viewport(self.document, lambda: self.screen.focused is self)
@@ -92,7 +91,7 @@ class ChatLog(ScrollView, can_focus=True):
         # a timer of asyncio calls this: Textual drops one that starts late, and the text would wait
         self._frame = lambda: self.inflow.show(self.flush)
         self._show_frame = lambda: self.post_message(events.Callback(callback=self._frame))
-        self.highlighting = Highlighting(highlighter, self._show_frame)
+        self.highlighting = Highlighting(highlighter, self.inflow, self._show_frame)
         self.calls = RunningCalls(self.viewport, self._rebuild)
         self._copied_code = ("", 0)  # message and index of the code block that was copied last
         self._streaming: int | None = None  # index of the answer that streams
@@ -169,9 +168,7 @@ class ChatLog(ScrollView, can_focus=True):
         """Make the page; if it is another one, as for another width or theme, lay out again."""
         if not self.outer_size.width:  # not on the screen yet
             return
-        is_other = self.painter.fit(
-            self, today=self.today(), colours=self.highlighting.colours, is_saved=self.is_saved
-        )
+        is_other = self.painter.fit(self, today=self.today(), colours=self.highlighting.colours)
         if is_other and self.painter.page is not None:
             self.viewport.set_page(self.painter.page, max(self.size.height, 1))
             self.refresh()
@@ -195,7 +192,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     # Scrolling by a key, in order: binding and action of Textual's ScrollableContainer,
     # `scroll_to`, `watch_scroll_y`, `Viewport.scroll_to_row`, `settle`; at the end also
-    # `scroll_end`. While a selection is extended, the keys extend it.
+    # `scroll_end`.
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Follow the user's scrolling; ignore what `settle` copies, and scrolls by a resize."""
@@ -224,18 +221,6 @@ class ChatLog(ScrollView, can_focus=True):
     def scroll_end(self, **_options: Any) -> None:
         self.viewport.scroll_to_end()
         self._repaint()
-
-    def action_scroll_up(self) -> None:
-        if self.selection.is_extending:
-            self.action_select(-1)
-        else:
-            super().action_scroll_up()
-
-    def action_scroll_down(self) -> None:
-        if self.selection.is_extending:
-            self.action_select(1)
-        else:
-            super().action_scroll_down()
 
     # Messages and their text
 
@@ -313,7 +298,6 @@ class ChatLog(ScrollView, can_focus=True):
         """Show the text, the figures and the colours that have arrived."""
         deltas = self.inflow.drain()
         recoloured = self.highlighting.drain()
-        self.highlighting.is_streaming = self._streaming is not None
         if self._streaming is None and not recoloured:
             return
         changed = []
@@ -443,7 +427,6 @@ class ChatLog(ScrollView, can_focus=True):
         self._repaint()
 
     def on_blur(self, _event: events.Blur) -> None:
-        self.selection.is_extending = False
         self.refresh()  # the mark of the focused message goes; nothing has moved
 
     def go_to_bookmark(self, text: str) -> bool:
@@ -521,11 +504,8 @@ class ChatLog(ScrollView, can_focus=True):
         return not is_drag and super().check_message_enabled(message)
 
     def action_select(self, step: int) -> None:
-        """Extend the selection by `step` messages; 0 selects the focused message, or drops it."""
-        if step:
-            self.selection.extend(step)
-        else:
-            self.selection.toggle_extending()
+        """Extend the selection by the next message (`step` 1) or the previous one (-1)."""
+        self.selection.extend(step)
         self._repaint()
 
     def on_key(self, event: events.Key) -> None:

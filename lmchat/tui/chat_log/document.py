@@ -17,18 +17,20 @@ from lmchat.markdown.highlighter import Highlighter
 from lmchat.markdown.layout import Layout
 from lmchat.markdown.wrap import Page
 from lmchat.sessions.message import ChatMessage, Role
-from lmchat.tui.chat_log.entry import Entry, likely_height
+from lmchat.tui.chat_log.entry import Entry, Inflow, likely_height
 from lmchat.tui.chat_log.heights import Heights
 
 
 class Highlighting:
     """Colours of the code in the log; without a highlighter, code stays plain."""
 
-    def __init__(self, highlighter: Highlighter | None, show_frame: Callable[[], object]) -> None:
+    def __init__(
+        self, highlighter: Highlighter | None, inflow: Inflow, show_frame: Callable[[], object]
+    ) -> None:
         """Create it; `show_frame` is called when colours are to be shown."""
         self.colours = Colours()
-        self.is_streaming = False  # whether more text will arrive
         self._highlighter = highlighter
+        self._inflow = inflow
         self._show_frame = show_frame
         self._changed: list[Block] = []  # blocks whose colours have arrived and are not shown yet
 
@@ -40,14 +42,13 @@ class Highlighting:
     async def run(self) -> None:
         """Get the colours of all code that waits, the newest first.
 
-        While an answer streams, the next frame of its text or its figures shows them; otherwise,
-        `show_frame` is called.
+        If more text of an answer waits for its frame, that shows them too.
         """
         highlighter = self._highlighter
         while highlighter is not None and (request := self.colours.newest_request):
             colours = await highlighter.colours(*request)
             self._changed += self.colours.put(request, colours)
-            if self._changed and not self.is_streaming:
+            if self._changed and self._inflow.timer is None:
                 self._show_frame()
 
     def drain(self) -> list[Block]:
@@ -60,7 +61,6 @@ class Highlighting:
         """Forget the code of the session that was shown before; its colours stay in the cache."""
         self.drain()
         self.colours.drop_requests()
-        self.is_streaming = False
 
 
 _DEFAULT_WIDTH = 80  # for estimates until there is a page

@@ -405,8 +405,7 @@ def _unfinished_lines(message: ChatMessage, page: Page) -> list[Line]:
     left = [_state_span(page, message.state)]
     stats = message.stats or AnswerStats()
     if stats.completion_tokens:
-        saved = " saved" if page.is_saved else ""
-        left.append(_after_dot(page, f"{_token_words(stats)}{saved}"))
+        left.append(_after_dot(page, _token_words(stats)))
     if message.model:
         left.append(_after_dot(page, safe_line(message.model, limit=_NAME_CHARS)))
 

@@ -104,7 +104,7 @@ class Painter:
         self._selection = selection
         self._look = Look(0, 0, (), Color(0, 0, 0))
 
-    def fit(self, log: Widget, *, today: date | None, colours: Colours, is_saved: bool) -> bool:
+    def fit(self, log: Widget, *, today: date | None, colours: Colours) -> bool:
         """Make the page for the width and theme of the log; return whether it is another one."""
         styles = {
             name: log.get_component_rich_style(f"chat-log--{name}", partial=True)
@@ -123,7 +123,6 @@ class Painter:
             has_tints=not log.app.current_theme.ansi,
             today=today,
             colours=colours,
-            is_saved=is_saved,
             is_ascii=any(isinstance(one, AsciiFilter) for one in log.get_line_filters()),
         )
         is_other = page != self.page

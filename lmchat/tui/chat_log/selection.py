@@ -106,16 +106,14 @@ class Selection:
         self.selected: Selected | None = None
         self.pointer = (0, 0)  # cell after the bar and row of the screen
         self.was_dragged = False  # since the last press, which then is no click
-        self.is_extending = False  # whether the arrow keys extend the selection
         self.pressed: Selected | None = None  # what a drag extends while the button is held
         self._presses = 0  # on one cell that followed each other quickly
         self._pressed_s = -inf  # when the last of them was
 
     def drop(self) -> None:
-        """Select nothing; a drag and the arrow keys no longer extend anything."""
+        """Select nothing; a drag no longer extends anything."""
         self.selected = None
         self.pressed = None
-        self.is_extending = False
 
     def find_again(self) -> Selected | None:
         """Find the selection in the log as it is now, and return it; None if its text is gone."""
@@ -169,23 +167,10 @@ class Selection:
             x = _RIGHT_OF_ALL_CELLS
         return ends_at(document, document.locate(row), x, unit)
 
-    def toggle_extending(self) -> None:
-        """Select the focused message, for the arrow keys to extend; the second time, drop that.
-
-        Without a focused message, do nothing.
-        """
-        cursor = self._viewport.cursor
-        if self.is_extending:
-            self.drop()
-        elif cursor is not None:
-            ends = message_ends(cursor)
-            self.is_extending = True
-            self.selected = Selected(ends, ends, Unit.MESSAGE)
-
     def extend(self, step: int) -> None:
-        """Extend a selection of messages by `step` messages, or begin it at the focused message.
+        """Extend a selection of messages by the next one (`step` 1) or the previous one (-1).
 
-        The focus moves to the last message of the extension.
+        It begins at the focused message, and the focus moves along.
         """
         first = self._viewport.cursor
         if self.selected is not None and self.selected.unit is Unit.MESSAGE:

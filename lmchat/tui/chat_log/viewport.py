@@ -246,21 +246,15 @@ class Viewport:
         return True
 
     def extend_cursor(self, step: int) -> int | None:
-        """Move the focus by `step` messages, at most to the first or last one, and show it.
+        """Move the focus by one message (`step` 1 or -1), unless none is there, and show it.
 
-        A message that cannot be focused is replaced by the next one in this direction, or else in
-        the other. Return the index of the focused message; None if no message had the focus.
+        Return the index of the focused message; None if no message had the focus.
         """
-        if self.cursor is None:
-            return None
-        direction = 1 if step > 0 else -1
-        nearest = min(max(self.cursor + step, 0), len(self.document) - 1)
-        target = self.document.message_from(nearest, direction)
-        if target is None:
-            target = self.document.message_from(nearest, -direction)
-        if target is not None:
-            self.set_cursor(target)
-            self.scroll_to_message(target)
+        if self.cursor is not None:
+            target = self.document.message_from(self.cursor + step, step)
+            if target is not None:
+                self.set_cursor(target)
+                self.scroll_to_message(target)
         return self.cursor
 
     def row_of(self, message_id: str) -> int | None:

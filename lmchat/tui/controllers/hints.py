@@ -24,7 +24,7 @@ _COMMANDS_WITHOUT_SERVER = ("check", "retry", "model", "new", "export")
 _MESSAGE_COMMANDS = (
     *("copy", "resume", "edit", "regenerate", "fold", "fork", "copy_code", "next_version"),
     *("links", "delete", "tree", "rewrite", "source", "pager", "another_model"),
-    *("select", "undo"),
+    "undo",
 )
 _SESSION_COMMANDS = ("open", "rename", "pin", "archive", "delete", "undo", "tag")
 _FILE_LABELS = {"fold": "show file", "pager": "open file"}  # for a message with files

@@ -33,7 +33,6 @@ class ShownSession:
         self._prompt_text = prompt_text
         self._groups: tuple[SessionGroup, ...] = ()  # of the list, as they were read last
         self._mark_timer: Timer | None = None  # runs from a key until `mark_left_out`
-        self._has_searched_programs = False
 
     @property
     def opened(self) -> OpenSession:
@@ -147,21 +146,6 @@ class ShownSession:
             open_sessions.unread,
             open_sessions.with_question,
         )
-        is_empty = not self._groups and not self._status.list_warning
-        if is_empty and not self._has_searched_programs:
-            await self._offer_import()
-
-    async def _offer_import(self) -> None:
-        """Search for chats of other programs, and offer their import in the empty list."""
-        importer = self._chat.workspace.importer
-        if importer is None:  # in a temporary chat
-            return
-        programs = dict.fromkeys(place.program.name for place in await importer.places())
-        # only here: a search that another fetch of the list has cancelled must be made again
-        self._has_searched_programs = True
-        if programs:
-            names = ", ".join(programs)
-            self._chat.widgets.session_list.offer(f"/import all imports your chats of {names}.")
 
     # Changing the session
 

@@ -62,7 +62,6 @@ class SessionList(Vertical, can_focus=True):
         self._groups: tuple[SessionGroup, ...] = ()
         self._open_id: str | None = None  # of the session that the chat shows
         self._marks: dict[str, StyledTexts] = {}  # at the end of the rows of sessions, by their ids
-        self._hint_when_empty = ""  # the sentence of `offer`
 
     def compose(self) -> ComposeResult:
         yield LineWidget([styled("lmchat", STRONG)], classes="heading")
@@ -97,11 +96,6 @@ class SessionList(Vertical, can_focus=True):
         if (self._groups, open_id, marks) != before and self.is_mounted:
             self._draw(choose=open_id if open_id != before[1] else None)
 
-    def offer(self, words: str) -> None:
-        """Keep a sentence about what can be done, which is shown while there are no sessions."""
-        self._hint_when_empty = words
-        self._draw()
-
     @property
     def chosen_id(self) -> str:
         """Id of the chosen session; empty without one."""
@@ -115,7 +109,7 @@ class SessionList(Vertical, can_focus=True):
         typed = self._filter.value.strip()
         rows = self._group_rows(ListFilter.typed(typed))
         if not rows:
-            words = f"{_EMPTY} {self._hint_when_empty}".rstrip()
+            words = _EMPTY
             if typed:
                 words = f"No title has “{typed}”. Enter searches messages."
             rows = wrapped_rows(words, max(self._rows.size.width - 2, _LEAST_WIDTH))

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby, zip_longest
 
 from msgspec import Struct
-from rich.style import Style
 from textual.content import Content
 from textual.geometry import Region
 from textual.strip import Strip
@@ -56,7 +55,6 @@ TelemetryRow = TextRow | MeterRow | SparkRow
 WARNS_ABOVE = 0.75  # share of the window from which the meter warns
 ALARMS_ABOVE = 0.95  # share of the window from which the meter alarms
 _GAP = 2  # cells between label and value
-_NULL = Style.null()
 
 
 def meter(fraction: float | None, width: int) -> StyledTexts:
@@ -105,13 +103,10 @@ class TelemetryPanel(Widget):
 
     def show(self, sections: Mapping[str, Sequence[TelemetryRow]], warning: str = "") -> None:
         """Show the sections that the panel was made for, and at the bottom a lasting warning."""
-        is_first = not self._sections
         self._sections = sections
         self._warning = warning
         if not (self.is_attached and self.size.height):  # not laid out
             return
-        if is_first:
-            self.refresh()
         before = self._rows
         self._rows = self._all_rows()
         rows = enumerate(zip_longest(before, self._rows))
@@ -141,9 +136,6 @@ class TelemetryPanel(Widget):
     def render_line(self, y: int) -> Strip:
         """Draw one row: drawing all for one changed figure costs a tenth of a streaming answer."""
         width = self.size.width
-        if not self._sections:  # before the first figures
-            # a style for each row would delay the first paint; filters of Textual need some style
-            return Strip.blank(width, _NULL)
         row = self._rows[y] if y < len(self._rows) else None
         if row is None:
             return Strip.blank(width, self.rich_style)

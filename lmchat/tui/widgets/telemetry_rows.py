@@ -25,8 +25,8 @@ LOOKING = "looking for a server"
 _OK, _WARN, _BAD = "$success", "$warning", "$error"
 _SIGNS: Mapping[str, str] = {_OK: UNICODE.ready, _WARN: UNICODE.degraded, _BAD: UNICODE.down}
 _FAILURES = (AnswerState.INTERRUPTED, AnswerState.FAILED)
-_CALM_LATENCY_MS = 8.0  # a full bar below this latency, so that small changes look small
 _LARGE_WINDOW = 100_000  # from this on, numbers of tokens are rounded to fit into the panel
+_CALM_LATENCY_MS = 8.0  # a full bar below this latency, so that small changes look small
 
 _STYLES: Mapping[ServerGrade, str] = {ServerGrade.READY: _OK, ServerGrade.STEP: _WARN}
 

@@ -34,16 +34,11 @@ def colour_of(log, name):
 
 async def test_code_of_an_answer_that_streams_is_coloured_before_its_fence_ends(log):
     log.begin_answer(streaming())
-
-    def shows(words, colour):
-        log.show_turn(None, 0.0)  # as several times a second
-        return styles_of(log, words) == {colour_of(log, colour)}
-
     await pour(log, "```python\nif True:\n    pass  # so")
-    await until(lambda: shows("# so", "comment"), "the colours")
+    await until(lambda: styles_of(log, "# so") == {colour_of(log, "comment")}, "the colours")
     await pour(log, " it goes on\nwhile")
     assert styles_of(log, "# so") == {colour_of(log, "comment")}
-    await until(lambda: shows("while", "keyword"), "the colours")
+    await until(lambda: styles_of(log, "while") == {colour_of(log, "keyword")}, "the colours")
 
 
 async def test_colours_that_arrive_do_not_move_the_view(pilot, log):

@@ -122,7 +122,6 @@ KINDS = {
     ),
     "what a chat template left": ("</think>\nsaid\n<|im_end|>", ["</think>", "said", "<|im_end|>"]),
     "operators": ("2 * 3 * 4, x**2, a_b_c", ["2 * 3 * 4, x**2, a_b_c"]),
-    "names with underscores": ("__init__.py, f.__call__, __all__()", ["__init__.py, f.__call__, __all__()"]),
     "escapes and entities": (r"\*a\* \# &amp; &lt;b&gt; &copy; &no; 1\. c", ["*a* # & <b> © &no; 1. c"]),
     "marks without an end": ("[ a\n\n![ b\n\n`c\n\n**d", ["[ a", "", "![ b", "", "`c", "", "**d"]),
     "definitions": (

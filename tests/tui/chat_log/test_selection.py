@@ -213,24 +213,9 @@ async def test_keys_select_message_by_message(pilot, log):
     assert log.selected_text == "two\n\nthree\n\nfour"
     await pilot.press("shift+down", "shift+down", "shift+down")
     assert log.selected_text == "four"
-    await pilot.press("shift+home")
-    assert log.selected_text == "one\n\ntwo\n\nthree\n\nfour"
-    assert log.focused_message.text == "one"
-    await pilot.press("shift+end")
-    assert log.selected_text == "four"
-
-
-async def test_v_selects_a_message_arrows_more_and_y_copies_that_or_the_message(pilot, log):
-    await load_focused(pilot, question("one"), answer("two"), question("three"))
-    await pilot.press("v")
-    assert log.selected_text == "three"
-    await pilot.press("up", "up", "down")
-    assert log.selected_text == "two\n\nthree"
-    await pilot.press("y")
-    await pilot.pause()
-    assert pilot.app.clipboard == "two\n\nthree"
+    assert log.focused_message.text == "four"
+    await pilot.press("shift+up", "y")
+    assert pilot.app.clipboard == "three\n\nfour"
     assert log.selected_text == ""
     await pilot.press("y")
-    assert pilot.app.wanted() == [("copy", "two")]
-    await pilot.press("v", "v")
-    assert log.selected_text == ""
+    assert pilot.app.wanted() == [("copy", "three")]
