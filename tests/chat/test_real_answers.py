@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
-
 import httpx
 import pytest
 
@@ -48,68 +45,6 @@ async def asked(client, store, url, tokens: int, *, first_words: str = "") -> Ch
 
 
 # Answers that the server keeps
-
-
-class CuttingProxy:
-    """A TCP proxy that cuts the connection of the first chat request after some bytes of its reply."""
-
-    def __init__(self, url: str, cut_after: int) -> None:
-        self.is_open = True  # whether it takes connections after the first cut
-        self._target = Endpoint.parse(url)
-        self._cut_after = cut_after
-        self._was_cut = False
-
-    async def __aenter__(self) -> str:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._was_cut and not self.is_open:
-            writer.close()
-            return
-        server = await asyncio.open_connection(self._target.host, self._target.port)
-        sent = bytearray()
-
-        async def upwards() -> None:
-            while data := await reader.read(65536):
-                sent.extend(data)
-                server[1].write(data)
-
-        sending = asyncio.create_task(upwards())
-        received = 0
-        with suppress(ConnectionError):
-            while data := await server[0].read(512):
-                received += len(data)
-                writer.write(data)
-                is_chat = b"POST /v1/chat/completions" in sent
-                if is_chat and not self._was_cut and received > self._cut_after:
-                    self._was_cut = True
-                    break
-        sending.cancel()
-        writer.close()
-        server[1].close()
-
-
-@pytest.mark.rule("R-42")
-async def test_a_lost_connection_loses_no_text_and_a_lost_network_fetches_it_later(
-    client, store, real_server
-):
-    whole = (await asked(client, store, real_server.url, 100)).path[-1]
-    proxy = CuttingProxy(real_server.url, 9_000)
-    proxy.is_open = False
-    async with proxy as url:
-        chat = await asked(client, store, url, 100)
-        assert chat.path[-1].state is AnswerState.INTERRUPTED
-        assert not await chat.fetch_kept()  # the server cannot be asked
-        proxy.is_open = True
-        assert await chat.fetch_kept()
-    answer = chat.path[-1]
-    assert (answer.state, answer.text) == (AnswerState.COMPLETE, whole.text)
-    assert answer.stats.was_away
-    assert (await chat.on_disk())[-1] == answer
 
 
 async def until_idle(url) -> None:
