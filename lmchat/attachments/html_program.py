@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 
 from inscriptis.css_profiles import CSS_PROFILES
 from inscriptis.html_engine import Inscriptis
@@ -26,7 +25,7 @@ _CODE_STYLE = HtmlElement(
 
 
 def main() -> None:
-    """Answer each page of the parent with its text; a page begins with a line for its charset.
+    """Answer each page of the parent with its text.
 
     A page that needs more memory than `_MAX_MEMORY_BYTES` ends this process (not on Windows).
     """
@@ -34,28 +33,22 @@ def main() -> None:
     serve(_answer)
 
 
-def html_text(data: bytes, charset: str) -> str:
-    """Return the text of a page as a browser without scripts shows it; may take very long.
+def _answer(page: bytes, send: Callable[[bytes], None]) -> None:
+    """Send the text of a page in UTF-8 as a browser without scripts shows it; may take very long.
 
-    `charset` is what the server names, or an empty text. If the page cannot be decoded with it,
-    UTF-8 is tried, and then the encoding that the page itself names. The text is cut at
-    `MAX_TEXT_CHARS`.
+    The text is cut at `MAX_TEXT_CHARS`.
     """
-    encoding = None  # the parser looks into the page
-    for name in filter(None, (charset, "utf-8")):
-        with suppress(LookupError, UnicodeError):
-            data = data.decode(name).encode()
-            encoding = "utf-8"
-            break
     try:
-        tree = document_fromstring(data, parser=HTMLParser(encoding=encoding))
+        tree = document_fromstring(page, parser=HTMLParser(encoding="utf-8"))
     except LxmlError:  # nothing in it is text
-        return ""
+        send(b"")
+        return
     strip_elements(tree, *_UNSEEN, with_tail=False)
     _flatten_code(tree)
     config = ParserConfig(css={**CSS_PROFILES["strict"], "pre": _CODE_STYLE})
     text = Inscriptis(tree, config).get_text()[:MAX_TEXT_CHARS]
-    return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
+    lines = "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
+    send(lines.encode("utf-8", "replace"))
 
 
 def _flatten_code(tree: PageElement) -> None:
@@ -69,8 +62,3 @@ def _flatten_code(tree: PageElement) -> None:
         text = code.text_content()
         code.clear(keep_tail=True)
         code.text = text
-
-
-def _answer(page: bytes, send: Callable[[bytes], None]) -> None:
-    charset, _, data = page.partition(b"\n")
-    send(html_text(data, charset.decode()).encode("utf-8", "replace"))

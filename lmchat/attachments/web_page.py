@@ -24,7 +24,7 @@ from lmchat.servers.http.network_errors import errors_as_unavailable
 from lmchat.servers.limits import AllowList
 
 MAX_PAGE_BYTES = 10_000_000  # of a page, also after it was decompressed
-_FETCH_S = 30.0  # for a request
+_FETCH_S = 30.0  # for a page, with its conversion
 _CONVERT_S = 20.0  # for the text of a page; an article of 10 MB takes 9 s on a slow machine
 _MOST_REDIRECTS = 10
 _MAX_ADDRESS_CHARS = 2000
@@ -43,7 +43,6 @@ _ADDRESS = re.compile(r"https?://\S+", re.IGNORECASE)
 _PORTS = {"http": 80, "https": 443}
 _VALID_PORTS = range(1, 65536)
 _HOST = re.compile(r"[a-z0-9._:-]+")  # a name in ASCII, or an IP address
-_LOCATION = "lmchat.location"  # extension of a response
 _REDIRECTS = (301, 302, 303, 307, 308)
 _OK = 200
 # Codecs of Python for names of hosts: a page of 1 MB would take them minutes.
@@ -51,6 +50,10 @@ _NAME_CODECS = ("idna", "punycode")
 _HEADERS = {
     "Accept": "text/html, text/markdown, text/plain, application/json;q=0.9, */*;q=0.1",
 }
+_CHARSET = re.compile(rb"charset=[\"']?([a-z0-9_.:-]+)", re.IGNORECASE)
+_CHARSET_OF_HTML = re.compile(rb"<meta[^>]+" + _CHARSET.pattern, re.IGNORECASE)
+_HEAD_BYTES = 2048  # in which a page names its charset
+_SAVE_PART = "Save the part you need as a file, and attach that."
 _IN_BROWSER = "Open the address in a browser, and attach what you save there."
 
 
@@ -122,18 +125,17 @@ class WebPages:
                 if error.kind == ServerUnavailable.kind:
                     error.hint = "Check the address and the network."
                 raise
-            if isinstance(reply, _Page):
-                return await reply.attachment()
+            if isinstance(reply, Attachment):
+                return reply
             address = reply
         problem = f"{address.origin} redirects more than {_MOST_REDIRECTS} times."
         raise FileRefused(problem, hint="Check the address in a browser.")
 
-    async def _fetch(self, address: PageAddress) -> _Page | PageAddress:
+    async def _fetch(self, address: PageAddress) -> Attachment | PageAddress:
         """Request an address over a connection of its own, so that nothing is kept.
 
         Return the page, or the address to which the host redirects: the user may have to be asked
-        about it. Raises `ServerUnavailable`, and `FileRefused` for an error of the host, and for a
-        page that is too large or is neither HTML nor text.
+        about it. Raises `ServerUnavailable`, and `FileRefused` as `_read` does.
         """
         endpoint = Endpoint(scheme=address.scheme, host=address.host, port=address.port)
         timeout = httpx.Timeout(_FETCH_S, connect=CONNECT_ELSEWHERE_S)
@@ -146,7 +148,7 @@ class WebPages:
             )
             with errors_as_unavailable(endpoint):
                 try:
-                    location = response.extensions[_LOCATION]
+                    location = response.extensions["location"]
                     if response.status_code in _REDIRECTS and location:
                         return _parse(location, address.url)
                     return await _read(response, address)
@@ -162,7 +164,7 @@ async def _take_location(response: httpx.Response) -> None:
     httpx parses the header even if it does not follow redirects, and fails if it does not know the
     scheme of the address.
     """
-    response.extensions[_LOCATION] = response.headers.pop("Location", "")
+    response.extensions["location"] = response.headers.pop("Location", "")
 
 
 def _parse(text: str, base_url: str = "") -> PageAddress:
@@ -193,10 +195,11 @@ def _parse(text: str, base_url: str = "") -> PageAddress:
     return PageAddress(url=str(url), scheme=url.scheme, host=host, port=port, origin=origin)
 
 
-async def _read(response: httpx.Response, address: PageAddress) -> _Page:
-    """Return the page in a response; raises `FileRefused`.
+async def _read(response: httpx.Response, address: PageAddress) -> Attachment:
+    """Return the page in a response as a text file.
 
-    No more than `MAX_PAGE_BYTES` and one step of decompression are in memory at any time.
+    No more than `MAX_PAGE_BYTES` and one step of decompression are in memory at any time. Raises
+    `FileRefused` for an error of the host, and for a page that is too large, or no HTML or text.
     """
     if response.status_code != _OK:
         problem = f"{address.origin} answered with status {response.status_code}."
@@ -206,71 +209,54 @@ async def _read(response: httpx.Response, address: PageAddress) -> _Page:
         named_type = safe_line(media_type, limit=_MAX_TYPE_CHARS) or "of no type"
         problem = f"The page is {named_type}, which is neither HTML nor text."
         raise FileRefused(problem, hint="Download it, and attach the file.")
-    try:
-        charset = codecs.lookup(response.charset_encoding or "").name
-    except (LookupError, ValueError):  # a name with a NUL, or a number of thousands of digits
-        charset = ""
     content = bytearray()
     try:
         async for chunk in body_chunks(response):
             content += chunk
             if len(content) > MAX_PAGE_BYTES:
                 problem = f"The page is larger than {MAX_PAGE_BYTES // 1_000_000} MB."
-                hint = "Save the part you need as a file, and attach that."
-                raise FileRefused(problem, hint=hint)
+                raise FileRefused(problem, hint=_SAVE_PART)
     except httpx.DecodingError as error:
         raise FileRefused(f"The page cannot be read: {error}.", hint=_IN_BROWSER) from None
-    return _Page(
-        address.url, media_type, "" if charset in _NAME_CODECS else charset, bytes(content)
+
+    named = _CHARSET.search(response.headers["Content-Type"].encode())
+    if named is None and media_type in _HTML_TYPES:
+        named = _CHARSET_OF_HTML.search(content, 0, _HEAD_BYTES)
+    try:
+        codec = codecs.lookup(named[1].decode()).name if named else ""
+        text = content.decode("utf-8" if codec in _NAME_CODECS else codec)
+    except (LookupError, UnicodeError):
+        text = decoded_text(bytes(content))
+    if media_type in _HTML_TYPES:
+        text = await _text_of_html(text)
+    if not text.strip():
+        hint = "Open it in a browser: scripts may write its text."
+        raise FileRefused("The page has no text.", hint=hint)
+    text = text.replace("\r\n", "\n")  # as `safe_text` does, which shortens it
+    text = safe_text(text[: MAX_TEXT_BYTES + 1])  # a longer one is refused in any case
+    return text_attachment(
+        safe_line(address.url, limit=_MAX_NAME_CHARS),
+        media_type if media_type in _TEXT_TYPES else "text/plain",
+        text.encode("utf-8", "replace"),
+        language=_TEXT_TYPES.get(media_type, ""),
     )
 
 
-class _Page(Struct, frozen=True):
-    """A page as its host sent it; `charset` is what the host names, empty if that is unknown."""
+async def _text_of_html(html: str) -> str:
+    """Return the text of a page of HTML from a child process.
 
-    url: str
-    media_type: str  # one of `_HTML_TYPES` and `_TEXT_TYPES`
-    charset: str
-    data: bytes
-
-    async def attachment(self) -> Attachment:
-        """Return the page as a text file; raises `FileRefused` if it cannot be one."""
-        if self.media_type in _HTML_TYPES:
-            text = await self._html_text()
-        else:
-            try:
-                text = self.data.decode(self.charset or "utf-8")
-            except UnicodeError:
-                text = decoded_text(self.data)
-        if not text.strip():
-            hint = "Open it in a browser: scripts may write its text."
-            raise FileRefused("The page has no text.", hint=hint)
-        text = text.replace("\r\n", "\n")  # as `safe_text` does, which shortens it
-        text = safe_text(text[: MAX_TEXT_BYTES + 1])  # a longer one is refused in any case
-        return text_attachment(
-            safe_line(self.url, limit=_MAX_NAME_CHARS),
-            self.media_type if self.media_type in _TEXT_TYPES else "text/plain",
-            text.encode("utf-8", "replace"),
-            language=_TEXT_TYPES.get(self.media_type, ""),
-        )
-
-    async def _html_text(self) -> str:
-        """Return the text of a page of HTML from a child process.
-
-        Raises `FileRefused` without inscriptis, and for a page that takes too long or too much
-        memory.
-        """
-        if find_spec("inscriptis") is None:
-            problem = "The page is HTML, which cannot be read without inscriptis."
-            raise FileRefused(problem, hint='Install it: pip install "lmchat[web]"')
-        child = await ChildProcess.start_own(_CHILD)
-        try:
-            async with asyncio.timeout(_CONVERT_S):
-                await child.send_frame(self.charset.encode() + b"\n" + self.data)
-                return (await child.receive_frame()).decode()
-        except (TimeoutError, ChildEndedError):
-            problem = "The page is too complicated to be turned into text."
-            hint = "Save the part you need as a file, and attach that."
-            raise FileRefused(problem, hint=hint) from None
-        finally:
-            await child.end()
+    Raises `FileRefused` without inscriptis, and for a page that takes too long or too much memory.
+    """
+    if find_spec("inscriptis") is None:
+        problem = "The page is HTML, which cannot be read without inscriptis."
+        raise FileRefused(problem, hint='Install it: pip install "lmchat[web]"')
+    child = await ChildProcess.start_own(_CHILD)
+    try:
+        async with asyncio.timeout(_CONVERT_S):
+            await child.send_frame(html.encode("utf-8", "replace"))
+            return (await child.receive_frame()).decode()
+    except (TimeoutError, ChildEndedError):
+        problem = "The page is too complicated to be turned into text."
+        raise FileRefused(problem, hint=_SAVE_PART) from None
+    finally:
+        await child.end()
