@@ -17,8 +17,6 @@ from queue import SimpleQueue
 from time import monotonic
 from typing import TypeVar
 
-import msgspec
-
 from lmchat.errors import LMChatError
 from lmchat.processes.environment import (
     environment_for_others,
@@ -32,8 +30,6 @@ _LENGTH = struct.Struct(">Q")  # size of a frame in bytes, which is sent before 
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has only the second
 _GROUP_ENDS_S = 0.5  # time for what a program has left to end by itself
 _POLL_S = 0.02
-# Script of a shell that kills a process group 3 s after its own input has ended without a line.
-_AFTERMATH = """trap '' HUP INT QUIT TERM; read -r _ || { sleep 3; kill -s KILL -- "-$0"; }"""
 _LINE_BYTES = 64 * 1024  # longest line of a child by default
 _ROOT = str(Path(__file__).parents[2])  # the folder that holds the package `lmchat`
 # Program that calls a function of a module; its first argument is the folder of the package.
@@ -150,7 +146,6 @@ class ChildProcess:
         assert process.stdin is not None  # noqa: S101 - `start` asks for it
         self._process = process
         self._input = process.stdin
-        self._aftermath: ChildProcess | None = None  # the shell of `end_after_us`
 
     @classmethod
     async def start(
@@ -166,26 +161,18 @@ class ChildProcess:
         """Start a program; raises `OSError`.
 
         `output` and `errors` are file descriptors, or `PIPE` or `DEVNULL`. `line_bytes` limits the
-        length of a line that `receive_line` reads.
+        length of a line that `read_line` reads.
         """
-        starting = asyncio.create_task(
-            asyncio.create_subprocess_exec(
-                *argv,
-                stdin=PIPE,
-                stdout=output,
-                stderr=errors,
-                env=environment,
-                cwd=folder,
-                start_new_session=True,
-                limit=line_bytes,
-            )
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=PIPE,
+            stdout=output,
+            stderr=errors,
+            env=environment,
+            cwd=folder,
+            start_new_session=True,
+            limit=line_bytes,
         )
-        try:
-            process = await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            # cancelled itself, it would kill the program only, and wait for what that has started
-            await cls(await starting).end()
-            raise
         return cls(process)
 
     @classmethod
@@ -196,19 +183,6 @@ class ChildProcess:
         except OSError as error:
             words = f"A process for files cannot start: {error.strerror or error}."
             raise LMChatError(words, hint="Close other programs.", kind="program") from error
-
-    async def end_after_us(self) -> None:
-        """Let a shell kill the process group if this process ends first, also by SIGKILL.
-
-        Until the end of this process, the shell waits for a line. Windows has no such groups.
-        """
-        if hasattr(os, "killpg"):
-            self._aftermath = await ChildProcess.start(
-                ("/bin/sh", "-c", _AFTERMATH, str(self.pid)),
-                environment={"PATH": os.defpath},
-                folder=Path("/"),
-                output=DEVNULL,
-            )
 
     @property
     def pid(self) -> int:
@@ -243,18 +217,6 @@ class ChildProcess:
             return await self._output.readexactly(length)
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             raise ChildEndedError("the child ended") from error
-
-    def send_line(self, message: msgspec.Struct) -> None:
-        """Send a message as a line of JSON, without waiting."""
-        self._input.write(msgspec.json.encode(message) + b"\n")
-
-    async def receive_line(self, message_type: type[T]) -> T | None:
-        """Return the message in the next line of the child; None at the end of its output.
-
-        Raises `ValueError` for a line that is too long or not a message of this type.
-        """
-        line = await self.read_line()
-        return msgspec.json.decode(line, type=message_type) if line else None
 
     async def read_line(self) -> bytes:
         """Return the next line, b"" at the end; raises `ValueError` for one that is too long."""
@@ -295,9 +257,6 @@ class ChildProcess:
             async with asyncio.timeout(_GROUP_ENDS_S):
                 await self.drop_output()
                 await self.wait()
-        if self._aftermath is not None:
-            await self._aftermath.write_line(b"")
-            await self._aftermath.end()
 
     async def end_group(self) -> None:
         """Wait a moment for what the program has left in its process group, then kill that."""

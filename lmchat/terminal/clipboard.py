@@ -27,7 +27,6 @@ class ClipboardTool(Struct, frozen=True, kw_only=True):
     copy_command: tuple[str, ...]
     paste_command: tuple[str, ...] = ()  # empty: it cannot read the clipboard
     image_command: tuple[str, ...] = ()  # prints an image as PNG; fails if the content is another
-    needed_variable: str = ""  # environment variable without which it does not work
     encoding: str = "utf-8"
 
 
@@ -40,20 +39,17 @@ TOOLS = (
         copy_command=("wl-copy", "--type", "text/plain"),
         paste_command=("wl-paste", "--no-newline"),
         image_command=("wl-paste", "--type", "image/png"),
-        needed_variable="WAYLAND_DISPLAY",
     ),
     ClipboardTool(
         name="xclip",
         copy_command=_XCLIP,
         paste_command=(*_XCLIP, "-o"),
         image_command=(*_XCLIP, "-o", "-t", "image/png"),
-        needed_variable="DISPLAY",
     ),
     ClipboardTool(
         name="xsel",
         copy_command=("xsel", "--clipboard", "--input"),
         paste_command=("xsel", "--clipboard", "--output"),
-        needed_variable="DISPLAY",
     ),
     ClipboardTool(
         name="pbcopy",
@@ -116,20 +112,14 @@ class Clipboard:
         )
 
     def _usable_tools(self) -> list[ClipboardTool]:
-        """Return the installed tools whose variable is set; over ssh none.
+        """Return the installed tools; those for another kind of desktop fail when they are run.
 
-        There, they would use the clipboard of the wrong machine.
+        Over ssh there are none: they would use the clipboard of the wrong machine.
         """
-        environ = self._environ
-        if any(environ.get(name) for name in _OVER_SSH):
+        if any(self._environ.get(name) for name in _OVER_SSH):
             return []
-        path = environ.get("PATH", os.defpath)
-        return [
-            tool
-            for tool in TOOLS
-            if (not tool.needed_variable or environ.get(tool.needed_variable))
-            and find_program(tool.copy_command[0], path)
-        ]
+        path = self._environ.get("PATH", os.defpath)
+        return [tool for tool in TOOLS if find_program(tool.copy_command[0], path)]
 
     async def _output_of(self, argv: tuple[str, ...]) -> bytes | None:
         """Run a command and return its output; None if it is empty, fails or takes too long."""

@@ -24,9 +24,7 @@ _TIME_TO_FAIL_S = 2.0  # a browser that has not failed by then has started
 _MAX_STEM_CHARS = 50  # of the name of a file; file systems allow 255 bytes, four a character
 _TITLE = "lmchat"
 _LONGEST_CHARS = 120  # of a notification
-# Terminals that know one of the two sequences for notifications, by $TERM_PROGRAM and $TERM.
-_ONLY_OSC_9 = ("iTerm.app", "WezTerm", "ghostty", "WarpTerminal")
-_ONLY_OSC_777 = ("rxvt", "foot")
+_WITH_OSC_777 = ("rxvt", "foot")  # beginnings of $TERM
 
 
 async def open_page(address: str, *, environ: Mapping[str, str] = os.environ) -> bool:
@@ -73,9 +71,9 @@ def _private_copy(name: str, data: bytes, folders: ExitStack) -> Path:
 def notification(kind: str, words: str, environ: Mapping[str, str]) -> str:
     """Return the output that makes the terminal notify the user; empty for the kind `none`.
 
-    For the kind `bell`, this is the bell. For `desktop`, it is one of the sequences OSC 9 and OSC
-    777 for a terminal that is known; an unknown one gets both, because most ignore one of them. In
-    tmux, the sequences are wrapped. tmux passes them on only if configured, so the bell is added.
+    For the kind `bell`, this is the bell. For `desktop`, it is the sequence OSC 777 for terminals
+    that are known to need it, else OSC 9. In tmux, the sequence is wrapped. tmux passes it on only
+    if configured, so the bell is added.
     """
     if kind == "none":
         return ""
@@ -83,15 +81,9 @@ def notification(kind: str, words: str, environ: Mapping[str, str]) -> str:
         return BELL
 
     words = safe_line(words, limit=_LONGEST_CHARS).replace(";", ",")  # OSC 777 has fields with `;`
-    osc_9 = f"\x1b]9;{words}\x07"
-    osc_777 = f"\x1b]777;notify;{_TITLE};{words}\x07"
-    if environ.get("TERM_PROGRAM") in _ONLY_OSC_9 or "KITTY_WINDOW_ID" in environ:
-        text = osc_9
-    elif environ.get("TERM", "").startswith(_ONLY_OSC_777):
-        text = osc_777
-    else:
-        text = osc_9 + osc_777
-
+    text = f"\x1b]9;{words}\x07"
+    if environ.get("TERM", "").startswith(_WITH_OSC_777) or "VTE_VERSION" in environ:
+        text = f"\x1b]777;notify;{_TITLE};{words}\x07"
     if "TMUX" not in environ:
         return text
     doubled = text.replace("\x1b", "\x1b\x1b")  # in a wrapped sequence, tmux wants ESC twice

@@ -59,12 +59,16 @@ class TerminalOutput:
         """
         self._is_open = False
         is_acquired = self._writing.acquire(timeout=_END_S)
-        try:
-            with suppress(OSError):  # the terminal is gone
-                write_within(self._fileno, last_text.encode(), _END_S)
-        finally:
-            if is_acquired:
-                self._writing.release()
+        # in a thread, which is abandoned if the terminal takes nothing
+        writing = Thread(target=self._write_last, args=(last_text.encode(),), daemon=True)
+        writing.start()
+        writing.join(_END_S)
+        if is_acquired:
+            self._writing.release()
+
+    def _write_last(self, data: bytes) -> None:
+        with suppress(OSError):  # the terminal is gone
+            os.write(self._fileno, data)
 
     def _write_some(self, data: bytes) -> int:
         """Write as much of `data` as the terminal takes, and return the number of bytes.
@@ -76,37 +80,6 @@ class TerminalOutput:
         except BlockingIOError:  # an earlier program left the terminal in non-blocking mode
             select.select([], [self._fileno], [], 1)
             return 0
-
-
-def write_within(fileno: int, data: bytes, timeout_s: float) -> None:
-    """Write to a terminal; drop what it does not take in time. Raises `OSError`.
-
-    The terminal is opened again to write without blocking: on the given file, which the shell
-    shares, this mode would remain for the shell.
-    """
-    deadline_s = monotonic() + timeout_s
-    descriptor = _open_again(fileno)
-    try:
-        remaining_s = timeout_s
-        while data and remaining_s > 0:
-            _, writable, _ = select.select([], [descriptor], [], remaining_s)
-            if writable:
-                written_bytes = os.write(descriptor, data)
-                data = data[written_bytes:]
-            remaining_s = deadline_s - monotonic()
-    finally:
-        if descriptor != fileno:
-            os.close(descriptor)
-
-
-def _open_again(fileno: int) -> int:
-    """Return a new descriptor of a terminal that does not block; `fileno` if that fails."""
-    flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
-    with suppress(OSError):  # its device does not exist, as in a container
-        return os.open(os.ttyname(fileno), flags)
-    with suppress(OSError):  # no terminal controls this process
-        return os.open("/dev/tty", flags)
-    return fileno
 
 
 def has_shell() -> bool:

@@ -295,7 +295,6 @@ class _McpServer:
         else:
             child = await self._owner.start(self._settings)
             stack.push_async_callback(_end, child)
-            await child.end_after_us()
             transport = _pipes(self._settings.name, child, self.end)
         info = Implementation(name="lmchat", version=__version__)
         client = Client(transport, cache=None, client_info=info)

@@ -77,10 +77,7 @@ env = {{ IGNORE_END = "{}" }}
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_server_that_ignores_every_request_to_end_ends_with_lmchat_however_that_ends(
-    alone, number
-):
+def test_a_server_that_ignores_every_request_to_end_ends_with_lmchat(alone):
     """It is a group of two processes; the second one has the folder of this user in its command."""
     mark = str(alone.home)
     alone.configure(_STUBBORN.format(sys.executable, mcp_server.__file__, mark))
@@ -88,7 +85,7 @@ def test_a_server_that_ignores_every_request_to_end_ends_with_lmchat_however_tha
         wait_until(lambda: processes("time.sleep(600)", mark), "the server has started")
         [second] = processes("time.sleep(600)", mark)
         first = psutil.Process(second).ppid()
-        process.send_signal(number)
+        process.send_signal(signal.SIGTERM)
         process.wait()
         wait_until(lambda: not (is_running(first) or is_running(second)), "the end of the group")
 

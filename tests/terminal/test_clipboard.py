@@ -46,8 +46,7 @@ WAYLAND, X = {"WAYLAND_DISPLAY": "wayland-0"}, {"DISPLAY": ":0"}
     ("tools", "environ", "way"),
     [
         ({"wl-copy": "cat > clip", "xclip": "cat > x"}, WAYLAND | X, "wl-copy"),
-        ({"wl-copy": "cat > wl", "xclip": "cat > clip"}, X, "xclip"),
-        ({"xsel": "cat > clip"}, WAYLAND | X, "xsel"),
+        ({"wl-copy": "exit 1", "xclip": "cat > clip"}, X, "xclip"),
         ({"xclip": "kill -9 $$", "xsel": "cat > clip"}, X, "xsel"),
         (
             {"xclip": "cat > /dev/null; echo rubbish; echo more >&2; exit 3", "xsel": "cat > clip"},

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, json
 
 from lmchat.errors import EngineUnavailable
 from lmchat.files.disk import begin_log
@@ -77,7 +77,7 @@ async def start_child(
         )
     finally:
         os.close(log)
-    child.send_line(order)
+    await child.write_line(json.encode(order))
     return child
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from msgspec import json
 from msgspec.structs import replace
 
 from lmchat.config.settings import LocalSettings
@@ -175,7 +176,8 @@ class LocalEngine:
             try:
                 child = await start_child(order, self._log_file, self._environ)
                 try:
-                    report = await child.receive_line(Report)
+                    line = await child.read_line()
+                    report = json.decode(line, type=Report) if line else None
                     if report is not None and report.address:
                         self._child = child
                         return endpoint
