@@ -54,11 +54,6 @@ async def test_the_files_of_a_name_are_those_that_fit_it_in_order(folder):
             await names(folder, name)
 
 
-async def test_the_root_of_a_repository_above_has_rules_too(folder):
-    (folder / ".gitignore").write_text("*.txt\n")
-    assert await names(folder, "src/deep") == ["src/deep/e.py"]
-
-
 async def test_links_devices_and_what_is_no_text_are_left_out(folder):
     (folder / "src/link.py").symlink_to(folder / "a.py")
     (folder / "src/loop").symlink_to(folder / "src")

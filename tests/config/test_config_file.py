@@ -33,7 +33,6 @@ _FILES = "[[mcp]]\nname='files'\ncommand='npx'\n"
     [
         ('modle = "x"', "config.toml, line 1: modle is unknown; did you mean model?"),
         ("\n\n[chta]\n", "config.toml, line 3: chta is unknown; did you mean chat?"),
-        ("wholly_other = 1", "config.toml, line 1: wholly_other is unknown"),
         (
             "[chat]\n\ntemprature = 1",
             "config.toml, line 3: chat.temprature is unknown; did you mean temperature?",
@@ -42,8 +41,6 @@ _FILES = "[[mcp]]\nname='files'\ncommand='npx'\n"
             "[chat]\ntemperature = 2.5",
             "config.toml, line 2: chat.temperature must be a number from 0 to 2",
         ),
-        ('[chat]\ntemperature = "hot"', "config.toml, line 2: chat.temperature must be a number"),
-        ("[chat]\ntemperature = true", "config.toml, line 2: chat.temperature must be a number"),
         ("[chat]\ntemperature = nan", "config.toml, line 2: chat.temperature must be a number"),
         ("[chat]\nmax_tokens = 1.5", "config.toml, line 2: chat.max_tokens must be a whole number"),
         (
@@ -66,7 +63,6 @@ _FILES = "[[mcp]]\nname='files'\ncommand='npx'\n"
         ),
         ("chat = 1", "config.toml, line 1: chat must be a table: write [chat]"),
         ("keys = 1", "config.toml, line 1: keys must be a table, for example { search ="),
-        ("[keys]\nquit = 1", "config.toml, line 2: keys.quit must be a string in quotes"),
         (
             "endpoints = 1",
             "config.toml, line 1: endpoints must be a table: write [[endpoints]]",
@@ -81,11 +77,6 @@ _FILES = "[[mcp]]\nname='files'\ncommand='npx'\n"
             "config.toml, line 5: endpoints[1].timeouts.health_s must be a number",
         ),
         ("profiles = 1", "config.toml, line 1: profiles must be a table: write [profiles.NAME]"),
-        (
-            "[profiles.a]\nmodel='x'\n[profiles.b]\ntop_p = 7",
-            "config.toml, line 4: profiles.b.top_p must be a number from 0 to 1",
-        ),
-        ("[prompts.a]", "config.toml, line 1: prompts.a.text is missing"),
         (
             "[prompts.a]\ntext = ''",
             "config.toml, line 2: prompts.a.text must be a string in quotes, not empty",
@@ -117,7 +108,6 @@ _FILES = "[[mcp]]\nname='files'\ncommand='npx'\n"
             "config.toml, line 4: mcp[1].headers_env must be a table, for example { Authorization =",
         ),
         ("model = ", "config.toml, line 1: is not valid TOML: invalid value"),
-        ("a = 1\nmodel = 'x", "config.toml, line 2: is not valid TOML"),
         ("x = 1\nx = 2", "config.toml, line 2: is not valid TOML: cannot overwrite a value"),
     ],
 )

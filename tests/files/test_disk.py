@@ -95,13 +95,6 @@ def test_a_name_that_is_as_long_as_the_system_takes_is_written(tmp_path):
     assert path.read_text() == "newer"
 
 
-def test_a_link_is_followed(tmp_path):
-    elsewhere, link = tmp_path / "elsewhere", tmp_path / "link"
-    link.symlink_to(elsewhere)
-    write_atomically(link, b"\x00\xff")
-    assert (elsewhere.read_bytes(), link.is_symlink()) == (b"\x00\xff", True)
-
-
 @contextmanager
 def umask(mask):
     before = os.umask(mask)

@@ -16,11 +16,6 @@ def told(messages):
     return [(one.depth, "".join(m.message_id for m in one.messages)) for one in branches(messages)]
 
 
-def test_a_session_without_a_choice_is_one_branch():
-    assert told([said("a"), said("b", "a"), said("c", "b")]) == [(0, "abc")]
-    assert branches([]) == []
-
-
 def test_each_choice_begins_branches_that_stand_below_what_they_go_off_from():
     tree = [
         said("a"),
