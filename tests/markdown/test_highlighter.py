@@ -54,11 +54,6 @@ async def test_an_unknown_language_has_no_colours(highlighter):
     assert await highlighter.colours("", "x") is None
 
 
-async def test_a_long_code_has_its_colours(highlighter):
-    code = "word = 'a string'\n" * 20_000
-    assert len(await highlighter.colours("python", code)) == len(code)
-
-
 async def test_a_lexer_that_hangs_is_ended_and_the_loop_is_never_held_up():
     highlighter = Highlighter(limit_s=0.5)
     assert await highlighter.colours("python", "x = 1")

@@ -133,10 +133,6 @@ async def pour(log: ChatLog, words: str) -> None:
     log.flush()
 
 
-async def parsed(log: ChatLog) -> None:
-    """Wait until all text that came is parsed: until then, a row “…” follows it."""
-
-
 async def highlighted(log: ChatLog) -> None:
     """Wait until all code near the screen has its colours."""
 

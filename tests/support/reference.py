@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import get_args
 
 from msgspec import Struct
 
-import lmchat.api
 from lmchat.cli.commands import COMMANDS, Argument, Subcommand
 from lmchat.cli.parser import SHARED_ARGUMENTS
 from lmchat.commands.table import COMMANDS as SCREEN_COMMANDS
@@ -23,192 +17,6 @@ from lmchat.config.settings import Settings, ToolSettings
 from lmchat.servers.products import PRODUCTS
 from lmchat.servers.products.refusals import RULES, Rule
 from tests.support.manual import manual_page
-
-_EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
-_HEAD = """\
-# Python API
-
-With `lmchat.api` you can find model servers and stream their answers from your own Python program. lmchat
-itself uses it, so allowed hosts, limits, retries and timeouts work the same. It reads no configuration and
-writes no files, and each client has its own counters. Import everything from `lmchat.api`.
-"""
-_ASYNC = "## Example\n\nFrom [examples/ask.py](examples/ask.py):\n"
-_FIND = "## Servers and models\n\nFrom [examples/find_servers.py](examples/find_servers.py):\n"
-_SYNC = "## Without an event loop\n\nFrom [examples/ask_sync.py](examples/ask_sync.py):\n"
-_JSON = "## JSON values\n\nFrom [examples/ask_json.py](examples/ask_json.py):\n"
-_API_ERRORS = """\
-## Errors
-
-All errors are subclasses of `LMChatError`. `str(error)` is one sentence, `error.hint` the next step,
-`error.kind` a word from [the table of errors](errors.md), `error.details` technical details. They never
-contain API keys or chat text.
-"""
-_EVENTS = """\
-## Events
-
-`stream` yields these events; `StreamEvent` is their union. Later versions may add more: ignore unknown ones.
-"""
-_VALUES = (
-    *("Answer", "JsonAnswer", "ClientOptions", "Options", "AnswerStats", "ChatMessage", "Failure"),
-    *("TokenProbabilities", "Alternative"),
-    *("TextPart", "ReasoningPart", "RefusalPart", "ToolCallPart", "ToolResultPart", "FilePart"),
-    *("ProbeResult", "Endpoint", "ModelInfo", "Metrics"),
-)
-_SETTINGS = ("limits", "timeouts")
-_ENUMS = ("Verdict", "LoadState", "Role", "AnswerState", "Limit")
-_RULE = re.compile(r" \(R-\d+\)")  # numbers of rules, which say nothing to who calls
-_WIDE = 100
-
-
-def api_page() -> str:
-    parts = [_HEAD, _ASYNC, _example("ask.py"), _FIND, _example("find_servers.py")]
-    parts += [
-        *_client("Client"),
-        _JSON,
-        _example("ask_json.py"),
-        _SYNC,
-        _example("ask_sync.py"),
-        *_client("SyncClient"),
-        "## Values\n",
-    ]
-    parts += [part for name in _VALUES for part in _fields(name)]
-    parts += [
-        _messages(),
-        f"### `Part`\n\nOne of {', '.join(f'`{one.__name__}`' for one in get_args(lmchat.api.Part))}.\n",
-        *(_enum(name) for name in _ENUMS),
-        "## Settings\n",
-        *(_api_settings(sections()[name].type) for name in _SETTINGS),
-    ]
-    parts += [
-        _EVENTS,
-        *(part for name in _names("lmchat.servers.events") for part in _fields(name)),
-    ]
-    errors = ((name, _doc(_class(name)).partition("\n")[0]) for name in _names("lmchat.errors"))
-    return "\n".join([*parts, _API_ERRORS, "".join(f"- `{name}`: {doc}\n" for name, doc in errors)])
-
-
-def public_names() -> list[str]:
-    return [name for name in vars(lmchat.api) if name[0].isupper()]
-
-
-def _names(module: str) -> list[str]:
-    classes = [name for name in public_names() if inspect.isclass(getattr(lmchat.api, name))]
-    return [name for name in classes if getattr(lmchat.api, name).__module__ == module]
-
-
-def _class(name: str) -> ast.ClassDef:
-    found = getattr(lmchat.api, name)
-    source = Path(inspect.getfile(import_module(found.__module__))).read_text(encoding="utf-8")
-    return next(
-        node
-        for node in ast.parse(source).body
-        if isinstance(node, ast.ClassDef) and node.name == name
-    )
-
-
-def _doc(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> str:
-    text = ast.get_docstring(node) or ""
-    return re.sub(r"\b(Args|Raises):\n((?:    .*\n?)+)", _listed, _RULE.sub("", text))
-
-
-def _listed(found: re.Match[str]) -> str:
-    rows = re.sub(r"^    ([\w, ]+): ", r"- `\1`: ", found[2], flags=re.MULTILINE)
-    return ("Raises:\n\n" if found[1] == "Raises" else "") + rows
-
-
-def _client(name: str) -> Iterator[str]:
-    node = _class(name)
-    yield f"## `{name}`\n"
-    for method in node.body:
-        if not isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        if method.name == "__init__":
-            yield f"```python\n{_signature(method, name)}\n```\n\n{_doc(node)}\n"
-        elif not method.name.startswith("_"):
-            yield f"```python\n{_signature(method, method.name)}\n```\n\n{_doc(method)}\n"
-
-
-def _signature(method: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> str:
-    arguments = _joined(list(_arguments(method.args)))
-    returns = f" -> {ast.unparse(method.returns)}" if method.returns and name == method.name else ""
-    is_awaited = isinstance(method, ast.AsyncFunctionDef) and "Generator" not in returns
-    return f"{'await ' if is_awaited else ''}{name}({arguments}){returns}"
-
-
-def _arguments(these: ast.arguments) -> Iterator[str]:
-    defaults = [None] * (len(these.args) - len(these.defaults)) + these.defaults
-    for argument, default in list(zip(these.args, defaults, strict=True))[1:]:
-        yield _api_argument(argument, default)
-    if these.kwonlyargs:
-        yield "*"
-    for argument, default in zip(these.kwonlyargs, these.kw_defaults, strict=True):
-        yield _api_argument(argument, default)
-    if these.kwarg is not None:
-        yield f"**{ast.unparse(these.kwarg)}"
-
-
-def _api_argument(argument: ast.arg, default: ast.expr | None) -> str:
-    return ast.unparse(argument) + (f" = {ast.unparse(default)}" if default is not None else "")
-
-
-def _joined(arguments: list[str]) -> str:
-    """Return arguments on one line, or each on its own where there are many."""
-    line = ", ".join(arguments)
-    return line if len(line) < _WIDE else "".join(f"\n    {one}," for one in arguments) + "\n"
-
-
-def _enum(name: str) -> str:
-    values = ", ".join(f"`{one.value}`" for one in getattr(lmchat.api, name))
-    return f"### `{name}`\n\n{_doc(_class(name))} {values}.\n"
-
-
-def _fields(name: str) -> Iterator[str]:
-    node = _class(name)
-    yield f"### `{name}`\n"
-    yield f"{_doc(node)}\n"
-    rows = []
-    for field, doc in zip(node.body, [*node.body[1:], None], strict=True):
-        if isinstance(field, ast.AnnAssign):
-            told = _RULE.sub("", ast.literal_eval(doc.value)) if isinstance(doc, ast.Expr) else ""
-            rows.append((ast.unparse(field.target), ast.unparse(field.annotation), told))
-        elif isinstance(field, ast.FunctionDef) and "property" in map(
-            ast.unparse, field.decorator_list
-        ):
-            rows.append((field.name, ast.unparse(field.returns), _doc(field)))
-    if rows:
-        cells = ((f"`{name}`", f"`{kind}`", " ".join(doc.split())) for name, kind, doc in rows)
-        yield _table(("field", "type", "meaning"), cells)
-
-
-def _api_settings(settings: type[Struct]) -> str:
-    defaults, table = settings(), []
-    for row in values_of(settings):
-        value, help_ = getattr(defaults, row.name), row.help
-        kind = row.type.__name__ + (" | None" if value is None else "")
-        default = "" if value is None else f" Default: {value:g}."
-        table.append((f"`{row.name}`", f"`{kind}`", f"{help_[0].upper()}{help_[1:]}.{default}"))
-    name, doc = settings.__name__, settings.__doc__
-    return f"### `{name}`\n\n{doc}\n\n{_table(('field', 'type', 'meaning'), table)}"
-
-
-def _messages() -> str:
-    source = Path(inspect.getfile(import_module("lmchat.sessions.message"))).read_text(
-        encoding="utf-8"
-    )
-    body = ast.parse(source).body
-    place = next(
-        i
-        for i, n in enumerate(body)
-        if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "Messages"
-    )
-    doc = body[place + 1]
-    assert isinstance(doc, ast.Expr)
-    return f"### `Messages`\n\n{ast.literal_eval(doc.value)}\n"
-
-
-def _example(name: str) -> str:
-    return f"```python\n{(_EXAMPLES / name).read_text(encoding='utf-8')}```\n"
-
 
 DOCS = Path(__file__).parents[2] / "docs"
 _GENERATED = "<!-- Written by `python -m tests.support.reference`; a test compares it with the program. -->\n"
@@ -421,7 +229,6 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "configuration.md": configuration_page,
     "commands.md": commands_page,
     "errors.md": errors_page,
-    "api.md": api_page,
     "lmchat.1": manual_page,
 }
 

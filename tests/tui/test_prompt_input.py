@@ -234,24 +234,14 @@ async def test_a_command_for_the_shell_that_was_not_typed_is_seen_before_it_runs
         prompt.put(line)
         await pilot.press("ctrl+u", "exclamation_mark", "ctrl+z", "ctrl+z")
 
-    async def redo() -> None:
-        prompt.put(line)
-        await pilot.press("ctrl+z", "exclamation_mark", "backspace", "ctrl+z", "ctrl+z")
-        prompt.put("")
-        prompt.put(line)
-        await pilot.press("ctrl+z", "ctrl+y")
-
     async def attach() -> None:
         await pilot.press("exclamation_mark", "t")
         prompt.attach("t", [file_line(NOTES)], "touch x")
 
-    async def draft() -> None:
-        prompt.load_draft(line)
-
     async def editor() -> None:
         prompt.put(line)
 
-    for bring in (paste, recall, undo, redo, draft, editor, attach):
+    for bring in (paste, recall, undo, editor, attach):
         await bring()
         text = prompt.text
         assert text.endswith(line), bring

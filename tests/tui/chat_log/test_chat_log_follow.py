@@ -7,7 +7,7 @@ import pytest
 from textual import events
 
 from lmchat.servers.events import TextDelta
-from tests.support.chat_log_app import LogApp, answer, load, question, rows, screen_text, streaming
+from tests.support.chat_log_app import answer, load, question, rows, screen_text, streaming
 from tests.support.markdown_corpus import LONG_LIST, MIXED
 from tests.support.programs import until
 
@@ -55,25 +55,12 @@ async def test_reading_back_no_line_moves_while_text_streams_in(pilot, log, up):
     assert not log.viewport.is_following
 
 
-def times_of_frames(log, cost_s=0.0):
-    """A list that fills with the times, in seconds of the loop, at which what has come is taken up."""
-    flushed_s, flush, clock = [], log.flush, asyncio.get_running_loop().time
-
-    def flush_dearly():
-        flushed_s.append(clock())
-        while clock() < flushed_s[-1] + cost_s:
-            pass
-        flush()
-
-    log.flush = flush_dearly
-    return flushed_s
-
-
 async def test_frames_are_as_rare_as_was_asked_for_and_no_timer_is_left(pilot, log):
     log.load([])
     log.begin_answer(streaming())
     await pilot.pause()
-    flushed_s = times_of_frames(log)
+    flushed_s, flush, clock = [], log.flush, asyncio.get_running_loop().time
+    log.flush = lambda: (flushed_s.append(clock()), flush())
     log.inflow.frames_per_second = 5
     for _ in range(6):
         for _ in range(10):
@@ -83,26 +70,6 @@ async def test_frames_are_as_rare_as_was_asked_for_and_no_timer_is_left(pilot, l
     assert len(flushed_s) >= 2
     assert all(after - before >= 0.19 for before, after in pairwise(flushed_s))
     assert screen_text(log).count("word") == 60
-
-
-async def test_pages_join_without_a_gap_or_an_overlap():
-    async with LogApp().run_test(size=(70, 20)) as pilot:
-        log = pilot.app.log_view
-        await load(pilot, *talk(8))
-        pages = [rows(log)]
-        while log.scroll_offset.y >= log.size.height:
-            log.action_page_up()
-            pages.insert(0, rows(log))
-        log.action_page_up()
-        top = rows(log)[: log.document.total - sum(map(len, pages))]
-        whole = [row for page in (top, *pages) for row in page]
-        assert len(whole) == log.document.total
-        log.scroll_home()
-        walked = rows(log)
-        for _ in range(log.document.total - len(walked)):
-            log.action_scroll_down()
-            walked.append(rows(log)[-1])
-        assert walked == whole
 
 
 async def test_the_wheel_scrolls_and_the_end_key_follows_again(pilot, log):

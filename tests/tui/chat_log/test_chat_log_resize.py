@@ -85,13 +85,3 @@ async def test_no_size_is_too_small_or_too_large(pilot, log):
         log.scroll_end()
         await pilot.pause()
         assert all(len(row) <= size[0] for row in rows(log))
-
-
-async def test_a_bookmark_is_the_same_line_after_the_session_was_loaded_again(log):
-    messages = [question("Go on."), answer(NUMBERED)]
-    log.load(messages)
-    log.scroll_to(y=101)
-    mark, seen = log.viewport.bookmark, rows(log)
-    log.load(messages)
-    assert log.go_to_bookmark(mark)
-    assert rows(log) == seen

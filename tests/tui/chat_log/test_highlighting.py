@@ -16,7 +16,6 @@ from tests.support.chat_log_app import (
 from tests.support.programs import until
 
 pytestmark = pytest.mark.timeout(120)
-HANGING = '"' + "\\" * 60  # the lexer for fish needs exponential time
 
 
 def styles_of(log, words):
@@ -49,14 +48,6 @@ async def test_colours_that_arrive_do_not_move_the_view(pilot, log):
     await highlighted(log)
     assert styles_of(log, "if") == {colour_of(log, "keyword")}
     assert (rows(log), log.viewport.top) == (before, top)
-
-
-async def test_a_lexer_that_hangs_delays_neither_text_nor_other_colours(pilot, log):
-    await load(pilot, answer(f"```fish\n{HANGING}\n```\n\n```python\nif x:\n```\n\nLAST"))
-    assert "LAST" in "\n".join(rows(log))
-    await until(
-        lambda: styles_of(log, "if") == {colour_of(log, "keyword")}, "the colours of the other"
-    )
 
 
 def test_colours_of_so_much_code_stay_known():

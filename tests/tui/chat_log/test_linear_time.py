@@ -9,7 +9,6 @@ from __future__ import annotations
 import pytest
 
 from lmchat.markdown.block import PIECE_CHARS
-from lmchat.markdown.commonmark import code_blocks, links
 from lmchat.markdown.links import names_target, rest_of_address
 from lmchat.markdown.open_marks import completed
 from lmchat.servers.events import TextDelta
@@ -24,7 +23,7 @@ from tests.support.chat_log_app import (
     question,
     streaming,
 )
-from tests.support.counting import calls_of, counted_lines, lines_of
+from tests.support.counting import calls_of, counted_lines
 from tests.support.markdown_corpus import DEAR, ENDLESS, MIXED
 
 pytestmark = pytest.mark.timeout(120)
@@ -110,14 +109,6 @@ async def test_prompts_and_calls_of_any_kind_take_linear_time(log, lengths):
                 await lines_of_looking_at(log, message("." + text(chars))) for chars in lengths
             ]
             assert_linear(small, large, lengths, f"{kind}: {name}")
-
-
-@pytest.mark.parametrize("find", [code_blocks, links])
-def test_code_and_links_are_found_in_linear_time(find):
-    for name in ("backticks in a cell too many", "rows with cells too few", "fences", "addresses"):
-        lengths = 300, 2_400
-        small, large = [lines_of(find, ANSWERS[name](chars)) for chars in lengths]
-        assert_linear(small, large, lengths, name)
 
 
 def test_patterns_take_linear_time():
