@@ -63,12 +63,12 @@ class Toolbox:
         """Whether the model can use tools.
 
         Its server says so by the capabilities of the model. If the server reports none and is not
-        known to report them, `offer_when_unknown` of the configuration decides.
+        known to report them, it is tried.
         """
         capabilities = target.model.capabilities if target.model else ()
         if capabilities or product_named(target.product).lists_tool_models:
             return "tools" in capabilities
-        return self.settings.offer_when_unknown
+        return True
 
     async def offered(self, target: Target, session_id: str) -> tuple[Tool, ...]:
         """Return the tools that the model may call in a session; none if it cannot use tools.

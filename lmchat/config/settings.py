@@ -349,10 +349,6 @@ class ToolSettings(Table, frozen=True, kw_only=True):
     choice: Annotated[
         Literal["auto", "required"], setting('"required": each turn has to begin with a call')
     ] = "auto"
-    offer_when_unknown: Annotated[
-        bool,
-        setting("offer tools also where the server does not say whether its model can use them"),
-    ] = True
     approval: Annotated[
         Mapping[str, _Rule],
         setting(

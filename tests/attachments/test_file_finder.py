@@ -3,7 +3,6 @@ from __future__ import annotations
 import subprocess
 
 from lmchat.attachments.folders import FileFinder, named_files
-from tests.support.start_desk import put
 
 
 def made(folder, *names):
@@ -19,19 +18,6 @@ def git(folder, *words):
 
 def finder(folder):
     return FileFinder(folder, lambda: 0.0)
-
-
-async def test_neither_git_nor_a_program_of_a_repository_runs(tmp_path, monkeypatch):
-    spy = f"open({str(tmp_path / 'ran')!r}, 'w')"
-    put(tmp_path, "spy", spy)
-    made(tmp_path, "monitored/a.txt")
-    git(tmp_path / "monitored", "init", "-q")
-    git(tmp_path / "monitored", "config", "core.fsmonitor", str(tmp_path / "spy"))
-    put(tmp_path / "bin", "git", spy)
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    found = await finder(tmp_path / "monitored").find("txt")
-    assert found == ("a.txt",)
-    assert not (tmp_path / "ran").exists()
 
 
 RULES = {
@@ -84,11 +70,6 @@ async def test_links_and_names_with_control_characters_are_no_files_and_hide_no_
     made(tmp_path, *names, "a\x1b[2J.md", "a\nb.md")
     assert await finder(tmp_path).find("a") == ("a.md",)
     assert set(await finder(tmp_path).find(f"{tmp_path}/")) >= {f"{tmp_path}/{n}" for n in names}
-
-
-async def test_hidden_folders_are_left_out(tmp_path):
-    made(tmp_path, "notes.md", ".cache/notes.md", "old/notes.md", ".git/notes.md")
-    assert await finder(tmp_path).find("notes") == ("notes.md", "old/notes.md")
 
 
 async def test_a_path_is_completed_folder_by_folder(tmp_path, monkeypatch):

@@ -129,12 +129,11 @@ def test_a_new_file_has_the_mode_that_the_umask_leaves(tmp_path, is_forced):
     assert mode_of(tmp_path / "plan.md") == 0o640
 
 
-@pytest.mark.parametrize("make", [ensure_folder, make_folder])
-def test_every_folder_that_is_made_belongs_to_its_owner_alone(tmp_path, make):
+def test_every_folder_that_is_made_belongs_to_its_owner_alone(tmp_path):
     folder = tmp_path / "home" / ".config" / "lmchat"
     with umask(0):
-        make(folder)
-        make(folder)
+        make_folder(folder)
+        make_folder(folder)
     assert [mode_of(place) for place in (folder, *folder.parents[:2])] == [0o700] * 3
 
 
