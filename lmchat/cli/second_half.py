@@ -5,21 +5,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from msgspec.structs import replace
 
+from lmchat.attachments.folders import FileFinder
+from lmchat.attachments.shell_command import ShellCommand
+from lmchat.chat.ports import ServerClient
 from lmchat.cli import local, wiring
 from lmchat.cli.context import Context
-from lmchat.cli.screen_platform import ScreenPlatform
+from lmchat.cli.doctor import examine
 from lmchat.cli.target import own_endpoints, own_names
 from lmchat.config.settings import Settings
-from lmchat.config.state import State
+from lmchat.config.state import Change, State, change_state
+from lmchat.doctor.report import CheckResult
 from lmchat.formats.programs import chat_places
 from lmchat.importing import Importer
 from lmchat.library import Library
 from lmchat.servers.discovery.catalogue import Catalogue
 from lmchat.servers.discovery.monitor import Monitor
+from lmchat.servers.endpoint import Endpoint
+from lmchat.terminal.clipboard import Clipboard
+from lmchat.terminal.programs import edit_text, notification, open_file, open_page, page_text
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.dispatch import Dispatcher
 from lmchat.workspace import Workspace
@@ -44,6 +52,7 @@ async def second_half(
         context, reads_per_second=settings.ui.frames_per_second, warn=notices.append
     ) as runtime:
         store, backend = runtime.store, runtime.backend
+        find_chats = partial(chat_places, context.environ, Path.home())
         open_sessions = wiring.make_sessions(context, runtime, is_named=not options.temporary)
         folders = ExitStack()  # temporary ones, with the editor's and the viewer's files
         workspace = Workspace(
@@ -61,9 +70,7 @@ async def second_half(
             ),
             platform=ScreenPlatform(context, settings, backend, folders),
             pages=wiring.make_pages(settings),
-            importer=None
-            if options.temporary
-            else Importer(store, find=lambda: chat_places(context.environ, Path.home())),
+            importer=None if options.temporary else Importer(store, find=find_chats),
             engine=runtime.engine,
             launcher=local.make_launcher(context, backend),
             state=state,
@@ -89,3 +96,52 @@ async def second_half(
                 reason = "." if error is None else f": {error.message}"
                 with suppress(OSError):  # the terminal may be gone, too
                     context.output.note(f"lmchat: the end of {titles} could not be saved{reason}")
+
+
+class ScreenPlatform:
+    """The `Platform` of the screen; `workspace.py` describes its methods."""
+
+    def __init__(
+        self, context: Context, settings: Settings, backend: ServerClient, folders: ExitStack
+    ) -> None:
+        self.log_file = str(context.paths.log_file)
+        self.config_file = context.config_file
+        self._context = context
+        self._settings = settings
+        self._backend = backend
+        self._folders = folders  # temporary ones
+        self._environ = context.environ_of_programs
+        clipboard = Clipboard(self._environ)
+        self.copy = clipboard.copy
+        self.paste = clipboard.paste
+        self.paste_image = clipboard.paste_image
+        self.find_files = FileFinder(Path()).find
+        self.note_error = context.note_error
+
+    async def examine(self) -> list[CheckResult]:
+        return await examine(self._context, self._backend)
+
+    async def edit(self, text: str) -> str:
+        return await edit_text(text, environ=self._environ, folders=self._folders)
+
+    async def page(self, text: str) -> None:
+        await page_text(text, environ=self._environ)
+
+    def shell_command(self, command: str) -> ShellCommand:
+        return ShellCommand(command, self._environ)
+
+    async def open_page(self, address: str) -> bool:
+        return await open_page(address, environ=self._environ)
+
+    async def open_file(self, name: str, data: bytes) -> bool:
+        return await open_file(name, data, environ=self._environ, folders=self._folders)
+
+    async def remember(self, change: Change) -> None:
+        file = self._context.paths.state_file
+        await asyncio.to_thread(change_state, file, change)
+
+    async def keep_key(self, endpoint: Endpoint, key: str) -> None:
+        await asyncio.to_thread(wiring.keys_of(self._context).keep, endpoint, key)
+
+    def notification(self, words: str) -> str:
+        return notification(self._settings.ui.notify, words, self._environ)
