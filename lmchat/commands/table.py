@@ -246,7 +246,7 @@ COMMANDS: tuple[Command, ...] = (
         "/tools",
         "show_tools",
     ),
-    _slash("theme", "Change the theme", "/theme [NAME]", "themes.use"),
+    _slash("theme", "Change the theme", "/theme [NAME]", "use_theme"),
     _slash(
         "doctor",
         "Check everything and show what to do next",

@@ -143,7 +143,6 @@ class SearchHit(Struct, frozen=True, kw_only=True):
     match: str
     after: str  # text behind the match, cut to some words
     kind: str = "text"  # `text`, or a key of `HIT_KIND_NAMES`
-    tags: tuple[str, ...] = ()
     words: tuple[str, ...] = ()  # words that were searched, to mark them in the log
 
 

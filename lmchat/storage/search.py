@@ -42,7 +42,7 @@ _MOST_TRIGRAMS = 50
 # If more trigrams begin with a short term, comparing all texts is faster.
 _MOST_BEGINNINGS = 300
 
-_HIT = "s.session_id, s.title, m.message_id, m.role, m.model, m.created_at, s.tags"
+_HIT = "s.session_id, s.title, m.message_id, m.role, m.model, m.created_at"
 # `cross` makes SQLite keep the order of the joins. It then needs no sorting to find the newest hits
 # first, and a query can end early. A call in an answer is no hit if its tool message has it too.
 _PARTS = f"""select {_HIT}, p.kind, p.text, p.name from {{}}
@@ -56,7 +56,7 @@ _INDEXED_PARTS = _PARTS.format(
     "trigrams cross join parts p on p.part_id = trigrams.rowid "
     "cross join messages m on m.number = p.number"
 )
-_TITLES = """select session_id, title, '', '', model, updated_at, tags from sessions
+_TITLES = """select session_id, title, '', '', model, updated_at from sessions
     where deleted_at is null"""
 _TITLE_HAS_TERM = "and contains(cast(title as blob), ?)"
 # Without terms, a message is shown once, by its text; an answer's thoughts and calls are not hits.
@@ -194,7 +194,7 @@ def _hit(row: Sequence[Any], kind: str, text: str, terms: Sequence[str]) -> Sear
     Without terms, the hit shows the beginning of the text. Return None for a damaged row, whose
     time cannot be read.
     """
-    session_id, title, message_id, role, model, created_at, tags = row
+    session_id, title, message_id, role, model, created_at = row
     try:
         moment = datetime.fromisoformat(created_at)
     except (ValueError, TypeError):
@@ -218,7 +218,6 @@ def _hit(row: Sequence[Any], kind: str, text: str, terms: Sequence[str]) -> Sear
         match=_on_one_line(text[start:end][:_AFTER_CHARS]),
         after=after[:_AFTER_CHARS],
         kind=kind,
-        tags=tuple(loaded(tags).split()),
         words=tuple(dict.fromkeys(text[begin:stop] for begin, stop in spans)),
     )
 

@@ -20,6 +20,7 @@ from textual.css.query import NoMatches
 from textual.message import Message
 from textual.widgets import Input, TextArea
 
+from lmchat.chat.options import NOTHING_SET, value_words
 from lmchat.commands.table import BY_ID, COMMANDS, Command, Scope, is_command, parse_slash
 from lmchat.doctor.report import report_text, summary
 from lmchat.errors import LMChatError, WrongUse
@@ -43,17 +44,20 @@ from lmchat.tui.controllers.sending import Turns
 from lmchat.tui.controllers.session_files import SessionFiles
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.controllers.theme_choice import ThemeChoice
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups, row_of
-from lmchat.tui.dialogs.sampling_dialog import sampling_dialog
+from lmchat.tui.dialogs.dialog import PickDialog
 from lmchat.tui.dialogs.text_dialog import TextDialog
+from lmchat.tui.dialogs.theme_dialog import ThemeDialog
 from lmchat.tui.dialogs.tools_dialog import tools_dialog
 from lmchat.tui.screen import KeysChanged
+from lmchat.tui.themes import THEMES, fitted, short_name, theme_named
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from lmchat.tui.widgets.key_bar import KeyBar
+from lmchat.tui.widgets.line import MUTED
 from lmchat.tui.widgets.prompt import Pill
 from lmchat.tui.widgets.prompt_input import PromptInput
+from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow
 from lmchat.tui.widgets.session_list import SessionList
 from lmchat.workspace import Workspace
 
@@ -82,7 +86,6 @@ class Dispatcher:
         self.models = models = ModelSwitch(chat, status, prompt_text, turns)
         self.connect = Connect(chat, status, models)
         self.messages = MessageActions(chat, sessions, prompt_text, turns, branches, models)
-        self.themes = ThemeChoice(chat)
         self.hints = KeyHints(chat, status, prompt_text, self.prompt_files)
         self._last_ctrl_c_s = 0.0  # when Ctrl+C was pressed and had nothing to do
 
@@ -121,7 +124,10 @@ class Dispatcher:
         self.sessions.show_session()
         self.connect.start()
         self.sessions.show_list()
-        self.themes.warn_if_unknown()
+        wanted_theme = self.chat.app.wanted_theme
+        if wanted_theme and not theme_named(wanted_theme, self.chat.app.available_themes):
+            words = safe_line(wanted_theme, limit=40)
+            self.chat.warn(f"Unknown theme: {words}. /theme lists all themes.")
         self.chat.begin(open_store, "history")
         if workspace.resume_id:
             self.chat.begin(self._resume, "open", is_only=True)
@@ -352,8 +358,45 @@ class Dispatcher:
 
         if typed:
             await change(typed)
+            return
+        options = self.chat.next_turn.options_of(opened)
+        width = max((len(option.name) for option in options), default=0)
+        rows = [
+            ListRow(
+                (((f" {option.name:<{width}}", NAME),), ((f"  {value_words(option)}", ASIDE),)),
+                ((option.origin, MUTED),),
+                key=option.name,
+            )
+            for option in options
+        ]
+        dialog = PickDialog("Sampling", rows, verb="change it", nothing=NOTHING_SET)
+        self.chat.show(dialog, ask_for)
+
+    def use_theme(self, name: str = "") -> None:
+        """Use the named theme, or without a name the one chosen from a list, and remember it.
+
+        Raises `WrongUse` for an unknown name.
+        """
+        app = self.chat.app
+        own_names = [theme.name for theme in THEMES]
+        other_names = sorted(app.available_themes.keys() - set(own_names))
+        for other_name in other_names:
+            app.register_theme(fitted(app.available_themes[other_name]))
+
+        def use(chosen: str | None) -> None:
+            if chosen is not None:
+                app.theme = chosen
+                self.chat.remember(lambda state: replace(state, theme=chosen))
+                self.chat.notify(f"Theme: {short_name(chosen)}.")
+
+        if not name:
+            themes = [app.available_themes[each] for each in (*own_names, *other_names)]
+            self.chat.show(ThemeDialog(themes, app.theme), use)
+        elif full_name := theme_named(name, app.available_themes):
+            use(full_name)
         else:
-            self.chat.show(sampling_dialog(self.chat.next_turn.options_of(opened)), ask_for)
+            words = f"Unknown theme: {safe_line(name, limit=40)}."
+            raise WrongUse(words, hint="/theme lists all themes.")
 
     # Messages and sessions
 

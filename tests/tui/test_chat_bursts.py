@@ -63,6 +63,8 @@ async def test_letters_behind_a_key_that_moves_the_focus_are_typed_in_order(tmp_
             ([*"hello", "escape", *" edit"], "hello edit"),
             (["up", "escape", "up"], "one"),
             ([*"xy", "left", "z"], "xzy"),
+            (["escape", *"abc", "backspace", "d"], "abd"),
+            (["escape", *"abc", "ctrl+u", "d"], "d"),
             (["alt+down", *"needed"], "needed"),
         ):
             await desk.press("alt+up")

@@ -99,7 +99,7 @@ class Connect:
 
     @property
     def _has_model(self) -> bool:
-        target = self._models.target
+        target = self._chat.next_turn.target
         return target is not None and bool(target.model_id)
 
     async def _search_once(self) -> None:
@@ -131,7 +131,7 @@ class Connect:
             return
         has_models = choice.probed is not None and choice.probed.has_model
         target = choice.target if has_models else None
-        if target != self._models.target:
+        if target != self._chat.next_turn.target:
             self._models.aim_at(target)
         self._show_page()
 

@@ -49,13 +49,10 @@ class ModelSwitch:
 
     # The model in use
 
-    @property
-    def target(self) -> Target | None:
-        return self._chat.next_turn.target
-
     def _has_model(self, model: ModelInfo) -> bool:
         """Return whether a model is the one in use."""
-        used = self.target.model if self.target else None
+        target = self._chat.next_turn.target
+        used = target.model if target else None
         return used is not None and _key(used) == _key(model)
 
     def use(self, target: Target) -> None:
@@ -85,7 +82,7 @@ class ModelSwitch:
         Do nothing if the check was one of another server, or found no model. The monitor has these
         values already, so `aim_at`, after which it checks again, is not called.
         """
-        target = self.target
+        target = self._chat.next_turn.target
         if target is None or health.model is None or health.endpoint != target.endpoint:
             return
         product = health.product or target.product
@@ -93,7 +90,7 @@ class ModelSwitch:
 
     def _change_load(self, model: ModelInfo, **changes: float | bool | None) -> bool:
         """Change how far a model is loaded; return False if it is not the one in use."""
-        target = self.target
+        target = self._chat.next_turn.target
         if target is None or not self._has_model(model):
             return False
         self._chat.next_turn.target = replace(target, **changes)
@@ -133,7 +130,7 @@ class ModelSwitch:
         if self._workspace.target_state.lacks_server:
             self._chat.app.post_message(ShowServers())
             return
-        target = self.target
+        target = self._chat.next_turn.target
         rows, age_s = self._workspace.catalogue.cached_rows(self._workspace.state)
         picker = ModelPicker(
             self._with_loading(rows),

@@ -149,7 +149,7 @@ class ServerStarts:
         If the start fails, the target before it is used again, unless that was the engine, too: its
         server has ended. The error is raised.
         """
-        old_target = self._models.target
+        old_target = self._chat.next_turn.target
         info = model.info(engine.reserve_address(), LoadState.LOADING)
         self._models.use(Target(endpoint=info.endpoint, product=BUILT_IN, model=info))
         name = safe_line(model.name, limit=20)

@@ -49,41 +49,6 @@ async def test_a_key_is_asked_for_with_the_place_where_it_is_shown_and_kept(
         await seen.chats()
 
 
-async def test_without_the_key_the_page_names_the_step_and_offers_the_question_again(
-    tmp_path, start
-):
-    async with desktop.run(tmp_path, {1337: start(jan, key=KEY)}) as seen:
-        await seen.is_on(WelcomeScreen)
-        await seen.presses("enter", leads_to=AskDialog)
-        await seen.presses("escape", leads_to=WelcomeScreen)
-        seen.time_passes()
-        await seen.shows(
-            "Jan answers, but needs an API key.",
-            "Next: Use the API key from Jan: Settings, Local API Server. Then press Enter.",
-        )
-        await seen.rests()
-        seen.places(1337, start(jan))  # the key was taken out of Jan's settings
-        seen.time_passes()
-        await seen.chats()
-
-
-async def test_a_wrong_key_is_told_and_only_the_right_one_is_kept(tmp_path, start, small_picture):
-    async with desktop.run(tmp_path, {1337: start(jan, key=KEY)}) as seen:
-        await seen.is_on(WelcomeScreen)
-        await seen.presses("enter", leads_to=AskDialog)
-        await seen.types("a-wrong-key")
-        await seen.presses("enter", sees="! The server rejects this API key.")
-        assert seen.credentials.get(ORIGIN) is None
-        assert not (tmp_path / "credentials.toml").exists()
-        await small_picture(seen, "wrong")
-        await seen.presses("ctrl+u")
-        await seen.types(KEY)
-        await seen.presses("enter")
-        await seen.chats()
-        assert seen.credentials.get(ORIGIN) == KEY
-    assert "a-wrong-key" not in (tmp_path / "credentials.toml").read_text()
-
-
 async def test_a_host_name_that_it_does_not_trust_is_named_with_its_setting(
     tmp_path, start, small_picture
 ):
