@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
-from http import HTTPStatus
 
 import uvicorn
 
@@ -24,7 +23,6 @@ from lmchat.serve.app import API, RequestReport, ServeApp
 from lmchat.serve.model_routes import ModelRoutes, ServerWatch
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import is_loopback_host
-from lmchat.sessions.message import AnswerState
 from lmchat.terminal.output import Output
 from lmchat.units import plural
 
@@ -175,16 +173,12 @@ def _print_servers(output: Output, routes: ModelRoutes) -> None:
 def _print_report(output: Output, report: RequestReport) -> None:
     """Print the line of a request on a terminal: time, program, model, status, TTFT, speed.
 
-    The status is that of HTTP, or "closed" without a reply. Of an answer that is not complete, it
-    is the state of the answer, such as "stopped", unless the reply is an error of HTTP.
+    The status is that of HTTP, or "closed" without a reply.
     """
     row = report.row
     status = str(report.status or "closed")
     figures = ""
     if row is not None:
-        is_http_error = report.status >= HTTPStatus.BAD_REQUEST
-        if not is_http_error and row.state is not AnswerState.COMPLETE:
-            status = row.state
         if row.ttft_ms is not None:
             figures += f"  {row.ttft_ms / 1e3:.2f} s"
         if row.tokens_per_second is not None:

@@ -29,10 +29,7 @@ _ID_CHARS = 8  # of an id in a file name
 
 
 def render(session: Session, form: str, options: WriteOptions = PLAIN) -> str:
-    """Return a session as text in the format `form`; raises `WrongUse` for an unknown format."""
-    if form not in _WRITERS:
-        message = f"Unknown format “{safe_line(form)}”."
-        raise WrongUse(message, hint=f"The formats are {', '.join(FORMATS)}.")
+    """Return a session as text in the format `form`, one of `FORMATS`."""
     return _WRITERS[form](session, options)
 
 

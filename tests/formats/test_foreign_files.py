@@ -12,9 +12,7 @@ from hashlib import sha256
 import pytest
 
 from lmchat.errors import FileRefused
-from lmchat.formats.json_sessions import to_json
 from lmchat.formats.sources import LARGEST_BYTES
-from tests.support.chats import chat
 from tests.support.foreign_chats import (
     CHATGPT,
     DATA,
@@ -78,15 +76,6 @@ def test_the_same_chat_has_the_same_ids_also_in_a_zip(tmp_path):
         read_file(DATA / LM_STUDIO, source="llm")
     assert caught.value.hint == "Import it with --from lmstudio."
     assert left_out(packed)[1] == "broken.json: It is not valid JSON: Input data was truncated"
-
-
-def test_an_own_export_of_any_usual_size_is_read_in_a_zip_too(tmp_path):
-    session = chat("x" * 13_000_000, "A long prompt.")
-    packed = tmp_path / "packed.zip"
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("long.json", to_json(session))
-    (read,), lost = read_file(packed)
-    assert (read.messages, lost) == (session.messages, [])
 
 
 def test_a_chat_of_another_program_is_read_in_utf_16_too(tmp_path):

@@ -49,16 +49,6 @@ def test_a_view_or_a_virtual_table_in_the_place_of_a_table_is_not_read(tmp_path)
             assert "not one that lmchat knows" in refusal(path)
 
 
-def test_triggers_and_other_tables_do_not_matter(tmp_path):
-    path = changed(
-        tmp_path,
-        "create virtual table words using fts5(text)",
-        "create trigger t after insert on threads begin delete from messages; end",
-        "create index i on parts (abs(position))",
-    )
-    assert chats_of(path)[0].messages[1].text == "Why is the sky blue?"
-
-
 def test_what_is_no_file_is_refused_at_once(tmp_path):
     for make in (os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")):
         folder = tmp_path / str(len(list(tmp_path.iterdir())))

@@ -15,11 +15,8 @@ from lmchat.sessions.message import (
     AnswerState,
     AnswerStats,
     Failure,
-    FilePart,
     ReasoningPart,
     Role,
-    TextPart,
-    ToolCallPart,
 )
 from lmchat.sessions.session import Session
 from tests.support.chats import answer, chat, chat_with_tools, header, prompt
@@ -56,24 +53,6 @@ def test_title_headings_and_texts_are_as_people_expect_them():
         f"## {MODEL}\n\nSeveral do well:\n\n1. **Lettuce**\n"
     )
     assert to_markdown(chat("a", title="<details> a")).startswith("# \\<details> a\n")
-
-
-def test_nothing_in_it_is_for_a_machine():
-    asked = prompt("q")
-    asked = replace(asked, parts=(FilePart(name="a.png", media_type="", digest="0" * 64, size=5),))
-    said = answer(
-        ReasoningPart(text="Hm."),
-        TextPart(text="I look."),
-        ToolCallPart(call_id="c9", name="look", arguments="{}"),
-        parent=asked,
-    )
-    text = to_markdown(
-        Session(header=header("t"), messages=(asked, said)), WriteOptions(with_reasoning=True)
-    )
-    assert body_of(text) == (
-        f"\n## {YOU}\n\nAttached: a.png (5 B)\n\n## {MODEL}\n\n> **Thought**\n>\n> Hm.\n\nI look.\n\n"
-        "Tool call `look`:\n\n```json\n{}\n```\n"
-    )
 
 
 def test_headings_have_the_time_and_the_role():

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.errors import WrongUse
 from lmchat.formats.exporting import form_of
 from lmchat.library import ExportAs, Library
 from lmchat.sessions.message import AnswerState
@@ -51,15 +50,6 @@ async def test_a_folder_takes_the_export_under_a_name_of_its_own(tmp_path, store
 def test_the_ending_of_the_name_chooses_the_format(tmp_path):
     forms = {"a.JSON": "json", "a.htm": "html", "a": "md", "a.markdown": "md"}
     assert {name: form_of(tmp_path / name) for name in forms} == forms
-
-
-async def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path, store, library):
-    (one,) = await answered_chats(store, "one")
-    session = await store.open_session(one)
-    with pytest.raises(WrongUse, match="pdf") as caught:
-        await library.export_file(session, tmp_path / "a.pdf", ExportAs(form="pdf"))
-    assert caught.value.hint == "The formats are md, json, html, txt."
-    assert not (tmp_path / "a.pdf").exists()
 
 
 async def test_branches_are_exported_where_they_are_wanted(tmp_path, store, library):

@@ -8,7 +8,6 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.formats.json_sessions import to_json
-from lmchat.formats.programs import chat_places
 from lmchat.formats.sources import LARGEST_BYTES
 from lmchat.importing import Importer, ImportOutcome
 from lmchat.library import ExportAs, Library
@@ -160,22 +159,6 @@ async def test_a_file_that_has_more_than_the_session_of_its_id_is_not_mixed_into
     assert (await other.open_session(session_id)).header.message_count == 2
 
 
-async def test_what_lies_in_the_trash_stays_there_and_what_was_purged_comes_back(
-    tmp_path, store, importer
-):
-    name = file_of(tmp_path)
-    (one,) = await import_all(importer, name)
-    await library(store).delete(one.header.session_id)
-    (two,) = await import_all(importer, name)
-    assert two.was_known
-    assert two.header.deleted_at is not None
-    assert await store.list_sessions() == ()
-    await store.purge(one.header.session_id)
-    (three,) = await import_all(importer, name)
-    assert not three.was_known
-    assert len(await store.list_sessions()) == 1
-
-
 async def test_a_file_that_is_refused_costs_itself_alone_and_is_named(tmp_path, store, importer):
     names = [
         file_of(tmp_path),
@@ -270,18 +253,6 @@ async def test_of_a_folder_what_may_be_an_export_is_imported_once(tmp_path, impo
     outcome = await outcome_of(importer, str(folder), name)
     assert [chat.was_known for chat in outcome.chats] == [False, True]
     assert (outcome.unknown_count, outcome.refused) == (1, [])
-
-
-async def test_places_of_other_programs_are_found_without_reading_them(tmp_path, store):
-    folder = tmp_path / ".lmstudio" / "conversations"
-    folder.mkdir(parents=True)
-    importer = Importer(store, find=lambda: chat_places({"XDG_DATA_HOME": "/nowhere"}, tmp_path))
-    (place,) = await importer.places()
-    assert (place.program.name, place.program.source, place.path) == (
-        "LM Studio",
-        "lmstudio",
-        folder,
-    )
 
 
 async def test_no_call_of_a_file_waits_to_be_run(tmp_path, store, importer):

@@ -5,8 +5,6 @@ from datetime import UTC, datetime
 import pytest
 from msgspec.structs import replace
 
-from lmchat.errors import FileRefused
-from lmchat.files.disk import expanded_path
 from lmchat.library import Library
 from lmchat.sessions.session import SessionGroup, group_by_day, with_unsaved
 from tests.support.chats import Clock, answered_chats, header
@@ -63,9 +61,3 @@ def test_sessions_that_are_in_memory_only_stand_on_top_once():
         ("Today", (kept,)),
     ]
     assert with_unsaved(groups, [kept]) == groups
-
-
-@pytest.mark.parametrize("name", ["~nobody-of-this-name/x.md", "a\0b"])
-def test_a_name_that_no_file_can_have_is_refused(name):
-    with pytest.raises(FileRefused):
-        expanded_path(name)

@@ -14,70 +14,12 @@ from lmchat.storage import message_rows
 from lmchat.storage.opening import connect
 from lmchat.storage.row_values import stored
 from lmchat.storage.search import parse_terms, search
-from tests.support.chats import header, prompt, say, store_at
-
-TEXTS = (
-    "Der Überprüfungsvermerk liegt bei.",
-    "const camelCaseName = self.beds->plan[0];",
-    "日本語の全文検索です",
-    "漢字",
-    "A smile 🙂 at the end",
-    "x ≤ π",
-    "Ein Schloß, ﬁne, naïve",
-    "한국어 문장",
-    "C# or c++ {} %d\tdone",
-)
-PARTS = (
-    ("vermerk", 0),
-    ("PRUFUNGS", 0),
-    ("aseNa", 1),
-    ("s->p", 1),
-    ("[0];", 1),
-    ("全文", 2),
-    ("す", 2),
-    ("漢", 3),
-    ("🙂", 4),
-    ("π", 5),
-    ("loß", 6),
-    ("fin", 6),
-    ("aive", 6),
-    ("국어", 7),
-    ("++", 8),
-    ("%d", 8),
-)
+from tests.support.chats import header, prompt, say
 
 
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "lmchat" / "sessions.db"
-
-
-@pytest.fixture
-async def found(tmp_path, store):
-    """A search in a store of the texts; hits by their numbers."""
-    ids = {}
-    for number, text in enumerate(TEXTS):
-        ids[(await say(store, header(), text)).message_id] = number
-    await store.aclose()
-    opened = store_at(tmp_path)
-
-    async def find(query):
-        return {ids.get(hit.message_id): hit for hit in await opened.search(query)}
-
-    yield find
-    await opened.aclose()
-
-
-async def test_any_part_of_a_word_is_found(found):
-    for query, number in PARTS:
-        hits = await found(query)
-        assert number in hits, query
-        assert fold(query).strip() in fold(hits[number].match), query
-
-
-async def test_what_stands_nowhere_is_not_found(found):
-    for query in ("vermirk", "全検", "->q", "🙃", "猫", "zzz", "vermerk 漢", '"liegt der"'):
-        assert await found(query) == {}, query
 
 
 async def test_no_word_of_what_was_removed_for_good_is_left_in_the_index(store, path):

@@ -89,13 +89,6 @@ async def test_sessions_are_found_by_a_prefix_of_four_and_by_last(store):
         await store.find("ab_%")
 
 
-async def test_there_is_no_last_session_in_an_empty_store(store):
-    with pytest.raises(SessionNotFound, match="no saved sessions"):
-        await store.find("last")
-    with pytest.raises(SessionNotFound):
-        await store.open_session("0123456789abcdef")
-
-
 async def test_a_session_that_is_gone_cannot_be_changed(store):
     with pytest.raises(SessionNotFound):
         await store.update_session("0123456789abcdef", {"title": "x"})

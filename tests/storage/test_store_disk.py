@@ -47,15 +47,6 @@ async def test_a_full_disk_is_one_clear_error_and_writing_works_again_with_room(
     assert await store.draft("") == ""
 
 
-async def test_a_first_start_on_a_full_disk_is_an_error_and_the_next_call_opens(tmp_path):
-    async with aclosing(store_at(tmp_path)) as store:
-        session = header()
-        with no_room(), pytest.raises(StoreUnavailable, match="cannot be used"):
-            await say(store, session, "hello")
-        await say(store, session, "hello")
-        assert len(await store.list_sessions()) == 1
-
-
 @pytest.fixture
 def folder():
     """A folder that other users reach too, with a name that URLs would trip over."""
@@ -126,12 +117,3 @@ async def test_the_event_loop_goes_on_while_the_disk_is_busy(store):
     is_free.set()
     assert await busy
     await asyncio.gather(*waiting)
-
-
-async def test_a_write_that_cannot_be_understood_is_no_damage(store):
-    with pytest.raises(StoreUnavailable):
-        await store.database.write(
-            lambda connection: connection.execute("insert into sessions values (1)")
-        )
-    assert store.notice == ""
-    assert await store.list_sessions() == ()

@@ -9,7 +9,6 @@ import pytest
 
 from lmchat.matching import fold
 from lmchat.storage import search as searching
-from lmchat.storage.search import parse_terms
 from tests.support.chats import begin_session, header, reply, say, store_at
 
 
@@ -144,11 +143,6 @@ async def test_what_is_pasted_into_the_search_ends_without_an_error(store, talk)
         ),
     ):
         assert len(await store.search(text)) <= 2
-
-
-async def test_a_word_that_is_said_a_thousand_times_is_looked_for_once(store, talk):
-    assert parse_terms("wor b " * 1000 + "a") == ("wor", "b", "a")
-    assert len(await store.search("wor b " * 1000 + "a")) == 1
 
 
 def test_combining_marks_without_end_cost_a_text_no_more_than_other_characters():
