@@ -66,9 +66,7 @@ class Keys:
         """Read `credentials.toml`; return a warning if it could not be read, else "". Blocks."""
         warning = self._credentials.load()
         # the file may have another form of an address
-        self.stored = {
-            _origin(name): self._credentials.get(name) or "" for name in self._credentials.origins()
-        }
+        self.stored = {_origin(name): key for name, key in self._credentials.keys.items()}
         return warning
 
     async def key_for(self, endpoint: Endpoint) -> str | None:

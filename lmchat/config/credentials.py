@@ -24,7 +24,8 @@ class Credentials:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._keys: dict[str, str] = {}  # those of the file, and those that could not be written
+        self.keys: dict[str, str] = {}
+        """Keys of the file, and those that could not be written, by origin."""
 
     def load(self) -> str:
         """Read the keys; return a warning if the file could not be used, else an empty text.
@@ -32,18 +33,10 @@ class Credentials:
         A missing file is no failure: it means that there are no keys.
         """
         try:
-            self._keys = self._read()
+            self.keys = self._read()
         except StoreUnavailable as error:
             return error.message_with_hint
         return ""
-
-    def get(self, origin: str) -> str | None:
-        """Return the key of an origin; None if the file has none."""
-        return self._keys.get(origin)
-
-    def origins(self) -> tuple[str, ...]:
-        """Return the origins that have a key."""
-        return tuple(self._keys)
 
     def set(self, origin: str, key: str) -> None:
         """Store the key of an origin.
@@ -51,13 +44,13 @@ class Credentials:
         Raises `StoreUnavailable` if the file cannot be read or written. The key is then in memory
         only.
         """
-        self._keys = {**self._keys, origin: key}  # also if the file fails below
+        self.keys = {**self.keys, origin: key}  # also if the file fails below
         try:
             with locked(self._path):  # another process may have written since `load`
                 keys = {**self._read(), origin: key}
                 tables = {origin: {"key": key} for origin, key in keys.items()}
                 write_atomically(self._path, _HEAD + tomli_w.dumps(tables), mode=_OWNER_ONLY)
-                self._keys = keys
+                self.keys = keys
         except OSError as error:
             raise explain(error, self._path) from error
 

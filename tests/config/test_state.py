@@ -85,4 +85,4 @@ def test_two_processes_at_once_lose_nothing_of_each_other(tmp_path):
         writer.join()
     keys = Credentials(path.with_name("credentials.toml"))
     keys.load()
-    assert (len(read_state(path)[0].allowed_tools), len(keys.origins())) == (50, 50)
+    assert (len(read_state(path)[0].allowed_tools), len(keys.keys)) == (50, 50)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import sqlite3
 from contextlib import aclosing, closing
 from pathlib import Path
@@ -64,12 +63,6 @@ def test_what_is_no_database_is_a_fault(tmp_path):
         path.write_bytes(text)
         assert checked(path).grade is Grade.FAULT
         assert path.read_bytes() == text
-
-
-async def test_a_file_that_was_cut_is_a_fault(tmp_path):
-    path = await filled(tmp_path / "sessions.db")
-    os.truncate(path, PAGE * 5)
-    assert checked(path).grade is Grade.FAULT
 
 
 async def test_a_file_of_another_version_names_both_versions(tmp_path):

@@ -41,7 +41,7 @@ async def test_a_key_is_asked_for_with_the_place_where_it_is_shown_and_kept(
         await seen.types(KEY)
         await seen.presses("enter")
         await seen.chats()
-        assert seen.credentials.get(ORIGIN) == KEY
+        assert seen.credentials.keys[ORIGIN] == KEY
         assert KEY not in seen.text
     async with desktop.run(
         tmp_path, {1337: start(jan, key=KEY)}

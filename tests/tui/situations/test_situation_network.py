@@ -77,7 +77,7 @@ async def test_another_machine_is_asked_only_after_yes_and_with_its_key(tmp_path
         await seen.types(KEY)
         await seen.presses("enter")
         await seen.chats()
-        assert seen.credentials.get("http://gpu-box:8000") == KEY
+        assert seen.credentials.keys["http://gpu-box:8000"] == KEY
 
 
 async def test_no_leaves_one_sentence_with_the_flag_and_sends_nothing(tmp_path, start):
