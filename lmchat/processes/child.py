@@ -308,7 +308,6 @@ class ChildProcess:
 
     @property
     def _output(self) -> asyncio.StreamReader:
-        """Pipe of the output of a program that was started with one."""
         assert self._process.stdout is not None  # noqa: S101 - only programs with a pipe are read
         return self._process.stdout
 

@@ -71,6 +71,5 @@ def needed_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_needed(variable: str) -> bool:
-    """Return whether a variable is in `_NEEDED_VARIABLES` or begins as in `_NEEDED_PREFIXES`."""
     name = variable.upper()  # names of variables have no case on Windows
     return name in _NEEDED_VARIABLES or name.startswith(_NEEDED_PREFIXES)

@@ -237,5 +237,4 @@ def models_text(models: Sequence[ModelFigures]) -> str:
 
 
 def _lines(*rows: tuple[str, str]) -> str:
-    """Return rows of a name and a value, the values aligned at the right."""
     return "\n".join(f"{name:<{_NAME_WIDTH}}{value:>{_VALUE_WIDTH}}" for name, value in rows)

@@ -214,5 +214,4 @@ async def _run(
 
 
 def _program_name(argv: Sequence[str]) -> str:
-    """Return the name of the program of a command for a message, without its folder."""
     return safe_line(Path(argv[0]).name, limit=40)
