@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -136,4 +137,5 @@ def make_launcher(context: Context, backend: ServerClient) -> ServerLauncher:
 
 def find_installed(context: Context) -> tuple[Installed, ...]:
     """Return the model servers that are installed on this machine; reads the disk."""
-    return installed_products(context.environ, Path.home())
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home may raise
+    return installed_products(context.environ, home)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, suppress
-from functools import partial
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -20,7 +19,7 @@ from lmchat.cli.target import own_endpoints, own_names
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State, change_state
 from lmchat.doctor.report import CheckResult
-from lmchat.formats.programs import chat_places
+from lmchat.formats.programs import ChatPlace, chat_places
 from lmchat.importing import Importer
 from lmchat.library import Library
 from lmchat.servers.discovery.catalogue import Catalogue
@@ -48,11 +47,13 @@ async def second_half(
     if context.local_model:  # a model file, or a name for the built-in engine: no server knows it
         settings = replace(settings, model="")
 
+    def find_chats() -> list[ChatPlace]:
+        return chat_places(context.environ, Path.home())
+
     async with wiring.open_runtime(
         context, reads_per_second=settings.ui.frames_per_second, warn=notices.append
     ) as runtime:
         store, backend = runtime.store, runtime.backend
-        find_chats = partial(chat_places, context.environ, Path.home())
         open_sessions = wiring.make_sessions(context, runtime, is_named=not options.temporary)
         folders = ExitStack()  # temporary ones, with the editor's and the viewer's files
         workspace = Workspace(

@@ -55,9 +55,9 @@ def answered(talk, prompt, end):
     talk.type(f"{prompt}\r", sees=re.compile(rf"{end}[^\n]*\n(?:[^\n]*\n)*You:\s*$"))
 
 
-@pytest.mark.parametrize("size", [(80, 24), (40, 12)])
-def test_each_line_of_many_answers_is_in_the_scrollback_once_and_in_order(talk_in, server, size):
+def test_each_line_of_many_answers_is_in_the_scrollback_once_and_in_order(talk_in, server):
     server.on(CHAT, *(in_pieces(number, pause_s=0.0005) for number in range(1, 5)))
+    size = (40, 12)
     talk = talk_in(size=size)
     for number in range(1, 5):
         answered(talk, "go on", f"end{number}: x²")
@@ -181,11 +181,9 @@ HOSTILE = {
     "escapes": "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x9b31m \x1bP1$q\x1b\\ done",
     "bidi": "a\u202eb\u2066c \u200b done",
     "a long line": "x" * 50_000 + " done",
-    "many short lines": "a\n" * 10_000 + "\ndone",
     "deep lists": "".join("  " * depth + "- a\n" for depth in range(300)) + "\ndone",
     "an endless fence": "```python\n" + "x = 1\n" * 5_000 + "# done",
     "a wide table": "|a" * 500 + "|\n" + "|-" * 500 + "|\n" + "|b" * 500 + "|\n\ndone",
-    "half characters": "\ud83d done".encode("utf-16", "surrogatepass").decode("utf-16", "replace"),
 }
 
 
