@@ -154,7 +154,7 @@ class InlineText:
                 for waiting in self._colours.put(
                     request, await self._highlighter.colours(*request)
                 ):
-                    waiting.forget()
+                    waiting.lines = None
                 self._block_lines(block)
 
     def _print(self) -> None:
@@ -166,7 +166,7 @@ class InlineText:
             spans += chain.from_iterable(words[self._words :])
             # it may be the beginning of a block that was open, such as the first item of a list
             self._words = max(self._words - len(words), 0)
-            block.forget()
+            block.lines = None
         self._blocks = len(closed)
         for block in self._markdown.open:  # one, or none
             words = self._block_words(block)

@@ -76,10 +76,6 @@ class Block(Struct, gc=False):
         """Number of blank rows above it: 0 or 1."""
         return int(self.is_first and not self.is_attached)
 
-    def forget(self) -> None:
-        """Drop what depends on the page."""
-        self.lines = None
-
 
 def made_block(make: Callable[[Any], list[Line]], *, is_attached: bool = False) -> Block:
     """Return a block of the log itself; `make` returns its lines on a given page."""

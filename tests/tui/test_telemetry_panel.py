@@ -5,8 +5,7 @@ from contextlib import asynccontextmanager
 from msgspec.structs import replace
 
 from lmchat.servers.answer import Stage, Turn
-from lmchat.servers.discovery.probe_result import Health, TargetState, Verdict
-from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.discovery.probe_result import Health, TargetState
 from lmchat.servers.events import RetryScheduled
 from lmchat.servers.model import LoadState
 from lmchat.sessions.message import AnswerState
@@ -102,12 +101,6 @@ async def test_the_panel_has_the_chosen_sections_in_their_order():
     assert not [line for line in lines if line.startswith(("Model", "Requests", "Activity"))]
 
 
-async def test_a_short_screen_loses_the_last_lines():
-    lines = squeezed(await shown(size=(120, 14)))
-    assert lines[0] == "● LM Studio ready"
-    assert lines[-1] == "elapsed 4.1 s"
-
-
 async def test_a_standing_warning_keeps_the_bottom_of_the_panel():
     for size in (WIDE, (120, 14)):
         text = await shown(warning="nothing is saved: the disk is full", size=size)
@@ -134,29 +127,6 @@ async def test_figures_are_whole_where_the_words_beside_them_have_no_room():
     assert "profile xxxxxxxxxxxxxx…" in lines
     assert "used ~123k of 128k" in lines
     assert "Turn reading 62 %" in lines
-
-
-VERDICTS = {
-    Verdict.READY: "● Jan ready",
-    Verdict.LOADING: "◆ Jan loading",
-    Verdict.NO_MODEL: "◆ Jan no model",
-    Verdict.NEEDS_KEY: "◆ Jan needs key",
-    Verdict.TIMED_OUT: "× Jan down",
-    Verdict.SERVER_OFF: "◆ Jan down",
-}
-
-
-async def test_every_verdict_has_a_sign_and_a_word():
-    async with showing() as (panel, pilot):
-        for verdict in Verdict:
-            health = Health(
-                endpoint=Endpoint.parse("localhost:1337"), product="Jan", verdict=verdict
-            )
-            panel.show({"server": server_rows(health, TargetState.READY)})
-            await pilot.pause()
-            first = squeezed(text_of(panel))[0]
-            assert first == VERDICTS.get(verdict, first)
-            assert first.startswith(("●", "◆", "×")), verdict
 
 
 RETRY = RetryScheduled(attempt=2, attempts=3, wait_s=1.9, reason="refused")

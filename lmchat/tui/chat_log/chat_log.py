@@ -115,16 +115,11 @@ class ChatLog(ScrollView, can_focus=True):
         if self.selection.selected is not None:
             with self.viewport.anchored():
                 self.selection.find_again()  # this lays out its ends
-        if self.is_attached:
-            self._start_highlighting()
+        is_running = any(one.node is self and not one.is_finished for one in self.workers)
+        if self.is_attached and self.highlighting.is_needed and not is_running:
+            _: Worker[None] = self.run_worker(self.highlighting.run, group="colours")
         self._copy_viewport(changed)
         self._post_change()
-
-    def _start_highlighting(self) -> None:
-        """Start the worker that gets colours of code, unless it runs or none are needed."""
-        is_running = any(one.node is self and not one.is_finished for one in self.workers)
-        if self.highlighting.is_needed and not is_running:
-            _: Worker[None] = self.run_worker(self.highlighting.run, group="colours")
 
     def _copy_viewport(self, changed: Place | None) -> None:
         """Copy size and position of the viewport to Textual, and repaint what changed."""
@@ -185,8 +180,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Return rows of the screen. Textual's own method adds border and opacity: none is used."""
-        look = self.painter.look_of(self)
-        strips = self.painter.rows(crop.y, crop.height, look, has_focus=self.has_focus)
+        strips = self.painter.rows(self, crop.y, crop.height)
         is_whole_width = not crop.x and crop.right >= self.size.width  # then nothing is cut
         return strips if is_whole_width else [strip.crop(*crop.column_span) for strip in strips]
 

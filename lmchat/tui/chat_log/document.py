@@ -17,7 +17,7 @@ from lmchat.markdown.highlighter import Highlighter
 from lmchat.markdown.layout import Layout
 from lmchat.markdown.wrap import Page
 from lmchat.sessions.message import ChatMessage, Role
-from lmchat.tui.chat_log.entry import Entry, Inflow, likely_height
+from lmchat.tui.chat_log.entry import Entry, Inflow
 from lmchat.tui.chat_log.heights import Heights
 
 
@@ -161,8 +161,10 @@ class Document:
     def _height(self, index: int) -> int:
         """Return the height of a message with the blank row above it: exact, or an estimate."""
         entry = self.entries[index]
-        width = self.layout.page.text_width if self.layout else _DEFAULT_WIDTH
-        rows = entry.heights.total if entry.heights else likely_height(entry.source, width)
+        rows = entry.heights.total
+        if not entry.heights:  # likely those of its text, and about two of the log
+            width = self.layout.page.text_width if self.layout else _DEFAULT_WIDTH
+            rows = 3 + entry.source.count("\n") + len(entry.source) // width
         return rows + self.gap_above(index)
 
     # Rows and places

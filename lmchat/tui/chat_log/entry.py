@@ -240,7 +240,7 @@ class Entry(Struct):
         # those of the parts too: not all of their blocks are in `blocks` while it is folded
         tails = (part.tail for part in self.parts)
         for block in chain(self.blocks, *(tail.closed + tail.open for tail in tails)):
-            block.forget()
+            block.lines = None
         self._kept_rows = {}
         self.heights.truncate(0)
 
@@ -433,8 +433,3 @@ class Entry(Struct):
 def is_streaming_answer(message: ChatMessage) -> bool:
     """Return whether a message is an answer that is still being written, by any lmchat."""
     return message.role is Role.ASSISTANT and message.state is AnswerState.STREAMING
-
-
-def likely_height(text: str, width: int) -> int:
-    """Return the estimated rows of a message: those of its text, and about two of the log."""
-    return 3 + text.count("\n") + len(text) // width

@@ -133,17 +133,14 @@ class Painter:
         """Return the cell of the page at a column of the log; 0 is right of the bar."""
         return x - self.left - 1
 
-    def look_of(self, log: Widget) -> Look:
-        """Return the look that rows of the log must have now."""
-        filters = tuple(log.get_line_filters())
-        _, background = log.background_colors  # behind the log, and its own
-        return Look(log.size.width, self.left, filters, background)
-
-    def rows(self, y: int, count: int, look: Look, *, has_focus: bool) -> list[Strip]:
+    def rows(self, log: Widget, y: int, count: int) -> list[Strip]:
         """Return `count` rows of the screen from row `y` on, as strips of its whole width.
 
-        With `has_focus`, the focused message has a bar. Below the end, rows are blank.
+        While the log has the focus, the focused message has a bar. Below the end, rows are blank.
         """
+        filters = tuple(log.get_line_filters())
+        _, background = log.background_colors  # behind the log, and its own
+        look = Look(log.size.width, self.left, filters, background)
         page = self.page
         viewport = self._viewport
         if page is None:
@@ -153,7 +150,7 @@ class Painter:
         look = self._look
 
         blank = self._finish(Strip.blank(look.width, page.styles["base"]))
-        focused = viewport.cursor if has_focus else None
+        focused = viewport.cursor if log.has_focus else None
         has_marks = self._finder.is_active or self._selection.selected is not None
         strips = []
         for place, line in viewport.document.rows(viewport.top + y, count):

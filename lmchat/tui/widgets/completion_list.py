@@ -7,7 +7,6 @@ handles their keys.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from types import MappingProxyType
 
 from msgspec import Struct
 
@@ -36,7 +35,7 @@ Names = Mapping[str, Callable[[], Iterable[str]]]
 """Functions that return the names that can follow a slash command, such as those of presets."""
 
 
-def complete(text: str, names: Names = MappingProxyType({})) -> Completion:
+def complete(text: str, names: Names) -> Completion:
     """Return the commands that begin with `text`, as `/mod`, else those that contain `mod`.
 
     `names` gives the names that may follow some commands. For such a command and the beginning of

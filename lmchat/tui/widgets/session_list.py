@@ -14,7 +14,7 @@ from textual.widgets import Input
 
 from lmchat import units
 from lmchat.commands.table import Scope
-from lmchat.sessions.session import ListFilter, SessionGroup, SessionHeader
+from lmchat.sessions.session import ListFilter, SessionGroup
 from lmchat.tui.actions import Post, bindings
 from lmchat.tui.widgets.field import TextLine
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, StyledTexts, styled
@@ -102,24 +102,12 @@ class SessionList(Vertical, can_focus=True):
         return "" if self._rows.key is None else str(self._rows.key)
 
     def _draw(self, choose: str | None = None) -> None:
-        """Show the sessions that fit the filter, or a sentence if none exist.
+        """Show the sessions that fit the filter in their groups, or a sentence if none exist.
 
         The session with the id `choose` is chosen; by default the choice stays.
         """
         typed = self._filter.value.strip()
-        rows = self._group_rows(ListFilter.typed(typed))
-        if not rows:
-            words = _EMPTY
-            if typed:
-                words = f"No title has “{typed}”. Enter searches messages."
-            rows = wrapped_rows(words, max(self._rows.size.width - 2, _LEAST_WIDTH))
-        self._rows.show(rows, choose=choose)
-
-    def _group_rows(self, list_filter: ListFilter) -> list[ListRow]:
-        """Return rows for the sessions that fit a filter, with a heading for each group.
-
-        A blank row is between two groups. Groups without such a session are left out.
-        """
+        list_filter = ListFilter.typed(typed)
         rows: list[ListRow] = []
         for group in self._groups:
             shown = [one for one in group.headers if list_filter.fits(one.title, one.tags)]
@@ -127,19 +115,23 @@ class SessionList(Vertical, can_focus=True):
                 rows += [ListRow()] if rows else []
                 count = units.tokens(len(shown)) if len(shown) >= _COUNTED_FROM else ""
                 rows.append(heading_row(group.name, right=count))
-                rows += map(self._session_row, shown)
-        return rows
-
-    def _session_row(self, header: SessionHeader) -> ListRow:
-        """Return the row of a session: a sign for a fork, title, tags, and its mark at the end."""
-        fork: StyledTexts = ((f"{UNICODE.fork} ", MUTED),) if header.parent_id is not None else ()
-        tags = "".join(f" #{tag}" for tag in header.tags)
-        return ListRow(
-            ((*fork, (header.title, NAME)), ((tags, MUTED),)),
-            self._marks.get(header.session_id, ()),
-            key=header.session_id,
-            is_open=header.session_id == self._open_id,
-        )
+            for header in shown:
+                is_fork = header.parent_id is not None
+                fork: StyledTexts = ((f"{UNICODE.fork} ", MUTED),) if is_fork else ()
+                tags = "".join(f" #{tag}" for tag in header.tags)
+                row = ListRow(
+                    ((*fork, (header.title, NAME)), ((tags, MUTED),)),
+                    self._marks.get(header.session_id, ()),
+                    key=header.session_id,
+                    is_open=header.session_id == self._open_id,
+                )
+                rows.append(row)
+        if not rows:
+            words = _EMPTY
+            if typed:
+                words = f"No title has “{typed}”. Enter searches messages."
+            rows = wrapped_rows(words, max(self._rows.size.width - 2, _LEAST_WIDTH))
+        self._rows.show(rows, choose=choose)
 
     def action_session(self, name: str) -> None:
         """Post the request to act on the chosen session; without one, only `undo` is posted."""
