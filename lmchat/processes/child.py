@@ -163,16 +163,24 @@ class ChildProcess:
         `output` and `errors` are file descriptors, or `PIPE` or `DEVNULL`. `line_bytes` limits the
         length of a line that `read_line` reads.
         """
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=PIPE,
-            stdout=output,
-            stderr=errors,
-            env=environment,
-            cwd=folder,
-            start_new_session=True,
-            limit=line_bytes,
+        starting = asyncio.create_task(
+            asyncio.create_subprocess_exec(
+                *argv,
+                stdin=PIPE,
+                stdout=output,
+                stderr=errors,
+                env=environment,
+                cwd=folder,
+                start_new_session=True,
+                limit=line_bytes,
+            )
         )
+        try:
+            process = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # cancelled itself, it would kill the program only, and wait for what that has started
+            await cls(await starting).end()
+            raise
         return cls(process)
 
     @classmethod
