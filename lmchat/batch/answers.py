@@ -59,7 +59,7 @@ class Task(Struct, frozen=True, kw_only=True):
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_DIGITS]
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class TaskAnswer(Struct, frozen=True, kw_only=True):
     """An answer that belongs to no session; incomplete if it ended with an error."""
 
     model: str  # that has answered, as the server names it
@@ -95,7 +95,7 @@ class Answer(Struct, frozen=True, kw_only=True):
 
 async def answer_to(
     task: Task, server: ServerClient, show: Callable[[StreamEvent], None] = lambda _: None
-) -> Answer:
+) -> TaskAnswer:
     """Send a prompt and return its answer; call `show` with each event while it arrives.
 
     If no seed is set and the server takes one, a seed is drawn, so that the answer can be repeated.
@@ -123,7 +123,7 @@ async def answer_to(
             await answer.read(server.stream(request), show)
         except LMChatError as error:
             failure = error
-    return Answer(
+    return TaskAnswer(
         model=answer.turn.model,
         reply=answer.growing.text("text", "refusal"),
         reasoning=answer.growing.text("reasoning"),

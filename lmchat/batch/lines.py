@@ -24,7 +24,7 @@ _WITHOUT_EFFECT = {"n", "stream", "stream_options", "user", "metadata", "store"}
 """They say how an answer is sent, or what a cloud stores."""
 
 
-class Line(Struct, kw_only=True):
+class BatchLine(Struct, kw_only=True):
     """What a line asks, or the error that says why it cannot be used."""
 
     number: int  # from 1; blank lines count, too
@@ -36,7 +36,7 @@ class Line(Struct, kw_only=True):
     error: LMChatError | None = None
 
 
-def lines_of(path: Path | None, *, is_text: bool) -> Iterator[Line]:
+def lines_of(path: Path | None, *, is_text: bool) -> Iterator[BatchLine]:
     """Yield the lines of a file, or of stdin without a path, that are not blank.
 
     With `is_text`, a line is a prompt, and no JSON. Raises `WrongUse`.
@@ -54,8 +54,8 @@ def lines_of(path: Path | None, *, is_text: bool) -> Iterator[Line]:
         raise WrongUse(message, hint="Check the path.") from error
 
 
-def _line(number: int, data: bytes, *, is_text: bool) -> Line:
-    line = Line(number=number)
+def _line(number: int, data: bytes, *, is_text: bool) -> BatchLine:
+    line = BatchLine(number=number)
     try:
         fields = {"prompt": decoded_text(data)} if is_text else strict_json(data.decode())
         if not isinstance(fields, dict):
@@ -75,7 +75,7 @@ def _line(number: int, data: bytes, *, is_text: bool) -> Line:
     return line
 
 
-def _read_fields(line: Line, fields: Mapping[str, Any]) -> None:
+def _read_fields(line: BatchLine, fields: Mapping[str, Any]) -> None:
     """Set what a line asks: it has the `body` of OpenAI's format, or `messages`, or a `prompt`."""
     body = fields.get("body")
     if body is None and "messages" in fields:

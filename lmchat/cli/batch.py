@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.batch.answers import Progress, RowFile, Task, answer_to
-from lmchat.batch.lines import Line, lines_of
+from lmchat.batch.lines import BatchLine, lines_of
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.cli.context import Context
 from lmchat.cli.extract import wanted_value
@@ -125,7 +125,7 @@ class _Run(Struct, frozen=True):
     wanted: WantedValue | None
     preset_text: str  # with its placeholders; empty without a preset
 
-    def task(self, line: Line) -> Task:
+    def task(self, line: BatchLine) -> Task:
         """Return the task of a line.
 
         Its key does not depend on what takes the place of the preset's placeholders, such as the

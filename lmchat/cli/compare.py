@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lmchat.batch.answers import FIGURES, Answer, Task, answer_to, figure_cells, rounded_median
+from lmchat.batch.answers import FIGURES, Task, TaskAnswer, answer_to, figure_cells, rounded_median
 from lmchat.chat.starts import new_prompt
 from lmchat.cli.context import Context
 from lmchat.cli.models import fetch_models, load_if_needed, models_named
@@ -85,7 +85,7 @@ async def _measure(context: Context, runtime: Runtime, task: Task) -> dict[str, 
         if not answers and not isinstance(event, ModelLoading):
             printer.show(event)
 
-    answers: list[Answer] = []
+    answers: list[TaskAnswer] = []
     load_s = failure = None
     try:
         load_s = await load_if_needed(runtime, model, output)
