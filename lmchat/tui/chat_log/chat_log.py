@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any, ClassVar, Literal
@@ -283,10 +282,7 @@ class ChatLog(ScrollView, can_focus=True):
         if self._streaming is None or not isinstance(event, Delta):
             return
         self.inflow.pending.append(event)
-        if self.inflow.timer is None:
-            pause_s = self.inflow.pause_s()
-            loop = asyncio.get_running_loop()
-            self.inflow.timer = loop.call_later(pause_s, self._show_frame)
+        self.inflow.request_frame(self._show_frame)
 
     def flush(self) -> None:
         """Show the text, the figures and the colours that have arrived."""

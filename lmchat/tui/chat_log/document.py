@@ -42,14 +42,14 @@ class Highlighting:
     async def run(self) -> None:
         """Get the colours of all code that waits, the newest first.
 
-        If more text of an answer waits for its frame, that shows them too.
+        They are shown with the next frame, which is that of more text if an answer streams.
         """
         highlighter = self._highlighter
         while highlighter is not None and (request := self.colours.newest_request):
             colours = await highlighter.colours(*request)
             self._changed += self.colours.put(request, colours)
-            if self._changed and self._inflow.timer is None:
-                self._show_frame()
+            if self._changed:
+                self._inflow.request_frame(self._show_frame)
 
     def drain(self) -> list[Block]:
         """Return the blocks whose colours arrived since the last call."""

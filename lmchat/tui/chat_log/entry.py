@@ -6,6 +6,7 @@ to which deltas add streamed text. A row is a block that the log itself writes, 
 
 from __future__ import annotations
 
+import asyncio
 from asyncio import TimerHandle
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -82,14 +83,16 @@ class Inflow:
             self.timer = None
         return deltas
 
-    def pause_s(self) -> float:
-        """Return the seconds until the next frame may begin.
+    def request_frame(self, show_frame: Callable[[], object]) -> None:
+        """Start the timer of the next frame unless it runs; `show_frame` is called at its end.
 
         The pause grows with the cost of the cheaper of the last two frames: a single expensive one,
         as the first one, which imports the Markdown parser, must not delay the next.
         """
-        gap_s = max(1 / self.frames_per_second, min(self._costs_s) / LOAD_LIMIT)
-        return max(self._shown_s + gap_s - perf_counter(), 0.0)
+        if self.timer is None:
+            gap_s = max(1 / self.frames_per_second, min(self._costs_s) / LOAD_LIMIT)
+            pause_s = max(self._shown_s + gap_s - perf_counter(), 0.0)
+            self.timer = asyncio.get_running_loop().call_later(pause_s, show_frame)
 
     def show(self, show_frame: Callable[[], object]) -> None:
         """Show a frame and measure its cost."""
