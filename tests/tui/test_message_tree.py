@@ -42,17 +42,6 @@ async def test_branches_stand_below_each_other_with_their_first_words():
         assert tree.list.key == "moss"
 
 
-async def test_enter_opens_the_chosen_branch_and_escape_none():
-    for keys, result in (
-        (("enter",), "moss"),
-        (("up", "home", "enter"), "plan"),
-        (("escape",), None),
-    ):
-        async with showing() as (_, app, pilot):
-            await pilot.press(*keys)
-            assert app.results == [result]
-
-
 async def test_the_branch_that_is_chosen_in_the_tree_is_shown_and_becomes_the_path(tmp_path):
     async with ready_desktop(
         tmp_path, answer_steps("Alpha."), answer_steps("Beta."), asked=["one"]

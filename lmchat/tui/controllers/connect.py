@@ -126,7 +126,8 @@ class Connect:
         """
         self._missing = choice.missing
         if choice.missing is Missing.NOTHING and choice.target is not None:
-            self._models.use(choice.target)
+            if choice.target != self._chat.next_turn.target:  # else it still loads its model
+                self._models.use(choice.target)
             self.close_page()
             return
         has_models = choice.probed is not None and choice.probed.has_model

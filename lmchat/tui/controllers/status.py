@@ -69,16 +69,13 @@ class StatusDisplay:
         shown = self._chat.open_sessions.shown
         turn = shown.turn
         if turn is not None and turn.is_running:
-            hint = self._thought_hint if shown.can_answer_now else ""
+            hint = ""
+            if shown.can_answer_now:  # the key that ends a thought, and what it does
+                command = BY_ID["now"]
+                key = keys_of(command, self._chat.workspace.settings.keys).partition(",")[0]
+                hint = f"{written(key).replace('^', 'Ctrl+')} {command.label}"
             self._chat.widgets.log.show_turn(replace(turn), self._chat.workspace.clock(), hint)
         self.refresh()
-
-    @property
-    def _thought_hint(self) -> str:
-        """The key that ends a thought, and what it does."""
-        command = BY_ID["now"]
-        keys = keys_of(command, self._chat.workspace.settings.keys)
-        return f"{written(keys.partition(',')[0]).replace('^', 'Ctrl+')} {command.label}"
 
     def refresh(self) -> None:
         """Show new notices of the services, and all figures as they are now.
@@ -86,34 +83,32 @@ class StatusDisplay:
         The figures are in the cards of running calls, in the panel and in the status line. The row
         of keys follows with `KeysChanged`. The timer is resumed or paused, as it is needed.
         """
-        while self._chat.workspace.notices:
-            self._chat.warn(self._chat.workspace.notices.pop(0))
-        now_s = self._chat.workspace.clock()
-        shown = self._chat.open_sessions.shown
+        workspace, open_sessions = self._chat.workspace, self._chat.open_sessions
+        while workspace.notices:
+            self._chat.warn(workspace.notices.pop(0))
+        now_s = workspace.clock()
+        shown = open_sessions.shown
         is_on_top = self._chat.screen.app.screen is self._chat.screen
         calls = self._chat.widgets.log.calls
         asked_id = shown.question.message.message_id if shown.question else ""
         calls.show(shown.running_calls, asked_id, now_s, is_on_top=is_on_top)
-        self._chat.widgets.telemetry.show(self._sections(now_s), self._warning)
+        unsaved = open_sessions.save_queue.warning
+        warning = self.list_warning or workspace.save_warning or workspace.warning
+        if unsaved is not None:
+            warning = f"Nothing is saved: {unsaved.message} Press Ctrl+E to export this session."
+        self._chat.widgets.telemetry.show(self._sections(now_s), warning)
         self.show_line()
         self._chat.screen.post_message(KeysChanged())
         if self._ticker is None:
             return
-        if self._changes_without_key:
+        target = self._chat.next_turn.target
+        is_loading = target is not None and target.is_loading
+        is_reading = self._chat.read_ahead.fraction is not None
+        is_answering = bool(open_sessions.streaming)
+        if unsaved is not None or self.health.is_down or is_loading or is_reading or is_answering:
             self._ticker.resume()
         else:
             self._ticker.pause()
-
-    @property
-    def _changes_without_key(self) -> bool:
-        """Whether the figures change while the user does nothing."""
-        is_unsaved = self._chat.open_sessions.save_queue.warning is not None
-        is_loading = (
-            self._chat.next_turn.target is not None and self._chat.next_turn.target.is_loading
-        )
-        is_reading = self._chat.read_ahead.fraction is not None
-        is_streaming = bool(self._chat.open_sessions.streaming)
-        return any((is_unsaved, is_streaming, self.health.is_down, is_loading, is_reading))
 
     def _sections(self, now_s: float) -> Mapping[str, Sequence[TelemetryRow]]:
         """Return the panel's sections for the shown session and the server, in their order."""
@@ -157,16 +152,6 @@ class StatusDisplay:
                 next_check_in_s=None if next_check_s is None else next_check_s - now_s,
             ),
         }
-
-    @property
-    def _warning(self) -> str:
-        """The most important warning of the panel; empty if none exists."""
-        error = self._chat.open_sessions.save_queue.warning
-        if error is not None:
-            return f"Nothing is saved: {error.message} Press Ctrl+E to export this session."
-        return (
-            self.list_warning or self._chat.workspace.save_warning or self._chat.workspace.warning
-        )
 
     # The status line
 
