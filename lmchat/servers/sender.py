@@ -132,12 +132,17 @@ class Sender(Struct, kw_only=True):
         Reading has no time limit: `idle_timeout` watches the block. Raises `ServerUnavailable`.
         """
         connect_s = connect_timeout_s(self.endpoint, self.timeouts.connect_s)
+        sent_headers = {**headers, **stream_headers(self.key, has_body=body is not None)}
+        if self.endpoint.is_near:
+            # llama.cpp's router closes a connection after a stream without saying so, and the next
+            # request on it would fail. To connect again within a network takes under a millisecond.
+            sent_headers["Connection"] = "close"
         async with idle_timeout.watching():
             response = await self.connections.send(
                 self.endpoint,
                 method,
                 url,
-                headers={**headers, **stream_headers(self.key, has_body=body is not None)},
+                headers=sent_headers,
                 timeout=httpx.Timeout(connect=connect_s, read=None, write=WRITE_S, pool=POOL_S),
                 body=body,
             )

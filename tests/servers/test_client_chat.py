@@ -61,6 +61,15 @@ async def test_a_token_is_handed_on_before_the_next_one_is_sent(server, client, 
     assert event == StreamFinished(reason="stop")
 
 
+async def test_no_request_is_sent_on_the_connection_of_an_earlier_answer(server, client):
+    """llama.cpp's router closes such a connection without saying so."""
+    server.on(CHAT, chat_reply("hi"))
+    for _ in range(2):
+        assert text_of(await answered(client, ask(server))) == "hi"
+    first, second = server.requests
+    assert first.connection != second.connection
+
+
 @pytest.mark.rule("R-7", "R-31", "R-34")
 async def test_a_request_says_what_was_set_and_nothing_else(server, make_client):
     plain(server)
