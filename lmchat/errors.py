@@ -104,7 +104,7 @@ class ServerRejected(LMChatError):
         super().__init__(message, hint=hint, details=details, kind=kind)
         self.status = status  # None where the error came inside a stream
         self.retry_after_s = retry_after_s  # time that the server asks to wait
-        # `proxy/refusals.py` sets these if the server names them
+        # `servers/products/refusals.py` sets these if the server names them
         self.param = ""  # field of the request that is wrong
         self.needed_tokens: int | None = None  # tokens of a prompt that was too long
         self.room_tokens: int | None = None  # size of the window for which it was too long

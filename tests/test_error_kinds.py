@@ -14,7 +14,7 @@ from lmchat.config.settings import LimitSettings
 from lmchat.errors import LMChatError, ServerRejected
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products.refusals import RULES
-from lmchat.servers.retries import plan_for
+from lmchat.servers.sender import plan_for
 from tests.support.reference import DOCS
 
 _ROW = re.compile(r"^\| `(\w+)` \| (.+) \| (.+) \| ([\d or]+) \| (.+) \|$", re.MULTILINE)

@@ -33,7 +33,7 @@ from lmchat.chat.tool_rounds import ToolRounds
 from lmchat.chat.tools import Toolbox
 from lmchat.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
 from lmchat.safe_text import safe_line
-from lmchat.servers.answer import Turn
+from lmchat.servers.answer import TurnFigures
 from lmchat.servers.events import (
     ReasoningDelta,
     RefusalDelta,
@@ -209,7 +209,7 @@ class AnswerRequest:
         await self._prepare()
         return self._make_request()
 
-    def stats(self, turn: Turn) -> AnswerStats:
+    def stats(self, turn: TurnFigures) -> AnswerStats:
         """Return the figures of an answer, including those of the answer that it continues."""
         settings = self.settings
         stats = turn.stats(context=settings.target.context, max_tokens=settings.sampling.max_tokens)
@@ -221,7 +221,7 @@ class AnswerRequest:
         )
         return stats.after(self.beginning.message.stats if self.beginning is not None else None)
 
-    def learn_from(self, turn: Turn) -> str:
+    def learn_from(self, turn: TurnFigures) -> str:
         """Correct the estimates by the server's count of the prompt, if it has counted.
 
         Return a sentence if the count shows that the server has dropped a part of the prompt, and

@@ -15,7 +15,7 @@ from lmchat.chat.kept import joined_answer
 from lmchat.chat.starts import still_answering_error
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.errors import LMChatError
-from lmchat.servers.answer import GrowingAnswer, Stage, Turn
+from lmchat.servers.answer import GrowingAnswer, Stage, TurnFigures
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.model import Target
 from lmchat.servers.options import usable_options
@@ -57,7 +57,7 @@ class OpenSession:
         """Shown behind the path and not part of it: a summary that streams, with its prompt."""
         self.system_prompt = system_prompt
         self.first_words = ""  # words of the user with which the next answer begins
-        self.turn: Turn | None = None  # figures of the running turn, or of the last one
+        self.turn: TurnFigures | None = None  # figures of the running turn, or of the last one
         self.sent: ContextPlan | None = None  # what was sent for the last answer
         self.may_call_tools = False  # whether the newest turn offers tools to the model
         self.reported_left_out = 0  # number of left-out messages in the last note about them
@@ -234,7 +234,7 @@ class OpenSession:
 
     def begin_answer(
         self, request: AnswerRequest, version: int, *, is_aside: bool
-    ) -> tuple[ChatMessage, Turn]:
+    ) -> tuple[ChatMessage, TurnFigures]:
         """Begin an answer with the text that it continues, if any; return it and its figures.
 
         An answer that is fetched again takes its old place, and begins empty.
@@ -262,7 +262,7 @@ class OpenSession:
         self.answer_id = answer.message_id
         self.request = request
         request.reported_left_out = self.reported_left_out  # so that notes are not repeated
-        self.turn = Turn(
+        self.turn = TurnFigures(
             model=answer.model,
             started_s=self._clock(),
             steps=request.rounds.steps if request.rounds else 0,
@@ -287,7 +287,7 @@ class OpenSession:
         state: AnswerState,
         failure: Failure | None,
         request: AnswerRequest,
-        turn: Turn,
+        turn: TurnFigures,
     ) -> ChatMessage:
         """Make an answer final with all its text, and return it; `add_figures` follows."""
         turn.end(state, self._clock())
@@ -311,7 +311,9 @@ class OpenSession:
             )
         return answer
 
-    def add_figures(self, answer: ChatMessage, request: AnswerRequest, turn: Turn) -> ChatMessage:
+    def add_figures(
+        self, answer: ChatMessage, request: AnswerRequest, turn: TurnFigures
+    ) -> ChatMessage:
         """Give an ended answer its figures, and return it.
 
         If its server may continue it, they have the id under which it can be fetched (R-42).
@@ -327,7 +329,7 @@ class OpenSession:
 
     def begin_round(self, target: Target, steps: int) -> None:
         """Begin the figures of a round of calls."""
-        self.turn = Turn(
+        self.turn = TurnFigures(
             model=target.model_id, started_s=self._clock(), stage=Stage.TOOLS, steps=steps
         )
 

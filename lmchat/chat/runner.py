@@ -38,7 +38,7 @@ from lmchat.chat.save_queue import SaveQueue, journal
 from lmchat.chat.starts import Start
 from lmchat.chat.tool_rounds import ToolQuestion, ToolRounds, streamed_calls
 from lmchat.errors import LMChatError
-from lmchat.servers.answer import Turn
+from lmchat.servers.answer import TurnFigures
 from lmchat.servers.events import RequestAdapted
 from lmchat.sessions.message import (
     AnswerState,
@@ -235,7 +235,9 @@ class TurnRunner:
             self._show(RequestAdapted(note=cut_note))
         return answer
 
-    async def _save_answer(self, answer: ChatMessage, turn: Turn, request: AnswerRequest) -> None:
+    async def _save_answer(
+        self, answer: ChatMessage, turn: TurnFigures, request: AnswerRequest
+    ) -> None:
         """Save an ended answer, unless it is a summary, and its figures."""
         session, save_queue = self._session, self._save_queue
         if not self._start.summarised:

@@ -89,7 +89,7 @@ def session_id(word: str) -> str:
 
 
 _ID = argument("id ID", "session id, its first 4 or more characters, or `last`")
-_MODEL_ID = argument("model_id MODEL", "name of the model, as `lmchat models` prints it")
+_MODEL_ID = argument("model_id MODEL", "name of the model, or a part of it that no other name has")
 
 _ASK = Subcommand(
     "ask",

@@ -110,7 +110,7 @@ def _labels_for(options: Sequence[str]) -> list[str]:
     is_usable = len(set(options)) == len(options) == len(labels) and "" not in options
     if not is_usable or not _MIN_OPTIONS <= len(options) <= _MAX_OPTIONS:
         raise WrongUse(
-            f"decide needs {_MIN_OPTIONS} to {_MAX_OPTIONS} different options that are mostly words.",
+            f"decide needs {_MIN_OPTIONS} to {_MAX_OPTIONS} different options of words.",
             hint="Example: --options yes,no",
         )
     return labels

@@ -27,6 +27,7 @@ from lmchat.servers.model import (
     LoadState,
     ModelInfo,
     cannot_chat,
+    find_by_part,
     find_model,
     unknown_model,
 )
@@ -71,7 +72,7 @@ async def load(context: Context) -> int:
     """Load the model that the command names, wait until it is loaded, and print its state."""
     async with open_runtime(context) as runtime:
         listed = await fetch_models(runtime, context.output.note)
-        model = model_named(context.options.model_id, listed)
+        model = _model_meant(context.options.model_id, listed)
         context.output.note(f"Loading {model.model_id} …")
         await load_with_progress(runtime, model, context.output, window=context.options.context)
     return _print_state(context, model, LoadState.LOADED)
@@ -81,9 +82,17 @@ async def unload(context: Context) -> int:
     """Unload the model that the command names, and print its state."""
     async with open_runtime(context) as runtime:
         listed = await fetch_models(runtime, context.output.note)
-        model = model_named(context.options.model_id, listed)
+        model = _model_meant(context.options.model_id, listed)
         await runtime.backend.unload(model)
     return _print_state(context, model, LoadState.NOT_LOADED)
+
+
+def _model_meant(name: str, listed: Sequence[ModelInfo]) -> ModelInfo:
+    """Return the model of this name, or else the only one whose name contains it."""
+    model = find_by_part(name, listed)
+    if model is None:
+        raise unknown_model(name, listed)
+    return model
 
 
 def _print_state(context: Context, model: ModelInfo, state: LoadState) -> int:

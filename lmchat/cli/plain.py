@@ -351,9 +351,11 @@ class PlainChat(FrontEnd):
                 raise WrongUse(f"{name} needs a value.", hint="/help shows its form.")
             case "/file", _:
                 await self._attach_file(argument)
-            case _:
+            case "/system", _:
                 await sessions.set_system_prompt(opened, argument)
                 note("System prompt changed.")
+            case _:
+                raise NotImplementedError(f"{name} has no case")
 
     # Sessions and models
 

@@ -1,6 +1,6 @@
 """All model servers: their addresses, models, requests and answers.
 
-The values import no httpx. Must not know: the disk, tools, front ends.
+The values import no httpx. Must not know: sessions on the disk, tools, front ends.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Figures of a turn, and the parts of a running answer.
 
-Servers send an answer in chunks of about a token each; an event joins one or more of them. `Turn`
-times and counts them. `GrowingAnswer` keeps the text, and returns the text of each event for the
-journal of the running answer, as a value of the type `JournalEntry`.
+Servers send an answer in chunks of about a token each; an event joins one or more of them.
+`TurnFigures` times and counts them. `GrowingAnswer` keeps the text, and returns the text of each
+event for the journal of the running answer, as a value of the type `JournalEntry`.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Stage(StrEnum):
     ENDED = "ended"
 
 
-class Turn(Struct, kw_only=True):
+class TurnFigures(Struct, kw_only=True):
     """The figures of a turn, which change with its events; times are monotonic seconds."""
 
     model: str  # the model asked for, then the one that answers
@@ -494,7 +494,7 @@ class WholeAnswer:
     """An answer that is read to its end without a screen, with its figures."""
 
     def __init__(self, model: str) -> None:
-        self.turn = Turn(model=model, started_s=monotonic())
+        self.turn = TurnFigures(model=model, started_s=monotonic())
         self.growing = GrowingAnswer()
 
     async def read(

@@ -64,11 +64,11 @@ from lmchat.servers.request import (
 )
 from lmchat.servers.request_writer import Draft, RequestWriter
 from lmchat.servers.sender import Sender
+from lmchat.servers.slots import Slots
 from lmchat.servers.stream.answer_reader import EventQueue, joined_events
 from lmchat.servers.stream.chunks import prompt_progress
 from lmchat.sessions.message import AnswerState
 from lmchat.sessions.stats import Budget, Metrics, TurnRecord
-from lmchat.slots import Slots
 
 # Longest wait for a count of tokens (else an estimate is shown), and for a check before a prompt.
 COUNT_S = 2.0

@@ -133,6 +133,15 @@ def find_model(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
     return by_name.get(name) or by_name.get(f"{name}:latest")
 
 
+def find_by_part(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
+    """Return the model of this name, else the only one whose name contains it, else None.
+
+    Upper and lower case are the same in a part of a name.
+    """
+    parts = [model for model in models if name.casefold() in model.model_id.casefold()]
+    return find_model(name, models) or (parts[0] if len(parts) == 1 else None)
+
+
 def unknown_model(name: str, models: Sequence[ModelInfo]) -> WrongUse:
     """Return the error for a model that no server lists.
 

@@ -1,3 +1,3 @@
-"""The disk: sessions, figures, keys and what lmchat remembers; nothing else opens these files."""
+"""The disk: sessions and figures; nothing else opens these files."""
 
 from __future__ import annotations

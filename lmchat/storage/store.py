@@ -1,4 +1,4 @@
-"""Store of all sessions: implements `chat.ports.Store`, which documents its methods.
+"""Store of all sessions.
 
 A store has its tables in `sessions.db`. That of a temporary chat is the same class with its tables
 in memory (`temporary`): a copy of the saved ones, of which nothing is written back.
@@ -614,6 +614,7 @@ class Store:
 
     @reading
     def draft(self, connection: Connection, session_id: str) -> str:
+        """Return the unsent text of a session; empty if it has none."""
         return first_text(connection, DRAFT, session_id)
 
     @writing

@@ -133,7 +133,7 @@ def test_the_real_router_loads_and_unloads_and_the_next_answer_is_of_the_other_m
     assert second["model"] == thinking
     assert second["reasoning"]
     assert states()[thinking] == "loaded"
-    assert cli.json("models", "unload", thinking, "--json")["state"] == "not loaded"
+    assert cli.json("models", "unload", thinking[1:].upper(), "--json")["state"] == "not loaded"
     assert states()[thinking] == "not loaded"
 
 

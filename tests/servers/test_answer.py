@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.servers.answer import Stage, Turn
+from lmchat.servers.answer import Stage, TurnFigures
 from lmchat.servers.events import (
     LifeSign,
     ModelLoading,
@@ -18,8 +18,8 @@ from lmchat.servers.events import (
 from lmchat.sessions.message import AnswerState, AnswerStats, Limit
 
 
-def played(*steps, start: float = 100.0) -> Turn:
-    turn = Turn(model="m", started_s=start)
+def played(*steps, start: float = 100.0) -> TurnFigures:
+    turn = TurnFigures(model="m", started_s=start)
     for now_s, event in steps:
         turn.apply(event, now_s)
     return turn
@@ -37,7 +37,7 @@ def test_progress_and_life_signs_are_not_tokens():
 
 
 def test_stages_follow_the_events():
-    turn = Turn(model="m", started_s=0)
+    turn = TurnFigures(model="m", started_s=0)
     for event, stage in [
         (RequestQueued(), Stage.QUEUED),
         (RequestSent(), Stage.WAITING),
@@ -103,7 +103,7 @@ def test_a_thought_lasts_from_its_first_piece_to_the_first_word_of_the_answer():
 
 
 def test_a_turn_without_a_token_has_no_speed_and_no_tokens():
-    turn = Turn(model="m", started_s=1)
+    turn = TurnFigures(model="m", started_s=1)
     turn.end(AnswerState.FAILED, 2)
     stats = turn.stats()
     assert (stats.ttft_ms, stats.tokens_per_second, stats.completion_tokens) == (

@@ -9,8 +9,7 @@ import pytest
 
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.products import _BY_NAME, PRODUCTS
-from lmchat.servers.products.vllm import Vllm
+from lmchat.servers.products import PRODUCTS
 from tests.support import scripted_products as products
 from tests.support.proxy_calls import PortMap
 from tests.support.scripted_products import LLAMA, model_list
@@ -85,28 +84,6 @@ async def test_all_products_at_once_are_told_apart(start, detect):
     assert verdicts.pop("Ollama") is Verdict.NO_MODEL, "its model is on the disk, not in memory"
     assert set(verdicts.values()) == {Verdict.READY}
     assert [one.product for one in found][-1] == "Ollama"
-
-
-class Parrot(Vllm):
-    """A made-up product."""
-
-    name = "Parrot"
-    ports = (4711,)
-    start_step = "parrot serve"
-    owner = "parrot"
-
-
-async def test_a_new_product_is_one_class_and_one_row(start, detect, monkeypatch):
-    for module in ("products", "discovery.prober"):
-        monkeypatch.setattr(f"lmchat.servers.{module}.PRODUCTS", (Parrot(), *PRODUCTS))
-    monkeypatch.setitem(_BY_NAME, "Parrot", Parrot())
-    parrot = start()
-    parrot.on("GET /v1/models", model_list("polly", owned_by="parrot", max_model_len=1000))
-    found, _ = await detect({4711: parrot})
-    best = found[0]
-    assert (best.product, best.verdict, best.models[0].context) == ("Parrot", Verdict.READY, 1000)
-    found, _ = await detect({})
-    assert at(found, 4711).next_step == "parrot serve"
 
 
 async def test_nothing_found_tells_each_product_with_its_ports_and_the_step_that_helps(detect):

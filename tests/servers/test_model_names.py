@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.servers.answer import Turn
+from lmchat.servers.answer import TurnFigures
 from lmchat.servers.events import ModelNamed
 from lmchat.servers.model import is_other_model
 from lmchat.sessions.message import AnswerState
@@ -58,7 +58,7 @@ def test_a_name_without_end_takes_no_time():
 
 @pytest.mark.rule("R-40")
 def test_a_turn_keeps_what_was_asked_for_where_another_model_answers():
-    turn = Turn(model="tiny", started_s=0)
+    turn = TurnFigures(model="tiny", started_s=0)
     for now_s in (1, 2):
         turn.apply(ModelNamed(model="other-model"), now_s)
     assert (turn.model, turn.asked) == ("other-model", "tiny")
@@ -67,6 +67,6 @@ def test_a_turn_keeps_what_was_asked_for_where_another_model_answers():
 
 
 def test_a_turn_asked_nothing_else_where_only_the_writing_differs():
-    turn = Turn(model="tiny", started_s=0)
+    turn = TurnFigures(model="tiny", started_s=0)
     turn.apply(ModelNamed(model="/models/tiny.gguf"), 1)
     assert (turn.model, turn.asked) == ("/models/tiny.gguf", "")

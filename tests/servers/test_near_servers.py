@@ -8,7 +8,7 @@ from lmchat.config.settings import LimitSettings
 from lmchat.errors import ServerRejected
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.network_errors import unavailable
-from lmchat.servers.retries import REFUSED_WAIT_S, plan_for
+from lmchat.servers.sender import REFUSED_WAIT_S, plan_for
 
 NEAR = (
     "localhost:1",

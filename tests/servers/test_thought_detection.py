@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from lmchat.config.settings import ChatSettings
-from lmchat.servers.answer import Turn
+from lmchat.servers.answer import TurnFigures
 from lmchat.servers.events import (
     LifeSign,
     ReasoningDelta,
@@ -65,9 +65,9 @@ async def test_a_refusal_is_an_event_of_its_own(server, client):
     assert await told(client, ask(server)) == [TextDelta(text="Well. "), *refused]
 
 
-def turn_of(events) -> Turn:
+def turn_of(events) -> TurnFigures:
     """A turn that took one second an event."""
-    turn = Turn(model="tiny", started_s=0)
+    turn = TurnFigures(model="tiny", started_s=0)
     for second, event in enumerate(events):
         turn.apply(event, second)
     return turn

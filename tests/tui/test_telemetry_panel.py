@@ -4,7 +4,7 @@ from contextlib import asynccontextmanager
 
 from msgspec.structs import replace
 
-from lmchat.servers.answer import Stage, Turn
+from lmchat.servers.answer import Stage, TurnFigures
 from lmchat.servers.discovery.probe_result import Health, TargetState
 from lmchat.servers.events import RetryScheduled
 from lmchat.servers.model import LoadState
@@ -132,7 +132,7 @@ async def test_figures_are_whole_where_the_words_beside_them_have_no_room():
 RETRY = RetryScheduled(attempt=2, attempts=3, wait_s=1.9, reason="refused")
 
 
-def turn(**more) -> Turn:
+def turn(**more) -> TurnFigures:
     return replace(TURN, **more)
 
 

@@ -15,6 +15,7 @@ from lmchat.servers.model import (
     ModelInfo,
     ModelList,
     cannot_chat,
+    find_by_part,
     find_model,
     unknown_model,
     usual_server_id,
@@ -56,14 +57,8 @@ def matching_model(name: str, rows: Sequence[ModelRow]) -> ModelInfo:
     """
     models = [row.model for row in rows]
     chat_models = [model for model in models if model.can_chat]
-    exact_match = find_model(name, chat_models)
-    if exact_match is not None:
-        return exact_match
-    partial_matches = [
-        model for model in chat_models if name.casefold() in model.model_id.casefold()
-    ]
-    if len(partial_matches) == 1:
-        return partial_matches[0]
+    if found := find_by_part(name, chat_models):
+        return found
     # none matches, or several do; if the name is that of a model that cannot chat, say so
     without_chat = find_model(name, models)
     error = cannot_chat(without_chat) if without_chat else unknown_model(name, chat_models)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import time
 import zlib
@@ -13,10 +14,10 @@ from typing import Any
 import httpx
 
 from lmchat import __version__
-from lmchat.errors import RequestInvalid, ServerUnavailable, WrongUse
+from lmchat.errors import FileRefused, RequestInvalid, ServerUnavailable, WrongUse
+from lmchat.files.disk import expanded_path, read_plain
 from lmchat.safe_text import header_value
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.http.certificates import new_tls_context
 from lmchat.servers.http.json_values import NotJsonError, decode, dict_or_empty
 from lmchat.servers.http.network_errors import TRANSPORT_ERRORS, errors_as_unavailable
 from lmchat.servers.http.paced import PacedTransport
@@ -30,6 +31,7 @@ WRITE_S = 30.0
 POOL_S = 5.0  # longest wait for a free connection of the pool
 _STEP_BYTES = 1024 * 1024  # of a body that are decompressed at once
 _ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS  # zlib finds out which of the two it is
+_MAX_CERTIFICATE_BYTES = 4 * 1024 * 1024  # the usual list of all authorities has 250 kB
 KEEPALIVE_S = 2.0  # LM Studio and llama.cpp close an idle connection after 5 s (R-33)
 
 
@@ -266,3 +268,42 @@ def connect_timeout_s(endpoint: Endpoint, configured_s: float | None) -> float:
     if configured_s is not None:
         return configured_s
     return CONNECT_LOOPBACK_S if endpoint.is_loopback else CONNECT_ELSEWHERE_S
+
+
+def new_tls_context(ca_file: str = "") -> ssl.SSLContext:
+    """Return a TLS context with the certificates by which servers are verified. Reads files.
+
+    The usual certificates are those of certifi and of the operating system. The variables
+    `SSL_CERT_FILE` and `SSL_CERT_DIR` replace them; those of `ca_file` are added in either case.
+
+    Raises:
+        ServerUnavailable: a file cannot be read, or holds no certificate.
+    """
+    setting = "SSL_CERT_FILE" if os.environ.get("SSL_CERT_FILE") else "SSL_CERT_DIR"
+    path = os.environ.get(setting, "")
+    has_own_file = bool(ca_file) or (bool(path) and setting == "SSL_CERT_FILE")
+    try:
+        context = httpx.create_ssl_context()  # with those of the variable that is set
+        if not path:
+            context.load_default_certs()
+        if ca_file:
+            setting, path = "ca_file", ca_file
+            content = read_plain(expanded_path(ca_file), max_bytes=_MAX_CERTIFICATE_BYTES)
+            # PEM is ASCII; only comments between the certificates may have other characters.
+            context.load_verify_locations(cadata=content.decode("ascii", "ignore"))
+    except (ValueError, OSError, FileRefused) as error:
+        reason = getattr(error, "strerror", "") or str(error)
+        if isinstance(error, ssl.SSLError | ValueError):
+            reason = "it contains no certificates"
+        raise ServerUnavailable(
+            f"The certificates in {setting} cannot be used: {path}: {reason.rstrip('.')}.",
+            kind="certificate",
+            hint=f"Set {setting} to a PEM file with certificates, or unset it.",
+            details=type(error).__name__,
+        ) from None
+    if has_own_file:
+        # The user trusts all that is in the file: it may be the certificate of one server, without
+        # its issuer (a partial chain), or that of an authority that breaks rules of RFC 5280.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context

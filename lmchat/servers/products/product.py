@@ -195,6 +195,7 @@ class Product:
         return None
 
     def is_open(self) -> bool:
+        """Whether its program runs on this machine, although its server does not answer."""
         return False
 
     async def answers(self, api: ServerApi) -> bool:  # noqa: ARG002 - for those that override it
@@ -334,8 +335,7 @@ class Product:
         """Load a model and return when it is loaded; raise `ServerRejected` if that is refused.
 
         A model in memory is unloaded first if it gets another window: some products would load it
-        a second time, beside the first. `on_progress` is not called here, and `keep_loaded_s` is
-        not sent: products that take it with this request override `load`.
+        a second time, beside the first. `on_progress` is not called here.
         """
         if not self.load_path:
             raise self._cannot("load")

@@ -21,7 +21,7 @@ from lmchat.commands.conditions import unavailable_reason
 from lmchat.commands.table import Scope
 from lmchat.markdown.commonmark import code_blocks
 from lmchat.markdown.highlighter import Highlighter
-from lmchat.servers.answer import Turn
+from lmchat.servers.answer import TurnFigures
 from lmchat.servers.events import StreamEvent
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import MessagePath
@@ -302,7 +302,7 @@ class ChatLog(ScrollView, can_focus=True):
                 changed.append(place)
         self.settle(min(changed, default=None))
 
-    def show_turn(self, turn: Turn | None, now_s: float, thought_hint: str = "") -> None:
+    def show_turn(self, turn: TurnFigures | None, now_s: float, thought_hint: str = "") -> None:
         """Show the figures of the running turn at `now_s`, and a hint beside a running thought."""
         if self._streaming is None:
             return

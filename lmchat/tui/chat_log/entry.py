@@ -20,7 +20,7 @@ from lmchat.markdown.block import Block, made_block, plain_blocks
 from lmchat.markdown.commonmark import References
 from lmchat.markdown.incremental import IncrementalMarkdown
 from lmchat.safe_text import safe_line, safe_text
-from lmchat.servers.answer import Turn
+from lmchat.servers.answer import TurnFigures
 from lmchat.servers.events import ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
 from lmchat.sessions.message import (
     NOT_SENT,
@@ -180,7 +180,7 @@ class Entry(Struct):
     is_source: bool = False  # whether it is shown as source, without Markdown
     call_state: str = ""  # of a call of the running turn: `ASKS`, or what its row says
     has_tool_messages: bool = False  # whether its calls were run: messages of the tools follow
-    turn: Turn | None = None  # figures of the running turn
+    turn: TurnFigures | None = None  # figures of the running turn
     now_s: float = 0.0  # monotonic time of these figures
     thought_hint: str = ""  # key that ends the thought while it streams; empty if none can
     parts: list[LivePart] = field(default_factory=list)  # empty until they are needed

@@ -21,7 +21,7 @@ from lmchat.markdown.block import Block, Kind, Line, Span, made_block, plain_blo
 from lmchat.markdown.code import code_lines, head_line
 from lmchat.markdown.wrap import Page, clickable, harmless, width_of
 from lmchat.safe_text import safe_line, safe_text
-from lmchat.servers.answer import Stage, Turn
+from lmchat.servers.answer import Stage, TurnFigures
 from lmchat.sessions.attached_files import pieces_of
 from lmchat.sessions.message import (
     AnswerState,
@@ -291,7 +291,7 @@ def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
     return _card(page, [*page.row(question, tint="panel"), last], "warning")
 
 
-def state_block(turn: Turn | None, now_s: float) -> Block:
+def state_block(turn: TurnFigures | None, now_s: float) -> Block:
     """Return the block with the row under a running answer: its state and figures at `now_s`.
 
     `now_s` is a time of the monotonic clock. Without a turn, the answer waits to be sent.
@@ -308,7 +308,7 @@ def state_block(turn: Turn | None, now_s: float) -> Block:
     return made_block(make)
 
 
-def _state_spans(page: Page, turn: Turn, now_s: float) -> list[Span]:
+def _state_spans(page: Page, turn: TurnFigures, now_s: float) -> list[Span]:
     """Return the state of a turn, and the rate and the tokens so far once there are any."""
     warning = page.styles["warning"]
     clock = ("  " + units.elapsed(max(turn.elapsed_s(now_s), 0.0)), page.styles["strong"])

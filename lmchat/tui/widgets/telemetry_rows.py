@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lmchat import units
-from lmchat.servers.answer import Stage, Turn
+from lmchat.servers.answer import Stage, TurnFigures
 from lmchat.servers.discovery.probe_result import (
     VERDICTS,
     Health,
@@ -72,7 +72,7 @@ def server_rows(health: Health, state: TargetState) -> list[TelemetryRow]:
 
 
 def model_rows(
-    health: Health, turn: Turn | None, now_s: float, *, loading: str, profile: str
+    health: Health, turn: TurnFigures | None, now_s: float, *, loading: str, profile: str
 ) -> list[TelemetryRow]:
     """Return the state of the model, its name, its context window, and the profile in use, if any.
 
@@ -98,7 +98,7 @@ def model_rows(
     return rows
 
 
-def _model_state(health: Health, turn: Turn | None, loading: str) -> StyledText:
+def _model_state(health: Health, turn: TurnFigures | None, loading: str) -> StyledText:
     """Return the state of the model as a word in a style.
 
     While a turn runs, the server is not asked, so the turn knows more than the last check.
@@ -159,7 +159,7 @@ def context_rows(
 
 
 def turn_rows(
-    turn: Turn | None,
+    turn: TurnFigures | None,
     now_s: float,
     *,
     speeds: Sequence[float],
@@ -188,7 +188,7 @@ def turn_rows(
     return rows
 
 
-def stage_text(turn: Turn | None) -> StyledText:
+def stage_text(turn: TurnFigures | None) -> StyledText:
     """Return words for the stage of a running turn, or for how the turn ended."""
     if turn is None:
         return UNKNOWN, MUTED
@@ -209,7 +209,9 @@ def stage_text(turn: Turn | None) -> StyledText:
     return turn.stage_word, ""
 
 
-def request_rows(metrics: Metrics, budget: Budget | None, turn: Turn | None) -> list[TelemetryRow]:
+def request_rows(
+    metrics: Metrics, budget: Budget | None, turn: TurnFigures | None
+) -> list[TelemetryRow]:
     """Return how many requests are left in this minute, and the counters of this run."""
     head = _head("Requests", UNKNOWN)
     if budget is not None:
@@ -226,7 +228,7 @@ def request_rows(metrics: Metrics, budget: Budget | None, turn: Turn | None) -> 
 
 
 def activity_rows(
-    turn: Turn | None, *, has_tools: bool, last_action: str, next_check_in_s: float | None
+    turn: TurnFigures | None, *, has_tools: bool, last_action: str, next_check_in_s: float | None
 ) -> list[TelemetryRow]:
     """Return whether tools are used, and the number of steps of the last turn if they are.
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.servers.answer import Turn
+from lmchat.servers.answer import TurnFigures
 from lmchat.servers.events import (
     ModelLoading,
     PromptProgress,
@@ -120,8 +120,8 @@ async def test_an_answer_that_was_cut_short_says_how_and_offers_its_keys(log):
     assert "r regenerate" in plain(log)
 
 
-def begun() -> Turn:
-    return Turn(model="m", started_s=100.0)
+def begun() -> TurnFigures:
+    return TurnFigures(model="m", started_s=100.0)
 
 
 LIVE = [
