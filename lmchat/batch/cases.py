@@ -20,7 +20,7 @@ from lmchat.sessions.session import MessagePath
 from lmchat.tools.json_schema import Schema, WantedValue, read_schema
 
 _Text = Annotated[str, Meta(min_length=1)]
-_Texts = _Text | list[_Text]
+_Texts = list[_Text] | _Text
 _EXAMPLE = 'Example: [[case]], name = "sum", prompt = "What is 2 + 3?", expect = "5"'
 
 

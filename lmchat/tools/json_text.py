@@ -6,7 +6,6 @@ import json
 import math
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, NoReturn
 
 from lmchat.markdown.commonmark import code_blocks
@@ -20,19 +19,14 @@ class UnfitError(ValueError):
 
 
 def strict_json(text: str) -> Any:
-    """Return the JSON value that a text consists of.
+    """Return the JSON value that a text consists of; raises `ValueError` if it is none.
 
-    Raises `UnfitError` for `NaN` and `Infinity`, for a number that is too large and for too many
-    levels; raises `JSONDecodeError` if the text is no JSON.
+    `NaN`, `Infinity` and numbers that are too large are refused, and so are too many levels.
     """
     try:
         return _decoder.decode(text)
-    except (json.JSONDecodeError, UnfitError):  # both are also a `ValueError`
-        raise
     except RecursionError:
-        raise UnfitError("it is nested too deep") from None
-    except ValueError:  # Python refuses to read more than 4300 digits
-        raise UnfitError(_TOO_LARGE) from None
+        raise ValueError("it is nested too deep") from None
 
 
 def find_value(text: str, misfit: Callable[[Any], str]) -> Any:
@@ -54,22 +48,24 @@ def find_value(text: str, misfit: Callable[[Any], str]) -> Any:
     reason = "it has no JSON value"
     # the whole text first: a string in its JSON may contain the tag
     for candidate in (text.strip().removeprefix("\ufeff"), answer, *reversed(blocks), *between):
-        with suppress(json.JSONDecodeError):
+        try:
             value = strict_json(candidate)
-            reason = misfit(value)
-            if not reason:
-                return value
+        except ValueError:
+            continue
+        reason = misfit(value)
+        if not reason:
+            return value
     raise UnfitError(reason)
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise UnfitError(f"{name} in it is not JSON")
+    raise ValueError(f"{name} in it is not JSON")
 
 
 def _finite_float(digits: str) -> float:
     value = float(digits)
     if not math.isfinite(value):
-        raise UnfitError(_TOO_LARGE)
+        raise ValueError("a number in it is too large")
     return value
 
 

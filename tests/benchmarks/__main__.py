@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks [ROW…] [--runs N] [--json FILE]`: figures beside their baselines, from one run.
+"""`python -m tests.benchmarks [ROW…] [--runs N]`: figures beside their baselines, from one run.
 
 Ratios are of medians. Nothing here is a test: the machine decides the seconds, the ratios tell something.
 Exit code: 1 where a figure is not what it must be, else 0.
@@ -7,9 +7,7 @@ Exit code: 1 where a figure is not what it must be, else 0.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -40,7 +38,6 @@ def main() -> int:
     )
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of: {names}; without one, all")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     wanted = [row for name in options.rows or ROWS for row in GROUPS.get(name, [name])]
     if unknown := [name for name in wanted if name not in ROWS]:
@@ -57,15 +54,12 @@ def main() -> int:
             for row in ROWS[name](bench):
                 row["verdict"] = verdict(row["value"], row["must"], bench.slowness)
                 _print(*row.values())
-                found.append(row | {"row": name})
+                found.append(row)
     missed = [row for row in found if row["verdict"] == MISSED]
     took_s = time.perf_counter() - began_s
     print(f"{len(missed)} missed; {took_s:.0f} s; load {load[0]:.1f} before")
     for row in missed:
         print(f"  {row['figure'].strip()}: {row['value']} ({row['must']})")
-    if options.json:
-        about = {"machine": platform.platform(), "python": sys.version, "load": load}
-        options.json.write_text(json.dumps(about | {"rows": found}, indent=1))
     return bool(missed)
 
 

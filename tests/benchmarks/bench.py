@@ -79,6 +79,15 @@ class Bench:
     def lmchat(self, *argv: str, home: Path | None = None) -> Drawn:
         return Drawn([sys.executable, "-m", "lmchat", *argv], self.env(home))
 
+    def ready_for(self, text: str, rate: float) -> Drawn:
+        """Return lmchat at its prompt; the server will answer with a text at so many pieces a second."""
+        drawn = self.lmchat()
+        drawn.wait_for(PROMPTED)
+        self.server.text, self.server.rate = text, rate
+        self.server.done.clear()
+        drawn.rest()
+        return drawn
+
     def still(self, home: Path) -> Path:
         """Let a place move nothing on its screen by itself, not even a cursor."""
         home.mkdir(exist_ok=True)

@@ -7,7 +7,6 @@ import json
 import sys
 import time
 from contextlib import aclosing
-from functools import partial
 
 import httpx
 
@@ -25,15 +24,14 @@ def _client(transport: httpx.AsyncBaseTransport | None = None) -> ProxyClient:
     return ProxyClient(Settings(), transport=transport)
 
 
-async def read_httpx(url: str, *, is_timed: bool = True) -> dict:
+async def read_httpx(url: str) -> dict:
     async with (
         httpx.AsyncClient(timeout=30, trust_env=False) as client,
         client.stream("POST", f"{url}/v1/chat/completions", json={}) as response,
     ):
         came_s, cpu_s = [], time.process_time()
         async for chunk in response.aiter_raw():
-            if is_timed:
-                came_s += [time.perf_counter()] * chunk.count(b'"content":"')
+            came_s += [time.perf_counter()] * chunk.count(b'"content":"')
     return {"came_s": came_s, "cpu_s": time.process_time() - cpu_s}
 
 
@@ -97,7 +95,6 @@ async def detect(words: str) -> dict:
 
 if __name__ == "__main__":
     work = {
-        "raw": partial(read_httpx, is_timed=False),
         "httpx": read_httpx,
         "lmchat": read_lmchat,
         "models": look,

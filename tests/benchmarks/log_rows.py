@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 
 from tests.benchmarks.bench import Bench, Row, median, row
 from tests.benchmarks.stores import fill_store
-from tests.benchmarks.terminal import Drawn
-from tests.support.pty_program import Terminal
 
 _COUNT = 10_000
-_PLACE, _NONE = re.compile(r"▌.*\d+/\d+"), re.compile("no hits")
+_PLACE, _NONE = r"▌.*\d+/\d+", "no hits"  # patterns
 _QUERIES = {
     "one letter that is everywhere": ("e", _PLACE, "<= 100 ms"),
     "words of one message": ("def f777(", _PLACE, "<= 150 ms"),
@@ -37,19 +34,9 @@ def find(bench: Bench) -> Iterator[Row]:
             since = drawn.count
             at_s = drawn.type(words)
             drawn.rest()
-            shown.append((_first_shown_s(drawn, told, since) - at_s) * 1e3)
+            shown.append((drawn.shown_s([told], since=since)[told] - at_s) * 1e3)
         figure = f"find, {_COUNT} messages, {name}: key -> shown"
         yield row(figure, f"{median(shown):.0f} ms", must)
     drawn.type(_ESCAPE)
     time.sleep(0.5)
     drawn.end()
-
-
-def _first_shown_s(drawn: Drawn, wanted: re.Pattern[str], since: int) -> float:
-    """Return when something stood on the screen first; what changed may have come in pieces."""
-    terminal = Terminal(120, 40)
-    for number, (at_s, data) in enumerate(list(drawn.chunks)):
-        terminal.feed(data)
-        if number >= since and any(wanted.search(line) for line in terminal.lines):
-            return at_s
-    raise TimeoutError(f"{wanted.pattern} was not shown:\n" + "\n".join(terminal.lines))

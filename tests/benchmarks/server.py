@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 import time
 from contextlib import suppress
@@ -50,24 +51,14 @@ class PacedServer:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-                length = next(
-                    (
-                        int(line.split(":")[1])
-                        for line in head.split("\r\n")
-                        if line.lower().startswith("content-length")
-                    ),
-                    0,
-                )
-                await reader.readexactly(length)
+                if length := re.search(r"(?i)content-length: (\d+)", head):
+                    await reader.readexactly(int(length[1]))
                 if "chat/completions" in head.split("\r\n")[0]:
                     await self._stream(reader, writer)
                     break
-                is_known = "/models" in head.split("\r\n")[0]
-                status, body = (
-                    ("200 OK", MODELS)
-                    if is_known
-                    else ("404 Not Found", '{"error":"no such path"}')
-                )
+                status, body = "404 Not Found", '{"error":"no such path"}'
+                if "/models" in head.split("\r\n")[0]:
+                    status, body = "200 OK", MODELS
                 writer.write(
                     f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
                 )

@@ -19,7 +19,7 @@ from tests.benchmarks.bench import (
     ratio_row,
     row,
 )
-from tests.benchmarks.stores import fill_store, text_bytes
+from tests.benchmarks.stores import fill_store, long_texts
 from tests.benchmarks.terminal import Drawn
 
 
@@ -80,7 +80,7 @@ def large(bench: Bench) -> Iterator[Row]:
     figure = "in a session of 10 000 messages : 10"
     yield from _compared(figure, found[10_000], found[10], "<= 1.3 x")
     big, small = (median([one.memory_mb for one in found[count]]) for count in (10_000, 10))
-    more = (big - small) / (text_bytes(10_000) / 1e6)
+    more = (big - small) / (sum(len(text.encode()) for text in long_texts(10_000)) / 1e6)
     yield row("memory, 10 000 messages above 10 : text", f"{more:.1f} x", "<= 6 x")
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from lmchat.sessions.message import AnswerState
 from lmchat.storage.store import Store
 from tests.benchmarks.bench import Bench, Row, median, p95, row
-from tests.benchmarks.stores import RARE, RARE_SIGN, fill
+from tests.benchmarks.stores import RARE, RARE_SIGN, fill, texts
 from tests.support.chats import answer, header, say
 
 _COUNTS = {10_000: 25, 100_000: 100}  # messages, and how many ms a search may take
 _LIMIT = 20
+_SESSION = 20  # messages
 _QUERIES = {
     "a word": "ka",
     "a word that was said once": RARE,
@@ -30,7 +31,7 @@ def search(bench: Bench) -> Iterator[Row]:
     """Search in 10 000 and 100 000 messages through the store."""
     for count, most_ms in _COUNTS.items():
         path = bench.folder / f"search{count}.db"
-        fill(path, count)
+        fill(path, texts(count), _SESSION)
         taken = asyncio.run(_taken(path, bench.runs))
         slowest = max(taken, key=lambda name: taken[name])
         figure = f"search, {count} messages, slowest kind: {slowest}"

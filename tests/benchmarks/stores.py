@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
@@ -23,7 +23,6 @@ from tests.support.chats import header
 
 RARE, RARE_SIGN = "Überprüfungsvermerk", "龘"
 """Said once, in the oldest message: no search finds it soon by looking."""
-_SESSION = 20
 _SYLLABLES = [a + b + c for a in "bdfgklmnprst" for b in "aeiou" for c in ("", "n", "r", "s")]
 
 
@@ -40,19 +39,19 @@ def texts(count: int) -> Iterator[str]:
         yield f"{RARE} {RARE_SIGN} {text}" if number == 0 else text
 
 
-def fill(path: Path, count: int) -> None:
-    """Write a store with all indexes."""
+def fill(path: Path, texts: Iterable[str], session_size: int) -> None:
+    """Write a store of sessions of so many messages, prompts and answers in turn."""
     session, parent, moment = None, None, datetime(2026, 1, 1, tzinfo=UTC)
     with closing(connect(path)) as connection:
         with transaction(connection):
-            for number, text in enumerate(texts(count)):
+            for number, text in enumerate(texts):
                 moment += timedelta(minutes=4)
-                if number % _SESSION == 0:
+                if number % session_size == 0:
                     session, parent = header(title_from(text), moment=moment), None
                     message_rows.put_session(connection, session)
                 role = Role.ASSISTANT if number % 2 else Role.USER
                 message = text_message(role, text, parent_id=parent)
-                message = replace(message, created_at=moment)
+                message = replace(message, created_at=moment, model="bench" if number % 2 else "")
                 message_rows.put_message(connection, session.session_id, message)
                 message_rows.make_leaf(connection, session.session_id, message, moment)
                 parent = message.message_id
@@ -60,32 +59,29 @@ def fill(path: Path, count: int) -> None:
 
 
 def fill_store(home: Path, count: int) -> Path:
-    """Write a session of so many messages, 0.1 and 0.8 kB in turn, whose last ends in a mark; return the folder."""
+    """Write one session of so many messages, whose last ends in a mark; return the folder."""
     if not home.exists():
-        asyncio.run(_fill(home, count))
+        home.mkdir()
+        path = home / "sessions.db"
+        fill(path, [*long_texts(count - 1), f"{_text(count - 1)}\n\nLAST-ANSWER"], count)
+        asyncio.run(_check(path))
     return home
 
 
-def text_bytes(count: int) -> int:
-    return sum(len(_text(n).encode()) for n in range(count))
+async def _check(path: Path) -> None:
+    """Do what a run of a few seconds would do else: check, copy and index."""
+    store = Store(path)
+    await store.open()
+    await store.daily_check()
+    await store.aclose()
+
+
+def long_texts(count: int) -> list[str]:
+    """Return the texts of a long session: 0.1 and 0.8 kB in turn."""
+    return [_text(n) for n in range(count)]
 
 
 def _text(n: int) -> str:
     if n % 2:
         return section(n)[:800]
     return f"Question {n}: what grows in the shade, in three metres, in August?"
-
-
-async def _fill(home: Path, count: int) -> None:
-    store = Store(home / "sessions.db")
-    session, parent = header("Long"), None
-    for n in range(count):
-        text = _text(n)
-        if n == count - 1:
-            text += "\n\nLAST-ANSWER"
-        message = text_message(Role.ASSISTANT if n % 2 else Role.USER, text, parent_id=parent)
-        message = replace(message, model="bench" if n % 2 else "")
-        await store.append(session, message)
-        parent = message.message_id
-    await store.daily_check()  # checks, copies and indexes: else a run of a few seconds would do it
-    await store.aclose()

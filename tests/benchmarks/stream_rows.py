@@ -22,19 +22,14 @@ of them.
 
 
 def _stream(bench: Bench, text: str, keys: int = 0, rate: float = 100) -> dict:
-    drawn = bench.lmchat()
-    drawn.wait_for(PROMPTED)
-    bench.server.text, bench.server.rate = text, rate
-    bench.server.done.clear()
-    cpu_s, since = drawn.rest(), drawn.count
+    drawn = bench.ready_for(text, rate)
+    cpu_s, since = drawn.cpu_s(), drawn.count
     began_s = drawn.type("go\r")
     echoes = []
     pauses = Random(keys)  # noqa: S311 - no secret
     time.sleep(1)
     for number in range(keys):
-        key = chr(
-            0x4E00 + number
-        )  # a sign of its own, so that nothing else can be taken for its echo
+        key = chr(0x4E00 + number)  # nothing else can be taken for the echo of such a sign
         mark, at_s = drawn.count, time.perf_counter()
         drawn.type(key)
         echoes.append((drawn.wait_for(key, since=mark) - at_s) * 1e3)
@@ -120,9 +115,7 @@ def stop(bench: Bench) -> Iterator[Row]:
     """From the Esc byte to the hang-up that the server sees, and to a screen at rest."""
     hung, rest = [], []
     for _ in range(bench.runs):
-        drawn = bench.lmchat()
-        drawn.wait_for(PROMPTED)
-        bench.server.text, bench.server.rate = mixed(20_000), 100
+        drawn = bench.ready_for(mixed(20_000), 100)
         drawn.type("go\r")
         time.sleep(1)
         mark = drawn.count
@@ -143,10 +136,7 @@ def flood(bench: Bench) -> Iterator[Row]:
     """20 000 tokens at full speed: from the last byte sent to its being shown."""
     times = []
     for _ in range(bench.runs):
-        drawn = bench.lmchat()
-        drawn.wait_for(PROMPTED)
-        bench.server.text, bench.server.rate = mixed(80_000) + "\n\nTHE-END-OF-ALL", 0
-        bench.server.done.clear()
+        drawn = bench.ready_for(mixed(80_000) + "\n\nTHE-END-OF-ALL", 0)
         mark = drawn.count
         drawn.type("go\r")
         bench.server.done.wait(30)

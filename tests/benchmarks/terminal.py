@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -76,7 +77,7 @@ class Drawn:
                 self._news.wait(left_s)
 
     def shown_s(self, texts: Iterable[str], *, since: int = 0) -> dict[str, float]:
-        """Return when each of some texts was first seen on the screen; those that never were are left out.
+        """Return when each of some patterns was first seen on the screen; those that never were are left out.
 
         Only what changed is written, so a text need not come in one piece: its bytes tell nothing. It is
         read after the fact, because a terminal in memory takes as much of a core as the program.
@@ -87,7 +88,7 @@ class Drawn:
             if number < since or not missing:
                 continue
             shown = "\n".join(terminal.lines)
-            found |= {text: at_s for text in missing if text in shown}
+            found |= {text: at_s for text in missing if re.search(text, shown)}
             missing = [text for text in missing if text not in found]
         return found
 
