@@ -154,11 +154,12 @@ class PatchedScreen(Screen[None]):
 
     def _compositor_refresh(self) -> None:
         """Paint; below a dialog, replace the full repaint that Textual requests by an update."""
-        super()._compositor_refresh()
         top = self.app.screen
+        was_required = top._repaint_required  # such as after a resize: that one has to stay
+        super()._compositor_refresh()
         if self is not top:
             self._repaint_required = False  # set by `super` above, for one more paint
             self._exchange_repaint_regions()  # forgets them: `top` paints these regions
-            if top._repaint_required:
+            if top._repaint_required and not was_required:
                 top._repaint_required = False
                 top.post_message(messages.Update(top))  # paints only its widgets that wait
