@@ -355,7 +355,7 @@ class PlainChat(FrontEnd):
                 await sessions.set_system_prompt(opened, argument)
                 note("System prompt changed.")
             case _:
-                raise NotImplementedError(f"{name} has no case")
+                raise AssertionError(f"{name} is in _COMMANDS, but has no case")
 
     # Sessions and models
 

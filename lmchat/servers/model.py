@@ -138,7 +138,7 @@ def find_by_part(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
 
     Upper and lower case are the same in a part of a name.
     """
-    parts = [model for model in models if name.casefold() in model.model_id.casefold()]
+    parts = [model for model in models if name and name.casefold() in model.model_id.casefold()]
     return find_model(name, models) or (parts[0] if len(parts) == 1 else None)
 
 

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from lmchat.servers.answer import TurnFigures
+from lmchat.servers.endpoint import loopback
 from lmchat.servers.events import ModelNamed
-from lmchat.servers.model import is_other_model
+from lmchat.servers.model import ModelInfo, find_by_part, is_other_model
 from lmchat.sessions.message import AnswerState
 
 SAME = [
@@ -49,6 +50,21 @@ def test_two_models():
     for asked, served in OTHER:
         assert is_other_model(asked, served)
         assert is_other_model(served, asked)
+
+
+def test_a_part_of_a_name_means_the_only_model_that_has_it():
+    ids = ("qwen3-8b", "qwen3-8b-thinking", "gemma-3-4b")
+    models = [ModelInfo(model_id=name, endpoint=loopback(1), product="vLLM") for name in ids]
+    for part, found in (
+        ("GEMMA", "gemma-3-4b"),
+        ("think", "qwen3-8b-thinking"),
+        ("qwen3-8b", "qwen3-8b"),
+        ("qwen", None),
+        ("", None),
+    ):
+        model = find_by_part(part, models)
+        assert (model.model_id if model else None) == found
+    assert find_by_part("", models[:1]) is None, "an unset variable of a script names nothing"
 
 
 def test_a_name_without_end_takes_no_time():
