@@ -21,7 +21,12 @@ class LMChatError(Exception):
 
     @property
     def message_with_hint(self) -> str:
-        """The message, followed by the hint if there is one."""
+        """The message, followed by the hint if there is one.
+
+        The words of a server often end without a full stop.
+        """
+        if self.hint and self.message[-1:] not in set(".!?…"):
+            return f"{self.message}. {self.hint}"
         return f"{self.message} {self.hint}".rstrip()
 
 

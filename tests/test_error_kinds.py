@@ -101,3 +101,8 @@ def test_what_the_table_says_is_never_tried_again_is_not():
 def test_an_error_of_an_unknown_kind_is_noticed():
     assert LMChatError("x").kind in KINDS
     assert all(one.kind in KINDS for one in _CLASSES.values() if issubclass(one, LMChatError))
+
+
+def test_a_hint_follows_the_words_of_a_server_as_a_sentence_of_its_own():
+    error = LMChatError("llama.cpp says: try again later", hint="Check the server's log.")
+    assert error.message_with_hint == "llama.cpp says: try again later. Check the server's log."
