@@ -20,7 +20,7 @@ from lmchat.config.settings import LimitSettings, Settings, TimeoutSettings
 from lmchat.config.state import State
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.servers.answer import WholeAnswer
-from lmchat.servers.client import ProxyClient
+from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.choose_model import (
     best_result,
     choose_without_asking,
@@ -32,8 +32,8 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.http.api_keys import NoKeys
 from lmchat.servers.model import ModelInfo, Target
-from lmchat.servers.options import checked_option
 from lmchat.servers.request import AnyText, ChatRequest, Sampling, WantedOutput
+from lmchat.servers.sampling_options import checked_option
 from lmchat.servers.stream.timeouts import first_token_limit
 from lmchat.sessions.message import (
     AnswerStats,
@@ -146,14 +146,14 @@ class Client:
         self._results: tuple[ProbeResult, ...] = ()  # of the last probe; empty: probe again
         self._probe_lock = asyncio.Lock()
         self._timeouts = settings.get("timeouts") or TimeoutSettings()
-        proxy_settings = Settings(
+        own_settings = Settings(
             endpoint=endpoint,
             allowed_hosts=tuple(settings.get("allowed_hosts", ())),
             limits=settings.get("limits") or LimitSettings(),
             timeouts=self._timeouts,
         )
         keys = _CallersKey(settings.get("key", ""), *self._given)
-        self._proxy = ProxyClient(proxy_settings, keys=keys)
+        self._backend = HttpServerClient(own_settings, keys=keys)
 
     async def __aenter__(self) -> Self:
         return self
@@ -172,7 +172,7 @@ class Client:
 
     async def detect(self) -> tuple[ProbeResult, ...]:
         """Check the given address and all usual ones at the same time; the best comes first."""
-        return await self._proxy.detect(expected=self._given)
+        return await self._backend.detect(expected=self._given)
 
     async def models(self, *, is_refresh: bool = False) -> tuple[ModelInfo, ...]:
         """List the models.
@@ -183,7 +183,7 @@ class Client:
         best = best_result(results, self._model, _NO_STATE)
         if best is None or not best.verdict.is_usable:
             raise why_unusable(results)
-        return await self._proxy.models(best.endpoint, is_refresh=is_refresh)
+        return await self._backend.models(best.endpoint, is_refresh=is_refresh)
 
     async def chat(
         self, messages: Messages, *, model: str = "", **options: Unpack[Options]
@@ -248,15 +248,15 @@ class Client:
 
     def metrics(self) -> Metrics:
         """Return what this client has counted."""
-        return self._proxy.metrics()
+        return self._backend.metrics()
 
     def reset_metrics(self) -> None:
         """Set the counters to 0."""
-        self._proxy.reset_metrics()
+        self._backend.reset_metrics()
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._proxy.aclose()
+        await self._backend.aclose()
 
     async def _answer(
         self,
@@ -285,7 +285,7 @@ class Client:
     async def _events_of(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Yield the events of an answer; after an error, the next request probes again."""
         try:
-            async with aclosing(self._proxy.stream(request)) as events:
+            async with aclosing(self._backend.stream(request)) as events:
                 async for event in events:
                     yield event
         except LMChatError:
@@ -316,7 +316,7 @@ class Client:
 
     async def _probe(self, *named: Endpoint) -> tuple[ProbeResult, ...]:
         """Probe a named address, or all usual ones; keep the results if a server can be used."""
-        results = (await self._proxy.check(*named),) if named else await self.detect()
+        results = (await self._backend.check(*named),) if named else await self.detect()
         is_usable = any(probed.verdict.is_usable for probed in results)
         self._results = results if is_usable else ()
         return results

@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 from lmchat.attachments.attachment import read_attachment
 from lmchat.chat.starts import new_prompt
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
-from lmchat.servers.options import checked_option
+from lmchat.servers.sampling_options import checked_option
 from lmchat.sessions.message import ChatMessage, messages_of
 from lmchat.sessions.session import MessagePath
 from lmchat.tools.json_schema import Schema, WantedValue, read_schema

@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from lmchat.errors import LMChatError, RequestInvalid, WrongUse
 from lmchat.safe_text import decoded_text
-from lmchat.servers.options import checked_option
 from lmchat.servers.request import AnyObject, AnyText, FittingValue, WantedOutput
+from lmchat.servers.sampling_options import checked_option
 from lmchat.sessions.message import ChatMessage, Role, messages_of, text_message
 from lmchat.tools.json_text import strict_json
 

@@ -18,7 +18,7 @@ from lmchat.errors import LMChatError
 from lmchat.servers.answer import GrowingAnswer, Stage, TurnFigures
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.model import Target
-from lmchat.servers.options import usable_options
+from lmchat.servers.sampling_options import usable_options
 from lmchat.sessions.message import (
     AnswerState,
     AnswerStats,

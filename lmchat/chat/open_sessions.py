@@ -26,8 +26,8 @@ from lmchat.chat.events import (
     TurnEnded,
 )
 from lmchat.chat.kept import kept_answer, replay_request, target_of, without_replay
+from lmchat.chat.next_turn import NextTurn
 from lmchat.chat.open_session import OpenSession
-from lmchat.chat.options import NextTurn
 from lmchat.chat.ports import ModelServer
 from lmchat.chat.runner import ShowError, TurnRunner, failure_of
 from lmchat.chat.sampling_layers import SamplingLayers

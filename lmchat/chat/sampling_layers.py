@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from lmchat.config.settings import Profile, SamplingSettings
 
 OptionValues = Mapping[str, object]
-"""Values of sampling options by their names, as in `servers/options.py`."""
+"""Values of sampling options by their names, as in `servers/sampling_options.py`."""
 
 # origins of options that no session can change
 COMMAND_LINE = "command line"

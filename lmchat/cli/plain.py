@@ -28,9 +28,9 @@ from lmchat.attachments.folders import parse_set_name, read_set
 from lmchat.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.attachments.web_page import PageAddress, is_page_address, refuse
 from lmchat.chat.events import AnswerBegun, ChatEvent, FrontEnd
+from lmchat.chat.next_turn import LEVELS, NO_PROFILE, NOTHING_SET, value_words
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.open_sessions import OpenSessions
-from lmchat.chat.options import LEVELS, NO_PROFILE, NOTHING_SET, value_words
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.cli.context import Context
 from lmchat.cli.files import require_consent_to_set

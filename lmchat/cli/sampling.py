@@ -6,7 +6,7 @@ from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.cli.context import Context
 from lmchat.config.settings import SamplingSettings
 from lmchat.errors import WrongUse
-from lmchat.servers.options import checked_option, parsed_value
+from lmchat.servers.sampling_options import checked_option, parsed_value
 
 
 def sampling_layers(context: Context) -> SamplingLayers:

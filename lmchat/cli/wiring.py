@@ -27,7 +27,7 @@ from lmchat.config.credentials import Credentials
 from lmchat.config.settings import Settings
 from lmchat.config.state import State, read_state
 from lmchat.errors import LMChatError
-from lmchat.servers.client import ProxyClient
+from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.choose_model import endpoints_of
 from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.products import named_endpoints
@@ -133,7 +133,7 @@ def make_backend(
     """
     keys = keys_of(context)
     engine = make_engine(context, settings)
-    client = ProxyClient(
+    client = HttpServerClient(
         settings,
         keys=keys,
         cache_file=context.paths.models_file,

@@ -96,7 +96,7 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+f",
         "find",
         "Find in this session",
-        "chat.open_find_bar",
+        "view.open_find_bar",
         slash="/find [TEXT]",
     ),
     _key(

@@ -1,7 +1,7 @@
 """Client of model servers; everything that lmchat sends to them is sent from here.
 
-`ProxyClient` checks a request by its `Admission`, lets its `Prober` find and ask servers, and runs
-a chat request as an `Exchange`.
+`HttpServerClient` checks a request by its `Admission`, lets its `Prober` find and ask servers, and
+runs a chat request as an `Exchange`.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class OwnServer(Protocol):
         """Unload its model."""
 
 
-class ProxyClient:
+class HttpServerClient:
     """The `ServerClient` (`chat/ports.py`) over HTTP."""
 
     def __init__(

@@ -47,11 +47,11 @@ class Sampling(Struct, frozen=True, kw_only=True):
     seed: int | None = None
     reasoning_effort: str = ""  # `none` to `max`, or a number of tokens
     more: Mapping[str, object] = field(default_factory=dict)
-    """The options of `servers/options.py` that have no field here, by name."""
+    """The options of `servers/sampling_options.py` that have no field here, by name."""
 
     @property
     def options(self) -> dict[str, object]:
-        """The options that are set, by the names of `servers/options.py`."""
+        """The options that are set, by the names of `servers/sampling_options.py`."""
         fields = {name: getattr(self, name) for name in SAMPLING_FIELDS}
         options = {name: value for name, value in fields.items() if value not in (None, "", ())}
         return options | dict(self.more)

@@ -58,7 +58,7 @@ class LMChatApp(PatchedApp):
         is_temporary: bool = False,
     ) -> None:
         super().__init__()
-        self.chat = ChatScreen(settings, state, is_temporary=is_temporary)
+        self.chat_screen = ChatScreen(settings, state, is_temporary=is_temporary)
         self.second_half: SecondHalf | None = None  # None until after the first paint
         self.wanted_theme = settings.ui.theme or state.theme  # empty for none
         self._open_second_half = open_second_half
@@ -83,7 +83,7 @@ class LMChatApp(PatchedApp):
         return [*super().get_line_filters(), *self._ascii_filters]
 
     def get_default_screen(self) -> ChatScreen:
-        return self.chat
+        return self.chat_screen
 
     @asynccontextmanager
     async def lent_terminal(self) -> AsyncIterator[None]:
@@ -111,11 +111,11 @@ class LMChatApp(PatchedApp):
 
     async def _open(self) -> None:
         self.second_half = await self._open_second_half(self)
-        await self.chat.open(self.second_half)
+        await self.chat_screen.open(self.second_half)
 
     async def action_run(self, command_id: str) -> None:
         """Run a command, as the chat screen does: its key works on every screen."""
-        await self.chat.action_run(command_id)
+        await self.chat_screen.action_run(command_id)
 
     @on(Post)
     async def pass_on(self, message: Message) -> None:
@@ -144,7 +144,7 @@ class LMChatApp(PatchedApp):
             await self.second_half.stop_and_save(is_hang_up=is_hang_up)
 
     async def on_unmount(self) -> None:
-        await self.chat.widgets.highlighter.aclose()
+        await self.chat_screen.widgets.highlighter.aclose()
 
     def report_failure(self, error: BaseException) -> None:
         """Show the error of a worker; lmchat continues, unless it could not be opened at all."""

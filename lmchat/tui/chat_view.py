@@ -27,13 +27,13 @@ CANNOT_SEE = "This model cannot see images. Ctrl+O lists the models that can."
 _OTHER_PROGRAM = "away"  # group of the worker in which another program uses the terminal
 
 
-class Chat:
+class ChatView:
     """The chat on the screen, made once for all controllers."""
 
     def __init__(self, app: LMChatApp, workspace: Workspace) -> None:
         self.app = app
-        self.screen = app.chat
-        self.widgets = app.chat.widgets
+        self.screen = app.chat_screen
+        self.widgets = app.chat_screen.widgets
         self.workspace = workspace
         self.open_sessions = workspace.open_sessions
         self.next_turn = workspace.open_sessions.next_turn

@@ -20,19 +20,19 @@ from textual.css.query import NoMatches
 from textual.message import Message
 from textual.widgets import Input, TextArea
 
-from lmchat.chat.options import NOTHING_SET, value_words
+from lmchat.chat.next_turn import NOTHING_SET, value_words
 from lmchat.commands.table import BY_ID, COMMANDS, Command, Scope, is_command, parse_slash
 from lmchat.doctor.report import report_text, summary
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_line, safe_text
-from lmchat.servers.options import COMMON, FURTHER_OPTIONS
+from lmchat.servers.sampling_options import COMMON, FURTHER_OPTIONS
 from lmchat.sessions.message import now
 from lmchat.sessions.stats import RECORD_DAYS, figures_by_model, models_text, statistics_text
 from lmchat.terminal.tty import has_shell
 from lmchat.tui.actions import Run, ShowChat, ShowServers
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.chat_log.chat_log import ChatLog
-from lmchat.tui.chat_view import Chat
+from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.connect import Connect
 from lmchat.tui.controllers.hints import KeyHints
@@ -74,19 +74,19 @@ class Dispatcher:
     def __init__(self, app: LMChatApp, workspace: Workspace) -> None:
         self.workspace = workspace
         self.open_sessions = workspace.open_sessions
-        self.chat = chat = Chat(app, workspace)
-        self.status = status = StatusDisplay(chat)
-        self.prompt_text = prompt_text = PromptText(chat, status)
-        self.prompt_files = PromptFiles(chat, status, prompt_text)
-        self.sessions = sessions = ShownSession(chat, status, prompt_text)
-        self.turns = turns = Turns(chat, status, sessions, prompt_text)
-        self.branches = branches = Branches(chat, status, sessions, turns)
-        self.files = SessionFiles(chat, status, sessions)
-        self.saved_sessions = SavedSessions(chat, status, sessions)
-        self.models = models = ModelSwitch(chat, status, prompt_text, turns)
-        self.connect = Connect(chat, status, models)
-        self.messages = MessageActions(chat, sessions, prompt_text, turns, branches, models)
-        self.hints = KeyHints(chat, status, prompt_text, self.prompt_files)
+        self.view = view = ChatView(app, workspace)
+        self.status = status = StatusDisplay(view)
+        self.prompt_text = prompt_text = PromptText(view, status)
+        self.prompt_files = PromptFiles(view, status, prompt_text)
+        self.sessions = sessions = ShownSession(view, status, prompt_text)
+        self.turns = turns = Turns(view, status, sessions, prompt_text)
+        self.branches = branches = Branches(view, status, sessions, turns)
+        self.files = SessionFiles(view, status, sessions)
+        self.saved_sessions = SavedSessions(view, status, sessions)
+        self.models = models = ModelSwitch(view, status, prompt_text, turns)
+        self.connect = Connect(view, status, models)
+        self.messages = MessageActions(view, sessions, prompt_text, turns, branches, models)
+        self.hints = KeyHints(view, status, prompt_text, self.prompt_files)
         self._last_ctrl_c_s = 0.0  # when Ctrl+C was pressed and had nothing to do
 
     # The start
@@ -97,7 +97,7 @@ class Dispatcher:
         The list and the store are read, the session that the command line names is opened, and the
         daily check follows a few seconds later.
         """
-        widgets, workspace = self.chat.widgets, self.workspace
+        widgets, workspace = self.view.widgets, self.workspace
 
         def add(notice: str) -> None:
             if notice:
@@ -124,15 +124,15 @@ class Dispatcher:
         self.sessions.show_session()
         self.connect.start()
         self.sessions.show_list()
-        wanted_theme = self.chat.app.wanted_theme
-        if wanted_theme and not theme_named(wanted_theme, self.chat.app.available_themes):
+        wanted_theme = self.view.app.wanted_theme
+        if wanted_theme and not theme_named(wanted_theme, self.view.app.available_themes):
             words = safe_line(wanted_theme, limit=40)
-            self.chat.warn(f"Unknown theme: {words}. /theme lists all themes.")
-        self.chat.begin(open_store, "history")
+            self.view.warn(f"Unknown theme: {words}. /theme lists all themes.")
+        self.view.begin(open_store, "history")
         if workspace.resume_id:
-            self.chat.begin(self._resume, "open", is_only=True)
-        check = partial(self.chat.begin, check_daily, "daily check")
-        self.chat.begin_later(CHECK_AFTER_S, check)
+            self.view.begin(self._resume, "open", is_only=True)
+        check = partial(self.view.begin, check_daily, "daily check")
+        self.view.begin_later(CHECK_AFTER_S, check)
 
     async def _resume(self) -> None:
         """Show the session that the command line names.
@@ -142,13 +142,13 @@ class Dispatcher:
         """
         session_id = await self.workspace.store.find(self.workspace.resume_id)
         await self.sessions.go_to(session_id, takes_queue=True)
-        if self.sessions.opened.is_waiting and self.chat.next_turn.is_ready:
+        if self.sessions.opened.is_waiting and self.view.next_turn.is_ready:
             self.open_sessions.target_ready()
 
     # What the app asks for
 
     def copy(self, text: str) -> None:
-        self.chat.copy(text)
+        self.view.copy(text)
 
     def note_error(self, error: BaseException) -> str:
         return self.workspace.platform.note_error(error)
@@ -162,7 +162,7 @@ class Dispatcher:
         if is_hang_up:
             self.open_sessions.leave_answers()
         self.workspace.is_leaving = True
-        self.chat.read_ahead.cancel()
+        self.view.read_ahead.cancel()
         await self.open_sessions.close()
         with suppress(NoMatches):  # a signal may come before the prompt exists: nothing was typed
             self.sessions.note()
@@ -189,7 +189,7 @@ class Dispatcher:
                 try:
                     await self.run(BY_ID[command_id])
                 except LMChatError as error:
-                    self.chat.show_error(error)
+                    self.view.show_error(error)
             case KeysChanged():
                 self.hints.show()
             case PromptInput.Submitted(text=text, is_for_shell=True):
@@ -200,7 +200,7 @@ class Dispatcher:
             case PromptInput.Drafted():
                 self.follow_typing()
             case PromptInput.ScrollWanted(action=action):
-                await self.chat.app.run_action(action, self.chat.widgets.log)
+                await self.view.app.run_action(action, self.view.widgets.log)
             case PromptInput.QueueActWanted(what="edit"):
                 self.turns.edit_queued()
             case PromptInput.QueueActWanted():
@@ -212,7 +212,7 @@ class Dispatcher:
             case ChatLog.ActionWanted(name="copy", message=target) if target.files:
                 self.messages.act_on("copy", target)  # its files are read first
             case ChatLog.ActionWanted(text=text, note=note) if text:
-                self.chat.copy(text, note)
+                self.view.copy(text, note)
             case ChatLog.ActionWanted(name=name, message=target):
                 self.messages.act_on(name, target)
             case ChatLog.Decided(choice=choice):
@@ -220,13 +220,13 @@ class Dispatcher:
             case ChatLog.Changed():
                 self._follow_log()
             case Pill.Pressed():
-                self.chat.widgets.log.scroll_end()
-                self.chat.widgets.prompt_input.focus()
+                self.view.widgets.log.scroll_end()
+                self.view.widgets.prompt_input.focus()
             case SessionList.ActWanted(name="open", session_id=session_id):
-                self.chat.screen.remove_class("-sessions-over")
+                self.view.screen.remove_class("-sessions-over")
                 self.sessions.switch_to(session_id)
             case SessionList.ActWanted(name=name, session_id=session_id):
-                self.chat.begin(partial(self.saved_sessions.act, name, session_id), "change")
+                self.view.begin(partial(self.saved_sessions.act, name, session_id), "change")
             case SessionList.SearchWanted(query=query):
                 self.saved_sessions.search(query)
             case KeyBar.CommandClicked(line=line):
@@ -263,13 +263,13 @@ class Dispatcher:
         """Run a slash command in a worker; an unknown or failed one returns to the prompt."""
         slash = parse_slash(line)
         if slash is None:
-            self.chat.widgets.prompt_input.give_back(line)
+            self.view.widgets.prompt_input.give_back(line)
             words = f"Unknown command: {safe_line(line.partition(' ')[0], limit=40)}."
             hint = "F1 lists the commands. Begin with a space to send it as a message."
-            self.chat.show_error(WrongUse(words, hint=hint))
+            self.view.show_error(WrongUse(words, hint=hint))
         else:
             work = partial(self.run, slash.command, slash.argument)
-            self.chat.begin(work, "slash", typed=line)
+            self.view.begin(work, "slash", typed=line)
 
     # The prompt
 
@@ -290,7 +290,7 @@ class Dispatcher:
             self.turns.submit(text)
 
     def _remember_prompt(self, text: str) -> None:
-        prompt_input = self.chat.widgets.prompt_input
+        prompt_input = self.view.widgets.prompt_input
         prompt_input.history_of_prompts = (text, *prompt_input.history_of_prompts)
 
     def follow_typing(self) -> None:
@@ -299,7 +299,7 @@ class Dispatcher:
         self.hints.show()
         self.sessions.mark_left_out_soon()
         self.prompt_text.note()
-        self.chat.read_ahead.follow(self.prompt_text.new_prompt)
+        self.view.read_ahead.follow(self.prompt_text.new_prompt)
 
     def stop_running(self) -> bool:
         """Stop the commands that run in the shell; else pages that are fetched; else the answer.
@@ -311,12 +311,12 @@ class Dispatcher:
     async def change_system_prompt(self, text: str) -> None:
         self.sessions.opened.require_free_end()
         message = await self.open_sessions.set_system_prompt(self.sessions.opened, text)
-        self.chat.widgets.log.append(message)
+        self.view.widgets.log.append(message)
         self.status.show_action("system prompt changed")
 
     async def use_profile(self, name: str) -> None:
         """Use a profile from the next turn on; if it names a model, switch to that, too."""
-        profile = self.chat.next_turn.use_profile(name, self.workspace.settings.profiles)
+        profile = self.view.next_turn.use_profile(name, self.workspace.settings.profiles)
         if profile.model:
             self.models.pick(profile.model)
         self.status.show_action(f"profile {safe_line(name, limit=20)}")
@@ -328,10 +328,10 @@ class Dispatcher:
         self.turns.submit(await self.prompt_text.fill_preset(typed))
 
     def use_effort(self, typed: str) -> None:
-        self.chat.next_turn.use_effort(typed)
-        effort = self.chat.next_turn.effort_words(self.sessions.opened.own_sampling)
+        self.view.next_turn.use_effort(typed)
+        effort = self.view.next_turn.effort_words(self.sessions.opened.own_sampling)
         self.status.show_action(f"effort {effort}")
-        self.chat.notify(f"Reasoning effort: {effort}.")
+        self.view.notify(f"Reasoning effort: {effort}.")
 
     async def use_first_words(self, words: str = "") -> None:
         """Let the next answer begin with words; without any, take back those set before, or ask."""
@@ -349,7 +349,7 @@ class Dispatcher:
         opened = self.sessions.opened
 
         async def change(typed: str) -> None:
-            self.chat.notify(await self.open_sessions.set_option(opened, typed))
+            self.view.notify(await self.open_sessions.set_option(opened, typed))
 
         def ask_for(name: str | None) -> None:
             if name is not None:
@@ -359,7 +359,7 @@ class Dispatcher:
         if typed:
             await change(typed)
             return
-        options = self.chat.next_turn.options_of(opened)
+        options = self.view.next_turn.options_of(opened)
         width = max((len(option.name) for option in options), default=0)
         rows = [
             ListRow(
@@ -370,14 +370,14 @@ class Dispatcher:
             for option in options
         ]
         dialog = PickDialog("Sampling", rows, verb="change it", nothing=NOTHING_SET)
-        self.chat.show(dialog, ask_for)
+        self.view.show(dialog, ask_for)
 
     def use_theme(self, name: str = "") -> None:
         """Use the named theme, or without a name the one chosen from a list, and remember it.
 
         Raises `WrongUse` for an unknown name.
         """
-        app = self.chat.app
+        app = self.view.app
         own_names = [theme.name for theme in THEMES]
         other_names = sorted(app.available_themes.keys() - set(own_names))
         for other_name in other_names:
@@ -386,12 +386,12 @@ class Dispatcher:
         def use(chosen: str | None) -> None:
             if chosen is not None:
                 app.theme = chosen
-                self.chat.remember(lambda state: replace(state, theme=chosen))
-                self.chat.notify(f"Theme: {short_name(chosen)}.")
+                self.view.remember(lambda state: replace(state, theme=chosen))
+                self.view.notify(f"Theme: {short_name(chosen)}.")
 
         if not name:
             themes = [app.available_themes[each] for each in (*own_names, *other_names)]
-            self.chat.show(ThemeDialog(themes, app.theme), use)
+            self.view.show(ThemeDialog(themes, app.theme), use)
         elif full_name := theme_named(name, app.available_themes):
             use(full_name)
         else:
@@ -402,18 +402,18 @@ class Dispatcher:
 
     def _follow_log(self) -> None:
         """Show in pill, find bar, figures and keys what has changed in the log."""
-        viewport = self.chat.widgets.log.viewport
+        viewport = self.view.widgets.log.viewport
         words = "new text" if viewport.has_new_text else "more below"
-        self.chat.widgets.prompt.pill.words = "" if viewport.is_at_end else words
-        if self.chat.find_bar is not None:
-            self.chat.find_bar.show_standing()
+        self.view.widgets.prompt.pill.words = "" if viewport.is_at_end else words
+        if self.view.find_bar is not None:
+            self.view.find_bar.show_standing()
         self.status.refresh()
 
     def focus_message(self, step: int) -> None:
-        if self.chat.widgets.log.focus_message(step):
-            self.chat.widgets.log.focus()
+        if self.view.widgets.log.focus_message(step):
+            self.view.widgets.log.focus()
         else:
-            self.chat.widgets.prompt_input.focus()
+            self.view.widgets.prompt_input.focus()
 
     # Panels and pages
 
@@ -422,33 +422,33 @@ class Dispatcher:
 
         If none has, close the find bar and the panels over the chat, and focus the prompt.
         """
-        prompt_input = self.chat.widgets.prompt_input
-        is_in_prompt = self.chat.screen.focused is prompt_input
+        prompt_input = self.view.widgets.prompt_input
+        is_in_prompt = self.view.screen.focused is prompt_input
         has_done_something = (
             self.stop_running()
             or self.prompt_text.leave_edit()
-            or self.chat.widgets.log.drop_selection()
+            or self.view.widgets.log.drop_selection()
             or (is_in_prompt and self.turns.take_back())  # elsewhere, Esc leads to the prompt
         )
         if not has_done_something:
-            self.chat.close_find_bar()
-            self.chat.screen.remove_class("-sessions-over", "-telemetry-over")
+            self.view.close_find_bar()
+            self.view.screen.remove_class("-sessions-over", "-telemetry-over")
             prompt_input.focus()
 
     def toggle_sessions(self) -> None:
         """Show the list of sessions and focus it; if it is shown, hide it and focus the prompt."""
-        screen = self.chat.screen
+        screen = self.view.screen
         self._toggle_panel(
             "sessions", is_over=screen.has_class("-narrow") or screen.has_class("-mid")
         )
-        if self.chat.widgets.session_list.display:
+        if self.view.widgets.session_list.display:
             self.sessions.show_list()
-            self.chat.widgets.session_list.focus()
+            self.view.widgets.session_list.focus()
         else:
-            self.chat.widgets.prompt_input.focus()
+            self.view.widgets.prompt_input.focus()
 
     def toggle_telemetry(self) -> None:
-        self._toggle_panel("telemetry", is_over=self.chat.screen.has_class("-narrow"))
+        self._toggle_panel("telemetry", is_over=self.view.screen.has_class("-narrow"))
         self.status.refresh()
 
     def _toggle_panel(self, name: str, *, is_over: bool) -> None:
@@ -457,19 +457,19 @@ class Dispatcher:
         On a screen that is too narrow for it (`is_over`), show it over the chat; that is not
         remembered.
         """
-        screen = self.chat.screen
+        screen = self.view.screen
         if is_over:
             screen.toggle_class(f"-{name}-over")
             return
         screen.toggle_class(f"-{name}-hidden")
         is_shown = not screen.has_class(f"-{name}-hidden")
-        self.chat.remember(lambda state: replace(state, **{f"has_{name}": is_shown}))
+        self.view.remember(lambda state: replace(state, **{f"has_{name}": is_shown}))
 
     def show_log_file(self) -> None:
-        self.chat.show(TextDialog("Log file", safe_text(self.workspace.platform.log_file)))
+        self.view.show(TextDialog("Log file", safe_text(self.workspace.platform.log_file)))
 
     def show_tools(self) -> None:
-        self.chat.show(tools_dialog(self.open_sessions, self.workspace.platform.config_file))
+        self.view.show(tools_dialog(self.open_sessions, self.workspace.platform.config_file))
 
     def show_doctor(self) -> None:
         """Run all checks in a worker, and show the report, as on the command line."""
@@ -481,8 +481,8 @@ class Dispatcher:
             text = report_text(findings, width=width)
             dialog.show(text, summary(findings))
 
-        self.chat.show(dialog)
-        self.chat.begin(examine, "doctor", is_only=True)
+        self.view.show(dialog)
+        self.view.begin(examine, "doctor", is_only=True)
 
     async def show_statistics(self) -> None:
         store, backend = self.workspace.store, self.workspace.backend
@@ -493,7 +493,7 @@ class Dispatcher:
         else:
             models = models_text(figures_by_model(rows))
         text = statistics_text(backend.metrics(), backend.budget(), models)
-        self.chat.show(TextDialog("Statistics", text))
+        self.view.show(TextDialog("Statistics", text))
 
     def show_palette(self) -> None:
         """Show the commands that can do something now, and run the chosen one.
@@ -504,9 +504,9 @@ class Dispatcher:
         keys = self.workspace.settings.keys
         offered = [command for command in COMMANDS if command.is_offered]
         rows = [row_of(one, keys) for one in offered if one.scope in (Scope.CHAT, Scope.APP)]
-        if self.chat.app.screen is self.chat.screen:
-            log = self.chat.widgets.log
-            is_focused = self.chat.widgets.has_log_focus and log.focused_message is not None
+        if self.view.app.screen is self.view.screen:
+            log = self.view.widgets.log
+            is_focused = self.view.widgets.has_log_focus and log.focused_message is not None
             subject = "This message" if is_focused else "Last answer"
             of_message = [
                 row_of(one, keys, "" if one.command_id in _OF_THE_SESSION else subject)
@@ -526,16 +526,16 @@ class Dispatcher:
 
         If the welcome page is shown, a chosen command of the chat first closes it.
         """
-        is_over_chat = self.chat.app.screen is self.chat.screen
+        is_over_chat = self.view.app.screen is self.view.screen
 
         def run(command: Command | None) -> None:
             if command is None:
                 return
             if command.scope is not Scope.APP and not is_over_chat:
                 self.connect.leave_page()
-            self.chat.begin(partial(self.run, command), "palette")
+            self.view.begin(partial(self.run, command), "palette")
 
-        self.chat.show(dialog, run)
+        self.view.show(dialog, run)
 
     def _ask_for(self, title: str, use: Callable[[str], Awaitable[object]], text: str = "") -> None:
         """Ask for a text and use it; after an error, the dialog stays open and shows it."""
@@ -544,16 +544,16 @@ class Dispatcher:
             await use(typed)
             return True
 
-        self.chat.show(AskDialog(title, text=text, verb="run it", attempt=attempt))
+        self.view.show(AskDialog(title, text=text, verb="run it", attempt=attempt))
 
     # The end
 
     def suspend(self) -> None:
         """Suspend lmchat until the shell resumes it; refuse if no shell could do that."""
         if has_shell():
-            App.action_suspend_process(self.chat.app)
+            App.action_suspend_process(self.view.app)
         else:
-            self.chat.notify("lmchat was not started from a shell, so it cannot be suspended.")
+            self.view.notify("lmchat was not started from a shell, so it cannot be suspended.")
 
     def copy_or_stop(self) -> None:
         """Do the first of these that is possible: copy, stop the answer, quit.
@@ -562,25 +562,25 @@ class Dispatcher:
         the chat log. To quit, the key must be pressed twice within `_TWICE_WITHIN_S`; the first
         time, a notification says so.
         """
-        app, log = self.chat.app, self.chat.widgets.log
+        app, log = self.view.app, self.view.widgets.log
         selected = ""
         if isinstance(app.focused, Input | TextArea):
             selected = app.focused.selected_text
         selected = selected or app.screen.get_selected_text() or ""
         if selected:
-            self.chat.copy(selected)
+            self.view.copy(selected)
             app.screen.clear_selection()
             return
-        has_copied = app.screen is self.chat.screen and log.copy_selection()
+        has_copied = app.screen is self.view.screen and log.copy_selection()
         if has_copied or self.stop_running():
             return
         now_s = time.monotonic()
         if now_s - self._last_ctrl_c_s < _TWICE_WITHIN_S:
-            self.chat.begin(self.quit, "quit", is_only=True)
+            self.view.begin(self.quit, "quit", is_only=True)
         else:
             self._last_ctrl_c_s = now_s
-            self.chat.notify("Press Ctrl+C again to quit.", timeout_s=_TWICE_WITHIN_S)
+            self.view.notify("Press Ctrl+C again to quit.", timeout_s=_TWICE_WITHIN_S)
 
     async def quit(self) -> None:
         await self.stop_and_save()
-        self.chat.app.exit()
+        self.view.app.exit()

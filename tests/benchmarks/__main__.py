@@ -14,15 +14,15 @@ import time
 from pathlib import Path
 
 from tests.benchmarks.bench import MISSED, Bench, Row, verdict
+from tests.benchmarks.client_rows import client, detect, models
 from tests.benchmarks.idle_rows import idle
 from tests.benchmarks.log_rows import find
-from tests.benchmarks.proxy_rows import detect, models, proxy
 from tests.benchmarks.start_rows import commands, large, start, version
 from tests.benchmarks.store_rows import append, search
 from tests.benchmarks.stream_rows import echo, flood, growth, scroll, stop, stream
 
 _SCREEN = (version, start, large, stream, growth, flood, echo, stop, scroll, find, idle)
-_BEHIND = (proxy, models, append, search, commands, detect)
+_BEHIND = (client, models, append, search, commands, detect)
 ROWS = {measure.__name__: measure for measure in (*_SCREEN, *_BEHIND)}
 GROUPS = {
     "screen": tuple(measure.__name__ for measure in _SCREEN),

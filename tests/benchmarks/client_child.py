@@ -11,17 +11,17 @@ from contextlib import aclosing
 import httpx
 
 from lmchat.config.settings import Settings
-from lmchat.servers.client import ProxyClient
+from lmchat.servers.client import HttpServerClient
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import TextDelta
 from lmchat.servers.products import PRODUCTS
-from tests.support.proxy_calls import ask
+from tests.support.client_calls import ask
 
 PORTS = tuple(port for server in PRODUCTS for port in server.ports)
 
 
-def _client(transport: httpx.AsyncBaseTransport | None = None) -> ProxyClient:
-    return ProxyClient(Settings(), transport=transport)
+def _client(transport: httpx.AsyncBaseTransport | None = None) -> HttpServerClient:
+    return HttpServerClient(Settings(), transport=transport)
 
 
 async def read_httpx(url: str) -> dict:

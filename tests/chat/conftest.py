@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lmchat.config.settings import LimitSettings, Settings
-from lmchat.servers.client import ProxyClient
+from lmchat.servers.client import HttpServerClient
 from lmchat.storage.store import Store
 
 
@@ -20,8 +20,8 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[ProxyClient]:
+async def client() -> AsyncIterator[HttpServerClient]:
     limits = LimitSettings(retry_base_s=0.01, retry_max_s=0.02)
-    client = ProxyClient(Settings(limits=limits))
+    client = HttpServerClient(Settings(limits=limits))
     yield client
     await client.aclose()

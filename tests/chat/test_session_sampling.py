@@ -7,8 +7,8 @@ from contextlib import aclosing
 import pytest
 from msgspec.structs import replace
 
+from lmchat.chat.next_turn import value_words
 from lmchat.chat.open_sessions import OpenSessions
-from lmchat.chat.options import value_words
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import StoreUnavailable, WrongUse
@@ -114,7 +114,7 @@ async def test_an_option_that_the_server_ignores_is_refused_and_one_holds_though
         await change(sessions, "min_p 0.1")
     assert "temperature" in refused.value.hint
     # set before at another server: it stays for that one, and the list says that it is not sent
-    assert await ask(sessions, "one") == {"xtc_probability": 0.5}  # left out by the proxy
+    assert await ask(sessions, "one") == {"xtc_probability": 0.5}  # left out by the client
     assert rows(sessions) == [("xtc_probability", "0.5", "session; not sent to Ollama")]
 
 

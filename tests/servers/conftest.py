@@ -6,8 +6,8 @@ import hypothesis
 import pytest
 
 from lmchat.config.settings import LimitSettings, Settings
-from lmchat.servers.client import ProxyClient
-from tests.support.proxy_calls import FixedKey
+from lmchat.servers.client import HttpServerClient
+from tests.support.client_calls import FixedKey
 from tests.support.scripted_server import ScriptedServer
 
 QUICK = LimitSettings(retry_base_s=0.01, retry_max_s=0.02)
@@ -25,17 +25,21 @@ def server() -> Iterator[ScriptedServer]:
 
 
 @pytest.fixture
-async def make_client(tmp_path, monkeypatch) -> AsyncIterator[Callable[..., ProxyClient]]:
+async def make_client(tmp_path, monkeypatch) -> AsyncIterator[Callable[..., HttpServerClient]]:
     """Make clients that are closed at the end, in an empty home without files of LM Studio.
 
     They read streams as the screen does; the tests of the Python API read them at once.
     """
     monkeypatch.setenv("HOME", str(tmp_path))
-    clients: list[ProxyClient] = []
+    clients: list[HttpServerClient] = []
 
-    def make(*, key=None, limits=QUICK, transport=None, cache_file=None, **settings) -> ProxyClient:
+    def make(
+        *, key=None, limits=QUICK, transport=None, cache_file=None, **settings
+    ) -> HttpServerClient:
         more = {"transport": transport, "cache_file": cache_file, "reads_per_second": 20}
-        clients.append(ProxyClient(Settings(limits=limits, **settings), keys=FixedKey(key), **more))
+        clients.append(
+            HttpServerClient(Settings(limits=limits, **settings), keys=FixedKey(key), **more)
+        )
         return clients[-1]
 
     yield make
@@ -44,5 +48,5 @@ async def make_client(tmp_path, monkeypatch) -> AsyncIterator[Callable[..., Prox
 
 
 @pytest.fixture
-def client(make_client) -> ProxyClient:
+def client(make_client) -> HttpServerClient:
     return make_client()

@@ -18,7 +18,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.limits import AllowList, Limiter, check_request, check_size
 from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import Role, text_message
-from tests.support.proxy_calls import ask, events_of, failure_of
+from tests.support.client_calls import ask, events_of, failure_of
 from tests.support.scripted_products import plain
 
 _REMOTE = Endpoint.parse("https://api.example.com")

@@ -20,8 +20,8 @@ from lmchat.api import (
     WrongUse,
 )
 from lmchat.servers.request import Sampling
+from tests.support.client_calls import PortMap
 from tests.support.programs import PYTHON, run
-from tests.support.proxy_calls import PortMap
 from tests.support.reference import DOCS
 from tests.support.scripted_products import (
     CHAT,
@@ -51,8 +51,8 @@ async def found(make_client):
     """A client that was told no address, and the servers that it may find."""
     ports = PortMap({})
     async with Client() as one:
-        await one._proxy.aclose()
-        one._proxy = make_client(transport=ports)
+        await one._backend.aclose()
+        one._backend = make_client(transport=ports)
         yield one, ports
 
 

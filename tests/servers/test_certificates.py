@@ -8,7 +8,7 @@ from lmchat.errors import ServerUnavailable
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.connections import new_tls_context
-from tests.support.proxy_calls import answered, ask, endpoint_of, events_of, failure_of
+from tests.support.client_calls import answered, ask, endpoint_of, events_of, failure_of
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import ALONE, AUTHORITY, ScriptedServer, json_reply
 

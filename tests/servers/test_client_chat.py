@@ -16,7 +16,7 @@ from lmchat.servers.events import (
 )
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.request import CHAT_PATH, ForwardedRequest
-from tests.support.proxy_calls import (
+from tests.support.client_calls import (
     answered,
     ask,
     endpoint_of,

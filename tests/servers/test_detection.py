@@ -11,7 +11,7 @@ from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products import PRODUCTS
 from tests.support import scripted_products as products
-from tests.support.proxy_calls import PortMap
+from tests.support.client_calls import PortMap
 from tests.support.scripted_products import LLAMA, model_list
 from tests.support.scripted_server import (
     Cut,

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from lmchat.errors import BodyTooLarge
 from lmchat.sessions.message import FilePart
-from tests.support.proxy_calls import ask, events_of, failure_of
+from tests.support.client_calls import ask, events_of, failure_of
 from tests.support.scripted_products import CHAT, plain
 
 IMAGE = FilePart(name="garden.png", media_type="image/png", digest="a", size=3)

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lmchat.config.settings import LimitSettings, Settings
-from lmchat.servers.client import ProxyClient
+from lmchat.servers.client import HttpServerClient
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import ReasoningDelta, StreamFinished, TextDelta
-from tests.support.proxy_calls import ask, events_of
+from tests.support.client_calls import ask, events_of
 from tests.support.scripted_products import PRODUCT_NAMES
 
 HERE = Endpoint.parse("localhost:1234")
@@ -83,7 +83,7 @@ PIECE = st.one_of(
 )
 
 
-def client_for(status: int, headers: dict[str, str], *body: bytes) -> ProxyClient:
+def client_for(status: int, headers: dict[str, str], *body: bytes) -> HttpServerClient:
     async def pieces():
         for piece in body:
             yield piece
@@ -91,7 +91,7 @@ def client_for(status: int, headers: dict[str, str], *body: bytes) -> ProxyClien
     def answer(_: httpx.Request) -> httpx.Response:
         return httpx.Response(status, headers=headers, content=pieces())
 
-    return ProxyClient(QUICK, transport=httpx.MockTransport(answer))
+    return HttpServerClient(QUICK, transport=httpx.MockTransport(answer))
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])

@@ -6,7 +6,7 @@ from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.servers import sender
 from lmchat.servers.events import ModelNamed, StreamFinished
 from lmchat.servers.stream import chunks
-from tests.support.proxy_calls import answered, ask, endpoint_of, events_of, failure_of, text_of
+from tests.support.client_calls import answered, ask, endpoint_of, events_of, failure_of, text_of
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (
     DONE,

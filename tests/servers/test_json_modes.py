@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from lmchat.servers.events import RequestAdapted
 from lmchat.servers.request import AnyObject, AnyText, FittingValue
 from lmchat.sessions.message import Role, text_message
-from tests.support.proxy_calls import answered, ask, events_of
+from tests.support.client_calls import answered, ask, events_of
 from tests.support.scripted_products import CHAT, PRODUCT_NAMES, chat_reply
 from tests.support.scripted_server import error_reply, json_reply, sse
 

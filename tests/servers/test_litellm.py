@@ -6,7 +6,7 @@ import pytest
 
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
-from tests.support.proxy_calls import PortMap
+from tests.support.client_calls import PortMap
 from tests.support.scripted_server import Seen, json_reply, text_reply
 
 KEY = "sk-master"

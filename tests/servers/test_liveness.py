@@ -7,7 +7,7 @@ import pytest
 from lmchat.config.settings import TimeoutSettings
 from lmchat.servers.events import RetryScheduled, StreamStalled
 from lmchat.servers.stream import timeouts as module
-from tests.support.proxy_calls import answered, ask, events_of
+from tests.support.client_calls import answered, ask, events_of
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (
     DONE,

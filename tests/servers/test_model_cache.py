@@ -6,7 +6,7 @@ import resource
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.model_cache import ModelCache
-from tests.support.proxy_calls import endpoint_of
+from tests.support.client_calls import endpoint_of
 from tests.support.scripted_products import LLAMA, llama_cpp, plain
 from tests.support.scripted_server import json_reply
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tests.support.proxy_calls import endpoint_of
+from tests.support.client_calls import endpoint_of
 from tests.support.scripted_products import LLAMA, llama_cpp, model_list, ollama
 from tests.support.scripted_server import json_reply
 

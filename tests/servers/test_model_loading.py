@@ -7,7 +7,7 @@ import pytest
 from lmchat.config.settings import TimeoutSettings
 from lmchat.servers import sender
 from lmchat.servers.events import ModelLoading, RetryScheduled
-from tests.support.proxy_calls import ask, events_of, replay, text_of
+from tests.support.client_calls import ask, events_of, replay, text_of
 from tests.support.scripted_products import CHAT, chat_reply
 from tests.support.scripted_server import error_reply
 

@@ -8,8 +8,8 @@ from lmchat.errors import ServerRejected
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products import llama_cpp
 from tests.support import scripted_products as products
+from tests.support.client_calls import endpoint_of
 from tests.support.programs import until
-from tests.support.proxy_calls import endpoint_of
 from tests.support.scripted_products import LLAMA
 from tests.support.scripted_server import Gate, json_reply, sse
 

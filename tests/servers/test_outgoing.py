@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.request import ChatRequest, Sampling
-from tests.support.proxy_calls import ask
+from tests.support.client_calls import ask
 from tests.support.scripted_backend import read
 from tests.support.scripted_products import CHAT, LLAMA, chat_reply, llama_models
 from tests.support.scripted_server import json_reply

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from lmchat.servers.events import ModelNamed, PromptProgress, StreamFinished, UsageReported
-from tests.support.proxy_calls import answered, ask, events_of, growing
+from tests.support.client_calls import answered, ask, events_of, growing
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import DONE, sse
 

@@ -8,7 +8,7 @@ from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import StreamFinished, UsageReported
 from lmchat.sessions.message import ToolCallPart
-from tests.support.proxy_calls import answered, ask, failure_of, growing
+from tests.support.client_calls import answered, ask, failure_of, growing
 from tests.support.scripted_products import (
     MISTRAL,
     OPENROUTER,

@@ -20,7 +20,7 @@ from lmchat.servers.events import (
 from lmchat.servers.model import LoadState
 from lmchat.servers.request import FittingValue
 from lmchat.sessions.message import ReasoningPart, Role, TextPart, text_message
-from tests.support.proxy_calls import answered, ask, failure_of, message_of, text_of
+from tests.support.client_calls import answered, ask, failure_of, message_of, text_of
 
 pytestmark = pytest.mark.timeout(
     120

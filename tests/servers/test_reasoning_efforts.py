@@ -8,7 +8,7 @@ from lmchat.servers.events import RequestAdapted
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.products import product_named
 from lmchat.servers.request import Sampling
-from tests.support.proxy_calls import answered, ask
+from tests.support.client_calls import answered, ask
 from tests.support.scripted_products import CHAT, PRODUCT_NAMES, chat_reply
 from tests.support.scripted_server import error_reply, json_reply
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.events import ModelNamed, StreamFinished
-from tests.support.proxy_calls import ask, endpoint_of, events_of, replay, text_of
+from tests.support.client_calls import ask, endpoint_of, events_of, replay, text_of
 from tests.support.scripted_products import CHAT
 
 MODEL = "smollm2-135m-instruct"

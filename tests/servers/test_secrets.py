@@ -11,7 +11,7 @@ from lmchat.cli.log_file import as_json_line
 from lmchat.errors import LMChatError
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
-from tests.support.proxy_calls import PortMap, ask, failure_of
+from tests.support.client_calls import PortMap, ask, failure_of
 from tests.support.scripted_products import CHAT, llama_cpp, plain
 from tests.support.scripted_server import (
     AUTHORITY,

@@ -14,7 +14,7 @@ from lmchat.sessions.message import (
     ToolResultPart,
     text_message,
 )
-from tests.support.proxy_calls import READ_TOOL, answered, ask, endpoint_of, message_of
+from tests.support.client_calls import READ_TOOL, answered, ask, endpoint_of, message_of
 from tests.support.scripted_products import CHAT, LLAMA, PRODUCT_NAMES, chat_reply, llama_cpp
 from tests.support.scripted_server import json_reply
 

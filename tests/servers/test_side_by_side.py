@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, aclosing
 import pytest
 
 from lmchat.servers.events import RequestQueued, RequestSent
-from tests.support.proxy_calls import ask, endpoint_of, text_of
+from tests.support.client_calls import ask, endpoint_of, text_of
 from tests.support.scripted_products import CHAT, LLAMA, chat_reply, llama_cpp, lm_studio, router
 from tests.support.scripted_server import DONE, Gate, Hold, delta, finish, json_reply, sse
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.events import ModelLoading, RequestSent
 from lmchat.servers.model import LoadState
-from tests.support.proxy_calls import answered, ask, endpoint_of
+from tests.support.client_calls import answered, ask, endpoint_of
 from tests.support.scripted_products import LLAMA, llama_cpp
 from tests.support.scripted_server import json_reply
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from lmchat.servers.events import LifeSign, StreamFinished, TextDelta
-from tests.support.proxy_calls import ask, events_of, growing
+from tests.support.client_calls import ask, events_of, growing
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (
     DONE,

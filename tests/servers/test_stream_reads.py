@@ -6,7 +6,7 @@ import json
 
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.servers.events import TextDelta
-from tests.support.proxy_calls import answered, ask, events_of, text_of
+from tests.support.client_calls import answered, ask, events_of, text_of
 from tests.support.scripted_server import DONE, Hold, delta, finish, raw_reply, sse
 
 CHAT = "POST /v1/chat/completions"

@@ -15,7 +15,7 @@ from lmchat.servers.events import (
     TextDelta,
     ToolCallDelta,
 )
-from tests.support.proxy_calls import answered, ask, events_of
+from tests.support.client_calls import answered, ask, events_of
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import DONE, delta, finish, json_reply, sse, usage
 

@@ -13,7 +13,7 @@ from lmchat.servers import client as counting_module
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.products import PRODUCTS
 from lmchat.sessions.message import Role, text_message
-from tests.support.proxy_calls import ask, endpoint_of
+from tests.support.client_calls import ask, endpoint_of
 from tests.support.scripted_backend import read
 from tests.support.scripted_products import (
     CHAT,

@@ -6,7 +6,7 @@ from lmchat.servers.events import RequestAdapted
 from lmchat.servers.http.json_values import dicts_in
 from lmchat.servers.stream.tool_calls import ToolCalls
 from lmchat.sessions.message import ChatMessage, Role, ToolCallPart, ToolResultPart, text_message
-from tests.support.proxy_calls import READ_TOOL, answered, ask, events_of, message_of
+from tests.support.client_calls import READ_TOOL, answered, ask, events_of, message_of
 from tests.support.scripted_products import CHAT, chat_reply
 from tests.support.scripted_server import error_reply
 

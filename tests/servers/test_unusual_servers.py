@@ -8,7 +8,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import ModelLoading
 from lmchat.servers.model import LoadState
 from tests.support import scripted_products as products
-from tests.support.proxy_calls import ask, endpoint_of, events_of, replay, text_of
+from tests.support.client_calls import ask, endpoint_of, events_of, replay, text_of
 from tests.support.scripted_products import LLAMA, chat_reply, guarded, model_list
 from tests.support.scripted_server import (
     Cut,

@@ -32,7 +32,7 @@ from lmchat.doctor.report import Check, CheckResult, run_checks
 from lmchat.errors import FileRefused
 from lmchat.importing import Importer
 from lmchat.library import Library
-from lmchat.servers.client import ProxyClient
+from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.catalogue import Catalogue
 from lmchat.servers.discovery.choose_model import endpoints_of
 from lmchat.servers.discovery.monitor import Monitor
@@ -49,8 +49,8 @@ from lmchat.tui.dispatch import Dispatcher
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.workspace import Workspace
+from tests.support.client_calls import PortMap
 from tests.support.look_data import NOW
-from tests.support.proxy_calls import PortMap
 from tests.support.scripted_backend import ScriptedBackend, ScriptedEngine, Step
 from tests.support.scripted_server import ScriptedServer
 from tests.support.tui_host import confirm, screen_text, unpainted
@@ -78,8 +78,8 @@ class Desktop:
     checks: list[Check] = field(default_factory=list)
 
     @property
-    def chat(self):
-        return self.app.chat
+    def chat_screen(self):
+        return self.app.chat_screen
 
     @property
     def dispatch(self) -> Dispatcher:
@@ -93,11 +93,11 @@ class Desktop:
 
     @property
     def prompt_input(self):
-        return self.app.chat.widgets.prompt_input
+        return self.app.chat_screen.widgets.prompt_input
 
     @property
     def log_view(self):
-        return self.app.chat.widgets.log
+        return self.app.chat_screen.widgets.log
 
     @property
     def shown(self):
@@ -109,7 +109,7 @@ class Desktop:
 
     @property
     def session_list(self):
-        return self.chat.widgets.session_list
+        return self.chat_screen.widgets.session_list
 
     @property
     def target(self):
@@ -496,8 +496,8 @@ class MappedConnections(Connections):
         return await super().client(endpoint)
 
 
-class StillClient(ProxyClient):
-    """The real proxy-client layer; only its measurements are always the same."""
+class StillClient(HttpServerClient):
+    """The real client of servers; only its measurements are always the same."""
 
     def __init__(
         self, settings: Settings, ports: PortMap, *, direct: Collection[str], **more

@@ -35,7 +35,7 @@ class BreakingApp(LMChatApp):
         raise ValueError(f"on purpose, with {local}")
 
     def action_fail_behind(self) -> None:
-        self.chat.run_worker(self._fail(), name="fails")
+        self.chat_screen.run_worker(self._fail(), name="fails")
 
     async def _fail(self) -> None:
         local = SECRET

@@ -49,7 +49,7 @@ MOMENTS: dict[str, Callable[..., object]] = {
         and app.second_half.status.health.verdict.is_usable
     ),
     "session": lambda app: (
-        app.chat.widgets.log.document.entries and app.chat.widgets.log.max_scroll_y
+        app.chat_screen.widgets.log.document.entries and app.chat_screen.widgets.log.max_scroll_y
     ),
 }
 

@@ -49,7 +49,7 @@ async def test_at_rest_no_timer_is_faster_than_the_look_at_the_server(tmp_path):
         await desk.press("alt+up")
         await _comes_to_rest(desk)
         await desk.press("ctrl+f", *"well")
-        await desk.until(lambda: desk.chat.query_one(FindBar).display, "find")
+        await desk.until(lambda: desk.chat_screen.query_one(FindBar).display, "find")
         await _comes_to_rest(desk)
         await desk.press("escape", "escape", "f1", leads_to=CommandsDialog)
         await _comes_to_rest(desk)

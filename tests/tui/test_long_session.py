@@ -73,7 +73,7 @@ async def test_find_reaches_messages_that_came_later_and_counts_them(tmp_path):
 
 
 def note(desk):
-    return " ".join(str(widget.render()) for widget in desk.chat.query(".note"))
+    return " ".join(str(widget.render()) for widget in desk.chat_screen.query(".note"))
 
 
 async def test_stopping_before_it_was_sent_gives_it_back_and_leaving_keeps_it_as_a_draft(tmp_path):

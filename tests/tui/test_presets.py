@@ -33,7 +33,7 @@ async def test_a_preset_is_sent_by_its_name(tmp_path):
 async def test_a_profile_is_chosen_by_its_name(tmp_path):
     async with ready_desktop(tmp_path, settings=NAMED) as desk:
         await desk.press(*"/profile ", "tab", "enter", hides="/profile")
-        panel = desk.chat.widgets.telemetry
+        panel = desk.chat_screen.widgets.telemetry
         await desk.until(lambda: "short" in text_of(panel), "the profile in the panel")
 
 

@@ -88,7 +88,7 @@ async def test_the_card_replaces_the_row_and_asks_as_often_as_was_decided(tmp_pa
     scripts = (call("a"), call("b"), call("c"), answer_steps("So far."), call("d"), call("e"))
     async with desk_with(tmp_path, *scripts) as desk:
         await card(desk)
-        assert desk.chat.focused is desk.log_view
+        assert desk.chat_screen.focused is desk.log_view
         await desk.press("y")  # once
         await takes_keys(desk)
         await desk.press("s", sees="So far.")  # in this session
@@ -129,7 +129,7 @@ async def test_the_card_lets_the_user_type_on_and_is_reached_with_a_key(tmp_path
     gate = asyncio.Event()
     async with desk_with(tmp_path, call(), answer_steps("No."), [gate, *call()]) as desk:
         await desk.say("read", sees=ASKS)
-        await desk.until(lambda: desk.chat.focused is desk.log_view, "the focus on the card")
+        await desk.until(lambda: desk.chat_screen.focused is desk.log_view, "the focus on the card")
         await takes_keys(desk)
         for key in "yx":
             event = events.Key(key, key)

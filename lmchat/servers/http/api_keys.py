@@ -1,4 +1,4 @@
-"""API keys of servers, as the proxy asks for them."""
+"""API keys of servers, as the client asks for them."""
 
 from __future__ import annotations
 

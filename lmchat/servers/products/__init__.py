@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from lmchat.errors import WrongUse
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import ModelInfo
-from lmchat.servers.options import COMMON, EXTRA, FURTHER_OPTIONS
 from lmchat.servers.products.hosted import Anthropic, Gemini, Mistral, OpenAi, OpenRouter
 from lmchat.servers.products.jan import Jan
 from lmchat.servers.products.litellm import LiteLlm
@@ -21,6 +20,7 @@ from lmchat.servers.products.ollama import Ollama
 from lmchat.servers.products.product import Product
 from lmchat.servers.products.server_api import ServerApi
 from lmchat.servers.products.vllm import SgLang, Vllm
+from lmchat.servers.sampling_options import COMMON, EXTRA, FURTHER_OPTIONS
 from lmchat.sessions.message import SentThoughts
 
 UNKNOWN = Product()  # any other OpenAI-compatible server

@@ -15,11 +15,11 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.json_values import count_or_none, dicts_in, number_or_none, str_or_empty
 from lmchat.servers.http.reply import Reply
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.options import EXTRA, FURTHER_OPTIONS, TAKEN_BY_ALL
 from lmchat.servers.products.refusals import RequestFacts, not_an_llm
 from lmchat.servers.products.request_format import Dialect
 from lmchat.servers.products.server_api import OnProgress, ServerApi
 from lmchat.servers.request import Sampling, TemplateText
+from lmchat.servers.sampling_options import EXTRA, FURTHER_OPTIONS, TAKEN_BY_ALL
 
 OPENAI_COMPATIBLE = "OpenAI-compatible"  # an unknown product
 LM_STUDIO = "LM Studio"
@@ -121,7 +121,7 @@ class Product:
     thought_fields: tuple[str, ...] = ()
     """Fields of an answer in a request that return its thought to the model."""
     sampling_fields: ClassVar[Mapping[str, str]] = {}
-    """Fields of a request for the options of `servers/options.py` that it takes, by their names.
+    """Fields of a request for the options that it takes, by their names (`sampling_options.py`).
 
     `temperature`, `top_p`, `max_tokens` and `stop` are sent to all servers, and the reasoning
     effort has rules of its own.

@@ -11,7 +11,7 @@ from lmchat.errors import RequestInvalid
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import Session
-from lmchat.tui.chat_view import Chat
+from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.sending import Turns
 from lmchat.tui.controllers.shown_session import ShownSession
@@ -24,11 +24,11 @@ class Branches:
     """Changes which path of the tree is shown; all other versions stay in the tree."""
 
     def __init__(
-        self, chat: Chat, status: StatusDisplay, sessions: ShownSession, turns: Turns
+        self, view: ChatView, status: StatusDisplay, sessions: ShownSession, turns: Turns
     ) -> None:
-        self._chat = chat
-        self._open_sessions = chat.open_sessions
-        self._store = chat.workspace.store
+        self._view = view
+        self._open_sessions = view.open_sessions
+        self._store = view.workspace.store
         self._status = status
         self._sessions = sessions
         self._turns = turns
@@ -43,8 +43,8 @@ class Branches:
         self._sessions.leave()
         self._sessions.show_path(fork)
         self._status.show_action("forked")
-        self._chat.notify("This is a new session; the old one is unchanged.")
-        self._chat.widgets.prompt_input.focus()
+        self._view.notify("This is a new session; the old one is unchanged.")
+        self._view.widgets.prompt_input.focus()
 
     # Versions
 
@@ -58,14 +58,14 @@ class Branches:
         ]
         # it may not be saved, or another lmchat may have deleted it
         if message.message_id not in ids or len(ids) < 2:  # noqa: PLR2004 - it and another one
-            self._chat.notify("Only one version is left.")
+            self._view.notify("Only one version is left.")
             return
         chosen_id = ids[(ids.index(message.message_id) + step) % len(ids)]
         self._open_sessions.require_free_path(session_id)
         path = await self._store.set_leaf(session_id, chosen_id)
-        row = self._chat.widgets.log.viewport.row_of(message.message_id)
+        row = self._view.widgets.log.viewport.row_of(message.message_id)
         if self._show_path(path):
-            self._chat.widgets.log.show_message(chosen_id, row=row)
+            self._view.widgets.log.show_message(chosen_id, row=row)
 
     async def show_choices(self, message: ChatMessage) -> None:
         """Show how sure the model was of each word of an answer.
@@ -74,10 +74,10 @@ class Branches:
         """
         choices = await self._store.token_choices(message.message_id)
         if not choices:
-            self._chat.notify(NO_CHOICES)
+            self._view.notify(NO_CHOICES)
             return
         answer = AnswerChoices(message, choices)
-        taken = await self._chat.ask(ChoicesDialog(answer))
+        taken = await self._view.ask(ChoicesDialog(answer))
         if taken is not None:
             self._turns.resume(message, answer.begun_with(taken.index, taken.token))
 
@@ -103,10 +103,10 @@ class Branches:
         version = await self._open_sessions.rewrite(opened, old_id, words)
         if opened is not self._sessions.opened:  # the user has changed the session
             return
-        row = self._chat.widgets.log.viewport.row_of(old_id)
+        row = self._view.widgets.log.viewport.row_of(old_id)
         prompt_text.leave_edit()
         self._sessions.show()
-        self._chat.widgets.log.show_message(version.message_id, row=row)
+        self._view.widgets.log.show_message(version.message_id, row=row)
         self._status.show_action("rewritten")
 
     # Taking out of requests
@@ -115,9 +115,9 @@ class Branches:
         """Take a message of the path out of all requests with its tool calls, or put it back."""
         changed = await self._open_sessions.toggle_excluded(self._sessions.opened, message_id)
         for message in changed:
-            self._chat.widgets.log.replace(message)
+            self._view.widgets.log.replace(message)
         if changed:
-            self._chat.read_ahead.cancel()  # what it reads is another prompt now
+            self._view.read_ahead.cancel()  # what it reads is another prompt now
             self._sessions.mark_left_out()
             self._status.show_action("taken out" if changed[0].is_excluded else "put back")
 
@@ -130,20 +130,20 @@ class Branches:
         path = await self._store.delete_message(session_id, message.message_id)
         self._show_path(path)
         self._status.show_action("deleted")
-        key = "u or /undo" if self._chat.widgets.has_log_focus else "/undo"
-        self._chat.notify(f"Deleted, with everything after it. {key} restores it.")
+        key = "u or /undo" if self._view.widgets.has_log_focus else "/undo"
+        self._view.notify(f"Deleted, with everything after it. {key} restores it.")
 
     async def undo(self) -> None:
         """Restore what was deleted last in the shown session; without it, notify the user."""
         session_id = self._sessions.shown_id
         deleted_id = await self._store.last_deleted_message(session_id)
         if deleted_id is None:
-            self._chat.notify("Nothing to undo.")
+            self._view.notify("Nothing to undo.")
             return
         self._open_sessions.require_free_path(session_id)
         self._show_path(await self._store.restore_message(session_id, deleted_id))
         self._status.show_action("restored")
-        self._chat.notify("Restored.")
+        self._view.notify("Restored.")
 
     # The tree
 
@@ -154,7 +154,7 @@ class Branches:
         await self._open_sessions.fill(opened)
         path_ids = {message.message_id for message in opened.messages}
         if opened is self._sessions.opened:
-            self._chat.show(message_tree(messages, path_ids), self._go_to_branch)
+            self._view.show(message_tree(messages, path_ids), self._go_to_branch)
 
     def _go_to_branch(self, branch_id: str | None) -> None:
         """Scroll to the first message of a branch, which was chosen in the tree.
@@ -167,4 +167,4 @@ class Branches:
         if self._sessions.opened.find(branch_id) is None:
             self._sessions.switch_to(self._sessions.shown_id, message_id=branch_id)
         else:
-            self._chat.widgets.log.show_message(branch_id)
+            self._view.widgets.log.show_message(branch_id)

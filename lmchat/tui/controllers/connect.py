@@ -21,7 +21,7 @@ from lmchat.servers.discovery.probe_result import WANTS_KEY, ProbeResult, Target
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.model import ModelInfo
-from lmchat.tui.chat_view import Chat
+from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.controllers.server_starts import ServerStarts
 from lmchat.tui.controllers.status import StatusDisplay
@@ -38,25 +38,25 @@ _NO_MODELS = "No model was found yet. Choose one of the rows."
 class Connect:
     """Searches for a server until there is a model to chat with, and watches the one in use."""
 
-    def __init__(self, chat: Chat, status: StatusDisplay, models: ModelSwitch) -> None:
-        self._chat = chat
-        self._app = chat.app
-        self._workspace = chat.workspace
+    def __init__(self, view: ChatView, status: StatusDisplay, models: ModelSwitch) -> None:
+        self._view = view
+        self._app = view.app
+        self._workspace = view.workspace
         self._status = status
         self._models = models
-        self._starts = ServerStarts(chat, status, models, self._draw_page)
+        self._starts = ServerStarts(view, status, models, self._draw_page)
         self._page: WelcomeScreen | None = None  # while it is open, also below a dialog
         self._wake = asyncio.Event()  # ends the pause between two searches
         self._searched_at_s: float | None = None  # end of the last search
         self._missing = Missing.SERVER  # what kept the last choice from being used
         # whether the page stays closed: the user has left it, or wants to read a resumed session
-        self._has_left_page = bool(chat.workspace.resume_id)
+        self._has_left_page = bool(view.workspace.resume_id)
 
     # The search
 
     def start(self) -> None:
-        self._chat.begin(self._search, "search")
-        self._chat.begin(self._watch_server, "health")
+        self._view.begin(self._search, "search")
+        self._view.begin(self._watch_server, "health")
 
     def search_soon(self) -> None:
         """End the pause of the search."""
@@ -90,7 +90,7 @@ class Connect:
                 try:
                     await self._search_once()
                 except LMChatError as error:
-                    self._chat.show_error(error)
+                    self._view.show_error(error)
                 is_loading = self._workspace.target_state is TargetState.LOADING
                 pause_s = _LOADING_PAUSE_S if is_loading else self._workspace.search_pause_s
             with suppress(TimeoutError):
@@ -99,7 +99,7 @@ class Connect:
 
     @property
     def _has_model(self) -> bool:
-        target = self._chat.next_turn.target
+        target = self._view.next_turn.target
         return target is not None and bool(target.model_id)
 
     async def _search_once(self) -> None:
@@ -126,13 +126,13 @@ class Connect:
         """
         self._missing = choice.missing
         if choice.missing is Missing.NOTHING and choice.target is not None:
-            if choice.target != self._chat.next_turn.target:  # else it still loads its model
+            if choice.target != self._view.next_turn.target:  # else it still loads its model
                 self._models.use(choice.target)
             self.close_page()
             return
         has_models = choice.probed is not None and choice.probed.has_model
         target = choice.target if has_models else None
-        if target != self._chat.next_turn.target:
+        if target != self._view.next_turn.target:
             self._models.aim_at(target)
         self._show_page()
 
@@ -144,10 +144,10 @@ class Connect:
         if probed is None:
             return
         if probed.can_be_allowed:
-            self._chat.begin(partial(self._ask_about_host, probed.endpoint), "allow", is_only=True)
+            self._view.begin(partial(self._ask_about_host, probed.endpoint), "allow", is_only=True)
         elif probed.verdict in WANTS_KEY:
             attempt = partial(self._try_key, probed.endpoint)
-            self._chat.show(key_dialog(probed, attempt), self._take_result)
+            self._view.show(key_dialog(probed, attempt), self._take_result)
         elif not (probed.verdict.is_usable and probed.has_model):
             self._wake.set()
         elif (choice := self._choice_on(probed)).missing is Missing.NOTHING:
@@ -166,7 +166,7 @@ class Connect:
         if not isinstance(result, str):
             self._take_result(result)
         elif result:
-            self._chat.warn(result)
+            self._view.warn(result)
             self._wake.set()
 
     async def _try_server(self, endpoint: Endpoint) -> ProbeResult | str:
@@ -179,7 +179,7 @@ class Connect:
         try:
             probed = await backend.check(endpoint)
         except EndpointNotAllowed:
-            if not await self._chat.ask(host_question(endpoint)):
+            if not await self._view.ask(host_question(endpoint)):
                 return ""
             backend.allow(endpoint.netloc)
             return await self._try_server(endpoint)
@@ -212,9 +212,9 @@ class Connect:
         try:
             await self._workspace.platform.keep_key(endpoint, key)
         except LMChatError as error:  # the key holds until the end of this run
-            self._chat.show_error(error)
+            self._view.show_error(error)
         else:
-            self._chat.notify("The API key is saved in credentials.toml.")
+            self._view.notify("The API key is saved in credentials.toml.")
         return probed
 
     # The welcome page
@@ -231,15 +231,15 @@ class Connect:
             case "demo" if machine.offer is not None:
                 self._start_engine(machine.offer.name)
             case "files":
-                self._chat.show(file_picker(machine.files), self._start_with_file)
+                self._view.show(file_picker(machine.files), self._start_with_file)
             case "models" if self._workspace.target_state.lacks_server:
-                self._chat.notify(_NO_MODELS)
+                self._view.notify(_NO_MODELS)
             case "models":
                 self._models.open_picker(then=self._use_model)
             case "install":
-                self._chat.copy(machine.engine_command)
+                self._view.copy(machine.engine_command)
             case ServerRow(start=start) if start is not None:
-                self._chat.begin(partial(self._start, start), "start")
+                self._view.begin(partial(self._start, start), "start")
             case ServerRow(probed=probed):
                 self._take_result(probed)
             case _:
@@ -255,7 +255,7 @@ class Connect:
         dialog = AskDialog(
             "Server address", text=text, value=typed, verb="check it", attempt=attempt
         )
-        self._chat.show(dialog, self._take_result)
+        self._view.show(dialog, self._take_result)
 
     def _start_engine(self, name: str) -> None:
         """Start the built-in engine in a worker with a model file."""
@@ -265,7 +265,7 @@ class Connect:
                 self.close_page()
             self._wake.set()
 
-        self._chat.begin(start, "engine", is_only=True)
+        self._view.begin(start, "engine", is_only=True)
 
     def _start_with_file(self, file: ModelFile | None) -> None:
         if file is not None:
@@ -275,7 +275,7 @@ class Connect:
         """Start a server, and use it if it is ready, unless the page was closed since."""
         probed = await self._starts.start(start)
         if self._page is None and self._starts.problem:
-            self._chat.warn(self._starts.problem)
+            self._view.warn(self._starts.problem)
         elif self._page is not None and probed is not None and probed.verdict.is_usable:
             self._settle(self._choice_on(probed))
         self._wake.set()
@@ -287,10 +287,10 @@ class Connect:
         messages, and after the user has left it, it is not opened either: it would get the next
         keys, and the Enter.
         """
-        is_writing = self._chat.widgets.prompt_input.is_being_written
+        is_writing = self._view.widgets.prompt_input.is_being_written
         is_reading = bool(self._workspace.open_sessions.shown.messages)
         is_busy = is_writing or is_reading or self._has_left_page
-        if self._page is None and self._app.screen is self._chat.screen and not is_busy:
+        if self._page is None and self._app.screen is self._view.screen and not is_busy:
             self._open_page()
             self._starts.read_machine()
         self._draw_page()
@@ -307,7 +307,7 @@ class Connect:
             self._page = None
 
         self._page = WelcomeScreen(self._workspace.clock)
-        self._chat.show(self._page, forget)
+        self._view.show(self._page, forget)
 
     def _draw_page(self) -> None:
         """Show on the welcome page what is known now, if it is open."""
@@ -339,7 +339,7 @@ class Connect:
         deleted. A user who leaves it in another way does not want to see it: it stays closed.
         """
         if typed is not None:
-            hand_over(typed, self._chat.widgets.prompt_input)
+            hand_over(typed, self._view.widgets.prompt_input)
         elif self._page is not None:
             self._has_left_page = True
         self.close_page()

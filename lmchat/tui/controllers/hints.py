@@ -13,7 +13,7 @@ from lmchat.commands.table import BY_ID, keys_of
 from lmchat.servers.discovery.probe_result import TargetState
 from lmchat.sessions.message import Role
 from lmchat.tools.tool import CHOICES
-from lmchat.tui.chat_view import Chat
+from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.prompt_text import PromptFiles, PromptText
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.widgets.key_bar import PROMPT_COMMANDS, Hint, command_hint, written
@@ -35,19 +35,23 @@ class KeyHints:
     """Shows what the keys do now, and what can be done in an empty prompt."""
 
     def __init__(
-        self, chat: Chat, status: StatusDisplay, prompt_text: PromptText, prompt_files: PromptFiles
+        self,
+        view: ChatView,
+        status: StatusDisplay,
+        prompt_text: PromptText,
+        prompt_files: PromptFiles,
     ) -> None:
-        self._chat = chat
+        self._view = view
         self._status = status
         self._prompt_text = prompt_text
         self._prompt_files = prompt_files
 
     def show(self) -> None:
         """Show the keys, the note above the prompt, and in an empty prompt a placeholder."""
-        widgets = self._chat.widgets
+        widgets = self._view.widgets
         last_hints = [self._hint("commands"), self._hint("help")]
         if widgets.has_log_focus:  # the help has the keys that there is no room for; `?` opens it
-            help_keys = keys_of(BY_ID["help"], self._chat.workspace.settings.keys)
+            help_keys = keys_of(BY_ID["help"], self._view.workspace.settings.keys)
             last_hints = [(help_keys.rpartition(",")[2], "more")]
         widgets.key_bar.show(self._hints(), last_hints)
         widgets.prompt.show_note(*self._note())
@@ -63,7 +67,7 @@ class KeyHints:
             return running, "Esc stops it"
         if self._prompt_text.is_rewriting:
             return "Rewriting an answer", "Enter saves · Esc cancels"
-        first_words = self._chat.open_sessions.shown.first_words
+        first_words = self._view.open_sessions.shown.first_words
         if not first_words:
             return "", ""
         return f"Next answer: {first_words}", "/start takes it back"
@@ -79,12 +83,12 @@ class KeyHints:
         next_steps = self._next_steps()
         if next_steps:
             return ", ".join(f"{written(key)} {word}".rstrip() for key, word in next_steps)
-        if self._chat.open_sessions.shown.messages:
+        if self._view.open_sessions.shown.messages:
             return ""
         return f"/ commands, @ files, {written(self._hint('search')[0])} search"
 
     def _hint(self, command_id: str) -> Hint:
-        return command_hint(command_id, self._chat.workspace.settings.keys)
+        return command_hint(command_id, self._view.workspace.settings.keys)
 
     def _hints(self) -> list[Hint]:
         """Return the hints for the selection in the log, else for what has the focus.
@@ -92,15 +96,15 @@ class KeyHints:
         While a turn runs, the key that stops it comes first. This is Esc, which then neither clears
         a selection nor cancels an edit.
         """
-        widgets = self._chat.widgets
-        running = [self._hint("stop")] if self._chat.open_sessions.shown.is_busy else []
+        widgets = self._view.widgets
+        running = [self._hint("stop")] if self._view.open_sessions.shown.is_busy else []
         if widgets.log.selection.selected is not None:
             return [
                 *running,
                 ("ctrl+c", "copy"),
                 *([] if running else [("escape", "clear selection")]),
             ]
-        bar = self._chat.find_bar
+        bar = self._view.find_bar
         if bar is not None and bar.has_focus_within:
             return [*running, *_FIND_HINTS]
         if widgets.has_log_focus:
@@ -118,10 +122,10 @@ class KeyHints:
         First comes the key that takes back a waiting prompt, or `running`, the hint that stops
         a turn, if there is one. Then come what the user needs to do next, and general commands.
         """
-        shown = self._chat.open_sessions.shown
+        shown = self._view.open_sessions.shown
         hints = [("escape", "cancel")] if shown.is_waiting else running
         model_key, _ = self._hint("model")
-        state = self._chat.workspace.target_state
+        state = self._view.workspace.target_state
         if state.lacks_server:
             hints.append((model_key, "find a server"))
         elif state is TargetState.NO_MODEL:
@@ -145,13 +149,13 @@ class KeyHints:
         If it is a tool call that waits for the user, the hints are the keys of the decision. In an
         empty session, which has no message, the only hint is to undo a deletion.
         """
-        log = self._chat.widgets.log
+        log = self._view.widgets.log
         message = log.focused_message
         if message is None:
             return [self._hint("message.undo")]
         if log.calls.has_focus:
             return list(CHOICES.items())
-        shown = self._chat.open_sessions.shown
+        shown = self._view.open_sessions.shown
         current = shown.current(message)
         hints: list[Hint] = []
         for name in _MESSAGE_COMMANDS:
@@ -170,9 +174,9 @@ class KeyHints:
 
         Return an empty list while a turn runs or something is typed.
         """
-        shown = self._chat.open_sessions.shown
+        shown = self._view.open_sessions.shown
         last = shown.last_answer_or_prompt
-        if last is None or shown.is_busy or self._chat.widgets.prompt_input.text:
+        if last is None or shown.is_busy or self._view.widgets.prompt_input.text:
             return []
         retry = self._hint("retry")
         if last.role is Role.USER:  # its answer was deleted, or stopped before it began

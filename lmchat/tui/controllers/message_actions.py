@@ -21,7 +21,7 @@ from lmchat.sessions.attached_files import split_draft, text_with_files
 from lmchat.sessions.details import details_text
 from lmchat.sessions.message import ChatMessage, FilePart, Role
 from lmchat.tui.chat_log.copying import failure_text
-from lmchat.tui.chat_view import Chat
+from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.controllers.prompt_text import PromptText
@@ -61,16 +61,16 @@ class MessageActions:
 
     def __init__(
         self,
-        chat: Chat,
+        view: ChatView,
         sessions: ShownSession,
         prompt_text: PromptText,
         turns: Turns,
         branches: Branches,
         models: ModelSwitch,
     ) -> None:
-        self._chat = chat
-        self._store = chat.workspace.store
-        self._platform = chat.workspace.platform
+        self._view = view
+        self._store = view.workspace.store
+        self._platform = view.workspace.platform
         self._sessions = sessions
         self._prompt_text = prompt_text
         self._turns = turns
@@ -120,16 +120,16 @@ class MessageActions:
         message.
         """
         if name == "undo":
-            self._chat.begin(self._branches.undo, "message")
+            self._view.begin(self._branches.undo, "message")
             return
         message = self._message_to_act_on()
         if message is None:
-            self._chat.notify(NOTHING_YET)
+            self._view.notify(NOTHING_YET)
             return
-        is_copy_in_log = name == "copy" and self._chat.widgets.has_log_focus
+        is_copy_in_log = name == "copy" and self._view.widgets.has_log_focus
         if (name in _OF_LOG or is_copy_in_log) and not self._reason(name, message):
-            self._chat.widgets.log.show_message(message.message_id)
-            self._chat.widgets.log.action_message(name)
+            self._view.widgets.log.show_message(message.message_id)
+            self._view.widgets.log.action_message(name)
         else:
             self.act_on(name, message)
 
@@ -140,11 +140,11 @@ class MessageActions:
         if not reason and name not in self._actions:
             reason = "This message has no code block."  # there seemed to be one for `copy_code`
         if reason:
-            self._chat.notify(reason)
+            self._view.notify(reason)
             return
         coroutine = self._actions[name](message)
         if coroutine is not None:
-            self._chat.begin(lambda: coroutine, "message")
+            self._view.begin(lambda: coroutine, "message")
 
     def _reason(self, name: str, message: ChatMessage) -> str:
         shown = self._sessions.opened
@@ -152,7 +152,7 @@ class MessageActions:
 
     def _message_to_act_on(self) -> ChatMessage | None:
         """Return the focused message, or else the last answer; None in an empty session."""
-        widgets = self._chat.widgets
+        widgets = self._view.widgets
         focused = widgets.log.focused_message if widgets.has_log_focus else None
         return focused or self._sessions.opened.last_answer_or_prompt
 
@@ -162,14 +162,14 @@ class MessageActions:
         If that is not possible, the text returns to the prompt, and the rewriting continues.
         """
         rewrite = partial(self._branches.rewrite, self._prompt_text, text)
-        self._chat.begin(rewrite, "message", typed=text)
+        self._view.begin(rewrite, "message", typed=text)
 
     def act_on_last(self, name: str) -> None:
         """Run a command on the last answer, or on the last prompt if it has none."""
         if last := self._sessions.opened.last_answer_or_prompt:
             self.act_on(name, last)
         else:
-            self._chat.notify(NOTHING_YET)
+            self._view.notify(NOTHING_YET)
 
     def copy_part(self, part: str = "") -> None:
         """Copy the last answer; with the part `code`, copy a code block.
@@ -196,7 +196,7 @@ class MessageActions:
         words = text_with_files(message.text, message.files, contents) or words_of(message)
         if not words and message.failure is not None:  # as `y` in the log does
             words = failure_text(message.failure)
-        self._chat.copy(words)
+        self._view.copy(words)
 
     def _stop(self, _: ChatMessage) -> None:
         self._turns.stop()
@@ -207,12 +207,12 @@ class MessageActions:
         If there is no such prompt, notify the user.
         """
         opened = self._sessions.opened
-        await self._chat.open_sessions.fill(opened)  # the prompt may not be read yet
+        await self._view.open_sessions.fill(opened)  # the prompt may not be read yet
         prompt: ChatMessage | None = message
         while prompt is not None and prompt.role is not Role.USER:
             prompt = opened.find(prompt.parent_id or "")
         if prompt is None:
-            self._chat.notify("There is no prompt before this answer.")
+            self._view.notify("There is no prompt before this answer.")
         else:
             self._prompt_text.begin_edit(prompt)
 
@@ -227,7 +227,7 @@ class MessageActions:
 
     def _page_text(self, text: str) -> None:
         """Show a text in the pager."""
-        self._chat.lend_terminal_to(partial(self._platform.page, text))
+        self._view.lend_terminal_to(partial(self._platform.page, text))
 
     async def _open_file(self, file: FilePart) -> None:
         """Open a file in the system's viewer.
@@ -238,7 +238,7 @@ class MessageActions:
         name = PurePath(safe_line(file.name)).stem + suffix
         data = await self._store.read_file(file.digest)
         if not await self._platform.open_file(name, data):
-            self._chat.notify("No viewer is available on this machine.")
+            self._view.notify("No viewer is available on this machine.")
 
     async def _show_files(self, message: ChatMessage) -> None:
         """Open the attached images of a message in the viewer, and show its texts in one dialog."""
@@ -251,13 +251,13 @@ class MessageActions:
                 texts.append(data.decode("utf-8-sig", "replace"))
         if texts:
             names = ", ".join(file.name for file in message.files if not file.is_image)
-            self._chat.show(TextDialog(names, "\n\n".join(texts)))
+            self._view.show(TextDialog(names, "\n\n".join(texts)))
 
     async def _list_links(self, message: ChatMessage) -> None:
         await self._offer_links(await asyncio.to_thread(links, message.text))
 
     def open_link(self, address: str) -> None:
-        self._chat.begin(lambda: self._offer_links({address: ""}), "message")
+        self._view.begin(lambda: self._offer_links({address: ""}), "message")
 
     async def _offer_links(self, texts_by_address: Mapping[str, str]) -> None:
         """Open a link that the user chooses from a list; a single one needs no list.
@@ -268,21 +268,21 @@ class MessageActions:
         """
         pages = {page: text for page, text in texts_by_address.items() if can_be_opened(page)}
         if not pages:
-            self._chat.notify("This message has no links.")
+            self._view.notify("This message has no links.")
             return
         [address, *others] = pages
         if others:
-            address = await self._chat.ask(LinksDialog(pages))
+            address = await self._view.ask(LinksDialog(pages))
         if not address:
             return
         short_address = cut_middle(safe_line(address), _ADDRESS_CELLS)
         text = f"{short_address}\n\nThis page is at {safe_line(ascii_host(address))}"
         dialog = ConfirmDialog("Open this link?", text=text, verb="open it")
-        if await self._chat.ask(dialog) and not await self._platform.open_page(address):
-            self._chat.copy(address, "No browser is available; address")
+        if await self._view.ask(dialog) and not await self._platform.open_page(address):
+            self._view.copy(address, "No browser is available; address")
 
     def _show_details(self, answer: ChatMessage) -> None:
-        self._chat.show(TextDialog("Details", details_text(answer)))
+        self._view.show(TextDialog("Details", details_text(answer)))
 
     async def _save(self, message: ChatMessage) -> None:
         """Ask for a file, and write a code block of a message into it, or else its words.
@@ -304,7 +304,7 @@ class MessageActions:
 
         async def attempt(name: str) -> bool | str:
             write = partial(asyncio.to_thread, write_new_file, expanded_path(name), ended_text)
-            return await write_asking(self._chat, write, "Saved") or ""
+            return await write_asking(self._view, write, "Saved") or ""
 
         dialog = AskDialog(
             "Save to which file?",
@@ -313,7 +313,7 @@ class MessageActions:
             verb="save",
             attempt=attempt,
         )
-        await self._chat.ask(dialog)
+        await self._view.ask(dialog)
 
     # What is sent
 
@@ -322,11 +322,11 @@ class MessageActions:
 
         Raises `LMChatError` without a model.
         """
-        self._chat.next_turn.required_target()
+        self._view.next_turn.required_target()
 
         async def fill() -> None:
             text, files = split_draft(self._prompt_text.new_prompt)
-            sessions = self._chat.open_sessions
+            sessions = self._view.open_sessions
             try:
                 dialog.show(
                     await context_of_next_request(sessions, self._sessions.opened, text, files)
@@ -336,7 +336,7 @@ class MessageActions:
                 raise
 
         def begin_to_fill() -> None:
-            self._chat.begin(fill, "context", is_only=True)
+            self._view.begin(fill, "context", is_only=True)
 
         async def toggle(message_id: str) -> None:
             await self._branches.toggle_excluded(message_id)
@@ -344,10 +344,10 @@ class MessageActions:
 
         def go_to(message_id: str | None) -> None:
             if message_id:
-                self._chat.widgets.log.show_message(message_id)
+                self._view.widgets.log.show_message(message_id)
 
-        dialog = ContextDialog(lambda one_id: self._chat.begin(partial(toggle, one_id), "exclude"))
-        self._chat.show(dialog, go_to)
+        dialog = ContextDialog(lambda one_id: self._view.begin(partial(toggle, one_id), "exclude"))
+        self._view.show(dialog, go_to)
         begin_to_fill()
 
     def show_request(self, form: str = "") -> None:
@@ -358,15 +358,15 @@ class MessageActions:
         """
         typed = f"/request {form}" if form else ""  # given back after an error, to be corrected
         work = partial(self._show_request, form)
-        self._chat.begin(work, "request", typed=typed, is_only=True)
+        self._view.begin(work, "request", typed=typed, is_only=True)
 
     async def _show_request(self, typed_form: str) -> None:
         """Show the next request, unless another session is shown by the time it is complete."""
         form = checked_form(typed_form)
         opened = self._sessions.opened
-        backend = self._chat.workspace.backend
+        backend = self._view.workspace.backend
         words, files = split_draft(self._prompt_text.new_prompt)
-        request = await self._chat.open_sessions.next_request(opened, words, files)
+        request = await self._view.open_sessions.next_request(opened, words, files)
         outgoing = await backend.outgoing(request)
         template_text: TemplateText | LMChatError
         try:
@@ -374,7 +374,7 @@ class MessageActions:
         except LMChatError as error:
             template_text = error
         if opened is self._sessions.opened:
-            self._chat.show(RequestDialog(template_text, outgoing, form, self._page_text))
+            self._view.show(RequestDialog(template_text, outgoing, form, self._page_text))
 
 
 def suggested_name(info: str, words: str) -> str:

@@ -20,7 +20,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo, Target, cannot_chat
 from lmchat.servers.products import product_named
 from lmchat.tui.actions import ShowServers
-from lmchat.tui.chat_view import Chat
+from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.sending import Turns
 from lmchat.tui.controllers.status import StatusDisplay
@@ -33,13 +33,13 @@ class ModelSwitch:
 
     def __init__(
         self,
-        chat: Chat,
+        view: ChatView,
         status: StatusDisplay,
         prompt_text: PromptText,
         turns: Turns,
     ) -> None:
-        self._chat = chat
-        self._workspace = chat.workspace
+        self._view = view
+        self._workspace = view.workspace
         self._status = status
         self._prompt_text = prompt_text
         self._turns = turns
@@ -51,7 +51,7 @@ class ModelSwitch:
 
     def _has_model(self, model: ModelInfo) -> bool:
         """Return whether a model is the one in use."""
-        target = self._chat.next_turn.target
+        target = self._view.next_turn.target
         used = target.model if target else None
         return used is not None and _key(used) == _key(model)
 
@@ -64,15 +64,15 @@ class ModelSwitch:
         self.aim_at(target)
         if not target.model_id:
             return
-        self._chat.remember(lambda state: state.with_model(target.server_id, target.model_id))
+        self._view.remember(lambda state: state.with_model(target.server_id, target.model_id))
         self._status.show_action("model chosen")
         if not target.is_loading:
-            self._chat.open_sessions.target_ready()
+            self._view.open_sessions.target_ready()
 
     def aim_at(self, target: Target | None) -> None:
         """Set the target, or none, and let the monitor check its server."""
         monitor = self._workspace.monitor
-        self._chat.next_turn.target = target
+        self._view.next_turn.target = target
         monitor.aim(target)
         self._status.show_health(monitor.health)
 
@@ -82,18 +82,18 @@ class ModelSwitch:
         Do nothing if the check was one of another server, or found no model. The monitor has these
         values already, so `aim_at`, after which it checks again, is not called.
         """
-        target = self._chat.next_turn.target
+        target = self._view.next_turn.target
         if target is None or health.model is None or health.endpoint != target.endpoint:
             return
         product = health.product or target.product
-        self._chat.next_turn.target = replace(target, product=product, model=health.model)
+        self._view.next_turn.target = replace(target, product=product, model=health.model)
 
     def _change_load(self, model: ModelInfo, **changes: float | bool | None) -> bool:
         """Change how far a model is loaded; return False if it is not the one in use."""
-        target = self._chat.next_turn.target
+        target = self._view.next_turn.target
         if target is None or not self._has_model(model):
             return False
-        self._chat.next_turn.target = replace(target, **changes)
+        self._view.next_turn.target = replace(target, **changes)
         self._status.refresh()
         return True
 
@@ -114,11 +114,11 @@ class ModelSwitch:
             return
         recent = [row.model for row in rows if row.recent_index == int(name) - 1]
         if not recent:
-            self._chat.notify(f"There is no recent model {name}. Ctrl+O lists the models.")
+            self._view.notify(f"There is no recent model {name}. Ctrl+O lists the models.")
         elif recent[0].can_chat:
             self.switch_to(recent[0])
         else:
-            self._chat.show_error(cannot_chat(recent[0]))
+            self._view.show_error(cannot_chat(recent[0]))
 
     def open_picker(self, then: Callable[[ModelInfo], None] | None = None) -> None:
         """Open the picker with the models that are known, and refresh it.
@@ -128,9 +128,9 @@ class ModelSwitch:
         chosen model; by default the model is used from now on.
         """
         if self._workspace.target_state.lacks_server:
-            self._chat.app.post_message(ShowServers())
+            self._view.app.post_message(ShowServers())
             return
-        target = self._chat.next_turn.target
+        target = self._view.next_turn.target
         rows, age_s = self._workspace.catalogue.cached_rows(self._workspace.state)
         picker = ModelPicker(
             self._with_loading(rows),
@@ -148,11 +148,11 @@ class ModelSwitch:
                 (then or self.switch_to)(model)
 
         self._picker = picker
-        self._chat.show(picker, use)
+        self._view.show(picker, use)
         self._begin_refresh()
 
     def _begin_refresh(self) -> None:
-        self._chat.begin(self._refresh_picker, "picker", is_only=True)
+        self._view.begin(self._refresh_picker, "picker", is_only=True)
 
     async def _refresh_picker(self) -> None:
         """Ask the servers for their models, and show them in the picker, if it is open.
@@ -189,10 +189,10 @@ class ModelSwitch:
     def _load_or_unload(self, model: ModelInfo) -> None:
         """Begin to load a model; if it is loaded, unload it; if it is being loaded, stop that."""
         if _key(model) in self._loads:
-            self._chat.stop(_group(model))
+            self._view.stop(_group(model))
             self._status.show_action(f"stopped loading {_short_name(model)}")
         elif model.state is LoadState.LOADED:
-            self._chat.begin(partial(self._unload, model), "unload")
+            self._view.begin(partial(self._unload, model), "unload")
         else:
             self._begin_load(model)
 
@@ -206,7 +206,7 @@ class ModelSwitch:
         if not facts.context_field:
             words = f"{model.product} takes no context window when it loads a model."
             hint = facts.larger_window.format(model=model.model_id, context="TOKENS")
-            self._chat.notify(f"{words} {hint}".rstrip())
+            self._view.notify(f"{words} {hint}".rstrip())
             return
 
         async def load(typed: str) -> str | bool:
@@ -223,7 +223,7 @@ class ModelSwitch:
             verb="load",
             attempt=load,
         )
-        self._chat.show(dialog)
+        self._view.show(dialog)
 
     def _begin_load(self, model: ModelInfo, context: int | None = None) -> None:
         """Load a model in a worker, unless it is being loaded.
@@ -240,7 +240,7 @@ class ModelSwitch:
             loading_since_s=self._workspace.clock(),
             loading_fraction=None,
         )
-        self._chat.begin(partial(self._load, model, context), _group(model))
+        self._view.begin(partial(self._load, model, context), _group(model))
 
     async def _unload(self, model: ModelInfo) -> None:
         """Unload a model; show the error if this fails, and then the new states of the models."""
@@ -278,9 +278,9 @@ class ModelSwitch:
                 self._picker.update_model(model)  # as it was before; else the servers' lists follow
             if self._change_load(model, is_loading=False):
                 if can_answer:
-                    self._chat.open_sessions.target_ready(has_loaded=True)
+                    self._view.open_sessions.target_ready(has_loaded=True)
                 else:
-                    self._chat.open_sessions.target_failed()
+                    self._view.open_sessions.target_failed()
             self._show_new_states()
 
     def _show_new_states(self) -> None:

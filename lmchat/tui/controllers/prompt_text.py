@@ -27,7 +27,7 @@ from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.sessions.attached_files import draft_of, file_line, without_file_lines
 from lmchat.sessions.message import ChatMessage, Role
-from lmchat.tui.chat_view import CANNOT_SEE, Chat
+from lmchat.tui.chat_view import CANNOT_SEE, ChatView
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, outside_question, page_question
 from lmchat.tui.widgets.prompt_input import PromptInput
@@ -38,10 +38,10 @@ _PAGES = "pages"  # group of the workers that fetch pages
 class PromptText:
     """Changes and saves the text of the prompt, in which an attached file is a line with a mark."""
 
-    def __init__(self, chat: Chat, status: StatusDisplay) -> None:
-        self._chat = chat
-        self._open_sessions = chat.open_sessions
-        self._drafts = chat.open_sessions.drafts
+    def __init__(self, view: ChatView, status: StatusDisplay) -> None:
+        self._view = view
+        self._open_sessions = view.open_sessions
+        self._drafts = view.open_sessions.drafts
         self.edited_id = ""  # the earlier message that is being edited; empty for a new prompt
         self.is_rewriting = False  # whether that message is an answer
         self._status = status
@@ -50,7 +50,7 @@ class PromptText:
 
     @property
     def _input(self) -> PromptInput:
-        return self._chat.widgets.prompt_input
+        return self._view.widgets.prompt_input
 
     @property
     def new_prompt(self) -> str:
@@ -61,7 +61,7 @@ class PromptText:
     @property
     def has_unseen_image(self) -> bool:
         """Whether an image is attached that the current model cannot see."""
-        return self._chat.next_turn.has_unseen_image(self._input.full_text)
+        return self._view.next_turn.has_unseen_image(self._input.full_text)
 
     def load_draft(self) -> None:
         """Put the draft of the shown session into the prompt."""
@@ -74,14 +74,14 @@ class PromptText:
         ↑ brings them back, too.
         """
         # this text, with which lmchat asks for a summary, was not typed
-        compact_prompt = self._chat.next_turn.compact_prompt
+        compact_prompt = self._view.next_turn.compact_prompt
         earlier = [
             prompt
-            for prompt in await self._chat.workspace.store.prompt_history()
+            for prompt in await self._view.workspace.store.prompt_history()
             if prompt != compact_prompt
         ]
         draft = await self._open_sessions.restore_draft()
-        is_new = not (self._open_sessions.shown.messages or self._chat.workspace.resume_id)
+        is_new = not (self._open_sessions.shown.messages or self._view.workspace.resume_id)
         if draft and is_new and not self._input.text:
             self._input.load_draft(draft)
         elif draft:
@@ -169,10 +169,10 @@ class PromptText:
 
         async def edit() -> None:
             before = self._input.full_text
-            after = await self._chat.workspace.platform.edit(before)
+            after = await self._view.workspace.platform.edit(before)
             self._input.put(without_file_lines(after, allowed_lines=before.split("\n")))
 
-        self._chat.lend_terminal_to(edit)
+        self._view.lend_terminal_to(edit)
 
     async def fill_preset(self, typed: str) -> str:
         """Return the prompt that a preset makes of `typed`, as `NAME [TEXT]`.
@@ -182,17 +182,17 @@ class PromptText:
         """
 
         async def paste() -> str:
-            return without_file_lines(await self._chat.workspace.platform.paste())
+            return without_file_lines(await self._view.workspace.platform.paste())
 
         name, _, text = typed.partition(" ")
-        return await filled(self._chat.workspace.settings.prompts, name, text, paste)
+        return await filled(self._view.workspace.settings.prompts, name, text, paste)
 
 
 class PromptFiles:
     """Attaches files to the prompt, pages of the web, and the output of commands of the shell."""
 
-    def __init__(self, chat: Chat, status: StatusDisplay, prompt_text: PromptText) -> None:
-        self._chat = chat
+    def __init__(self, view: ChatView, status: StatusDisplay, prompt_text: PromptText) -> None:
+        self._view = view
         self._status = status
         self._prompt_text = prompt_text
         self._running: list[ShellCommand] = []
@@ -210,18 +210,18 @@ class PromptFiles:
         stoppable = [command for command in self._running if not command.is_stopping]
         for command in stoppable:
             command.stop()
-        return bool(stoppable) or self._chat.stop(_PAGES)
+        return bool(stoppable) or self._view.stop(_PAGES)
 
     def begin_shell(self, line: str) -> None:
         """Run the line `!COMMAND`, and put its output into the prompt of the shown session.
 
         Several commands may run at the same time.
         """
-        opened = self._chat.open_sessions.shown
+        opened = self._view.open_sessions.shown
 
         async def run() -> None:
             text = line.removeprefix("!").strip()
-            command = self._chat.workspace.platform.shell_command(text)
+            command = self._view.workspace.platform.shell_command(text)
             self._running.append(command)
             self._status.show_action("running a command")
             try:
@@ -231,23 +231,23 @@ class PromptFiles:
                 self._status.show_action(command.ending)
             self._prompt_text.add_file(opened, await self._stored(output_attachment(command)))
 
-        self._chat.begin(run, "shell", typed=line)
+        self._view.begin(run, "shell", typed=line)
 
     async def _stored(self, file: Attachment) -> str:
         """Store a file, and return its line for the prompt."""
-        return file_line(await self._chat.open_sessions.add_file(file))
+        return file_line(await self._view.open_sessions.add_file(file))
 
     async def _attach_page(self, address: str, opened: OpenSession) -> None:
         """Fetch a page once the user allows it, and put it into the prompt of a session."""
 
         async def ask(address: PageAddress) -> bool:
-            return bool(await self._chat.ask(page_question(address)))
+            return bool(await self._view.ask(page_question(address)))
 
         self._pages.append(address)
         self._status.show_action("downloading a page")
         ending = "no page attached"
         try:
-            page = await self._chat.workspace.pages.attachment(address, opened.session_id, ask)
+            page = await self._view.workspace.pages.attachment(address, opened.session_id, ask)
             ending = "page attached"
         finally:
             self._pages.remove(address)
@@ -259,8 +259,8 @@ class PromptFiles:
     async def add(self, name: str) -> None:
         """Attach what was typed behind `/file`: a page of the web, or what `attach_named` takes."""
         if is_page_address(name):
-            work = partial(self._attach_page, name, self._chat.open_sessions.shown)
-            self._chat.begin(work, _PAGES, typed=f"/file {name}")
+            work = partial(self._attach_page, name, self._view.open_sessions.shown)
+            self._view.begin(work, _PAGES, typed=f"/file {name}")
         else:
             await self.attach_named(name)
 
@@ -273,7 +273,7 @@ class PromptFiles:
                 await self._attach_files(paths, text, "")
 
         work = partial(self.attach_named, path, typed=text) if path else attach_pasted
-        self._chat.begin(work, "attach")
+        self._view.begin(work, "attach")
 
     async def attach_named(self, name: str, *, typed: str = "") -> None:
         """Attach what the user has named with `/file` or `@`, if it may be read.
@@ -302,7 +302,7 @@ class PromptFiles:
 
     async def attach_copied(self) -> None:
         """Attach the image in the clipboard, or else its text."""
-        await self._put([await read_clipboard(self._chat.workspace.platform)])
+        await self._put([await read_clipboard(self._view.workspace.platform)])
 
     async def _put(self, files: Sequence[Attachment], typed: str = "", name: str = "") -> None:
         """Store files, and put them into the prompt, as `PromptInput.attach` does.
@@ -310,10 +310,10 @@ class PromptFiles:
         Without `typed`, they go to the cursor. Say so if the model in use cannot see an image.
         """
         lines = [await self._stored(file) for file in files]
-        self._chat.widgets.prompt_input.attach(typed, lines, name)
+        self._view.widgets.prompt_input.attach(typed, lines, name)
         has_image = any(file.part.is_image for file in files)
         if has_image and self._prompt_text.has_unseen_image:
-            self._chat.notify(CANNOT_SEE)
+            self._view.notify(CANNOT_SEE)
 
     async def _attach_set(self, typed: str, name: SetName) -> None:
         """Attach the text files of a folder or a pattern, and tell how much that is.
@@ -324,14 +324,14 @@ class PromptFiles:
         if not await self._may_read([name.folder]):
             return
         found = await read_set(name)
-        target = self._chat.next_turn.target
+        target = self._view.next_turn.target
         if found.needs_consent(target.context if target else None):
             title = f"Attach {len(found.files)} files?"
             dialog = ConfirmDialog(title, text=found.words, verb="attach them", key="y")
-            if not await self._chat.ask(dialog):
+            if not await self._view.ask(dialog):
                 return
         await self._put(found.files, typed, safe_line(name.typed) if typed else "")
-        self._chat.notify(f"Attached: {found.words}.")
+        self._view.notify(f"Attached: {found.words}.")
 
     async def _may_read(self, paths: Sequence[Path]) -> bool:
         """Return whether files may be read; ask the user if some are outside the working folder.
@@ -339,4 +339,4 @@ class PromptFiles:
         A path that was pasted without a thought must not be enough to send such a file.
         """
         outside = await files_outside(paths, Path.cwd())
-        return not outside or bool(await self._chat.ask(outside_question(outside)))
+        return not outside or bool(await self._view.ask(outside_question(outside)))

@@ -11,7 +11,7 @@ from lmchat.safe_text import safe_line
 from lmchat.sessions.message import now
 from lmchat.sessions.session import SearchHit, SessionHeader, tags_from
 from lmchat.tui.actions import ShowChat
-from lmchat.tui.chat_view import Chat
+from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.ask_dialog import AskDialog
@@ -21,9 +21,9 @@ from lmchat.tui.dialogs.search_dialog import SearchDialog
 class SavedSessions:
     """Changes saved sessions as a whole; nothing here deletes them permanently."""
 
-    def __init__(self, chat: Chat, status: StatusDisplay, sessions: ShownSession) -> None:
-        self._chat = chat
-        self._open_sessions = chat.open_sessions
+    def __init__(self, view: ChatView, status: StatusDisplay, sessions: ShownSession) -> None:
+        self._view = view
+        self._open_sessions = view.open_sessions
         self._status = status
         self._sessions = sessions
 
@@ -35,11 +35,11 @@ class SavedSessions:
         """
         is_shown = session_id == self._sessions.shown_id
         if is_shown and not self._sessions.opened.messages and name in ("rename", "tag"):
-            self._chat.notify(NOTHING_YET)
+            self._view.notify(NOTHING_YET)
             return
         match name:
             case "undo":
-                is_restored = await self._chat.workspace.library.undo_delete() is not None
+                is_restored = await self._view.workspace.library.undo_delete() is not None
                 words = "Restored" if is_restored else "Nothing to undo"
             case "delete":
                 words = await self._delete(session_id)
@@ -49,12 +49,12 @@ class SavedSessions:
             await self._sessions.fetch_list()
             deed, _, _hint = words.partition(";")  # the panel has no room for the hint
             self._status.show_action(deed.lower())
-            self._chat.notify(f"{words}.")
+            self._view.notify(f"{words}.")
 
     def act_on_shown(self, name: str, slash: str, typed: str = "") -> None:
         """Act on the shown session, as `rename`, with what was typed after a slash command."""
         act = partial(self.act, name, self._sessions.shown_id, typed)
-        self._chat.begin(act, "change", typed=f"{slash} {typed}" if typed else "")
+        self._view.begin(act, "change", typed=f"{slash} {typed}" if typed else "")
 
     def search(self, query: str = "") -> None:
         """Search all sessions in a dialog, and show the message of the hit that the user chooses.
@@ -65,14 +65,14 @@ class SavedSessions:
         def open_chosen(hit: SearchHit | None) -> None:
             if hit is None:
                 return
-            self._chat.app.post_message(ShowChat())
-            self._chat.screen.remove_class("-sessions-over")
+            self._view.app.post_message(ShowChat())
+            self._view.screen.remove_class("-sessions-over")
             show = partial(
                 self._sessions.go_to, hit.session_id, message_id=hit.message_id, words=hit.words
             )
-            self._chat.begin(show, "open", is_only=True)
+            self._view.begin(show, "open", is_only=True)
 
-        self._chat.show(SearchDialog(self._chat.workspace.store.search, now, query), open_chosen)
+        self._view.show(SearchDialog(self._view.workspace.store.search, now, query), open_chosen)
 
     async def _change(self, name: str, session_id: str, typed: str) -> str:
         """Change the header of a session, and return words for the user that say what was done.
@@ -80,7 +80,7 @@ class SavedSessions:
         They are without a full stop, and a hint may follow behind a semicolon. They are empty if
         the user has left the dialog.
         """
-        workspace = self._chat.workspace
+        workspace = self._view.workspace
         library = workspace.library
         old = (await workspace.store.open_session(session_id, count=1)).header
         changed: SessionHeader
@@ -97,7 +97,7 @@ class SavedSessions:
                 if not typed:
                     title = safe_line(old.title)
                     dialog = AskDialog("Rename session", value=title, verb="rename")
-                    typed = await self._chat.ask(dialog)
+                    typed = await self._view.ask(dialog)
                 if typed is None:
                     return ""
                 changed = await library.rename(session_id, typed)
@@ -113,7 +113,7 @@ class SavedSessions:
                 dialog = AskDialog(
                     "Session tags", text=text, value=tags, verb="save", may_be_empty=True
                 )
-                typed = await self._chat.ask(dialog)
+                typed = await self._view.ask(dialog)
                 if typed is None:
                     return ""
                 changed = await library.tag(session_id, tags_from(typed))
@@ -139,7 +139,7 @@ class SavedSessions:
         opened = self._open_sessions.find(session_id)
         if opened is not None:
             await self._open_sessions.quiet(opened)
-        await self._chat.workspace.library.delete(session_id)
+        await self._view.workspace.library.delete(session_id)
         if opened is self._sessions.opened:
             self._sessions.leave()
             self._sessions.show_new()

@@ -45,7 +45,7 @@ from lmchat.servers.model import LoadState, ModelInfo, Target
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import AnswerState, ChatMessage, Role
 from lmchat.tools.tool import Choice, Decision
-from lmchat.tui.chat_view import Chat
+from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
@@ -82,19 +82,19 @@ class Turns(FrontEnd):
 
     def __init__(
         self,
-        chat: Chat,
+        view: ChatView,
         status: StatusDisplay,
         sessions: ShownSession,
         prompt_text: PromptText,
     ) -> None:
-        self._chat = chat
-        self._open_sessions = chat.open_sessions
+        self._view = view
+        self._open_sessions = view.open_sessions
         self._status = status
         self._sessions = sessions
         self._prompt_text = prompt_text
         self._decisions: dict[str, asyncio.Future[Decision]] = {}
         """Where turns wait for decisions about calls, by the ids of the messages of the calls."""
-        chat.open_sessions.front_end = self
+        view.open_sessions.front_end = self
 
     # Commands
 
@@ -111,16 +111,16 @@ class Turns(FrontEnd):
             self._submit_edit(opened, text, self._prompt_text.edited_id)
             return
         # now, not when a queued prompt is sent: the user may then be reading farther up
-        self._chat.widgets.log.scroll_end()
+        self._view.widgets.log.scroll_end()
         queued = len(opened.queue)
         if not self._attempt(partial(self._open_sessions.send, opened, text)):
             self._prompt_text.give_back(opened, text)
         elif len(opened.queue) > queued:
             self._status.show_action("queued")
-            state = self._chat.workspace.target_state
+            state = self._view.workspace.target_state
             if state.lacks_server:
                 needs_key = state is TargetState.NEEDS_KEY
-                self._chat.notify(_WAITS_FOR_KEY if needs_key else _WAITS_FOR_SERVER)
+                self._view.notify(_WAITS_FOR_KEY if needs_key else _WAITS_FOR_SERVER)
 
     def _submit_edit(self, opened: OpenSession, text: str, edited_id: str) -> None:
         words, files = split_draft(text)
@@ -129,7 +129,7 @@ class Turns(FrontEnd):
             self._prompt_text.leave_edit()
             self._status.show_action("edited")
         else:
-            self._chat.widgets.prompt_input.put(text)
+            self._view.widgets.prompt_input.put(text)
 
     def regenerate(self, message: ChatMessage, model: ModelInfo | None = None) -> None:
         """Ask for another version of an answer, or run a tool call again.
@@ -173,7 +173,7 @@ class Turns(FrontEnd):
         """End the thought of the shown session; if that is not possible, tell the user why."""
         refusal = self._sessions.opened.answer_now()
         if refusal:
-            self._chat.notify(refusal)
+            self._view.notify(refusal)
         else:
             self._status.show_action("answer now")
 
@@ -182,12 +182,12 @@ class Turns(FrontEnd):
 
         The user is told why not, unless lmchat quits.
         """
-        if self._chat.workspace.is_leaving:
+        if self._view.workspace.is_leaving:
             return False
         try:
             command()
         except LMChatError as error:
-            self._chat.show_error(error)
+            self._view.show_error(error)
             return False
         return True
 
@@ -227,15 +227,15 @@ class Turns(FrontEnd):
         self._decisions[question.message.message_id] = decision
         self._status.show_action("waiting for you")  # this also shows the card
         if question.note:  # why it is asked again about a tool that was always allowed
-            self._chat.notify(question.note)
+            self._view.notify(question.note)
         if opened is self._sessions.opened:
-            self._chat.focus_approval_card()
+            self._view.focus_approval_card()
         else:
             name = safe_line(question.name, limit=_MAX_NAME)
             title = safe_line(opened.header.title, limit=_MAX_NAME)
-            self._chat.notify(f"{name} waits for you in the session “{title}”.")
+            self._view.notify(f"{name} waits for you in the session “{title}”.")
             self._sessions.show_list()
-        self._chat.notify_if_unfocused("A tool waits for you.")
+        self._view.notify_if_unfocused("A tool waits for you.")
         try:
             return await decision
         finally:
@@ -258,16 +258,16 @@ class Turns(FrontEnd):
                 title = f"Refuse {safe_line(question.name, limit=_MAX_NAME)}?"
                 text = "The model gets your reason. Leave it empty to give none."
                 dialog = AskDialog(title, text=text, verb="refuse", may_be_empty=True)
-                reason = await self._chat.ask(dialog)
+                reason = await self._view.ask(dialog)
             if reason is None or opened.question is not question:
                 return
             opened.question = None
             decision = Decision(choice=choice, reason=" ".join(reason.split()))
             self._decisions[question.message.message_id].set_result(decision)
             self._status.show_action(question.name)
-            self._chat.leave_approval_card()
+            self._view.leave_approval_card()
 
-        self._chat.begin(give, "decision")
+        self._view.begin(give, "decision")
 
     # What turns do
 
@@ -277,24 +277,24 @@ class Turns(FrontEnd):
         If the session of the turn is not shown, nothing is changed in the log. An error of the
         screen itself ends the turn, which is saved.
         """
-        if not self._chat.screen.is_attached:  # lmchat ends
+        if not self._view.screen.is_attached:  # lmchat ends
             return
         try:
             self._show(opened, event)
         except Exception as error:
-            self._chat.app.report_failure(error)
+            self._view.app.report_failure(error)
             raise
 
     def _show(self, opened: OpenSession, event: ChatEvent) -> None:
         is_shown = opened is self._sessions.opened
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta() if is_shown:
-                self._status.speedometer.count(self._chat.workspace.clock(), event.chunks)
-                self._chat.widgets.log.apply(event)
+                self._status.speedometer.count(self._view.workspace.clock(), event.chunks)
+                self._view.widgets.log.apply(event)
             case ToolCallDelta() if is_shown:
-                self._chat.widgets.log.apply(event)
+                self._view.widgets.log.apply(event)
             case TurnBegun():
-                self._chat.read_ahead.cancel()
+                self._view.read_ahead.cancel()
             case PathChanged() if is_shown:
                 self._sessions.show_messages()
             case MessageAdded(message):
@@ -302,17 +302,17 @@ class Turns(FrontEnd):
             case AnswerBegun(message=answer):
                 self._show_begun(opened, answer)
             case MessageEnded(message) if is_shown and message.role is Role.TOOL:
-                self._chat.widgets.log.replace(message)
+                self._view.widgets.log.replace(message)
                 self._status.refresh()
             case MessageEnded(message) if is_shown:
-                self._chat.widgets.log.finish(message, has_tool_messages=True)
+                self._view.widgets.log.finish(message, has_tool_messages=True)
             case Rethought() if is_shown:  # text that was shown as the answer was reasoning
-                self._chat.widgets.log.restate(opened.shown_messages[-1])
+                self._view.widgets.log.restate(opened.shown_messages[-1])
             case RetryScheduled():
                 reason = safe_line(event.reason, limit=_MAX_REASON)
                 self._status.show_action(f"retry {event.attempt} of {event.attempts}: {reason}")
             case RequestAdapted(note=note):
-                self._chat.notify(safe_line(note, limit=_MAX_NOTE), timeout_s=_ADAPTED_NOTICE_S)
+                self._view.notify(safe_line(note, limit=_MAX_NOTE), timeout_s=_ADAPTED_NOTICE_S)
             case QueueChanged() if is_shown:
                 self._sessions.show_queue()
             case PromptsReturned(prompts=prompts):
@@ -330,7 +330,7 @@ class Turns(FrontEnd):
     def _show_added(self, opened: OpenSession, message: ChatMessage) -> None:
         """Show a prompt or a tool message that was added to a session; title and list follow."""
         is_shown = opened is self._sessions.opened
-        log = self._chat.widgets.log
+        log = self._view.widgets.log
         if is_shown and log.document.index_of(message.message_id) is None:
             log.append(message)
         if message.role is Role.TOOL:
@@ -341,10 +341,10 @@ class Turns(FrontEnd):
 
     def _show_begun(self, opened: OpenSession, answer: ChatMessage) -> None:
         """Show the beginning of an answer; panel and list follow."""
-        self._chat.workspace.monitor.is_streaming = True
+        self._view.workspace.monitor.is_streaming = True
         self._status.show_action("streaming")
         if opened is self._sessions.opened:
-            log = self._chat.widgets.log
+            log = self._view.widgets.log
             # the log may have been loaded after the answer was put on the path
             if log.document.index_of(answer.message_id) is not None:
                 self._sessions.show_messages()
@@ -358,36 +358,36 @@ class Turns(FrontEnd):
     def _show_end(self, opened: OpenSession, ended: TurnEnded) -> None:
         """Show how a turn ended; of a turn that was refused, only why."""
         if ended.error is not None:
-            self._chat.show_error(ended.error)
+            self._view.show_error(ended.error)
             if not opened.answer_id:
                 return
-        self._chat.workspace.monitor.is_streaming = bool(self._open_sessions.streaming)
+        self._view.workspace.monitor.is_streaming = bool(self._open_sessions.streaming)
         if opened is self._sessions.opened:
-            log = self._chat.widgets.log
+            log = self._view.widgets.log
             if log.calls.has_focus:  # the card of a call, which goes with the turn
-                self._chat.leave_approval_card()
+                self._view.leave_approval_card()
             for message in opened.last_calls:  # the log still shows stopped ones as running
                 log.replace(message)
             if ended.answer is None or ended.is_summary:  # stopped early, or another branch
                 self._sessions.show_messages()
             else:
                 log.finish(ended.answer)
-                log.show_turn(None, self._chat.workspace.clock())
+                log.show_turn(None, self._view.workspace.clock())
             self._sessions.mark_left_out()
             self._sessions.show_queue()
         if ended.is_summary and ended.answer is not None:
             self._status.show_action("compacted")
-            self._chat.notify(
+            self._view.notify(
                 "A summary takes the place of the older messages. /tree lists their branch."
             )
         else:
             self._status.show_action(_ENDED_WORDS[ended.state])
         self._sessions.show_list()
 
-        model = self._chat.workspace.monitor.health.model
+        model = self._view.workspace.monitor.health.model
         was_out_of_memory = model is not None and model.state in _OUT_OF_MEMORY
         if ended.has_failed or was_out_of_memory:  # or else the turn has loaded the model
-            self._chat.workspace.monitor.check_now()
+            self._view.workspace.monitor.check_now()
         if ended.seconds > _LONG_ANSWER_S:
             what = "summary" if ended.is_summary else "answer"
-            self._chat.notify_if_unfocused(f"The {what} has ended.")
+            self._view.notify_if_unfocused(f"The {what} has ended.")

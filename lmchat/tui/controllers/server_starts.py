@@ -18,7 +18,7 @@ from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.model import BUILT_IN, LoadState, Target
-from lmchat.tui.chat_view import Chat
+from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.controllers.session_files import with_progress
 from lmchat.tui.controllers.status import StatusDisplay
@@ -31,14 +31,14 @@ class ServerStarts:
 
     def __init__(
         self,
-        chat: Chat,
+        view: ChatView,
         status: StatusDisplay,
         models: ModelSwitch,
         on_change: Callable[[], None],
     ) -> None:
         """`on_change` is called when `machine` or `problem` has changed."""
-        self._chat = chat
-        self._workspace = chat.workspace
+        self._view = view
+        self._workspace = view.workspace
         self._status = status
         self._models = models
         self._on_change = on_change
@@ -49,7 +49,7 @@ class ServerStarts:
 
     def read_machine(self) -> None:
         """Read in a worker what the engine offers, its model files, and the installed programs."""
-        self._chat.begin(self._read_machine, "machine", is_only=True)
+        self._view.begin(self._read_machine, "machine", is_only=True)
 
     @property
     def _last_model(self) -> str:
@@ -80,11 +80,11 @@ class ServerStarts:
         If the start fails, `problem` says why.
         """
         launcher = self._workspace.launcher
-        if launcher is None or not await self._chat.ask(start_question(start)):
+        if launcher is None or not await self._view.ask(start_question(start)):
             return None
         self.problem = ""
         self._on_change()
-        self._chat.notify(f"{start.short} runs. lmchat waits until its server answers.")
+        self._view.notify(f"{start.short} runs. lmchat waits until its server answers.")
         try:
             return await launcher.start(start)
         except LMChatError as error:
@@ -109,7 +109,7 @@ class ServerStarts:
                 await self._serve(engine, model)
         except LMChatError as error:
             self.problem = error.message_with_hint
-            self._chat.show_error(error)
+            self._view.show_error(error)
             self._on_change()
             return False
         return model is not None
@@ -134,14 +134,14 @@ class ServerStarts:
             f"Folder   {safe_line(str(engine.folder))}"
         )
         title = "Download a demo model?"
-        if not await self._chat.ask(ConfirmDialog(title, text=text, verb="download it", key="y")):
+        if not await self._view.ask(ConfirmDialog(title, text=text, verb="download it", key="y")):
             return None
 
         async def fetch(report: Callable[[str], None]) -> ModelFile:
             report("0 s")
             return await engine.fetch(lambda elapsed_s: report(f"{elapsed_s:.0f} s"))
 
-        return await with_progress(self._chat, f"Downloading {demo.name}", fetch)
+        return await with_progress(self._view, f"Downloading {demo.name}", fetch)
 
     async def _serve(self, engine: LocalEngine, model: ModelFile) -> None:
         """Start the engine with a model, and use it from now on; prompts wait until it is loaded.
@@ -149,7 +149,7 @@ class ServerStarts:
         If the start fails, the target before it is used again, unless that was the engine, too: its
         server has ended. The error is raised.
         """
-        old_target = self._chat.next_turn.target
+        old_target = self._view.next_turn.target
         info = model.info(engine.reserve_address(), LoadState.LOADING)
         self._models.use(Target(endpoint=info.endpoint, product=BUILT_IN, model=info))
         name = safe_line(model.name, limit=20)

@@ -19,7 +19,7 @@ from lmchat.importing import Importer, ImportOutcome, loss_lines, result_lines
 from lmchat.library import ExportAs
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.sessions.session import Session
-from lmchat.tui.chat_view import Chat
+from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog, ProgressDialog
@@ -32,8 +32,8 @@ _T = TypeVar("_T")
 class SessionFiles:
     """Writes sessions into files and reads them; asks before a file is overwritten."""
 
-    def __init__(self, chat: Chat, status: StatusDisplay, sessions: ShownSession) -> None:
-        self._chat = chat
+    def __init__(self, view: ChatView, status: StatusDisplay, sessions: ShownSession) -> None:
+        self._view = view
         self._status = status
         self._sessions = sessions
 
@@ -45,9 +45,9 @@ class SessionFiles:
         An empty session is not exported.
         """
         if not self._sessions.opened.messages:
-            self._chat.notify("There is nothing to export yet.")
+            self._view.notify("There is nothing to export yet.")
         elif set(typed.split()) - _OPTIONS:
-            self._chat.begin(partial(self._write, typed), "export", typed=f"/export {typed}")
+            self._view.begin(partial(self._write, typed), "export", typed=f"/export {typed}")
         else:
             dialog = AskDialog(
                 "Export to which file?",
@@ -56,26 +56,26 @@ class SessionFiles:
                 verb="export",
                 attempt=self._write,
             )
-            self._chat.show(dialog)
+            self._view.show(dialog)
 
     async def _write(self, typed: str) -> bool | str:
         """Write the shown session, with its older messages, into the file that was typed.
 
         Return what the attempt of a dialog returns: True, or "" to ask for another name.
         """
-        await self._chat.open_sessions.fill(self._sessions.opened)
+        await self._view.open_sessions.fill(self._sessions.opened)
         words = typed.split()
         name = " ".join(word for word in words if word not in _OPTIONS)
         contents = ExportAs(
             with_reasoning="--reasoning" in words, with_branches="--branches" in words
         )
         write = partial(
-            self._chat.workspace.library.export_file,
+            self._view.workspace.library.export_file,
             self._shown_session(),
             expanded_path(name),
             contents,
         )
-        if not await write_asking(self._chat, write, "Exported"):
+        if not await write_asking(self._view, write, "Exported"):
             return ""
         self._status.show_action("exported")
         return True
@@ -92,25 +92,25 @@ class SessionFiles:
         Without a name, ask for a file. Then show what was imported. Raises `WrongUse` in
         a temporary chat.
         """
-        importer = self._chat.workspace.importer
+        importer = self._view.workspace.importer
         if importer is None:
             hint = "Start lmchat without --temporary, or import in a shell: lmchat import FILE"
             raise WrongUse("A temporary chat saves nothing, so it cannot import.", hint=hint)
 
         def show(outcome: ImportOutcome | None) -> None:
             if outcome is not None:
-                self._chat.begin(partial(self._show_outcome, outcome), "change")
+                self._view.begin(partial(self._show_outcome, outcome), "change")
 
         async def import_named() -> None:
             await self._show_outcome(await self._import(importer, name))
 
         if name:
-            self._chat.begin(import_named, "change", typed=f"/import {name}")
+            self._view.begin(import_named, "change", typed=f"/import {name}")
         else:
             text = "A file, zip or folder; `all` for the chats of other programs."
             attempt = partial(self._import, importer)
             dialog = AskDialog("Import which file?", text=text, verb="import", attempt=attempt)
-            self._chat.show(dialog, show)
+            self._view.show(dialog, show)
 
     async def _import(self, importer: Importer, name: str) -> ImportOutcome:
         """Import what `name` says, and return the outcome; raise the error if nothing came."""
@@ -129,7 +129,7 @@ class SessionFiles:
                 )
             return True
 
-        outcome.is_stopped = not await with_progress(self._chat, "Importing", run)
+        outcome.is_stopped = not await with_progress(self._view, "Importing", run)
         if outcome.refused and not outcome.chats:
             _, first_error = outcome.refused[0]
             raise first_error
@@ -142,11 +142,11 @@ class SessionFiles:
         """
         places = await importer.places()
         if not places:
-            self._chat.notify("No chats of other programs were found.")
+            self._view.notify("No chats of other programs were found.")
             return []
         text = "\n".join(f"{place.program.name}: {safe_line(str(place.path))}" for place in places)
         dialog = ConfirmDialog("Import these chats?", text=text, verb="import")
-        if not await self._chat.ask(dialog):
+        if not await self._view.ask(dialog):
             return []
         return [(place.program.source, str(place.path)) for place in places]
 
@@ -165,13 +165,13 @@ class SessionFiles:
         if outcome.is_stopped:
             lines.append("Stopped. Start the import again for the rest.")
         if len(lines) == 1:
-            self._chat.notify(lines[0])
+            self._view.notify(lines[0])
         elif lines:
-            self._chat.show(TextDialog("Import", safe_text("\n".join(lines))))
+            self._view.show(TextDialog("Import", safe_text("\n".join(lines))))
 
 
 async def with_progress(
-    chat: Chat, title: str, work: Callable[[Callable[[str], None]], Coroutine[Any, Any, _T]]
+    view: ChatView, title: str, work: Callable[[Callable[[str], None]], Coroutine[Any, Any, _T]]
 ) -> _T | None:
     """Run work and return its result; return None if Esc stops it.
 
@@ -184,7 +184,7 @@ async def with_progress(
 
     def report(words: str) -> None:
         if not dialog.is_attached:
-            chat.show(dialog, stop)
+            view.show(dialog, stop)
         dialog.show_progress(words)
 
     task = asyncio.ensure_future(work(report))
@@ -203,14 +203,14 @@ class Write(Protocol):
     def __call__(self, *, is_forced: bool) -> Awaitable[Path]: ...
 
 
-async def write_asking(chat: Chat, write: Write, deed: str) -> bool:
+async def write_asking(view: ChatView, write: Write, deed: str) -> bool:
     """Write a file; if it exists, ask whether to overwrite it. Return whether it was written."""
     try:
         file = await write(is_forced=False)
     except FileExists as error:
         dialog = ConfirmDialog("Overwrite this file?", text=error.message, verb="overwrite")
-        if not await chat.ask(dialog):
+        if not await view.ask(dialog):
             return False
         file = await write(is_forced=True)
-    chat.notify(f"{deed} to {safe_line(str(file.absolute()))}")
+    view.notify(f"{deed} to {safe_line(str(file.absolute()))}")
     return True

@@ -12,10 +12,9 @@ from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import Session, SessionGroup, with_unsaved
-from lmchat.tui.chat_view import Chat
+from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.widgets.line import STRONG, content
 
 _FILL_AFTER_S = 0.1
 """From the first paint of a long session to the reading of its older messages: keys come first."""
@@ -26,9 +25,9 @@ _MARK_AFTER_S = 0.3
 class ShownSession:
     """Shows one of the open sessions with its queue and draft, and changes to another session."""
 
-    def __init__(self, chat: Chat, status: StatusDisplay, prompt_text: PromptText) -> None:
-        self._chat = chat
-        self._open_sessions = chat.open_sessions
+    def __init__(self, view: ChatView, status: StatusDisplay, prompt_text: PromptText) -> None:
+        self._view = view
+        self._open_sessions = view.open_sessions
         self._status = status
         self._prompt_text = prompt_text
         self._groups: tuple[SessionGroup, ...] = ()  # of the list, as they were read last
@@ -62,14 +61,14 @@ class ShownSession:
         worker, `_FILL_AFTER_S` later.
         """
         opened = self.opened
-        self._chat.widgets.log.load(
+        self._view.widgets.log.load(
             opened.shown_messages,
             has_all_messages=opened.has_all_messages,
             is_ours=opened.is_running,  # else another lmchat writes an answer that streams
         )
         if not opened.has_all_messages:
-            fill = partial(self._chat.begin, partial(self._fill, opened), "fill")
-            self._chat.begin_later(_FILL_AFTER_S, fill)
+            fill = partial(self._view.begin, partial(self._fill, opened), "fill")
+            self._view.begin_later(_FILL_AFTER_S, fill)
 
     async def _fill(self, opened: OpenSession) -> None:
         """Read the older messages of a session, and show them.
@@ -91,11 +90,11 @@ class ShownSession:
         """
         self._mark_timer = None
         opened = self.opened
-        log = self._chat.widgets.log
+        log = self._view.widgets.log
         if opened.has_all_messages and not log.has_all_messages:
             log.fill(opened.shown_messages)
 
-        draft = self._chat.widgets.prompt_input.full_text
+        draft = self._view.widgets.prompt_input.full_text
         plan = self._open_sessions.next_turn.plan(opened, draft)
         first_sent_id: str | None = None
         self._status.left_out = 0
@@ -110,21 +109,20 @@ class ShownSession:
     def mark_left_out_soon(self) -> None:
         """Call `mark_left_out` in `_MARK_AFTER_S`, unless it is going to be called already."""
         if self._mark_timer is None:
-            self._mark_timer = self._chat.begin_later(_MARK_AFTER_S, self.mark_left_out)
+            self._mark_timer = self._view.begin_later(_MARK_AFTER_S, self.mark_left_out)
 
     def show_title(self) -> None:
-        title = safe_line(self.opened.header.title)
-        self._chat.widgets.title_line.show([content(((title or "New session", STRONG),))])
+        self._view.widgets.show_title(safe_line(self.opened.header.title))
 
     def show_queue(self) -> None:
         """Show the queued prompts of the session above the prompt."""
-        self._chat.widgets.prompt.show_queue(self.opened.queue)
+        self._view.widgets.prompt.show_queue(self.opened.queue)
 
     # The list of sessions
 
     def show_list(self) -> None:
         """Read and show the list in a worker."""
-        self._chat.begin(self.fetch_list, "library", is_only=True)
+        self._view.begin(self.fetch_list, "library", is_only=True)
 
     async def fetch_list(self) -> None:
         """Read the saved sessions, and show them with those that are not on the disk.
@@ -133,13 +131,13 @@ class ShownSession:
         there are none, offer an import of chats of other programs, once in a run.
         """
         try:
-            self._groups = await self._chat.workspace.library.groups()
+            self._groups = await self._view.workspace.library.groups()
             self._status.list_warning = ""
         except LMChatError as error:
             self._status.list_warning = error.message_with_hint
             self._status.refresh()
         open_sessions = self._open_sessions
-        self._chat.widgets.session_list.show(
+        self._view.widgets.session_list.show(
             with_unsaved(self._groups, open_sessions.unsaved()),
             self.shown_id,
             open_sessions.streaming,
@@ -155,7 +153,7 @@ class ShownSession:
         If the shown session is new itself, only read the list of sessions again. A switch that
         still reads another session is given up.
         """
-        self._chat.stop("open")
+        self._view.stop("open")
         opened = self._open_sessions.shown
         if opened.messages or opened.is_busy:
             self.leave()
@@ -165,7 +163,7 @@ class ShownSession:
             self._prompt_text.leave_edit()
             self.show_list()  # another lmchat may have begun sessions
         self._status.show_action("new session")
-        self._chat.widgets.prompt_input.focus()
+        self._view.widgets.prompt_input.focus()
 
     def leave(self) -> None:
         """Note draft and bookmark, and end an edit: another session is shown next."""
@@ -185,7 +183,7 @@ class ShownSession:
     def switch_to(self, session_id: str, *, message_id: str = "") -> None:
         """Show another session in a worker, as `go_to` does; an earlier switch is cancelled."""
         go = partial(self.go_to, session_id, message_id=message_id)
-        self._chat.begin(go, "open", is_only=True)
+        self._view.begin(go, "open", is_only=True)
 
     async def go_to(
         self,
@@ -208,7 +206,7 @@ class ShownSession:
         bookmark = ""
         if message_id:
             self._open_sessions.require_free_path(session_id)
-            path = await self._chat.workspace.store.set_leaf(session_id, message_id)
+            path = await self._view.workspace.store.set_leaf(session_id, message_id)
             change_session = partial(self._open_sessions.show_path, path)
         else:
             opened = await self._open_sessions.load(session_id)
@@ -224,21 +222,21 @@ class ShownSession:
             self._open_sessions.move_queue(left, self.opened)
         self._prompt_text.load_draft()
         self.show()
-        self._chat.widgets.prompt_input.focus()
-        log = self._chat.widgets.log
+        self._view.widgets.prompt_input.focus()
+        log = self._view.widgets.log
         if bookmark:
             log.go_to_bookmark(bookmark)
-        self._chat.focus_approval_card()  # of a tool call that waits
+        self._view.focus_approval_card()  # of a tool call that waits
         if message_id:
             # the prompt keeps the focus: a letter that is typed must not run a command
             log.show_message(message_id, takes_focus=False)
         if words:
-            self._chat.close_find_bar()
+            self._view.close_find_bar()
             log.finder.mark_words(message_id, words)
         _: bool = await self._open_sessions.fetch_kept(self.opened)
 
     def note(self) -> None:
         """Note the draft of the shown session, and its bookmark: which text is on the screen."""
-        bookmark = self._chat.widgets.log.viewport.bookmark
+        bookmark = self._view.widgets.log.viewport.bookmark
         self._open_sessions.bookmarks.note(self.shown_id, bookmark)
         self._prompt_text.note()

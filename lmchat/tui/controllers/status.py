@@ -16,7 +16,7 @@ from lmchat.commands.table import BY_ID, keys_of
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.probe_result import Health, TargetState
 from lmchat.sessions.stats import Speedometer
-from lmchat.tui.chat_view import Chat
+from lmchat.tui.chat_view import ChatView
 from lmchat.tui.screen import KeysChanged
 from lmchat.tui.widgets.key_bar import written
 from lmchat.tui.widgets.telemetry_panel import TelemetryRow
@@ -39,8 +39,8 @@ _REDUCED_MOTION_TICK_S = 1.0  # the same with reduced motion
 class StatusDisplay:
     """Shows all figures, and keeps those that no service has."""
 
-    def __init__(self, chat: Chat) -> None:
-        self._chat = chat
+    def __init__(self, view: ChatView) -> None:
+        self._view = view
         self.health = Health()  # of the server in use
         self.speedometer = Speedometer()
         self.last_action = ""  # words for what was done last
@@ -50,10 +50,10 @@ class StatusDisplay:
 
     def start(self) -> None:
         """Make the timer of the figures, paused; `refresh` starts it while they change."""
-        has_reduced_motion = self._chat.workspace.settings.ui.reduced_motion
+        has_reduced_motion = self._view.workspace.settings.ui.reduced_motion
         tick_s = _REDUCED_MOTION_TICK_S if has_reduced_motion else _TICK_S
-        self._ticker = self._chat.screen.set_interval(tick_s, self.tick, pause=True)
-        self._chat.read_ahead.on_change = self.refresh
+        self._ticker = self._view.screen.set_interval(tick_s, self.tick, pause=True)
+        self._view.read_ahead.on_change = self.refresh
 
     def show_health(self, health: Health) -> None:
         self.health = health
@@ -66,15 +66,15 @@ class StatusDisplay:
 
     def tick(self) -> None:
         """Update the figures of a running turn below its answer, then those of `refresh`."""
-        shown = self._chat.open_sessions.shown
+        shown = self._view.open_sessions.shown
         turn = shown.turn
         if turn is not None and turn.is_running:
             hint = ""
             if shown.can_answer_now:  # the key that ends a thought, and what it does
                 command = BY_ID["now"]
-                key = keys_of(command, self._chat.workspace.settings.keys).partition(",")[0]
+                key = keys_of(command, self._view.workspace.settings.keys).partition(",")[0]
                 hint = f"{written(key).replace('^', 'Ctrl+')} {command.label}"
-            self._chat.widgets.log.show_turn(replace(turn), self._chat.workspace.clock(), hint)
+            self._view.widgets.log.show_turn(replace(turn), self._view.workspace.clock(), hint)
         self.refresh()
 
     def refresh(self) -> None:
@@ -83,27 +83,27 @@ class StatusDisplay:
         The figures are in the cards of running calls, in the panel and in the status line. The row
         of keys follows with `KeysChanged`. The timer is resumed or paused, as it is needed.
         """
-        workspace, open_sessions = self._chat.workspace, self._chat.open_sessions
+        workspace, open_sessions = self._view.workspace, self._view.open_sessions
         while workspace.notices:
-            self._chat.warn(workspace.notices.pop(0))
+            self._view.warn(workspace.notices.pop(0))
         now_s = workspace.clock()
         shown = open_sessions.shown
-        is_on_top = self._chat.screen.app.screen is self._chat.screen
-        calls = self._chat.widgets.log.calls
+        is_on_top = self._view.screen.app.screen is self._view.screen
+        calls = self._view.widgets.log.calls
         asked_id = shown.question.message.message_id if shown.question else ""
         calls.show(shown.running_calls, asked_id, now_s, is_on_top=is_on_top)
         unsaved = open_sessions.save_queue.warning
         warning = self.list_warning or workspace.save_warning or workspace.warning
         if unsaved is not None:
             warning = f"Nothing is saved: {unsaved.message} Press Ctrl+E to export this session."
-        self._chat.widgets.telemetry.show(self._sections(now_s), warning)
+        self._view.widgets.telemetry.show(self._sections(now_s), warning)
         self.show_line()
-        self._chat.screen.post_message(KeysChanged())
+        self._view.screen.post_message(KeysChanged())
         if self._ticker is None:
             return
-        target = self._chat.next_turn.target
+        target = self._view.next_turn.target
         is_loading = target is not None and target.is_loading
-        is_reading = self._chat.read_ahead.fraction is not None
+        is_reading = self._view.read_ahead.fraction is not None
         is_answering = bool(open_sessions.streaming)
         if unsaved is not None or self.health.is_down or is_loading or is_reading or is_answering:
             self._ticker.resume()
@@ -112,17 +112,17 @@ class StatusDisplay:
 
     def _sections(self, now_s: float) -> Mapping[str, Sequence[TelemetryRow]]:
         """Return the panel's sections for the shown session and the server, in their order."""
-        shown = self._chat.open_sessions.shown
-        next_turn = self._chat.next_turn
-        backend = self._chat.workspace.backend
+        shown = self._view.open_sessions.shown
+        next_turn = self._view.next_turn
+        backend = self._view.workspace.backend
         use = next_turn.context_use(shown)
         turn = shown.turn
         # after the end of a turn, the speeds of its last seconds stay in the panel
         speeds_until_s = now_s if turn is None or turn.ended_s is None else turn.ended_s
         is_loading = next_turn.target is not None and next_turn.target.is_loading
-        next_check_s = self._chat.workspace.monitor.next_check_s if self.health.is_down else None
+        next_check_s = self._view.workspace.monitor.next_check_s if self.health.is_down else None
         return {
-            "server": server_rows(self.health, self._chat.workspace.target_state),
+            "server": server_rows(self.health, self._view.workspace.target_state),
             "model": model_rows(
                 self.health,
                 turn,
@@ -142,7 +142,7 @@ class StatusDisplay:
                 now_s,
                 speeds=self.speedometer.values(speeds_until_s),
                 is_asking=shown.question is not None,
-                read_ahead=self._chat.read_ahead.fraction,
+                read_ahead=self._view.read_ahead.fraction,
             ),
             "requests": request_rows(backend.metrics(), backend.budget(), turn),
             "activity": activity_rows(
@@ -162,8 +162,8 @@ class StatusDisplay:
         empty draft. On a narrow screen, which has no panel, the speed of the answer is shown in
         place of the size.
         """
-        widgets, next_turn = self._chat.widgets, self._chat.next_turn
-        shown = self._chat.open_sessions.shown
+        widgets, next_turn = self._view.widgets, self._view.next_turn
+        shown = self._view.open_sessions.shown
         prompt_input = widgets.prompt_input
         draft = "" if prompt_input.typed_command else prompt_input.full_text
         draft_tokens = next_turn.draft_tokens(draft)
@@ -171,8 +171,8 @@ class StatusDisplay:
         use = next_turn.context_use(shown)  # None while older messages are not read
         used = replace(use, tokens=use.tokens + draft_tokens).fraction if use else None
         speed = shown.turn.tokens_per_second if shown.turn else None
-        unsaved = "! not saved" if self._chat.open_sessions.save_queue.warning else ""
-        if self._chat.workspace.is_temporary:
+        unsaved = "! not saved" if self._view.open_sessions.save_queue.warning else ""
+        if self._view.workspace.is_temporary:
             unsaved = "temporary"
 
         def figures(first: str) -> str:
@@ -191,9 +191,9 @@ class StatusDisplay:
 
         While the model loads, its name says so, and how much of it is loaded.
         """
-        target = self._chat.next_turn.target
+        target = self._view.next_turn.target
         if target is None:
-            state = self._chat.workspace.target_state
+            state = self._view.workspace.target_state
             is_searching = state is TargetState.SEARCHING
             return [LOOKING if is_searching else f"server {search_word(state)}"]
         name = safe_line(target.model_id)
@@ -207,7 +207,7 @@ class StatusDisplay:
 
         If lmchat did not begin the load, it loads since the server is in its present state.
         """
-        target = self._chat.next_turn.target
+        target = self._view.next_turn.target
         if target is None or not target.is_loading:
             return ""
         since_s = target.loading_since_s
@@ -215,4 +215,4 @@ class StatusDisplay:
             since_s = self.health.since_s
         if target.loading_fraction or since_s is None:
             return units.so_far(target.loading_fraction)
-        return f" {units.ago(self._chat.workspace.clock() - since_s)}"
+        return f" {units.ago(self._view.workspace.clock() - since_s)}"

@@ -96,7 +96,7 @@ class Dialog(ModalScreen[Any]):
         leave = content((("Esc", STRONG), (f" {self.LEAVE}", MUTED)))
         self.query_one("#dialog-keys", LineWidget).show(pieces, leave)
 
-    def show_title(self, *figures: str) -> None:
+    def show_figures(self, *figures: str) -> None:
         """Show figures to the right of the title, as many of them as there is room for."""
         title = self.query_one("#dialog-title", LineWidget)
         dot = f" {UNICODE.dot} "
@@ -210,7 +210,7 @@ class ListDialog(Dialog):
         """
         rows = rows or wrapped_rows(nothing, self.list.text_width)
         self.list.show(rows, choose=choose)
-        self.show_title(*figures)
+        self.show_figures(*figures)
 
 
 class PickDialog(ListDialog):

@@ -47,7 +47,7 @@ class TextDialog(Dialog):
         if self.can_show:
             self._text = text
             self.query_one(Static).update(paragraphs(_shortened(text)))
-            self.show_title(*figures)
+            self.show_figures(*figures)
 
     def action_copy_text(self) -> None:
         self.app.copy_to_clipboard(self._text)

@@ -10,13 +10,13 @@ import pytest
 
 from lmchat.config.settings import LocalSettings, Settings
 from lmchat.errors import ServerRejected, StreamInterrupted
-from lmchat.servers.client import ProxyClient
+from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.events import ModelLoading, StreamFinished, TextDelta
 from lmchat.servers.model import LoadState
+from tests.support.client_calls import FixedKey, answered, ask, failure_of
 from tests.support.engine_home import engines_with, with_library
-from tests.support.proxy_calls import FixedKey, answered, ask, failure_of
 from tests.support.real_server.prepare import model_file
 from tests.support.scripted_backend import read
 
@@ -53,7 +53,7 @@ def engine(tmp_path, keys, log):
 
 @pytest.fixture
 async def client(engine, keys, log):
-    one = ProxyClient(Settings(), keys=keys, engine=engine)
+    one = HttpServerClient(Settings(), keys=keys, engine=engine)
     yield one
     await one.aclose()
     assert not engines_with(log), "the engine ends with the client"

@@ -18,8 +18,8 @@ from lmchat.tui.chat_log.entry import Entry
 from lmchat.tui.chat_log.selection import Selected, message_ends
 from tests.support import hostile
 from tests.support.chat_log_app import answer, document_with, plain_page, streaming
+from tests.support.client_calls import NAMES, reads
 from tests.support.markdown_corpus import CORPUS, GIANTS, must_be_seen, solid
-from tests.support.proxy_calls import NAMES, reads
 
 pytestmark = pytest.mark.timeout(120)
 SHEET = Path(__file__).parents[2] / "support" / "markdown_sheet.md"

@@ -47,7 +47,9 @@ async def test_what_is_said_while_llama_cpp_loads_waits_and_is_answered_by_itsel
         llama_cpp(server)
         seen.time_passes()
         assert (await seen.answered()).text == "Hello there."
-        assert seen.app.chat.widgets.prompt_input.text == "and th", "what is being typed stays"
+        assert seen.app.chat_screen.widgets.prompt_input.text == "and th", (
+            "what is being typed stays"
+        )
     assert [seen.json["messages"][-1]["content"] for seen in server.seen(CHAT)] == ["Hello?"]
 
 

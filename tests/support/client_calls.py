@@ -1,4 +1,4 @@
-"""Short ways to call the proxy-client layer in tests."""
+"""Short ways to call the client of servers in tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from lmchat.errors import LMChatError
 from lmchat.servers.answer import GrowingAnswer
-from lmchat.servers.client import ProxyClient
+from lmchat.servers.client import HttpServerClient
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import TextDelta
 from lmchat.servers.http.api_keys import NoKeys
@@ -60,7 +60,7 @@ def message_of(role: Role, *parts) -> ChatMessage:
     return replace(text_message(role, ""), parts=parts)
 
 
-async def events_of(client: ProxyClient, request: ChatRequest, *, on_event=lambda _: None):
+async def events_of(client: HttpServerClient, request: ChatRequest, *, on_event=lambda _: None):
     events = []
     try:
         async with aclosing(client.stream(request)) as stream:
@@ -72,14 +72,14 @@ async def events_of(client: ProxyClient, request: ChatRequest, *, on_event=lambd
     return events, None
 
 
-async def answered(client: ProxyClient, request: ChatRequest, **more):
+async def answered(client: HttpServerClient, request: ChatRequest, **more):
     """Return the events of an answer that ends well."""
     events, error = await events_of(client, request, **more)
     assert error is None, error
     return events
 
 
-async def failure_of(client: ProxyClient, request: ChatRequest) -> LMChatError:
+async def failure_of(client: HttpServerClient, request: ChatRequest) -> LMChatError:
     _, error = await events_of(client, request)
     assert error is not None, "it should not have ended well"
     return error

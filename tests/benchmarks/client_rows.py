@@ -1,4 +1,4 @@
-"""What the proxy-client layer adds to httpx, and how soon it finds servers."""
+"""What the client of servers adds to httpx, and how soon it finds servers."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def _child(bench: Bench, name: str, about: str = "") -> dict:
     return json.loads(subprocess.run(argv, env=bench.env(), check=True, capture_output=True).stdout)
 
 
-def proxy(bench: Bench) -> Iterator[Row]:
-    """The same bytes read by httpx alone, and as events by the layer."""
+def client(bench: Bench) -> Iterator[Row]:
+    """The same bytes read by httpx alone, and as events by the client."""
     bench.server.text, bench.server.rate = mixed(4 * EVENTS), 0
     cpus: dict[str, list[float]] = {"httpx": [], "lmchat": []}
     for _ in range(bench.runs):
         for name, used in cpus.items():
             used.append(_child(bench, name)["cpu_s"] / EVENTS * 1e6)
-    yield ratio_row("proxy layer, CPU : raw httpx", cpus["lmchat"], cpus["httpx"], "<= 3 x")
+    yield ratio_row("client, CPU : raw httpx", cpus["lmchat"], cpus["httpx"], "<= 3 x")
     late_ms: dict[str, list[float]] = {"httpx": [], "lmchat": []}
     for name, late in late_ms.items():
         bench.server.text, bench.server.rate = mixed(2_000), 100
@@ -43,7 +43,7 @@ def proxy(bench: Bench) -> Iterator[Row]:
         sent_s = [at_s for at_s, _ in bench.server.written]
         late += [(came - sent) * 1e3 for came, sent in zip(came_s, sent_s, strict=False)]
     added = p95(late_ms["lmchat"]) - median(late_ms["httpx"])
-    yield row("proxy layer: latency added to an event, p95", f"{added:.2f} ms", "<= 5 ms")
+    yield row("client: latency added to an event, p95", f"{added:.2f} ms", "<= 5 ms")
 
 
 def models(bench: Bench) -> Iterator[Row]:

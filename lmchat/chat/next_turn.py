@@ -28,9 +28,14 @@ from lmchat.config.settings import COMPACT_PROMPT, EFFORTS, ChatSettings, Profil
 from lmchat.errors import RequestInvalid, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.servers.model import Target
-from lmchat.servers.options import checked_option, option_form, parsed_value, usable_options
 from lmchat.servers.products import product_named, refuse_ignored, sent_thoughts_of
 from lmchat.servers.request import Sampling
+from lmchat.servers.sampling_options import (
+    checked_option,
+    option_form,
+    parsed_value,
+    usable_options,
+)
 from lmchat.servers.token_count import estimate_tokens
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import SentThoughts

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from lmchat.errors import WrongUse
-from lmchat.servers.options import (
+from lmchat.servers.products import PRODUCTS, product_named, refuse_ignored
+from lmchat.servers.request import Sampling
+from lmchat.servers.sampling_options import (
     COMMON,
     FURTHER_OPTIONS,
     checked_option,
     parsed_value,
 )
-from lmchat.servers.products import PRODUCTS, product_named, refuse_ignored
-from lmchat.servers.request import Sampling
 
 
 def test_a_typed_value_gets_the_type_of_its_option():
