@@ -2,79 +2,68 @@ from __future__ import annotations
 
 import asyncio
 
+from msgspec.structs import replace
+
 from lmchat.chat.save_queue import SaveQueue, journal
-from lmchat.errors import SessionUnreadable, StoreUnavailable
-from lmchat.sessions.message import RESET
-from tests.support.chats import prompt
-from tests.support.conversations import Disk, ended, named_header
+from lmchat.errors import StoreUnavailable
+from lmchat.sessions.message import AnswerState
+from tests.support.chats import answer, begin_session, header, prompt
 from tests.support.programs import until
 
 FULL = StoreUnavailable("The disk is full.")
 
 
-async def test_what_failed_is_written_in_its_order_when_the_disk_is_back_and_before_what_is_new():
-    disk = Disk(broken={"a": FULL})
-    save_queue = SaveQueue(disk, retry_s=0.01)
-    await save_queue.save(named_header("a"), prompt("1"))
-    await save_queue.save(named_header("a"), ended("2"))
+async def test_what_failed_is_tried_until_it_is_written_and_holds_up_no_other_session(store):
+    one, two, append, tries = header("one"), header("two"), store.append, []
+
+    async def broken(session, message):
+        if session is one:
+            tries.append(message.text)
+            raise FULL
+        await append(session, message)
+
+    store.append = broken
+    save_queue = SaveQueue(store, retry_s=0.01)
+    first, other = prompt("1"), prompt("other")
+    second = prompt("2", first)
+    await save_queue.save(one, first, second)
+    await save_queue.save(two, other)
     assert save_queue.warning is FULL
-    assert save_queue.is_unsaved("a")
-    disk.begins.clear()
-    await disk.begins.wait()  # it is tried while the disk is away, and again
-    disk.broken.clear()
+    assert save_queue.is_unsaved(one.session_id)
+    assert (await store.open_session(two.session_id)).messages == (other,)
+    said = answer(parent=second, state=AnswerState.STREAMING)
+    await save_queue.begin_answer(one, said)  # its row comes at its end: its prompt has none yet
+    await until(lambda: len(tries) > 4, "more attempts")
+    assert set(tries) == {"1"}
+    store.append = append
     await until(lambda: save_queue.warning is None, "the end of the warning")
-    await save_queue.save(named_header("a"), prompt("3"))
-    assert disk.written == [("a", "1"), ("a", "2"), ("a", "3")]
-    assert not save_queue.is_unsaved("a")
+    assert (await store.open_session(one.session_id)).messages == (first, second)
+    assert not save_queue.is_unsaved(one.session_id)
 
 
-async def test_a_session_that_cannot_be_written_does_not_hold_up_the_others():
-    disk = Disk(broken={"a": SessionUnreadable("This one is damaged.")})
-    save_queue = SaveQueue(disk)
-    await save_queue.save(named_header("a"), prompt("1"))
-    await save_queue.save(named_header("b"), prompt("2"))
-    assert disk.written == [("b", "2")]
-    assert save_queue.warning is not None
-    assert save_queue.is_unsaved("a")
+async def test_pieces_that_could_not_be_written_are_written_first_when_the_disk_is_back(store):
+    session, asked = await begin_session(store, "How long?")
+    said = replace(answer(parent=asked, state=AnswerState.STREAMING), parts=())
+    add_entries, tried, done = store.add_entries, asyncio.Event(), asyncio.Event()
 
+    async def broken(*_):
+        tried.set()
+        raise FULL
 
-async def test_an_answer_whose_prompt_is_missing_is_written_at_its_end_only():
-    disk = Disk(broken={"a": FULL})
-    save_queue = SaveQueue(disk)
-    await save_queue.save(named_header("a"), prompt("1"))
-    await save_queue.begin_answer(named_header("a"), ended("2"))
-    await save_queue.begin_answer(named_header("b"), ended("3"))
-    assert disk.begun == [("a", False), ("b", True)]
+    async def whole(*given):
+        await add_entries(*given)
+        done.set()
 
-
-class Flaky:
-    """Takes pieces, or fails so often first."""
-
-    def __init__(self, failures: int) -> None:
-        self.failures = failures
-        self.written = []
-        self.tried = asyncio.Event()
-        self.done = asyncio.Event()
-
-    async def add_entries(self, message_id, pieces):
-        self.tried.set()
-        if self.failures:
-            self.failures -= 1
-            raise StoreUnavailable("The disk is full.")
-        self.written += pieces
-        self.done.set()
-        return False
-
-
-async def test_pieces_that_could_not_be_written_are_written_first_when_the_disk_is_back():
-    disk = Flaky(failures=2)
-    save_queue = SaveQueue(disk)
-    async with journal(save_queue, "m") as entries:
+    store.add_entries = broken
+    save_queue = SaveQueue(store)
+    await save_queue.begin_answer(session, said)
+    async with journal(save_queue, said.message_id) as entries:
         entries.append(("text", "a"))
-        await disk.tried.wait()
-        assert save_queue.warning is not None
-        entries += [("text", "b"), RESET, ("reasoning", "c")]
-        await disk.done.wait()
-    assert disk.written == [("text", "a"), ("text", "b"), RESET, ("reasoning", "c")]
-    await save_queue.write_unsaved()
+        await tried.wait()
+        assert save_queue.warning is FULL
+        entries += [("text", "b"), ("reasoning", "c")]
+        store.add_entries = whole
+        await done.wait()
+        running = (await store.open_session(session.session_id)).messages[-1]
+    assert (running.text, running.reasoning) == ("ab", "c")
     assert save_queue.warning is None

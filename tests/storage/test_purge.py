@@ -34,14 +34,14 @@ from tests.support.chats import (
 from tests.support.rare_letters import left, secret
 
 
-@pytest.fixture(params=["built with secure delete", "built without"])
-def connections(request, monkeypatch):
-    """Let every connection begin as it does where SQLite was built so."""
-    connect, value = sqlite3.connect, "on" if request.param.endswith("secure delete") else "off"
+@pytest.fixture
+def plain_connections(monkeypatch):
+    """Let every connection begin as it does where SQLite leaves deleted bytes in the file."""
+    connect = sqlite3.connect
 
     def connect_so(*args, **options):
         connection = connect(*args, **options)
-        connection.execute(f"pragma secure_delete = {value}")
+        connection.execute("pragma secure_delete = off")
         return connection
 
     monkeypatch.setattr(sqlite3, "connect", connect_so)
@@ -87,7 +87,7 @@ async def write_others(store):
         await reply(store, session, f"plain answer {number} " * 200, asked)
 
 
-@pytest.mark.usefixtures("connections")
+@pytest.mark.usefixtures("plain_connections")
 async def test_no_byte_of_a_purged_session_is_left_in_any_file(tmp_path, store):
     await write_others(store)
     session, asked = await write_secrets(store, 1)

@@ -21,7 +21,6 @@ from lmchat.sessions.message import (
     Role,
     TextPart,
     ToolCallPart,
-    parts_of,
 )
 from lmchat.storage.journal import AnswerFile, FileHead, answer_path, read_answer
 from tests.support.chats import START, answer, begin_session, store_at
@@ -172,6 +171,29 @@ async def test_an_answer_that_the_sessions_do_not_know_is_taken_in_at_the_next_s
     assert left(tmp_path) == []
 
 
+async def test_an_answer_of_another_window_streams_until_that_is_killed(tmp_path, store, running):
+    session, _, said = running
+    async with aclosing(store_at(tmp_path)) as other:
+        for piece in ("so ", "far"):
+            await store.add_entries(said.message_id, [("text", piece)])
+            streaming = (await other.open_session(session.session_id)).messages[1]
+        assert (streaming.state, streaming.text) == (AnswerState.STREAMING, "so far")
+        as_killed(tmp_path, said)
+        ended = (await other.open_session(session.session_id)).messages[1]
+    assert (ended.state, ended.text) == (AnswerState.INTERRUPTED, "so far")
+    assert ended.failure.message == "lmchat ended while this answer was streaming."
+    assert ended.failure.hint == "Continue it, or ask again."
+
+
+async def test_an_answer_killed_before_its_first_word_has_failed(tmp_path, store, running):
+    session, _, said = running
+    as_killed(tmp_path, said)
+    async with aclosing(store_at(tmp_path)) as other:
+        ended = (await other.open_session(session.session_id)).messages[1]
+    assert (ended.state, ended.parts) == (AnswerState.FAILED, ())
+    assert ended.failure.hint == "Ask again."
+
+
 async def test_an_answer_that_ended_just_before_the_process_was_killed_stays_as_it_ended(
     tmp_path, store, running
 ):
@@ -198,18 +220,6 @@ CALLS = (
     ToolCallPart(call_id="call_1", name="weather", arguments='{"city": "Łódź \ud800"'),
     ToolCallPart(call_id="call_2", name="clock", arguments="{}"),
 )
-
-
-def test_a_word_that_names_no_piece_of_a_call_is_told_as_that():
-    for kind in (
-        "tool_call",
-        "tool_call x id",
-        "tool_call -1 id",
-        "tool_call 1 else",
-        f"tool_call {'1' * 5000} id",
-        "",
-    ):
-        assert not any(isinstance(part, ToolCallPart) for part in parts_of([(kind, "x")]))
 
 
 @pytest.mark.rule("R-20")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sqlite3
 from contextlib import closing
 
 import pytest
@@ -14,28 +13,7 @@ from lmchat.storage import message_rows
 from lmchat.storage.opening import connect
 from lmchat.storage.row_values import stored
 from lmchat.storage.search import parse_terms, search
-from tests.support.chats import header, prompt, say
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "lmchat" / "sessions.db"
-
-
-async def test_no_word_of_what_was_removed_for_good_is_left_in_the_index(store, path):
-    session, kept = header(), header()
-    await say(store, session, "Geheimwort")
-    await say(store, kept, "Freundeswort")
-    await store.purge(session.session_id)
-    assert await store.search("heimwo") == ()
-    assert len(await store.search("deswor")) == 1
-    with closing(sqlite3.connect(path)) as raw:
-        assert raw.execute(
-            "select count(*) from trigrams where trigrams match 'hei'"
-        ).fetchone() == (0,)
-        raw.execute("insert into trigrams (trigrams) values ('integrity-check')")
-        assert raw.execute("pragma integrity_check").fetchone() == ("ok",)
-
+from tests.support.chats import header, prompt
 
 _ODD = st.text(
     alphabet=st.one_of(

@@ -1,18 +1,16 @@
-"""Programs that write one file: killed at any moment, and several at once."""
+"""Programs that write one file at once."""
 
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
 from lmchat.doctor.machine_checks import store_findings
-from lmchat.sessions.message import AnswerState, new_id
+from lmchat.sessions.message import new_id
 from lmchat.storage.store import Store
 from tests.support.chats import header, say, store_at
 
@@ -21,61 +19,9 @@ pytestmark = pytest.mark.slow  # a program for each test
 ROOT = Path(__file__).parents[2]
 
 
-@contextmanager
-def streaming(
-    path: Path, session_id: str, *, kind: str = "text"
-) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "tests.support.chats", "stream", str(path), session_id, kind]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)  # noqa: S603 - ours
-    try:
-        yield child
-    finally:
-        child.kill()
-        child.communicate()
-
-
-async def opened(path: Path, session_id: str):
-    store = Store(path)
-    try:
-        return await store.open_session(session_id)
-    finally:
-        await store.aclose()
-
-
-async def test_an_answer_killed_before_its_first_word_has_failed(tmp_path):
-    path, session_id = tmp_path / "sessions.db", new_id()
-    with streaming(path, session_id, kind="nothing") as child:
-        assert child.stdout.readline() == "begun\n"
-        assert (await opened(path, session_id)).messages[1].state is AnswerState.STREAMING
-    said = (await opened(path, session_id)).messages[1]
-    assert (said.state, said.parts) == (AnswerState.FAILED, ())
-    assert said.failure.hint == "Ask again."
-
-
-async def test_an_answer_that_another_window_streams_stays_as_it_is(tmp_path):
-    path, session_id = tmp_path / "sessions.db", new_id()
-    store = Store(path)
-    with streaming(path, session_id) as child:
-        for _ in range(10):
-            child.stdout.readline()
-        first = (await store.open_session(session_id)).messages[1]
-        while int(child.stdout.readline()) <= len(first.text.split()):
-            pass
-        second = (await store.open_session(session_id)).messages[1]
-    assert first.state is second.state is AnswerState.STREAMING
-    assert second.text.startswith(first.text)
-    assert len(second.text) > len(first.text)
-    last = (await store.open_session(session_id)).messages[1]
-    await store.aclose()
-    assert last.state is AnswerState.INTERRUPTED  # found out without opening the file again
-    assert last.text.startswith(second.text)
-    assert last.failure.message == "lmchat ended while this answer was streaming."
-    assert last.failure.hint == "Continue it, or ask again."
-
-
 async def run_child(path: Path, *arguments: str) -> str:
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.support.chats", "ask", str(path), *arguments,
+        sys.executable, "-m", "tests.support.chats", str(path), *arguments,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=ROOT,
     )  # fmt: skip
     out, errors = await child.communicate()

@@ -23,14 +23,17 @@ def test_words_and_tags_filter_the_list():
         assert [n for n, title in enumerate(titles) if wanted.fits(title, tags[n])] == found
 
 
-async def test_tags_are_changed_forked_and_taken_away(store):
-    session = header("one")
+async def test_tags_and_options_are_changed_forked_and_taken_away(store):
+    session, options = header("one"), {"top_k": 20, "stop": ["\n\n", "ä"], "extra.x": None}
     await say(store, session, "hello")
-    changed = await store.update_session(session.session_id, {"tags": ("garden", "\ud83d")})
-    assert changed.tags == ("garden", "\ud83d")
+    changes = {"tags": ("garden", "\ud83d"), "sampling": options}
+    changed = await store.update_session(session.session_id, changes)
     leaf = (await store.open_session(session.session_id)).messages[-1]
-    assert (await store.fork(session.session_id, leaf.message_id)).header.tags == changed.tags
-    assert (await store.update_session(session.session_id, {"tags": ()})).tags == ()
+    fork = (await store.fork(session.session_id, leaf.message_id)).header
+    for copy in (changed, fork):
+        assert (copy.tags, copy.sampling) == (changes["tags"], options)
+    changed = await store.update_session(session.session_id, {"tags": (), "sampling": {}})
+    assert (changed.tags, changed.sampling) == ((), {})
 
 
 def test_what_is_typed_as_tags_is_cut_into_words():

@@ -25,38 +25,16 @@ CHOICES = (
 )
 
 
-async def answered(store, choices=CHOICES):
-    """Write a session whose answer has choices, and return both."""
+async def test_choices_are_read_as_they_were_written_copied_by_a_fork_and_purged(tmp_path, store):
     session, asked = await begin_session(store, "Really?")
     said = answer("No", parent=asked)
     await store.begin_answer(session.session_id, said)
-    await store.finish(session.session_id, said, choices)
-    return session, said
-
-
-def rows_of(folder) -> int:
-    with closing(sqlite3.connect(folder / "lmchat" / "sessions.db")) as raw:
-        return raw.execute("select count(*) from token_choices").fetchone()[0]
-
-
-async def test_choices_are_read_as_they_were_written(store):
-    _, said = await answered(store)
-    assert await store.token_choices(said.message_id) == CHOICES
-
-
-async def test_choices_stay_when_the_answer_is_written_again_without_them(store):
-    session, said = await answered(store)
+    await store.finish(session.session_id, said, CHOICES)
     await store.finish(session.session_id, said)
-    assert await store.token_choices(said.message_id) == CHOICES
-
-
-async def test_a_fork_has_the_choices_of_its_answers(store):
-    session, said = await answered(store)
     fork = await store.fork(session.session_id, said.message_id)
-    assert await store.token_choices(fork.messages[-1].message_id) == CHOICES
-
-
-async def test_a_purged_session_leaves_no_choices(tmp_path, store):
-    session, _ = await answered(store)
-    await store.purge(session.session_id)
-    assert rows_of(tmp_path) == 0
+    for message in (said, fork.messages[-1]):
+        assert await store.token_choices(message.message_id) == CHOICES
+    for purged in (session, fork.header):
+        await store.purge(purged.session_id)
+    with closing(sqlite3.connect(tmp_path / "lmchat" / "sessions.db")) as raw:
+        assert raw.execute("select count(*) from token_choices").fetchone() == (0,)

@@ -1,7 +1,6 @@
 """Sessions and messages for tests.
 
-`python -m tests.support.chats ask PATH SESSION_ID NAME TURNS` writes whole turns into a session of a store;
-`… stream PATH SESSION_ID KIND` streams an answer that never ends.
+`python -m tests.support.chats PATH SESSION_ID NAME TURNS` writes whole turns into a session of a store.
 """
 
 from __future__ import annotations
@@ -300,11 +299,6 @@ SENSIBLE = {
 }
 
 
-def tell(line: object) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
 async def write_turns(path: str, session_id: str, name: str, turns: str) -> None:
     store = Store(Path(path))
     session = replace(header(), session_id=session_id)
@@ -314,21 +308,7 @@ async def write_turns(path: str, session_id: str, name: str, turns: str) -> None
         parent = await reply(store, session, f"to {name} {turn}", asked)
         await store.update_session(session_id, {"title": f"{name} {turn}"})
     await store.aclose()
-    tell("done")
-
-
-async def stream_without_end(path: str, session_id: str, kind: str) -> None:
-    store = Store(Path(path))
-    session, asked = replace(header(), session_id=session_id), prompt("How long?")
-    await store.append(session, asked)
-    said = answer(parent=asked, state=AnswerState.STREAMING)
-    await store.begin_answer(session_id, said)
-    tell("begun")
-    if kind == "nothing":
-        await asyncio.Event().wait()
-    for number in range(10**9):
-        await store.add_entries(said.message_id, [(kind, f"{number} ")])
-        tell(number)
+    sys.stdout.write("done\n")
 
 
 def faults_in(path: Path) -> str:
@@ -339,4 +319,4 @@ def faults_in(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    asyncio.run({"ask": write_turns, "stream": stream_without_end}[sys.argv[1]](*sys.argv[2:]))
+    asyncio.run(write_turns(*sys.argv[1:]))
