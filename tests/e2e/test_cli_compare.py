@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import signal
 
-import pytest
-
-from tests.support.programs import Inside as Cli
-from tests.support.programs import wait_until
+from tests.support.programs import Inside, wait_until
 from tests.support.scripted_products import CHAT, router
 from tests.support.scripted_server import Hold, sse
 
 PRODUCT = router
 
+Cli = Inside
 MODELS = ("-m", "small", "-m", "large")
 
 
@@ -53,13 +51,3 @@ def test_after_ctrl_c_the_models_that_have_answered_are_reported(cli, server):
     stdout, _ = running.communicate(timeout=30)
     assert running.returncode == 130
     assert [model["model"] for model in json.loads(stdout)["models"]] == ["small"]
-
-
-@pytest.mark.router
-def test_both_models_of_a_real_router_answer(real_router, tmp_path):
-    cli = Cli(home=tmp_path, url=real_router.url)
-    cli.configure("[chat]\nmax_tokens = 12\n")
-    named = [word for model in real_router.models for word in ("-m", model)]
-    value = cli.json("compare", *named, "--json", "Name a color.")
-    assert [model["model"] for model in value["models"]] == list(real_router.models)
-    assert all(model["completion_tokens"] for model in value["models"])

@@ -174,24 +174,6 @@ def test_a_wrong_file_or_model_is_refused_before_anything_is_asked(cli, server, 
     assert server.seen(CHAT) == []
 
 
-@pytest.mark.router
-def test_two_real_models_give_the_numbers_of_ask(cases, tmp_path, real_router):
-    cli = Cli(home=tmp_path, url=real_router.url)
-    names = real_router.models
-    path = cases(
-        '[[case]]\nprompt = "Say a word about the bird."\nregex = "."\n'
-        "set = { max_tokens = 12, temperature = 0, seed = 1 }\n"
-    )
-    found = json.loads(cli("eval", path, "-m", names[0], "-m", names[1], "--json").stdout)
-    assert [row["cases"] for row in found["models"]] == [1, 1]
-    settings = ("--set", "max_tokens=12", "--set", "temperature=0", "--set", "seed=1")
-    asked = cli.json("ask", "--json", "-m", names[1], *settings, "Say a word about the bird.")
-    assert found["cases"][1]["reply"] == asked["reply"]
-    figures = found["models"][1]
-    assert figures["tokens"] == asked["usage"]["completion_tokens"]
-    assert figures.keys() >= {"ttft_ms", "tokens_per_second", "elapsed_ms"} <= asked.keys()
-
-
 SLOW_PATTERN = (
     '[[case]]\nname = "fast"\nprompt = "Hi"\nregex = "Hi"\n'
     f'[[case]]\nname = "slow"\nprompt = "{"a" * 40}!"\nregex = "(a+)+$"\n'

@@ -83,17 +83,23 @@ def test_health_of_what_is_no_usable_server_keeps_its_form_and_says_what_it_is(c
     assert value["orchestrator_ready"] is False
 
 
-def test_a_server_is_found_where_its_variable_says_or_where_it_was_used_last(alone, server):
+def test_a_server_is_found_where_its_variable_or_its_settings_say_or_where_it_was_used_last(
+    alone, server
+):
+    settings = alone.home / ".lmstudio/.internal/http-server-config.json"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(json.dumps({"port": server.port}))
     with products.ollama(ScriptedServer(), loaded=("llama3.2:3b",)) as ollama:
         alone.env["OLLAMA_HOST"] = f"localhost:{ollama.port}"
         found = {row["url"]: row for row in alone.json("detect")["candidates"]}
     assert (found[ollama.url]["product"], found[ollama.url]["verdict"]) == ("Ollama", "ready")
+    assert found[server.url]["verdict"] == "ready"
+    settings.unlink()
     alone.url = ""
     alone.folder.mkdir(exist_ok=True)
     (alone.folder / "state.toml").write_text(
         f'recent = [{{ endpoint = "{server.url}", model = "m" }}]\n'
     )
-    assert server.url in alone("doctor").stdout
     assert alone.json("detect")["endpoint"] == server.url
     assert alone("ask", "Hi").returncode == 0
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import time
 
 import pyte
 import pytest
 
 from tests.support.markdown_answers import markdown_answer, markers_of, pieces
-from tests.support.programs import Inside, run, wait_until
-from tests.support.pty_program import ROOT
+from tests.support.programs import Inside
 from tests.support.scripted_products import CHAT, chat_reply
 from tests.support.scripted_server import DONE, Gate, Pause, delta, finish, sse
 
@@ -66,47 +62,6 @@ def test_each_line_of_many_answers_is_in_the_scrollback_once_and_in_order(talk_i
     assert sum("name" in line and "value" in line for line in lines) == 4
     assert sum(line == "│ python" for line in lines) == 4
     talk.leave()
-
-
-SIZES = ((50, 16), (110, 30), (64, 20), (80, 24))
-
-
-def test_a_terminal_that_is_resized_in_the_middle_keeps_each_line_once(tmp_path, server, cli):
-    """Between two frames: what a terminal reads in the moment of a resize, nobody can place."""
-    tmux = shutil.which("tmux")
-    assert tmux, "this test needs tmux 3.2 or later: install it, or leave out the slow tests"
-    gates = [Gate() for _ in SIZES]
-    steps = [delta(piece) for piece in pieces(markdown_answer(1), 1)]
-    for number, gate in enumerate(gates, 1):
-        steps.insert(number * len(steps) // (len(gates) + 1), gate)
-    server.on(CHAT, sse(*steps, finish(), DONE))
-    socket = [tmux, "-S", str(tmp_path / "socket"), "-f", os.devnull]
-    words = [*socket, "new-session", "-d", "-s", "chat", "-x", "80", "-y", "24"]
-    env = {"PYTHONPATH": str(ROOT), "LMCHAT_HOME": str(cli.folder), "TERM": "xterm-256color"}
-    run([*words, *cli.argv("--inline")], home=cli.home, env=env)
-
-    def shown():
-        return run([*socket, "capture-pane", "-t", "chat", "-p", "-J", "-S", "-"]).stdout
-
-    def is_still():
-        before = shown()
-        time.sleep(0.5)  # frames come every 70 ms
-        return shown() == before
-
-    try:
-        wait_until(lambda: shown().rstrip().endswith("You:"), "the prompt")
-        run([*socket, "send-keys", "-t", "chat", "go", "Enter"])
-        for gate, (columns, lines) in zip(gates, SIZES, strict=True):
-            assert gate.reached.wait(10)
-            wait_until(is_still, "all that has arrived is drawn")
-            size = ["-x", str(columns), "-y", str(lines)]
-            run([*socket, "resize-window", "-t", "chat", *size])
-            wait_until(is_still, "the terminal has its size")
-            gate.open()
-        wait_until(lambda: "end1: x²" in shown() and shown().rstrip().endswith("You:"), "the end")
-        assert_each_once(shown(), 1)
-    finally:
-        run([*socket, "kill-server"])
 
 
 LONG_BLOCKS = {

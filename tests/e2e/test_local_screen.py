@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tests.support.engine_home import engines_of, only_from, place_demo, with_library, write_wheel
+from tests.support.engine_home import engines_of, only_from, place_demo, with_library
 from tests.support.lmchat_screen import LONG_PROMPT, STEADY, LMChatScreen, answers, configure
 from tests.support.programs import is_running, wait_until
 from tests.support.pty_program import clean_environment
@@ -19,10 +19,6 @@ READY = re.compile(r"● smollm2-135m-instruct · built-in")
 LOCAL = "[local]\ncontext = 2048\nthreads = 1\n"
 
 
-def environment(home):
-    return with_library(clean_environment(home)) | only_from(home / "mirror")
-
-
 def said(home):
     """Return the answers so far; none before the session is on the disk."""
     try:
@@ -31,30 +27,11 @@ def said(home):
         return []
 
 
-def test_from_an_empty_home_to_the_first_answer(tmp_path):
-    configure(tmp_path, STEADY + "max_tokens = 16\n" + LOCAL)
-    write_wheel(tmp_path / "mirror")
-    with LMChatScreen(tmp_path, "", "--local", env=environment(tmp_path)) as screen:
-        screen.wait_for("Download a demo model?", SLOW_S)
-        screen.wait_for("Apache-2.0")
-        screen.wait_time(0.6)  # it takes no key at once
-        screen.type("y")
-        screen.wait_for(READY, SLOW_S)
-        screen.ask("Say hello.")
-        screen.wait_until(lambda: "TTFT" in screen.text, "the figures", SLOW_S)
-        assert answers(tmp_path)[0].text
-        assert answers(tmp_path)[0].model == "smollm2-135m-instruct"
-        (child,) = engines_of(tmp_path)
-        screen.type("\x11")
-        assert screen.wait_exit() == 0
-        assert screen.left_behind() == []
-        wait_until(lambda: not is_running(child), "the engine ends with the chat")
-
-
-def test_the_engine_outlives_ctrl_c_and_a_stop_and_the_picker_serves_another_file(tmp_path):
+def test_the_engine_outlives_ctrl_c_and_a_stop_serves_another_file_and_ends_with_the_chat(tmp_path):
     configure(tmp_path, STEADY + LOCAL)
     place_demo(tmp_path / "lmchat")
-    with LMChatScreen(tmp_path, "", "--local", env=environment(tmp_path)) as screen:
+    environment = with_library(clean_environment(tmp_path)) | only_from(tmp_path / "mirror")
+    with LMChatScreen(tmp_path, "", "--local", env=environment) as screen:
         screen.wait_for(READY, SLOW_S)
         (first,) = engines_of(tmp_path)
         screen.ask(LONG_PROMPT)
@@ -85,3 +62,8 @@ def test_the_engine_outlives_ctrl_c_and_a_stop_and_the_picker_serves_another_fil
         screen.ask("Say hello.")
         screen.wait_until(lambda: len(said(tmp_path)) == 3, "its answer", SLOW_S)
         assert answers(tmp_path)[-1].model == "other"
+        (child,) = engines_of(tmp_path)
+        screen.type("\x11")
+        assert screen.wait_exit() == 0
+        assert screen.left_behind() == []
+        wait_until(lambda: not is_running(child), "the engine ends with the chat")

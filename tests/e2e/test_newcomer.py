@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -53,43 +52,21 @@ def _environment() -> dict[str, str]:
     }
 
 
-class Stages:
-    """Prints how long each stage took."""
-
-    def __init__(self) -> None:
-        self._since_s = time.monotonic()
-
-    def end(self, name: str) -> None:
-        """Tell the seconds since the stage before."""
-        now_s = time.monotonic()
-        sys.stdout.write(f"\nnewcomer: {name}: {now_s - self._since_s:.1f} s")
-        sys.stdout.flush()
-        self._since_s = now_s
-
-
-def test_the_first_line_leads_to_the_first_answer_of_a_real_model(tmp_path, capsys):
+def test_the_first_line_leads_to_the_first_answer_of_a_real_model(tmp_path):
     folder, home = _clone(tmp_path / "clone"), tmp_path / "home"
     home.mkdir()
-    with (
-        capsys.disabled(),
-        PtyProgram(
-            ["bash", "-c", _first_line()], home=home, size=WIDE, cwd=folder, env=_environment()
-        ) as screen,
-    ):
-        stages = Stages()
+    with PtyProgram(
+        ["bash", "-c", _first_line()], home=home, size=WIDE, cwd=folder, env=_environment()
+    ) as screen:
         screen.wait_for("Try the built-in engine", 240)
-        stages.end("one line to the welcome page")
         screen.type("\r")
         screen.wait_for("Download a demo model?", 30)
         screen.wait_for("Apache-2.0")
-        stages.end("Enter to the question")
         screen.wait_quiet(0.6)  # it takes no key at once
         screen.type("y")
         screen.wait_for("built-in         ready", 120)
-        stages.end("consent to a loaded model")
         screen.type("Say hello.\r")
         screen.wait_for(re.compile(r"answering|TTFT\s\d"), 60)
-        stages.end("prompt to the first words of the answer")
         screen.type("\x1b")  # a small model may go on for a minute
         screen.wait_for(re.compile(r"TTFT\s\d|stopped"))
         screen.type("\x11")

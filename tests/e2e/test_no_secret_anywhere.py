@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from tests.support.programs import Inside
-from tests.support.scripted_products import CHAT, chat_reply, model_list, plain
+from tests.support.scripted_products import CHAT, chat_reply, model_list
 from tests.support.scripted_server import (
     AUTHORITY,
     Cut,
@@ -77,13 +77,6 @@ def telling(request):
         yield server.on("GET /v1/models", models).on(CHAT, lambda _: next(replies))
 
 
-@pytest.fixture
-def telling_tools():
-    """Return a model server that wants a key, and a server of tools."""
-    with ScriptedServer() as model_server, ScriptedServer() as tool_server:
-        yield plain(model_server, "tiny", key=KEY), tool_server
-
-
 def endpoint(server: ScriptedServer, more: str = "") -> str:
     return f'[[endpoints]]\nname = "own"\nurl = "{server.url}"\n{more}\n'
 
@@ -128,35 +121,6 @@ def test_neither_key_nor_words_are_left_where_they_do_not_belong(tmp_path, telli
     with closing(sqlite3.connect(cli.folder / "sessions.db")) as connection:
         for table in ("ledger", "metrics"):
             assert WORDS not in repr(connection.execute(f"select * from {table}").fetchall())  # noqa: S608 - our own names
-
-
-def test_a_header_or_key_that_cannot_be_sent_is_printed_nowhere(tmp_path, telling_tools):
-    model_server, tool_server = telling_tools
-    value = f"Bearer {KEY}\nX-More: 1"
-    cli = Cli(home=tmp_path, url=model_server.url, env={"WIKI_TOKEN": value, "OWN_KEY": value})
-    cli.configure(
-        f'{endpoint(model_server, """api_key_env = "OWN_KEY" """)}\n[[mcp]]\nname = "wiki"\n'
-        f'url = "{tool_server.url}/mcp"\nheaders_env = {{ Authorization = "WIKI_TOKEN" }}\n'
-    )
-    commands = (
-        *(("tools", "--json"), ("tools", "call", "wiki/x", "{}"), ("doctor",)),
-        *(("ask", "-m", "tiny", "Hi"), ("ask", "--json", "-m", "tiny", "--tools", "Hi")),
-        *(("models",), ("config", "show"), ("config", "show", "--json"), ("config", "check")),
-    )
-    printed = {}
-    for command in commands:
-        done = cli(*command, "--log-level", "debug")
-        printed[command] = done.stdout + done.stderr
-    assert "WIKI_TOKEN" in printed["tools", "--json"]
-    assert "WIKI_TOKEN" in printed["doctor",]
-    why = "The API key from the environment variable OWN_KEY was not sent"
-    assert why in printed["ask", "-m", "tiny", "Hi"]
-    assert why in printed["doctor",]
-    files = {path.name: path.read_bytes() for path in cli.folder.rglob("*") if path.is_file()}
-    assert [name for name, content in files.items() if KEY.encode() in content] == []
-    assert [command for command, text in printed.items() if KEY in text] == []
-    assert tool_server.connections == 0
-    assert not any("authorization" in seen.headers for seen in model_server.requests)
 
 
 SECRET = "marked-password-4711"  # noqa: S105 - a mark

@@ -136,8 +136,11 @@ async def test_keys_while_an_answer_streams_take_prompts_back_and_stop_it(tmp_pa
         assert (await desk.on_disk())[-1].reasoning == "Hm"
         await desk.press("a", "b", "c", "shift+left", "shift+left", "ctrl+c")
         await desk.until(lambda: desk.copied == ["bc"], "the copy of what is selected")
-        assert desk.app._exit is False
         desk.prompt_input.put("")
+        await desk.press("alt+up", "shift+up", "ctrl+c")
+        await desk.until(lambda: "seven" in desk.copied[-1], "the copy of selected messages")
+        await desk.press("escape")
+        assert desk.app._exit is False
         await desk.press("ctrl+c")
         assert desk.app.is_running
         await desk.press("ctrl+c")
