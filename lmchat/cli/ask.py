@@ -6,9 +6,12 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from contextlib import aclosing
+from typing import Any
 
 from msgspec.structs import replace
 
+from lmchat.attachments.attachment import Attachment
+from lmchat.attachments.folders import FileSet
 from lmchat.chat.answering import TurnSettings
 from lmchat.chat.events import ChatEvent, FrontEnd
 from lmchat.chat.next_request import curl_command, json_text
@@ -16,20 +19,19 @@ from lmchat.chat.open_session import OpenSession
 from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.cli.context import Context
-from lmchat.cli.extract import Extract, extract_of
-from lmchat.cli.files import read_files, require_consent_to_set
 from lmchat.cli.local import choose_target
-from lmchat.cli.prompt import prompt_of
-from lmchat.cli.sampling import sampling_layers
+from lmchat.cli.prompt import prompt_of, read_named, require_consent_to_set, wanted_value
 from lmchat.cli.tool_approval import decide
 from lmchat.cli.tools import how_to_configure, make_toolbox, start_tools
 from lmchat.cli.turn_printer import TurnPrinter
-from lmchat.cli.wiring import Runtime, open_runtime
+from lmchat.cli.wiring import Runtime, make_pages, open_runtime, sampling_layers
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
-from lmchat.safe_text import safe_json
+from lmchat.markdown.commonmark import code_blocks
+from lmchat.safe_text import safe_json, safe_text
 from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import AnswerState, ChatMessage, FilePart, Role
-from lmchat.terminal.output import SHORT_ID, is_utf8
+from lmchat.terminal.output import SHORT_ID, is_utf8, to_json
+from lmchat.tools.json_schema import WantedValue
 from lmchat.tools.tool import Decision
 
 _SAVED_HINT = 'The text so far is saved. Continue with: lmchat ask -r {} "Go on"'
@@ -44,10 +46,22 @@ async def ask(context: Context) -> int:
     """
     options = context.options
     layers = sampling_layers(context)
-    extract = extract_of(options)
+    wanted = wanted_value(options)
     if options.tools and not context.has_tools:
         raise WrongUse("No tools are configured.", hint=how_to_configure(context))
-    files, file_sets = await read_files(context)
+    pages = make_pages(context.settings)
+    files: list[Attachment] = []
+    file_sets: list[FileSet] = []
+    for name in options.files:
+        if not name:  # as a path, it would be the current folder
+            raise WrongUse("-f needs the name of a file.", hint="The name is empty.")
+        found = await read_named(pages, name)
+        if isinstance(found, Attachment):
+            files.append(found)
+        else:
+            context.output.note(f"lmchat: {name}: {found.words}.")
+            files += found.files
+            file_sets.append(found)
     prompt = await prompt_of(context)
 
     is_saved = options.resume is not None if options.save is None else options.save
@@ -67,8 +81,8 @@ async def ask(context: Context) -> int:
         target = await choose_target(context, runtime)
         sessions.next_turn.target = target
         if not options.yes:
-            for found in file_sets:
-                await require_consent_to_set(found, target.context)
+            for file_set in file_sets:
+                await require_consent_to_set(file_set, target.context)
         if options.start.strip():
             sessions.use_first_words(options.start)
         toolbox = make_toolbox(context, runtime.settings, runtime.state)
@@ -77,18 +91,15 @@ async def ask(context: Context) -> int:
                 sessions.next_turn.toolbox = toolbox
                 await start_tools(context, toolbox, target)
             parts = [await sessions.add_file(file) for file in files]
+            question = _Question(context, sessions, wanted, is_saved=is_saved)
             if options.dry_run_form:
-                of_turn = _turn_settings(sessions, extract)
                 request = await sessions.next_request(
-                    sessions.shown, prompt, parts, settings=of_turn
+                    sessions.shown, prompt, parts, settings=question.settings
                 )
                 await _print_request(context, runtime, request)
                 return 0
-            question = _Question(context, sessions, extract, is_saved=is_saved)
             error = await question.run(prompt, parts)
-    if error is not None:
-        return context.output.print_error(error)
-    return 0
+    return 0 if error is None else context.output.print_error(error)
 
 
 async def _print_request(context: Context, runtime: Runtime, request: ChatRequest) -> None:
@@ -107,30 +118,40 @@ async def _print_request(context: Context, runtime: Runtime, request: ChatReques
         output.print_exactly(text)
 
 
-def _turn_settings(sessions: OpenSessions, extract: Extract | None) -> TurnSettings:
-    """Return the settings of the next turn, with the output that an extract needs."""
-    settings = sessions.next_turn.settings(sessions.shown.own_sampling)
-    return settings if extract is None else replace(settings, output=extract.output)
-
-
 class _Question(FrontEnd):
     """One prompt and its answer: runs the turn and prints the answer and its end.
 
-    A misfit is the error that says why a complete answer has no code block, or no value that
-    matches the schema. After a misfit of the schema, a second turn asks the model again.
+    With `--code` or `--schema`, an extract of the answer is printed in its place: its code blocks,
+    or its JSON value. A misfit is the error that says why a complete answer has none. After a
+    misfit of the schema, a second turn asks the model again.
     """
 
     def __init__(
-        self, context: Context, sessions: OpenSessions, extract: Extract | None, *, is_saved: bool
+        self,
+        context: Context,
+        sessions: OpenSessions,
+        wanted: WantedValue | None,
+        *,
+        is_saved: bool,
     ) -> None:
         self._context = context
         self._output = context.output
         self._sessions = sessions
         self._opened = sessions.shown
         sessions.front_end = self
-        self._extract = extract
+        self._wanted = wanted
+        self._extract: dict[str, Any] = {}  # as JSON; None is the value of a missing one
+        self._extract_text = ""
+        if wanted is not None or context.options.code:
+            self._extract["code" if wanted is None else "value"] = None
         self._is_saved = is_saved
-        self._printer = TurnPrinter(self._output, prints_text=extract is None)
+        self._printer = TurnPrinter(self._output, prints_text=not self._extract)
+
+    @property
+    def settings(self) -> TurnSettings:
+        """The settings of the turn, with the output that the schema asks for."""
+        settings = self._sessions.next_turn.settings(self._opened.own_sampling)
+        return settings if self._wanted is None else replace(settings, output=self._wanted.output)
 
     def show(self, _: OpenSession, event: ChatEvent) -> None:
         """Print an event of the turn."""
@@ -154,27 +175,46 @@ class _Question(FrontEnd):
                 self._output.note(f"lmchat: {misfit.message} Asking again.")
                 misfit = await self._run_turn(misfit.retry_prompt)
         except asyncio.CancelledError:
-            has_begun = self._opened.turn is not None
-            if has_begun:  # otherwise there is no answer whose end could be printed
-                if self._extract:
-                    self._extract.read(self._answer)
+            if self._opened.turn is not None:  # otherwise no answer has begun
+                self._read_extract()
                 self._print_end(None)
             raise
         return self._print_end(misfit)
 
     async def _run_turn(self, prompt: str, files: Sequence[FilePart] = ()) -> LMChatError | None:
-        """Send a prompt, print the answer while it arrives, and return its misfit.
-
-        The user is asked about tool calls that need approval. None is returned for an answer that
-        fits, for one that is incomplete, and without `--code` and `--schema`.
-        """
-        settings = _turn_settings(self._sessions, self._extract)
-        self._sessions.send_now(self._opened, prompt, files, settings=settings)
+        """Send a prompt, print the answer while it arrives, and return its misfit."""
+        self._sessions.send_now(self._opened, prompt, files, settings=self.settings)
         await self._sessions.wait(self._opened)
-        if self._extract is None:
-            return None
-        # `read` keeps the value; what it returns is the misfit
-        return self._extract.read(self._opened.messages[-1])
+        return self._read_extract()
+
+    def _read_extract(self) -> LMChatError | None:
+        """Keep the extract of the answer; return the misfit of a complete answer without one.
+
+        Of an incomplete answer, code is kept.
+        """
+        answer = self._answer
+        is_complete = answer.state is AnswerState.COMPLETE
+        if self._wanted is not None and is_complete:
+            try:
+                value = self._wanted.value_in(
+                    answer.text,
+                    thought=answer.reasoning,
+                    finish_reason=answer.stats.finish_reason if answer.stats else "",
+                    is_refusal=bool(answer.refusal),
+                )
+            except AnswerUnfit as error:
+                return error
+            self._extract["value"] = value
+            self._extract_text = to_json(value, indent=2)
+        elif "code" in self._extract:
+            fences = [block.content for block in code_blocks(answer.text) if block.markup]
+            code = "\n\n".join(fence.rstrip("\n") for fence in fences if fence.strip())
+            self._extract["code"] = code or None
+            self._extract_text = safe_text(code)
+            if not code and is_complete:
+                hint = "Ask for code in the prompt, or leave out --code to see the answer."
+                return LMChatError("The answer has no code block.", kind="no_code", hint=hint)
+        return None
 
     def _print_end(self, misfit: LMChatError | None) -> LMChatError | None:
         """Print the end of the answer and return the error that the caller prints.
@@ -196,6 +236,7 @@ class _Question(FrontEnd):
         self._printer.print_end(
             answer,
             extract=self._extract,
+            extract_text=self._extract_text,
             session_id=session_id,
             error=error,
             choices=self._opened.token_choices,

@@ -15,12 +15,10 @@ from lmchat.batch.answers import Progress, RowFile, Task, answer_to
 from lmchat.batch.lines import BatchLine, lines_of
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.cli.context import Context
-from lmchat.cli.extract import wanted_value
 from lmchat.cli.local import choose_target
 from lmchat.cli.models import model_named
-from lmchat.cli.prompt import preset_prompt
-from lmchat.cli.sampling import sampling_layers
-from lmchat.cli.wiring import Runtime, open_runtime
+from lmchat.cli.prompt import preset_prompt, wanted_value
+from lmchat.cli.wiring import Runtime, open_runtime, sampling_layers
 from lmchat.config.presets import preset_named
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path

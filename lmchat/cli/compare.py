@@ -9,9 +9,8 @@ from lmchat.chat.starts import new_prompt
 from lmchat.cli.context import Context
 from lmchat.cli.models import fetch_models, load_if_needed, models_named
 from lmchat.cli.prompt import prompt_of
-from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.turn_printer import TurnPrinter
-from lmchat.cli.wiring import Runtime, open_runtime
+from lmchat.cli.wiring import Runtime, open_runtime, sampling_layers
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.servers.events import ModelLoading, StreamEvent
 from lmchat.servers.products import refuse_ignored

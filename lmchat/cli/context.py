@@ -8,17 +8,20 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
-from lmchat.cli.keymap import keymap_problems
 from lmchat.cli.log_file import start_log
 from lmchat.cli.options import LEVELS, ParsedOptions
-from lmchat.config.file import Problem
+from lmchat.commands.table import BY_ID, Scope
+from lmchat.config.file import Problem, line_of
 from lmchat.config.load import Flags, Loaded, load
 from lmchat.config.settings import Settings
 from lmchat.errors import ConfigError, LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.files.paths import Paths
+from lmchat.matching import closest_word
 from lmchat.processes.environment import environment_for_others
 from lmchat.terminal.output import Output, ask_yes_no, can_ask
+
+_MODIFIERS = {"ctrl", "alt", "shift", "super", "hyper", "meta"}  # of keyboard keys
 
 
 class Context:
@@ -147,3 +150,47 @@ async def is_confirmed(context: Context, question: str, refusal: str) -> bool:
     if not can_ask():
         raise WrongUse(refusal, hint="Confirm with --yes.")
     return await ask_yes_no(question)
+
+
+def keymap_problems(loaded: Loaded) -> list[Problem]:
+    """Return the problems of the section `[keys]`, which changes the keys of commands.
+
+    These are unknown commands, unknown keys, and keys that another command has in the same place.
+    """
+    changed_keys = loaded.settings.keys
+    keys_of_command = {
+        name: changed_keys.get(name, command.keys).replace(" ", "").split(",")
+        for name, command in BY_ID.items()
+    }
+    problems: list[Problem] = []
+    for name in changed_keys:
+        reasons = [] if name in BY_ID else ["is not a command"]
+        for key in filter(None, keys_of_command.get(name, ())):
+            if not _is_key(key):
+                reasons.append(f'"{key}" is not a key; write it like ctrl+k, alt+left or f9')
+            scopes = {Scope.APP, BY_ID[name].scope}  # keys of the app work everywhere
+            for other, command in BY_ID.items():
+                is_beside = command.scope in scopes or Scope.APP is BY_ID[name].scope
+                if is_beside and other != name and key in keys_of_command[other]:
+                    reasons.append(f'uses "{key}", which is already a key of {other}')
+        for reason in reasons:
+            problem = Problem(
+                source=str(loaded.file),
+                line=line_of(loaded.text, ("keys", name)),
+                key=f"keys.{name}",
+                reason=reason,
+                suggestion="" if name in BY_ID else closest_word(name, tuple(BY_ID)),
+            )
+            problems.append(problem)
+    return problems
+
+
+def _is_key(word: str) -> bool:
+    """Return whether Textual knows a key of this name, such as `ctrl+k`, `f9` or `+`."""
+    # here, as most configurations change no key
+    from textual.keys import Keys, key_to_character  # noqa: PLC0415
+
+    # the key + is not split: that would give two empty words
+    *modifiers, key = [word] if word == "+" else word.split("+")
+    is_named = any(key == named.value for named in Keys) or key_to_character(key) is not None
+    return is_named and _MODIFIERS.issuperset(modifiers)

@@ -13,8 +13,7 @@ from lmchat.chat.ports import ServerClient
 from lmchat.cli.context import Context
 from lmchat.cli.local import choose_target
 from lmchat.cli.prompt import prompt_of
-from lmchat.cli.sampling import sampling_layers
-from lmchat.cli.wiring import open_runtime
+from lmchat.cli.wiring import open_runtime, sampling_layers
 from lmchat.errors import AnswerUnfit, ServerRejected, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.servers.answer import WholeAnswer
@@ -83,7 +82,7 @@ async def decide(context: Context) -> int:
                 means[option] += probabilities[label] / len(options)
         elapsed_ms = (monotonic() - started_s) * 1e3
 
-    choice, second = sorted(means, key=lambda option: means[option], reverse=True)[:2]
+    choice, second = sorted(options, key=means.__getitem__, reverse=True)[:2]
     if means[choice] - means[second] < _LEAST_LEAD:
         raise _undecided(f'"{safe_line(choice)}" and "{safe_line(second)}" are equally likely')
     document = {
@@ -107,12 +106,10 @@ def _labels_for(options: Sequence[str]) -> list[str]:
     taken = {option.upper() for option in options}
     pool = _LETTERS if taken.isdisjoint(_LETTERS) else _DIGITS + _LETTERS
     labels = [label for label in pool if label not in taken][: len(options)]
-    is_usable = len(set(options)) == len(options) == len(labels) and "" not in options
-    if not is_usable or not _MIN_OPTIONS <= len(options) <= _MAX_OPTIONS:
-        raise WrongUse(
-            f"decide needs {_MIN_OPTIONS} to {_MAX_OPTIONS} different options of words.",
-            hint="Example: --options yes,no",
-        )
+    has_right_number = _MIN_OPTIONS <= len(options) == len(labels) <= _MAX_OPTIONS
+    if not has_right_number or len(set(options)) < len(options) or "" in options:
+        words = f"decide needs {_MIN_OPTIONS} to {_MAX_OPTIONS} different options of words."
+        raise WrongUse(words, hint="Example: --options yes,no")
     return labels
 
 
@@ -158,13 +155,12 @@ async def _label_probabilities(
     if first.is_thought:
         raise _undecided("the model began to think")
 
-    tokens = {first.token: probability(first.logprob)}
-    tokens |= {other.token: probability(other.logprob) for other in first.top}
     likelihoods = dict.fromkeys(labels, 0.0)
-    for token, token_probability in tokens.items():
+    logprobs = {first.token: first.logprob} | {other.token: other.logprob for other in first.top}
+    for token, logprob in logprobs.items():
         label = token.strip()  # some models begin an answer with a blank
         if label in likelihoods:
-            likelihoods[label] += token_probability
+            likelihoods[label] += probability(logprob)
     total = sum(likelihoods.values())
     if total < _LEAST_PROBABILITY:
         reason = f"the labels {labels[0]} to {labels[-1]} have a probability of only {total:.2f}"

@@ -15,9 +15,9 @@ from lmchat.chat.ports import ServerClient
 from lmchat.cli.context import Context
 from lmchat.cli.local import find_installed
 from lmchat.cli.target import own_endpoints
-from lmchat.cli.tools import how_to_correct, make_tool_host, state_sentence
+from lmchat.cli.tools import how_to_correct, make_toolbox, state_sentence
 from lmchat.cli.wiring import keys_of, make_backend
-from lmchat.config.state import read_state
+from lmchat.config.state import State, read_state
 from lmchat.doctor.machine_checks import folder_findings, store_findings, terminal_findings
 from lmchat.doctor.report import (
     Check,
@@ -118,7 +118,7 @@ async def _tool_findings(context: Context) -> Findings:
     if not context.has_tools:
         return []
     rows: list[CheckResult] = []
-    async with aclosing(make_tool_host(context, context.loaded.settings)) as host:
+    async with aclosing(make_toolbox(context, context.loaded.settings, State()).host) as host:
         with suppress(TimeoutError):
             async with asyncio.timeout(_TOOLS_S):
                 await host.list_servers()

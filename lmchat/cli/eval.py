@@ -26,8 +26,7 @@ from lmchat.batch.cases import Case, read_cases
 from lmchat.cli.context import Context
 from lmchat.cli.local import choose_target
 from lmchat.cli.models import fetch_models, load_if_needed, models_named
-from lmchat.cli.sampling import sampling_layers
-from lmchat.cli.wiring import Runtime, open_runtime
+from lmchat.cli.wiring import Runtime, open_runtime, sampling_layers
 from lmchat.errors import LMChatError
 from lmchat.files.disk import expanded_path
 from lmchat.safe_text import safe_line

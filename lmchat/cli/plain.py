@@ -10,35 +10,27 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from msgspec.structs import replace
 
-from lmchat.attachments.attachment import (
-    Attachment,
-    files_outside,
-    read_attachment,
-    read_clipboard,
-)
-from lmchat.attachments.folders import parse_set_name, read_set
+from lmchat.attachments.attachment import Attachment, files_outside, read_clipboard
 from lmchat.attachments.shell_command import ShellCommand, output_attachment
-from lmchat.attachments.web_page import PageAddress, is_page_address, refuse
+from lmchat.attachments.web_page import PageAddress, refuse
 from lmchat.chat.events import AnswerBegun, ChatEvent, FrontEnd
 from lmchat.chat.next_turn import LEVELS, NO_PROFILE, NOTHING_SET, value_words
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.cli.context import Context
-from lmchat.cli.files import require_consent_to_set
 from lmchat.cli.inline import InlineText
 from lmchat.cli.line_reader import QUOTES, LineReader
 from lmchat.cli.local import start_engine
 from lmchat.cli.models import load_if_needed
-from lmchat.cli.prompt import preset_prompt
+from lmchat.cli.prompt import preset_prompt, read_named, require_consent_to_set
 from lmchat.cli.target import find_target, own_endpoints
 from lmchat.cli.tool_approval import decide
 from lmchat.cli.turn_printer import TurnPrinter
@@ -51,7 +43,6 @@ from lmchat.commands.conditions import (
 from lmchat.commands.table import COMMANDS, is_command, is_shell_command, parse_slash
 from lmchat.config.state import change_state
 from lmchat.errors import LMChatError, NoServerFound, WrongUse
-from lmchat.files.disk import expanded_path
 from lmchat.processes.system import interrupt_at_end
 from lmchat.safe_text import safe_text
 from lmchat.servers.discovery.catalogue import Catalogue, matching_model
@@ -275,9 +266,6 @@ class PlainChat(FrontEnd):
             hint = "/help lists the commands. Begin with a space to send it as a message."
             raise WrongUse(f"Unknown command: {line.partition(' ')[0]}.", hint=hint)
         name, argument = slash.command.name, slash.argument
-        if name not in _COMMANDS:
-            hint = "Start lmchat without --plain, or see what the shell can do: lmchat --help."
-            raise WrongUse(f"{name} needs the screen.", hint=hint)
         note, print_lines = self._note, self._output.print_lines
         sessions, opened = self.sessions, self.sessions.shown
         settings, next_turn = self._context.settings, self._next_turn
@@ -294,12 +282,24 @@ class PlainChat(FrontEnd):
                 if name == "/continue" and not is_resumable(message):
                     words = "The last message is no answer that can be continued."
                     raise WrongUse(words, hint="/retry asks again.")
+                await self._connect()
                 if name == "/continue" and has_text_to_continue(message):
-                    await self._print_turn(partial(sessions.resume, opened, message))
+                    sessions.resume(opened, message)
                 else:
-                    await self._print_turn(partial(sessions.regenerate, opened, message))
+                    sessions.regenerate(opened, message)
+                await self._print_turn()
             case "/edit", _:
-                await self._edit(argument)
+                await sessions.fill(opened)  # at first, only its last messages are loaded
+                prompts = [message for message in opened.messages if message.role is Role.USER]
+                if not prompts:
+                    raise WrongUse(NOTHING_YET)
+                if argument:
+                    await self._send(argument, edited_id=prompts[-1].message_id)
+                else:
+                    line = safe_text(f"/edit {prompts[-1].text}")  # as in the history
+                    note("Change the next line, and press Enter.")
+                    if not self._reader.begin_with(line):
+                        note(*line.split("\n"))
             case "/effort", "":
                 words = next_turn.effort_words(opened.own_sampling)
                 print_lines([f"In use: {words}", *LEVELS, "or a number of tokens"])
@@ -347,7 +347,7 @@ class PlainChat(FrontEnd):
                 print_lines(table(("OPTION", "VALUE", "FROM"), rows) if rows else [NOTHING_SET])
             case "/set", _:
                 note(await sessions.set_option(opened, argument))
-            case _, "":
+            case "/file" | "/system", "":
                 raise WrongUse(f"{name} needs a value.", hint="/help shows its form.")
             case "/file", _:
                 await self._attach_file(argument)
@@ -355,7 +355,8 @@ class PlainChat(FrontEnd):
                 await sessions.set_system_prompt(opened, argument)
                 note("System prompt changed.")
             case _:
-                raise AssertionError(f"{name} is in _COMMANDS, but has no case")
+                hint = "Start lmchat without --plain, or see what the shell can do: lmchat --help."
+                raise WrongUse(f"{name} needs the screen.", hint=hint)
 
     # Sessions and models
 
@@ -398,7 +399,7 @@ class PlainChat(FrontEnd):
             return
         if self._reader.is_terminal:
             self._note("This answer was continued while you were away:")
-            await self._print_turn(lambda: None)  # it has begun
+            await self._print_turn()
         else:
             await self.sessions.wait(opened)
 
@@ -476,30 +477,30 @@ class PlainChat(FrontEnd):
         line may be part of a paste that the user has not read. Raises `WrongUse` unless the answer
         is yes.
         """
-        if is_page_address(name):
 
-            async def ask(address: PageAddress) -> bool:
-                words = f"Download {address.url} from {address.host}, port {address.port}?"
-                return await _is_wanted(words)
+        async def ask(address: PageAddress) -> bool:
+            words = f"Download {address.url} from {address.host}, port {address.port}?"
+            return await _is_wanted(words)
 
-            session_id = self.sessions.shown.session_id
-            answer = ask if can_ask() else refuse
-            self._attach(await self._pages.attachment(name, session_id, answer))
-            return
-        set_name = await parse_set_name(name, Path.cwd())
-        path = expanded_path(name) if set_name is None else set_name.folder
-        outside = await files_outside([path], Path.cwd()) if self._reader.is_terminal else []
-        for file in outside:
-            if not await _is_wanted(f"{file} is outside this folder. Attach it?"):
-                raise WrongUse("The file was not attached.", hint="Repeat /file and answer y.")
-        if set_name is None:
-            self._attach(await read_attachment(path))
-            return
-        found = await read_set(set_name)
-        target = self._next_turn.target
-        await require_consent_to_set(found, target.context if target else None)
-        self._files += found.files
-        self._note(f"Your next prompt begins with {found.words}.")
+        async def require_consent(path: Path) -> None:
+            for file in await files_outside([path], Path.cwd()):
+                if not await _is_wanted(f"{file} is outside this folder. Attach it?"):
+                    raise WrongUse("The file was not attached.", hint="Repeat /file and answer y.")
+
+        found = await read_named(
+            self._pages,
+            name,
+            session_id=self.sessions.shown.session_id,
+            ask=ask if can_ask() else refuse,
+            require_consent=require_consent if self._reader.is_terminal else None,
+        )
+        if isinstance(found, Attachment):
+            self._attach(found)
+        else:
+            target = self._next_turn.target
+            await require_consent_to_set(found, target.context if target else None)
+            self._files += found.files
+            self._note(f"Your next prompt begins with {found.words}.")
 
     def _attach(self, file: Attachment) -> None:
         """Attach a file to the next prompt, and say so."""
@@ -525,49 +526,32 @@ class PlainChat(FrontEnd):
         files = [await sessions.add_file(file) for file in self._files]
         self._files = []  # after an error above, they are for the next prompt
         if edited_id:
-            new_files = files or None  # None: the new version has the files of the old one
-            await self._print_turn(partial(sessions.edit, opened, edited_id, text, new_files))
+            # None: the new version has the files of the old one
+            sessions.edit(opened, edited_id, text, files or None)
         else:
-            await self._print_turn(partial(sessions.send_now, opened, text, files))
+            sessions.send_now(opened, text, files)
+        await self._print_turn()
 
     async def _compact(self) -> None:
         """Have the model summarise the older messages, and print the summary and a note on it."""
-        await self._print_turn(partial(self.sessions.compact, self.sessions.shown))
+        await self._connect()
+        self.sessions.compact(self.sessions.shown)
+        await self._print_turn()
         self._note(
             "This summary takes the place of the older messages; "
             "/tree on the screen lists their branch."
         )
 
-    async def _edit(self, text: str) -> None:
-        """Send a text as another version of the last prompt; without a text, let the user edit it.
-
-        Raises `WrongUse` if the session has no prompt.
-        """
-        opened = self.sessions.shown
-        await self.sessions.fill(opened)  # at first, only its last messages are loaded
-        prompts = [message for message in opened.messages if message.role is Role.USER]
-        if not prompts:
-            raise WrongUse(NOTHING_YET)
-        if text:
-            await self._send(text, edited_id=prompts[-1].message_id)
-        else:
-            line = safe_text(f"/edit {prompts[-1].text}")  # as in the history
-            self._note("Change the next line, and press Enter.")
-            if not self._reader.begin_with(line):
-                self._note(*line.split("\n"))
-
-    async def _print_turn(self, begin: Callable[[], None]) -> None:
-        """Begin a turn, and print its answer while it arrives.
+    async def _print_turn(self) -> None:
+        """Print the answer of the turn that has just begun, while it arrives.
 
         Raises the error of the turn, of its answer, or of saving it.
         """
-        await self._connect()
         opened, inline = self.sessions.shown, self._inline
         printer = self._printer = TurnPrinter(self._output, stream=self._stream)
         try:
             # what is typed would get between the words of a paragraph
             with nullcontext() if inline is None else echo(sys.stdin.fileno(), is_on=False):
-                begin()
                 await self.sessions.wait(opened)
                 if inline is not None:
                     await inline.settle()

@@ -1,17 +1,25 @@
-"""The prompt of a command: arguments, standard input and presets."""
+"""The prompt of a command: arguments, standard input, presets, files, and the wanted answer."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Awaitable, Callable
 from io import BufferedReader
+from pathlib import Path
 
+from lmchat.attachments.attachment import Attachment, read_attachment
+from lmchat.attachments.folders import MOST_UNASKED, FileSet, parse_set_name, read_set
+from lmchat.attachments.web_page import Ask, WebPages, is_page_address, refuse
 from lmchat.cli.context import Context
+from lmchat.cli.options import ParsedOptions
 from lmchat.config.presets import filled
 from lmchat.errors import WrongUse
+from lmchat.files.disk import expanded_path
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import decoded_text
 from lmchat.terminal.clipboard import Clipboard
-from lmchat.terminal.output import from_stdin
+from lmchat.terminal.output import ask_yes_no, can_ask, from_stdin
+from lmchat.tools.json_schema import WantedValue, read_schema
 
 
 async def prompt_of(context: Context) -> str:
@@ -42,3 +50,45 @@ async def preset_prompt(context: Context, name: str, typed: str) -> str:
     """
     clipboard = Clipboard(context.environ_of_programs)
     return await filled(context.settings.prompts, name, typed, clipboard.paste)
+
+
+async def read_named(
+    pages: WebPages,
+    name: str,
+    *,
+    session_id: str = "",
+    ask: Ask = refuse,
+    require_consent: Callable[[Path], Awaitable[None]] | None = None,
+) -> Attachment | FileSet:
+    """Read what a name means: a page, a file, or the text files of a folder or a pattern.
+
+    `ask` asks the user before a page is downloaded in a session; by default, it is downloaded only
+    from a host that the options or the settings allow. `require_consent` is called with the path
+    of a file or folder before that is read.
+    """
+    if is_page_address(name):
+        return await pages.attachment(name, session_id, ask)
+    set_name = await parse_set_name(name, Path.cwd())
+    path = expanded_path(name) if set_name is None else set_name.folder
+    if require_consent is not None:
+        await require_consent(path)
+    return await (read_attachment(path) if set_name is None else read_set(set_name))
+
+
+async def require_consent_to_set(found: FileSet, window: int | None) -> None:
+    """Ask whether a large set is attached; raises `WrongUse` unless the answer is yes.
+
+    `window` is the size of the context window in tokens.
+    """
+    if not found.needs_consent(window):
+        return
+    if not can_ask():
+        problem = f"These are over {MOST_UNASKED} files, or half of the context window"
+        raise WrongUse(f"{problem}: {found.words}.", hint="Name fewer files, or add --yes to ask.")
+    if not await ask_yes_no(f"Attach {found.words}?"):
+        raise WrongUse("The files were not attached.", hint="Name a smaller folder or a pattern.")
+
+
+def wanted_value(options: ParsedOptions) -> WantedValue | None:
+    """Return the value that `--schema` asks for; raises `WrongUse` for a wrong file."""
+    return None if options.schema is None else read_schema(expanded_path(options.schema))

@@ -2,22 +2,200 @@
 
 from __future__ import annotations
 
-from lmchat.cli.context import Context
-from lmchat.cli.run import load
-from lmchat.errors import LMChatError
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from functools import partial
 
-_MISSING = 'lmchat serve needs two more packages; install them: pip install "lmchat[serve]"'
-_EXTRA = ("starlette", "uvicorn")
+from lmchat.cli.context import Context
+from lmchat.cli.target import find_servers
+from lmchat.cli.wiring import open_runtime
+from lmchat.errors import LMChatError, WrongUse
+from lmchat.processes.system import ENDING_SIGNALS
+from lmchat.safe_text import header_value
+from lmchat.servers.discovery.probe_result import ProbeResult
+from lmchat.servers.endpoint import is_loopback_host
+from lmchat.terminal.output import Output
+from lmchat.units import plural
+
+try:
+    import uvicorn
+
+    from lmchat.serve.app import API, RequestReport, ServeApp
+    from lmchat.serve.model_routes import ModelRoutes, ServerWatch
+except ModuleNotFoundError as error:
+    words = 'lmchat serve needs two more packages; install them: pip install "lmchat[serve]"'
+    raise LMChatError(words, kind="unsupported") from error
+
+END_S = 5  # for running answers after a signal
+KEEP_ALIVE_S = 75  # for an idle connection; clients give theirs up sooner
+_LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")  # as in a `Host` header
+_KEY_VARIABLE = "LMCHAT_SERVE_KEY"  # in place of `--key`, which the list of processes shows
+_BACKLOG = 2048
+_PROGRAM_COLUMNS = 24
+_MODEL_COLUMNS = 28
 
 
 async def serve(context: Context) -> int:
-    """Serve until a signal ends this; return exit code 0."""
+    """Listen, look for servers and serve until a signal ends this; return exit code 0."""
+    options = context.options
+    key = checked_key(options.host, options.key or context.environ.get(_KEY_VARIABLE, ""))
+    listening = _listen(options.host, options.port)
+    port: int = listening.getsockname()[1]  # that of the option, or any if that is 0
     try:
-        run_server = load("lmchat.cli.serving:run_server")
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in _EXTRA:
-            raise
-        raise LMChatError(_MISSING, kind="unsupported") from error
-    code: int = await run_server(context)
-    return code
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        names = (*_LOOPBACK_HOSTS, host.lower())
+        async with open_runtime(context) as runtime:
+
+            async def find() -> tuple[ProbeResult, ...]:
+                results = await find_servers(runtime.backend, runtime.settings)
+                own = f"localhost:{port}"  # requests are not passed on to this server itself
+                return tuple(found for found in results if found.endpoint.netloc != own)
+
+            watch = ServerWatch(find, partial(_print_servers, context.output))
+            await watch.look()
+            app = ServeApp(
+                client=runtime.backend,
+                watch=watch,
+                settings=runtime.settings,
+                state=runtime.state,
+                hosts=frozenset((*names, *(f"{name}:{port}" for name in names))),
+                key=key,
+                add_turn_record=runtime.store.figures.add_turn_record,
+                on_request=partial(_print_report, context.output),
+                log_bug=context.log_unexpected,
+            )
+            config = uvicorn.Config(
+                app,
+                http="h11",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                log_level="critical",  # lmchat has a log of its own
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=END_S,
+            )
+            server = _Server(config)
+            with server.ended_by_signals():
+                line = f"Serving at http://{host}:{port}{API}; Ctrl+C ends it."
+                context.output.print_lines([line])
+                _print_servers(context.output, watch.routes)
+                watching = asyncio.create_task(watch.run(), name="server watch")
+                try:
+                    await server.serve(sockets=[listening])
+                finally:
+                    watching.cancel()
+                    await asyncio.gather(watching, return_exceptions=True)
+    finally:
+        listening.close()
+    return 0
+
+
+def checked_key(host: str, key: str) -> str:
+    """Return the key for requests; an empty one means that none is needed.
+
+    Raises `WrongUse` for a host that is not this machine without a key, and for a key that no
+    header can have. A key that has only blanks and line ends counts as none.
+    """
+    try:
+        key = header_value(key)
+    except ValueError as error:
+        message = f"The value of --key or {_KEY_VARIABLE} {error}."
+        raise WrongUse(message, hint="Choose another key.") from None
+    if not is_loopback_host(host) and not key:
+        raise WrongUse(
+            "--host with an address of another network needs --key.",
+            hint=f"Add --key KEY or set {_KEY_VARIABLE}; each program then has to send this key.",
+        )
+    return key
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; raises `WrongUse` if it cannot.
+
+    Connections wait in its queue until the servers have been looked for. It names its protocol:
+    without that, asyncio leaves Nagle's algorithm on, which delays first bytes by 40 ms.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if sys.platform != "win32":  # there, it would let other programs take the port, too
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(_BACKLOG)
+    except (OSError, OverflowError, UnicodeError) as error:  # a port or host that is none
+        listening.close()
+        raise WrongUse(
+            f"Cannot listen at {host}, port {port}: {error}.",
+            hint="Choose another port with --port, or end the program that uses it.",
+        ) from error
+    return listening
+
+
+class _Server(uvicorn.Server):
+    """Server of uvicorn that ends with exit code 0 after a signal."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone; uvicorn would raise them again after its end."""
+        yield
+
+    @contextmanager
+    def ended_by_signals(self) -> Iterator[None]:
+        """Let signals end the server while the block runs.
+
+        Running answers then have `END_S` to end; Ctrl+C for the second time ends them at once. A
+        signal that is ignored stays so, as Ctrl+C is for programs in the background of a script.
+        """
+        previous_handlers = {
+            number: signal.signal(number, self.handle_exit)
+            for number in ENDING_SIGNALS
+            if signal.getsignal(number) is not signal.SIG_IGN
+        }
+        try:
+            yield
+        finally:
+            for number, handler in previous_handlers.items():
+                signal.signal(number, handler)
+
+
+def _print_servers(output: Output, routes: ModelRoutes) -> None:
+    """Print on a terminal which servers there are."""
+    servers = [
+        f"{probed.product} {probed.endpoint.netloc} ({plural(len(probed.models), 'model')})"
+        for probed in routes.usable
+    ]
+    _print_line(output, f"Servers: {', '.join(servers) or 'none found yet'}")
+
+
+def _print_report(output: Output, report: RequestReport) -> None:
+    """Print the line of a request on a terminal: time, program, model, status, TTFT, speed.
+
+    The status is that of HTTP, or "closed" without a reply.
+    """
+    row = report.row
+    status = str(report.status or "closed")
+    figures = ""
+    if row is not None:
+        if row.ttft_ms is not None:
+            figures += f"  {row.ttft_ms / 1e3:.2f} s"
+        if row.tokens_per_second is not None:
+            figures += f"  {row.tokens_per_second:.1f} tok/s"
+    clock = datetime.now().astimezone().strftime("%H:%M:%S")
+    program = f"{report.program[:_PROGRAM_COLUMNS] or '-':<{_PROGRAM_COLUMNS}}"
+    model = f"{report.subject[:_MODEL_COLUMNS]:<{_MODEL_COLUMNS}}"
+    _print_line(output, f"{clock}  {program}  {model}  {status}{figures}")
+
+
+def _print_line(output: Output, line: str) -> None:
+    """Print a line if stdout is a terminal; if that is gone, the answers continue."""
+    if sys.stdout is not None and sys.stdout.isatty():
+        with suppress(LMChatError, BrokenPipeError):
+            output.print_lines([line])

@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
 
-from lmchat.chat.ports import ToolHost
 from lmchat.chat.tools import Toolbox
 from lmchat.cli.context import Context
 from lmchat.config.settings import FUNCTIONS, Approval, Settings
 from lmchat.config.state import State, change_state, read_state
 from lmchat.errors import LMChatError, WrongUse
-from lmchat.safe_text import safe_line
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.limits import AllowList
 from lmchat.servers.model import Target
-from lmchat.sessions.message import (
-    AnswerState,
-    ChatMessage,
-    ToolCallPart,
-    parse_arguments,
-    tool_calls_text,
-)
+from lmchat.sessions.message import AnswerState, ChatMessage, ToolCallPart, parse_arguments
 from lmchat.terminal.output import rounded, table
 from lmchat.tools.mcp_servers import McpServers
 from lmchat.tools.tool import ServerState, ToolServer, call_message, run_call
@@ -36,7 +28,6 @@ from lmchat.units import plural
 log = logging.getLogger(__name__)
 
 _NO_SESSION = ""  # tools may be allowed for one session, by its id; these commands have none
-_MAX_WORDS = 200  # characters of a call, or of a reason, in a note
 
 
 def make_toolbox(context: Context, settings: Settings, state: State) -> Toolbox:
@@ -51,25 +42,16 @@ def make_toolbox(context: Context, settings: Settings, state: State) -> Toolbox:
         except LMChatError as error:  # it is allowed in this run
             log.warning("an allowed tool could not be saved: %s", error.kind)
 
-    host = make_tool_host(context, settings)
-    return Toolbox(host, settings.tools, settings.mcp, state.allowed_tools, save_allowed)
-
-
-def make_tool_host(context: Context, settings: Settings) -> ToolHost:
-    """Return the tool servers, none of which has been started."""
-
-    def check_address(url: str) -> None:
-        AllowList(settings.allowed_hosts).check(Endpoint.parse(url))
-
-    return McpServers(
+    host = McpServers(
         settings.mcp,
         functions=context.paths.tools_file,
         folder=context.config_file.parent,
         # tools may print what a chat is about
         log_file=None if context.options.temporary else context.paths.tools_log_file,
         environ=context.environ,  # with API keys: `headers_env` names those that servers get
-        check_address=check_address,
+        check_address=lambda url: AllowList(settings.allowed_hosts).check(Endpoint.parse(url)),
     )
+    return Toolbox(host, settings.tools, settings.mcp, state.allowed_tools, save_allowed)
 
 
 def how_to_configure(context: Context) -> str:
@@ -80,9 +62,8 @@ def how_to_configure(context: Context) -> str:
 
 def how_to_correct(server: ToolServer, context: Context) -> str:
     """Return what to do about a tool server with an error, without a full stop."""
-    place = f"[[mcp]] in {context.config_file}"
-    if server.name == FUNCTIONS:
-        place = str(context.paths.tools_file)
+    is_file = server.name == FUNCTIONS
+    place = context.paths.tools_file if is_file else f"[[mcp]] in {context.config_file}"
     return f"Correct {place}, then lmchat tools"
 
 
@@ -140,8 +121,7 @@ async def list_tools(context: Context) -> int:
         for server in servers:
             if server.error:
                 output.note(f"lmchat: {server.name}: {how_to_correct(server, context)}.")
-        is_any_ready = any(server.state is ServerState.READY for server in servers)
-        return 0 if is_any_ready or not servers else 1
+        return 0 if _is_any_ready(servers) or not servers else 1
 
 
 async def call(context: Context) -> int:
@@ -164,10 +144,7 @@ async def call(context: Context) -> int:
                 if server.name == server_name and server.error:
                     hint = "`lmchat doctor` checks each server."
                     raise LMChatError(server.error, kind="tools", hint=hint)
-            hint = "`lmchat tools` lists the tools."
-            if not context.has_tools:
-                hint = how_to_configure(context)
-            raise WrongUse(f"There is no tool {name}.", hint=hint)
+            raise WrongUse(f"There is no tool {name}.", hint="`lmchat tools` lists the tools.")
         if toolbox.approval(_NO_SESSION, tool) is Approval.NEVER:
             raise WrongUse(f"{name} may never run.", hint="Change its approval in config.toml.")
         message = await run_call(message, partial(toolbox.call, tool))
@@ -181,6 +158,10 @@ async def call(context: Context) -> int:
     else:
         context.output.print_text(message.tool_result)
     return 1 if has_failed else 0
+
+
+def _is_any_ready(servers: Sequence[ToolServer]) -> bool:
+    return any(server.state is ServerState.READY for server in servers)
 
 
 def state_sentence(server: ToolServer) -> str:
@@ -205,14 +186,6 @@ def step_json(message: ChatMessage) -> dict[str, Any]:
     }
 
 
-def step_note(message: ChatMessage) -> str:
-    """Return the note about an ended tool call: the call, and why it failed if it did."""
-    note = f"lmchat: {safe_line(tool_calls_text(message), limit=_MAX_WORDS)}"
-    if message.state is AnswerState.FAILED:
-        note += f" failed: {safe_line(message.tool_result, limit=_MAX_WORDS)}"
-    return note
-
-
 async def start_tools(context: Context, toolbox: Toolbox, target: Target) -> None:
     """Start the tool servers for `ask --tools` and wait until they have started or failed.
 
@@ -227,6 +200,6 @@ async def start_tools(context: Context, toolbox: Toolbox, target: Target) -> Non
     for server in servers:
         if server.error:
             note(f"lmchat: {server.error}", f"{how_to_correct(server, context)}.")
-    if not any(server.state is ServerState.READY for server in servers):
+    if not _is_any_ready(servers):
         hint = "To ask without tools, omit --tools."
         raise LMChatError("No tool server works.", kind="tools", hint=hint)

@@ -5,12 +5,12 @@ A piece is what one event adds to an answer. A step is a tool call that has ende
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from lmchat.chat.events import AnswerBegun, ChatEvent, MessageEnded
-from lmchat.cli.extract import Extract
-from lmchat.cli.tools import step_json, step_note
+from lmchat.cli.tools import step_json
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.servers.events import (
@@ -31,11 +31,11 @@ from lmchat.sessions.message import (
     Role,
     TokenProbabilities,
     choices_json,
+    tool_calls_text,
 )
 from lmchat.terminal.output import Output, SafeStream, TextStream, failure_detail, rounded
 
-_MAX_NAME = 80  # characters
-_MAX_ARGUMENTS = 2_000  # characters
+_MAX_WORDS = 200  # characters of a call, or of a reason, in a note
 
 
 class TurnPrinter:
@@ -95,7 +95,11 @@ class TurnPrinter:
                     self.steps.append(step)
                     if output.is_json_lines:
                         output.print_json({"tool": step})
-                    output.note(step_note(event.message))
+                    words = _calls_words(event.message)
+                    if event.message.state is AnswerState.FAILED:
+                        reason = safe_line(event.message.tool_result, limit=_MAX_WORDS)
+                        words += f" failed: {reason}"
+                    output.note(f"lmchat: {words}")
             case RetryScheduled():
                 attempt = f"{event.attempt} of {event.attempts} in {event.wait_s:.1f} s"
                 output.note(f"lmchat: retry {attempt}: {event.reason}")
@@ -111,9 +115,7 @@ class TurnPrinter:
                 words = f"no data from the server for {event.silent_s:.0f} s"
                 output.note(*line_end, f"lmchat: {words}; press Ctrl+C to stop waiting.")
             case ModelNamed() if is_other_model(self._asked_model, event.model):
-                served = safe_line(event.model, limit=_MAX_NAME)
-                asked = safe_line(self._asked_model, limit=_MAX_NAME)
-                output.note(f"lmchat: {served} answers instead of {asked}.")
+                output.note(f"lmchat: {event.model} answers instead of {self._asked_model}.")
             case _:
                 pass
 
@@ -130,32 +132,29 @@ class TurnPrinter:
     def note_unshown(self, answer: ChatMessage) -> None:
         """Print notes on what the text of the last answer of a turn does not show.
 
-        These are a refusal, each tool call, and one note on an answer that was cut short, was
-        filtered, or is empty. The tool calls did not run: another answer would follow them.
+        These are a refusal, tool calls, and one note on an answer that was cut short, was filtered,
+        or is empty. The tool calls did not run: another answer would follow them.
         """
         note = self.output.note
         if answer.refusal:
             note("lmchat: the model refused to answer.")
-        for call in answer.tool_calls:
-            name = safe_line(call.name, limit=_MAX_NAME)
-            arguments = safe_line(call.arguments, limit=_MAX_ARGUMENTS)
-            note(f"lmchat: the model called a tool (not run): {name}({arguments})")
-
-        stats = answer.stats
-        has_content = answer.text or answer.refusal or answer.tool_calls
-        if stats is not None and stats.is_cut:
+        if answer.tool_calls:
+            note(f"lmchat: the model called a tool (not run): {_calls_words(answer)}")
+        stats = answer.stats or AnswerStats()
+        if stats.is_cut:
             limit = stats.limit or "the server's token limit"
             note(f"lmchat: the answer was cut short: {limit}.")
-        elif stats is not None and stats.finish_reason == "content_filter":
+        elif stats.finish_reason == "content_filter":
             note("lmchat: the server filtered the answer.")
-        elif not has_content:
+        elif not (answer.text or answer.refusal or answer.tool_calls):
             note("lmchat: the answer is empty.")
 
     def print_end(
         self,
         answer: ChatMessage,
         *,
-        extract: Extract | None = None,
+        extract: Mapping[str, Any] = MappingProxyType({}),
+        extract_text: str = "",
         session_id: str | None = None,
         error: LMChatError | None = None,
         choices: Sequence[TokenProbabilities] = (),
@@ -163,37 +162,33 @@ class TurnPrinter:
     ) -> None:
         """Print what follows the text of an answer, in the form that the output has.
 
-        An extract is printed in place of the text. `session_id` is that of the saved session, None
-        if the answer is not saved. `error` is why the answer is incomplete or has no extract; the
-        caller prints it. `choices` are those of the tokens of the answer, if the server has
-        reported them. `sent_tokens` is an estimate, for servers that do not count.
+        `extract` is added to the JSON of the answer, and `extract_text` printed in its place.
+        `session_id` is that of the saved session, None if the answer is not saved. `error` is why
+        the answer is incomplete or has no extract; the caller prints it. `choices` are those of the
+        tokens of the answer, if the server has reported them. `sent_tokens` is an estimate, for
+        servers that do not count.
         """
         output = self.output
         is_stopped = answer.state is AnswerState.STOPPED
-        extracted = {} if extract is None else {extract.name: extract.value}
         if output.is_json_lines:
             if error is not None and not is_stopped:
                 return  # that error is the last line
-            calls = (
-                [] if is_stopped else _calls_json(answer)
-            )  # of a stopped answer, they may be cut
-            for call in calls:
-                output.print_json({"tool_call": call})
+            finish_reason = "cancelled"
+            if not is_stopped:  # otherwise, the calls may be cut
+                for call in _calls_json(answer):
+                    output.print_json({"tool_call": call})
+                finish_reason = answer.stats.finish_reason if answer.stats else ""
             if answer.refusal:
                 output.print_json({"refused": True})
-            finish_reason = answer.stats.finish_reason if answer.stats else ""
-            if is_stopped:
-                finish_reason = "cancelled"
             last_line: dict[str, Any] = {"done": True, "finish_reason": finish_reason or None}
             if session_id:
                 last_line["session_id"] = session_id
-            output.print_json(last_line | extracted)
+            output.print_json({**last_line, **extract})
         elif output.is_json:
             if answer.state is AnswerState.FAILED and not self.steps:
                 return  # it failed before any text: the error is the document
             document = _answer_json(answer, session_id, sent_tokens)
-            document["steps"] = self.steps
-            document |= extracted
+            document |= {"steps": self.steps, **extract}
             if choices:
                 document["logprobs"] = choices_json(choices)
             if error is not None:
@@ -201,18 +196,14 @@ class TurnPrinter:
             output.print_json(document)
         else:
             self.end()
-            if extract is not None and extract.text:
-                output.print_safe(extract.text)
+            if extract_text:
+                output.print_safe(extract_text)
             if error is None:  # otherwise the error says what is wrong
                 self.note_unshown(answer)
 
 
 def _answer_json(answer: ChatMessage, session_id: str | None, sent_tokens: int) -> dict[str, Any]:
-    """Return the fields of an answer that `--json` prints; times are in milliseconds.
-
-    `session_id` is that of the saved session, None if the answer is not saved. `sent_tokens` is
-    the estimated number of tokens that were sent, for servers that do not report it.
-    """
+    """Return the fields of an answer that `--json` prints; times are in milliseconds."""
     stats = answer.stats or AnswerStats()
     prompt_tokens = sent_tokens if stats.prompt_tokens is None else stats.prompt_tokens
     completion_tokens = stats.completion_tokens or 0
@@ -239,6 +230,10 @@ def _answer_json(answer: ChatMessage, session_id: str | None, sent_tokens: int) 
         "refused": bool(answer.refusal),
         "sampling": stats.sampling,
     }
+
+
+def _calls_words(message: ChatMessage) -> str:
+    return safe_line(tool_calls_text(message), limit=_MAX_WORDS)
 
 
 def _calls_json(answer: ChatMessage) -> list[dict[str, str]]:

@@ -18,19 +18,20 @@ from msgspec.structs import replace
 from lmchat.attachments.web_page import WebPages
 from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.ports import ServerClient
+from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.cli.context import Context
 from lmchat.cli.keys import Keys
-from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.store import make_store
 from lmchat.cli.tools import make_toolbox
 from lmchat.config.credentials import Credentials
-from lmchat.config.settings import Settings
+from lmchat.config.settings import SamplingSettings, Settings
 from lmchat.config.state import State, read_state
-from lmchat.errors import LMChatError
+from lmchat.errors import LMChatError, WrongUse
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.choose_model import endpoints_of
 from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.products import named_endpoints
+from lmchat.servers.sampling_options import checked_option, parsed_value
 from lmchat.sessions.stats import Metrics
 from lmchat.storage.store import Store
 
@@ -104,6 +105,40 @@ def make_sessions(context: Context, runtime: Runtime, *, is_named: bool = False)
     if context.has_tools:
         sessions.next_turn.toolbox = make_toolbox(context, runtime.settings, runtime.state)
     return sessions
+
+
+def sampling_layers(context: Context) -> SamplingLayers:
+    """Return the places that set sampling options; raises `WrongUse` for a wrong `--set`.
+
+    `loaded.settings.chat` has the values of `[chat]`, of the profile of this run, of environment
+    variables and of options such as `--effort`, already merged. The words of their origins tell
+    them apart again; variables count as a part of the command line.
+    """
+    loaded = context.loaded
+    chat: dict[str, object] = {}
+    profile: dict[str, object] = {}
+    command_line: dict[str, object] = {}
+    for name in SamplingSettings.__struct_fields__:
+        origin = loaded.origins.get(f"chat.{name}", "default")
+        if origin.startswith(("file", "default")):
+            layer = chat
+        elif origin.startswith("profile"):
+            layer = profile
+        else:
+            layer = command_line
+        layer[name] = getattr(loaded.settings.chat, name)
+    for text in context.options.sampling:
+        name, equals_sign, value = text.partition("=")
+        if not equals_sign:
+            raise WrongUse(f"--set needs NAME=VALUE, not {text}.", hint="Example: --set top_k=40")
+        command_line[name.strip()] = checked_option(name.strip(), parsed_value(value.strip()))
+    return SamplingLayers(
+        command_line=command_line,
+        profile_name=context.options.profile or "",
+        profile=profile,
+        models=loaded.settings.models,
+        chat=chat,
+    )
 
 
 @cache

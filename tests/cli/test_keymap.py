@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.cli.keymap import keymap_problems
+from lmchat.cli.context import keymap_problems
 from lmchat.config.load import load
 
 
