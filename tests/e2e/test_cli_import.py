@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.programs import Inside
-from tests.support.scripted_products import plain
-from tests.support.scripted_server import ScriptedServer
 
 Cli = Inside
 FOREIGN = Path(__file__).parents[1] / "formats" / "data" / "foreign"
@@ -18,57 +16,16 @@ LIST = [
 ]
 
 
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    """Three sessions, one of them with two turns: the folder of their user."""
-    with ScriptedServer() as server:
-        cli = Cli(home=tmp_path_factory.mktemp("written"), url=plain(server, "tiny").url)
-        for prompt in ("Plan a garden", "Bake ```bread", "Über 日本語"):
-            assert cli("ask", "--save", prompt).returncode == 0
-        assert cli("ask", "-r", "last", "And then?").returncode == 0
-        return cli.folder
-
-
-@pytest.fixture
-def full(written, tmp_path):
-    """A user with sessions."""
-    cli = Cli(home=tmp_path / "full")
-    cli.home.mkdir()
-    shutil.copytree(written, cli.folder)
-    return cli
-
-
 @pytest.fixture
 def empty(tmp_path):
-    """A user without any."""
-    cli = Cli(home=tmp_path / "empty")
-    cli.home.mkdir()
-    return cli
+    """A user without sessions."""
+    return Cli(home=tmp_path)
 
 
 def file_of(cli, value=LIST, name="talk.json"):
     path = cli.home / name
     path.write_text(value if isinstance(value, str) else json.dumps(value))
     return str(path)
-
-
-def test_all_sessions_of_one_user_become_those_of_another(full, empty):
-    assert full("export", "--all", str(full.home / "backup"), "--format", "json").returncode == 0
-    done = empty("import", str(full.home / "backup"))
-    assert (done.returncode, done.stderr) == (0, "")
-    listed = full.json("sessions", "--json")["data"]
-    assert set(done.stdout.splitlines()[-1].split()) == {header["id"] for header in listed}
-    for header in listed:
-        theirs, ours = (cli("export", header["id"]).stdout for cli in (full, empty))
-        assert ours == theirs
-    text = full("export", "last", "--format", "json").stdout
-    done = empty("import", "-", stdin=text)
-    first, session_id = done.stdout.splitlines()
-    assert first.startswith("-: “Über 日本語” already exists")
-    empty("sessions", "purge", session_id, "--yes")
-    assert empty("import", "-", stdin=text).stdout.startswith(
-        "-: “Über 日本語” is imported, 4 messages\n"
-    )
 
 
 def test_a_list_of_role_and_content_is_tried_imported_once_and_found_in_the_trash(empty):
@@ -81,9 +38,8 @@ def test_a_list_of_role_and_content_is_tried_imported_once_and_found_in_the_tras
     first = empty("import", name)
     session_id = first.stdout.splitlines()[-1]
     assert first.stdout == f"{name}: “Which vegetables?” is imported, 2 messages\n{session_id}\n"
-    copy = file_of(empty, name="copy.json")
-    assert empty("import", copy).stdout == (
-        f"{copy}: “Which vegetables?” already exists, as {session_id[:8]}.\n{session_id}\n"
+    assert empty("import", "-", stdin=json.dumps(LIST)).stdout == (
+        f"-: “Which vegetables?” already exists, as {session_id[:8]}.\n{session_id}\n"
     )
     assert len(empty.json("sessions", "--json")["data"]) == 1
     empty("sessions", "delete", session_id)

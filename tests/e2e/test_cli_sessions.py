@@ -83,8 +83,6 @@ def test_what_is_deleted_can_be_restored_and_the_last_deletion_by_that_word(save
     assert [row["id"] for row in cli.json("sessions", "--json")["data"]] == [ids[1]]
     assert [row["id"] for row in cli.json("sessions", "--trash", "--json")["data"]] == [ids[0]]
     assert cli.json("sessions", "restore", ids[0], "--json")["deleted_at"] is None
-    again = cli("sessions", "restore", ids[0])
-    assert (again.returncode, "not in the trash" in again.stderr) == (2, True)
     cli("sessions", "delete", ids[1])
     cli("sessions", "delete", ids[0])
     assert cli.json("sessions", "restore", "last", "--json")["id"] == ids[0]
@@ -112,7 +110,6 @@ def test_a_session_or_the_whole_trash_is_purged_after_consent_and_nothing_else(s
     assert [row["id"] for row in cli.json("sessions", "--json")["data"]] == [ids[1]]
     done = cli("sessions", "purge")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "The trash is empty.\n")
-    assert cli.json("sessions", "purge", "--json") == {"object": "list", "data": []}
     assert cli.json("sessions", "purge", ids[1], "--yes", "--json")["id"] == ids[1]
     assert cli("sessions", "show", ids[1]).returncode == 2
 
@@ -149,42 +146,29 @@ def test_at_a_terminal_it_is_asked_before_anything_is_removed(saved, monkeypatch
         assert len(cli.json("sessions", "--json")["data"]) == left
 
 
-def test_search_finds_words_and_parts_of_them_and_prints_as_many_hits_as_wanted(saved):
+def test_search_prints_as_many_hits_as_wanted_and_refuses_a_wrong_filter(saved):
     cli, ids = saved
     (hit,) = cli.json("search", "bread", "--json")["data"]
     assert (hit["session_id"], hit["role"], hit["match"]) == (ids[1], "user", "bread")
     assert "Bake [bread]" in cli("search", "bread").stdout
     done = cli("search", "xyzzy")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "Nothing found.\n")
-    assert cli.json("search", "rea", "--json")["data"][0]["match"] == "rea"
-    everything = cli.json("search", "after:2000-01-01", "--json", "--limit", "100")["data"]
-    assert len(everything) > 2
-    assert {hit["kind"] for hit in everything} == {"text"}
-    first = cli.json("search", "after:2000-01-01", "--json", "--limit", "2")["data"]
-    assert first == everything[:2]
-    for wrong in ("0", "-1", "many", "1.5"):
-        done = cli("search", "bread", f"--limit={wrong}")
-        assert (done.returncode, done.stdout) == (2, "")
-        assert "must be a whole number of at least 1" in done.stderr
+    assert len(cli.json("search", "after:2000-01-01", "--json")["data"]) > 2
+    assert len(cli.json("search", "after:2000-01-01", "--json", "--limit", "2")["data"]) == 2
     done = cli("search", "bread", "role:robot")
     assert (done.returncode, done.stdout) == (2, "")
     first = "lmchat: The filter role:robot is not valid; write role:user or role:assistant.\n"
     assert done.stderr.startswith(first)
-    assert cli.json("search", "has:foo", "--json", code=2)["detail"]["error"] == "wrong_use"
 
 
 def test_export_has_four_forms_and_takes_the_newest_session_where_none_is_named(saved):
     cli, ids = saved
     assert cli("export").stdout == cli("export", ids[1]).stdout == cli("export", "last").stdout
-    for form, begin in (
-        ("md", "# Bake bread"),
-        ("json", "{"),
-        ("html", "<!"),
-        ("txt", "Bake bread"),
-    ):
-        assert cli("export", "--format", form).stdout.lstrip().startswith(begin)
+    for form, begin in (("md", "# Bake"), ("json", "{"), ("html", "<!"), ("txt", "Bake")):
+        printed = cli("export", "--format", form).stdout
+        assert printed.lstrip().startswith(begin)
         assert cli("export", "-o", str(cli.home / f"x.{form}")).returncode == 0
-        assert (cli.home / f"x.{form}").read_text().lstrip().startswith(begin)
+        assert (cli.home / f"x.{form}").read_text() == printed
 
 
 def test_export_refuses_what_it_cannot_write_and_overwrites_only_if_forced(saved):
@@ -203,21 +187,25 @@ def test_export_refuses_what_it_cannot_write_and_overwrites_only_if_forced(saved
     assert "--force" in done.stderr
     assert cli("export", "-o", str(mine), "--force").stderr == f"Wrote {mine}\n"
     assert "Bake bread" in mine.read_text()
-    detail = cli.json("export", "-o", str(mine / "x.md"), "--json", code=1)["detail"]
-    assert detail["error"] == "file"
     done = cli("export", "last", "--all", str(cli.home / "x"))
     assert (done.returncode, done.stdout) == (2, "")
 
 
-def test_export_all_writes_every_session_and_names_what_it_could_not(saved):
+def test_all_sessions_are_exported_for_another_user_and_what_could_not_be_is_named(saved):
     cli, ids = saved
     folder = cli.home / "all"
-    value = cli.json("export", "--all", str(folder), "--json")
+    words = ("export", "--all", str(folder), "--format", "json")
+    value = cli.json(*words, "--json")
     assert (len(value["files"]), value["failed"]) == (2, 0)
-    again = cli("export", "--all", str(folder))
+    again = cli(*words)
     assert again.returncode == 1
     assert "2 sessions were not written." in again.stderr
     assert ids[0] in again.stderr
+    other = Cli(home=cli.home / "other")
+    other.home.mkdir()
+    assert {*other("import", str(folder)).stdout.splitlines()[-1].split()} == {*ids}
+    for session_id in ids:
+        assert other("export", session_id).stdout == cli("export", session_id).stdout
 
 
 def test_export_with_reasoning_has_what_was_thought(cli, server):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
 
 import pytest
 
@@ -18,23 +17,6 @@ from tests.support.scripted_server import DONE, Gate, finish, sse
 pytestmark = pytest.mark.timeout(60)
 
 PRODUCT = llama_cpp
-
-
-@contextmanager
-def two_screens(home, server, *words):
-    """Start two at one moment."""
-    with (
-        LMChatScreen(home, server.url, *words) as one,
-        LMChatScreen(home, server.url, *words) as other,
-    ):
-        one.wait_ready()
-        other.wait_ready()
-        yield one, other
-
-
-def begin(home, server) -> None:
-    """Write a session of one question and its answer."""
-    assert Inside(home, server.url)("ask", "--save", "The beginning.").returncode == 0
 
 
 def tree(home):
@@ -53,9 +35,14 @@ def tree(home):
 
 
 def test_both_stream_in_the_same_session_and_both_answers_are_whole(tmp_path, server):
-    begin(tmp_path, server)
+    assert Inside(tmp_path, server.url)("ask", "--save", "The beginning.").returncode == 0
     first, second = Gate(), Gate()
-    with two_screens(tmp_path, server, "-r", "last") as (one, other):
+    with (
+        LMChatScreen(tmp_path, server.url, "-r", "last") as one,
+        LMChatScreen(tmp_path, server.url, "-r", "last") as other,
+    ):
+        one.wait_ready()
+        other.wait_ready()
         server.on(CHAT, sse("one begins ", first, "one ends", finish(), DONE))
         one.ask("Asked in one.", sees="one begins")
         server.on(CHAT, sse("other begins ", second, "other ends", finish(), DONE))
@@ -69,20 +56,13 @@ def test_both_stream_in_the_same_session_and_both_answers_are_whole(tmp_path, se
         leave(one, other)
     messages, trouble = tree(tmp_path)
     assert trouble == ""
-    root, reply, *rest = messages
-    by_text = {message.text: message for message in rest}
-    assert set(by_text) == {
-        "Asked in one.",
-        "one begins one ends",
-        "Asked in the other.",
-        "other begins other ends",
+    text_of = {message.message_id: message.text for message in messages}
+    assert {message.text: text_of.get(message.parent_id) for message in messages} == {
+        "The beginning.": None,
+        "Hello there.": "The beginning.",
+        "Asked in one.": "Hello there.",
+        "one begins one ends": "Asked in one.",
+        "Asked in the other.": "Hello there.",
+        "other begins other ends": "Asked in the other.",
     }
-    assert (
-        by_text["Asked in one."].parent_id
-        == by_text["Asked in the other."].parent_id
-        == reply.message_id
-    )
-    assert by_text["one begins one ends"].parent_id == by_text["Asked in one."].message_id
-    assert by_text["other begins other ends"].parent_id == by_text["Asked in the other."].message_id
     assert {message.state for message in messages} == {AnswerState.COMPLETE}
-    assert reply.parent_id == root.message_id

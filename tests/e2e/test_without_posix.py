@@ -86,7 +86,7 @@ def other():
 
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize(
-    ("blocked", "count"), [(_BLOCKED, 15), (_WITHOUT_ANY_LOCK, 7)], ids=["Windows", "no lock"]
+    ("blocked", "count"), [(_BLOCKED, 13), (_WITHOUT_ANY_LOCK, 6)], ids=["Windows", "no lock"]
 )
 def test_commands_chats_imports_and_tools_work(tmp_path, server, other, blocked, count):
     router(server).on(CHAT, answer)
@@ -103,9 +103,7 @@ def test_commands_chats_imports_and_tools_work(tmp_path, server, other, blocked,
         ([*at, "--plain", "-r", "last"], "And again.\n", "Answer 3 of small."),
         (["sessions"], "", "Say hello."),
         (["export", "last"], "", "Answer 3 of small."),
-        (["--help"], "", "usage"),
         (["config", "show"], "", "approve"),
-        (["doctor", "--help"], "", "usage"),
         (["import", str(tmp_path / "chat.json")], "", ""),
         (["export", "last"], "", "Broad ones."),
         ([*at[:2], "compare", "-m", "small", "-m", "large", "Hi"], "", "Answer 1 of large."),
