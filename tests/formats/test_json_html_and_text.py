@@ -80,7 +80,6 @@ def test_json_is_lossless_whatever_was_said(text):
 def test_json_holds_nothing_that_a_terminal_obeys():
     text = to_json(talk())
     assert text.isascii()
-    assert text == safe_text(text)
     assert json.loads(text)["lmchat"] == 1
 
 
@@ -137,7 +136,6 @@ def test_plain_text_has_names_times_and_endings():
     )
     assert "[Thought for 3.2 s]\nhm hello\n" in text
     assert text.endswith('[Tool call <look>]\n{"<": 1}\n\n[Interrupted. gone hello Start it.]\n')
-    assert render(talk(), "txt") == safe_text(render(talk(), "txt"))
 
 
 def test_plain_text_shows_a_tool_call_once_and_its_result_set_apart():
@@ -169,9 +167,14 @@ def test_the_heading_of_a_branch_after_a_tool_call_names_the_call():
     assert 'Another branch, after “files/read_text("notes.md")”' in text
 
 
-def test_every_format_can_be_written_as_utf_8_and_takes_an_empty_session():
+def test_every_format_is_safe_utf_8_and_takes_an_empty_session():
+    session = talk()
+    asked, said = session.messages
+    evil = replace(session, messages=(asked, replace(said, model=f"model {EVIL}\n## You")))
     for form in FORMATS:
-        assert render(talk(), form).encode()
+        text = render(evil, form, WriteOptions(with_reasoning=True))
+        assert text == safe_text(text), form
+        assert text.encode()
         assert render(Session(header=header()), form).encode()
 
 

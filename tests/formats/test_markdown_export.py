@@ -155,17 +155,3 @@ def test_branches_follow_the_path_with_the_message_above_them():
     other = answer("Another.", parent=talk.messages[0])
     text = to_markdown(replace(talk, tree=(*talk.messages, other)))
     assert text.endswith(f"\n\n# Another branch, after “one”\n\n## {MODEL}\n\nAnother.\n")
-
-
-def test_nothing_from_outside_reaches_a_terminal_through_an_export():
-    evil = "\x1b]0;owned\x07\x9b31m\u202e"
-    talk = chat(f"q{evil}", f"a{evil}", title=f"title{evil}\nid: x")
-    said = replace(
-        talk.messages[1],
-        model=f"model{evil}\n## You",
-        state=AnswerState.STOPPED,
-        failure=Failure(kind="x", message=evil),
-    )
-    text = to_markdown(replace(talk, messages=(talk.messages[0], said)))
-    assert text == safe_text(text)
-    assert len(headings(text)) == 2

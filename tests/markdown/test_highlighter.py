@@ -1,36 +1,19 @@
-"""Colours of code come from a child process, which never delays lmchat and never outlives it."""
+"""Colours of code come from a child process, which never delays lmchat."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from lmchat.markdown.highlighter import Highlighter
 from lmchat.markdown.lexer_program import COLOUR_NAMES, colours_of
-from tests.support.programs import is_running, wait_until
+from tests.support.programs import is_running
 
 pytestmark = pytest.mark.timeout(60)
 HANGING = '"' + "\\" * 60  # Pygments' lexer for fish needs exponential time
-_PARENT = """
-import asyncio, sys
-from lmchat.markdown.highlighter import Highlighter
-
-async def main():
-    highlighter = Highlighter(limit_s=3)
-    await highlighter.colours("python", "x = 1")
-    print(highlighter.pid, flush=True)
-    await highlighter.colours(sys.argv[1], sys.argv[2])
-    await asyncio.Event().wait()
-
-asyncio.run(main())
-"""
 
 
 @pytest.fixture
@@ -82,13 +65,6 @@ async def test_a_language_that_has_ended_two_children_stays_plain_as_no_other_do
     await highlighter.aclose()
 
 
-async def test_a_child_that_was_killed_is_started_again(highlighter):
-    await highlighter.colours("python", "x = 1")
-    os.kill(highlighter.pid, signal.SIGKILL)
-    await highlighter.colours("python", "x = 2")
-    assert await highlighter.colours("python", "y = 3")
-
-
 async def test_closing_ends_the_child_also_while_a_request_waits():
     highlighter = Highlighter(limit_s=30)
     await highlighter.colours("python", "x = 1")
@@ -99,16 +75,6 @@ async def test_closing_ends_the_child_also_while_a_request_waits():
     assert await request is None
     assert not is_running(pid)
     assert await highlighter.colours("python", "x = 1") is None
-
-
-@pytest.mark.parametrize("code", ["x = 1", HANGING], ids=["idle", "hanging"])
-def test_the_child_ends_with_its_parent_however_that_ends(code):
-    command = [sys.executable, "-c", _PARENT, "fish", code]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:  # noqa: S603 - our own script
-        child = int(parent.stdout.readline())
-        time.sleep(0.2)  # the second request is on its way
-        parent.kill()
-    wait_until(lambda: not is_running(child), "the end of the child")
 
 
 async def test_the_child_gets_neither_the_environment_nor_the_current_folder(

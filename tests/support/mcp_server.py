@@ -16,7 +16,6 @@ NAMES = [
         "environment",
         "never",
         "die",
-        "flood",
         "escape",
         "parts",
         "fail",
@@ -41,7 +40,6 @@ PARTS = [
 ]
 TEXTS = {
     "environment": lambda _: json.dumps({"env": dict(os.environ), "cwd": str(Path.cwd())}),
-    "flood": lambda _: "x" * 17_000_000,
     "escape": lambda _: "\x1b[2J\x1b]0;owned\x07",
     "fail": lambda _: "It went wrong",
     "die": lambda _: os._exit(3),

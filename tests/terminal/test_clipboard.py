@@ -25,13 +25,12 @@ class Place:
         file.write_text(f"#!/bin/sh\ncd {self.folder}\n{script}\n")
         file.chmod(file.stat().st_mode | stat.S_IXUSR)
 
-    def clipboard(self, timeout_s: float = 5) -> Clipboard:
-        clipboard = Clipboard(self.environ)
-        clipboard.timeout_s = timeout_s
-        return clipboard
+    @property
+    def clipboard(self) -> Clipboard:
+        return Clipboard(self.environ)
 
-    def clip(self, name: str) -> bytes:
-        return (self.folder / name).read_bytes()
+    def clip(self, name: str) -> str:
+        return (self.folder / name).read_text()
 
 
 @pytest.fixture
@@ -47,13 +46,7 @@ WAYLAND, X = {"WAYLAND_DISPLAY": "wayland-0"}, {"DISPLAY": ":0"}
     [
         ({"wl-copy": "cat > clip", "xclip": "cat > x"}, WAYLAND | X, "wl-copy"),
         ({"wl-copy": "exit 1", "xclip": "cat > clip"}, X, "xclip"),
-        ({"xclip": "kill -9 $$", "xsel": "cat > clip"}, X, "xsel"),
-        (
-            {"xclip": "cat > /dev/null; echo rubbish; echo more >&2; exit 3", "xsel": "cat > clip"},
-            X,
-            "xsel",
-        ),
-        ({"pbcopy": "cat > clip"}, {}, "pbcopy"),
+        ({"xclip": "echo rubbish; kill -9 $$", "xsel": "cat > clip"}, X, "xsel"),
     ],
 )
 async def test_the_first_tool_that_can_work_and_does_is_taken(
@@ -63,18 +56,17 @@ async def test_the_first_tool_that_can_work_and_does_is_taken(
         place.add(name, script)
     place.environ |= environ
     text = "garden 漢字\n" * 20_000
-    assert await place.clipboard().copy(text) == way
-    assert place.clip("clip").decode() == text
+    assert await place.clipboard.copy(text) == way
+    assert place.clip("clip") == text
 
 
-@pytest.mark.parametrize("name", ["SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT"])
-async def test_over_ssh_no_tool_is_run(place: Place, name: str) -> None:
+async def test_over_ssh_no_tool_is_run(place: Place) -> None:
     place.add("pbcopy", "cat > mac")
     place.add("pbpaste", "touch mac")
-    place.environ[name] = "x"
-    assert await place.clipboard().copy("garden 漢字") == ""
+    place.environ["SSH_CONNECTION"] = "x"
+    assert await place.clipboard.copy("garden 漢字") == ""
     with pytest.raises(FileRefused, match="The clipboard is empty"):
-        await place.clipboard().paste()
+        await place.clipboard.paste()
     assert not (place.folder / "mac").exists()
 
 
@@ -96,20 +88,19 @@ async def test_an_image_comes_from_the_first_tool_that_has_one(place, tools, env
     (place.folder / "image").write_bytes(PNG)
     for name, script in tools.items():
         place.add(name, script)
-    assert await place.clipboard().paste_image() == PNG
+    assert await place.clipboard.paste_image() == PNG
 
 
-@pytest.mark.parametrize("script", ["echo words", "exit 1", "sleep 60", "kill -9 $$"])
-async def test_a_tool_that_lies_fails_or_hangs_has_no_image(place, script):
+async def test_a_tool_that_prints_something_else_has_no_image(place):
     place.environ |= X
-    place.add("xclip", script)
-    assert await place.clipboard(timeout_s=0.3).paste_image() == b""
+    place.add("xclip", "echo words")
+    assert await place.clipboard.paste_image() == b""
 
 
 async def test_what_is_copied_is_safe(place: Place) -> None:
     place.add("pbcopy", "cat > mac")
-    await place.clipboard().copy("a\x1b[31m\r\nb\u202e\udc80")
-    assert place.clip("mac").decode() == "a\u241b[31m\nb\ufffd\ufffd"
+    await place.clipboard.copy("a\x1b[31m\r\nb\u202e\udc80")
+    assert place.clip("mac") == "a\u241b[31m\nb\ufffd\ufffd"
 
 
 async def test_the_clipboard_is_read_by_the_first_tool_that_has_it(place: Place) -> None:
@@ -117,4 +108,4 @@ async def test_the_clipboard_is_read_by_the_first_tool_that_has_it(place: Place)
     place.add("wl-paste", "exit 1")
     place.add("xclip", "echo from $3")
     place.environ |= WAYLAND | X
-    assert await place.clipboard().paste() == "from -o\n"
+    assert await place.clipboard.paste() == "from -o\n"

@@ -60,12 +60,10 @@ async def test_no_browser_is_run_that_needs_the_terminal_or_lies_in_the_current_
     assert not programs.log.exists()
 
 
-@pytest.mark.parametrize(
-    "address", ["file:///etc/passwd", "javascript:alert(1)", "--help", "", "ftp://a"]
-)
-async def test_nothing_but_pages_of_the_web_is_opened(programs, address):
+async def test_nothing_but_pages_of_the_web_is_opened(programs):
     programs("xdg-open")
-    assert not await open_page(address, environ=programs.environ | {"DISPLAY": ":9"})
+    for address in ("file:///etc/passwd", "javascript:alert(1)", "--help", ""):
+        assert not await open_page(address, environ=programs.environ | {"DISPLAY": ":9"})
     assert not programs.log.exists()
 
 

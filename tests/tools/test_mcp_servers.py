@@ -199,17 +199,6 @@ def where() -> dict[str, object]:
 """
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(120)
-async def test_a_flood_is_cut_and_delays_no_other_server(tmp_path):
-    async with a_host(tmp_path, scripted(), scripted("other")) as host:
-        flood = asyncio.create_task(call(host, "files/flood", 100))
-        while not flood.done():
-            assert (await call(host, "other/echo", 5, text="a")).text == "a"
-            await asyncio.wait([flood], timeout=0.1)
-        assert "[cut: 17000000 characters" in flood.result().text
-
-
 async def test_servers_that_cannot_start_have_failed_with_a_reason_and_start_on_demand_only(
     tmp_path,
 ):
