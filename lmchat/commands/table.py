@@ -29,6 +29,7 @@ class Command(Struct, frozen=True, kw_only=True):
     title: str
     scope: Scope
     action: str
+    on_message: str = ""  # function that runs it on a message; empty if the log itself does
     slash: str = ""  # the slash command with the form of its argument, as `/title [TEXT]`
     is_priority: bool = False  # whether the key takes precedence over the focused widget
     is_offered: bool = True  # whether the palette lists it
@@ -74,11 +75,11 @@ def _slash(name: str, title: str, slash: str, action: str, **fields: Any) -> Com
 
 
 def _message(
-    name: str, keys: str, label: str, title: str, action: str = "", **fields: Any
+    name: str, keys: str, label: str, title: str, on_message: str = "", **fields: Any
 ) -> Command:
-    """Return a command on the focused message; without an action, `MessageActions` runs it."""
-    action = action or f"message({name!r})"
-    return _command(Scope.MESSAGE, f"message.{name}", keys, label, title, action, **fields)
+    """Return a command on the focused message; by default its key runs `ChatLog.action_message`."""
+    fields = {"action": f"message({name!r})", "on_message": on_message, **fields}
+    return _command(Scope.MESSAGE, f"message.{name}", keys, label, title, **fields)
 
 
 def _session(name: str, keys: str, label: str, title: str) -> Command:
@@ -305,6 +306,7 @@ COMMANDS: tuple[Command, ...] = (
         "y",
         "copy",
         "Copy it as Markdown source",
+        "messages.copy",
     ),
     _message(
         "copy_code",
@@ -317,12 +319,14 @@ COMMANDS: tuple[Command, ...] = (
         "w",
         "save",
         "Save a code block as a file; again: the next",
+        "messages.save",
     ),
     _message(
         "edit",
         "e",
         "edit",
         "Edit and resend",
+        "messages.edit",
         slash="/edit",
     ),
     _message(
@@ -330,6 +334,7 @@ COMMANDS: tuple[Command, ...] = (
         "E",
         "rewrite",
         "Rewrite the answer yourself",
+        "prompt_text.begin_edit",
         slash="/rewrite",
     ),
     _message(
@@ -337,18 +342,21 @@ COMMANDS: tuple[Command, ...] = (
         "r",
         "regenerate",
         "Regenerate the answer",
+        "turns.regenerate",
     ),
     _message(
         "another_model",
         "R",
         "other model",
         "Answer with another model",
+        "models.regenerate_with_another",
     ),
     _message(
         "resume",
         "a",
         "continue",
         "Continue an unfinished answer",
+        "turns.resume",
         slash="/continue",
     ),
     _message(
@@ -356,6 +364,7 @@ COMMANDS: tuple[Command, ...] = (
         "p",
         "probabilities",
         "Show how sure the model was of each word",
+        "branches.show_choices",
         slash="/probabilities",
     ),
     _message(
@@ -363,22 +372,27 @@ COMMANDS: tuple[Command, ...] = (
         "i",
         "details",
         "Show its details: times, tokens, sampling",
+        "messages.show_details",
         slash="/details",
     ),
-    _message("fork", "f", "fork", "Fork into a new session from here"),
+    _message("fork", "f", "fork", "Fork into a new session from here", "branches.fork"),
     _message(
         "previous_version",
         "left_square_bracket",
         "versions",
         "Previous version",
+        "branches.show_neighbour(-1)",
     ),
     _message(
         "next_version",
         "right_square_bracket",
         "versions",
         "Next version",
+        "branches.show_neighbour(1)",
     ),
-    _message("tree", "t", "tree", "Show the tree of this session", slash="/tree"),
+    _message(
+        "tree", "t", "tree", "Show the tree of this session", "branches.show_tree", slash="/tree"
+    ),
     _message(
         "source",
         "s",
@@ -391,6 +405,7 @@ COMMANDS: tuple[Command, ...] = (
         "l",
         "links",
         "List its links",
+        "messages.list_links",
         slash="/links",
     ),
     _message(
@@ -404,16 +419,19 @@ COMMANDS: tuple[Command, ...] = (
         "o",
         "pager",
         "Open it in the pager, its files in a viewer",
+        "messages.page",
         slash="/pager",
     ),
-    _message("next_hit", "n", "next hit", "Next hit", "hit(1)", is_offered=False),
-    _message("previous_hit", "N", "previous hit", "Previous hit", "hit(-1)", is_offered=False),
+    _message("next_hit", "n", "next hit", "Next hit", action="hit(1)", is_offered=False),
+    _message(
+        "previous_hit", "N", "previous hit", "Previous hit", action="hit(-1)", is_offered=False
+    ),
     _message(
         "select_previous",
         "shift+up",
         "select up",
         "Extend the selection up",
-        "select(-1)",
+        action="select(-1)",
         is_offered=False,
     ),
     _message(
@@ -421,10 +439,17 @@ COMMANDS: tuple[Command, ...] = (
         "shift+down",
         "select down",
         "Extend the selection down",
-        "select(1)",
+        action="select(1)",
         is_offered=False,
     ),
-    _message("delete", "d", "delete", "Delete it and everything after it", slash="/delete"),
+    _message(
+        "delete",
+        "d",
+        "delete",
+        "Delete it and everything after it",
+        "branches.delete",
+        slash="/delete",
+    ),
     _message("undo", "u", "undo", "Undo the last deletion", slash="/undo"),
     _session("open", "enter", "open", "Open it"),
     _session("rename", "n", "rename", "Change its title"),

@@ -1,7 +1,8 @@
 """The half of the screen that answers: it makes the controllers, and finds who does what.
 
 A command names its function in the table, as `sessions.begin`: the attribute of `Dispatcher`, and
-its method. Without a dot, it is a method of `Dispatcher` itself.
+its method. Without a dot, it is a method of `Dispatcher` itself. That of a command on a message
+(`on_message`) gets the message as its last parameter.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from inspect import isawaitable
+from typing import Any
 
 from msgspec.structs import replace
 from textual.actions import parse
@@ -85,7 +87,7 @@ class Dispatcher:
         self.saved_sessions = SavedSessions(view, status, sessions)
         self.models = models = ModelSwitch(view, status, prompt_text, turns)
         self.connect = Connect(view, status, models)
-        self.messages = MessageActions(view, sessions, prompt_text, turns, branches, models)
+        self.messages = MessageActions(view, sessions, prompt_text, branches, self.function_of)
         self.hints = KeyHints(view, status, prompt_text, self.prompt_files)
         self._last_ctrl_c_s = 0.0  # when Ctrl+C was pressed and had nothing to do
 
@@ -207,6 +209,10 @@ class Dispatcher:
                 self.turns.remove_queued()
             case PromptInput.FileNamed(path=path, text=text):
                 self.prompt_files.attach(path, text)
+            case ChatLog.ActionWanted(name="stop"):
+                self.turns.stop()
+            case ChatLog.ActionWanted(name="files", message=target):
+                self.view.begin(partial(self.messages.show_files, target), "message")
             case ChatLog.ActionWanted(name="links", text=text) if text:  # a link was clicked
                 self.messages.open_link(text)
             case ChatLog.ActionWanted(name="copy", message=target) if target.files:
@@ -251,13 +257,15 @@ class Dispatcher:
         if command.needs_argument and not argument:
             self._ask_for(command.title, partial(self.run, command), f"As typed: {command.slash}")
             return
-        owner, name, parameters = parse(command.action)
-        if argument and command.takes_argument:
-            parameters = (*parameters, argument)
-        function = getattr(getattr(self, owner) if owner else self, name)
-        result = function(*parameters)
+        arguments = (argument,) if argument and command.takes_argument else ()
+        result = self.function_of(command.action)(*arguments)
         if isawaitable(result):
             await result
+
+    def function_of(self, named: str) -> Callable[..., Any]:
+        """Return the function that a row of the table names, with the parameters in its name."""
+        owner, name, parameters = parse(named)
+        return partial(getattr(getattr(self, owner) if owner else self, name), *parameters)
 
     def run_line(self, line: str) -> None:
         """Run a slash command in a worker; an unknown or failed one returns to the prompt."""
@@ -276,10 +284,10 @@ class Dispatcher:
     def _submit(self, text: str) -> None:
         """Send what was typed, or run it if it is a command, and keep it as an earlier prompt.
 
-        A rewritten answer is saved instead, and is no prompt to keep. The draft is forgotten.
+        A rewritten answer is saved instead, and is no prompt to keep. The draft no longer has it.
         """
         is_answer = self.prompt_text.is_rewriting and not is_command(text)
-        self.open_sessions.drafts.note(self.sessions.shown_id, "")
+        self.prompt_text.note()
         if is_answer:
             self.messages.save_rewritten(text)
             return

@@ -48,7 +48,7 @@ class Branches:
 
     # Versions
 
-    async def show_neighbour(self, message: ChatMessage, *, step: int) -> None:
+    async def show_neighbour(self, step: int, message: ChatMessage) -> None:
         """Show the version `step` places after a message at its row, in a ring."""
         session_id = self._sessions.shown_id
         ids = [

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import PurePath
+from typing import Any
 
 from lmchat.chat.next_request import checked_form, context_of_next_request
 from lmchat.commands.conditions import NOTHING_YET, unavailable_reason, words_of
+from lmchat.commands.table import BY_ID
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path, write_new_file
 from lmchat.markdown.commonmark import code_blocks, links
@@ -23,9 +25,7 @@ from lmchat.sessions.message import ChatMessage, FilePart, Role
 from lmchat.tui.chat_log.copying import failure_text
 from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.branches import Branches
-from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.controllers.prompt_text import PromptText
-from lmchat.tui.controllers.sending import Turns
 from lmchat.tui.controllers.session_files import write_asking
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
@@ -34,11 +34,6 @@ from lmchat.tui.dialogs.request_dialog import RequestDialog
 from lmchat.tui.dialogs.text_dialog import LinksDialog, TextDialog
 from lmchat.tui.widgets.line import cut_middle
 
-_Action = Callable[[ChatMessage], Coroutine[object, object, None] | None]
-"""Acts on a message: at once, or in a worker, which awaits the coroutine."""
-
-_OF_LOG = ("copy_code", "fold", "source")
-"""Commands that the log runs. It also focuses the message, to show the user what changes."""
 _ADDRESS_CELLS = 600
 """Width to which a question cuts a long address; it shows the host in full."""
 _VIEWED_SUFFIXES = {f"image/{form}": f".{form}" for form in ("png", "jpeg", "webp", "gif")}
@@ -64,42 +59,18 @@ class MessageActions:
         view: ChatView,
         sessions: ShownSession,
         prompt_text: PromptText,
-        turns: Turns,
         branches: Branches,
-        models: ModelSwitch,
+        function_of: Callable[[str], Callable[..., Any]],
     ) -> None:
+        """Create it; `function_of` returns the function that a row of the table names."""
         self._view = view
         self._store = view.workspace.store
         self._platform = view.workspace.platform
         self._sessions = sessions
         self._prompt_text = prompt_text
-        self._turns = turns
         self._branches = branches
-        self._models = models
+        self._function_of = function_of
         self._saved = ("", 0)  # message and code block whose file was asked for last
-        self._actions: Mapping[str, _Action] = {
-            "copy": self._copy,
-            "save": self._save,
-            "edit": self._edit,
-            "rewrite": prompt_text.begin_edit,
-            "regenerate": turns.regenerate,
-            "another_model": lambda message: self._models.open_picker(
-                then=lambda model: self._turns.regenerate(message, model)
-            ),
-            "resume": turns.resume,
-            "fork": branches.fork,
-            "delete": branches.delete,
-            "previous_version": partial(branches.show_neighbour, step=-1),
-            "next_version": partial(branches.show_neighbour, step=1),
-            "probabilities": branches.show_choices,
-            "tree": branches.show_tree,
-            "pager": self._page,
-            "files": self._show_files,
-            "stop": self._stop,
-            "links": self._list_links,
-            "details": self._show_details,
-        }
-        """By name, which is the id of the command without `message.`."""
 
     def unavailable_reason(self, name: str) -> str:
         """Return why a command on the focused message, or the last answer, can do nothing now.
@@ -127,8 +98,9 @@ class MessageActions:
             self._view.notify(NOTHING_YET)
             return
         is_copy_in_log = name == "copy" and self._view.widgets.has_log_focus
-        if (name in _OF_LOG or is_copy_in_log) and not self._reason(name, message):
-            self._view.widgets.log.show_message(message.message_id)
+        is_of_log = is_copy_in_log or not BY_ID[f"message.{name}"].on_message
+        if is_of_log and not self._reason(name, message):
+            self._view.widgets.log.show_message(message.message_id)  # to show what changes
             self._view.widgets.log.action_message(name)
         else:
             self.act_on(name, message)
@@ -137,13 +109,14 @@ class MessageActions:
         """Run a command on a message as it is now, or show why it can do nothing."""
         message = self._sessions.opened.current(message)
         reason = self._reason(name, message)
-        if not reason and name not in self._actions:
+        on_message = BY_ID[f"message.{name}"].on_message
+        if not reason and not on_message:
             reason = "This message has no code block."  # there seemed to be one for `copy_code`
         if reason:
             self._view.notify(reason)
             return
-        coroutine = self._actions[name](message)
-        if coroutine is not None:
+        coroutine = self._function_of(on_message)(message)
+        if coroutine is not None:  # else it has acted at once
             self._view.begin(lambda: coroutine, "message")
 
     def _reason(self, name: str, message: ChatMessage) -> str:
@@ -185,7 +158,7 @@ class MessageActions:
         else:
             self.act_on_last("copy")
 
-    async def _copy(self, message: ChatMessage) -> None:
+    async def copy(self, message: ChatMessage) -> None:
         """Copy the text of a message, with the text files in it."""
         contents: dict[str, bytes] = {}
         for file in message.files:
@@ -198,10 +171,7 @@ class MessageActions:
             words = failure_text(message.failure)
         self._view.copy(words)
 
-    def _stop(self, _: ChatMessage) -> None:
-        self._turns.stop()
-
-    async def _edit(self, message: ChatMessage) -> None:
+    async def edit(self, message: ChatMessage) -> None:
         """Edit a prompt; for an answer or a tool message, the prompt before it on the path.
 
         If there is no such prompt, notify the user.
@@ -218,7 +188,7 @@ class MessageActions:
 
     # Files and links
 
-    async def _page(self, message: ChatMessage) -> None:
+    async def page(self, message: ChatMessage) -> None:
         """Open each file of a message in the system's viewer; without files, page its text."""
         for file in message.files:
             await self._open_file(file)
@@ -240,7 +210,7 @@ class MessageActions:
         if not await self._platform.open_file(name, data):
             self._view.notify("No viewer is available on this machine.")
 
-    async def _show_files(self, message: ChatMessage) -> None:
+    async def show_files(self, message: ChatMessage) -> None:
         """Open the attached images of a message in the viewer, and show its texts in one dialog."""
         texts: list[str] = []
         for file in message.files:
@@ -253,7 +223,7 @@ class MessageActions:
             names = ", ".join(file.name for file in message.files if not file.is_image)
             self._view.show(TextDialog(names, "\n\n".join(texts)))
 
-    async def _list_links(self, message: ChatMessage) -> None:
+    async def list_links(self, message: ChatMessage) -> None:
         await self._offer_links(await asyncio.to_thread(links, message.text))
 
     def open_link(self, address: str) -> None:
@@ -281,10 +251,10 @@ class MessageActions:
         if await self._view.ask(dialog) and not await self._platform.open_page(address):
             self._view.copy(address, "No browser is available; address")
 
-    def _show_details(self, answer: ChatMessage) -> None:
+    def show_details(self, answer: ChatMessage) -> None:
         self._view.show(TextDialog("Details", details_text(answer)))
 
-    async def _save(self, message: ChatMessage) -> None:
+    async def save(self, message: ChatMessage) -> None:
         """Ask for a file, and write a code block of a message into it, or else its words.
 
         If the user was asked about this message last, it is the next block, and after the last one

@@ -19,6 +19,7 @@ from lmchat.servers.discovery.probe_result import Health
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo, Target, cannot_chat
 from lmchat.servers.products import product_named
+from lmchat.sessions.message import ChatMessage
 from lmchat.tui.actions import ShowServers
 from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.prompt_text import PromptText
@@ -150,6 +151,10 @@ class ModelSwitch:
         self._picker = picker
         self._view.show(picker, use)
         self._begin_refresh()
+
+    def regenerate_with_another(self, message: ChatMessage) -> None:
+        """Give an answer another version by a model that the user picks."""
+        self.open_picker(then=partial(self._turns.regenerate, message))
 
     def _begin_refresh(self) -> None:
         self._view.begin(self._refresh_picker, "picker", is_only=True)
