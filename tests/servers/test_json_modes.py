@@ -37,66 +37,45 @@ def words(seen) -> str:
     return "".join(one["content"] for one in seen.json["messages"] if one["role"] == "system")
 
 
-def refusal_reply(message, *, status=400, **more):
-    return error_reply(status, message, type="invalid_request_error", **more)
+def refusal_reply(message, **more):
+    return error_reply(400, message, type="invalid_request_error", **more)
 
 
 UNKNOWN_FIELD = json_reply(
-    {
-        "detail": [
-            {
-                "loc": ["body", "response_format"],
-                "msg": "Extra inputs are not permitted",
-                "type": "x",
-            }
-        ]
-    },
+    {"detail": [{"loc": ["body", "response_format"], "msg": "Extra inputs are not permitted"}]},
     status=422,
 )
 NO_SCHEMAS = refusal_reply(
     "Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model.",
     param="response_format",
 )
-NOT_NOW = refusal_reply(
-    'Either "json_schema" or "grammar" can be specified, but not both', code=400
-)
 
 
-async def test_each_product_is_asked_in_the_strictest_form_that_it_takes(make_client, server):
+async def test_each_product_is_asked_in_the_strictest_form_that_it_takes(client, server):
     server.on(CHAT, chat_reply("{}"))
     for product in PRODUCT_NAMES:
-        is_in_words, client = product == "Anthropic", make_client()
-        server.requests.clear()
         for output in (PERSON, AnyObject(), AnyText()):
-            await events_of(client, request_for(server, output, product=product))
-        schema, some, text = response_formats(server)
-        assert schema == (IN_WORDS if is_in_words else BY_SCHEMA)
+            await events_of(client, request_for(server, output, product=product, model=product))
         some_form = SOME_OBJECT if product == "LM Studio" else BY_OBJECT
-        assert some == (IN_WORDS if is_in_words else some_form)
-        assert text is None
-        assert "response_format" not in server.seen(CHAT)[-1].json
+        asked = [IN_WORDS] * 3 if product == "Anthropic" else [BY_SCHEMA, some_form, None]
+        assert response_formats(server)[-3:] == asked
 
 
-async def test_what_the_field_does_not_say_stands_in_the_system_prompt(make_client, server):
+async def test_what_the_field_does_not_say_stands_in_the_system_prompt(client, server):
     server.on(CHAT, chat_reply("{}"))
     for output, product, said in (
         (PERSON, "OpenAI", ""),
         (PERSON, "Anthropic", "Answer with one JSON value that matches this JSON schema"),
-        (AnyObject(), "OpenAI", "Answer with one JSON object"),
         (AnyObject(), "LM Studio", "Answer with one JSON object"),
         (AnyText(), "Anthropic", ""),
     ):
-        client = make_client()
-        server.requests.clear()
-        own = request_for(server, output, product=product)
-        await events_of(client, own)
+        own = request_for(server, output, product=product, model=product)
         system = text_message(Role.SYSTEM, "Be brief.")
-        await events_of(client, replace(own, messages=(system, *own.messages)))
-        alone, behind = server.seen(CHAT)
-        assert words(alone).startswith(said)
-        assert bool(words(alone)) is bool(said)
-        assert words(behind) == ("Be brief." + (f"\n\n{words(alone)}" if said else ""))
-        assert [one["role"] for one in behind.json["messages"]] == ["system", "user"]
+        for request in (own, replace(own, messages=(system, *own.messages))):
+            await events_of(client, request)
+        alone, behind = map(words, server.seen(CHAT)[-2:])
+        assert (alone.startswith(said), bool(alone)) == (True, bool(said))
+        assert behind == "\n\n".join(filter(None, ("Be brief.", alone)))
 
 
 async def test_a_server_without_schemas_gets_an_object_and_the_schema_in_words_and_is_remembered(
@@ -104,60 +83,53 @@ async def test_a_server_without_schemas_gets_an_object_and_the_schema_in_words_a
 ):
     server.on(CHAT, NO_SCHEMAS, chat_reply("{}"))
     events = await answered(client, request_for(server, PERSON))
-    assert response_formats(server) == [BY_SCHEMA, BY_OBJECT]
-    assert '"age"' in words(server.seen(CHAT)[1])
-    assert words(server.seen(CHAT)[0]) == ""
+    assert ['"age"' in words(seen) for seen in server.seen(CHAT)] == [False, True]
     (note,) = notes(events)
     assert note == (
         "The server says: Invalid parameter: 'response_format' of type 'json_schema' is not supported with "
         "this model. lmchat now asks for JSON as a JSON object, the schema in words."
     )
     again, _ = await events_of(client, request_for(server, PERSON))
-    assert response_formats(server)[2:] == [BY_OBJECT]
     assert notes(again) == []
     await events_of(client, request_for(server, PERSON, model="other"))
-    assert response_formats(server)[3:] == [BY_SCHEMA]
+    assert response_formats(server) == [BY_SCHEMA, BY_OBJECT, BY_OBJECT, BY_SCHEMA]
 
 
 async def test_a_server_that_knows_neither_the_field_nor_its_forms_is_asked_in_words(
     make_client, server
 ):
-    not_text = {"loc": ["body", "response_format", "type"], "msg": "Input should be 'text'"}
     for refusal in (
         UNKNOWN_FIELD,
         refusal_reply("Unrecognized request argument: response_format"),
-        refusal_reply('response_format type must be one of "text" or "json_object"', code=400),
-        NOT_NOW,
-        json_reply({"detail": [not_text]}, status=422),
+        refusal_reply('Either "json_schema" or "grammar" can be specified, but not both', code=400),
     ):
         client = make_client()
         server.requests.clear()
         server.on(CHAT, refusal, refusal, chat_reply("{}"))
         events = await answered(client, request_for(server, PERSON))
-        assert response_formats(server) == [BY_SCHEMA, BY_OBJECT, IN_WORDS]
+        await events_of(client, request_for(server, AnyObject()))
+        assert response_formats(server) == [BY_SCHEMA, BY_OBJECT, IN_WORDS, IN_WORDS]
         assert '"age"' in words(server.seen(CHAT)[2])
         assert notes(events)[1].endswith("lmchat now asks for JSON in words.")
-        await events_of(client, request_for(server, AnyObject()))
-        assert response_formats(server)[3:] == [IN_WORDS]
+    server.requests.clear()
+    server.on(CHAT, UNKNOWN_FIELD)
+    _, error = await events_of(client, request_for(server, PERSON, model="other"))
+    assert (error.kind, len(server.seen(CHAT))) == ("bad_request", 3), "it ends in its own words"
 
 
 async def test_another_refusal_is_no_reason_to_ask_in_another_form(client, server):
-    long = refusal_reply("Too long, also for json_schema", code="context_length_exceeded")
-    behind_a_token = sse("{", {"error": {"message": "failed to parse grammar"}})
-    for refusal, kind, output, forms in (
-        (long, "context_overflow", PERSON, {"json_schema"}),
-        (refusal_reply("temperature is too high"), "bad_request", PERSON, {"json_schema"}),
-        (refusal_reply("No key for response_format", status=401), "auth", PERSON, {"json_schema"}),
-        (NO_SCHEMAS, "bad_request", AnyText(), {None}),
-        (behind_a_token, "server_error", PERSON, {"json_schema"}),
+    for refusal, kind, output in (
+        (
+            refusal_reply("Too long, also for json_schema", code="context_length_exceeded"),
+            "context_overflow",
+            PERSON,
+        ),
+        (refusal_reply("temperature is too high"), "bad_request", PERSON),
+        (NO_SCHEMAS, "bad_request", AnyText()),
+        (sse("{", {"error": {"message": "failed to parse grammar"}}), "server_error", PERSON),
     ):
         server.requests.clear()
         server.on(CHAT, refusal)
         events, error = await events_of(client, request_for(server, output))
         assert (error.kind, notes(events)) == (kind, [])
-        assert {form and form["type"] for form in response_formats(server)} == forms
-    server.requests.clear()
-    server.on(CHAT, UNKNOWN_FIELD)
-    events, error = await events_of(client, request_for(server, PERSON))
-    assert (error.kind, len(notes(events))) == ("bad_request", 2)
-    assert response_formats(server) == [BY_SCHEMA, BY_OBJECT, IN_WORDS], "it ends in its own words"
+        assert response_formats(server) == [BY_SCHEMA if output is PERSON else None]

@@ -1,24 +1,17 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from lmchat.servers.http import sse
-from lmchat.servers.http.sse import MalformedStreamError, SseEvent, SseReader
+from lmchat.servers.http.sse import MalformedStreamError, SseReader
 
 
-def read(data: bytes, *, every: int | None = None) -> list[tuple[str, bytes]]:
+def read(data: bytes, every: int) -> list[tuple[str, bytes]]:
     """Return (name, data) of all events, read in pieces of a size."""
     reader, events = SseReader(), []
-    for start in range(0, len(data), every or len(data) or 1):
-        events += reader.feed(data[start : start + (every or len(data))])
-    events += reader.close()
-    return names_and_data(events)
-
-
-def names_and_data(events: list[SseEvent]) -> list[tuple[str, bytes]]:
-    return [(event.name, event.data) for event in events]
+    for start in range(0, len(data), every):
+        events += reader.feed(data[start : start + every])
+    return [(event.name, event.data) for event in events + reader.close()]
 
 
 TABLE = {
@@ -33,7 +26,7 @@ TABLE = {
     "of two BOMs one goes": (b"\xef\xbb\xbf\xef\xbb\xbfdata: a\n\ndata: b\n\n", [("", b"b")]),
     "no space after the colon": (b"data:a\n\n", [("", b"a")]),
     "two spaces": (b"data:  a\n\n", [("", b" a")]),
-    "several lines": (b"data: a\ndata: b\n\n", [("", b"a\nb")]),
+    "several lines": (b"data: a\r\ndata: b\r\n\r\n", [("", b"a\nb")]),
     "empty data": (b"data:\n\n", [("", b"")]),
     "field without a colon": (b"data\ndata\n\n", [("", b"\n")]),
     "comments": (b": ping\n\n:\n\ndata: a\n\n", [("", b""), ("", b""), ("", b"a")]),
@@ -55,21 +48,8 @@ TABLE = {
 @pytest.mark.rule("R-39")
 def test_bytes_become_the_events_of_the_standard_however_they_are_cut():
     for name, (data, expected) in TABLE.items():
-        for every in (None, 1, 2, 3, 5):
-            assert read(data, every=every) == expected, name
-
-
-@given(st.lists(st.binary(max_size=40)), st.data())
-def test_any_split_of_any_bytes_gives_the_same_events(pieces, data):
-    whole = b"\n".join(pieces) if data.draw(st.booleans()) else b"".join(pieces)
-    reader, events = SseReader(), []
-    rest = whole
-    while rest:
-        size = data.draw(st.integers(1, len(rest)))
-        events += reader.feed(rest[:size])
-        rest = rest[size:]
-    events += reader.close()
-    assert names_and_data(events) == read(whole)
+        for every in (1, 2, 3, 5, 1000):
+            assert read(data, every) == expected, name
 
 
 def test_with_cr_only_an_event_comes_at_once_and_not_with_the_next():
@@ -79,19 +59,14 @@ def test_with_cr_only_an_event_comes_at_once_and_not_with_the_next():
 
 
 @pytest.mark.rule("R-37")
-def test_a_line_without_end_is_malformed_before_it_fills_the_memory(monkeypatch):
-    monkeypatch.setattr(sse, "MAX_LINE_BYTES", 1000)
-    reader = SseReader()
-    for _ in range(10):
-        reader.feed(b"x" * 100)
-    with pytest.raises(MalformedStreamError):
-        reader.feed(b"x")
-
-
-def test_an_event_of_endless_lines_is_malformed(monkeypatch):
-    monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 1000)
-    reader = SseReader()
-    for _ in range(10):
-        reader.feed(b"data: " + b"x" * 94 + b"\n")
-    with pytest.raises(MalformedStreamError):
-        reader.feed(b"data: " + b"x" * 94 + b"\n")
+def test_what_does_not_end_is_malformed_before_it_fills_the_memory(monkeypatch):
+    for limit, piece in (
+        ("MAX_LINE_BYTES", b"x" * 100),
+        ("MAX_EVENT_BYTES", b"data: " + b"x" * 94 + b"\n"),
+    ):
+        monkeypatch.setattr(sse, limit, 1000)
+        reader = SseReader()
+        for _ in range(10):
+            reader.feed(piece)
+        with pytest.raises(MalformedStreamError):
+            reader.feed(piece)
