@@ -85,7 +85,7 @@ def test_an_answer_whose_lmchat_is_gone_is_whole_at_its_next_start(
     assert message.stats.was_away
 
 
-def test_an_answer_that_is_not_to_be_kept_gets_no_id(tmp_path, server):
+def test_an_answer_that_is_not_to_be_kept_gets_no_id_and_a_temporary_one_no_file(tmp_path, server):
     llama_cpp(server)
     server.on(CHAT, sse("Hi.", finish(), DONE))
     server.on("POST /v1/streams/lookup", json_reply([]))
@@ -100,3 +100,5 @@ def test_an_answer_that_is_not_to_be_kept_gets_no_id(tmp_path, server):
         assert Inside(home, server.url)("--plain", *words, stdin="Hello\n").returncode == 0
     has_id = ["x-conversation-id" in request.headers for request in server.seen(CHAT)]
     assert has_id == [True, False, False]
+    files = [path for path in (tmp_path / "temporary").rglob("*") if path.is_file()]
+    assert [path.name for path in files if b"Hello" in path.read_bytes()] == []

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import pkgutil
 import random
 import select
 import time
@@ -12,12 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-import lmchat
-from lmchat.__main__ import main
 from lmchat.sessions.message import AnswerState
 from tests.support.lmchat_screen import LMChatScreen, arriving, ready_screen, stored, texts
-from tests.support.programs import Inside
-from tests.support.pty_program import clean_environment
+from tests.support.programs import Cli
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, Pause, delta, finish, sse
 
@@ -25,11 +20,8 @@ PRODUCT = llama_cpp
 
 _WORDS = 100
 _THOUGHTS = 6
-_KILLS = 24
-_COPIES = multiprocessing.get_context("forkserver")
-_MODULES = [one.name for one in pkgutil.walk_packages(lmchat.__path__, "lmchat.")]
-_COPIES.set_forkserver_preload([__name__, *_MODULES, "httpcore", "anyio._backends._asyncio"])
-_AT_ONCE = 12  # programs that are killed side by side: most of their time they wait
+_KILLS = 12
+_AT_ONCE = 6  # programs that are killed side by side: most of their time they wait
 _LOST_S = 1.5
 """Far above what is promised, so that a busy machine fails no test; the benchmarks tell the figure."""
 
@@ -41,20 +33,13 @@ def streaming():
     return sse(*(part for step in steps for part in (step, Pause(0.04))), Gate())
 
 
-def run_as_program(home, out, argv):
-    os.dup2(out.fileno(), 1)
-    os.environ.clear()
-    os.environ.update(clean_environment(home))
-    main(argv)
-
-
-def killed_after(process, out, seconds: float) -> list[tuple[float, str]]:
+def killed_after(process, seconds: float) -> list[tuple[float, str]]:
     """Kill a program so long after its first word, and return what it had printed how long before that."""
     seen: list[tuple[float, str]] = []
     text, kill_s = b"", float("inf")
     while time.monotonic() < kill_s:
-        if select.select([out], [], [], min(max(kill_s - time.monotonic(), 0), 10))[0]:
-            text += os.read(out.fileno(), 4096)
+        if select.select([process.stdout], [], [], min(max(kill_s - time.monotonic(), 0), 10))[0]:
+            text += os.read(process.stdout.fileno(), 4096)
             seen.append((time.monotonic(), text.decode()))
             kill_s = min(kill_s, seen[0][0] + seconds)
         else:
@@ -64,18 +49,9 @@ def killed_after(process, out, seconds: float) -> list[tuple[float, str]]:
 
 
 def kill_one(home, url, seed: int) -> str:
-    """Kill a program in mid-answer, look at what is left of it, and return its text.
-
-    It is a copy of a process that has imported lmchat already: that starts in a quarter of the time.
-    """
-    out, theirs = _COPIES.Pipe(duplex=False)
-    argv = ["--endpoint", url, "ask", "--save", "How far can you count?"]
-    process = _COPIES.Process(target=run_as_program, args=(home, theirs, argv))
-    process.start()
-    theirs.close()
-    with out:
-        seen = killed_after(process, out, random.Random(seed).uniform(0, 2))  # noqa: S311 - repeats
-    process.join()
+    """Kill a program in mid-answer, look at what is left of it, and return its text."""
+    with Cli(home, url).start("ask", "--save", "How far can you count?") as process:
+        seen = killed_after(process, random.Random(seed).uniform(0, 2))  # noqa: S311 - repeats
     said = stored(home).messages[-1]
     assert said.state in (AnswerState.INTERRUPTED, AnswerState.FAILED)
     words = (said.reasoning + said.text).split()
@@ -97,7 +73,7 @@ def test_no_kill_costs_what_was_seen_and_the_session_can_go_on(tmp_path, server)
         )
     assert sum(bool(text) for text in texts_of_all) > _KILLS / 2
     server.on(CHAT, sse("and on", finish(), DONE))
-    assert Inside(homes[3], server.url)("ask", "-r", "last", "Go on.").returncode == 0
+    assert Cli(homes[3], server.url)("ask", "-r", "last", "Go on.").returncode == 0
     assert texts(homes[3])[-3:] == [texts_of_all[3], "Go on.", "and on"]
 
 

@@ -12,7 +12,7 @@ import pytest
 from lmchat.chat.drafts import SAVE_AFTER_S
 from tests.support.files_to_attach import image
 from tests.support.lmchat_screen import LMChatScreen
-from tests.support.programs import Cli, Inside, run
+from tests.support.programs import Inside
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import DONE, Gate, finish, sse
 
@@ -192,31 +192,6 @@ def test_a_killed_temporary_chat_leaves_no_word(user, server):
     assert (user.marked(), rows_of_sessions(user)) == ([], before)
     assert not list((user.home / "lmchat").glob("*answer*"))
     assert not list((user.home / "lmchat").glob("attachments/*"))
-
-
-def test_the_plain_chat_leaves_no_word_and_changes_nothing_saved(user, server):
-    session_id = saved_session(user, server)
-    before = rows_of_sessions(user)
-    server.on(CHAT, sse(ANSWER, finish(), DONE))
-    lines = (
-        "/file note.txt",
-        f"Soil for the {MARK}?",
-        f"/system A {MARK}",
-        "/retry",
-        f"/edit A {MARK}",
-        f"/p french {MARK}",
-        "/compact",
-        "/sessions",
-        "/import x.json",
-        "/new",
-        f"Another {MARK}",
-    )
-    cli = Cli(home=user.home, url=server.url, env={"TMPDIR": str(user.temporary)})
-    argv = cli.argv("--plain", "--temporary", "-r", session_id)
-    done = run(argv, home=user.home, env=cli.env, stdin="\n".join(lines), cwd=user.user, wait_s=60)
-    assert "Traceback" not in done.stderr
-    assert "begins with note.txt" in done.stderr
-    assert (user.marked(), rows_of_sessions(user)) == ([], before)
 
 
 def test_commands_that_change_saved_sessions_are_refused(user, server):
