@@ -215,11 +215,6 @@ PLACES = (
     place("SGLang", 30000, Verdict.REFUSED, "sglang serve MODEL"),
     place("LiteLLM", 4000, Verdict.TIMED_OUT, "Check which program uses port 4000"),
 )
-WANTS_KEY = (
-    place("Jan", 1337, Verdict.NEEDS_KEY, "Enter, then paste the key"),
-    *PLACES[:2],
-    *PLACES[3:],
-)
 
 
 def hit(

@@ -14,7 +14,6 @@ from lmchat.tui.widgets.session_list import SessionList
 from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
 from tests.support.look_data import (
     ANSWERING,
-    DOWN,
     GROUPS,
     KEYS,
     LAST_KEYS,
@@ -27,12 +26,12 @@ from tests.support.tui_host import Host, screen_text
 SIZES = {"120x40": (120, 40), "80x24": (80, 24), "40x12": (40, 12)}
 
 
-def panels(screen: Callable[[], Screen] | None = None, *, is_down: bool = False, **more) -> Host:
+def panels(screen: Callable[[], Screen] | None = None, **more) -> Host:
     sessions, telemetry, keys = SessionList(), TelemetryPanel(tuple(ANSWERING)), KeyBar()
 
     def show(_app: Host) -> None:
         sessions.show(GROUPS, OPEN_ID, (), UNREAD)
-        telemetry.show(DOWN if is_down else ANSWERING)
+        telemetry.show(ANSWERING)
         keys.show(KEYS, LAST_KEYS)
 
     return Host(sessions, telemetry, keys, before=show, screen=screen, **more)

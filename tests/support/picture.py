@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from textual.app import App
 
 from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.engine.download import SMOLLM2
 from lmchat.servers.events import (
     ReasoningDelta,
     RequestSent,
@@ -32,7 +33,7 @@ from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import Desktop, desktop
 from tests.support.look_data import PLACES
 from tests.support.scripted_backend import ScriptedBackend, model, probed
-from tests.support.start_desk import OFFER, bare_page, found
+from tests.support.start_desk import bare_page, found
 from tests.support.tui_host import Host, screen_text
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -183,7 +184,7 @@ PICTURES: Mapping[str, tuple[str, tuple[int, int], Callable[[Desktop], Awaitable
 
 async def welcome() -> str:
     def page() -> WelcomeScreen:
-        return bare_page(found(PLACES, MachineState(offer=OFFER)))
+        return bare_page(found(PLACES, MachineState(offer=SMOLLM2)))
 
     host = Host(screen=page)
     async with host.run_test(size=(120, 40)) as pilot:

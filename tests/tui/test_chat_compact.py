@@ -2,18 +2,15 @@ from __future__ import annotations
 
 import asyncio
 
-from lmchat.config.settings import COMPACT_PROMPT, ChatSettings
+from lmchat.config.settings import COMPACT_PROMPT
 from lmchat.errors import StreamInterrupted
-from lmchat.servers.discovery.probe_result import Verdict
-from lmchat.servers.events import StreamFinished, TextDelta, UsageReported
+from lmchat.servers.events import TextDelta
 from lmchat.tui.dialogs.dialog import PickDialog
-from tests.support.desktop import calm, half, ready_desktop, sent, shown
-from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
+from tests.support.desktop import half, ready_desktop, sent, shown
+from tests.support.scripted_backend import answer_steps
 
 TALK = ["a", "A.", "b", "B.", "c", "C."]
 ANSWERS = (answer_steps("A."), answer_steps("B."), answer_steps("C."))
-LONG = "long " * 19 + "long"
-AUTO = calm(chat=ChatSettings(auto_compact=True))
 
 
 def compacted(*texts: str) -> list[str]:
@@ -65,11 +62,3 @@ async def test_a_summary_that_is_stopped_or_breaks_off_changes_nothing(tmp_path)
         await shown(desk, "Nothing has changed")
         await desk.prompt_is("d")  # it had been queued
         assert desk.texts == TALK
-
-
-def nearly_full(tokens: int, *scripts) -> ScriptedBackend:
-    """A server with a window of 1 000 tokens, which counts so many of them up to the third answer."""
-    usage = UsageReported(prompt_tokens=tokens - 1, completion_tokens=1)
-    full = [TextDelta(text="C."), usage, StreamFinished(reason="stop")]
-    window = probed(Verdict.READY, model(context_loaded=1000))
-    return ScriptedBackend(*ANSWERS[:2], full, *scripts, results=[window])

@@ -37,10 +37,10 @@ def answering(*names):
 
 
 @asynccontextmanager
-async def local(folder, engine, backend=None, *, is_local=True, **more):
+async def local(folder, engine, backend=None):
     """The app with an engine, started by `--local`."""
-    desk = make_desktop(folder, backend or answering("big"), engine=engine, **more)
-    desk.workspace.is_local = is_local
+    desk = make_desktop(folder, backend or answering("big"), engine=engine)
+    desk.workspace.is_local = True
     async with running(desk, (120, 40)):
         yield desk
 

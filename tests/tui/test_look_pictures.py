@@ -33,7 +33,8 @@ async def test_dialogs_hold_only_ascii_where_that_is_wanted():
     async with panels(is_ascii=True).run_test(size=(120, 40)) as pilot:
         search = search_dialog([replace(hit, before="b", after="a") for hit in HITS])
         text = TextDialog("Title", "text\n" * 99)
-        for dialog in (model_picker(), search, all_commands(), text):
+        page = bare_page(found(PLACES))
+        for dialog in (model_picker(), search, all_commands(), text, page):
             await pilot.app.push_screen(dialog)
             await pilot.pause()
             if dialog is search:

@@ -11,9 +11,9 @@ from tests.support.tui_host import listing, screen_text, text_of
 
 
 @asynccontextmanager
-async def showing(messages=TREE, path_ids=PATH, **more):
-    tree = message_tree(messages, path_ids)
-    async with listing(tree, lambda: None, **more) as (app, pilot):
+async def showing():
+    tree = message_tree(TREE, PATH)
+    async with listing(tree, lambda: None) as (app, pilot):
         yield tree, app, pilot
 
 

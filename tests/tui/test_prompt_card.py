@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.tui_host import PromptApp, drawn, screen_text
 
 READY = ("●", "$success")
@@ -46,22 +45,6 @@ async def test_the_foot_is_as_drawn(size: tuple[int, int], shown: list[str]) -> 
         await fill(app)
         await pilot.pause()
         assert foot(app, 3) == shown
-
-
-async def test_up_and_delete_in_an_empty_prompt_mean_the_newest_queued_message() -> None:
-    async with drawn(PromptApp(), (80, 24)) as (app, pilot):
-        app.prompt.show_queue(["one", "two"])
-        await pilot.pause()
-        assert screen_text(app).count("↑ edit  Del remove") == 1
-        app.prompt.input.history_of_prompts = ("earlier",)
-        await pilot.press("up", "delete")
-        await pilot.pause()
-        acts = app.of(PromptInput.QueueActWanted)
-        assert [fact.what for fact in acts] == ["edit", "remove"]
-        assert app.prompt.input.text == ""
-        app.prompt.show_queue([])
-        await pilot.press("up")
-        assert app.prompt.input.text == "earlier"
 
 
 async def test_a_queued_message_shows_no_control_and_no_markup() -> None:

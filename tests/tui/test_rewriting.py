@@ -12,13 +12,6 @@ NOTE = "Rewriting an answer"
 END = StreamFinished(reason="stop")
 
 
-async def rewrite(desk, ending: str) -> None:
-    """Write other words at the end of the last answer."""
-    await desk.press("alt+up", "E", sees=NOTE)
-    await desk.type(ending)
-    await desk.press("enter", hides=NOTE)
-
-
 async def test_e_rewrites_an_answer_and_keeps_the_old_version(tmp_path):
     async with ready_desktop(tmp_path, answer_steps("Ferns do"), asked=["one"]) as desk:
         await desk.press("x", "alt+up", "E", "!", "escape", hides=NOTE)

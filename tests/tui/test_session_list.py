@@ -11,13 +11,9 @@ from tests.support.tui_host import Host, screen_text, text_of
 WIDE = (120, 40)
 
 
-def host(
-    groups=GROUPS, *, open_id=OPEN_ID, streaming=(), unread=UNREAD, **more
-) -> tuple[Host, SessionList]:
+def host(groups=GROUPS, *, open_id=OPEN_ID, unread=UNREAD) -> tuple[Host, SessionList]:
     sessions = SessionList()
-    app = Host(
-        sessions, before=lambda app: sessions.show(groups, open_id, streaming, unread), **more
-    )
+    app = Host(sessions, before=lambda _: sessions.show(groups, open_id, (), unread))
     return app, sessions
 
 

@@ -28,13 +28,13 @@ ASKS = "wants to run"
 
 
 @asynccontextmanager
-async def desk_with(tmp_path, *scripts, result="found it", approve="ask", can=("tools",), **more):
+async def desk_with(tmp_path, *scripts, result="found it", approve="ask"):
     """The app with tools; the model plays the scripts, then answers."""
     host = ScriptedHost(read_text=result if callable(result) else lambda _: ToolResult(text=result))
-    models = [probed(Verdict.READY, model(capabilities=can))]
+    models = [probed(Verdict.READY, model(capabilities=("tools",)))]
     backend = ScriptedBackend(*scripts, answer_steps("Done reading."), results=models)
-    more["toolbox"] = toolbox(host, approve=approve)
-    async with ready_desktop(tmp_path, backend=backend, **more) as desk:
+    tools = toolbox(host, approve=approve)
+    async with ready_desktop(tmp_path, backend=backend, toolbox=tools) as desk:
         desk.host = host
         yield desk
 

@@ -51,15 +51,14 @@ class Places(ScriptedBackend):
 
 
 @asynccontextmanager
-async def asked_for(folder, backend, address, *, is_entered=True, **more):
+async def asked_for(folder, backend, address):
     """The app after an address was typed on the page and Enter pressed."""
-    async with desktop(folder, backend, **more) as desk:
+    async with desktop(folder, backend) as desk:
         desk.workspace.search_pause_s = 0.05
         await desk.on(WelcomeScreen)
         desk.app.screen.post_message(events.Paste(address))
         await desk.on(AskDialog)
-        if is_entered:
-            await desk.press("enter")
+        await desk.press("enter")
         yield desk
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from unittest.mock import AsyncMock, Mock
 
+from lmchat.servers.discovery.launcher import Installed, ServerLauncher
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, ProgressDialog
@@ -15,20 +17,21 @@ from tests.support.scripted_backend import (
     ScriptedBackend,
     ScriptedEngine,
     file,
+    model,
     probed,
 )
-from tests.support.start_desk import start_desk
 
 MANY = [file(f"model-{number:02}", size_bytes=10**9 + number) for number in range(60)]
 
 
 @asynccontextmanager
-async def page(folder, engine, *, size=(120, 40), **more):
+async def page(folder, engine, launcher=None):
     """The app on the page: nothing answers."""
     backend = ScriptedBackend(results=[probed(Verdict.REFUSED)])
-    desk = make_desktop(folder, backend, engine=engine, **more)
+    desk = make_desktop(folder, backend, engine=engine)
+    desk.workspace.launcher = launcher
     desk.workspace.search_pause_s = 0.05
-    async with running(desk, size):
+    async with running(desk, (120, 40)):
         await desk.on(WelcomeScreen)
         await shown(desk, "Type an address")
         yield desk
@@ -85,9 +88,25 @@ async def test_a_file_of_this_disk_can_be_chosen_out_of_many(tmp_path):
 
 async def test_without_the_engine_the_command_that_installs_it_is_told_and_copied(tmp_path):
     command = "/opt/venv/bin/python -m pip install 'lmchat[local]'"
-    async with start_desk(tmp_path, {}, engine_command=command, files=[]) as seen:
-        await seen.shows(f"Built-in engine: {command}")
-        await seen.shows("or type an address")
-        await seen.takes("Copy the install command")
-        await seen.until(lambda: seen.desk.copied == [command], "the command on the clipboard")
-        await gone(seen.desk, "Try the built-in engine")
+    launcher = ServerLauncher(find=tuple, start=Mock(), engine_command=command)
+    async with page(tmp_path, ScriptedEngine(), launcher) as desk:
+        await shown(desk, f"Built-in engine: {command}", "or type an address")
+        await shown(desk, "Copy the install command")
+        await desk.press("2")
+        await desk.until(lambda: desk.copied == [command], "the command on the clipboard")
+        await gone(desk, "Try the built-in engine")
+
+
+async def test_an_installed_server_is_started_after_a_yes_alone_and_then_used(tmp_path):
+    lms = Installed(product="LM Studio", start=("/h/lms", "server", "start"))
+    start = AsyncMock(return_value=probed(Verdict.READY, model()))
+    launcher = ServerLauncher(find=lambda: [lms], start=start)
+    async with page(tmp_path, None, launcher) as desk:
+        await shown(desk, "lms server start")
+        await desk.press("2", leads_to=ConfirmDialog)
+        await desk.press("escape", leads_to=WelcomeScreen)
+        start.assert_not_called()
+        await desk.press("2", leads_to=ConfirmDialog)
+        await desk.confirm(leads_to=ChatScreen)
+        assert start.await_args.args[0].argv == lms.start
+        assert desk.target.model_id == "qwen3-8b"
