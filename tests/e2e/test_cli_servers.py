@@ -34,23 +34,27 @@ def test_health_detection_and_models_of_the_real_server(real, real_server):
         "orchestrator_ready": True,
     }
     value = real.json("detect", "--json")
-    assert (value["endpoint"], value["detected"]) == (real_server.url, True)
-    assert (value["product"], value["verdict"]) == ("llama.cpp", "ready")
-    known = ["url", "product", "verdict", "latency_ms", "next_step", "detail"]
-    assert all(list(probed) == known for probed in value["candidates"])
-    first = value["candidates"][0]
-    assert (first["url"], first["next_step"], first["detail"]) == (real_server.url, None, None)
-    ports = {probed["url"].rpartition(":")[2] for probed in value["candidates"]}
+    first, *others = value.pop("candidates")
+    assert value.pop("latency_ms") == first.pop("latency_ms") > 0
+    assert value == {
+        "endpoint": real_server.url,
+        "detected": True,
+        "product": "llama.cpp",
+        "verdict": "ready",
+        "models": [*real_server.models],
+    }
+    found = {"url": real_server.url, "product": "llama.cpp", "verdict": "ready"}
+    assert first == found | {"next_step": None, "detail": None}
+    ports = {probed["url"].rpartition(":")[2] for probed in others}
     assert {"1234", "1337", "11434", "8000", "30000", "4000"} <= ports
     head, row = real("models").stdout.splitlines()
     assert head.split() == ["STATE", "MODEL", "PARAMS", "QUANT", "CONTEXT", "SIZE", "CAN", "SERVER"]
     assert row.split()[:5] == ["loaded", real_server.models[0], "135M", "Q4_1", "4k"]
     value = real.json("models", "--json")
     (row,) = value["data"]
-    assert (value["object"], row["object"]) == ("list", "model")
+    assert value["object"] == "list"
     assert list(row)[:4] == ["id", "object", "created", "owned_by"]
-    assert (row["id"], row["state"]) == (real_server.models[0], "loaded")
-    assert row["endpoint"] == real_server.url
+    assert (row["id"], row["endpoint"]) == (real_server.models[0], real_server.url)
 
 
 def test_health_of_what_is_no_usable_server_keeps_its_form_and_says_what_it_is(cli, server, alone):
@@ -69,11 +73,19 @@ def test_health_of_what_is_no_usable_server_keeps_its_form_and_says_what_it_is(c
     assert cli.json("health", code=1)["error"].endswith("does not answer in time.")
 
     value = alone.json("health", "--json", code=1)
-    assert list(value) == _HEALTH
-    assert (value["healthy"], value["models"]) == (False, 0)
-    assert value["endpoint"] == "http://localhost:1"
-    assert (value["status"], value["llm_available"], value["model"]) == ("error", False, None)
-    assert value["error"] == "Nothing answers at localhost:1."
+    del value["timestamp"]
+    assert value == {
+        "healthy": False,
+        "endpoint": "http://localhost:1",
+        "models": 0,
+        "error": "Nothing answers at localhost:1.",
+        "status": "error",
+        "llm_available": False,
+        "model": None,
+        "model_loaded": False,
+        "model_state": None,
+        "orchestrator_ready": True,
+    }
     value = alone.json("health", "--endpoint", "http://example.com", code=2)
     assert list(value) == _HEALTH
     assert value["error"].startswith("Endpoint not allowed: Endpoint must be localhost")
