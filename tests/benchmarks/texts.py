@@ -40,7 +40,6 @@ def _item(n: int) -> str:
 
 
 KINDS: dict[str, Callable[[int], str]] = {
-    "mixed": mixed,
     "prose": lambda n: _grow(n, lambda _: PARAGRAPH)[:n],
     "paragraph": lambda n: _grow(n, lambda _: PARAGRAPH.replace("\n", " "))[:n],
     "fence": lambda n: ("```python\n" + _grow(n, _function))[:n],

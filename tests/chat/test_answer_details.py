@@ -20,7 +20,7 @@ from lmchat.servers.events import (
 from lmchat.servers.model import Target
 from lmchat.servers.request import ChatRequest
 from lmchat.sessions.details import details_text
-from lmchat.sessions.message import AnswerState, ChatMessage
+from lmchat.sessions.message import ChatMessage
 from lmchat.units import GAP
 from tests.support.chat_turns import ChatTurns
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
@@ -152,13 +152,7 @@ async def test_details_have_all_that_was_measured_and_are_the_same_after_a_resta
 
 
 async def test_an_interrupted_answer_says_why(store):
-    class Broken(TimedBackend):
-        async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-            yield TextDelta(text="Pe")
-            raise StreamInterrupted("The \x1b[31mserver went away.")
-
-    answer = await ask(begin(store, Broken(QUICK)))
-    lines = shown(answer)
-    assert answer.state is AnswerState.INTERRUPTED
+    broken = StreamInterrupted("The \x1b[31mserver went away.")
+    lines = shown(await ask(ChatTurns(store, [TextDelta(text="Pe"), broken])))
     assert any(line.startswith("End           interrupted, The") for line in lines)
     assert "\x1b" not in "".join(lines)

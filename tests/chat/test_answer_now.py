@@ -14,7 +14,6 @@ from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
 from tests.support.scripted_server import (
     DONE,
     Gate,
-    Reply,
     ScriptedServer,
     delta,
     finish,
@@ -26,10 +25,6 @@ from tests.support.scripted_server import (
 CHAT = "POST /v1/chat/completions"
 CONTROL = "POST /v1/chat/completions/control"
 END = StreamFinished(reason="stop")
-
-
-def thought(text: str) -> dict:
-    return delta(reasoning_content=text)
 
 
 @pytest.fixture
@@ -48,57 +43,45 @@ class Pressing(ChatTurns):
         super().__init__(store, server=server, target=target, detach=False)
         self.kinds = list(kinds)
         self.replies: list[str] = []
-        self.can_press: list[bool] = []
 
     def show(self, opened, event) -> None:
         super().show(opened, event)
         if self.kinds and isinstance(event, self.kinds[0]):
             del self.kinds[0]
             self.replies.append(opened.answer_now())
-            self.can_press.append(opened.can_answer_now)
+            assert not opened.can_answer_now
 
 
-def told_by(server: ScriptedServer, reply: Reply) -> Gate:
-    """Let the server answer so when it is told to end a thought; return the gate that this opens."""
-    gate = Gate()
-
-    def control(_):
-        gate.open()
-        return reply
-
-    server.on(CONTROL, control)
-    return gate
-
-
-async def test_llama_cpp_is_told_the_id_of_the_answer_and_the_model_of_the_request(
+async def test_llama_cpp_is_told_the_id_of_the_answer_and_the_user_if_it_cannot_end_a_thought(
     store, client, server
 ):
-    told = told_by(server, json_reply({"success": True}))
-    server.on(CHAT, sse(thought("Hm. "), told, thought("So."), "Four.", finish(), DONE))
-    chat = Pressing(store, client, ReasoningDelta, url=server.url)
-    await chat.send("How many beds?")
-    assert chat.replies == [""]
-    assert server.seen(CHAT)[0].json["reasoning_control"] is True
-    assert [order.json for order in server.seen(CONTROL)] == [
-        {"model": "tiny", "id": "chatcmpl-1", "action": "reasoning_end"}
-    ]
-    answer = (await chat.on_disk())[-1]
-    assert (answer.reasoning, answer.text) == ("Hm. So.", "Four.")
-    assert len(server.seen(CHAT)) == 1
+    for reply, notes in (
+        (json_reply({"success": True}), []),
+        (
+            text_reply("File Not Found", status=404),
+            ["llama.cpp cannot end a thought: wait, or press Esc and choose a lower /effort."],
+        ),
+    ):
+        told = Gate()
 
+        def control(_, told=told, reply=reply):
+            told.open()
+            return reply
 
-async def test_a_llama_cpp_that_cannot_end_a_thought_goes_on_and_the_user_is_told(
-    store, client, server
-):
-    told = told_by(server, text_reply("File Not Found", status=404))
-    server.on(CHAT, sse(thought("Hm. "), told, thought("So."), "Four.", finish(), DONE))
-    chat = Pressing(store, client, ReasoningDelta, url=server.url)
-    await chat.send("How many beds?")
-    assert chat.replies == [""]
-    assert chat.notes == [
-        "llama.cpp cannot end a thought: wait, or press Esc and choose a lower /effort."
-    ]
-    assert (chat.path[-1].reasoning, chat.path[-1].text) == ("Hm. So.", "Four.")
+        server.requests.clear()
+        server.on(CONTROL, control)
+        thoughts = [delta(reasoning_content="Hm. "), told, delta(reasoning_content="So.")]
+        server.on(CHAT, sse(*thoughts, "Four.", finish(), DONE))
+        chat = Pressing(store, client, ReasoningDelta, url=server.url)
+        await chat.send("How many beds?")
+        assert (chat.replies, chat.notes) == ([""], notes)
+        (asked,) = server.seen(CHAT)
+        assert asked.json["reasoning_control"] is True
+        assert [order.json for order in server.seen(CONTROL)] == [
+            {"model": "tiny", "id": "chatcmpl-1", "action": "reasoning_end"}
+        ]
+        answer = (await chat.on_disk())[-1]
+        assert (answer.reasoning, answer.text) == ("Hm. So.", "Four.")
 
 
 async def test_a_key_before_the_thought_ends_it_and_further_keys_do_nothing(store):
@@ -109,7 +92,6 @@ async def test_a_key_before_the_thought_ends_it_and_further_keys_do_nothing(stor
     assert chat.opened.answer_now() == NOT_THINKING
     await chat.send("x")
     assert chat.replies == ["", "", "", NOT_THINKING]
-    assert chat.can_press == [False] * 4
     assert chat.opened.answer_now() == NOT_THINKING
     assert backend.thoughts_to_end == [backend.requests[0].request_id]
     assert len(backend.requests) == 1

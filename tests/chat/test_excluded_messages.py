@@ -9,40 +9,22 @@ from msgspec.structs import replace
 
 from lmchat.chat.context import plan_context
 from lmchat.chat.next_request import context_of_next_request
-from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.starts import messages_together
-from lmchat.config.settings import ChatSettings
 from lmchat.errors import RequestInvalid, StoreUnavailable
 from lmchat.servers.events import RequestSent
 from lmchat.sessions.message import Role, ToolCallPart, ToolResultPart, text_message
 from lmchat.sessions.session import MessagePath
-from tests.support.scripted_backend import ScriptedBackend, answer_steps, target
+from tests.support.chat_turns import ChatTurns
+from tests.support.scripted_backend import answer_steps
 
 
-@pytest.fixture
-def backend():
-    return ScriptedBackend()
-
-
-@pytest.fixture
-def sessions(backend, store):
-    sessions = OpenSessions(chat=ChatSettings(), server=backend, store=store)
-    sessions.next_turn.target = target()
-    return sessions
-
-
-async def say(sessions, *texts):
+async def say(chat: ChatTurns, *texts: str) -> None:
     for text in texts:
-        sessions.send(sessions.shown, text)
-        await sessions.wait(sessions.shown)
+        await chat.send(text)
 
 
-async def toggle(sessions, index):
-    await sessions.toggle_excluded(sessions.shown, sessions.shown.messages[index].message_id)
-
-
-def sent(backend) -> list[str]:
-    return [message.text for message in backend.requests[-1].messages]
+async def toggle(chat: ChatTurns, index: int) -> None:
+    await chat.sessions.toggle_excluded(chat.opened, chat.path[index].message_id)
 
 
 def call(call_id: str) -> ToolCallPart:
@@ -66,75 +48,62 @@ def test_results_go_with_the_answer_that_called_for_them():
     assert [one.text for one in plan_context(out, limit=None).messages] == ["Read both.", "Read."]
 
 
-async def test_a_message_taken_out_is_sent_by_no_request_until_it_is_put_back(
-    sessions, backend, store
-):
-    await say(sessions, "a", "b")
-    conversation, next_turn = sessions.shown, sessions.next_turn
-    assert not next_turn.context_use(conversation).is_estimated
-    await toggle(sessions, 0)
-    assert next_turn.context_use(conversation).is_estimated  # the count is of other messages
-    await say(sessions, "c")
-    assert sent(backend) == ["Lettuce does well.", "b", "Lettuce does well.", "c"]
-    session_id = conversation.header.session_id
-    opened = await store.open_session(session_id)
-    fork = await store.fork(session_id, conversation.messages[-1].message_id)
-    for messages in (opened.messages, fork.messages, conversation.messages):
+async def test_a_message_taken_out_is_sent_by_no_request_until_it_is_put_back(store):
+    chat = ChatTurns(store)
+    await say(chat, "a", "b")
+    use = chat.sessions.next_turn.context_use
+    assert not use(chat.opened).is_estimated
+    await toggle(chat, 0)
+    assert use(chat.opened).is_estimated  # the count is of other messages
+    await chat.send("c")
+    assert chat.sent() == ["Lettuce does well.", "b", "Lettuce does well.", "c"]
+    fork = await store.fork(chat.opened.session_id, chat.path[-1].message_id)
+    for messages in (await chat.on_disk(), fork.messages, chat.path):
         assert [one.is_excluded for one in messages] == [True, *[False] * 5]
-    await toggle(sessions, 0)
-    await say(sessions, "d")
-    assert sent(backend)[0] == "a"
-    assert not next_turn.context_use(conversation).is_estimated
+    await toggle(chat, 0)
+    await chat.send("d")
+    assert chat.sent()[0] == "a"
+    assert not use(chat.opened).is_estimated
 
 
-async def test_nothing_is_taken_out_if_the_disk_fails_or_while_an_answer_runs(
-    sessions, backend, store, monkeypatch
-):
+async def test_nothing_is_taken_out_if_the_disk_fails_or_while_an_answer_runs(store, monkeypatch):
     async def fail(*_, **__):
         raise StoreUnavailable("The disk is full.")
 
-    await say(sessions, "a")
+    chat = ChatTurns(store, answer_steps(), [RequestSent(), asyncio.Event()])
+    await chat.send("a")
     with monkeypatch.context() as patch:
         patch.setattr(store, "set_excluded", fail)
         with pytest.raises(StoreUnavailable):
-            await toggle(sessions, 0)
-    gate = asyncio.Event()
-    backend.scripts.append([RequestSent(), gate, *answer_steps()])
-    backend.asked.clear()
-    turn = asyncio.create_task(say(sessions, "b"))
-    await backend.asked.wait()
+            await toggle(chat, 0)
+    await chat.begin("b", RequestSent)
     with pytest.raises(RequestInvalid, match="still streaming"):
-        await toggle(sessions, 0)
-    gate.set()
-    await turn
-    assert not sessions.shown.messages[0].is_excluded
+        await toggle(chat, 0)
+    await chat.stop()
+    assert not chat.path[0].is_excluded
 
 
-async def test_a_prompt_that_is_out_is_not_answered_again_and_an_answer_that_is_out_is(
-    sessions, backend
-):
-    await say(sessions, "a")
-    conversation = sessions.shown
-    await toggle(sessions, 1)
-    sessions.regenerate(conversation, conversation.messages[1])
-    await sessions.wait(conversation)
-    assert not conversation.messages[1].is_excluded
-    await toggle(sessions, 0)
-    for message in conversation.messages:
-        sessions.regenerate(conversation, message)
+async def test_a_prompt_that_is_out_is_not_answered_again_and_an_answer_that_is_out_is(store):
+    chat = ChatTurns(store)
+    await chat.send("a")
+    await toggle(chat, 1)
+    await chat.regenerate(chat.path[1])
+    assert not chat.path[1].is_excluded
+    await toggle(chat, 0)
+    for message in chat.path:
         with pytest.raises(RequestInvalid, match="taken out"):
-            await sessions.wait(conversation)
-    sessions.edit(conversation, conversation.messages[0].message_id, "b", None)
-    await sessions.wait(conversation)
-    assert sent(backend) == ["b"]
+            await chat.regenerate(message)
+    await chat.edit(chat.path[0], "b")
+    assert chat.sent() == ["b"]
 
 
-async def test_the_list_says_what_is_sent_and_what_is_not(sessions, backend):
-    await say(sessions, "a", "b")
-    await toggle(sessions, 0)
-    estimated = await context_of_next_request(sessions, sessions.shown, "What else?")
-    backend.tokens = 1000
-    counted = await context_of_next_request(sessions, sessions.shown, "What else?")
+async def test_the_list_says_what_is_sent_and_what_is_not(store):
+    chat = ChatTurns(store)
+    await say(chat, "a", "b")
+    await toggle(chat, 0)
+    estimated = await context_of_next_request(chat.sessions, chat.opened, "What else?")
+    chat.server.tokens = 1000
+    counted = await context_of_next_request(chat.sessions, chat.opened, "What else?")
     for listed in (estimated, counted):
         assert [(item.author, item.words, item.state) for item in listed.items] == [
             ("you", "a", "not sent"),

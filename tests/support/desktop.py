@@ -395,39 +395,12 @@ async def ready_desktop(
         yield desk
 
 
-@dataclass
-class Seen:
-    """The screen of an app that runs."""
-
-    desk: Desktop
-
-    @property
-    def app(self):
-        return self.desk.app
-
-    @property
-    def workspace(self) -> Workspace:
-        return self.desk.workspace
-
-    @property
-    def dispatch(self) -> Dispatcher:
-        return self.desk.dispatch
-
-    @property
-    def open_sessions(self) -> OpenSessions:
-        return self.desk.open_sessions
-
-    @property
-    def text(self) -> str:
-        return self.desk.text
+class Seen(Desktop):
+    """An app whose sentences are looked for without their line breaks."""
 
     @property
     def words(self) -> str:
-        """The screen without its line breaks: for sentences that may be broken anywhere."""
         return " ".join(self.text.split())
-
-    async def until(self, condition, what: str) -> None:
-        await self.desk.until(condition, what)
 
     async def shows(self, *sentences: str) -> None:
         for sentence in sentences:
@@ -437,17 +410,15 @@ class Seen:
         await self.until(lambda: sentence not in self.words, f"a screen without “{sentence}”")
 
     async def is_on(self, kind: type) -> None:
-        await self.desk.on(kind)
+        await self.on(kind)
 
-    async def confirms(self, *, leads_to: type | None = None, sees: str = "") -> None:
-        await self.desk.confirm(leads_to=leads_to)
-        if sees:
-            await self.shows(sees)
+    async def confirms(self, *, sees: str = "", **then: Any) -> None:
+        await self.confirm(**then)
+        await self.shows(sees)
 
-    async def presses(self, *keys: str, leads_to: type | None = None, sees: str = "") -> None:
-        await self.desk.press(*keys, leads_to=leads_to)
-        if sees:
-            await self.shows(sees)
+    async def presses(self, *keys: str, sees: str = "", **then: Any) -> None:
+        await self.press(*keys, **then)
+        await self.shows(sees)
 
 
 WIDE, SMALL = (120, 40), (80, 24)
@@ -521,15 +492,13 @@ class StillMonitor(Monitor):
         return replace(health, latencies_ms=health.latencies_ms[-1:])
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Situation(Seen):
     """What a person sees and does, and what the servers saw."""
 
     clock: HandClock
     ports: PortMap
-    folder: Path
     credentials: Credentials
-    asked: list[str] = field(default_factory=list)
 
     def probed(self, port: int) -> ProbeResult:
         return next(one for one in self.workspace.catalogue.results if one.endpoint.port == port)
@@ -547,20 +516,20 @@ class Situation(Seen):
         self.workspace.monitor.check_now()
 
     async def types(self, text: str) -> None:
-        await self.desk.type(text)
+        await self.type(text)
 
     async def says(self, text: str) -> None:
         await self.types(text)
-        await self.until(lambda: self.desk.prompt_input.text.endswith(text[-3:]), f"“{text}” typed")
+        await self.until(lambda: self.prompt_input.text.endswith(text[-3:]), f"“{text}” typed")
         await self.presses("enter")
 
     async def answered(self, count: int = 1) -> ChatMessage:
         def complete() -> list[ChatMessage]:
-            messages = self.desk.shown.messages
+            messages = self.shown.messages
             return [one for one in messages if one.stats and one.state is AnswerState.COMPLETE]
 
         await self.until(
-            lambda: len(complete()) >= count and not self.desk.shown.is_running,
+            lambda: len(complete()) >= count and not self.shown.is_running,
             f"{count} answers",
         )
         return complete()[-1]
@@ -592,10 +561,10 @@ class Situation(Seen):
 
         for _ in range(3):
             await self.until(is_at_rest, "rest")
-            await self.desk.pilot.pause()
+            await self.pilot.pause()
 
     async def at_size(self, size: tuple[int, int]) -> None:
-        await self.desk.pilot.resize_terminal(*size)
+        await self.pilot.resize_terminal(*size)
         await self.until(lambda: self.app.size == size, f"the size {size}")
         await self.rests()
 
@@ -643,7 +612,7 @@ async def run(
 
     workspace.platform.keep_key = keep_key
     async with running(desk, WIDE):
-        yield Situation(desk, clock, ports, folder, credentials)
+        yield Situation(**vars(desk), clock=clock, ports=ports, credentials=credentials)
     await client.aclose()
 
 

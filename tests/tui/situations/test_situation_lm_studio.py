@@ -85,7 +85,7 @@ async def test_with_jit_loading_off_the_failure_names_the_keys_and_loading_asks_
             "again.",
             "not loaded",
         )
-        failed = seen.desk.shown.messages[-1]
+        failed = seen.shown.messages[-1]
         assert (failed.state, failed.failure.kind) == (AnswerState.FAILED, "model_not_loaded")
         await small_picture(seen, "jit-off")
         await seen.presses("ctrl+o", leads_to=ModelPicker, sees="3 models on 1 server")
