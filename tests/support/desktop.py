@@ -395,32 +395,6 @@ async def ready_desktop(
         yield desk
 
 
-class Seen(Desktop):
-    """An app whose sentences are looked for without their line breaks."""
-
-    @property
-    def words(self) -> str:
-        return " ".join(self.text.split())
-
-    async def shows(self, *sentences: str) -> None:
-        for sentence in sentences:
-            await self.until(lambda sentence=sentence: sentence in self.words, f"“{sentence}”")
-
-    async def hides(self, sentence: str) -> None:
-        await self.until(lambda: sentence not in self.words, f"a screen without “{sentence}”")
-
-    async def is_on(self, kind: type) -> None:
-        await self.on(kind)
-
-    async def confirms(self, *, sees: str = "", **then: Any) -> None:
-        await self.confirm(**then)
-        await self.shows(sees)
-
-    async def presses(self, *keys: str, sees: str = "", **then: Any) -> None:
-        await self.press(*keys, **then)
-        await self.shows(sees)
-
-
 WIDE, SMALL = (120, 40), (80, 24)
 LOOK_MS = 3.0
 _PASSING = {
@@ -493,12 +467,28 @@ class StillMonitor(Monitor):
 
 
 @dataclass(kw_only=True)
-class Situation(Seen):
+class Situation(Desktop):
     """What a person sees and does, and what the servers saw."""
 
     clock: HandClock
     ports: PortMap
     credentials: Credentials
+
+    @property
+    def words(self) -> str:
+        return " ".join(self.text.split())
+
+    async def shows(self, *sentences: str) -> None:
+        for sentence in sentences:
+            await self.until(lambda sentence=sentence: sentence in self.words, f"“{sentence}”")
+
+    async def confirms(self, *, sees: str = "", **then: Any) -> None:
+        await self.confirm(**then)
+        await self.shows(sees)
+
+    async def presses(self, *keys: str, sees: str = "", **then: Any) -> None:
+        await self.press(*keys, **then)
+        await self.shows(sees)
 
     def probed(self, port: int) -> ProbeResult:
         return next(one for one in self.workspace.catalogue.results if one.endpoint.port == port)
@@ -515,11 +505,8 @@ class Situation(Seen):
         self.dispatch.connect._wake.set()
         self.workspace.monitor.check_now()
 
-    async def types(self, text: str) -> None:
-        await self.type(text)
-
     async def says(self, text: str) -> None:
-        await self.types(text)
+        await self.type(text)
         await self.until(lambda: self.prompt_input.text.endswith(text[-3:]), f"“{text}” typed")
         await self.presses("enter")
 
@@ -535,7 +522,7 @@ class Situation(Seen):
         return complete()[-1]
 
     async def goes_on(self) -> None:
-        await self.is_on(ChatScreen)
+        await self.on(ChatScreen)
         await self.until(
             lambda: getattr(self.open_sessions.next_turn.target, "model_id", ""),
             "a server and a model",

@@ -22,7 +22,7 @@ async def test_of_two_servers_the_first_ready_one_is_taken_and_the_picker_has_bo
         await seen.shows("4 models on 2 servers", "LM Studio", "● tiny.gguf")
         await small_picture(seen, "picker")
         await seen.at_size(desktop.WIDE)
-        await seen.types("tiny")
+        await seen.type("tiny")
         await seen.shows("1 of 4")
         await seen.presses("enter")
         await seen.goes_on()

@@ -12,7 +12,7 @@ ORIGIN = "http://localhost:1337"
 
 async def test_off_it_is_told_with_the_place_of_its_switch(tmp_path, start):
     async with desktop.run(tmp_path) as seen:
-        await seen.is_on(WelcomeScreen)
+        await seen.on(WelcomeScreen)
         await seen.shows(
             "No model server answers on this machine yet.", "Settings, Local API Server, Start"
         )
@@ -29,7 +29,7 @@ async def test_a_key_is_asked_for_with_the_place_where_it_is_shown_and_kept(
     tmp_path, start, picture
 ):
     async with desktop.run(tmp_path, {1337: start(jan, key=KEY)}) as seen:
-        await seen.is_on(WelcomeScreen)
+        await seen.on(WelcomeScreen)
         await seen.presses("enter", leads_to=AskDialog)
         await seen.shows(
             "Jan needs an API key",
@@ -38,7 +38,7 @@ async def test_a_key_is_asked_for_with_the_place_where_it_is_shown_and_kept(
         )
         assert seen.probed(1337).verdict is Verdict.NEEDS_KEY
         await picture(seen, "key")
-        await seen.types(KEY)
+        await seen.type(KEY)
         await seen.presses("enter")
         await seen.chats()
         assert seen.credentials.keys[ORIGIN] == KEY
@@ -56,7 +56,7 @@ async def test_a_host_name_that_it_does_not_trust_is_named_with_its_setting(
     server = start(jan, trusts=trusts)
     settings = desktop.named("http://gpu-box:1337", allowed=["gpu-box"])
     async with desktop.run(tmp_path, {("gpu-box", 1337): server}, settings=settings) as seen:
-        await seen.is_on(WelcomeScreen)
+        await seen.on(WelcomeScreen)
         await seen.shows(
             "Jan at gpu-box:1337 does not accept the host name gpu-box.",
             "Next: Add gpu-box in Jan: Settings, Local API Server, Trusted Hosts.",

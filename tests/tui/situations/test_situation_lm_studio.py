@@ -32,7 +32,7 @@ async def test_with_its_server_off_it_is_told_from_a_program_that_does_not_run(
     program = [Mock(info={"name": "LM Studio"})]
     monkeypatch.setattr(psutil, "process_iter", lambda _: iter(program))
     async with desktop.run(tmp_path) as seen:
-        await seen.is_on(WelcomeScreen)
+        await seen.on(WelcomeScreen)
         await seen.shows(
             "LM Studio runs, but its server is off.",
             "Next: Open LM Studio: Developer, Start server.",
@@ -51,7 +51,7 @@ async def test_without_a_model_enter_opens_the_picker_and_enter_loads_one(
     gate = Gate()
     server = start(lm_studio, loaded=(), loading=gate)
     async with desktop.run(tmp_path, {1234: server}) as seen:
-        await seen.is_on(WelcomeScreen)
+        await seen.on(WelcomeScreen)
         await seen.shows("LM Studio answers, but no model is loaded.", "Press Enter to choose one.")
         await seen.presses("enter", leads_to=ModelPicker)
         await seen.shows("· qwen3-8b", "Enter use")

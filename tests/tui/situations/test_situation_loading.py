@@ -16,7 +16,7 @@ async def test_ollama_without_models_names_the_command_and_the_pulled_one_is_off
 ):
     server = start(ollama, is_empty=True)
     async with desktop.run(tmp_path, {11434: server}) as seen:
-        await seen.is_on(WelcomeScreen)
+        await seen.on(WelcomeScreen)
         await seen.shows("Ollama answers, but has no model yet.", "Next: ollama pull llama3.2.")
         assert seen.probed(11434).verdict is Verdict.NO_MODEL
         await seen.rests()
@@ -35,14 +35,14 @@ async def test_what_is_said_while_llama_cpp_loads_waits_and_is_answered_by_itsel
 ):
     server = start(loading_llama_cpp)
     async with desktop.run(tmp_path, {8080: server}) as seen:
-        await seen.is_on(ChatScreen)
+        await seen.on(ChatScreen)
         await seen.shows("◆ llama.cpp loading", "◆ loading its model 0 s · llama.cpp")
         seen.time_passes(42)
         await seen.shows("◆ loading its model 42 s · llama.cpp", "loading 42 s")
         assert server.seen(CHAT) == []
         await seen.says("Hello?")
         await seen.shows("next Hello?")
-        await seen.types("and th")
+        await seen.type("and th")
         await small_picture(seen, "loading")
         llama_cpp(server)
         seen.time_passes()
@@ -72,7 +72,7 @@ async def test_a_web_server_on_the_port_is_told_from_a_model_server(tmp_path, st
     server = start()
     server.unknown = html_reply()
     async with desktop.run(tmp_path, {1234: server}) as seen:
-        await seen.is_on(WelcomeScreen)
+        await seen.on(WelcomeScreen)
         await seen.shows("not an LLM server", "Another program uses port 1234: stop it")
         assert seen.probed(1234).verdict is Verdict.NOT_AN_LLM
         await small_picture(seen, "web-server")

@@ -22,7 +22,7 @@ async def test_a_certificate_that_nobody_here_has_signed_is_told_with_the_way_ou
         place = f"localhost:{server.port}"
         settings = desktop.named(f"https://{place}")
         async with desktop.run(tmp_path, settings=settings, direct={place}) as seen:
-            await seen.is_on(WelcomeScreen)
+            await seen.on(WelcomeScreen)
             await seen.shows(
                 f"The certificate of {place} is not trusted", "Nothing was sent.", "ca_file"
             )
@@ -37,14 +37,14 @@ async def test_without_any_network_the_page_is_of_use_and_goes_on_when_there_is_
         await seen.chats("What grows in shade?")
     async with desktop.run(tmp_path) as seen:
         seen.ports.nobody = httpx.ConnectError("[Errno 101] Network is unreachable")
-        await seen.is_on(WelcomeScreen)
+        await seen.on(WelcomeScreen)
         await seen.shows(
             "No model server answers on this machine yet.", "LM Studio", "Type an address"
         )
         assert {one.verdict for one in seen.workspace.catalogue.results} == {Verdict.REFUSED}
         await seen.rests()
         await seen.presses("ctrl+k", leads_to=SearchDialog)
-        await seen.types("shade")
+        await seen.type("shade")
         await seen.shows("What grows in shade?")
         await seen.presses("escape")
         seen.places(1234, start(lm_studio))
@@ -56,7 +56,7 @@ async def test_another_machine_is_asked_only_after_yes_and_with_its_key(tmp_path
     server = start(plain, "far", key=KEY)
     settings = desktop.named("http://gpu-box:8000")
     async with desktop.run(tmp_path, {("gpu-box", 8000): server}, settings=settings) as seen:
-        await seen.is_on(WelcomeScreen)
+        await seen.on(WelcomeScreen)
         await seen.shows(
             REFUSAL, "Next: lmchat --allow-host gpu-box. Or press Enter to allow it for this run."
         )
@@ -70,7 +70,7 @@ async def test_another_machine_is_asked_only_after_yes_and_with_its_key(tmp_path
             "The server needs an API key", "Ask the administrator of the server for its API key."
         )
         await seen.rests()
-        await seen.types(KEY)
+        await seen.type(KEY)
         await seen.presses("enter")
         await seen.chats()
         assert seen.credentials.keys["http://gpu-box:8000"] == KEY
