@@ -7,8 +7,6 @@ from collections.abc import Iterator
 
 # Thai and Lao vowels: letters by their category, but drawn as marks on the previous letter
 _DRAWN_AS_MARKS = "\u0e33\u0eb3"
-_ZWJ = "\u200d"
-_EMOJI_VARIANT = "\ufe0f"
 _FIRST_FLAG_LETTER = "\U0001f1e6"  # two flag letters in a row are drawn as one flag
 _LAST_FLAG_LETTER = "\U0001f1ff"
 
@@ -47,32 +45,16 @@ def split_at_cell(text: str, cell: int) -> tuple[str, str]:
     A wide character across the cut becomes blanks on both sides, so the widths stay. If the text
     has no more than `cell` cells, the second text is empty.
     """
-    # the hidden characters are on the left of every cut: they stay with the first text
-    hidden = _count_hidden(text)
-    # of each grapheme after them, its first index in `text` and its width
-    spans = [(hidden + begin, width) for begin, width in graphemes(text[hidden:])]
+    spans = [*graphemes(text)]
+    ends = [*(begin for begin, _ in spans[1:]), len(text)]
     column = 0  # cells before the grapheme
-    for next_index, (begin, width) in enumerate(spans, 1):
+    for (begin, width), end in zip(spans, ends, strict=False):  # an empty text has an end alone
         column_after = column + width
         if column_after > cell:  # the cut is at the beginning of this grapheme, or within it
             if column == cell:
                 return text[:begin], text[begin:]
-            end = spans[next_index][0] if next_index < len(spans) else len(text)
             blanks_before = " " * (cell - column)
             blanks_after = " " * (column_after - cell)
             return text[:begin] + blanks_before, blanks_after + text[end:]
         column = column_after
     return text, ""
-
-
-def _count_hidden(text: str) -> int:
-    """Return the number of characters at the start of a text to which rich gives no cells.
-
-    They are U+FE0F, U+200D, and the character behind a U+200D, which rich takes for a part of one
-    emoji. At the start, there is no grapheme to which they could belong. Elsewhere they belong to
-    the grapheme before them.
-    """
-    count = 0
-    while text[count : count + 1] in (_ZWJ, _EMOJI_VARIANT):
-        count += 2 if text[count] == _ZWJ else 1
-    return min(count, len(text))  # a joiner at the end hides no other character

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import NewType
 
 NO_HEADER_VALUE = "has control characters or letters beyond ASCII"
 _SHORTEST_SECRET = 3  # cutting shorter ones out of a text would leave nothing of it
 _SUBSTITUTE = "\ufffd"  # shown in place of a character that is not safe
-_JOINERS = "\u200c\u200d"  # ZWNJ and ZWJ
-_KEYCAPS = "0123456789#*"  # with a variation selector and U+20E3 they are drawn as keys
-# joiners and variation selectors: they change how the characters beside them are drawn
-_SHAPING = "[\u200c\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+# joiners (ZWNJ and ZWJ) and variation selectors: they change how the characters beside them look
+_JOINERS = "\u200c\u200d"
+_SELECTORS = "\ufe00-\ufe0f\U000e0100-\U000e01ef"
+_SHAPING = f"[{_JOINERS}{_SELECTORS}]"
+# The same where they have no effect. A joiner needs a character beyond ASCII on both sides; a
+# selector acts on the one before it, which may be a digit, # or * (with U+20E3, drawn as a key).
+_WITHOUT_EFFECT = re.compile(
+    rf"(?<![^\s\0-\x7f{_JOINERS}])[{_JOINERS}]"
+    rf"|[{_JOINERS}](?![^\s\0-\x7f{_JOINERS}{_SELECTORS}])"
+    rf"|(?<![^\s\0-\"$-)+-/:-\x7f{_JOINERS}{_SELECTORS}])[{_SELECTORS}]"
+)
 # visible symbols of control characters: ␛ for Escape; newline and tab have none here
 _CONTROL_PICTURES = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: "\u2421"}
 del _CONTROL_PICTURES[ord("\t")], _CONTROL_PICTURES[ord("\n")]
@@ -53,7 +59,7 @@ def safe_text(text: str) -> SafeText:
     visible = _HOSTILE.sub(
         lambda hostile: _CONTROL_PICTURES.get(ord(hostile[0]), _SUBSTITUTE), text
     )
-    return SafeText(re.sub(_SHAPING, _shaping_or_substitute, visible))
+    return SafeText(_WITHOUT_EFFECT.sub(_SUBSTITUTE, visible))
 
 
 def on_one_line(text: str) -> SafeText:
@@ -122,34 +128,6 @@ def _json_escape(unsafe: re.Match[str]) -> str:
     """Return a matched character as JSON writes it in ASCII, as one or two numbers of 4 digits."""
     utf16 = unsafe[0].encode("utf-16-be", "surrogatepass").hex()
     return "".join(f"\\u{utf16[start : start + 4]}" for start in range(0, len(utf16), 4))
-
-
-def _shaping_or_substitute(match: re.Match[str]) -> str:
-    """Return a matched joiner or variation selector if it has an effect, else U+FFFD.
-
-    A joiner needs a character to join on both sides; a selector acts on the character before it.
-    """
-    char = match[0]
-    start, end = match.span()
-    # empty at the beginning of the text, or at its end
-    char_before = match.string[max(start - 1, 0) : start]
-    char_after = match.string[end : end + 1]
-    if char in _JOINERS:
-        has_effect = _can_be_joined(char_before) and _can_be_joined(char_after)
-    else:
-        # behind `1` (a keycap) or ❤, and not behind another joiner or selector
-        is_shaping = re.match(_SHAPING, char_before) is not None
-        can_vary = _can_be_joined(char_before) and not is_shaping
-        has_effect = can_vary or (char_before != "" and char_before in _KEYCAPS)
-    return char if has_effect else _SUBSTITUTE
-
-
-def _can_be_joined(char: str) -> bool:
-    """Return whether a joiner beside a character may have an effect.
-
-    It may beside a letter, mark or symbol beyond ASCII, and not where `char` is empty.
-    """
-    return not char.isascii() and unicodedata.category(char)[0] in "LMS"
 
 
 def decoded_text(data: bytes) -> str:

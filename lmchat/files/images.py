@@ -1,4 +1,4 @@
-"""Images from outside. Their size is checked before anything decodes them.
+"""Images to attach. Their size is checked before they are decoded.
 
 Pillow, which reads and scales images, is an extra of lmchat: without it, no image is decoded.
 """
@@ -6,11 +6,8 @@ Pillow, which reads and scales images, is an extra of lmchat: without it, no ima
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from io import BytesIO
-from typing import Any
 
 from msgspec import Struct
 
@@ -42,10 +39,6 @@ def image_type(data: bytes) -> str:
     return ""
 
 
-class ImageDamagedError(FileRefused):
-    """An image cannot be decoded."""
-
-
 class SizedImage(Struct, frozen=True):
     """Content of an image that is small enough to be sent."""
 
@@ -65,30 +58,6 @@ class SizedImage(Struct, frozen=True):
         return min(max(by_size, _LEAST_TOKENS), _MOST_TOKENS)
 
 
-@contextmanager
-def _opened(name: str, data: bytes) -> Iterator[Any]:
-    """Open an image with Pillow, which reads its header and does not decode it yet.
-
-    Raises `FileRefused` for more than `MAX_PIXELS`. Any other error, also one in the body of the
-    `with` block, becomes an `ImageDamagedError`.
-    """
-    from PIL import Image  # noqa: PLC0415 - an extra
-
-    # Pillow only warns of more pixels than this; the warning is made an error
-    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-    warnings.simplefilter("error", Image.DecompressionBombWarning)
-    image_format = image_type(data).removeprefix("image/").upper()
-    try:
-        with Image.open(BytesIO(data), formats=[image_format]) as image:
-            yield image
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        message = f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels."
-        raise FileRefused(message, hint="Save a smaller copy of it.") from error
-    except Exception as error:  # a decoder may raise anything
-        message = f"{name} is damaged or cut off."
-        raise ImageDamagedError(message, hint="Copy or download it again.") from error
-
-
 def fit_image(name: str, data: bytes) -> SizedImage:
     """Return an image to attach; it is decoded to find out whether that works.
 
@@ -99,47 +68,40 @@ def fit_image(name: str, data: bytes) -> SizedImage:
     fitted = SizedImage(data)
     hint = 'To scale images down: pip install "lmchat[images]"'
     if find_spec("PIL") is not None:
-        with _opened(name, data) as image:
-            image.load()  # fails if it is truncated
-            fitted = SizedImage(data, image.width, image.height)
-            if max(image.size) > LONGEST_SIDE:
-                fitted = _scaled_down(image)
+        fitted = _decoded(name, data)
         hint = "Save a smaller copy of it."
-    _refuse_too_many_bytes(name, fitted.data, hint)
+    if len(fitted.data) > MAX_IMAGE_BYTES:
+        raise FileRefused(f"{name} is larger than {MAX_IMAGE_BYTES // 1_000_000} MB.", hint=hint)
     return fitted
 
 
-def measure_image(name: str, data: bytes) -> SizedImage:
-    """Return an image of an import, with its bytes unchanged, and its size if that can be read.
+def _decoded(name: str, data: bytes) -> SizedImage:
+    """Return an image with its size; a large one as a copy in the same format, scaled down.
 
-    A damaged image is returned too, so that the chat does not lose it. Raises `FileRefused` if the
-    image has too many pixels or bytes.
+    The copy is upright: a camera may store an image lying on its side, with a note how to turn it
+    (EXIF).
     """
-    measured = SizedImage(data)
-    if find_spec("PIL") is not None:
-        with suppress(ImageDamagedError), _opened(name, data) as image:
-            measured = SizedImage(data, image.width, image.height)
-    _refuse_too_many_bytes(name, data, "Save a smaller copy of it.")
-    return measured
+    from PIL import Image, ImageOps  # noqa: PLC0415 - an extra
 
-
-def _scaled_down(image: Any) -> SizedImage:
-    """Return a copy of an opened image: in the same format, upright, with sides within the limit.
-
-    A camera may store an image lying on its side, with a note how to turn it (EXIF).
-    """
-    from PIL import ImageOps  # noqa: PLC0415 - an extra
-
-    image_format = image.format  # a converted copy of the image does not know its format
-    # images of two colours or with a palette cannot be scaled smoothly
-    small = image.convert("RGBA") if image.mode in ("1", "P") else image
-    small.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-    ImageOps.exif_transpose(small, in_place=True)
-    encoded = BytesIO()
-    small.save(encoded, image_format, quality=_QUALITY)
-    return SizedImage(encoded.getvalue(), small.width, small.height)
-
-
-def _refuse_too_many_bytes(name: str, data: bytes, hint: str) -> None:
-    if len(data) > MAX_IMAGE_BYTES:
-        raise FileRefused(f"{name} is larger than {MAX_IMAGE_BYTES // 1_000_000} MB.", hint=hint)
+    # Pillow only warns of more pixels than this; the warning is made an error
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+    image_format = image_type(data).removeprefix("image/").upper()
+    try:
+        with Image.open(BytesIO(data), formats=[image_format]) as image:
+            image.load()  # fails if it is truncated
+            if max(image.size) <= LONGEST_SIDE:
+                return SizedImage(data, image.width, image.height)
+            # images of two colours or with a palette cannot be scaled smoothly
+            small = image.convert("RGBA") if image.mode in ("1", "P") else image
+            small.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+            ImageOps.exif_transpose(small, in_place=True)
+            encoded = BytesIO()
+            small.save(encoded, image_format, quality=_QUALITY)
+            return SizedImage(encoded.getvalue(), small.width, small.height)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        message = f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels."
+        raise FileRefused(message, hint="Save a smaller copy of it.") from error
+    except Exception as error:  # a decoder may raise anything
+        message = f"{name} is damaged or cut off."
+        raise FileRefused(message, hint="Copy or download it again.") from error

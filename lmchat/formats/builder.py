@@ -24,7 +24,7 @@ from msgspec import Struct, field
 from msgspec.structs import asdict, replace
 
 from lmchat.errors import FileRefused
-from lmchat.files.images import image_type, measure_image
+from lmchat.files.images import MAX_IMAGE_BYTES, image_type
 from lmchat.formats.sources import Source
 from lmchat.sessions.message import (
     AnswerState,
@@ -279,29 +279,20 @@ class ForeignChat(Struct, kw_only=True):
     def image(self, value: object, name: str = "", *, part: str = "image") -> Iterator[FilePart]:
         """Yield the part of an image; count anything else as a lost part of this name.
 
-        `value` should be bytes, base64 or a `data:` URL. An image over the limits is lost.
+        `value` should be bytes, base64 or a `data:` URL. An image over the limit of bytes is
+        lost. None is decoded.
         """
-        name = name or "image"
-        image = None
-        with suppress(ValueError, FileRefused):  # invalid base64; an image over the limits
+        data = value
+        with suppress(ValueError):  # invalid base64
             data = b64decode(value.rpartition(";base64,")[2]) if isinstance(value, str) else value
-            if isinstance(data, bytes) and image_type(data):
-                image = measure_image(name, data)
-        if image is None:
+        media_type = image_type(data) if isinstance(data, bytes) else ""
+        if not isinstance(data, bytes) or not media_type or len(data) > MAX_IMAGE_BYTES:
             self.omit(part)
             return
-        digest = hashlib.sha256(image.data).hexdigest()
-        self.files[digest] = image.data
-        yield FilePart(
-            name=name,
-            media_type=image_type(image.data),
-            digest=digest,
-            size=len(image.data),
-            width=image.width,
-            height=image.height,
-            # without a measured size, there is no estimate
-            tokens=image.tokens if image.width else 0,
-        )
+        digest = hashlib.sha256(data).hexdigest()
+        self.files[digest] = data
+        name = name or "image"
+        yield FilePart(name=name, media_type=media_type, digest=digest, size=len(data))
 
     def finish(self, moment: datetime, *, source: str) -> ReadSession:
         """Return the session of the chat, and what was left out; `source` becomes a tag.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import Any, get_args
 
@@ -19,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.errors import FileRefused
-from lmchat.files.images import image_type, measure_image
+from lmchat.files.images import MAX_IMAGE_BYTES, image_type
 from lmchat.formats.builder import (
     BAD_VALUE_ERRORS,
     JsonFormat,
@@ -126,19 +125,16 @@ class ExportedChat(Struct, frozen=True):
         Nothing of a file may run, and a tool call without a result would look as if it waited to
         run: it becomes quoted text. Tool messages lose the name of their server: lmchat did not run
         them. Answers lose the id under which a server keeps them: opening the session must contact
-        no server that the file names. Images over the limits are left out.
+        no server that the file names. Images over the limit of bytes are left out.
         """
         del source
         omitted: Counter[str] = Counter()
         files: dict[str, bytes] = {}
         for digest, data in self.session.files.items():
-            if not image_type(data):
+            if image_type(data) and len(data) > MAX_IMAGE_BYTES:
+                omitted["image"] += 1
+            else:
                 files[digest] = data
-                continue
-            omitted["image"] += 1
-            with suppress(FileRefused):
-                files[digest] = measure_image(digest, data).data
-                omitted["image"] -= 1
         header, messages = self.session.header, self.session.messages
         tree = self.session.tree or messages
         answered = {message.parent_id for message in tree if message.role is Role.TOOL}
