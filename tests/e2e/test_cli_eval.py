@@ -152,19 +152,14 @@ _PIRATE = '[[case]]\nmessages = [{ role = "pirate", content = "a" }]\nexpect = "
 def test_a_wrong_file_or_model_is_refused_before_anything_is_asked(cli, server, cases):
     for text, sentence in (
         (f'{_CASE}expects = "b"', "unknown field `expects` - at `$.case[0]`"),
-        (f'title = "x"\n{_CASE}', "unknown field `title`"),
-        ("[[case]]\nprompt = 1", "Expected `str`, got `int` - at `$.case[0].prompt`"),
         ('[[case]]\nexpect = "b"', "no prompt, messages or file - at `$.case[0]`"),
         (_CASE, "checks nothing"),
         (f'{_CASE}regex = "("', 'at $.pattern: "(" is not a "regex"'),
         (f'{_CASE}schema = {{ type = "odd" }}', "be used: at $.type"),
-        (f'{_CASE}schema = "none.json"', "none.json cannot be read: No such file"),
         ('[[case]]\nfile = "none.txt"\nexpect = "a"', "none.txt"),
         (f'{_CASE}expect = "a"\nset = {{ tempratur = 1 }}', "tempratur"),
         (_PIRATE, "case 1 cannot be used: Invalid message role"),
-        ('[[case]]\nmessages = []\nexpect = "a"', "Invalid messages array"),
         ("", "is not a file of cases: Object missing required field `case`"),
-        ("[[case]", "is not a file of cases: "),
         (f"case = {'[' * 9000}", "is not a file of cases: "),
     ):
         done = cli("eval", cases(text), "-m", "tiny")

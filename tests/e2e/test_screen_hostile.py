@@ -38,7 +38,6 @@ OWN = {
 """Kinds of sequences that lmchat itself sends."""
 _ON_MESSAGE = "d delete"  # in the row of keys while a message has the focus
 SMALL = (60, 20)
-_LEFT = 29  # where prompt and find bar begin; what is told in passing covers their right half
 
 
 def journey(home, words: str) -> bytes:
@@ -56,7 +55,6 @@ def journey(home, words: str) -> bytes:
             )
             screen.type("\x1b[1;3A", sees=_ON_MESSAGE)
             walk(screen, server, words)
-            name_files(screen, home, words)
             raw = whole(screen.raw)
             assert screen.process.poll() is None
         assert_within(raw, WIDE[0])
@@ -85,69 +83,24 @@ def whole(raw: bytes) -> bytes:
 
 
 def walk(screen: LMChatScreen, server: ScriptedServer, words: str) -> None:
-    """See the words as source, in tree, links, pager, finding, picker and an error, and copy them."""
+    """See the words as source, in a pager, an error and the title of the session, and copy them."""
     for key in ("s", "s", "\r"):
         screen.type(key)
         screen.wait_time(0.1)
-    screen.type("t", sees="1 branch")
-    screen.type("\x1b", hides="1 branch")
-    screen.type("l", sees="second.example")
-    screen.wait_for("Links")
-    screen.type("\x1b", hides="Links")
     screen.type("o")
     screen.wait_until((screen.home / "paged").exists, "the pager has it")
     screen.wait_for(_ON_MESSAGE)
     screen.wait_time(0.2)
     screen.type("y")
     screen.wait_until(lambda: b"\x1b]52;c;" in screen.raw, "the copy")
-    screen.type("\x0f", sees="load or unload")
-    screen.wait_time(0.3)
-    screen.type("\x1b", hides="load or unload")
     server.on(CHAT, failure(words))
     screen.type("\x12", sees="copy details")
-
-
-def name_files(screen: LMChatScreen, home, words: str) -> None:
-    """Find the words, let them name the session, and meet them in files and in names of files."""
     screen.type("\x1b", hides=_ON_MESSAGE)
-    command(screen, "/title ", words)
-    screen.wait_for("Renamed")
-    screen.type("\x06")
-    screen.paste("PWNE")
-    screen.wait_until(lambda: has_typed(screen, "PWNE "), "the bar is open")
-    screen.type("\x1b")
-    screen.wait_until(lambda: not has_typed(screen, "PWNE "), "the bar is closed")
-    command(screen, "/file ", f"{home}/missing {words}")
-    outside = "Attach from outside"  # some words have the signs of a pattern in a folder
-    screen.wait_for(re.compile(rf"exist\.|{outside}"))
-    if outside in screen.text:
-        screen.type("\x1b", hides=outside)
-    screen.type("\x1b[18~\x7f")  # all of it
-    (home / "folder").mkdir()
-    name = sendable(words.replace("/", "_"))[:240].decode(errors="ignore")
-    (home / "folder" / f"{name}.json").write_text("\0" + words, errors="replace")
-    command(screen, "/import ", f"{home}/folder")
-    screen.wait_for("format")
-    screen.type("\x1b[18~\x7f")
-    command(screen, "/file ", f"{home}/words")
-    screen.wait_for("Attach from outside this folder?")
-    screen.wait_time(0.6)  # it takes no key at once
-    screen.type("y")
-    screen.wait_until(lambda: has_typed(screen, "[words"), "the file is a block in the prompt")
-
-
-def command(screen: LMChatScreen, slash: str, words: str) -> None:
-    """Type a slash command with these words."""
-    screen.type(slash)
-    screen.wait_until(lambda: has_typed(screen, slash.strip()), slash)
-    line = " ".join(words.replace("\x1b", "").splitlines())
-    screen.paste(line.encode("utf-8", "replace").decode())
-    screen.type("\r")
-
-
-def has_typed(screen: LMChatScreen, words: str) -> bool:
-    """Whether a line of prompt or find bar begins like this."""
-    return any(f"{row} "[_LEFT:].startswith(f"▌ {words}") for row in screen.screen())
+    screen.type("/title ", sees="▌ /title")
+    screen.paste(
+        " ".join(words.replace("\x1b", "").splitlines()).encode("utf-8", "replace").decode()
+    )
+    screen.type("\r", sees="Renamed")
 
 
 @pytest.mark.timeout(120)

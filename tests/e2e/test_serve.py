@@ -198,12 +198,9 @@ def test_what_is_wrong_is_refused_in_the_shape_of_openai(gateway, server):
     for fields, status, text in (
         ({"model": "nope"}, 404, "No server has a model nope."),
         ({"model": ""}, 400, "No LM Studio model selected: "),
-        ({"model": 7}, 400, "Invalid model parameter"),
         ({"model": "m" * 9_500_000}, 400, "Invalid model parameter"),
         ({"messages": []}, 400, "Invalid messages array"),
-        ({"messages": ["Hi"]}, 400, "Invalid messages array"),
         ({"messages": [{"role": "god", "content": "Hi"}]}, 400, "Invalid message role"),
-        ({"messages": [{"role": "user"}]}, 400, "Invalid message content"),
         ({"messages": [{"role": "user", "content": 5}]}, 400, "Invalid message content"),
     ):
         reply = gateway.post(CHAT_PATH, {"model": "tiny", "messages": HI, **fields})
@@ -304,9 +301,6 @@ def test_the_chat_of_the_source_documents_streams_unless_told_otherwise(gateway,
         )
 
 
-# Without a server, and with one that comes and goes
-
-
 # Start and end
 
 
@@ -367,11 +361,8 @@ def test_what_cannot_be_started_is_one_sentence(tmp_path, gateway):
     cli = Inside(home=tmp_path, url="http://127.0.0.1:1")
     for words, text in (
         (("--host", "10.0.0.1"), "needs --key"),
-        (("--host", "192.168.1.20", "--key", ""), "needs --key"),
         (("--host", "192.0.2.1", "--key", " \r"), "needs --key"),
         (("--key", "schlüssel"), "The value of --key"),
-        (("--port", "70000"), "Cannot listen at 127.0.0.1, port 70000: "),
-        (("--port", "http"), "--port: must be a whole number"),
         (("--host", "no such host", "--key", "x"), "Cannot listen at no such host"),
         (
             ("--port", str(gateway.port)),

@@ -12,7 +12,6 @@ from tests.support.pty_program import ROOT
 
 PAGE = ROOT / "docs" / "scripts.md"
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_WAIT_S = 60
 
 
 def recipe(heading: str, language: str = "sh") -> str:
@@ -27,11 +26,11 @@ def recipe(heading: str, language: str = "sh") -> str:
 class Shell:
     """A shell in a folder of its own, whose `lmchat` uses one server."""
 
-    def __init__(self, folder: Path, url: str, **env: str) -> None:
+    def __init__(self, folder: Path, url: str) -> None:
         self.folder = folder / "work"
         self.folder.mkdir()
         self._home = folder
-        self._env = {"LMCHAT_ENDPOINT": url, "PYTHONPATH": str(ROOT), **env}
+        self._env = {"LMCHAT_ENDPOINT": url, "PYTHONPATH": str(ROOT)}
         programs = folder / "bin"
         programs.mkdir()
         program = programs / "lmchat"
@@ -44,13 +43,10 @@ class Shell:
         for name, text in texts.items():
             (self.folder / name.replace("_", ".")).write_text(text)
 
-    def read(self, name: str) -> str:
-        return (self.folder / name).read_text()
-
     def names(self, folder: str) -> set[str]:
         return {path.name for path in (self.folder / folder).iterdir()}
 
     def __call__(self, commands: str):
         """Run commands as a script would, and return what they printed."""
         words = ["/bin/sh", "-c", commands]
-        return run(words, home=self._home, cwd=self.folder, env=self._env, wait_s=_WAIT_S)
+        return run(words, home=self._home, cwd=self.folder, env=self._env, wait_s=60)
