@@ -153,10 +153,7 @@ def _id_and_title(header: SessionHeader) -> str:
 
 
 async def search(context: Context) -> int:
-    """Print the hits of the query in all sessions, at most as many as `--limit` says.
-
-    Hits of whole words come before those of parts of words.
-    """
+    """Print the hits of the query in all sessions, at most as many as `--limit` says."""
     options = context.options
     async with open_store(context) as store:
         hits = await store.search(" ".join(options.query), limit=options.limit)
@@ -169,6 +166,6 @@ async def search(context: Context) -> int:
         place = ", ".join(filter(None, (hit.model or hit.role, HIT_KIND_NAMES.get(hit.kind))))
         head = (hit.session_id[:SHORT_ID], local_time(hit.created_at), place, hit.title)
         match = f"[{hit.match}]" if hit.match else ""  # a search as `has:code` has none
-        text = f"{hit.before.strip()} {match} {hit.after.strip()}".strip()
+        text = f"{hit.before}{match}{hit.after}".strip()
         lines += ["  ".join(head), f"    {text}"]
     return context.output.print_list(documents, lambda: lines, "Nothing found.")

@@ -151,6 +151,7 @@ def test_search_prints_as_many_hits_as_wanted_and_refuses_a_wrong_filter(saved):
     (hit,) = cli.json("search", "bread", "--json")["data"]
     assert (hit["session_id"], hit["role"], hit["match"]) == (ids[1], "user", "bread")
     assert "Bake [bread]" in cli("search", "bread").stdout
+    assert "Bake [brea]d" in cli("search", "brea").stdout
     done = cli("search", "xyzzy")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "Nothing found.\n")
     assert len(cli.json("search", "after:2000-01-01", "--json")["data"]) > 2
