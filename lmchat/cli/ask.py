@@ -29,8 +29,15 @@ from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.markdown.commonmark import code_blocks
 from lmchat.safe_text import safe_json, safe_text
 from lmchat.servers.request import ChatRequest
-from lmchat.sessions.message import AnswerState, ChatMessage, FilePart, Role
-from lmchat.terminal.output import SHORT_ID, is_utf8, to_json
+from lmchat.sessions.message import (
+    AnswerState,
+    AnswerStats,
+    ChatMessage,
+    FilePart,
+    Role,
+    choices_json,
+)
+from lmchat.terminal.output import SHORT_ID, failure_detail, is_utf8, rounded, to_json
 from lmchat.tools.json_schema import WantedValue
 from lmchat.tools.tool import Decision
 
@@ -227,29 +234,90 @@ class _Question(FrontEnd):
         if self._is_saved and save_error is None:
             session_id = self._opened.session_id
         answer = self._answer
+        is_stopped = answer.state is AnswerState.STOPPED
         # an error of saving is not part of the report: the answer itself is complete
         error = misfit if answer.state is AnswerState.COMPLETE else self._opened.error
         if error is None and answer.state is not AnswerState.COMPLETE:  # the user has stopped it
             error = LMChatError("Stopped before the answer was complete.", kind="interrupted")
         elif error is not None and error.kind == "interrupted":  # its own hint is for the screen
             error.hint = _SAVED_HINT.format(session_id[:SHORT_ID]) if session_id else _UNSAVED_HINT
-        self._printer.print_end(
-            answer,
-            extract=self._extract,
-            extract_text=self._extract_text,
-            session_id=session_id,
-            error=error,
-            choices=self._opened.token_choices,
-            sent_tokens=self._opened.sent.tokens if self._opened.sent else 0,
-        )
+
+        output = self._output
+        if output.is_json_lines:
+            if error is None or is_stopped:  # otherwise the error is the last line
+                self._print_last_lines(answer, session_id)
+        elif output.is_json:
+            # if it failed before any text, the error is the document
+            if answer.state is not AnswerState.FAILED or self._printer.steps:
+                output.print_json(self._document(answer, session_id, error))
+        else:
+            self._printer.end()
+            if self._extract_text:
+                output.print_safe(self._extract_text)
+            if error is None:  # otherwise the error says what is wrong
+                self._printer.note_unshown(answer)
 
         is_new = self._context.options.resume is None
         # JSON has the session id, and so has the hint that an interrupted answer's error gets
-        is_id_printed = self._output.is_json or answer.state is AnswerState.INTERRUPTED
+        is_id_printed = output.is_json or answer.state is AnswerState.INTERRUPTED
         if session_id and is_new and not is_id_printed:
             words = f"saved; to continue: lmchat ask -r {session_id[:SHORT_ID]}"
-            self._output.note(f"lmchat: {words}")
+            output.note(f"lmchat: {words}")
         return error or save_error
+
+    def _print_last_lines(self, answer: ChatMessage, session_id: str | None) -> None:
+        """Print the JSON lines after the text of an answer."""
+        finish_reason = "cancelled"
+        if answer.state is not AnswerState.STOPPED:  # of a stopped answer, calls may be cut
+            for call in _calls_json(answer):
+                self._output.print_json({"tool_call": call})
+            finish_reason = answer.stats.finish_reason if answer.stats else ""
+        if answer.refusal:
+            self._output.print_json({"refused": True})
+        last_line: dict[str, Any] = {"done": True, "finish_reason": finish_reason or None}
+        if session_id:
+            last_line["session_id"] = session_id
+        self._output.print_json({**last_line, **self._extract})
+
+    def _document(
+        self, answer: ChatMessage, session_id: str | None, error: LMChatError | None
+    ) -> dict[str, Any]:
+        """Return what `--json` prints of an answer; times are in milliseconds."""
+        stats = answer.stats or AnswerStats()
+        prompt_tokens = stats.prompt_tokens
+        if prompt_tokens is None:  # the server does not count
+            prompt_tokens = self._opened.sent.tokens if self._opened.sent else 0
+        completion_tokens = stats.completion_tokens or 0
+        document = {
+            "reply": answer.text,
+            "reasoning": answer.reasoning,
+            "tool_calls": _calls_json(answer),
+            "model": answer.model,
+            "asked_model": stats.asked or None,
+            "endpoint": answer.endpoint,
+            "session_id": session_id,
+            "finish_reason": stats.finish_reason or None,
+            "state": answer.state,
+            "usage": {
+                "prompt_tokens": prompt_tokens,
+                "completion_tokens": completion_tokens,
+                "total_tokens": prompt_tokens + completion_tokens,
+                "estimated": stats.is_estimated or stats.prompt_tokens is None,
+            },
+            "ttft_ms": rounded(stats.ttft_ms),
+            "tokens_per_second": rounded(stats.tokens_per_second),
+            "elapsed_ms": rounded(stats.elapsed_ms),
+            "retries": stats.retries,
+            "refused": bool(answer.refusal),
+            "sampling": stats.sampling,
+            "steps": self._printer.steps,
+            **self._extract,
+        }
+        if self._opened.token_choices:
+            document["logprobs"] = choices_json(self._opened.token_choices)
+        if error is not None:
+            document["detail"] = failure_detail(error)
+        return document
 
     @property
     def _answer(self) -> ChatMessage:
@@ -262,3 +330,11 @@ class _Question(FrontEnd):
         answer = next(message for message in reversed(messages) if message.role is not Role.TOOL)
         is_last = answer is messages[-1]
         return answer if is_last else replace(answer, state=AnswerState.STOPPED)
+
+
+def _calls_json(answer: ChatMessage) -> list[dict[str, str]]:
+    """Return the JSON form of the tool calls in an answer, whether they ran or not."""
+    return [
+        {"id": call.call_id, "name": call.name, "arguments": call.arguments}
+        for call in answer.tool_calls
+    ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from msgspec import Struct
 from msgspec.structs import asdict, fields
 
@@ -18,7 +16,6 @@ from lmchat.config.file import (
     toml_value,
     values_of,
 )
-from lmchat.config.load import Loaded
 from lmchat.errors import EndpointNotAllowed
 from lmchat.files.disk import write_new_file
 from lmchat.files.paths import make_folder
@@ -66,9 +63,14 @@ def show(context: Context) -> int:
         values["endpoints"] = [endpoint.name for endpoint in settings.endpoints]
     values |= {f"keys.{name}": keys for name, keys in settings.keys.items()}
     values |= {f"tools.approval.{name}": word for name, word in settings.tools.approval.items()}
-    values |= {f'models."{name}"': _set_fields(table) for name, table in settings.models.items()}
-    values |= {f"profiles.{name}": _set_fields(table) for name, table in settings.profiles.items()}
-    values |= {f"prompts.{name}": _set_fields(table) for name, table in settings.prompts.items()}
+    tables: dict[str, Struct] = {f'models."{name}"': one for name, one in settings.models.items()}
+    tables |= {f"profiles.{name}": one for name, one in settings.profiles.items()}
+    tables |= {f"prompts.{name}": one for name, one in settings.prompts.items()}
+    for key, one in tables.items():  # without what has its default
+        defaults = {field.name: field.default for field in fields(one)}
+        values[key] = {
+            name: value for name, value in asdict(one).items() if value != defaults[name]
+        }
 
     document: dict[str, object] = {}
     lines: list[str] = []
@@ -78,12 +80,6 @@ def show(context: Context) -> int:
         setting = f"{key} = {'unset' if value is None else toml_value(value)}"
         lines.append(f"{setting:<{_ORIGIN_COLUMN}}  # {origin}")
     return context.output.print_result(document, *lines)
-
-
-def _set_fields(table: Struct) -> dict[str, object]:
-    """Return the values of a table that differ from their defaults."""
-    values = asdict(table)
-    return {one.name: values[one.name] for one in fields(table) if values[one.name] != one.default}
 
 
 def init(context: Context) -> int:
@@ -100,7 +96,25 @@ def init(context: Context) -> int:
 def check(context: Context) -> int:
     """Print every problem of the configuration with its line; return 2 if there is one, else 0."""
     loaded = context.loaded
-    problems = [*context.problems, *_wrong_addresses(loaded)]
+    problems = list(context.problems)
+    addresses: list[tuple[KeyPath, str]] = []
+    if loaded.origins.get("endpoint", "").startswith("file"):
+        addresses.append((("endpoint",), loaded.settings.endpoint))
+    for section in ("endpoints", "mcp"):
+        for index, entry in enumerate(getattr(loaded.settings, section)):
+            addresses.append(((section, index, "url"), entry.url))
+    for key_path, address in addresses:
+        try:
+            if address:
+                Endpoint.parse(address)
+        except EndpointNotAllowed as error:  # it does not quote the address
+            problem = Problem(
+                source=str(loaded.file),
+                key=key_of(key_path),
+                line=line_of(loaded.text, key_path),
+                reason=f"cannot be used: {error.message.rstrip('.')}",
+            )
+            problems.append(problem)
     document = {
         "config": str(loaded.file),
         "exists": loaded.has_file,
@@ -121,27 +135,3 @@ def check(context: Context) -> int:
         lines = [f"{loaded.file}: {state}"]
     context.output.print_result(document, *lines)
     return 2 if problems else 0
-
-
-def _wrong_addresses(loaded: Loaded) -> Iterator[Problem]:
-    """Yield a problem for each address that cannot be used; it does not quote the address."""
-    settings = loaded.settings
-    addresses: list[tuple[KeyPath, str]] = [(("endpoint",), settings.endpoint)]
-    for index, endpoint in enumerate(settings.endpoints):
-        addresses.append((("endpoints", index, "url"), endpoint.url))
-    for index, server in enumerate(settings.mcp):
-        addresses.append((("mcp", index, "url"), server.url))
-    for key_path, address in addresses:
-        try:
-            if address:
-                Endpoint.parse(address)
-        except EndpointNotAllowed as error:
-            # an origin is worded as "file (config.toml)"; arrays of tables are only in the file
-            origin = loaded.origins.get(str(key_path[0]), "file")
-            is_in_file = origin.startswith("file")
-            yield Problem(
-                source=str(loaded.file) if is_in_file else origin,
-                key=key_of(key_path),
-                line=line_of(loaded.text, key_path) if is_in_file else None,
-                reason=f"cannot be used: {error.message.rstrip('.')}",
-            )

@@ -245,22 +245,20 @@ class PlainChat(FrontEnd):
             self._note("Temporary: this chat is in memory only.")
         self._note("/help lists the commands.")
 
-    async def _run(self, line: str) -> None:
+    async def _run(self, line: str) -> None:  # noqa: C901 - one case a command
         """Run a command of the chat or of the user's shell, or send any other text.
 
         Raises `WrongUse` for an unknown command, one that needs the screen, and one whose argument
         is missing.
         """
-        shell_line = line.strip("\n")
         # `is_command` takes one line only, but the message to edit may have several
-        if is_command(line) or line.startswith("/edit "):
-            await self._run_command(line)
-        elif self._reader.is_terminal and is_shell_command(shell_line):
-            await self._run_in_shell(shell_line)
-        else:
-            await self._send(line)
-
-    async def _run_command(self, line: str) -> None:  # noqa: C901 - one case a command
+        if not is_command(line) and not line.startswith("/edit "):
+            shell_line = line.strip("\n")
+            if self._reader.is_terminal and is_shell_command(shell_line):
+                await self._run_in_shell(shell_line)
+            else:
+                await self._send(line)
+            return
         slash = parse_slash(line)
         if slash is None:
             hint = "/help lists the commands. Begin with a space to send it as a message."
@@ -339,8 +337,18 @@ class PlainChat(FrontEnd):
                     await self._use_model(profile.model)
             case "/quit", _:
                 self._is_leaving = True
+            case "/sessions", "":
+                self._headers = (await self._runtime.store.list_sessions())[:_MAX_SESSIONS]
+                lines = _numbered(map(_session_words, self._headers))
+                print_lines(lines or ["There are no saved sessions."])
             case "/sessions", _:
-                await self._open_session(argument)
+                # digits may begin an id, if the list has no such number
+                header = _item(self._headers, argument)
+                wanted = argument if header is None else header.session_id
+                session_id = await self._runtime.store.find(wanted)
+                sessions.show(await sessions.load(session_id))
+                self._show_session()
+                await self._catch_up()
             case "/set", "":
                 found = next_turn.options_of(opened)
                 rows = [(option.name, value_words(option), option.origin) for option in found]
@@ -359,24 +367,6 @@ class PlainChat(FrontEnd):
                 raise WrongUse(f"{name} needs the screen.", hint=hint)
 
     # Sessions and models
-
-    async def _open_session(self, argument: str) -> None:
-        """Show a saved session; without an argument, list the newest ones.
-
-        The argument is a number of the last list, or an id, its beginning, or `last`.
-        """
-        store = self._runtime.store
-        if not argument:
-            self._headers = (await store.list_sessions())[:_MAX_SESSIONS]
-            lines = _numbered(map(_session_words, self._headers))
-            self._output.print_lines(lines or ["There are no saved sessions."])
-            return
-        # digits may begin an id, if the list has no such number
-        header = _item(self._headers, argument)
-        session_id = await store.find(argument if header is None else header.session_id)
-        self.sessions.show(await self.sessions.load(session_id))
-        self._show_session()
-        await self._catch_up()
 
     def _show_session(self) -> None:
         """At a terminal, print the title of the shown session and the last two of its messages."""
@@ -417,13 +407,13 @@ class PlainChat(FrontEnd):
         if not argument or not self._models:
             self._models = [row.model for row in rows if row.model.can_chat]
         if not argument:
-            lines = _numbered(
-                f"{_model_words(model)}, {model.state}"
-                if model.state in (LoadState.NOT_LOADED, LoadState.ASLEEP)
-                else _model_words(model)
-                for model in self._models
+            words: list[str] = []
+            for model in self._models:
+                is_away = model.state in (LoadState.NOT_LOADED, LoadState.ASLEEP)
+                words.append(_model_words(model) + (f", {model.state}" if is_away else ""))
+            self._output.print_lines(
+                _numbered(words) or ["No server has a model. Download one there."]
             )
-            self._output.print_lines(lines or ["No server has a model. Download one there."])
             return
         model = _item(self._models, argument) or matching_model(argument, rows)
         if model.state is LoadState.NOT_LOADED:

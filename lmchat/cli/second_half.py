@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -18,8 +19,7 @@ from lmchat.cli.doctor import examine
 from lmchat.cli.target import own_endpoints, own_names
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State, change_state
-from lmchat.doctor.report import CheckResult
-from lmchat.formats.programs import ChatPlace, chat_places
+from lmchat.formats.programs import chat_places
 from lmchat.importing import Importer
 from lmchat.library import Library
 from lmchat.servers.discovery.catalogue import Catalogue
@@ -47,9 +47,6 @@ async def second_half(
     if context.local_model:  # a model file, or a name for the built-in engine: no server knows it
         settings = replace(settings, model="")
 
-    def find_chats() -> list[ChatPlace]:
-        return chat_places(context.environ, Path.home())
-
     async with wiring.open_runtime(
         context, reads_per_second=settings.ui.frames_per_second, warn=notices.append
     ) as runtime:
@@ -71,7 +68,11 @@ async def second_half(
             ),
             platform=ScreenPlatform(context, settings, backend, folders),
             pages=wiring.make_pages(settings),
-            importer=None if options.temporary else Importer(store, find=find_chats),
+            importer=(
+                None
+                if options.temporary
+                else Importer(store, find=partial(chat_places, context.environ, Path.home()))
+            ),
             engine=runtime.engine,
             launcher=local.make_launcher(context, backend),
             state=state,
@@ -105,44 +106,26 @@ class ScreenPlatform:
     def __init__(
         self, context: Context, settings: Settings, backend: ServerClient, folders: ExitStack
     ) -> None:
+        environ = context.environ_of_programs
+        clipboard = Clipboard(environ)
         self.log_file = str(context.paths.log_file)
         self.config_file = context.config_file
-        self._context = context
-        self._settings = settings
-        self._backend = backend
-        self._folders = folders  # temporary ones
-        self._environ = context.environ_of_programs
-        clipboard = Clipboard(self._environ)
         self.copy = clipboard.copy
         self.paste = clipboard.paste
         self.paste_image = clipboard.paste_image
         self.find_files = FileFinder(Path()).find
+        self.examine = partial(examine, context, backend)
+        self.edit = partial(edit_text, environ=environ, folders=folders)
+        self.page = partial(page_text, environ=environ)
+        self.shell_command = partial(ShellCommand, environ=environ)
+        self.open_page = partial(open_page, environ=environ)
+        self.open_file = partial(open_file, environ=environ, folders=folders)
+        self.notification = partial(notification, settings.ui.notify, environ=environ)
         self.note_error = context.note_error
-
-    async def examine(self) -> list[CheckResult]:
-        return await examine(self._context, self._backend)
-
-    async def edit(self, text: str) -> str:
-        return await edit_text(text, environ=self._environ, folders=self._folders)
-
-    async def page(self, text: str) -> None:
-        await page_text(text, environ=self._environ)
-
-    def shell_command(self, command: str) -> ShellCommand:
-        return ShellCommand(command, self._environ)
-
-    async def open_page(self, address: str) -> bool:
-        return await open_page(address, environ=self._environ)
-
-    async def open_file(self, name: str, data: bytes) -> bool:
-        return await open_file(name, data, environ=self._environ, folders=self._folders)
+        self._context = context
 
     async def remember(self, change: Change) -> None:
-        file = self._context.paths.state_file
-        await asyncio.to_thread(change_state, file, change)
+        await asyncio.to_thread(change_state, self._context.paths.state_file, change)
 
     async def keep_key(self, endpoint: Endpoint, key: str) -> None:
         await asyncio.to_thread(wiring.keys_of(self._context).keep, endpoint, key)
-
-    def notification(self, words: str) -> str:
-        return notification(self._settings.ui.notify, words, self._environ)

@@ -5,13 +5,10 @@ A piece is what one event adds to an answer. A step is a tool call that has ende
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 from lmchat.chat.events import AnswerBegun, ChatEvent, MessageEnded
 from lmchat.cli.tools import step_json
-from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.servers.events import (
     ModelLoading,
@@ -29,11 +26,9 @@ from lmchat.sessions.message import (
     AnswerStats,
     ChatMessage,
     Role,
-    TokenProbabilities,
-    choices_json,
     tool_calls_text,
 )
-from lmchat.terminal.output import Output, SafeStream, TextStream, failure_detail, rounded
+from lmchat.terminal.output import Output, SafeStream, TextStream
 
 _MAX_WORDS = 200  # characters of a call, or of a reason, in a note
 
@@ -149,96 +144,6 @@ class TurnPrinter:
         elif not (answer.text or answer.refusal or answer.tool_calls):
             note("lmchat: the answer is empty.")
 
-    def print_end(
-        self,
-        answer: ChatMessage,
-        *,
-        extract: Mapping[str, Any] = MappingProxyType({}),
-        extract_text: str = "",
-        session_id: str | None = None,
-        error: LMChatError | None = None,
-        choices: Sequence[TokenProbabilities] = (),
-        sent_tokens: int = 0,
-    ) -> None:
-        """Print what follows the text of an answer, in the form that the output has.
-
-        `extract` is added to the JSON of the answer, and `extract_text` printed in its place.
-        `session_id` is that of the saved session, None if the answer is not saved. `error` is why
-        the answer is incomplete or has no extract; the caller prints it. `choices` are those of the
-        tokens of the answer, if the server has reported them. `sent_tokens` is an estimate, for
-        servers that do not count.
-        """
-        output = self.output
-        is_stopped = answer.state is AnswerState.STOPPED
-        if output.is_json_lines:
-            if error is not None and not is_stopped:
-                return  # that error is the last line
-            finish_reason = "cancelled"
-            if not is_stopped:  # otherwise, the calls may be cut
-                for call in _calls_json(answer):
-                    output.print_json({"tool_call": call})
-                finish_reason = answer.stats.finish_reason if answer.stats else ""
-            if answer.refusal:
-                output.print_json({"refused": True})
-            last_line: dict[str, Any] = {"done": True, "finish_reason": finish_reason or None}
-            if session_id:
-                last_line["session_id"] = session_id
-            output.print_json({**last_line, **extract})
-        elif output.is_json:
-            if answer.state is AnswerState.FAILED and not self.steps:
-                return  # it failed before any text: the error is the document
-            document = _answer_json(answer, session_id, sent_tokens)
-            document |= {"steps": self.steps, **extract}
-            if choices:
-                document["logprobs"] = choices_json(choices)
-            if error is not None:
-                document["detail"] = failure_detail(error)
-            output.print_json(document)
-        else:
-            self.end()
-            if extract_text:
-                output.print_safe(extract_text)
-            if error is None:  # otherwise the error says what is wrong
-                self.note_unshown(answer)
-
-
-def _answer_json(answer: ChatMessage, session_id: str | None, sent_tokens: int) -> dict[str, Any]:
-    """Return the fields of an answer that `--json` prints; times are in milliseconds."""
-    stats = answer.stats or AnswerStats()
-    prompt_tokens = sent_tokens if stats.prompt_tokens is None else stats.prompt_tokens
-    completion_tokens = stats.completion_tokens or 0
-    return {
-        "reply": answer.text,
-        "reasoning": answer.reasoning,
-        "tool_calls": _calls_json(answer),
-        "model": answer.model,
-        "asked_model": stats.asked or None,
-        "endpoint": answer.endpoint,
-        "session_id": session_id,
-        "finish_reason": stats.finish_reason or None,
-        "state": answer.state,
-        "usage": {
-            "prompt_tokens": prompt_tokens,
-            "completion_tokens": completion_tokens,
-            "total_tokens": prompt_tokens + completion_tokens,
-            "estimated": stats.is_estimated or stats.prompt_tokens is None,
-        },
-        "ttft_ms": rounded(stats.ttft_ms),
-        "tokens_per_second": rounded(stats.tokens_per_second),
-        "elapsed_ms": rounded(stats.elapsed_ms),
-        "retries": stats.retries,
-        "refused": bool(answer.refusal),
-        "sampling": stats.sampling,
-    }
-
 
 def _calls_words(message: ChatMessage) -> str:
     return safe_line(tool_calls_text(message), limit=_MAX_WORDS)
-
-
-def _calls_json(answer: ChatMessage) -> list[dict[str, str]]:
-    """Return the JSON form of the tool calls in an answer, whether they ran or not."""
-    return [
-        {"id": call.call_id, "name": call.name, "arguments": call.arguments}
-        for call in answer.tool_calls
-    ]

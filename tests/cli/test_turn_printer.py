@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-
 import pytest
 from msgspec.structs import replace
 
@@ -10,12 +8,11 @@ from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.servers.events import (
     ModelLoading,
     ModelNamed,
-    RefusalDelta,
     Rethought,
     StreamStalled,
     TextDelta,
 )
-from lmchat.sessions.message import RefusalPart, Role, TextPart, text_message
+from lmchat.sessions.message import Role, text_message
 from lmchat.terminal.output import Output
 
 
@@ -67,42 +64,3 @@ def test_a_script_that_reads_lines_is_told_that_all_chunks_so_far_were_thought(c
     out, err = print_events(capsys, *TEXT_THEN_RETHOUGHT, is_json_lines=True)
     assert out == '{"chunk": "2+2"}\n{"rethought": true}\n{"chunk": "Four"}\n'
     assert err == ""
-
-
-def print_answer(capsys, *parts, **options) -> tuple[str, str]:
-    """Print an answer of these parts and its end; return stdout and stderr."""
-    output = Output(**options)
-    printer = TurnPrinter(output)
-    for part in parts:
-        printer.show(
-            RefusalDelta(text=part.text)
-            if isinstance(part, RefusalPart)
-            else TextDelta(text=part.text)
-        )
-    answer = replace(text_message(Role.ASSISTANT, ""), parts=parts)
-    printer.print_end(answer)
-    captured = capsys.readouterr()
-    return captured.out, captured.err
-
-
-def test_a_refusal_is_printed_like_an_answer_and_told_beside_it(capsys):
-    refusal = RefusalPart(text="I can\x1b[1mnot.")
-    assert print_answer(capsys, refusal) == (
-        "I can␛[1mnot.\n",
-        "lmchat: the model refused to answer.\n",
-    )
-    lines = [
-        json.loads(line)
-        for line in print_answer(capsys, refusal, is_json_lines=True)[0].splitlines()
-    ]
-    assert lines == [
-        {"chunk": refusal.text},
-        {"refused": True},
-        {"done": True, "finish_reason": None},
-    ]
-    value = json.loads(print_answer(capsys, refusal, is_json=True)[0])
-    assert (value["reply"], value["refused"]) == (refusal.text, True)
-    assert print_answer(capsys, TextPart(text="Yes.")) == ("Yes.\n", "")
-    assert (
-        json.loads(print_answer(capsys, TextPart(text="Yes."), is_json=True)[0])["refused"] is False
-    )

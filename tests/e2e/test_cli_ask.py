@@ -74,6 +74,17 @@ def test_a_tool_that_the_model_asks_for_is_told_and_not_run_and_half_a_call_is_n
     assert list(json.loads(line)) == ["detail"]
 
 
+def test_a_refusal_is_printed_like_an_answer_and_told_beside_it(cli, server):
+    server.on(CHAT, sse(delta(refusal="I can\x1b[1mnot."), finish(), DONE))
+    done = cli("ask", "hi")
+    assert (done.returncode, done.stdout) == (0, "I can␛[1mnot.\n")
+    assert done.stderr == "lmchat: the model refused to answer.\n"
+    value = cli.json("ask", "--json", "hi")
+    assert (value["reply"], value["refused"]) == ("I can\x1b[1mnot.", True)
+    lines = [json.loads(line) for line in cli("ask", "--stream-json", "hi").stdout.splitlines()]
+    assert lines[:2] == [{"chunk": "I can\x1b[1mnot."}, {"refused": True}]
+
+
 def test_a_limit_that_cut_the_answer_is_told_kept_and_gone_on_after(cli, server):
     llama_cpp(server, n_ctx=256)
     server.on(CHAT, sse("Half an", finish("length"), usage(200, 56), DONE))
