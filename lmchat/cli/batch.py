@@ -55,7 +55,7 @@ async def batch(context: Context) -> int:
 
     async with open_runtime(context, is_saved=False) as runtime:
         target = await choose_target(context, runtime)
-        models = await runtime.backend.models(target.endpoint, is_refresh=True)
+        models = await runtime.backend.models(target.endpoint)
         model = model_named(target.model_id, models)
         run = _Run(context, runtime, models, model, layers, wanted, preset_text)
         with ExitStack() as stack:

@@ -162,7 +162,7 @@ _MODELS = Subcommand(
     "models",
     "list the models of the server",
     "lmchat models\nlmchat models --json | jq -r '.data[].id'\nlmchat models load qwen3-8b",
-    (argument("--refresh", "ask the server even if the cached list is fresh"),),
+    (argument("--refresh", "no effect: the list always comes from the server"),),
     (
         Subcommand(
             "load",

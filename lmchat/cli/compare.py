@@ -7,7 +7,7 @@ from typing import Any
 from lmchat.batch.answers import FIGURES, Task, TaskAnswer, answer_to, figure_cells, rounded_median
 from lmchat.chat.starts import new_prompt
 from lmchat.cli.context import Context
-from lmchat.cli.models import fetch_models, load_if_needed, models_named
+from lmchat.cli.models import fetch_models, load_if_needed, model_named
 from lmchat.cli.prompt import prompt_of
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.cli.wiring import Runtime, open_runtime, sampling_layers
@@ -36,8 +36,8 @@ async def compare(context: Context) -> int:
 
     comparisons: list[dict[str, Any]] = []
     async with open_runtime(context, is_saved=False) as runtime:
-        model_list = await fetch_models(runtime, output.note)
-        models = models_named(options.models, model_list)
+        listed = await fetch_models(runtime)
+        models = [model_named(name, listed) for name in options.models]
         for model in models:
             refuse_ignored(model.product, layers.command_line)
         system_prompt = runtime.settings.chat.system_prompt

@@ -25,8 +25,8 @@ from lmchat.batch.answers import (
 from lmchat.batch.cases import Case, read_cases
 from lmchat.cli.context import Context
 from lmchat.cli.local import choose_target
-from lmchat.cli.models import fetch_models, load_if_needed, models_named
-from lmchat.cli.wiring import Runtime, open_runtime, sampling_layers
+from lmchat.cli.models import fetch_models, load_if_needed, model_named
+from lmchat.cli.wiring import open_runtime, sampling_layers
 from lmchat.errors import LMChatError
 from lmchat.files.disk import expanded_path
 from lmchat.safe_text import safe_line
@@ -49,7 +49,12 @@ async def evaluate(context: Context) -> int:
     cases = await read_cases(expanded_path(options.file), context.settings.chat.system_prompt)
     results: list[_Result] = []
     async with open_runtime(context, is_saved=False) as runtime:
-        models = await _models(context, runtime)
+        if options.models:
+            names, listed = options.models, await fetch_models(runtime)
+        else:
+            target = await choose_target(context, runtime)
+            names, listed = [target.model_id], [*await runtime.backend.models(target.endpoint)]
+        models = [model_named(name, listed) for name in dict.fromkeys(names)]
         runs = product(models, cases, range(1, options.runs + 1))
         for index, (model, case, run) in enumerate(runs, 1):
             task = Task(
@@ -109,21 +114,6 @@ class _Result(Struct):
     def take(self, row: Mapping[str, Any]) -> None:
         self.row = row
         self.failures = self.case.failures(row)
-
-
-async def _models(context: Context, runtime: Runtime) -> list[ModelInfo]:
-    """Return the models to ask: those of `-m`, each once, or the one that `lmchat ask` would use.
-
-    Raises `WrongUse` for an unknown model, and for one that cannot chat.
-    """
-    names = dict.fromkeys(context.options.models)
-    if names:
-        model_list = await fetch_models(runtime, context.output.note)
-    else:
-        target = await choose_target(context, runtime)
-        model_list = await runtime.backend.models(target.endpoint, is_refresh=True)
-        names = {target.model_id: None}
-    return models_named([*names], model_list)
 
 
 def _print_report(output: Output, results: Sequence[_Result]) -> None:

@@ -44,23 +44,12 @@ class Keys:
         self._credentials = credentials
         self.stored: dict[str, str] = {}  # keys of `credentials.toml`, by origin
         self._accepted: dict[str, str] = {}  # keys of this run, by origin
-        self._of_endpoints: dict[str, tuple[str, str]] = {}
-        """Keys of `[[endpoints]]` with their sources, by origin."""
-        self._commands: dict[str, EndpointSettings] = {}  # those that have not run, by origin
+        self._entries = {_origin(entry.url): entry for entry in loaded.settings.endpoints}
+        self._printed: dict[str, str] = {}  # what commands have printed, by origin
+        self._faults: dict[str, str] = {}  # why a command has printed no key, by origin
         self._command_lock = asyncio.Lock()
         self.lent_terminal: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
         """Returns a context in which a key command has the terminal."""
-        self._faults: dict[str, str] = {}  # why a command has printed no key, by origin
-        for entry in loaded.settings.endpoints:
-            origin = _origin(entry.url)
-            if key := environ.get(entry.api_key_env, ""):
-                source = f"the environment variable {entry.api_key_env}"
-                self._of_endpoints[origin] = key, source
-            elif entry.api_key_cmd:
-                self._commands[origin] = entry
-            else:
-                source = "[[endpoints]] in the configuration"
-                self._of_endpoints[origin] = entry.api_key, source
 
     def load(self) -> str:
         """Read `credentials.toml`; return a warning if it could not be read, else "". Blocks."""
@@ -75,10 +64,11 @@ class Keys:
         Return None if no key is set, or if it has characters that no header can hold.
         """
         origin = endpoint.origin
-        async with self._command_lock:  # two commands at once may both ask for a password
-            if origin in self._commands and origin not in self._accepted:
-                self._of_endpoints[origin] = await self._printed_key(self._commands[origin])
-                del self._commands[origin]
+        entry = self._entries.get(origin, EndpointSettings(name="", url=""))
+        if entry.api_key_cmd and not self._environ.get(entry.api_key_env):
+            async with self._command_lock:  # two commands at once may both ask for a password
+                if origin not in self._printed and origin not in self._accepted:
+                    self._printed[origin] = await self._printed_key(entry)
         return self.known_key(endpoint)
 
     def known_key(self, endpoint: Endpoint) -> str | None:
@@ -104,6 +94,7 @@ class Keys:
         If no key can be sent, the first two are empty.
         """
         origin, settings = endpoint.origin, self._loaded.settings
+        entry = self._entries.get(origin, EndpointSettings(name="", url=""))
         place = self._loaded.origins.get("api_key", "")  # as "environment (LMCHAT_API_KEY)"
         # a key that is set together with an address is for that address, another one for this
         # machine only
@@ -111,7 +102,12 @@ class Keys:
         has_place = _origin(key_url) == origin if key_url else endpoint.is_loopback
         possible_keys = [
             (self._accepted.get(origin, ""), "the key dialog"),
-            self._of_endpoints.get(origin, ("", "")),
+            (
+                self._environ.get(entry.api_key_env, ""),
+                f"the environment variable {entry.api_key_env}",
+            ),
+            (self._printed.get(origin, ""), f"api_key_cmd of endpoint {entry.name!r}"),
+            ("" if entry.api_key_cmd else entry.api_key, "[[endpoints]] in the configuration"),
             (settings.api_key if has_place else "", f"api_key, {place}"),
             (self.stored.get(origin, ""), _KEY_FILE),
         ]
@@ -143,12 +139,11 @@ class Keys:
         self._accepted[endpoint.origin] = key
         self._credentials.set(endpoint.origin, key)
 
-    async def _printed_key(self, entry: EndpointSettings) -> tuple[str, str]:
-        """Run `api_key_cmd` in a shell and return the first line that it prints, with its source.
+    async def _printed_key(self, entry: EndpointSettings) -> str:
+        """Run `api_key_cmd` in a shell and return the first line that it prints.
 
-        If it fails, takes too long or prints an empty line, both are empty.
+        Return an empty text, and remember why, if it fails, takes too long or prints no key.
         """
-        source = f"api_key_cmd of endpoint {entry.name!r}"
         argv = ["/bin/sh", "-c", entry.api_key_cmd]
         try:
             async with self.lent_terminal(), asyncio.timeout(_COMMAND_S):
@@ -160,10 +155,11 @@ class Keys:
         else:
             key = output.decode("utf-8", "replace").partition("\n")[0].strip()
             if key and exit_code == 0:
-                return key, source
+                return key
             reason = f"exited with status {exit_code}" if exit_code else "printed nothing"
-        self._faults[_origin(entry.url)] = f"{source} {reason}. Run it in a shell to see why."
-        return "", ""
+        command = f"api_key_cmd of endpoint {entry.name!r}"
+        self._faults[_origin(entry.url)] = f"{command} {reason}. Run it in a shell to see why."
+        return ""
 
 
 def _origin(url: str) -> str:

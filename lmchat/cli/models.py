@@ -5,7 +5,7 @@ A result is an address that was probed, with the result of the probe and the mod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from time import monotonic
 
 from lmchat import units
@@ -42,9 +42,7 @@ async def list_models(context: Context) -> int:
     if context.is_local:
         return await list_files(context)
     async with open_runtime(context) as runtime:
-        listed = await fetch_models(
-            runtime, context.output.note, is_refresh=context.options.refresh
-        )
+        listed = await fetch_models(runtime)
     # models that can chat come first
     models = sorted(listed, key=lambda model: not model.can_chat)
     rows = [
@@ -71,8 +69,7 @@ async def list_models(context: Context) -> int:
 async def load(context: Context) -> int:
     """Load the model that the command names, wait until it is loaded, and print its state."""
     async with open_runtime(context) as runtime:
-        listed = await fetch_models(runtime, context.output.note)
-        model = _model_meant(context.options.model_id, listed)
+        model = await _model_meant(runtime, context.options.model_id)
         context.output.note(f"Loading {model.model_id} …")
         await load_with_progress(runtime, model, context.output, window=context.options.context)
     return _print_state(context, model, LoadState.LOADED)
@@ -81,14 +78,14 @@ async def load(context: Context) -> int:
 async def unload(context: Context) -> int:
     """Unload the model that the command names, and print its state."""
     async with open_runtime(context) as runtime:
-        listed = await fetch_models(runtime, context.output.note)
-        model = _model_meant(context.options.model_id, listed)
+        model = await _model_meant(runtime, context.options.model_id)
         await runtime.backend.unload(model)
     return _print_state(context, model, LoadState.NOT_LOADED)
 
 
-def _model_meant(name: str, listed: Sequence[ModelInfo]) -> ModelInfo:
+async def _model_meant(runtime: Runtime, name: str) -> ModelInfo:
     """Return the model of this name, or else the only one whose name contains it."""
+    listed = await fetch_models(runtime)
     model = find_by_part(name, listed)
     if model is None:
         raise unknown_model(name, listed)
@@ -135,46 +132,23 @@ async def load_if_needed(runtime: Runtime, model: ModelInfo, output: Output) -> 
     return monotonic() - started_s
 
 
-async def fetch_models(
-    runtime: Runtime, note: Callable[[str], None], *, is_refresh: bool = True
-) -> tuple[ModelInfo, ...]:
-    """Find the usable servers and return their models as one list.
-
-    `is_refresh` is as for `ServerClient.models`. `note` takes a sentence for each server that
-    fails; if all do, an error is raised.
-    """
+async def fetch_models(runtime: Runtime) -> list[ModelInfo]:
+    """Return the models of all usable servers; raises an error if there is no such server."""
     results = await find_servers(runtime.backend, runtime.settings)
     usable = [probed for probed in results if probed.verdict.is_usable]
     if not usable:
         raise why_unusable(results)
-    models: list[ModelInfo] = []
-    errors: list[LMChatError] = []
-    for probed in usable:
-        try:
-            models += await runtime.backend.models(probed.endpoint, is_refresh=is_refresh)
-        except LMChatError as error:
-            errors.append(error)
-            note(f"lmchat: no list of models from {probed.endpoint.netloc}: {error.message}")
-    if len(errors) == len(usable):
-        raise errors[0]
-    return tuple(models)
+    return [model for probed in usable for model in probed.models]
 
 
 def model_named(model_id: str, listed: Sequence[ModelInfo]) -> ModelInfo:
-    """Return the model with this name; raises `WrongUse` if the list does not have it."""
+    """Return the model with this name; raises `WrongUse` if there is none, or it cannot chat."""
     model = find_model(model_id, listed)
     if model is None:
         raise unknown_model(model_id, listed)
+    if not model.can_chat:
+        raise cannot_chat(model)
     return model
-
-
-def models_named(names: Sequence[str], listed: Sequence[ModelInfo]) -> list[ModelInfo]:
-    """Return the models with these names; raises `WrongUse` for one that cannot chat, too."""
-    models = [model_named(name, listed) for name in names]
-    for model in models:
-        if not model.can_chat:
-            raise cannot_chat(model)
-    return models
 
 
 async def health(context: Context) -> int:

@@ -2,11 +2,9 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import nullcontext
-from types import SimpleNamespace
 
 import pytest
 
-from lmchat.cli.models import fetch_models
 from lmchat.cli.target import find_servers, find_target
 from lmchat.config.settings import EndpointSettings, Settings, TimeoutSettings
 from lmchat.config.state import State
@@ -16,8 +14,6 @@ from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState
 from tests.support.scripted_backend import ENDPOINT, model, probed
-
-AWAY = 9  # port of a server that answers a scan, and nothing later
 
 
 class _ScriptedBackend:
@@ -33,12 +29,6 @@ class _ScriptedBackend:
 
     async def check(self, endpoint):
         return self._next()[0]
-
-    async def models(self, endpoint, *, is_refresh):
-        assert is_refresh
-        if endpoint.port == AWAY:
-            raise ServerUnavailable("Nothing answers.")
-        return self.detections[0][0].models
 
     def _next(self):
         return self.detections.pop(0) if len(self.detections) > 1 else self.detections[0]
@@ -80,19 +70,6 @@ async def test_names_of_models_are_words_of_the_command_to_paste():
     with pytest.raises(RequestInvalid) as caught:
         await _find_target((probed(Verdict.NO_MODEL, *models),))
     assert caught.value.hint == "Choose one with -m MODEL: a, '$(reboot)'."
-
-
-async def test_a_server_that_fails_costs_its_own_models_only():
-    here = probed(Verdict.READY, model("a"))
-    away = probed(Verdict.READY, model("b"), endpoint=Endpoint.parse(f"localhost:{AWAY}"))
-    notes: list[str] = []
-    runtime = SimpleNamespace(backend=_ScriptedBackend((here, away)), settings=Settings())
-    models = await fetch_models(runtime, notes.append)
-    assert [model.model_id for model in models] == ["a"]
-    assert notes == [f"lmchat: no list of models from localhost:{AWAY}: Nothing answers."]
-    runtime.backend = _ScriptedBackend((away,))
-    with pytest.raises(ServerUnavailable, match="Nothing answers"):
-        await fetch_models(runtime, notes.append)
 
 
 @pytest.mark.parametrize(
