@@ -69,7 +69,7 @@ async def list_models(context: Context) -> int:
 async def load(context: Context) -> int:
     """Load the model that the command names, wait until it is loaded, and print its state."""
     async with open_runtime(context) as runtime:
-        model = await _model_meant(runtime, context.options.model_id)
+        model = await model_meant(runtime, context.options.model_id)
         context.output.note(f"Loading {model.model_id} …")
         await load_with_progress(runtime, model, context.output, window=context.options.context)
     return _print_state(context, model, LoadState.LOADED)
@@ -78,12 +78,12 @@ async def load(context: Context) -> int:
 async def unload(context: Context) -> int:
     """Unload the model that the command names, and print its state."""
     async with open_runtime(context) as runtime:
-        model = await _model_meant(runtime, context.options.model_id)
+        model = await model_meant(runtime, context.options.model_id)
         await runtime.backend.unload(model)
     return _print_state(context, model, LoadState.NOT_LOADED)
 
 
-async def _model_meant(runtime: Runtime, name: str) -> ModelInfo:
+async def model_meant(runtime: Runtime, name: str) -> ModelInfo:
     """Return the model of this name, or else the only one whose name contains it."""
     listed = await fetch_models(runtime)
     model = find_by_part(name, listed)
@@ -186,13 +186,13 @@ async def _probe(
 
     Without `is_scan`, only the server that the settings name is probed, if they name one.
     """
-    state = State()
     try:
         async with open_runtime(context) as runtime:
-            state, backend = runtime.state, runtime.backend
+            settings = runtime.settings
             if is_scan:
-                expected = own_endpoints(runtime.settings)
-                return await backend.detect(expected=expected), state, None
-            return await find_servers(backend, runtime.settings), state, None
+                results = await runtime.backend.detect(expected=own_endpoints(settings))
+            else:
+                results = await find_servers(runtime.backend, settings)
+            return results, runtime.state, None
     except LMChatError as error:
-        return (), state, error
+        return (), State(), error

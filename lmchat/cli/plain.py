@@ -29,9 +29,9 @@ from lmchat.cli.context import Context
 from lmchat.cli.inline import InlineText
 from lmchat.cli.line_reader import QUOTES, LineReader
 from lmchat.cli.local import start_engine
-from lmchat.cli.models import load_if_needed
+from lmchat.cli.models import fetch_models, load_if_needed, model_meant
 from lmchat.cli.prompt import preset_prompt, read_named, require_consent_to_set
-from lmchat.cli.target import find_target, own_endpoints
+from lmchat.cli.target import find_target
 from lmchat.cli.tool_approval import decide
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.cli.wiring import Runtime, make_pages, make_sessions, open_runtime
@@ -45,9 +45,8 @@ from lmchat.config.state import change_state
 from lmchat.errors import LMChatError, NoServerFound, WrongUse
 from lmchat.processes.system import interrupt_at_end
 from lmchat.safe_text import safe_text
-from lmchat.servers.discovery.catalogue import Catalogue, matching_model
 from lmchat.servers.events import ReasoningDelta
-from lmchat.servers.model import LoadState, ModelInfo, Target
+from lmchat.servers.model import LoadState, ModelInfo, Target, cannot_chat
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import SessionHeader
@@ -316,6 +315,16 @@ class PlainChat(FrontEnd):
                     f"A prompt of several lines begins and ends with {QUOTES}.",
                     "Ctrl+C stops the answer, or clears the line. Ctrl+D quits.",
                 )
+            case "/model", "":
+                listed = await fetch_models(self._runtime)
+                self._models = [model for model in listed if model.can_chat]
+                lines = _numbered(
+                    f"{_model_words(model)}, {model.state}"
+                    if model.state in (LoadState.NOT_LOADED, LoadState.ASLEEP)
+                    else _model_words(model)
+                    for model in self._models
+                )
+                print_lines(lines or ["No server has a model. Download one there."])
             case "/model", _:
                 await self._use_model(argument)
             case "/p", "":
@@ -394,31 +403,17 @@ class PlainChat(FrontEnd):
             await self.sessions.wait(opened)
 
     async def _use_model(self, argument: str) -> None:
-        """Ask all servers for their models; print those that can chat, or use one of them.
+        """Use a model for the next turn, by its number in the last list, its name or a part of it.
 
-        Without an argument, print the numbered list. A number means that list, though another model
-        may have been loaded since; any other argument is the name of a model, or matches it. Raises
-        `WrongUse` if none matches.
+        A number means that list, though another model may have been loaded since. Raises `WrongUse`
+        for an unknown model, or one that cannot chat.
         """
-        runtime = self._runtime
-        expected = own_endpoints(runtime.settings)
-        catalogue = Catalogue(runtime.backend, runtime.store.figures.speeds, expected=expected)
-        rows = await catalogue.refresh(runtime.state)
-        if not argument or not self._models:
-            self._models = [row.model for row in rows if row.model.can_chat]
-        if not argument:
-            words: list[str] = []
-            for model in self._models:
-                is_away = model.state in (LoadState.NOT_LOADED, LoadState.ASLEEP)
-                words.append(_model_words(model) + (f", {model.state}" if is_away else ""))
-            self._output.print_lines(
-                _numbered(words) or ["No server has a model. Download one there."]
-            )
-            return
-        model = _item(self._models, argument) or matching_model(argument, rows)
+        model = _item(self._models, argument) or await model_meant(self._runtime, argument)
+        if not model.can_chat:
+            raise cannot_chat(model)
         if model.state is LoadState.NOT_LOADED:
             self._note("Loading model…")
-            await load_if_needed(runtime, model, self._output)
+            await load_if_needed(self._runtime, model, self._output)
         target = Target(endpoint=model.endpoint, product=model.product, model=model)
         self._next_turn.target = target
         await asyncio.to_thread(  # the next start of lmchat uses it, too
