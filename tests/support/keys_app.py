@@ -27,11 +27,10 @@ from lmchat.tui.quirks.patched_app import PatchedApp
 
 
 class KeysApp(PatchedApp):
-    """Shows keys and pastes, the newest last."""
+    """Shows keys, the newest last."""
 
     BINDINGS: ClassVar = [
         ("f1", "end", ""),
-        ("f4", "sleep", ""),
         ("f5", "flood", ""),
         ("f7", "leave", ""),
         ("f8", "edit", ""),
@@ -48,9 +47,6 @@ class KeysApp(PatchedApp):
     def on_key(self, event: events.Key) -> None:
         self.show([*self.seen, event.key])
 
-    def on_paste(self, event: events.Paste) -> None:
-        self.show([*self.seen, repr(event.text[:40])])
-
     def on_resize(self, event: events.Resize) -> None:
         self.show([*self.seen, f"{event.size.width}x{event.size.height}"])
 
@@ -60,10 +56,6 @@ class KeysApp(PatchedApp):
 
     def action_end(self) -> None:
         self.exit(return_code=7)
-
-    def action_sleep(self) -> None:
-        self.saved.with_suffix(".hangs").touch()
-        time.sleep(1000)
 
     def action_flood(self) -> None:
         self.set_interval(0.001, lambda: self.show([str(time.monotonic_ns()) * 40]))

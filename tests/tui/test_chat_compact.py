@@ -3,8 +3,6 @@ from __future__ import annotations
 import asyncio
 
 from lmchat.config.settings import COMPACT_PROMPT
-from lmchat.errors import StreamInterrupted
-from lmchat.servers.events import TextDelta
 from lmchat.tui.dialogs.dialog import PickDialog
 from tests.support.desktop import half, ready_desktop, sent, shown
 from tests.support.scripted_backend import answer_steps
@@ -46,19 +44,3 @@ async def test_a_summary_streams_below_the_session_and_the_tree_opens_the_old_me
         await desk.press("home", "enter")
         await desk.until(lambda: desk.texts == TALK, "the old branch")
         assert await desk.texts_on_disk() == TALK
-
-
-async def test_a_summary_that_is_stopped_or_breaks_off_changes_nothing(tmp_path):
-    gate = asyncio.Event()
-    broken = [TextDelta(text="Th"), gate, StreamInterrupted("The connection broke.")]
-    async with ready_desktop(tmp_path, *ANSWERS, half("Th"), broken) as desk:
-        await talk(desk)
-        await desk.say("/compact", sees="Summarise our conversation")
-        await desk.press("escape", hides="Summarise our conversation")
-        assert desk.texts == TALK
-        await desk.say("/compact", sees="Summarise our conversation")
-        await desk.say("d")
-        gate.set()
-        await shown(desk, "Nothing has changed")
-        await desk.prompt_is("d")  # it had been queued
-        assert desk.texts == TALK

@@ -2,13 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-from functools import partial
-from pathlib import Path
 
 from textual.widgets import Input
 
-from lmchat.formats.programs import chat_places
 from lmchat.importing import Importer
 from lmchat.sessions.message import Role
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog, ProgressDialog
@@ -16,7 +12,6 @@ from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import make_desktop, ready_desktop, running, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
-FOREIGN = Path(__file__).parents[1] / "formats" / "data" / "foreign"
 TALK = [
     {"role": "user", "content": "Which vegetables?"},
     {"role": "assistant", "content": "Lettuce grows."},
@@ -127,23 +122,13 @@ async def test_an_import_is_shown_and_once_more_shows_what_is_there_and_a_refuse
     assert len(await desk.store.list_sessions()) == before + 2
 
 
-def desk_with_chats(folder):
-    """A desktop on a machine with one chat of LM Studio; the importer tells its progress at once."""
-    chats = folder / "home" / ".lmstudio" / "conversations"
-    chats.mkdir(parents=True)
-    shutil.copy(FOREIGN / "1763500000000.conversation.json", chats)
-    desk = make_desktop(folder)
-    find = partial(chat_places, {}, folder / "home")
-    desk.workspace.importer = Importer(desk.store, find=find, quiet_s=0)
-    return desk
-
-
 async def test_esc_stops_a_long_import_and_keeps_what_came(tmp_path):
     rows = [
         {"conv": {"id": str(number)}, "messages": [{"id": "a", **TALK[0]}]} for number in range(9)
     ]
     path = list_file(tmp_path, rows)
-    desk = desk_with_chats(tmp_path)
+    desk = make_desktop(tmp_path)
+    desk.workspace.importer = Importer(desk.store, quiet_s=0)
     write, written = desk.store.import_session, []
 
     async def import_session(session):

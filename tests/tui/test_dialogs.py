@@ -7,17 +7,14 @@ from pathlib import Path
 
 from textual import events
 
-from lmchat.attachments.web_page import PageAddress
 from lmchat.commands.table import COMMANDS
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.tui.dialogs.ask_dialog import (
     AskDialog,
     ConfirmDialog,
-    host_question,
     key_dialog,
     outside_question,
-    page_question,
 )
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups
 from lmchat.tui.dialogs.text_dialog import TextDialog
@@ -25,13 +22,6 @@ from tests.support.scripted_backend import probed
 from tests.support.tui_host import Host, confirm, drawn, screen_text
 
 JAN = Endpoint.parse("localhost:1337")
-PAGE = PageAddress(
-    url="http://one.example/",
-    scheme="http",
-    host="one.example",
-    port=80,
-    origin="http://one.example",
-)
 
 
 async def wait(_typed: str) -> str:
@@ -71,9 +61,7 @@ async def test_a_question_takes_its_key_for_yes_escape_for_no_and_running_text_f
     async with drawn(Host()) as (app, pilot):
         for make, text in (
             (partial(ConfirmDialog, "Open this link?"), "so be it\n"),
-            (partial(host_question, JAN), "and then\n"),
             (partial(outside_question, [Path("/etc/passwd")]), "any day"),
-            (partial(page_question, PAGE), "any day"),
         ):
             dialog = make()
             app.push_screen(dialog, app.results.append)

@@ -5,8 +5,7 @@ import asyncio
 from lmchat.doctor.report import Check, CheckResult, Grade, Group
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.screen import ChatScreen
-from tests.support.desktop import desktop
-from tests.support.tui_host import screen_text
+from tests.support.desktop import desktop, shown
 
 
 def finding(name: str, *, cause: str) -> CheckResult:
@@ -22,17 +21,6 @@ def check(name: str, *findings: CheckResult, gate: asyncio.Event | None = None) 
     return Check(name.lower(), Group.FILES, name, run)
 
 
-async def shown(pilot, *words: str) -> str:
-    """Wait until all of it stands on the screen; lines that were wrapped count as one."""
-    text = ""
-    for _ in range(400):
-        text = " ".join(screen_text(pilot.app).split())
-        if all(word in text for word in words):
-            return text
-        await pilot.pause(0.01)
-    raise AssertionError((words, text))
-
-
 async def test_esc_closes_it_while_checks_hang_and_the_report_is_copied_by_the_ways_of_this_terminal(
     tmp_path,
 ):
@@ -42,12 +30,12 @@ async def test_esc_closes_it_while_checks_hang_and_the_report_is_copied_by_the_w
         desk.checks.append(check("Store", fine, gate=gate))
         await desk.ready()
         await desk.say("/doctor", leads_to=TextDialog)
-        await shown(desk.pilot, "Checking servers")
+        await shown(desk, "Checking servers")
         await desk.press("escape", leads_to=ChatScreen)
         await desk.say("/doctor", leads_to=TextDialog)
-        await shown(desk.pilot, "Checking servers")
+        await shown(desk, "Checking servers")
         gate.set()
-        await shown(desk.pilot, "All is fine.", "no problems, no warnings in 1 check")
+        await shown(desk, "All is fine.", "no problems, no warnings in 1 check")
         await desk.press("y")
         await desk.until(lambda: desk.copied, "the copy")
         assert "All is fine." in desk.copied[0]

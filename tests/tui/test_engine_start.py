@@ -68,9 +68,9 @@ async def test_local_starts_the_engine_without_asking_and_the_picker_loads_anoth
     assert not engine.is_stopped  # whoever made the workspace ends it, with the backend
 
 
-async def test_without_a_model_the_fetch_is_asked_for_with_size_licence_and_folder(tmp_path):
+async def test_a_demo_model_is_fetched_only_after_consent_to_size_licence_and_folder(tmp_path):
     engine = ScriptedEngine()
-    async with local(tmp_path, engine, answering("demo")) as desk:
+    async with local(tmp_path, engine, ScriptedBackend(results=[probed(Verdict.REFUSED)])) as desk:
         await desk.on(ConfirmDialog)
         text = desk.text
         for words in (
@@ -82,20 +82,22 @@ async def test_without_a_model_the_fetch_is_asked_for_with_size_licence_and_fold
             "lmchat.",
         ):
             assert words in text.replace("\u00a0", " ")
+        await desk.press("escape", leads_to=WelcomeScreen)
         assert engine.fetches == 0
+        await shown(desk, "Asks to download demo, a demo model (93 MB, Apache-2.0).")
+        await shown(desk, "or try the built-in engine.")
+        await desk.press("1", leads_to=ConfirmDialog)
+        assert engine.fetches == 0
+        await desk.confirm(leads_to=ProgressDialog, sees="12 s")
+        await desk.press("escape", leads_to=WelcomeScreen)
+        assert (engine.fetches, engine.cut) == (1, 1)
+        await desk.press("enter", leads_to=ConfirmDialog)
         await desk.confirm(leads_to=ProgressDialog)
-        await shown(desk, "12 s")
+        desk.backend.results = answering("demo").results
         engine.progress.set()
         await desk.until(lambda: engine.started == ["demo"], "it is started")
         await desk.on(ChatScreen)
-
-
-async def test_without_consent_nothing_is_fetched_and_servers_are_looked_for(tmp_path):
-    engine = ScriptedEngine()
-    async with local(tmp_path, engine, ScriptedBackend(results=[probed(Verdict.REFUSED)])) as desk:
-        await desk.on(ConfirmDialog)
-        await desk.press("escape", leads_to=WelcomeScreen)
-        assert engine.fetches == 0
+        await shown(desk, "● built-in")
 
 
 async def test_what_goes_wrong_is_told_with_the_next_step_and_can_be_chosen_again(tmp_path):

@@ -6,14 +6,12 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-import pytest
 from msgspec.structs import replace
-from textual.widgets import Input
 
 from lmchat.chat.beginnings import AnswerChoices
 from lmchat.chat.context import ContextItem, ContextList
 from lmchat.servers.discovery.catalogue import ModelRow
-from lmchat.servers.discovery.launcher import Installed, ServerStart
+from lmchat.servers.discovery.launcher import Installed
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.download import SMOLLM2
@@ -21,9 +19,7 @@ from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.sessions.message import (
     Alternative,
-    ChatMessage,
     Role,
-    TextPart,
     TokenProbabilities,
     text_message,
 )
@@ -31,19 +27,11 @@ from lmchat.sessions.session import SearchHit
 from lmchat.tui.dialogs.ask_dialog import (
     AskDialog,
     ConfirmDialog,
-    ProgressDialog,
-    host_question,
-    key_dialog,
-    start_question,
 )
-from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups
 from lmchat.tui.dialogs.context_dialog import ContextDialog
-from lmchat.tui.dialogs.dialog import PickDialog
-from lmchat.tui.dialogs.message_tree import message_tree
 from lmchat.tui.dialogs.model_picker import ModelPicker, file_picker
 from lmchat.tui.dialogs.probabilities_dialog import ChoicesDialog
 from lmchat.tui.dialogs.search_dialog import SearchDialog
-from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.welcome.server_rows import MachineState
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.hostile import EVIL, OBEYED
@@ -53,9 +41,7 @@ from tests.support.tui_host import Host, drawn, screen_text
 
 NOW = datetime(2026, 11, 20, 14, 2, tzinfo=UTC)
 AT = Endpoint(scheme="http", host="evil\x1b[31mx[/q]", port=1234)
-WANTING = ProbeResult(endpoint=AT, product="OpenAI-compatible", verdict=Verdict.NEEDS_KEY)
 FILE = ModelFile(path=Path("/" + EVIL), name=EVIL, size_bytes=5, source=EVIL, quantization=EVIL)
-START = ServerStart(product="Ollama", argv=("/" + EVIL, EVIL), endpoint=AT)
 OFFER = replace(SMOLLM2, name=EVIL, licence=EVIL, download_bytes=1)
 HERE = MachineState(
     installed=(Installed(product="Ollama", start=("/" + EVIL,), start_words=EVIL),),
@@ -77,22 +63,11 @@ def model(state: LoadState = LoadState.LOADED) -> ModelInfo:
     )
 
 
-def message(role: Role, name: str, **more) -> ChatMessage:
-    return ChatMessage(
-        message_id=name, role=role, parts=(TextPart(text=EVIL),), created_at=NOW, model=EVIL, **more
-    )
-
-
 def picker() -> ModelPicker:
     rows = [ModelRow(model=model(state), server_name=EVIL) for state in LoadState]
     picker = model_picker(rows)
     picker.update_rows(rows, age_s=1.0, note=EVIL)
     return picker
-
-
-def tree() -> PickDialog:
-    said, answer = message(Role.USER, "a"), message(Role.ASSISTANT, "b", parent_id="a", versions=2)
-    return message_tree([said, answer], ["a", "b"])
 
 
 def show_context(dialog: ContextDialog) -> None:
@@ -104,10 +79,6 @@ def searching() -> SearchDialog:
     words = {"title": EVIL, "model": EVIL, "before": EVIL, "match": EVIL, "after": EVIL}
     hit = SearchHit(session_id="s", message_id="m", role="assistant", created_at=NOW, **words)
     return search_dialog([hit], EVIL)
-
-
-async def refuse(_typed: str) -> str:
-    return EVIL
 
 
 def page() -> WelcomeScreen:
@@ -132,36 +103,21 @@ def choices() -> ChoicesDialog:
 
 
 SCREENS = {
-    "allow": (partial(host_question, AT), None),
     "ask": (partial(AskDialog, EVIL, text=EVIL, value=EVIL), lambda one: one.show_problem(EVIL)),
     "choices": (choices, None),
     "confirm": (partial(ConfirmDialog, EVIL, text=EVIL), None),
-    "fetch": (partial(ProgressDialog, EVIL), None),
     "files": (partial(file_picker, [FILE]), None),
-    "help": (
-        partial(
-            CommandsDialog,
-            EVIL,
-            help_groups({"commands": EVIL, "new": EVIL, "model": f"ctrl+{EVIL}"}),
-        ),
-        lambda one: setattr(one.query_one(Input), "value", "session"),  # the rows in question
-    ),
-    "key": (partial(key_dialog, WANTING, refuse), lambda one: one.show_problem(EVIL)),
     "models": (picker, None),
     "search": (searching, None),
-    "start": (partial(start_question, START), None),
-    "text": (partial(TextDialog, EVIL, EVIL), None),
-    "tree": (tree, None),
     "context": (partial(ContextDialog, lambda *_: None), show_context),
     "welcome": (page, None),
 }
 
 
-@pytest.mark.parametrize("half", [0, 1])
-async def test_no_word_from_outside_reaches_the_terminal_as_a_command(half):
+async def test_no_word_from_outside_reaches_the_terminal_as_a_command():
     sizes = [(120, 40), (60, 20)]
     async with drawn(Host(), sizes[0]) as (app, pilot):
-        for name, (make, fill) in list(SCREENS.items())[half::2]:
+        for name, (make, fill) in SCREENS.items():
             await app.push_screen(make())
             await pilot.pause()
             if fill is not None:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.dialogs.text_dialog import LinksDialog
 from lmchat.tui.screen import ChatScreen
@@ -11,30 +9,19 @@ from tests.support.scripted_backend import answer_steps
 TWO = "See [the guide](https://guide.example/a) and https://other.example/b."
 
 
-@asynccontextmanager
-async def links_of(folder, text, leads_to=ConfirmDialog):
-    """The app with the links of an answer, or the question whether the only one shall be opened."""
-    async with ready_desktop(folder, answer_steps(text), asked=["hello"]) as desk:
-        await desk.press("alt+up", "l", leads_to=leads_to)
-        yield desk
-
-
 async def test_l_lists_the_links_with_their_words_and_enter_asks_before_it_opens_one(tmp_path):
-    async with links_of(tmp_path, TWO, LinksDialog) as desk:
+    async with ready_desktop(tmp_path, answer_steps(TWO), asked=["hello"]) as desk:
+        await desk.press("alt+up", "l", leads_to=LinksDialog)
         await shown(desk, "the guide", "https://guide.example/a", "https://other.example/b")
         await desk.press("y")
         await desk.until(lambda: desk.copied == ["https://guide.example/a"])
-        for key in ("escape", "enter"):
-            if not isinstance(desk.app.screen, LinksDialog):
-                await desk.press("l", leads_to=LinksDialog)
-            await desk.press("down", "enter", leads_to=ConfirmDialog)
-            await shown(desk, "This page is at other.example")
-            assert desk.opened == []
-            if key == "escape":
-                await desk.press(key, leads_to=ChatScreen)
-        await desk.confirm()
-        await desk.until(lambda: desk.opened == ["https://other.example/b"])
-        await desk.on(ChatScreen)
+        await desk.press("down", "enter", leads_to=ConfirmDialog, sees="at other.example")
+        await desk.press("escape", leads_to=ChatScreen)
+        assert desk.opened == []
+        await desk.press("l", leads_to=LinksDialog)
+        await desk.press("down", "enter", leads_to=ConfirmDialog)
+        await desk.confirm(leads_to=ChatScreen)
+        assert desk.opened == ["https://other.example/b"]
         desk.has_browser = False
         await desk.press("l", leads_to=LinksDialog)
         await desk.press("enter", leads_to=ConfirmDialog)
@@ -44,8 +31,8 @@ async def test_l_lists_the_links_with_their_words_and_enter_asks_before_it_opens
 
 async def test_what_is_no_page_of_the_web_is_never_opened(tmp_path):
     text = "[a](javascript:alert(1)) [b](file:///etc/passwd) [e](vscode://open) <ftp://d.example> [f](/relative)"
-    async with links_of(tmp_path, text, ChatScreen) as desk:
-        await shown(desk, "This message has no links.")
+    async with ready_desktop(tmp_path, answer_steps(text), asked=["hello"]) as desk:
+        await desk.press("alt+up", "l", sees="This message has no links.")
         assert desk.opened == []
 
 

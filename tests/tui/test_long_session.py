@@ -6,37 +6,25 @@ from lmchat.sessions.message import Role
 from tests.support.chats import GatedStore, fill_long
 from tests.support.desktop import ready_desktop
 from tests.support.desktop import shown as on_screen
-from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
 COUNT = 600
 
 
 @asynccontextmanager
-async def long_session(folder, backend=None, *, is_open=True, count=COUNT, **more):
+async def long_session(folder, count=COUNT):
     """Run the app with a long session resumed whose beginning comes once the gate of the store opens."""
     store = GatedStore(folder / "sessions.db")
     talk = await fill_long(store, count)
-    if is_open:
-        store.gate.set()
-    async with ready_desktop(
-        folder, backend=backend, store=store, resume_id="last", **more
-    ) as desk:
+    async with ready_desktop(folder, store=store, resume_id="last") as desk:
         await desk.until(lambda: desk.shown.messages, "the session")
-        if is_open:
-            await desk.until(lambda: desk.shown.has_all_messages, "all of it")
-        else:
-            await desk.until(store.asked.is_set, "the reading of the rest")
+        await desk.until(store.asked.is_set, "the reading of the rest")
         await desk.pilot.pause()
         desk.talk = talk
         yield desk
 
 
 def shown(desk):
-    log = desk.log_view
-    strips = log.render_lines(log.size.region)
-    return [
-        row for strip in strips if (row := "".join(segment.text for segment in strip).strip(" ▌"))
-    ]
+    return [row for line in desk.log_rows if (row := line.strip(" ▌"))]
 
 
 def is_shown(desk, words):
@@ -44,7 +32,7 @@ def is_shown(desk, words):
 
 
 async def test_the_end_is_shown_before_the_beginning_is_read_and_stays_where_it_is(tmp_path):
-    async with long_session(tmp_path, is_open=False, count=COUNT + 1) as desk:
+    async with long_session(tmp_path, COUNT + 1) as desk:
         before = shown(desk)
         assert is_shown(desk, f"prompt {COUNT}")
         first = desk.shown.messages[0]
@@ -59,7 +47,7 @@ async def test_the_end_is_shown_before_the_beginning_is_read_and_stays_where_it_
 
 
 async def test_find_reaches_messages_that_came_later_and_counts_them(tmp_path):
-    async with long_session(tmp_path, is_open=False) as desk:
+    async with long_session(tmp_path) as desk:
         await desk.press("ctrl+f")
         await desk.type("prompt 4")
         await desk.until(lambda: "no hits" in note(desk), "the search in the end of the session")
@@ -77,7 +65,7 @@ def note(desk):
 
 
 async def test_stopping_before_it_was_sent_gives_it_back_and_leaving_keeps_it_as_a_draft(tmp_path):
-    async with long_session(tmp_path, is_open=False) as desk:
+    async with long_session(tmp_path) as desk:
         session_id = desk.session_id
         await desk.say("so")
         await desk.until(lambda: desk.open_sessions.shown.is_busy, "the turn")
@@ -92,26 +80,9 @@ async def test_stopping_before_it_was_sent_gives_it_back_and_leaving_keeps_it_as
 
 
 async def test_an_export_is_whole(tmp_path):
-    async with long_session(tmp_path, is_open=False) as desk:
+    async with long_session(tmp_path) as desk:
         desk.dispatch.run_line(f"/export {tmp_path / 'out.md'}")
         desk.store.gate.set()
         await on_screen(desk, "Exported to")
         text = (tmp_path / "out.md").read_text()
         assert all(f"prompt {n}\n" in text for n in range(0, COUNT, 2))
-
-
-async def test_versions_of_an_old_message_are_shown_where_they_are(tmp_path):
-    backend = ScriptedBackend(answer_steps("Another answer."))
-    async with long_session(tmp_path, backend) as desk:
-        old = desk.talk[101]
-        desk.log_view.show_message(old.message_id)
-        await desk.press("r")
-        await desk.until(lambda: backend.requests and not desk.shown.is_running, "the answer")
-        await desk.until(lambda: is_shown(desk, "Another answer."), "it on the screen")
-        fresh = desk.shown.messages[-1]
-        assert (fresh.version, fresh.versions, len(desk.shown.messages)) == (2, 2, 102)
-        desk.log_view.show_message(fresh.message_id)
-        await desk.press("[")
-        await desk.until(lambda: len(desk.shown.messages) == COUNT, "the old path")
-        await desk.until(lambda: is_shown(desk, "answer 101"), "the old answer")
-        assert desk.log_view.focused_message.message_id == old.message_id

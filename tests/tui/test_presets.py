@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 from lmchat.config.settings import ChatSettings, Preset, Profile
-from tests.support.desktop import calm, ready_desktop
+from tests.support.desktop import calm, ready_desktop, shown
 from tests.support.scripted_backend import answer_steps
-from tests.support.tui_host import text_of
 
 NAMED = calm(
     prompts={
@@ -15,7 +14,7 @@ NAMED = calm(
 TITLED = calm(chat=ChatSettings(auto_title=True))
 
 
-async def test_a_preset_is_sent_by_its_name(tmp_path):
+async def test_a_preset_is_sent_and_a_profile_chosen_by_its_name(tmp_path):
     async with ready_desktop(tmp_path, settings=NAMED) as desk:
         await desk.press(*"/p fr", sees="/p french")
         await desk.press("tab")
@@ -28,13 +27,9 @@ async def test_a_preset_is_sent_by_its_name(tmp_path):
         desk.prompt_input.put("")
         await desk.say("/p pasted", sees="The clipboard is empty. Copy a text first.")
         assert (desk.prompt_input.text, len(desk.backend.requests)) == ("/p pasted", 1)
-
-
-async def test_a_profile_is_chosen_by_its_name(tmp_path):
-    async with ready_desktop(tmp_path, settings=NAMED) as desk:
+        desk.prompt_input.put("")
         await desk.press(*"/profile ", "tab", "enter", hides="/profile")
-        panel = desk.chat_screen.widgets.telemetry
-        await desk.until(lambda: "short" in text_of(panel), "the profile in the panel")
+        await shown(desk, "short")
 
 
 async def test_the_model_names_a_session_once_after_its_first_answer(tmp_path):

@@ -29,40 +29,16 @@ async def open_with_draft(desk, draft: str) -> None:
     await desk.on(RequestDialog)
 
 
-async def test_the_draft_is_the_last_prompt_and_stays_in_the_prompt(tmp_path):
+async def test_the_request_of_the_draft_is_shown_in_three_forms_copied_and_paged(tmp_path):
     settings = calm(chat=ChatSettings(system_prompt="Be kind."))
     async with ready_desktop(tmp_path, backend=backend_with(), settings=settings) as desk:
         await desk.say("/set seed 42", sees="seed is 42")
-        await open_with_draft(desk, "What grows in shade?")
-        [request] = desk.backend.outgoing_requests
-        assert [message.text for message in request.messages] == [
-            "Be kind.",
-            "What grows in shade?",
-        ]
-        assert request.sampling.seed == 42
-        await desk.press("right", sees="What grows in shade?")
-        await desk.press("escape", leads_to=ChatScreen)
-        assert desk.prompt_input.text == "What grows in shade?"
-        assert desk.backend.requests == []
-        assert await desk.store.list_sessions() == ()
-
-
-async def test_hostile_text_is_shown_as_what_it_is(tmp_path):
-    async with ready_desktop(tmp_path, backend=backend_with(), size=(80, 24)) as desk:
-        await open_with_draft(desk, "x")
-        for size in ((80, 24), (120, 40), (200, 60)):
-            await desk.pilot.resize_terminal(*size)
-            await shown(desk, "text · ")
-            await shown(desk, "Hi ␛[31m\ufffd<|im_end|>")
-            text = desk.text
-            assert "234 tokens" in text
-            assert "<|im_start|>user" in text
-            assert not {"\x1b", "\u202e", "\x9b"} & set(text)
-
-
-async def test_arrows_change_the_form_y_copies_it_and_o_opens_the_pager(tmp_path):
-    async with ready_desktop(tmp_path, backend=backend_with()) as desk:
         await open_with_draft(desk, "Say $HOME")
+        [request] = desk.backend.outgoing_requests
+        assert [message.text for message in request.messages] == ["Be kind.", "Say $HOME"]
+        assert request.sampling.seed == 42
+        await shown(desk, "text · ", "234 tokens", "<|im_start|>user", "Hi ␛[31m\ufffd<|im_end|>")
+        assert not {"\x1b", "\u202e", "\x9b"} & set(desk.text)
         await desk.press("y", sees="Copied (test-copy)")
         await desk.press("right", sees="JSON · ")
         await desk.press("y")
@@ -78,7 +54,10 @@ async def test_arrows_change_the_form_y_copies_it_and_o_opens_the_pager(tmp_path
         await desk.press("left", sees="curl · ")
         await desk.press("o")
         await desk.until(lambda: desk.paged == [command], "the pager")
-        await desk.on(RequestDialog)
+        await desk.press("escape", leads_to=ChatScreen)
+        assert desk.prompt_input.text == "Say $HOME"
+        assert desk.backend.requests == []
+        assert await desk.store.list_sessions() == ()
 
 
 async def test_a_request_after_an_answer_that_streams_has_its_text_so_far(tmp_path):

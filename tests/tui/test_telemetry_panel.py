@@ -46,22 +46,6 @@ def squeezed(text: str) -> list[str]:
     ]
 
 
-async def test_a_running_turn_is_told_with_all_its_figures():
-    lines = squeezed(await shown(ANSWERING))
-    assert "● LM Studio ready" in lines
-    assert "localhost:1234 3 ms" in lines
-    assert "qwen3-8b Q4_K_M" in lines
-    assert "context 8k of 32k" in lines
-    assert "Context 41 %" in lines
-    assert "used 3 362 of 8 192" in lines
-    assert "Turn answering" in lines
-    assert "elapsed 4.1 s" in lines
-    assert "first token 0.21 s" in lines
-    assert "speed 42.3 tok/s" in lines
-    assert "Requests 57 of 60/min" in lines
-    assert "last streaming" in lines
-
-
 async def test_a_server_that_went_away_is_told_by_sign_word_and_crosses():
     text = await shown(DOWN)
     lines = squeezed(text)

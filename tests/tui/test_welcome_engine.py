@@ -6,7 +6,7 @@ from unittest.mock import AsyncMock, Mock
 from lmchat.servers.discovery.launcher import Installed, ServerLauncher
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, ProgressDialog
+from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.dialogs.dialog import PickDialog
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
@@ -41,26 +41,6 @@ def serves(desk, name):
     info = ModelInfo(model_id=name, endpoint=ADDRESS, product="llama.cpp", state=LoadState.LOADED)
     found = probed(Verdict.READY, info, endpoint=ADDRESS, product="llama.cpp")
     desk.backend.results = (found,)
-
-
-async def test_the_demo_model_is_offered_first_and_fetched_only_after_consent(tmp_path):
-    engine = ScriptedEngine()
-    async with page(tmp_path, engine) as desk:
-        await shown(desk, "Asks to download demo, a demo model (93 MB, Apache-2.0).")
-        await shown(desk, "or try the built-in engine.")
-        for times in (1, 2):
-            await desk.press("1", leads_to=ConfirmDialog)
-            assert engine.fetches == times - 1
-            await desk.confirm(leads_to=ProgressDialog)
-            await desk.press("escape", leads_to=WelcomeScreen)
-            assert (engine.fetches, engine.cut) == (times, times)
-        await desk.press("enter", leads_to=ConfirmDialog)
-        await desk.confirm(leads_to=ProgressDialog)
-        engine.progress.set()
-        serves(desk, "demo")
-        await desk.on(ChatScreen)
-        await desk.until(lambda: engine.started == ["demo"], "it is started")
-        await shown(desk, "● built-in")
 
 
 async def test_a_file_of_this_disk_can_be_chosen_out_of_many(tmp_path):

@@ -7,19 +7,11 @@ import pytest
 from textual import events
 
 from lmchat.servers.events import TextDelta
-from tests.support.chat_log_app import answer, load, question, rows, screen_text, streaming
+from tests.support.chat_log_app import load, rows, screen_text, streaming, talk
 from tests.support.markdown_corpus import LONG_LIST, MIXED
 from tests.support.programs import until
 
 SIZE = (80, 24)
-
-
-def talk(count):
-    return [
-        message
-        for n in range(count)
-        for message in (question(f"Question {n}?"), answer(f"{MIXED}\n\nEnd {n}"))
-    ]
 
 
 async def pour(log, text, size=20):

@@ -28,18 +28,10 @@ CODE = (
 TABLE = "| a | b |\n|---|---|\n| c | d |\n"
 
 
-async def test_a_drag_takes_the_characters_under_both_its_ends(pilot, log):
-    await load(pilot, answer("first line\n\nsecond line"))
-    await select(pilot, log, "line", "second")
-    assert log.selected_text == "line\n\nsecond"
-    assert chosen(log) == ["line", "second"]
-    await drag(pilot, log, find(log, "second", behind=True), find(log, "line"))
-    assert log.selected_text == "line\n\nsecond"
-
-
 FENCED = "````md\n```js\nlet x\n```\nafter it\n````"
 GRID = "| a | b |\n|---|---|\n| one | two |\n| three | |"
 TOLD = [
+    ("first line\n\nsecond line", "line", "second", "line\n\nsecond"),
     # a part of a block: its words, unwrapped; a whole one: as it was written
     (
         "Word " + "word " * 30 + "**end** of `it`, and",
