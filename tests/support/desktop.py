@@ -482,10 +482,6 @@ class Situation(Desktop):
         for sentence in sentences:
             await self.until(lambda sentence=sentence: sentence in self.words, f"“{sentence}”")
 
-    async def confirms(self, *, sees: str = "", **then: Any) -> None:
-        await self.confirm(**then)
-        await self.shows(sees)
-
     async def presses(self, *keys: str, sees: str = "", **then: Any) -> None:
         await self.press(*keys, **then)
         await self.shows(sees)

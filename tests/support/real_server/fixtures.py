@@ -59,6 +59,6 @@ def real_router():
 
 @pytest.fixture
 def start_real_server():
-    """Start a server of the test's own: `start_real_server(api_key="sk-test", ctx=256, reasoning=48)`."""
+    """Start a server of the test's own: `start_real_server(reasoning=400)`."""
     with ExitStack() as stack:
         yield lambda **options: stack.enter_context(RealServer(**options))

@@ -1,9 +1,9 @@
 """Starts a real llama.cpp server on a free loopback port: the child of the built-in engine, or a router.
 
-with RealServer() as server:                    # SmolLM2 135M
+with RealServer() as server:     # SmolLM2 135M
     ...  # talk to server.url
-RealServer(api_key="sk-test", ctx=256, reasoning=48)
-RealServer(is_router=True)                      # two models, loaded on demand
+RealServer(reasoning=400)        # it thinks
+RealServer(is_router=True)       # two models, loaded on demand
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+import httpx
 import msgspec
 
 from lmchat.servers.engine.engine_process import PROGRAM, ServeOrder
@@ -40,7 +39,8 @@ from tests.support.real_server.prepare import (
 
 HERE = Path(__file__).resolve().parent
 _TEMPLATE = HERE / "templates" / "chatml-think-tools.jinja"
-_VARIED_CHILD = HERE / "varied_child.py"
+_THINKING_CHILD = HERE / "thinking_child.py"
+_CONTEXT = 4096  # tokens
 _READY_S = 120
 _POLL_S = 0.02
 
@@ -49,15 +49,9 @@ _POLL_S = 0.02
 class RealServer:
     """One server process; it ends with the test process, however that ends."""
 
-    api_key: str = ""  # 401 without it
-    ctx: int = 4096  # tokens of the window
     reasoning: int | None = None  # thinking template; a thought is cut after so many tokens
-    sleep_s: int | None = None  # time without a request after which the model sleeps
-    slots: int | None = None  # answers at once; None: as lmchat starts its engine
     is_router: bool = False
     """Debian's llama-server with `MODEL` and `MODEL`-thinking, of which one is in memory."""
-    api_prefix: str = ""  # path before all paths, health too; a router's only
-    port: int = 0  # given to start again where a server stood before; 0 takes a free one
     url: str = ""  # its address without /v1, once it is ready
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
@@ -79,7 +73,10 @@ class RealServer:
 
     def start(self) -> None:
         require_gomp()
-        argv = self._router_argv() if self.is_router else [sys.executable, "-P", *self._child()]
+        program = [str(PROGRAM)]
+        if self.reasoning is not None:
+            program = [str(_THINKING_CHILD), str(_TEMPLATE), str(self.reasoning)]
+        argv = _router_argv() if self.is_router else [sys.executable, "-P", *program]
         handle, name = tempfile.mkstemp(prefix="real-server-", suffix=".log")
         log = Path(name)
         with os.fdopen(handle, "wb") as out:
@@ -102,16 +99,6 @@ class RealServer:
         finally:
             log.unlink()
 
-    def _child(self) -> list[str]:
-        options: list[str] = []
-        if self.reasoning is not None:
-            options += ["--think", str(_TEMPLATE), str(self.reasoning)]
-        if self.sleep_s is not None:
-            options += ["--sleep", str(self.sleep_s)]
-        if self.slots is not None:
-            options += ["--slots", str(self.slots)]
-        return [str(_VARIED_CHILD), *options] if options else [str(PROGRAM)]
-
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         if self._process is None:
             return
@@ -130,7 +117,7 @@ class RealServer:
         assert self._process is not None
         deadline = time.monotonic() + _READY_S
         address = ""
-        while not address or self._status(f"{address}{self.api_prefix}/health") != 200:
+        while not address or not _is_ready(f"{address}/health"):
             text = log.read_text(errors="replace")
             if self._process.poll() is not None:
                 raise CannotPrepareError(
@@ -143,30 +130,16 @@ class RealServer:
             found = re.search(r"listening on (http://127\.0\.0\.1:\d+)", text)
             address = found[1] if found else ""
             time.sleep(_POLL_S)
-        self.url = f"{address}{self.api_prefix}".replace("127.0.0.1", "localhost")
-
-    def _status(self, url: str) -> int:
-        request = urllib.request.Request(url)  # noqa: S310 - loopback
-        if self.api_key:
-            request.add_header("Authorization", f"Bearer {self.api_key}")
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(request, timeout=2) as reply:
-                return int(reply.status)
-        except urllib.error.HTTPError as error:
-            error.close()
-            return error.code
-        except OSError:
-            return 0
+        self.url = address.replace("127.0.0.1", "localhost")
 
     def _order(self) -> None:
         """Tell the built-in engine's child what to serve."""
         order = ServeOrder(
             model=str(model_file()),
             alias=MODEL,
-            port=self.port,
-            key=self.api_key,
-            context=self.ctx,
+            port=0,
+            key="",
+            context=_CONTEXT,
             threads=1,
         )
         assert self._process is not None
@@ -174,27 +147,25 @@ class RealServer:
         self._process.stdin.write(msgspec.json.encode(order) + b"\n")
         self._process.stdin.flush()
 
-    def _router_argv(self) -> list[str]:
-        shared = f"model = {model_file()}\nctx-size = {self.ctx}\nparallel = 1\nthreads = 1\n"
-        shared += f"sleep-idle-seconds = {self.sleep_s}\n" if self.sleep_s is not None else ""
-        thinking = f"chat-template-file = {_TEMPLATE}\nreasoning-budget = {self.reasoning or 48}\n"
-        text = f"[{MODEL}]\n{shared}[{MODEL}-thinking]\n{shared}{thinking}"
-        preset = f"router-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
-        with making(preset) as folder:
-            if folder:
-                (folder / "models.ini").write_text(text)
-        argv = [
-            str(llama_server()),
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(self.port),
-            "--offline",
-            "--no-ui",
-        ]
-        argv += ["--models-preset", str(CACHE / preset / "models.ini"), "--models-max", "1"]
-        argv += ["--api-prefix", self.api_prefix] if self.api_prefix else []
-        return [*argv, *(["--api-key", self.api_key] if self.api_key else [])]
+
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2, trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
+def _router_argv() -> list[str]:
+    shared = f"model = {model_file()}\nctx-size = {_CONTEXT}\nparallel = 1\nthreads = 1\n"
+    thinking = f"chat-template-file = {_TEMPLATE}\nreasoning-budget = 48\n"
+    text = f"[{MODEL}]\n{shared}[{MODEL}-thinking]\n{shared}{thinking}"
+    preset = f"router-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+    with making(preset) as folder:
+        if folder:
+            (folder / "models.ini").write_text(text)
+    models = str(CACHE / preset / "models.ini")
+    argv = [str(llama_server()), "--host", "127.0.0.1", "--port", "0", "--offline", "--no-ui"]
+    return [*argv, "--models-preset", models, "--models-max", "1"]
 
 
 def _die_with_parent() -> None:

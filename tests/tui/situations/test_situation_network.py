@@ -65,7 +65,7 @@ async def test_another_machine_is_asked_only_after_yes_and_with_its_key(tmp_path
         await seen.presses("enter", sees="gpu-box:8000 is not this machine")
         await picture(seen, "allow")
         assert seen.ports.paths(8000, "gpu-box") == []
-        await seen.confirms(leads_to=AskDialog)
+        await seen.confirm(leads_to=AskDialog)
         await seen.shows(
             "The server needs an API key", "Ask the administrator of the server for its API key."
         )
