@@ -16,15 +16,14 @@ from tests.support.scripted_server import json_reply
 Cli = Inside
 
 KEY = "sk-marked-key-4711"
-SECRET = "marked-password-4711"  # noqa: S105 - a mark
 HOSTILE = 'Say "hi", it\'s $HOME $(id) `id` \\n !! 😀 é\n JSON\nJSON\n{}\n\ttab \x1b[31m\u202e\x7f'
-FORMS = ("json", "curl", "text")
 
 
-def in_shell(command: str, shell: str = "sh", **env: str):
-    argv = (shell, "-c", command)
+def in_shell(command: str):
+    env = {"PATH": os.environ["PATH"], "LMCHAT_API_KEY": KEY}
+    argv = ("sh", "-c", command)
     return subprocess.run(  # noqa: S603 - what lmchat has printed
-        argv, capture_output=True, env={"PATH": os.environ["PATH"], **env}, timeout=60, check=False
+        argv, capture_output=True, env=env, timeout=60, check=False
     )
 
 
@@ -54,12 +53,11 @@ def test_the_command_sends_the_same_request_from_a_shell_with_images_whole(cli, 
     body = cli.json("ask", "--dry-run", HOSTILE)
     command = cli("ask", "--dry-run=curl", HOSTILE).stdout
     assert not any(mark in command for mark in (KEY, "\x1b", "\u202e"))
-    for shell in ("sh", "bash"):
-        done = in_shell(command, shell, LMCHAT_API_KEY=KEY)
-        assert (done.returncode, b"[DONE]" in done.stdout) == (0, True), done.stderr
-        seen = server.seen(CHAT)[-1]
-        assert seen.json == body
-        assert seen.headers["authorization"] == f"Bearer {KEY}"
+    done = in_shell(command)
+    assert (done.returncode, b"[DONE]" in done.stdout) == (0, True), done.stderr
+    (seen,) = server.seen(CHAT)
+    assert seen.json == body
+    assert seen.headers["authorization"] == f"Bearer {KEY}"
     assert body["messages"][-1]["content"] == HOSTILE
 
     file = tmp_path / "garden.png"
@@ -67,7 +65,7 @@ def test_the_command_sends_the_same_request_from_a_shell_with_images_whole(cli, 
     shown = cli.json("ask", "--dry-run", "-f", str(file), "What grows here?")
     url = shown["messages"][-1]["content"][0]["image_url"]["url"]
     command = cli("ask", "--dry-run=curl", "-f", str(file), "What grows here?").stdout
-    assert in_shell(command, LMCHAT_API_KEY=KEY).returncode == 0
+    assert in_shell(command).returncode == 0
     whole = server.seen(CHAT)[-1].json["messages"][-1]["content"][0]["image_url"]["url"]
     assert url.startswith(whole[:40])
     assert f"({len(whole.partition(',')[2])} characters)" in url
@@ -95,21 +93,16 @@ def test_nothing_is_saved(cli, server):
     assert len(server.seen(CHAT)) == 1
 
 
-def test_no_key_and_no_password_of_an_address_is_in_any_form_or_file(cli, server):
+def test_no_key_is_in_any_form_or_file(cli, server):
     llama_cpp(server, key=KEY)
     server.on("POST /apply-template", json_reply({"prompt": "<|a|>Hi"}))
     server.on("POST /tokenize", json_reply({"tokens": [{"id": 1, "piece": "<|a|>"}]}))
     cli.configure(f'[[endpoints]]\nname = "own"\nurl = "{server.url}"\napi_key_env = "OWN_KEY"\n')
     cli.env["OWN_KEY"] = KEY
-    for form in FORMS:
+    for form in ("json", "curl", "text"):
         done = cli("ask", f"--dry-run={form}", "Hi", "--log-level", "debug")
         assert done.returncode == 0, done.stderr
         assert KEY not in done.stdout + done.stderr
         assert ("$LMCHAT_API_KEY" in done.stdout) is (form == "curl")
     for path in cli.folder.rglob("*"):
         assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
-    for address in (f"http://ada:{SECRET}@127.0.0.1:1", f"http://127.0.0.1:1/v1?key={SECRET}"):
-        cli.url = address
-        for form in FORMS:
-            done = cli("ask", f"--dry-run={form}", "Hi")
-            assert (done.returncode, SECRET in done.stdout + done.stderr) == (2, False)
