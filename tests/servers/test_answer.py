@@ -25,23 +25,15 @@ def played(*steps, start: float = 100.0) -> TurnFigures:
     return turn
 
 
-@pytest.mark.rule("R-18")
-def test_progress_and_life_signs_are_not_tokens():
-    turn = played(
-        (100.1, RequestSent()),
-        (100.2, PromptProgress(fraction=0.5, processed_tokens=5, total_tokens=10)),
-        (101, LifeSign()),
-    )
-    assert turn.first_token_s is None
-    assert (turn.stage, turn.fraction) == (Stage.READING, 0.5)
-
-
 def test_stages_follow_the_events():
     turn = TurnFigures(model="m", started_s=0)
     for event, stage in [
         (RequestQueued(), Stage.QUEUED),
         (RequestSent(), Stage.WAITING),
+        (StreamStalled(silent_s=5), Stage.STALLED),
+        (LifeSign(is_token=True), Stage.WAITING),
         (ModelLoading(fraction=0.4), Stage.LOADING),
+        (PromptProgress(fraction=0.5, processed_tokens=5, total_tokens=10), Stage.READING),
         (ReasoningDelta(text="hm"), Stage.THINKING),
         (TextDelta(text="so"), Stage.ANSWERING),
         (StreamStalled(silent_s=60), Stage.STALLED),
@@ -62,15 +54,10 @@ def test_a_stall_counts_once_until_text_comes_again():
     assert turn.stalls == 2
 
 
-def test_speed_is_tokens_between_the_first_and_the_last():
-    turn = played(*((101 + n / 10, TextDelta(text="word")) for n in range(11)))
-    assert turn.tokens_per_second == pytest.approx(10)
-    assert turn.is_estimated
-
-
-def test_tokens_that_came_in_one_go_have_no_speed():
-    turn = played(*((101 + n / 1000, TextDelta(text="word")) for n in range(3)))
-    assert turn.tokens_per_second is None
+def test_speed_is_tokens_between_the_first_and_the_last_unless_they_came_in_one_go():
+    for step_s, speed in ((0.1, pytest.approx(10)), (0.001, None)):
+        turn = played(*((101 + n * step_s, TextDelta(text="word")) for n in range(11)))
+        assert (turn.tokens_per_second, turn.is_estimated) == (speed, True)
 
 
 @pytest.mark.rule("R-19")
@@ -82,15 +69,17 @@ def test_the_servers_figures_win_over_our_clock():
         (102, StreamFinished(reason="length")),
     )
     turn.end(AnswerState.COMPLETE, 103)
-    stats = turn.stats()
-    assert (stats.tokens_per_second, stats.completion_tokens, stats.prompt_tokens) == (
-        42.0,
-        7,
-        9,
+    assert turn.stats() == AnswerStats(
+        ttft_ms=1000.0,
+        tokens_per_second=42.0,
+        prompt_tokens=9,
+        completion_tokens=7,
+        is_estimated=False,
+        finish_reason="length",
+        elapsed_ms=3000.0,
+        wait_ms=1000.0,
+        queue_ms=0.0,
     )
-    assert not stats.is_estimated
-    assert stats.finish_reason == "length"
-    assert stats.elapsed_ms == pytest.approx(3000)
 
 
 def test_a_thought_lasts_from_its_first_piece_to_the_first_word_of_the_answer():
@@ -106,11 +95,18 @@ def test_a_turn_without_a_token_has_no_speed_and_no_tokens():
     turn = TurnFigures(model="m", started_s=1)
     turn.end(AnswerState.FAILED, 2)
     stats = turn.stats()
-    assert (stats.ttft_ms, stats.tokens_per_second, stats.completion_tokens) == (
-        None,
-        None,
-        None,
-    )
+    assert (stats.ttft_ms, stats.tokens_per_second, stats.completion_tokens) == (None,) * 3
+
+
+def test_a_continued_answer_has_the_thoughts_of_both_parts_and_no_zero_for_what_was_not_measured():
+    nothing = AnswerStats(elapsed_ms=300)
+    begun = AnswerStats(completion_tokens=100, thought_tokens=80)
+    both = [
+        AnswerStats(completion_tokens=20, thought_tokens=tokens).after(begun)
+        for tokens in (None, 5)
+    ]
+    assert [one.thought_tokens for one in (nothing.after(nothing), *both)] == [None, 80, 85]
+    assert nothing.after(nothing).completion_tokens is None
 
 
 FULL = UsageReported(prompt_tokens=200, completion_tokens=55)
@@ -121,36 +117,11 @@ def test_what_cut_an_answer_short_is_told_as_far_as_the_figures_tell():
         (FULL, 256, None, Limit.CONTEXT),
         (FULL, 255, 55, Limit.CONTEXT),
         (FULL, 4096, None, Limit.MAX_TOKENS),
-        (FULL, 4096, 55, Limit.MAX_TOKENS),
-        (FULL, None, 55, Limit.MAX_TOKENS),
-        (None, 256, 55, Limit.MAX_TOKENS),
+        (UsageReported(), 256, 55, Limit.MAX_TOKENS),
         (FULL, None, None, None),
-        (None, 256, None, None),
+        (UsageReported(), 256, None, None),
     ]:
-        events = [TextDelta(text="a"), *([usage] if usage else []), StreamFinished(reason="length")]
-        turn = played(*((101, event) for event in events))
-        turn.end(AnswerState.COMPLETE, 102)
+        turn = played((101, TextDelta(text="a")), (101, usage))
+        turn.apply(StreamFinished(reason="length"), 101)
         stats = turn.stats(context=context, max_tokens=max_tokens)
-        assert (stats.limit, stats.finish_reason) == (limit, "length")
-        assert stats.ending == (limit or "length")
-
-
-@pytest.mark.rule("R-18")
-def test_a_held_token_ends_a_stall():
-    turn = played((101, StreamStalled(silent_s=5)), (102, LifeSign(is_token=True)))
-    assert (turn.stage, turn.first_token_s) == (Stage.WAITING, 102)
-
-
-NOTHING_CAME = AnswerStats(elapsed_ms=300)
-
-
-def test_what_was_never_measured_is_no_zero():
-    assert NOTHING_CAME.after(NOTHING_CAME).completion_tokens is None
-    assert NOTHING_CAME.after(NOTHING_CAME).thought_tokens is None
-
-
-def test_the_thought_of_a_continued_answer_is_that_of_both_parts():
-    begun = AnswerStats(completion_tokens=100, thought_tokens=80)
-    assert AnswerStats(completion_tokens=20).after(begun).thought_tokens == 80
-    again = AnswerStats(completion_tokens=20, thought_tokens=5)
-    assert again.after(begun).thought_tokens == 85
+        assert (stats.limit, stats.ending) == (limit, limit or "length")

@@ -13,11 +13,9 @@ from lmchat.servers.limits import AllowList
 def test_an_address_may_be_typed_with_or_without_version_and_scheme():
     for typed, base_url in [
         ("http://gpu:1234", "http://gpu:1234/v1"),
-        ("http://gpu:1234/", "http://gpu:1234/v1"),
         ("http://gpu:1234/v1/", "http://gpu:1234/v1"),
         ("localhost:8080", "http://localhost:8080/v1"),
         ("http://127.0.0.1:1234", "http://localhost:1234/v1"),
-        ("127.8.9.1:1234", "http://localhost:1234/v1"),
         ("http://[::1]:11434", "http://localhost:11434/v1"),
         ("http://[::ffff:127.0.0.1]:1234", "http://localhost:1234/v1"),
         ("http://0.0.0.0:8080", "http://localhost:8080/v1"),
@@ -27,7 +25,6 @@ def test_an_address_may_be_typed_with_or_without_version_and_scheme():
         ("http://box.lan:8080/llm", "http://box.lan:8080/llm/v1"),
         ("https://host/v1beta/openai", "https://host:443/v1beta/openai"),
         ("http://127.0.0.1:11434/v1/chat/completions", "http://localhost:11434/v1"),
-        ("http://127.0.0.1:11434/api/chat", "http://localhost:11434/v1"),
         ("http://box:3000/api/chat/completions", "http://box:3000/api/v1"),
         ("HTTP://LOCALHOST:1234", "http://localhost:1234/v1"),
         ("4321", "http://localhost:4321/v1"),

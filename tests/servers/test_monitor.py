@@ -22,6 +22,32 @@ async def looks(monitor: Monitor, count: int) -> list:
     return seen
 
 
+async def test_a_server_that_goes_away_and_a_look_that_raises_do_not_end_the_watch():
+    backend = ScriptedBackend()
+    away = probed(Verdict.REFUSED)
+    refusal = EndpointNotAllowed("Endpoint not allowed", hint="Allow it.")
+    found = [backend.results[0], away, refusal, backend.results[0]]
+
+    async def check(_):
+        one = found.pop(0)
+        if isinstance(one, Exception):
+            raise one
+        return one
+
+    monitor = Monitor(check)
+    monitor.aim(target())
+    seen = await looks(monitor, 4)
+    assert [one.is_down for one in seen] == [False, True, True, False]
+    assert [one.verdict for one in seen][1:] == [
+        Verdict.REFUSED,
+        Verdict.SERVER_ERROR,
+        Verdict.READY,
+    ]
+    assert (seen[2].detail, seen[2].next_step) == ("Endpoint not allowed", "Allow it.")
+    assert monitor.health.latencies_ms == (3.0, None, None, 3.0)
+    assert monitor.health.seen_s is not None
+
+
 async def test_latency_and_model_are_kept_until_another_server_is_looked_at():
     monitor = Monitor(ScriptedBackend(results=[probed(Verdict.READY, model())]).check)
     monitor.aim(target())
@@ -31,24 +57,6 @@ async def test_latency_and_model_are_kept_until_another_server_is_looked_at():
     assert len(seen[-1].latencies_ms) == KEPT_LATENCIES
     monitor.aim(None)
     assert (monitor.health.latencies_ms, monitor.health.verdict) == ((), None)
-
-
-async def test_a_server_that_went_away_is_down_and_comes_back():
-    backend = ScriptedBackend()
-    up = backend.results
-    monitor = Monitor(backend.check)
-    monitor.aim(target())
-    seen = []
-    async with aclosing(monitor.watch()) as watched:
-        async for health in watched:
-            seen.append(health.is_down)
-            backend.results = () if len(seen) == 1 else up
-            if len(seen) == 3:
-                break
-            monitor.check_now()
-    assert seen == [False, True, False]
-    assert monitor.health.latencies_ms == (3.0, None, 3.0)
-    assert monitor.health.seen_s is not None
 
 
 @pytest.mark.rule("R-29")
@@ -66,24 +74,3 @@ async def test_nothing_is_asked_while_an_answer_streams():
         monitor.check_now()
         await waiting
     assert backend.checks == 1
-
-
-async def test_a_look_that_raises_is_a_server_in_error_and_the_watch_goes_on():
-    backend = ScriptedBackend()
-    check, refusals = backend.check, [EndpointNotAllowed("Endpoint not allowed", hint="Allow it.")]
-
-    async def once(endpoint):
-        if refusals:
-            raise refusals.pop()
-        return await check(endpoint)
-
-    backend.check = once
-    monitor = Monitor(backend.check)
-    monitor.aim(target())
-    first, second = await looks(monitor, 2)
-    assert (first.verdict, first.detail, first.next_step) == (
-        Verdict.SERVER_ERROR,
-        "Endpoint not allowed",
-        "Allow it.",
-    )
-    assert second.verdict is Verdict.READY

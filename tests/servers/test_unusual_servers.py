@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import pytest
-
 from lmchat.servers import sender
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
@@ -12,7 +10,6 @@ from tests.support.client_calls import ask, endpoint_of, events_of, replay, text
 from tests.support.scripted_products import LLAMA, chat_reply, guarded, model_list
 from tests.support.scripted_server import (
     Cut,
-    body_reply,
     json_reply,
     raw_reply,
     text_reply,
@@ -66,36 +63,18 @@ async def test_a_server_of_which_only_the_list_can_be_had_is_used_with_that(serv
     assert (probed.product, probed.verdict) == ("llama.cpp", Verdict.READY)
 
 
-PAGE = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
 ELSEWHERE = "https://me:secret@example.com/v1/models?token=secret"
 
 
-def of_nginx(status: int, **headers: str):
-    more = {"Server": "nginx"} | {name.replace("_", "-"): value for name, value in headers.items()}
-    return body_reply(PAGE, status=status, content_type="text/html", headers=more)
-
-
-@pytest.mark.parametrize(
-    ("reply", "verdict", "detail"),
-    [
-        (of_nginx(502), Verdict.SERVER_ERROR, "502 Bad Gateway"),
-        (of_nginx(504), Verdict.TIMED_OUT, ""),
-        (of_nginx(404), Verdict.NOT_AN_LLM, "a web page answered"),
-        (of_nginx(403), Verdict.NOT_AN_LLM, ""),
-        (of_nginx(200), Verdict.NOT_AN_LLM, "a web page answered"),
-        (
-            of_nginx(301, Location=ELSEWHERE),
-            Verdict.NOT_AN_LLM,
-            "redirects to https://example.com/v1/models",
-        ),
-        (of_nginx(302, Location="/login"), Verdict.NOT_AN_LLM, "redirects to /login"),
-    ],
-)
-async def test_what_answers_in_place_of_a_model_server_is_named(
-    server, client, reply, verdict, detail
-):
-    server.on("GET /v1/models", reply)
-    probed = await client.check(endpoint_of(server))
-    assert probed.verdict == verdict
-    assert detail in probed.detail
-    assert "secret" not in repr(probed)
+async def test_what_answers_in_place_of_a_model_server_is_named(server, make_client):
+    for status, location, verdict, detail in (
+        (502, "", Verdict.SERVER_ERROR, "502 Bad Gateway"),
+        (504, "", Verdict.TIMED_OUT, ""),
+        (301, ELSEWHERE, Verdict.NOT_AN_LLM, "redirects to https://example.com/v1/models"),
+        (302, "/login", Verdict.NOT_AN_LLM, "redirects to /login"),
+    ):
+        page = text_reply("<html><body>nginx", status=status, headers={"Location": location})
+        server.on("GET /v1/models", page)
+        probed = await make_client().check(endpoint_of(server))
+        assert (probed.verdict, detail in probed.detail) == (verdict, True)
+        assert "secret" not in repr(probed)
