@@ -74,16 +74,10 @@ async def test_loading_that_is_cancelled_before_the_router_has_replied_is_stoppe
     assert [request.json for request in server.seen(UNLOAD)] == [{"model": "large"}]
 
 
-def old_lm_studio(server):
-    return products.lm_studio(server, is_old=True, loaded=())
-
-
 async def test_who_cannot_load_on_request_says_so_and_what_helps(server, client):
     for script, name, product, step in (
         (products.llama_cpp, "tiny.gguf", "llama.cpp", "llama-server -m MODEL.gguf"),
-        (old_lm_studio, "qwen3-8b", "LM Studio", "Load it in LM Studio"),
         (products.jan, "jan-nano", "Jan", "Start a model in Jan"),
-        (products.vllm, "Qwen/Qwen3-8B", "vLLM", "vllm serve MODEL"),
         (products.plain, "tiny", "OpenAI-compatible", "Use the server's own program"),
     ):
         server.forget()

@@ -8,11 +8,10 @@ from contextlib import aclosing
 import pytest
 from msgspec.structs import replace
 
-from lmchat.config.settings import LimitSettings
 from lmchat.servers import client as counting_module
-from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.products import PRODUCTS
 from lmchat.sessions.message import Role, text_message
+from lmchat.sessions.stats import Metrics
 from tests.support.client_calls import ask, endpoint_of
 from tests.support.scripted_backend import read
 from tests.support.scripted_products import (
@@ -26,7 +25,7 @@ from tests.support.scripted_products import (
 )
 from tests.support.scripted_server import (
     DONE,
-    Gate,
+    Hold,
     delta,
     finish,
     json_reply,
@@ -48,16 +47,9 @@ def request_to(server, text="Hi", *, product="llama.cpp", model="tiny.gguf", **m
     return ask(server, text, product=product, model=model, **more)
 
 
-async def ready(client, server):
-    """Look once, so that the layer knows what is in memory."""
-    probed = await client.check(endpoint_of(server))
-    assert probed.verdict is Verdict.READY
-
-
-async def test_llama_cpp_counts_with_what_shapes_the_prompt_and_nothing_else(server, make_client):
-    client = make_client(limits=LimitSettings(requests_per_minute=1))
+async def test_llama_cpp_counts_with_what_shapes_the_prompt_and_nothing_else(server, client):
     llama_cpp(server).on(COUNT, COUNTED)
-    await ready(client, server)
+    await client.check(endpoint_of(server))
     request = request_to(server, "Hi \ud83d", reasoning_effort="none", temperature=1, seed=4)
     assert await client.count_tokens(request) == 37
     assert server.seen(COUNT)[0].json == {
@@ -66,8 +58,8 @@ async def test_llama_cpp_counts_with_what_shapes_the_prompt_and_nothing_else(ser
         "reasoning_effort": "none",
         "chat_template_kwargs": {"enable_thinking": False},
     }
-    assert client.budget().left == 1
-    assert (client.metrics().total_requests, client.metrics().refused_requests) == (0, 0)
+    assert client.budget().left == client.budget().limit
+    assert client.metrics() == Metrics()
 
 
 async def test_who_is_not_known_to_count_is_asked_nothing_and_vllm_counts_messages(server, client):
@@ -84,7 +76,7 @@ async def test_who_is_not_known_to_count_is_asked_nothing_and_vllm_counts_messag
 
 async def test_a_model_that_is_not_in_memory_is_not_loaded_to_count(server, client):
     router(server, small="loaded", large="unloaded").on(COUNT, COUNTED)
-    await ready(client, server)
+    await client.check(endpoint_of(server))
     assert await client.count_tokens(request_to(server, model="large")) is None
     assert server.seen(COUNT) == []
     assert await client.count_tokens(request_to(server, model="small")) == 37
@@ -103,12 +95,9 @@ async def test_a_prompt_is_read_ahead_and_nothing_is_counted(server, client):
     body = server.seen(CHAT)[0].json
     assert body["max_tokens"] == 0
     assert (body["temperature"], body["stream"], body["return_progress"]) == (0.5, True, True)
-    assert client.metrics().total_requests == 0
+    assert client.metrics() == Metrics()
     assert client.budget().left == client.budget().limit
-    gate = Gate()
-    server.on(CHAT, sse(PROGRESS, gate, DONE))
+    server.on(CHAT, sse(PROGRESS, Hold()))
     async with aclosing(client.read_ahead(request)) as steps:
-        async for _ in steps:
-            break
+        await anext(steps)
     assert await asyncio.to_thread(server.seen(CHAT)[1].client_left.wait, 10), "a stop closes it"
-    gate.open()
