@@ -4,28 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
-from lmchat.sessions.stats import Spread, TurnRecord, figures_by_model, spread
+from lmchat.sessions.stats import Spread, figures_by_model, spread
+from tests.support.chats import FIGURES
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
-ROW = TurnRecord(
-    message_id="m",
-    endpoint="http://localhost:1234",
-    product="LM Studio",
-    model="qwen3-8b",
-    quantization="Q4_K_M",
-    state="complete",
-    ttft_ms=200.0,
-    prompt_tokens_per_second=500.0,
-    tokens_per_second=40.0,
-    prompt_tokens=20,
-    completion_tokens=100,
-    is_estimated=False,
-    stalls=0,
-    retries=0,
-    elapsed_ms=2500.0,
-    finish_reason="stop",
-    ended_at=NOON,
-)
+ROW = replace(FIGURES, ttft_ms=200.0, completion_tokens=100, ended_at=NOON)
 
 
 def test_percentiles_are_the_median_and_the_nearest_rank():
@@ -56,10 +39,10 @@ def test_turns_are_summed_up_by_model_and_server_the_last_used_first():
         replace(
             ROW, ttft_ms=900.0, is_estimated=True, stalls=1, ended_at=NOON + timedelta(hours=1)
         ),
-        replace(ROW, model="tiny", ended_at=NOON + timedelta(hours=2)),
+        replace(ROW, model="new", ended_at=NOON + timedelta(hours=2)),
     ]
     tiny, qwen, other = figures_by_model(rows)
-    assert (tiny.model, tiny.turns, other.product, other.turns) == ("tiny", 1, "llama.cpp", 1)
+    assert (tiny.model, tiny.turns, other.product, other.turns) == ("new", 1, "llama.cpp", 1)
     assert (qwen.turns, qwen.complete, qwen.retries, qwen.stalls) == (3, 2, 2, 1)
     assert (qwen.completion_tokens, qwen.is_estimated) == (200, True)
     assert qwen.ttft_ms == Spread(p50=550.0, p95=900.0)

@@ -18,8 +18,8 @@ from lmchat.sessions.message import (
     TextPart,
     ToolCallPart,
 )
-from lmchat.sessions.stats import Metrics, TurnRecord
-from tests.support.chats import answer, begin_session, header, prompt, reply, say, store_at
+from lmchat.sessions.stats import Metrics
+from tests.support.chats import FIGURES, answer, begin_session, header, prompt, reply, say, store_at
 
 HOSTILE = "a\x00b\x1b]0;owned\x07 \ud800 lone \u202e turned \r\n ``` ' \" ; drop table sessions; --"
 
@@ -132,25 +132,16 @@ async def test_an_earlier_prompt_comes_back_with_its_files_in_their_places(store
     assert split_draft(draft) == ("See\nand say.", [notes])
 
 
-def turn_record(model: str, speed: float | None) -> TurnRecord:
-    return TurnRecord(
-        message_id="m", endpoint="http://localhost:1234", product="LM Studio", model=model,
-        quantization="Q4_K_M", state="complete", ttft_ms=210.0, prompt_tokens_per_second=None,
-        tokens_per_second=speed, prompt_tokens=12, completion_tokens=312, is_estimated=False, stalls=0,
-        retries=0, elapsed_ms=4100.0, finish_reason="stop",
-    )  # fmt: skip
-
-
 async def test_the_turn_records_give_figures_back_and_the_median_speed(store):
-    for speed in (10.0, 40.0, 42.0, None):
-        await store.figures.add_turn_record(turn_record("qwen3-8b", speed))
-    await store.figures.add_turn_record(turn_record("other", None))
+    speeds = [10.0, 40.0, 42.0, None]
+    records = [replace(FIGURES, tokens_per_second=speed) for speed in speeds]
+    records.append(replace(FIGURES, model="other", tokens_per_second=None))
+    for record in records:
+        await store.figures.add_turn_record(record)
     rows = await store.figures.turn_records()
-    assert [row.tokens_per_second for row in rows] == [10.0, 40.0, 42.0, None, None]
-    assert rows[0] == replace(turn_record("qwen3-8b", 10.0), ended_at=rows[0].ended_at)
-    assert rows[0].ended_at is not None
+    assert [replace(row, ended_at=None) for row in rows] == records
     assert await store.figures.turn_records(since=rows[3].ended_at) == rows[3:]
-    assert await store.figures.speeds() == {("http://localhost:1234", "qwen3-8b"): 40.0}
+    assert await store.figures.speeds() == {(FIGURES.endpoint, FIGURES.model): 40.0}
 
 
 async def test_counters_of_two_processes_add_up(tmp_path, store):

@@ -38,13 +38,6 @@ def counted_lines() -> Iterator[Lines]:
         sys.settrace(before)
 
 
-def lines_of(work: Callable[..., object], *given: object) -> int:
-    """Return how many lines a call of a function runs."""
-    with counted_lines() as lines:
-        work(*given)
-    return lines.count
-
-
 def calls_of(work: Callable[..., object], *given: object) -> int:
     """Return how many functions a call of a function calls, those in C too."""
     count = 0
