@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import importlib
-import shlex
 
 import pytest
 
@@ -9,6 +8,7 @@ from lmchat.cli.commands import COMMANDS
 from lmchat.cli.options import ParsedOptions
 from lmchat.cli.parser import build_parser, parse
 from lmchat.errors import WrongUse
+from tests.support.recipes import commands_of
 
 _SHARED = [
     ("--endpoint", "endpoint", "http://a"),
@@ -126,21 +126,6 @@ def test_the_help_of_every_command_has_an_example_of_it(capsys):
             assert example in shown
 
 
-def _typed(line):
-    """Return the words of each lmchat of a line of a shell, without its redirections."""
-    words = shlex.shlex(line, posix=True, punctuation_chars=True)
-    words.whitespace_split = True
-    typed, found = list(words), []
-    for number, word in enumerate(typed):
-        if word in ("|", "&&", ">"):
-            found.append(None)
-        elif word == "lmchat":
-            found.append([])
-        elif found and found[-1] is not None and typed[number - 1] != ">":
-            found[-1].append(word)
-    return [words for words in found if words is not None]
-
-
 _EXAMPLES = [
     *(
         (f"lmchat {' '.join(words)}", example)
@@ -157,7 +142,7 @@ _EXAMPLES = [
 
 def test_every_example_of_the_help_is_understood_and_is_of_its_command():
     for prog, example in _EXAMPLES:
-        commands = _typed(example)
+        commands = commands_of(example)
         assert commands, example
         assert any(f"lmchat {' '.join(words)}".startswith(prog) for words in commands)
         for words in commands:

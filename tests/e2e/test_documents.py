@@ -16,6 +16,7 @@ from lmchat.servers.answer import Stage
 from lmchat.servers.discovery.probe_result import Verdict
 from tests.support.programs import Inside, run
 from tests.support.pty_program import ROOT
+from tests.support.recipes import commands_of
 
 Cli = Inside
 
@@ -26,7 +27,6 @@ _LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 _FILLED = {"ID": "3f2a", "COMMAND": "models"}
 _ENDLESS = {"lmchat", "lmchat serve", "curl http://127.0.0.1:8642/v1/models"}
 """The screen, and the server with a look at it: tests of their own run them."""
-_SEPARATORS = {"|", "&&", "||", ";", ">", ">>", "<", "&", ")"}
 
 
 def _commands(page: Path) -> set[tuple[str, ...]]:
@@ -36,22 +36,7 @@ def _commands(page: Path) -> set[tuple[str, ...]]:
     lines = [
         line for block in _BLOCK.findall(text) for line in block.splitlines()
     ] + _INLINE.findall(prose)
-    return {command for line in lines for command in _of_line(line)}
-
-
-def _of_line(line: str) -> list[tuple[str, ...]]:
-    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
-    lexer.whitespace_split = True
-    words, found, is_inside = list(lexer), [], False
-    for word in words:
-        if word in _SEPARATORS:
-            is_inside = False
-        elif word == "lmchat" or word.endswith("/lmchat"):
-            is_inside = True
-            found.append([])
-        elif is_inside:
-            found[-1].append(word)
-    return [tuple(one) for one in found]
+    return {command for line in lines for command in commands_of(line)}
 
 
 def test_commands_that_are_shown_are_commands_and_links_lead_to_files_that_are_there():

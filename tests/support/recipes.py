@@ -1,4 +1,4 @@
-"""Recipes of `docs/scripts.md`: the code blocks below each of its headings, and a shell to run them."""
+"""Commands of documents: recipes of `docs/scripts.md`, a shell to run them, and lines of a shell."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tests.support.programs import LMCHAT, run
 from tests.support.pty_program import ROOT
 
 PAGE = ROOT / "docs" / "scripts.md"
+_SEPARATORS = {"|", "&&", "||", ";", ">", ">>", "<", "&", ")"}
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -21,6 +22,23 @@ def recipe(heading: str, language: str = "sh") -> str:
     ((written_in, block),) = _BLOCK.findall(section)
     assert written_in == language
     return block
+
+
+def commands_of(line: str) -> list[tuple[str, ...]]:
+    """Return the words after each `lmchat` of a line of a shell, without its redirections."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    found: list[list[str]] = []
+    is_inside = False
+    for word in lexer:
+        if word in _SEPARATORS:
+            is_inside = False
+        elif word == "lmchat" or word.endswith("/lmchat"):
+            is_inside = True
+            found.append([])
+        elif is_inside:
+            found[-1].append(word)
+    return [tuple(words) for words in found]
 
 
 class Shell:
