@@ -18,7 +18,7 @@ from lmchat.cli.target import own_endpoints
 from lmchat.cli.tools import how_to_correct, make_toolbox, state_sentence
 from lmchat.cli.wiring import keys_of, make_backend
 from lmchat.config.state import State, read_state
-from lmchat.doctor.machine_checks import folder_findings, store_findings, terminal_findings
+from lmchat.doctor.machine_checks import folder_findings, locale_findings, store_findings
 from lmchat.doctor.report import (
     Check,
     CheckResult,
@@ -76,7 +76,7 @@ async def examine(context: Context, backend: ServerClient) -> list[CheckResult]:
             "terminal",
             Group.TERMINAL,
             "Terminal",
-            partial(in_thread(terminal_findings), context.environ),
+            partial(in_thread(locale_findings), context.environ),
         ),
         Check("tools", Group.TOOLS, "Tools", partial(_tool_findings, context)),
         Check("program", Group.PROGRAM, "lmchat", partial(_program_findings, context)),

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lmchat.errors import LMChatError
-from lmchat.files.disk import NO_WAIT, OPEN_FLAGS, previous_log
+from lmchat.files.disk import NO_WAIT, OPEN_FLAGS
 from lmchat.files.paths import make_folder
 from lmchat.safe_text import safe_line
 
@@ -33,7 +33,7 @@ class LogFile(logging.Handler):
         with suppress(OSError, LMChatError):  # a full disk, a folder of another user
             make_folder(self._path.parent)
             if self._path.exists() and self._path.stat().st_size > _MAX_BYTES:
-                self._path.replace(previous_log(self._path))
+                self._path.replace(self._path.with_name(f"{self._path.name}.1"))
             # NO_WAIT: otherwise, opening a pipe of this name would wait for its reader
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | OPEN_FLAGS | NO_WAIT
             with os.fdopen(os.open(self._path, flags, 0o600), "w", encoding="utf-8") as file:

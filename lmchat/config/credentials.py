@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import tomli_w
+from msgspec import Struct, convert
 
 from lmchat.errors import StoreUnavailable
 from lmchat.files.disk import explain, locked, read_plain, write_atomically
@@ -17,6 +18,10 @@ log = logging.getLogger(__name__)
 _OWNER_ONLY = 0o600
 _OTHERS = 0o077  # permissions of other users
 _HEAD = "# API keys that were typed into lmchat. Keep this file private.\n"
+
+
+class _Entry(Struct):
+    key: str
 
 
 class Credentials:
@@ -49,7 +54,7 @@ class Credentials:
             with locked(self._path):  # another process may have written since `load`
                 keys = {**self._read(), origin: key}
                 tables = {origin: {"key": key} for origin, key in keys.items()}
-                write_atomically(self._path, _HEAD + tomli_w.dumps(tables), mode=_OWNER_ONLY)
+                write_atomically(self._path, _HEAD + tomli_w.dumps(tables))
                 self.keys = keys
         except OSError as error:
             raise explain(error, self._path) from error
@@ -57,15 +62,15 @@ class Credentials:
     def _read(self) -> dict[str, str]:
         """Return the keys in the file by origin; an empty dictionary if there is no file.
 
-        If other users may access the file, their permissions are removed first. Entries that are no
-        valid key are left out. Raises `StoreUnavailable`.
+        If other users may access the file, their permissions are removed first. Raises
+        `StoreUnavailable`.
         """
         name = self._path.name
         try:
             if os.name == "posix" and self._path.stat().st_mode & _OTHERS:
                 log.warning("%s could be read by others; that is mended", name)
                 self._path.chmod(_OWNER_ONLY)
-            data = tomllib.loads(read_plain(self._path).decode())
+            entries = convert(tomllib.loads(read_plain(self._path).decode()), dict[str, _Entry])
         except FileNotFoundError:
             return {}
         except OSError as error:
@@ -73,13 +78,7 @@ class Credentials:
         except (ValueError, RecursionError):
             # the parser's message, which may quote a key, is not repeated
             raise StoreUnavailable(
-                f"{name} is not valid TOML: the API keys in it are not used.",
+                f"{name} is not valid: the API keys in it are not used.",
                 hint="Fix the file, or delete it and re-enter your API keys.",
             ) from None
-
-        keys: dict[str, str] = {}
-        for origin, entry in data.items():
-            key = entry.get("key") if isinstance(entry, dict) else None
-            if isinstance(key, str):
-                keys[origin] = key
-        return keys
+        return {origin: entry.key for origin, entry in entries.items()}

@@ -50,7 +50,6 @@ class State(Struct, frozen=True, kw_only=True):
 
 log = logging.getLogger(__name__)
 
-
 Change = Callable[[State], State]  # of what is remembered, as a window makes it
 
 
@@ -64,13 +63,10 @@ def read_state(path: Path) -> tuple[State, str]:
         content = read_plain(path)
         import tomllib  # noqa: PLC0415 - the first start, without such a file, must not wait for it
 
-        data = tomllib.loads(content.decode())
-        # the file has a table for each recent model, `State` a pair
-        data["recent"] = [(row["endpoint"], row["model"]) for row in data.get("recent", ())]
-        return convert(data, State), ""
+        return convert(tomllib.loads(content.decode()), State), ""
     except FileNotFoundError:
         return State(), ""
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         log.warning("%s could not be read: %s", path.name, type(error).__name__)
         warning = f"{path.name} could not be read: lmchat starts without the saved state."
         return State(), warning
@@ -87,12 +83,8 @@ def change_state(path: Path, change: Change) -> State:
     try:
         with locked(path):
             state = change(read_state(path)[0])
-            data = asdict(state)
-            data["recent"] = [
-                {"endpoint": server, "model": model} for server, model in state.recent
-            ]
             head = "# Written by lmchat; put your settings in config.toml.\n"
-            write_atomically(path, head + tomli_w.dumps(data))
+            write_atomically(path, head + tomli_w.dumps(asdict(state)))
     except OSError as error:
         raise explain(error, path) from error
     return state

@@ -1,11 +1,11 @@
-"""The doctor's checks of folders, `sessions.db` and terminal; they change nothing."""
+"""The doctor's checks of folders, `sessions.db` and locale; they change nothing."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,6 @@ from lmchat.storage.opening import DATABASE_ERRORS
 from lmchat.storage.schema import version_of
 
 _BUSY_S = 0.5  # wait for another program that is writing
-_MIN_COLUMNS, _MIN_LINES = 40, 12  # that the screen needs
 
 
 def folder_findings(paths: Paths) -> list[CheckResult]:
@@ -65,32 +64,15 @@ def store_findings(path: Path) -> list[CheckResult]:
     return [row(Grade.OK, f"Undamaged and writable: {size}, format {version}.")]
 
 
-def terminal_findings(
-    environ: Mapping[str, str], files: Sequence[int] = (0, 2)
-) -> list[CheckResult]:
-    """Return the rows about size and locale of the terminal.
-
-    `files` are the descriptors of stdin, and of stderr, on which the screen is drawn.
-    """
-    row = partial(CheckResult, Group.TERMINAL, "terminal.size", "Size")
-    if all(os.isatty(file) for file in files):
-        columns, lines = os.get_terminal_size(files[-1])
-        size = row(Grade.OK, f"{columns} × {lines}.")
-        if columns < _MIN_COLUMNS or lines < _MIN_LINES:
-            cause = f"{columns} × {lines}: below {_MIN_COLUMNS} × {_MIN_LINES} not everything fits."
-            size = row(Grade.WARNING, cause, "Make the window larger, or its font smaller")
-    else:
-        cause = "stdin or stderr is not a terminal; the chat screen needs both."
-        step = "Run it in a terminal; for one answer without a screen: lmchat ask 'PROMPT'"
-        size = row(Grade.NOT_TRIED, cause, step)
+def locale_findings(environ: Mapping[str, str]) -> list[CheckResult]:
+    """Return the row about the characters that the terminal can show."""
     if os.name == "nt":  # its terminals have no variable for the locale
-        return [size]
-
+        return []
     row = partial(CheckResult, Group.TERMINAL, "terminal.locale", "Characters")
     values = (environ.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG"))
     locale = next(filter(None, values), "")  # the first that is set counts
     if "utf8" in locale.lower().replace("-", ""):
-        return [size, row(Grade.OK, "Unicode.")]
+        return [row(Grade.OK, "Unicode.")]
     step = "export LC_ALL=C.UTF-8, or set `ascii = true` under [ui] in the configuration"
     cause = "The locale is not UTF-8: non-ASCII characters may look wrong."
-    return [size, row(Grade.WARNING, cause, step)]
+    return [row(Grade.WARNING, cause, step)]

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
 from functools import partial
-from itertools import groupby
 from textwrap import wrap
 
 from msgspec import Struct
@@ -121,9 +120,9 @@ def report_text(findings: Findings, *, width: int = _UNLIMITED_WIDTH) -> str:
         wrap, width=width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
     lines: list[str] = []
-    for group, rows in groupby(findings, lambda finding: finding.group):
+    for group in dict.fromkeys(finding.group for finding in findings):
         lines.append(group.value)
-        for row in rows:
+        for row in (finding for finding in findings if finding.group is group):
             name = set_cell_size(safe_line(row.name), name_width)
             columns = f"  {row.grade.label:<{grade_width}}  {name}  "
             lines += wrapped(safe_line(row.cause), initial_indent=columns)

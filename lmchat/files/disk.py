@@ -83,25 +83,20 @@ def expanded_path(name: str) -> Path:
 # Writing
 
 
-def write_atomically(path: Path, data: str | bytes, *, mode: int = _OWNER_ONLY) -> None:
+def write_atomically(path: Path, data: str | bytes) -> None:
     """Replace or create a file; readers see its old or its new content, never half of it.
 
-    A missing folder is made. A link stays and the file that it leads to is replaced. A new file
-    gets `mode`, another one keeps its own. Raises `OSError`, which leaves the old file untouched.
+    A missing folder is made. A link stays and the file that it leads to is replaced. A new file is
+    for its owner alone, another one keeps its mode. Raises `OSError`, which leaves the old file
+    untouched.
     """
     ensure_folder(path.parent)
-    try:
-        target = path.resolve()
-    except RuntimeError as error:  # for links in a circle, until Python 3.12
-        raise system_error(errno.ELOOP, path) from error
-    old_mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
+    target = path.resolve()
     temporary = target.with_name(f".{target.name[:_MAX_NAME_CHARS]}.{os.urandom(4).hex()}")
-
-    # private until it has the old mode, which may be narrower than `mode`
-    _create(temporary, data, mode if old_mode is None else _OWNER_ONLY)
+    _create(temporary, data, _OWNER_ONLY)
     try:
-        if old_mode is not None:
-            temporary.chmod(old_mode)
+        if target.exists():
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
         temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -153,17 +148,15 @@ def write_new_file(
     exists and is not replaced, and `FileRefused` if it cannot be written.
     """
     try:
-        # a folder is never replaced: `_create` refuses it with `FileExistsError`
-        if is_forced and not path.is_dir():
-            if path.exists() and not path.is_file():  # root would replace `/dev/null` by a file
-                raise OSError(errno.EINVAL, "it is not a regular file")  # noqa: TRY301 - worded below
-            write_atomically(path, text, mode=mode)
+        if is_forced and path.is_file():
+            write_atomically(path, text)
         else:
             ensure_folder(path.parent)
             _create(path, text, mode)
     except FileExistsError:
-        if path.is_dir():
-            raise FileRefused(f"{path} is a folder.", hint="Choose another name.") from None
+        if is_forced or path.is_dir():  # root could replace `/dev/null` by a file
+            message = f"{path} is not a regular file."
+            raise FileRefused(message, hint="Choose another name.") from None
         raise FileExists(
             f"{path} already exists.", hint="Choose another name, or overwrite it with --force."
         ) from None
@@ -197,27 +190,21 @@ def _create(path: Path, data: str | bytes, mode: int) -> None:
 
 
 def begin_log(path: Path) -> int:
-    """Open a new log for reading and appending, and return its descriptor.
-
-    The log of the run before is renamed to `previous_log`, in place of an older one. Raises
-    `OSError`.
-    """
+    """Open an empty log for reading and appending, and return its descriptor; raises `OSError`."""
     ensure_folder(path.parent)
-    if path.exists():
-        path.replace(previous_log(path))
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | OPEN_FLAGS, 0o600)
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC | OPEN_FLAGS
+    return os.open(path, flags, _OWNER_ONLY)
 
 
 def empty_log(path: Path) -> None:
-    """Empty a log, which a program may be writing, and remove the log of the run before.
+    """Empty a log, which a program may be writing; a missing one is no error.
 
-    A missing log is no error. Raises `StoreUnavailable` if the system refuses.
+    Raises `StoreUnavailable` if the system refuses.
     """
     try:
         with suppress(FileNotFoundError):
             # a program that has the log open appends, so it continues at the new end
             os.truncate(path, 0)
-        previous_log(path).unlink(missing_ok=True)
     except OSError as error:
         reason = error.strerror or str(error)
         raise StoreUnavailable(
@@ -225,36 +212,25 @@ def empty_log(path: Path) -> None:
         ) from error
 
 
-def previous_log(path: Path) -> Path:
-    """Return the path to which `begin_log` renames the log of the run before."""
-    return path.with_name(f"{path.name}.1")
-
-
 def is_absolute_path(path: str) -> bool:
     """Return whether a path means the same file in every current folder."""
     return "\0" not in path and PurePath(path).is_absolute()  # a NUL would raise an error
 
 
-_FREE_SPACE = "Free some disk space; lmchat then saves the rest."
 _PERMISSION = "Check the permissions there, or set LMCHAT_HOME to another folder."
 # Reasons for an error, each with the next step.
 _LOCKED = ("another program has locked it", "Close the other program, then try again.")
-_DAMAGED = ("it is damaged", "At the next start lmchat renames it and creates a new one.")
 _NOT_WRITABLE = ("writing is not permitted", _PERMISSION)
-_BAD_DISK = (
-    "the disk reports an error, or is full",
-    "Free some disk space, or check the disk.",
-)
-_FULL = ("the disk is full", _FREE_SPACE)
+_FULL = ("the disk is full", "Free some disk space; lmchat then saves the rest.")
 # Reason and next step by the beginning of the name of an error; the first one that fits counts.
 _REASONS = {
     "SQLITE_FULL": _FULL,
-    "SQLITE_IOERR_WRITE": _FULL,
-    "SQLITE_IOERR": _BAD_DISK,
+    "SQLITE_IOERR": (
+        "the disk reports an error, or is full",
+        "Free some disk space, or check the disk.",
+    ),
     "SQLITE_CANTOPEN": ("it cannot be opened", _PERMISSION),
     "SQLITE_READONLY": _NOT_WRITABLE,
-    "SQLITE_PERM": _NOT_WRITABLE,
-    "SQLITE_AUTH": _NOT_WRITABLE,
     "SQLITE_BUSY": _LOCKED,
     "SQLITE_LOCKED": _LOCKED,
     "ENOSPC": _FULL,
@@ -278,7 +254,7 @@ def explain(error: Exception, path: Path) -> StoreUnavailable:
     An error with a name that `_REASONS` has not is explained by its own message.
     """
     if is_damage(error):
-        reason, hint = _DAMAGED
+        reason, hint = "it is damaged", "At the next start lmchat renames it and creates a new one."
     else:
         name = name_of(error)
         reason, hint = str(error), "Check the log file, then start lmchat again."

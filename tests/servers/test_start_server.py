@@ -88,11 +88,10 @@ async def test_a_failure_is_one_sentence_with_the_log(tmp_path, text, sentence):
         os.kill(pid, signal.SIGKILL)
 
 
-async def test_the_log_of_the_run_before_is_kept_beside(tmp_path):
-    for word in ("first", "second", "third"):
+async def test_the_log_has_the_last_run_alone(tmp_path):
+    for word in ("first", "second"):
         log = await started(tmp_path, f"print('{word}')", ready=word)
-    assert log == "third\n"
-    assert (tmp_path / "logs" / "server.log.1").read_text() == "second\n"
+    assert log == "second\n"
 
 
 STARTER = """

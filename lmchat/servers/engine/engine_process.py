@@ -57,7 +57,7 @@ async def start_child(
 ) -> ChildProcess:
     """Start a child, which ends with its input, and so with this process; send its order.
 
-    The log of the run before is kept. Raises `EngineUnavailable` if the log cannot be written.
+    Raises `EngineUnavailable` if the log cannot be written.
     """
     try:
         log = await asyncio.to_thread(begin_log, log_file)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lmchat.doctor.machine_checks import folder_findings
+from lmchat.doctor.machine_checks import folder_findings, locale_findings
 from lmchat.doctor.report import Grade
 from lmchat.files.paths import Paths
 from tests.support.faults import no_root, open_folder
@@ -40,3 +40,15 @@ def test_a_folder_that_cannot_be_written_to_is_a_fault():
         with no_root():
             assert grades(paths) == [Grade.FAULT]
         paths.config_dir.chmod(0o700)
+
+
+def test_the_locale_that_counts_decides():
+    for environ, grade in [
+        ({"LANG": "de_DE.UTF-8"}, Grade.OK),
+        ({"LANG": "C", "LC_ALL": "en_US.utf8"}, Grade.OK),
+        ({"LANG": "en_US.UTF-8", "LC_ALL": "C"}, Grade.WARNING),
+        ({"LANG": "de_DE.ISO-8859-1"}, Grade.WARNING),
+        ({}, Grade.WARNING),
+    ]:
+        (row,) = locale_findings(environ)
+        assert row.grade is grade
