@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 from lmchat.markdown.commonmark import code_blocks
 
 MAX_CHARS = 1_000_000  # more than any model writes in one answer
-_TOO_LARGE = "a number in it is too large"
 
 
 class UnfitError(ValueError):
