@@ -9,13 +9,16 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
+from lmchat.chat.answering import AnswerRequest, TurnSettings, refuse_unseen_images
 from lmchat.chat.context import ContextList, context_list
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.open_sessions import OpenSessions
+from lmchat.chat.starts import new_prompt
+from lmchat.chat.tool_rounds import ToolRounds
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_json, safe_line, shell_word
-from lmchat.servers.request import OutgoingRequest
-from lmchat.sessions.message import FilePart
+from lmchat.servers.request import ChatRequest, OutgoingRequest
+from lmchat.sessions.message import FilePart, Role, text_message
 
 FORMS = ("text", "json", "curl")
 """Forms of a request: the text that the model gets, the body, and a shell command."""
@@ -35,6 +38,48 @@ def checked_form(typed: str) -> str:
     return form
 
 
+async def next_request(
+    sessions: OpenSessions,
+    opened: OpenSession,
+    text: str,
+    files: Sequence[FilePart] = (),
+    *,
+    settings: TurnSettings | None = None,
+) -> ChatRequest:
+    """Return the request that `OpenSessions.send_now` would send first, without sending it.
+
+    Without text and files, its last prompt is empty. A running answer is in it as far as it has
+    arrived. Raises the errors of `OpenSessions.send_now`.
+    """
+    await opened.fill(sessions.store)
+    settings = settings or sessions.next_turn.settings(opened.own_sampling)
+    start = new_prompt(
+        opened.shown_messages,
+        text,
+        files,
+        system_prompt=opened.system_prompt,
+        first_words=opened.first_words,
+    )
+    refuse_unseen_images(settings.target, start.prompts)
+    planned = AnswerRequest(
+        settings,
+        start.sent_path,
+        server=sessions.server,
+        meter=sessions.next_turn.meter,
+        store=sessions.store,
+        rounds=ToolRounds(settings.toolbox, opened.session_id) if settings.toolbox else None,
+        beginning=start.beginning,
+    )
+    request = await planned.prepared_request()
+    if text or files:
+        return request
+    # an empty prompt is not in the plan; only the first words of the answer come after it
+    messages = list(request.messages)
+    index = len(messages) - (start.beginning is not None)
+    messages.insert(index, text_message(Role.USER, ""))
+    return replace(request, messages=tuple(messages))
+
+
 async def context_of_next_request(
     sessions: OpenSessions,
     opened: OpenSession,
@@ -45,11 +90,11 @@ async def context_of_next_request(
 
     The estimates are scaled to the server's count, if it can count now. If the request would be too
     long and nothing may be left out, the list shows what is too much. Raises the errors of
-    `OpenSessions.next_request`.
+    `next_request`.
     """
     next_turn = sessions.next_turn
     settings = replace(next_turn.settings(opened.own_sampling), is_truncating=True)
-    request = await sessions.next_request(opened, text, files, settings=settings)
+    request = await next_request(sessions, opened, text, files, settings=settings)
     total: int | None = None
     with suppress(LMChatError):
         total = await sessions.server.count_tokens(request)

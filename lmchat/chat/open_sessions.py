@@ -1,17 +1,17 @@
-"""The sessions in memory, every command on them, and what follows a turn."""
+"""The sessions in memory, their turns and queues, and what follows a turn."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
 from msgspec.structs import replace
 
 from lmchat.attachments.attachment import Attachment
-from lmchat.chat.answering import AnswerRequest, TurnSettings, refuse_unseen_images
+from lmchat.chat.answering import TurnSettings
 from lmchat.chat.beginnings import Beginning, require_prefill
 from lmchat.chat.compacting import summary
 from lmchat.chat.drafts import SavedTexts, joined_prompts
@@ -38,17 +38,14 @@ from lmchat.chat.starts import (
     again,
     continued,
     edited,
-    messages_together,
     new_prompt,
-    rewritten,
     still_answering_error,
 )
 from lmchat.chat.titles import rename_by_model
-from lmchat.chat.tool_rounds import ToolQuestion, ToolRounds
+from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.config.settings import ChatSettings
-from lmchat.errors import LMChatError, RequestInvalid, SessionNotFound, WrongUse
+from lmchat.errors import LMChatError, RequestInvalid, WrongUse
 from lmchat.servers.model import Target
-from lmchat.servers.request import ChatRequest
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import (
     AnswerState,
@@ -57,7 +54,6 @@ from lmchat.sessions.message import (
     Role,
     new_id,
     now,
-    text_message,
 )
 from lmchat.sessions.session import MessagePath, Session, SessionHeader
 from lmchat.storage.store import Store
@@ -93,7 +89,7 @@ class OpenSessions:
         self.bookmarks = SavedTexts(store.bookmark, store.save_bookmark)
         self.unread: set[str] = set()  # sessions whose answer ended while another was shown
         self.server = server
-        self._store = store
+        self.store = store
         self._is_named = is_named
         self._clock = clock
         self._sessions: dict[str, OpenSession] = {}
@@ -257,7 +253,7 @@ class OpenSessions:
         opened.answer_id = ""
 
         async def run() -> None:
-            await opened.fill(self._store)  # of a long session, only the end was read
+            await opened.fill(self.store)  # of a long session, only the end was read
             start = make_start(opened.messages)
             runner = TurnRunner(
                 opened,
@@ -360,7 +356,7 @@ class OpenSessions:
         """
         with suppress(LMChatError, TimeoutError):
             settings = self.next_turn.settings()
-            if await rename_by_model(opened, settings, self.server, self._store):
+            if await rename_by_model(opened, settings, self.server, self.store):
                 self._show(opened, TitleChanged())
 
     def stop(self, opened: OpenSession) -> bool:
@@ -468,124 +464,21 @@ class OpenSessions:
             require_prefill(target)
         self.shown.first_words = words
 
-    # Changes without a turn
-
-    async def rewrite(self, opened: OpenSession, answer_id: str, text: str) -> ChatMessage:
-        """Add and return another version of an answer, with a text by the user; send nothing.
-
-        It is saved in a task, for which `settle` waits: the disk may be locked for seconds. Raises
-        `RequestInvalid` while a turn runs, and as `rewritten` does; then nothing has changed.
-        """
-        await opened.fill(self._store)
-        opened.require_idle()
-        *ancestors, message = rewritten(opened.messages, answer_id, text)
-        opened.messages = MessagePath(ancestors)
-        opened.add(message)
-        saving = self.save_queue.save(opened.header, message)
-        _: asyncio.Future[None] = opened.keep(asyncio.ensure_future(saving))
-        return message
-
-    async def set_system_prompt(self, opened: OpenSession, text: str) -> ChatMessage:
-        """Add, save and return a system prompt for the next answers; two quotes `""` remove it."""
-        content = "" if text == '""' else text
-        message = text_message(Role.SYSTEM, content, parent_id=opened.leaf_id)
-        opened.add(message)
-        await self.save_queue.save(opened.header, message)
-        return message
-
-    async def toggle_excluded(self, opened: OpenSession, message_id: str) -> list[ChatMessage]:
-        """Take a message out of requests, or put it back, on the disk and on the path.
-
-        An answer with tool calls and the results of these calls go together. Return the changed
-        messages; none if the message is not on the path. If the disk fails, the error is raised,
-        and nothing has changed. Raises `RequestInvalid` while a turn runs, which may need them.
-        """
-        opened.require_idle()
-        together = messages_together(opened.messages, message_id)
-        if together:
-            await self.save_queue.write_unsaved()  # only messages on the disk can be marked there
-            is_excluded = not together[0].is_excluded
-            ids = [message.message_id for message in together]
-            await self._store.set_excluded(opened.session_id, ids, is_excluded=is_excluded)
-            together = [replace(message, is_excluded=is_excluded) for message in together]
-            for message in together:
-                opened.replace(message)
-        return together
-
-    async def set_option(self, opened: OpenSession, typed: str) -> str:
-        """Change or explain a sampling option of a session; return a sentence on it."""
-        options, words = self.next_turn.with_option(opened, typed)
-        if options != opened.header.sampling:
-            await self.set_sampling(opened, options)
-        return words
-
-    async def set_sampling(self, opened: OpenSession, options: Mapping[str, object]) -> None:
-        """Give a session other sampling options from the next answer on, and save them.
-
-        A new session is saved with its first message. If the disk fails, they hold in memory, and
-        the error is raised.
-        """
-        opened.header = replace(opened.header, sampling=options)
-        await self.save_queue.write_unsaved()  # one of these messages may create the session
-        with suppress(SessionNotFound):
-            await self._store.update_session(opened.session_id, {"sampling": options})
-
     async def restore_draft(self) -> str:
         """Give the new session the drafts of earlier runs that belong to no saved session.
 
         Return them, or an empty text.
         """
         session_id = self._newest.session_id
-        draft = await self._store.take_drafts(session_id)
+        draft = await self.store.take_drafts(session_id)
         if draft:
             self.drafts.note(session_id, joined_prompts(draft, self.drafts.text(session_id)))
         return draft
 
     async def add_file(self, file: Attachment) -> FilePart:
         """Store a file for a prompt."""
-        await self._store.save_file(file.data)
+        await self.store.save_file(file.data)
         return file.part
-
-    async def next_request(
-        self,
-        opened: OpenSession,
-        text: str,
-        files: Sequence[FilePart] = (),
-        *,
-        settings: TurnSettings | None = None,
-    ) -> ChatRequest:
-        """Return the request that `send_now` would send first, without sending it.
-
-        Without text and files, its last prompt is empty. A running answer is in it as far as it has
-        arrived. Raises the errors of `send_now`.
-        """
-        await opened.fill(self._store)
-        settings = settings or self._settings(opened)
-        start = new_prompt(
-            opened.shown_messages,
-            text,
-            files,
-            system_prompt=opened.system_prompt,
-            first_words=opened.first_words,
-        )
-        refuse_unseen_images(settings.target, start.prompts)
-        planned = AnswerRequest(
-            settings,
-            start.sent_path,
-            server=self.server,
-            meter=self.next_turn.meter,
-            store=self._store,
-            rounds=ToolRounds(settings.toolbox, opened.session_id) if settings.toolbox else None,
-            beginning=start.beginning,
-        )
-        request = await planned.prepared_request()
-        if text or files:
-            return request
-        # an empty prompt is not in the plan; only the first words of the answer come after it
-        messages = list(request.messages)
-        index = len(messages) - (start.beginning is not None)
-        messages.insert(index, text_message(Role.USER, ""))
-        return replace(request, messages=tuple(messages))
 
     # The sessions
 
@@ -614,11 +507,11 @@ class OpenSessions:
             if session is not None:
                 return self._make(session)
             # a turn may begin during the read
-            session = await self._store.open_session(session_id, count=FIRST_READ)
+            session = await self.store.open_session(session_id, count=FIRST_READ)
 
     async def fill(self, opened: OpenSession) -> None:
         """Read the older messages of a long session."""
-        await opened.fill(self._store)
+        await opened.fill(self.store)
 
     def require_free_path(self, session_id: str) -> None:
         """Raise `RequestInvalid` if another branch of a session cannot be shown now."""

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from contextlib import aclosing
 
+from lmchat.chat.next_request import next_request
 from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.ports import ModelServer
 from lmchat.errors import LMChatError
@@ -85,7 +86,7 @@ class ReadAhead:
         if use is None or use.tokens < LEAST_TOKENS:
             return
         try:
-            request = await self._open_sessions.next_request(opened, "")
+            request = await next_request(self._open_sessions, opened, "")
             self.fraction = 0.0
             self.on_change()
             async with aclosing(self._server.read_ahead(request)) as reports:

@@ -12,9 +12,10 @@ from msgspec.structs import replace
 
 from lmchat.attachments.attachment import Attachment
 from lmchat.attachments.folders import FileSet
+from lmchat.chat import changes
 from lmchat.chat.answering import TurnSettings
 from lmchat.chat.events import ChatEvent, FrontEnd
-from lmchat.chat.next_request import curl_command, json_text
+from lmchat.chat.next_request import curl_command, json_text, next_request
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.tool_rounds import ToolQuestion
@@ -84,7 +85,7 @@ async def ask(context: Context) -> int:
             session_id = await runtime.store.find(options.resume)
             opened = sessions.show(await sessions.load(session_id))
             if options.system_prompt is not None:  # a new session has it from the settings
-                await sessions.set_system_prompt(opened, options.system_prompt)
+                await changes.set_system_prompt(sessions, opened, options.system_prompt)
         target = await choose_target(context, runtime)
         sessions.next_turn.target = target
         if not options.yes:
@@ -100,8 +101,8 @@ async def ask(context: Context) -> int:
             parts = [await sessions.add_file(file) for file in files]
             question = _Question(context, sessions, wanted, is_saved=is_saved)
             if options.dry_run_form:
-                request = await sessions.next_request(
-                    sessions.shown, prompt, parts, settings=question.settings
+                request = await next_request(
+                    sessions, sessions.shown, prompt, parts, settings=question.settings
                 )
                 await _print_request(context, runtime, request)
                 return 0

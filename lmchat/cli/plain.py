@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from lmchat.attachments.attachment import Attachment, files_outside, read_clipboard
 from lmchat.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.attachments.web_page import PageAddress, refuse
+from lmchat.chat import changes
 from lmchat.chat.events import AnswerBegun, ChatEvent, FrontEnd
 from lmchat.chat.next_turn import LEVELS, NO_PROFILE, NOTHING_SET, value_words
 from lmchat.chat.open_session import OpenSession
@@ -363,13 +364,13 @@ class PlainChat(FrontEnd):
                 rows = [(option.name, value_words(option), option.origin) for option in found]
                 print_lines(table(("OPTION", "VALUE", "FROM"), rows) if rows else [NOTHING_SET])
             case "/set", _:
-                note(await sessions.set_option(opened, argument))
+                note(await changes.set_option(sessions, opened, argument))
             case "/file" | "/system", "":
                 raise WrongUse(f"{name} needs a value.", hint="/help shows its form.")
             case "/file", _:
                 await self._attach_file(argument)
             case "/system", _:
-                await sessions.set_system_prompt(opened, argument)
+                await changes.set_system_prompt(sessions, opened, argument)
                 note("System prompt changed.")
             case _:
                 hint = "Start lmchat without --plain, or see what the shell can do: lmchat --help."

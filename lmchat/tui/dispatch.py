@@ -22,6 +22,7 @@ from textual.css.query import NoMatches
 from textual.message import Message
 from textual.widgets import Input, TextArea
 
+from lmchat.chat import changes
 from lmchat.chat.next_turn import NOTHING_SET, value_words
 from lmchat.commands.table import BY_ID, COMMANDS, Command, Scope, is_command, parse_slash
 from lmchat.doctor.report import report_text, summary
@@ -318,7 +319,7 @@ class Dispatcher:
 
     async def change_system_prompt(self, text: str) -> None:
         self.sessions.opened.require_free_end()
-        message = await self.open_sessions.set_system_prompt(self.sessions.opened, text)
+        message = await changes.set_system_prompt(self.open_sessions, self.sessions.opened, text)
         self.view.widgets.log.append(message)
         self.status.show_action("system prompt changed")
 
@@ -357,7 +358,7 @@ class Dispatcher:
         opened = self.sessions.opened
 
         async def change(typed: str) -> None:
-            self.view.notify(await self.open_sessions.set_option(opened, typed))
+            self.view.notify(await changes.set_option(self.open_sessions, opened, typed))
 
         def ask_for(name: str | None) -> None:
             if name is not None:

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from lmchat.chat import changes
 from lmchat.chat.beginnings import CONTINUE
 from lmchat.errors import RequestInvalid, ServerRejected, StreamInterrupted
 from lmchat.formats.markdown_export import to_markdown
@@ -71,7 +72,7 @@ async def test_a_seed_is_drawn_where_the_server_takes_one_unless_it_is_set(store
         ("llama.cpp", {"extra.seed": 5}, False),
     ):
         chat = ChatTurns(store, product=product)
-        await chat.sessions.set_sampling(chat.opened, options)
+        await changes.set_sampling(chat.sessions, chat.opened, options)
         await chat.send("x")
         (request,) = chat.server.requests
         assert request.has_drawn_seed is is_drawn
@@ -89,7 +90,7 @@ async def answered(store, *scripts) -> ChatTurns:
 
 
 async def rewrite(chat: ChatTurns, text: str, index: int = -1):
-    version = await chat.sessions.rewrite(chat.opened, chat.path[index].message_id, text)
+    version = await changes.rewrite(chat.sessions, chat.opened, chat.path[index].message_id, text)
     await chat.sessions.close()
     return version
 

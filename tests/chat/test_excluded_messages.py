@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
+from lmchat.chat import changes
 from lmchat.chat.context import plan_context
 from lmchat.chat.next_request import context_of_next_request
 from lmchat.chat.starts import messages_together
@@ -24,7 +25,7 @@ async def say(chat: ChatTurns, *texts: str) -> None:
 
 
 async def toggle(chat: ChatTurns, index: int) -> None:
-    await chat.sessions.toggle_excluded(chat.opened, chat.path[index].message_id)
+    await changes.toggle_excluded(chat.sessions, chat.opened, chat.path[index].message_id)
 
 
 def call(call_id: str) -> ToolCallPart:

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from lmchat.chat import changes
 from lmchat.chat.kept import replay_id_of
 from lmchat.chat.open_sessions import FIRST_READ
 from lmchat.errors import ServerRejected, ServerUnavailable, StoreUnavailable
@@ -173,7 +174,7 @@ async def test_a_failing_disk_refuses_a_prompt_and_the_next_try_continues(gated)
         await chat.send("lost?")
     assert list(chat.path) == talk[-FIRST_READ:]
     gated.error = None
-    message = await chat.sessions.set_system_prompt(chat.opened, "be brief")
+    message = await changes.set_system_prompt(chat.sessions, chat.opened, "be brief")
     await chat.sessions.fill(chat.opened)
     assert list(chat.path) == [*talk, message]
     await chat.send("found")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from lmchat.chat import changes
 from lmchat.chat.events import AnswerBegun
 from lmchat.chat.kept import replay_id_of
 from lmchat.servers.endpoint import Endpoint
@@ -33,7 +34,7 @@ async def chat_at(client, store, url, tokens: int) -> ChatTurns:
 
 async def use_tokens(chat: ChatTurns, tokens: int) -> None:
     options = {"temperature": 0.0, "seed": 1, "max_tokens": tokens}
-    await chat.sessions.set_sampling(chat.opened, options)
+    await changes.set_sampling(chat.sessions, chat.opened, options)
 
 
 async def asked(client, store, url, tokens: int, *, first_words: str = "") -> ChatTurns:
@@ -118,7 +119,9 @@ async def test_an_answer_is_continued_as_if_it_had_never_been_cut(real_server, c
     await use_tokens(chat, 20)
     written = "Adding numbers is easy:  first you tak"
     opened = chat.opened
-    version = await chat.sessions.rewrite(opened, opened.messages[-1].message_id, f"{written} \n")
+    version = await changes.rewrite(
+        chat.sessions, opened, opened.messages[-1].message_id, f"{written} \n"
+    )
     await chat.resume(version)
     rest = await sent_directly(url, written, 20)
     assert chat.path[-1].text == written + rest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lmchat.chat import changes
 from lmchat.chat.next_turn import value_words
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.errors import StoreUnavailable, WrongUse
@@ -12,7 +13,7 @@ from tests.support.scripted_backend import set_options
 
 
 async def change(chat: ChatTurns, typed: str) -> str:
-    return await chat.sessions.set_option(chat.opened, typed)
+    return await changes.set_option(chat.sessions, chat.opened, typed)
 
 
 def rows(chat: ChatTurns) -> list[tuple[str, str, str]]:

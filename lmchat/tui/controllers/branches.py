@@ -6,6 +6,7 @@ message of the path is its leaf. Versions are messages of one role with the same
 
 from __future__ import annotations
 
+from lmchat.chat import changes
 from lmchat.chat.beginnings import NO_CHOICES, AnswerChoices
 from lmchat.errors import RequestInvalid
 from lmchat.sessions.attached_files import split_draft
@@ -92,7 +93,7 @@ class Branches:
         """Save a text as another version of the answer that is being rewritten, and show that.
 
         The version is at the row where the answer was. Raises `RequestInvalid` if the text has
-        files, and as `OpenSessions.rewrite` does; then nothing has changed.
+        files, and as `changes.rewrite` does; then nothing has changed.
         """
         words, files = split_draft(text)
         if files:
@@ -100,7 +101,7 @@ class Branches:
             raise RequestInvalid(problem, hint="Remove their lines, then press Enter.")
         opened = self._sessions.opened
         old_id = prompt_text.edited_id
-        version = await self._open_sessions.rewrite(opened, old_id, words)
+        version = await changes.rewrite(self._open_sessions, opened, old_id, words)
         if opened is not self._sessions.opened:  # the user has changed the session
             return
         row = self._view.widgets.log.viewport.row_of(old_id)
@@ -113,7 +114,9 @@ class Branches:
 
     async def toggle_excluded(self, message_id: str) -> None:
         """Take a message of the path out of all requests with its tool calls, or put it back."""
-        changed = await self._open_sessions.toggle_excluded(self._sessions.opened, message_id)
+        changed = await changes.toggle_excluded(
+            self._open_sessions, self._sessions.opened, message_id
+        )
         for message in changed:
             self._view.widgets.log.replace(message)
         if changed:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import PurePath
 from typing import Any
 
-from lmchat.chat.next_request import checked_form, context_of_next_request
+from lmchat.chat.next_request import checked_form, context_of_next_request, next_request
 from lmchat.commands.conditions import NOTHING_YET, unavailable_reason, words_of
 from lmchat.commands.table import BY_ID
 from lmchat.errors import LMChatError, WrongUse
@@ -336,7 +336,7 @@ class MessageActions:
         opened = self._sessions.opened
         backend = self._view.workspace.backend
         words, files = split_draft(self._prompt_text.new_prompt)
-        request = await self._view.open_sessions.next_request(opened, words, files)
+        request = await next_request(self._view.open_sessions, opened, words, files)
         outgoing = await backend.outgoing(request)
         template_text: TemplateText | LMChatError
         try:

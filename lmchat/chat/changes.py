@@ -1,0 +1,87 @@
+"""Changes of a session without a turn: nothing is sent to a model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+
+from msgspec.structs import replace
+
+from lmchat.chat.open_session import OpenSession
+from lmchat.chat.open_sessions import OpenSessions
+from lmchat.chat.starts import messages_together, rewritten
+from lmchat.errors import SessionNotFound
+from lmchat.sessions.message import ChatMessage, Role, text_message
+from lmchat.sessions.session import MessagePath
+
+
+async def rewrite(
+    sessions: OpenSessions, opened: OpenSession, answer_id: str, text: str
+) -> ChatMessage:
+    """Add and return another version of an answer, with a text by the user; send nothing.
+
+    It is saved in a task, for which `settle` waits: the disk may be locked for seconds. Raises
+    `RequestInvalid` while a turn runs, and as `rewritten` does; then nothing has changed.
+    """
+    await opened.fill(sessions.store)
+    opened.require_idle()
+    *ancestors, message = rewritten(opened.messages, answer_id, text)
+    opened.messages = MessagePath(ancestors)
+    opened.add(message)
+    saving = sessions.save_queue.save(opened.header, message)
+    _: asyncio.Future[None] = opened.keep(asyncio.ensure_future(saving))
+    return message
+
+
+async def set_system_prompt(sessions: OpenSessions, opened: OpenSession, text: str) -> ChatMessage:
+    """Add, save and return a system prompt for the next answers; two quotes `""` remove it."""
+    content = "" if text == '""' else text
+    message = text_message(Role.SYSTEM, content, parent_id=opened.leaf_id)
+    opened.add(message)
+    await sessions.save_queue.save(opened.header, message)
+    return message
+
+
+async def toggle_excluded(
+    sessions: OpenSessions, opened: OpenSession, message_id: str
+) -> list[ChatMessage]:
+    """Take a message out of requests, or put it back, on the disk and on the path.
+
+    An answer with tool calls and the results of these calls go together. Return the changed
+    messages; none if the message is not on the path. If the disk fails, the error is raised,
+    and nothing has changed. Raises `RequestInvalid` while a turn runs, which may need them.
+    """
+    opened.require_idle()
+    together = messages_together(opened.messages, message_id)
+    if together:
+        await sessions.save_queue.write_unsaved()  # only messages on the disk can be marked there
+        is_excluded = not together[0].is_excluded
+        ids = [message.message_id for message in together]
+        await sessions.store.set_excluded(opened.session_id, ids, is_excluded=is_excluded)
+        together = [replace(message, is_excluded=is_excluded) for message in together]
+        for message in together:
+            opened.replace(message)
+    return together
+
+
+async def set_option(sessions: OpenSessions, opened: OpenSession, typed: str) -> str:
+    """Change or explain a sampling option of a session; return a sentence on it."""
+    options, words = sessions.next_turn.with_option(opened, typed)
+    if options != opened.header.sampling:
+        await set_sampling(sessions, opened, options)
+    return words
+
+
+async def set_sampling(
+    sessions: OpenSessions, opened: OpenSession, options: Mapping[str, object]
+) -> None:
+    """Give a session other sampling options from the next answer on, and save them.
+
+    A new session is saved with its first message. If the disk fails, they hold in memory, and
+    the error is raised.
+    """
+    opened.header = replace(opened.header, sampling=options)
+    await sessions.save_queue.write_unsaved()  # one of these messages may create the session
+    with suppress(SessionNotFound):
+        await sessions.store.update_session(opened.session_id, {"sampling": options})
