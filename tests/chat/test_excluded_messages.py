@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from unittest.mock import AsyncMock
 
 import pytest
 from msgspec.structs import replace
@@ -68,13 +69,11 @@ async def test_a_message_taken_out_is_sent_by_no_request_until_it_is_put_back(st
 
 
 async def test_nothing_is_taken_out_if_the_disk_fails_or_while_an_answer_runs(store, monkeypatch):
-    async def fail(*_, **__):
-        raise StoreUnavailable("The disk is full.")
-
     chat = ChatTurns(store, answer_steps(), [RequestSent(), asyncio.Event()])
     await chat.send("a")
     with monkeypatch.context() as patch:
-        patch.setattr(store, "set_excluded", fail)
+        full = StoreUnavailable("The disk is full.")
+        patch.setattr(store, "set_excluded", AsyncMock(side_effect=full))
         with pytest.raises(StoreUnavailable):
             await toggle(chat, 0)
     await chat.begin("b", RequestSent)

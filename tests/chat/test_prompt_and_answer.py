@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing, suppress
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 
@@ -25,6 +26,7 @@ from lmchat.servers.events import (
 )
 from lmchat.sessions.message import RESET, AnswerState, RefusalPart, Role
 from tests.support.chat_turns import ChatTurns
+from tests.support.desktop import hold
 from tests.support.programs import until
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
@@ -45,14 +47,7 @@ async def test_a_prompt_is_shown_then_on_the_disk_then_sent_and_its_answer_is_ke
 
     server = Watching(answer_steps("Lettuce does well.", thought="hm"), answer_steps())
     chat = ChatTurns(store, server=server, system_prompt="Be brief.")
-    write = asyncio.Event()
-    append = store.append
-
-    async def slow(*args):
-        await write.wait()
-        await append(*args)
-
-    store.append = slow
+    write = hold(store, "append")
     await chat.begin("What grows in shade?", MessageAdded)
     assert not await store.list_sessions()
     assert not server.requests
@@ -75,12 +70,8 @@ async def test_a_prompt_is_shown_then_on_the_disk_then_sent_and_its_answer_is_ke
 async def test_a_disk_that_fails_stops_no_answer_and_all_is_written_in_order_when_it_is_back(store):
     chat = ChatTurns(store)
     queue = chat.sessions.save_queue
-
-    async def full(*_args, **_more):
-        raise FULL
-
     real = store.append, store.begin_answer, store.finish
-    store.append = store.begin_answer = store.finish = full
+    store.append = store.begin_answer = store.finish = AsyncMock(side_effect=FULL)
     await chat.send("one")
     await chat.send("two")
     assert len(chat.server.requests) == 2
@@ -100,14 +91,7 @@ async def test_a_disk_that_fails_stops_no_answer_and_all_is_written_in_order_whe
 
 async def test_a_stop_before_the_request_keeps_the_prompt_once(store):
     chat = ChatTurns(store)
-    write = asyncio.Event()
-    append = store.append
-
-    async def slow(*args):
-        await write.wait()
-        await append(*args)
-
-    store.append = slow
+    write = hold(store, "append")
     await chat.begin("What grows in shade?", MessageAdded)
     stopping = asyncio.ensure_future(chat.stop())
     await asyncio.sleep(0)
@@ -300,11 +284,7 @@ async def test_a_refusal_is_kept_apart_and_is_what_was_said(store):
 
 async def test_a_mistake_in_the_figures_of_an_answer_costs_none_of_its_text(store, caplog):
     chat = ChatTurns(store)
-
-    def broken(*_args, **_more):
-        raise ZeroDivisionError
-
-    chat.sessions.next_turn.meter.learn = broken
+    chat.sessions.next_turn.meter.learn = Mock(side_effect=ZeroDivisionError)
     await chat.send("x")
     await chat.send("y")
     assert [message.text for message in await chat.on_disk()] == chat.texts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import AsyncMock
+
 import pytest
 
 from lmchat.chat import changes
@@ -71,12 +73,9 @@ async def test_a_wrong_name_or_value_is_refused_and_nothing_changes(store):
 async def test_an_option_that_the_server_ignores_is_refused_and_one_holds_though_the_disk_fails(
     store,
 ):
-    async def full(*_args):
-        raise StoreUnavailable("full")
-
     chat = ChatTurns(store)
     await ask(chat, "one")
-    store.update_session = full
+    store.update_session = AsyncMock(side_effect=StoreUnavailable("full"))
     with pytest.raises(StoreUnavailable):
         await change(chat, "xtc_probability 0.5")
     chat.use("Ollama")

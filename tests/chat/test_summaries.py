@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from unittest.mock import AsyncMock
 
 import pytest
 from msgspec.structs import replace
@@ -102,15 +103,11 @@ async def test_a_summary_that_fails_changes_nothing(store):
     thought = [ReasoningDelta(text="Hm."), END]
     chat = await talked(store, broken, thought)
     before, header = chat.path, chat.opened.header
-
-    async def full(*_):
-        raise StoreUnavailable("The disk is full.")
-
     append = store.append_branch
     for append_branch, words in (
         (append, "It broke off. Nothing has changed"),
         (append, "The model wrote no summary."),
-        (full, "The disk is full."),
+        (AsyncMock(side_effect=StoreUnavailable("The disk is full.")), "The disk is full."),
     ):
         store.append_branch = append_branch
         with pytest.raises(LMChatError) as failed:

@@ -1,12 +1,11 @@
 """Fetches what a real llama.cpp server needs, once, into a cache: two engines and a very small model.
 
 Everything goes to ${LMCHAT_REAL_SERVER_CACHE:-${XDG_CACHE_HOME:-~/.cache}/lmchat-real-server}.
-`python -m tests.support.real_server.prepare [--router]` does it ahead of the tests.
+`python -m tests.support.real_server.prepare` does it ahead of the tests.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import ctypes
 import fcntl
@@ -211,10 +210,8 @@ def prepare(*, is_router: bool = False) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Fetch what the real server of the tests needs.")
-    parser.add_argument("--router", action="store_true", help="Debian's llama-server too")
     try:
-        prepare(is_router=parser.parse_args().router)
+        prepare(is_router=True)
     except CannotPrepareError as error:
         print(f"real server: {error}", file=sys.stderr)  # noqa: T201 - a program of its own
         return 1
