@@ -224,7 +224,8 @@ async def offered(desk, title: str) -> None:
     await desk.until(is_first, f"“{title}” in the palette")
 
 
-async def test_the_palette_reaches_app_and_chat_but_opens_over_no_dialog(desk):
+async def test_palette_and_help_reach_app_and_chat_but_open_over_no_dialog(desk):
+    await shown(desk, "^B sessions", "/ commands, @ files, ^K search")
     for typed, title, screen in (
         ("all", "All commands", CommandsDialog),
         ("choose", "Choose the model", ModelPicker),
@@ -240,16 +241,12 @@ async def test_the_palette_reaches_app_and_chat_but_opens_over_no_dialog(desk):
     await desk.press("ctrl+p", "f1")
     await desk.pilot.pause()
     assert isinstance(desk.app.screen, ModelPicker)
-
-
-async def test_help_is_shown_by_f1_and_by_a_question_mark_where_nothing_is_typed(tmp_path):
-    async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        await desk.press("f1", leads_to=CommandsDialog, sees="Keys and commands")
-        await desk.press(
-            "escape", "alt+up", "question_mark", leads_to=CommandsDialog, sees="Keys and commands"
-        )
-        await desk.press("escape", "escape", "question_mark")
-        assert desk.prompt_input.text == "?"
+    await desk.press("escape", leads_to=ChatScreen)
+    await desk.ask("one")
+    await desk.press("f1", leads_to=CommandsDialog, sees="Keys and commands")
+    await desk.press("escape", "alt+up", "question_mark", leads_to=CommandsDialog)
+    await desk.press("escape", "escape", "question_mark")
+    assert desk.prompt_input.text == "?", "where something can be typed it is a letter"
 
 
 async def test_find_marks_steps_and_leaves_and_searches_the_same_words_again(tmp_path):

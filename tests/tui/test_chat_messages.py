@@ -108,9 +108,9 @@ async def test_the_row_of_keys_names_only_what_is_of_use(tmp_path):
         tmp_path, code, answer_steps("Done."), asked=["one"], size=(140, 40)
     ) as desk:
         await desk.press("alt+up")
-        await shown(
-            desk, "y copy  a continue  e edit  r regenerate  f fork  c copy code  d delete  t tree"
-        )
+        await desk.pilot.pause()  # no longer: with the next look at the server all is drawn anew
+        keys = "y copy  a continue  e edit  r regenerate  f fork  c copy code  d delete  t tree"
+        assert keys in desk.text
         await desk.press("r", sees="2/2")
         await shown(
             desk, "y copy  e edit  r regenerate  f fork  [ ] versions  d delete  t tree  E rewrite"

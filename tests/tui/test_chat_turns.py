@@ -147,21 +147,6 @@ async def test_keys_while_an_answer_streams_take_prompts_back_and_stop_it(tmp_pa
         await desk.until(lambda: not desk.app.is_running or desk.app._exit, "the end")
 
 
-async def test_quitting_while_an_answer_streams_saves_it_as_stopped_and_sends_nothing_more(
-    tmp_path,
-):
-    async with ready_desktop(tmp_path, half("Lettuce", asyncio.Event())) as desk:
-        await desk.say("one", sees="Lettuce")
-        await desk.say("two")
-        await desk.press("d", "ctrl+q")
-        await desk.until(lambda: desk.app._exit, "the end")
-        session_id = desk.session_id
-        last = (await desk.store.open_session(session_id)).messages[-1]
-        assert (last.text, last.state) == ("Lettuce", AnswerState.STOPPED)
-        assert sent(desk.backend) == ["one"]
-        assert await desk.store.draft(session_id) == "two\n\nd"
-
-
 ERRORS = [
     ServerUnavailable("Nothing answers at 127.0.0.1:1234.", hint="Start the server."),
     StreamInterrupted("The connection broke.", hint="Press r."),

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from lmchat.config.settings import ChatSettings, Preset, Profile
+from lmchat.config.settings import Preset, Profile
 from tests.support.desktop import calm, ready_desktop, shown
-from tests.support.scripted_backend import answer_steps
 
 NAMED = calm(
     prompts={
@@ -11,7 +10,6 @@ NAMED = calm(
     },
     profiles={"short": Profile(max_tokens=50)},
 )
-TITLED = calm(chat=ChatSettings(auto_title=True))
 
 
 async def test_a_preset_is_sent_and_a_profile_chosen_by_its_name(tmp_path):
@@ -30,13 +28,3 @@ async def test_a_preset_is_sent_and_a_profile_chosen_by_its_name(tmp_path):
         desk.prompt_input.put("")
         await desk.press(*"/profile ", "tab", "enter", hides="/profile")
         await shown(desk, "short")
-
-
-async def test_the_model_names_a_session_once_after_its_first_answer(tmp_path):
-    scripts = answer_steps("Lettuce."), answer_steps('"Salad in the shade"'), answer_steps("Mint.")
-    async with ready_desktop(tmp_path, *scripts, settings=TITLED, asked=["What grows?"]) as desk:
-        await desk.until(lambda: desk.shown.header.title == "Salad in the shade", "the title")
-        assert "What grows?" in desk.backend.requests[1].messages[0].text
-        await desk.ask("And then?", 2)
-        saved = await desk.store.open_session(desk.session_id)
-        assert (saved.header.title, len(desk.backend.requests)) == ("Salad in the shade", 3)

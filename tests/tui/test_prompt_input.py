@@ -136,6 +136,8 @@ async def test_a_file_or_a_huge_paste_is_folded_to_a_line_and_sent_in_full(app, 
     assert prompt.text == "[pasted, 10001 lines, 160\u00a0kB]\n"
     await pilot.press("enter")
     assert sent(app)[1:] == [text.rstrip()]
+    prompt.put("[pasted, 10001 lines, 160\u00a0kB]\n")
+    assert prompt.full_text == prompt.text, "a block that was sent is forgotten"
 
 
 async def test_a_slash_offers_commands_and_tab_completes_the_chosen_one(app, pilot) -> None:
@@ -262,18 +264,3 @@ async def test_several_lines_never_run(app, pilot) -> None:
     await pilot.press("enter")
     assert sent(app) == ["!ls\nrm x"]
     assert ran(app) == []
-
-
-async def test_a_sent_block_is_forgotten(app, pilot) -> None:
-    prompt = app.prompt.input
-    prompt.post_message(events.Paste("words and words\n" * 10_000))
-    await pilot.pause()
-    line = prompt.text
-    await pilot.press("enter")
-    prompt.put(line)
-    assert prompt.full_text == line
-    prompt.put("")
-    prompt.insert_block("kept", "label")
-    prompt.load_draft("")
-    prompt.put("[label]")
-    assert prompt.full_text == "[label]"

@@ -168,8 +168,3 @@ def test_the_background_that_a_terminal_reports_is_never_typed() -> None:
             answer = f"\x1b]11;{colour}{end}"
             for cut in range(2, len(answer)):
                 assert Reader().read(answer[:cut], answer[cut:], "a") == [shade, "a"]
-
-
-@pytest.mark.parametrize("sequence", ["\x1b[99999999999u", "\x1b[1:u", "\x1b[2713201R"])
-def test_a_key_of_an_impossible_number_is_no_key(reader: Reader, sequence: str) -> None:
-    assert reader.read(sequence, "z") == ["z"]

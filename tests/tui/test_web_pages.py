@@ -5,10 +5,9 @@ from __future__ import annotations
 import threading
 
 import pytest
-from textual import events
 
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
-from tests.support.desktop import calm, ready_desktop, shown
+from tests.support.desktop import shown
 from tests.support.page_host import PageHost, reply_of
 
 PAGE = reply_of(b"<script>evil()</script><p>Beans like <b>sun</b>.")
@@ -56,15 +55,3 @@ async def test_esc_stops_a_slow_page(desk, host):
     await desk.press("escape", hides="Downloading")
     is_over.set()
     assert desk.prompt_input.text == ""
-
-
-async def test_an_address_in_a_text_is_not_downloaded_even_from_an_allowed_host(tmp_path, host):
-    settings = calm(allowed_hosts=("127.0.0.1",))
-    async with ready_desktop(tmp_path, settings=settings) as desk:
-        address = host.put("/a", PAGE)
-        for text in ("/title @{} ", "Mail a@{} ", "Look at {} ", "Why @{} ?"):
-            desk.prompt_input.post_message(events.Paste(text.format(address)))
-            await desk.press("space", "enter")
-            await desk.until(lambda: not desk.prompt_input.text, "the empty prompt")
-        await desk.answered(3)
-        assert host.connections == 0

@@ -103,7 +103,7 @@ async def test_another_machine_is_asked_about_before_a_byte_is_sent_and_allowed_
         assert not (tmp_path / "config.toml").exists()
 
 
-async def test_a_typed_server_that_wants_a_key_gets_it_after_any_number_of_wrong_ones(tmp_path):
+async def test_a_typed_server_that_wants_a_key_gets_it_after_a_wrong_one(tmp_path):
     backend = Places(verdict=Verdict.NEEDS_KEY)
     async with asked_for(tmp_path, backend, "localhost:9000") as desk:
         await desk.on(AskDialog)
@@ -115,12 +115,9 @@ async def test_a_typed_server_that_wants_a_key_gets_it_after_any_number_of_wrong
         assert (backend.keys, desk.kept_keys) == ([], [])
         assert "sk-é" not in desk.text
         await desk.press("ctrl+u")
-        for wrong in ("first", "second"):
-            await desk.say(wrong, sees="! The server rejects this API key.")
-            assert desk.kept_keys == []
-            assert wrong not in desk.text
-            await desk.press("ctrl+u")
+        await desk.say("wrong", sees="! The server rejects this API key.")
+        await desk.press("ctrl+u")
         await desk.type("sk-good")
         await desk.press("enter", leads_to=ChatScreen)
         assert desk.kept_keys == [(NEAR, "sk-good")]
-        assert backend.keys == ["first", "second", "sk-good"]
+        assert backend.keys == ["wrong", "sk-good"]

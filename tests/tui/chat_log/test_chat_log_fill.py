@@ -14,12 +14,12 @@ SIZE = (80, 24)
 END = 64
 
 
-def talk(count, *, models=("qwen3-8b",)):
+def talk(count):
     messages = []
     for n in range(count):
         asked = question(f"Question {n}?", parent_id=messages[-1].message_id if messages else None)
         text = f"{MIXED}\n\nEnd {n}" if n % 9 == 0 else f"Answer {n}\n\nEnd {n}"
-        said = answer(text, parent_id=asked.message_id, model=models[n * len(models) // count])
+        said = answer(text, parent_id=asked.message_id)
         messages += [asked, said]
     return MessagePath(messages)
 

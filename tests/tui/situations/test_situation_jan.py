@@ -10,21 +10,6 @@ KEY = "jan-key-of-this-test"
 ORIGIN = "http://localhost:1337"
 
 
-async def test_off_it_is_told_with_the_place_of_its_switch(tmp_path, start):
-    async with desktop.run(tmp_path) as seen:
-        await seen.on(WelcomeScreen)
-        await seen.shows(
-            "No model server answers on this machine yet.", "Settings, Local API Server, Start"
-        )
-        assert seen.probed(1337).verdict is Verdict.REFUSED
-        await seen.rests()
-        await seen.at_size(desktop.SMALL)
-        seen.places(1337, start(jan))
-        seen.time_passes()
-        await seen.chats()
-        assert seen.open_sessions.next_turn.target.model_id == "jan-nano"
-
-
 async def test_a_key_is_asked_for_with_the_place_where_it_is_shown_and_kept(
     tmp_path, start, picture
 ):
