@@ -7,7 +7,9 @@ import pytest
 
 from lmchat.api import Client
 from lmchat.config.settings import LimitSettings, TimeoutSettings
+from lmchat.servers import sender
 from lmchat.servers.events import (
+    ModelLoading,
     RequestSent,
     RetryScheduled,
     StreamFinished,
@@ -22,6 +24,7 @@ from tests.support.client_calls import (
     endpoint_of,
     events_of,
     failure_of,
+    replay,
     text_of,
 )
 from tests.support.scripted_products import CHAT, chat_reply, plain
@@ -230,16 +233,41 @@ async def test_a_program_that_pauses_for_long_is_not_taken_for_a_silent_server(s
     assert client.metrics().successful_requests == 1
 
 
-async def test_no_token_within_the_set_time_is_a_request_timeout(server, make_client):
+LOADS = error_reply(503, "Loading model", type="unavailable_error")
+
+
+async def test_no_token_within_the_set_time_is_a_request_timeout(server, make_client, monkeypatch):
+    monkeypatch.setattr(sender, "LOADING_PAUSE_S", 0.01)
     client = make_client(timeouts=TimeoutSettings(first_token_s=0.3))
-    server.on(CHAT, raw_reply(Hold()))
-    events, error = await events_of(client, ask(server))
-    assert (error.kind, error.message.startswith("Request timeout")) == ("timeout", True)
-    assert retries(events) == [], "the server may be loading: the work is not doubled"
-    request = await wait_for_requests(
-        server
-    )  # a busy server may read it only after the time is over
+    for reply in (LOADS, raw_reply(Hold())):
+        server.on(CHAT, reply)
+        events, error = await events_of(client, ask(server, product="llama.cpp"))
+        assert error.kind == "timeout"
+        assert error.message == "Request timeout: no token arrived within 0.3 s."
+        assert retries(events) == [], "the server may be loading: the work is not doubled"
+    # a busy server may read the last request only after the time is over
+    request = await wait_for_requests(server, count=len(server.seen(CHAT)))
     assert await asyncio.to_thread(request.client_left.wait, 5)
+
+
+async def test_a_model_that_loads_is_waited_for_without_counting_attempts(
+    server, client, monkeypatch
+):
+    monkeypatch.setattr(sender, "LOADING_PAUSE_S", 0.01)
+    server.on(CHAT, replay("loading-chat"), LOADS, LOADS, LOADS, chat_reply())
+    events = await answered(client, ask(server, product="llama.cpp"))
+    assert (text_of(events), len(server.seen(CHAT))) == ("Hello there.", 5)
+    assert ModelLoading() in events
+    assert (retries(events), client.metrics().retries) == ([], 0)
+
+
+async def test_waiting_for_a_model_can_be_stopped(server, client):
+    server.on(CHAT, LOADS)
+    async with aclosing(client.stream(ask(server, product="llama.cpp"))) as stream:
+        async for event in stream:
+            if event == ModelLoading():
+                break
+    assert client.metrics().stopped_requests == 1
 
 
 async def test_a_silent_stream_is_called_stalled_and_then_interrupted(server, make_client):

@@ -11,7 +11,7 @@ from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products import PRODUCTS
 from tests.support import scripted_products as products
-from tests.support.client_calls import PortMap
+from tests.support.client_calls import PortMap, endpoint_of
 from tests.support.scripted_products import LLAMA, model_list
 from tests.support.scripted_server import (
     Hold,
@@ -241,3 +241,31 @@ async def test_silent_ports_cost_one_time_out_together_and_hide_nobody(start, de
     assert at(found, 1234).verdict is Verdict.TIMED_OUT
     row = at(found, 4000)
     assert (row.verdict, row.next_step) == (Verdict.TIMED_OUT, "Check which program uses port 4000")
+
+
+async def test_litellm_is_recognised_whatever_the_key(start, make_client):
+    """Version 1.106.2 fails without a key, and looks others up in a database that it may lack."""
+
+    def models(seen):
+        key = seen.headers.get("authorization", "").removeprefix("Bearer ")
+        if not key:
+            return text_reply("Internal Server Error", status=500)
+        return (
+            model_list("gpt")
+            if key == "sk-master"
+            else error_reply(400, "No connected db.", type="no_db_connection")
+        )
+
+    server = start()
+    server.on("GET /v1/models", models)
+    server.on("GET /health/liveliness", json_reply("I'm alive!"))
+    for key, verdict in (
+        (None, Verdict.SERVER_ERROR),
+        ("sk-wrong", Verdict.KEY_REJECTED),
+        ("sk-master", Verdict.READY),
+    ):
+        client = make_client(key=key)
+        for _ in range(2):
+            probed = await client.check(endpoint_of(server))
+            assert (probed.product, probed.verdict) == ("LiteLLM", verdict)
+        assert ("virtual key" in probed.next_step) is (verdict is Verdict.KEY_REJECTED)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
 from lmchat.config.settings import TimeoutSettings
 from lmchat.servers.events import RetryScheduled, StreamStalled
 from lmchat.servers.stream import timeouts as module
+from lmchat.servers.stream.timeouts import IdleTimeout
 from tests.support.client_calls import answered, ask, events_of
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (
@@ -75,3 +77,24 @@ async def test_a_prompt_that_is_read_for_long_behind_the_headers_is_not_stalled(
     await asyncio.to_thread(server.wait_for, HEALTH, count=8)
     gate.open()
     assert not [one for one in await task if isinstance(one, StreamStalled)]
+
+
+async def test_the_limit_for_the_first_token_does_not_hold_for_the_second():
+    passed = asyncio.Event()
+    idle_timeout = IdleTimeout(TimeoutSettings(first_token_s=0.02), print, None)
+    async with idle_timeout.watching():
+        idle_timeout.note_data(has_token=True)
+        asyncio.get_running_loop().call_later(0.05, passed.set)
+        await passed.wait()
+
+
+async def test_a_process_that_was_asleep_does_not_blame_the_server(monkeypatch):
+    monkeypatch.setattr(module, "LONGEST_ROUND_S", 0.1)
+    passed = asyncio.Event()
+    idle_timeout = IdleTimeout(TimeoutSettings(give_up_after_s=0.3), print, None)
+    async with idle_timeout.watching():
+        idle_timeout.note_data(has_token=True)
+        await asyncio.sleep(0.2)  # the bytes are noticed
+        time.sleep(0.5)  # noqa: ASYNC251 - this is the sleep that it is about
+        asyncio.get_running_loop().call_later(0.05, passed.set)
+        await passed.wait()

@@ -122,17 +122,6 @@ async def test_calls_are_sent_with_their_results_and_without_one_not_at_all(serv
     ]
 
 
-async def test_without_tools_in_the_request_calls_and_results_become_text_of_the_next_answer(
-    server, client
-):
-    server.on(CHAT, chat_reply("Hi"))
-    await events_of(client, replace(ask(server), messages=_talk()))
-    body = server.seen(CHAT)[-1].json
-    assert "tools" not in body
-    assert [one["role"] for one in body["messages"]] == ["user", "assistant", "user"]
-    assert body["messages"][1]["content"] == "Result of files/read():\nfound\n\nIt says found."
-
-
 async def test_a_server_that_refuses_tools_is_asked_without_them_and_that_is_said(
     server, make_client
 ):

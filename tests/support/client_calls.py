@@ -60,21 +60,20 @@ def message_of(role: Role, *parts) -> ChatMessage:
     return replace(text_message(role, ""), parts=parts)
 
 
-async def events_of(client: HttpServerClient, request: ChatRequest, *, on_event=lambda _: None):
+async def events_of(client: HttpServerClient, request: ChatRequest):
     events = []
     try:
         async with aclosing(client.stream(request)) as stream:
             async for event in stream:
-                events.append(event)
-                on_event(event)
+                events.append(event)  # noqa: PERF401 - those before an error count, too
     except LMChatError as error:
         return events, error
     return events, None
 
 
-async def answered(client: HttpServerClient, request: ChatRequest, **more):
+async def answered(client: HttpServerClient, request: ChatRequest):
     """Return the events of an answer that ends well."""
-    events, error = await events_of(client, request, **more)
+    events, error = await events_of(client, request)
     assert error is None, error
     return events
 

@@ -125,8 +125,6 @@ class ScriptedBackend:
         self.outgoing_requests: list[ChatRequest] = []
         self.template: TemplateText | Exception = TemplateText(text="", tokens=0)
         """What a chat template makes of each request."""
-        self.ends_thoughts = True
-        """What it says when it is told to end a thought."""
         self.thoughts_to_end: list[str] = []
         self.kept: set[str] = set()
         """Ids of the answers that the server keeps."""
@@ -256,7 +254,7 @@ class ScriptedBackend:
 
     async def end_thought(self, request_id: str) -> bool:
         self.thoughts_to_end.append(request_id)
-        return self.ends_thoughts
+        return True
 
     async def load(
         self,
@@ -320,7 +318,6 @@ class ScriptedEngine(LocalEngine):
         self.model: ModelFile | None = None
         self.endpoint: Endpoint | None = None
         self.failures: dict[str, EngineUnavailable] = {}
-        self.contexts: list[int | None] = []
         self.started: list[str] = []
         self.crash: EngineUnavailable | None = None
         self.progress = asyncio.Event()
@@ -359,7 +356,6 @@ class ScriptedEngine(LocalEngine):
         return ADDRESS
 
     async def start(self, model: ModelFile, *, context: int | None = None) -> Endpoint:
-        self.contexts.append(context)
         self.model, self.crash = model, None
         self.is_loading, self.is_ready = True, False
         await self.ready.wait()

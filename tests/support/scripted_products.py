@@ -156,13 +156,12 @@ class LmStudio:
 def lm_studio(
     server: ScriptedServer,
     *,
-    is_old: bool = False,
     loaded: Sequence[str] = ("qwen3-8b",),
     key: str | None = None,
     has_jit: bool = True,
     loading: Gate | None = None,
 ) -> ScriptedServer:
-    """LM Studio; an old one has only the list that all servers have.
+    """LM Studio.
 
     A list given as `loaded` is its memory: the test may change it. Loading stands still at the gate.
     """
@@ -173,11 +172,10 @@ def lm_studio(
     routes: dict[str, Callable[[Seen], Reply]] = {
         "GET /v1/models": program.listed,
         CHAT: program.chat,
+        "GET /api/v1/models": program.v1,
+        "POST /api/v1/models/load": program.load,
+        "POST /api/v1/models/unload": program.unload,
     }
-    if not is_old:
-        routes["GET /api/v1/models"] = program.v1
-        routes["POST /api/v1/models/load"] = program.load
-        routes["POST /api/v1/models/unload"] = program.unload
     for route, play in routes.items():
         server.on(route, guarded(key, refuse, play))
     server.on("GET /lmstudio-greeting", json_reply({"lmstudio": True}, headers=EXPRESS))
@@ -351,24 +349,9 @@ def ollama(
     return server.on(CHAT, chat)
 
 
-def vllm(server: ScriptedServer, *ids: str) -> ScriptedServer:
-    server.on(
-        "GET /v1/models",
-        model_list(*(ids or ("Qwen/Qwen3-8B",)), owned_by="vllm", max_model_len=32768),
-    )
-
-    def chat(seen: Seen) -> Reply:
-        name = seen.json.get("model")
-        if name not in (ids or ("Qwen/Qwen3-8B",)):
-            error = {
-                "message": f"The model `{name}` does not exist.",
-                "type": "NotFoundError",
-                "code": 404,
-            }
-            return json_reply({"error": error}, status=404)
-        return echo(seen)
-
-    return server.on(CHAT, chat)
+def vllm(server: ScriptedServer) -> ScriptedServer:
+    models = model_list("Qwen/Qwen3-8B", owned_by="vllm", max_model_len=32768)
+    return server.on("GET /v1/models", models).on(CHAT, echo)
 
 
 @dataclass(frozen=True)
