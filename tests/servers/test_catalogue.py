@@ -13,16 +13,12 @@ LLAMA = ModelInfo(model_id="llama3.2:3b", endpoint=OTHER, product="Ollama", stat
 QWEN, GEMMA, EMBED = model(), model("gemma-3-4b"), model("nomic", is_embedding=True)
 
 
-class Speeds:
-    """A store that knows speeds only."""
+async def known_speeds():
+    return {(ENDPOINT.url, "qwen3-8b"): 42.3}
 
-    def __init__(self, speeds=None):
-        self._speeds = speeds
 
-    async def speeds(self):
-        if self._speeds is None:
-            raise StoreUnavailable("no")
-        return self._speeds
+async def no_speeds():
+    raise StoreUnavailable("no")
 
 
 def backend() -> ScriptedBackend:
@@ -37,8 +33,8 @@ def names(rows) -> list[str]:
 
 async def test_models_are_listed_with_recent_ones_first_names_of_servers_and_own_speeds():
     recent = State(recent=((OTHER.url, "llama3.2:3b"), (ENDPOINT.url, "gemma-3-4b")))
-    asked, speeds = backend(), Speeds({(ENDPOINT.url, "qwen3-8b"): 42.3})
-    catalogue = Catalogue(asked, speeds.speeds, names={OTHER.origin: "workstation"})
+    asked = backend()
+    catalogue = Catalogue(asked, known_speeds, names={OTHER.origin: "workstation"})
     known, age_s = catalogue.cached_rows(recent)
     assert (len(known), age_s, asked.checks) == (4, 40, 0)
     rows = await catalogue.refresh(recent)
@@ -52,7 +48,7 @@ async def test_models_are_listed_with_recent_ones_first_names_of_servers_and_own
 
 
 async def test_speeds_that_cannot_be_read_cost_the_speeds_alone():
-    rows = await Catalogue(backend(), Speeds(None).speeds).refresh(State())
+    rows = await Catalogue(backend(), no_speeds).refresh(State())
     assert names(rows) == ["qwen3-8b", "gemma-3-4b", "llama3.2:3b", "nomic"]
 
 
@@ -69,7 +65,7 @@ class ExpectingBackend(ScriptedBackend):
 
 async def test_a_typed_place_is_looked_at_once_and_one_that_is_looked_at_anyway_stays():
     asked = ExpectingBackend()
-    catalogue = Catalogue(asked, Speeds({}).speeds, expected=[OWN])
+    catalogue = Catalogue(asked, no_speeds, expected=[OWN])
     await catalogue.probe_all()
     for endpoint in (ENDPOINT, TYPED, TYPED):
         catalogue.expect(endpoint)

@@ -149,8 +149,7 @@ async def test_a_refused_field_is_left_out_whatever_signs_its_name_has(server, c
 
 async def test_a_failure_that_may_pass_is_tried_again(server, make_client):
     gateway = sse({"error": {"message": "overloaded", "code": "529"}}, DONE)
-    busy = [json_reply(BUSY, status=status) for status in (429, 502, 503, 504, 408)]
-    for failure in (*busy, gateway):
+    for failure in (json_reply(BUSY, status=503), json_reply(BUSY, status=429), gateway):
         client = make_client()
         server.on(CHAT, failure, chat_reply())
         events, error = await events_of(client, ask(server, product="LiteLLM"))
@@ -159,13 +158,6 @@ async def test_a_failure_that_may_pass_is_tried_again(server, make_client):
         assert (client.metrics().retries, client.metrics().total_requests) == (1, 1)
     server.on(CHAT, gateway, chat_reply())
     assert (await failure_of(make_client(), ask(server))).kind == "busy", "no gateway is before it"
-
-
-async def test_a_used_up_account_is_never_tried_again(server, client):
-    for code in ("insufficient_quota", "billing_hard_limit_reached", "credits_exhausted"):
-        server.on(CHAT, error_reply(429, "no money", code=code))
-        events, error = await events_of(client, ask(server))
-        assert (error.kind, retries(events)) == ("billing", [])
 
 
 @pytest.mark.rule("R-32")

@@ -4,15 +4,12 @@ import gzip
 
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.servers import sender
-from lmchat.servers.events import ModelNamed, StreamFinished
 from lmchat.servers.stream import chunks
-from tests.support.client_calls import answered, ask, endpoint_of, events_of, failure_of, text_of
+from tests.support.client_calls import ask, endpoint_of, events_of, failure_of, text_of
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (
-    DONE,
     Hold,
     delta,
-    finish,
     raw_reply,
     sse,
 )
@@ -46,7 +43,6 @@ async def test_an_answer_without_end_of_any_shape_ends_as_interrupted_and_is_kep
     call = {"id": "c", "function": {"name": "", "arguments": ""}}
     for piece, least in (
         (delta("word " * 100), 9_000),
-        (delta(reasoning_content="hm " * 100), 0),
         (delta(tool_calls=[call] * 20), 0),
         (delta(" \n" * 100), 0),
     ):
@@ -55,16 +51,6 @@ async def test_an_answer_without_end_of_any_shape_ends_as_interrupted_and_is_kep
         assert isinstance(error, StreamInterrupted)
         assert "longer than" in error.message
         assert least <= len(text_of(events)) <= 10_000
-
-
-async def test_names_and_reasons_without_end_are_cut(server, client):
-    long = "é" * 100_000  # rows of the screen would read all of it each time
-    first = delta("Hi", model=long) | {"system_fingerprint": long}
-    server.on(CHAT, sse(first, finish(long, model=long), DONE))
-    events = await answered(client, ask(server))
-    [named] = [event for event in events if isinstance(event, ModelNamed)]
-    [finished] = [event for event in events if isinstance(event, StreamFinished)]
-    assert {named.model, named.build, finished.reason} == {"é" * chunks.MAX_NAME_CHARS}
 
 
 async def test_the_words_of_a_refusal_are_not_waited_for_without_end(server, client, monkeypatch):

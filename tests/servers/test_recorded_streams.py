@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.events import ModelNamed, StreamFinished
-from tests.support.client_calls import ask, endpoint_of, events_of, replay, text_of
+from tests.support.client_calls import ask, events_of, replay, text_of
 from tests.support.scripted_products import CHAT
 
 MODEL = "smollm2-135m-instruct"
@@ -33,12 +32,6 @@ async def test_a_recorded_answer_is_read_to_its_end(server, client):
             assert events[-1] == StreamFinished(reason=reason)
 
 
-async def test_a_server_that_leaves_leaves_what_had_arrived(server, client):
-    for name, end in (("server-killed", "upon a time"), ("cancelled", "away,")):
-        events, error = await play(server, client, name)
-        assert (error.kind, text_of(events).endswith(end)) == ("interrupted", True)
-
-
 async def test_a_recorded_refusal_becomes_its_error_and_is_not_tried_again(server, client):
     overflow = "needs 631 tokens; the context window has 256"
     for number, (name, kind, words) in enumerate(
@@ -55,16 +48,3 @@ async def test_a_recorded_refusal_becomes_its_error_and_is_not_tried_again(serve
         assert error.hint
         assert len(server.seen(CHAT)) == number + 1
     assert (error.needed_tokens, error.room_tokens) == (631, 256)
-
-
-async def test_the_recorded_list_and_props_tell_the_model(server, client):
-    server.on("GET /v1/models", replay("models")).on("GET /props", replay("props"))
-    probed = await client.check(endpoint_of(server))
-    model = probed.models[0]
-    assert (probed.verdict, probed.product) == (Verdict.READY, "llama.cpp")
-    assert (model.params, model.quantization, model.context_loaded, model.context_max) == (
-        "135M",
-        "Q4_1",
-        4096,
-        8192,
-    )

@@ -15,9 +15,7 @@ pytestmark = [pytest.mark.rule("R-25"), pytest.mark.timeout(120)]
 
 
 def request_to(server, text="Hi", **more):
-    more.setdefault("model", "tiny.gguf")
-    more.setdefault("product", "llama.cpp")
-    return ask(server, text, **more)
+    return ask(server, text, **{"model": "tiny.gguf", "product": "llama.cpp"} | more)
 
 
 def with_slots(server, count):

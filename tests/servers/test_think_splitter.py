@@ -83,7 +83,6 @@ def test_a_late_thought_is_told_once_and_at_once():
     late = [(False, "2+2"), Rethought(), (False, "Four")]
     for parts, told in (
         (["2+2", "</think>", "\n\n", "Four"], late),
-        (["2+2", "</think>\n", "Four"], late),
         (["<think>a</think>b"], [(True, "a"), (False, "b")]),
         (["</think>\n\nFour"], [(False, "Four")]),
     ):

@@ -17,7 +17,7 @@ from lmchat.servers.events import (
 )
 from tests.support.client_calls import answered, ask, events_of
 from tests.support.scripted_products import CHAT
-from tests.support.scripted_server import DONE, delta, finish, json_reply, sse, usage
+from tests.support.scripted_server import DONE, delta, finish, sse, usage
 
 ROLE = delta("", role="assistant")
 PARTS = (TextDelta, ReasoningDelta, RefusalDelta, Rethought, ToolCallDelta)
@@ -28,21 +28,11 @@ async def told(client, request):
     return [event for event in await answered(client, request) if isinstance(event, PARTS)]
 
 
-THOUGHT, FOUR = ReasoningDelta(text="Let me see: 2+2"), TextDelta(text="Four")
-
-
 async def test_where_tags_are_switched_off_all_is_text(server, make_client):
     client = make_client(chat=ChatSettings(think_tags=False))
     text = "<think>a</think>b"
     server.on(CHAT, sse(delta(reasoning_content="hm"), text, finish(), DONE))
     assert await told(client, ask(server)) == [ReasoningDelta(text="hm"), TextDelta(text=text)]
-
-
-async def test_a_whole_reply_that_is_no_stream_is_told_apart_too(server, client):
-    message = {"content": "Let me see: 2+2</think>\n\nFour"}
-    choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    server.on(CHAT, json_reply({"choices": [choice]}))
-    assert await told(client, ask(server)) == [TextDelta(text="Let me see: 2+2"), Rethought(), FOUR]
 
 
 async def test_a_refusal_is_an_event_of_its_own(server, client):
