@@ -1,4 +1,4 @@
-"""lmchat that fails by keys: F10 in a worker, F11 in a handler, F12 hangs."""
+"""lmchat that fails by keys: F11 raises an error, F12 hangs."""
 
 from __future__ import annotations
 
@@ -25,19 +25,11 @@ class BreakingApp(LMChatApp):
     ]
     BINDINGS: ClassVar = [
         *LMChatApp.BINDINGS,
-        ("f10", "fail_behind", ""),
         ("f11", "fail", ""),
         ("f12", "hang", ""),
     ]
 
     def action_fail(self) -> None:
-        local = SECRET
-        raise ValueError(f"on purpose, with {local}")
-
-    def action_fail_behind(self) -> None:
-        self.chat_screen.run_worker(self._fail(), name="fails")
-
-    async def _fail(self) -> None:
         local = SECRET
         raise ValueError(f"on purpose, with {local}")
 

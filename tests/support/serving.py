@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,8 +39,8 @@ class Serving:
             options["content"] = json.dumps(value)
         return self.http.post(self.url + path, **options)
 
-    def chat(self, model: str = "tiny", path: str = CHAT_PATH, **fields):
-        return self.post(path, {"model": model, "messages": HI, **fields})
+    def chat(self, path: str = CHAT_PATH, **fields):
+        return self.post(path, {"model": "tiny", "messages": HI, **fields})
 
     def stream(self):
         """Ask for an answer that is read while it arrives."""
@@ -49,19 +48,15 @@ class Serving:
             "POST", self.url + CHAT_PATH, json={"model": "tiny", "messages": HI}
         )
 
-    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(WAIT_S)
-
 
 @contextmanager
 def serving(
-    home: Path, *words: str, url: str = "", config: str = "", env: dict[str, str] | None = None
+    home: Path, *, url: str = "", config: str = "", env: dict[str, str] | None = None
 ) -> Iterator[Serving]:
     """Run `lmchat serve` while the block runs; `url` is the only server, without it all are found."""
     cli = Cli(home=home, url=url, env=env or {})
     cli.configure(config)
-    process = cli.start("serve", "--port", "0", *words)
+    process = cli.start("serve", "--port", "0")
     try:
         line = process.stdout.readline().decode()
         found = re.search(r"http://\S+?(?=/v1;)", line)
