@@ -117,3 +117,9 @@ def closest_word(word: str, words: tuple[str, ...]) -> str:
 
     matches = difflib.get_close_matches(word, words, n=1, cutoff=_SIMILARITY)
     return matches[0] if matches else ""
+
+
+def did_you_mean(word: str, words: tuple[str, ...]) -> str:
+    """Return the end of a sentence about an unknown word: `; did you mean WORD?`, or "."."""
+    suggestion = closest_word(word, words)
+    return f"; did you mean {suggestion}?" if suggestion else "."

@@ -19,12 +19,18 @@ from lmchat.chat.sampling_layers import (
     OptionValues,
     SamplingLayers,
     SetOption,
-    sampling_values,
     set_options,
 )
 from lmchat.chat.starts import new_prompt
 from lmchat.chat.tools import Toolbox
-from lmchat.config.settings import COMPACT_PROMPT, EFFORTS, ChatSettings, Profile, effort_of
+from lmchat.config.settings import (
+    COMPACT_PROMPT,
+    EFFORTS,
+    ChatSettings,
+    Profile,
+    effort_of,
+    set_values,
+)
 from lmchat.errors import RequestInvalid, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.servers.model import Target
@@ -152,9 +158,11 @@ class NextTurn:
         chat, layers, first_name = self._at_start
         if profile is None:
             profile, name = Profile(), first_name
-        options = {**layers.profile, **sampling_values(profile)}
+        options = {**layers.profile, **set_options(profile)}
         self.layers = replace(layers, profile_name=name, profile=options, effort=self.layers.effort)
-        self.chat = replace(chat, **profile.chat_values())
+        values = set_values(profile)
+        values.pop("model", None)
+        self.chat = replace(chat, **values)
         self.profile_name = name
         return profile
 

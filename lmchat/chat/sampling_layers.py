@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 from msgspec import Struct, field
 
-from lmchat.config.settings import Profile, SamplingSettings
+from lmchat.config.settings import SamplingSettings
 
 OptionValues = Mapping[str, object]
 """Values of sampling options by their names, as in `servers/sampling_options.py`."""
@@ -78,9 +78,3 @@ def set_options(settings: SamplingSettings) -> dict[str, object]:
     """Return the sampling options that are set in a table of the configuration, by name."""
     options = {name: getattr(settings, name) for name in SamplingSettings.__struct_fields__}
     return {name: value for name, value in options.items() if value not in (None, "", ())}
-
-
-def sampling_values(profile: Profile) -> dict[str, object]:
-    """Return the sampling options that a profile sets; an empty list of stops is one of them."""
-    names = SamplingSettings.__struct_fields__
-    return {name: value for name, value in profile.chat_values().items() if name in names}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from msgspec import Struct
-from msgspec.structs import asdict, fields
 
 from lmchat.cli.context import Context
 from lmchat.config.file import (
@@ -16,6 +15,7 @@ from lmchat.config.file import (
     toml_value,
     values_of,
 )
+from lmchat.config.settings import set_values
 from lmchat.errors import EndpointNotAllowed
 from lmchat.files.disk import write_new_file
 from lmchat.files.paths import make_folder
@@ -67,10 +67,7 @@ def show(context: Context) -> int:
     tables |= {f"profiles.{name}": one for name, one in settings.profiles.items()}
     tables |= {f"prompts.{name}": one for name, one in settings.prompts.items()}
     for key, one in tables.items():  # without what has its default
-        defaults = {field.name: field.default for field in fields(one)}
-        values[key] = {
-            name: value for name, value in asdict(one).items() if value != defaults[name]
-        }
+        values[key] = set_values(one)
 
     document: dict[str, object] = {}
     lines: list[str] = []

@@ -17,7 +17,7 @@ from lmchat.config.settings import Settings
 from lmchat.errors import ConfigError, LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.files.paths import Paths
-from lmchat.matching import closest_word
+from lmchat.matching import did_you_mean
 from lmchat.processes.environment import environment_for_others
 from lmchat.terminal.output import Output, ask_yes_no, can_ask
 
@@ -164,7 +164,9 @@ def keymap_problems(loaded: Loaded) -> list[Problem]:
     }
     problems: list[Problem] = []
     for name in changed_keys:
-        reasons = [] if name in BY_ID else ["is not a command"]
+        reasons: list[str] = []
+        if name not in BY_ID:
+            reasons.append(f"is not a command{did_you_mean(name, tuple(BY_ID))}".removesuffix("."))
         for key in filter(None, keys_of_command.get(name, ())):
             if not _is_key(key):
                 reasons.append(f'"{key}" is not a key; write it like ctrl+k, alt+left or f9')
@@ -179,7 +181,6 @@ def keymap_problems(loaded: Loaded) -> list[Problem]:
                 line=line_of(loaded.text, ("keys", name)),
                 key=f"keys.{name}",
                 reason=reason,
-                suggestion="" if name in BY_ID else closest_word(name, tuple(BY_ID)),
             )
             problems.append(problem)
     return problems

@@ -17,7 +17,7 @@ from lmchat.cli.commands import COMMANDS, Argument, Subcommand, argument
 from lmchat.cli.options import LEVELS, ParsedOptions
 from lmchat.config.settings import EFFORTS, effort_of
 from lmchat.errors import WrongUse
-from lmchat.matching import closest_word
+from lmchat.matching import closest_word, did_you_mean
 
 _DESCRIPTION = """\
 Chat with the language models on this machine.
@@ -127,9 +127,8 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
         for word in argv:
             option = word.partition("=")[0] if word.startswith("--") else word[:2]
             if re.match("--?[a-z]", word) and option not in known:
-                suggestion = closest_word(option, known)
-                ending = f"; did you mean {suggestion}?" if suggestion else "."
-                raise WrongUse(f"Unknown option: {option}{ending}", hint=error.hint) from None
+                message = f"Unknown option: {option}{did_you_mean(option, known)}"
+                raise WrongUse(message, hint=error.hint) from None
         raise
 
 

@@ -14,7 +14,7 @@ from msgspec.structs import fields
 
 from lmchat.config.settings import EFFORTS, Settings
 from lmchat.files.disk import read_plain
-from lmchat.matching import closest_word
+from lmchat.matching import did_you_mean
 
 _TYPE_WORDS = {
     str: "a string in quotes",
@@ -136,15 +136,12 @@ class Problem(Struct, frozen=True, kw_only=True):
     reason: str
     key: str = ""  # full name of the key; empty if the problem is not about one key
     line: int | None = None  # counted from 1
-    suggestion: str = ""  # a known name that is similar to an unknown one
 
     @property
     def sentence(self) -> str:
         """The problem for a person, as `config.toml, line 3: limits.retries must be a number`."""
         place = self.source if self.line is None else f"{self.source}, line {self.line}"
-        fault = f"{self.key} {self.reason}".lstrip()
-        question = f"; did you mean {self.suggestion}?" if self.suggestion else ""
-        return f"{place}: {fault}{question}"
+        return f"{place}: {f'{self.key} {self.reason}'.lstrip()}"
 
 
 class ConfigFile(Struct, frozen=True, kw_only=True):
@@ -199,16 +196,15 @@ def read_config(path: Path, *, is_required: bool) -> ConfigFile:
                 line=line_of(text, key_path),
                 key=key_of(key_path),
                 reason=reason,
-                suggestion=suggestion,
             )
-            for key_path, reason, suggestion in _faults(Row("", Settings), tables, ())
+            for key_path, reason in _faults(Row("", Settings), tables, ())
         )
         return ConfigFile(text=text, problems=problems)
 
 
-def _faults(row: Row, value: Any, key_path: KeyPath) -> list[tuple[KeyPath, str, str]]:
-    """Return what is wrong in a value: the place, the reason, and a known name that is similar."""
-    faults: list[tuple[KeyPath, str, str]] = []
+def _faults(row: Row, value: Any, key_path: KeyPath) -> list[tuple[KeyPath, str]]:
+    """Return what is wrong in a value: the places, each with the reason."""
+    faults: list[tuple[KeyPath, str]] = []
     if row.table and get_origin(row.type) is tuple and isinstance(value, list):
         for index, item in enumerate(value):
             faults += _faults(row.inside(index), item, (*key_path, index))
@@ -218,17 +214,17 @@ def _faults(row: Row, value: Any, key_path: KeyPath) -> list[tuple[KeyPath, str,
             if key in known:
                 faults += _faults(row.inside(key), item, (*key_path, key))
             else:
-                suggestion = closest_word(key, tuple(known))
-                faults.append(((*key_path, key), "is unknown", suggestion))
+                reason = f"is unknown{did_you_mean(key, tuple(known))}".removesuffix(".")
+                faults.append(((*key_path, key), reason))
         for one in () if row.is_mapping else fields(row.type):
             if one.required and one.name not in value:
-                faults.append(((*key_path, one.name), "is missing", ""))
+                faults.append(((*key_path, one.name), "is missing"))
     if not faults:
         try:
             convert(value, Annotated[row.type, row.meta])
         except ValidationError as error:
             # its cause is an error of `__post_init__`, about keys that do not fit each other
-            faults.append((key_path, str(error.__cause__ or f"must be {row.words}"), ""))
+            faults.append((key_path, str(error.__cause__ or f"must be {row.words}")))
     return faults
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from msgspec import Struct, ValidationError, convert, field
 from msgspec.structs import replace
 
-from lmchat.config.file import Problem, read_config, rows
-from lmchat.config.settings import Secret, Settings
+from lmchat.config.file import Problem, read_config, rows, sections
+from lmchat.config.settings import Secret, Settings, set_values
 from lmchat.errors import ConfigError
 
 # Environment variables and their keys; for one key, the first that is set counts.
@@ -54,18 +54,13 @@ class Loaded(Secret, frozen=True, kw_only=True):
     def require_valid(self) -> Loaded:
         """Return this value if it has no problems; else raise `ConfigError` with the first one.
 
-        The error also says how many more there are, and its details list all of them.
+        The details of the error list all of them.
         """
         if not self.problems:
             return self
-        sentence = self.problems[0].sentence
-        hint = "Correct it, then try again."
-        other_problems = len(self.problems) - 1
-        if other_problems:
-            sentence += f" (and {other_problems} more)"
-            hint = "`lmchat config check` lists all problems."
         details = "\n".join(problem.sentence for problem in self.problems)
-        raise ConfigError(sentence, hint=hint, details=details)
+        hint = "Correct it, then try again. `lmchat config check` lists all problems."
+        raise ConfigError(self.problems[0].sentence, hint=hint, details=details)
 
 
 def load(
@@ -97,11 +92,8 @@ def load(
     profile = settings.profiles.get(flags.profile or "")
     if profile is not None:
         origin = f"profile {flags.profile}"
-        if profile.model:
-            overrides.append(("model", profile.model, origin))
-        overrides += [
-            (f"chat.{key}", value, origin) for key, value in profile.chat_values().items()
-        ]
+        for key, value in set_values(profile).items():
+            overrides.append((key if key == "model" else f"chat.{key}", value, origin))
     elif flags.profile is not None and not file.problems:
         reason = f"unknown profile; in config.toml: {', '.join(settings.profiles) or 'none'}"
         problems.append(Problem(source=f"--profile {flags.profile}", reason=reason))
@@ -154,7 +146,6 @@ def _from_environment(
 
     Empty variables count as unset.
     """
-    defaults = Settings()
     set_keys: set[str] = set()
     for variable, key in VARIABLES:
         text = environ.get(variable, "")
@@ -163,16 +154,12 @@ def _from_environment(
             continue
         set_keys.add(key)
         section, _, name = key.rpartition(".")
-        value: object = text.strip()
-        if name == "system_prompt":
-            value = text  # blanks at its beginning or end may be intended
-        elif section or name == "api_key":  # any text is a model or, for now, an address
-            table: type[Struct] = type(getattr(defaults, section) if section else defaults)
-            try:
-                value = getattr(convert({name: value}, table, strict=False), name)
-            except ValidationError:
-                source = f"environment variable {variable}"
-                reason = f"({key}) must be {rows(table)[name].words}"
-                problems.append(Problem(source=source, reason=reason))
-                continue
-        yield key, value, f"environment ({variable})"
+        table = sections()[section].type
+        try:
+            value = getattr(convert({name: text.strip()}, table, strict=False), name)
+        except ValidationError:
+            source = f"environment variable {variable}"
+            reason = f"({key}) must be {rows(table)[name].words}"
+            problems.append(Problem(source=source, reason=reason))
+        else:
+            yield key, value, f"environment ({variable})"

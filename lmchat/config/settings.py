@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta, Struct
-from msgspec.structs import asdict
+from msgspec.structs import asdict, fields
 
 # Levels of how much a model may be asked to think, least first; not every server takes all.
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -74,34 +74,30 @@ class Secret(Table, frozen=True, kw_only=True):
         return f"<{type(self).__name__}>"
 
 
-_Effort = Annotated[
-    str,
-    setting(
-        'how much the model thinks before it answers, if supported; "none" turns reasoning off',
-        # a number of tokens in the form of `effort_of`
-        pattern=rf"^({'|'.join(EFFORTS)}|(?!0){_EFFORT_TOKENS})?\Z",
-    ),
-]
-_Temperature = Annotated[
-    float, setting("randomness, 0 to 2; unset: the server decides", ge=0, le=2, example=0.7)
-]
-_TopP = Annotated[
-    float, setting("nucleus sampling, 0 to 1; unset: the server decides", ge=0, le=1, example=0.95)
-]
-_MaxTokens = Annotated[
-    int,
-    setting(
-        "longest answer in tokens; unset: the server decides", ge=1, le=10_000_000, example=2048
-    ),
-]
-_STOP = setting("strings that end an answer", example=["###"])
+def set_values(table: Struct) -> dict[str, Any]:
+    """Return the values of a table that differ from their defaults, by name."""
+    values = asdict(table)
+    return {one.name: values[one.name] for one in fields(table) if values[one.name] != one.default}
 
 
 class SamplingSettings(Table, frozen=True, kw_only=True):
     """Sampling options; what is unset is not sent."""
 
-    temperature: _Temperature | None = None
-    top_p: _TopP | None = None
+    temperature: (
+        Annotated[
+            float, setting("randomness, 0 to 2; unset: the server decides", ge=0, le=2, example=0.7)
+        ]
+        | None
+    ) = None
+    top_p: (
+        Annotated[
+            float,
+            setting(
+                "nucleus sampling, 0 to 1; unset: the server decides", ge=0, le=1, example=0.95
+            ),
+        ]
+        | None
+    ) = None
     top_k: (
         Annotated[
             int,
@@ -120,8 +116,19 @@ class SamplingSettings(Table, frozen=True, kw_only=True):
         Annotated[float, setting("locally typical sampling; 1: off", ge=0, le=1, example=0.95)]
         | None
     ) = None
-    max_tokens: _MaxTokens | None = None
-    stop: Annotated[tuple[str, ...], _STOP] = ()
+    max_tokens: (
+        Annotated[
+            int,
+            setting(
+                "longest answer in tokens; unset: the server decides",
+                ge=1,
+                le=10_000_000,
+                example=2048,
+            ),
+        ]
+        | None
+    ) = None
+    stop: Annotated[tuple[str, ...], setting("strings that end an answer", example=["###"])] = ()
     seed: (
         Annotated[
             int,
@@ -151,7 +158,14 @@ class SamplingSettings(Table, frozen=True, kw_only=True):
         ]
         | None
     ) = None
-    reasoning_effort: _Effort = ""
+    reasoning_effort: Annotated[
+        str,
+        setting(
+            'how much the model thinks before it answers, if supported; "none" turns reasoning off',
+            # a number of tokens in the form of `effort_of`
+            pattern=rf"^({'|'.join(EFFORTS)}|(?!0){_EFFORT_TOKENS})?\Z",
+        ),
+    ] = ""
     logprobs: (
         Annotated[
             int,
@@ -440,8 +454,8 @@ class EndpointSettings(Secret, frozen=True, kw_only=True):
     ) = None
 
 
-class Profile(Table, frozen=True, kw_only=True):
-    """Named options that override `ChatSettings`."""
+class Profile(SamplingSettings, frozen=True, kw_only=True):
+    """Named options that override those of `[chat]`; with an empty system prompt, none is sent."""
 
     system_prompt: (
         Annotated[
@@ -453,24 +467,6 @@ class Profile(Table, frozen=True, kw_only=True):
         | None
     ) = None
     model: Annotated[str, setting("model to use")] = ""
-    temperature: _Temperature | None = None
-    top_p: _TopP | None = None
-    max_tokens: _MaxTokens | None = None
-    stop: Annotated[tuple[str, ...], _STOP] | None = None
-    reasoning_effort: _Effort = ""
-
-    def chat_values(self) -> dict[str, Any]:
-        """Return the values that it sets in place of those of `ChatSettings`.
-
-        None and an empty effort mean unset; an empty system prompt means that none is sent.
-        """
-        values = asdict(self)
-        del values["model"]
-        return {
-            name: value
-            for name, value in values.items()
-            if value is not None and (value or name != "reasoning_effort")
-        }
 
 
 class Preset(Table, frozen=True, kw_only=True):

@@ -9,21 +9,27 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from msgspec import Struct, convert, field
-from msgspec.structs import asdict, replace
+from msgspec import Struct, convert, field, to_builtins
+from msgspec.structs import replace
 
 from lmchat.files.disk import explain, locked, read_plain, write_atomically
 
 _MAX_RECENT = 9  # one for each of the keys Alt+1 … Alt+9
 
 
+class UsedModel(Struct, frozen=True):
+    """A model that has answered."""
+
+    endpoint: str  # its server, as `server_id_of` in `servers/model` names it
+    model: str
+
+
 class State(Struct, frozen=True, kw_only=True):
     """Choices on the screen that the next run remembers."""
 
-    endpoint: str = ""  # the last used server, as `server_id_of` in `servers/model` names it
+    endpoint: str = ""  # of the last used model
     model: str = ""
-    # Server (by `server_id_of`) and model id of the last used models, newest first.
-    recent: tuple[tuple[str, str], ...] = ()
+    recent: tuple[UsedModel, ...] = ()  # newest first
     theme: str = ""
     has_sessions: bool = True  # whether the list of sessions is shown
     has_telemetry: bool = True  # whether the telemetry panel is shown
@@ -33,10 +39,10 @@ class State(Struct, frozen=True, kw_only=True):
     def with_model(self, endpoint: str, model: str) -> State:
         """Return the choices with this server and model as the last used ones.
 
-        `recent` keeps the newest `_MAX_RECENT` pairs.
+        `recent` keeps the newest `_MAX_RECENT` models.
         """
-        newest = (endpoint, model)
-        others = [pair for pair in self.recent if pair != newest]
+        newest = UsedModel(endpoint, model)
+        others = [one for one in self.recent if one != newest]
         recent = (newest, *others)[:_MAX_RECENT]
         return replace(self, endpoint=endpoint, model=model, recent=recent)
 
@@ -84,7 +90,7 @@ def change_state(path: Path, change: Change) -> State:
         with locked(path):
             state = change(read_state(path)[0])
             head = "# Written by lmchat; put your settings in config.toml.\n"
-            write_atomically(path, head + tomli_w.dumps(asdict(state)))
+            write_atomically(path, head + tomli_w.dumps(to_builtins(state)))
     except OSError as error:
         raise explain(error, path) from error
     return state

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from lmchat.config.settings import EFFORTS, SamplingSettings, effort_of
 from lmchat.errors import WrongUse
-from lmchat.matching import closest_word
+from lmchat.matching import did_you_mean
 from lmchat.safe_text import safe_line
 
 TAKEN_BY_ALL = ("temperature", "top_p", "max_tokens", "stop", "reasoning_effort")
@@ -173,8 +173,7 @@ def _is_extra(name: str) -> bool:
 
 
 def _unknown_name(name: str) -> WrongUse:
-    suggestion = closest_word(name, (*COMMON, *FURTHER_OPTIONS))
-    ending = f"; did you mean {suggestion}?" if suggestion else "."
+    ending = did_you_mean(name, (*COMMON, *FURTHER_OPTIONS))
     return WrongUse(
         f"Unknown sampling option: {safe_line(name, limit=_MAX_SHOWN_CHARS)}{ending}",
         hint=f"The options are {', '.join(COMMON)}; extra.NAME sends any other field.",

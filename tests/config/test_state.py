@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.config.credentials import Credentials
-from lmchat.config.state import State, change_state, read_state
+from lmchat.config.state import State, UsedModel, change_state, read_state
 from lmchat.errors import StoreUnavailable
 
 
@@ -22,7 +22,7 @@ def test_what_is_remembered_comes_back(tmp_path):
     choices = choices.with_model("http://b:2", 'm"2\x1b\u202e')
     change_state(path, lambda _: choices)
     assert read_state(path) == (choices, "")
-    assert choices.recent[0] == ("http://b:2", 'm"2\x1b\u202e')
+    assert [used.endpoint for used in choices.recent] == ["http://b:2", "http://a:1"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
@@ -48,8 +48,8 @@ def test_a_broken_file_is_told_and_the_defaults_hold(tmp_path):
 
 def test_what_a_newer_lmchat_remembers_costs_nothing(tmp_path):
     path = tmp_path / "state.toml"
-    path.write_text('model = "m"\nnew_in_the_future = 1\n')
-    assert read_state(path) == (State(model="m"), "")
+    path.write_text('new_in_the_future = 1\n[[recent]]\nendpoint = "http://a:1"\nmodel = "m"\n')
+    assert read_state(path) == (State(recent=(UsedModel("http://a:1", "m"),)), "")
 
 
 def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):

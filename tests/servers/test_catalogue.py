@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from lmchat.config.state import State
+from lmchat.config.state import State, UsedModel
 from lmchat.errors import StoreUnavailable
 from lmchat.servers.discovery.catalogue import Catalogue
 from lmchat.servers.discovery.probe_result import Verdict
@@ -32,7 +32,9 @@ def names(rows) -> list[str]:
 
 
 async def test_models_are_listed_with_recent_ones_first_names_of_servers_and_own_speeds():
-    recent = State(recent=((OTHER.url, "llama3.2:3b"), (ENDPOINT.url, "gemma-3-4b")))
+    recent = State(
+        recent=(UsedModel(OTHER.url, "llama3.2:3b"), UsedModel(ENDPOINT.url, "gemma-3-4b"))
+    )
     asked = backend()
     catalogue = Catalogue(asked, known_speeds, names={OTHER.origin: "workstation"})
     known, age_s = catalogue.cached_rows(recent)

@@ -5,7 +5,7 @@ import asyncio
 from msgspec.structs import replace
 from textual.widgets import Input
 
-from lmchat.config.state import State
+from lmchat.config.state import State, UsedModel
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.model import LoadState
 from lmchat.tui.dialogs.ask_dialog import AskDialog
@@ -61,9 +61,7 @@ async def test_a_model_is_filtered_chosen_and_answers_the_next_turn_with_the_who
         await desk.answered(2)
         assert [one.model for one in backend.requests] == ["qwen3-8b", "gemma-3-4b", "gemma-3-4b"]
         assert [m.text for m in backend.requests[2].messages] == ["one", "Gemma too.", "ab"]
-        await desk.until(
-            lambda: desk.state[-1].recent[0] == (ENDPOINT.url, "gemma-3-4b"), "the newest"
-        )
+        await desk.until(lambda: desk.state[-1].recent[0].model == "gemma-3-4b", "the newest")
 
 
 async def test_a_model_is_loaded_and_unloaded_with_the_options_that_its_server_takes(tmp_path):
@@ -175,7 +173,7 @@ async def test_a_model_loads_on_while_another_is_unloaded_and_a_third_is_loaded(
 async def test_a_model_is_chosen_by_its_number_or_name_but_no_embedding_model(tmp_path):
     judge = model("judge-1b", is_embedding=True)
     used = ("judge-1b", "qwen3-8b", "gemma-3-4b")
-    last = State(recent=tuple((ENDPOINT.url, name) for name in used))
+    last = State(recent=tuple(UsedModel(ENDPOINT.url, name) for name in used))
     backend = ScriptedBackend(results=[probed(Verdict.READY, judge, QWEN, GEMMA)])
     async with ready_desktop(tmp_path, backend=backend, state=last) as desk:
         words = "judge-1b makes embeddings and cannot chat"

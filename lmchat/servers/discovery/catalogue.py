@@ -128,8 +128,8 @@ class Catalogue:
         last.
         """
         recent_indexes = {
-            (usual_server_id(server), model): index
-            for index, (server, model) in enumerate(state.recent)
+            (usual_server_id(used.endpoint), used.model): index
+            for index, used in enumerate(state.recent)
         }
         rows: list[ModelRow] = []
         for model in models:

@@ -168,9 +168,9 @@ def choose_model(
                 return info
     if not may_load or probed.verdict is Verdict.LOADING:
         return None
-    for server_id, name in state.recent:
-        used = find_model(name, models)
-        if used is not None and usual_server_id(server_id) == probed.server_id:
+    for one in state.recent:
+        used = find_model(one.model, models)
+        if used is not None and usual_server_id(one.endpoint) == probed.server_id:
             return used
     return models[0] if len(models) == 1 else None
 
@@ -274,7 +274,7 @@ def endpoints_of(state: State) -> tuple[Endpoint, ...]:
 
     The built-in engine has none: it gets another one in each run.
     """
-    servers = (server for server, _ in state.recent if server != BUILT_IN)
+    servers = (used.endpoint for used in state.recent if used.endpoint != BUILT_IN)
     return tuple(dict.fromkeys(Endpoint.parse(server) for server in servers if is_address(server)))
 
 
