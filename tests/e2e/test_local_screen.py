@@ -42,9 +42,9 @@ def test_the_engine_outlives_ctrl_c_and_a_stop_serves_another_file_and_ends_with
         screen.wait_stopped()
 
         os.killpg(os.getpgid(screen.process.pid), signal.SIGTSTP)
-        screen.wait_until(lambda: screen.state() == "T", "it is stopped", SLOW_S)
+        screen.wait_until(lambda: screen.state() == "stopped", "it is stopped", SLOW_S)
         os.killpg(os.getpgid(screen.process.pid), signal.SIGCONT)
-        screen.wait_until(lambda: screen.state() != "T", "it goes on")
+        screen.wait_until(lambda: screen.state() != "stopped", "it goes on")
         screen.ask("Say hello.")
         screen.wait_until(lambda: len(said(tmp_path)) == 2, "the next answer", SLOW_S)
         assert engines_of(tmp_path) == [first]

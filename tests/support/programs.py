@@ -10,11 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, chdir, suppress
+from contextlib import ExitStack, chdir
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryFile
 from unittest.mock import patch
+
+import psutil
 
 from lmchat.__main__ import main
 from lmchat.attachments.shell_command import ShellCommand
@@ -188,31 +190,19 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
 
 def is_running(pid: int) -> bool:
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
+        return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
         return False
-    return state not in ("Z", "X")
 
 
 def processes(*words: str) -> list[int]:
-    def is_wanted(folder: Path) -> bool:
-        line = (folder / "cmdline").read_bytes().decode("utf-8", "replace")
-        return all(word in line for word in words)
-
-    return _processes(is_wanted)
+    """Return the programs whose arguments have all of these words in them."""
+    return [
+        one.pid
+        for one in psutil.process_iter(["cmdline"])
+        if all(word in "\0".join(one.info["cmdline"] or ()) for word in words)
+    ]
 
 
 def children_of(parent: int) -> list[int]:
-    def is_child(folder: Path) -> bool:
-        return int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == parent
-
-    return _processes(is_child)
-
-
-def _processes(is_wanted: Callable[[Path], bool]) -> list[int]:
-    found = []
-    for folder in Path("/proc").iterdir():
-        with suppress(OSError, IndexError):  # it has ended
-            if folder.name.isdigit() and is_wanted(folder):
-                found.append(int(folder.name))
-    return found
+    return [one.pid for one in psutil.Process(parent).children()]

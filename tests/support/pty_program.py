@@ -28,6 +28,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+import psutil
 import pyte
 from pyte.screens import wcwidth
 
@@ -268,7 +269,7 @@ class PtyProgram:
         self.wait_until(lambda: text not in self.text, f"{text!r} gone")
 
     def wait_quiet(self, quiet_s: float = 1.0) -> None:
-        """Wait until the program has drawn nothing and slept for a while (Linux).
+        """Wait until the program has drawn nothing and slept for a while.
 
         On a busy machine, one that has something to draw waits for the processor; then it does not sleep.
         """
@@ -276,7 +277,7 @@ class PtyProgram:
 
         def is_quiet() -> bool:
             nonlocal drawn, since_s
-            if len(self.raw) != drawn or self.state() != "S":
+            if len(self.raw) != drawn or self.state() != "sleeping":
                 drawn, since_s = len(self.raw), time.monotonic()
             return time.monotonic() - since_s >= quiet_s
 
@@ -346,17 +347,13 @@ class PtyProgram:
         self._master = self._slave = self._wake_read = self._wake_write = -1
 
     def cpu_s(self) -> float:
-        """Processor time that the program has used so far (Linux)."""
-        fields = self._stat()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Processor time that the program has used so far."""
+        times = psutil.Process(self.process.pid).cpu_times()
+        return times.user + times.system
 
     def state(self) -> str:
-        """The letter of the program's state: R running, S sleeping, T stopped (Linux)."""
-        return self._stat()[0]
-
-    def _stat(self) -> list[str]:
-        stat = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii")
-        return stat.rpartition(")")[2].split()
+        """Return the state of the program: `running`, `sleeping` or `stopped`."""
+        return psutil.Process(self.process.pid).status()
 
     def _set_size(self, columns: int, lines: int) -> None:
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
