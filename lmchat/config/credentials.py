@@ -20,7 +20,7 @@ _OTHERS = 0o077  # permissions of other users
 _HEAD = "# API keys that were typed into lmchat. Keep this file private.\n"
 
 
-class _Entry(Struct):
+class _StoredKey(Struct):
     key: str
 
 
@@ -70,7 +70,7 @@ class Credentials:
             if os.name == "posix" and self._path.stat().st_mode & _OTHERS:
                 log.warning("%s could be read by others; that is mended", name)
                 self._path.chmod(_OWNER_ONLY)
-            entries = convert(tomllib.loads(read_plain(self._path).decode()), dict[str, _Entry])
+            entries = convert(tomllib.loads(read_plain(self._path).decode()), dict[str, _StoredKey])
         except FileNotFoundError:
             return {}
         except OSError as error:
