@@ -83,14 +83,14 @@ class NextTurn:
         """Whether there is a server that is not loading its model; a model may still be missing."""
         return self.target is not None and not self.target.is_loading
 
-    def sampling(self, session: OptionValues) -> Sampling:
-        """Return the sampling of a session, in which `session` has the options it sets itself."""
+    def sampling(self, own_options: OptionValues) -> Sampling:
+        """Return the sampling of a session that sets `own_options` itself."""
         model_id = self.target.model_id if self.target else ""
-        return Sampling().with_options(self.layers.values(session, model_id))
+        return Sampling().with_options(self.layers.values(own_options, model_id))
 
-    def effort_words(self, session: OptionValues) -> str:
+    def effort_words(self, own_options: OptionValues) -> str:
         """Return the reasoning effort in a session: "low", "500 tokens" or "default"."""
-        effort = self.sampling(session).reasoning_effort or _NO_EFFORT
+        effort = self.sampling(own_options).reasoning_effort or _NO_EFFORT
         return effort if effort in LEVELS else f"{effort} tokens"
 
     @property
@@ -127,8 +127,8 @@ class NextTurn:
             raise RequestInvalid(problem, hint="Choose one with Ctrl+O.", kind="model_missing")
         return target
 
-    def settings(self, session: OptionValues = NO_OPTIONS) -> TurnSettings:
-        """Return the settings of a turn, in a session that sets the sampling options `session`.
+    def settings(self, own_options: OptionValues = NO_OPTIONS) -> TurnSettings:
+        """Return the settings of a turn, in a session that sets `own_options` itself.
 
         Raises `RequestInvalid` if no model can answer, and `WrongUse` if the command line sets an
         option that the server ignores. An option of the session that the server ignores may have
@@ -138,7 +138,7 @@ class NextTurn:
         refuse_ignored(target.product, self.layers.command_line)
         return TurnSettings(
             target=target,
-            sampling=self.sampling(session),
+            sampling=self.sampling(own_options),
             is_truncating=self.chat.auto_truncate,
             toolbox=self.toolbox,
             is_kept=self.chat.detach and product_named(target.product).can_keep_answers,
@@ -228,12 +228,12 @@ class NextTurn:
         words = f"{name} is {value_words(option)} from the next answer on ({option.origin})."
         return options, words
 
-    def _set_options(self, session: OptionValues) -> tuple[SetOption, ...]:
-        return self.layers.options(session, self.target.model_id if self.target else "")
+    def _set_options(self, own_options: OptionValues) -> tuple[SetOption, ...]:
+        return self.layers.options(own_options, self.target.model_id if self.target else "")
 
-    def _option(self, name: str, session: OptionValues) -> SetOption | None:
+    def _option(self, name: str, own_options: OptionValues) -> SetOption | None:
         """Return an option as a session with these options sends it; None if it is not set."""
-        options = self._set_options(usable_options(session))
+        options = self._set_options(usable_options(own_options))
         return next((option for option in options if option.name == name), None)
 
     def has_tools(self, session_id: str) -> bool:

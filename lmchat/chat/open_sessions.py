@@ -95,7 +95,7 @@ class OpenSessions:
         self._sessions: dict[str, OpenSession] = {}
         self._naming: asyncio.Task[None] | None = None
         self._is_closing = False
-        self._newest = self._new_session()  # the one that `begin` shows until its first prompt
+        self._newest = self._new_session()  # the one that `show_new` shows until its first prompt
         self.shown = self.show(self._newest)
 
     # Sending
@@ -109,7 +109,7 @@ class OpenSessions:
         """
         if opened.is_busy or not self.next_turn.is_ready:
             opened.queue.append(text)
-            self._show(opened, QueueChanged())
+            self._report(opened, QueueChanged())
         else:
             self._send(opened, text)
 
@@ -118,7 +118,7 @@ class OpenSessions:
         if may_compact and self.next_turn.can_compact(opened, text):
             self.compact(opened)
             opened.queue.insert(0, text)  # it follows the summary
-            self._show(opened, QueueChanged())
+            self._report(opened, QueueChanged())
             return
         words, files = split_draft(text)
         self.send_now(opened, words, files, unsent=text)
@@ -262,7 +262,7 @@ class OpenSessions:
                 server=self.server,
                 save_queue=self.save_queue,
                 meter=self.next_turn.meter,
-                show=self._show,
+                show=self._report,
                 ask=self._ask,
             )
             await runner.run()
@@ -270,7 +270,7 @@ class OpenSessions:
         opened.task = asyncio.create_task(run(), name=f"turn-{opened.session_id}")
         ending = partial(self._after_turn, opened, self._clock(), is_summary)
         opened.task.add_done_callback(ending)
-        self._show(opened, TurnBegun())
+        self._report(opened, TurnBegun())
 
     def _after_turn(
         self, opened: OpenSession, began_s: float, is_summary: bool, task: asyncio.Task[None]
@@ -310,11 +310,11 @@ class OpenSessions:
             returned += opened.queue
             opened.queue.clear()
         if returned:
-            self._show(opened, PromptsReturned(prompts=tuple(returned)))
+            self._report(opened, PromptsReturned(prompts=tuple(returned)))
         if self._is_closing:
             return
         prompt = opened.queue.pop(0) if opened.queue else None
-        self._show(opened, ended)
+        self._report(opened, ended)
         if prompt is not None:
             try:
                 self._send(opened, prompt, may_compact=not is_summary)
@@ -328,10 +328,10 @@ class OpenSessions:
         returned = (*prompts, *opened.queue)
         opened.queue.clear()
         opened.refusal = error
-        self._show(opened, PromptsReturned(prompts=returned))
-        self._show(opened, TurnEnded(state=AnswerState.FAILED, error=error))
+        self._report(opened, PromptsReturned(prompts=returned))
+        self._report(opened, TurnEnded(state=AnswerState.FAILED, error=error))
 
-    def _show(self, opened: OpenSession, event: ChatEvent) -> None:
+    def _report(self, opened: OpenSession, event: ChatEvent) -> None:
         if isinstance(event, AnswerBegun | QueueChanged | TurnEnded):  # other prompts are unsaved
             self.drafts.write_soon()
         if self.front_end is not None:
@@ -357,7 +357,7 @@ class OpenSessions:
         with suppress(LMChatError, TimeoutError):
             settings = self.next_turn.settings()
             if await rename_by_model(opened, settings, self.server, self.store):
-                self._show(opened, TitleChanged())
+                self._report(opened, TitleChanged())
 
     def stop(self, opened: OpenSession) -> bool:
         """Begin to stop the turn; return False if none runs, or it is being stopped."""
@@ -393,7 +393,7 @@ class OpenSessions:
         returned = tuple(opened.queue)
         opened.queue.clear()  # else the end of the turn sends the next one
         if returned:
-            self._show(opened, PromptsReturned(prompts=returned))
+            self._report(opened, PromptsReturned(prompts=returned))
         self.stop(opened)
         await self.settle(opened)
 
@@ -424,19 +424,19 @@ class OpenSessions:
             except LMChatError as error:
                 self._refuse(opened, error, prompt)
             else:
-                self._show(opened, QueueChanged())
+                self._report(opened, QueueChanged())
 
     def target_failed(self) -> None:
         """Return all waiting prompts, as no model can answer."""
         for opened in self.waiting:
             returned = tuple(opened.queue)
             opened.queue.clear()
-            self._show(opened, PromptsReturned(prompts=returned))
+            self._report(opened, PromptsReturned(prompts=returned))
 
     def take_back(self, opened: OpenSession) -> str:
         """Take the newest prompt out of the queue of a session, and return it."""
         prompt = opened.queue.pop()
-        self._show(opened, QueueChanged())
+        self._report(opened, QueueChanged())
         return prompt
 
     def move_queue(self, opened: OpenSession, other: OpenSession) -> None:
@@ -482,7 +482,7 @@ class OpenSessions:
 
     # The sessions
 
-    def begin(self) -> OpenSession:
+    def show_new(self) -> OpenSession:
         """Show the new session, and return it: the same one until its first prompt."""
         if self._newest.messages or self._newest.is_busy:
             self._newest = self._new_session()

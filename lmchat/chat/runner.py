@@ -93,7 +93,7 @@ class TurnRunner:
 
     def __init__(
         self,
-        session: OpenSession,
+        opened: OpenSession,
         start: Start,
         settings: TurnSettings,
         *,
@@ -108,16 +108,16 @@ class TurnRunner:
         `show` shows an event, and raises `ShowError`.
         """
         refuse_unseen_images(settings.target, start.prompts)
-        self._session = session
+        self._opened = opened
         self._start = start
         self._target = settings.target
         self._save_queue = save_queue
-        self._show_event = partial(show, session)
+        self._show_event = partial(show, opened)
         self._has_cut = False  # whether messages have left the path, until that was shown
-        self._ask = partial(ask, session)
+        self._ask = partial(ask, opened)
         self._rounds: ToolRounds | None = None  # None if the model gets no tools
         if settings.toolbox is not None:
-            self._rounds = ToolRounds(settings.toolbox, session.session_id)
+            self._rounds = ToolRounds(settings.toolbox, opened.session_id)
         self._plan = partial(
             AnswerRequest,
             settings,
@@ -136,12 +136,12 @@ class TurnRunner:
         When no further round of calls is allowed, the next answer fails with the reason: the rounds
         refuse to offer tools for it.
         """
-        session, start, rounds = self._session, self._start, self._rounds
-        session.may_call_tools = rounds is not None
+        opened, start, rounds = self._opened, self._start, self._rounds
+        opened.may_call_tools = rounds is not None
         if start.beginning is not None and start.beginning.is_first_words:
-            session.first_words = ""
-        self._has_cut = len(session.messages) > len(start.path)  # what followed stays in the tree
-        session.messages = start.path
+            opened.first_words = ""
+        self._has_cut = len(opened.messages) > len(start.path)  # what followed stays in the tree
+        opened.messages = start.path
         await self._add_prompts()
         calls, copied, version = start.calls, start.copied, start.version
         while True:
@@ -149,10 +149,10 @@ class TurnRunner:
                 if rounds.count_round(calls):
                     await self._run_calls(rounds, calls, copied, version)
                     version = 1  # all that follows the first new message is new, too
-                self._request = self._plan(session.messages)
+                self._request = self._plan(opened.messages)
             answer = await self._answer(version)
             version = 1
-            calls = streamed_calls(session.messages, answer) if rounds is not None else ()
+            calls = streamed_calls(opened.messages, answer) if rounds is not None else ()
             copied = ()
             if not calls:
                 break
@@ -160,7 +160,7 @@ class TurnRunner:
         if start.summarised:
             branch = compacted_branch(start, answer)
             await self._save_queue.write_unsaved()  # the branch needs its session on the disk
-            session.show_path(await self._save_queue.store.append_branch(session.header, branch))
+            opened.show_path(await self._save_queue.store.append_branch(opened.header, branch))
 
     async def _add_prompts(self) -> None:
         """Show the new prompts at once, then wait until the save queue has tried to write them.
@@ -168,35 +168,35 @@ class TurnRunner:
         A session without a title is named by the last one. The prompts of a summary are aside: they
         are written with it.
         """
-        session, start = self._session, self._start
+        opened, start = self._opened, self._start
         if start.summarised:
-            session.aside = MessagePath(start.prompts)
-        elif start.prompts and not session.header.title:
-            session.header = replace(session.header, title=title_of(start.prompts[-1]))
+            opened.aside = MessagePath(start.prompts)
+        elif start.prompts and not opened.header.title:
+            opened.header = replace(opened.header, title=title_of(start.prompts[-1]))
         if not start.summarised:
             for message in start.prompts:
-                session.add(message)
+                opened.add(message)
         try:
             for message in start.prompts:
                 self._show(MessageAdded(message))  # the disk may be locked for seconds
         finally:
             try:
                 if start.prompts and not start.summarised:
-                    await self._shielded(self._save_queue.save(session.header, *start.prompts))
+                    await self._shielded(self._save_queue.save(opened.header, *start.prompts))
             finally:  # only now: until then it stays in the draft, as lmchat may be killed
-                session.unsent = ""
+                opened.unsent = ""
 
     async def _answer(self, version: int) -> ChatMessage:
         """Stream one answer to its end, whatever that is, and return it."""
-        session, request = self._session, self._request
+        opened, request = self._opened, self._request
         is_aside = bool(self._start.summarised)
-        answer, turn = session.begin_answer(request, version, is_aside=is_aside)
+        answer, turn = opened.begin_answer(request, version, is_aside=is_aside)
         state = AnswerState.STOPPED  # a stop is a cancellation, which only `finally` sees
         failure: Failure | None = None
         cut_note = ""
         try:
             if not is_aside:
-                await self._save_queue.begin_answer(session.header, answer)
+                await self._save_queue.begin_answer(opened.header, answer)
             has_first_words = request.beginning is not None and request.beginning.is_first_words
             first_words = answer.text if has_first_words else ""
             self._show(AnswerBegun(message=answer, first_words=first_words))
@@ -205,9 +205,9 @@ class TurnRunner:
                 aclosing(request.events()) as events,
             ):
                 if not is_aside:
-                    entries.extend(session.begun_entries)
+                    entries.extend(opened.begun_entries)
                 async for event in events:
-                    new_entries = session.take(event)
+                    new_entries = opened.take(event)
                     if not is_aside:
                         entries.extend(new_entries)
                     self._show(event)
@@ -215,17 +215,17 @@ class TurnRunner:
         except ShowError:
             raise  # the front end has failed, not the server: the answer counts as stopped
         except Exception as error:  # noqa: BLE001 - any error is shown, the answer kept
-            state = AnswerState.INTERRUPTED if session.begun_entries else AnswerState.FAILED
+            state = AnswerState.INTERRUPTED if opened.begun_entries else AnswerState.FAILED
             failure = failure_of(error)
-            session.error = (
+            opened.error = (
                 error
                 if isinstance(error, LMChatError)
                 else LMChatError(failure.message, hint=failure.hint, kind=failure.kind)
             )
         finally:  # memory first: the screen never waits for the disk
-            answer = session.end_answer(answer, state, failure, request, turn)
+            answer = opened.end_answer(answer, state, failure, request, turn)
             try:
-                answer = session.add_figures(answer, request, turn)
+                answer = opened.add_figures(answer, request, turn)
                 if request.fetched is None:
                     cut_note = request.learn_from(turn)
             except Exception:  # noqa: BLE001 - the text of the answer must be saved in any case
@@ -239,9 +239,9 @@ class TurnRunner:
         self, answer: ChatMessage, turn: TurnFigures, request: AnswerRequest
     ) -> None:
         """Save an ended answer, unless it is a summary, and its figures."""
-        session, save_queue = self._session, self._save_queue
+        opened, save_queue = self._opened, self._save_queue
         if not self._start.summarised:
-            await save_queue.save(session.header, answer, choices=session.token_choices)
+            await save_queue.save(opened.header, answer, choices=opened.token_choices)
         if request.fetched is not None:  # the times are those of fetching it
             return
         target = request.settings.target
@@ -269,14 +269,14 @@ class TurnRunner:
         Copies of the messages of other calls, which do not run again, follow. If the turn is
         stopped, calls without a result get the state "stopped". `version` is that of the first one.
         """
-        session, save_queue, target = self._session, self._save_queue, self._target
-        session.begin_round(target, rounds.steps)
+        opened, save_queue, target = self._opened, self._save_queue, self._target
+        opened.begin_round(target, rounds.steps)
         running: dict[str, ChatMessage] = {}
 
         async def end_call(call: ChatMessage) -> None:
             del running[call.message_id]
-            session.replace(call)
-            await self._shielded(save_queue.save(session.header, call))
+            opened.replace(call)
+            await self._shielded(save_queue.save(opened.header, call))
             self._show(MessageEnded(call))
 
         has_ended = False
@@ -284,31 +284,31 @@ class TurnRunner:
             await rounds.toolbox.host.list_servers()  # starts them for a turn that repeats a call
             for call in calls:
                 named = replace(call, name=rounds.full_name(call.name))  # `SERVER/TOOL`
-                message = session.add_call(named, target, version)
+                message = opened.add_call(named, target, version)
                 version = 1
                 running[message.message_id] = message
                 self._show(MessageAdded(message))
-                await save_queue.begin_answer(session.header, message)  # before the call runs
+                await save_queue.begin_answer(opened.header, message)  # before the call runs
             for ended in copied:
                 copy = replace(
                     ended,
                     message_id=new_id(),
-                    parent_id=session.leaf_id,
+                    parent_id=opened.leaf_id,
                     version=1,
                     versions=1,
                 )
-                session.add(copy)
+                opened.add(copy)
                 self._show(MessageAdded(copy))
-                await save_queue.save(session.header, copy)
+                await save_queue.save(opened.header, copy)
             await rounds.run(tuple(running.values()), self._ask, end_call)
             has_ended = True
         finally:
             if not has_ended:  # else the turn goes on with an answer
-                session.end_round()
+                opened.end_round()
                 stopped = [replace(call, state=AnswerState.STOPPED) for call in running.values()]
                 for message in stopped:
-                    session.replace(message)
-                await self._shielded(save_queue.save(session.header, *stopped))
+                    opened.replace(message)
+                await self._shielded(save_queue.save(opened.header, *stopped))
 
     def _show(self, event: ChatEvent) -> None:
         """Show an event of the turn; the first one comes when its message is on the path."""
@@ -319,4 +319,4 @@ class TurnRunner:
 
     async def _shielded(self, work: Coroutine[Any, Any, None]) -> None:
         """Do work to its end, also if the turn is cancelled; `OpenSession.saves` has it."""
-        await asyncio.shield(self._session.keep(asyncio.ensure_future(work)))
+        await asyncio.shield(self._opened.keep(asyncio.ensure_future(work)))

@@ -40,24 +40,26 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
     """Tables of options by a shell pattern of the names of models."""
     chat: OptionValues = field(default_factory=dict)
 
-    def options(self, session: OptionValues, model_id: str) -> tuple[SetOption, ...]:
+    def options(self, own_options: OptionValues, model_id: str) -> tuple[SetOption, ...]:
         """Return the options that are sent to a model, sorted by name.
 
-        `session` has the options that the session sets.
+        `own_options` has the options that the session sets.
         """
         first_set: dict[str, SetOption] = {}
-        for origin, options in self._layers(session, model_id):
+        for origin, options in self._layers(own_options, model_id):
             for name, value in options.items():
                 first_set.setdefault(name, SetOption(name, value, origin))
         # an empty value in the first place that sets an option takes it back
         sent = [option for option in first_set.values() if option.value not in (None, "", ())]
         return tuple(sorted(sent, key=lambda option: option.name))
 
-    def values(self, session: OptionValues, model_id: str) -> dict[str, object]:
+    def values(self, own_options: OptionValues, model_id: str) -> dict[str, object]:
         """Return the values of `options` by name."""
-        return {option.name: option.value for option in self.options(session, model_id)}
+        return {option.name: option.value for option in self.options(own_options, model_id)}
 
-    def _layers(self, session: OptionValues, model_id: str) -> Iterator[tuple[str, OptionValues]]:
+    def _layers(
+        self, own_options: OptionValues, model_id: str
+    ) -> Iterator[tuple[str, OptionValues]]:
         """Yield the origin and the options of each place, those with priority first.
 
         Of the tables of models, only the first counts whose pattern fits the name of the model.
@@ -65,7 +67,7 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
         if self.effort is not None:
             yield EFFORT, {"reasoning_effort": self.effort}
         yield COMMAND_LINE, self.command_line
-        yield "session", session
+        yield "session", own_options
         yield f"profile {self.profile_name}", self.profile
         for pattern, settings in self.models.items():
             if fnmatchcase(model_id, pattern):

@@ -27,20 +27,20 @@ _AROUND_TITLE = "\"'“”„*. \n"  # quotes, bold and the final dot that model
 
 
 async def rename_by_model(
-    session: OpenSession, settings: TurnSettings, server: ModelServer, store: Store
+    opened: OpenSession, settings: TurnSettings, server: ModelServer, store: Store
 ) -> bool:
     """Ask the model for a title, rename the session to it, and return whether it was renamed.
 
     Only a session with one prompt and its complete answer is renamed, and only while it has the
     title that was made of this prompt. Raises `LMChatError` or `TimeoutError`.
     """
-    prompts = [message for message in session.messages if message.role is Role.USER]
+    prompts = [message for message in opened.messages if message.role is Role.USER]
     if len(prompts) != 1:
         return False
-    prompt, answer = prompts[0], session.messages[-1]
+    prompt, answer = prompts[0], opened.messages[-1]
     first_title = title_of(prompt)
     is_complete = answer.role is Role.ASSISTANT and answer.state is AnswerState.COMPLETE
-    if not is_complete or session.header.title != first_title:
+    if not is_complete or opened.header.title != first_title:
         return False
     text = _TITLE_REQUEST.format(
         prompt=prompt.text[:_QUOTED_CHARS], answer=answer.text[:_QUOTED_CHARS]
@@ -58,8 +58,8 @@ async def rename_by_model(
     # "Title: **Lettuce in pots**." becomes "Lettuce in pots"
     typed = whole.growing.text("text").strip().removeprefix("Title:").strip(_AROUND_TITLE)
     # it is empty after nothing but a thought; the user may have changed the title in the meantime
-    if not typed or session.header.title != first_title:
+    if not typed or opened.header.title != first_title:
         return False
-    session.header = replace(session.header, title=title_from(typed))
-    await store.update_session(session.session_id, {"title": session.header.title})
+    opened.header = replace(opened.header, title=title_from(typed))
+    await store.update_session(opened.session_id, {"title": opened.header.title})
     return True

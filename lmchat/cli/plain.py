@@ -269,7 +269,7 @@ class PlainChat(FrontEnd):
         settings, next_turn = self._context.settings, self._next_turn
         match name, argument:
             case "/clear" | "/new", _:
-                sessions.begin()
+                sessions.show_new()
                 note("New session.")
             case "/compact", _:
                 await self._compact()

@@ -91,7 +91,7 @@ def _session(name: str, keys: str, label: str, title: str) -> Command:
 COMMANDS: tuple[Command, ...] = (
     _chat("stop", "escape", "stop", "Stop the answer, or close the panel", "stop_or_leave"),
     _key("model", "ctrl+o", "model", "Choose the model", "models.pick", slash="/model [N]"),
-    _key("new", "ctrl+n", "new", "Start a new session", "sessions.begin", slash="/new"),
+    _key("new", "ctrl+n", "new", "Start a new session", "shown_session.start_new", slash="/new"),
     _key(
         "find",
         "ctrl+f",
@@ -226,7 +226,7 @@ COMMANDS: tuple[Command, ...] = (
         "clear",
         "Start a new session; the old one stays in the list",
         "/clear",
-        "sessions.begin",
+        "shown_session.start_new",
         is_offered=False,
     ),
     _slash(

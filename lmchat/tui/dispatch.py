@@ -1,7 +1,7 @@
 """The half of the screen that answers: it makes the controllers, and finds who does what.
 
-A command names its function in the table, as `sessions.begin`: the attribute of `Dispatcher`, and
-its method. Without a dot, it is a method of `Dispatcher` itself. That of a command on a message
+A command names its function in the table, as `connect.check_now`: the attribute of `Dispatcher`,
+and its method. Without a dot, it is a method of `Dispatcher` itself. That of a command on a message
 (`on_message`) gets the message as its last parameter.
 """
 
@@ -81,14 +81,14 @@ class Dispatcher:
         self.status = status = StatusDisplay(view)
         self.prompt_text = prompt_text = PromptText(view, status)
         self.prompt_files = PromptFiles(view, status, prompt_text)
-        self.sessions = sessions = ShownSession(view, status, prompt_text)
-        self.turns = turns = Turns(view, status, sessions, prompt_text)
-        self.branches = branches = Branches(view, status, sessions, turns)
-        self.files = SessionFiles(view, status, sessions)
-        self.saved_sessions = SavedSessions(view, status, sessions)
+        self.shown_session = shown_session = ShownSession(view, status, prompt_text)
+        self.turns = turns = Turns(view, status, shown_session, prompt_text)
+        self.branches = branches = Branches(view, status, shown_session, turns)
+        self.files = SessionFiles(view, status, shown_session)
+        self.saved_sessions = SavedSessions(view, status, shown_session)
         self.models = models = ModelSwitch(view, status, prompt_text, turns)
         self.connect = Connect(view, status, models)
-        self.messages = MessageActions(view, sessions, prompt_text, branches, self.function_of)
+        self.messages = MessageActions(view, shown_session, prompt_text, branches, self.function_of)
         self.hints = KeyHints(view, status, prompt_text, self.prompt_files)
         self._last_ctrl_c_s = 0.0  # when Ctrl+C was pressed and had nothing to do
 
@@ -114,7 +114,7 @@ class Dispatcher:
         async def check_daily() -> None:
             with suppress(LMChatError):  # a file that cannot be read is reported where it is used
                 add(await workspace.store.daily_check())
-                self.sessions.show_list()
+                self.shown_session.show_list()
 
         widgets.log.today = workspace.library.today
         widgets.prompt_input.find_files = workspace.platform.find_files
@@ -124,9 +124,9 @@ class Dispatcher:
             "/set": lambda: (*COMMON, *FURTHER_OPTIONS),
         }
         self.status.start()
-        self.sessions.show_session()
+        self.shown_session.show_session()
         self.connect.start()
-        self.sessions.show_list()
+        self.shown_session.show_list()
         wanted_theme = self.view.app.wanted_theme
         if wanted_theme and not theme_named(wanted_theme, self.view.app.available_themes):
             words = safe_line(wanted_theme, limit=40)
@@ -144,8 +144,8 @@ class Dispatcher:
         moved into the queue of the named session; if a model is ready, send it.
         """
         session_id = await self.workspace.store.find(self.workspace.resume_id)
-        await self.sessions.go_to(session_id, takes_queue=True)
-        if self.sessions.opened.is_waiting and self.view.next_turn.is_ready:
+        await self.shown_session.go_to(session_id, takes_queue=True)
+        if self.shown_session.opened.is_waiting and self.view.next_turn.is_ready:
             self.open_sessions.target_ready()
 
     # What the app asks for
@@ -168,7 +168,7 @@ class Dispatcher:
         self.view.read_ahead.cancel()
         await self.open_sessions.close()
         with suppress(NoMatches):  # a signal may come before the prompt exists: nothing was typed
-            self.sessions.note()
+            self.shown_session.note()
         await self.open_sessions.drafts.write()
         await self.open_sessions.bookmarks.write()
 
@@ -181,7 +181,7 @@ class Dispatcher:
         if is_focused:
             self.connect.search_soon()
         else:
-            self.sessions.note()
+            self.shown_session.note()
 
     # Messages and commands
 
@@ -231,7 +231,7 @@ class Dispatcher:
                 self.view.widgets.prompt_input.focus()
             case SessionList.ActWanted(name="open", session_id=session_id):
                 self.view.screen.remove_class("-sessions-over")
-                self.sessions.switch_to(session_id)
+                self.shown_session.switch_to(session_id)
             case SessionList.ActWanted(name=name, session_id=session_id):
                 self.view.begin(partial(self.saved_sessions.act, name, session_id), "change")
             case SessionList.SearchWanted(query=query):
@@ -306,7 +306,7 @@ class Dispatcher:
         """Update what depends on the typed text: figures, keys, marks in the log, the draft."""
         self.status.show_line()
         self.hints.show()
-        self.sessions.mark_left_out_soon()
+        self.shown_session.mark_left_out_soon()
         self.prompt_text.note()
         self.view.read_ahead.follow(self.prompt_text.new_prompt)
 
@@ -318,8 +318,10 @@ class Dispatcher:
         return self.prompt_files.stop() or self.turns.stop()
 
     async def change_system_prompt(self, text: str) -> None:
-        self.sessions.opened.require_free_end()
-        message = await changes.set_system_prompt(self.open_sessions, self.sessions.opened, text)
+        self.shown_session.opened.require_free_end()
+        message = await changes.set_system_prompt(
+            self.open_sessions, self.shown_session.opened, text
+        )
         self.view.widgets.log.append(message)
         self.status.show_action("system prompt changed")
 
@@ -338,13 +340,13 @@ class Dispatcher:
 
     def use_effort(self, typed: str) -> None:
         self.view.next_turn.use_effort(typed)
-        effort = self.view.next_turn.effort_words(self.sessions.opened.own_sampling)
+        effort = self.view.next_turn.effort_words(self.shown_session.opened.own_sampling)
         self.status.show_action(f"effort {effort}")
         self.view.notify(f"Reasoning effort: {effort}.")
 
     async def use_first_words(self, words: str = "") -> None:
         """Let the next answer begin with words; without any, take back those set before, or ask."""
-        if words or self.sessions.opened.first_words:
+        if words or self.shown_session.opened.first_words:
             self.open_sessions.use_first_words(words)
             self.status.show_action("first words set" if words else "first words removed")
         else:
@@ -355,7 +357,7 @@ class Dispatcher:
 
         Enter on a row of the list asks for another value.
         """
-        opened = self.sessions.opened
+        opened = self.shown_session.opened
 
         async def change(typed: str) -> None:
             self.view.notify(await changes.set_option(self.open_sessions, opened, typed))
@@ -451,7 +453,7 @@ class Dispatcher:
             "sessions", is_over=screen.has_class("-narrow") or screen.has_class("-mid")
         )
         if self.view.widgets.session_list.display:
-            self.sessions.show_list()
+            self.shown_session.show_list()
             self.view.widgets.session_list.focus()
         else:
             self.view.widgets.prompt_input.focus()

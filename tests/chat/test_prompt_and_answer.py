@@ -77,7 +77,7 @@ async def test_a_disk_that_fails_stops_no_answer_and_all_is_written_in_order_whe
     assert len(chat.server.requests) == 2
     assert queue.warning is FULL
     unsaved = chat.opened
-    chat.sessions.begin()
+    chat.sessions.show_new()
     assert await chat.sessions.load(unsaved.session_id) is unsaved
     assert [header.title for header in chat.sessions.unsaved()] == ["one"]
     chat.sessions.show(unsaved)
@@ -184,7 +184,7 @@ async def test_a_second_turn_in_a_session_is_refused_and_an_answer_may_stream_in
     first = chat.opened
     with pytest.raises(RequestInvalid):
         await chat.send("y")
-    chat.sessions.begin()
+    chat.sessions.show_new()
     assert chat.sessions.streaming == {first.session_id}
     await chat.send("two")
     assert chat.texts == ["two", "Lettuce does well."]
@@ -203,7 +203,7 @@ async def test_an_ended_session_is_read_from_the_disk_again_and_unread_until_it_
     chat = ChatTurns(store)
     first = chat.opened
     chat.sessions.send(first, "one")
-    chat.sessions.begin()
+    chat.sessions.show_new()
     await chat.sessions.wait(first)
     assert chat.sessions.unread == {first.session_id}
     again = chat.sessions.show(await chat.sessions.load(first.session_id))

@@ -31,7 +31,7 @@ async def test_a_queue_is_sent_in_order_in_its_own_session_after_good_ends_and_s
     for text in ("one", "two", "three"):
         chat.sessions.send(first, text)
     assert first.queue == ["two", "three"]
-    chat.sessions.begin()
+    chat.sessions.show_new()
     assert await chat.sessions.load(first.session_id) is first
     gate.set()
     await until(lambda: len(chat.server.requests) == 2, "the second prompt")
@@ -57,7 +57,7 @@ async def test_after_a_failure_the_queue_returns_in_order_also_behind_another_se
         first = chat.opened
         for text in ("one", "two", "three"):
             chat.sessions.send(first, text)
-        chat.sessions.begin()
+        chat.sessions.show_new()
         gate.set()
         await chat.sessions.wait(first)
         assert chat.returned == ["two", "three"]
@@ -149,7 +149,7 @@ async def test_quitting_stops_all_turns_and_the_queue_stays_for_the_draft(store)
     first = chat.opened
     chat.sessions.send(first, "one")
     chat.sessions.send(first, "two")
-    second = chat.sessions.begin()
+    second = chat.sessions.show_new()
     chat.sessions.send(second, "three")
     await until(lambda: len(chat.server.requests) == 2, "both requests")
     await chat.sessions.close()

@@ -51,7 +51,7 @@ class Typist:
         self.read_ahead = ReadAhead(self.backend, self.open_sessions)
 
     def open(self, *texts: str, earlier_id: str | None = None) -> None:
-        header = self.open_sessions.begin().header
+        header = self.open_sessions.show_new().header
         session = Session(header=header, messages=path_of(*texts), earlier_id=earlier_id)
         self.open_sessions.show_path(session)
 

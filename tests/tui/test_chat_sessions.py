@@ -114,7 +114,7 @@ async def test_deleting_a_session_stops_its_answer_and_keeps_its_queue_as_a_draf
         sessions = desk.session_list
         await desk.say("first", sees="Let")
         await desk.say("queued", sees="next")
-        first = desk.dispatch.sessions.opened
+        first = desk.dispatch.shown_session.opened
         await desk.until(lambda: sessions.chosen_id == first.session_id, "the list")
         await desk.go_to_list()
         await desk.press("d", sees="In the trash; u restores it.")
@@ -183,7 +183,7 @@ async def test_who_begins_a_session_while_another_is_read_or_copied_is_not_throw
         await desk.until(lambda: desk.text.count(" one") > 1, "the fork in the list")
         assert desk.session_id == here
         gate = hold(desk.store, "open_session")
-        desk.dispatch.sessions.switch_to(first)
+        desk.dispatch.shown_session.switch_to(first)
         await desk.pilot.pause()
         await desk.say("/new")
         gate.set()

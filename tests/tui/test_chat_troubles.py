@@ -54,7 +54,7 @@ async def test_what_could_not_be_saved_stays_in_reach_and_is_saved_when_the_disk
             first = desk.shown
             await desk.press("ctrl+n", hides="Alpha.")
             await shown(desk, "Not saved")
-            desk.dispatch.sessions.switch_to(first.header.session_id)
+            desk.dispatch.shown_session.switch_to(first.header.session_id)
             await shown(desk, "Alpha.")
         await desk.ask("two", 2)
         assert await desk.texts_on_disk() == ["one", "Alpha.", "two", "Beta."]

@@ -87,6 +87,6 @@ async def test_an_output_that_comes_later_is_in_the_prompt_of_its_session_and_ch
         (desk.folder / "go").touch()
         await desk.press(hides="Running:")
         assert desk.prompt_input.text == ""
-        desk.dispatch.sessions.switch_to(session_id)
+        desk.dispatch.shown_session.switch_to(session_id)
         await desk.until(lambda: "[$ until " in desk.prompt_input.text, "the output")
         assert len(desk.backend.requests) == 1

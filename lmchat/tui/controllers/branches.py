@@ -25,24 +25,24 @@ class Branches:
     """Changes which path of the tree is shown; all other versions stay in the tree."""
 
     def __init__(
-        self, view: ChatView, status: StatusDisplay, sessions: ShownSession, turns: Turns
+        self, view: ChatView, status: StatusDisplay, shown_session: ShownSession, turns: Turns
     ) -> None:
         self._view = view
         self._open_sessions = view.open_sessions
         self._store = view.workspace.store
         self._status = status
-        self._sessions = sessions
+        self._shown_session = shown_session
         self._turns = turns
 
     async def fork(self, message: ChatMessage) -> None:
         """Copy the messages of the path up to this one into a new session, and show that."""
-        session_id = self._sessions.shown_id
+        session_id = self._shown_session.shown_id
         fork = await self._store.fork(session_id, message.message_id)
-        if session_id != self._sessions.shown_id:  # the user has gone elsewhere since
-            self._sessions.show_list()
+        if session_id != self._shown_session.shown_id:  # the user has gone elsewhere since
+            self._shown_session.show_list()
             return
-        self._sessions.leave()
-        self._sessions.show_path(fork)
+        self._shown_session.leave()
+        self._shown_session.show_path(fork)
         self._status.show_action("forked")
         self._view.notify("This is a new session; the old one is unchanged.")
         self._view.widgets.prompt_input.focus()
@@ -51,7 +51,7 @@ class Branches:
 
     async def show_neighbour(self, step: int, message: ChatMessage) -> None:
         """Show the version `step` places after a message at its row, in a ring."""
-        session_id = self._sessions.shown_id
+        session_id = self._shown_session.shown_id
         ids = [
             other.message_id
             for other in await self._store.tree(session_id)
@@ -84,9 +84,9 @@ class Branches:
 
     def _show_path(self, path: Session) -> bool:
         """Show another path of the shown session; do nothing if the user has left it since."""
-        is_shown = path.header.session_id == self._sessions.shown_id
+        is_shown = path.header.session_id == self._shown_session.shown_id
         if is_shown:
-            self._sessions.show_path(path)
+            self._shown_session.show_path(path)
         return is_shown
 
     async def rewrite(self, prompt_text: PromptText, text: str) -> None:
@@ -99,14 +99,14 @@ class Branches:
         if files:
             problem = "Files go with prompts, not with answers."
             raise RequestInvalid(problem, hint="Remove their lines, then press Enter.")
-        opened = self._sessions.opened
+        opened = self._shown_session.opened
         old_id = prompt_text.edited_id
         version = await changes.rewrite(self._open_sessions, opened, old_id, words)
-        if opened is not self._sessions.opened:  # the user has changed the session
+        if opened is not self._shown_session.opened:  # the user has changed the session
             return
         row = self._view.widgets.log.viewport.row_of(old_id)
         prompt_text.leave_edit()
-        self._sessions.show()
+        self._shown_session.show()
         self._view.widgets.log.show_message(version.message_id, row=row)
         self._status.show_action("rewritten")
 
@@ -115,21 +115,21 @@ class Branches:
     async def toggle_excluded(self, message_id: str) -> None:
         """Take a message of the path out of all requests with its tool calls, or put it back."""
         changed = await changes.toggle_excluded(
-            self._open_sessions, self._sessions.opened, message_id
+            self._open_sessions, self._shown_session.opened, message_id
         )
         for message in changed:
             self._view.widgets.log.replace(message)
         if changed:
             self._view.read_ahead.cancel()  # what it reads is another prompt now
-            self._sessions.mark_left_out()
+            self._shown_session.mark_left_out()
             self._status.show_action("taken out" if changed[0].is_excluded else "put back")
 
     # Deleting
 
     async def delete(self, message: ChatMessage) -> None:
         """Stop the running turn, and hide a message with what follows it; `undo` restores it."""
-        session_id = self._sessions.shown_id
-        await self._open_sessions.quiet(self._sessions.opened)
+        session_id = self._shown_session.shown_id
+        await self._open_sessions.quiet(self._shown_session.opened)
         path = await self._store.delete_message(session_id, message.message_id)
         self._show_path(path)
         self._status.show_action("deleted")
@@ -138,7 +138,7 @@ class Branches:
 
     async def undo(self) -> None:
         """Restore what was deleted last in the shown session; without it, notify the user."""
-        session_id = self._sessions.shown_id
+        session_id = self._shown_session.shown_id
         deleted_id = await self._store.last_deleted_message(session_id)
         if deleted_id is None:
             self._view.notify("Nothing to undo.")
@@ -152,11 +152,11 @@ class Branches:
 
     async def show_tree(self, _: ChatMessage) -> None:
         """Show all branches of the session in a dialog; if one is chosen, go to it."""
-        opened = self._sessions.opened
+        opened = self._shown_session.opened
         messages = await self._store.tree(opened.session_id)
         await self._open_sessions.fill(opened)
         path_ids = {message.message_id for message in opened.messages}
-        if opened is self._sessions.opened:
+        if opened is self._shown_session.opened:
             self._view.show(message_tree(messages, path_ids), self._go_to_branch)
 
     def _go_to_branch(self, branch_id: str | None) -> None:
@@ -167,7 +167,7 @@ class Branches:
         """
         if not branch_id:
             return
-        if self._sessions.opened.find(branch_id) is None:
-            self._sessions.switch_to(self._sessions.shown_id, message_id=branch_id)
+        if self._shown_session.opened.find(branch_id) is None:
+            self._shown_session.switch_to(self._shown_session.shown_id, message_id=branch_id)
         else:
             self._view.widgets.log.show_message(branch_id)

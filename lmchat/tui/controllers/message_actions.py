@@ -57,7 +57,7 @@ class MessageActions:
     def __init__(
         self,
         view: ChatView,
-        sessions: ShownSession,
+        shown_session: ShownSession,
         prompt_text: PromptText,
         branches: Branches,
         function_of: Callable[[str], Callable[..., Any]],
@@ -66,7 +66,7 @@ class MessageActions:
         self._view = view
         self._store = view.workspace.store
         self._platform = view.workspace.platform
-        self._sessions = sessions
+        self._shown_session = shown_session
         self._prompt_text = prompt_text
         self._branches = branches
         self._function_of = function_of
@@ -107,7 +107,7 @@ class MessageActions:
 
     def act_on(self, name: str, message: ChatMessage) -> None:
         """Run a command on a message as it is now, or show why it can do nothing."""
-        message = self._sessions.opened.current(message)
+        message = self._shown_session.opened.current(message)
         reason = self._reason(name, message)
         on_message = BY_ID[f"message.{name}"].on_message
         if not reason and not on_message:
@@ -120,14 +120,14 @@ class MessageActions:
             self._view.begin(lambda: coroutine, "message")
 
     def _reason(self, name: str, message: ChatMessage) -> str:
-        shown = self._sessions.opened
+        shown = self._shown_session.opened
         return unavailable_reason(name, shown.current(message), is_busy=shown.is_busy)
 
     def _message_to_act_on(self) -> ChatMessage | None:
         """Return the focused message, or else the last answer; None in an empty session."""
         widgets = self._view.widgets
         focused = widgets.log.focused_message if widgets.has_log_focus else None
-        return focused or self._sessions.opened.last_answer_or_prompt
+        return focused or self._shown_session.opened.last_answer_or_prompt
 
     def save_rewritten(self, text: str) -> None:
         """Save a text as another version of the answer that is being rewritten.
@@ -139,7 +139,7 @@ class MessageActions:
 
     def act_on_last(self, name: str) -> None:
         """Run a command on the last answer, or on the last prompt if it has none."""
-        if last := self._sessions.opened.last_answer_or_prompt:
+        if last := self._shown_session.opened.last_answer_or_prompt:
             self.act_on(name, last)
         else:
             self._view.notify(NOTHING_YET)
@@ -176,7 +176,7 @@ class MessageActions:
 
         If there is no such prompt, notify the user.
         """
-        opened = self._sessions.opened
+        opened = self._shown_session.opened
         await self._view.open_sessions.fill(opened)  # the prompt may not be read yet
         prompt: ChatMessage | None = message
         while prompt is not None and prompt.role is not Role.USER:
@@ -299,7 +299,7 @@ class MessageActions:
             sessions = self._view.open_sessions
             try:
                 dialog.show(
-                    await context_of_next_request(sessions, self._sessions.opened, text, files)
+                    await context_of_next_request(sessions, self._shown_session.opened, text, files)
                 )
             except LMChatError:
                 dialog.dismiss(None)
@@ -333,7 +333,7 @@ class MessageActions:
     async def _show_request(self, typed_form: str) -> None:
         """Show the next request, unless another session is shown by the time it is complete."""
         form = checked_form(typed_form)
-        opened = self._sessions.opened
+        opened = self._shown_session.opened
         backend = self._view.workspace.backend
         words, files = split_draft(self._prompt_text.new_prompt)
         request = await next_request(self._view.open_sessions, opened, words, files)
@@ -343,7 +343,7 @@ class MessageActions:
             template_text = await backend.template_text(request)
         except LMChatError as error:
             template_text = error
-        if opened is self._sessions.opened:
+        if opened is self._shown_session.opened:
             self._view.show(RequestDialog(template_text, outgoing, form, self._page_text))
 
 

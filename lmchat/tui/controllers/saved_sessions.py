@@ -21,11 +21,11 @@ from lmchat.tui.dialogs.search_dialog import SearchDialog
 class SavedSessions:
     """Changes saved sessions as a whole; nothing here deletes them permanently."""
 
-    def __init__(self, view: ChatView, status: StatusDisplay, sessions: ShownSession) -> None:
+    def __init__(self, view: ChatView, status: StatusDisplay, shown_session: ShownSession) -> None:
         self._view = view
         self._open_sessions = view.open_sessions
         self._status = status
-        self._sessions = sessions
+        self._shown_session = shown_session
 
     async def act(self, name: str, session_id: str = "", typed: str = "") -> None:
         """Do what a key of the list or a slash command asks for, and notify the user of it.
@@ -33,8 +33,8 @@ class SavedSessions:
         `typed` is the argument of the slash command. If it is empty and the command needs it, as
         a title, it is asked for in a dialog. The list is read again if something was done.
         """
-        is_shown = session_id == self._sessions.shown_id
-        if is_shown and not self._sessions.opened.messages and name in ("rename", "tag"):
+        is_shown = session_id == self._shown_session.shown_id
+        if is_shown and not self._shown_session.opened.messages and name in ("rename", "tag"):
             self._view.notify(NOTHING_YET)
             return
         match name:
@@ -46,14 +46,14 @@ class SavedSessions:
             case _:
                 words = await self._change(name, session_id, typed)
         if words:
-            await self._sessions.fetch_list()
+            await self._shown_session.fetch_list()
             deed, _, _hint = words.partition(";")  # the panel has no room for the hint
             self._status.show_action(deed.lower())
             self._view.notify(f"{words}.")
 
     def act_on_shown(self, name: str, slash: str, typed: str = "") -> None:
         """Act on the shown session, as `rename`, with what was typed after a slash command."""
-        act = partial(self.act, name, self._sessions.shown_id, typed)
+        act = partial(self.act, name, self._shown_session.shown_id, typed)
         self._view.begin(act, "change", typed=f"{slash} {typed}" if typed else "")
 
     def search(self, query: str = "") -> None:
@@ -68,7 +68,10 @@ class SavedSessions:
             self._view.app.post_message(ShowChat())
             self._view.screen.remove_class("-sessions-over")
             show = partial(
-                self._sessions.go_to, hit.session_id, message_id=hit.message_id, words=hit.words
+                self._shown_session.go_to,
+                hit.session_id,
+                message_id=hit.message_id,
+                words=hit.words,
             )
             self._view.begin(show, "open", is_only=True)
 
@@ -127,7 +130,7 @@ class SavedSessions:
                 is_pinned=changed.is_pinned,
                 is_archived=changed.is_archived,
             )
-        self._sessions.show_title()
+        self._shown_session.show_title()
         return words
 
     async def _delete(self, session_id: str) -> str:
@@ -140,9 +143,9 @@ class SavedSessions:
         if opened is not None:
             await self._open_sessions.quiet(opened)
         await self._view.workspace.library.delete(session_id)
-        if opened is self._sessions.opened:
-            self._sessions.leave()
-            self._sessions.show_new()
+        if opened is self._shown_session.opened:
+            self._shown_session.leave()
+            self._shown_session.show_new()
         return "In the trash; u restores it"
 
 

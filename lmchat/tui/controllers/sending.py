@@ -84,13 +84,13 @@ class Turns(FrontEnd):
         self,
         view: ChatView,
         status: StatusDisplay,
-        sessions: ShownSession,
+        shown_session: ShownSession,
         prompt_text: PromptText,
     ) -> None:
         self._view = view
         self._open_sessions = view.open_sessions
         self._status = status
-        self._sessions = sessions
+        self._shown_session = shown_session
         self._prompt_text = prompt_text
         self._decisions: dict[str, asyncio.Future[Decision]] = {}
         """Where turns wait for decisions about calls, by the ids of the messages of the calls."""
@@ -106,7 +106,7 @@ class Turns(FrontEnd):
         until the running answer has ended and a model is ready; the user is told if a server is
         missing.
         """
-        opened = self._sessions.opened
+        opened = self._shown_session.opened
         if self._prompt_text.edited_id:
             self._submit_edit(opened, text, self._prompt_text.edited_id)
             return
@@ -141,7 +141,7 @@ class Turns(FrontEnd):
         target: Target | None = None
         if model is not None:
             target = Target(endpoint=model.endpoint, product=model.product, model=model)
-        opened = self._sessions.opened
+        opened = self._shown_session.opened
         self._attempt(partial(self._open_sessions.regenerate, opened, message, target))
 
     def resume(self, message: ChatMessage, beginning: Beginning | None = None) -> None:
@@ -152,26 +152,26 @@ class Turns(FrontEnd):
         if beginning is None and not has_text_to_continue(message):
             self.regenerate(message)
             return
-        opened = self._sessions.opened
+        opened = self._shown_session.opened
         self._attempt(partial(self._open_sessions.resume, opened, message, beginning))
 
     def compact(self) -> None:
         """Begin a turn in which the model summarises the older messages of the shown session."""
-        self._attempt(partial(self._open_sessions.compact, self._sessions.opened))
+        self._attempt(partial(self._open_sessions.compact, self._shown_session.opened))
 
     def stop(self) -> bool:
         """Begin to stop the turn of the shown session; return whether one was running.
 
         Return False also for a turn that is being stopped already.
         """
-        is_stopping = self._open_sessions.stop(self._sessions.opened)
+        is_stopping = self._open_sessions.stop(self._shown_session.opened)
         if is_stopping:
             self._status.show_action("stopped")
         return is_stopping
 
     def answer_now(self) -> None:
         """End the thought of the shown session; if that is not possible, tell the user why."""
-        refusal = self._sessions.opened.answer_now()
+        refusal = self._shown_session.opened.answer_now()
         if refusal:
             self._view.notify(refusal)
         else:
@@ -195,7 +195,7 @@ class Turns(FrontEnd):
 
     def edit_queued(self) -> None:
         """Move the newest queued prompt into the prompt, before what is typed there."""
-        opened = self._sessions.opened
+        opened = self._shown_session.opened
         if opened.queue:
             self._prompt_text.give_back(opened, self._open_sessions.take_back(opened))
 
@@ -204,7 +204,7 @@ class Turns(FrontEnd):
 
         Return False, and do nothing, if none waits.
         """
-        if not self._sessions.opened.is_waiting:
+        if not self._shown_session.opened.is_waiting:
             return False
         self.edit_queued()
         self._status.show_action("cancelled")
@@ -212,8 +212,8 @@ class Turns(FrontEnd):
 
     def remove_queued(self) -> None:
         """Drop the newest queued prompt."""
-        if self._sessions.opened.queue:
-            self._open_sessions.take_back(self._sessions.opened)
+        if self._shown_session.opened.queue:
+            self._open_sessions.take_back(self._shown_session.opened)
 
     # Questions about tool calls
 
@@ -228,13 +228,13 @@ class Turns(FrontEnd):
         self._status.show_action("waiting for you")  # this also shows the card
         if question.note:  # why it is asked again about a tool that was always allowed
             self._view.notify(question.note)
-        if opened is self._sessions.opened:
+        if opened is self._shown_session.opened:
             self._view.focus_approval_card()
         else:
             name = safe_line(question.name, limit=_MAX_NAME)
             title = safe_line(opened.header.title, limit=_MAX_NAME)
             self._view.notify(f"{name} waits for you in the session “{title}”.")
-            self._sessions.show_list()
+            self._shown_session.show_list()
         self._view.notify_if_unfocused("A tool waits for you.")
         try:
             return await decision
@@ -247,7 +247,7 @@ class Turns(FrontEnd):
         After a no, ask for a reason first. Do nothing if the user leaves that dialog, or if no call
         waits any more, as after a stop of the turn.
         """
-        opened = self._sessions.opened
+        opened = self._shown_session.opened
         question = opened.question
         if question is None:
             return
@@ -286,7 +286,7 @@ class Turns(FrontEnd):
             raise
 
     def _show(self, opened: OpenSession, event: ChatEvent) -> None:
-        is_shown = opened is self._sessions.opened
+        is_shown = opened is self._shown_session.opened
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta() if is_shown:
                 self._status.speedometer.count(self._view.workspace.clock(), event.chunks)
@@ -296,7 +296,7 @@ class Turns(FrontEnd):
             case TurnBegun():
                 self._view.read_ahead.cancel()
             case PathChanged() if is_shown:
-                self._sessions.show_messages()
+                self._shown_session.show_messages()
             case MessageAdded(message):
                 self._show_added(opened, message)
             case AnswerBegun(message=answer):
@@ -314,14 +314,14 @@ class Turns(FrontEnd):
             case RequestAdapted(note=note):
                 self._view.notify(safe_line(note, limit=_MAX_NOTE), timeout_s=_ADAPTED_NOTICE_S)
             case QueueChanged() if is_shown:
-                self._sessions.show_queue()
+                self._shown_session.show_queue()
             case PromptsReturned(prompts=prompts):
                 self._prompt_text.give_back(opened, *prompts)
                 if is_shown:
-                    self._sessions.show_queue()
+                    self._shown_session.show_queue()
             case TitleChanged():
-                self._sessions.show_title()
-                self._sessions.show_list()
+                self._shown_session.show_title()
+                self._shown_session.show_list()
             case TurnEnded():
                 self._show_end(opened, event)
             case _:
@@ -329,29 +329,29 @@ class Turns(FrontEnd):
 
     def _show_added(self, opened: OpenSession, message: ChatMessage) -> None:
         """Show a prompt or a tool message that was added to a session; title and list follow."""
-        is_shown = opened is self._sessions.opened
+        is_shown = opened is self._shown_session.opened
         log = self._view.widgets.log
         if is_shown and log.document.index_of(message.message_id) is None:
             log.append(message)
         if message.role is Role.TOOL:
             self._status.show_action(message.tool_calls[0].name)
         elif is_shown:
-            self._sessions.show_title()
-        self._sessions.show_list()
+            self._shown_session.show_title()
+        self._shown_session.show_list()
 
     def _show_begun(self, opened: OpenSession, answer: ChatMessage) -> None:
         """Show the beginning of an answer; panel and list follow."""
         self._view.workspace.monitor.is_streaming = True
         self._status.show_action("streaming")
-        if opened is self._sessions.opened:
+        if opened is self._shown_session.opened:
             log = self._view.widgets.log
             # the log may have been loaded after the answer was put on the path
             if log.document.index_of(answer.message_id) is not None:
-                self._sessions.show_messages()
+                self._shown_session.show_messages()
             else:
                 log.begin_answer(answer)
             self._status.speedometer.restart()
-        self._sessions.show_list()
+        self._shown_session.show_list()
 
     # The end of a turn
 
@@ -362,19 +362,19 @@ class Turns(FrontEnd):
             if not opened.answer_id:
                 return
         self._view.workspace.monitor.is_streaming = bool(self._open_sessions.streaming)
-        if opened is self._sessions.opened:
+        if opened is self._shown_session.opened:
             log = self._view.widgets.log
             if log.calls.has_focus:  # the card of a call, which goes with the turn
                 self._view.leave_approval_card()
             for message in opened.last_calls:  # the log still shows stopped ones as running
                 log.replace(message)
             if ended.answer is None or ended.is_summary:  # stopped early, or another branch
-                self._sessions.show_messages()
+                self._shown_session.show_messages()
             else:
                 log.finish(ended.answer)
                 log.show_turn(None, self._view.workspace.clock())
-            self._sessions.mark_left_out()
-            self._sessions.show_queue()
+            self._shown_session.mark_left_out()
+            self._shown_session.show_queue()
         if ended.is_summary and ended.answer is not None:
             self._status.show_action("compacted")
             self._view.notify(
@@ -382,7 +382,7 @@ class Turns(FrontEnd):
             )
         else:
             self._status.show_action(_ENDED_WORDS[ended.state])
-        self._sessions.show_list()
+        self._shown_session.show_list()
 
         model = self._view.workspace.monitor.health.model
         was_out_of_memory = model is not None and model.state in _OUT_OF_MEMORY

@@ -32,10 +32,10 @@ _T = TypeVar("_T")
 class SessionFiles:
     """Writes sessions into files and reads them; asks before a file is overwritten."""
 
-    def __init__(self, view: ChatView, status: StatusDisplay, sessions: ShownSession) -> None:
+    def __init__(self, view: ChatView, status: StatusDisplay, shown_session: ShownSession) -> None:
         self._view = view
         self._status = status
-        self._sessions = sessions
+        self._shown_session = shown_session
 
     # Export
 
@@ -44,7 +44,7 @@ class SessionFiles:
 
         An empty session is not exported.
         """
-        if not self._sessions.opened.messages:
+        if not self._shown_session.opened.messages:
             self._view.notify("There is nothing to export yet.")
         elif set(typed.split()) - _OPTIONS:
             self._view.begin(partial(self._write, typed), "export", typed=f"/export {typed}")
@@ -52,7 +52,7 @@ class SessionFiles:
             dialog = AskDialog(
                 "Export to which file?",
                 text="Add --reasoning for the thoughts, --branches for all versions.",
-                value=f"{export_name(self._shown_session())} {typed}".rstrip(),
+                value=f"{export_name(self._session_to_export())} {typed}".rstrip(),
                 verb="export",
                 attempt=self._write,
             )
@@ -63,7 +63,7 @@ class SessionFiles:
 
         Return what the attempt of a dialog returns: True, or "" to ask for another name.
         """
-        await self._view.open_sessions.fill(self._sessions.opened)
+        await self._view.open_sessions.fill(self._shown_session.opened)
         words = typed.split()
         name = " ".join(word for word in words if word not in _OPTIONS)
         contents = ExportAs(
@@ -71,7 +71,7 @@ class SessionFiles:
         )
         write = partial(
             self._view.workspace.library.export_file,
-            self._shown_session(),
+            self._session_to_export(),
             expanded_path(name),
             contents,
         )
@@ -80,8 +80,8 @@ class SessionFiles:
         self._status.show_action("exported")
         return True
 
-    def _shown_session(self) -> Session:
-        opened = self._sessions.opened
+    def _session_to_export(self) -> Session:
+        opened = self._shown_session.opened
         return Session(header=opened.header, messages=opened.shown_messages)
 
     # Import
@@ -155,11 +155,11 @@ class SessionFiles:
 
         A single chat is opened, unless it is in the trash.
         """
-        await self._sessions.fetch_list()
+        await self._shown_session.fetch_list()
         self._status.show_action("imported")
         headers = [chat.header for chat in outcome.chats]
         if len(headers) == 1 and headers[0].deleted_at is None:
-            self._sessions.switch_to(headers[0].session_id)
+            self._shown_session.switch_to(headers[0].session_id)
         errors = [error.message_with_hint for _, error in outcome.refused]
         lines = [*result_lines(outcome), *loss_lines(outcome), *errors]
         if outcome.is_stopped:

@@ -147,7 +147,7 @@ class ShownSession:
 
     # Changing the session
 
-    def begin(self) -> None:
+    def start_new(self) -> None:
         """Show the new session with its draft; a running answer continues.
 
         If the shown session is new itself, only read the list of sessions again. A switch that
@@ -172,7 +172,7 @@ class ShownSession:
 
     def show_new(self) -> None:
         """Show the new session; what is typed stays in the prompt."""
-        self._open_sessions.begin()
+        self._open_sessions.show_new()
         self.show()
 
     def show_path(self, session: Session) -> None:
