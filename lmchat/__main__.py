@@ -28,21 +28,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = 0  # the reader of the pipe has read enough
     except KeyboardInterrupt:
         code = 130  # 128 and the number of SIGINT, as shells report it
-    _flush()
-    return code
-
-
-def _flush() -> None:
-    """Flush stdout; if that fails, as at a closed pipe, send what is left to the null device.
-
-    Python flushes stdout once more when it exits, and would report the same failure.
-    """
     try:
         if sys.stdout is not None:  # it is None in a process that was started without stdout
             sys.stdout.flush()
-    except OSError:
+    except OSError:  # as at a closed pipe; at the exit, Python would report the same failure
         stdout_descriptor = 1
         os.dup2(os.open(os.devnull, os.O_WRONLY), stdout_descriptor)
+    return code
 
 
 if __name__ == "__main__":

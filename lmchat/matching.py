@@ -65,16 +65,19 @@ def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
     there counts, with a higher score than any other. Adjacent characters, beginnings of words and
     an early place also give a better score. An empty text is found in every name.
     """
-    query = _lower_of_same_length(typed)
-    text = _lower_of_same_length(name)
+    query, text = typed.lower(), name.lower()
+    if len(text) != len(name):  # as of İ, which becomes two characters: offsets must stay valid
+        text = name
     start = text.find(query)
     is_contained = start >= 0
-    if is_contained:
-        offsets = tuple(range(start, start + len(query)))
-    else:
-        offsets = _offsets_in_order(query, text)
-    if len(offsets) < len(query):
-        return None
+    offsets = list(range(start, start + len(query))) if is_contained else []
+    if not is_contained:  # each character is searched behind the one before it
+        place = -1
+        for char in query:
+            place = text.find(char, place + 1)
+            if place < 0:
+                return None
+            offsets.append(place)
 
     adjacent_pairs = sum(1 for before, after in pairwise(offsets) if after == before + 1)
     word_starts = sum(1 for offset in offsets if offset == 0 or not text[offset - 1].isalnum())
@@ -82,33 +85,7 @@ def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
     score = len(offsets) + adjacent_pairs + word_starts - lateness
     if is_contained:
         score += 2 * len(query)  # more than beginnings of words can add to another match
-    return FuzzyMatch(score=score, offsets=offsets)
-
-
-def _lower_of_same_length(text: str) -> str:
-    """Return text in lower case, or unchanged if lower case would change its length.
-
-    Offsets must stay valid. An example is `İ`, which has two characters in lower case.
-    """
-    lower = text.lower()
-    return lower if len(lower) == len(text) else text
-
-
-def _offsets_in_order(query: str, text: str) -> tuple[int, ...]:
-    """Return the offsets of the characters of `query`, each searched behind the one before it.
-
-    The search ends at the first character that is not found; then there are fewer offsets than
-    characters.
-    """
-    offsets: list[int] = []
-    start = 0
-    for char in query:
-        offset = text.find(char, start)
-        if offset < 0:
-            break
-        offsets.append(offset)
-        start = offset + 1
-    return tuple(offsets)
+    return FuzzyMatch(score=score, offsets=tuple(offsets))
 
 
 def closest_word(word: str, words: tuple[str, ...]) -> str:

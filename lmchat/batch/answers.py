@@ -169,7 +169,7 @@ class RowFile:
                 write_atomically(self._path, kept)
                 self._file = self._open()
         except OSError as error:
-            raise self._write_error(error, "Name another file with -o.") from error
+            raise self._write_error(error) from error
 
     def _kept_lines(self, use: Callable[[dict[str, Any]], None]) -> Iterator[bytes]:
         with self._path.open("rb") as file:
@@ -208,8 +208,7 @@ class RowFile:
             if self._path.is_file():  # a pipe cannot be waited for
                 os.fsync(self._file.fileno())
         except OSError as error:
-            hint = "When that is mended, the same command does what is missing."
-            raise self._write_error(error, hint) from error
+            raise self._write_error(error) from error
 
     def _open(self) -> BufferedWriter:
         """Return the file, locked but on Windows and where the file system has no locks."""
@@ -217,7 +216,7 @@ class RowFile:
         try:
             file = os.fdopen(os.open(self._path, flags, _FILE_MODE), "ab")
         except OSError as error:
-            raise self._write_error(error, "Name another file with -o.") from error
+            raise self._write_error(error) from error
         is_locked = True
         if CAN_RENAME_OPEN_FILES:
             with suppress(OSError):
@@ -228,8 +227,11 @@ class RowFile:
             raise WrongUse(message, hint="Wait for its end, or name another file with -o.")
         return file
 
-    def _write_error(self, error: OSError, hint: str) -> FileRefused:
-        return FileRefused(f"{self._path} cannot be written: {error.strerror or error}.", hint=hint)
+    def _write_error(self, error: OSError) -> FileRefused:
+        return FileRefused(
+            f"{self._path} cannot be written: {error.strerror or error}.",
+            hint="When that is mended, the same command does what is missing.",
+        )
 
 
 class Progress:

@@ -18,7 +18,6 @@ from lmchat.config.file import (
 from lmchat.config.settings import set_values
 from lmchat.errors import EndpointNotAllowed
 from lmchat.files.disk import write_new_file
-from lmchat.files.paths import make_folder
 from lmchat.servers.endpoint import Endpoint, is_address
 
 _MASK = "********"
@@ -85,7 +84,6 @@ def init(context: Context) -> int:
     An existing file is overwritten only with `--force`; otherwise an error is raised.
     """
     file = context.config_file
-    make_folder(file.parent)
     write_new_file(file, example_text(), is_forced=context.options.force, mode=0o600)
     return context.output.print_result({"config": file}, f"Wrote {file}")
 

@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lmchat.errors import LMChatError
-from lmchat.files.disk import NO_WAIT, OPEN_FLAGS
-from lmchat.files.paths import make_folder
+from lmchat.files.disk import NO_WAIT, OPEN_FLAGS, ensure_folder
 from lmchat.safe_text import safe_line
 
 _MAX_BYTES = 1_000_000  # a larger file becomes the older one
@@ -31,7 +30,7 @@ class LogFile(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Append a record to the file; if the file is full, first put it in place of the older."""
         with suppress(OSError, LMChatError):  # a full disk, a folder of another user
-            make_folder(self._path.parent)
+            ensure_folder(self._path.parent)
             if self._path.exists() and self._path.stat().st_size > _MAX_BYTES:
                 self._path.replace(self._path.with_name(f"{self._path.name}.1"))
             # NO_WAIT: otherwise, opening a pipe of this name would wait for its reader

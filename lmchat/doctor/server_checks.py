@@ -10,7 +10,6 @@ from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.choose_model import Missing, TargetChoice
 from lmchat.servers.discovery.launcher import Installed
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
-from lmchat.servers.model import LoadState
 
 _ANSWERS_BUT_REFUSES = (
     Verdict.NEEDS_KEY,
@@ -50,13 +49,13 @@ def server_findings(
             grade = Grade.WARNING if is_unready else Grade.OK
         elif probed.is_own or verdict in _ANSWERS_BUT_REFUSES:
             grade = Grade.WARNING if has_chat else Grade.FAULT
-        elif verdict is Verdict.REFUSED and probed.product in start_words:
-            grade = Grade.ABSENT if has_chat else Grade.WARNING
-            cause = f"It is installed, but nothing answers at {probed.endpoint.url}."
-            step = start_words[probed.product]
         else:
-            is_absent = has_chat or verdict is Verdict.REFUSED
-            grade = Grade.ABSENT if is_absent else Grade.WARNING
+            is_installed = verdict is Verdict.REFUSED and probed.product in start_words
+            if is_installed:
+                cause = f"It is installed, but nothing answers at {probed.endpoint.url}."
+                step = start_words[probed.product]
+            is_absent = verdict is Verdict.REFUSED and not is_installed
+            grade = Grade.ABSENT if has_chat or is_absent else Grade.WARNING
         rows.append(CheckResult(Group.SERVERS, "server", name, grade, cause, step))
     return [
         _chat_row(results, choice, [*start_words.values()], engine_step, is_named=is_named),
@@ -85,20 +84,18 @@ def _chat_row(
         cause = f"A chat would use {model or 'a model, when one is ready,'} on {probed.name}."
         return row(Grade.WARNING, cause, probed.next_step or "Choose a model with Ctrl+O or -m")
 
-    cause = "No server is ready for a chat."
-    steps = [engine_step, *start_words, _NAME_A_SERVER]
-    grade = Grade.WARNING if engine_step else Grade.FAULT
-    near = [one for one in results if one.verdict in (*_ANSWERS_BUT_REFUSES, Verdict.SERVER_OFF)]
     if is_named:
-        cause = "The server you named cannot be used."
-        steps = ["Correct its address"]
-        grade = Grade.FAULT
-        near = [one for one in results if one.is_own]
+        steps = [one.next_step for one in results if one.is_own]
+        cause, last_step = "The server you named cannot be used.", "Correct its address"
+        return row(Grade.FAULT, cause, next(filter(None, steps), last_step))
     # a server that answers needs one step only, so it comes first
-    for one in near[:1]:
-        has_name = one.product in one.next_step
-        steps.insert(0, one.next_step if has_name else f"{one.product}: {one.next_step}")
-    return row(grade, cause, next(filter(None, steps)))
+    near = [one for one in results if one.verdict in (*_ANSWERS_BUT_REFUSES, Verdict.SERVER_OFF)]
+    steps = [f"{one.product}: {one.next_step}" for one in near]
+    grade = Grade.WARNING if engine_step else Grade.FAULT
+    cause = "No server is ready for a chat."
+    return row(
+        grade, cause, next(filter(None, [*steps, engine_step, *start_words, _NAME_A_SERVER]))
+    )
 
 
 def _cause(probed: ProbeResult) -> str:
@@ -108,10 +105,9 @@ def _cause(probed: ProbeResult) -> str:
     cause = probed.sentence(probed.name)
     if probed.verdict not in (Verdict.READY, Verdict.NO_MODEL) or not probed.models:
         return cause
-    loaded = [model for model in probed.chat_models if model.state is LoadState.LOADED]
-    names = ", ".join(model.model_id for model in loaded or probed.chat_models)
-    listed = f"{'loaded' if loaded else 'models'}: {safe_line(names, limit=_NAMES_CHARS)}"
-    return f"{cause.removesuffix('.')}; {listed if names else 'none of its models can chat'}."
+    names = safe_line(", ".join(model.model_id for model in probed.chat_models), limit=_NAMES_CHARS)
+    models = f"models: {names}" if names else "none of its models can chat"
+    return f"{cause.removesuffix('.')}; {models}."
 
 
 def key_findings(

@@ -11,7 +11,7 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from lmchat.errors import FileExists, FileRefused, StoreUnavailable
 
@@ -69,15 +69,12 @@ def read_plain(path: Path, *, max_bytes: int = MAX_BYTES, may_stream: bool = Fal
 def expanded_path(name: str) -> Path:
     """Return a path in which `~` is replaced by a home folder.
 
-    Raises `FileRefused` for the home folder of an unknown user, and for a NUL character.
+    Raises `FileRefused` for the home folder of an unknown user.
     """
     try:
-        path = Path(name).expanduser()
+        return Path(name).expanduser()
     except RuntimeError as error:
         raise FileRefused(f"{name} names an unknown home folder.", hint="Type the path.") from error
-    if "\0" in name:
-        raise FileRefused("A file name cannot contain a NUL character.", hint="Type another name.")
-    return path
 
 
 # Writing
@@ -212,11 +209,6 @@ def empty_log(path: Path) -> None:
         ) from error
 
 
-def is_absolute_path(path: str) -> bool:
-    """Return whether a path means the same file in every current folder."""
-    return "\0" not in path and PurePath(path).is_absolute()  # a NUL would raise an error
-
-
 _PERMISSION = "Check the permissions there, or set LMCHAT_HOME to another folder."
 # Reasons for an error, each with the next step.
 _LOCKED = ("another program has locked it", "Close the other program, then try again.")
@@ -225,6 +217,7 @@ _FULL = ("the disk is full", "Free some disk space; lmchat then saves the rest."
 # Reason and next step by the beginning of the name of an error; the first one that fits counts.
 _REASONS = {
     "SQLITE_FULL": _FULL,
+    "SQLITE_IOERR_WRITE": _FULL,
     "SQLITE_IOERR": (
         "the disk reports an error, or is full",
         "Free some disk space, or check the disk.",

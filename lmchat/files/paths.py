@@ -6,8 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from lmchat.errors import FileRefused
-from lmchat.files.disk import ensure_folder, expanded_path
+from lmchat.files.disk import expanded_path
 
 
 class Paths:
@@ -50,22 +49,6 @@ class Paths:
             cache_dir=folders.user_cache_path,
             state_dir=folders.user_state_path,
         )
-
-
-def make_folder(folder: Path) -> Path:
-    """Make a folder that only this user can read, unless it exists, and return it.
-
-    Raises `FileRefused`. The error names LMCHAT_HOME: this is for lmchat's own folders.
-    """
-    try:
-        ensure_folder(folder)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise FileRefused(
-            f"The folder {folder} cannot be created: {reason}.",
-            hint="Set LMCHAT_HOME to a folder that you can write to.",
-        ) from error
-    return folder
 
 
 def lm_studio_folders(home: Path) -> list[Path]:

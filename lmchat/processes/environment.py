@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lmchat.files.disk import is_absolute_path, system_error
+from lmchat.files.disk import system_error
 
 _OWN_PREFIX = "LMCHAT_"  # of lmchat's environment variables
 # Environment variables that every program may need, in capitals.
@@ -35,10 +35,10 @@ def find_program(name: str, search_path: str) -> str:
     depends on the current folder, where a stranger's program may be. An absolute `name` is returned
     if it can be executed.
     """
-    if is_absolute_path(name):
+    if Path(name).is_absolute():
         return shutil.which(name) or ""
     for folder in search_path.split(os.pathsep):
-        if is_absolute_path(folder):
+        if Path(folder).is_absolute():
             # folder by folder: with a whole `PATH`, Windows searches the current folder first
             program = shutil.which(str(Path(folder) / name))
             if program:

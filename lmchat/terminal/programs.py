@@ -13,7 +13,6 @@ from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 
 from lmchat.errors import FileRefused, LMChatError, WrongUse
-from lmchat.files.disk import is_absolute_path
 from lmchat.processes.child import run_in_terminal, start_in_background
 from lmchat.processes.environment import environment_for_others, find_program
 from lmchat.safe_text import safe_line, safe_text
@@ -102,7 +101,7 @@ def _open(address: str, environ: Mapping[str, str]) -> bool:
     if "WSL_DISTRO_NAME" in environment:
         environment.setdefault("BROWSER", "wslview")  # that of the Windows around WSL
     folders = environment.get("PATH", os.defpath).split(os.pathsep)
-    environment["PATH"] = os.pathsep.join(filter(is_absolute_path, folders))
+    environment["PATH"] = os.pathsep.join(one for one in folders if Path(one).is_absolute())
     command = [sys.executable, "-I", "-c", _OPEN_PROGRAM, address]
     process = start_in_background(command, environment=environment)
     try:

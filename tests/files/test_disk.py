@@ -9,7 +9,6 @@ import pytest
 
 from lmchat.errors import FileRefused
 from lmchat.files.disk import begin_log, empty_log, ensure_folder, write_atomically, write_new_file
-from lmchat.files.paths import make_folder
 
 
 @contextmanager
@@ -132,8 +131,8 @@ def test_a_new_file_has_the_mode_that_the_umask_leaves(tmp_path, is_forced):
 def test_every_folder_that_is_made_belongs_to_its_owner_alone(tmp_path):
     folder = tmp_path / "home" / ".config" / "lmchat"
     with umask(0):
-        make_folder(folder)
-        make_folder(folder)
+        ensure_folder(folder)
+        ensure_folder(folder)
     assert [mode_of(place) for place in (folder, *folder.parents[:2])] == [0o700] * 3
 
 

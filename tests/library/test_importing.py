@@ -166,7 +166,7 @@ async def test_a_file_that_is_refused_costs_itself_alone_and_is_named(tmp_path, 
         str(tmp_path / "none.json"),
     ]
     long = str(tmp_path / f"{'x' * 300}.json")
-    outcome = await outcome_of(importer, *names, long, "a\0b")
+    outcome = await outcome_of(importer, *names, long)
     assert len(outcome.chats) == 1
     messages = [error.message for _, error in outcome.refused]
     hints = [error.hint for _, error in outcome.refused]
@@ -177,7 +177,6 @@ async def test_a_file_that_is_refused_costs_itself_alone_and_is_named(tmp_path, 
     assert all(hints)
     assert messages[1].startswith(f"{names[2]} cannot be read: No such file")
     assert messages[2] == f"{long} cannot be read: File name too long."
-    assert "NUL" in messages[3]
     assert len(await store.list_sessions()) == 1
 
 

@@ -18,7 +18,6 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
 from lmchat.errors import LMChatError, ServerRejected
-from lmchat.files.disk import is_absolute_path
 from lmchat.servers.http.json_values import (
     count_or_none,
     dict_or_empty,
@@ -101,7 +100,7 @@ class LlamaCpp(Product):
         if sys.platform == "darwin":
             caches = home / "Library" / "Caches"
         named = environ.get("LLAMA_CACHE", "")
-        return [*([Path(named)] if is_absolute_path(named) else []), caches / "llama.cpp"]
+        return [*([Path(named)] if Path(named).is_absolute() else []), caches / "llama.cpp"]
 
     async def answers(self, api: ServerApi) -> bool:
         """Whether the header `server` of a reply names llama.cpp.

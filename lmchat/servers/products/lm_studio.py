@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from lmchat.files.disk import is_absolute_path, read_plain
+from lmchat.files.disk import read_plain
 from lmchat.files.paths import lm_studio_folders
 from lmchat.servers.http.json_values import (
     NotJsonError,
@@ -75,7 +75,7 @@ class LmStudio(Product):
         folders: list[Path] = []
         for base in lm_studio_folders(home):
             named = str_or_empty(_read_settings(base / "settings.json").get("downloadsFolder"))
-            folders += [Path(named)] if is_absolute_path(named) else []
+            folders += [Path(named)] if Path(named).is_absolute() else []
             folders.append(base / "models")
         return folders
 
