@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 
-import hypothesis
 import pytest
 
 from lmchat.config.settings import LimitSettings, Settings
@@ -13,9 +12,12 @@ from tests.support.scripted_server import ScriptedServer
 QUICK = LimitSettings(retry_base_s=0.01, retry_max_s=0.02)
 
 
-# a machine that is busy is no reason to fail
-hypothesis.settings.register_profile("patient", deadline=None)
-hypothesis.settings.load_profile("patient")
+@pytest.fixture(autouse=True)
+def as_delivered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take no certificates or proxies of this machine's environment."""
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
 
 
 @pytest.fixture

@@ -13,20 +13,6 @@ from tests.support.scripted_products import plain
 from tests.support.scripted_server import ALONE, AUTHORITY, ScriptedServer, json_reply
 
 
-@pytest.fixture(autouse=True)
-def as_delivered(monkeypatch):
-    """Take no certificates or proxies of this machine's environment."""
-    for name in (
-        "SSL_CERT_FILE",
-        "SSL_CERT_DIR",
-        "HTTPS_PROXY",
-        "https_proxy",
-        "ALL_PROXY",
-        "all_proxy",
-    ):
-        monkeypatch.delenv(name, raising=False)
-
-
 @contextmanager
 def server_with_certificate(certificate: str):
     with ScriptedServer(certificate=certificate) as server:

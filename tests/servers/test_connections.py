@@ -43,10 +43,8 @@ def test_each_failure_of_the_network_is_a_sentence_with_a_step():
 
 
 @pytest.mark.rule("R-33")
-async def test_each_origin_has_one_client_which_drops_a_connection_before_the_server(monkeypatch):
+async def test_each_origin_has_one_client_which_drops_a_connection_before_the_server():
     """LM Studio and llama.cpp close theirs after 5 s."""
-    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
     connections = Connections()
     one = await connections.client(Endpoint.parse("http://127.0.0.1:1/v1"))
     assert await connections.client(Endpoint.parse("http://127.0.0.1:1/other/v1")) is one

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import httpx
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmchat.config.settings import LimitSettings, Settings
@@ -94,7 +94,7 @@ def client_for(status: int, headers: dict[str, str], *body: bytes) -> HttpServer
     return HttpServerClient(QUICK, transport=httpx.MockTransport(answer))
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(
     st.lists(PIECE, max_size=8),
     st.sampled_from([200, 200, 200, 201, 302, 400, 404, 418, 500]),
@@ -113,7 +113,7 @@ async def test_no_answer_raises_anything_but_our_own_errors(pieces, status, cont
             assert event.text
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30)
 @given(
     JSON,
     st.sampled_from([200, 401, 403, 404, 500, 503]),

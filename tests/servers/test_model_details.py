@@ -66,9 +66,9 @@ async def test_a_llama_cpp_says_whether_its_model_sees(server, make_client):
     ):
         client = make_client()
         llama_cpp(server)
-        row = {"id": "tiny", "owned_by": "llamacpp", "meta": {"n_ctx": 4096}}
+        row = {"id": "tiny", "owned_by": "llamacpp", "meta": {"n_ctx": 4096, "n_ctx_train": 8192}}
         row |= {"architecture": {"input_modalities": modalities}} if modalities else {}
         server.on("GET /v1/models", json_reply({"data": [row]}, headers=LLAMA))
         server.on("GET /props", json_reply(props, headers=LLAMA))
         (model,) = await client.models(endpoint_of(server))
-        assert model.is_blind is is_blind
+        assert (model.is_blind, model.context_loaded, model.context_max) == (is_blind, 4096, 8192)

@@ -45,7 +45,6 @@ TABLE = [
     ),
     (404, error_in_body("model: c", type="not_found_error"), "Anthropic", "model_missing", "c"),
     (400, error_in_body("a/b is not a valid model ID"), "OpenRouter", "model_missing", "a/b"),
-    (502, error_in_body("Provider returned error"), "OpenRouter", "upstream", "Provider"),
     (402, b"", "OpenRouter", "billing", "402"),
     (429, error_in_body("", code="credits_exhausted"), ANY, "billing", "no credit left"),
     (
@@ -97,7 +96,6 @@ TABLE = [
         "LM Studio says",
     ),
     (401, b"Invalid or missing authorization token", "Jan", "auth", "authorization token"),
-    (401, {"error": "Unauthorized"}, "vLLM", "auth", "Unauthorized"),
     (401, b"", ANY, "auth", "401 Unauthorized"),
     (
         404,

@@ -15,7 +15,7 @@ from lmchat.servers.events import (
     TextDelta,
     ToolCallDelta,
 )
-from tests.support.client_calls import answered, ask, events_of
+from tests.support.client_calls import answered, ask
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import DONE, delta, finish, sse, usage
 
@@ -31,8 +31,8 @@ async def told(client, request):
 async def test_where_tags_are_switched_off_all_is_text(server, make_client):
     client = make_client(chat=ChatSettings(think_tags=False))
     text = "<think>a</think>b"
-    server.on(CHAT, sse(delta(reasoning_content="hm"), text, finish(), DONE))
-    assert await told(client, ask(server)) == [ReasoningDelta(text="hm"), TextDelta(text=text)]
+    server.on(CHAT, sse(text, delta(reasoning_content="hm"), finish(), DONE))
+    assert await told(client, ask(server)) == [TextDelta(text=text), ReasoningDelta(text="hm")]
 
 
 async def test_a_refusal_is_an_event_of_its_own(server, client):
@@ -42,12 +42,8 @@ async def test_a_refusal_is_an_event_of_its_own(server, client):
     assert await told(client, ask(server)) == [TextDelta(text="Well. "), *refused]
 
 
-def turn_of(events) -> TurnFigures:
-    """A turn that took one second an event."""
-    turn = TurnFigures(model="tiny", started_s=0)
-    for second, event in enumerate(events):
-        turn.apply(event, second)
-    return turn
+def is_token(event) -> bool:
+    return isinstance(event, PARTS) or event == LifeSign(is_token=True)
 
 
 @pytest.mark.rule("R-18")
@@ -57,6 +53,8 @@ async def test_the_first_content_is_the_first_token_also_where_it_is_held_back(s
         *(delta(None), delta(""), delta([]), delta(reasoning_content=""), delta(tool_calls=[])),
         *(usage(9, 0), b": ping\n\n", b"data:\n\n"),
     ]
+    server.on(CHAT, sse(*none, finish(), DONE))
+    assert not any(map(is_token, await answered(client, ask(server))))
     call = {"index": 0, "id": "1", "function": {"name": "look", "arguments": ""}}
     for first in (
         *(delta(text) for text in ("\n", "<thi", "Hello", ["\n"])),
@@ -64,13 +62,9 @@ async def test_the_first_content_is_the_first_token_also_where_it_is_held_back(s
     ):
         server.on(CHAT, sse(*none, first, b": ping\n\n", delta("Hello"), finish(), DONE))
         events = await answered(client, ask(server))
-        is_token = [
-            isinstance(one, PARTS) or (isinstance(one, LifeSign) and one.is_token) for one in events
-        ]
-        place, sent = is_token.index(True), events.index(RequestSent())
-        assert any(isinstance(one, LifeSign) for one in events[sent:place]), "something came before"
-        assert turn_of(events).ttft_s == place - sent
-        assert any(isinstance(one, PARTS) for one in events[place + 1 :]), "more came behind it"
-    server.on(CHAT, sse(ROLE, ROLE, delta(""), finish(), DONE))
-    events, _ = await events_of(client, ask(server))
-    assert turn_of(events).first_token_s is None
+        turn = TurnFigures(model="tiny", started_s=0)
+        for second, event in enumerate(events):  # a turn that took one second an event
+            turn.apply(event, second)
+        place = next(second for second, event in enumerate(events) if is_token(event))
+        assert turn.ttft_s == place - events.index(RequestSent())
+        assert any(map(is_token, events[place + 1 :])), "it was not the second one"
