@@ -20,14 +20,13 @@ def server_with_certificate(certificate: str):
 
 
 @pytest.mark.parametrize(
-    ("certificate", "host", "ca_file"),
+    ("certificate", "host", "ca_file", "is_variable"),
     [
-        ("hosts", "localhost", AUTHORITY),
-        ("hosts", "127.0.0.1", AUTHORITY),
-        ("alone", "localhost", ALONE),
+        ("hosts", "localhost", AUTHORITY, False),
+        ("hosts", "127.0.0.1", AUTHORITY, True),
+        ("alone", "localhost", ALONE, False),
     ],
 )
-@pytest.mark.parametrize("is_variable", [False, True])
 async def test_a_server_of_ones_own_is_reached_once_its_certificate_is_named(
     make_client, monkeypatch, certificate, host, ca_file, is_variable
 ):

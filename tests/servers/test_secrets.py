@@ -88,8 +88,7 @@ async def test_a_key_that_no_header_can_hold_is_refused_without_its_words(
 
 
 async def test_a_reply_whose_broken_header_repeats_the_key_is_told_without_it(make_client, server):
-    for line in ("X-Echo: {}\0", "{}", "X-Echo\x01{}: 1"):
-        server.requests.clear()
+    for line in ("X-Echo: {}\0", "X-Echo\x01{}: 1"):
         header = line.format(f"Bearer {KEY}")
         server.unknown = raw_reply(f"HTTP/1.1 200 OK\r\n{header}\r\n\r\n".encode())
         client = make_client(key=KEY)

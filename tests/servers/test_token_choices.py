@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from lmchat.errors import ServerRejected
 from lmchat.servers.events import StreamEvent, TokensChosen
@@ -33,10 +33,6 @@ def choices_of(*chunks: bytes) -> list[TokenProbabilities]:
     return [one for event in events if isinstance(event, TokensChosen) for one in event.choices]
 
 
-def texts(choices: Iterable[TokenProbabilities]) -> list[str]:
-    return [choice.text for choice in choices]
-
-
 def test_each_token_has_its_probability_its_text_and_the_alternatives():
     top = [token("No", -0.5), token("Yes", -1.25)]
     (choice,) = choices_of(chunk("No", token("No", -0.5, top=top)))
@@ -45,15 +41,11 @@ def test_each_token_has_its_probability_its_text_and_the_alternatives():
     assert not choice.is_thought
 
 
-def test_the_tokens_of_a_thought_are_those_of_a_thought():
+def test_tokens_of_one_chunk_share_its_text_and_those_of_a_thought_are_told():
     first = chunk("hm", token("hm"), field="reasoning_content")
-    choices = choices_of(first, chunk("Yes", token("Yes")))
-    assert [choice.is_thought for choice in choices] == [True, False]
-
-
-def test_several_tokens_in_one_chunk_share_its_text():
-    choices = choices_of(chunk(" two words", token(" two"), token(" words")))
-    assert texts(choices) == [" two", " words"]
+    choices = choices_of(first, chunk(" two words", token(" two"), token(" words")))
+    found = [(choice.text, choice.is_thought) for choice in choices]
+    assert found == [("hm", True), (" two", False), (" words", False)]
 
 
 def test_what_is_no_token_with_a_number_is_left_out():
@@ -66,7 +58,8 @@ def test_what_is_no_token_with_a_number_is_left_out():
         {"token": "x" * 5000, "logprob": -1},
         {"token": "", "bytes": [], "logprob": -1},
     ):
-        assert texts(choices_of(chunk("No", entry), chunk("!", token("!")))) == ["No!"]
+        (choice,) = choices_of(chunk("No", entry), chunk("!", token("!")))
+        assert choice.text == "No!"
 
 
 def test_a_token_that_is_half_a_character_can_be_encoded():

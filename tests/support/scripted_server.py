@@ -168,7 +168,6 @@ def sse(
     every: int | None = None,
     framing: str = "chunked",
     content_type: str = "text/event-stream",
-    headers: Mapping[str, str] | None = None,
     before: Sequence[Step] = (),
 ) -> Reply:
     r"""Stream events: text is a delta of content, a dict is one JSON event, bytes are sent as they stand.
@@ -178,7 +177,7 @@ def sse(
     steps: list[Step] = []
     for chunk in chunks:
         steps += _event(chunk, every)
-    names = {"Content-Type": content_type, **(headers or {})}
+    names = {"Content-Type": content_type}
     if framing == "close":
         return Reply(steps=(*before, _head(200, names, version="1.0"), *steps), is_last=True)
     framed = [_frame(step) if isinstance(step, bytes) else step for step in steps]
@@ -257,6 +256,10 @@ class Seen:
     """Set when the reply ended, in whatever way."""
 
     @property
+    def route(self) -> str:
+        return f"{self.method} {self.path.partition('?')[0]}"
+
+    @property
     def json(self):
         return loads(self.body)
 
@@ -287,7 +290,7 @@ class ScriptedServer:
         return f"http{'s' if self._tls else ''}://localhost:{self.port}"
 
     def on(self, route: str, *replies: Script) -> ScriptedServer:
-        """Script a route: "GET /path", or "/path" for every method; the query is not looked at."""
+        """Script a route such as "GET /path"; the query is not looked at."""
         if not all(isinstance(reply, Reply) or callable(reply) for reply in replies):
             raise TypeError(f"{route}: {replies} are not all replies")
         self._routes[route] = list(replies)
@@ -298,13 +301,13 @@ class ScriptedServer:
 
     def seen(self, route: str = "") -> list[Seen]:
         with self._changed:
-            return [one for one in self.requests if not route or _is_of(one, route)]
+            return [one for one in self.requests if route in ("", one.route)]
 
     def wait_for(self, route: str = "", *, count: int = 1, timeout_s: float = 5) -> Seen:
         """Block until that many requests of a route have come; return the last of them."""
 
         def enough() -> bool:
-            return len([one for one in self.requests if not route or _is_of(one, route)]) >= count
+            return len([one for one in self.requests if route in ("", one.route)]) >= count
 
         with self._changed:
             if not self._changed.wait_for(enough, timeout_s):
@@ -389,10 +392,7 @@ class ScriptedServer:
             await writer.wait_closed()
 
     def _choose(self, seen: Seen) -> Reply:
-        path = seen.path.partition("?")[0]
-        scripts = (
-            self._routes.get(f"{seen.method} {path}") or self._routes.get(path) or [self.unknown]
-        )
+        scripts = self._routes.get(seen.route) or [self.unknown]
         script = scripts.pop(0) if len(scripts) > 1 else scripts[0]
         return script(seen) if callable(script) else script
 
@@ -473,11 +473,6 @@ class _Talk:
 def _is_reset(task: asyncio.Future) -> bool:
     """Whether the client left while it was written to."""
     return task.done() and isinstance(task.exception(), ConnectionError)
-
-
-def _is_of(seen: Seen, route: str) -> bool:
-    path = seen.path.partition("?")[0]
-    return route in (path, f"{seen.method} {path}")
 
 
 @contextlib.contextmanager
