@@ -12,7 +12,7 @@ import pytest
 
 from lmchat.sessions.message import AnswerState
 from tests.support.lmchat_screen import LMChatScreen, arriving, ready_screen, stored, texts
-from tests.support.programs import Cli
+from tests.support.programs import WAIT_S, Cli
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, Pause, delta, finish, sse
 
@@ -21,7 +21,7 @@ PRODUCT = llama_cpp
 _WORDS = 100
 _THOUGHTS = 6
 _KILLS = 12
-_AT_ONCE = 6  # programs that are killed side by side: most of their time they wait
+_AT_ONCE = 4  # programs that are killed side by side: most of their time they wait
 _LOST_S = 1.5
 """Far above what is promised, so that a busy machine fails no test; the benchmarks tell the figure."""
 
@@ -38,7 +38,8 @@ def killed_after(process, seconds: float) -> list[tuple[float, str]]:
     seen: list[tuple[float, str]] = []
     text, kill_s = b"", float("inf")
     while time.monotonic() < kill_s:
-        if select.select([process.stdout], [], [], min(max(kill_s - time.monotonic(), 0), 10))[0]:
+        wait_s = min(max(kill_s - time.monotonic(), 0), WAIT_S)
+        if select.select([process.stdout], [], [], wait_s)[0]:
             text += os.read(process.stdout.fileno(), 4096)
             seen.append((time.monotonic(), text.decode()))
             kill_s = min(kill_s, seen[0][0] + seconds)
