@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lmchat.cli.context import keymap_problems
 from lmchat.config.file import rows, sections
-from lmchat.config.load import Flags, load
+from lmchat.config.load import load
 from lmchat.config.settings import EndpointSettings, McpSettings, Profile, Settings
 from lmchat.errors import ConfigError
 
@@ -169,31 +169,17 @@ VALUE = st.recursive(
     max_leaves=12,
 )
 TABLE = st.dictionaries(st.sampled_from([*NAMES, *TABLES]) | TEXT, VALUE, max_size=5)
-PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-def load_bytes(data: bytes) -> None:
-    """Load it as a start does; only our own error may come out, with sentences in it."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "config.toml"
-        file.write_bytes(data)
-        loaded = load(file, {}, Flags())
-        problems = (*loaded.problems, *keymap_problems(loaded))
-        assert all(problem.sentence for problem in problems)
-        try:
-            loaded.require_valid()
-        except ConfigError as error:
-            assert error.message  # noqa: PT017 - most of these are refused
-            assert loaded.problems
-
-
-@PATIENT
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(TABLE)
 def test_any_table_is_read_or_told_what_is_wrong_with_it(table):
-    load_bytes(tomli_w.dumps(table).encode())
-
-
-@PATIENT
-@given(st.binary(max_size=80) | TEXT.map(str.encode))
-def test_any_bytes_are_read_or_told_what_is_wrong_with_them(data: bytes):
-    load_bytes(data)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "config.toml"
+        file.write_bytes(tomli_w.dumps(table).encode())
+        loaded = load(file, {})
+    problems = (*loaded.problems, *keymap_problems(loaded))
+    assert all(problem.sentence for problem in problems)
+    if loaded.problems:
+        with pytest.raises(ConfigError):
+            loaded.require_valid()

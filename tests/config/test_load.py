@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 from operator import attrgetter
 
 import pytest
@@ -19,26 +18,15 @@ def load_with(tmp_path):
     return load_them
 
 
-@pytest.mark.parametrize(
-    ("has_flag", "has_environment", "has_file"), itertools.product([True, False], repeat=3)
-)
-def test_a_flag_goes_before_the_environment_before_the_file(
-    load_with, has_flag, has_environment, has_file
-):
-    loaded = load_with(
-        'model = "of-file"' if has_file else "",
-        {"LMCHAT_MODEL": "of-environment"} if has_environment else {},
-        **({"model": "of-flag"} if has_flag else {}),
-    )
-    layers = [
-        (has_flag, "of-flag", "flag (--model)"),
-        (has_environment, "of-environment", "environment (LMCHAT_MODEL)"),
-        (has_file, "of-file", "file (config.toml)"),
-        (True, "", None),
-    ]
-    _, value, origin = next(layer for layer in layers if layer[0])
-    assert loaded.settings.model == value
-    assert loaded.origins.get("model") == origin
+def test_a_flag_goes_before_the_environment_before_the_file(load_with):
+    text, environ = 'model = "of-file"', {"LMCHAT_MODEL": "of-environment"}
+    for loaded, value, origin in (
+        (load_with(text, environ, model="of-flag"), "of-flag", "flag (--model)"),
+        (load_with(text, environ), "of-environment", "environment (LMCHAT_MODEL)"),
+        (load_with(text), "of-file", "file (config.toml)"),
+        (load_with(), "", None),
+    ):
+        assert (loaded.settings.model, loaded.origins.get("model")) == (value, origin)
 
 
 @pytest.mark.parametrize(("variable", "key"), VARIABLES)

@@ -5,7 +5,6 @@ import stat
 from multiprocessing import get_context
 
 import pytest
-from msgspec.structs import replace
 
 from lmchat.config.credentials import Credentials
 from lmchat.config.state import State, UsedModel, change_state, read_state
@@ -58,16 +57,6 @@ def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):
         StoreUnavailable, match=r"/state.toml cannot be used: a part of its path is a file"
     ):
         change_state(tmp_path / "file" / "state.toml", lambda state: state)
-
-
-def test_what_another_window_allowed_or_took_back_stays_so(tmp_path):
-    path = tmp_path / "state.toml"
-    change_state(path, lambda state: state.with_allowed("files/read", "ab"))
-    change_state(path, lambda state: replace(state, allowed_tools={}))  # by hand
-    change_state(path, lambda state: state.with_allowed("web/get", "cd"))
-    change_state(path, lambda state: replace(state, theme="lmchat-light"))
-    state, _ = read_state(path)
-    assert (state.allowed_tools, state.theme) == ({"web/get": "cd"}, "lmchat-light")
 
 
 def _count_up(path, times):

@@ -45,24 +45,16 @@ def test_nothing_saved_yet_is_no_fault(tmp_path):
     assert not (tmp_path / "lmchat").exists()
 
 
-async def test_damage_in_the_middle_is_found_and_left_as_it_is(tmp_path):
+async def test_damage_in_the_middle_and_what_is_no_database_are_found_and_left_as_they_are(
+    tmp_path,
+):
     path = await filled(tmp_path / "sessions.db")
-    data = bytearray(path.read_bytes())
-    data[PAGE * 3 : PAGE * 12] = b"\xff" * PAGE * 9
-    path.write_bytes(data)
-    assert checked(path).grade is Grade.FAULT
-    assert path.read_bytes() == data
-
-
-def test_what_is_no_database_is_a_fault(tmp_path):
-    for text in (
-        b"this is no database " * 300,
-        b"SQLite format 3\x00" + b"\x00" * 5000,
-    ):
-        path = tmp_path / "sessions.db"
-        path.write_bytes(text)
+    damaged = bytearray(path.read_bytes())
+    damaged[PAGE * 3 : PAGE * 12] = b"\xff" * PAGE * 9
+    for data in (damaged, b"this is no database " * 300):
+        path.write_bytes(data)
         assert checked(path).grade is Grade.FAULT
-        assert path.read_bytes() == text
+        assert path.read_bytes() == data
 
 
 async def test_a_file_of_another_version_names_both_versions(tmp_path):

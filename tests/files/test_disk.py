@@ -44,18 +44,6 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
     assert names(tmp_path) == ["state.toml"]
 
 
-def test_a_new_file_is_never_written_over_another_one(tmp_path):
-    path = tmp_path / "chats" / "plan.md"
-    write_new_file(path, "one")
-    with pytest.raises(FileRefused, match="already exists") as caught:
-        write_new_file(path, "two")
-    assert "--force" in caught.value.hint
-    assert path.read_text() == "one"
-    write_new_file(path, "three", is_forced=True)
-    assert path.read_text() == "three"
-    assert names(path.parent) == ["plan.md"]
-
-
 def test_a_dangling_link_counts_as_taken(tmp_path):
     (tmp_path / "plan.md").symlink_to(tmp_path / "nowhere")
     with pytest.raises(FileRefused, match="already exists"):
@@ -126,14 +114,6 @@ def test_a_new_file_has_the_mode_that_the_umask_leaves(tmp_path, is_forced):
     with umask(0o027):
         write_new_file(tmp_path / "plan.md", "new", is_forced=is_forced)
     assert mode_of(tmp_path / "plan.md") == 0o640
-
-
-def test_every_folder_that_is_made_belongs_to_its_owner_alone(tmp_path):
-    folder = tmp_path / "home" / ".config" / "lmchat"
-    with umask(0):
-        ensure_folder(folder)
-        ensure_folder(folder)
-    assert [mode_of(place) for place in (folder, *folder.parents[:2])] == [0o700] * 3
 
 
 def test_a_folder_that_is_there_keeps_its_mode_and_a_file_in_its_place_is_an_error(tmp_path):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from lmchat.storage.store import Store
+from tests.support.chats import header, reply, say
 
 
 @pytest.fixture
@@ -15,3 +16,21 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     store = Store(tmp_path / "sessions.db")
     yield store
     await store.aclose()
+
+
+@pytest.fixture
+def branched(store: Store) -> Callable[[str], Awaitable[str]]:
+    """Add a session whose first prompt has an answer in two versions, each gone on with."""
+
+    async def add(title: str) -> str:
+        session = header(title)
+        asked = await say(store, session, "first question")
+        old = await reply(store, session, "old answer", asked)
+        await say(store, session, "after the old one", old)
+        new = await reply(store, session, "new answer", asked)
+        await say(store, session, "after the new one", new)
+        await say(store, session, "first question, edited")
+        await store.set_leaf(session.session_id, new.message_id)
+        return session.session_id
+
+    return add

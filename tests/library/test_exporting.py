@@ -7,25 +7,12 @@ from lmchat.formats.exporting import form_of
 from lmchat.library import ExportAs, Library
 from lmchat.sessions.message import AnswerState
 from lmchat.sessions.session import MessagePath
-from tests.support.chats import answer, answered_chats, header, reply, say
+from tests.support.chats import answer, answered_chats
 
 
 @pytest.fixture
 def library(store):
     return Library(store)
-
-
-async def branched(store):
-    """A session with an answer in two versions, each gone on with, and another first prompt."""
-    session = header("Branches")
-    asked = await say(store, session, "first question")
-    old = await reply(store, session, "old answer", asked)
-    await say(store, session, "after the old one", old)
-    new = await reply(store, session, "new answer", asked)
-    await say(store, session, "after the new one", new)
-    await say(store, session, "first question, edited")
-    await store.set_leaf(session.session_id, new.message_id)
-    return session.session_id
 
 
 async def test_a_session_is_exported_to_a_file(tmp_path, store, library):
@@ -52,8 +39,8 @@ def test_the_ending_of_the_name_chooses_the_format(tmp_path):
     assert {name: form_of(tmp_path / name) for name in forms} == forms
 
 
-async def test_branches_are_exported_where_they_are_wanted(tmp_path, store, library):
-    session = await store.open_session(await branched(store))
+async def test_branches_are_exported_where_they_are_wanted(store, library, branched):
+    session = await store.open_session(await branched("Branches"))
     for form in ("md", "txt", "html"):
         plain = await library.export_text(session, ExportAs(form=form))
         whole = await library.export_text(session, ExportAs(form=form, with_branches=True))
@@ -72,9 +59,9 @@ async def test_branches_are_exported_where_they_are_wanted(tmp_path, store, libr
         assert "Another beginning" in whole
 
 
-async def test_what_is_shown_and_not_on_the_disk_is_exported_too(store, library):
+async def test_what_is_shown_and_not_on_the_disk_is_exported_too(store, library, branched):
     """An answer that arrives, or a message that a full disk did not take."""
-    session = await store.open_session(await branched(store))
+    session = await store.open_session(await branched("Branches"))
     last = session.messages[-1]
     newer = replace(last, parts=(replace(last.parts[0], text="newer words"),))
     unsaved = answer("half an ans", parent=last, state=AnswerState.STREAMING)
