@@ -7,7 +7,7 @@ import pytest
 
 from lmchat.config.settings import COMPACT_PROMPT
 from tests.support.lmchat_screen import prompts_sent, texts
-from tests.support.programs import Inside, write_tools
+from tests.support.programs import Inside, put_script, write_tools
 from tests.support.scripted_products import CHAT, calling, chat_reply, llama_cpp, plain
 from tests.support.scripted_server import (
     DONE,
@@ -144,11 +144,7 @@ def test_files_are_read_after_a_question_where_they_are_outside_or_many(
 ):
     for number in range(51):
         (folder / f"notes/{number:02}.md").write_text(f"Note {number}.")
-    (folder / "bin").mkdir()
-    (folder / "bin/xclip").write_text(
-        "#!/bin/sh\n[ \"$*\" = '-selection clipboard -o' ] && echo Beans."
-    )
-    (folder / "bin/xclip").chmod(0o755)
+    put_script(folder / "bin/xclip", "[ \"$*\" = '-selection clipboard -o' ] && echo Beans.")
     secret = tmp_path / ".ssh" / "id_rsa"
     talk = begin(cwd=folder, DISPLAY=":0", PATH=f"{folder}/bin{os.pathsep}{os.environ['PATH']}")
     talk.type(f"/file {secret}\r", sees=f"{secret} is outside this folder. Attach it?")

@@ -9,20 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.programs import is_running, wait_until
+from tests.support.programs import is_running, put_script, wait_until
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, chat_reply
 
 _PROMPT = "A secret plan"
-_WAITS = "#!/bin/sh\necho $$ > {folder}/pid\nexec sleep 600\n"
-_TELLS = '#!/bin/sh\nenv > {folder}/told.new\n[ -n "$1" ] || cat > /dev/null\nmv {folder}/told.new {folder}/told\n'
+_WAITS = "echo $$ > {folder}/pid\nexec sleep 600"
+_TELLS = (
+    'env > {folder}/told.new\n[ -n "$1" ] || cat > /dev/null\nmv {folder}/told.new {folder}/told'
+)
 
 
 def put_program(folder: Path, text: str) -> str:
-    file = folder / "program"
-    file.write_text(text.format(folder=folder))
-    file.chmod(0o755)
-    return str(file)
+    return str(put_script(folder / "program", text.format(folder=folder)))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from contextlib import suppress
 import pytest
 
 from tests.support.lmchat_screen import leave, ready_screen
+from tests.support.programs import put_script
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Pause, finish, sse
 
@@ -15,9 +16,8 @@ _ON_MESSAGE = "d delete"  # in the row of keys while a message has the focus
 
 
 def test_a_pager_that_is_called_twice_runs_once_and_the_terminal_is_given_back(tmp_path, server):
-    pager = tmp_path / "pager"
-    pager.write_text(f"#!/bin/sh\necho ran >> {tmp_path}/runs; cat > {tmp_path}/paged\n")
-    pager.chmod(0o700)
+    script = f"echo ran >> {tmp_path}/runs; cat > {tmp_path}/paged"
+    pager = put_script(tmp_path / "pager", script)
     with ready_screen(tmp_path, server.url, env={"PAGER": str(pager)}) as screen:
         screen.ask("Hello?", answers=1)
         screen.type("\x1b[1;3A", sees=_ON_MESSAGE)

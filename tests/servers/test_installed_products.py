@@ -6,14 +6,7 @@ from pathlib import Path
 import pytest
 
 from lmchat.servers.discovery.launcher import installed_products
-
-
-def program(folder: Path, name: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / name
-    file.write_text("#!/bin/sh\n")
-    file.chmod(0o755)
-    return file
+from tests.support.programs import put_script
 
 
 def found(home: Path, **environ: str) -> dict[str, object]:
@@ -25,7 +18,7 @@ def test_a_program_on_the_path_is_found_if_it_can_be_run(tmp_path):
     system_wide = {"Ollama", "LM Studio", "Jan"}
     assert set(found(tmp_path)) <= system_wide
     assert {one.product for one in installed_products({}, None)} <= system_wide
-    program(tmp_path / "bin", "vllm").chmod(0o644)
+    put_script(tmp_path / "bin" / "vllm", "").chmod(0o644)
     assert "vLLM" not in found(tmp_path, PATH=str(tmp_path / "bin"))
     for name, product in (
         ("lms", "LM Studio"),
@@ -35,7 +28,7 @@ def test_a_program_on_the_path_is_found_if_it_can_be_run(tmp_path):
         ("vllm", "vLLM"),
         ("litellm", "LiteLLM"),
     ):
-        file = program(tmp_path / "bin", name)
+        file = put_script(tmp_path / "bin" / name, "")
         one = found(tmp_path, PATH=str(tmp_path / "bin"))[product]
         assert one.start_words
         assert not one.start or one.start[0] == str(file)
@@ -45,13 +38,13 @@ def test_lm_studio_is_found_by_its_own_folder_with_or_without_its_program(tmp_pa
     (tmp_path / ".lmstudio").mkdir()
     one = found(tmp_path)["LM Studio"]
     assert (one.start, "Developer" in one.start_words) == ((), True)
-    file = program(tmp_path / ".lmstudio" / "bin", "lms")
+    file = put_script(tmp_path / ".lmstudio" / "bin" / "lms", "")
     assert found(tmp_path)["LM Studio"].start == (str(file), "server", "start")
 
 
 @pytest.mark.parametrize("path", ["", ".", "bin"])
 def test_a_program_of_the_current_folder_is_not_offered(tmp_path, monkeypatch, path):
-    program(tmp_path, "ollama")
-    program(tmp_path / "bin", "ollama")
+    put_script(tmp_path / "ollama", "")
+    put_script(tmp_path / "bin" / "ollama", "")
     monkeypatch.chdir(tmp_path)
     assert "Ollama" not in found(tmp_path / "home", PATH=f"{path}{os.pathsep}/nowhere")

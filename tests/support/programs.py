@@ -188,6 +188,14 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
         time.sleep(_LOOK_S)
 
 
+def put_script(file: Path, text: str) -> Path:
+    """Write a program in the language of `/bin/sh`."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.chmod(0o755)
+    return file
+
+
 def is_running(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)

