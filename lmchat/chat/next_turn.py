@@ -70,7 +70,7 @@ class NextTurn:
 
         `profile_name` is the profile that lmchat was started with; `chat` and `layers` include it.
         """
-        self.chat = chat  # of the configuration, changed by the profile
+        self.chat_settings = chat  # of the configuration, changed by the profile
         self.layers = layers or SamplingLayers(chat=set_options(chat))
         self.profile_name = profile_name  # profile in use; empty without one
         self.target: Target | None = None  # server and model
@@ -95,7 +95,7 @@ class NextTurn:
 
     @property
     def compact_prompt(self) -> str:
-        return self.chat.compact_prompt.strip() or COMPACT_PROMPT
+        return self.chat_settings.compact_prompt.strip() or COMPACT_PROMPT
 
     @property
     def sent_thoughts(self) -> SentThoughts:
@@ -139,9 +139,9 @@ class NextTurn:
         return TurnSettings(
             target=target,
             sampling=self.sampling(own_options),
-            is_truncating=self.chat.auto_truncate,
+            is_truncating=self.chat_settings.auto_truncate,
             toolbox=self.toolbox,
-            is_kept=self.chat.detach and product_named(target.product).can_keep_answers,
+            is_kept=self.chat_settings.detach and product_named(target.product).can_keep_answers,
         )
 
     def use_profile(self, name: str, profiles: Mapping[str, Profile]) -> Profile:
@@ -162,7 +162,7 @@ class NextTurn:
         self.layers = replace(layers, profile_name=name, profile=options, effort=self.layers.effort)
         values = set_values(profile)
         values.pop("model", None)
-        self.chat = replace(chat, **values)
+        self.chat_settings = replace(chat, **values)
         self.profile_name = name
         return profile
 

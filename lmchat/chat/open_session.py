@@ -147,11 +147,11 @@ class OpenSession:
                 older, earlier_id = await store.read_back(
                     self.session_id, last_id, count=MESSAGES_PER_READ
                 )
-                if last_id == self._earlier_id:  # else `show_path` has changed the path
+                if last_id == self._earlier_id:  # else `take_path` has changed the path
                     self.messages = self.messages.after(older)
                     self._earlier_id = earlier_id
 
-    def show_path(self, session: Session) -> None:
+    def take_path(self, session: Session) -> None:
         """Replace the messages by a path that was read from the disk, such as another branch."""
         self.header = session.header
         self.messages = MessagePath(session.messages)

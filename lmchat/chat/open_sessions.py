@@ -114,7 +114,7 @@ class OpenSessions:
             self._send(opened, text)
 
     def _send(self, opened: OpenSession, text: str, *, may_compact: bool = True) -> None:
-        may_compact = may_compact and self.next_turn.chat.auto_compact
+        may_compact = may_compact and self.next_turn.chat_settings.auto_compact
         if may_compact and self.next_turn.can_compact(opened, text):
             self.compact(opened)
             opened.queue.insert(0, text)  # it follows the summary
@@ -205,7 +205,7 @@ class OpenSessions:
         second case the answer is not asked for again.
         """
         kept = kept_answer(opened.messages)
-        if kept is None or opened.is_busy or not self.next_turn.chat.detach:
+        if kept is None or opened.is_busy or not self.next_turn.chat_settings.detach:
             return False
         try:
             is_kept = await self.server.keeps_answer(replay_request(kept))
@@ -320,7 +320,7 @@ class OpenSessions:
                 self._send(opened, prompt, may_compact=not is_summary)
             except LMChatError as refusal:  # such as: the server has gone in the meantime
                 self._refuse(opened, refusal, prompt)
-        elif self._is_named and self.next_turn.chat.auto_title:
+        elif self._is_named and self.next_turn.chat_settings.auto_title:
             self._naming = asyncio.create_task(self._name(opened), name="title")
 
     def _refuse(self, opened: OpenSession, error: LMChatError, *prompts: str) -> None:
@@ -486,13 +486,13 @@ class OpenSessions:
         """Show the new session, and return it: the same one until its first prompt."""
         if self._newest.messages or self._newest.is_busy:
             self._newest = self._new_session()
-        self._newest.system_prompt = self.next_turn.chat.system_prompt
+        self._newest.system_prompt = self.next_turn.chat_settings.system_prompt
         return self.show(self._newest)
 
     def _new_session(self) -> OpenSession:
         moment = now()
         header = SessionHeader(session_id=new_id(), title="", created_at=moment, updated_at=moment)
-        return self._make(Session(header=header), self.next_turn.chat.system_prompt)
+        return self._make(Session(header=header), self.next_turn.chat_settings.system_prompt)
 
     async def load(self, session_id: str) -> OpenSession:
         """Return a session, which is not shown yet: from memory if the disk lacks a part of it.
@@ -527,7 +527,7 @@ class OpenSessions:
         opened = self._sessions.get(session.header.session_id)
         if opened is None:
             return self.show(self._make(session))
-        opened.show_path(session)
+        opened.take_path(session)
         return self.show(opened)
 
     def show(self, opened: OpenSession) -> OpenSession:

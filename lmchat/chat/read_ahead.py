@@ -66,7 +66,7 @@ class ReadAhead:
 
         While any session has a turn, nothing is read: its request may be to the same server.
         """
-        wanted = self._next_turn.chat.read_ahead
+        wanted = self._next_turn.chat_settings.read_ahead
         toolbox = self._next_turn.toolbox
         return (
             self._next_turn.is_ready

@@ -506,7 +506,7 @@ class PlainChat(FrontEnd):
             return
         await self._connect()
         sessions, opened = self.sessions, self.sessions.shown
-        may_compact = self._next_turn.chat.auto_compact and not edited_id
+        may_compact = self._next_turn.chat_settings.auto_compact and not edited_id
         if may_compact and self._next_turn.can_compact(opened, text):
             await self._compact()
         files = [await sessions.add_file(file) for file in self._files]

@@ -10,9 +10,9 @@ async def test_a_profile_changes_what_it_names_and_a_second_one_inherits_nothing
     sessions.next_turn.use_profile("cold", {"cold": cold})
     assert (
         sessions.next_turn.settings().sampling.temperature,
-        sessions.next_turn.chat.system_prompt,
+        sessions.next_turn.chat_settings.system_prompt,
     ) == (0.0, "")
     sessions.next_turn.use_profile("short", {"short": short})
     sampling = sessions.next_turn.settings().sampling
     assert (sampling.temperature, sampling.max_tokens) == (0.7, 50)
-    assert sessions.next_turn.chat.system_prompt == "Be kind."
+    assert sessions.next_turn.chat_settings.system_prompt == "Be kind."
