@@ -247,7 +247,10 @@ def explain(error: Exception, path: Path) -> StoreUnavailable:
     An error with a name that `_REASONS` has not is explained by its own message.
     """
     if is_damage(error):
-        reason, hint = "it is damaged", "At the next start lmchat renames it and creates a new one."
+        reason, hint = (
+            "it is damaged",
+            "At the next start lmchat renames it and keeps what it can read.",
+        )
     else:
         name = name_of(error)
         reason, hint = str(error), "Check the log file, then start lmchat again."
