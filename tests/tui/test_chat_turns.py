@@ -169,6 +169,21 @@ async def test_an_error_is_shown_in_the_log_with_its_next_step(tmp_path):
             await desk.press("escape")
 
 
+async def test_quitting_keeps_a_running_answer_as_stopped_and_what_was_not_sent_as_the_draft(
+    tmp_path,
+):
+    async with ready_desktop(tmp_path, half("Lettuce", asyncio.Event())) as desk:
+        await desk.say("one", sees="Lettuce")
+        await desk.say("two")
+        await desk.press("d", "ctrl+q")
+        await desk.until(lambda: desk.app._exit, "the end")
+        session_id = desk.session_id
+        last = (await desk.store.open_session(session_id)).messages[-1]
+        assert (last.text, last.state) == ("Lettuce", AnswerState.STOPPED)
+        assert sent(desk.backend) == ["one"]
+        assert await desk.store.draft(session_id) == "two\n\nd"
+
+
 async def test_enter_after_the_way_out_was_taken_sends_nothing_and_keeps_the_text(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
         desk.workspace.is_leaving = True
