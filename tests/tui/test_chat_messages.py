@@ -50,6 +50,9 @@ async def test_a_prompt_is_answered_once_more_edited_and_sent_again(tmp_path):
         await gone(desk, "two")
         tree = await desk.store.tree(desk.session_id)
         assert [m.text for m in tree] == ["one", "A.", "two", "B.", "C."]
+        await desk.press("left_square_bracket", sees="two")
+        assert desk.log_view.focused_message.text == "A."
+        await desk.press("right_square_bracket", hides="two")
 
         await desk.press("escape", "x", "alt+up", "alt+up", "e")
         await shown(desk, "Esc cancel edit  Enter send again")
