@@ -125,9 +125,10 @@ def without_secret(text: str, secret: str) -> str:
 
 
 def _json_escape(unsafe: re.Match[str]) -> str:
-    """Return a matched character as JSON writes it in ASCII, as one or two numbers of 4 digits."""
-    utf16 = unsafe[0].encode("utf-16-be", "surrogatepass").hex()
-    return "".join(f"\\u{utf16[start : start + 4]}" for start in range(0, len(utf16), 4))
+    """Return a matched character as JSON writes it in ASCII."""
+    import json  # noqa: PLC0415 - a start needs none
+
+    return json.dumps(unsafe[0])[1:-1]  # without its quotes
 
 
 def decoded_text(data: bytes) -> str:

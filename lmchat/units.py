@@ -38,7 +38,6 @@ UNKNOWN = "–"  # placeholder in the sidebar for an unknown value; tables leave
 _KILO = 1000
 _KIBI = 1024
 _MEGA = 1_000_000
-_MOST_FRACTION = 9.99  # 999 %
 _MINUTES_FROM_S = 100
 _AGES = ((86400, "d"), (3600, "h"), (60, "min"))  # seconds of each unit, longest first
 
@@ -120,9 +119,7 @@ def so_far(fraction: float | None) -> str:
 
 
 def percent(fraction: float) -> str:
-    """Return a fraction as `41 %`; above `_MOST_FRACTION` as `> 999 %`."""
-    if fraction > _MOST_FRACTION:
-        return f"> 999{GAP}%"
+    """Return a fraction as `41 %`."""
     return f"{fraction * 100:.0f}{GAP}%"
 
 

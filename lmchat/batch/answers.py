@@ -142,7 +142,7 @@ class RowFile:
     def __init__(self, path: Path) -> None:
         """Open the file; raises `WrongUse` if another batch writes it, or `FileRefused`."""
         self._path = path
-        self._keys: dict[int, str] = {}  # of the rows that are kept, by the index of the task
+        self._kept: dict[int, dict[str, Any]] = {}  # rows, by the index of the task
         self._file = self._open()
 
     def __enter__(self) -> Self:
@@ -152,18 +152,16 @@ class RowFile:
         with suppress(OSError):  # on a full disk; `add` has raised it
             self._file.close()
 
-    def keep_done(
-        self, *, is_forced: bool, use: Callable[[dict[str, Any]], None] = lambda _: None
-    ) -> None:
-        """Keep the rows without an error; `use` takes each of them. Remove others.
+    def keep_done(self, *, is_forced: bool) -> None:
+        """Keep the rows without an error, and remove others; with `is_forced`, remove all.
 
-        With `is_forced`, all are removed. Raises `WrongUse` if the file has anything but rows, and
-        `FileRefused` if it cannot be read or written.
+        Raises `WrongUse` if the file has anything but rows, and `FileRefused` if it cannot be read
+        or written.
         """
         if not self._path.is_file():  # but a pipe, of which nothing can be read
             return
         try:
-            kept = b"" if is_forced else b"".join(self._kept_lines(use))
+            kept = b"" if is_forced else b"".join(self._kept_lines())
             if len(kept) < self._path.stat().st_size:
                 self._file.close()  # Windows replaces no open file
                 write_atomically(self._path, kept)
@@ -171,7 +169,7 @@ class RowFile:
         except OSError as error:
             raise self._write_error(error) from error
 
-    def _kept_lines(self, use: Callable[[dict[str, Any]], None]) -> Iterator[bytes]:
+    def _kept_lines(self) -> Iterator[bytes]:
         with self._path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 is_begun_row = line.startswith(_ANY_ROW) or _ANY_ROW.startswith(line)
@@ -179,26 +177,25 @@ class RowFile:
                     return  # cut by a kill or a full disk
                 try:
                     row = strict_json(line.decode())
-                    index, key = row["index"], row["key"]
-                    is_kept = "error" not in row and index not in self._keys
+                    index, _ = row["index"], row["key"]
+                    is_kept = "error" not in row and index not in self._kept
                 except (ValueError, LookupError, TypeError) as error:
                     reason = f"is no output of `lmchat batch`: line {number} is not a row."
                     raise WrongUse(f"{self._path} {reason}", hint=_REPLACE_HINT) from error
                 if is_kept:
-                    self._keys[index] = key
-                    use(row)
+                    self._kept[index] = row
                     yield line
 
-    def is_done(self, task: Task) -> bool:
-        """Return whether a row of the task was kept; raises `WrongUse` if it is of another run."""
-        key = self._keys.get(task.head["index"])
-        if key not in (None, task.key):
+    def kept_row(self, task: Task) -> dict[str, Any] | None:
+        """Return the row of a task that is done; raises `WrongUse` if it is of another run."""
+        row = self._kept.get(task.head["index"])
+        if row is not None and row["key"] != task.key:
             raise WrongUse(
                 f"{self._path} belongs to another run: the prompt, model or settings "
                 f"of its row with index {task.head['index']} differ.",
                 hint=_REPLACE_HINT,
             )
-        return key is not None
+        return row
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Append a row and wait until it is on the disk; raises `FileRefused`."""

@@ -66,7 +66,7 @@ async def batch(context: Context) -> int:
                 output.has_progress = False  # the rows show it
 
             def is_done(task: Task) -> bool:
-                return rows is not None and rows.is_done(task)
+                return rows is not None and rows.kept_row(task) is not None
 
             def count_missing() -> int:
                 lines = lines_of(input_path, is_text=options.is_text)

@@ -65,7 +65,9 @@ async def examine(context: Context, backend: ServerClient) -> list[CheckResult]:
     checks = (
         Check("servers", Group.SERVERS, "Servers", partial(_server_findings, context, backend)),
         Check("config", Group.FILES, "Configuration", partial(_config_findings, context)),
-        Check("files", Group.FILES, "Folders", partial(in_thread(folder_findings), paths)),
+        Check(
+            "files", Group.FILES, "Folder", partial(in_thread(folder_findings), paths.config_dir)
+        ),
         Check(
             "store",
             Group.FILES,

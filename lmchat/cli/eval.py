@@ -71,13 +71,10 @@ async def evaluate(context: Context) -> int:
             file = None
             if options.output:
                 file = stack.enter_context(RowFile(expanded_path(options.output)))
-                kept: dict[int, dict[str, Any]] = {}
-                file.keep_done(
-                    is_forced=options.force, use=lambda row: kept.update({row["index"]: row})
-                )
+                file.keep_done(is_forced=options.force)
                 for result in results:
-                    if file.is_done(result.task):
-                        result.take(kept[result.task.head["index"]])
+                    if row := file.kept_row(result.task):
+                        result.take(row)
             stack.callback(_print_report, output, results)
             missing = [result for result in results if not result.row]
             progress = stack.enter_context(Progress(output, len(missing)))

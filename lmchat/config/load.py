@@ -119,8 +119,7 @@ def load(
     if flags.allowed_hosts:
         hosts = (*settings.allowed_hosts, *flags.allowed_hosts)
         settings = replace(settings, allowed_hosts=hosts)
-        of_file = [origins["allowed_hosts"]] if "allowed_hosts" in origins else []
-        origins["allowed_hosts"] = ", ".join([*of_file, "flag (--allow-host)"])
+        origins["allowed_hosts"] = "flag (--allow-host)"
     servers = [
         # what a server does not set is as for all; one without timeouts of its own has none
         replace(server, timeouts=replace(settings.timeouts, **table["timeouts"]))

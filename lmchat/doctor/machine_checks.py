@@ -1,4 +1,4 @@
-"""The doctor's checks of folders, `sessions.db` and locale; they change nothing."""
+"""The doctor's checks of the folder, `sessions.db` and locale; they change nothing."""
 
 from __future__ import annotations
 
@@ -14,25 +14,20 @@ from urllib.parse import quote
 from lmchat.doctor.report import CheckResult, Grade, Group
 from lmchat.errors import StoreUnavailable
 from lmchat.files.disk import explain
-from lmchat.files.paths import Paths
 from lmchat.storage.opening import DATABASE_ERRORS
 from lmchat.storage.schema import version_of
 
 _BUSY_S = 0.5  # wait for another program that is writing
 
 
-def folder_findings(paths: Paths) -> list[CheckResult]:
-    """Return a row for each folder that cannot be used, or one about that of the configuration."""
+def folder_findings(folder: Path) -> list[CheckResult]:
+    """Return the row about the folder of lmchat's files, which is made at the first start."""
     row = partial(CheckResult, Group.FILES, "files.folder", "Folder")
-    rows: list[CheckResult] = []
-    for folder in dict.fromkeys((paths.config_dir, paths.state_dir, paths.cache_dir)):
-        # lmchat makes missing folders in it
-        existing = next(place for place in (folder, *folder.parents) if place.exists())
-        if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
-            quoted = shlex.quote(str(existing))
-            step = f"chmod u+rwx {quoted}, or set LMCHAT_HOME to another folder"
-            rows.append(row(Grade.FAULT, f"{existing} is no writable folder.", step))
-    return rows or [row(Grade.OK, f"{paths.config_dir} can be read and written.")]
+    existing = next(place for place in (folder, *folder.parents) if place.exists())
+    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+        return [row(Grade.OK, f"{folder} can be read and written.")]
+    step = f"chmod u+rwx {shlex.quote(str(existing))}, or set LMCHAT_HOME to another folder"
+    return [row(Grade.FAULT, f"{existing} is no writable folder.", step)]
 
 
 def store_findings(path: Path) -> list[CheckResult]:

@@ -83,13 +83,12 @@ def _rules_in(folder: Path, path: str) -> list[_Rules]:
     from pathspec import GitIgnoreSpec  # noqa: PLC0415 - 27 ms
 
     lines = os.fsdecode(data.removeprefix(b"\xef\xbb\xbf")).split("\n")
-    rules: list[str] = []
+    patterns: list[Any] = []
     for line in (line.removesuffix("\r") for line in lines):
         is_short = line.replace("**/", "*").count("*") <= _MOST_WILDCARDS
         with suppress(ValueError):  # a line that Git does not accept
-            if is_short and GitIgnoreSpec.from_lines([line]):
-                rules.append(line)
-    return [(path, GitIgnoreSpec.from_lines(rules))]
+            patterns += GitIgnoreSpec.from_lines([line] if is_short else []).patterns
+    return [(path, GitIgnoreSpec(patterns))]
 
 
 def _is_ignored(path: str, rules: tuple[_Rules, ...]) -> bool:

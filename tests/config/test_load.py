@@ -70,7 +70,7 @@ def test_what_a_server_of_the_users_leaves_unset_is_as_for_all(load_with):
 def test_allowed_hosts_of_flags_come_on_top_of_those_of_the_file(load_with):
     loaded = load_with("allowed_hosts = ['nas']", allowed_hosts=("box:81",))
     assert loaded.settings.allowed_hosts == ("nas", "box:81")
-    assert loaded.origins["allowed_hosts"] == "file (config.toml), flag (--allow-host)"
+    assert loaded.origins["allowed_hosts"] == "flag (--allow-host)"
 
 
 _PROFILE = "model='m'\n[chat]\ntemperature=1\nseed=5\n[profiles.short]\nsystem_prompt='s'\nmodel='pm'\nstop=[]\n"
