@@ -95,16 +95,7 @@ async def test_a_redirect_to_another_port_is_asked_about_and_one_at_the_same_is_
     assert other.connections == 1
 
 
-async def test_a_redirect_into_the_own_network_is_asked_about_and_other_addresses_are_refused(
-    host, other
-):
-    user = User(is_willing=False)
-    for target in ("http://127.0.0.1:22/", "http://[::1]:22", "http://10.0.0.1/"):
-        with pytest.raises(EndpointNotAllowed, match="Nothing was downloaded"):
-            await WebPages([f"127.0.0.1:{host.port}"]).attachment(
-                host.redirect("/a", target), "s", user.answer
-            )
-    assert len(user.questions) == 3
+async def test_a_redirect_to_what_is_no_page_or_has_a_password_is_refused(host, other):
     only_web = "Only pages with http:// or https:// can be attached."
     for target, sentence in (
         ("file:///etc/passwd", only_web),

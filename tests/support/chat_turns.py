@@ -137,8 +137,8 @@ class ChatTurns(FrontEnd):
         self.sessions.regenerate(self.opened, message, target)
         await self.wait()
 
-    async def resume(self, message: ChatMessage, beginning: Any = None) -> None:
-        self.sessions.resume(self.opened, message, beginning)
+    async def resume(self, message: ChatMessage) -> None:
+        self.sessions.resume(self.opened, message)
         await self.wait()
 
     async def compact(self) -> None:
