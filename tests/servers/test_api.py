@@ -56,10 +56,6 @@ async def found(make_client):
         yield one, ports
 
 
-def _last_request_body(server):
-    return server.seen(CHAT)[-1].json
-
-
 async def test_a_closed_client_says_so_and_asks_nothing(server):
     plain(server, "tiny")
     client = Client(server.url)
@@ -97,7 +93,8 @@ async def test_messages_may_be_pairs_mappings_or_messages(server, client):
             ("user", "And?"),
         ]
     )
-    assert [(one["role"], one["content"]) for one in _last_request_body(server)["messages"]] == [
+    sent = server.seen(CHAT)[-1].json["messages"]
+    assert [(one["role"], one["content"]) for one in sent] == [
         *(("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello there."), ("user", "And?"))
     ]
     assert isinstance(first.message, ChatMessage)
@@ -188,7 +185,7 @@ def test_the_client_needs_no_screen_no_disk_and_no_configuration(tmp_path):
     program = "import sys, lmchat.api; lmchat.api.SyncClient; print(*sys.modules)"
     imported = run([PYTHON, "-c", program], home=tmp_path).stdout.split()
     unwanted = re.compile(
-        r"(textual|sqlite3|lmchat\.(tui|cli|services|storage|config\.loader|paths))\b"
+        r"(textual|sqlite3|lmchat\.(tui|cli|workspace|chat|storage|formats|config\.load))\b"
     )
     assert [name for name in imported if unwanted.match(name)] == []
     assert list(tmp_path.iterdir()) == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 
 from lmchat.errors import ServerRejected
 from lmchat.servers.events import StreamEvent, TokensChosen
@@ -12,10 +11,9 @@ from lmchat.servers.stream.think_tags import ThinkSplitter
 from lmchat.sessions.message import TokenProbabilities
 
 
-def token(text: str, logprob: object = -0.5, *, top: Sequence[dict] = (), **fields: object) -> dict:
+def token(text: str) -> dict:
     """Return the entry of a token, as llama.cpp sends it."""
-    entry = {"id": 1, "token": text, "logprob": logprob}
-    return entry | {"top_logprobs": list(top)} | fields
+    return {"id": 1, "token": text, "logprob": -0.5}
 
 
 def chunk(text: str, *entries: object, field: str = "content") -> bytes:
@@ -31,14 +29,6 @@ def choices_of(*chunks: bytes) -> list[TokenProbabilities]:
         reader.read(data)
     reader.close()
     return [one for event in events if isinstance(event, TokensChosen) for one in event.choices]
-
-
-def test_each_token_has_its_probability_its_text_and_the_alternatives():
-    top = [token("No", -0.5), token("Yes", -1.25)]
-    (choice,) = choices_of(chunk("No", token("No", -0.5, top=top)))
-    assert (choice.token, choice.logprob, choice.text) == ("No", -0.5, "No")
-    assert [(other.token, other.logprob) for other in choice.top] == [("No", -0.5), ("Yes", -1.25)]
-    assert not choice.is_thought
 
 
 def test_tokens_of_one_chunk_share_its_text_and_those_of_a_thought_are_told():

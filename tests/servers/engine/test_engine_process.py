@@ -24,9 +24,8 @@ ORDER = ServeOrder(model="a.gguf", alias="a", port=0, key="", context=512)
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def tiny(path=None, name="tiny"):
-    path = path or model_file()
-    return ModelFile(path=path, name=name, size_bytes=path.stat().st_size)
+def tiny():
+    return ModelFile(path=model_file(), name="tiny", size_bytes=1)
 
 
 async def call(engine, path, key="", body=None):
@@ -79,22 +78,6 @@ async def test_it_serves_to_who_has_the_key_which_no_list_shows_and_logs_nothing
         assert engine.key.encode() not in told_of(engine._child.pid, name)
     await engine.stop()
     assert not engine.is_ready
-
-
-async def test_a_window_that_is_asked_for_holds_until_another_model_is_served(engine, tmp_path):
-    async def window():
-        _, models = await call(engine, "/v1/models", engine.key)
-        return models["data"][0]["meta"]["n_ctx"]
-
-    first, key = await engine.start(tiny(), context=256), engine.key
-    assert await window() == 256
-    pid = engine._child.pid
-    await engine.start(tiny())
-    assert (await window(), engine._child.pid) == (256, pid)
-    copy = tmp_path / "copy.gguf"
-    copy.symlink_to(model_file())
-    assert (await engine.start(tiny(copy, "other")), engine.key) == (first, key)
-    assert await window() == 512
 
 
 async def test_a_start_that_is_given_up_leaves_no_child(engine):

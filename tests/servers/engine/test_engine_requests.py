@@ -88,18 +88,22 @@ async def test_models_are_loaded_with_their_window_and_unloaded_at_the_same_addr
     address = engine.endpoint
     (big, small) = (await client.check(address)).models
     await client.load(small, context=256)
+    key, pid = engine.key, engine._child.pid
+    await client.load(small)
+    assert engine._child.pid == pid
     states = {one.model_id: one.context_loaded for one in (await client.check(address)).models}
     assert states == {"big": None, "small-Q4_1": 256}
     await client.unload(small)
     seen = await client.check(address)
     assert (seen.verdict, seen.next_step) == (Verdict.NO_MODEL, "Choose a model file")
     assert {one.state for one in seen.models} == {LoadState.NOT_LOADED}
-    assert engine.endpoint == address
     elsewhere = tmp_path / "elsewhere.gguf"
     (tmp_path / ".lmstudio/models/org/big.gguf").rename(elsewhere)
     await engine.start(await engine.choose(str(elsewhere)))
     listed, *_ = await client.detect()
-    assert [one.model_id for one in listed.models] == ["elsewhere", "small-Q4_1"]
+    assert (engine.endpoint, engine.key) == (address, key)
+    windows = [(one.model_id, one.context_loaded) for one in listed.models]
+    assert windows == [("elsewhere", 512), ("small-Q4_1", None)]
     with pytest.raises(ServerRejected, match="There is no model big on this disk anymore"):
         await client.load(big)
 
