@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from lmchat.formats.programs import PROGRAM_NAMES
 
 _JSON_HELP = "print one JSON document"
-_ALWAYS_JSON_HELP = "no effect: the output is always JSON"
+ALWAYS_JSON = "no effect: the output is always JSON"  # help of `--json`
 _MAX_DIGITS = 10  # of a number
 
 
@@ -35,10 +35,6 @@ class Subcommand(NamedTuple):
     json: str = _JSON_HELP  # help of `--json`; empty where there is no such option
     notes: str = ""  # text of `--help` after the examples
     exclusive: tuple[tuple[str, ...], ...] = ()  # groups of options; one of each may be used
-
-    @property
-    def is_json_always(self) -> bool:
-        return self.json == _ALWAYS_JSON_HELP
 
     @property
     def all_arguments(self) -> tuple[Argument, ...]:
@@ -316,11 +312,9 @@ _METRICS = Subcommand(
     "print the counters of all runs, as JSON",
     "lmchat metrics\nlmchat metrics reset",
     commands=(
-        Subcommand(
-            "reset", "set all counters to 0", "lmchat metrics reset", json=_ALWAYS_JSON_HELP
-        ),
+        Subcommand("reset", "set all counters to 0", "lmchat metrics reset", json=ALWAYS_JSON),
     ),
-    json=_ALWAYS_JSON_HELP,
+    json=ALWAYS_JSON,
     handler="stats:show",
 )
 _SESSIONS = Subcommand(
@@ -476,14 +470,14 @@ COMMANDS: tuple[Subcommand, ...] = (
         "health",
         "check whether the server can answer, as JSON",
         "lmchat health && echo ready",
-        json=_ALWAYS_JSON_HELP,
+        json=ALWAYS_JSON,
         handler="models:health",
     ),
     Subcommand(
         "detect",
         "find model servers, as JSON",
         "lmchat detect | jq -r .endpoint",
-        json=_ALWAYS_JSON_HELP,
+        json=ALWAYS_JSON,
         handler="models:detect",
     ),
     _METRICS,

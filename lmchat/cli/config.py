@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
 from lmchat.cli.context import Context
@@ -60,13 +62,17 @@ def show(context: Context) -> int:
         values["mcp"] = [server.name for server in settings.mcp]
     if settings.endpoints:
         values["endpoints"] = [endpoint.name for endpoint in settings.endpoints]
-    values |= {f"keys.{name}": keys for name, keys in settings.keys.items()}
-    values |= {f"tools.approval.{name}": word for name, word in settings.tools.approval.items()}
-    tables: dict[str, Struct] = {f'models."{name}"': one for name, one in settings.models.items()}
-    tables |= {f"profiles.{name}": one for name, one in settings.profiles.items()}
-    tables |= {f"prompts.{name}": one for name, one in settings.prompts.items()}
-    for key, one in tables.items():  # without what has its default
-        values[key] = set_values(one)
+    tables: dict[str, Mapping[str, object]] = {
+        "keys.{}": settings.keys,
+        "tools.approval.{}": settings.tools.approval,
+        'models."{}"': settings.models,
+        "profiles.{}": settings.profiles,
+        "prompts.{}": settings.prompts,
+    }
+    for key, table_of_names in tables.items():
+        for name, value in table_of_names.items():
+            # of a table, what has its default is left out
+            values[key.format(name)] = set_values(value) if isinstance(value, Struct) else value
 
     document: dict[str, object] = {}
     lines: list[str] = []

@@ -24,8 +24,6 @@ from lmchat.servers.discovery.launcher import (
 )
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.engine.download import install_command, is_engine_installed
-from lmchat.servers.engine.local_engine import LocalEngine
-from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.model import Target
 from lmchat.terminal.output import can_ask, table
 
@@ -44,13 +42,29 @@ async def start_engine(context: Context, runtime: Runtime) -> Settings:
     """Start the built-in engine with a model; return the settings with its address and its model.
 
     The model is that of `-m`, else that of `[local]`, else one that the engine chooses. If it finds
-    none on the disk, the user is asked whether to download the demo model. Raises
-    `EngineUnavailable` if the engine cannot start, `WrongUse` if the download was not confirmed.
+    none on the disk, the demo model is downloaded after the user has confirmed that, by `--yes` or
+    by the answer to a question. Raises `EngineUnavailable` if the engine cannot start, `WrongUse`
+    if the download was not confirmed.
     """
-    engine = runtime.engine
+    engine, output = runtime.engine, context.output
     model = await engine.choose(context.local_model or runtime.settings.local.model)
     if model is None:
-        model = await _download_demo(context, engine)
+        engine.check()  # before the download, which would be of no use without the engine
+        demo = engine.demo
+        size = f"{demo.download_bytes / _BYTES_PER_MB:.0f} MB"
+        words = (
+            "There is no model on this disk. A demo model, only for trying lmchat, can be "
+            f"downloaded: {demo.name}, {size}, {demo.licence}, into {engine.folder}."
+        )
+        if can_ask():
+            output.note(words)
+        if not await is_confirmed(context, "Download it?", words):
+            raise WrongUse("There is no model.", hint="Name a file with -m FILE.gguf.")
+        output.note("Downloading the demo model …")
+        try:
+            model = await engine.fetch(lambda elapsed_s: output.show_progress(f"{elapsed_s:.0f} s"))
+        finally:
+            output.show_progress("")
     endpoint = await engine.start(model)
     return replace(runtime.settings, endpoint=endpoint.url, model=model.name)
 
@@ -86,31 +100,6 @@ async def list_files(context: Context) -> int:
         lambda: table(("MODEL", "QUANT", "SIZE", "OF", "FILE"), rows),
         "There is no model file on this disk; `lmchat --local` offers to download a small one.",
     )
-
-
-async def _download_demo(context: Context, engine: LocalEngine) -> ModelFile:
-    """Download the demo model and return its file.
-
-    Before, the user has to confirm it, by `--yes` or by the answer to a question; otherwise
-    `WrongUse` is raised. Raises `EngineUnavailable` if the engine is not installed.
-    """
-    output = context.output
-    engine.check()  # before the download, which would be of no use without the engine
-    demo = engine.demo
-    size = f"{demo.download_bytes / _BYTES_PER_MB:.0f} MB"
-    words = (
-        "There is no model on this disk. A demo model, only for trying lmchat, can be downloaded: "
-        f"{demo.name}, {size}, {demo.licence}, into {engine.folder}."
-    )
-    if can_ask():
-        output.note(words)
-    if not await is_confirmed(context, "Download it?", words):
-        raise WrongUse("There is no model.", hint="Name a file with -m FILE.gguf.")
-    output.note("Downloading the demo model …")
-    try:
-        return await engine.fetch(lambda elapsed_s: output.show_progress(f"{elapsed_s:.0f} s"))
-    finally:
-        output.show_progress("")
 
 
 def make_launcher(context: Context, backend: ServerClient) -> ServerLauncher:

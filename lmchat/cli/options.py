@@ -15,7 +15,6 @@ class ParsedOptions:
     """
 
     handler = ""  # `module:function` of the command; empty for the chat screen
-    is_json_always = False
 
     # options of every command
     endpoint: str | None = None

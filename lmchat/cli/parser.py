@@ -13,7 +13,7 @@ from textwrap import indent
 from typing import Any, NoReturn
 
 from lmchat import __version__
-from lmchat.cli.commands import COMMANDS, Argument, Subcommand, argument
+from lmchat.cli.commands import ALWAYS_JSON, COMMANDS, Argument, Subcommand, argument
 from lmchat.cli.options import LEVELS, ParsedOptions
 from lmchat.config.settings import EFFORTS, effort_of
 from lmchat.errors import WrongUse
@@ -178,7 +178,9 @@ def _add_commands(
             allow_abbrev=False,
         )
         handler = command.handler or f"{module}:{command.name}"
-        command_parser.set_defaults(handler=handler, is_json_always=command.is_json_always)
+        command_parser.set_defaults(handler=handler)
+        if command.json == ALWAYS_JSON:
+            command_parser.set_defaults(json=True)
         group_by_option: dict[str, Any] = {}  # groups of options that exclude each other
         for options in command.exclusive:
             group = command_parser.add_mutually_exclusive_group()

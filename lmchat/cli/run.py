@@ -47,8 +47,7 @@ def run(argv: Sequence[str]) -> int:
         return output.print_error(error)
     except SystemExit as end:  # argparse has printed --help or --version
         return int(end.code or 0)
-    is_json = options.json or options.is_json_always
-    output = Output(is_json=is_json, is_json_lines=options.stream_json)
+    output = Output(is_json=options.json, is_json_lines=options.stream_json)
     context = Context(options, os.environ, output)
     try:
         return _handle(context)

@@ -43,7 +43,17 @@ _MODEL_COLUMNS = 28
 async def serve(context: Context) -> int:
     """Listen, look for servers and serve until a signal ends this; return exit code 0."""
     options = context.options
-    key = checked_key(options.host, options.key or context.environ.get(_KEY_VARIABLE, ""))
+    key = options.key or context.environ.get(_KEY_VARIABLE, "")
+    try:
+        key = header_value(key)  # empty for one of blanks and line ends
+    except ValueError as error:
+        message = f"The value of --key or {_KEY_VARIABLE} {error}."
+        raise WrongUse(message, hint="Choose another key.") from None
+    if not is_loopback_host(options.host) and not key:
+        raise WrongUse(
+            "--host with an address of another network needs --key.",
+            hint=f"Add --key KEY or set {_KEY_VARIABLE}; each program then has to send this key.",
+        )
     listening = _listen(options.host, options.port)
     port: int = listening.getsockname()[1]  # that of the option, or any if that is 0
     try:
@@ -96,25 +106,6 @@ async def serve(context: Context) -> int:
     finally:
         listening.close()
     return 0
-
-
-def checked_key(host: str, key: str) -> str:
-    """Return the key for requests; an empty one means that none is needed.
-
-    Raises `WrongUse` for a host that is not this machine without a key, and for a key that no
-    header can have. A key that has only blanks and line ends counts as none.
-    """
-    try:
-        key = header_value(key)
-    except ValueError as error:
-        message = f"The value of --key or {_KEY_VARIABLE} {error}."
-        raise WrongUse(message, hint="Choose another key.") from None
-    if not is_loopback_host(host) and not key:
-        raise WrongUse(
-            "--host with an address of another network needs --key.",
-            hint=f"Add --key KEY or set {_KEY_VARIABLE}; each program then has to send this key.",
-        )
-    return key
 
 
 def _listen(host: str, port: int) -> socket.socket:

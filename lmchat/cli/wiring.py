@@ -118,14 +118,10 @@ def sampling_layers(context: Context) -> SamplingLayers:
     chat: dict[str, object] = {}
     profile: dict[str, object] = {}
     command_line: dict[str, object] = {}
+    layers = {"default": chat, "file": chat, "profile": profile}
     for name in SamplingSettings.__struct_fields__:
-        origin = loaded.origins.get(f"chat.{name}", "default")
-        if origin.startswith(("file", "default")):
-            layer = chat
-        elif origin.startswith("profile"):
-            layer = profile
-        else:
-            layer = command_line
+        origin = loaded.origins.get(f"chat.{name}", "default").partition(" ")[0]
+        layer = layers.get(origin, command_line)
         layer[name] = getattr(loaded.settings.chat, name)
     for text in context.options.sampling:
         name, equals_sign, value = text.partition("=")
