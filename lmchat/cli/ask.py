@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 from msgspec.structs import replace
@@ -23,9 +23,9 @@ from lmchat.cli.context import Context
 from lmchat.cli.local import choose_target
 from lmchat.cli.prompt import prompt_of, read_named, require_consent_to_set, wanted_value
 from lmchat.cli.tool_approval import decide
-from lmchat.cli.tools import how_to_configure, make_toolbox, start_tools
+from lmchat.cli.tools import how_to_configure, start_tools
 from lmchat.cli.turn_printer import TurnPrinter
-from lmchat.cli.wiring import Runtime, make_pages, open_runtime, sampling_layers
+from lmchat.cli.wiring import Runtime, make_pages, make_sessions, open_runtime
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.markdown.commonmark import code_blocks
 from lmchat.safe_text import safe_json, safe_text
@@ -53,7 +53,6 @@ async def ask(context: Context) -> int:
     was asked for, or could not be saved. Errors before the prompt is sent are raised.
     """
     options = context.options
-    layers = sampling_layers(context)
     wanted = wanted_value(options)
     if options.tools and not context.has_tools:
         raise WrongUse("No tools are configured.", hint=how_to_configure(context))
@@ -75,12 +74,9 @@ async def ask(context: Context) -> int:
     is_saved = options.resume is not None if options.save is None else options.save
     if options.temporary or options.dry_run_form:
         is_saved = False
-    async with open_runtime(context, is_saved=is_saved) as runtime:
-        # a server must not continue an answer after this command, which never fetches the rest
-        chat = replace(runtime.settings.chat, detach=False)
-        sessions = OpenSessions(
-            chat=chat, server=runtime.backend, store=runtime.store, layers=layers
-        )
+    async with AsyncExitStack() as stack:
+        runtime = await stack.enter_async_context(open_runtime(context, is_saved=is_saved))
+        sessions = make_sessions(context, runtime)
         if options.resume is not None:
             session_id = await runtime.store.find(options.resume)
             opened = sessions.show(await sessions.load(session_id))
@@ -93,20 +89,19 @@ async def ask(context: Context) -> int:
                 await require_consent_to_set(file_set, target.context)
         if options.start.strip():
             sessions.use_first_words(options.start)
-        toolbox = make_toolbox(context, runtime.settings, runtime.state)
-        async with aclosing(toolbox.host):
-            if options.tools:
-                sessions.next_turn.toolbox = toolbox
-                await start_tools(context, toolbox, target)
-            parts = [await sessions.add_file(file) for file in files]
-            question = _Question(context, sessions, wanted, is_saved=is_saved)
-            if options.dry_run_form:
-                request = await next_request(
-                    sessions, sessions.shown, prompt, parts, settings=question.settings
-                )
-                await _print_request(context, runtime, request)
-                return 0
-            error = await question.run(prompt, parts)
+        toolbox = sessions.next_turn.toolbox
+        if toolbox is not None:
+            await stack.enter_async_context(aclosing(toolbox.host))
+            await start_tools(context, toolbox, target)
+        parts = [await sessions.add_file(file) for file in files]
+        question = _Question(context, sessions, wanted, is_saved=is_saved)
+        if options.dry_run_form:
+            request = await next_request(
+                sessions, sessions.shown, prompt, parts, settings=question.settings
+            )
+            await _print_request(context, runtime, request)
+            return 0
+        error = await question.run(prompt, parts)
     return 0 if error is None else context.output.print_error(error)
 
 

@@ -30,7 +30,6 @@ from lmchat.cli.wiring import open_runtime, sampling_layers
 from lmchat.errors import LMChatError
 from lmchat.files.disk import expanded_path
 from lmchat.safe_text import safe_line
-from lmchat.servers.model import ModelInfo
 from lmchat.servers.request import AnyText
 from lmchat.terminal.output import Output, rounded, table
 
@@ -78,25 +77,23 @@ async def evaluate(context: Context) -> int:
             stack.callback(_print_report, output, results)
             missing = [result for result in results if not result.row]
             progress = stack.enter_context(Progress(output, len(missing)))
-            loaded: ModelInfo | None = None
-            load_error: LMChatError | None = None
-            for result in missing:
-                task = result.task
-                if task.model is not loaded:  # before, so that no answer waits for it
-                    loaded, load_error = task.model, None
-                    try:
-                        await load_if_needed(runtime, task.model, output)
-                    except LMChatError as error:
-                        load_error = error
-                answer = await answer_to(replace(task, error=load_error), runtime.backend)
-                row = answer.row(task)
-                if answer.error is None:
-                    row["tokens_per_second"] = rounded(answer.stats.tokens_per_second)
-                    row["tokens"] = answer.stats.completion_tokens
-                if file:
-                    file.add(row)
-                result.take(row)
-                progress.count(is_failed=bool(result.failures), tokens=row.get("tokens"))
+            for model, group in groupby(missing, lambda result: result.task.model):
+                load_error: LMChatError | None = None
+                try:  # before, so that no answer waits for it
+                    await load_if_needed(runtime, model, output)
+                except LMChatError as error:
+                    load_error = error
+                for result in group:
+                    task = replace(result.task, error=load_error)
+                    answer = await answer_to(task, runtime.backend)
+                    row = answer.row(task)
+                    if answer.error is None:
+                        row["tokens_per_second"] = rounded(answer.stats.tokens_per_second)
+                        row["tokens"] = answer.stats.completion_tokens
+                    if file:
+                        file.add(row)
+                    result.take(row)
+                    progress.count(is_failed=bool(result.failures), tokens=row.get("tokens"))
     return 1 if any(result.failures for result in results) else 0
 
 

@@ -11,6 +11,7 @@ from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.formats.exporting import export_name
 from lmchat.library import ExportAs, Library
+from lmchat.units import plural
 
 
 async def export(context: Context) -> int:
@@ -62,8 +63,7 @@ async def export(context: Context) -> int:
         for path in paths:
             output.note(f"Wrote {path}")
         if failed_count:
-            sessions = "session was" if failed_count == 1 else "sessions were"
-            output.note(f"{failed_count} {sessions} not written.")
+            output.note(f"Not written: {plural(failed_count, 'session')}.")
         elif not paths:
             output.note("There are no sessions to export.")
     return 1 if failed_count else 0

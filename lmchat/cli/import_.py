@@ -101,15 +101,8 @@ def _outcome_json(context: Context, outcome: ImportOutcome) -> dict[str, object]
         word = "would be imported" if context.options.dry_run else "imported"
         if chat.was_known:
             word = "present" if chat.header.deleted_at is None else "in trash"
-        chats.append(
-            {
-                "file": chat.file,
-                "outcome": word,
-                **header_json(chat.header),
-                "beside": chat.branch_messages,
-                "skipped": chat.skipped,
-            }
-        )
+        document = {"file": chat.file, "outcome": word, **header_json(chat.header)}
+        chats.append({**document, "beside": chat.branch_messages, "skipped": chat.skipped})
     refused = [
         {"file": file, "error": error.kind, "message": error.message}
         for file, error in outcome.refused

@@ -20,6 +20,7 @@ from lmchat.servers.endpoint import Endpoint, is_address
 _KEY_FILE = "credentials.toml"
 _COMMAND_S = 60  # time limit of `api_key_cmd`, which may have to ask the user for a password
 _OPENAI_ORIGIN = "https://api.openai.com:443"
+_NO_ENTRY = EndpointSettings(name="", url="")
 _FOR_ANOTHER = (
     "it is for another address, or for this machine. "
     "To use it here, add an [[endpoints]] entry with this url and the key."
@@ -64,7 +65,7 @@ class Keys:
         Return None if no key is set, or if it has characters that no header can hold.
         """
         origin = endpoint.origin
-        entry = self._entries.get(origin, EndpointSettings(name="", url=""))
+        entry = self._entries.get(origin, _NO_ENTRY)
         if entry.api_key_cmd and not self._environ.get(entry.api_key_env):
             async with self._command_lock:  # two commands at once may both ask for a password
                 if origin not in self._printed and origin not in self._accepted:
@@ -94,7 +95,7 @@ class Keys:
         If no key can be sent, the first two are empty.
         """
         origin, settings = endpoint.origin, self._loaded.settings
-        entry = self._entries.get(origin, EndpointSettings(name="", url=""))
+        entry = self._entries.get(origin, _NO_ENTRY)
         place = self._loaded.origins.get("api_key", "")  # as "environment (LMCHAT_API_KEY)"
         # a key that is set together with an address is for that address, another one for this
         # machine only

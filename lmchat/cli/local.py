@@ -97,7 +97,7 @@ async def list_files(context: Context) -> int:
             | {name: getattr(file, name) or None for name in _JSON_FIELDS}
             for file in files
         ],
-        lambda: table(("MODEL", "QUANT", "SIZE", "OF", "FILE"), rows),
+        table(("MODEL", "QUANT", "SIZE", "OF", "FILE"), rows),
         "There is no model file on this disk; `lmchat --local` offers to download a small one.",
     )
 

@@ -61,7 +61,7 @@ async def list_models(context: Context) -> int:
     head = ("STATE", "MODEL", "PARAMS", "QUANT", "CONTEXT", "SIZE", "CAN", "SERVER")
     return context.output.print_list(
         [model_json(model) for model in models],
-        lambda: table(head, rows),
+        table(head, rows),
         "The server has no models. Download one there.",
     )
 

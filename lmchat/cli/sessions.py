@@ -38,7 +38,7 @@ async def list_sessions(context: Context) -> int:
     ]
     return context.output.print_list(
         [header_json(header) for header in headers],
-        lambda: table(head, rows),
+        table(head, rows),
         "The trash is empty." if is_trash else "There are no saved sessions.",
     )
 
@@ -112,7 +112,7 @@ async def purge(context: Context) -> int:
             headers = await store.list_sessions(is_trash=True)
             message_count = await store.deleted_message_count()
         if not headers and not message_count:
-            return output.print_list([], list, "The trash is empty.")
+            return output.print_list([], [], "The trash is empty.")
         subjects = [counted(len(headers), "session")] if headers else []
         if len(headers) == 1:
             subjects = [_id_and_title(headers[0])]
@@ -121,7 +121,7 @@ async def purge(context: Context) -> int:
         what = " and ".join(subjects)
         refusal = f"Deleting {what} cannot be undone."
         if not await is_confirmed(context, f"Delete {what} permanently?", refusal):
-            return output.print_list([], list, "Nothing was deleted.")
+            return output.print_list([], [], "Nothing was deleted.")
         ids = [header.session_id for header in headers]
         await store.purge(*ids, is_with_messages=not wanted)
     await asyncio.to_thread(empty_log, context.paths.tools_log_file)
@@ -168,4 +168,4 @@ async def search(context: Context) -> int:
         match = f"[{hit.match}]" if hit.match else ""  # a search as `has:code` has none
         text = f"{hit.before}{match}{hit.after}".strip()
         lines += ["  ".join(head), f"    {text}"]
-    return context.output.print_list(documents, lambda: lines, "Nothing found.")
+    return context.output.print_list(documents, lines, "Nothing found.")

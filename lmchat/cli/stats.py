@@ -23,17 +23,14 @@ async def stats(context: Context) -> int:
     """
     async with open_store(context) as store:
         figures_of_models = figures_by_model(await store.figures.turn_records())
-
-    def lay_out() -> list[str]:
-        if not context.options.plot:
-            return table(_HEAD, [_row(figures) for figures in figures_of_models])
-        lines: list[str] = []
+    lines: list[str] = []
+    if context.options.plot:
         for figures in figures_of_models:
-            lines += [*_plot(figures), ""]
-        return lines[:-1]
-
+            lines += [*([""] if lines else []), *_plot(figures)]
+    else:
+        lines = table(_HEAD, [_row(figures) for figures in figures_of_models])
     empty_note = "No answers yet. Ask something first."
-    return context.output.print_list(figures_of_models, lay_out, empty_note)
+    return context.output.print_list(figures_of_models, lines, empty_note)
 
 
 def _row(figures: ModelFigures) -> tuple[str, ...]:

@@ -117,7 +117,7 @@ async def list_tools(context: Context) -> int:
         if rows:
             lines += ["", *table(("TOOL", "APPROVAL", "DESCRIPTION"), rows)]
         none_note = f"lmchat: no tools are configured. {how_to_configure(context)}"
-        output.print_list(documents, lambda: lines, none_note)
+        output.print_list(documents, lines, none_note)
         for server in servers:
             if server.error:
                 output.note(f"lmchat: {server.name}: {how_to_correct(server, context)}.")

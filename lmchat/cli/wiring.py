@@ -87,12 +87,13 @@ async def open_runtime(
 
 
 def make_sessions(context: Context, runtime: Runtime, *, is_named: bool = False) -> OpenSessions:
-    """Return the sessions of a chat, with a toolbox if tools are configured.
+    """Return the sessions of a chat or of `ask`, with a toolbox if tools are used.
 
     With `is_named`, the model may give them titles.
     """
     options, chat = context.options, runtime.settings.chat
-    if options.temporary:  # no later run would know of an answer that a server has kept
+    is_chat = not options.handler
+    if options.temporary or not is_chat:  # nobody would fetch an answer that a server has kept
         chat = replace(chat, detach=False)
     sessions = OpenSessions(
         chat=chat,
@@ -102,7 +103,7 @@ def make_sessions(context: Context, runtime: Runtime, *, is_named: bool = False)
         layers=sampling_layers(context),
         is_named=is_named,
     )
-    if context.has_tools:
+    if context.has_tools and (is_chat or options.tools):
         sessions.next_turn.toolbox = make_toolbox(context, runtime.settings, runtime.state)
     return sessions
 

@@ -69,18 +69,16 @@ class Output:
             self.print_lines(lines)
         return 0
 
-    def print_list(
-        self, data: Sequence[object], lay_out: Callable[[], Iterable[str]], empty_note: str
-    ) -> int:
+    def print_list(self, data: Sequence[object], lines: Iterable[str], empty_note: str) -> int:
         """Print a list and return exit code 0.
 
-        If JSON is wanted, `data` is printed. Otherwise, the lines that `lay_out` returns are
-        printed, or `empty_note` on stderr if `data` is empty.
+        If JSON is wanted, `data` is printed, else the lines, or `empty_note` on stderr if `data` is
+        empty.
         """
         if self.is_json:
             self.print_json({"object": "list", "data": data})
         elif data:
-            self.print_lines(lay_out())
+            self.print_lines(lines)
         else:
             self.note(empty_note)
         return 0

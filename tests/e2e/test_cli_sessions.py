@@ -200,7 +200,7 @@ def test_all_sessions_are_exported_for_another_user_and_what_could_not_be_is_nam
     assert (len(value["files"]), value["failed"]) == (2, 0)
     again = cli(*words)
     assert again.returncode == 1
-    assert "2 sessions were not written." in again.stderr
+    assert "Not written: 2 sessions." in again.stderr
     assert ids[0] in again.stderr
     other = Cli(home=cli.home / "other")
     other.home.mkdir()
