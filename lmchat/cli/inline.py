@@ -76,11 +76,11 @@ class InlineText:
         """Create it; `write` writes to the terminal. With `NO_COLOR`, there are no colours."""
         self._write = write
         self._has_colours = not environ.get("NO_COLOR")
-        self._styles = {name: Style.parse(words) for name, words in _STYLES.items()}
+        styles = {name: Style.parse(words) for name, words in _STYLES.items()}
         self._colours = Colours()
         self._highlighter = Highlighter()
-        self._layout = self._layout_of(_WIDEST_LINE)
-        self._code_layout = self._layout_of(_ENDLESS)  # without other line ends, for copies of it
+        page = Page(_WIDEST_LINE, styles, has_tints=False, colours=self._colours, has_padding=False)
+        self._layout = Layout(page)
         self._printing: asyncio.Task[None] | None = None
         self._unread = ""  # text that is not parsed yet
         self._is_line_open = False  # whether printed text is in the last line of the terminal
@@ -211,22 +211,15 @@ class InlineText:
         block.has_cursor = is_open  # then the layout completes marks such as `**`
         # two cells of a page are beside its text; some terminals begin a line after a full one
         width = min(get_terminal_size().columns, _WIDEST_LINE) + 2
-        if self._layout.page.width != width:
-            self._layout = self._layout_of(width)
-        layout = self._code_layout if block.kind is Kind.FENCE else self._layout
-        block.lines = layout.lines(block, self._markdown.references)
+        # code has no other line ends, for copies of it
+        self._layout.page.width = _ENDLESS if block.kind is Kind.FENCE else width
+        block.lines = self._layout.lines(block, self._markdown.references)
         if is_open and block.kind is Kind.FENCE:
             del block.lines[-1:]  # its line has not ended
         is_first = block is (self._markdown.closed or [block])[0]
         if block.lines and block.gap and not is_first:
             block.lines.insert(0, Line([]))
         return block.lines
-
-    def _layout_of(self, width: int) -> Layout:
-        colours = self._colours
-        return Layout(
-            Page(width, self._styles, has_tints=False, colours=colours, has_padding=False)
-        )
 
     def _painted(self, spans: list[Span]) -> str:
         """Return spans with the control sequences of their styles."""
