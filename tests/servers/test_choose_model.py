@@ -71,15 +71,13 @@ def test_what_is_needed_before_a_chat():
 
 def test_a_model_that_may_cost_money_is_chosen_only_if_the_user_named_used_or_has_only_it():
     models = [model(name, state=LoadState.UNKNOWN) for name in ("text-embedding-3", "gpt-5")]
-    hosted = replace(
-        probed(Verdict.READY, *models), endpoint=Endpoint.parse("https://api.openai.com/v1")
-    )
-    gateway = replace(probed(Verdict.READY, *models), product="LiteLLM")
-    for server in (hosted, gateway):
-        assert choose([server], model="", state=NEW).missing is Missing.MODEL
+    near = probed(Verdict.READY, *models)
+    hosted = replace(near, endpoint=Endpoint.parse("https://api.openai.com/v1"))
+    for server in (hosted, replace(near, product="LiteLLM")):
         unasked = choose_without_asking([server], model="", state=NEW)
-        assert unasked.missing is Missing.MODEL
         assert why_no_model(unasked).hint == "Choose one with -m MODEL: text-embedding-3, gpt-5."
+        for choice in (unasked, choose([server], model="", state=NEW)):
+            assert choice.missing is Missing.MODEL
         used = NEW.with_model(server.server_id, "gpt-5")
         only = replace(server, models=(models[1],))
         for choice in (
@@ -88,7 +86,6 @@ def test_a_model_that_may_cost_money_is_chosen_only_if_the_user_named_used_or_ha
             choose_without_asking([only], model="", state=NEW),
         ):
             assert choice.target.model_id == "gpt-5"
-    near = probed(Verdict.READY, *models)
     assert choose([near], model="", state=NEW).missing is Missing.NOTHING
 
 

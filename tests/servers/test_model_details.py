@@ -42,7 +42,7 @@ async def test_sglang_tells_its_window_and_is_never_asked_for_its_health(server,
 
 
 async def test_litellm_tells_context_and_abilities(server, client):
-    listed = {"object": "list", "data": [{"id": "gpt"}, {"id": "embed"}, {"id": "other"}]}
+    listed = {"data": [{"id": "gpt"}, {"id": "embed"}, {"id": "other"}]}
     server.on("GET /v1/models", json_reply(listed, headers=LITELLM))
     facts = {"max_input_tokens": 128000, "supports_vision": True, "supports_function_calling": None}
     data = [
@@ -51,10 +51,9 @@ async def test_litellm_tells_context_and_abilities(server, client):
     ]
     server.on("GET /model/info", json_reply({"data": data}, headers=LITELLM))
     gpt, embed, other = await client.models(endpoint_of(server))
-    assert (gpt.context_max, gpt.capabilities) == (128000, ("vision",))
-    assert not any(model.is_blind for model in (gpt, embed, other))
+    assert (gpt.context_max, gpt.capabilities, gpt.is_blind) == (128000, ("vision",), False)
     assert (embed.is_embedding, embed.context_max) == (True, None)
-    assert (other.context_max, other.capabilities) == (None, ())
+    assert (other.context_max, other.capabilities, other.is_blind) == (None, (), False)
 
 
 async def test_a_llama_cpp_says_whether_its_model_sees(server, make_client):

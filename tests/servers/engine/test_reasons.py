@@ -30,16 +30,17 @@ def reason_of(tmp_path):
 
 
 def test_a_package_that_is_not_installed_is_told_with_the_command(monkeypatch, reason_of):
-    error = reason_of(MISSING, 3)
-    assert (error.kind, error.message) == (
-        "not_installed",
-        "The built-in engine is not installed.",
-    )
-    assert error.hint == f"Install it: `{sys.executable} -m pip install 'lmchat[local]'`."
-    monkeypatch.setattr("lmchat.servers.engine.download.importlib.util.find_spec", lambda _: None)
-    monkeypatch.setattr("lmchat.servers.engine.download.shutil.which", lambda _: "/usr/bin/uv")
-    error = reason_of(MISSING, 3)
-    assert f"`uv pip install --python {sys.executable} 'lmchat[local]'`" in error.hint
+    pip = f"{sys.executable} -m pip install"
+    uv = f"uv pip install --python {sys.executable}"
+    for command, find_spec in ((pip, lambda _: True), (uv, lambda _: None)):
+        monkeypatch.setattr("lmchat.servers.engine.download.importlib.util.find_spec", find_spec)
+        monkeypatch.setattr("lmchat.servers.engine.download.shutil.which", lambda _: "/usr/bin/uv")
+        error = reason_of(MISSING, 3)
+        assert (error.kind, error.message, error.hint) == (
+            "not_installed",
+            "The built-in engine is not installed.",
+            f"Install it: `{command} 'lmchat[local]'`.",
+        )
 
 
 @pytest.mark.parametrize(
