@@ -42,6 +42,7 @@ async def start(code: str) -> ChildProcess:
 
 async def test_frames_arrive_whole_and_nothing_that_is_printed_gets_between_them():
     child = await start(ECHO)
+    assert os.getsid(child.pid) == child.pid, "it has a session of its own"
     for frame in (b"", b"\n\0", b"a" * 1_000_000):
         await child.send_frame(frame)
         assert await child.receive_frame() == frame * 2
@@ -72,12 +73,6 @@ async def test_the_end_of_a_child_is_the_end_of_what_it_has_started():
     (inner,) = children_of(child.pid)
     await child.end()
     await until(lambda: not is_running(inner), "its end")
-
-
-async def test_a_child_has_a_session_of_its_own():
-    child = await start("import sys; sys.stdin.read()")
-    assert os.getsid(child.pid) == child.pid
-    await child.end()
 
 
 async def test_a_program_of_lmchat_takes_nothing_of_the_current_folder(tmp_path, monkeypatch):

@@ -8,9 +8,9 @@ from lmchat.errors import ServerUnavailable
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.connections import new_tls_context
-from tests.support.client_calls import answered, ask, endpoint_of, events_of, failure_of
+from tests.support.client_calls import answered, ask, events_of
 from tests.support.scripted_products import plain
-from tests.support.scripted_server import ALONE, AUTHORITY, ScriptedServer, json_reply
+from tests.support.scripted_server import ALONE, AUTHORITY, ScriptedServer
 
 
 @contextmanager
@@ -68,16 +68,10 @@ async def test_a_certificate_that_is_not_believed_gets_one_sentence_and_no_byte(
             assert (server.connections, server.requests) == (0, [])
 
 
-async def test_http_to_a_server_that_speaks_https_gets_the_hint(make_client, server):
-    client = make_client()
+async def test_http_to_a_server_that_speaks_https_gets_the_hint(make_client):
     with server_with_certificate("hosts") as closing:
-        endpoint = Endpoint.parse(f"http://127.0.0.1:{closing.port}")
-        assert "https://" in (await client.check(endpoint)).next_step
-    told = "Client sent an HTTP request to an HTTPS server."
-    server.unknown = json_reply({"error": told}, status=400)
-    error = await failure_of(client, ask(endpoint_of(server)))
-    assert error is not None
-    assert (error.kind, error.hint) == ("wrong_path", "Write https:// in front of its address.")
+        found = await make_client().check(Endpoint.parse(f"http://127.0.0.1:{closing.port}"))
+        assert "https://" in found.next_step
 
 
 def test_a_variable_that_names_no_certificates_is_told_by_its_name(monkeypatch):

@@ -33,6 +33,7 @@ TABLE = [
     (503, b"No models are available", "Jan", "model_not_loaded", "No models"),
     (400, [{"error": {"message": "API key not valid."}}], "Gemini", "auth", "key not valid"),
     (429, [{"error": QUOTA}], "Gemini", "rate_limited", "exhausted"),
+    (404, [{"error": {"message": "models/x is not found"}}], "Gemini", "model_missing", "found"),
     (400, NO_MODEL, "Mistral", "model_missing", "mistral-9"),
     (429, {"message": "Requests rate limit exceeded"}, "Mistral", "rate_limited", "rate limit"),
     (529, OVERLOADED, "Anthropic", "busy", "Overloaded"),
@@ -151,6 +152,7 @@ TABLE = [
         "busy",
         "busy",
     ),
+    (400, b"Client sent an HTTP request to an HTTPS server.", ANY, "wrong_path", "uses https"),
     (200, b"<!DOCTYPE html><p>Hi", ANY, "not_an_llm", "not a model server"),
     (
         422,

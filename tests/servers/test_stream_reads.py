@@ -22,13 +22,13 @@ def chunked(*parts: bytes) -> bytes:
 
 
 async def test_what_comes_together_is_handed_on_as_one_event_that_counts_its_pieces(server, client):
-    chunks = [sse_event(delta(f"{number} ")) for number in range(100)]
-    server.on(CHAT, raw_reply(HEAD + chunked(b"".join([*chunks, DONE])) + b"0\r\n\r\n"))
+    words = [f"{number} " for number in range(100)]
+    body = b"".join([*(sse_event(delta(word)) for word in words), DONE])
+    server.on(CHAT, raw_reply(HEAD + chunked(body) + b"0\r\n\r\n"))
     events = await answered(client, ask(server))
     texts = [event for event in events if isinstance(event, TextDelta)]
-    assert len(texts) < 4
-    assert sum(event.chunks for event in texts) == 100
-    assert text_of(events) == "".join(f"{number} " for number in range(100))
+    assert (len(texts) < 4, sum(event.chunks for event in texts)) == (True, 100)
+    assert text_of(events) == "".join(words)
 
 
 async def test_behind_an_end_mark_in_two_chunks_nothing_is_waited_for(server, client):
