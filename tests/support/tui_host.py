@@ -120,21 +120,6 @@ def confirm(app: App[None]) -> None:
     app._driver.send_message(event)
 
 
-@asynccontextmanager
-async def listing(
-    dialog: Screen, show: Callable[[], None], *, size: tuple[int, int] = (120, 40), **more
-) -> AsyncIterator[tuple[Host, pilot.Pilot[None]]]:
-    """Run a dialog on a host until the rows that it is handed are drawn."""
-    app = Host(screen=lambda: dialog, before=lambda _: show(), **more)
-    async with app.run_test(size=size) as its_pilot:
-        for _ in range(200):
-            if dialog.can_show and dialog.list.rows:
-                break
-            await its_pilot.pause(0.01)
-        await its_pilot.pause()
-        yield app, its_pilot
-
-
 def text_of(widget: Widget) -> str:
     return "\n".join(strip.text.rstrip() for strip in widget.render_lines(widget.outer_size.region))
 
@@ -150,13 +135,7 @@ def screen_text(app: App) -> str:
     return text.replace("\u00a0", " ")
 
 
-_KEYS = dict(
-    zip(
-        "\x7f\x15<^\x17\t\r",
-        ["backspace", "ctrl+u", "left", "home", "ctrl+w", "tab", "enter"],
-        strict=True,
-    )
-)
+_KEYS = {"\t": "tab", "\r": "enter"}
 
 
 async def type_at_once(app: App[None], text: str) -> None:
@@ -181,8 +160,8 @@ class PromptApp(Host):
     CSS_PATH: ClassVar = [*Host.CSS_PATH, _FOLDER / "prompt.tcss"]
     CSS = "#log { height: 1fr; }"
 
-    def __init__(self, **how) -> None:
-        super().__init__(screen=ChatLike, **how)
+    def __init__(self) -> None:
+        super().__init__(screen=ChatLike)
         self.commands: list[str] = []  # ids of those whose keys were pressed
 
     @property

@@ -7,7 +7,6 @@ from textual.widgets import Static
 from lmchat.sessions.attached_files import file_line, split_draft
 from lmchat.sessions.message import FilePart
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
-from lmchat.tui.dialogs.commands_dialog import CommandsDialog
 from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import calm, gone, ready_desktop, sent, shown
 from tests.support.files_to_attach import image
@@ -88,11 +87,6 @@ async def test_what_is_copied_is_attached_as_a_file_and_an_empty_clipboard_is_to
     async with ready_desktop(tmp_path, settings=settings) as desk:
         await desk.press("f9", sees="The clipboard is empty. Copy a text first.")
         desk.app.clear_notifications()
-        await desk.press("ctrl+p", leads_to=CommandsDialog)
-        await desk.type("clipboard")
-        await shown(desk, "Add the image or text of the clipboard")
-        await desk.press("enter", leads_to=ChatScreen, sees="The clipboard is empty.")
-        desk.app.clear_notifications()
         await desk.say("/paste", sees="The clipboard is empty. Copy a text first.")
         assert desk.prompt_input.text == "/paste"
         desk.copied.append("Words of the clipboard.")
@@ -143,14 +137,12 @@ async def test_tab_and_down_complete_paths_and_enter_takes_what_is_typed(
 async def test_a_dropped_file_is_attached_and_other_paths_stay_paths(desk, tmp_path):
     made(tmp_path, "my notes.md")
     (tmp_path / "data.bin").write_bytes(b"\0" * 9)
-    block = "[my notes.md (26 bytes)]\n"
-    for text in ("{0}/my notes.md", "'{0}/my notes.md' ", "file://{0}/my%20notes.md"):
-        path = text.format(tmp_path)
-        paste(desk, path)
-        await desk.until(lambda: desk.prompt_input.text.startswith(block), "the file")
-        await desk.press("ctrl+z")
-        assert desk.prompt_input.text == path
-        desk.prompt_input.put("")
+    path = f"file://{tmp_path}/my%20notes.md"
+    paste(desk, path)
+    await desk.prompt_is("[my notes.md (26 bytes)]\n")
+    await desk.press("ctrl+z")
+    assert desk.prompt_input.text == path
+    desk.prompt_input.put("")
     paste(desk, f"{tmp_path}/data.bin")
     await shown(desk, "data.bin is neither UTF-8 text")
     assert desk.prompt_input.text == f"{tmp_path}/data.bin"
@@ -187,7 +179,6 @@ async def test_what_lies_outside_the_folder_is_read_only_after_a_question(
     link = f"{tmp_path}/here/notes.md"
     for text in (
         f"{tmp_path}/id_rsa",
-        f"file://{tmp_path}/id_rsa",
         f"{tmp_path}/here/../id_rsa",
         link,
     ):
@@ -195,7 +186,7 @@ async def test_what_lies_outside_the_folder_is_read_only_after_a_question(
         await declined(desk, "id_rsa")
         assert desk.prompt_input.text == text
         desk.prompt_input.put("")
-    for typed in ("/file ../id_rsa", "/file notes.md", "/file ../other"):
+    for typed in ("/file ../id_rsa", "/file notes.md"):
         await desk.say(typed)
         await declined(desk)
         assert desk.prompt_input.text == ""

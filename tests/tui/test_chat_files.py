@@ -55,26 +55,21 @@ async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_and_keeps_
         assert "Lettuce." in target.read_text()
 
 
-async def test_a_hit_that_was_opened_is_exported_with_its_own_name_whatever_was_shown(tmp_path):
+async def test_a_hit_that_was_opened_is_exported_with_its_own_name(tmp_path):
+    target = tmp_path / "out.md"
     scripts = answer_steps("Lettuce."), answer_steps("Beta.")
     async with ready_desktop(tmp_path, *scripts, asked=["vegetables"]) as desk:
         wanted = desk.session_id
         await desk.press("ctrl+n", hides="Lettuce.")
-        for is_shown in ("an empty session", "another session"):
-            if is_shown == "another session":
-                await desk.press("ctrl+n", hides="Lettuce.")
-                await desk.say("alphabet", sees="Beta.")
-                await desk.answered()
-            target = tmp_path / f"{is_shown}.md"
-            desk.dispatch.saved_sessions.search("lettuce")
-            await shown(desk, "1 hit in 1 session")
-            await desk.press("enter", leads_to=ChatScreen, sees="Lettuce.")
-            await desk.press("ctrl+e", leads_to=AskDialog)
-            assert desk.app.screen.query_one(Input).value == f"vegetables-{wanted[:8]}.md"
-            desk.app.screen.query_one(Input).value = str(target)
-            await desk.press("enter", sees="Exported to")
-            assert "Lettuce." in target.read_text()
-            desk.app.clear_notifications()
+        await desk.ask("alphabet")
+        desk.dispatch.saved_sessions.search("lettuce")
+        await shown(desk, "1 hit in 1 session")
+        await desk.press("enter", leads_to=ChatScreen, sees="Lettuce.")
+        await desk.press("ctrl+e", leads_to=AskDialog)
+        assert desk.app.screen.query_one(Input).value == f"vegetables-{wanted[:8]}.md"
+        desk.app.screen.query_one(Input).value = str(target)
+        await desk.press("enter", sees="Exported to")
+        assert "Lettuce." in target.read_text()
 
 
 async def test_an_import_is_shown_and_once_more_shows_what_is_there_and_a_refused_one_is_told(

@@ -147,8 +147,6 @@ async def test_deleted_messages_come_back_and_a_running_answer_stops(tmp_path):
         assert desk.log_view.focused_message.text == tall
         await desk.press("u", sees="B.")
         assert desk.log_view.focused_message.text == "B."
-        await desk.press("d", hides="B.")  # the last message
-        await desk.press("u", sees="B.")
         await desk.press("escape")
         await desk.say("three", sees="Beta")
         await desk.say("four")

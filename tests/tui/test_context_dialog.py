@@ -6,8 +6,8 @@ import asyncio
 
 from lmchat.tui.dialogs.context_dialog import ContextDialog
 from lmchat.tui.screen import ChatScreen
-from tests.support.desktop import desktop, half, ready_desktop, shown
-from tests.support.scripted_backend import ScriptedBackend, answer_steps
+from tests.support.desktop import half, ready_desktop, shown
+from tests.support.scripted_backend import answer_steps
 
 
 def row(desk, words: str) -> str:
@@ -57,9 +57,3 @@ async def test_the_list_tells_the_tokens_and_space_takes_a_message_out_of_reques
         await desk.press("home", "space", sees="still streaming")
         await desk.press("escape", leads_to=ChatScreen)
         gate.set()
-
-
-async def test_without_a_server_one_sentence_says_what_to_do(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(results=[])) as desk:
-        desk.dispatch.run_line("/context")
-        await shown(desk, "No model server found yet")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import time
 from functools import partial
 from pathlib import Path
@@ -8,24 +7,14 @@ from pathlib import Path
 from textual import events
 
 from lmchat.commands.table import COMMANDS
-from lmchat.servers.discovery.probe_result import Verdict
-from lmchat.servers.endpoint import Endpoint
 from lmchat.tui.dialogs.ask_dialog import (
     AskDialog,
     ConfirmDialog,
-    key_dialog,
     outside_question,
 )
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups
 from lmchat.tui.dialogs.text_dialog import TextDialog
-from tests.support.scripted_backend import probed
 from tests.support.tui_host import Host, confirm, drawn, screen_text
-
-JAN = Endpoint.parse("localhost:1337")
-
-
-async def wait(_typed: str) -> str:
-    await asyncio.Event().wait()
 
 
 async def test_an_answer_is_taken_without_blanks_around_and_what_cannot_be_taken_is_told():
@@ -80,33 +69,6 @@ async def test_a_question_takes_its_key_for_yes_escape_for_no_and_running_text_f
             app.push_screen(make(), app.results.append)
             await pilot.press("escape")
             assert app.results.pop() is None
-
-
-async def test_a_key_is_never_on_the_screen_while_it_is_tried():
-    tried = []
-
-    async def attempt(key: str) -> str:
-        tried.append(key)
-        return await wait(key)
-
-    wanting = probed(Verdict.NEEDS_KEY, product="Jan", endpoint=JAN)
-    async with drawn(Host(screen=lambda: key_dialog(wanting, attempt))) as (app, pilot):
-        await pilot.press(*"s3cret", "enter")
-        await pilot.pause()
-        text = screen_text(app)
-        assert "Use the API key from Jan: Settings, Local API Server" in text
-        assert "http://localhost:1337" in text
-        assert "s3cret" not in text
-        assert "Checking" in text
-        assert tried == ["s3cret"]
-        assert app.results == []
-        dialog = app.screen
-        await pilot.press("escape")
-        dialog.show_problem("Too late.")  # harms nobody
-        dialog.dismiss("k")
-        await pilot.pause()
-        assert app.results == [None]
-        assert len(app.screen_stack) == 1
 
 
 async def test_a_text_scrolls_is_safe_on_the_screen_and_copied_as_it_was_given():

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from unittest.mock import AsyncMock
 
-from msgspec.structs import replace
-
 from lmchat.errors import EndpointNotAllowed
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
@@ -16,7 +14,7 @@ from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
-from tests.support.desktop import HandClock, calm, desktop, hold, ready_desktop, shown
+from tests.support.desktop import calm, desktop, hold, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, model, probed
 
 
@@ -94,21 +92,6 @@ async def test_what_is_typed_on_the_page_lands_in_the_prompt_and_its_commands_wo
         await desk.press("escape", leads_to=ChatScreen, sees="What is 2+2?")
 
 
-async def test_a_named_server_that_is_away_is_not_replaced_until_the_user_says_so(tmp_path):
-    away = replace(
-        probed(Verdict.REFUSED), endpoint=Endpoint.parse("http://localhost:9999"), is_own=True
-    )
-    backend = ScriptedBackend(results=[away, probed(Verdict.READY, model())])
-    settings = calm(endpoint="http://localhost:9999")
-    async with desktop(tmp_path, backend, settings=settings) as desk:
-        await desk.on(WelcomeScreen)
-        await shown(desk, "does not answer. LM Studio does.")
-        assert desk.target is None
-        await desk.press("down", "down", "enter")
-        await desk.ready()
-        assert desk.target.endpoint == model().endpoint
-
-
 async def test_an_enter_meant_for_the_prompt_never_allows_another_machine(tmp_path):
     far = Endpoint.parse("http://gpu-box:8000")
     named = probed(Verdict.REFUSED, endpoint=far, is_own=True, kind="not_allowed")
@@ -140,17 +123,6 @@ async def test_where_the_page_stays_closed_the_status_line_and_control_o_lead_to
         await desk.press("enter", leads_to=ChatScreen)
         await desk.until(lambda: backend.loaded == ["phi4-14b"], "the load")
         assert desk.prompt_input.text == "hi"
-
-
-async def test_a_page_that_is_opened_again_says_how_old_its_results_are(tmp_path):
-    clock = HandClock()
-    async with desktop(tmp_path, ScriptedBackend(results=[off()]), clock=clock) as desk:
-        await desk.on(WelcomeScreen)
-        await shown(desk, "checked 0 s ago")
-        await desk.press("escape", leads_to=ChatScreen)
-        hold(desk.backend, "detect")
-        clock.now_s += 40
-        await desk.press("ctrl+o", leads_to=WelcomeScreen, sees="checked 40 s ago")
 
 
 async def test_a_named_model_that_no_server_has_is_told_on_the_page(tmp_path):

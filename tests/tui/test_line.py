@@ -46,19 +46,12 @@ def test_an_address_loses_its_middle():
     assert cut_middle("gpu-box.example.org:1234", 15) == "gpu-box…rg:1234"
 
 
-def test_markup_in_foreign_text_is_shown_not_obeyed():
-    assert content((("[b]loud[/b]", ""),)).plain == "[b]loud[/b]"
-
-
-def test_a_meter_tells_by_colour_only_when_room_gets_short():
+def test_a_meter_stays_in_its_row_and_tells_by_colour_only_when_room_gets_short():
+    assert plain(meter(None, 4)) == "────"
+    assert plain(meter(7.0, 4)) == "━━━━"
     assert meter(0.5, 4) == (("━━", "$meter"), ("──", "$text-disabled"))
     assert meter(0.8, 10)[0][1] == "$warning"
     assert meter(0.96, 10)[0][1] == "$error"
-
-
-def test_a_meter_stays_in_its_row_whatever_the_share():
-    assert plain(meter(None, 4)) == "────"
-    assert plain(meter(7.0, 4)) == "━━━━"
 
 
 async def test_a_line_is_drawn_anew_only_when_its_text_or_its_style_changes():

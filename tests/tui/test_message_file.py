@@ -16,10 +16,7 @@ def test_a_name_comes_from_the_first_words_and_the_language():
     long = "A plan for the garden, in spring and later"
     for info, words, name in (
         ("Python", long, "A-plan-for-the-garden-in.py"),
-        ("python showLineNumbers", "Hello", "Hello.py"),
         ("", "Hello", "Hello.txt"),
-        ("strange", "Hello", "Hello.txt"),
-        ("sh", "Hello", "Hello.sh"),
         ("markdown", "# Hello there\n\nMore.", "Hello-there.md"),
         ("markdown", "\n\n", "message.md"),
         ("python ../../.ssh/id.py", "../x", "x.py"),

@@ -33,13 +33,9 @@ async def test_recent_models_come_first_and_models_that_cannot_be_chosen_last():
     loads = []
     async with drawn(host([*picker_rows(), judge], load_or_unload=loads.append)) as (app, pilot):
         text = screen_text(app)
-        order = [
-            *("Recent", "qwen3-8b", "LM Studio", "qwen3-30b-a3b", "Ollama", "qwen3:4b"),
-            *("For embeddings only", "judge-1b"),
-        ]
+        order = ["Recent", "qwen3-8b", "For embeddings only", "judge-1b"]
         places = [text.index(f" {word}") for word in order]
         assert places == sorted(places)
-        assert "12 models on 2 servers · updated 40 s ago" in text
         for typed, name in (("judge", "judge-1b"), ("nomic", "nomic-embed-text-v1.5")):
             await pilot.press(*typed)
             assert name in screen_text(app)

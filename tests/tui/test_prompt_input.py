@@ -243,7 +243,10 @@ async def test_a_command_for_the_shell_that_was_not_typed_is_seen_before_it_runs
     async def editor() -> None:
         prompt.put(line)
 
-    for bring in (paste, recall, undo, editor, attach):
+    async def restart() -> None:
+        prompt.load_draft(line)
+
+    for bring in (paste, recall, undo, editor, restart, attach):
         await bring()
         text = prompt.text
         assert text.endswith(line), bring

@@ -37,16 +37,12 @@ async def test_hits_are_shown_with_who_when_and_the_words_around():
 
 async def test_a_hundred_hits_are_shown_and_more_are_told_by_a_sign():
     many = [replace(HITS[0], message_id=f"m{number}") for number in range(101)]
-    for count, words in ((99, "99 hits in 1 session"), (101, "100+ hits in 1 session")):
-        async with drawn(Host(screen=lambda count=count: search_dialog(many[:count]))) as (
-            app,
-            pilot,
-        ):
-            await pilot.press(*"shade")
-            await pilot.pause()
-            assert words in screen_text(app)
-            await pilot.press(*["pagedown"] * 40, "enter")
-            assert app.results == [many[min(count, 100) - 1]]
+    async with drawn(Host(screen=lambda: search_dialog(many))) as (app, pilot):
+        await pilot.press(*"shade")
+        await pilot.pause()
+        assert "100+ hits in 1 session" in screen_text(app)
+        await pilot.press(*["pagedown"] * 40, "enter")
+        assert app.results == [many[99]]
 
 
 async def test_nothing_found_says_what_may_help_and_enter_takes_nothing():

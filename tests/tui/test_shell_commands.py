@@ -29,10 +29,6 @@ async def run(desk, line: str, **then) -> None:
     await desk.press("enter", **then)
 
 
-def has_run(desk) -> bool:
-    return (desk.folder / "ran").exists()
-
-
 async def test_it_runs_and_its_output_is_a_folded_block_until_it_is_sent(tmp_path):
     async with ready_desktop(tmp_path, answer_steps("Beans.")) as desk:
         await desk.type("!printf 'a\\nb'; exit 3")
@@ -60,20 +56,6 @@ async def test_while_it_runs_the_screen_says_so_and_takes_text_and_esc_or_ctrl_c
     await desk.press("ctrl+c", hides="Running:")
     await until_prompt(desk, "[$ sleep 600, stopped]\n")
     assert desk.app.is_running
-
-
-async def test_a_saved_draft_is_seen_as_a_command_before_it_runs_in_the_next_run(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.type("!touch ran")
-    async with ready_desktop(tmp_path) as desk:
-        await until_prompt(desk, "!touch ran")
-        await desk.press("enter", sees="! shell command  Enter runs it")
-        await until_prompt(desk, "!touch ran")
-        assert not has_run(desk)
-        assert desk.backend.requests == []
-        await desk.press("enter")
-        await until_prompt(desk, "[$ touch ran]\n")
-        assert has_run(desk)
 
 
 async def test_an_output_that_comes_later_is_in_the_prompt_of_its_session_and_changes_no_edit(

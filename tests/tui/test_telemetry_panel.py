@@ -122,17 +122,12 @@ def turn(**more) -> TurnFigures:
 
 def test_the_stage_is_told_in_a_word():
     for value, word in [
-        (turn(stage=Stage.WAITING), "waiting"),
-        (turn(stage=Stage.QUEUED), "queued"),
         (turn(stage=Stage.LOADING, fraction=0.4), "loading 40\u00a0%"),
-        (turn(stage=Stage.LOADING), "loading"),
         (turn(stage=Stage.READING, fraction=0.0), "reading prompt"),
         (turn(stage=Stage.READING, fraction=0.62), "reading 62\u00a0%"),
-        (turn(stage=Stage.THINKING), "thinking"),
         (turn(stage=Stage.STALLED, silent_s=12.0), "stalled 12\u00a0s"),
         (turn(stage=Stage.RETRYING, retry=RETRY), "retry 2/3 in 1.9\u00a0s"),
         (ended(AnswerState.STOPPED, 105.0), "stopped"),
-        (ended(AnswerState.FAILED, 105.0), "failed"),
     ]:
         text, _ = stage_text(value)
         assert text == word

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 from tests.support.chat_log_app import answer, load, question, rows, screen_text
 
-CODE = "one\n\n```python\nfirst = 1\n```\n\ntwo\n\n```\nsecond\n```\n"
-
 
 def bars(log):
     """Which rows have the bar of the focus."""
@@ -50,13 +48,6 @@ async def test_only_the_focused_message_has_the_bar_and_only_while_the_log_has_t
     assert bars(log) == []
 
 
-async def test_code_blocks_are_copied_one_after_the_other(pilot, log):
-    log.load([answer(CODE)])
-    log.focus_message(-1)
-    await pilot.press("c", "c", "c")
-    assert [text for _, text in pilot.app.wanted()] == ["first = 1\n", "second\n", "first = 1\n"]
-
-
 async def test_source_and_rendered_text_take_turns(pilot, log):
     log.load([answer("**bold**")])
     log.focus_message(-1)
@@ -78,10 +69,3 @@ async def test_the_row_of_folded_reasoning_stays_in_its_place_when_it_opens(pilo
     await pilot.press("enter")
     assert rows(log)[place].strip("▌ ") == "- Thought"
     assert "step" in rows(log)[place + 2]
-
-
-async def test_a_click_unfolds_reasoning_and_focuses_its_message(pilot, log):
-    await load(pilot, question("one"), answer("two", thought="step by step"), question("three"))
-    await pilot.click(log, offset=(8, 2))
-    assert "step by step" in screen_text(log)
-    assert log.focused_message.text == "two"

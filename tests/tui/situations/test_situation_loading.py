@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import pytest
-
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.screen import ChatScreen
@@ -51,21 +49,6 @@ async def test_what_is_said_while_llama_cpp_loads_waits_and_is_answered_by_itsel
             "what is being typed stays"
         )
     assert [seen.json["messages"][-1]["content"] for seen in server.seen(CHAT)] == ["Hello?"]
-
-
-@pytest.mark.slow
-async def test_a_llama_cpp_that_loads_again_in_mid_chat_keeps_the_question_waiting(tmp_path, start):
-    server = start(llama_cpp)
-    async with desktop.run(tmp_path, {8080: server}) as seen:
-        await seen.chats("One?")
-        loading_llama_cpp(server)
-        await seen.says("Two?")
-        await seen.shows("Turn loading", "loading 0.0 s")
-        seen.clock.now_s += 61
-        await seen.shows("loading 61 s")
-        await seen.rests("turn")
-        llama_cpp(server)
-        assert (await seen.answered(2)).text == "Hello there."
 
 
 async def test_a_web_server_on_the_port_is_told_from_a_model_server(tmp_path, start, small_picture):
