@@ -226,11 +226,9 @@ class _Question(FrontEnd):
         A note says how to continue a session that this command has saved as a new one.
         """
         save_error = self._sessions.save_queue.warning if self._is_saved else None
-        session_id = None
-        if self._is_saved and save_error is None:
-            session_id = self._opened.session_id
+        is_kept = self._is_saved and save_error is None
+        session_id = self._opened.session_id if is_kept else None
         answer = self._answer
-        is_stopped = answer.state is AnswerState.STOPPED
         # an error of saving is not part of the report: the answer itself is complete
         error = misfit if answer.state is AnswerState.COMPLETE else self._opened.error
         if error is None and answer.state is not AnswerState.COMPLETE:  # the user has stopped it
@@ -240,7 +238,8 @@ class _Question(FrontEnd):
 
         output = self._output
         if output.is_json_lines:
-            if error is None or is_stopped:  # otherwise the error is the last line
+            # otherwise the error is the last line
+            if error is None or answer.state is AnswerState.STOPPED:
                 self._print_last_lines(answer, session_id)
         elif output.is_json:
             # if it failed before any text, the error is the document

@@ -9,18 +9,15 @@ from lmchat.cli.context import Context
 from lmchat.storage.store import Store
 
 
-def make_store(context: Context, *, is_saved: bool | None = None) -> Store:
+def make_store(context: Context, *, is_saved: bool = True) -> Store:
     """Return the store of sessions, which opens its file when one of its methods is first called.
 
-    `is_saved` says whether it writes sessions to the disk. By default, it does, unless the command
-    has the option `--temporary`.
+    It writes sessions to the disk, unless the command saves none or has the option `--temporary`.
     """
     options = context.options
-    if is_saved is None:
-        is_saved = not options.temporary
     return Store(
         context.paths.sessions_file,
-        is_temporary=not is_saved,
+        is_temporary=options.temporary or not is_saved,
         # other commands that save nothing read no session
         shows_saved=bool(options.temporary or options.resume),
     )

@@ -52,7 +52,7 @@ class Runtime(Struct, frozen=True, kw_only=True):
 async def open_runtime(
     context: Context,
     *,
-    is_saved: bool | None = None,
+    is_saved: bool = True,
     reads_per_second: float | None = None,
     warn: Callable[[str], object] | None = None,
 ) -> AsyncIterator[Runtime]:
