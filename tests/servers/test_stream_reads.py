@@ -7,9 +7,9 @@ import json
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.servers.events import TextDelta
 from tests.support.client_calls import answered, ask, events_of, text_of
-from tests.support.scripted_server import DONE, Hold, delta, raw_reply
+from tests.support.scripted_products import CHAT
+from tests.support.scripted_server import DONE, Hold, delta, raw_reply, sse
 
-CHAT = "POST /v1/chat/completions"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -23,8 +23,7 @@ def chunked(*parts: bytes) -> bytes:
 
 async def test_what_comes_together_is_handed_on_as_one_event_that_counts_its_pieces(server, client):
     words = [f"{number} " for number in range(100)]
-    body = b"".join([*(sse_event(delta(word)) for word in words), DONE])
-    server.on(CHAT, raw_reply(HEAD + chunked(body) + b"0\r\n\r\n"))
+    server.on(CHAT, sse(b"".join([*(sse_event(delta(word)) for word in words), DONE])))
     events = await answered(client, ask(server))
     texts = [event for event in events if isinstance(event, TextDelta)]
     assert (len(texts) < 4, sum(event.chunks for event in texts)) == (True, 100)
@@ -32,9 +31,7 @@ async def test_what_comes_together_is_handed_on_as_one_event_that_counts_its_pie
 
 
 async def test_behind_an_end_mark_in_two_chunks_nothing_is_waited_for(server, client):
-    server.on(
-        CHAT, raw_reply(HEAD + chunked(sse_event(delta("Hi")), b"data: [DO", b"NE]\n\n"), Hold())
-    )
+    server.on(CHAT, sse("Hi", b"data: [DO", b"NE]\n\n", Hold()))
     events = await answered(client, ask(server))
     assert text_of(events) == "Hi"
 
