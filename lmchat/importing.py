@@ -22,7 +22,7 @@ from lmchat.sessions.message import now
 from lmchat.sessions.session import SessionHeader, Skipped
 from lmchat.storage.store import Store
 from lmchat.terminal.output import SHORT_ID
-from lmchat.units import plural
+from lmchat.units import counted
 
 _TITLE_CHARS = 80  # of a title in a sentence; the rest is cut
 _MAX_LISTED = 50  # sessions, or notes, that are listed one by one
@@ -140,7 +140,7 @@ class Importer:
 def _counts(chats: Sequence[ImportedChat]) -> str:
     """Return the numbers of chats and of their messages in words: `2 chats, 1 message`."""
     messages = sum(chat.header.message_count for chat in chats)
-    return f"{plural(len(chats), 'chat')}, {plural(messages, 'message')}"
+    return f"{counted(len(chats), 'chat')}, {counted(messages, 'message')}"
 
 
 def result_lines(outcome: ImportOutcome, *, is_trial: bool = False) -> list[str]:
@@ -154,7 +154,7 @@ def result_lines(outcome: ImportOutcome, *, is_trial: bool = False) -> list[str]
     for chat in chats if len(chats) <= _MAX_LISTED else ():
         header, short_id = chat.header, chat.header.session_id[:SHORT_ID]
         verb = "would be imported" if is_trial else "is imported"
-        words = f"{verb}, {plural(header.message_count, 'message')}"
+        words = f"{verb}, {counted(header.message_count, 'message')}"
         if chat.was_known:
             words = f"already exists, as {short_id}."
             if header.deleted_at is not None:

@@ -10,11 +10,6 @@ from msgspec import Struct
 GAP = "\u00a0"  # gap between a figure and its unit
 
 
-def plural(count: int, unit: str) -> str:
-    """Return a number with its unit, a word that takes an `s`: `2 chats`, `1 chat`."""
-    return f"{count} {unit}{'' if count == 1 else 's'}"
-
-
 def size_text(value_bytes: int | None, *, is_exact: bool = False) -> str:
     """Return a size for a person, in powers of 1000; "" if it is None.
 

@@ -28,7 +28,7 @@ from lmchat.servers.products import product_named
 from lmchat.sessions.message import Role, text_message
 from lmchat.terminal.output import to_json
 from lmchat.tools.json_schema import WantedValue
-from lmchat.units import plural
+from lmchat.units import counted
 
 _MOST_JOBS = 8  # at once where their number is not given, however many slots a server has
 
@@ -107,7 +107,7 @@ async def batch(context: Context) -> int:
                         group.create_task(work())
             except ExceptionGroup as failures:  # after the first one, the others are cancelled
                 raise failures.exceptions[0] from None
-    words = f"{plural(lines_read, 'line')}: {done} done before, "
+    words = f"{counted(lines_read, 'line')}: {done} done before, "
     output.note(f"lmchat: {words}{lines_read - done - failed} answered, {failed} failed.")
     return 1 if failed else 0
 

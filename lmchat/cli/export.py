@@ -11,7 +11,7 @@ from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.formats.exporting import export_name
 from lmchat.library import ExportAs, Library
-from lmchat.units import plural
+from lmchat.units import counted
 
 
 async def export(context: Context) -> int:
@@ -63,7 +63,7 @@ async def export(context: Context) -> int:
         for path in paths:
             output.note(f"Wrote {path}")
         if failed_count:
-            output.note(f"Not written: {plural(failed_count, 'session')}.")
+            output.note(f"Not written: {counted(failed_count, 'session')}.")
         elif not paths:
             output.note("There are no sessions to export.")
     return 1 if failed_count else 0

@@ -20,7 +20,7 @@ from lmchat.safe_text import header_value
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import is_loopback_host
 from lmchat.terminal.output import Output
-from lmchat.units import plural
+from lmchat.units import counted
 
 try:
     import uvicorn
@@ -160,7 +160,7 @@ class _Server(uvicorn.Server):
 def _print_servers(output: Output, routes: ModelRoutes) -> None:
     """Print on a terminal which servers there are."""
     servers = [
-        f"{probed.product} {probed.endpoint.netloc} ({plural(len(probed.models), 'model')})"
+        f"{probed.product} {probed.endpoint.netloc} ({counted(len(probed.models), 'model')})"
         for probed in routes.usable
     ]
     _print_line(output, f"Servers: {', '.join(servers) or 'none found yet'}")

@@ -7,7 +7,7 @@ from lmchat.cli.store import open_store
 from lmchat.servers.discovery.server_json import metrics_json
 from lmchat.sessions.stats import ModelFigures, Spread, figures_by_model
 from lmchat.terminal.output import local_time, table
-from lmchat.units import plural
+from lmchat.units import counted
 
 _SPREADS = ("TTFT p50", "p95", "TOK/S p50", "p95", "TIME p50", "p95")
 _HEAD = ("MODEL", "SERVER", "ANSWERS", "COMPLETE", *_SPREADS, "LAST")
@@ -70,7 +70,7 @@ def _plot(figures: ModelFigures) -> list[str]:
     for day, speed in zip(days, speeds, strict=True):
         figure = "" if day.tokens_per_second is None else f"{speed:.1f}"
         bar = "#" * round(_BAR_CELLS * speed / top_speed)
-        answers = plural(day.turns, "answer")
+        answers = counted(day.turns, "answer")
         lines.append(f"{day.day.isoformat()}  {figure:>7}  {bar:<{_BAR_CELLS}}  {answers}")
     return lines
 

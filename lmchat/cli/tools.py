@@ -23,7 +23,7 @@ from lmchat.sessions.message import AnswerState, ChatMessage, ToolCallPart, pars
 from lmchat.terminal.output import rounded, table
 from lmchat.tools.mcp_servers import McpServers
 from lmchat.tools.tool import ServerState, ToolServer, call_message, run_call
-from lmchat.units import plural
+from lmchat.units import counted
 
 log = logging.getLogger(__name__)
 
@@ -166,7 +166,7 @@ def _is_any_ready(servers: Sequence[ToolServer]) -> bool:
 
 def state_sentence(server: ToolServer) -> str:
     """Return the state of a tool server, such as `ready, 3 tools.`, and its error, if any."""
-    tools = f", {plural(len(server.tools), 'tool')}" if server.state is ServerState.READY else ""
+    tools = f", {counted(len(server.tools), 'tool')}" if server.state is ServerState.READY else ""
     return f"{server.state}{tools}. {server.error}".rstrip()
 
 

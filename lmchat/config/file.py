@@ -47,11 +47,6 @@ class Row(Struct, frozen=True):
         return get_origin(self.type) is Mapping
 
     @property
-    def is_section(self) -> bool:
-        """Whether it is written as `[NAME]`, and not as `NAME = VALUE`."""
-        return not self.is_optional and (self.is_mapping or self.table is not None)
-
-    @property
     def help(self) -> str:
         return self.meta.description or ""
 
@@ -108,8 +103,9 @@ def rows(settings: type[Struct]) -> Mapping[str, Row]:
 
 
 def values_of(settings: type[Struct]) -> list[Row]:
-    """Return the rows of a table that are written as `NAME = VALUE`."""
-    return [row for row in rows(settings).values() if not row.is_section]
+    """Return the rows of a table that are written as `NAME = VALUE`, and not as `[NAME]`."""
+    found = rows(settings).values()
+    return [row for row in found if row.is_optional or not (row.is_mapping or row.table)]
 
 
 def sections() -> dict[str, Row]:
@@ -265,8 +261,10 @@ environment, this file).
 """
 _HELP_COLUMN = 44  # where the help of a setting begins, behind its value
 _MAX_COLUMNS = 110  # of a line; the help of a longer one is a line of its own
-# How the example file begins the tables that the user names.
-_NAMES = {
+# How the example file begins the tables of which not all keys are fixed.
+_HEADINGS = {
+    "approval": "[tools.approval]",
+    "keys": "[keys]",
     "mcp": "[[mcp]]",
     "endpoints": "[[endpoints]]",
     "models": '[models."qwen3*"]',
@@ -286,16 +284,13 @@ def example_text() -> str:
         lines = [_line(row, getattr(section.type(), row.name)) for row in values_of(section.type)]
         blocks.append("\n".join([*head, *lines, ""]))
     tables = rows(Settings)
-    for name, row in (
-        ("tools.approval", rows(sections()["tools"].type)["approval"]),
-        ("keys", tables["keys"]),
-    ):
-        lines = [f"# {_toml_key(key)} = {toml_value(value)}" for key, value in row.example.items()]
-        blocks.append("\n".join([f"# {row.help}", f"[{name}]", *lines, ""]))
-    for name, example in _NAMES.items():
+    tables = {**tables, "approval": rows(sections()["tools"].type)["approval"]}
+    for name, heading in _HEADINGS.items():
         row = tables[name]
-        lines = [_line(key, "") for key in rows(row.inside("").type).values()]
-        blocks.append("\n".join([f"# {row.help}", f"# {example}", *lines, ""]))
+        lines = [_line(key, "") for key in rows(row.table).values()] if row.table else []
+        if row.example:
+            lines = [f"# {_toml_key(key)} = {toml_value(one)}" for key, one in row.example.items()]
+        blocks.append("\n".join([f"# {row.help}", f"# {heading}", *lines, ""]))
     return "\n".join(blocks)
 
 

@@ -13,7 +13,7 @@ from rich.cells import cell_len, set_cell_size
 
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
-from lmchat.units import plural
+from lmchat.units import counted
 
 _LIMIT_S = 15.0  # finding servers takes up to 5 s, and tool servers have 8 s to start
 _UNLIMITED_WIDTH = 1_000_000  # characters; no text is wrapped
@@ -135,12 +135,12 @@ def report_text(findings: Findings, *, width: int = _UNLIMITED_WIDTH) -> str:
 def summary(findings: Findings) -> str:
     """Return a line such as "1 problem, 2 warnings in 30 checks"; each row counts as a check."""
     grades = [finding.grade for finding in findings]
-    counted = [
-        plural(grades.count(grade), grade.label)
+    words = [
+        counted(grades.count(grade), grade.label)
         for grade in (Grade.FAULT, Grade.WARNING)
         if grade in grades
     ]
-    return f"{', '.join(counted) or 'no problems, no warnings'} in {len(findings)} checks"
+    return f"{', '.join(words) or 'no problems, no warnings'} in {len(findings)} checks"
 
 
 def report_json(findings: Findings, timestamp: str) -> dict[str, object]:

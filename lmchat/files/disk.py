@@ -203,10 +203,7 @@ def empty_log(path: Path) -> None:
             # a program that has the log open appends, so it continues at the new end
             os.truncate(path, 0)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise StoreUnavailable(
-            f"{path} could not be emptied: {reason}.", hint="Delete it."
-        ) from error
+        raise explain(error, path) from error
 
 
 _PERMISSION = "Check the permissions there, or set LMCHAT_HOME to another folder."

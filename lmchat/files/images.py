@@ -25,7 +25,6 @@ LONGEST_SIDE = 2048  # pixels; models see no more, most of them less
 MAX_PIXELS = 100_000_000  # an image of a few kB may unpack to gigabytes
 _PIXELS_PER_TOKEN = 750  # as Anthropic counts
 _MOST_TOKENS = 1600  # as Anthropic counts, about
-_LEAST_TOKENS = 85  # as OpenAI counts a small image
 _QUALITY = 90  # of JPEG and WebP; larger values make much larger files
 
 
@@ -48,14 +47,10 @@ class SizedImage(Struct, frozen=True):
 
     @property
     def tokens(self) -> int:
-        """Estimate of the tokens that the image takes in a request; the most for an unknown size.
-
-        It grows with the number of pixels, within the limits of what servers count.
-        """
+        """Estimate of its tokens in a request; the most for an unknown size."""
         if not self.width:
             return _MOST_TOKENS
-        by_size = self.width * self.height // _PIXELS_PER_TOKEN
-        return min(max(by_size, _LEAST_TOKENS), _MOST_TOKENS)
+        return min(self.width * self.height // _PIXELS_PER_TOKEN, _MOST_TOKENS)
 
 
 def fit_image(name: str, data: bytes) -> SizedImage:

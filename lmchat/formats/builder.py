@@ -47,7 +47,7 @@ from lmchat.sessions.session import (
     tags_from,
     title_from,
 )
-from lmchat.units import plural
+from lmchat.units import counted
 
 # Errors of code that reads values of wrong types without checking each type.
 BAD_VALUE_ERRORS = (
@@ -337,7 +337,7 @@ class ForeignChat(Struct, kw_only=True):
 def omissions(title: str, counts_by_kind: Mapping[str, int]) -> tuple[Skipped, ...]:
     """Return what is left out of a chat: `2 images, 1 damaged message left out`, or nothing."""
     # readers may have added 0 to a kind
-    words = [plural(count, kind[:100]) for kind, count in counts_by_kind.items() if count > 0]
+    words = [counted(count, kind[:100]) for kind, count in counts_by_kind.items() if count > 0]
     if not words:
         return ()
     reason = f"{', '.join(words[:_MOST_KINDS])} left out"

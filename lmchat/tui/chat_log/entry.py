@@ -47,7 +47,7 @@ from lmchat.tui.chat_log.headers_footers import (
     tool_block,
 )
 from lmchat.tui.chat_log.heights import Heights
-from lmchat.units import plural
+from lmchat.units import counted
 
 # share of a core that streaming may take; with more, there are fewer frames: typing comes first
 LOAD_LIMIT = 0.25
@@ -255,7 +255,7 @@ class Entry(Struct):
         """
         blocks = [*self._body_blocks(), *self._rows_below()]
         if self.left_out:
-            words = f"! {plural(self.left_out, 'message')} left out"
+            words = f"! {counted(self.left_out, 'message')} left out"
             blocks.insert(0, self._kept(rule_block(words, style="warning"), words))
         if self.is_excluded and not self.is_blank:
             blocks.append(self._kept(remark_block(NOT_SENT, is_attached=True), NOT_SENT))

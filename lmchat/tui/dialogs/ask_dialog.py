@@ -23,7 +23,7 @@ from lmchat.servers.products import product_named
 from lmchat.tui.dialogs.dialog import Dialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import MUTED, cut_middle, paragraphs, styled
-from lmchat.units import plural
+from lmchat.units import counted
 
 _MOST_PATHS = 8  # that one question names; the others are counted
 _PATH_CELLS = 200  # width to which a path is cut
@@ -181,7 +181,7 @@ def outside_question(paths: Sequence[Path]) -> ConfirmDialog:
     """Return the question whether files outside the working folder are read."""
     lines = [str(cut_middle(str(path), _PATH_CELLS)) for path in paths[:_MOST_PATHS]]
     if more := len(paths) - len(lines):
-        lines.append(f"and {plural(more, 'more file')}")
+        lines.append(f"and {counted(more, 'more file')}")
     title = "Attach from outside this folder?"
     return ConfirmDialog(title, text="\n".join(lines), verb="attach", key="y")
 

@@ -13,7 +13,7 @@ from textual.widgets import Input
 
 from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.widgets.field import Field
-from lmchat.units import plural
+from lmchat.units import counted
 
 
 class FindBar(Horizontal):
@@ -54,7 +54,7 @@ class FindBar(Horizontal):
     def show_standing(self) -> None:
         """Show at the right of the input which hit is the current one, and how many there are."""
         place, count = self._log.finder.standing
-        words = f"{place}/{count}" if place else plural(count, "hit") if count else "no hits"
+        words = f"{place}/{count}" if place else counted(count, "hit") if count else "no hits"
         self._field.show_note(words if self._field.value else "")
 
     def action_close(self) -> None:

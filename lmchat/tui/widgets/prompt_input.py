@@ -291,8 +291,8 @@ class PromptInput(TextArea):
         text = safe_text(event.text)
         if len(text) > FOLDED_FROM:
             lines = text.count("\n") + 1
-            plural = "s" if lines > 1 else ""
-            self.insert_block(text, f"pasted, {lines} line{plural}, {units.size_text(len(text))}")
+            counted = "s" if lines > 1 else ""
+            self.insert_block(text, f"pasted, {lines} line{counted}, {units.size_text(len(text))}")
         else:
             has_command = self.text.startswith("/") or bool(self.typed_command)
             self._insert(text)
