@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 
+from lmchat.config.state import UsedModel
 from lmchat.errors import EngineUnavailable, StreamInterrupted
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.model import LoadState, ModelInfo
@@ -54,7 +55,7 @@ async def test_local_starts_the_engine_without_asking_and_the_picker_loads_anoth
         assert isinstance(desk.app.screen, ChatScreen)
         await desk.ask("Which vegetables grow in shade?")
         assert desk.backend.requests[0].endpoint == ADDRESS
-        assert desk.state[-1].recent == (("built-in", "big"),)
+        assert desk.state[-1].recent == (UsedModel("built-in", "big"),)
         await desk.press("ctrl+o", leads_to=ModelPicker)
         await shown(desk, "small")
         await desk.type("small")

@@ -57,7 +57,7 @@ async def test_a_letter_and_a_sentence_are_for_the_chat_and_a_pasted_word_is_an_
 
 def test_every_verdict_has_a_sign_and_a_word_at_every_width():
     for verdict in Verdict:
-        for width in (96, 74, 56, 36, 10):
+        for width in (96, 56, 10):
             rows = rows_of(replace(PLACES[0], verdict=verdict), width=width)
             text = "\n".join(
                 "".join(text for piece in (*row.pieces, row.right) for text, _ in piece)
