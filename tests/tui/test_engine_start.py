@@ -80,7 +80,6 @@ async def test_a_demo_model_is_fetched_only_after_consent_to_size_licence_and_fo
             "Apache-2.0",
             "/home/ada/.cache/lmchat/engine",
             "is a small model, only",
-            "lmchat.",
         ):
             assert words in text.replace("\u00a0", " ")
         await desk.press("escape", leads_to=WelcomeScreen)
