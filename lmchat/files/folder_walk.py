@@ -56,7 +56,10 @@ def _rules_above(folder: Path) -> tuple[str, tuple[_Rules, ...]]:
 
     Outside of a repository, the path is empty, and there are no rules.
     """
-    folder = folder.absolute()
+    try:
+        folder = folder.absolute()
+    except FileNotFoundError:  # the current folder was removed
+        return "", ()
     # Path.exists would raise an error for a folder that may not be entered
     roots = (place for place in (folder, *folder.parents) if os.path.exists(place / ".git"))  # noqa: PTH110
     root = next(roots, folder)
