@@ -619,17 +619,23 @@ class Store:
 
     @writing
     def take_drafts(self, connection: Connection, session_id: str) -> str:
-        """Give this session the drafts that belong to no saved session, oldest first; return it."""
+        """Add the drafts that belong to no saved session to that of a new one; return them.
+
+        They are joined, the oldest first, and stand before the draft of the new session itself.
+        """
         rows = connection.execute(
             """select session_id, text from drafts
-                where session_id not in (select session_id from sessions) order by rowid"""
+                where session_id = :own or session_id not in (select session_id from sessions)
+                order by session_id = :own, rowid""",
+            {"own": session_id},
         ).fetchall()
-        text = "\n\n".join(loaded(text) for _, text in rows)
-        for old_id, _ in rows:
+        texts = {old_id: loaded(text) for old_id, text in rows}
+        for old_id in texts:
             connection.execute("delete from drafts where session_id = ?", (old_id,))
-        if text:
+        if texts:
+            text = "\n\n".join(texts.values())
             insert(connection, "drafts", {"session_id": session_id, "text": stored(text)})
-        return text
+        return "\n\n".join(text for old_id, text in texts.items() if old_id != session_id)
 
     @writing
     def save_draft(self, connection: Connection, session_id: str, text: str) -> None:

@@ -102,6 +102,10 @@ async def use_every_method(store, saved):
         assert await store.draft(key) == MARK
     assert await store.take_drafts("newer") == MARK
     assert [await store.draft(key) for key in ("new", "newer")] == ["", MARK]
+    assert await store.take_drafts("newer") == ""  # its own draft is not taken
+    await store.save_draft("third", "typed")
+    assert await store.take_drafts("third") == MARK
+    assert await store.draft("third") == f"{MARK}\n\ntyped"
     await store.save_bookmark(session_id, MARK)
     assert await store.bookmark(session_id) == MARK
     await store.figures.add_turn_record(FIGURES)
