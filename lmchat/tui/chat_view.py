@@ -140,7 +140,14 @@ class ChatView:
         self.workspace.state = change(self.workspace.state)
         self.begin(save, "remember")
 
-    # Find bar and approval card
+    # Focused message, find bar and approval card
+
+    def focus_message(self, step: int) -> None:
+        """Focus the message `step` messages farther down; after the last one, the prompt."""
+        if self.widgets.log.focus_message(step):
+            self.widgets.log.focus()
+        else:
+            self.widgets.prompt_input.focus()
 
     @property
     def find_bar(self) -> FindBar | None:

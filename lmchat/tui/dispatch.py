@@ -8,71 +8,58 @@ and its method. Without a dot, it is a method of `Dispatcher` itself. That of a 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
 from functools import partial
 from inspect import isawaitable
 from typing import Any
 
-from msgspec.structs import replace
 from textual.actions import parse
 from textual.app import App
 from textual.css.query import NoMatches
 from textual.message import Message
 from textual.widgets import Input, TextArea
 
-from lmchat.chat import changes
-from lmchat.chat.next_turn import NOTHING_SET, value_words
-from lmchat.commands.table import BY_ID, COMMANDS, Command, Scope, is_command, parse_slash
-from lmchat.doctor.report import report_text, summary
+from lmchat.commands.table import BY_ID, Command, Scope, is_command, parse_slash
 from lmchat.errors import LMChatError, WrongUse
-from lmchat.safe_text import safe_line, safe_text
+from lmchat.safe_text import safe_line
 from lmchat.servers.sampling_options import COMMON, FURTHER_OPTIONS
-from lmchat.sessions.message import now
-from lmchat.sessions.stats import RECORD_DAYS, figures_by_model, models_text, statistics_text
 from lmchat.terminal.tty import has_shell
 from lmchat.tui.actions import Run, ShowChat, ShowServers
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.chat_view import ChatView
+from lmchat.tui.controllers.answer_settings import AnswerSettings
+from lmchat.tui.controllers.appearance import Appearance
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.connect import Connect
 from lmchat.tui.controllers.hints import KeyHints
 from lmchat.tui.controllers.message_actions import MessageActions
 from lmchat.tui.controllers.model_switch import ModelSwitch
+from lmchat.tui.controllers.palette import Palette
 from lmchat.tui.controllers.prompt_text import PromptFiles, PromptText
+from lmchat.tui.controllers.reports import Reports
 from lmchat.tui.controllers.saved_sessions import SavedSessions
 from lmchat.tui.controllers.sending import Turns
 from lmchat.tui.controllers.session_files import SessionFiles
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.dialogs.ask_dialog import AskDialog
-from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups, row_of
-from lmchat.tui.dialogs.dialog import PickDialog
-from lmchat.tui.dialogs.text_dialog import TextDialog
-from lmchat.tui.dialogs.theme_dialog import ThemeDialog
-from lmchat.tui.dialogs.tools_dialog import tools_dialog
+from lmchat.tui.dialogs.ask_dialog import argument_dialog
 from lmchat.tui.screen import KeysChanged
-from lmchat.tui.themes import THEMES, fitted, short_name, theme_named
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from lmchat.tui.widgets.key_bar import KeyBar
-from lmchat.tui.widgets.line import MUTED
 from lmchat.tui.widgets.prompt import Pill
 from lmchat.tui.widgets.prompt_input import PromptInput
-from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow
 from lmchat.tui.widgets.session_list import SessionList
 from lmchat.workspace import Workspace
 
 CHECK_AFTER_S = 5.0
 """From the start to the daily check of the sessions' file: typing and searching come first."""
-_LEAST_REPORT_WIDTH = 54  # a narrower report of the doctor would have no room behind its names
-_OF_THE_SESSION = ("message.tree", "message.undo")  # they do not depend on the focused message
 _TWICE_WITHIN_S = 2.0  # two presses of Ctrl+C within this time quit
 
 
 class Dispatcher:
-    """The controllers of the screen, and the commands that concern several of them."""
+    """The controllers of the screen, and what concerns several of them: typing, Esc and Ctrl+C."""
 
     def __init__(self, app: LMChatApp, workspace: Workspace) -> None:
         self.workspace = workspace
@@ -87,8 +74,14 @@ class Dispatcher:
         self.files = SessionFiles(view, status, shown_session)
         self.saved_sessions = SavedSessions(view, status, shown_session)
         self.models = models = ModelSwitch(view, status, prompt_text, turns)
-        self.connect = Connect(view, status, models)
-        self.messages = MessageActions(view, shown_session, prompt_text, branches, self.function_of)
+        self.connect = connect = Connect(view, status, models)
+        self.messages = messages = MessageActions(
+            view, shown_session, prompt_text, branches, self.function_of
+        )
+        self.answer_settings = AnswerSettings(view, status, shown_session, models)
+        self.appearance = Appearance(view, status, shown_session)
+        self.reports = Reports(view)
+        self.palette = Palette(view, messages, connect, self.run)
         self.hints = KeyHints(view, status, prompt_text, self.prompt_files)
         self._last_ctrl_c_s = 0.0  # when Ctrl+C was pressed and had nothing to do
 
@@ -127,10 +120,7 @@ class Dispatcher:
         self.shown_session.show_session()
         self.connect.start()
         self.shown_session.show_list()
-        wanted_theme = self.view.app.wanted_theme
-        if wanted_theme and not theme_named(wanted_theme, self.view.app.available_themes):
-            words = safe_line(wanted_theme, limit=40)
-            self.view.warn(f"Unknown theme: {words}. /theme lists all themes.")
+        self.appearance.warn_of_unknown_theme()
         self.view.begin(open_store, "history")
         if workspace.resume_id:
             self.view.begin(self._resume, "open", is_only=True)
@@ -256,7 +246,8 @@ class Dispatcher:
             self.messages.act(command.command_id.removeprefix("message."))
             return
         if command.needs_argument and not argument:
-            self._ask_for(command.title, partial(self.run, command), f"As typed: {command.slash}")
+            run = partial(self.run, command)
+            self.view.show(argument_dialog(command.title, run, f"As typed: {command.slash}"))
             return
         arguments = (argument,) if argument and command.takes_argument else ()
         result = self.function_of(command.action)(*arguments)
@@ -280,7 +271,7 @@ class Dispatcher:
             work = partial(self.run, slash.command, slash.argument)
             self.view.begin(work, "slash", typed=line)
 
-    # The prompt
+    # The prompt and the log
 
     def _submit(self, text: str) -> None:
         """Send what was typed, or run it if it is a command, and keep it as an earlier prompt.
@@ -310,107 +301,6 @@ class Dispatcher:
         self.prompt_text.note()
         self.view.read_ahead.follow(self.prompt_text.new_prompt)
 
-    def stop_running(self) -> bool:
-        """Stop the commands that run in the shell; else pages that are fetched; else the answer.
-
-        Return whether anything was stopped.
-        """
-        return self.prompt_files.stop() or self.turns.stop()
-
-    async def change_system_prompt(self, text: str) -> None:
-        self.shown_session.opened.require_free_end()
-        message = await changes.set_system_prompt(
-            self.open_sessions, self.shown_session.opened, text
-        )
-        self.view.widgets.log.append(message)
-        self.status.show_action("system prompt changed")
-
-    async def use_profile(self, name: str) -> None:
-        """Use a profile from the next turn on; if it names a model, switch to that, too."""
-        profile = self.view.next_turn.use_profile(name, self.workspace.settings.profiles)
-        if profile.model:
-            self.models.pick(profile.model)
-        self.status.show_action(f"profile {safe_line(name, limit=20)}")
-
-    async def use_preset(self, typed: str) -> None:
-        if self.prompt_text.is_rewriting:  # it would be sent as another version of the answer
-            problem = "You are rewriting an answer, which Enter saves."
-            raise WrongUse(problem, hint="Press Esc first, then send the preset.")
-        self.turns.submit(await self.prompt_text.fill_preset(typed))
-
-    def use_effort(self, typed: str) -> None:
-        self.view.next_turn.use_effort(typed)
-        effort = self.view.next_turn.effort_words(self.shown_session.opened.own_sampling)
-        self.status.show_action(f"effort {effort}")
-        self.view.notify(f"Reasoning effort: {effort}.")
-
-    async def use_first_words(self, words: str = "") -> None:
-        """Let the next answer begin with words; without any, take back those set before, or ask."""
-        if words or self.shown_session.opened.first_words:
-            self.open_sessions.use_first_words(words)
-            self.status.show_action("first words set" if words else "first words removed")
-        else:
-            self._ask_for("Begin the next answer with which text?", self.use_first_words)
-
-    async def set_option(self, typed: str = "") -> None:
-        """List the sampling options, or change or explain the one that was typed.
-
-        Enter on a row of the list asks for another value.
-        """
-        opened = self.shown_session.opened
-
-        async def change(typed: str) -> None:
-            self.view.notify(await changes.set_option(self.open_sessions, opened, typed))
-
-        def ask_for(name: str | None) -> None:
-            if name is not None:
-                text = "A value, or default to send none."
-                self._ask_for(f"Change {name}", lambda value: change(f"{name} {value}"), text)
-
-        if typed:
-            await change(typed)
-            return
-        options = self.view.next_turn.options_of(opened)
-        width = max((len(option.name) for option in options), default=0)
-        rows = [
-            ListRow(
-                (((f" {option.name:<{width}}", NAME),), ((f"  {value_words(option)}", ASIDE),)),
-                ((option.origin, MUTED),),
-                key=option.name,
-            )
-            for option in options
-        ]
-        dialog = PickDialog("Sampling", rows, verb="change it", nothing=NOTHING_SET)
-        self.view.show(dialog, ask_for)
-
-    def use_theme(self, name: str = "") -> None:
-        """Use the named theme, or without a name the one chosen from a list, and remember it.
-
-        Raises `WrongUse` for an unknown name.
-        """
-        app = self.view.app
-        own_names = [theme.name for theme in THEMES]
-        other_names = sorted(app.available_themes.keys() - set(own_names))
-        for other_name in other_names:
-            app.register_theme(fitted(app.available_themes[other_name]))
-
-        def use(chosen: str | None) -> None:
-            if chosen is not None:
-                app.theme = chosen
-                self.view.remember(lambda state: replace(state, theme=chosen))
-                self.view.notify(f"Theme: {short_name(chosen)}.")
-
-        if not name:
-            themes = [app.available_themes[each] for each in (*own_names, *other_names)]
-            self.view.show(ThemeDialog(themes, app.theme), use)
-        elif full_name := theme_named(name, app.available_themes):
-            use(full_name)
-        else:
-            words = f"Unknown theme: {safe_line(name, limit=40)}."
-            raise WrongUse(words, hint="/theme lists all themes.")
-
-    # Messages and sessions
-
     def _follow_log(self) -> None:
         """Show in pill, find bar, figures and keys what has changed in the log."""
         viewport = self.view.widgets.log.viewport
@@ -420,13 +310,14 @@ class Dispatcher:
             self.view.find_bar.show_standing()
         self.status.refresh()
 
-    def focus_message(self, step: int) -> None:
-        if self.view.widgets.log.focus_message(step):
-            self.view.widgets.log.focus()
-        else:
-            self.view.widgets.prompt_input.focus()
+    # Esc
 
-    # Panels and pages
+    def stop_running(self) -> bool:
+        """Stop the commands that run in the shell; else pages that are fetched; else the answer.
+
+        Return whether anything was stopped.
+        """
+        return self.prompt_files.stop() or self.turns.stop()
 
     def stop_or_leave(self) -> None:
         """Run the first of the steps of Esc that has something to do, as its return value says.
@@ -446,125 +337,7 @@ class Dispatcher:
             self.view.screen.remove_class("-sessions-over", "-telemetry-over")
             prompt_input.focus()
 
-    def toggle_sessions(self) -> None:
-        """Show the list of sessions and focus it; if it is shown, hide it and focus the prompt."""
-        screen = self.view.screen
-        self._toggle_panel(
-            "sessions", is_over=screen.has_class("-narrow") or screen.has_class("-mid")
-        )
-        if self.view.widgets.session_list.display:
-            self.shown_session.show_list()
-            self.view.widgets.session_list.focus()
-        else:
-            self.view.widgets.prompt_input.focus()
-
-    def toggle_telemetry(self) -> None:
-        self._toggle_panel("telemetry", is_over=self.view.screen.has_class("-narrow"))
-        self.status.refresh()
-
-    def _toggle_panel(self, name: str, *, is_over: bool) -> None:
-        """Show a column, or hide it if it is shown, and remember that.
-
-        On a screen that is too narrow for it (`is_over`), show it over the chat; that is not
-        remembered.
-        """
-        screen = self.view.screen
-        if is_over:
-            screen.toggle_class(f"-{name}-over")
-            return
-        screen.toggle_class(f"-{name}-hidden")
-        is_shown = not screen.has_class(f"-{name}-hidden")
-        self.view.remember(lambda state: replace(state, **{f"has_{name}": is_shown}))
-
-    def show_log_file(self) -> None:
-        self.view.show(TextDialog("Log file", safe_text(self.workspace.platform.log_file)))
-
-    def show_tools(self) -> None:
-        self.view.show(tools_dialog(self.open_sessions, self.workspace.platform.config_file))
-
-    def show_doctor(self) -> None:
-        """Run all checks in a worker, and show the report, as on the command line."""
-        dialog = TextDialog("Doctor", "Checking servers, keys, files, engine and tools …")
-
-        async def examine() -> None:
-            findings = await self.workspace.platform.examine()
-            width = max(dialog.text_width, _LEAST_REPORT_WIDTH)
-            text = report_text(findings, width=width)
-            dialog.show(text, summary(findings))
-
-        self.view.show(dialog)
-        self.view.begin(examine, "doctor", is_only=True)
-
-    async def show_statistics(self) -> None:
-        store, backend = self.workspace.store, self.workspace.backend
-        try:
-            rows = await store.figures.turn_records(since=now() - timedelta(days=RECORD_DAYS))
-        except LMChatError as error:
-            models = error.message
-        else:
-            models = models_text(figures_by_model(rows))
-        text = statistics_text(backend.metrics(), backend.budget(), models)
-        self.view.show(TextDialog("Statistics", text))
-
-    def show_palette(self) -> None:
-        """Show the commands that can do something now, and run the chosen one.
-
-        If another screen covers the chat, no commands on a message are among them. Those on a
-        focused message come first, those on the last answer last.
-        """
-        keys = self.workspace.settings.keys
-        offered = [command for command in COMMANDS if command.is_offered]
-        rows = [row_of(one, keys) for one in offered if one.scope in (Scope.CHAT, Scope.APP)]
-        if self.view.app.screen is self.view.screen:
-            log = self.view.widgets.log
-            is_focused = self.view.widgets.has_log_focus and log.focused_message is not None
-            subject = "This message" if is_focused else "Last answer"
-            of_message = [
-                row_of(one, keys, "" if one.command_id in _OF_THE_SESSION else subject)
-                for one in offered
-                if one.scope is Scope.MESSAGE
-                and not self.messages.unavailable_reason(one.command_id.removeprefix("message."))
-            ]
-            rows = [*of_message, *rows] if is_focused else [*rows, *of_message]
-        self._offer(CommandsDialog("Commands", {"": rows}))
-
-    def show_help(self) -> None:
-        """Show all commands and keys, and run the chosen one."""
-        self._offer(CommandsDialog("Keys and commands", help_groups(self.workspace.settings.keys)))
-
-    def _offer(self, dialog: CommandsDialog) -> None:
-        """Show a dialog, and run the command that is chosen in it.
-
-        If the welcome page is shown, a chosen command of the chat first closes it.
-        """
-        is_over_chat = self.view.app.screen is self.view.screen
-
-        def run(command: Command | None) -> None:
-            if command is None:
-                return
-            if command.scope is not Scope.APP and not is_over_chat:
-                self.connect.leave_page()
-            self.view.begin(partial(self.run, command), "palette")
-
-        self.view.show(dialog, run)
-
-    def _ask_for(self, title: str, use: Callable[[str], Awaitable[object]], text: str = "") -> None:
-        """Ask for a text and use it; after an error, the dialog stays open and shows it."""
-
-        async def attempt(typed: str) -> bool:
-            await use(typed)
-            return True
-
-        self.view.show(AskDialog(title, text=text, verb="run it", attempt=attempt))
-
-    # The end
-
-    def suspend(self) -> None:
-        """Suspend lmchat until the shell resumes it; refuse if no shell could do that."""
-        if has_shell():
-            App.action_suspend_process(self.view.app)
-        else:
-            self.view.notify("lmchat was not started from a shell, so it cannot be suspended.")
+    # Ctrl+C and the end
 
     def copy_or_stop(self) -> None:
         """Do the first of these that is possible: copy, stop the answer, quit.
@@ -591,6 +364,13 @@ class Dispatcher:
         else:
             self._last_ctrl_c_s = now_s
             self.view.notify("Press Ctrl+C again to quit.", timeout_s=_TWICE_WITHIN_S)
+
+    def suspend(self) -> None:
+        """Suspend lmchat until the shell resumes it; refuse if no shell could do that."""
+        if has_shell():
+            App.action_suspend_process(self.view.app)
+        else:
+            self.view.notify("lmchat was not started from a shell, so it cannot be suspended.")
 
     async def quit(self) -> None:
         await self.stop_and_save()

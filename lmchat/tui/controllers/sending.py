@@ -29,7 +29,7 @@ from lmchat.chat.events import (
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.commands.conditions import has_text_to_continue
-from lmchat.errors import LMChatError
+from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.probe_result import TargetState
 from lmchat.servers.events import (
@@ -121,6 +121,13 @@ class Turns(FrontEnd):
             if state.lacks_server:
                 needs_key = state is TargetState.NEEDS_KEY
                 self._view.notify(_WAITS_FOR_KEY if needs_key else _WAITS_FOR_SERVER)
+
+    async def use_preset(self, typed: str) -> None:
+        """Send the prompt that a preset makes of `typed`, as `NAME [TEXT]`."""
+        if self._prompt_text.is_rewriting:  # it would be sent as another version of the answer
+            problem = "You are rewriting an answer, which Enter saves."
+            raise WrongUse(problem, hint="Press Esc first, then send the preset.")
+        self.submit(await self._prompt_text.fill_preset(typed))
 
     def _submit_edit(self, opened: OpenSession, text: str, edited_id: str) -> None:
         words, files = split_draft(text)

@@ -123,6 +123,18 @@ class AskDialog(Dialog):
         )
 
 
+def argument_dialog(
+    title: str, use: Callable[[str], Awaitable[object]], text: str = ""
+) -> AskDialog:
+    """Return the question for the argument of a command, which `use` then runs."""
+
+    async def attempt(typed: str) -> bool:
+        await use(typed)
+        return True
+
+    return AskDialog(title, text=text, verb="run it", attempt=attempt)
+
+
 def key_dialog(probed: ProbeResult, attempt: Attempt) -> AskDialog:
     """Return the question for the API key of a server."""
     facts = product_named(probed.product)

@@ -1,0 +1,93 @@
+"""What the user sets for the next answers: system prompt, profile, effort, sampling, beginning."""
+
+from __future__ import annotations
+
+from lmchat.chat import changes
+from lmchat.chat.next_turn import NOTHING_SET, value_words
+from lmchat.safe_text import safe_line
+from lmchat.tui.chat_view import ChatView
+from lmchat.tui.controllers.model_switch import ModelSwitch
+from lmchat.tui.controllers.shown_session import ShownSession
+from lmchat.tui.controllers.status import StatusDisplay
+from lmchat.tui.dialogs.ask_dialog import argument_dialog
+from lmchat.tui.dialogs.dialog import PickDialog
+from lmchat.tui.widgets.line import MUTED
+from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow
+
+
+class AnswerSettings:
+    """Runs the slash commands that change the next answers."""
+
+    def __init__(
+        self,
+        view: ChatView,
+        status: StatusDisplay,
+        shown_session: ShownSession,
+        models: ModelSwitch,
+    ) -> None:
+        self._view = view
+        self._status = status
+        self._shown_session = shown_session
+        self._models = models
+
+    async def change_system_prompt(self, text: str) -> None:
+        self._shown_session.opened.require_free_end()
+        message = await changes.set_system_prompt(
+            self._view.open_sessions, self._shown_session.opened, text
+        )
+        self._view.widgets.log.append(message)
+        self._status.show_action("system prompt changed")
+
+    async def use_profile(self, name: str) -> None:
+        """Use a profile from the next turn on; if it names a model, switch to that, too."""
+        profile = self._view.next_turn.use_profile(name, self._view.workspace.settings.profiles)
+        if profile.model:
+            self._models.pick(profile.model)
+        self._status.show_action(f"profile {safe_line(name, limit=20)}")
+
+    def use_effort(self, typed: str) -> None:
+        self._view.next_turn.use_effort(typed)
+        effort = self._view.next_turn.effort_words(self._shown_session.opened.own_sampling)
+        self._status.show_action(f"effort {effort}")
+        self._view.notify(f"Reasoning effort: {effort}.")
+
+    async def use_first_words(self, words: str = "") -> None:
+        """Let the next answer begin with words; without any, take back those set before, or ask."""
+        if words or self._shown_session.opened.first_words:
+            self._view.open_sessions.use_first_words(words)
+            self._status.show_action("first words set" if words else "first words removed")
+        else:
+            dialog = argument_dialog("Begin the next answer with which text?", self.use_first_words)
+            self._view.show(dialog)
+
+    async def set_option(self, typed: str = "") -> None:
+        """List the sampling options, or change or explain the one that was typed.
+
+        Enter on a row of the list asks for another value.
+        """
+        opened = self._shown_session.opened
+
+        async def change(typed: str) -> None:
+            self._view.notify(await changes.set_option(self._view.open_sessions, opened, typed))
+
+        def ask_for(name: str | None) -> None:
+            if name is not None:
+                text = "A value, or default to send none."
+                title = f"Change {name}"
+                self._view.show(argument_dialog(title, lambda one: change(f"{name} {one}"), text))
+
+        if typed:
+            await change(typed)
+            return
+        options = self._view.next_turn.options_of(opened)
+        width = max((len(option.name) for option in options), default=0)
+        rows = [
+            ListRow(
+                (((f" {option.name:<{width}}", NAME),), ((f"  {value_words(option)}", ASIDE),)),
+                ((option.origin, MUTED),),
+                key=option.name,
+            )
+            for option in options
+        ]
+        dialog = PickDialog("Sampling", rows, verb="change it", nothing=NOTHING_SET)
+        self._view.show(dialog, ask_for)

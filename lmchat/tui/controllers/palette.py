@@ -1,0 +1,75 @@
+"""The command palette and the help: lists of commands that run the chosen one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from lmchat.commands.table import COMMANDS, Command, Scope
+from lmchat.tui.chat_view import ChatView
+from lmchat.tui.controllers.connect import Connect
+from lmchat.tui.controllers.message_actions import MessageActions
+from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups, row_of
+
+_OF_THE_SESSION = ("message.tree", "message.undo")  # they do not depend on the focused message
+
+
+class Palette:
+    """Lists the commands, and runs the one that is chosen."""
+
+    def __init__(
+        self,
+        view: ChatView,
+        messages: MessageActions,
+        connect: Connect,
+        run: Callable[[Command], Awaitable[None]],
+    ) -> None:
+        """Create it; `run` runs a command of the table."""
+        self._view = view
+        self._messages = messages
+        self._connect = connect
+        self._run = run
+
+    def show(self) -> None:
+        """Show the commands that can do something now, and run the chosen one.
+
+        If another screen covers the chat, no commands on a message are among them. Those on a
+        focused message come first, those on the last answer last.
+        """
+        keys = self._view.workspace.settings.keys
+        offered = [command for command in COMMANDS if command.is_offered]
+        rows = [row_of(one, keys) for one in offered if one.scope in (Scope.CHAT, Scope.APP)]
+        if self._view.app.screen is self._view.screen:
+            log = self._view.widgets.log
+            is_focused = self._view.widgets.has_log_focus and log.focused_message is not None
+            subject = "This message" if is_focused else "Last answer"
+            of_message = [
+                row_of(one, keys, "" if one.command_id in _OF_THE_SESSION else subject)
+                for one in offered
+                if one.scope is Scope.MESSAGE
+                and not self._messages.unavailable_reason(one.command_id.removeprefix("message."))
+            ]
+            rows = [*of_message, *rows] if is_focused else [*rows, *of_message]
+        self._offer(CommandsDialog("Commands", {"": rows}))
+
+    def show_help(self) -> None:
+        """Show all commands and keys, and run the chosen one."""
+        self._offer(
+            CommandsDialog("Keys and commands", help_groups(self._view.workspace.settings.keys))
+        )
+
+    def _offer(self, dialog: CommandsDialog) -> None:
+        """Show a dialog, and run the command that is chosen in it.
+
+        If the welcome page is shown, a chosen command of the chat first closes it.
+        """
+        is_over_chat = self._view.app.screen is self._view.screen
+
+        def run(command: Command | None) -> None:
+            if command is None:
+                return
+            if command.scope is not Scope.APP and not is_over_chat:
+                self._connect.leave_page()
+            self._view.begin(partial(self._run, command), "palette")
+
+        self._view.show(dialog, run)

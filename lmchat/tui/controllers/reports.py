@@ -1,0 +1,55 @@
+"""Dialogs about lmchat itself: statistics, the doctor, the tools, the log file."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from lmchat.doctor.report import report_text, summary
+from lmchat.errors import LMChatError
+from lmchat.safe_text import safe_text
+from lmchat.sessions.message import now
+from lmchat.sessions.stats import RECORD_DAYS, figures_by_model, models_text, statistics_text
+from lmchat.tui.chat_view import ChatView
+from lmchat.tui.dialogs.text_dialog import TextDialog
+from lmchat.tui.dialogs.tools_dialog import tools_dialog
+
+_LEAST_REPORT_WIDTH = 54  # a narrower report of the doctor would have no room behind its names
+
+
+class Reports:
+    """Shows the reports of slash commands."""
+
+    def __init__(self, view: ChatView) -> None:
+        self._view = view
+
+    async def show_statistics(self) -> None:
+        store, backend = self._view.workspace.store, self._view.workspace.backend
+        try:
+            rows = await store.figures.turn_records(since=now() - timedelta(days=RECORD_DAYS))
+        except LMChatError as error:
+            models = error.message
+        else:
+            models = models_text(figures_by_model(rows))
+        text = statistics_text(backend.metrics(), backend.budget(), models)
+        self._view.show(TextDialog("Statistics", text))
+
+    def show_doctor(self) -> None:
+        """Run all checks in a worker, and show the report, as on the command line."""
+        dialog = TextDialog("Doctor", "Checking servers, keys, files, engine and tools …")
+
+        async def examine() -> None:
+            findings = await self._view.workspace.platform.examine()
+            width = max(dialog.text_width, _LEAST_REPORT_WIDTH)
+            text = report_text(findings, width=width)
+            dialog.show(text, summary(findings))
+
+        self._view.show(dialog)
+        self._view.begin(examine, "doctor", is_only=True)
+
+    def show_tools(self) -> None:
+        self._view.show(
+            tools_dialog(self._view.open_sessions, self._view.workspace.platform.config_file)
+        )
+
+    def show_log_file(self) -> None:
+        self._view.show(TextDialog("Log file", safe_text(self._view.workspace.platform.log_file)))
