@@ -62,7 +62,7 @@ from lmchat.servers.request import (
     TemplateText,
     kept_answer_url,
 )
-from lmchat.servers.request_writer import Draft, RequestWriter
+from lmchat.servers.request_writer import RequestWriter, WrittenRequest
 from lmchat.servers.sender import Sender
 from lmchat.servers.slots import Slots
 from lmchat.servers.stream.answer_reader import EventQueue, joined_events
@@ -223,20 +223,20 @@ class HttpServerClient:
         """
         if engine := self._engine_at(model.endpoint):
             # after the answer that it is writing
-            async with self._turn(model.endpoint, model.model_id, model.product):
+            async with self._slot(model.endpoint, model.model_id, model.product):
                 await engine.load(model.model_id, context=context)
         else:
-            server = product_named(model.product)
-            if context is not None and not server.context_field:
-                hint = server.larger_window or server.load_step
+            product = product_named(model.product)
+            if context is not None and not product.context_field:
+                hint = product.larger_window or product.load_step
                 raise ServerRejected(
-                    f"{server.subject} cannot set the context window when it loads a model.",
+                    f"{product.subject} cannot set the context window when it loads a model.",
                     kind="unsupported",
                     hint=f"{hint.format(model=model.model_id, context=context)}.",
                 )
             api = await self._new_api(model.endpoint, model.product)
             report = throttled(on_progress or (lambda _: None))
-            await server.load(api, model, context, report)
+            await product.load(api, model, context, report)
 
     async def unload(self, model: ModelInfo) -> None:
         if engine := self._engine_at(model.endpoint):
@@ -253,14 +253,14 @@ class HttpServerClient:
         not checked: the last one may be empty. Raises `LMChatError` for an address to which no
         request may be sent.
         """
-        server = product_named(request.product)
+        product = product_named(request.product)
         self._admission.allowed.check(request.endpoint)
-        if not server.count_path or await self._would_load(request):
+        if not product.count_path or await self._would_load(request):
             return None
         api = await self._new_api(request.endpoint, request.product, read_s=COUNT_S)
         try:
             async with asyncio.timeout(COUNT_S):
-                return await server.count_tokens(api, self._writer.draft(request).prompt_body())
+                return await product.count_tokens(api, self._writer.write(request).prompt_body())
         except TimeoutError:
             return None
 
@@ -276,7 +276,7 @@ class HttpServerClient:
         """
         await self._require_loaded(request)
         api = await self._prober.new_api(request.endpoint, request.product)
-        body = self._writer.draft(request).read_ahead_body()
+        body = self._writer.write(request).read_ahead_body()
         is_read = False
         async with aclosing(api.events("/v1/chat/completions", body)) as chunks:
             async for chunk in chunks:
@@ -296,7 +296,7 @@ class HttpServerClient:
         the answer of a copied request.
         """
         self._admission.allowed.check(request.endpoint)
-        exchange = self._new_exchange(self._writer.draft(replace(request, replay_id="")))
+        exchange = self._new_exchange(self._writer.write(replace(request, replay_id="")))
         return exchange.outgoing(has_key=bool(await self._keys.key_for(request.endpoint)))
 
     async def template_text(self, request: ChatRequest) -> TemplateText:
@@ -304,10 +304,10 @@ class HttpServerClient:
 
         Raises `ServerRejected` if it cannot, or if it would have to load or wake the model.
         """
-        server = product_named(request.product)
+        product = product_named(request.product)
         await self._require_loaded(request)
         api = await self._new_api(request.endpoint, request.product, read_s=TEMPLATE_S)
-        return await server.template_text(api, self._writer.draft(request).body())
+        return await product.template_text(api, self._writer.write(request).body())
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Send a request and yield the events of its answer; the last is a `StreamFinished`.
@@ -374,7 +374,7 @@ class HttpServerClient:
             on_end=count_end,
         )
         async with (
-            self._turn(endpoint, model.model_id, model.product),
+            self._slot(endpoint, model.model_id, model.product),
             self._engine_serving(endpoint, model.model_id),
         ):
             self._admission.count(total_requests=1)
@@ -404,10 +404,12 @@ class HttpServerClient:
         exchange = self._running.get(request_id)
         if exchange is None or not exchange.answer_id:
             return False
-        request = exchange.draft.request
+        request = exchange.written.request
         api = await self._prober.new_api(request.endpoint, request.product, read_s=END_THOUGHT_S)
         with suppress(LMChatError):
-            return await exchange.draft.server.end_thought(api, request.model, exchange.answer_id)
+            return await exchange.written.product.end_thought(
+                api, request.model, exchange.answer_id
+            )
         return False
 
     def allow(self, host: str) -> None:
@@ -503,23 +505,23 @@ class HttpServerClient:
         if request.is_replay:
             self._admission.allowed.check(endpoint)
         else:
-            self._admission.admit(request, lambda: self._writer.draft(request).encoded_body())
+            self._admission.admit(request, lambda: self._writer.write(request).encoded_body())
             _log.info("chat request to %s", endpoint.origin)
         self._prober.expect(endpoint, request.product)  # a later probe asks for it first
-        draft = self._writer.draft(request)
-        exchange = self._new_exchange(draft)
+        written = self._writer.write(request)
+        exchange = self._new_exchange(written)
         if not request.is_replay:
-            for note in self._writer.take_new_notes(draft):
+            for note in self._writer.take_new_notes(written):
                 exchange.post(RequestAdapted(note=note))
         return exchange
 
-    def _new_exchange(self, draft: Draft) -> Exchange:
-        request = draft.request
+    def _new_exchange(self, written: WrittenRequest) -> Exchange:
+        request = written.request
         # A replay fetches an answer that the server has kept: it can, even if this was not checked.
         can_keep = request.is_replay or self._prober.keeps_answers(request.endpoint)
         events: EventQueue = asyncio.Queue()
         return Exchange(
-            draft=draft,
+            written=written,
             sender=self._new_sender(
                 request.endpoint, request.product, request.model, post=events.put_nowait
             ),
@@ -538,7 +540,7 @@ class HttpServerClient:
     ) -> Sender:
         return Sender(
             endpoint=endpoint,
-            server=product_named(product),
+            product=product_named(product),
             model=model,
             connections=self._connections,
             limits=self._settings.limits,
@@ -554,8 +556,8 @@ class HttpServerClient:
         After a success, keep the dialect that the server accepted; note that the model is loaded.
         An unexpected error becomes an `LMChatError`, which names only its type.
         """
-        request = exchange.draft.request
-        turn = self._turn(
+        request = exchange.written.request
+        slot = self._slot(
             request.endpoint,
             request.model,
             request.product,
@@ -564,7 +566,7 @@ class HttpServerClient:
         serving = self._engine_serving(
             request.endpoint, request.model, lambda: exchange.post(ModelLoading())
         )
-        async with turn, serving:
+        async with slot, serving:
             self._admission.count(total_requests=1)
             started_s = time.perf_counter()
             state = AnswerState.FAILED
@@ -585,12 +587,12 @@ class HttpServerClient:
             finally:
                 self._admission.count_end(state, (time.perf_counter() - started_s) * 1e3)
 
-            self._writer.keep_dialect(exchange.draft)
+            self._writer.keep_dialect(exchange.written)
             self._cache.mark_loaded(request.endpoint, request.model)
             return finished
 
     @asynccontextmanager
-    async def _turn(
+    async def _slot(
         self,
         endpoint: Endpoint,
         model_id: str,
@@ -627,14 +629,14 @@ class HttpServerClient:
 
         If the request does not make the server load its model, nothing is posted.
         """
-        draft = exchange.draft
-        if not draft.is_unloaded:
+        written = exchange.written
+        if not written.is_unloaded:
             yield
             return
-        request = draft.request
+        request = written.request
         api = await self._prober.new_api(request.endpoint, request.product)
         report = throttled(lambda fraction: exchange.post(ModelLoading(fraction=fraction)))
-        async with background_task(draft.server.follow_loading(api, request.model, report)):
+        async with background_task(written.product.follow_loading(api, request.model, report)):
             yield
 
     def _timeouts_for(self, endpoint: Endpoint) -> TimeoutSettings:

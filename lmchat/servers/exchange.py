@@ -14,7 +14,7 @@ from lmchat.servers.events import (
     StreamFinished,
 )
 from lmchat.servers.request import CHAT_PATH, ID_HEADER, OutgoingRequest, kept_answer_url
-from lmchat.servers.request_writer import Draft
+from lmchat.servers.request_writer import WrittenRequest
 from lmchat.servers.sender import Sender, stream_headers
 from lmchat.servers.stream.answer_reader import AnswerReader, EventQueue
 from lmchat.servers.stream.think_tags import ThinkSplitter
@@ -27,7 +27,7 @@ class Exchange(Struct, kw_only=True):
     `run` must be called in the task that owns the response (R-28); it puts events into a queue.
     """
 
-    draft: Draft
+    written: WrittenRequest
     sender: Sender
     events: EventQueue  # what `post` and the sender put in
     has_think_tags: bool  # whether thoughts are told apart by their tags
@@ -42,13 +42,13 @@ class Exchange(Struct, kw_only=True):
         """Return the request in the current dialect, without its key: the user may be shown it."""
         headers = stream_headers("", has_body=True)
         if self.keeps_answer:
-            headers[ID_HEADER] = self.draft.request.replay_id
-        endpoint = self.draft.request.endpoint
+            headers[ID_HEADER] = self.written.request.replay_id
+        endpoint = self.written.request.endpoint
         return OutgoingRequest(
             url=f"{endpoint.base_url}{CHAT_PATH}",
             headers=headers,
             has_key=has_key,
-            body=self.draft.encoded_body(),
+            body=self.written.encoded_body(),
         )
 
     def post(self, event: StreamEvent) -> None:
@@ -69,9 +69,9 @@ class Exchange(Struct, kw_only=True):
         return await self.sender.attempts(self._send_once, self._adapt)
 
     async def _adapt(self, error: ServerRejected) -> bool:
-        if self.draft.request.is_replay:  # it has no fields that could be changed
+        if self.written.request.is_replay:  # it has no fields that could be changed
             return False
-        notes = self.draft.adapt(error)
+        notes = self.written.adapt(error)
         for note in notes or ():
             self.post(RequestAdapted(note=note))
         return notes is not None
@@ -83,13 +83,15 @@ class Exchange(Struct, kw_only=True):
         the answer is awaited and read, limits of silence apply.
         Raises the error of a refusal.
         """
-        draft = self.draft
-        self.post(RequestSent(sampling=draft.sent_options(), is_kept=self.keeps_answer))
+        written = self.written
+        self.post(RequestSent(sampling=written.sent_options(), is_kept=self.keeps_answer))
         self.must_be_dropped = self.keeps_answer
-        if draft.is_unloaded or self.sender.is_loading:
-            self.post(ModelLoading(is_asleep=draft.is_asleep))
-        if draft.request.is_replay:
-            kept_url = f"{kept_answer_url(draft.request.endpoint, draft.request.replay_id)}&from=0"
+        if written.is_unloaded or self.sender.is_loading:
+            self.post(ModelLoading(is_asleep=written.is_asleep))
+        if written.request.is_replay:
+            kept_url = (
+                f"{kept_answer_url(written.request.endpoint, written.request.replay_id)}&from=0"
+            )
             opening = self.sender.response("GET", kept_url, idle_timeout)
         else:
             outgoing = self.outgoing(has_key=bool(self.sender.key))

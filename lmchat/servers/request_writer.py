@@ -36,11 +36,11 @@ _LIMIT_FIELDS = ("max_tokens", "max_completion_tokens", "n_predict")
 """Names of the limit of an answer, all of which llama.cpp takes."""
 
 
-class Draft(Struct, kw_only=True):
+class WrittenRequest(Struct, kw_only=True):
     """One request as it is written for its server, in a form that refusals change."""
 
     request: ChatRequest
-    server: Product
+    product: Product
     model: ModelInfo | None  # as its server last listed it
     dialect: Dialect
     options: Mapping[str, object]  # the sampling options that the product takes, by name
@@ -54,7 +54,7 @@ class Draft(Struct, kw_only=True):
             LoadState.NOT_LOADED,
             LoadState.ASLEEP,
         )
-        return is_known and self.server.loads_on_demand
+        return is_known and self.product.loads_on_demand
 
     @property
     def is_asleep(self) -> bool:
@@ -87,7 +87,7 @@ class Draft(Struct, kw_only=True):
         options: dict[str, object] = {}
         for name, value in self.options.items():
             # The first field is the option; further ones, such as `top_logprobs`, only go with it.
-            option_field, *_ = self.server.fields_of_option(name, value)
+            option_field, *_ = self.product.fields_of_option(name, value)
             if option_field not in refused_fields:
                 options[name] = value
         return options
@@ -123,39 +123,39 @@ class RequestWriter:
         # Address, model and text of each note that was returned before.
         self._posted_notes: set[tuple[Endpoint, str, str]] = set()
 
-    def draft(self, request: ChatRequest) -> Draft:
+    def write(self, request: ChatRequest) -> WrittenRequest:
         """Write a request in the dialect that its model took last, or else that of the product."""
-        server = product_named(request.product)
+        product = product_named(request.product)
         model = self._cache.model(request.endpoint, request.model)
-        dialect = self._dialects.get((request.endpoint, request.model)) or server.dialect
-        fields: dict[str, Any] = utf8_safe(server.request_fields(request.sampling, model))
-        return Draft(
+        dialect = self._dialects.get((request.endpoint, request.model)) or product.dialect
+        fields: dict[str, Any] = utf8_safe(product.request_fields(request.sampling, model))
+        return WrittenRequest(
             request=request,
-            server=server,
+            product=product,
             model=model,
             dialect=dialect,
-            options=server.sent_options(request.sampling, model),
+            options=product.sent_options(request.sampling, model),
             extra_fields=fields | tool_fields(request),
             sent_thoughts=sent_thoughts_of(request.product, model),
         )
 
-    def keep_dialect(self, draft: Draft) -> None:
-        self._dialects[draft.request.endpoint, draft.request.model] = draft.dialect
+    def keep_dialect(self, written: WrittenRequest) -> None:
+        self._dialects[written.request.endpoint, written.request.model] = written.dialect
 
-    def take_new_notes(self, draft: Draft) -> list[str]:
+    def take_new_notes(self, written: WrittenRequest) -> list[str]:
         """Return a note for each option of a request that is not sent.
 
         A note that was returned before for this model is left out.
         """
-        request = draft.request
+        request = written.request
         new_notes: list[str] = []
         for name in request.sampling.options:
             note = (
-                f"{draft.server.subject} does not take {name} here, as far as lmchat knows. "
+                f"{written.product.subject} does not take {name} here, as far as lmchat knows. "
                 "It is not sent."
             )
             place = (request.endpoint, request.model, note)
-            if name not in draft.options and place not in self._posted_notes:
+            if name not in written.options and place not in self._posted_notes:
                 self._posted_notes.add(place)
                 new_notes.append(note)
         return new_notes

@@ -52,7 +52,7 @@ class Sender(Struct, kw_only=True):
     """One request on its way, from the first attempt to the end of its reply."""
 
     endpoint: Endpoint
-    server: Product
+    product: Product
     model: str
     connections: Connections
     limits: LimitSettings
@@ -82,7 +82,7 @@ class Sender(Struct, kw_only=True):
             ServerRejected: it refuses the request.
         """
         self.key = await self.keys.key_for(self.endpoint) or ""
-        ask_health = self._ask_health if self.server.health_path else None
+        ask_health = self._ask_health if self.product.health_path else None
         idle_timeout = IdleTimeout(self.timeouts, self.post, ask_health)
         while True:
             try:
@@ -102,7 +102,7 @@ class Sender(Struct, kw_only=True):
                 plan = plan_for(
                     error,
                     self.endpoint,
-                    self.server.name,
+                    self.product.name,
                     attempt=self.retries + 1,
                     limits=self.limits,
                 )
@@ -164,18 +164,18 @@ class Sender(Struct, kw_only=True):
 
     @property
     def facts(self) -> RequestFacts:
-        return self.server.request_facts(key=self.key, model=self.model, host=self.endpoint.host)
+        return self.product.request_facts(key=self.key, model=self.model, host=self.endpoint.host)
 
     def _add_hint(self, error: ServerUnavailable | ServerRejected) -> None:
         """Say how to start a server that is off, or why a key that is set was not sent."""
         if isinstance(error, ServerUnavailable):
-            self.server.add_hint(error)
+            self.product.add_hint(error)
         elif error.kind == "auth" and not self.key:
             error.hint = self.keys.why_withheld(self.endpoint) or error.hint
 
     async def _ask_health(self) -> Reply:
         """GET the health path of the product, over another connection than that of the request."""
-        url = f"{self.endpoint.url}{self.server.health_path}"
+        url = f"{self.endpoint.url}{self.product.health_path}"
         no_limit = httpx.Timeout(None)  # `IdleTimeout` has one
         return await self.connections.ask(self.endpoint, "GET", url, key=self.key, timeout=no_limit)
 

@@ -157,9 +157,9 @@ class ChatScreen(PatchedScreen):
 
     async def open(self, second_half: SecondHalf) -> None:
         """Let the second half answer from now on, beginning with what waits."""
-        self._second_half = second_half
-        while self._waiting:
+        while self._waiting:  # what comes meanwhile waits behind it
             await second_half.receive(self._waiting.pop(0))
+        self._second_half = second_half
 
     @on(events.DescendantFocus)
     @on(events.DescendantBlur)

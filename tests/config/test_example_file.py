@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import tomllib
 
-from lmchat.config.file import example_text, sections, values_of
+from lmchat.config.file import example_text, sections, toml_value, values_of
 from lmchat.config.load import load
 from lmchat.config.settings import Settings
 from tests.support.pty_program import ROOT
@@ -39,6 +39,11 @@ def test_every_line_of_the_example_file_can_be_switched_on(tmp_path):
     (files,) = content.settings.mcp
     assert (files.command, files.env) == ("npx", {"LOG": "off"})
     assert content.settings.endpoints[0].timeouts.connect_s == 5
+
+
+def test_a_value_is_written_as_toml_whatever_its_keys_are():
+    value = {"🌱 seed": [1, "é\n"], "plain-key": True}
+    assert tomllib.loads(f"value = {toml_value(value)}") == {"value": value}
 
 
 def _is_setting(line):

@@ -139,6 +139,7 @@ def test_an_endpoint_made_by_hand_has_to_be_what_it_says():
         Endpoint(scheme="http", host="localhost@evil.com", port=80),
         Endpoint(scheme="http", host="localhost", port=80, path="@evil.com/v1"),
         Endpoint(scheme="ftp", host="localhost", port=80),
+        Endpoint(scheme="http", host="LOCALHOST", port=80),
     ):
         with pytest.raises(EndpointNotAllowed):
             AllowList(["evil.com"]).check(endpoint)

@@ -162,6 +162,11 @@ def test_no_bytes_end_the_input(reads: list[str]) -> None:
     assert reader.read("\x1b[201~", "z")[-1] in {"z", "paste 'z'"}
 
 
+@pytest.mark.parametrize("sequence", ["\x1b[99999999999u", "\x1b[1:u", "\x1b[2713201R"])
+def test_a_key_of_an_impossible_number_is_no_key(reader: Reader, sequence: str) -> None:
+    assert reader.read(sequence, "z") == ["z"]
+
+
 def test_the_background_that_a_terminal_reports_is_never_typed() -> None:
     for colour, shade in (("rgb:1e1e/1e1e/1e1e", "dark"), ("rgba:fd/f6/e3/ff", "light")):
         for end in ("\x1b\\", "\x07"):

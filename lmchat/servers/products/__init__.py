@@ -70,7 +70,7 @@ def named_endpoints(environ: Mapping[str, str]) -> dict[str, Endpoint]:
 async def identify(api: ServerApi, expected: Product) -> Product | None:
     """Return the first product that says that it answers, the expected one first; else None."""
     for product in (expected, *PRODUCTS):
-        if await product.answers(api):
+        if await product.recognises(api):
             return product
     return None
 

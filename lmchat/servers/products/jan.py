@@ -58,7 +58,7 @@ class Jan(Product):
     def model_folders(self, environ: Mapping[str, str], home: Path) -> list[Path]:
         return jan_folders(environ, home)
 
-    async def answers(self, api: ServerApi) -> bool:
+    async def recognises(self, api: ServerApi) -> bool:
         """Whether it has Jan's OpenAPI document, which needs no key."""
         reply = await api.get("/openapi.json")
         info = dict_or_empty(reply.object.get("info"))

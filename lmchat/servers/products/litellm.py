@@ -28,7 +28,7 @@ class LiteLlm(Product):
     efforts = EFFORTS
     sampling_fields: ClassVar = OPENAI_SAMPLING
 
-    async def answers(self, api: ServerApi) -> bool:
+    async def recognises(self, api: ServerApi) -> bool:
         """Whether a header names LiteLLM, as in some of its replies, or its health answers.
 
         The health needs no key.

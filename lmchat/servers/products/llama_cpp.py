@@ -102,7 +102,7 @@ class LlamaCpp(Product):
         named = environ.get("LLAMA_CACHE", "")
         return [*([Path(named)] if Path(named).is_absolute() else []), caches / "llama.cpp"]
 
-    async def answers(self, api: ServerApi) -> bool:
+    async def recognises(self, api: ServerApi) -> bool:
         """Whether the header `server` of a reply names llama.cpp.
 
         Programs that run llama.cpp inside pass this header on with replies to chat requests only.
@@ -369,5 +369,5 @@ class BuiltIn(LlamaCpp):
     names_build = False
     context_field = "context"
 
-    async def answers(self, api: ServerApi) -> bool:  # noqa: ARG002 - no reply could tell
+    async def recognises(self, api: ServerApi) -> bool:  # noqa: ARG002 - no reply could tell
         return False

@@ -102,7 +102,7 @@ class LmStudio(Product):
         names = (process.info["name"] or "" for process in psutil.process_iter(["name"]))
         return any(name.lower().startswith(("lm studio", "lm-studio")) for name in names)
 
-    async def answers(self, api: ServerApi) -> bool:
+    async def recognises(self, api: ServerApi) -> bool:
         """Whether its greeting answers, or its error for an unknown path or a missing token.
 
         The error is a text, or an object with a message.

@@ -64,7 +64,7 @@ class Ollama(Product):
         endpoint = Endpoint.parse(url) if value and is_address(url) else None
         return None if endpoint == loopback(self.ports[0]) else endpoint
 
-    async def answers(self, api: ServerApi) -> bool:
+    async def recognises(self, api: ServerApi) -> bool:
         """Whether it tells its version alone; other products with this path tell more."""
         reply = await api.get("/api/version")
         has_version_alone = set(reply.object) == {"version"}

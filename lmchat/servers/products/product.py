@@ -198,7 +198,7 @@ class Product:
         """Whether its program runs on this machine, although its server does not answer."""
         return False
 
-    async def answers(self, api: ServerApi) -> bool:  # noqa: ARG002 - for those that override it
+    async def recognises(self, api: ServerApi) -> bool:  # noqa: ARG002 - for those that override it
         """Whether this product answers at an address, by replies that can come from no other."""
         return False
 

@@ -34,7 +34,7 @@ class Vllm(Product):
     sampling_fields: ClassVar = VLLM_SAMPLING
     owner = "vllm"  # value of `owned_by` in its list of models
 
-    async def answers(self, api: ServerApi) -> bool:
+    async def recognises(self, api: ServerApi) -> bool:
         """Whether its list of models names the product as the owner of one."""
         reply = await api.get("/v1/models")
         return any(row.get("owned_by") == self.owner for row in dicts_in(reply.object.get("data")))
