@@ -13,10 +13,10 @@ from lmchat.attachments.shell_command import ShellCommand
 from lmchat.attachments.web_page import WebPages
 from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.ports import ServerClient
+from lmchat.chat_import import Importer
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State
 from lmchat.doctor.report import CheckResult
-from lmchat.importing import Importer
 from lmchat.library import Library
 from lmchat.servers.discovery.catalogue import Catalogue
 from lmchat.servers.discovery.launcher import ServerLauncher

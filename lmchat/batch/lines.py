@@ -115,7 +115,11 @@ def _messages_of(entries: Any) -> tuple[ChatMessage, ...]:
 
 
 def _message(entry: Any) -> Any:
-    """Return a message of OpenAI's API: its content may be a list, its role `developer`."""
+    """Turn a message of OpenAI's API into one of lmchat.
+
+    There, the role may be `developer`, and the content a list. A list with more than one part
+    stays as it is, and is refused later.
+    """
     match entry:
         case {"role": role, "content": [{"text": content}] | content}:
             return {"role": "system" if role == "developer" else role, "content": content}

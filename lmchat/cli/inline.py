@@ -191,10 +191,11 @@ class InlineText:
             text = "".join(segment.text for segment in line.segments).rstrip(" ")
             starts = [line.start + place for place in word_starts(text[line.start :])]
             ends = [len(text[:start].rstrip(" ")) for start in starts[1:]]
-            # the first cell is empty; an item without words has its mark alone
-            bounds = [0, 1, *ends, max(len(text), line.start, 1)]
+            # ` - one two` is cut into ` `, `- one` and ` two`: the first cell of a line is empty;
+            # an item without words has its mark alone
+            cuts = [0, 1, *ends, max(len(text), line.start, 1)]
             spans = [(segment.text, segment.style or _NULL) for segment in line.segments]
-            _, first, *others = split_spans(spans, bounds)
+            _, first, *others = split_spans(spans, cuts)
             words += [[_LINE_END, *first], *others]
         return words
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from lmchat.attachments.folders import FileFinder
 from lmchat.attachments.shell_command import ShellCommand
 from lmchat.chat.ports import ServerClient
+from lmchat.chat_import import Importer
 from lmchat.cli import local, wiring
 from lmchat.cli.context import Context
 from lmchat.cli.doctor import examine
@@ -20,7 +21,6 @@ from lmchat.cli.target import own_endpoints, own_names
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State, change_state
 from lmchat.formats.programs import chat_places
-from lmchat.importing import Importer
 from lmchat.library import Library
 from lmchat.servers.discovery.catalogue import Catalogue
 from lmchat.servers.discovery.monitor import Monitor

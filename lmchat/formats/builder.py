@@ -258,7 +258,7 @@ class ForeignChat(Struct, kw_only=True):
         """Count parts that are not imported; `kind` is the name that their program has for them."""
         self.omitted[kind if isinstance(kind, str) and kind else _UNKNOWN] += count
 
-    def omit_message(self) -> None:
+    def count_damaged_message(self) -> None:
         self.omitted[_DAMAGED] += 1
 
     def read_text(self, value: object) -> str:

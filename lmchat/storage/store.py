@@ -463,6 +463,7 @@ class Store:
     async def finish(
         self, session_id: str, message: ChatMessage, choices: Sequence[TokenProbabilities] = ()
     ) -> None:
+        """Save an answer that has ended, then remove its file: a kill between loses nothing."""
         await self.database.write(
             lambda connection: message_rows.end_answer(
                 connection, session_id, message, self._clock(), choices

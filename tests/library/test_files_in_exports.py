@@ -9,8 +9,8 @@ from contextlib import aclosing
 import pytest
 from msgspec.structs import replace
 
+from lmchat.chat_import import Importer, ImportOutcome
 from lmchat.errors import StoreUnavailable
-from lmchat.importing import Importer, ImportOutcome
 from lmchat.library import ExportAs, Library
 from lmchat.sessions.message import FilePart
 from tests.support.chats import header, prompt, store_at

@@ -22,6 +22,7 @@ from lmchat.attachments.shell_command import ShellCommand
 from lmchat.attachments.web_page import WebPages
 from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.tools import Toolbox
+from lmchat.chat_import import Importer
 from lmchat.cli.keys import Keys
 from lmchat.cli.target import own_endpoints, own_names
 from lmchat.config.credentials import Credentials
@@ -30,7 +31,6 @@ from lmchat.config.settings import Settings, UiSettings
 from lmchat.config.state import Change, State
 from lmchat.doctor.report import Check, CheckResult, run_checks
 from lmchat.errors import FileRefused
-from lmchat.importing import Importer
 from lmchat.library import Library
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.catalogue import Catalogue

@@ -5,7 +5,7 @@ import json
 
 from textual.widgets import Input
 
-from lmchat.importing import Importer
+from lmchat.chat_import import Importer
 from lmchat.sessions.message import Role
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog, ProgressDialog
 from lmchat.tui.screen import ChatScreen

@@ -62,7 +62,7 @@ def _read(records: Sequence[Record], source: Source) -> ForeignChat:
         if isinstance(node, dict):
             nodes[key] = node
         else:
-            chat.omit_message()
+            chat.count_damaged_message()
 
     def created_s(key: str) -> float:
         return number_in(record_in(nodes[key], "message"), "create_time")

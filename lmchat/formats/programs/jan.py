@@ -86,6 +86,7 @@ def _parts(row: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
 
 
 def _content_parts(records: list[Record], chat: ForeignChat) -> Iterator[ForeignPart]:
+    """Yield the parts of a message; a missing field costs the chat."""
     for part in records:
         kind = text_in(part, "type")
         if kind in ("text", "reasoning"):

@@ -73,7 +73,7 @@ def _read(records: Sequence[Record], _: Source) -> ForeignChat:
                 model=text_in(message, "model"),
             )
         except BAD_VALUE_ERRORS:
-            chat.omit_message()
+            chat.count_damaged_message()
     return chat
 
 

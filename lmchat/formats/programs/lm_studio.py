@@ -69,7 +69,7 @@ def _read(records: Sequence[Record], source: Source) -> ForeignChat:
                 if index == message.get("currentlySelected", 0):
                     chat.path_end = key
         except BAD_VALUE_ERRORS:
-            chat.omit_message()
+            chat.count_damaged_message()
     return chat
 
 

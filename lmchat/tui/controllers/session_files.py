@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from lmchat.chat_import import Importer, ImportOutcome, loss_lines, result_lines
 from lmchat.errors import FileExists, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.formats.exporting import export_name
 from lmchat.formats.programs import AUTO
-from lmchat.importing import Importer, ImportOutcome, loss_lines, result_lines
 from lmchat.library import ExportAs
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.sessions.session import Session
