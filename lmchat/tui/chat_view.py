@@ -61,7 +61,9 @@ class ChatView:
         """Show a dialog from a worker and return its result; None if the user left it."""
         return await self.app.push_screen_wait(dialog)
 
-    def show(self, dialog: Screen[Any], use_result: Callable[[Any], None] | None = None) -> None:
+    def open_dialog(
+        self, dialog: Screen[Any], use_result: Callable[[Any], None] | None = None
+    ) -> None:
         """Show a dialog without waiting for it; `use_result` gets its result when it is left."""
         self.app.push_screen(dialog, use_result)
 
@@ -79,7 +81,7 @@ class ChatView:
                 await work()
             except LMChatError as error:
                 if typed:
-                    self.widgets.prompt_input.give_back(typed)
+                    self.widgets.prompt_input.restore_typed(typed)
                 self.show_error(error)
 
         _: Worker[None] = self.screen.run_worker(run, name=group, group=group, exclusive=is_only)

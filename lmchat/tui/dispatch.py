@@ -158,7 +158,7 @@ class Dispatcher:
         self.view.read_ahead.cancel()
         await self.open_sessions.close()
         with suppress(NoMatches):  # a signal may come before the prompt exists: nothing was typed
-            self.shown_session.note()
+            self.shown_session.keep_draft_and_place()
         await self.open_sessions.drafts.write()
         await self.open_sessions.bookmarks.write()
 
@@ -171,7 +171,7 @@ class Dispatcher:
         if is_focused:
             self.connect.search_soon()
         else:
-            self.shown_session.note()
+            self.shown_session.keep_draft_and_place()
 
     # Messages and commands
 
@@ -186,7 +186,7 @@ class Dispatcher:
             case KeysChanged():
                 self.hints.show()
             case PromptInput.Submitted(text=text, is_for_shell=True):
-                self._remember_prompt(text)
+                self.prompt_text.remember(text)
                 self.prompt_files.begin_shell(text)
             case PromptInput.Submitted(text=text):
                 self._submit(text)
@@ -247,7 +247,7 @@ class Dispatcher:
             return
         if command.needs_argument and not argument:
             run = partial(self.run, command)
-            self.view.show(argument_dialog(command.title, run, f"As typed: {command.slash}"))
+            self.view.open_dialog(argument_dialog(command.title, run, f"As typed: {command.slash}"))
             return
         arguments = (argument,) if argument and command.takes_argument else ()
         result = self.function_of(command.action)(*arguments)
@@ -261,15 +261,16 @@ class Dispatcher:
 
     def run_line(self, line: str) -> None:
         """Run a slash command in a worker; an unknown or failed one returns to the prompt."""
-        slash = parse_slash(line)
-        if slash is None:
-            self.view.widgets.prompt_input.give_back(line)
-            words = f"Unknown command: {safe_line(line.partition(' ')[0], limit=40)}."
-            hint = "F1 lists the commands. Begin with a space to send it as a message."
-            self.view.show_error(WrongUse(words, hint=hint))
-        else:
-            work = partial(self.run, slash.command, slash.argument)
-            self.view.begin(work, "slash", typed=line)
+
+        async def run() -> None:
+            slash = parse_slash(line)
+            if slash is None:
+                words = f"Unknown command: {safe_line(line.partition(' ')[0], limit=40)}."
+                hint = "F1 lists the commands. Begin with a space to send it as a message."
+                raise WrongUse(words, hint=hint)
+            await self.run(slash.command, slash.argument)
+
+        self.view.begin(run, "slash", typed=line)
 
     # The prompt and the log
 
@@ -279,26 +280,22 @@ class Dispatcher:
         A rewritten answer is saved instead, and is no prompt to keep. The draft no longer has it.
         """
         is_answer = self.prompt_text.is_rewriting and not is_command(text)
-        self.prompt_text.note()
+        self.prompt_text.keep_draft()
         if is_answer:
             self.messages.save_rewritten(text)
             return
-        self._remember_prompt(text)
+        self.prompt_text.remember(text)
         if is_command(text):
             self.run_line(text)
         else:
             self.turns.submit(text)
-
-    def _remember_prompt(self, text: str) -> None:
-        prompt_input = self.view.widgets.prompt_input
-        prompt_input.history_of_prompts = (text, *prompt_input.history_of_prompts)
 
     def follow_typing(self) -> None:
         """Update what depends on the typed text: figures, keys, marks in the log, the draft."""
         self.status.show_line()
         self.hints.show()
         self.shown_session.mark_left_out_soon()
-        self.prompt_text.note()
+        self.prompt_text.keep_draft()
         self.view.read_ahead.follow(self.prompt_text.new_prompt)
 
     def _follow_log(self) -> None:

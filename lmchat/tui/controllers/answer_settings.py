@@ -58,7 +58,7 @@ class AnswerSettings:
             self._status.show_action("first words set" if words else "first words removed")
         else:
             dialog = argument_dialog("Begin the next answer with which text?", self.use_first_words)
-            self._view.show(dialog)
+            self._view.open_dialog(dialog)
 
     async def set_option(self, typed: str = "") -> None:
         """List the sampling options, or change or explain the one that was typed.
@@ -74,7 +74,9 @@ class AnswerSettings:
             if name is not None:
                 text = "A value, or default to send none."
                 title = f"Change {name}"
-                self._view.show(argument_dialog(title, lambda one: change(f"{name} {one}"), text))
+                self._view.open_dialog(
+                    argument_dialog(title, lambda one: change(f"{name} {one}"), text)
+                )
 
         if typed:
             await change(typed)
@@ -90,4 +92,4 @@ class AnswerSettings:
             for option in options
         ]
         dialog = PickDialog("Sampling", rows, verb="change it", nothing=NOTHING_SET)
-        self._view.show(dialog, ask_for)
+        self._view.open_dialog(dialog, ask_for)

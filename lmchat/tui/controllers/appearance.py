@@ -47,7 +47,7 @@ class Appearance:
 
         if not name:
             themes = [app.available_themes[each] for each in (*own_names, *other_names)]
-            self._view.show(ThemeDialog(themes, app.theme), use)
+            self._view.open_dialog(ThemeDialog(themes, app.theme), use)
         elif full_name := theme_named(name, app.available_themes):
             use(full_name)
         else:

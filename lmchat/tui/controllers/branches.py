@@ -106,7 +106,7 @@ class Branches:
             return
         row = self._view.widgets.log.viewport.row_of(old_id)
         prompt_text.leave_edit()
-        self._shown_session.show()
+        self._shown_session.redraw()
         self._view.widgets.log.show_message(version.message_id, row=row)
         self._status.show_action("rewritten")
 
@@ -157,7 +157,7 @@ class Branches:
         await self._open_sessions.fill(opened)
         path_ids = {message.message_id for message in opened.messages}
         if opened is self._shown_session.opened:
-            self._view.show(message_tree(messages, path_ids), self._go_to_branch)
+            self._view.open_dialog(message_tree(messages, path_ids), self._go_to_branch)
 
     def _go_to_branch(self, branch_id: str | None) -> None:
         """Scroll to the first message of a branch, which was chosen in the tree.

@@ -147,7 +147,7 @@ class Connect:
             self._view.begin(partial(self._ask_about_host, probed.endpoint), "allow", is_only=True)
         elif probed.verdict in WANTS_KEY:
             attempt = partial(self._try_key, probed.endpoint)
-            self._view.show(key_dialog(probed, attempt), self._take_result)
+            self._view.open_dialog(key_dialog(probed, attempt), self._take_result)
         elif not (probed.verdict.is_usable and probed.has_model):
             self._wake.set()
         elif (choice := self._choice_on(probed)).missing is Missing.NOTHING:
@@ -231,7 +231,7 @@ class Connect:
             case "demo" if machine.offer is not None:
                 self._start_engine(machine.offer.name)
             case "files":
-                self._view.show(file_picker(machine.files), self._start_with_file)
+                self._view.open_dialog(file_picker(machine.files), self._start_with_file)
             case "models" if self._workspace.target_state.lacks_server:
                 self._view.notify(_NO_MODELS)
             case "models":
@@ -255,7 +255,7 @@ class Connect:
         dialog = AskDialog(
             "Server address", text=text, value=typed, verb="check it", attempt=attempt
         )
-        self._view.show(dialog, self._take_result)
+        self._view.open_dialog(dialog, self._take_result)
 
     def _start_engine(self, name: str) -> None:
         """Start the built-in engine in a worker with a model file."""
@@ -307,7 +307,7 @@ class Connect:
             self._page = None
 
         self._page = WelcomeScreen(self._workspace.clock)
-        self._view.show(self._page, forget)
+        self._view.open_dialog(self._page, forget)
 
     def _draw_page(self) -> None:
         """Show on the welcome page what is known now, if it is open."""

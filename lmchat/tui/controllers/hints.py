@@ -63,7 +63,7 @@ class KeyHints:
         It is the first of these that applies: what runs or is fetched for the prompt; that an
         answer is being rewritten; with which words the next answer begins. Otherwise both are "".
         """
-        if running := self._prompt_files.note:
+        if running := self._prompt_files.running_words:
             return running, "Esc stops it"
         if self._prompt_text.is_rewriting:
             return "Rewriting an answer", "Enter saves · Esc cancels"

@@ -221,7 +221,7 @@ class MessageActions:
                 texts.append(data.decode("utf-8-sig", "replace"))
         if texts:
             names = ", ".join(file.name for file in message.files if not file.is_image)
-            self._view.show(TextDialog(names, "\n\n".join(texts)))
+            self._view.open_dialog(TextDialog(names, "\n\n".join(texts)))
 
     async def list_links(self, message: ChatMessage) -> None:
         await self._offer_links(await asyncio.to_thread(links, message.text))
@@ -252,7 +252,7 @@ class MessageActions:
             self._view.copy(address, "No browser is available; address")
 
     def show_details(self, answer: ChatMessage) -> None:
-        self._view.show(TextDialog("Details", details_text(answer)))
+        self._view.open_dialog(TextDialog("Details", details_text(answer)))
 
     async def save(self, message: ChatMessage) -> None:
         """Ask for a file, and write a code block of a message into it, or else its words.
@@ -317,7 +317,7 @@ class MessageActions:
                 self._view.widgets.log.show_message(message_id)
 
         dialog = ContextDialog(lambda one_id: self._view.begin(partial(toggle, one_id), "exclude"))
-        self._view.show(dialog, go_to)
+        self._view.open_dialog(dialog, go_to)
         begin_to_fill()
 
     def show_request(self, form: str = "") -> None:
@@ -344,7 +344,7 @@ class MessageActions:
         except LMChatError as error:
             template_text = error
         if opened is self._shown_session.opened:
-            self._view.show(RequestDialog(template_text, outgoing, form, self._page_text))
+            self._view.open_dialog(RequestDialog(template_text, outgoing, form, self._page_text))
 
 
 def suggested_name(info: str, words: str) -> str:

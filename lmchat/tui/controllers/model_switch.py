@@ -149,7 +149,7 @@ class ModelSwitch:
                 (then or self.switch_to)(model)
 
         self._picker = picker
-        self._view.show(picker, use)
+        self._view.open_dialog(picker, use)
         self._begin_refresh()
 
     def regenerate_with_another(self, message: ChatMessage) -> None:
@@ -228,7 +228,7 @@ class ModelSwitch:
             verb="load",
             attempt=load,
         )
-        self._view.show(dialog)
+        self._view.open_dialog(dialog)
 
     def _begin_load(self, model: ModelInfo, context: int | None = None) -> None:
         """Load a model in a worker, unless it is being loaded.

@@ -72,4 +72,4 @@ class Palette:
                 self._connect.leave_page()
             self._view.begin(partial(self._run, command), "palette")
 
-        self._view.show(dialog, run)
+        self._view.open_dialog(dialog, run)

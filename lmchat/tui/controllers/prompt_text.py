@@ -88,8 +88,12 @@ class PromptText:
             earlier.insert(0, draft)
         self._input.history_of_prompts = (*self._input.history_of_prompts, *earlier)
 
-    def note(self) -> None:
-        """Note what is typed as the draft of the shown session.
+    def remember(self, prompt: str) -> None:
+        """Let ↑ bring back a prompt that is sent or run."""
+        self._input.history_of_prompts = (prompt, *self._input.history_of_prompts)
+
+    def keep_draft(self) -> None:
+        """Keep what is typed as the draft of the shown session.
 
         The draft begins with what was typed before an edit; the text of the edit follows it if it
         was changed.
@@ -132,6 +136,10 @@ class PromptText:
         self._status.show_action("edit cancelled")  # after a sent edit, the caller replaces this
         return True
 
+    def restore_edit(self, text: str) -> None:
+        """Put back the text of an edit that could not be sent."""
+        self._input.put(text)
+
     def add_file(self, opened: OpenSession, file_text: str) -> None:
         """Put the text of a file into the prompt of a session, or into its draft if not shown.
 
@@ -156,7 +164,7 @@ class PromptText:
             self._drafts.note(opened.session_id, draft)
         elif self.edited_id:
             self._before_edit = joined_prompts(*prompts, self._before_edit)
-            self.note()
+            self.keep_draft()
         else:
             self._input.put(joined_prompts(*prompts, self._input.full_text))
 
@@ -199,7 +207,7 @@ class PromptFiles:
         self._pages: list[str] = []  # addresses of pages that are being fetched
 
     @property
-    def note(self) -> str:
+    def running_words(self) -> str:
         """Words for the commands that are running, else for the pages that are fetched; or ""."""
         if self._running:
             return f"Running: {', '.join(safe_line(one.command) for one in self._running)}"

@@ -31,7 +31,7 @@ class Reports:
         else:
             models = models_text(figures_by_model(rows))
         text = statistics_text(backend.metrics(), backend.budget(), models)
-        self._view.show(TextDialog("Statistics", text))
+        self._view.open_dialog(TextDialog("Statistics", text))
 
     def show_doctor(self) -> None:
         """Run all checks in a worker, and show the report, as on the command line."""
@@ -43,13 +43,15 @@ class Reports:
             text = report_text(findings, width=width)
             dialog.show(text, summary(findings))
 
-        self._view.show(dialog)
+        self._view.open_dialog(dialog)
         self._view.begin(examine, "doctor", is_only=True)
 
     def show_tools(self) -> None:
-        self._view.show(
+        self._view.open_dialog(
             tools_dialog(self._view.open_sessions, self._view.workspace.platform.config_file)
         )
 
     def show_log_file(self) -> None:
-        self._view.show(TextDialog("Log file", safe_text(self._view.workspace.platform.log_file)))
+        self._view.open_dialog(
+            TextDialog("Log file", safe_text(self._view.workspace.platform.log_file))
+        )

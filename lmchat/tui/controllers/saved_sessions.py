@@ -75,7 +75,9 @@ class SavedSessions:
             )
             self._view.begin(show, "open", is_only=True)
 
-        self._view.show(SearchDialog(self._view.workspace.store.search, now, query), open_chosen)
+        self._view.open_dialog(
+            SearchDialog(self._view.workspace.store.search, now, query), open_chosen
+        )
 
     async def _change(self, name: str, session_id: str, typed: str) -> str:
         """Change the header of a session, and return words for the user that say what was done.

@@ -136,7 +136,7 @@ class Turns(FrontEnd):
             self._prompt_text.leave_edit()
             self._status.show_action("edited")
         else:
-            self._view.widgets.prompt_input.put(text)
+            self._prompt_text.restore_edit(text)
 
     def regenerate(self, message: ChatMessage, model: ModelInfo | None = None) -> None:
         """Ask for another version of an answer, or run a tool call again.

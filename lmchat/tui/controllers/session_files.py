@@ -56,7 +56,7 @@ class SessionFiles:
                 verb="export",
                 attempt=self._write,
             )
-            self._view.show(dialog)
+            self._view.open_dialog(dialog)
 
     async def _write(self, typed: str) -> bool | str:
         """Write the shown session, with its older messages, into the file that was typed.
@@ -110,7 +110,7 @@ class SessionFiles:
             text = "A file, zip or folder; `all` for the chats of other programs."
             attempt = partial(self._import, importer)
             dialog = AskDialog("Import which file?", text=text, verb="import", attempt=attempt)
-            self._view.show(dialog, show)
+            self._view.open_dialog(dialog, show)
 
     async def _import(self, importer: Importer, name: str) -> ImportOutcome:
         """Import what `name` says, and return the outcome; raise the error if nothing came."""
@@ -167,7 +167,7 @@ class SessionFiles:
         if len(lines) == 1:
             self._view.notify(lines[0])
         elif lines:
-            self._view.show(TextDialog("Import", safe_text("\n".join(lines))))
+            self._view.open_dialog(TextDialog("Import", safe_text("\n".join(lines))))
 
 
 async def with_progress(
@@ -184,7 +184,7 @@ async def with_progress(
 
     def report(words: str) -> None:
         if not dialog.is_attached:
-            view.show(dialog, stop)
+            view.open_dialog(dialog, stop)
         dialog.show_progress(words)
 
     task = asyncio.ensure_future(work(report))

@@ -43,7 +43,7 @@ class ShownSession:
 
     # Messages, title and queue
 
-    def show(self) -> None:
+    def redraw(self) -> None:
         self.show_session()
         self.show_queue()
         self.show_list()
@@ -79,23 +79,19 @@ class ShownSession:
         if opened is self.opened:
             await self._open_sessions.fill(opened)
         if opened is self.opened:
-            self.mark_left_out()  # also adds the older messages to the log
+            self._view.widgets.log.fill(opened.shown_messages)
+            self.mark_left_out()
             self._status.refresh()
 
     def mark_left_out(self) -> None:
         """Mark in the log which messages a request with the typed text would leave out.
 
         Their number is kept for the panel. Without a plan, which needs a model with a known context
-        window, none is marked. If older messages were read since, they are first added to the log.
+        window, none is marked.
         """
         self._mark_timer = None
-        opened = self.opened
-        log = self._view.widgets.log
-        if opened.has_all_messages and not log.has_all_messages:
-            log.fill(opened.shown_messages)
-
         draft = self._view.widgets.prompt_input.full_text
-        plan = self._open_sessions.next_turn.plan(opened, draft)
+        plan = self._open_sessions.next_turn.plan(self.opened, draft)
         first_sent_id: str | None = None
         self._status.left_out = 0
         if plan is not None:
@@ -104,7 +100,7 @@ class ShownSession:
                 if message.role is not Role.SYSTEM:
                     first_sent_id = message.message_id
                     break
-        log.mark_left_out(self._status.left_out, first_sent_id)
+        self._view.widgets.log.mark_left_out(self._status.left_out, first_sent_id)
 
     def mark_left_out_soon(self) -> None:
         """Call `mark_left_out` in `_MARK_AFTER_S`, unless it is going to be called already."""
@@ -167,18 +163,18 @@ class ShownSession:
 
     def leave(self) -> None:
         """Note draft and bookmark, and end an edit: another session is shown next."""
-        self.note()
+        self.keep_draft_and_place()
         self._prompt_text.leave_edit()
 
     def show_new(self) -> None:
         """Show the new session; what is typed stays in the prompt."""
         self._open_sessions.show_new()
-        self.show()
+        self.redraw()
 
     def show_path(self, session: Session) -> None:
         """Show a path that was read from the disk, of the shown session or of another one."""
         self._open_sessions.show_path(session)
-        self.show()
+        self.redraw()
 
     def switch_to(self, session_id: str, *, message_id: str = "") -> None:
         """Show another session in a worker, as `go_to` does; an earlier switch is cancelled."""
@@ -221,7 +217,7 @@ class ShownSession:
         if takes_queue:
             self._open_sessions.move_queue(left, self.opened)
         self._prompt_text.load_draft()
-        self.show()
+        self.redraw()
         self._view.widgets.prompt_input.focus()
         log = self._view.widgets.log
         if bookmark:
@@ -235,8 +231,8 @@ class ShownSession:
             log.finder.mark_words(message_id, words)
         _: bool = await self._open_sessions.fetch_kept(self.opened)
 
-    def note(self) -> None:
-        """Note the draft of the shown session, and its bookmark: which text is on the screen."""
+    def keep_draft_and_place(self) -> None:
+        """Keep the draft of the shown session, and its bookmark: which text is on the screen."""
         bookmark = self._view.widgets.log.viewport.bookmark
         self._open_sessions.bookmarks.note(self.shown_id, bookmark)
-        self._prompt_text.note()
+        self._prompt_text.keep_draft()

@@ -252,10 +252,10 @@ class PromptInput(TextArea):
             self._begin_with(self._blocks.lines_of(self.text) if command else "")
             self._post_to_parent(self.Submitted(text, is_for_shell))
 
-    def give_back(self, command: str) -> None:
-        """Put a command that could not run below the folded blocks, unless words are there."""
+    def restore_typed(self, text: str) -> None:
+        """Put what could not be run or saved below the folded blocks, unless words are there."""
         if not self._words.strip():
-            self.put(self._blocks.lines_of(self.text) + command)
+            self.put(self._blocks.lines_of(self.text) + text)
 
     def _post_to_parent(self, message: Message) -> None:
         """Post a message to the parent.
