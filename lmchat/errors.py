@@ -51,6 +51,13 @@ class RequestInvalid(LMChatError):
     exit_code = 2
 
 
+class StillAnswering(RequestInvalid):
+    """A session whose turn has not ended cannot begin another one."""
+
+    def __init__(self) -> None:
+        super().__init__("An answer is still streaming.", hint="Press Esc to stop it, or wait.")
+
+
 class EndpointNotAllowed(LMChatError):
     """An address is invalid, or its host is not allowed."""
 

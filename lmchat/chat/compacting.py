@@ -10,8 +10,8 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from lmchat.chat.context import plan_context
-from lmchat.chat.starts import Start, still_answering_error
-from lmchat.errors import LMChatError, RequestInvalid
+from lmchat.chat.starts import Start
+from lmchat.errors import LMChatError, RequestInvalid, StillAnswering
 from lmchat.sessions.message import (
     AnswerState,
     ChatMessage,
@@ -36,7 +36,7 @@ def summary(path: MessagePath, prompt: str, tokens: int, sent_thoughts: SentThou
     take most of the tokens, or while the last answer is streaming, perhaps in another lmchat.
     """
     if path and path[-1].state is AnswerState.STREAMING:
-        raise still_answering_error()
+        raise StillAnswering
     indexes = [
         index
         for index, message in enumerate(path)

@@ -33,8 +33,7 @@ def target_of(answer: ChatMessage) -> Target:
     """Return the server and the model of a kept answer; only one product keeps answers."""
     endpoint = Endpoint.parse(answer.endpoint)
     product = next(product.name for product in PRODUCTS if product.can_keep_answers)
-    model = ModelInfo(model_id=answer.model, endpoint=endpoint, product=product)
-    return Target(endpoint=endpoint, product=product, model=model)
+    return Target.of(ModelInfo(model_id=answer.model, endpoint=endpoint, product=product))
 
 
 def replay_request(answer: ChatMessage) -> ChatRequest:

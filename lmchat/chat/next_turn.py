@@ -285,6 +285,10 @@ class NextTurn:
             sent_thoughts=sent_thoughts_of(target.product, target.model),
         )
 
+    def must_compact(self, opened: OpenSession, draft: str) -> bool:
+        """Whether the settings want a summary before this draft, and one can be made."""
+        return self.chat_settings.auto_compact and self.can_compact(opened, draft)
+
     def can_compact(self, opened: OpenSession, draft: str = "") -> bool:
         """Whether messages and draft nearly fill the window, and a summary would make room."""
         messages = opened.messages

@@ -12,9 +12,8 @@ from msgspec.structs import replace
 from lmchat.chat.answering import AnswerRequest
 from lmchat.chat.context import ContextPlan
 from lmchat.chat.kept import joined_answer
-from lmchat.chat.starts import still_answering_error
 from lmchat.chat.tool_rounds import ToolQuestion
-from lmchat.errors import LMChatError
+from lmchat.errors import LMChatError, StillAnswering
 from lmchat.servers.answer import GrowingAnswer, Stage, TurnFigures
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.model import Target
@@ -122,7 +121,7 @@ class OpenSession:
     def require_idle(self) -> None:
         """Raise `RequestInvalid` while a turn runs."""
         if self.is_busy:
-            raise still_answering_error()
+            raise StillAnswering
 
     def require_free_end(self) -> None:
         """Raise `RequestInvalid` while a turn may add messages to the end of the path.

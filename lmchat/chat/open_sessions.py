@@ -29,7 +29,7 @@ from lmchat.chat.kept import kept_answer, replay_request, target_of, without_rep
 from lmchat.chat.next_turn import NextTurn
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.ports import ModelServer
-from lmchat.chat.runner import ShowError, TurnRunner, failure_of
+from lmchat.chat.runner import ShowError, TurnRunner, shown_error
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.chat.save_queue import SaveQueue
 from lmchat.chat.starts import (
@@ -39,12 +39,11 @@ from lmchat.chat.starts import (
     continued,
     edited,
     new_prompt,
-    still_answering_error,
 )
 from lmchat.chat.titles import rename_by_model
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.config.settings import ChatSettings
-from lmchat.errors import LMChatError, RequestInvalid, WrongUse
+from lmchat.errors import LMChatError, RequestInvalid, StillAnswering, WrongUse
 from lmchat.servers.model import Target
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import (
@@ -114,8 +113,7 @@ class OpenSessions:
             self._send(opened, text)
 
     def _send(self, opened: OpenSession, text: str, *, may_compact: bool = True) -> None:
-        may_compact = may_compact and self.next_turn.chat_settings.auto_compact
-        if may_compact and self.next_turn.can_compact(opened, text):
+        if may_compact and self.next_turn.must_compact(opened, text):
             self.compact(opened)
             opened.queue.insert(0, text)  # it follows the summary
             self._report(opened, QueueChanged())
@@ -221,7 +219,7 @@ class OpenSessions:
 
         def make_start(path: MessagePath) -> Start:
             if path[-1] is not kept:
-                raise still_answering_error()
+                raise StillAnswering
             return Start(path=MessagePath(path[:-1]), fetched=kept)
 
         self._begin(opened, make_start, settings=TurnSettings(target=target_of(kept)))
@@ -287,12 +285,7 @@ class OpenSessions:
             opened.refusal = raised.__cause__
         elif raised is not None:
             state = AnswerState.FAILED
-            if isinstance(raised, LMChatError):
-                error = raised
-            else:
-                failure = failure_of(raised)
-                error = LMChatError(failure.message, hint=failure.hint, kind=failure.kind)
-            opened.refusal = error
+            opened.refusal = error = shown_error(raised)
         elif not task.cancelled() and opened.turn is not None:
             state = opened.turn.state
         ended = TurnEnded(
@@ -304,13 +297,12 @@ class OpenSessions:
         )
         if opened is not self.shown:
             self.unread.add(opened.session_id)
-        returned = [opened.unsent] if opened.unsent else []
+        unsent = [opened.unsent] if opened.unsent else []
         opened.unsent = ""
         if ended.has_failed and not self._is_closing:  # the next prompt would probably fail, too
-            returned += opened.queue
-            opened.queue.clear()
-        if returned:
-            self._report(opened, PromptsReturned(prompts=tuple(returned)))
+            self._return_queue(opened, *unsent)
+        elif unsent:
+            self._report(opened, PromptsReturned(prompts=tuple(unsent)))
         if self._is_closing:
             return
         prompt = opened.queue.pop(0) if opened.queue else None
@@ -324,12 +316,17 @@ class OpenSessions:
             self._naming = asyncio.create_task(self._name(opened), name="title")
 
     def _refuse(self, opened: OpenSession, error: LMChatError, *prompts: str) -> None:
-        """Return prompts that no turn can take, and the queue behind them."""
+        """Return prompts that no turn can take, and say why."""
+        opened.refusal = error
+        self._return_queue(opened, *prompts)
+        self._report(opened, TurnEnded(state=AnswerState.FAILED, error=error))
+
+    def _return_queue(self, opened: OpenSession, *prompts: str) -> None:
+        """Return prompts to the prompt field, and behind them all queued ones."""
         returned = (*prompts, *opened.queue)
         opened.queue.clear()
-        opened.refusal = error
-        self._report(opened, PromptsReturned(prompts=returned))
-        self._report(opened, TurnEnded(state=AnswerState.FAILED, error=error))
+        if returned:
+            self._report(opened, PromptsReturned(prompts=returned))
 
     def _report(self, opened: OpenSession, event: ChatEvent) -> None:
         if isinstance(event, AnswerBegun | QueueChanged | TurnEnded):  # other prompts are unsaved
@@ -390,10 +387,7 @@ class OpenSessions:
 
     async def quiet(self, opened: OpenSession) -> None:
         """Return the queued prompts of a session, stop its turn, and wait until it has ended."""
-        returned = tuple(opened.queue)
-        opened.queue.clear()  # else the end of the turn sends the next one
-        if returned:
-            self._report(opened, PromptsReturned(prompts=returned))
+        self._return_queue(opened)  # else the end of the turn sends the next one
         self.stop(opened)
         await self.settle(opened)
 
@@ -429,9 +423,7 @@ class OpenSessions:
     def target_failed(self) -> None:
         """Return all waiting prompts, as no model can answer."""
         for opened in self.waiting:
-            returned = tuple(opened.queue)
-            opened.queue.clear()
-            self._report(opened, PromptsReturned(prompts=returned))
+            self._return_queue(opened)
 
     def take_back(self, opened: OpenSession) -> str:
         """Take the newest prompt out of the queue of a session, and return it."""

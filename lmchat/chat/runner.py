@@ -84,6 +84,14 @@ def failure_of(error: BaseException) -> Failure:
     )
 
 
+def shown_error(error: BaseException, failure: Failure | None = None) -> LMChatError:
+    """Return the error that the user is shown: an error of lmchat itself as its failure says it."""
+    if isinstance(error, LMChatError):
+        return error
+    failure = failure or failure_of(error)
+    return LMChatError(failure.message, hint=failure.hint, kind=failure.kind)
+
+
 class ShowError(Exception):
     """A front end could not show an event; `__cause__` says why."""
 
@@ -217,11 +225,7 @@ class TurnRunner:
         except Exception as error:  # noqa: BLE001 - any error is shown, the answer kept
             state = AnswerState.INTERRUPTED if opened.begun_entries else AnswerState.FAILED
             failure = failure_of(error)
-            opened.error = (
-                error
-                if isinstance(error, LMChatError)
-                else LMChatError(failure.message, hint=failure.hint, kind=failure.kind)
-            )
+            opened.error = shown_error(error, failure)
         finally:  # memory first: the screen never waits for the disk
             answer = opened.end_answer(answer, state, failure, request, turn)
             try:

@@ -53,11 +53,6 @@ class Start(Struct, frozen=True, kw_only=True):
 MakeStart = Callable[[MessagePath], Start]
 
 
-def still_answering_error() -> RequestInvalid:
-    """Return the error for a second turn in one session."""
-    return RequestInvalid("An answer is still streaming.", hint="Press Esc to stop it, or wait.")
-
-
 def new_prompt(
     path: MessagePath,
     text: str,

@@ -415,7 +415,7 @@ class PlainChat(FrontEnd):
         if model.state is LoadState.NOT_LOADED:
             self._note("Loading model…")
             await load_if_needed(self._runtime, model, self._output)
-        target = Target(endpoint=model.endpoint, product=model.product, model=model)
+        target = Target.of(model)
         self._next_turn.target = target
         await asyncio.to_thread(  # the next start of lmchat uses it, too
             change_state,
@@ -506,8 +506,7 @@ class PlainChat(FrontEnd):
             return
         await self._connect()
         sessions, opened = self.sessions, self.sessions.shown
-        may_compact = self._next_turn.chat_settings.auto_compact and not edited_id
-        if may_compact and self._next_turn.can_compact(opened, text):
+        if not edited_id and self._next_turn.must_compact(opened, text):
             await self._compact()
         files = [await sessions.add_file(file) for file in self._files]
         self._files = []  # after an error above, they are for the next prompt

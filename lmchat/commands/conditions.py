@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from lmchat.errors import StillAnswering
 from lmchat.sessions.message import AnswerState, ChatMessage, Role, is_imported_call
 
 NOTHING_YET = "This session is empty."
-_STILL_STREAMING = "An answer is still streaming. Press Esc to stop it, or wait."
 
 
 def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str:
@@ -18,7 +18,7 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
     is_streaming = message.state is AnswerState.STREAMING
     match name:
         case "regenerate" | "another_model" | "resume" if is_busy:
-            return _STILL_STREAMING
+            return StillAnswering().message_with_hint
         case "copy" if message.failure is not None:  # its words are copied
             return ""
         case "pager" if message.files:
@@ -41,7 +41,7 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
         case "resume" if is_streaming:
             return "This answer is still streaming."
         case "rewrite" | "probabilities" if is_streaming:
-            return _STILL_STREAMING
+            return StillAnswering().message_with_hint
         case "rewrite" if message.tool_calls:
             return "This answer calls tools. Rewrite the answer after them."
         case "resume" if not is_resumable(message):

@@ -102,6 +102,10 @@ class Target(Struct, frozen=True, kw_only=True):
     loading_since_s: float | None = None  # monotonic time; None where the server loads it unasked
     loading_fraction: float | None = None
 
+    @classmethod
+    def of(cls, model: ModelInfo) -> Target:
+        return cls(endpoint=model.endpoint, product=model.product, model=model)
+
     @property
     def server_id(self) -> str:
         return server_id_of(self.endpoint, self.product)

@@ -180,10 +180,8 @@ class ModelSwitch:
             self._begin_load(model)
         is_loading = _key(model) in self._loads
         self.use(
-            Target(
-                endpoint=model.endpoint,
-                product=model.product,
-                model=replace(model, load_fraction=None),
+            replace(
+                Target.of(replace(model, load_fraction=None)),
                 is_loading=is_loading,
                 loading_since_s=self._workspace.clock() if is_loading else None,
             )

@@ -145,9 +145,7 @@ class Turns(FrontEnd):
             message: The answer, the message of the tool call, or a prompt, whose answer is meant.
             model: The model that answers; None for the current one.
         """
-        target: Target | None = None
-        if model is not None:
-            target = Target(endpoint=model.endpoint, product=model.product, model=model)
+        target = Target.of(model) if model is not None else None
         opened = self._shown_session.opened
         self._attempt(partial(self._open_sessions.regenerate, opened, message, target))
 

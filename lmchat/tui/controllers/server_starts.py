@@ -151,7 +151,7 @@ class ServerStarts:
         """
         old_target = self._view.next_turn.target
         info = model.info(engine.reserve_address(), LoadState.LOADING)
-        self._models.use(Target(endpoint=info.endpoint, product=BUILT_IN, model=info))
+        self._models.use(Target.of(info))
         name = safe_line(model.name, limit=20)
         self._status.show_action(f"loading {name}")
         try:
