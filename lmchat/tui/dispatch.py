@@ -78,7 +78,7 @@ class Dispatcher:
         self.messages = messages = MessageActions(
             view, shown_session, prompt_text, branches, self.function_of
         )
-        self.answer_settings = AnswerSettings(view, status, shown_session, models)
+        self.answer_settings = AnswerSettings(view, status, models)
         self.appearance = Appearance(view, status, shown_session)
         self.reports = Reports(view)
         self.palette = Palette(view, messages, connect, self.run)

@@ -245,17 +245,18 @@ class ChatLog(ScrollView, can_focus=True):
 
     def fill(self, messages: MessagePath) -> None:
         """Add the messages before those shown, given the whole path; what is read keeps its row."""
+        if self.has_all_messages:
+            return
         first = self.document.entries[0].message if len(self.document) else None
-        # of messages before the first shown one; None if that one is not on this path
-        count = messages.index_of(first.message_id) if first is not None else len(messages)
-        if count is None or self.has_all_messages:
+        earlier_count = messages.index_of(first.message_id) if first is not None else len(messages)
+        if earlier_count is None:  # another path
             return
         self.has_all_messages = True
         if self._streaming is not None:
-            self._streaming += count
-        self.viewport.prepend(MessagePath(messages[:count]))
+            self._streaming += earlier_count
+        self.viewport.prepend(MessagePath(messages[:earlier_count]))
         self.selection.drop()
-        self.finder.shift_messages(count)
+        self.finder.shift_messages(earlier_count)
         self.settle()
 
     def append(self, message: ChatMessage) -> None:

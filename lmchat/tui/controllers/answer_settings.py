@@ -7,7 +7,6 @@ from lmchat.chat.next_turn import NOTHING_SET, value_words
 from lmchat.safe_text import safe_line
 from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.model_switch import ModelSwitch
-from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.ask_dialog import argument_dialog
 from lmchat.tui.dialogs.dialog import PickDialog
@@ -18,22 +17,16 @@ from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow
 class AnswerSettings:
     """Runs the slash commands that change the next answers."""
 
-    def __init__(
-        self,
-        view: ChatView,
-        status: StatusDisplay,
-        shown_session: ShownSession,
-        models: ModelSwitch,
-    ) -> None:
+    def __init__(self, view: ChatView, status: StatusDisplay, models: ModelSwitch) -> None:
         self._view = view
         self._status = status
-        self._shown_session = shown_session
+        self._open_sessions = view.open_sessions
         self._models = models
 
     async def change_system_prompt(self, text: str) -> None:
-        self._shown_session.opened.require_free_end()
+        self._open_sessions.shown.require_free_end()
         message = await changes.set_system_prompt(
-            self._view.open_sessions, self._shown_session.opened, text
+            self._open_sessions, self._open_sessions.shown, text
         )
         self._view.widgets.log.append(message)
         self._status.show_action("system prompt changed")
@@ -47,14 +40,14 @@ class AnswerSettings:
 
     def use_effort(self, typed: str) -> None:
         self._view.next_turn.use_effort(typed)
-        effort = self._view.next_turn.effort_words(self._shown_session.opened.own_sampling)
+        effort = self._view.next_turn.effort_words(self._open_sessions.shown.own_sampling)
         self._status.show_action(f"effort {effort}")
         self._view.notify(f"Reasoning effort: {effort}.")
 
     async def use_first_words(self, words: str = "") -> None:
         """Let the next answer begin with words; without any, take back those set before, or ask."""
-        if words or self._shown_session.opened.first_words:
-            self._view.open_sessions.use_first_words(words)
+        if words or self._open_sessions.shown.first_words:
+            self._open_sessions.use_first_words(words)
             self._status.show_action("first words set" if words else "first words removed")
         else:
             dialog = argument_dialog("Begin the next answer with which text?", self.use_first_words)
@@ -65,10 +58,10 @@ class AnswerSettings:
 
         Enter on a row of the list asks for another value.
         """
-        opened = self._shown_session.opened
+        opened = self._open_sessions.shown
 
         async def change(typed: str) -> None:
-            self._view.notify(await changes.set_option(self._view.open_sessions, opened, typed))
+            self._view.notify(await changes.set_option(self._open_sessions, opened, typed))
 
         def ask_for(name: str | None) -> None:
             if name is not None:

@@ -73,7 +73,7 @@ class StatusDisplay:
             if shown.can_answer_now:  # the key that ends a thought, and what it does
                 command = BY_ID["now"]
                 key = keys_of(command, self._view.workspace.settings.keys).partition(",")[0]
-                hint = f"{written(key).replace('^', 'Ctrl+')} {command.label}"
+                hint = f"{written(key, ctrl='Ctrl+')} {command.label}"
             self._view.widgets.log.show_turn(replace(turn), self._view.workspace.clock(), hint)
         self.refresh()
 
@@ -175,15 +175,16 @@ class StatusDisplay:
         if self._view.workspace.is_temporary:
             unsaved = "temporary"
 
-        def figures(first: str) -> str:
-            share = "" if used is None else units.percent(used)
-            return f" {units.UNICODE.dot} ".join(filter(None, (unsaved, first, share)))
+        share = "" if used is None else units.percent(used)
+
+        def with_warning_and_share(figure: str) -> str:
+            return f" {units.UNICODE.dot} ".join(filter(None, (unsaved, figure, share)))
 
         widgets.prompt.status.show_state(
             server_sign(self.health.verdict),
             self._names(),
-            figures=figures(f"{size}{units.GAP}tok" if size else ""),
-            narrow_figures=figures(units.rate(speed) if speed else ""),
+            figures=with_warning_and_share(f"{size}{units.GAP}tok" if size else ""),
+            narrow_figures=with_warning_and_share(units.rate(speed) if speed else ""),
         )
 
     def _names(self) -> list[str]:

@@ -108,6 +108,7 @@ class ToolsDialog(ListDialog):
         )
 
     def action_take(self) -> None:
+        """Switch the chosen server or tool off, or on again; the dialog stays open."""
         if self.list.key is not None:
             self._toolbox.toggle(self._session_id, str(self.list.key))
             self.draw()

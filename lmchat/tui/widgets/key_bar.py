@@ -40,18 +40,18 @@ _BETWEEN = "  "  # between two hints
 _LEAST_COLUMNS = 40  # of a terminal with room for hints at the right
 
 
-def written(keys: str) -> SafeText:
+def written(keys: str, *, ctrl: str = "^") -> SafeText:
     """Return comma-separated keys, in Textual's names, as people write them: `^B, F2`."""
     names = [key.strip() for key in keys.split(",")]
-    return safe_line(", ".join(map(_written, filter(None, names))))
+    return safe_line(", ".join(_written(name, ctrl) for name in names if name))
 
 
-def _written(key: str) -> str:
+def _written(key: str, ctrl: str = "^") -> str:
     """Return a key as people write it: `^B` for `ctrl+b`, `Alt+↑` for `alt+up`, `F2` for `f2`."""
     *modifiers, last = key.split("+")
     word = _WORDS.get(last) or (last.title() if len(last) > 1 and last.isalnum() else last)
     if modifiers == ["ctrl"] and len(word) == 1:
-        return f"^{word.upper()}"
+        return f"{ctrl}{word.upper()}"
     return "+".join([*map(str.title, modifiers), word])
 
 

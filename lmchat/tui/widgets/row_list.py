@@ -93,14 +93,14 @@ class RowList(ScrollView):
         self.can_focus = False
         self.rows: Sequence[ListRow] = ()
         self.keys: list[Hashable] = []  # keys of the rows that can be chosen
-        self._chosen = 0  # index in `keys`
+        self._chosen_index = 0  # index in `keys`
         self._hides_choice = hides_choice
         self._most_rows = 0  # that were shown at once
 
     @property
     def key(self) -> Hashable:
         """Key of the chosen row; None without one."""
-        return self.keys[self._chosen] if self.keys else None
+        return self.keys[self._chosen_index] if self.keys else None
 
     @property
     def text_width(self) -> int:
@@ -117,9 +117,9 @@ class RowList(ScrollView):
         self.rows = rows
         self.keys = list(dict.fromkeys(row.key for row in rows if row.key is not None))
         if wanted_key in self.keys:
-            self._chosen = self.keys.index(wanted_key)
+            self._chosen_index = self.keys.index(wanted_key)
         else:
-            self._chosen = min(self._chosen, max(len(self.keys) - 1, 0))
+            self._chosen_index = min(self._chosen_index, max(len(self.keys) - 1, 0))
         self._most_rows = max(self._most_rows, len(rows))
         self.virtual_size = Size(self.size.width, len(rows))
         self.refresh()
@@ -138,9 +138,9 @@ class RowList(ScrollView):
 
         So headings before the first choice, and lists without a choice, can be read.
         """
-        old_choice = self._chosen
-        self._set_chosen(old_choice + step)
-        if self._chosen == old_choice:
+        old_index = self._chosen_index
+        self._set_chosen(old_index + step)
+        if self._chosen_index == old_index:
             self.scroll_relative(y=step, animate=False)
 
     def page(self, direction: int) -> None:
@@ -151,8 +151,8 @@ class RowList(ScrollView):
     def _set_chosen(self, index: int) -> None:
         """Choose the key with an index in `keys`; beyond the ends, the first or the last one."""
         index = min(max(index, 0), max(len(self.keys) - 1, 0))
-        if index != self._chosen:
-            self._chosen = index
+        if index != self._chosen_index:
+            self._chosen_index = index
             self.refresh()
             self._scroll_to_chosen()
 
@@ -167,7 +167,7 @@ class RowList(ScrollView):
         """Bring the chosen rows into view; with the first choice also the headings above it."""
         start, height = self._rows_of_choice()
         if height and self.size.height:
-            top = start if self._chosen else 0
+            top = start if self._chosen_index else 0
             region = Region(0, top, 1, start + height - top)
             self.scroll_to_region(region, animate=False, force=True)
 
