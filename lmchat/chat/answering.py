@@ -99,7 +99,7 @@ class AnswerRequest:
         settings: TurnSettings,
         path: MessagePath,
         *,
-        server: ModelServer,
+        backend: ModelServer,
         meter: ContextMeter,
         store: Store,
         rounds: ToolRounds | None = None,
@@ -115,7 +115,7 @@ class AnswerRequest:
         Args:
             settings: Settings of the turn.
             path: The messages before the answer.
-            server: Access to the model servers.
+            backend: Access to the model servers.
             meter: Estimates, which learn from this answer.
             store: Access to attached files.
             rounds: Rounds of tool calls of this turn; None if the model gets no tools.
@@ -127,7 +127,7 @@ class AnswerRequest:
         self.rounds = rounds
         self.beginning = beginning
         self.fetched = fetched
-        self._server = server
+        self._backend = backend
         self._meter = meter
         self._store = store
 
@@ -174,13 +174,13 @@ class AnswerRequest:
                 yield RequestAdapted(note=note)
             self._request_id = os.urandom(16).hex()
             try:
-                async with aclosing(self._server.stream(self._make_request())) as events:
+                async with aclosing(self._backend.stream(self._make_request())) as events:
                     async for event in events:
                         has_content = has_content or isinstance(event, _CONTENT_EVENTS)
                         yield event
                         if self._must_end_thought and isinstance(event, ReasoningDelta):
                             self._must_end_thought = False
-                            if not await self._server.end_thought(self._request_id):
+                            if not await self._backend.end_thought(self._request_id):
                                 yield RequestAdapted(note=self._cannot_end_thought)
             except ServerRejected as error:
                 if has_content or not is_planned or not self._adapt_request(error):

@@ -81,7 +81,7 @@ async def set_sampling(
     A new session is saved with its first message. If the disk fails, they hold in memory, and
     the error is raised.
     """
-    opened.header = replace(opened.header, sampling=options)
+    opened.change_header(sampling=options)
     await sessions.save_queue.write_unsaved()  # one of these messages may create the session
     with suppress(SessionNotFound):
         await sessions.store.update_session(opened.session_id, {"sampling": options})

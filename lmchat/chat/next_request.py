@@ -64,7 +64,7 @@ async def next_request(
     planned = AnswerRequest(
         settings,
         start.sent_path,
-        server=sessions.server,
+        backend=sessions.backend,
         meter=sessions.next_turn.meter,
         store=sessions.store,
         rounds=ToolRounds(settings.toolbox, opened.session_id) if settings.toolbox else None,
@@ -97,7 +97,7 @@ async def context_of_next_request(
     request = await next_request(sessions, opened, text, files, settings=settings)
     total: int | None = None
     with suppress(LMChatError):
-        total = await sessions.server.count_tokens(request)
+        total = await sessions.backend.count_tokens(request)
     return context_list(
         request,
         opened.shown_messages,

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from lmchat.chat.answering import AnswerRequest
 from lmchat.chat.context import ContextPlan
 from lmchat.chat.kept import joined_answer
+from lmchat.chat.starts import Start
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.errors import LMChatError, StillAnswering
 from lmchat.servers.answer import GrowingAnswer, Stage, TurnFigures
@@ -32,14 +33,20 @@ from lmchat.sessions.message import (
     new_id,
     now,
 )
-from lmchat.sessions.session import MESSAGES_PER_READ, MessagePath, Session, SessionHeader
+from lmchat.sessions.session import MESSAGES_PER_READ, MessagePath, Session, SessionHeader, title_of
 from lmchat.storage.store import Store
 
 NOT_THINKING = "The model is not thinking now."
 
 
 class OpenSession:
-    """A session with at most one running turn, which changes it step by step (`runner`)."""
+    """A session with at most one running turn, which changes it step by step.
+
+    `OpenSessions` begins and ends turns, and writes what goes beyond one: queue, first words,
+    refusal, and the question that waits. During a turn, `TurnRunner` writes the rest, mostly by the
+    steps below. Without a turn, `changes` and `titles` change messages and header. Front ends write
+    nothing; `take_question` is for whoever answers.
+    """
 
     def __init__(
         self,
@@ -225,11 +232,55 @@ class OpenSession:
 
     # Steps of a turn
 
+    def begin_turn(self, task: asyncio.Task[None], unsent: str) -> None:
+        """Begin a turn, which runs in a task; `unsent` is its prompt as it was typed, if any."""
+        self.task = task
+        self.unsent = unsent
+        self.refusal = self.error = None
+        self.answer_id = ""
+
+    def end_turn(self) -> tuple[str, ...]:
+        """End the turn, and return its prompt if this has not become a message."""
+        self.task = None
+        self.is_stopping = False
+        self.question = None
+        self.aside = MessagePath()
+        unsent = (self.unsent,) if self.unsent else ()
+        self.unsent = ""
+        return unsent
+
+    def begin_path(self, start: Start, *, may_call_tools: bool) -> None:
+        """Cut the path where the turn begins, and add its prompts; those of a summary are aside.
+
+        A session without a title is named by the last one.
+        """
+        self.may_call_tools = may_call_tools
+        if start.beginning is not None and start.beginning.is_first_words:
+            self.first_words = ""
+        self.messages = start.path
+        if start.summarised:
+            self.aside = MessagePath(start.prompts)
+            return
+        if start.prompts and not self.header.title:
+            self.change_header(title=title_of(start.prompts[-1]))
+        for message in start.prompts:
+            self.add(message)
+
+    def take_question(self, question: ToolQuestion) -> bool:
+        """Take a question away to answer it; return False if it does not wait any more."""
+        is_waiting = self.question is question
+        if is_waiting:
+            self.question = None
+        return is_waiting
+
+    def change_header(self, **fields: object) -> None:
+        """Change fields of the header in memory."""
+        self.header = replace(self.header, **fields)
+
     def add(self, message: ChatMessage) -> None:
         """Add a message to the end of the path."""
         self.messages = self.messages.added(message)
-        count = self.header.message_count + 1
-        self.header = replace(self.header, updated_at=now(), message_count=count)
+        self.change_header(updated_at=now(), message_count=self.header.message_count + 1)
 
     def begin_answer(
         self, request: AnswerRequest, version: int, *, is_aside: bool
@@ -301,8 +352,7 @@ class OpenSession:
             answer = interrupted(answer, "The terminal was closed")
         self._put_answer(answer)
         if request.fetched is None and not self.aside:
-            self.header = replace(
-                self.header,
+            self.change_header(
                 updated_at=now(),
                 message_count=self.header.message_count + 1,
                 model=answer.model,

@@ -73,7 +73,7 @@ class OpenSessions:
         self,
         *,
         chat: ChatSettings,
-        server: ModelServer,
+        backend: ModelServer,
         store: Store,
         profile_name: str = "",
         layers: SamplingLayers | None = None,
@@ -87,7 +87,7 @@ class OpenSessions:
         self.drafts = SavedTexts(store.draft, store.save_draft, self._unsaved_prompts)
         self.bookmarks = SavedTexts(store.bookmark, store.save_bookmark)
         self.unread: set[str] = set()  # sessions whose answer ended while another was shown
-        self.server = server
+        self.backend = backend
         self.store = store
         self._is_named = is_named
         self._clock = clock
@@ -120,6 +120,16 @@ class OpenSessions:
             return
         words, files = split_draft(text)
         self.send_now(opened, words, files, unsent=text)
+
+    def _send_next(self, opened: OpenSession, *, may_compact: bool = True) -> None:
+        """Send the first prompt of the queue; if it is refused, return it and those behind it."""
+        prompt = opened.queue.pop(0)
+        try:
+            self._send(opened, prompt, may_compact=may_compact)
+        except LMChatError as refusal:  # such as: the server has gone in the meantime
+            self._refuse(opened, refusal, prompt)
+        else:
+            self._report(opened, QueueChanged())
 
     def send_now(
         self,
@@ -206,7 +216,7 @@ class OpenSessions:
         if kept is None or opened.is_busy or not self.next_turn.chat_settings.detach:
             return False
         try:
-            is_kept = await self.server.keeps_answer(replay_request(kept))
+            is_kept = await self.backend.keeps_answer(replay_request(kept))
         except LMChatError:
             return False
         if opened.task is not None or self._is_closing or opened.messages[-1] is not kept:
@@ -246,9 +256,6 @@ class OpenSessions:
         opened.require_idle()
         if self._naming is not None:
             self._naming.cancel()
-        opened.unsent = unsent
-        opened.refusal = opened.error = None
-        opened.answer_id = ""
 
         async def run() -> None:
             await opened.fill(self.store)  # of a long session, only the end was read
@@ -257,7 +264,7 @@ class OpenSessions:
                 opened,
                 start,
                 settings,
-                server=self.server,
+                backend=self.backend,
                 save_queue=self.save_queue,
                 meter=self.next_turn.meter,
                 show=self._report,
@@ -265,19 +272,16 @@ class OpenSessions:
             )
             await runner.run()
 
-        opened.task = asyncio.create_task(run(), name=f"turn-{opened.session_id}")
-        ending = partial(self._after_turn, opened, self._clock(), is_summary)
-        opened.task.add_done_callback(ending)
+        task = asyncio.create_task(run(), name=f"turn-{opened.session_id}")
+        task.add_done_callback(partial(self._after_turn, opened, self._clock(), is_summary))
+        opened.begin_turn(task, unsent)
         self._report(opened, TurnBegun())
 
     def _after_turn(
         self, opened: OpenSession, began_s: float, is_summary: bool, task: asyncio.Task[None]
     ) -> None:
         """Show how a turn ended; then send what waits, or let the model name the session."""
-        opened.task = None
-        opened.is_stopping = False
-        opened.question = None
-        opened.aside = MessagePath()
+        unsent = opened.end_turn()
         raised = None if task.cancelled() else task.exception()
         state = AnswerState.STOPPED
         error: LMChatError | None = None
@@ -297,21 +301,15 @@ class OpenSessions:
         )
         if opened is not self.shown:
             self.unread.add(opened.session_id)
-        unsent = [opened.unsent] if opened.unsent else []
-        opened.unsent = ""
         if ended.has_failed and not self._is_closing:  # the next prompt would probably fail, too
             self._return_queue(opened, *unsent)
         elif unsent:
-            self._report(opened, PromptsReturned(prompts=tuple(unsent)))
+            self._report(opened, PromptsReturned(prompts=unsent))
         if self._is_closing:
             return
-        prompt = opened.queue.pop(0) if opened.queue else None
         self._report(opened, ended)
-        if prompt is not None:
-            try:
-                self._send(opened, prompt, may_compact=not is_summary)
-            except LMChatError as refusal:  # such as: the server has gone in the meantime
-                self._refuse(opened, refusal, prompt)
+        if opened.queue:
+            self._send_next(opened, may_compact=not is_summary)
         elif self._is_named and self.next_turn.chat_settings.auto_title:
             self._naming = asyncio.create_task(self._name(opened), name="title")
 
@@ -353,7 +351,7 @@ class OpenSessions:
         """
         with suppress(LMChatError, TimeoutError):
             settings = self.next_turn.settings()
-            if await rename_by_model(opened, settings, self.server, self.store):
+            if await rename_by_model(opened, settings, self.backend, self.store):
                 self._report(opened, TitleChanged())
 
     def stop(self, opened: OpenSession) -> bool:
@@ -412,13 +410,7 @@ class OpenSessions:
             except LMChatError as error:
                 self._refuse(self.shown, error)
         for opened in self.waiting:
-            prompt = opened.queue.pop(0)
-            try:
-                self._send(opened, prompt)
-            except LMChatError as error:
-                self._refuse(opened, error, prompt)
-            else:
-                self._report(opened, QueueChanged())
+            self._send_next(opened)
 
     def target_failed(self) -> None:
         """Return all waiting prompts, as no model can answer."""
@@ -563,6 +555,17 @@ class OpenSessions:
         """Return the open session of an id."""
         return self._sessions.get(session_id)
 
+    def take_header(self, changed: SessionHeader) -> None:
+        """Give an open session what was changed on the disk; an export writes it from memory."""
+        opened = self._sessions.get(changed.session_id)
+        if opened is not None:
+            opened.change_header(
+                title=changed.title,
+                tags=changed.tags,
+                is_pinned=changed.is_pinned,
+                is_archived=changed.is_archived,
+            )
+
     def unsaved(self) -> list[SessionHeader]:
         """Return the headers of the open sessions with messages that are not on the disk."""
         headers = [opened.header for opened in self._sessions.values()]
@@ -572,7 +575,7 @@ class OpenSessions:
 
     def leave_answers(self) -> None:
         """Let servers continue the answers that they can keep, as the terminal is gone (R-42)."""
-        self.server.leave_answers()
+        self.backend.leave_answers()
         for opened in self._sessions.values():
             opened.is_hung_up = True
 

@@ -25,10 +25,10 @@ _log = logging.getLogger(__name__)
 class ReadAhead:
     """Lets the server of the next turn read the shown session while a prompt is typed."""
 
-    def __init__(self, server: ModelServer, open_sessions: OpenSessions) -> None:
+    def __init__(self, backend: ModelServer, open_sessions: OpenSessions) -> None:
         self.fraction: float | None = None  # part that is read, 0 to 1; None while nothing is read
         self.on_change: Callable[[], None] = lambda: None  # called when reading begins and ends
-        self._server = server
+        self._backend = backend
         self._open_sessions = open_sessions
         self._next_turn = open_sessions.next_turn
         self._task: asyncio.Task[None] | None = None
@@ -89,7 +89,7 @@ class ReadAhead:
             request = await next_request(self._open_sessions, opened, "")
             self.fraction = 0.0
             self.on_change()
-            async with aclosing(self._server.read_ahead(request)) as reports:
+            async with aclosing(self._backend.read_ahead(request)) as reports:
                 async for progress in reports:
                     self.fraction = progress.fraction
         except LMChatError as error:

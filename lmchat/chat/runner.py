@@ -48,7 +48,6 @@ from lmchat.sessions.message import (
     ToolCallPart,
     new_id,
 )
-from lmchat.sessions.session import MessagePath, title_of
 from lmchat.sessions.stats import TurnRecord
 from lmchat.tools.tool import Decision
 
@@ -105,7 +104,7 @@ class TurnRunner:
         start: Start,
         settings: TurnSettings,
         *,
-        server: ModelServer,
+        backend: ModelServer,
         save_queue: SaveQueue,
         meter: ContextMeter,
         show: Callable[[OpenSession, ChatEvent], None],
@@ -129,7 +128,7 @@ class TurnRunner:
         self._plan = partial(
             AnswerRequest,
             settings,
-            server=server,
+            backend=backend,
             meter=meter,
             store=save_queue.store,
             rounds=self._rounds,
@@ -145,12 +144,9 @@ class TurnRunner:
         refuse to offer tools for it.
         """
         opened, start, rounds = self._opened, self._start, self._rounds
-        opened.may_call_tools = rounds is not None
-        if start.beginning is not None and start.beginning.is_first_words:
-            opened.first_words = ""
         self._has_cut = len(opened.messages) > len(start.path)  # what followed stays in the tree
-        opened.messages = start.path
-        await self._add_prompts()
+        opened.begin_path(start, may_call_tools=rounds is not None)
+        await self._show_prompts()
         calls, copied, version = start.calls, start.copied, start.version
         while True:
             if calls and rounds is not None:
@@ -170,20 +166,12 @@ class TurnRunner:
             await self._save_queue.write_unsaved()  # the branch needs its session on the disk
             opened.take_path(await self._save_queue.store.append_branch(opened.header, branch))
 
-    async def _add_prompts(self) -> None:
+    async def _show_prompts(self) -> None:
         """Show the new prompts at once, then wait until the save queue has tried to write them.
 
-        A session without a title is named by the last one. The prompts of a summary are aside: they
-        are written with it.
+        The prompts of a summary are written with it.
         """
         opened, start = self._opened, self._start
-        if start.summarised:
-            opened.aside = MessagePath(start.prompts)
-        elif start.prompts and not opened.header.title:
-            opened.header = replace(opened.header, title=title_of(start.prompts[-1]))
-        if not start.summarised:
-            for message in start.prompts:
-                opened.add(message)
         try:
             for message in start.prompts:
                 self._show(MessageAdded(message))  # the disk may be locked for seconds

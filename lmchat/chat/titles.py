@@ -27,7 +27,7 @@ _AROUND_TITLE = "\"'“”„*. \n"  # quotes, bold and the final dot that model
 
 
 async def rename_by_model(
-    opened: OpenSession, settings: TurnSettings, server: ModelServer, store: Store
+    opened: OpenSession, settings: TurnSettings, backend: ModelServer, store: Store
 ) -> bool:
     """Ask the model for a title, rename the session to it, and return whether it was renamed.
 
@@ -54,12 +54,12 @@ async def rename_by_model(
     )
     whole = WholeAnswer(request.model)
     async with asyncio.timeout(_TIMEOUT_S):
-        await whole.read(server.stream(request))
+        await whole.read(backend.stream(request))
     # "Title: **Lettuce in pots**." becomes "Lettuce in pots"
     typed = whole.growing.text("text").strip().removeprefix("Title:").strip(_AROUND_TITLE)
     # it is empty after nothing but a thought; the user may have changed the title in the meantime
     if not typed or opened.header.title != first_title:
         return False
-    opened.header = replace(opened.header, title=title_from(typed))
+    opened.change_header(title=title_from(typed))
     await store.update_session(opened.session_id, {"title": opened.header.title})
     return True

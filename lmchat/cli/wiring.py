@@ -97,7 +97,7 @@ def make_sessions(context: Context, runtime: Runtime, *, is_named: bool = False)
         chat = replace(chat, detach=False)
     sessions = OpenSessions(
         chat=chat,
-        server=runtime.backend,
+        backend=runtime.backend,
         store=runtime.store,
         profile_name=options.profile or "",
         layers=sampling_layers(context),

@@ -74,7 +74,7 @@ async def test_no_lmchat_overwrites_the_draft_of_another_and_the_next_one_gets_t
     async with aclosing(store_at(tmp_path)) as store:
 
         def run() -> OpenSessions:
-            return OpenSessions(chat=ChatSettings(), server=ScriptedBackend(), store=store)
+            return OpenSessions(chat=ChatSettings(), backend=ScriptedBackend(), store=store)
 
         ours, theirs, later = run(), run(), run()
         for sessions, text in ((ours, "ours"), (theirs, "theirs"), (ours, "ours, too")):

@@ -43,7 +43,7 @@ class Typist:
             PromptProgress(fraction=1.0, processed_tokens=1, total_tokens=1)
         ]
         self.open_sessions = OpenSessions(
-            chat=ChatSettings(**chat), server=self.backend, store=store
+            chat=ChatSettings(**chat), backend=self.backend, store=store
         )
         known = replace(model("tiny", context_loaded=100_000), endpoint=endpoint, product=product)
         self.target = Target(endpoint=endpoint, product=product, model=known)

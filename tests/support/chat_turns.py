@@ -44,7 +44,7 @@ class ChatTurns(FrontEnd):
         self.server = server or ScriptedBackend(*scripts)
         self.sessions = OpenSessions(
             chat=ChatSettings(**settings),
-            server=self.server,
+            backend=self.server,
             store=store,
             is_named=is_named,
             clock=clock,

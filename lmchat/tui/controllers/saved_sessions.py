@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from msgspec.structs import replace
-
 from lmchat.commands.conditions import NOTHING_YET
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import now
@@ -123,15 +121,7 @@ class SavedSessions:
                     return ""
                 changed = await library.tag(session_id, tags_from(typed))
                 words = _tagged(changed)
-        opened = self._open_sessions.find(session_id)
-        if opened is not None:  # an export writes the header from memory
-            opened.header = replace(
-                opened.header,
-                title=changed.title,
-                tags=changed.tags,
-                is_pinned=changed.is_pinned,
-                is_archived=changed.is_archived,
-            )
+        self._open_sessions.take_header(changed)
         self._shown_session.show_title()
         return words
 

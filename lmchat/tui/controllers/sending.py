@@ -264,9 +264,8 @@ class Turns(FrontEnd):
                 text = "The model gets your reason. Leave it empty to give none."
                 dialog = AskDialog(title, text=text, verb="refuse", may_be_empty=True)
                 reason = await self._view.ask(dialog)
-            if reason is None or opened.question is not question:
+            if reason is None or not opened.take_question(question):
                 return
-            opened.question = None
             decision = Decision(choice=choice, reason=" ".join(reason.split()))
             self._decisions[question.message.message_id].set_result(decision)
             self._status.show_action(question.name)
