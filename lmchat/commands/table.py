@@ -90,7 +90,7 @@ def _session(name: str, keys: str, label: str, title: str) -> Command:
 
 COMMANDS: tuple[Command, ...] = (
     _chat("stop", "escape", "stop", "Stop the answer, or close the panel", "stop_or_leave"),
-    _key("model", "ctrl+o", "model", "Choose the model", "models.pick", slash="/model [N]"),
+    _key("model", "ctrl+o", "model", "Choose the model", "model_switch.pick", slash="/model [N]"),
     _key("new", "ctrl+n", "new", "Start a new session", "shown_session.start_new", slash="/new"),
     _key(
         "find",
@@ -105,14 +105,14 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+e",
         "export",
         "Export this session as Markdown",
-        "files.export",
+        "session_files.export",
         slash="/export [FILE]",
     ),
     _slash(
         "import",
         "Import sessions from a file",
         "/import [FILE]",
-        "files.import_",
+        "session_files.import_",
     ),
     _key(
         "sessions",
@@ -169,7 +169,7 @@ COMMANDS: tuple[Command, ...] = (
             f"alt+{number}",
             f"model {number}",
             f"Switch to recent model {number}",
-            f"models.pick('{number}')",
+            f"model_switch.pick('{number}')",
             is_offered=False,
         )
         for number in range(1, 10)
@@ -363,7 +363,7 @@ COMMANDS: tuple[Command, ...] = (
         "R",
         "other model",
         "Answer with another model",
-        "models.regenerate_with_another",
+        "model_switch.regenerate_with_another",
     ),
     _message(
         "resume",

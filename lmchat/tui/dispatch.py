@@ -40,10 +40,10 @@ from lmchat.tui.controllers.palette import Palette
 from lmchat.tui.controllers.prompt_text import PromptFiles, PromptText
 from lmchat.tui.controllers.reports import Reports
 from lmchat.tui.controllers.saved_sessions import SavedSessions
-from lmchat.tui.controllers.sending import Turns
 from lmchat.tui.controllers.session_files import SessionFiles
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
+from lmchat.tui.controllers.turns import Turns
 from lmchat.tui.dialogs.ask_dialog import argument_dialog
 from lmchat.tui.screen import KeysChanged
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
@@ -71,14 +71,14 @@ class Dispatcher:
         self.shown_session = shown_session = ShownSession(view, status, prompt_text)
         self.turns = turns = Turns(view, status, shown_session, prompt_text)
         self.branches = branches = Branches(view, status, shown_session, turns)
-        self.files = SessionFiles(view, status, shown_session)
+        self.session_files = SessionFiles(view, status, shown_session)
         self.saved_sessions = SavedSessions(view, status, shown_session)
-        self.models = models = ModelSwitch(view, status, prompt_text, turns)
-        self.connect = connect = Connect(view, status, models)
+        self.model_switch = model_switch = ModelSwitch(view, status, prompt_text, turns)
+        self.connect = connect = Connect(view, status, model_switch)
         self.messages = messages = MessageActions(
             view, shown_session, prompt_text, branches, self.function_of
         )
-        self.answer_settings = AnswerSettings(view, status, models)
+        self.answer_settings = AnswerSettings(view, status, model_switch)
         self.appearance = Appearance(view, status, shown_session)
         self.reports = Reports(view)
         self.palette = Palette(view, messages, connect, self.run)

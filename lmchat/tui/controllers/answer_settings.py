@@ -17,11 +17,11 @@ from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow
 class AnswerSettings:
     """Runs the slash commands that change the next answers."""
 
-    def __init__(self, view: ChatView, status: StatusDisplay, models: ModelSwitch) -> None:
+    def __init__(self, view: ChatView, status: StatusDisplay, model_switch: ModelSwitch) -> None:
         self._view = view
         self._status = status
         self._open_sessions = view.open_sessions
-        self._models = models
+        self._model_switch = model_switch
 
     async def change_system_prompt(self, text: str) -> None:
         self._open_sessions.shown.require_free_end()
@@ -35,7 +35,7 @@ class AnswerSettings:
         """Use a profile from the next turn on; if it names a model, switch to that, too."""
         profile = self._view.next_turn.use_profile(name, self._view.workspace.settings.profiles)
         if profile.model:
-            self._models.pick(profile.model)
+            self._model_switch.pick(profile.model)
         self._status.show_action(f"profile {safe_line(name, limit=20)}")
 
     def use_effort(self, typed: str) -> None:

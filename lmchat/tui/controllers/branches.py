@@ -14,9 +14,9 @@ from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import Session
 from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.prompt_text import PromptText
-from lmchat.tui.controllers.sending import Turns
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
+from lmchat.tui.controllers.turns import Turns
 from lmchat.tui.dialogs.message_tree import message_tree
 from lmchat.tui.dialogs.probabilities_dialog import ChoicesDialog
 

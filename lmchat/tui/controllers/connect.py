@@ -38,13 +38,13 @@ _NO_MODELS = "No model was found yet. Choose one of the rows."
 class Connect:
     """Searches for a server until there is a model to chat with, and watches the one in use."""
 
-    def __init__(self, view: ChatView, status: StatusDisplay, models: ModelSwitch) -> None:
+    def __init__(self, view: ChatView, status: StatusDisplay, model_switch: ModelSwitch) -> None:
         self._view = view
         self._app = view.app
         self._workspace = view.workspace
         self._status = status
-        self._models = models
-        self._starts = ServerStarts(view, status, models, self._draw_page)
+        self._model_switch = model_switch
+        self._starts = ServerStarts(view, status, model_switch, self._draw_page)
         self._page: WelcomeScreen | None = None  # while it is open, also below a dialog
         self._wake = asyncio.Event()  # ends the pause between two searches
         self._searched_at_s: float | None = None  # end of the last search
@@ -73,7 +73,7 @@ class Connect:
     async def _watch_server(self) -> None:
         """Take over and show the results of the health checks, until lmchat ends."""
         async for health in self._workspace.monitor.watch():
-            self._models.take_over(health)
+            self._model_switch.take_over(health)
             self._status.show_health(health)
 
     async def _search(self) -> None:
@@ -127,13 +127,13 @@ class Connect:
         self._missing = choice.missing
         if choice.missing is Missing.NOTHING and choice.target is not None:
             if choice.target != self._view.next_turn.target:  # else it still loads its model
-                self._models.use(choice.target)
+                self._model_switch.use(choice.target)
             self.close_page()
             return
         has_models = choice.probed is not None and choice.probed.has_model
         target = choice.target if has_models else None
         if target != self._view.next_turn.target:
-            self._models.aim_at(target)
+            self._model_switch.aim_at(target)
         self._show_page()
 
     def _take_result(self, probed: ProbeResult | None) -> None:
@@ -153,11 +153,11 @@ class Connect:
         elif (choice := self._choice_on(probed)).missing is Missing.NOTHING:
             self._settle(choice)
         else:
-            self._models.aim_at(choice.target)
-            self._models.open_picker(then=self._use_model)
+            self._model_switch.aim_at(choice.target)
+            self._model_switch.open_picker(then=self._use_model)
 
     def _use_model(self, model: ModelInfo) -> None:
-        self._models.switch_to(model)
+        self._model_switch.switch_to(model)
         self.close_page()
 
     async def _ask_about_host(self, endpoint: Endpoint) -> None:
@@ -235,7 +235,7 @@ class Connect:
             case "models" if self._workspace.target_state.lacks_server:
                 self._view.notify(_NO_MODELS)
             case "models":
-                self._models.open_picker(then=self._use_model)
+                self._model_switch.open_picker(then=self._use_model)
             case "install":
                 self._view.copy(machine.engine_command)
             case ServerRow(start=start) if start is not None:

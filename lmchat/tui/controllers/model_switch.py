@@ -23,8 +23,8 @@ from lmchat.sessions.message import ChatMessage
 from lmchat.tui.actions import ShowServers
 from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.prompt_text import PromptText
-from lmchat.tui.controllers.sending import Turns
 from lmchat.tui.controllers.status import StatusDisplay
+from lmchat.tui.controllers.turns import Turns
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.model_picker import VISION, ModelPicker
 

@@ -33,14 +33,14 @@ class ServerStarts:
         self,
         view: ChatView,
         status: StatusDisplay,
-        models: ModelSwitch,
+        model_switch: ModelSwitch,
         on_change: Callable[[], None],
     ) -> None:
         """`on_change` is called when `machine` or `problem` has changed."""
         self._view = view
         self._workspace = view.workspace
         self._status = status
-        self._models = models
+        self._model_switch = model_switch
         self._on_change = on_change
         self.machine = MachineState()
         self.problem = ""  # why the last start failed
@@ -151,14 +151,14 @@ class ServerStarts:
         """
         old_target = self._view.next_turn.target
         info = model.info(engine.reserve_address(), LoadState.LOADING)
-        self._models.use(Target.of(info))
+        self._model_switch.use(Target.of(info))
         name = safe_line(model.name, limit=20)
         self._status.show_action(f"loading {name}")
         try:
             await engine.start(model)
         except LMChatError:
             was_engine = old_target is not None and old_target.product == BUILT_IN
-            self._models.aim_at(None if was_engine else old_target)
+            self._model_switch.aim_at(None if was_engine else old_target)
             raise
         self._status.show_action(f"loaded {name}")
         self._workspace.monitor.check_now()
