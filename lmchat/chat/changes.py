@@ -21,8 +21,8 @@ async def rewrite(
 ) -> ChatMessage:
     """Add and return another version of an answer, with a text by the user; send nothing.
 
-    It is saved in a task, for which `settle` waits: the disk may be locked for seconds. Raises
-    `RequestInvalid` while a turn runs, and as `rewritten` does; then nothing has changed.
+    It is saved in a task, for which `wait_until_saved` waits: the disk may be locked for seconds.
+    Raises `RequestInvalid` while a turn runs, and as `rewritten` does; then nothing has changed.
     """
     await opened.fill(sessions.store)
     opened.require_idle()

@@ -364,7 +364,7 @@ class OpenSessions:
         return True
 
     async def wait(self, opened: OpenSession) -> None:
-        """Wait until no turn runs in a session; if cancelled, stop it first.
+        """Wait until no turn runs in a session; only if this wait is cancelled, stop the turn.
 
         Raises the error of a refused turn, or what the front end has raised.
         """
@@ -373,21 +373,21 @@ class OpenSessions:
                 await asyncio.wait([opened.task])
         except asyncio.CancelledError:
             self.stop(opened)
-            await self.settle(opened)
+            await self.wait_until_saved(opened)
             raise
         if opened.refusal is not None:
             raise opened.refusal
 
-    async def settle(self, opened: OpenSession) -> None:
-        """Wait until no turn runs, and the save queue has tried to write what has ended."""
+    async def wait_until_saved(self, opened: OpenSession) -> None:
+        """Wait until no turn runs and the save queue has tried to write it; this stops nothing."""
         while opened.task is not None or opened.saves:
             await asyncio.wait([*([opened.task] if opened.task else ()), *opened.saves])
 
-    async def quiet(self, opened: OpenSession) -> None:
+    async def end_turns(self, opened: OpenSession) -> None:
         """Return the queued prompts of a session, stop its turn, and wait until it has ended."""
         self._return_queue(opened)  # else the end of the turn sends the next one
         self.stop(opened)
-        await self.settle(opened)
+        await self.wait_until_saved(opened)
 
     # The queues
 
@@ -585,5 +585,5 @@ class OpenSessions:
         for opened in self.busy:
             self.stop(opened)
         for opened in list(self._sessions.values()):
-            await self.settle(opened)
+            await self.wait_until_saved(opened)
         await self.save_queue.write_unsaved()

@@ -158,7 +158,7 @@ class ChatTurns(FrontEnd):
 
     async def stop(self) -> None:
         self.sessions.stop(self.opened)
-        await self.sessions.settle(self.opened)
+        await self.sessions.wait_until_saved(self.opened)
 
     async def wait(self) -> None:
         await self.sessions.wait(self.opened)

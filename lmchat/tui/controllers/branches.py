@@ -129,7 +129,7 @@ class Branches:
     async def delete(self, message: ChatMessage) -> None:
         """Stop the running turn, and hide a message with what follows it; `undo` restores it."""
         session_id = self._shown_session.shown_id
-        await self._open_sessions.quiet(self._shown_session.opened)
+        await self._open_sessions.end_turns(self._shown_session.opened)
         path = await self._store.delete_message(session_id, message.message_id)
         self._show_path(path)
         self._status.show_action("deleted")

@@ -133,7 +133,7 @@ class SavedSessions:
         """
         opened = self._open_sessions.find(session_id)
         if opened is not None:
-            await self._open_sessions.quiet(opened)
+            await self._open_sessions.end_turns(opened)
         await self._view.workspace.library.delete(session_id)
         if opened is self._shown_session.opened:
             self._shown_session.leave()
