@@ -154,12 +154,8 @@ class Store:
             await database.read(lambda _: None)
         return self.notice
 
-    async def daily_check(self) -> str:
-        """Check and copy the file if that was not done today.
-
-        Return the notice if that has replaced a damaged file, else an empty text.
-        """
-        notice_before = self.notice
+    async def daily_check(self) -> None:
+        """Check and copy the file if that was not done today; a damaged one is replaced."""
         path, folder, moment = self._path, self._attachments_folder, self._clock()
         if not self._is_temporary and await self.database.read(
             lambda connection: backup.is_due(connection, moment)
@@ -172,7 +168,6 @@ class Store:
                     lambda connection: attachment_files.remove_unnamed(connection, folder, moment)
                 )
             await run_abandonable(lambda: backup.back_up(path, moment))
-        return "" if self.notice == notice_before else self.notice
 
     async def aclose(self) -> None:
         await self._journal.aclose()

@@ -95,18 +95,15 @@ class Dispatcher:
         """
         widgets, workspace = self.view.widgets, self.workspace
 
-        def add(notice: str) -> None:
-            if notice:
-                workspace.notices.append(notice)
-                self.status.refresh()
-
         async def open_store() -> None:
-            add(await workspace.store.open())
+            await workspace.store.open()
+            self.status.refresh()
             await self.prompt_text.load_history()
 
         async def check_daily() -> None:
             with suppress(LMChatError):  # a file that cannot be read is reported where it is used
-                add(await workspace.store.daily_check())
+                await workspace.store.daily_check()
+                self.status.refresh()
                 self.shown_session.show_list()
 
         widgets.log.today = workspace.library.today

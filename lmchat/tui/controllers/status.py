@@ -46,6 +46,7 @@ class StatusDisplay:
         self.last_action = ""  # words for what was done last
         self.left_out = 0  # messages that the next request would leave out
         self.list_warning = ""  # why the list of sessions is not up to date; empty if it is
+        self._store_notice = ""  # the one that was shown last
         self._ticker: Timer | None = None  # None until `start`
 
     def start(self) -> None:
@@ -86,6 +87,10 @@ class StatusDisplay:
         workspace, open_sessions = self._view.workspace, self._view.open_sessions
         while workspace.notices:
             self._view.warn(workspace.notices.pop(0))
+        notice = workspace.store.notice  # any reading may meet damage, and replace the file
+        if notice != self._store_notice:
+            self._store_notice = notice
+            self._view.warn(notice)
         now_s = workspace.clock()
         shown = open_sessions.shown
         is_on_top = self._view.screen.app.screen is self._view.screen
