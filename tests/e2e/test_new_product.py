@@ -33,7 +33,7 @@ class Heron(Product):
     state = LoadState.LOADED
     sampling_fields: ClassVar = {{"top_k": "best_of_flock"}}
 
-    async def answers(self, api: ServerApi) -> bool:
+    async def recognises(self, api: ServerApi) -> bool:
         reply = await api.get("/feathers")
         return reply.object.get("bird") == "heron"
 '''
