@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
+import sys
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -231,6 +232,11 @@ def _id(value: object) -> str:
     return value
 
 
+def _name(value: object) -> str:
+    """Return a name that many messages have: one object for all of them."""
+    return sys.intern(loaded(value))
+
+
 def _tags(value: object) -> tuple[str, ...]:
     return tuple(loaded(value).split())
 
@@ -253,7 +259,8 @@ def _from_json(kind: type[_T], text: str) -> _T | None:
 _READERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("session_id", "message_id", "parent_id"), _id),
     **dict.fromkeys(("created_at", "updated_at", "deleted_at"), _time),
-    **dict.fromkeys(("title", "model", "endpoint"), loaded),
+    "title": loaded,
+    **dict.fromkeys(("model", "endpoint"), _name),
     **dict.fromkeys(("is_pinned", "is_archived", "is_excluded"), bool),
     "message_count": int,
     "tags": _tags,

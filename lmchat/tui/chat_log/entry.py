@@ -169,6 +169,9 @@ def _code_blocks(text: str, language: str) -> list[Block]:
     return tail.closed
 
 
+_NO_HEIGHTS = Heights()
+
+
 class Entry(Struct):
     """A message or a notice, and how it is shown; blocks are made when it comes near the screen."""
 
@@ -183,10 +186,11 @@ class Entry(Struct):
     turn: TurnFigures | None = None  # figures of the running turn
     now_s: float = 0.0  # monotonic time of these figures
     thought_hint: str = ""  # key that ends the thought while it streams; empty if none can
-    parts: list[LivePart] = field(default_factory=list)  # empty until they are needed
+    parts: Sequence[LivePart] = ()  # empty until they are needed
     blocks: Sequence[Block] = ()  # in order; empty until they are needed
-    # of each block with the blank row above it
-    heights: Heights = field(default_factory=Heights)
+    # of each block with the blank row above it; made with the first blocks, as most of the messages
+    # of a long session never get any
+    heights: Heights = _NO_HEIGHTS
     # rows of the log itself, by what they say
     _kept_rows: dict[tuple[object, ...], Block] = field(default_factory=dict)
 
@@ -253,6 +257,8 @@ class Entry(Struct):
         Blocks of Markdown stay the same objects, and so do rows of the log that still say the same.
         The heights of the new blocks are forgotten.
         """
+        if not self.blocks:
+            self.heights = Heights()
         blocks = [*self._body_blocks(), *self._rows_below()]
         if self.left_out:
             words = f"! {counted(self.left_out, 'message')} left out"
@@ -295,7 +301,7 @@ class Entry(Struct):
         """Add a part, which ends the one before it, unless that is a call: several may stream."""
         if self.parts and self.parts[-1].kind is not ToolCallPart:
             self.parts[-1].is_ended = True
-        self.parts.append(part)
+        self.parts = [*self.parts, part]
 
     def set_parts(self, parts: Iterable[Part]) -> None:
         """Take the parts of another form of the message; those that are the same keep their blocks.
@@ -303,11 +309,11 @@ class Entry(Struct):
         Unless the entry streams, all parts are ended.
         """
         old_parts = {(part.kind, part.name, part.text): part for part in self.parts}
-        self.parts = []
-        for part in _live_parts(parts, is_streaming=self.is_streaming):
+        self.parts = _live_parts(parts, is_streaming=self.is_streaming)
+        for number, part in enumerate(self.parts):
             kept = old_parts.pop((part.kind, part.name, part.text), part)
             kept.is_ended = part.is_ended
-            self.parts.append(kept)
+            self.parts[number] = kept
 
     def finish(self, message: ChatMessage) -> None:
         """Take the final form of the message, which no longer streams or runs."""
