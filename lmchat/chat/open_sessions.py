@@ -1,4 +1,4 @@
-"""The sessions in memory, their turns and queues, and what follows a turn."""
+"""The turns and queues of the sessions in memory, and what follows a turn."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from lmchat.chat.ports import ModelServer
 from lmchat.chat.runner import ShowError, TurnRunner, shown_error
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.chat.save_queue import SaveQueue
+from lmchat.chat.sessions_in_memory import SessionsInMemory
 from lmchat.chat.starts import (
     MakeStart,
     Start,
@@ -51,22 +52,17 @@ from lmchat.sessions.message import (
     ChatMessage,
     FilePart,
     Role,
-    new_id,
-    now,
 )
-from lmchat.sessions.session import MessagePath, Session, SessionHeader
+from lmchat.sessions.session import MessagePath
 from lmchat.storage.store import Store
 from lmchat.tools.tool import Choice, Decision
 
-FIRST_READ = 64  # newest messages of a session that are read before it is shown
-
 
 class OpenSessions:
-    """The sessions in memory: the shown one, and others that cannot be read from the disk yet.
+    """The turns and queues of the sessions in memory.
 
-    Those are sessions with a running turn, with prompts in the queue, with unsaved messages, or
-    with words for the beginning of the next answer. Each turn is a task of its session; what
-    follows it is decided here, for the shown session and for all others.
+    Each turn is a task of its session; what follows it is decided here, for the shown session and
+    for all others.
     """
 
     def __init__(
@@ -86,16 +82,18 @@ class OpenSessions:
         self.save_queue = SaveQueue(store)
         self.drafts = SavedTexts(store.draft, store.save_draft, self._unsaved_prompts)
         self.bookmarks = SavedTexts(store.bookmark, store.save_bookmark)
-        self.unread: set[str] = set()  # sessions whose answer ended while another was shown
         self.backend = backend
         self.store = store
         self._is_named = is_named
         self._clock = clock
-        self._sessions: dict[str, OpenSession] = {}
         self._naming: asyncio.Task[None] | None = None
         self._is_closing = False
-        self._newest = self._new_session()  # the one that `show_new` shows until its first prompt
-        self.shown = self.show(self._newest)
+        self.in_memory = SessionsInMemory(store, self.save_queue, self.next_turn, clock=clock)
+
+    @property
+    def shown(self) -> OpenSession:
+        """The session that is shown."""
+        return self.in_memory.shown
 
     # Sending
 
@@ -300,7 +298,7 @@ class OpenSessions:
             seconds=self._clock() - began_s,
         )
         if opened is not self.shown:
-            self.unread.add(opened.session_id)
+            self.in_memory.unread.add(opened.session_id)
         if ended.has_failed and not self._is_closing:  # the next prompt would probably fail, too
             self._return_queue(opened, *unsent)
         elif unsent:
@@ -391,11 +389,6 @@ class OpenSessions:
 
     # The queues
 
-    @property
-    def waiting(self) -> tuple[OpenSession, ...]:
-        """The sessions with prompts that wait for a server or a model."""
-        return tuple(opened for opened in self._sessions.values() if opened.is_waiting)
-
     def target_ready(self, *, has_loaded: bool = False) -> None:
         """Send the first prompt of each session that waits, as a model is ready.
 
@@ -409,12 +402,12 @@ class OpenSessions:
                 self.regenerate(self.shown, last)
             except LMChatError as error:
                 self._refuse(self.shown, error)
-        for opened in self.waiting:
+        for opened in self.in_memory.waiting:
             self._send_next(opened)
 
     def target_failed(self) -> None:
         """Return all waiting prompts, as no model can answer."""
-        for opened in self.waiting:
+        for opened in self.in_memory.waiting:
             self._return_queue(opened)
 
     def take_back(self, opened: OpenSession) -> str:
@@ -431,7 +424,7 @@ class OpenSessions:
 
     def _unsaved_prompts(self, session_id: str) -> tuple[str, ...]:
         """Return the prompts of a session that were sent and are no messages on the disk yet."""
-        opened = self._sessions.get(session_id)
+        opened = self.in_memory.find(session_id)
         return (opened.unsent, *opened.queue) if opened is not None else ()
 
     def use_first_words(self, words: str) -> None:
@@ -453,7 +446,7 @@ class OpenSessions:
 
         Return them, or an empty text.
         """
-        session_id = self._newest.session_id
+        session_id = self.in_memory.newest.session_id
         draft = await self.store.take_drafts(session_id)
         if draft:
             self.drafts.note(session_id, joined_prompts(draft, self.drafts.text(session_id)))
@@ -464,126 +457,19 @@ class OpenSessions:
         await self.store.save_file(file.data)
         return file.part
 
-    # The sessions
-
-    def show_new(self) -> OpenSession:
-        """Show the new session, and return it: the same one until its first prompt."""
-        if self._newest.messages or self._newest.is_busy:
-            self._newest = self._new_session()
-        self._newest.system_prompt = self.next_turn.chat_settings.system_prompt
-        return self.show(self._newest)
-
-    def _new_session(self) -> OpenSession:
-        moment = now()
-        header = SessionHeader(session_id=new_id(), title="", created_at=moment, updated_at=moment)
-        return self._make(Session(header=header), self.next_turn.chat_settings.system_prompt)
-
-    async def load(self, session_id: str) -> OpenSession:
-        """Return a session, which is not shown yet: from memory if the disk lacks a part of it.
-
-        Otherwise its newest messages are read from the disk.
-        """
-        session: Session | None = None
-        while True:
-            opened = self._sessions.get(session_id)
-            if opened is not None and self._is_ahead_of_disk(opened):
-                return opened
-            if session is not None:
-                return self._make(session)
-            # a turn may begin during the read
-            session = await self.store.open_session(session_id, count=FIRST_READ)
-
-    async def fill(self, opened: OpenSession) -> None:
-        """Read the older messages of a long session."""
-        await opened.fill(self.store)
-
-    def require_free_path(self, session_id: str) -> None:
-        """Raise `RequestInvalid` if another branch of a session cannot be shown now."""
-        opened = self._sessions.get(session_id)
-        if opened is not None:
-            opened.require_free_end()
-
-    def show_path(self, session: Session) -> OpenSession:
-        """Show a session with a path that was read from the disk, and return it.
-
-        If the session is open, its messages are replaced by this path.
-        """
-        opened = self._sessions.get(session.header.session_id)
-        if opened is None:
-            return self.show(self._make(session))
-        opened.take_path(session)
-        return self.show(opened)
-
-    def show(self, opened: OpenSession) -> OpenSession:
-        """Show a session and return it; drop the others that can be read from the disk again."""
-        self.shown = opened
-        self._sessions = {
-            session_id: other
-            for session_id, other in self._sessions.items()
-            if self._is_ahead_of_disk(other)
-        }
-        self._sessions[opened.session_id] = opened
-        self.unread.discard(opened.session_id)
-        return opened
-
-    def _is_ahead_of_disk(self, opened: OpenSession) -> bool:
-        """Whether a session has something that is not on the disk, as the class says."""
-        if opened.is_busy or opened.queue or opened.first_words:
-            return True
-        return self.save_queue.is_unsaved(opened.session_id)
-
-    def _make(self, session: Session, system_prompt: str = "") -> OpenSession:
-        return OpenSession(session, system_prompt=system_prompt, clock=self._clock)
-
-    @property
-    def streaming(self) -> frozenset[str]:
-        """The ids of the sessions with a running answer."""
-        running = [opened for opened in self._sessions.values() if opened.is_running]
-        return frozenset(opened.session_id for opened in running)
-
-    @property
-    def with_question(self) -> frozenset[str]:
-        """The ids of the other sessions in which a tool call waits for the user."""
-        others = [opened for opened in self._sessions.values() if opened is not self.shown]
-        return frozenset(opened.session_id for opened in others if opened.question is not None)
-
-    @property
-    def busy(self) -> tuple[OpenSession, ...]:
-        return tuple(opened for opened in self._sessions.values() if opened.is_busy)
-
-    def find(self, session_id: str) -> OpenSession | None:
-        """Return the open session of an id."""
-        return self._sessions.get(session_id)
-
-    def take_header(self, changed: SessionHeader) -> None:
-        """Give an open session what was changed on the disk; an export writes it from memory."""
-        opened = self._sessions.get(changed.session_id)
-        if opened is not None:
-            opened.change_header(
-                title=changed.title,
-                tags=changed.tags,
-                is_pinned=changed.is_pinned,
-                is_archived=changed.is_archived,
-            )
-
-    def unsaved(self) -> list[SessionHeader]:
-        """Return the headers of the open sessions with messages that are not on the disk."""
-        headers = [opened.header for opened in self._sessions.values()]
-        return [header for header in headers if self.save_queue.is_unsaved(header.session_id)]
-
     # The end
 
     def leave_answers(self) -> None:
         """Let servers continue the answers that they can keep, as the terminal is gone (R-42)."""
         self.backend.leave_answers()
-        for opened in self._sessions.values():
+        for opened in self.in_memory.all:
             opened.is_hung_up = True
 
     async def close(self) -> None:
         """Stop all turns, and write their ends and what failed before; no other turn begins."""
         self._is_closing = True
-        for opened in self.busy:
+        for opened in self.in_memory.busy:
             self.stop(opened)
-        for opened in list(self._sessions.values()):
+        for opened in self.in_memory.all:
             await self.wait_until_saved(opened)
         await self.save_queue.write_unsaved()

@@ -76,7 +76,7 @@ class ReadAhead:
             and self._open_sessions.shown.has_all_messages
             # only a prompt that is sent starts the servers of tools
             and (toolbox is None or toolbox.has_started or not toolbox.can_use(target))
-            and not self._open_sessions.busy
+            and not self._open_sessions.in_memory.busy
         )
 
     async def _read(self) -> None:

@@ -79,7 +79,7 @@ async def ask(context: Context) -> int:
         sessions = make_sessions(context, runtime)
         if options.resume is not None:
             session_id = await runtime.store.find(options.resume)
-            opened = sessions.show(await sessions.load(session_id))
+            opened = sessions.in_memory.show(await sessions.in_memory.load(session_id))
             if options.system_prompt is not None:  # a new session has it from the settings
                 await changes.set_system_prompt(sessions, opened, options.system_prompt)
         target = await choose_target(context, runtime)

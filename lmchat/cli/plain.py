@@ -135,7 +135,7 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
     stack.push_async_callback(chat.aclose)
     if context.options.resume is not None:
         session_id = await runtime.store.find(context.options.resume)
-        sessions.show(await sessions.load(session_id))
+        sessions.in_memory.show(await sessions.in_memory.load(session_id))
     return chat
 
 
@@ -269,7 +269,7 @@ class PlainChat(FrontEnd):
         settings, next_turn = self._context.settings, self._next_turn
         match name, argument:
             case "/clear" | "/new", _:
-                sessions.show_new()
+                sessions.in_memory.show_new()
                 note("New session.")
             case "/compact", _:
                 await self._compact()
@@ -287,7 +287,7 @@ class PlainChat(FrontEnd):
                     sessions.regenerate(opened, message)
                 await self._print_turn()
             case "/edit", _:
-                await sessions.fill(opened)  # at first, only its last messages are loaded
+                await sessions.in_memory.fill(opened)  # at first, only its last messages are loaded
                 prompts = [message for message in opened.messages if message.role is Role.USER]
                 if not prompts:
                     raise WrongUse(NOTHING_YET)
@@ -356,7 +356,7 @@ class PlainChat(FrontEnd):
                 header = _item(self._headers, argument)
                 wanted = argument if header is None else header.session_id
                 session_id = await self._runtime.store.find(wanted)
-                sessions.show(await sessions.load(session_id))
+                sessions.in_memory.show(await sessions.in_memory.load(session_id))
                 self._show_session()
                 await self._catch_up()
             case "/set", "":

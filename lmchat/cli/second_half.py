@@ -93,7 +93,9 @@ async def second_half(
             if open_sessions.next_turn.toolbox is not None:
                 await open_sessions.next_turn.toolbox.host.aclose()
             # the screen has shown a warning, but it is closed by now
-            if titles := ", ".join(f"“{header.title}”" for header in open_sessions.unsaved()):
+            if titles := ", ".join(
+                f"“{header.title}”" for header in open_sessions.in_memory.unsaved()
+            ):
                 error = open_sessions.save_queue.warning
                 reason = "." if error is None else f": {error.message}"
                 with suppress(OSError):  # the terminal may be gone, too

@@ -8,7 +8,7 @@ import pytest
 
 from lmchat.chat import changes
 from lmchat.chat.kept import replay_id_of
-from lmchat.chat.open_sessions import FIRST_READ
+from lmchat.chat.sessions_in_memory import FIRST_READ
 from lmchat.errors import ServerRejected, ServerUnavailable, StoreUnavailable
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
 from lmchat.sessions.message import AnswerState, ChatMessage
@@ -99,7 +99,7 @@ async def test_a_stop_while_a_kept_answer_is_fetched_keeps_what_has_arrived_and_
 async def test_with_detach_off_as_in_a_temporary_chat_no_answer_is_kept_or_fetched(store):
     chat = await broken_off(store, SHORT)
     other = ChatTurns(store, detach=False)
-    other.sessions.show(await other.sessions.load(chat.opened.session_id))
+    other.sessions.in_memory.show(await other.sessions.in_memory.load(chat.opened.session_id))
     other.server.kept.add(replay_id_of(other.path[-1]))
     assert not await other.fetch_kept()
     await other.send("And?")
@@ -121,7 +121,7 @@ async def opened(store) -> tuple[ChatTurns, list[ChatMessage]]:
     talk = await fill_long(store, COUNT)
     (header,) = await store.list_sessions()
     chat = ChatTurns(store, window=100_000)
-    chat.sessions.show(await chat.sessions.load(header.session_id))
+    chat.sessions.in_memory.show(await chat.sessions.in_memory.load(header.session_id))
     return chat, talk
 
 
@@ -151,16 +151,18 @@ async def test_an_answer_is_regenerated_and_a_prompt_edited_in_its_place(gated):
         assert chat.sent() == [one.text for one in talk[:place]]
         assert list(chat.path[:-1]) == talk[:place]
         assert (chat.path[-1].version, chat.path[-1].versions) == (2, 2)
-    chat.sessions.show(await chat.sessions.load(chat.opened.session_id))
+    chat.sessions.in_memory.show(await chat.sessions.in_memory.load(chat.opened.session_id))
     await chat.edit(talk[0], "in other words")
     assert chat.sent() == ["in other words"]
 
 
 async def test_another_path_shown_while_older_messages_are_read_is_not_mixed_with_them(gated):
     chat, talk = await opened(gated)
-    filling = asyncio.create_task(chat.sessions.fill(chat.opened))
+    filling = asyncio.create_task(chat.sessions.in_memory.fill(chat.opened))
     await gated.asked.wait()
-    chat.sessions.show_path(await gated.set_leaf(chat.opened.session_id, talk[-1].message_id))
+    chat.sessions.in_memory.show_path(
+        await gated.set_leaf(chat.opened.session_id, talk[-1].message_id)
+    )
     gated.gate.set()
     await filling
     assert list(chat.path) == talk
@@ -175,7 +177,7 @@ async def test_a_failing_disk_refuses_a_prompt_and_the_next_try_continues(gated)
     assert list(chat.path) == talk[-FIRST_READ:]
     gated.error = None
     message = await changes.set_system_prompt(chat.sessions, chat.opened, "be brief")
-    await chat.sessions.fill(chat.opened)
+    await chat.sessions.in_memory.fill(chat.opened)
     assert list(chat.path) == [*talk, message]
     await chat.send("found")
     assert chat.sent() == ["be brief", *(one.text for one in talk), "found"]

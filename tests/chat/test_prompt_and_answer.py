@@ -77,14 +77,14 @@ async def test_a_disk_that_fails_stops_no_answer_and_all_is_written_in_order_whe
     assert len(chat.server.requests) == 2
     assert queue.warning is FULL
     unsaved = chat.opened
-    chat.sessions.show_new()
-    assert await chat.sessions.load(unsaved.session_id) is unsaved
-    assert [header.title for header in chat.sessions.unsaved()] == ["one"]
-    chat.sessions.show(unsaved)
+    chat.sessions.in_memory.show_new()
+    assert await chat.sessions.in_memory.load(unsaved.session_id) is unsaved
+    assert [header.title for header in chat.sessions.in_memory.unsaved()] == ["one"]
+    chat.sessions.in_memory.show(unsaved)
     store.append, store.begin_answer, store.finish = real
     await chat.sessions.close()
     assert queue.warning is None
-    assert chat.sessions.unsaved() == []
+    assert chat.sessions.in_memory.unsaved() == []
     assert await chat.on_disk() == chat.path
     assert chat.texts == ["one", "Lettuce does well.", "two", "Lettuce does well."]
 
@@ -97,7 +97,7 @@ async def test_a_stop_before_the_request_keeps_the_prompt_once(store):
     await asyncio.sleep(0)
     write.set()
     await stopping
-    await until(lambda: not chat.sessions.unsaved(), "the saved prompt")
+    await until(lambda: not chat.sessions.in_memory.unsaved(), "the saved prompt")
     assert [message.text for message in await chat.on_disk()] == ["What grows in shade?"]
     assert chat.server.requests == []
 
@@ -184,12 +184,12 @@ async def test_a_second_turn_in_a_session_is_refused_and_an_answer_may_stream_in
     first = chat.opened
     with pytest.raises(RequestInvalid):
         await chat.send("y")
-    chat.sessions.show_new()
-    assert chat.sessions.streaming == {first.session_id}
+    chat.sessions.in_memory.show_new()
+    assert chat.sessions.in_memory.streaming == {first.session_id}
     await chat.send("two")
     assert chat.texts == ["two", "Lettuce does well."]
-    assert await chat.sessions.load(first.session_id) is first
-    back = chat.sessions.show_path(await store.open_session(first.session_id))
+    assert await chat.sessions.in_memory.load(first.session_id) is first
+    back = chat.sessions.in_memory.show_path(await store.open_session(first.session_id))
     assert back is first
     assert [message.text for message in first.shown_messages] == ["one", "Let"]
     gate.set()
@@ -203,11 +203,11 @@ async def test_an_ended_session_is_read_from_the_disk_again_and_unread_until_it_
     chat = ChatTurns(store)
     first = chat.opened
     chat.sessions.send(first, "one")
-    chat.sessions.show_new()
+    chat.sessions.in_memory.show_new()
     await chat.sessions.wait(first)
-    assert chat.sessions.unread == {first.session_id}
-    again = chat.sessions.show(await chat.sessions.load(first.session_id))
-    assert chat.sessions.unread == set()
+    assert chat.sessions.in_memory.unread == {first.session_id}
+    again = chat.sessions.in_memory.show(await chat.sessions.in_memory.load(first.session_id))
+    assert chat.sessions.in_memory.unread == set()
     assert again is not first
     assert chat.texts == ["one", "Lettuce does well."]
 

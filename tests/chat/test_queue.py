@@ -31,16 +31,16 @@ async def test_a_queue_is_sent_in_order_in_its_own_session_after_good_ends_and_s
     for text in ("one", "two", "three"):
         chat.sessions.send(first, text)
     assert first.queue == ["two", "three"]
-    chat.sessions.show_new()
-    assert await chat.sessions.load(first.session_id) is first
+    chat.sessions.in_memory.show_new()
+    assert await chat.sessions.in_memory.load(first.session_id) is first
     gate.set()
     await until(lambda: len(chat.server.requests) == 2, "the second prompt")
     assert chat.sessions.stop(first)
     assert not chat.sessions.stop(first), "it is being stopped already"
     await chat.sessions.wait(first)
     assert chat.path == ()
-    assert chat.sessions.unread == {first.session_id}
-    chat.sessions.show(first)
+    assert chat.sessions.in_memory.unread == {first.session_id}
+    chat.sessions.in_memory.show(first)
     assert prompts(chat) == ["one", "two", "three"]
     assert chat.path == await chat.on_disk()
     assert [end.state for end in chat.ends] == [
@@ -57,7 +57,7 @@ async def test_after_a_failure_the_queue_returns_in_order_also_behind_another_se
         first = chat.opened
         for text in ("one", "two", "three"):
             chat.sessions.send(first, text)
-        chat.sessions.show_new()
+        chat.sessions.in_memory.show_new()
         gate.set()
         await chat.sessions.wait(first)
         assert chat.returned == ["two", "three"]
@@ -149,7 +149,7 @@ async def test_quitting_stops_all_turns_and_the_queue_stays_for_the_draft(store)
     first = chat.opened
     chat.sessions.send(first, "one")
     chat.sessions.send(first, "two")
-    second = chat.sessions.show_new()
+    second = chat.sessions.in_memory.show_new()
     chat.sessions.send(second, "three")
     await until(lambda: len(chat.server.requests) == 2, "both requests")
     await chat.sessions.close()

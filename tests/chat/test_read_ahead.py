@@ -51,9 +51,9 @@ class Typist:
         self.read_ahead = ReadAhead(self.backend, self.open_sessions)
 
     def open(self, *texts: str, earlier_id: str | None = None) -> None:
-        header = self.open_sessions.show_new().header
+        header = self.open_sessions.in_memory.show_new().header
         session = Session(header=header, messages=path_of(*texts), earlier_id=earlier_id)
-        self.open_sessions.show_path(session)
+        self.open_sessions.in_memory.show_path(session)
 
     async def type(self, draft: str) -> int:
         """Type a draft; return how many requests were sent to read ahead, in all."""

@@ -23,7 +23,7 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
         first = desk.shown
         session_id = first.header.session_id
         await desk.press("ctrl+n", hides="Let")
-        assert session_id in desk.open_sessions.streaming
+        assert session_id in desk.open_sessions.in_memory.streaming
         await desk.until(lambda: re.search(r"first +↓", desk.text), "the mark")
         await desk.dispatch.saved_sessions.act("rename", session_id, "The garden")
         gates[0].set()
@@ -33,14 +33,14 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
         assert desk.shown.header.title == "The garden"
         await desk.press("ctrl+n", hides="Lettuce.")
         gates[1].set()
-        await desk.until(lambda: session_id in desk.open_sessions.unread, "unread")
+        await desk.until(lambda: session_id in desk.open_sessions.in_memory.unread, "unread")
         await desk.until(lambda: re.search(r"The garden +•", desk.text), "the mark")
         saved = (await desk.store.open_session(session_id)).messages[-1]
         assert (saved.text, saved.state) == ("Lettuce. Done.", AnswerState.COMPLETE)
         assert "Lettuce." not in desk.text
         await desk.open_in_list(session_id)
         await shown(desk, "Lettuce. Done.")
-        assert desk.open_sessions.unread == set()
+        assert desk.open_sessions.in_memory.unread == set()
 
 
 async def test_a_title_is_changed_by_command_and_by_key(tmp_path):

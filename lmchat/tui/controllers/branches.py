@@ -62,7 +62,7 @@ class Branches:
             self._view.notify("Only one version is left.")
             return
         chosen_id = ids[(ids.index(message.message_id) + step) % len(ids)]
-        self._open_sessions.require_free_path(session_id)
+        self._open_sessions.in_memory.require_free_path(session_id)
         path = await self._store.set_leaf(session_id, chosen_id)
         row = self._view.widgets.log.viewport.row_of(message.message_id)
         if self._show_path(path):
@@ -143,7 +143,7 @@ class Branches:
         if deleted_id is None:
             self._view.notify("Nothing to undo.")
             return
-        self._open_sessions.require_free_path(session_id)
+        self._open_sessions.in_memory.require_free_path(session_id)
         self._show_path(await self._store.restore_message(session_id, deleted_id))
         self._status.show_action("restored")
         self._view.notify("Restored.")
@@ -154,7 +154,7 @@ class Branches:
         """Show all branches of the session in a dialog; if one is chosen, go to it."""
         opened = self._shown_session.opened
         messages = await self._store.tree(opened.session_id)
-        await self._open_sessions.fill(opened)
+        await self._open_sessions.in_memory.fill(opened)
         path_ids = {message.message_id for message in opened.messages}
         if opened is self._shown_session.opened:
             self._view.open_dialog(message_tree(messages, path_ids), self._go_to_branch)

@@ -121,7 +121,7 @@ class SavedSessions:
                     return ""
                 changed = await library.tag(session_id, tags_from(typed))
                 words = _tagged(changed)
-        self._open_sessions.take_header(changed)
+        self._open_sessions.in_memory.take_header(changed)
         self._shown_session.show_title()
         return words
 
@@ -131,7 +131,7 @@ class SavedSessions:
         Its queued prompts return to the prompt field: a later turn would bring it back from the
         trash. The new session is not shown if the user has changed to another one during the wait.
         """
-        opened = self._open_sessions.find(session_id)
+        opened = self._open_sessions.in_memory.find(session_id)
         if opened is not None:
             await self._open_sessions.end_turns(opened)
         await self._view.workspace.library.delete(session_id)

@@ -77,7 +77,7 @@ class ShownSession:
         during the reading, nothing is shown.
         """
         if opened is self.opened:
-            await self._open_sessions.fill(opened)
+            await self._open_sessions.in_memory.fill(opened)
         if opened is self.opened:
             self._view.widgets.log.fill(opened.shown_messages)
             self.mark_left_out()
@@ -134,11 +134,11 @@ class ShownSession:
             self._status.refresh()
         open_sessions = self._open_sessions
         self._view.widgets.session_list.show(
-            with_unsaved(self._groups, open_sessions.unsaved()),
+            with_unsaved(self._groups, open_sessions.in_memory.unsaved()),
             self.shown_id,
-            open_sessions.streaming,
-            open_sessions.unread,
-            open_sessions.with_question,
+            open_sessions.in_memory.streaming,
+            open_sessions.in_memory.unread,
+            open_sessions.in_memory.with_question,
         )
 
     # Changing the session
@@ -168,12 +168,12 @@ class ShownSession:
 
     def show_new(self) -> None:
         """Show the new session; what is typed stays in the prompt."""
-        self._open_sessions.show_new()
+        self._open_sessions.in_memory.show_new()
         self.redraw()
 
     def show_path(self, session: Session) -> None:
         """Show a path that was read from the disk, of the shown session or of another one."""
-        self._open_sessions.show_path(session)
+        self._open_sessions.in_memory.show_path(session)
         self.redraw()
 
     def switch_to(self, session_id: str, *, message_id: str = "") -> None:
@@ -201,15 +201,15 @@ class ShownSession:
         await self._open_sessions.drafts.load(session_id)
         bookmark = ""
         if message_id:
-            self._open_sessions.require_free_path(session_id)
+            self._open_sessions.in_memory.require_free_path(session_id)
             path = await self._view.workspace.store.set_leaf(session_id, message_id)
-            change_session = partial(self._open_sessions.show_path, path)
+            change_session = partial(self._open_sessions.in_memory.show_path, path)
         else:
-            opened = await self._open_sessions.load(session_id)
+            opened = await self._open_sessions.in_memory.load(session_id)
             bookmark = await self._open_sessions.bookmarks.load(session_id)
             if bookmark and opened.find(bookmark.partition(" ")[0]) is None:
-                await self._open_sessions.fill(opened)  # it is among the older messages
-            change_session = partial(self._open_sessions.show, opened)
+                await self._open_sessions.in_memory.fill(opened)  # it is among the older messages
+            change_session = partial(self._open_sessions.in_memory.show, opened)
         self.leave()
 
         left = self._open_sessions.shown

@@ -1,0 +1,155 @@
+"""Which sessions are in memory, and which of them is shown."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from lmchat.chat.next_turn import NextTurn
+from lmchat.chat.open_session import OpenSession
+from lmchat.chat.save_queue import SaveQueue
+from lmchat.sessions.message import new_id, now
+from lmchat.sessions.session import Session, SessionHeader
+from lmchat.storage.store import Store
+
+FIRST_READ = 64  # newest messages of a session that are read before it is shown
+
+
+class SessionsInMemory:
+    """The shown session, and others that cannot be read from the disk yet.
+
+    Those are sessions with a running turn, with prompts in the queue, with unsaved messages, or
+    with words for the beginning of the next answer.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        save_queue: SaveQueue,
+        next_turn: NextTurn,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Begin with a new session."""
+        self.unread: set[str] = set()  # sessions whose answer ended while another was shown
+        self._store = store
+        self._save_queue = save_queue
+        self._next_turn = next_turn
+        self._clock = clock
+        self._sessions: dict[str, OpenSession] = {}
+        self.newest = self._new_session()  # the one that `show_new` shows until its first prompt
+        self.shown = self.show(self.newest)
+
+    @property
+    def all(self) -> tuple[OpenSession, ...]:
+        return tuple(self._sessions.values())
+
+    def show_new(self) -> OpenSession:
+        """Show the new session, and return it: the same one until its first prompt."""
+        if self.newest.messages or self.newest.is_busy:
+            self.newest = self._new_session()
+        self.newest.system_prompt = self._next_turn.chat_settings.system_prompt
+        return self.show(self.newest)
+
+    def _new_session(self) -> OpenSession:
+        moment = now()
+        header = SessionHeader(session_id=new_id(), title="", created_at=moment, updated_at=moment)
+        return self._make(Session(header=header), self._next_turn.chat_settings.system_prompt)
+
+    async def load(self, session_id: str) -> OpenSession:
+        """Return a session, which is not shown yet: from memory if the disk lacks a part of it.
+
+        Otherwise its newest messages are read from the disk.
+        """
+        session: Session | None = None
+        while True:
+            opened = self._sessions.get(session_id)
+            if opened is not None and self._is_ahead_of_disk(opened):
+                return opened
+            if session is not None:
+                return self._make(session)
+            # a turn may begin during the read
+            session = await self._store.open_session(session_id, count=FIRST_READ)
+
+    async def fill(self, opened: OpenSession) -> None:
+        """Read the older messages of a long session."""
+        await opened.fill(self._store)
+
+    def require_free_path(self, session_id: str) -> None:
+        """Raise `RequestInvalid` if another branch of a session cannot be shown now."""
+        opened = self._sessions.get(session_id)
+        if opened is not None:
+            opened.require_free_end()
+
+    def show_path(self, session: Session) -> OpenSession:
+        """Show a session with a path that was read from the disk, and return it.
+
+        If the session is open, its messages are replaced by this path.
+        """
+        opened = self._sessions.get(session.header.session_id)
+        if opened is None:
+            return self.show(self._make(session))
+        opened.take_path(session)
+        return self.show(opened)
+
+    def show(self, opened: OpenSession) -> OpenSession:
+        """Show a session and return it; drop the others that can be read from the disk again."""
+        self.shown = opened
+        self._sessions = {
+            session_id: other
+            for session_id, other in self._sessions.items()
+            if self._is_ahead_of_disk(other)
+        }
+        self._sessions[opened.session_id] = opened
+        self.unread.discard(opened.session_id)
+        return opened
+
+    def _is_ahead_of_disk(self, opened: OpenSession) -> bool:
+        """Whether a session has something that is not on the disk, as the class says."""
+        if opened.is_busy or opened.queue or opened.first_words:
+            return True
+        return self._save_queue.is_unsaved(opened.session_id)
+
+    def _make(self, session: Session, system_prompt: str = "") -> OpenSession:
+        return OpenSession(session, system_prompt=system_prompt, clock=self._clock)
+
+    @property
+    def streaming(self) -> frozenset[str]:
+        """The ids of the sessions with a running answer."""
+        running = [opened for opened in self.all if opened.is_running]
+        return frozenset(opened.session_id for opened in running)
+
+    @property
+    def with_question(self) -> frozenset[str]:
+        """The ids of the other sessions in which a tool call waits for the user."""
+        others = [opened for opened in self.all if opened is not self.shown]
+        return frozenset(opened.session_id for opened in others if opened.question is not None)
+
+    @property
+    def waiting(self) -> tuple[OpenSession, ...]:
+        """The sessions with prompts that wait for a server or a model."""
+        return tuple(opened for opened in self.all if opened.is_waiting)
+
+    @property
+    def busy(self) -> tuple[OpenSession, ...]:
+        return tuple(opened for opened in self.all if opened.is_busy)
+
+    def find(self, session_id: str) -> OpenSession | None:
+        """Return the open session of an id."""
+        return self._sessions.get(session_id)
+
+    def take_header(self, changed: SessionHeader) -> None:
+        """Give an open session what was changed on the disk; an export writes it from memory."""
+        opened = self._sessions.get(changed.session_id)
+        if opened is not None:
+            opened.change_header(
+                title=changed.title,
+                tags=changed.tags,
+                is_pinned=changed.is_pinned,
+                is_archived=changed.is_archived,
+            )
+
+    def unsaved(self) -> list[SessionHeader]:
+        """Return the headers of the open sessions with messages that are not on the disk."""
+        headers = [opened.header for opened in self.all]
+        return [header for header in headers if self._save_queue.is_unsaved(header.session_id)]
