@@ -199,16 +199,14 @@ class Dispatcher:
                 self.prompt_files.attach(path, text)
             case ChatLog.ActionWanted(name="stop"):
                 self.turns.stop()
-            case ChatLog.ActionWanted(name="files", message=target):
-                self.view.begin(partial(self.messages.show_files, target), "message")
-            case ChatLog.ActionWanted(name="links", text=text) if text:  # a link was clicked
-                self.messages.open_link(text)
-            case ChatLog.ActionWanted(name="copy", message=target) if target.files:
-                self.messages.act_on("copy", target)  # its files are read first
-            case ChatLog.ActionWanted(text=text, note=note) if text:
-                self.view.copy(text, note)
             case ChatLog.ActionWanted(name=name, message=target):
                 self.messages.act_on(name, target)
+            case ChatLog.CopyWanted(text=text, note=note):
+                self.view.copy(text, note)
+            case ChatLog.FilesWanted(message=target):
+                self.view.begin(partial(self.messages.show_files, target), "message")
+            case ChatLog.LinkClicked(address=address):
+                self.messages.open_link(address)
             case ChatLog.Decided(choice=choice):
                 self.turns.decide(choice)
             case ChatLog.Changed():

@@ -11,6 +11,7 @@ from pathlib import Path
 from msgspec.structs import replace
 from rich.cells import cell_len
 from rich.style import Style
+from textual import on
 from textual.app import App, ComposeResult
 from textual.events import Click, MouseMove, MouseUp
 from textual.message import Message
@@ -79,17 +80,15 @@ class LogApp(App[None]):
     async def on_unmount(self) -> None:
         await self.highlighter.aclose()
 
-    def on_chat_log_action_wanted(self, fact: ChatLog.ActionWanted) -> None:
+    @on(ChatLog.ActionWanted)
+    @on(ChatLog.CopyWanted)
+    @on(ChatLog.LinkClicked)
+    def keep(self, fact: Message) -> None:
         self.facts.append(fact)
 
     @property
     def log_view(self) -> ChatLog:
         return self.query_one(ChatLog)
-
-    def wanted(self) -> list[tuple[str, str]]:
-        return [
-            (fact.name, fact.text) for fact in self.facts if isinstance(fact, ChatLog.ActionWanted)
-        ]
 
 
 def question(text: str, **changes: object) -> ChatMessage:

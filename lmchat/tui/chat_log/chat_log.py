@@ -28,9 +28,10 @@ from lmchat.sessions.session import MessagePath
 from lmchat.tools.tool import CHOICES, Choice
 from lmchat.tui.actions import Post, Run, bindings
 from lmchat.tui.chat_log.copying import code_number, copied, text_to_copy
-from lmchat.tui.chat_log.document import Document, Highlighting, Place
+from lmchat.tui.chat_log.document import Document, Place
 from lmchat.tui.chat_log.entry import Delta, Entry, Inflow, is_streaming_answer
 from lmchat.tui.chat_log.find import Finder
+from lmchat.tui.chat_log.highlighting import Highlighting
 from lmchat.tui.chat_log.painter import PARTIAL_STYLES, Painter, Thumb, rows_region
 from lmchat.tui.chat_log.selection import Selection
 from lmchat.tui.chat_log.tool_cards import RunningCalls
@@ -64,8 +65,22 @@ class ChatLog(ScrollView, can_focus=True):
 
         name: str  # the last part of the command's id
         message: ChatMessage  # the message that has the focus
-        text: str = ""  # text to copy, or the links, one a line
+
+    class CopyWanted(Post):
+        """A text of the focused message is to be copied."""
+
+        text: str
         note: str = ""  # which part of the message it is, as `Block 2 of 3`
+
+    class FilesWanted(Post):
+        """The files of a message are to be shown, as it was unfolded."""
+
+        message: ChatMessage
+
+    class LinkClicked(Post):
+        """A link in a message was clicked."""
+
+        address: str
 
     class Decided(Post):
         """The user has decided about the tool call that asks."""
@@ -554,7 +569,10 @@ class ChatLog(ScrollView, can_focus=True):
             case "copy":
                 if not self.copy_selection():
                     text = text_to_copy(message, self.document.entries[index].source)
-                    self.post_message(self.ActionWanted("copy", message, text))
+                    if text and not message.files:
+                        self.post_message(self.CopyWanted(text))
+                    else:  # its files are read first
+                        self.post_message(self.ActionWanted("copy", message))
             case "copy_code":
                 last_id, last = self._copied_code
                 self._copy_code(index, message, last + 1 if last_id == message.message_id else 0)
@@ -570,7 +588,7 @@ class ChatLog(ScrollView, can_focus=True):
             self.toggle("is_source")
         else:
             if message.files:  # shown by the screen; files within the text are unfolded here
-                self.post_message(self.ActionWanted("files", message))
+                self.post_message(self.FilesWanted(message))
             self.toggle("is_folded")
 
     def toggle(self, attribute: Literal["is_folded", "is_source"]) -> None:
@@ -584,14 +602,13 @@ class ChatLog(ScrollView, can_focus=True):
     def _copy_code(self, index: int, message: ChatMessage, number: int) -> None:
         """Let the screen copy a code block of a message by its index; after the last, the first."""
         blocks = code_blocks(self.document.entries[index].source)
-        text = note = ""
-        if blocks:
-            number %= len(blocks)
-            self._copied_code = (message.message_id, number)
-            text = blocks[number].content
-        if len(blocks) > 1:
-            note = f"Block {number + 1} of {len(blocks)}"
-        self.post_message(self.ActionWanted("copy_code", message, text, note))
+        if not blocks:  # the screen says so
+            self.post_message(self.ActionWanted("copy_code", message))
+            return
+        number %= len(blocks)
+        self._copied_code = (message.message_id, number)
+        note = f"Block {number + 1} of {len(blocks)}" if len(blocks) > 1 else ""
+        self.post_message(self.CopyWanted(blocks[number].content, note))
 
     def on_click(self, event: events.Click) -> None:
         """Focus the message under the pointer; run the command or open the link there."""
@@ -615,4 +632,4 @@ class ChatLog(ScrollView, can_focus=True):
         elif act:
             self.action_message(act)
         elif "link" in meta:
-            self.post_message(self.ActionWanted("links", message, str(meta["link"])))
+            self.post_message(self.LinkClicked(str(meta["link"])))

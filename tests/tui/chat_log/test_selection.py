@@ -156,7 +156,7 @@ async def test_the_end_of_a_drag_is_no_click(pilot, log):
     )
     await drag(pilot, log, find(log, "there"), find(log, "here"))
     await drag(pilot, log, find(log, "Yes"), find(log, "Thought"))
-    assert pilot.app.wanted() == []
+    assert pilot.app.facts == []
     assert "A riddle." not in screen_text(log)
     await pilot.click(log, offset=find(log, "Thought"))
     assert "A riddle." in screen_text(log)
@@ -210,4 +210,4 @@ async def test_keys_select_message_by_message(pilot, log):
     assert pilot.app.clipboard == "three\n\nfour"
     assert log.selected_text == ""
     await pilot.press("y")
-    assert pilot.app.wanted() == [("copy", "three")]
+    assert [fact.text for fact in pilot.app.facts] == ["three"]

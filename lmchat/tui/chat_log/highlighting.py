@@ -1,0 +1,52 @@
+"""Colours of the code in the log, which arrive after the code is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lmchat.markdown.block import Block
+from lmchat.markdown.colours import Colours
+from lmchat.markdown.highlighter import Highlighter
+from lmchat.tui.chat_log.entry import Inflow
+
+
+class Highlighting:
+    """Colours of the code in the log; without a highlighter, code stays plain."""
+
+    def __init__(
+        self, highlighter: Highlighter | None, inflow: Inflow, show_frame: Callable[[], object]
+    ) -> None:
+        """Create it; `show_frame` is called when colours are to be shown."""
+        self.colours = Colours()
+        self._highlighter = highlighter
+        self._inflow = inflow
+        self._show_frame = show_frame
+        self._changed: list[Block] = []  # blocks whose colours have arrived and are not shown yet
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether code waits for its colours, and there is a highlighter."""
+        return self.colours.newest_request is not None and self._highlighter is not None
+
+    async def run(self) -> None:
+        """Get the colours of all code that waits, the newest first.
+
+        They are shown with the next frame, which is that of more text if an answer streams.
+        """
+        highlighter = self._highlighter
+        while highlighter is not None and (request := self.colours.newest_request):
+            colours = await highlighter.colours(*request)
+            self._changed += self.colours.put(request, colours)
+            if self._changed:
+                self._inflow.request_frame(self._show_frame)
+
+    def drain(self) -> list[Block]:
+        """Return the blocks whose colours arrived since the last call."""
+        blocks = self._changed
+        self._changed = []
+        return blocks
+
+    def reset(self) -> None:
+        """Forget the code of the session that was shown before; its colours stay in the cache."""
+        self.drain()
+        self.colours.drop_requests()
