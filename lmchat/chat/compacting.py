@@ -28,7 +28,9 @@ _MAX_KEPT_SHARE = 0.75
 """If the kept exchanges take more than this share of the tokens, a summary makes no room."""
 
 
-def summary(path: MessagePath, prompt: str, tokens: int, sent_thoughts: SentThoughts) -> Start:
+def summary_start(
+    path: MessagePath, prompt: str, tokens: int, sent_thoughts: SentThoughts
+) -> Start:
     """Start a summary of all but the last two exchanges; `tokens` are those of the whole path.
 
     The prompt of a summary has the text `prompt`; those that are taken out of requests do not

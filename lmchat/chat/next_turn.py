@@ -10,7 +10,7 @@ from types import MappingProxyType
 from msgspec.structs import replace
 
 from lmchat.chat.answering import TurnSettings
-from lmchat.chat.compacting import COMPACT_FROM, summary
+from lmchat.chat.compacting import COMPACT_FROM, summary_start
 from lmchat.chat.context import ContextMeter, ContextPlan, ContextUse, plan_context
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.sampling_layers import (
@@ -19,7 +19,7 @@ from lmchat.chat.sampling_layers import (
     OptionValues,
     SamplingLayers,
     SetOption,
-    set_options,
+    options_set_in,
 )
 from lmchat.chat.starts import new_prompt
 from lmchat.chat.tools import Toolbox
@@ -71,7 +71,7 @@ class NextTurn:
         `profile_name` is the profile that lmchat was started with; `chat` and `layers` include it.
         """
         self.chat_settings = chat  # of the configuration, changed by the profile
-        self.layers = layers or SamplingLayers(chat=set_options(chat))
+        self.layers = layers or SamplingLayers(chat=options_set_in(chat))
         self.profile_name = profile_name  # profile in use; empty without one
         self.target: Target | None = None  # server and model
         self.meter = ContextMeter()
@@ -99,6 +99,7 @@ class NextTurn:
 
     @property
     def sent_thoughts(self) -> SentThoughts:
+        """Which answers the model of the target gets together with their thoughts (R-45)."""
         target = self.target
         return sent_thoughts_of(target.product, target.model) if target else SentThoughts.NONE
 
@@ -158,11 +159,11 @@ class NextTurn:
         chat, layers, first_name = self._at_start
         if profile is None:
             profile, name = Profile(), first_name
-        options = {**layers.profile, **set_options(profile)}
+        options = {**layers.profile, **options_set_in(profile)}
         self.layers = replace(layers, profile_name=name, profile=options, effort=self.layers.effort)
-        values = set_values(profile)
-        values.pop("model", None)
-        self.chat_settings = replace(chat, **values)
+        chat_values = set_values(profile)
+        chat_values.pop("model", None)
+        self.chat_settings = replace(chat, **chat_values)
         self.profile_name = name
         return profile
 
@@ -297,7 +298,7 @@ class NextTurn:
         if use.limit is None or tokens < COMPACT_FROM * use.limit:
             return False
         try:
-            summary(messages, self.compact_prompt, use.tokens, self.sent_thoughts)
+            summary_start(messages, self.compact_prompt, use.tokens, self.sent_thoughts)
         except RequestInvalid:
             return False
         return True

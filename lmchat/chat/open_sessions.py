@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from lmchat.attachments.attachment import Attachment
 from lmchat.chat.answering import TurnSettings
 from lmchat.chat.beginnings import Beginning, require_prefill
-from lmchat.chat.compacting import summary
+from lmchat.chat.compacting import summary_start
 from lmchat.chat.drafts import SavedTexts, joined_prompts
 from lmchat.chat.events import (
     AnswerBegun,
@@ -200,7 +200,7 @@ class OpenSessions:
         def make_start(path: MessagePath) -> Start:
             tokens = self.next_turn.meter.use(target, path).tokens
             next_turn = self.next_turn
-            return summary(path, next_turn.compact_prompt, tokens, next_turn.sent_thoughts)
+            return summary_start(path, next_turn.compact_prompt, tokens, next_turn.sent_thoughts)
 
         self._begin(opened, make_start, settings=settings, is_summary=True)
 

@@ -71,12 +71,12 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
         yield f"profile {self.profile_name}", self.profile
         for pattern, settings in self.models.items():
             if fnmatchcase(model_id, pattern):
-                yield f'[models."{pattern}"]', set_options(settings)
+                yield f'[models."{pattern}"]', options_set_in(settings)
                 break
         yield "[chat]", self.chat
 
 
-def set_options(settings: SamplingSettings) -> dict[str, object]:
+def options_set_in(settings: SamplingSettings) -> dict[str, object]:
     """Return the sampling options that are set in a table of the configuration, by name."""
     options = {name: getattr(settings, name) for name in SamplingSettings.__struct_fields__}
     return {name: value for name, value in options.items() if value not in (None, "", ())}

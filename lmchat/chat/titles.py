@@ -60,6 +60,7 @@ async def rename_by_model(
     # it is empty after nothing but a thought; the user may have changed the title in the meantime
     if not typed or opened.header.title != first_title:
         return False
-    opened.change_header(title=title_from(typed))
-    await store.update_session(opened.session_id, {"title": opened.header.title})
+    title = title_from(typed)
+    await store.update_session(opened.session_id, {"title": title})
+    opened.change_header(title=title)
     return True

@@ -308,7 +308,7 @@ class ChildProcess:
                 pass
 
     async def end(self) -> None:
-        """Kill the program unless it has ended, wait for its end, and release its pipes."""
+        """Kill the program and what it has started, wait for its end, and release its pipes."""
         self.kill()
         self._input.close()
         await self.drop_output()

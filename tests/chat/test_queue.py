@@ -175,6 +175,15 @@ async def test_the_model_names_a_session_unless_the_user_has_and_a_turn_ends_tha
     await until(lambda: "title" not in {one.get_name() for one in asyncio.all_tasks()}, "its end")
     assert chat.opened.header.title == "Mine"
 
+    gate = asyncio.Event()  # another lmchat deletes the session meanwhile: no title is kept
+    chat = ChatTurns(store, answer_steps(), [gate, *title], is_named=True, auto_title=True)
+    await chat.send("What grows in shade?")
+    await until(lambda: len(chat.server.requests) == 2, "the request for a title")
+    await store.purge(chat.opened.session_id, is_with_messages=True)
+    gate.set()
+    await until(lambda: "title" not in {one.get_name() for one in asyncio.all_tasks()}, "its end")
+    assert chat.opened.header.title == "What grows in shade?"
+
     chat = ChatTurns(store, answer_steps(), [asyncio.Event()], is_named=True, auto_title=True)
     await chat.send("What grows in shade?")
     await until(lambda: len(chat.server.requests) == 2, "the question about a title")
