@@ -76,7 +76,7 @@ class NextTurn:
         self.target: Target | None = None  # server and model
         self.meter = ContextMeter()
         self.toolbox: Toolbox | None = None  # tools that models may call, if any are configured
-        self._at_start = (chat, self.layers, profile_name)  # every profile is applied to these
+        self._started_with = (chat, self.layers, profile_name)  # every profile is applied to these
 
     @property
     def is_ready(self) -> bool:
@@ -156,7 +156,7 @@ class NextTurn:
         if profile is None and name != NO_PROFILE:
             problem = f"Unknown profile: {safe_line(name, limit=40)}."
             raise WrongUse(problem, hint=f"Configured: {', '.join(profiles) or NO_PROFILE}.")
-        chat, layers, first_name = self._at_start
+        chat, layers, first_name = self._started_with
         if profile is None:
             profile, name = Profile(), first_name
         options = {**layers.profile, **options_set_in(profile)}
@@ -183,7 +183,7 @@ class NextTurn:
         """Return the options that are set; one that is not sent says so in its origin."""
         product = self.target.product if self.target else ""
         listed: list[SetOption] = []
-        for option in self._set_options(opened.own_sampling):
+        for option in self._sent_options(opened.own_sampling):
             if product and not product_named(product).takes_option(option.name):
                 origin = f"{option.origin}; not sent to {product}"
                 listed.append(SetOption(option.name, option.value, origin))
@@ -229,12 +229,12 @@ class NextTurn:
         words = f"{name} is {value_words(option)} from the next answer on ({option.origin})."
         return options, words
 
-    def _set_options(self, own_options: OptionValues) -> tuple[SetOption, ...]:
+    def _sent_options(self, own_options: OptionValues) -> tuple[SetOption, ...]:
         return self.layers.options(own_options, self.target.model_id if self.target else "")
 
     def _option(self, name: str, own_options: OptionValues) -> SetOption | None:
         """Return an option as a session with these options sends it; None if it is not set."""
-        options = self._set_options(usable_options(own_options))
+        options = self._sent_options(usable_options(own_options))
         return next((option for option in options if option.name == name), None)
 
     def has_tools(self, session_id: str) -> bool:

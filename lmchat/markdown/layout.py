@@ -376,7 +376,10 @@ class Layout:
             prefix = next_prefix
 
     def _text_lines(self, token: Token, prefixes: Prefixes, style: Style) -> Iterator[Line]:
-        """Yield the wrapped lines of the text in a paragraph or a heading."""
+        """Yield the wrapped lines of the text in a paragraph or a heading.
+
+        The first of them begins with the first of `prefixes`, all others with the second.
+        """
         prefix, next_prefix = prefixes
         for spans in split_lines(self._spans(token, style)):
             yield from self.page.wrap(spans, prefix=prefix, next_prefix=next_prefix)

@@ -208,6 +208,7 @@ class HttpServerClient:
         return probed.models
 
     def cached_models(self) -> ModelList:
+        """Return the models as they were read last; no server is asked."""
         return self._cache.all_models()
 
     async def load(

@@ -104,6 +104,10 @@ class Exchange(Struct, kw_only=True):
     async def _read_answer(
         self, response: httpx.Response, idle_timeout: IdleTimeout
     ) -> StreamFinished:
+        """Read the events of an answer to its end; raise the error with which a server refuses.
+
+        Note whether a token has come, and whether the server has to drop the answer that it keeps.
+        """
         if not response.is_success:
             self.must_be_dropped = False  # no answer was begun
             _, error = await self.sender.read_refusal(response)

@@ -122,6 +122,7 @@ class Connect:
     def _settle(self, choice: TargetChoice) -> None:
         """Use the chosen server if nothing is missing; otherwise show the welcome page.
 
+        Prompts that wait are sent to a server that is used, unless it is still loading its model.
         A server of which only the model is missing is watched, and the picker lists its models.
         """
         self._missing = choice.missing

@@ -178,7 +178,7 @@ class ConfirmDialog(Dialog):
     def compose_content(self) -> Iterable[Widget]:
         yield Static(paragraphs(self._text), classes="words gap")
 
-    def on_screen_resume(self) -> None:
+    def on_screen_resume(self) -> None:  # the base class has one too: Textual calls both
         self.ready_s = monotonic() + PAUSE_S
 
     def on_key(self, event: events.Key) -> None:

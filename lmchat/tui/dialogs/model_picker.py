@@ -143,7 +143,7 @@ class ModelPicker(ListDialog):
         self._typed = typed
 
     def compose_content(self) -> Iterable[Widget]:
-        digits = ", or 1 to 9 for a recent one" if self._recent("1") else ""
+        digits = ", or 1 to 9 for a recent one" if self._recent_model("1") else ""
         yield Field(self._typed, placeholder=f"Type part of a name{digits}")
         yield LineWidget(classes="columns gap")
         yield RowList()
@@ -235,7 +235,7 @@ class ModelPicker(ListDialog):
             rows.append(ListRow((left,), cells, key=row.key if can_chat else None))
         return rows
 
-    def _recent(self, digit: str) -> ModelInfo | None:
+    def _recent_model(self, digit: str) -> ModelInfo | None:
         """Return the recent model with a number from "1", for the one used last, to "9".
 
         Only models that can chat are counted. Return None for any other text.
@@ -249,7 +249,7 @@ class ModelPicker(ListDialog):
 
         A digit in an empty filter leaves with the recent model it names.
         """
-        recent = None if self._typed else self._recent(typed)
+        recent = None if self._typed else self._recent_model(typed)
         self._typed = typed
         if recent is not None:
             self.dismiss(recent)  # Textual gives digits to the input before any binding

@@ -55,6 +55,7 @@ class PatchedApp(App[None]):
 
     @property
     def is_terminal_behind(self) -> bool:
+        """Whether the terminal has not read what was written to it for a while."""
         return isinstance(self._driver, TerminalDriver) and self._driver.is_behind
 
     async def on_event(self, event: events.Event) -> None:

@@ -224,9 +224,9 @@ class PromptInput(TextArea):
         self.move_cursor(self.document.end)
 
     def _leave_history(self, text: str) -> None:
-        """Leave the recalled prompt: `text` is the draft.
+        """Make what the prompt field shows a draft, no longer an earlier prompt, as it gets `text`.
 
-        No list of commands or files is shown for this text, except for `/file `.
+        The list of commands or files stays closed for this text, except for `/file `.
         """
         self._history_index = _DRAFT
         self._is_list_dismissed = text != _FILE_COMMAND
