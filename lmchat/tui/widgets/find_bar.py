@@ -73,7 +73,8 @@ class FindBar(Horizontal):
     @on(Input.Changed)
     def seek(self, event: Input.Changed) -> None:
         event.stop()
-        self._log.finder.seek(event.value)
+        if event.value == event.input.value:  # else more was typed, which follows
+            self._log.finder.seek(event.value)
 
     @on(Input.Submitted)
     def step(self, event: Input.Submitted) -> None:
