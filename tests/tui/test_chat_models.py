@@ -41,6 +41,11 @@ async def test_a_model_is_filtered_chosen_and_answers_the_next_turn_with_the_who
         await shown(desk, "gemma-3-4b", "updated 40 s ago")
         gate.set()
         await shown(desk, "updated 0 s ago")
+        ready = backend.results
+        backend.results = (probed(Verdict.REFUSED, *ready[0].models),)  # its list is known still
+        await desk.press("ctrl+r", sees="updated 40 s ago")
+        await shown(desk, "gemma-3-4b")
+        backend.results = ready
         await desk.press("down", "down", "escape", leads_to=ChatScreen)
         assert desk.target.model_id == "qwen3-8b"
         assert desk.prompt_input.text == "ab"

@@ -162,15 +162,17 @@ class ModelSwitch:
     async def _refresh_picker(self) -> None:
         """Ask the servers for their models, and show them in the picker, if it is open.
 
-        If none answers, show those that are known, with a note.
+        If none answers with a model, show those that are known, with their age.
         """
         catalogue, state = self._workspace.catalogue, self._workspace.state
+        rows: Sequence[ModelRow] = ()
         note, age_s = "", 0.0
         try:
             rows = await catalogue.refresh(state)
         except LMChatError as error:
-            rows, age_s = catalogue.cached_rows(state)
             note = error.message
+        if not rows:
+            rows, age_s = catalogue.cached_rows(state)
         if self._picker is not None:
             self._picker.update_rows(self._with_loading(rows), age_s=age_s, note=note)
 
