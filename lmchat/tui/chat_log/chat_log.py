@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 from typing import Any, ClassVar, Literal
 
@@ -106,7 +107,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._frame = lambda: self.inflow.show(self.flush)
         self._show_frame = lambda: self.post_message(events.Callback(callback=self._frame))
         self.highlighting = Highlighting(highlighter, self.inflow, self._show_frame)
-        self.calls = RunningCalls(self.viewport, self._rebuild)
+        self.calls = RunningCalls(self.viewport, self._changed)
         self._copied_code = ("", 0)  # message and index of the code block that was copied last
         self._streaming: int | None = None  # index of the answer that streams
         self._settled_size = Size(0, 0)  # of the widget when `settle` last ran
@@ -335,11 +336,10 @@ class ChatLog(ScrollView, can_focus=True):
         index = self._streaming
         if index is None:
             return
-        entry = self.document.entries[index]
-        if not self.viewport.is_following:
-            entry.is_folded = False  # it may be read: what becomes reasoning must not disappear
-        entry.set_parts(message.parts)
-        self._rebuild(index)
+        with self._changed(index) as entry:
+            if not self.viewport.is_following:
+                entry.is_folded = False  # it may be read: what becomes reasoning must not disappear
+            entry.set_parts(message.parts)
 
     def finish(self, message: ChatMessage, *, has_tool_messages: bool = False) -> None:
         """Show the final form of the answer that streams, or add it if the log does not have it."""
@@ -353,16 +353,15 @@ class ChatLog(ScrollView, can_focus=True):
 
     def replace(self, message: ChatMessage, index: int | None = None) -> bool:
         """Take another form of a message, by index or id; return whether it is in the log."""
-        entries = self.document.entries
         if index is None:
             index = self.document.index_of(message.message_id)
         if index is None:
             return False
-        if index == self._streaming:  # its parts are newer than those of the message
-            entries[index].message = message
-        else:
-            entries[index].finish(message)
-        self._rebuild(index)
+        with self._changed(index) as entry:
+            if index == self._streaming:  # its parts are newer than those of the message
+                entry.message = message
+            else:
+                entry.finish(message)
         return True
 
     def mark_left_out(self, count: int, before_id: str | None) -> None:
@@ -371,12 +370,14 @@ class ChatLog(ScrollView, can_focus=True):
             is_first_sent = entry.message is not None and entry.message.message_id == before_id
             left_out = count if is_first_sent else 0
             if entry.left_out != left_out:
-                entry.left_out = left_out
-                self._rebuild(index)
+                with self._changed(index):
+                    entry.left_out = left_out
 
-    def _rebuild(self, index: int) -> None:
-        """Show a change of a message, which is built and searched again."""
+    @contextmanager
+    def _changed(self, index: int) -> Iterator[Entry]:
+        """Context for a change of a message, which is then built, searched and shown again."""
         with self.viewport.anchored():
+            yield self.document.entries[index]
             self.document.rebuild(index)
             self.finder.recount(index)
         self.settle(Place(index, -1, 0))

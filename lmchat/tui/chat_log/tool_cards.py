@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from math import inf
 from time import monotonic
 
 from lmchat import units
 from lmchat.sessions.message import ChatMessage
-from lmchat.tui.chat_log.entry import ASKS
+from lmchat.tui.chat_log.entry import ASKS, Entry
 from lmchat.tui.chat_log.viewport import Viewport
 
 # time without a key before a card that is visible takes one: keys before were meant for the prompt
@@ -18,12 +19,14 @@ REST_S = 0.5
 class RunningCalls:
     """States of the calls of the running turn, and the time from which a card takes keys."""
 
-    def __init__(self, viewport: Viewport, on_change: Callable[[int], None]) -> None:
-        """Create it; `on_change` is called with the index of a message after its state changed."""
+    def __init__(
+        self, viewport: Viewport, changed: Callable[[int], AbstractContextManager[Entry]]
+    ) -> None:
+        """Create it; `changed` is the context for a change of the message with an index."""
         self.card_id = ""  # the tool message that asks
         self.ready_s = inf  # time from which the card takes keys, by the monotonic clock
         self._viewport = viewport
-        self._on_change = on_change
+        self._changed = changed
         self._began_s = 0.0  # monotonic time from which `running …` is counted
 
     @property
@@ -59,8 +62,8 @@ class RunningCalls:
             is_card = call.message_id == asked_id
             state = ASKS if is_card else waiting
             if document.entries[index].call_state != state:
-                document.entries[index].call_state = state
-                self._on_change(index)
+                with self._changed(index) as entry:
+                    entry.call_state = state
             if is_card:
                 top = document.heights.top(index)
                 is_visible = self._viewport.shows(top, document.heights[index])

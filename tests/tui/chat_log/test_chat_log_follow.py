@@ -7,7 +7,7 @@ import pytest
 from textual import events
 
 from lmchat.servers.events import TextDelta
-from tests.support.chat_log_app import load, rows, screen_text, streaming, talk
+from tests.support.chat_log_app import answer, load, rows, screen_text, streaming, talk
 from tests.support.markdown_corpus import LONG_LIST, MIXED
 from tests.support.programs import until
 
@@ -45,6 +45,28 @@ async def test_reading_back_no_line_moves_while_text_streams_in(pilot, log, up):
         kept = rows(log)[: 10 if up < 10 else 24]
         assert kept == before[: len(kept)]
     assert not log.viewport.is_following
+
+
+async def test_reading_back_no_line_moves_when_the_end_of_the_answer_makes_links_of_words(
+    pilot, log
+):
+    linked = [f"{number}. See [the page][{number}] and [the other one][a]." for number in range(9)]
+    paragraph = " ".join(linked)  # with links, it has fewer rows
+    plain = "\n\n".join(f"Line {number}." for number in range(40))
+    text = f"{paragraph}\n\n{plain}\n\n[a]: https://a.example\n"
+    text += "".join(f"[{number}]: https://{number}.example\n" for number in range(9))
+    log.load(talk(2))
+    log.begin_answer(streaming())
+    await pour(log, text)
+    log.flush()
+    await pilot.pause()
+    log.scroll_relative(y=-40)
+    await pilot.pause()
+    before = rows(log)
+    assert "Line 20." in screen_text(log)
+    log.finish(answer(text))
+    await pilot.pause()
+    assert rows(log) == before
 
 
 async def test_frames_are_as_rare_as_was_asked_for_and_no_timer_is_left(pilot, log):
