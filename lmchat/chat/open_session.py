@@ -43,9 +43,10 @@ class OpenSession:
     """A session with at most one running turn, which changes it step by step.
 
     `OpenSessions` begins and ends turns, and writes what goes beyond one: queue, first words until
-    a turn uses them, refusal, and the question that waits. During a turn, `TurnRunner` writes the
-    rest by the steps below, besides `unsent` and `error`. Without a turn, `changes` and `titles`
-    change messages and header. Front ends write nothing; `take_question` is for whoever answers.
+    a turn uses them, refusal, the question that waits, and the two flags of a stop. During a turn,
+    `TurnRunner` writes the rest by the steps below, besides `unsent` and `error`. Without a turn,
+    `changes` and `titles` change messages and header. Front ends write nothing; `take_question` is
+    for whoever answers.
     """
 
     def __init__(

@@ -393,8 +393,11 @@ class OpenSessions:
         """Send the first prompt of each session that waits, as a model is ready.
 
         If its load has just ended, and the last answer of the shown session has failed because no
-        model was loaded, regenerate that first.
+        model was loaded, regenerate that first. While lmchat is closing, prompts stay in the queue,
+        which is the draft of the next start.
         """
+        if self._is_closing:
+            return
         last = self.shown.last_answer_or_prompt
         failure = last.failure if last is not None and has_loaded else None
         if last is not None and failure is not None and failure.kind == "model_not_loaded":
