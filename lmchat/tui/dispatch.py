@@ -37,7 +37,8 @@ from lmchat.tui.controllers.hints import KeyHints
 from lmchat.tui.controllers.message_actions import MessageActions
 from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.controllers.palette import Palette
-from lmchat.tui.controllers.prompt_text import PromptFiles, PromptText
+from lmchat.tui.controllers.prompt_files import PromptFiles
+from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.reports import Reports
 from lmchat.tui.controllers.saved_sessions import SavedSessions
 from lmchat.tui.controllers.session_files import SessionFiles

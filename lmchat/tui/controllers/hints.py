@@ -14,7 +14,8 @@ from lmchat.servers.discovery.probe_result import TargetState
 from lmchat.sessions.message import Role
 from lmchat.tools.tool import CHOICES
 from lmchat.tui.chat_view import ChatView
-from lmchat.tui.controllers.prompt_text import PromptFiles, PromptText
+from lmchat.tui.controllers.prompt_files import PromptFiles
+from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.widgets.key_bar import PROMPT_COMMANDS, Hint, command_hint, written
 

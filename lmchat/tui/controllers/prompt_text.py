@@ -1,4 +1,4 @@
-"""Text of the prompt: drafts, earlier prompts, an edit, attached files.
+"""Text of the prompt: drafts, earlier prompts, an edit.
 
 What is typed in a session is its draft, which is saved. An edit of an earlier prompt or answer
 replaces the typed text for a while; it comes back after the edit.
@@ -6,33 +6,14 @@ replaces the typed text for a while; it comes back after the edit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
-
-from lmchat.attachments.attachment import (
-    Attachment,
-    files_outside,
-    read_attachment,
-    read_clipboard,
-)
-from lmchat.attachments.folders import SetName, named_files, parse_set_name, read_set
-from lmchat.attachments.shell_command import ShellCommand, output_attachment
-from lmchat.attachments.web_page import PageAddress, is_page_address
 from lmchat.chat.drafts import joined_prompts
 from lmchat.chat.open_session import OpenSession
 from lmchat.config.presets import filled
-from lmchat.files.disk import expanded_path
-from lmchat.processes.threads import run_abandonable
-from lmchat.safe_text import safe_line
-from lmchat.sessions.attached_files import draft_of, file_line, without_file_lines
+from lmchat.sessions.attached_files import draft_of, without_file_lines
 from lmchat.sessions.message import ChatMessage, Role
-from lmchat.tui.chat_view import CANNOT_SEE, ChatView
+from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, outside_question, page_question
 from lmchat.tui.widgets.prompt_input import PromptInput
-
-_PAGES = "pages"  # group of the workers that fetch pages
 
 
 class PromptText:
@@ -194,157 +175,3 @@ class PromptText:
 
         name, _, text = typed.partition(" ")
         return await filled(self._view.workspace.settings.prompts, name, text, paste)
-
-
-class PromptFiles:
-    """Attaches files to the prompt, pages of the web, and the output of commands of the shell."""
-
-    def __init__(self, view: ChatView, status: StatusDisplay, prompt_text: PromptText) -> None:
-        self._view = view
-        self._status = status
-        self._prompt_text = prompt_text
-        self._running: list[ShellCommand] = []
-        self._pages: list[str] = []  # addresses of pages that are being fetched
-
-    @property
-    def running_words(self) -> str:
-        """Words for the commands that are running, else for the pages that are fetched; or ""."""
-        if self._running:
-            return f"Running: {', '.join(safe_line(one.command) for one in self._running)}"
-        return f"Downloading: {safe_line(', '.join(self._pages))}" if self._pages else ""
-
-    def stop(self) -> bool:
-        """Begin to stop the running commands, else what is fetched; return whether anything was."""
-        stoppable = [command for command in self._running if not command.is_stopping]
-        for command in stoppable:
-            command.stop()
-        return bool(stoppable) or self._view.stop(_PAGES)
-
-    def begin_shell(self, line: str) -> None:
-        """Run the line `!COMMAND`, and put its output into the prompt of the shown session.
-
-        Several commands may run at the same time.
-        """
-        opened = self._view.open_sessions.shown
-
-        async def run() -> None:
-            text = line.removeprefix("!").strip()
-            command = self._view.workspace.platform.shell_command(text)
-            self._running.append(command)
-            self._status.show_action("running a command")
-            try:
-                await command.run()
-            finally:
-                self._running.remove(command)
-                self._status.show_action(command.ending)
-            self._prompt_text.add_file(opened, await self._stored(output_attachment(command)))
-
-        self._view.begin(run, "shell", typed=line)
-
-    async def _stored(self, file: Attachment) -> str:
-        """Store a file, and return its line for the prompt."""
-        return file_line(await self._view.open_sessions.add_file(file))
-
-    async def _attach_page(self, address: str, opened: OpenSession) -> None:
-        """Fetch a page once the user allows it, and put it into the prompt of a session."""
-
-        async def ask(address: PageAddress) -> bool:
-            return bool(await self._view.ask(page_question(address)))
-
-        self._pages.append(address)
-        self._status.show_action("downloading a page")
-        ending = "no page attached"
-        try:
-            page = await self._view.workspace.pages.attachment(address, opened.session_id, ask)
-            ending = "page attached"
-        finally:
-            self._pages.remove(address)
-            self._status.show_action(ending)
-        self._prompt_text.add_file(opened, await self._stored(page))
-
-    # Files
-
-    async def add(self, name: str) -> None:
-        """Attach what was typed behind `/file`: a page of the web, or what `attach_named` takes."""
-        if is_page_address(name):
-            work = partial(self._attach_page, name, self._view.open_sessions.shown)
-            self._view.begin(work, _PAGES, typed=f"/file {name}")
-        else:
-            await self.attach_named(name)
-
-    def attach(self, path: str, text: str) -> None:
-        """Attach the file that was chosen after `@`; without a path, those of a pasted text."""
-
-        async def attach_pasted() -> None:  # other text stays as it is
-            paths = await run_abandonable(partial(named_files, text))
-            if paths:
-                await self._attach_files(paths, text, "")
-
-        work = partial(self.attach_named, path, typed=text) if path else attach_pasted
-        self._view.begin(work, "attach")
-
-    async def attach_named(self, name: str, *, typed: str = "") -> None:
-        """Attach what the user has named with `/file` or `@`, if it may be read.
-
-        `name` is a path, several paths as a terminal pastes them, a folder, or a pattern. `typed`
-        is the text in the prompt that the files replace, as `@gar`; if it is empty, they go to the
-        cursor. Raises `FileRefused`.
-        """
-        paths = list(await run_abandonable(partial(named_files, name)))
-        if not paths:
-            set_name = await parse_set_name(name, Path.cwd())
-            if set_name is not None:
-                await self._attach_set(typed, set_name)
-                return
-            paths = [expanded_path(name)]  # if there is no such file, the error says so
-        await self._attach_files(paths, typed, safe_line(Path(name).name))
-
-    async def _attach_files(self, paths: Sequence[Path], typed: str, shown_name: str) -> None:
-        """Attach files in place of `typed`, if the user allows that they are read.
-
-        If other words are in the line of `typed`, `shown_name` is written there instead of it.
-        """
-        if await self._may_read(paths):
-            files = [await read_attachment(path) for path in paths]
-            await self._put(files, typed, shown_name if typed else "")
-
-    async def attach_copied(self) -> None:
-        """Attach the image in the clipboard, or else its text."""
-        await self._put([await read_clipboard(self._view.workspace.platform)])
-
-    async def _put(self, files: Sequence[Attachment], typed: str = "", name: str = "") -> None:
-        """Store files, and put them into the prompt, as `PromptInput.attach` does.
-
-        Without `typed`, they go to the cursor. Say so if the model in use cannot see an image.
-        """
-        lines = [await self._stored(file) for file in files]
-        self._view.widgets.prompt_input.attach(typed, lines, name)
-        has_image = any(file.part.is_image for file in files)
-        if has_image and self._prompt_text.has_unseen_image:
-            self._view.notify(CANNOT_SEE)
-
-    async def _attach_set(self, typed: str, name: SetName) -> None:
-        """Attach the text files of a folder or a pattern, and tell how much that is.
-
-        The user is asked first if there are many, or if they fill half of the context window.
-        `typed` is the text that they replace, or empty, as in `attach_named`.
-        """
-        if not await self._may_read([name.folder]):
-            return
-        found = await read_set(name)
-        target = self._view.next_turn.target
-        if found.needs_consent(target.context if target else None):
-            title = f"Attach {len(found.files)} files?"
-            dialog = ConfirmDialog(title, text=found.words, verb="attach them", key="y")
-            if not await self._view.ask(dialog):
-                return
-        await self._put(found.files, typed, safe_line(name.typed) if typed else "")
-        self._view.notify(f"Attached: {found.words}.")
-
-    async def _may_read(self, paths: Sequence[Path]) -> bool:
-        """Return whether files may be read; ask the user if some are outside the working folder.
-
-        A path that was pasted without a thought must not be enough to send such a file.
-        """
-        outside = await files_outside(paths, Path.cwd())
-        return not outside or bool(await self._view.ask(outside_question(outside)))
