@@ -23,7 +23,7 @@ from lmchat.errors import (
 from lmchat.servers.endpoint import Endpoint, usual_host
 from lmchat.servers.products import PRODUCTS, product_named
 from lmchat.servers.request import CHAT_PATH, ChatRequest, ForwardedRequest
-from lmchat.sessions.message import AnswerState, Role
+from lmchat.sessions.message import AnswerState, ChatMessage, Role
 from lmchat.sessions.stats import Budget, Metrics
 
 _WINDOW_S = 60.0
@@ -165,18 +165,27 @@ def check_request(request: ChatRequest) -> None:
             raise RequestInvalid(f"Invalid message content: message {position} has no text.")
 
 
-def check_size(body: bytes, limit_mb: float, *, image_bytes: int = 0) -> None:
-    """Raise `BodyTooLarge` if the body of a request is larger than `limit_mb` (millions of bytes).
+def check_size(request: ChatRequest, body: bytes, limit_mb: float) -> None:
+    """Raise `BodyTooLarge`, which names the largest message, if `body` exceeds `limit_mb` (MB).
 
-    `image_bytes` is the size of the images before they are encoded. They do not count, because they
-    have their own limits.
+    Images do not count, because they have their own limits.
     """
+    files = [part for message in request.messages for part in message.files]
+    image_bytes = sum(len(request.files.get(part.digest, b"")) for part in files if part.is_image)
     size_bytes = len(body) - image_bytes * _BASE64_GROWTH
-    if size_bytes > limit_mb * 1e6:
-        raise BodyTooLarge(
-            f"The request is {size_bytes / 1e6:.1f} MB; the limit is {limit_mb:g} MB.",
-            hint="Shorten the longest message, or raise max_body_mb under [limits].",
-        )
+    if size_bytes <= limit_mb * 1e6:
+        return
+
+    def message_bytes(message: ChatMessage) -> int:
+        texts = (part.digest for part in message.files if not part.is_image)
+        return len(message.sent_text) + sum(len(request.files.get(digest, b"")) for digest in texts)
+
+    sizes = [message_bytes(message) for message in request.messages]
+    raise BodyTooLarge(
+        f"The request is {size_bytes / 1e6:.1f} MB; the limit is {limit_mb:g} MB. "
+        f"Its largest message is number {sizes.index(max(sizes)) + 1} of {len(sizes)}.",
+        hint="Shorten that message, or raise max_body_mb under [limits].",
+    )
 
 
 def check_forwarded_messages(messages: object) -> None:
@@ -238,11 +247,7 @@ class Admission:
         with self._refusals_counted("chat"):
             check_request(request)
             self.allowed.check(request.endpoint)
-            files = [part for message in request.messages for part in message.files]
-            image_bytes = sum(
-                len(request.files.get(part.digest, b"")) for part in files if part.is_image
-            )
-            check_size(encode(), self._max_body_mb, image_bytes=image_bytes)
+            check_size(request, encode(), self._max_body_mb)
             # A command that sends many requests to this machine would soon reach the limit.
             if not (request.is_batch and request.endpoint.is_loopback):
                 self.limiter.take(request.product)
