@@ -24,7 +24,7 @@ from lmchat.processes.system import CAN_RENAME_OPEN_FILES, try_lock
 from lmchat.servers.answer import WholeAnswer
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.model import ModelInfo
-from lmchat.servers.products import drawn_seed
+from lmchat.servers.products.taken_options import drawn_seed
 from lmchat.servers.request import AnyText, ChatRequest, Sampling, WantedOutput
 from lmchat.sessions.message import AnswerStats, ChatMessage
 from lmchat.terminal.output import Output, failure_detail, rounded, to_json

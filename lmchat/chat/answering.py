@@ -43,7 +43,8 @@ from lmchat.servers.events import (
     ToolCallDelta,
 )
 from lmchat.servers.model import Target
-from lmchat.servers.products import drawn_seed, product_named, sent_thoughts_of
+from lmchat.servers.products import product_named
+from lmchat.servers.products.taken_options import drawn_seed
 from lmchat.servers.request import (
     AnyText,
     ChatRequest,
@@ -298,7 +299,7 @@ class AnswerRequest:
         """
         target = self.settings.target
         path = self.path
-        sent_thoughts = sent_thoughts_of(target.product, target.model)
+        sent_thoughts = product_named(target.product).sent_thoughts(target.model)
         if self.beginning is not None:
             path = path.added(self.beginning.message)
             # without prefill, a prompt that asks for the continuation is behind all answers

@@ -34,7 +34,8 @@ from lmchat.config.settings import (
 from lmchat.errors import RequestInvalid, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.servers.model import Target
-from lmchat.servers.products import product_named, refuse_ignored, sent_thoughts_of
+from lmchat.servers.products import product_named
+from lmchat.servers.products.taken_options import refuse_ignored
 from lmchat.servers.request import Sampling
 from lmchat.servers.sampling_options import (
     checked_option,
@@ -101,7 +102,9 @@ class NextTurn:
     def sent_thoughts(self) -> SentThoughts:
         """Which answers the model of the target gets together with their thoughts (R-45)."""
         target = self.target
-        return sent_thoughts_of(target.product, target.model) if target else SentThoughts.NONE
+        if target is None:
+            return SentThoughts.NONE
+        return product_named(target.product).sent_thoughts(target.model)
 
     def has_unseen_image(self, draft: str) -> bool:
         """Whether a draft has an image and the model cannot see."""
@@ -283,7 +286,7 @@ class NextTurn:
             limit=target.context,
             max_tokens=self.sampling(opened.own_sampling).max_tokens,
             factor=self.meter.factor(target),
-            sent_thoughts=sent_thoughts_of(target.product, target.model),
+            sent_thoughts=product_named(target.product).sent_thoughts(target.model),
         )
 
     def must_compact(self, opened: OpenSession, draft: str) -> bool:

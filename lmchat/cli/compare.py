@@ -13,7 +13,7 @@ from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.cli.wiring import Runtime, open_runtime, sampling_layers
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.servers.events import ModelLoading, StreamEvent
-from lmchat.servers.products import refuse_ignored
+from lmchat.servers.products.taken_options import refuse_ignored
 from lmchat.sessions.session import MessagePath
 from lmchat.terminal.output import failure_detail, rounded, table
 

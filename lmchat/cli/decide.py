@@ -17,8 +17,9 @@ from lmchat.cli.wiring import open_runtime, sampling_layers
 from lmchat.errors import AnswerUnfit, ServerRejected, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.servers.answer import WholeAnswer
-from lmchat.servers.products import product_named, refuse_ignored
+from lmchat.servers.products import product_named
 from lmchat.servers.products.product import OPENAI_COMPATIBLE
+from lmchat.servers.products.taken_options import refuse_ignored
 from lmchat.servers.request import ChatRequest, Sampling
 from lmchat.sessions.message import (
     MAX_ALTERNATIVES,

@@ -15,7 +15,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.json_values import encode, utf8_safe
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.model_cache import ModelCache
-from lmchat.servers.products import product_named, sent_thoughts_of
+from lmchat.servers.products import product_named
 from lmchat.servers.products.product import Product
 from lmchat.servers.products.request_body import body_of, json_mode_note, tool_fields
 from lmchat.servers.products.request_format import Dialect
@@ -136,7 +136,7 @@ class RequestWriter:
             dialect=dialect,
             options=product.sent_options(request.sampling, model),
             extra_fields=fields | tool_fields(request),
-            sent_thoughts=sent_thoughts_of(request.product, model),
+            sent_thoughts=product.sent_thoughts(model),
         )
 
     def keep_dialect(self, written: WrittenRequest) -> None:

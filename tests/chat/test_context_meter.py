@@ -11,7 +11,7 @@ from lmchat.chat.context import (
     plan_context,
 )
 from lmchat.servers.model import Target
-from lmchat.servers.products import sent_thoughts_of
+from lmchat.servers.products import product_named
 from lmchat.sessions.message import (
     ChatMessage,
     ReasoningPart,
@@ -106,7 +106,7 @@ def thinking_target(product: str = "llama.cpp", **more) -> Target:
 def test_the_thoughts_that_are_sent_count_and_no_others(target, thoughts):
     messages = loop()
     least = 2000 * thoughts + 300
-    sent_thoughts = sent_thoughts_of(target.product, target.model)
+    sent_thoughts = product_named(target.product).sent_thoughts(target.model)
     plan = plan_context(messages, limit=8192, sent_thoughts=sent_thoughts)
     assert least <= plan.tokens < least + 100
     used = ContextMeter().use(target, messages)

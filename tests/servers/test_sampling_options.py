@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lmchat.errors import WrongUse
-from lmchat.servers.products import PRODUCTS, product_named, refuse_ignored
+from lmchat.servers.products import PRODUCTS, product_named
+from lmchat.servers.products.taken_options import refuse_ignored
 from lmchat.servers.request import Sampling
 from lmchat.servers.sampling_options import (
     COMMON,

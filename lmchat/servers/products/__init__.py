@@ -1,16 +1,14 @@
 """One module for one product: its facts, its words and how it is spoken to.
 
-A new product is a module with a class, and a row of `PRODUCTS`. Must not know: who asks.
+This one is the table of products, and the look-up in it. A new product is a module with a class,
+and a row of `PRODUCTS`. Must not know: who asks.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from lmchat.errors import WrongUse
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model import ModelInfo
 from lmchat.servers.products.hosted import Anthropic, Gemini, Mistral, OpenAi, OpenRouter
 from lmchat.servers.products.jan import Jan
 from lmchat.servers.products.litellm import LiteLlm
@@ -20,8 +18,6 @@ from lmchat.servers.products.ollama import Ollama
 from lmchat.servers.products.product import Product
 from lmchat.servers.products.server_api import ServerApi
 from lmchat.servers.products.vllm import SgLang, Vllm
-from lmchat.servers.sampling_options import COMMON, EXTRA, FURTHER_OPTIONS
-from lmchat.sessions.message import SentThoughts
 
 UNKNOWN = Product()  # any other OpenAI-compatible server
 PRODUCTS: tuple[Product, ...] = (
@@ -42,7 +38,6 @@ PRODUCTS: tuple[Product, ...] = (
 )
 """All products, in the order of detection."""
 _BY_NAME = {product.name: product for product in PRODUCTS}
-_SEEDS = 4_294_967_295  # number of seeds, from 0 on; this one means "random" to llama.cpp
 
 
 def product_named(name: str) -> Product:
@@ -73,41 +68,3 @@ async def identify(api: ServerApi, expected: Product) -> Product | None:
         if await product.recognises(api):
             return product
     return None
-
-
-def sent_thoughts_of(product: str, model: ModelInfo | None) -> SentThoughts:
-    """Return which thoughts a request to a model gives back.
-
-    `NONE` if the product has no field for them, `ALL` if the model keeps the thoughts of all its
-    answers, else `SINCE_PROMPT`. `model` is None if it is not known.
-    """
-    if not product_named(product).thought_fields:
-        return SentThoughts.NONE
-    keeps_all = model is not None and model.keeps_thoughts
-    return SentThoughts.ALL if keeps_all else SentThoughts.SINCE_PROMPT
-
-
-def drawn_seed(product: str, options: Mapping[str, object]) -> int | None:
-    """Return a random seed for a request with these options, so that its answer can be repeated.
-
-    Return None if the user has set a seed, or if the product takes none. Return None also for a
-    gateway, because a model behind it may take none.
-    """
-    row = product_named(product)
-    is_set = "seed" in options or f"{EXTRA}seed" in options
-    if is_set or row.is_gateway or not row.takes_option("seed"):
-        return None
-    return int.from_bytes(os.urandom(8)) % _SEEDS
-
-
-def refuse_ignored(product: str, names: Iterable[str]) -> None:
-    """Raise `WrongUse` for the first option that a product would ignore, with those it takes."""
-    row = product_named(product)
-    for name in names:
-        if not row.takes_option(name):
-            subject = "This server" if row is UNKNOWN else row.name
-            taken = filter(row.takes_option, (*COMMON, *FURTHER_OPTIONS))
-            raise WrongUse(
-                f"{subject} does not take {name}, as far as lmchat knows.",
-                hint=f"It takes {', '.join(taken)}; extra.{name} sends it all the same.",
-            )

@@ -20,6 +20,7 @@ from lmchat.servers.products.request_format import Dialect
 from lmchat.servers.products.server_api import OnProgress, ServerApi
 from lmchat.servers.request import Sampling, TemplateText
 from lmchat.servers.sampling_options import EXTRA, FURTHER_OPTIONS, TAKEN_BY_ALL
+from lmchat.sessions.message import SentThoughts
 
 OPENAI_COMPATIBLE = "OpenAI-compatible"  # an unknown product
 LM_STUDIO = "LM Studio"
@@ -171,6 +172,17 @@ class Product:
         if name in TAKEN_BY_ALL or name in self.sampling_fields or name.startswith(EXTRA):
             return True
         return name in FURTHER_OPTIONS and self.takes_further_options
+
+    def sent_thoughts(self, model: ModelInfo | None) -> SentThoughts:
+        """Return which thoughts a request to a model gives back.
+
+        `NONE` if the product has no field for them, `ALL` if the model keeps the thoughts of all
+        its answers, else `SINCE_PROMPT`. `model` is None if it is not known.
+        """
+        if not self.thought_fields:
+            return SentThoughts.NONE
+        keeps_all = model is not None and model.keeps_thoughts
+        return SentThoughts.ALL if keeps_all else SentThoughts.SINCE_PROMPT
 
     def own_folders(self, home: Path) -> list[Path]:  # noqa: ARG002 - for those that override it
         """Return folders of the product that `folders` cannot name; their `bin` may have programs.
