@@ -23,7 +23,7 @@ from lmchat.config.state import State
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.tui.actions import Post, bindings
-from lmchat.tui.icons import ascii_filters
+from lmchat.tui.ascii_filter import ascii_filters
 from lmchat.tui.quirks.driver import lend_terminal, write_to_terminal
 from lmchat.tui.quirks.keys import ASK_BACKGROUND, BackgroundReported
 from lmchat.tui.quirks.patched_app import PatchedApp

@@ -28,7 +28,7 @@ from textual.widget import Widget
 
 from lmchat.commands.table import Scope
 from lmchat.tui.actions import bindings
-from lmchat.tui.icons import ascii_filters
+from lmchat.tui.ascii_filter import ascii_filters
 from lmchat.tui.themes import THEMES
 from lmchat.tui.widgets.prompt import Prompt
 

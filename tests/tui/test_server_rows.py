@@ -13,7 +13,7 @@ from lmchat.servers.products import product_named
 from lmchat.tui.welcome.server_rows import (
     NO_SERVER,
     MachineState,
-    first_step,
+    default_choice,
     headline_and_advice,
     server_rows,
 )
@@ -142,7 +142,7 @@ def test_a_named_server_that_is_away_is_told_in_its_own_words():
 def test_a_named_server_without_a_loaded_model_is_chosen_before_another_that_is_ready():
     ready = probed(Verdict.READY, model())
     named = probed(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED), endpoint=BOX, is_own=True)
-    assert first_step(server_rows([ready, named], MachineState())) == BOX
+    assert default_choice(server_rows([ready, named], MachineState())) == BOX
 
 
 @pytest.mark.parametrize("verdict", [Verdict.NEEDS_KEY, Verdict.KEY_REJECTED, Verdict.HOST_BLOCKED])

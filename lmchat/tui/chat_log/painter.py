@@ -20,12 +20,12 @@ from textual.widget import Widget
 from lmchat.markdown.block import Line
 from lmchat.markdown.colours import Colours
 from lmchat.markdown.wrap import MIN_WIDTH, Page
+from lmchat.tui.ascii_filter import AsciiFilter
 from lmchat.tui.chat_log.anchor import row_starts
 from lmchat.tui.chat_log.document import Place
 from lmchat.tui.chat_log.find import Finder
 from lmchat.tui.chat_log.selection import Selection
 from lmchat.tui.chat_log.viewport import Viewport
-from lmchat.tui.icons import AsciiFilter
 from lmchat.units import UNICODE
 
 _STEPS_PER_ROW = 8  # Textual draws the ends of a thumb in eighths of a row

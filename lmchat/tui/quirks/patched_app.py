@@ -16,8 +16,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual.worker import WorkerFailed
 
-from lmchat.tui.key_queue import KeyOrder, Typed
 from lmchat.tui.quirks.driver import TerminalDriver
+from lmchat.tui.quirks.key_queue import KeyQueue, Typed
 from lmchat.tui.quirks.widths import mend_cuts
 
 CATCH_UP_S = 0.03  # interval of the checks whether a slow terminal has read everything
@@ -30,7 +30,7 @@ class PatchedApp(App[None]):
         super().__init__()
         mend_cuts()
         self._has_dropped_frame = False
-        self._key_order = KeyOrder(self, self._deliver_key)
+        self._key_queue = KeyQueue(self, self._deliver_key)
 
     def begin_with_theme(self, name: str) -> None:
         """Set the theme before the app runs. Assigning `theme` would parse all styles twice."""
@@ -63,7 +63,7 @@ class PatchedApp(App[None]):
         if isinstance(event, events.InputEvent) and self._is_late(event):
             return
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
-            await self._key_order.take(event)
+            await self._key_queue.take(event)
         else:
             await super().on_event(event)
 

@@ -110,17 +110,21 @@ def server_rows(results: Sequence[ProbeResult], machine: MachineState) -> tuple[
     return tuple(sorted((_row(probed, machine) for probed in results), key=rank))
 
 
-def first_step(rows: Sequence[ServerRow]) -> Endpoint | None:
-    """Return the address of the first row with which a chat can begin, maybe after a question.
+def default_choice(rows: Sequence[ServerRow]) -> Endpoint | None:
+    """Return the address of the row that Enter takes until the user moves; None for no server.
 
-    An address that the user named comes before the others.
+    It is the first row with which a chat can begin, maybe after a question. An address that the
+    user named comes before the others.
     """
     for row in sorted(rows, key=lambda row: not row.probed.has_named_address):
         probed = row.probed
         is_blocked = probed.verdict is Verdict.HOST_BLOCKED
         lacks_models = probed.verdict is Verdict.NO_MODEL and not probed.has_model
+        # Enter does not help against these two: the user has to change something at the server
         if row.is_choice and not (is_blocked or lacks_models):
             return row.key
+        # This program runs, and only its server is off. One that does not run (`REFUSED`) is not
+        # started by the first Enter: the user may prefer another way, as the built-in engine.
         if row.start is not None and probed.verdict is Verdict.SERVER_OFF:
             return row.key
     return None

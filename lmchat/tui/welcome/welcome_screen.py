@@ -28,7 +28,7 @@ from lmchat.tui.welcome.server_rows import (
     NO_SERVER,
     MachineState,
     ServerRow,
-    first_step,
+    default_choice,
     headline_and_advice,
     server_rows,
     welcome_rows,
@@ -91,7 +91,7 @@ class WelcomeScreen(Screen[None]):
         self._clock = clock
         self._facts = WelcomeFacts()
         self._servers: tuple[ServerRow, ...] = ()
-        self._is_touched = False  # whether the user moved; until then the best row is chosen
+        self._is_touched = False  # whether the user moved; until then `default_choice` is chosen
 
     @property
     def can_show(self) -> bool:
@@ -132,8 +132,8 @@ class WelcomeScreen(Screen[None]):
     def draw(self) -> None:
         """Draw the sentences, the rows and the status line.
 
-        Blank rows are left out if there is no room for all. Until the user moves the choice, the
-        best row is chosen.
+        Blank rows are left out if there is no room for all. Until the user moves the choice, it
+        is that of `default_choice`, or else the first way to a server.
         """
         machine = self._facts.machine
         self._servers = server_rows(self._facts.results, machine)
@@ -145,8 +145,8 @@ class WelcomeScreen(Screen[None]):
             rows = [row for row in rows if row.pieces]
         if rows != self._rows.rows:
             self._rows.styles.max_height = len(rows)
-            best = first_step(self._servers) or rows[0].key
-            self._rows.show(rows, choose=None if self._is_touched else best)
+            default = default_choice(self._servers) or rows[0].key
+            self._rows.show(rows, choose=None if self._is_touched else default)
         self._show_status()
 
     def _draw_sentences(self) -> None:

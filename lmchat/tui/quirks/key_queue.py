@@ -1,4 +1,4 @@
-"""Keys in order: each is delivered when the one before it has had its whole effect.
+"""Queue of keys: each is delivered when the one before it has had its whole effect.
 
 A key that the focused widget does not take passes through the queues of all widgets around it, up
 to the app, where its binding runs. Textual 8.2.8 sends the next keys to the old focus before that:
@@ -24,7 +24,7 @@ LONGEST_S = 2.0
 Typed = events.Key | events.Paste
 
 
-class KeyOrder:
+class KeyQueue:
     """Queue of keys and pastes; each is delivered after the one before it has had its effect.
 
     Only text does not wait for text that went into the same input: the input has a queue itself,

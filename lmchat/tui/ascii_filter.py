@@ -1,4 +1,4 @@
-"""Screens in ASCII (`ui.ascii`): signs are replaced where lines are painted, cell by cell."""
+"""Screens in ASCII (`ui.ascii`): a filter of Textual replaces the signs in each painted line."""
 
 from __future__ import annotations
 
@@ -25,12 +25,18 @@ class AsciiFilter(LineFilter):
 
 
 class _PlainScrollBar(ScrollBarRender):
-    """Scrollbar without partial cells."""
+    """Scrollbar whose thumb begins and ends with whole cells.
+
+    Textual draws its ends with eighths of a block, which the filter would turn into punctuation.
+    """
 
     VERTICAL_BARS: ClassVar[list[str]] = [" "] * 8
 
 
 def ascii_filters(*, is_ascii: bool) -> list[LineFilter]:
-    """Return the filters that a screen needs, and let its scrollbars be drawn to match."""
+    """Return the filters of the app, none unless `is_ascii`, and set how scrollbars are drawn.
+
+    Textual has one way of drawing for all scrollbars of a program, so both cases set it.
+    """
     ScrollBar.renderer = _PlainScrollBar if is_ascii else ScrollBarRender
     return [AsciiFilter()] if is_ascii else []
