@@ -16,7 +16,7 @@ from lmchat.cli.context import Context
 from lmchat.cli.local import find_installed
 from lmchat.cli.target import own_endpoints
 from lmchat.cli.tools import how_to_correct, make_toolbox, state_sentence
-from lmchat.cli.wiring import keys_of, make_backend
+from lmchat.cli.wiring import api_keys_of, make_backend
 from lmchat.config.state import State, read_state
 from lmchat.doctor.machine_checks import folder_findings, locale_findings, store_findings
 from lmchat.doctor.report import (
@@ -89,7 +89,7 @@ async def examine(context: Context, backend: ServerClient) -> list[CheckResult]:
 async def _server_findings(context: Context, backend: ServerClient) -> Findings:
     """Look for servers as the chat does, and return the rows about them and their keys."""
     settings = context.loaded.settings
-    keys = keys_of(context)
+    keys = api_keys_of(context)
     warning = await run_abandonable(keys.load)  # before a server is asked with them
     results = await backend.detect(expected=own_endpoints(settings))
     state, _ = await run_abandonable(partial(read_state, context.paths.state_file))

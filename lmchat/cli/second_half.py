@@ -41,7 +41,7 @@ async def second_half(
     At its end, save the sessions, remove the temporary folders, and end servers and tool servers
     that lmchat has started. `warning` is what was wrong with the file of `state`.
     """
-    wiring.keys_of(context).lent_terminal = app.lent_terminal
+    wiring.api_keys_of(context).lent_terminal = app.lent_terminal
     options = context.options
     notices = [problem.sentence for problem in context.problems]
     if context.local_model:  # a model file, or a name for the built-in engine: no server knows it
@@ -130,4 +130,4 @@ class ScreenPlatform:
         await asyncio.to_thread(change_state, self._context.paths.state_file, change)
 
     async def keep_key(self, endpoint: Endpoint, key: str) -> None:
-        await asyncio.to_thread(wiring.keys_of(self._context).keep, endpoint, key)
+        await asyncio.to_thread(wiring.api_keys_of(self._context).keep, endpoint, key)

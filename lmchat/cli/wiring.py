@@ -63,7 +63,7 @@ async def open_runtime(
     `make_store`, and `reads_per_second` how often a stream is read, as in `make_backend`.
     """
     settings = context.settings
-    if warning := await asyncio.to_thread(keys_of(context).load):
+    if warning := await asyncio.to_thread(api_keys_of(context).load):
         if warn is None:
             context.output.note(f"lmchat: {warning}")
         else:
@@ -139,7 +139,7 @@ def sampling_layers(context: Context) -> SamplingLayers:
 
 
 @cache
-def keys_of(context: Context) -> Keys:
+def api_keys_of(context: Context) -> Keys:
     """Return the API keys of this run: the same object at each call.
 
     The first call does not load them: a caller has to call `load`, which blocks, before they are
@@ -163,7 +163,7 @@ def make_backend(
     The screen passes its frame rate as `reads_per_second`: more reads of a stream cost time and
     show nothing sooner. By default, streams are read as their bytes arrive.
     """
-    keys = keys_of(context)
+    keys = api_keys_of(context)
     engine = make_engine(context, settings)
     client = HttpServerClient(
         settings,
@@ -188,5 +188,5 @@ def make_engine(context: Context, settings: Settings) -> LocalEngine:
         folder=context.paths.demo_dir,
         log_file=context.paths.engine_log_file,
         environ=context.environ_of_programs,
-        on_address=keys_of(context).accept,
+        on_address=api_keys_of(context).accept,
     )

@@ -90,15 +90,18 @@ def language_of(info: str) -> str:
     return match[1] if match else ""
 
 
-def head_line(page: Page, words: str, prefix: Sequence[Span] = (), *, has_key: bool = True) -> Line:
-    """Return the row above code; unless `has_key` is False, its `hint` has the key that copies it.
+def head_line(
+    page: Page, words: str, prefix: Sequence[Span] = (), *, has_copy_key: bool = True
+) -> Line:
+    """Return the row above code.
 
-    The hint replaces the row while the message has the focus.
+    With `has_copy_key`, it has a `hint` that names the key which copies the code. The hint replaces
+    the row while the message has the focus.
     """
     muted = page.styles["muted"]
     room = max(page.text_width - _PAD_CELLS - width_of(prefix), MIN_WIDTH)
     line = page.line([*_pad(page), *page.fit([(words, muted)], room)], prefix=prefix, tint="panel")
-    if has_key:
+    if has_copy_key:
         key = page.key_hint("c", "copy", "copy_code")
         left = page.fit([(words, muted)], max(room - width_of(key), 1))
         line.hint = page.line([*_pad(page), *left, *key], prefix=prefix, tint="panel").segments

@@ -170,7 +170,7 @@ def tool_block(name: str) -> Block:
     words = "calls a tool"
     if name.strip():
         words = f"calls the tool {safe_line(name, limit=_NAME_CHARS)}"
-    return made_block(lambda page: [head_line(page, words, has_key=False)])
+    return made_block(lambda page: [head_line(page, words, has_copy_key=False)])
 
 
 class CallText(Struct, frozen=True):
