@@ -23,7 +23,6 @@ from lmchat.sessions.message import AnswerState, ChatMessage, ToolCallPart, pars
 from lmchat.terminal.output import rounded, table
 from lmchat.tools.mcp_servers import McpServers
 from lmchat.tools.tool import ServerState, ToolServer, call_message, run_call
-from lmchat.units import counted
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +108,7 @@ async def list_tools(context: Context) -> int:
             }
             for server in servers
         ]
-        lines = [f"{server.name}: {state_sentence(server)}" for server in servers]
+        lines = [f"{server.name}: {server.state_sentence}" for server in servers]
         rows = [
             (tool.full_name, toolbox.approval(_NO_SESSION, tool), tool.description.split("\n")[0])
             for tool in toolbox.tools
@@ -162,12 +161,6 @@ async def call(context: Context) -> int:
 
 def _is_any_ready(servers: Sequence[ToolServer]) -> bool:
     return any(server.state is ServerState.READY for server in servers)
-
-
-def state_sentence(server: ToolServer) -> str:
-    """Return the state of a tool server, such as `ready, 3 tools.`, and its error, if any."""
-    tools = f", {counted(len(server.tools), 'tool')}" if server.state is ServerState.READY else ""
-    return f"{server.state}{tools}. {server.error}".rstrip()
 
 
 def step_json(message: ChatMessage) -> dict[str, Any]:

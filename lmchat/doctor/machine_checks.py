@@ -1,28 +1,55 @@
-"""The doctor's checks of the folder, `sessions.db` and locale; they change nothing."""
+"""Rows of the doctor's report about all but servers.
+
+These are configuration, folder, `sessions.db`, locale, tool servers, built-in engine and lmchat.
+"""
 
 from __future__ import annotations
 
 import os
+import platform
 import shlex
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote
 
+from lmchat import __version__
+from lmchat.config.file import Problem
+from lmchat.config.load import Loaded
 from lmchat.doctor.report import CheckResult, Grade, Group
 from lmchat.errors import StoreUnavailable
 from lmchat.files.disk import explain
+from lmchat.servers.engine.download import install_command, is_engine_installed
 from lmchat.storage.opening import DATABASE_ERRORS
 from lmchat.storage.schema import version_of
+from lmchat.tools.tool import ServerState, ToolServer
+
+START_ENGINE = "lmchat --local"
 
 _BUSY_S = 0.5  # wait for another program that is writing
+
+
+def config_findings(loaded: Loaded, problems: Sequence[Problem]) -> list[CheckResult]:
+    """Return a row for each problem of the configuration, or one that says there is none.
+
+    `problems` has those of `loaded`, and those of its keyboard keys.
+    """
+    row = partial(CheckResult, Group.FILES, "config", "Configuration")
+    if problems:
+        step = "Correct it, then lmchat config check"
+        return [row(Grade.FAULT, problem.sentence, step) for problem in problems]
+    if loaded.has_file:
+        return [row(Grade.OK, f"{loaded.file} has no problems.")]
+    return [row(Grade.OK, f"{loaded.file} does not exist; the defaults apply.")]
 
 
 def folder_findings(folder: Path) -> list[CheckResult]:
     """Return the row about the folder of lmchat's files, which is made at the first start."""
     row = partial(CheckResult, Group.FILES, "files.folder", "Folder")
+    # of a folder that is not made yet, the nearest parent that exists
     existing = next(place for place in (folder, *folder.parents) if place.exists())
     if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
         return [row(Grade.OK, f"{folder} can be read and written.")]
@@ -43,8 +70,9 @@ def store_findings(path: Path) -> list[CheckResult]:
         with closing(
             sqlite3.connect(uri, uri=True, timeout=_BUSY_S, isolation_level=None)
         ) as connection:
-            version = version_of(connection)
-            connection.execute("begin immediate")  # fails where it is read-only or locked
+            file_format = version_of(connection)
+            # asks for the right to write: fails where the file is read-only or locked
+            connection.execute("begin immediate")
             connection.execute("rollback")
             (fault,) = connection.execute("pragma integrity_check(1)").fetchone()
     except StoreUnavailable as error:  # it is from another version of lmchat
@@ -56,7 +84,7 @@ def store_findings(path: Path) -> list[CheckResult]:
         step = f"Copy {path}; the next start of lmchat keeps everything that can be read"
         return [row(Grade.FAULT, f"The file is damaged: {fault}.", step)]
     size = f"{path.stat().st_size / 1e6:.1f} MB"
-    return [row(Grade.OK, f"Undamaged and writable: {size}, format {version}.")]
+    return [row(Grade.OK, f"Undamaged and writable: {size}, format {file_format}.")]
 
 
 def locale_findings(environ: Mapping[str, str]) -> list[CheckResult]:
@@ -71,3 +99,41 @@ def locale_findings(environ: Mapping[str, str]) -> list[CheckResult]:
     step = "export LC_ALL=C.UTF-8, or set `ascii = true` under [ui] in the configuration"
     cause = "The locale is not UTF-8: non-ASCII characters may look wrong."
     return [row(Grade.WARNING, cause, step)]
+
+
+def tool_findings(
+    servers: Sequence[ToolServer], steps: Mapping[str, str], *, waited_s: float
+) -> list[CheckResult]:
+    """Return a row for each tool server, some time after it was started.
+
+    `steps` says how to correct each server, by its name.
+    """
+    rows: list[CheckResult] = []
+    for server in servers:
+        cause = f"It is {server.state_sentence}"
+        step = steps[server.name]
+        grade = Grade.FAULT
+        if server.state is ServerState.READY:  # an error means that some of its tools are left out
+            grade = Grade.WARNING if server.error else Grade.OK
+        elif server.state is ServerState.STARTING:
+            grade = Grade.WARNING
+            cause = f"No answer within {waited_s:g} s."
+            step = "Run lmchat tools, which waits longer; then check the server"
+        rows.append(CheckResult(Group.TOOLS, "tools", server.name, grade, cause, step))
+    return rows
+
+
+def program_findings(log_file: Path) -> list[CheckResult]:
+    """Return the rows about the built-in engine, and about the versions of lmchat and Python."""
+    engine = partial(CheckResult, Group.ENGINE, "engine.installed", "Engine")
+    if is_engine_installed():
+        engine_row = engine(Grade.OK, f"Installed: {START_ENGINE} starts it.")
+    else:
+        cause = "Not installed; needed only if you have no model server."
+        engine_row = engine(Grade.ABSENT, cause, install_command())
+    python, system = platform.python_version(), platform.platform(terse=True)
+    cause = (
+        f"lmchat {__version__}, Python {python}, Textual {version('textual')}, {system}; "
+        f"its log is {log_file}."
+    )
+    return [engine_row, CheckResult(Group.PROGRAM, "lmchat.version", "Version", Grade.OK, cause)]

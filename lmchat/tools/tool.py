@@ -26,6 +26,7 @@ from lmchat.sessions.message import (
     now,
     parse_arguments,
 )
+from lmchat.units import counted
 
 MAX_RESULT_CHARS = 32_000
 _MAX_WIRE_CHARS = 64
@@ -48,6 +49,12 @@ class ToolServer(Struct, frozen=True, kw_only=True):
     state: ServerState = ServerState.STARTING
     error: str = ""  # why it failed; while it is ready, why some of its tools are left out
     tools: tuple[Tool, ...] = ()
+
+    @property
+    def state_sentence(self) -> str:
+        """Its state, such as `ready, 3 tools.`, and its error, if any."""
+        tools = f", {counted(len(self.tools), 'tool')}" if self.state is ServerState.READY else ""
+        return f"{self.state}{tools}. {self.error}".rstrip()
 
 
 class ToolResult(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from lmchat.config.file import Problem
+from lmchat.config.load import Loaded
+from lmchat.config.settings import Settings
+from lmchat.doctor.machine_checks import config_findings, tool_findings
+from lmchat.doctor.report import Grade
+from lmchat.tools.tool import ServerState, ToolServer
+
+
+def test_a_tool_server_is_as_bad_as_its_state_and_one_that_still_starts_gets_more_time():
+    servers = (
+        ToolServer(name="good", state=ServerState.READY),
+        ToolServer(name="partly", state=ServerState.READY, error="Two names are equal."),
+        ToolServer(name="bad", state=ServerState.FAILED, error="It has exited."),
+        ToolServer(name="slow"),
+    )
+    rows = tool_findings(servers, dict.fromkeys(("good", "partly", "bad", "slow"), "S"), waited_s=8)
+    assert [row.grade for row in rows] == [Grade.OK, Grade.WARNING, Grade.FAULT, Grade.WARNING]
+    assert rows[2].cause == "It is failed. It has exited."
+    assert rows[3].cause == "No answer within 8 s."
+    assert [row.next_step == "S" for row in rows] == [True, True, True, False]
+
+
+def test_each_problem_of_the_configuration_is_a_row_and_a_missing_file_is_none():
+    missing = Loaded(settings=Settings(), file=Path("c.toml"))
+    assert [row.grade for row in config_findings(missing, [])] == [Grade.OK]
+    assert "does not exist" in config_findings(missing, [])[0].cause
+    problems = [Problem(source="c.toml", reason=reason) for reason in ("is wrong", "is, too")]
+    assert [row.grade for row in config_findings(missing, problems)] == [Grade.FAULT] * 2
