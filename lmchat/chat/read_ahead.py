@@ -11,9 +11,9 @@ import logging
 from collections.abc import Callable
 from contextlib import aclosing
 
-from lmchat.chat.next_request import next_request
 from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.ports import ModelServer
+from lmchat.chat.request_preview import next_request
 from lmchat.errors import LMChatError
 from lmchat.servers.model import Target
 from lmchat.servers.products import product_named

@@ -15,9 +15,9 @@ from lmchat.attachments.folders import FileSet
 from lmchat.chat import changes
 from lmchat.chat.answering import TurnSettings
 from lmchat.chat.events import ChatEvent, FrontEnd
-from lmchat.chat.next_request import curl_command, json_text, next_request
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.open_sessions import OpenSessions
+from lmchat.chat.request_preview import curl_command, json_text, next_request
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.cli.context import Context
 from lmchat.cli.local import choose_target

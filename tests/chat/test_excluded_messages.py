@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from lmchat.chat import changes
 from lmchat.chat.context import plan_context
-from lmchat.chat.next_request import context_of_next_request
+from lmchat.chat.request_preview import context_of_next_request
 from lmchat.chat.starts import messages_together
 from lmchat.errors import RequestInvalid, StoreUnavailable
 from lmchat.servers.events import RequestSent

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import PurePath
 from typing import Any
 
-from lmchat.chat.next_request import checked_form, context_of_next_request, next_request
+from lmchat.chat.request_preview import checked_form, context_of_next_request, next_request
 from lmchat.commands.conditions import NOTHING_YET, unavailable_reason, words_of
 from lmchat.commands.table import BY_ID
 from lmchat.errors import LMChatError, WrongUse

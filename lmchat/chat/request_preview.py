@@ -1,4 +1,7 @@
-"""The next request of a session, which is shown instead of sent: as JSON or as a shell command."""
+"""Preview of the next request of a session: what it would hold, as JSON or as a shell command.
+
+Nothing is sent for it, except to count tokens.
+"""
 
 from __future__ import annotations
 
