@@ -120,7 +120,7 @@ def make_launcher(context: Context, backend: ServerClient) -> ServerLauncher:
     return ServerLauncher(
         find=partial(find_installed, context),
         start=start,
-        engine_command="" if is_engine_installed() else install_command(),
+        install_command="" if is_engine_installed() else install_command(),
     )
 
 

@@ -54,7 +54,7 @@ class ServerLauncher(Struct, frozen=True, kw_only=True):
     """Finds the installed servers; it blocks."""
     start: Callable[[ServerStart], Awaitable[ProbeResult]]
     """Starts a server and waits until it answers; raises `LMChatError`."""
-    engine_command: str = ""
+    install_command: str = ""
     """Command that installs the built-in engine; empty if it is installed."""
 
 

@@ -238,7 +238,7 @@ class Connect:
             case "models":
                 self._model_switch.open_picker(then=self._use_model)
             case "install":
-                self._view.copy(machine.engine_command)
+                self._view.copy(machine.install_command)
             case ServerRow(start=start) if start is not None:
                 self._view.begin(partial(self._start, start), "start")
             case ServerRow(probed=probed):

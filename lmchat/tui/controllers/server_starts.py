@@ -63,11 +63,11 @@ class ServerStarts:
         machine = MachineState(last_model=self._last_model)
         if launcher is not None:
             installed = tuple(await run_abandonable(launcher.find))
-            command = launcher.engine_command
-            machine = replace(machine, installed=installed, engine_command=command)
+            command = launcher.install_command
+            machine = replace(machine, installed=installed, install_command=command)
         if engine is not None:
             files = await engine.files(is_refresh=True)
-            offer = None if machine.engine_command else engine.demo
+            offer = None if machine.install_command else engine.demo
             machine = replace(machine, offer=offer, files=files)
         self.machine = machine
         self._on_change()

@@ -95,7 +95,7 @@ class MachineState(Struct, frozen=True, kw_only=True):
     installed: tuple[Installed, ...] | None = None  # None before the first search
     files: tuple[ModelFile, ...] = ()
     offer: DemoModel | None = None  # the demo model that the engine can download
-    engine_command: str = ""  # command that installs the built-in engine, where that is missing
+    install_command: str = ""  # command that installs the built-in engine, where that is missing
     last_model: str = ""  # model of the built-in engine, where that was used last
 
 
@@ -230,7 +230,7 @@ def _ways(machine: MachineState) -> Iterator[tuple[str, str, str]]:
     """
     own_files = [file for file in machine.files if not file.is_demo]
     offer = machine.offer
-    if offer is not None and not machine.engine_command:
+    if offer is not None and not machine.install_command:
         if machine.last_model in [file.name for file in machine.files]:
             yield "last", "Start the built-in engine", f"{machine.last_model}, as the last time"
         name = safe_line(offer.name, limit=_NAME_CHARS)
@@ -242,8 +242,12 @@ def _ways(machine: MachineState) -> Iterator[tuple[str, str, str]]:
         if own_files:
             yield "files", "Use a model file from this disk", f"{len(own_files)} found"
     yield "address", "Type an address", "A server on another port or host"
-    if machine.engine_command:
-        yield "install", "Copy the install command", f"Built-in engine: {machine.engine_command}"
+    if machine.install_command:
+        yield (
+            "install",
+            "Copy the install command",
+            f"Built-in engine: {machine.install_command}",
+        )
 
 
 def _sign(server: ServerRow) -> StyledText:
