@@ -7,7 +7,8 @@ from textual.widgets import Input
 
 from lmchat.chat_import import Importer
 from lmchat.sessions.message import Role
-from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog, ProgressDialog
+from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tui.dialogs.progress_dialog import ProgressDialog
 from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import make_desktop, ready_desktop, running, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps

@@ -8,8 +8,9 @@ from lmchat.errors import EngineUnavailable, StreamInterrupted
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.sessions.message import AnswerState
-from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, ProgressDialog
+from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.dialogs.model_picker import ModelPicker
+from lmchat.tui.dialogs.progress_dialog import ProgressDialog
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import make_desktop, running, shown

@@ -20,9 +20,9 @@ from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.model import BUILT_IN, LoadState, Target
 from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.model_switch import ModelSwitch
-from lmchat.tui.controllers.session_files import with_progress
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, start_question
+from lmchat.tui.dialogs.progress_dialog import with_progress
 from lmchat.tui.welcome.server_rows import MachineState
 
 

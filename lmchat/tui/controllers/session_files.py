@@ -5,11 +5,10 @@ An import has an outcome: the chats that were imported, and the files that were 
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 from lmchat.chat_import import Importer, ImportOutcome, loss_lines, result_lines
 from lmchat.errors import FileExists, WrongUse
@@ -22,11 +21,11 @@ from lmchat.sessions.session import Session
 from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog, ProgressDialog
+from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tui.dialogs.progress_dialog import with_progress
 from lmchat.tui.dialogs.text_dialog import TextDialog
 
 _OPTIONS = {"--reasoning", "--branches"}
-_T = TypeVar("_T")
 
 
 class SessionFiles:
@@ -168,33 +167,6 @@ class SessionFiles:
             self._view.notify(lines[0])
         elif lines:
             self._view.open_dialog(TextDialog("Import", safe_text("\n".join(lines))))
-
-
-async def with_progress(
-    view: ChatView, title: str, work: Callable[[Callable[[str], None]], Coroutine[Any, Any, _T]]
-) -> _T | None:
-    """Run work and return its result; return None if Esc stops it.
-
-    The work gets a function that shows its progress in a dialog, which opens with the first words.
-    """
-    dialog = ProgressDialog(title)
-
-    def stop(_: None) -> None:
-        task.cancel()
-
-    def report(words: str) -> None:
-        if not dialog.is_attached:
-            view.open_dialog(dialog, stop)
-        dialog.show_progress(words)
-
-    task = asyncio.ensure_future(work(report))
-    try:
-        await asyncio.wait([task])  # does not raise if Esc cancels the task
-        return None if task.cancelled() else task.result()
-    finally:
-        task.cancel()
-        if dialog.is_attached:
-            dialog.dismiss()
 
 
 class Write(Protocol):

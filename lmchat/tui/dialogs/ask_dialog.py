@@ -1,4 +1,4 @@
-"""Dialogs with one question: for a text, a server or a file, or yes and no; progress of work."""
+"""Dialogs with one question: for a text, or one of yes and no, as about a server or a file."""
 
 from __future__ import annotations
 
@@ -223,20 +223,3 @@ def start_question(start: ServerStart) -> ConfirmDialog:
     words = product_named(start.product).stop_words
     text = f"{start.command}\n\nIt keeps running when lmchat ends. {words}".rstrip()
     return ConfirmDialog(f"Start {start.product}?", text=text, verb="run this command")
-
-
-class ProgressDialog(Dialog):
-    """Progress of work that Esc stops: Esc closes the dialog, and the owner stops the work."""
-
-    AUTO_FOCUS = ""
-    LEAVE = "stop"
-
-    def __init__(self, title: str) -> None:
-        super().__init__(title, is_small=True)
-        self._words = Static("", classes="words gap")
-
-    def compose_content(self) -> Iterable[Widget]:
-        yield self._words
-
-    def show_progress(self, words: str) -> None:
-        self._words.update(styled(words))

@@ -1,0 +1,60 @@
+"""Dialog with the progress of work, which Esc stops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, TypeVar
+
+from textual.widget import Widget
+from textual.widgets import Static
+
+from lmchat.tui.chat_view import ChatView
+from lmchat.tui.dialogs.dialog import Dialog
+from lmchat.tui.widgets.line import styled
+
+_T = TypeVar("_T")
+
+
+class ProgressDialog(Dialog):
+    """Progress of work that Esc stops: Esc closes the dialog, and the owner stops the work."""
+
+    AUTO_FOCUS = ""
+    LEAVE = "stop"
+
+    def __init__(self, title: str) -> None:
+        super().__init__(title, is_small=True)
+        self._words = Static("", classes="words gap")
+
+    def compose_content(self) -> Iterable[Widget]:
+        yield self._words
+
+    def show_progress(self, words: str) -> None:
+        self._words.update(styled(words))
+
+
+async def with_progress(
+    view: ChatView, title: str, work: Callable[[Callable[[str], None]], Coroutine[Any, Any, _T]]
+) -> _T | None:
+    """Run work and return its result; return None if Esc stops it.
+
+    The work gets a function that shows its progress in a dialog, which opens with the first words.
+    """
+    dialog = ProgressDialog(title)
+
+    def stop(_: None) -> None:
+        task.cancel()
+
+    def report(words: str) -> None:
+        if not dialog.is_attached:
+            view.open_dialog(dialog, stop)
+        dialog.show_progress(words)
+
+    task = asyncio.ensure_future(work(report))
+    try:
+        await asyncio.wait([task])  # does not raise if Esc cancels the task
+        return None if task.cancelled() else task.result()
+    finally:
+        task.cancel()
+        if dialog.is_attached:
+            dialog.dismiss()
