@@ -74,7 +74,7 @@ class NextTurn:
         self.chat_settings = chat  # of the configuration, changed by the profile
         self.layers = layers or SamplingLayers(chat=options_set_in(chat))
         self.profile_name = profile_name  # profile in use; empty without one
-        self.target: Target | None = None  # server and model
+        self.target: Target | None = None  # server and model; `use_target` changes it
         self.meter = ContextMeter()
         self.toolbox: Toolbox | None = None  # tools that models may call, if any are configured
         self._started_with = (chat, self.layers, profile_name)  # every profile is applied to these
@@ -147,6 +147,10 @@ class NextTurn:
             toolbox=self.toolbox,
             is_kept=self.chat_settings.detach and product_named(target.product).can_keep_answers,
         )
+
+    def use_target(self, target: Target | None) -> None:
+        """Use a server and its model for the next turns; None if no server is known."""
+        self.target = target
 
     def use_profile(self, name: str, profiles: Mapping[str, Profile]) -> Profile:
         """Use the profile `name` for the next turns, and return it.

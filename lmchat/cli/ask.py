@@ -83,7 +83,7 @@ async def ask(context: Context) -> int:
             if options.system_prompt is not None:  # a new session has it from the settings
                 await changes.set_system_prompt(sessions, opened, options.system_prompt)
         target = await choose_target(context, runtime)
-        sessions.next_turn.target = target
+        sessions.next_turn.use_target(target)
         if not options.yes:
             for file_set in file_sets:
                 await require_consent_to_set(file_set, target.context)

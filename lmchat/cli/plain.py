@@ -416,7 +416,7 @@ class PlainChat(FrontEnd):
             self._note("Loading model…")
             await load_if_needed(self._runtime, model, self._output)
         target = Target.of(model)
-        self._next_turn.target = target
+        self._next_turn.use_target(target)
         await asyncio.to_thread(  # the next start of lmchat uses it, too
             change_state,
             self._context.paths.state_file,
@@ -429,7 +429,7 @@ class PlainChat(FrontEnd):
         if self._next_turn.target is None:
             runtime = self._runtime
             target = await find_target(runtime.backend, runtime.settings, runtime.state, self._note)
-            self._next_turn.target = target
+            self._next_turn.use_target(target)
             self._print_label(f"Model: {_model_words(target)}.")
 
     # Files of the next prompt

@@ -215,11 +215,11 @@ async def test_an_ended_session_is_read_from_the_disk_again_and_unread_until_it_
 async def test_without_server_or_model_a_prompt_is_refused_with_the_next_step(store):
     chat = ChatTurns(store)
     target = chat.sessions.next_turn.target
-    chat.sessions.next_turn.target = None
+    chat.sessions.next_turn.use_target(None)
     with pytest.raises(RequestInvalid, match="No model server") as refused:
         await chat.send("x")
     assert "F5" in refused.value.hint
-    chat.sessions.next_turn.target = type(target)(endpoint=target.endpoint, product="LM Studio")
+    chat.sessions.next_turn.use_target(type(target)(endpoint=target.endpoint, product="LM Studio"))
     with pytest.raises(RequestInvalid, match=r"^No LM Studio model selected"):
         await chat.send("x")
     assert chat.path == ()

@@ -69,14 +69,14 @@ async def test_prompts_wait_for_a_model_and_the_answer_that_lacked_one_is_retrie
     chat = ChatTurns(store, [NOT_LOADED], answer_steps("There."), answer_steps("Two."))
     target = chat.sessions.next_turn.target
     await chat.send("one")
-    chat.sessions.next_turn.target = replace(target, is_loading=True)
+    chat.sessions.next_turn.use_target(replace(target, is_loading=True))
     chat.sessions.send(chat.opened, "two")
     assert chat.opened.is_waiting
-    chat.sessions.next_turn.target = target
+    chat.sessions.next_turn.use_target(target)
     chat.sessions.target_ready(has_loaded=True)
     await chat.wait()
     assert chat.texts == ["one", "There.", "two", "Two."]
-    chat.sessions.next_turn.target = None
+    chat.sessions.next_turn.use_target(None)
     chat.sessions.send(chat.opened, "three")
     chat.sessions.target_failed()
     assert chat.returned == ["three"]
@@ -89,7 +89,7 @@ async def test_a_prompt_that_no_turn_can_take_returns_with_those_behind_it(store
     for text in ("one", "two", "three"):
         chat.sessions.send(chat.opened, text)
     known = chat.sessions.next_turn.target
-    chat.sessions.next_turn.target = replace(known, model=None)  # it went in the meantime
+    chat.sessions.next_turn.use_target(replace(known, model=None))  # it went in the meantime
     gate.set()
     await until(lambda: chat.returned, "the prompts")
     assert chat.returned == ["two", "three"]

@@ -47,7 +47,7 @@ class Typist:
         )
         known = replace(model("tiny", context_loaded=100_000), endpoint=endpoint, product=product)
         self.target = Target(endpoint=endpoint, product=product, model=known)
-        self.open_sessions.next_turn.target = self.target
+        self.open_sessions.next_turn.use_target(self.target)
         self.read_ahead = ReadAhead(self.backend, self.open_sessions)
 
     def open(self, *texts: str, earlier_id: str | None = None) -> None:
@@ -116,7 +116,7 @@ async def test_typing_starts_no_server_of_tools(store):
     typist = Typist(store)
     typist.open(*LONG)
     able = replace(typist.target.model, capabilities=("tools",))
-    typist.open_sessions.next_turn.target = replace(typist.target, model=able)
+    typist.open_sessions.next_turn.use_target(replace(typist.target, model=able))
     typist.open_sessions.next_turn.toolbox = toolbox(host)
     assert await typist.type("W") == 0
     assert host.listings == 0

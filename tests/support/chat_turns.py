@@ -53,7 +53,7 @@ class ChatTurns(FrontEnd):
         if target is None:
             self.use(product, window=window)
         else:
-            self.sessions.next_turn.target = target
+            self.sessions.next_turn.use_target(target)
         self.sessions.next_turn.toolbox = box
         self.events: list[ChatEvent] = []
         self.returned: list[str] = []
@@ -91,7 +91,7 @@ class ChatTurns(FrontEnd):
 
     def use(self, product: str, *, window: int | None = 8192) -> None:
         known = replace(model(context_loaded=window, capabilities=("tools",)), product=product)
-        self.sessions.next_turn.target = Target(endpoint=ENDPOINT, product=product, model=known)
+        self.sessions.next_turn.use_target(Target(endpoint=ENDPOINT, product=product, model=known))
 
     @property
     def opened(self) -> OpenSession:

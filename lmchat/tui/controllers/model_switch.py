@@ -73,7 +73,7 @@ class ModelSwitch:
     def aim_at(self, target: Target | None) -> None:
         """Set the target, or none, and let the monitor check its server."""
         monitor = self._workspace.monitor
-        self._view.next_turn.target = target
+        self._view.next_turn.use_target(target)
         monitor.aim(target)
         self._status.show_health(monitor.health)
 
@@ -87,14 +87,14 @@ class ModelSwitch:
         if target is None or health.model is None or health.endpoint != target.endpoint:
             return
         product = health.product or target.product
-        self._view.next_turn.target = replace(target, product=product, model=health.model)
+        self._view.next_turn.use_target(replace(target, product=product, model=health.model))
 
     def _change_load(self, model: ModelInfo, **changes: float | bool | None) -> bool:
         """Change how far a model is loaded; return False if it is not the one in use."""
         target = self._view.next_turn.target
         if target is None or not self._has_model(model):
             return False
-        self._view.next_turn.target = replace(target, **changes)
+        self._view.next_turn.use_target(replace(target, **changes))
         self._status.refresh()
         return True
 
