@@ -94,7 +94,6 @@ class Workspace(Struct, kw_only=True):
     notices: list[str] = field(default_factory=list)  # notifications to show after the start
     warning: str = ""  # sentence for the panel until the end of the run
     save_warning: str = ""  # why `state` could not be written; empty after it was
-    is_leaving: bool = False  # whether lmchat is quitting: then no prompt is sent
     launcher: ServerLauncher | None = None
     importer: Importer | None = None  # None if sessions are in memory only
     engine: LocalEngine | None = None

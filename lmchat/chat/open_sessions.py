@@ -87,7 +87,7 @@ class OpenSessions:
         self._is_named = is_named
         self._clock = clock
         self._naming: asyncio.Task[None] | None = None
-        self._is_closing = False
+        self.is_closing = False  # whether lmchat is quitting: then no turn begins
         self.in_memory = SessionsInMemory(store, self.save_queue, self.next_turn, clock=clock)
 
     @property
@@ -217,7 +217,7 @@ class OpenSessions:
             is_kept = await self.backend.keeps_answer(replay_request(kept))
         except LMChatError:
             return False
-        if opened.task is not None or self._is_closing or opened.messages[-1] is not kept:
+        if opened.task is not None or self.is_closing or opened.messages[-1] is not kept:
             return False
         if not is_kept:
             forgotten = without_replay(kept)
@@ -299,11 +299,11 @@ class OpenSessions:
         )
         if opened is not self.shown:
             self.in_memory.unread.add(opened.session_id)
-        if ended.has_failed and not self._is_closing:  # the next prompt would probably fail, too
+        if ended.has_failed and not self.is_closing:  # the next prompt would probably fail, too
             self._return_queue(opened, *unsent)
         elif unsent:
             self._report(opened, PromptsReturned(prompts=unsent))
-        if self._is_closing:
+        if self.is_closing:
             return
         self._report(opened, ended)
         if opened.queue:
@@ -396,7 +396,7 @@ class OpenSessions:
         model was loaded, regenerate that first. While lmchat is closing, prompts stay in the queue,
         which is the draft of the next start.
         """
-        if self._is_closing:
+        if self.is_closing:
             return
         last = self.shown.last_answer_or_prompt
         failure = last.failure if last is not None and has_loaded else None
@@ -470,7 +470,7 @@ class OpenSessions:
 
     async def close(self) -> None:
         """Stop all turns, and write their ends and what failed before; no other turn begins."""
-        self._is_closing = True
+        self.is_closing = True
         for opened in self.in_memory.busy:
             self.stop(opened)
         for opened in self.in_memory.all:

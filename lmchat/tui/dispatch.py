@@ -152,7 +152,6 @@ class Dispatcher:
         """
         if is_hang_up:
             self.open_sessions.leave_answers()
-        self.workspace.is_leaving = True
         self.view.read_ahead.cancel()
         await self.open_sessions.close()
         with suppress(NoMatches):  # a signal may come before the prompt exists: nothing was typed

@@ -186,7 +186,7 @@ async def test_quitting_keeps_a_running_answer_as_stopped_and_what_was_not_sent_
 
 async def test_enter_after_the_way_out_was_taken_sends_nothing_and_keeps_the_text(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        desk.workspace.is_leaving = True
+        desk.open_sessions.is_closing = True
         await desk.say("two")
         await desk.press("ctrl+q")
         await desk.until(lambda: desk.app._exit, "the end")

@@ -187,7 +187,7 @@ class Turns(FrontEnd):
 
         The user is told why not, unless lmchat quits.
         """
-        if self._view.workspace.is_leaving:
+        if self._open_sessions.is_closing:
             return False
         try:
             command()
