@@ -71,10 +71,6 @@ class SessionsInMemory:
             # a turn may begin during the read
             session = await self._store.open_session(session_id, count=FIRST_READ)
 
-    async def fill(self, opened: OpenSession) -> None:
-        """Read the older messages of a long session."""
-        await opened.fill(self._store)
-
     def require_free_path(self, session_id: str) -> None:
         """Raise `RequestInvalid` if another branch of a session cannot be shown now."""
         opened = self._sessions.get(session_id)

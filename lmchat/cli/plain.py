@@ -287,7 +287,7 @@ class PlainChat(FrontEnd):
                     sessions.regenerate(opened, message)
                 await self._print_turn()
             case "/edit", _:
-                await sessions.in_memory.fill(opened)  # at first, only its last messages are loaded
+                await opened.fill(sessions.store)  # at first, only its last messages are loaded
                 prompts = [message for message in opened.messages if message.role is Role.USER]
                 if not prompts:
                     raise WrongUse(NOTHING_YET)

@@ -154,7 +154,7 @@ class Branches:
         """Show all branches of the session in a dialog; if one is chosen, go to it."""
         opened = self._shown_session.opened
         messages = await self._store.tree(opened.session_id)
-        await self._open_sessions.in_memory.fill(opened)
+        await opened.fill(self._store)
         path_ids = {message.message_id for message in opened.messages}
         if opened is self._shown_session.opened:
             self._view.open_dialog(message_tree(messages, path_ids), self._go_to_branch)

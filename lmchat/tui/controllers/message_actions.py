@@ -177,7 +177,7 @@ class MessageActions:
         If there is no such prompt, notify the user.
         """
         opened = self._shown_session.opened
-        await self._view.open_sessions.in_memory.fill(opened)  # the prompt may not be read yet
+        await opened.fill(self._view.open_sessions.store)  # the prompt may not be read yet
         prompt: ChatMessage | None = message
         while prompt is not None and prompt.role is not Role.USER:
             prompt = opened.find(prompt.parent_id or "")

@@ -62,7 +62,7 @@ class SessionFiles:
 
         Return what the attempt of a dialog returns: True, or "" to ask for another name.
         """
-        await self._view.open_sessions.in_memory.fill(self._shown_session.opened)
+        await self._shown_session.opened.fill(self._view.open_sessions.store)
         words = typed.split()
         name = " ".join(word for word in words if word not in _OPTIONS)
         contents = ExportAs(

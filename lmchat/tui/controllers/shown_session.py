@@ -77,7 +77,7 @@ class ShownSession:
         during the reading, nothing is shown.
         """
         if opened is self.opened:
-            await self._open_sessions.in_memory.fill(opened)
+            await opened.fill(self._open_sessions.store)
         if opened is self.opened:
             self._view.widgets.log.fill(opened.shown_messages)
             self.mark_left_out()
@@ -208,7 +208,7 @@ class ShownSession:
             opened = await self._open_sessions.in_memory.load(session_id)
             bookmark = await self._open_sessions.bookmarks.load(session_id)
             if bookmark and opened.find(bookmark.partition(" ")[0]) is None:
-                await self._open_sessions.in_memory.fill(opened)  # it is among the older messages
+                await opened.fill(self._open_sessions.store)  # it is among the older messages
             change_session = partial(self._open_sessions.in_memory.show, opened)
         self.leave()
 
