@@ -30,7 +30,7 @@ async def rewrite(
     opened.messages = MessagePath(ancestors)
     opened.add(message)
     saving = sessions.save_queue.save(opened.header, message)
-    _: asyncio.Future[None] = opened.keep(asyncio.ensure_future(saving))
+    _: asyncio.Future[None] = opened.track_save(asyncio.ensure_future(saving))
     return message
 
 

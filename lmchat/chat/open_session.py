@@ -250,7 +250,7 @@ class OpenSession:
         self.unsent = ""
         return unsent
 
-    def begin_path(self, start: Start, *, may_call_tools: bool) -> None:
+    def apply_start(self, start: Start, *, may_call_tools: bool) -> None:
         """Cut the path where the turn begins, and add its prompts; those of a summary are aside.
 
         A session without a title is named by the last one.
@@ -398,8 +398,8 @@ class OpenSession:
         """Replace the message of this id on the path."""
         self.messages = self.messages.replaced(message)
 
-    def keep(self, saving: asyncio.Future[None]) -> asyncio.Future[None]:
-        """Note what is being written, for whoever waits for it, until it has ended."""
+    def track_save(self, saving: asyncio.Future[None]) -> asyncio.Future[None]:
+        """Have `saves` list a write until it has ended, so that others can wait for it."""
         self.saves.add(saving)
         saving.add_done_callback(self.saves.discard)
         return saving

@@ -145,7 +145,7 @@ class TurnRunner:
         """
         opened, start, rounds = self._opened, self._start, self._rounds
         self._has_cut = len(opened.messages) > len(start.path)  # what followed stays in the tree
-        opened.begin_path(start, may_call_tools=rounds is not None)
+        opened.apply_start(start, may_call_tools=rounds is not None)
         await self._show_prompts()
         calls, copied, version = start.calls, start.copied, start.version
         while True:
@@ -311,4 +311,4 @@ class TurnRunner:
 
     async def _shielded(self, work: Coroutine[Any, Any, None]) -> None:
         """Do work to its end, also if the turn is cancelled; `OpenSession.saves` has it."""
-        await asyncio.shield(self._opened.keep(asyncio.ensure_future(work)))
+        await asyncio.shield(self._opened.track_save(asyncio.ensure_future(work)))

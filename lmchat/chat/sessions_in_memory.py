@@ -110,13 +110,13 @@ class SessionsInMemory:
         return OpenSession(session, system_prompt=system_prompt, clock=self._clock)
 
     @property
-    def streaming(self) -> frozenset[str]:
-        """The ids of the sessions with a running answer."""
+    def running_ids(self) -> frozenset[str]:
+        """The ids of the sessions in which an answer streams, or tools run."""
         running = [opened for opened in self.all if opened.is_running]
         return frozenset(opened.session_id for opened in running)
 
     @property
-    def with_question(self) -> frozenset[str]:
+    def asking_ids(self) -> frozenset[str]:
         """The ids of the other sessions in which a tool call waits for the user."""
         others = [opened for opened in self.all if opened is not self.shown]
         return frozenset(opened.session_id for opened in others if opened.question is not None)

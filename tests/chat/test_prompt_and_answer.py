@@ -185,7 +185,7 @@ async def test_a_second_turn_in_a_session_is_refused_and_an_answer_may_stream_in
     with pytest.raises(RequestInvalid):
         await chat.send("y")
     chat.sessions.in_memory.show_new()
-    assert chat.sessions.in_memory.streaming == {first.session_id}
+    assert chat.sessions.in_memory.running_ids == {first.session_id}
     await chat.send("two")
     assert chat.texts == ["two", "Lettuce does well."]
     assert await chat.sessions.in_memory.load(first.session_id) is first

@@ -23,7 +23,7 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
         first = desk.shown
         session_id = first.header.session_id
         await desk.press("ctrl+n", hides="Let")
-        assert session_id in desk.open_sessions.in_memory.streaming
+        assert session_id in desk.open_sessions.in_memory.running_ids
         await desk.until(lambda: re.search(r"first +↓", desk.text), "the mark")
         await desk.dispatch.saved_sessions.act("rename", session_id, "The garden")
         gates[0].set()

@@ -136,9 +136,9 @@ class ShownSession:
         self._view.widgets.session_list.show(
             with_unsaved(self._groups, open_sessions.in_memory.unsaved()),
             self.shown_id,
-            open_sessions.in_memory.streaming,
+            open_sessions.in_memory.running_ids,
             open_sessions.in_memory.unread,
-            open_sessions.in_memory.with_question,
+            open_sessions.in_memory.asking_ids,
         )
 
     # Changing the session

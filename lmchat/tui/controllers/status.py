@@ -109,7 +109,7 @@ class StatusDisplay:
         target = self._view.next_turn.target
         is_loading = target is not None and target.is_loading
         is_reading = self._view.read_ahead.fraction is not None
-        is_answering = bool(open_sessions.in_memory.streaming)
+        is_answering = bool(open_sessions.in_memory.running_ids)
         if unsaved is not None or self.health.is_down or is_loading or is_reading or is_answering:
             self._ticker.resume()
         else:

@@ -365,7 +365,7 @@ class Turns(FrontEnd):
             self._view.show_error(ended.error)
             if not opened.answer_id:
                 return
-        self._view.workspace.monitor.is_streaming = bool(self._open_sessions.in_memory.streaming)
+        self._view.workspace.monitor.is_streaming = bool(self._open_sessions.in_memory.running_ids)
         if opened is self._shown_session.opened:
             log = self._view.widgets.log
             if log.calls.has_focus:  # the card of a call, which goes with the turn
