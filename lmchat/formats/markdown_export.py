@@ -13,7 +13,7 @@ from lmchat.formats.text_export import (
     entries,
     is_tool_run,
 )
-from lmchat.markdown.commonmark import opening_fence
+from lmchat.markdown.commonmark import lines_and_fences
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.sessions.attached_files import fence_for
 from lmchat.sessions.message import (
@@ -53,7 +53,9 @@ def _heading(marks: str, text: str) -> str:
 
 
 def _body(entry: MessageEntry, *, with_reasoning: bool) -> Iterator[str]:
+    """Yield the paragraphs of a message below its heading, in the order of its parts."""
     message = entry.message
+    # an answer shows only the calls that no tool message shows with their results
     shown_calls = message.tool_calls if is_tool_run(message) else entry.calls
     for part in message.parts:
         match part:
@@ -87,14 +89,10 @@ def _kept_apart(text: str) -> str:
     """
     lines: list[str] = []
     fence = None
-    for line in safe_text(text).strip("\n").split("\n"):
-        if fence is None:
-            fence = opening_fence(line)
-            lines.append(_MISLEADING.sub(r"\g<0>\\", line))
-        else:
-            if fence.is_closed_by(line):
-                fence = None
-            lines.append(line)
+    for line, fence in lines_and_fences(safe_text(text).strip("\n")):
+        # a line that opens or closes a fence is never misleading; the match is the indent
+        is_code = fence is not None
+        lines.append(line if is_code else _MISLEADING.sub(r"\g<0>\\", line))
     if fence is not None:
         lines.append(fence.marks)
     return "\n".join(lines)

@@ -50,14 +50,20 @@ def opening_fence(line: str) -> Fence | None:
     return Fence(match["indent"], match["marks"], match["info"].strip())
 
 
-def unclosed_fence(text: str) -> Fence | None:
-    """Return the code fence that is still open at the end of a text; None if all are closed."""
+def lines_and_fences(text: str) -> Iterator[tuple[str, Fence | None]]:
+    """Yield each line of a text with the code fence that is open after it; None without one."""
     fence: Fence | None = None
     for line in text.split("\n"):
         if fence is None:
             fence = opening_fence(line)
         elif fence.is_closed_by(line):
             fence = None
+        yield line, fence
+
+
+def unclosed_fence(text: str) -> Fence | None:
+    """Return the code fence that is still open at the end of a text; None if all are closed."""
+    *_, (_last_line, fence) = lines_and_fences(text)
     return fence
 
 
