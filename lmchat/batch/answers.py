@@ -34,7 +34,7 @@ FIGURES = ("FIRST TOKEN", "SPEED", "TOKENS", "TIME")  # heads of columns
 _KEY_DIGITS = 16  # of a hash: enough to tell runs apart
 _FILE_MODE = 0o666  # as the umask allows
 _REPLACE_HINT = "Name another file with -o, or replace this one with --force."
-_ANY_ROW = b'{"index": '
+_ANY_ROW = b'{"index": '  # beginning of every row
 
 
 class Task(Struct, frozen=True, kw_only=True):
@@ -170,6 +170,11 @@ class RowFile:
             raise self._write_error(error) from error
 
     def _kept_lines(self) -> Iterator[bytes]:
+        """Yield the lines of the rows without an error, and add their rows to `_kept`.
+
+        Of several rows of one task, the first is kept. Raises `OSError`, and `WrongUse` for a line
+        that is no row. Only the last line may be half a row.
+        """
         with self._path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 is_begun_row = line.startswith(_ANY_ROW) or _ANY_ROW.startswith(line)

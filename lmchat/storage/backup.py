@@ -124,9 +124,9 @@ def repair(path: Path, moment: datetime) -> Connection:
             file.with_name(file.name + ending).rename(damaged.with_name(damaged.name + ending))
     log.error("the session file was damaged and is now %s", damaged.name)
 
-    for copy in daily_copies(path)[:1]:
-        if not is_damaged(copy):
-            copy_database(copy, file)
+    copies = daily_copies(path)  # newest first
+    if copies and not is_damaged(copies[0]):
+        copy_database(copies[0], file)
     connection = connect(path)
     is_all_read = False
     try:
@@ -148,7 +148,7 @@ def repair(path: Path, moment: datetime) -> Connection:
 def _add_rows_of(damaged: Path, target: Connection) -> bool:
     """Add the rows of a damaged file that `target` lacks; return whether all could be read.
 
-    Each table is read from its beginning and from its end, up to a damaged row.
+    Each table is read from its beginning, and after a damaged row from its end back to one.
     """
     is_all_read = True
     complete_messages = {number for (number,) in target.execute("select number from parts")}
@@ -166,12 +166,12 @@ def _add_rows_of(damaged: Path, target: Connection) -> bool:
                         f"select {columns} from {table} order by rowid {order}"
                     )
                     if table == "parts":
-                        # of a message that the copy has from before it was written again, it keeps
-                        # the parts
+                        # The damaged file may have other parts of a message, which were written
+                        # after the copy was made: these are not added to those of the copy.
                         number = names.index("number")
                         rows = (row for row in rows if row[number] not in complete_messages)
                     target.executemany(insertion, rows)
-                    break
+                    break  # no row was damaged
                 except DATABASE_ERRORS as error:
                     log.warning("the table %s of %s is damaged: %s", table, damaged.name, error)
                     is_all_read = False

@@ -34,9 +34,9 @@ class Figures:
         self._clock = clock
 
     @writing
-    def add_turn_record(self, connection: Connection, row: TurnRecord) -> None:
+    def add_turn_record(self, connection: Connection, record: TurnRecord) -> None:
         """Add the figures of a turn to the turn records; a turn without `ended_at` ended now."""
-        values = {name: column(value) for name, value in asdict(row).items()}
+        values = {name: column(value) for name, value in asdict(record).items()}
         values["created_at"] = values.pop("ended_at") or stored_time(self._clock())
         insert(connection, "ledger", values)
 
@@ -86,7 +86,10 @@ class Figures:
 
     @writing
     def count(self, connection: Connection, increase: Metrics) -> None:
-        """Add to the counters; sums would lose what another process has added."""
+        """Add to the counters in the table.
+
+        SQLite adds: a sum made of what this process has read would lose what another one has added.
+        """
         connection.executemany(
             """insert into metrics (name, value) values (?, ?)
                 on conflict (name) do update set value = value + excluded.value""",

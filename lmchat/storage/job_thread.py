@@ -1,4 +1,7 @@
-"""Thread on which a store runs its functions, so that the event loop never waits for the disk."""
+"""Thread for functions that block, so that the event loop never waits for the disk.
+
+`Database` has one for queries, `FileJournal` another one for the files of running answers.
+"""
 
 from __future__ import annotations
 

@@ -159,12 +159,17 @@ def make_leaf(
 
 
 def _columns_of(value: ChatMessage | SessionHeader) -> dict[str, object]:
-    # not `msgspec.structs.fields`, which reads the annotations anew each time
+    """Return the fields of a message or a header by their columns, in the form for storage.
+
+    A column has the name of its field, except that `stats` is in the column `receipt`.
+    """
+    # not `msgspec.structs.fields`, which reads the annotations again with each call
     names = zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True)
-    columns = {stored: getattr(value, name) for stored, name in names}
-    for name in _NOT_COLUMNS:
-        columns.pop(name, None)
-    return {name: column(field) for name, field in columns.items()}
+    return {
+        column_name: column(getattr(value, field_name))
+        for column_name, field_name in names
+        if field_name not in _NOT_COLUMNS
+    }
 
 
 def _put_row(connection: Connection, session_id: str, message: ChatMessage) -> int:

@@ -48,7 +48,8 @@ def purge(
 ) -> None:
     """Delete sessions, and all messages that the user has deleted before a stored time.
 
-    `folder` has the attached files; those that nothing else names are removed.
+    Without a time, no other messages are deleted. `folder` has the attached files; those that
+    nothing else names are removed.
     """
     backup.remove_copies(connection.path)
     for path in answer_files(connection.path):
@@ -70,6 +71,7 @@ def purge(
 
 
 def _delete_session(connection: Connection, session_id: str) -> set[str]:
+    """Delete a session and its draft; return the digests of the files that they name."""
     of_session = "select number from messages where session_id = ?"
     digests = _digests(connection, of_session, session_id)
     digests |= set(attachment_files.DIGEST.findall(first_text(connection, DRAFT, session_id)))
@@ -80,9 +82,10 @@ def _delete_session(connection: Connection, session_id: str) -> set[str]:
 
 
 def _delete_messages(connection: Connection, before: str) -> set[str]:
-    """Delete the messages that the user has deleted before a stored time; return their digests.
+    """Delete the messages that the user has deleted before a stored time.
 
     If the title of a session was made of one of them, it is made of the first visible prompt.
+    Return the digests of the files that were attached to them.
     """
     digests = _digests(connection, _OLDER, before)
     titles = connection.execute(
@@ -99,6 +102,10 @@ def _delete_messages(connection: Connection, before: str) -> set[str]:
     return digests
 
 
-def _digests(connection: Connection, messages: str, value: str) -> set[str]:
-    query = f"select call_id from parts where kind = 'file' and number in ({messages})"
+def _digests(connection: Connection, numbers_query: str, value: str) -> set[str]:
+    """Return the digests of the files of some messages.
+
+    `numbers_query` is a query of their numbers, and `value` that of the question mark in it.
+    """
+    query = f"select call_id from parts where kind = 'file' and number in ({numbers_query})"
     return {loaded(digest) for (digest,) in connection.execute(query, (value,))}

@@ -91,8 +91,8 @@ def encodable(text: str) -> str:
 def folded(value: object) -> str:
     """Return a stored text in the form in which searches compare texts.
 
-    `text.fold` removes capitals and accents. Each run of white space becomes one blank, and white
-    space at both ends is removed. The result can be encoded in UTF-8.
+    `matching.fold` removes capitals and accents. Each run of white space becomes one blank, and
+    white space at both ends is removed. The result can be encoded in UTF-8.
     """
     # a NUL may end a text in functions of SQLite
     return encodable(" ".join(fold(loaded(value)).replace("\0", " ").split()))
@@ -242,8 +242,10 @@ def _tags(value: object) -> tuple[str, ...]:
 
 
 def _sampling(value: object) -> dict[str, object]:
+    """Return the sampling options of a session; none if the column is empty or damaged."""
     text = loaded(value)
-    return (_from_json(dict[str, object], text) if text else None) or {}
+    options = _from_json(dict[str, object], text) if text else None
+    return options or {}
 
 
 def _from_json(kind: type[_T], text: str) -> _T | None:
@@ -282,10 +284,11 @@ def write_parts(connection: sqlite3.Connection, number: int, parts: Iterable[Par
             case ToolCallPart(call_id=call_id, name=name, arguments=arguments):
                 row = ("tool_call", arguments, call_id, name)
             case FilePart(digest=digest, name=name):
+                # the digest in `call_id` tells which files are still named
                 row = ("file", json.dumps(to_builtins(part)), digest, name)
             case RefusalPart(text=text):
                 row = ("text", text, "", _REFUSED)
-            case _:
+            case _:  # the tag of the class is the kind
                 row = (str(part.__struct_config__.tag), part.text, "", "")
         columns = zip(("kind", "text", "call_id", "name"), map(stored, row), strict=True)
         insert(connection, "parts", {"number": number, **dict(columns)})

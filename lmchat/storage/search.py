@@ -130,10 +130,12 @@ def _messages(connection: Connection, terms: Sequence[str], filters: Filters) ->
     that the index names. If a filter asks for a code block, a part must be a text with a fence.
     """
     values = filters.values
-    index_query = None
-    few = f"select 1 from messages m where 1 {filters.sql} limit {_FEW_MESSAGES}"
-    if not filters.sql or len(connection.execute(few, values).fetchall()) == _FEW_MESSAGES:
-        index_query = _index_query(connection, terms)
+    has_many_messages = True
+    if filters.sql:  # it begins with `and`, so a condition has to be before it
+        first_query = f"select 1 from messages m where 1 {filters.sql} limit {_FEW_MESSAGES}"
+        first_messages = connection.execute(first_query, values).fetchall()
+        has_many_messages = len(first_messages) == _FEW_MESSAGES
+    index_query = _index_query(connection, terms) if has_many_messages else None
     if index_query == "":  # no text has all terms
         return
     conditions = filters.sql if terms else f"{filters.sql} {_TEXTS_AND_TOOLS}"
@@ -165,7 +167,7 @@ def _index_query(connection: Connection, terms: Sequence[str]) -> str | None:
         "create virtual table if not exists temp.trigram_list using fts5vocab (main, trigrams, row)"
     )
     conditions: list[str] = []
-    for term in sorted(terms, key=len, reverse=True):
+    for term in sorted(terms, key=len, reverse=True):  # long terms first
         if len(term) >= _TRIGRAM_CHARS:
             starts = range(len(term) - _TRIGRAM_CHARS + 1)
             trigrams = dict.fromkeys(term[start : start + _TRIGRAM_CHARS] for start in starts)

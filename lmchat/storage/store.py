@@ -161,7 +161,6 @@ class Store:
             lambda connection: backup.is_due(connection, moment)
         ):
             if await run_abandonable(lambda: is_damaged(path)):
-                # the error that this raises makes the database replace its file
                 await self._raise_if_damaged()
             else:
                 await self.database.read(
@@ -176,6 +175,7 @@ class Store:
 
     @reading
     def _raise_if_damaged(self, connection: Connection) -> None:
+        """Check the file once more as a job of `Database`, which repairs it after this error."""
         if is_damaged(connection.path):
             raise LostRowError("the pages of the file do not fit together")
 
@@ -222,10 +222,10 @@ class Store:
         by the time of their deletion, newest first. Damaged sessions are left out.
         """
         if is_trash:
-            rows = "where deleted_at is not null order by deleted_at desc, rowid desc"
+            clauses = "deleted_at is not null order by deleted_at desc, rowid desc"
         else:
-            rows = "where deleted_at is null order by is_pinned desc, updated_at desc, rowid desc"
-        query = f"select {HEADER_COLUMNS} from sessions {rows}"
+            clauses = "deleted_at is null order by is_pinned desc, updated_at desc, rowid desc"
+        query = f"select {HEADER_COLUMNS} from sessions where {clauses}"
         headers = [header_from(row) for row in connection.execute(query)]
         return tuple(header for header in headers if header is not None)
 
@@ -273,7 +273,10 @@ class Store:
     def open_session(
         self, connection: Connection, session_id: str, *, count: int | None = None
     ) -> Session:
-        """Save answers of killed processes, as the session may have one, then read the session."""
+        """Return a session with its chosen path, or only the last `count` messages of that path.
+
+        Answers of killed processes are saved before, as the session may have one.
+        """
         try:
             recover_killed_answers(connection, self._clock())
         except sqlite3.Error as error:
@@ -342,14 +345,20 @@ class Store:
         return _choose_path(connection, fork.session_id, parent_id)
 
     async def purge(self, *session_ids: str, is_with_messages: bool = False) -> None:
+        """Delete sessions permanently; with `is_with_messages`, also all deleted messages.
+
+        Those are the messages of other sessions that the user has deleted. Raises `WrongUse` in a
+        temporary chat.
+        """
         if self._is_temporary:
             raise WrongUse(
                 "A temporary chat cannot delete saved sessions permanently.",
                 hint="Start lmchat without --temporary.",
             )
-        # cancelling the caller must not leave files with the text of deleted rows
         messages_before = _LATEST if is_with_messages else ""
         folder = self._attachments_folder
+        # Cancelling the caller must not leave files with the text of deleted rows. `read` runs the
+        # job without a transaction: `purge` has its own.
         await asyncio.shield(
             self.database.read(
                 lambda connection: purge(
@@ -387,13 +396,12 @@ class Store:
 
         put_session(connection, session.header)
         messages = session.tree or session.messages  # without a tree, only the path is known
-        # the same id, or a new one if a stored message of another session has that
-        unused_ids: dict[str | None, str] = {
-            message.message_id: message.message_id
-            if number_of(connection, message.message_id) is None
-            else new_id()
-            for message in messages
-        }
+        # Ids that no stored message has, by the ids in `session`. None, the parent of a root, is
+        # never a key.
+        unused_ids: dict[str | None, str] = {}
+        for message in messages:
+            is_used = number_of(connection, message.message_id) is not None
+            unused_ids[message.message_id] = new_id() if is_used else message.message_id
         for message in messages:
             with_unused_ids = replace(
                 message,
@@ -418,6 +426,10 @@ class Store:
     def read_back(
         self, connection: Connection, session_id: str, message_id: str, *, count: int
     ) -> tuple[MessagePath, str | None]:
+        """Return the `count` messages up to a message, which is the last, and the id before them.
+
+        A long session is read from its end in this way; see `end_of_path`.
+        """
         return end_of_path(connection, session_id, message_id, count)
 
     @writing
@@ -444,6 +456,7 @@ class Store:
     async def begin_answer(
         self, session_id: str, message: ChatMessage, *, has_prompt: bool = True
     ) -> None:
+        """Create the file of an answer, and its row if the table has its prompt (`has_prompt`)."""
         await self._journal.begin(session_id, message)
         if has_prompt:
             await self.database.write(
@@ -578,6 +591,7 @@ class Store:
     async def read_file(self, digest: str) -> bytes:
         if digest in self._files_in_memory:
             return self._files_in_memory[digest]
+        # also in a temporary chat, which may have begun with a copy of saved sessions
         return await run_abandonable(
             lambda: attachment_files.read(self._attachments_folder, digest)
         )
@@ -591,6 +605,7 @@ class Store:
         They are fewer if the newest `limit` × `_READ_PER_RETURNED_PROMPT` prompts repeat themselves
         more often. Deleted prompts are left out.
         """
+        # `cross` makes SQLite read the newest messages first, so that the query can end early
         rows = connection.execute(
             """select m.number from messages m
                 cross join sessions s on s.session_id = m.session_id
@@ -615,10 +630,12 @@ class Store:
 
     @writing
     def take_drafts(self, connection: Connection, session_id: str) -> str:
-        """Add the drafts that belong to no saved session to that of a new one; return them.
+        """Move the drafts that belong to no saved session to a new session, and return them.
 
-        They are joined, the oldest first, and stand before the draft of the new session itself.
+        Earlier runs have left them, which ended before their first prompt was saved. They are
+        joined, the oldest first, and come before the draft that the new session has itself.
         """
+        # the comparison is 0 or 1 in SQL: so the new session's own draft is the last row
         rows = connection.execute(
             """select session_id, text from drafts
                 where session_id = :own or session_id not in (select session_id from sessions)
@@ -641,6 +658,7 @@ class Store:
 
     @reading
     def bookmark(self, connection: Connection, session_id: str) -> str:
+        """Return the reading position of a session; empty if none was saved."""
         return first_text(connection, "select place from sessions where session_id = ?", session_id)
 
     @writing
