@@ -130,7 +130,7 @@ def _model_at(path: Path) -> ModelFile | None:
         name, count = split["stem"], int(split["count"])
         parts = range(1, count + 1)
         files = [path.with_stem(f"{name}-{number:05}-of-{count:05}") for number in parts]
-    if path not in files[:1]:
+    if path not in files[:1]:  # another file of a split model, or `files` is empty: "of-00000"
         return None
     try:
         str(path).encode()  # the library cannot open a name that is not UTF-8
@@ -152,13 +152,17 @@ def _model_at(path: Path) -> ModelFile | None:
 
 
 def with_unique_names(models: Iterable[ModelFile]) -> tuple[ModelFile, ...]:
-    """Return the models, each with a unique name: a second one gets its folder (`folder/name`)."""
+    """Return the models, each with a unique name.
+
+    A second one of a name gets its folder (`folder/name`), and the folders above it as needed.
+    """
     by_name: dict[str, ModelFile] = {}
     for model in models:
-        name = model.name
-        if name in by_name:
-            name = f"{model.path.parent.name}/{name}"
-        by_name.setdefault(name, replace(model, name=name))
+        name, folder = model.name, model.path.parent
+        while name in by_name and folder.name:  # it is empty at the root
+            name = f"{folder.name}/{name}"
+            folder = folder.parent
+        by_name[name] = replace(model, name=name)
     return tuple(by_name.values())
 
 

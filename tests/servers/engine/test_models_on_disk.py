@@ -87,6 +87,13 @@ def test_models_of_the_same_name_are_told_apart(tmp_path):
     assert [model.name for model in models] == ["same", "b/same"]
 
 
+def test_a_third_model_of_the_same_name_in_a_folder_of_the_same_name_is_listed_too(tmp_path):
+    for program in ("one", "three", "two"):
+        write_model(tmp_path / program / "folder/same.gguf")
+    models = with_unique_names(gguf_models({tmp_path: ""}))
+    assert [model.name for model in models] == ["same", "folder/same", "two/folder/same"]
+
+
 def test_a_model_is_named_by_its_file_or_as_it_is_listed(tmp_path, found, monkeypatch):
     write_model(tmp_path / ".lmstudio/models/Listed.gguf")
     elsewhere = write_model(tmp_path / "else/where.gguf")
