@@ -153,7 +153,8 @@ class TurnFigures(Struct, kw_only=True):
                 self.build = build or self.build
             case StreamStalled(silent_s=silent_s):
                 # the event is repeated during the silence, which is one stall
-                self.stalls += self.stage is not Stage.STALLED
+                is_new_stall = self.stage is not Stage.STALLED
+                self.stalls += int(is_new_stall)
                 self.stage = Stage.STALLED
                 self.silent_s = silent_s
             case Rethought():  # the reasoning began with the first token and ends now
@@ -172,7 +173,7 @@ class TurnFigures(Struct, kw_only=True):
             case StreamFinished(reason=reason):
                 self.finish_reason = reason
             case RequestAdapted() | TokensChosen():
-                pass
+                pass  # they change no figure
 
     def end(self, state: AnswerState, now_s: float) -> None:
         """End the turn at `now_s`, in a final state.
@@ -216,10 +217,12 @@ class TurnFigures(Struct, kw_only=True):
 
     def _end_stall(self) -> None:
         """End a stall: the stage then follows from what has arrived before it."""
-        if self.stage is Stage.STALLED:
+        if self.stage is not Stage.STALLED:
+            return
+        if self.first_token_s is None:
+            self.stage = Stage.WAITING
+        else:
             self.stage = Stage.THINKING if self.is_thinking else Stage.ANSWERING
-            if self.first_token_s is None:
-                self.stage = Stage.WAITING
 
     def _count(self, chars: int, now_s: float, stage: Stage, chunks: int = 1) -> None:
         """Count a text of this number of characters and chunks.
@@ -345,6 +348,7 @@ class TurnFigures(Struct, kw_only=True):
         """
         # a turn that has not ended has no duration yet
         ended_s = self.started_s if self.ended_s is None else self.ended_s
+        wait_s = None if self.answer_from_s is None else self.answer_from_s - self.started_s
         usage = self.usage
         return AnswerStats(
             ttft_ms=_milliseconds(self.ttft_s),
@@ -363,9 +367,7 @@ class TurnFigures(Struct, kw_only=True):
             sampling=self.sampling,
             build=self.build,
             context=context,
-            wait_ms=None
-            if self.answer_from_s is None
-            else (self.answer_from_s - self.started_s) * 1e3,
+            wait_ms=_milliseconds(wait_s),
             queue_ms=self.queued_s * 1e3,
             was_loaded=self.loading_from_s is not None,
             was_asleep=self.was_asleep,
@@ -439,14 +441,17 @@ class GrowingAnswer:
                 return self._add_entries(self._entries_of_call(event))
             case TokensChosen(choices=choices):
                 self._probability_count += count_probabilities(choices)
-                if self._probability_count <= _MAX_PROBABILITIES:  # those of later tokens go
+                if self._probability_count <= _MAX_PROBABILITIES:  # else they are dropped
                     self.choices += choices
             case _:
                 pass
         return ()
 
     def _move_text_to_reasoning(self) -> None:
-        """Move the text of this answer; that of the answer that it continues stays."""
+        """Turn the text of this answer into reasoning, as a `Rethought` says that it was.
+
+        The text of the answer that it continues stays as it is.
+        """
         texts = self._texts["text"]
         self._texts["reasoning"] += texts[self._begun_text_count :]
         del texts[self._begun_text_count :]

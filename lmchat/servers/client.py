@@ -75,7 +75,7 @@ COUNT_S = 2.0
 TEMPLATE_S = 5.0  # longest wait for the text behind a chat template, of up to 1 MB
 LOOKUP_S = 2.0  # longest wait for the reply whether an answer is kept
 DROP_S = 1.0  # longest wait for the reply to an order to drop an answer
-DROP_AGAIN_S = 0.5
+DROP_AGAIN_S = 0.5  # pause before this order is repeated
 END_THOUGHT_S = 2.0  # longest wait for the reply to the order to end a thought
 # A list of models that is older is read again before a request that must not load a model: one that
 # went to sleep since would be woken.
@@ -150,19 +150,21 @@ class HttpServerClient:
             self._timeouts_for,
             check_allowed=self._admission.allowed.check,
         )
-        # Slots of near servers, by `Endpoint.netloc` and the name of a model that has slots of
-        # its own, as behind a router; the name is empty for slots that all models share.
+        # Slots of the servers in the user's network, by `Endpoint.netloc` and the name of a model
+        # that has slots of its own, as behind a router; the name is empty for slots that all
+        # models share.
         self._slots: dict[tuple[str, str], Slots] = {}
         self._running: dict[str, Exchange] = {}  # chat requests that can be controlled, by their id
         self._drops: set[asyncio.Task[None]] = set()  # orders to servers to drop an answer
         self._leaves_answers = False
 
     def expect(self, hinted: Mapping[str, Endpoint], *, used: Sequence[Endpoint] = ()) -> None:
-        """Let `detect` also probe addresses that the environment names, and `used` ones.
+        """Let `detect` also probe `hinted` and `used` addresses.
 
-        `hinted` are those of the environment, by product.
+        `hinted` are those that the environment names, each with the product to expect there; `used`
+        are those of earlier runs.
         """
-        self._prober.known = (*hinted.values(), *used)
+        self._prober.scan_also((*hinted.values(), *used))
         for product, endpoint in hinted.items():
             self._prober.expect(endpoint, product)
 
@@ -223,12 +225,13 @@ class HttpServerClient:
         `on_progress` takes a fraction from 0 to 1.
         """
         if engine := self._engine_at(model.endpoint):
-            # after the answer that it is writing
+            # not before the answer that it is writing has ended
             async with self._slot(model.endpoint, model.model_id, model.product):
                 await engine.load(model.model_id, context=context)
         else:
             product = product_named(model.product)
             if context is not None and not product.context_field:
+                # where the user sets the window, or else how the user loads a model
                 hint = product.larger_window or product.load_step
                 raise ServerRejected(
                     f"{product.subject} cannot set the context window when it loads a model.",
@@ -278,7 +281,7 @@ class HttpServerClient:
         await self._require_loaded(request)
         api = await self._prober.new_api(request.endpoint, request.product)
         body = self._writer.write(request).read_ahead_body()
-        is_read = False
+        is_read = False  # the events also end, without an error, when the connection breaks
         async with aclosing(api.events("/v1/chat/completions", body)) as chunks:
             async for chunk in chunks:
                 is_read = is_read or "usage" in chunk  # the last chunk has it
@@ -420,14 +423,14 @@ class HttpServerClient:
         return self._admission.metrics
 
     def reset_metrics(self) -> None:
-        self._admission.metrics = Metrics()
+        self._admission.reset_metrics()
 
     def budget(self) -> Budget:
         return self._admission.limiter.budget()
 
     async def aclose(self) -> None:
         """Close all connections; the engine ends, and the lists of models are written."""
-        if self._drops:
+        if self._drops:  # closed connections would lose these orders
             await asyncio.wait(self._drops, timeout=DROP_S)
         await self._connections.aclose()
         engine_endpoint = None
@@ -437,12 +440,17 @@ class HttpServerClient:
         await self._cache.write(without=engine_endpoint)
 
     def _engine_at(self, endpoint: Endpoint) -> OwnServer | None:
+        """Return the built-in engine if this is its address, else None."""
         engine = self._engine
         return engine if engine is not None and engine.endpoint == endpoint else None
 
     def _engine_serving(
         self, endpoint: Endpoint, model_id: str, on_load: Callable[[], None] = lambda: None
     ) -> AbstractAsyncContextManager[None]:
+        """Return a block in which the built-in engine serves a model.
+
+        At any other address the block does nothing: other servers run anyway.
+        """
         engine = self._engine_at(endpoint)
         return engine.serving(model_id, on_load) if engine else nullcontext()
 
@@ -458,6 +466,11 @@ class HttpServerClient:
             self._prober.expect(model.endpoint, model.product)
 
     def _cache_models(self, probed: ProbeResult) -> ProbeResult:
+        """Keep the models of a probed server for `cached_models`; return the result unchanged.
+
+        A server that cannot be used keeps its earlier list, unless it has models all the same, as
+        the built-in engine has after a crash.
+        """
         if probed.verdict.is_usable or probed.models:
             self._cache.put(probed.endpoint, probed.models)
         return probed
@@ -465,6 +478,10 @@ class HttpServerClient:
     async def _new_api(
         self, endpoint: Endpoint, product: str, *, read_s: float | None = None
     ) -> ServerApi:
+        """Return a new API of a server; raises `LMChatError` if no request may be sent to it.
+
+        `read_s` is the timeout of a reply in seconds; None: no timeout.
+        """
         self._admission.allowed.check(endpoint)
         return await self._prober.new_api(endpoint, product, read_s=read_s)
 
@@ -518,7 +535,8 @@ class HttpServerClient:
 
     def _new_exchange(self, written: WrittenRequest) -> Exchange:
         request = written.request
-        # A replay fetches an answer that the server has kept: it can, even if this was not checked.
+        # A replay fetches an answer that the server has kept. So the server can keep answers, even
+        # if no probe of this run has asked it.
         can_keep = request.is_replay or self._prober.keeps_answers(request.endpoint)
         events: EventQueue = asyncio.Queue()
         return Exchange(
@@ -601,10 +619,11 @@ class HttpServerClient:
         *,
         on_wait: Callable[[], None] = lambda: None,
     ) -> AsyncIterator[None]:
-        """Wait for a slot of a near server, and hold it while the block runs.
+        """Wait for a slot of a server in the user's network, and hold it while the block runs.
 
-        Such a server gets as many requests at once as it has slots (R-25). `on_wait` is called if
-        none is free. Other servers have no slots.
+        A server on this machine or in its network (`is_near`) gets as many requests at once as it
+        has slots (R-25). `on_wait` is called if none is free. Other servers are made for many
+        requests at once: nothing is waited for.
         """
         if not endpoint.is_near:
             yield
@@ -614,14 +633,14 @@ class HttpServerClient:
         key = (endpoint.netloc, model_id if has_own_slots else "")
         slots = self._slots.setdefault(key, Slots())
 
-        def count() -> int:
-            """Return how many requests the server answers at once: it may have been asked since."""
-            model = self._cache.model(endpoint, model_id)
+        def slot_count() -> int:
+            """Return how many requests the server answers at once, as it said last."""
+            model = self._cache.model(endpoint, model_id)  # a probe may have changed it since
             return (model.slots if model is not None else None) or product_named(product).slots
 
-        if slots.must_wait(count):
+        if slots.must_wait(slot_count):
             on_wait()
-        async with slots.one_slot(count):
+        async with slots.one_slot(slot_count):
             yield
 
     @asynccontextmanager

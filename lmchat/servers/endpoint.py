@@ -164,6 +164,7 @@ def _is_host(host: str) -> bool:
         return False
     if host.isascii() and "xn--" not in host:
         return re.fullmatch(_NAME, host) is not None
+    # An international name is looked up in an ASCII form, which begins with `xn--`.
 
     import idna  # noqa: PLC0415 - only few hosts need its tables
 

@@ -56,6 +56,7 @@ class Exchange(Struct, kw_only=True):
 
     @property
     def answer_id(self) -> str:
+        """The name that the server gave the answer; empty before it has sent one."""
         return self._reader.answer_id if self._reader is not None else ""
 
     async def run(self) -> StreamFinished:
@@ -69,6 +70,7 @@ class Exchange(Struct, kw_only=True):
         return await self.sender.attempts(self._send_once, self._adapt)
 
     async def _adapt(self, error: ServerRejected) -> bool:
+        """Change the request after a refusal; return whether to send it again."""
         if self.written.request.is_replay:  # it has no fields that could be changed
             return False
         notes = self.written.adapt(error)
@@ -89,10 +91,9 @@ class Exchange(Struct, kw_only=True):
         if written.is_unloaded or self.sender.is_loading:
             self.post(ModelLoading(is_asleep=written.is_asleep))
         if written.request.is_replay:
-            kept_url = (
-                f"{kept_answer_url(written.request.endpoint, written.request.replay_id)}&from=0"
-            )
-            opening = self.sender.response("GET", kept_url, idle_timeout)
+            url = kept_answer_url(written.request.endpoint, written.request.replay_id)
+            # from its first byte
+            opening = self.sender.response("GET", f"{url}&from=0", idle_timeout)
         else:
             outgoing = self.outgoing(has_key=bool(self.sender.key))
             opening = self.sender.response(
@@ -106,7 +107,8 @@ class Exchange(Struct, kw_only=True):
     ) -> StreamFinished:
         """Read the events of an answer to its end; raise the error with which a server refuses.
 
-        Note whether a token has come, and whether the server has to drop the answer that it keeps.
+        Also tell the sender if text has arrived, and note in `must_be_dropped` whether the server
+        still has to drop the answer that it keeps.
         """
         if not response.is_success:
             self.must_be_dropped = False  # no answer was begun
@@ -126,6 +128,7 @@ class Exchange(Struct, kw_only=True):
             self.must_be_dropped = False
             return finished
         finally:
-            self.sender.has_token = reader.has_token
-            if reader.network_error:  # the answer goes on, and is fetched at the next start
+            if reader.has_token:
+                self.sender.note_token()
+            if reader.network_error:  # the server continues; the next start fetches the answer
                 self.must_be_dropped = False

@@ -114,7 +114,7 @@ class Forwarding(Struct, kw_only=True):
             }
             if not response.is_success:
                 body, error = await sender.read_refusal(response)
-                chunks = _only(self._without_key(body))
+                chunks = _one_chunk(self._without_key(body))
                 self._refused = ForwardedReply(
                     status=response.status_code, headers=headers, chunks=chunks
                 )
@@ -126,7 +126,10 @@ class Forwarding(Struct, kw_only=True):
             return ForwardedReply(status=response.status_code, headers=headers, chunks=chunks)
 
     def _without_key(self, data: bytes) -> bytes:
-        """Cut the API key out of data of the server that repeat it; one cut in two is not found."""
+        """Return data of the server without the API key, which an error may repeat.
+
+        A key that is split between two chunks is not found.
+        """
         key = self.sender.key.encode()
         return data.replace(key, "…".encode()) if key else data
 
@@ -149,7 +152,7 @@ class Forwarding(Struct, kw_only=True):
                     yield self._without_key(chunk)
 
     async def _try_to_load(self, error: ServerRejected) -> bool:
-        """Load a model that is not loaded, once; return whether that has succeeded."""
+        """Load the model after a refusal for lack of it, once; return whether it is loaded now."""
         if error.kind not in _UNLOADED_KINDS or self._has_tried_load:
             return False
         self._has_tried_load = True
@@ -190,7 +193,10 @@ class Forwarding(Struct, kw_only=True):
         )
 
     def _usage(self) -> tuple[UsageReported, str]:
-        """Return the counts that the server has told, and why the answer ended."""
+        """Return the counts that the server has told, and why the answer ended.
+
+        Both are read from `_tail`; what is not known is None or empty.
+        """
         texts = [bytes(self._tail)]
         if self._is_stream:
             lines = texts[0].splitlines()
@@ -203,11 +209,11 @@ class Forwarding(Struct, kw_only=True):
             except NotJsonError:  # cut, or `[DONE]`
                 continue
             usage.take_usage(value.get("usage"))
-            usage.take_timings(value.get("timings") or value.get("stats"))
+            usage.take_timings(value.get("timings") or value.get("stats"))  # llama.cpp, LM Studio
             for choice in dicts_in(value.get("choices")):
                 finish_reason = str_or_empty(choice.get("finish_reason")) or finish_reason
         return usage.report() or UsageReported(), finish_reason
 
 
-async def _only(body: bytes) -> AsyncGenerator[bytes, None]:
+async def _one_chunk(body: bytes) -> AsyncGenerator[bytes, None]:
     yield body

@@ -41,6 +41,7 @@ class AllowList:
     """
 
     def __init__(self, hosts: Iterable[str] = ()) -> None:
+        # Hosts with a port; None as the port means all ports.
         self._hosts = set(map(_host_and_port, hosts))
 
     def allow(self, host: str) -> None:
@@ -84,6 +85,7 @@ class AllowList:
         )
 
     def names(self, host: str, port: int) -> bool:
+        """Whether the list has this host, with all its ports or with this one."""
         host = usual_host(host)
         return (host, None) in self._hosts or (host, port) in self._hosts
 
@@ -139,6 +141,7 @@ class Limiter:
         )
 
     def budget(self) -> Budget:
+        """Return how many requests may be sent now; those that left the window are forgotten."""
         while self._times and self._times[0] <= time.monotonic() - _WINDOW_S:
             self._times.popleft()
         return Budget(left=self._limit - len(self._times), limit=self._limit)
@@ -228,6 +231,9 @@ class Admission:
         sums = {name: getattr(self.metrics, name) + count for name, count in counts.items()}
         self.metrics = replace(self.metrics, **sums)
 
+    def reset_metrics(self) -> None:
+        self.metrics = Metrics()
+
     def count_end(self, state: str, elapsed_ms: float) -> None:
         if state == AnswerState.COMPLETE:
             self.count(successful_requests=1, total_response_ms=elapsed_ms)
@@ -266,7 +272,10 @@ class Admission:
 
     @contextmanager
     def _refusals_counted(self, purpose: str) -> Iterator[None]:
-        """Count and log an `LMChatError` of the block, without what the request contains."""
+        """Count and log an `LMChatError` of the block, which is raised all the same.
+
+        The log has its kind only, and nothing of what the request contains.
+        """
         try:
             yield
         except LMChatError as error:

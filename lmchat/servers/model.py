@@ -122,7 +122,7 @@ class Target(Struct, frozen=True, kw_only=True):
 # ending of a file: ".gguf", "-00001-of-00003.gguf"
 _FILE_ENDING = r"(-\d{5}-of-\d{5})?\.gguf$"
 _INSTANCE = r":\d$"  # of a model that LM Studio has loaded several times
-_NO_BUILD = r"-(latest|gguf|mlx|ud)(?=-|$)"
+_NO_BUILD = r"-(latest|gguf|mlx|ud)(?=-|$)"  # no build, and no difference between models
 # endings that name a build, which is a quantization, format or date of a model:
 # "-Q4_K_M", "-fp16", "-4bit", "-2024-07-18"
 _BUILDS = r"([-.](\d{4}-\d\d-\d\d|\d{8}|\d{4}|i?q\d\w*|b?fp?(8|16|32)|mxfp4|\d+bit|awq|gptq))*"
@@ -175,11 +175,12 @@ def is_other_model(asked: str, served: str) -> bool:
     only one name has them. An empty name may be of any model.
     """
     names: list[str] = []
-    for full_name in (asked, served):
+    for full_name in (asked, served):  # as the part of each name that tells the model and its build
         path = full_name.strip().casefold().replace("\\", "/").rstrip("/")
         name = re.sub(_FILE_ENDING, "", path.rpartition("/")[2])
         name = re.sub("[:@]", "-", re.sub(_INSTANCE, "", name))
         names.append(re.sub(_NO_BUILD, "", name))
     shorter, longer = sorted(names, key=len)
+    # the names are equal, or one only adds builds to the other
     is_same = longer.startswith(shorter) and re.fullmatch(_BUILDS, longer[len(shorter) :])
     return bool(shorter) and not is_same

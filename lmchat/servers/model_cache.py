@@ -38,7 +38,7 @@ class ModelCache:
         self._file = file
         self._clock = clock
         self._lists: dict[Endpoint, _CachedList] = {}
-        self._has_read = file is None
+        self._has_read = False
         self._has_new_lists = False
 
     async def read_once(self) -> bool:

@@ -1,4 +1,8 @@
-"""Requests for an answer, tools in them, and requests of other programs."""
+"""Requests for an answer, tools in them, and requests of other programs.
+
+`Tool` is here, not in the package `tools`, because requests name the tools that a model may call,
+and `servers` does not import `tools`.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +19,9 @@ from lmchat.sessions.message import ChatMessage
 
 
 class Tool(Struct, frozen=True, kw_only=True):
-    """A tool of a server."""
+    """A tool that a request offers to the model."""
 
-    server: str
+    server: str  # MCP server that has it, by its name in the configuration
     name: str
     wire_name: str = ""  # unique name in requests, at most 64 characters of `A-Za-z0-9_-`
     description: str = ""

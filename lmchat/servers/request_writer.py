@@ -1,6 +1,7 @@
 """Writer of chat requests, with what is known of each model and its server.
 
-What is known are the facts of the cached list of models, and the dialect that was accepted last.
+What is known are the facts of the cached list of models, and the dialect that was accepted last. A
+dialect is the form of a request, without the fields that a model has refused.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class SamplingOption(Struct, frozen=True):
 def _option(annotation: Any) -> SamplingOption:
     """Return the option of a setting, from `Annotated[TYPE, META]`, or the same `| None`."""
     declared, meta = get_args(annotation)
-    if meta is NoneType:
+    if meta is NoneType:  # of `X | None`, the arguments are X and the type of None
         declared, meta = get_args(declared)
     return SamplingOption(declared, meta.description)
 
@@ -136,9 +136,10 @@ def checked_option(name: str, value: object) -> object:
     is_fitting = False
     if option.type is str:
         effort = effort_of(value)
-        is_fitting, value = effort is not None, effort or value
+        if effort is not None:
+            is_fitting, value = True, effort
     elif option.type is float or option.type is int:
-        # to Python, True is a number, too
+        # A whole number is also taken for a decimal one. To Python, True is a number, too.
         is_fitting = isinstance(value, int | option.type) and not isinstance(value, bool)
     elif name == "stop":
         texts = (value,) if isinstance(value, str) else value

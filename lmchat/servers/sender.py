@@ -63,7 +63,7 @@ class Sender(Struct, kw_only=True):
     key: str = ""  # the API key that is sent; empty: none
     retries: int = 0
     is_loading: bool = False  # whether the server has said so
-    has_token: bool = False  # whether any text has arrived; then the request is not repeated
+    _has_token: bool = False  # whether any text has arrived; then the request is not repeated
 
     async def attempts(
         self,
@@ -72,10 +72,10 @@ class Sender(Struct, kw_only=True):
     ) -> _Accepted:
         """Call `send` until it succeeds, and return its result.
 
-        If the model is loading, send again every `LOADING_PAUSE_S`. After another refusal, `remedy`
-        says whether to send again at once. After a failure that may pass, wait and try again, at
-        most as often as the settings and the plan for this failure allow. Then the last failure is
-        raised.
+        If the model is loading, send again every `LOADING_PAUSE_S`, up to the limit for the first
+        token. After another refusal, `remedy` may change the request, and returns whether to send
+        it again at once. After a failure that may pass, wait and try again, at most as often as
+        the settings and the plan for this failure allow. Then the last failure is raised.
 
         Raises:
             ServerUnavailable: the server does not answer.
@@ -89,7 +89,7 @@ class Sender(Struct, kw_only=True):
                 try:
                     return await send(idle_timeout)
                 except ServerRejected as error:
-                    if self.has_token:
+                    if self._has_token:
                         raise
                     if error.kind == "loading":
                         self.is_loading = True
@@ -106,7 +106,7 @@ class Sender(Struct, kw_only=True):
                     attempt=self.retries + 1,
                     limits=self.limits,
                 )
-                if plan is None or self.has_token:
+                if plan is None or self._has_token:
                     self._add_hint(error)
                     raise
                 self.retries += 1
@@ -121,6 +121,10 @@ class Sender(Struct, kw_only=True):
                     )
                 )
                 await asyncio.sleep(plan.wait_s)
+
+    def note_token(self) -> None:
+        """Note that text has arrived: sent again, the request would bring it a second time."""
+        self._has_token = True
 
     @asynccontextmanager
     async def response(
@@ -198,11 +202,12 @@ class RetryPlan(Struct, frozen=True, kw_only=True):
 def plan_for(
     error: LMChatError, endpoint: Endpoint, product: str, *, attempt: int, limits: LimitSettings
 ) -> RetryPlan | None:
-    """Return how to repeat a request whose attempt failed before its first token, counted from 1.
+    """Return how to repeat a request that failed before its first token.
 
-    None if all attempts of the settings are used up, if the failure is not temporary, or if the
-    server may still work on the first request. The wait doubles with each attempt up to a limit,
-    and varies at random, unless the server names one.
+    `attempt` is the number of the attempt that failed, from 1. Return None if all attempts of the
+    settings are used up, if the failure is not temporary, or if the server may still work on the
+    first request. The wait doubles with each attempt up to a limit, and varies at random, unless
+    the server names one.
     """
     backoff_s = min(limits.retry_base_s * 2.0 ** (attempt - 1), limits.retry_max_s)
     wait_s = backoff_s * random.uniform(1 - JITTER, 1 + JITTER)

@@ -141,9 +141,10 @@ class Catalogue:
                 server_name=self._names.get(model.endpoint.origin, ""),
             )
             rows.append(row)
-        last = len(state.recent)
+        behind_recent = len(state.recent)
 
-        def place(row: ModelRow) -> tuple[bool, int]:
-            return not row.model.can_chat, last if row.recent_index is None else row.recent_index
+        def sort_key(row: ModelRow) -> tuple[bool, int]:
+            index = behind_recent if row.recent_index is None else row.recent_index
+            return not row.model.can_chat, index
 
-        return tuple(sorted(rows, key=place))
+        return tuple(sorted(rows, key=sort_key))

@@ -40,8 +40,6 @@ _NAME_A_SERVER = "Start a model server, or name one with --endpoint URL."
 _OTHER_WAYS = "`lmchat doctor` shows what is missing; `lmchat --local` chats without a server."
 _PREFERRED_STATES = (LoadState.LOADED, LoadState.ASLEEP, LoadState.LOADING, LoadState.UNKNOWN)
 """States of a model that is chosen without a question, best first."""
-
-
 _MAX_NAMES = 20  # models that an error lists
 
 
@@ -166,7 +164,7 @@ def choose_model(
         for info in models:
             if info.state is load_state:
                 return info
-    if not may_load or probed.verdict is Verdict.LOADING:
+    if not may_load or probed.verdict is Verdict.LOADING:  # that model will soon have a name
         return None
     for one in state.recent:
         used = find_model(one.model, models)
@@ -238,7 +236,7 @@ def why_unusable(results: Sequence[ProbeResult]) -> LMChatError:
         if not (probed.verdict.is_server or (is_asked and is_other)):
             continue
         hint = step_sentence(probed.next_step)
-        if probed.kind == "certificate":
+        if probed.kind == "certificate":  # its message names the address, too
             return ServerUnavailable(probed.detail, kind=probed.kind, hint=hint)
         kind = VERDICTS[probed.verdict].error_kind
         message = probed.sentence(probed.name)

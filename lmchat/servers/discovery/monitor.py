@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 
 from msgspec.structs import replace
 
@@ -75,11 +76,9 @@ class Monitor:
             self.next_check_s = self._clock() + POLL_S
             if health is not None:
                 yield health
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     await self._is_check_due.wait()
-            except TimeoutError:
-                continue
 
     async def _check(self, target: Target) -> Health:
         """Check the server of a target, update `health` with the result, and return it.

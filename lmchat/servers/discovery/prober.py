@@ -84,7 +84,11 @@ class Prober:
         self._check_allowed = check_allowed
         self._timeouts_for = timeouts_for
         self._memories: dict[Endpoint, ServerMemory] = {}
-        self.known: Sequence[Endpoint] = ()  # that a scan probes together with the usual ones
+        self._known: Sequence[Endpoint] = ()  # that a scan probes together with the usual ones
+
+    def scan_also(self, known: Sequence[Endpoint]) -> None:
+        """Let each scan probe these addresses, too; the user has named them, now or earlier."""
+        self._known = known
 
     async def scan(self, expected: Sequence[Endpoint]) -> tuple[ProbeResult, ...]:
         """Probe all usual and known addresses at once; return the results to show, best first.
@@ -99,32 +103,35 @@ class Prober:
             zip(probes, results, strict=True), key=lambda pair: order.index(pair[1].verdict)
         )
         shown: list[ProbeResult] = []
-        products = {probed.product for probed in results if probed.verdict.is_server}
+        # Products that need no row for a usual address without an answer: one of theirs answers, or
+        # a better such row is shown.
+        products_shown = {probed.product for probed in results if probed.verdict.is_server}
         for probe, probed in ranked:
             is_answer = probed.verdict.is_server or probed.verdict is Verdict.SERVER_ERROR
             if not is_answer and not probe.is_known and probe.endpoint.is_loopback:
-                if probe.expected.name in products:
+                if probe.expected.name in products_shown:
                     continue
-                products.add(probe.expected.name)
+                products_shown.add(probe.expected.name)
             shown.append(probed)
         return tuple(shown)
 
     def _usual_probes(self, expected: Sequence[Endpoint]) -> list[Probe]:
-        """Return what to probe, each address once: `expected`, those of the products, `known` ones.
+        """Return what a scan probes, each address once.
 
-        A product has the port that it used last, and those of its row. Blocks: reads files in which
-        products keep their last port.
+        First come `expected` addresses, then those of the products, last the known ones. A product
+        has the port that it used last, and its default ports. Blocks: reads files in which products
+        keep their last port.
         """
 
-        def known(endpoint: Endpoint, *, is_own: bool) -> Probe:
+        def probe_of_named(endpoint: Endpoint, *, is_own: bool) -> Probe:
             product = self._expected_product(endpoint)
             return Probe(endpoint=endpoint, expected=product, is_own=is_own, is_known=True)
 
-        probes = [known(endpoint, is_own=True) for endpoint in expected]
+        probes = [probe_of_named(endpoint, is_own=True) for endpoint in expected]
         for product in PRODUCTS:
             ports = filter(None, (product.last_port(), *product.ports))
             probes += [Probe(endpoint=loopback(port), expected=product) for port in ports]
-        probes += [known(endpoint, is_own=False) for endpoint in self.known]
+        probes += [probe_of_named(endpoint, is_own=False) for endpoint in self._known]
         probe_by_address: dict[str, Probe] = {}
         for probe in probes:
             probe_by_address.setdefault(probe.endpoint.netloc, probe)  # the first of each address
@@ -146,11 +153,12 @@ class Prober:
             return replace(refused, detail=error.message, kind=error.kind, next_step=step)
         probed = await self._limited(probe)
         if probed.verdict is Verdict.NEEDS_KEY and await self.keys.key_for(probe.endpoint):
+            # in a scan, only a known address gets a key
             return await self._limited(replace(probe, is_known=True))
         return probed
 
     async def _limited(self, probe: Probe) -> ProbeResult:
-        """Run a probe of a scan; an error that it did not expect is logged."""
+        """Run a probe of a scan, for `_SCAN_S` at most; an unexpected error becomes a result."""
         try:
             async with asyncio.timeout(_SCAN_S):
                 return await self._probe(probe, is_scan=True)
@@ -284,9 +292,11 @@ class Prober:
 
 
 async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ...]:
-    """Find out which product answers, and return its models; sets the product of `api`.
+    """Find out which product answers, and return its models.
 
-    `expected` is asked first; at the host of a provider, nothing else can answer.
+    `expected` is asked first; at the host of a provider, nothing else can answer. The product is
+    kept in `api.facts`, for the caller and the errors; `api.is_identified` is whether it is known
+    or only expected. Both are also set if the models cannot be read, which raises an error.
     """
     product = expected if expected.hosts else await identify(api, expected)
     api.is_identified = product is not None

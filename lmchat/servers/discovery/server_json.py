@@ -81,9 +81,10 @@ def health_json(
         error = error or why_unusable(results)
     elif target := choose_on_server(probed, model=settings.model, state=state).target:
         model = target.model
-        # a server that is ready may not report states
-        loaded = LoadState.UNKNOWN if probed.verdict is Verdict.READY else LoadState.LOADED
-        is_loaded = model is not None and model.state in (LoadState.LOADED, loaded)
+        states = [LoadState.LOADED]
+        if probed.verdict is Verdict.READY:  # it may be a server that reports no states
+            states.append(LoadState.UNKNOWN)
+        is_loaded = model is not None and model.state in states
     status = "ok" if is_loaded else "degraded"  # degraded: the first answer waits for the model
     return {
         "healthy": error is None,

@@ -180,7 +180,7 @@ async def _install(
         finally:
             installer.stop(_STOP_S)
             await installer.wait()
-            await installer.end_group()
+            await installer.end_group()  # programs that it has started
         # an installer may print much; its error is at the end
         output.seek(0)
         output_tail = output.read()[-_OUTPUT_TAIL_BYTES:].decode("utf-8", "replace").strip()

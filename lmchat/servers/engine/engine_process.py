@@ -28,7 +28,11 @@ _OUT_OF_MEMORY = (
 )
 """Words in the log of llama.cpp, in small letters."""
 _DETAIL_LINES = 8  # of the end of the log
-_KILLED = 9  # number of the signal SIGKILL, which Windows does not name
+_KILLED = 9
+"""Number of the signal SIGKILL, with which Linux ends a program that needs too much memory.
+
+Windows does not name it.
+"""
 _TAIL_BYTES = 16_384  # of the log
 _GB = 1e9
 

@@ -71,6 +71,7 @@ def _start_server(order: dict[str, Any]) -> dict[str, str]:
 
 
 def _params(xllamacpp: Any, order: dict[str, Any]) -> Any:
+    """Return the settings of the library for a server of one model, as the order asks for it."""
     params = xllamacpp.CommonParams()
     params.model.path = order["model"]
     params.model_alias = {order["alias"]}  # the library takes a set of names

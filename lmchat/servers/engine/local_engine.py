@@ -185,7 +185,7 @@ class LocalEngine:
                     await _wait(child, _END_S)
                     exit_code = child.exit_code
                 finally:
-                    if self._child is None:
+                    if self._child is None:  # the start has failed, or was cancelled
                         await _end(child)
             finally:
                 self.is_loading = False
@@ -230,7 +230,8 @@ class LocalEngine:
         """
         files = await self.files(is_refresh=is_refresh)
         endpoint = self.reserve_address()
-        # it runs as the user has started it, so it comes before servers found
+        # The user's own, who has started it: so it comes before servers that were found. `LOADING`
+        # is also the verdict while its server is up and does not answer yet.
         probed = ProbeResult(
             endpoint=endpoint, product=BUILT_IN, verdict=Verdict.LOADING, is_own=True
         )
@@ -253,7 +254,7 @@ class LocalEngine:
                 models.append(file.info(endpoint, LoadState.NOT_LOADED))
                 continue
             model = file.info(endpoint, served_state)
-            if probed.models:  # its server tells more of it than the file
+            if probed.models:  # the server tells more of its only model than the file
                 listed = probed.models[0]
                 model = replace(
                     listed,

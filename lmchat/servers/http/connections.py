@@ -186,7 +186,10 @@ class Connections:
 
 
 async def _raise_refusal_of_proxy(response: httpx.Response) -> None:
-    """Raise the error that httpx raises itself if a proxy refuses to connect to an https server."""
+    """Raise the error of httpx for a proxy that refuses a user.
+
+    For https, httpx raises it itself. For http, the refusal would look like a reply of the server.
+    """
     if response.status_code == httpx.codes.PROXY_AUTHENTICATION_REQUIRED:
         raise httpx.ProxyError("407 Proxy Authentication Required")
 

@@ -133,8 +133,7 @@ class AnswerReader:
             value = None
         if is_error(value) or not dict_or_empty(value).get("choices"):
             raise self._no_answer_error(value, bytes(content))
-        self._chunks.read_object(value)
-        self._chunks.has_done = True  # a whole answer is complete without `[DONE]`
+        self._chunks.read_whole(value)
 
     def _no_answer_error(self, value: object, body: bytes) -> ServerRejected:
         """Return the error for a reply without an answer.

@@ -103,12 +103,12 @@ class ChunkReader:
                 value = None
             if name == "error" or is_error(value):
                 raise self._refuse(value)
-            self.read_object(value)
+            self._read_object(value)
         if self._post_count == posts_before:
             self._post(LifeSign())
 
-    def read_object(self, value: object) -> None:
-        """Read a decoded chunk of a stream, or the decoded reply of a server that does not stream.
+    def _read_object(self, value: object) -> None:
+        """Read a decoded chunk of a stream, or a whole answer (`read_whole`).
 
         Posts events for what it contains. Its finish reason and its usage are kept for the end of
         the answer. Of several parallel answers (`choices`), only the first is read.
@@ -131,6 +131,11 @@ class ChunkReader:
         choices = dicts_in(chunk.get("choices"))
         if choices and not choices[0].get("index"):  # others are parallel answers (`n` above 1)
             self._read_choice(choices[0])
+
+    def read_whole(self, reply: object) -> None:
+        """Read the decoded reply of a server that does not stream; it needs no `[DONE]`."""
+        self._read_object(reply)
+        self.has_done = True
 
     def _read_choice(self, choice: dict[str, Any]) -> None:
         """Read what a chunk or a whole reply adds to the answer, and the probabilities with it.
@@ -209,7 +214,7 @@ class ChunkReader:
         """Post a thought that a field marks as such, not tags; an empty one is ignored.
 
         A server that sends such fields leaves no tags in the text: those that come from then on
-        are words of the answer.
+        are words of the answer, so the splitter ends.
         """
         if not thought:
             return

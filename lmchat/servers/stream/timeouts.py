@@ -88,10 +88,12 @@ class IdleTimeout:
         """Check the silence in rounds until a limit is reached; then end the watched block."""
         limits = self._timeouts
         limits_s = (limits.first_token_s, limits.stalled_after_s, limits.give_up_after_s)
-        round_s = min(filter(None, (ASK_AFTER_S, *limits_s))) / 2
+        shortest_s = min(filter(None, (ASK_AFTER_S, *limits_s)))  # a limit of 0 means none
+        round_s = shortest_s / 2
         silent_s = 0.0  # since the last bytes
         unheard_s = 0.0  # since the last bytes or answer to a health check
-        has_data = is_gone = False
+        has_data = False  # whether any bytes have arrived
+        is_gone = False  # whether the health check of this round had no answer
         checked_s = self._loop.time()
         try:
             while True:
@@ -102,15 +104,16 @@ class IdleTimeout:
                 unheard_s += passed_s
                 if not self._has_token:
                     self.check_first_token()
-                was_gone, is_gone = is_gone, False
+                was_gone = is_gone
+                is_gone = False
                 if not self._has_news and not self._is_paused and unheard_s >= ASK_AFTER_S:
                     if not await self._is_alive():
                         is_gone = True
                     else:
                         unheard_s = 0.0
                         if was_gone:
-                            self._post(LifeSign())
-                if self._has_news or self._is_paused:
+                            self._post(LifeSign())  # ends the stall that was posted
+                if self._has_news or self._is_paused:  # also during the health check
                     has_data = True
                     self._has_news = is_gone = False
                     silent_s = unheard_s = 0.0
@@ -133,7 +136,10 @@ class IdleTimeout:
             block.reschedule(self._loop.time())  # which raises `TimeoutError` in the block
 
     async def _is_alive(self) -> bool:
-        """Ask the health; any answer is a sign of life, and without a health path none is asked."""
+        """Ask the health of the server; any answer is a sign of life, also an error.
+
+        A server without a health path cannot be asked, and counts as alive.
+        """
         if self._ask_health is None:
             return True
         try:
