@@ -240,13 +240,17 @@ class ChildProcess:
         self._input.close()
 
     def stop(self, kill_after_s: float) -> None:
-        """Ask the program and what it has started to end, and kill both some seconds later."""
+        """Ask the program and what it has started to end.
+
+        If the program still runs some seconds later, both are killed. If it has ended, what it has
+        left then is for `end_group`.
+        """
         if self._process.returncode is None:
             self._signal(signal.SIGTERM)
             asyncio.get_running_loop().call_later(kill_after_s, self._kill_if_running)
 
     def _kill_if_running(self) -> None:
-        if self._process.returncode is None:  # else its number may be that of another program
+        if self._process.returncode is None:
             self.kill()
 
     def kill(self) -> None:
@@ -271,7 +275,10 @@ class ChildProcess:
         await self._end_group((0, _KILL))
 
     async def _end_group(self, signals: Sequence[int]) -> None:
-        """Send one signal after the other to the process group, until it has ended."""
+        """Send one signal after the other to the process group, until it has ended.
+
+        After each, wait for the end a moment; after 0, which `_signal` does not send, that is all.
+        """
         for number in signals:
             until_s = monotonic() + _GROUP_ENDS_S
             is_running = self._signal(number)
@@ -280,9 +287,14 @@ class ChildProcess:
                 is_running = self._signal(0)
 
     def _signal(self, number: int) -> bool:
-        """Send a signal to the process group; return whether there is one. 0 only asks for that."""
+        """Send a signal to the process group; return whether there is one. 0 only asks for that.
+
+        The group may be there after the program has ended.
+        """
         try:
             if hasattr(os, "killpg"):
+                if self._is_pid_taken():
+                    return False
                 os.killpg(self._process.pid, number)
                 return True
             if self._process.returncode is None:
@@ -292,6 +304,23 @@ class ChildProcess:
         except (ProcessLookupError, PermissionError):  # it has ended; macOS raises the second
             pass
         return False
+
+    def _is_pid_taken(self) -> bool:
+        """Whether another process has got the process id of this program, which has ended.
+
+        A system gives an id again only when no process group has it. So this group has ended too,
+        and `killpg` would signal a stranger's group, if the other process leads one. A stranger's
+        group whose leader has ended as well cannot be told from this one; that is accepted.
+        """
+        if self._process.returncode is None:
+            return False
+        try:
+            os.kill(self._process.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:  # the process is another user's
+            return True
+        return True
 
     async def wait(self) -> None:
         """Wait for the end of the program; if it writes much that is not read, drop that first."""

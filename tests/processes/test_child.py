@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -73,6 +74,27 @@ async def test_the_end_of_a_child_is_the_end_of_what_it_has_started():
     (inner,) = children_of(child.pid)
     await child.end()
     await until(lambda: not is_running(inner), "its end")
+
+
+async def test_what_a_child_has_left_ends_also_after_the_child():
+    child = await start(WITH_CHILD)
+    await until(lambda: children_of(child.pid), "a child of the child")
+    (inner,) = children_of(child.pid)
+    child.close_input()
+    await until(lambda: child.exit_code is not None, "the end of the child")
+    assert is_running(inner)
+    await child.end()
+    await until(lambda: not is_running(inner), "its end")
+
+
+async def test_a_child_that_has_ended_kills_no_stranger_that_got_its_process_id():
+    stranger = await start(ECHO)
+    ended = ChildProcess(SimpleNamespace(pid=stranger.pid, returncode=0, stdin=object()))
+    ended.kill()
+    await ended.end_group()
+    await stranger.send_frame(b"alive")
+    assert await stranger.receive_frame() == b"alivealive"
+    await stranger.end()
 
 
 async def test_a_program_of_lmchat_takes_nothing_of_the_current_folder(tmp_path, monkeypatch):
