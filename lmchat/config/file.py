@@ -68,10 +68,10 @@ class Row(Struct, frozen=True):
         if self.is_mapping or self.table:
             if self.example:
                 return f"a table, for example {toml_value(self.example)}"
-            heading = f"{self.name}.NAME" if self.is_mapping else self.name
-            return (
-                f"a table: write [[{heading}]]" if kind is tuple else f"a table: write [{heading}]"
-            )
+            heading = f"[{self.name}.NAME]" if self.is_mapping else f"[{self.name}]"
+            if kind is tuple:  # an array of tables
+                heading = f"[{heading}]"
+            return f"a table: write {heading}"
         words = _TYPE_WORDS[self.type]
         if self.meta.ge is not None:  # every number with a smallest value has a largest one too
             words += f" from {self.meta.ge} to {self.meta.le}"
@@ -82,12 +82,18 @@ class Row(Struct, frozen=True):
         return words
 
     def inside(self, step: str | int) -> Row:
-        """Return the row of a key of its table, or of one of its tables or values."""
+        """Return the row of a value that it holds, to check that value on its own.
+
+        `step` is a key, or an index in an array of tables.
+        """
         if self.type is self.table:
             return rows(self.type)[str(step)]
-        # `Mapping[str, ITEM]` or `tuple[ITEM, ...]`
-        item = get_args(self.type)[1 if self.is_mapping else 0]
-        return Row(f"{self.name}.{step}" if self.is_mapping else f"[{self.name}]", item)
+        # The names of these rows are parts of headings, which `words` tells to write.
+        if self.is_mapping:
+            _, item = get_args(self.type)  # of `Mapping[str, ITEM]`
+            return Row(f"{self.name}.{step}", item)
+        item, _ = get_args(self.type)  # of `tuple[ITEM, ...]`
+        return Row(f"[{self.name}]", item)
 
 
 @cache
@@ -105,6 +111,7 @@ def rows(settings: type[Struct]) -> Mapping[str, Row]:
 def values_of(settings: type[Struct]) -> list[Row]:
     """Return the rows of a table that are written as `NAME = VALUE`, and not as `[NAME]`."""
     found = rows(settings).values()
+    # an optional table, such as the timeouts of one server, is written inline
     return [row for row in found if row.is_optional or not (row.is_mapping or row.table)]
 
 
@@ -137,7 +144,8 @@ class Problem(Struct, frozen=True, kw_only=True):
     def sentence(self) -> str:
         """The problem for a person, as `config.toml, line 3: limits.retries must be a number`."""
         place = self.source if self.line is None else f"{self.source}, line {self.line}"
-        return f"{place}: {f'{self.key} {self.reason}'.lstrip()}"
+        words = f"{self.key} {self.reason}" if self.key else self.reason
+        return f"{place}: {words}"
 
 
 class ConfigFile(Struct, frozen=True, kw_only=True):
@@ -199,22 +207,28 @@ def read_config(path: Path, *, is_required: bool) -> ConfigFile:
 
 
 def _faults(row: Row, value: Any, key_path: KeyPath) -> list[tuple[KeyPath, str]]:
-    """Return what is wrong in a value: the places, each with the reason."""
+    """Return what is wrong in the value of a row: the places, each with the reason.
+
+    A table or an array of tables is checked as a whole only if nothing inside it is wrong.
+    """
     faults: list[tuple[KeyPath, str]] = []
     if row.table and get_origin(row.type) is tuple and isinstance(value, list):
         for index, item in enumerate(value):
             faults += _faults(row.inside(index), item, (*key_path, index))
-    elif (row.type is row.table or row.is_mapping) and isinstance(value, dict):
-        known = value if row.is_mapping else rows(row.type)
+    elif row.is_mapping and isinstance(value, dict):
+        for key, item in value.items():
+            faults += _faults(row.inside(key), item, (*key_path, key))
+    elif row.table and row.type is row.table and isinstance(value, dict):
+        known = rows(row.type)
         for key, item in value.items():
             if key in known:
                 faults += _faults(row.inside(key), item, (*key_path, key))
             else:
                 reason = f"is unknown{did_you_mean(key, tuple(known))}".removesuffix(".")
                 faults.append(((*key_path, key), reason))
-        for one in () if row.is_mapping else fields(row.type):
-            if one.required and one.name not in value:
-                faults.append(((*key_path, one.name), "is missing"))
+        for field in fields(row.table):
+            if field.required and field.name not in value:
+                faults.append(((*key_path, field.name), "is missing"))
     if not faults:
         try:
             convert(value, Annotated[row.type, row.meta])
@@ -225,7 +239,7 @@ def _faults(row: Row, value: Any, key_path: KeyPath) -> list[tuple[KeyPath, str]
 
 
 def key_of(key_path: KeyPath) -> str:
-    """Return the full name of a key, such as `endpoints[1].url`; arrays are counted from 1."""
+    """Return the full name of a key for people, such as `endpoints[1].url`, counted from 1."""
     full_name = ""
     for step in key_path:
         full_name += f"[{step + 1}]" if isinstance(step, int) else f".{step}"
@@ -242,13 +256,14 @@ def line_of(text: str, key_path: KeyPath) -> int | None:
     found: int | None = None
     name = ""
     for step in key_path:
-        if isinstance(step, int):
-            pattern, number = rf"\s*\[\[\s*{re.escape(name)}", step
+        if isinstance(step, int):  # of the headings with the name before, this is the number
+            pattern, hit_index = rf"\s*\[\[\s*{re.escape(name)}", step
         else:
             name = step
-            pattern, number = rf"[^=#]*(?<![\w-]){re.escape(name)}(?![\w-])", 0
+            pattern, hit_index = rf"[^=#]*(?<![\w-]){re.escape(name)}(?![\w-])", 0
         hits = [index for index in range(found or 0, len(lines)) if re.match(pattern, lines[index])]
-        found = hits[number] if number < len(hits) else found
+        if hit_index < len(hits):
+            found = hits[hit_index]
     return None if found is None else found + 1
 
 
@@ -284,12 +299,14 @@ def example_text() -> str:
         lines = [_line(row, getattr(section.type(), row.name)) for row in values_of(section.type)]
         blocks.append("\n".join([*head, *lines, ""]))
     tables = rows(Settings)
+    # a key of [tools], but with a heading of its own
     tables = {**tables, "approval": rows(sections()["tools"].type)["approval"]}
     for name, heading in _HEADINGS.items():
         row = tables[name]
         lines = [_line(key, "") for key in rows(row.table).values()] if row.table else []
         if row.example:
-            lines = [f"# {_toml_key(key)} = {toml_value(one)}" for key, one in row.example.items()]
+            pairs = row.example.items()
+            lines = [f"# {_toml_key(key)} = {toml_value(value)}" for key, value in pairs]
         blocks.append("\n".join([f"# {row.help}", f"# {heading}", *lines, ""]))
     return "\n".join(blocks)
 

@@ -121,7 +121,8 @@ def load(
         settings = replace(settings, allowed_hosts=hosts)
         origins["allowed_hosts"] = "flag (--allow-host)"
     servers = [
-        # what a server does not set is as for all; one without timeouts of its own has none
+        # A timeout that a server leaves out is that of all servers, not the default. A server
+        # without timeouts of its own keeps None.
         replace(server, timeouts=replace(settings.timeouts, **table["timeouts"]))
         if server.timeouts
         else server

@@ -151,7 +151,8 @@ def write_new_file(
             ensure_folder(path.parent)
             _create(path, text, mode)
     except FileExistsError:
-        if is_forced or path.is_dir():  # root could replace `/dev/null` by a file
+        # forced and not replaced above, it is no regular file; root could replace `/dev/null`
+        if is_forced or path.is_dir():
             message = f"{path} is not a regular file."
             raise FileRefused(message, hint="Choose another name.") from None
         raise FileExists(

@@ -72,9 +72,10 @@ def _rules_above(folder: Path) -> tuple[str, tuple[_Rules, ...]]:
 
 
 def _rules_in(folder: Path, path: str) -> list[_Rules]:
-    """Return the rules in a folder, `path` in the repository; a list of one, or an empty one.
+    """Return the rules of the ignore file in a folder, as a list of one; empty without such a file.
 
-    Rules with many wildcards are left out: they might never end.
+    `path` is that of the folder in the repository. Rules with many wildcards are left out: they
+    might never end.
     """
     try:
         data = read_plain(folder / _IGNORE_FILE, max_bytes=_MOST_FILE_BYTES)
@@ -84,10 +85,11 @@ def _rules_in(folder: Path, path: str) -> list[_Rules]:
 
     lines = os.fsdecode(data.removeprefix(b"\xef\xbb\xbf")).split("\n")
     patterns: list[Any] = []
-    for line in (line.removesuffix("\r") for line in lines):
-        is_short = line.replace("**/", "*").count("*") <= _MOST_WILDCARDS
+    for line in lines:
+        if line.replace("**/", "*").count("*") > _MOST_WILDCARDS:
+            continue
         with suppress(ValueError):  # a line that Git does not accept
-            patterns += GitIgnoreSpec.from_lines([line] if is_short else []).patterns
+            patterns += GitIgnoreSpec.from_lines([line.removesuffix("\r")]).patterns
     return [(path, GitIgnoreSpec(patterns))]
 
 

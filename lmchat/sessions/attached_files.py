@@ -99,6 +99,7 @@ def text_with_files(text: str, files: Sequence[FilePart], contents: Mapping[str,
             sent += file_as_prompt_text(piece.name, piece.size, content, piece.language)
         else:
             sent += f"[file {safe_line(piece.name)} is missing]\n"
+    # a file ends with a line end, which a prompt does not need
     is_file_at_end = bool(files) and files[-1].place == len(text)
     return sent.removesuffix("\n") if is_file_at_end else sent
 
@@ -110,7 +111,7 @@ def split_draft(draft: str) -> tuple[str, list[FilePart]]:
     """
     if _FILE_LINE not in draft:
         return draft, []
-    files: dict[FilePart, None] = {}
+    files: dict[FilePart, None] = {}  # used as a set that keeps the order
     typed = ""
     for line in re.split(r"(?<=\n)", draft):  # behind each line end
         file = file_in_line(line.removesuffix("\n"))

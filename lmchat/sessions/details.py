@@ -20,7 +20,7 @@ _LEAST_SHARE = 0.2  # of the wait that a cause must have taken to be named
 def details_text(answer: ChatMessage) -> str:
     """Return the details of an answer, a line each; the first says why it was slow, if it was."""
     stats = answer.stats or AnswerStats()
-    tokens = units.tokens
+    tokens = units.tokens  # for other counts too; of None it makes `UNKNOWN`, a row left out below
     reason = stats.ending or stats.finish_reason
     if answer.state is not AnswerState.COMPLETE:
         reason = answer.failure.message if answer.failure else ""
@@ -57,7 +57,7 @@ def details_text(answer: ChatMessage) -> str:
         # a small model drafts the next tokens, of which the model accepts those that fit
         words = f"{tokens(stats.accepted_tokens)} of {tokens(stats.draft_tokens)} tokens accepted"
         rows.append(("Drafts", words))
-    # roughly in the order in which these times begin; 0 ms stands for two that were not measured
+    # roughly in the order in which these times begin; two of them are 0 if they were not measured
     for label, time_ms in (
         ("Waited", stats.queue_ms or None),
         ("Loading", stats.load_ms),
@@ -72,7 +72,7 @@ def details_text(answer: ChatMessage) -> str:
     for name, value in sorted(stats.sampling.items()):
         words = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         rows.append((label, f"{name} {words}"))
-        label = ""
+        label = ""  # only the first option has one
     lines = [
         f"{label:<{_LABEL_WIDTH}}{safe_line(value, limit=_VALUE_CHARS)}"
         for label, value in rows

@@ -160,8 +160,8 @@ def title_from(prompt: str) -> str:
 
     Without such a line, it is "Untitled". A long title is cut at the end of a word.
     """
-    lines = (line.lstrip("#>*-` \t").split() for line in prompt.splitlines())
-    title = " ".join(next(filter(None, lines), ["Untitled"]))
+    words_by_line = (line.lstrip("#>*-` \t").split() for line in prompt.splitlines())
+    title = " ".join(next(filter(None, words_by_line), ["Untitled"]))
     if len(title) <= _MAX_TITLE_CHARS:
         return title
     # one character less, for `…`

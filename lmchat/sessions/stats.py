@@ -132,7 +132,7 @@ def figures_by_model(rows: Iterable[TurnRecord]) -> tuple[ModelFigures, ...]:
         key = (row.endpoint, row.model)
         group = groups.pop(key, [])
         group.append(row)
-        groups[key] = group  # as the last one: it was used last
+        groups[key] = group  # put back as the last group: it was used last
     return tuple(
         ModelFigures(
             model=turns[-1].model,
@@ -147,6 +147,7 @@ def figures_by_model(rows: Iterable[TurnRecord]) -> tuple[ModelFigures, ...]:
             ttft_ms=spread(row.ttft_ms for row in turns),
             prompt_tokens_per_second=spread(row.prompt_tokens_per_second for row in turns),
             tokens_per_second=spread(row.tokens_per_second for row in turns),
+            # no group is empty: the second value is for the type checker
             elapsed_ms=spread(row.elapsed_ms for row in turns) or Spread(p50=0.0, p95=0.0),
             last=turns[-1].ended_at,
             days=_figures_of_days(turns),
@@ -156,18 +157,21 @@ def figures_by_model(rows: Iterable[TurnRecord]) -> tuple[ModelFigures, ...]:
 
 
 def _figures_of_days(rows: Iterable[TurnRecord]) -> tuple[DayFigures, ...]:
+    """Return the figures of the days on which turns of one model have ended, oldest first.
+
+    A turn whose end is not known is left out.
+    """
+    # one speed for each turn; None: it was not measured
     speeds_by_day: defaultdict[date, list[float | None]] = defaultdict(list)
     for row in rows:
         if row.ended_at is not None:
             speeds_by_day[row.ended_at.astimezone().date()].append(row.tokens_per_second)
-    return tuple(
-        DayFigures(
-            day=day,
-            turns=len(speeds),
-            tokens_per_second=speed.p50 if (speed := spread(speeds)) else None,
-        )
-        for day, speeds in sorted(speeds_by_day.items())
-    )
+    days: list[DayFigures] = []
+    for day, speeds in sorted(speeds_by_day.items()):
+        speed = spread(speeds)
+        median = speed.p50 if speed else None
+        days.append(DayFigures(day=day, turns=len(speeds), tokens_per_second=median))
+    return tuple(days)
 
 
 class Speedometer:
@@ -222,13 +226,14 @@ def models_text(models: Sequence[ModelFigures]) -> str:
     paragraphs: list[str] = []
     for figures in models:
         rows = [("answers", f"{figures.turns}, {figures.complete} ok")]
-        for name, spread, in_words, factor in (
+        # name, value, the words for it, and the factor to the unit that these take
+        for name, figure, in_words, factor in (
             ("first token", figures.ttft_ms, units.exact_time, 1e-3),
             ("speed", figures.tokens_per_second, units.rate, 1),
             ("prompt speed", figures.prompt_tokens_per_second, units.rate, 1),
             ("time", figures.elapsed_ms, units.elapsed, 1e-3),
         ):
-            values = [] if spread is None else [spread.p50 * factor, spread.p95 * factor]
+            values = [] if figure is None else [figure.p50 * factor, figure.p95 * factor]
             rows.append((name, ", ".join(map(in_words, values)) or units.UNKNOWN))
         model = safe_line(f"{figures.model} · {figures.product} · {figures.endpoint}")
         paragraphs.append(f"{model}\n{_lines(*rows)}")

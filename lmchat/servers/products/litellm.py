@@ -53,6 +53,7 @@ class LiteLlm(Product):
 
 
 def _with_facts(model: ModelInfo, info: dict[str, Any]) -> ModelInfo:
+    """Return a model with what `/model/info` says of it; `info` is empty without a row for it."""
     return replace(
         model,
         is_embedding=info.get("mode") == "embedding",

@@ -96,11 +96,16 @@ class LlamaCpp(Product):
     takes_further_options = True
 
     def model_folders(self, environ: Mapping[str, str], home: Path) -> list[Path]:
+        """Return the folder of llama.cpp's downloads, and first the one that the user has chosen.
+
+        llama.cpp reads the variable `LLAMA_CACHE` itself.
+        """
         caches = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
         if sys.platform == "darwin":
             caches = home / "Library" / "Caches"
-        named = environ.get("LLAMA_CACHE", "")
-        return [*([Path(named)] if Path(named).is_absolute() else []), caches / "llama.cpp"]
+        usual = caches / "llama.cpp"
+        chosen = Path(environ.get("LLAMA_CACHE", ""))
+        return [chosen, usual] if chosen.is_absolute() else [usual]
 
     async def recognises(self, api: ServerApi) -> bool:
         """Whether the header `server` of a reply names llama.cpp.
@@ -181,6 +186,7 @@ class LlamaCpp(Product):
         return fields
 
     async def has_kept(self, api: ServerApi, replay_id: str) -> bool:
+        """Whether the list of kept answers has one with this id; older versions keep none."""
         reply = await api.post(_LOOKUP, {"conversation_ids": [replay_id]})
         return not reply.is_unknown_path and bool(api.require_good(reply).value)
 
@@ -193,6 +199,11 @@ class LlamaCpp(Product):
         return (await api.post(_CONTROL, order)).object.get("success") is True
 
     async def template_text(self, api: ServerApi, body: dict[str, Any]) -> TemplateText:
+        """Return the text of `/apply-template`, with the number of its tokens by `/tokenize`.
+
+        Raises `ServerRejected`, also for an older version, which cannot apply its template. No
+        model is loaded for this.
+        """
         reply = await api.post(f"/apply-template{_NO_LOAD}", body)
         if reply.is_unknown_path:
             return await super().template_text(api, body)
@@ -243,16 +254,17 @@ class LlamaCpp(Product):
         listed any more, or if it stays unloaded for too many polls. It is unloaded for a few polls
         before its loading begins.
         """
-        status: dict[str, Any] | None = {}
+        status: dict[str, Any] | None = {}  # None: the model is not listed
         unloaded_polls = 0
-        while unloaded_polls <= _MAX_UNLOADED_POLLS and status is not None:
+        while unloaded_polls <= _MAX_UNLOADED_POLLS:
             status = await self._status(api, model)
             state = _STATES.get(str_or_empty((status or {}).get("value")))
             if state in _DONE_LOADING:
                 return
             if status is None or status.get("failed"):
                 break
-            unloaded_polls += state is LoadState.NOT_LOADED
+            if state is LoadState.NOT_LOADED:
+                unloaded_polls += 1
             await asyncio.sleep(LOADING_POLL_S)
         raise ServerRejected(
             "The model could not be loaded.",
@@ -279,7 +291,11 @@ class LlamaCpp(Product):
                     on_progress(fraction)
 
     async def unload(self, api: ServerApi, model: ModelInfo) -> None:
-        """Unload a model; the router answers before its process has ended, so poll its state."""
+        """Unload a model, and wait up to 30 s until its process has ended.
+
+        The router answers before that, so the state of the model is polled. No error is raised if
+        the process is still there in the end.
+        """
         await super().unload(api, model)
         for _ in range(_MAX_UNLOAD_POLLS):
             status = await self._status(api, model) or {}

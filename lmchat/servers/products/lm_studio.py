@@ -74,8 +74,9 @@ class LmStudio(Product):
         """Return its folders of models; its settings may name another one."""
         folders: list[Path] = []
         for base in lm_studio_folders(home):
-            named = str_or_empty(_read_settings(base / "settings.json").get("downloadsFolder"))
-            folders += [Path(named)] if Path(named).is_absolute() else []
+            chosen = str_or_empty(_read_settings(base / "settings.json").get("downloadsFolder"))
+            if Path(chosen).is_absolute():
+                folders.append(Path(chosen))
             folders.append(base / "models")
         return folders
 
@@ -146,6 +147,7 @@ class LmStudio(Product):
 
 
 def _read_settings(file: Path) -> dict[str, Any]:
+    """Return the values of a JSON file of LM Studio; none if it is missing or cannot be read."""
     try:
         return dict_or_empty(decode(read_plain(file, max_bytes=_MAX_FILE_BYTES)))
     except (OSError, NotJsonError):
@@ -178,7 +180,7 @@ def _model_of(api: ServerApi, row: dict[str, Any]) -> ModelInfo:
         capabilities=capabilities(
             tools=abilities.get("trained_for_tool_use") is True,
             vision=abilities.get("vision") is True,
-            reasoning=options,
+            reasoning=options,  # a model that cannot reason has none
         ),
         is_blind=abilities.get("vision") is False,
         efforts=efforts,

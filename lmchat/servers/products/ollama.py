@@ -59,9 +59,11 @@ class Ollama(Product):
         value = environ.get("OLLAMA_HOST", "").strip().rstrip("/")
         if value.startswith(":"):
             value = f"localhost{value}"
-        is_complete = "://" in value or value.rpartition(":")[2].isdecimal()
-        url = value if is_complete else f"{value}:{self.ports[0]}"
-        endpoint = Endpoint.parse(url) if value and is_address(url) else None
+        has_port = value.rpartition(":")[2].isdecimal()
+        url = value if has_port or "://" in value else f"{value}:{self.ports[0]}"
+        if not value or not is_address(url):
+            return None
+        endpoint = Endpoint.parse(url)
         return None if endpoint == loopback(self.ports[0]) else endpoint
 
     async def recognises(self, api: ServerApi) -> bool:
@@ -130,7 +132,7 @@ class Ollama(Product):
         self,
         api: ServerApi,
         model: ModelInfo,
-        context: int | None,  # noqa: ARG002 - see above
+        context: int | None,  # noqa: ARG002 - it would be lost: see the docstring
         on_progress: OnProgress,  # noqa: ARG002 - it reports none
     ) -> None:
         """Load a model by a request without a prompt.

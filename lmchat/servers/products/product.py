@@ -137,23 +137,26 @@ class Product:
 
     @property
     def no_model_selected(self) -> str:
-        """Words for a missing model; scripts know them with LM Studio, as for an unknown product.
+        """Words for a missing model, without a full stop.
 
-        They have no full stop.
+        Scripts know them with the name of LM Studio, so an unknown product has that name in them.
         """
         name = LM_STUDIO if self.name == OPENAI_COMPATIBLE else self.name
         return f"No {name} model selected"
 
     @property
     def too_many_requests(self) -> str:
-        """Words for a limit of lmchat that is reached; see `no_model_selected`."""
+        """Words for a limit of lmchat that is reached, without a full stop.
+
+        Scripts know them with the name of LM Studio, so an unknown product has that name in them.
+        """
         name = "LMStudio" if self.name in (LM_STUDIO, OPENAI_COMPATIBLE) else self.name
         return f"Too many requests to {name}, please try again later"
 
     def request_facts(self, *, key: str = "", model: str = "", host: str = "") -> RequestFacts:
         """Return the facts that the error for a refusal by this product needs."""
         hints = {"host_blocked": f"{self.host_step}.", **self.refusal_hints}
-        if self.key_step != Product.key_step:
+        if self.key_step != Product.key_step:  # else the hint of `refusals` says more
             hints["auth"] = f"{self.key_step}."
         return RequestFacts(
             product=self.name,
@@ -215,9 +218,11 @@ class Product:
         return False
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
+        """Return the models that the server lists; raises the same errors as `read_rows`."""
         return tuple(self.model_from_row(api, row) for row in await self.read_rows(api))
 
     def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+        """Return the model of a row of the OpenAI-like list, with what all servers say of it."""
         return ModelInfo(
             model_id=str_or_empty(row.get("id")),
             endpoint=api.endpoint,
@@ -258,6 +263,7 @@ class Product:
         if name.startswith(EXTRA):
             return {name.removeprefix(EXTRA): value}
         if name == "logprobs" and name in self.sampling_fields:
+            # the option is the number of alternatives; requests have it beside a switch
             return {"logprobs": True, "top_logprobs": value}
         if name in self.sampling_fields:
             return {self.sampling_fields[name]: value}
@@ -278,6 +284,7 @@ class Product:
         return effort in self.efforts
 
     def effort_fields(self, effort: str) -> dict[str, Any]:
+        """Return the fields of a request for an effort that `takes_effort` allows."""
         if effort.isdecimal():
             return {self.thought_limit_field: int(effort)}
         fields: dict[str, Any] = {"reasoning_effort": effort}
@@ -290,10 +297,11 @@ class Product:
 
         A thought of at most 0 tokens is sent as the effort `none` (R-46).
         """
-        options = sampling.options
+        options = sampling.options  # a new dictionary
         effort = str(options.get("reasoning_effort", ""))
         if effort:
-            options["reasoning_effort"] = effort = effort_of(effort) or effort
+            effort = effort_of(effort) or effort
+            options["reasoning_effort"] = effort
         return {
             name: value
             for name, value in options.items()
@@ -314,6 +322,7 @@ class Product:
         return False
 
     async def has_kept(self, api: ServerApi, replay_id: str) -> bool:  # noqa: ARG002 - for those that override it
+        """Whether the server still keeps the answer to the request with this id (R-42)."""
         return False
 
     async def count_tokens(self, api: ServerApi, body: dict[str, Any]) -> int | None:

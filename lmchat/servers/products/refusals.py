@@ -250,8 +250,8 @@ def _rejection(
         model=facts.model or "MODEL",
         host=facts.host,
     )
-    is_named = body.param.lower() in message.lower()
-    if rule.kind == "bad_request" and body.param and not is_named:
+    is_param_named = body.param.lower() in message.lower()
+    if rule.kind == "bad_request" and body.param and not is_param_named:
         message = f"{message} ({body.param})"
     needed, room = None, None
     if rule.kind == "context_overflow":
@@ -286,7 +286,7 @@ def _rejection(
 
 
 def retry_after_s(headers: Mapping[str, str], body: ErrorBody) -> float | None:
-    """Return the seconds to wait, or None if the server names none (R-32).
+    """Return the seconds to wait, or None if the server names none, or names a date (R-32).
 
     They come from the header, or from the details of the error, where Gemini writes them.
     """

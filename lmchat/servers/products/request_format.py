@@ -86,10 +86,12 @@ class Dialect(Struct, frozen=True, kw_only=True):
         refused: set[tuple[str, str]] = set()
         for name, value in extra_fields.items():
             names = re.escape(name)  # the user may have named it
-            names += f"|{_OTHER_NAMES[name]}" if name in _OTHER_NAMES else ""
+            if name in _OTHER_NAMES:
+                names += f"|{_OTHER_NAMES[name]}"
             if re.search(rf"(?<!\w)({names})(?!\w)", words, re.IGNORECASE):
                 refused.add((name, str(value)))
-        if refused <= self.dropped:  # a field that was left out already did not cause this refusal
+        # no field is named, or only such as were left out already, which did not cause this refusal
+        if refused <= self.dropped:
             return None
         return replace(self, dropped=self.dropped | refused)
 

@@ -40,6 +40,10 @@ class Vllm(Product):
         return any(row.get("owned_by") == self.owner for row in dicts_in(reply.object.get("data")))
 
     def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+        """Return the model of a row, also with the context window that the server has set for it.
+
+        It cannot be loaded with another one, so that is its largest window too.
+        """
         context = count_or_none(row.get("max_model_len"))
         model = super().model_from_row(api, row)
         return replace(model, context_loaded=context, context_max=context)
