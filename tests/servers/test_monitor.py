@@ -59,6 +59,18 @@ async def test_latency_and_model_are_kept_until_another_server_is_looked_at():
     assert (monitor.health.latencies_ms, monitor.health.verdict) == ((), None)
 
 
+async def test_a_server_that_goes_away_keeps_the_model_that_it_listed_last():
+    listed = model(context_loaded=4096)
+    found = [probed(Verdict.READY, listed), probed(Verdict.REFUSED)]
+
+    async def check(_):
+        return found.pop(0)
+
+    monitor = Monitor(check)
+    monitor.aim(target(context_loaded=None))
+    assert [health.model for health in await looks(monitor, 2)] == [listed, listed]
+
+
 @pytest.mark.rule("R-29")
 async def test_nothing_is_asked_while_an_answer_streams():
     backend = ScriptedBackend()

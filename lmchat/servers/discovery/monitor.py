@@ -32,8 +32,8 @@ class Monitor:
         self._probe = check
         self._clock = clock
         self._is_check_due = asyncio.Event()  # set to end the pause before the next check
-        self._target: Target | None = None
-        self.health = Health()  # result of the last check
+        self.health = Health()
+        """Result of the last check; its server and model are what the next one is about."""
         self.is_streaming = False  # whether any session streams an answer; set by the screen
         self.next_check_s: float | None = None  # monotonic time; None during a check
 
@@ -43,12 +43,10 @@ class Monitor:
         `health` keeps the results of earlier checks if the server is the same; without a target, it
         is empty, and nothing is checked.
         """
-        previous = self._target
-        self._target = target
         if target is None:
             self.health = Health()
         else:
-            is_same_server = previous is not None and target.endpoint == previous.endpoint
+            is_same_server = target.endpoint == self.health.endpoint
             self.health = replace(
                 self.health if is_same_server else Health(),
                 endpoint=target.endpoint,
@@ -70,9 +68,10 @@ class Monitor:
         while True:
             self._is_check_due.clear()
             health = None
-            if self._target is not None and not self.is_streaming:
+            endpoint = self.health.endpoint
+            if endpoint is not None and not self.is_streaming:
                 self.next_check_s = None
-                health = await self._check(self._target)
+                health = await self._check(endpoint)
             self.next_check_s = self._clock() + POLL_S
             if health is not None:
                 yield health
@@ -80,57 +79,56 @@ class Monitor:
                 async with asyncio.timeout(POLL_S):
                     await self._is_check_due.wait()
 
-    async def _check(self, target: Target) -> Health:
-        """Check the server of a target, update `health` with the result, and return it.
+    async def _check(self, endpoint: Endpoint) -> Health:
+        """Check a server, update `health` with the result, and return it.
 
         If `aim` has named another server during the check, `health` is returned without an update.
         """
         try:
-            probed = await self._probe(target.endpoint)
+            probed = await self._probe(endpoint)
         except LMChatError as error:
             probed = ProbeResult(
-                endpoint=target.endpoint,
-                product=target.product,
+                endpoint=endpoint,
+                product=self.health.product or "",
                 verdict=Verdict.SERVER_ERROR,
                 detail=error.message,
                 next_step=error.hint,
             )
-        current = self._target  # another model may have been chosen during the check
-        if current is None or current.endpoint != target.endpoint:
-            return self.health
+        current = self.health  # another model may have been chosen during the check
+        if current.endpoint != endpoint:
+            return current
         is_up = probed.verdict.is_usable
         latency_ms = probed.latency_ms if is_up else None
-        is_same_verdict = probed.verdict is self.health.verdict
+        is_same_verdict = probed.verdict is current.verdict
         self.health = replace(
-            self.health,
-            since_s=self.health.since_s if is_same_verdict else self._clock(),
-            endpoint=current.endpoint,
-            # if no model server answers, that of the target
+            current,
+            since_s=current.since_s if is_same_verdict else self._clock(),
+            # if no model server answers, that of the last one that did
             product=probed.product if probed.verdict.is_server else current.product,
             verdict=probed.verdict,
             detail=probed.detail,
             next_step=probed.next_step,
-            latencies_ms=(*self.health.latencies_ms, latency_ms)[-KEPT_LATENCIES:],
-            model=_model_after(probed, current),
-            seen_s=self._clock() if is_up else self.health.seen_s,
+            latencies_ms=(*current.latencies_ms, latency_ms)[-KEPT_LATENCIES:],
+            model=_model_after(probed, current.model),
+            seen_s=self._clock() if is_up else current.seen_s,
         )
         return self.health
 
 
-def _model_after(probed: ProbeResult, target: Target) -> ModelInfo | None:
-    """Return the model of the target as the server lists it, with its state.
+def _model_after(probed: ProbeResult, used: ModelInfo | None) -> ModelInfo | None:
+    """Return the model in use as the server lists it, with its state.
 
-    If the server lists no model, the target's own one is returned. A server that ignores the name
+    If the server lists no model, it is returned as it was. A server that ignores the name
     in requests, such as llama-server, may list the model under another name: if it lists only one,
     which is loaded or asleep, that is returned. Otherwise the state is unknown.
     """
+    if used is None or not probed.models:
+        return used
     for model in probed.models:
-        if model.model_id == target.model_id:
+        if model.model_id == used.model_id:
             return model
-    if target.model is None or not probed.models:
-        return target.model
     if product_named(probed.product).ignores_model_name and len(probed.models) == 1:
         only_model = probed.models[0]
         if only_model.state in (LoadState.LOADED, LoadState.ASLEEP):
             return only_model
-    return replace(target.model, state=LoadState.UNKNOWN)
+    return replace(used, state=LoadState.UNKNOWN)
