@@ -1,7 +1,7 @@
 """Choice of the server and model that answer the next turn, and the errors where none exists.
 
 Results are those of probes. The configured model is the one that flags, environment or
-configuration name; "" if they name none. `remembered` has the last used server and models.
+configuration name; "" if they name none. `state` has the last used server and models.
 """
 
 from __future__ import annotations

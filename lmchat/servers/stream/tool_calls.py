@@ -23,7 +23,8 @@ class ToolCalls:
     def __init__(self) -> None:
         self._calls: list[_Call] = []  # by number
         self._number_by_index: dict[int | None, int] = {}  # by the server's index
-        self._number_by_id: dict[tuple[int | None, str], int] = {}  # by the server's index and id
+        self._number_by_id: dict[tuple[int | None, str], int] = {}
+        """By the server's index and id, and by None and the id: later ones may lack the index."""
 
     def read(self, fragment: dict[str, Any]) -> ToolCallDelta:
         """Find the call of a fragment, and return an event with what the fragment adds to it.
