@@ -21,15 +21,19 @@ class Scope(StrEnum):
 
 
 class Command(Struct, frozen=True, kw_only=True):
-    """Row of the table of commands: its keys, its words, and the action that runs it."""
+    """Row of the table of commands: its keys, its words, and what runs it."""
 
     command_id: str
     keys: str  # Textual's key names, comma-separated; empty for a command without a key
     label: str
     title: str
     scope: Scope
-    action: str
-    on_message: str = ""  # function that runs it on a message; empty if the log itself does
+    function: str = ""
+    """Function of `Dispatcher`, or of a controller as `connect.check_now`, that runs it."""
+    action: str = ""
+    """Without such a function: Textual's action of the log, the list or the picker."""
+    on_message: str = ""
+    """Function that the action `message` calls; empty if the log runs the command itself."""
     slash: str = ""  # the slash command with the form of its argument, as `/title [TEXT]`
     is_priority: bool = False  # whether the key takes precedence over the focused widget
     is_offered: bool = True  # whether the palette lists it
@@ -51,16 +55,22 @@ class Command(Struct, frozen=True, kw_only=True):
 
 
 def _command(
-    scope: Scope, command_id: str, keys: str, label: str, title: str, action: str, **fields: Any
+    scope: Scope,
+    command_id: str,
+    keys: str,
+    label: str,
+    title: str,
+    function: str = "",
+    **fields: Any,
 ) -> Command:
-    """Return a row; the six fields that most rows have are positional."""
+    """Return a row; the fields that most rows have are positional."""
     return Command(
         command_id=command_id,
         keys=keys,
         label=label,
         title=title,
         scope=scope,
-        action=action,
+        function=function,
         **fields,
     )
 
@@ -69,9 +79,9 @@ _chat = partial(_command, Scope.CHAT)
 _key = partial(_chat, is_priority=True)  # its key works in the prompt, too
 
 
-def _slash(name: str, title: str, slash: str, action: str, **fields: Any) -> Command:
+def _slash(name: str, title: str, slash: str, function: str, **fields: Any) -> Command:
     """Return a slash command of the chat screen without a key."""
-    return _chat(name, "", name, title, action, slash=slash, **fields)
+    return _chat(name, "", name, title, function, slash=slash, **fields)
 
 
 def _message(
@@ -85,7 +95,7 @@ def _message(
 def _session(name: str, keys: str, label: str, title: str) -> Command:
     """Return a command on the chosen session of the list, which `SavedSessions` runs."""
     action = f"session({name!r})"
-    return _command(Scope.SESSIONS, f"session.{name}", keys, label, title, action)
+    return _command(Scope.SESSIONS, f"session.{name}", keys, label, title, action=action)
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -478,7 +488,7 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+l",
         "load or unload",
         "Load or unload the model, or stop loading it",
-        "load_or_unload",
+        action="load_or_unload",
         is_offered=False,
         is_priority=True,
     ),
@@ -488,7 +498,7 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+g",
         "load with …",
         "Load the model with a context window of your choice",
-        "load_with",
+        action="load_with",
         is_offered=False,
         is_priority=True,
     ),
@@ -498,7 +508,7 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+r",
         "refresh",
         "Refresh the lists",
-        "refresh_models",
+        action="refresh_models",
         is_offered=False,
         is_priority=True,
     ),

@@ -51,15 +51,14 @@ class ShowChat(Post):
 def bindings(scope: Scope) -> list[BindingType]:
     """Return the bindings of Textual for the commands of a scope.
 
-    Commands of the app and the chat go through `run`; others are actions of the widget that has
-    the bindings. A command without a key gets the name of a key that no keyboard has, so that the
+    Commands with a function go through `run`; others are actions of the widget that has the
+    bindings. A command without a key gets the name of a key that no keyboard has, so that the
     configuration can give it another.
     """
-    is_run = scope in (Scope.APP, Scope.CHAT)
     return [
         Binding(
             command.keys or f"none-of-{command.command_id}",
-            f"run({command.command_id!r})" if is_run else command.action,
+            command.action or f"run({command.command_id!r})",
             command.label,
             show=False,
             priority=command.is_priority,

@@ -245,7 +245,7 @@ class Dispatcher:
             self.view.open_dialog(argument_dialog(command.title, run, f"As typed: {command.slash}"))
             return
         arguments = (argument,) if argument and command.takes_argument else ()
-        result = self.function_of(command.action)(*arguments)
+        result = self.function_of(command.function)(*arguments)
         if isawaitable(result):
             await result
 

@@ -95,7 +95,7 @@ def row_of(command: Command, overrides: Mapping[str, str], subject: str = "") ->
     """
     title = f"{subject}: {command.title}" if subject else command.title
     # others are acts of the list or the dialog that has the focus
-    is_run = command.scope in (Scope.APP, Scope.CHAT) or command.action.startswith("message(")
+    is_run = bool(command.function) or command.action.startswith("message(")
     keys = written(keys_of(command, overrides))
     return CommandRow(title, keys, command.slash, command if is_run else None)
 
