@@ -497,8 +497,8 @@ class HttpServerClient:
             await self.check(endpoint)
         model = self._cache.model(endpoint, request.model)
         is_loaded = model is not None and model.state is LoadState.LOADED
-        can_load = product_named(request.product).loads_on_demand or self._engine_at(endpoint)
-        return bool(can_load) and not is_loaded
+        loads_on_demand = product_named(request.product).loads_on_demand
+        return not is_loaded and (loads_on_demand or self._engine_at(endpoint) is not None)
 
     async def _require_loaded(self, request: ChatRequest) -> None:
         """Raise `ServerRejected` if a request would make its server load or wake the model.

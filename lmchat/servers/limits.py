@@ -245,7 +245,8 @@ class Admission:
     def admit(self, request: ChatRequest, encode: Callable[[], bytes]) -> None:
         """Run all checks on a request in this order, and count it for its limit.
 
-        `encode` returns the body, which is only measured here.
+        `encode` returns the body, which is only measured here; messages that cannot be sent are
+        refused before it is called.
 
         Raises:
             LMChatError: a check refuses the request; the checks after it do not run.

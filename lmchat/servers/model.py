@@ -142,8 +142,9 @@ def find_by_part(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
 
     Upper and lower case are the same in a part of a name.
     """
-    parts = [model for model in models if name and name.casefold() in model.model_id.casefold()]
-    return find_model(name, models) or (parts[0] if len(parts) == 1 else None)
+    part = name.casefold()
+    matches = [model for model in models if part and part in model.model_id.casefold()]
+    return find_model(name, models) or (matches[0] if len(matches) == 1 else None)
 
 
 def unknown_model(name: str, models: Sequence[ModelInfo]) -> WrongUse:

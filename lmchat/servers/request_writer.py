@@ -51,11 +51,11 @@ class WrittenRequest(Struct, kw_only=True):
     @property
     def is_unloaded(self) -> bool:
         """Whether the request will make the server load its model, or wake it."""
-        is_known = self.model is not None and self.model.state in (
+        is_out_of_memory = self.model is not None and self.model.state in (
             LoadState.NOT_LOADED,
             LoadState.ASLEEP,
         )
-        return is_known and self.product.loads_on_demand
+        return is_out_of_memory and self.product.loads_on_demand
 
     @property
     def is_asleep(self) -> bool:
@@ -151,12 +151,14 @@ class RequestWriter:
         request = written.request
         new_notes: list[str] = []
         for name in request.sampling.options:
+            if name in written.options:
+                continue
             note = (
                 f"{written.product.subject} does not take {name} here, as far as lmchat knows. "
                 "It is not sent."
             )
             place = (request.endpoint, request.model, note)
-            if name not in written.options and place not in self._posted_notes:
+            if place not in self._posted_notes:
                 self._posted_notes.add(place)
                 new_notes.append(note)
         return new_notes

@@ -138,7 +138,8 @@ class Sender(Struct, kw_only=True):
     ) -> AsyncIterator[httpx.Response]:
         """Send a request once and yield the response, whose body is not read yet.
 
-        Reading has no time limit: `idle_timeout` watches the block. Raises `ServerUnavailable`.
+        `headers` are sent in addition to those of each stream; the key is added here. Reading has
+        no time limit: `idle_timeout` watches the block. Raises `ServerUnavailable`.
         """
         connect_s = connect_timeout_s(self.endpoint, self.timeouts.connect_s)
         sent_headers = {**headers, **stream_headers(self.key, has_body=body is not None)}

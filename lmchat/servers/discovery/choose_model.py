@@ -232,8 +232,8 @@ def why_unusable(results: Sequence[ProbeResult]) -> LMChatError:
     is_only = len(results) == 1
     for probed in results:
         is_asked = probed.is_own or is_only
-        is_other = probed.verdict in (Verdict.SERVER_ERROR, Verdict.NOT_AN_LLM)
-        if not (probed.verdict.is_server or (is_asked and is_other)):
+        is_other_program = probed.verdict in (Verdict.SERVER_ERROR, Verdict.NOT_AN_LLM)
+        if not (probed.verdict.is_server or (is_asked and is_other_program)):
             continue
         hint = step_sentence(probed.next_step)
         if probed.kind == "certificate":  # its message names the address, too

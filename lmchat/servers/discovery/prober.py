@@ -258,8 +258,8 @@ class Prober:
             verdict = _verdict_of_error(caught, api)
 
         product = product_named(api.facts.product)
-        # A server that has only refused may be the expected one; on another machine, the port tells
-        # nothing.
+        # Without a product, the expected one is named where nothing has answered. It is also named
+        # where a server has only refused, but not on another machine: its port tells nothing.
         may_be_expected = error is not None and (endpoint.is_loopback or not verdict.is_server)
         if not api.is_identified and not may_be_expected:
             product = UNKNOWN
@@ -294,9 +294,10 @@ class Prober:
 async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ...]:
     """Find out which product answers, and return its models.
 
-    `expected` is asked first; at the host of a provider, nothing else can answer. The product is
-    kept in `api.facts`, for the caller and the errors; `api.is_identified` is whether it is known
-    or only expected. Both are also set if the models cannot be read, which raises an error.
+    `identify` returns None if no product recognises its own replies. At the host of a provider,
+    nothing but the provider can answer. The product is kept in `api.facts`, for the caller and the
+    errors; `api.is_identified` is whether it is known or only expected. Both are also set if the
+    models cannot be read, which raises an error.
     """
     product = expected if expected.hosts else await identify(api, expected)
     api.is_identified = product is not None
@@ -305,6 +306,7 @@ async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ..
 
 
 def _empty_result(probe: Probe, verdict: Verdict) -> ProbeResult:
+    """Return the result of a probe that has read nothing."""
     return ProbeResult(
         endpoint=probe.endpoint,
         product=probe.expected.name,
@@ -335,7 +337,7 @@ def _next_step(
 def _has_own_step(error: LMChatError, probe: Probe, verdict: Verdict) -> bool:
     """Whether the hint of an error says more than the step of the verdict does."""
     if verdict is Verdict.NOT_AN_LLM:
-        return probe.is_known
+        return probe.is_known  # at an address that the user has named, the fault is of interest
     if verdict is Verdict.SERVER_ERROR:
         return error.kind in ("certificate", "wrong_path")
     # REFUSED for another reason than that nothing answers: a proxy, or an unknown name

@@ -130,7 +130,7 @@ class LocalEngine:
 
         `last` is the name of the last used one. Return None if there is no model, or if the demo
         model is named and was not downloaded yet. Raises `WrongUse` if the named model does not
-        exist or cannot chat.
+        exist, or is not complete.
         """
         files = await self.files()
         has_demo = any(file.is_demo for file in files)
@@ -146,8 +146,9 @@ class LocalEngine:
         It stays the same until lmchat ends.
         """
         if self.endpoint is None:
-            with socket.create_server((_HOST, 0)) as probe:
-                self.endpoint = loopback(probe.getsockname()[1])
+            # the system chooses a port, which is free again for the child when this block ends
+            with socket.create_server((_HOST, 0)) as listener:
+                self.endpoint = loopback(listener.getsockname()[1])
             self._on_address(self.endpoint, self.key)
         return self.endpoint
 

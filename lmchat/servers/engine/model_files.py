@@ -169,7 +169,7 @@ def with_unique_names(models: Iterable[ModelFile]) -> tuple[ModelFile, ...]:
 def find_named_model(name_or_path: str, models: Sequence[ModelFile]) -> ModelFile:
     """Return the model that the user named: by its name in any case, else by the path of a file.
 
-    Raises `WrongUse` if none exists.
+    Raises `WrongUse` if none exists, or if files of a split model are missing.
     """
     path = expanded_path(name_or_path).absolute()
     for model in models:
@@ -202,7 +202,7 @@ def best_model(models: Sequence[ModelFile], last: str = "") -> ModelFile | None:
     for model in models:
         if model.name == last:
             return model
-    candidates = [model for model in models if not model.is_demo] or models
+    candidates = [model for model in models if not model.is_demo] or models  # only the demo model
     limit = available_bytes() * _FAST_SHARE
     fast = [model for model in candidates if model.needed_bytes <= limit]
     if fast:

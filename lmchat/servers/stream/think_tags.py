@@ -106,7 +106,7 @@ class ThinkSplitter:
         # a blank before the tag is that of a sentence, such as "then it writes </think>"
         is_in_line = line.endswith((" ", "\t")) or line.count("`") % 2 == 1
         is_closing = tag[0] == _CLOSE and rest_of_line[:1] in ("", "\n") and not is_in_line
-        if not is_closing or unclosed_fence(unsure):
+        if not is_closing or unclosed_fence(unsure):  # a tag in a code block is a word, too
             self._state = _State.ANSWER
             return text[tag.start() :]
         if self._unsure:

@@ -71,6 +71,7 @@ class IdleTimeout:
         self._error = None
         self._has_news = False
         try:
+            # `_watch` ends the block: it sets the time of this timeout, which has none yet
             async with asyncio.timeout(None) as block, background_task(self._watch(block)):
                 yield
         except TimeoutError:
