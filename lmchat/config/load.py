@@ -94,7 +94,7 @@ def load(
         origin = f"profile {flags.profile}"
         for key, value in set_values(profile).items():
             overrides.append((key if key == "model" else f"chat.{key}", value, origin))
-    elif flags.profile is not None and not file.problems:
+    elif flags.profile is not None and not file.problems:  # of a wrong file, no profile is known
         reason = f"unknown profile; in config.toml: {', '.join(settings.profiles) or 'none'}"
         problems.append(Problem(source=f"--profile {flags.profile}", reason=reason))
     if flags.endpoint is not None and not flags.endpoint.strip():
@@ -156,6 +156,7 @@ def _from_environment(
         section, _, name = key.rpartition(".")
         table = sections()[section].type
         try:
+            # not strict: a number comes as text here
             value = getattr(convert({name: text.strip()}, table, strict=False), name)
         except ValidationError:
             source = f"environment variable {variable}"

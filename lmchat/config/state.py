@@ -56,7 +56,7 @@ class State(Struct, frozen=True, kw_only=True):
 
 log = logging.getLogger(__name__)
 
-Change = Callable[[State], State]  # of what is remembered, as a window makes it
+Change = Callable[[State], State]  # returns the choices with one of them changed
 
 
 def read_state(path: Path) -> tuple[State, str]:

@@ -277,7 +277,7 @@ class ChildProcess:
     async def _end_group(self, signals: Sequence[int]) -> None:
         """Send one signal after the other to the process group, until it has ended.
 
-        After each, wait for the end a moment; after 0, which `_signal` does not send, that is all.
+        After each, wait a moment for its end. With 0, no signal is sent: lmchat only waits.
         """
         for number in signals:
             until_s = monotonic() + _GROUP_ENDS_S

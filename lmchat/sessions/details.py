@@ -88,7 +88,7 @@ def _causes(stats: AnswerStats) -> list[str]:
     wait_ms = stats.wait_ms or 0.0
     if wait_ms < _SLOW_MS:
         return []
-    causes: list[tuple[str, float | None]] = []
+    causes: list[tuple[str, float | None]] = []  # a cause without a time is always named
     if stats.was_loaded:
         words = "the server was asleep" if stats.was_asleep else "the model was loaded first"
         causes.append((words, stats.load_ms))

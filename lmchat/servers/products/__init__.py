@@ -58,12 +58,13 @@ def product_at(endpoint: Endpoint) -> Product:
 
 def named_endpoints(environ: Mapping[str, str]) -> dict[str, Endpoint]:
     """Return the addresses that the environment names, by the name of the product."""
-    found = {product.name: product.named_endpoint(environ) for product in PRODUCTS if product.ports}
+    found = {product.name: product.named_endpoint(environ) for product in PRODUCTS}
     return {name: endpoint for name, endpoint in found.items() if endpoint is not None}
 
 
 async def identify(api: ServerApi, expected: Product) -> Product | None:
     """Return the first product that says that it answers, the expected one first; else None."""
+    # the expected one comes twice, at no cost: `api` remembers the replies
     for product in (expected, *PRODUCTS):
         if await product.recognises(api):
             return product

@@ -117,6 +117,7 @@ class LmStudio(Product):
         return reply.object.get("lmstudio") is True or is_its_error
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
+        """Return the models on its disk, loaded or not; a row without a name is left out."""
         reply = api.require_good(await api.get(_MODELS))
         listed = dicts_in(reply.object.get("models"))
         return tuple(_model_of(api, row) for row in listed if str_or_empty(row.get("key")))

@@ -398,6 +398,7 @@ class Product:
             raise self._cannot(verb) from error
 
     def _cannot(self, verb: str) -> ServerRejected:
+        """Return the error for a product that has no request to load or unload models."""
         return ServerRejected(
             f"{self.subject} cannot {verb} models on request.",
             kind="unsupported",
