@@ -103,6 +103,11 @@ class OpenSession:
         return self.task is not None
 
     @property
+    def has_begun(self) -> bool:
+        """Whether a prompt was sent in the session, also one that is queued and no message yet."""
+        return bool(self.messages or self.queue) or self.is_busy
+
+    @property
     def is_running(self) -> bool:
         """Whether an answer streams, or tools run."""
         return self.turn is not None and self.turn.is_running

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from lmchat.chat.next_turn import NextTurn
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.save_queue import SaveQueue
 from lmchat.sessions.message import new_id, now
-from lmchat.sessions.session import Session, SessionHeader
+from lmchat.sessions.session import Session, SessionHeader, title_from
 from lmchat.storage.store import Store
 
 FIRST_READ = 64  # newest messages of a session that are read before it is shown
@@ -46,7 +48,7 @@ class SessionsInMemory:
 
     def show_new(self) -> OpenSession:
         """Show the new session, and return it: the same one until its first prompt."""
-        if self.newest.messages or self.newest.is_busy:
+        if self.newest.has_begun:
             self.newest = self._new_session()
         self.newest.system_prompt = self._next_turn.chat_settings.system_prompt
         return self.show(self.newest)
@@ -149,3 +151,15 @@ class SessionsInMemory:
         """Return the headers of the open sessions with messages that are not on the disk."""
         headers = [opened.header for opened in self.all]
         return [header for header in headers if self._save_queue.is_unsaved(header.session_id)]
+
+    def only_queued(self) -> list[SessionHeader]:
+        """Return headers for the other sessions that have prompts in the queue and no message.
+
+        The first of these prompts gives the title.
+        """
+        others = [opened for opened in self.waiting if opened is not self.shown]
+        return [
+            replace(opened.header, title=title_from(opened.queue[0]))
+            for opened in others
+            if not opened.messages
+        ]

@@ -80,3 +80,52 @@ async def test_what_is_said_before_a_session_is_resumed_is_meant_for_it(tmp_path
         backend.gate.set()
         await desk.answered()
         assert (await desk.texts_on_disk())[:2] == ["what grows?", "and in shade?"]
+
+
+async def test_another_session_can_begin_while_a_prompt_waits_and_the_list_leads_back(tmp_path):
+    backend = slow_backend()
+    async with desktop(tmp_path, backend) as desk:
+        await desk.say("one", sees="next  one")
+        waiting = desk.shown
+        await desk.press("ctrl+n", hides="next  one")
+        assert desk.shown is not waiting
+        await desk.say("two", sees="next  two")
+        await shown(desk, "Not saved")
+        await desk.open_in_list(waiting.session_id)
+        await shown(desk, "next  one")
+        backend.gate.set()
+        await desk.answered()
+        await desk.until(lambda: sent(backend) == ["one", "two"], "both prompts")
+        assert desk.shown is waiting
+
+
+async def test_a_prompt_that_waits_in_a_session_that_was_left_is_kept_when_lmchat_ends(tmp_path):
+    async with desktop(tmp_path, slow_backend()) as desk:
+        await desk.say("one", sees="next  one")
+        await desk.press("ctrl+n", hides="next  one")
+    async with desktop(tmp_path, slow_backend()) as desk:
+        await desk.prompt_is("one")
+
+
+async def test_prompts_that_cannot_be_sent_return_to_the_new_session_from_one_without_messages(
+    tmp_path,
+):
+    async with desktop(tmp_path, slow_backend()) as desk:
+        await desk.say("one", sees="next  one")
+        await desk.type("typed")
+        await desk.press("ctrl+n", hides="next  one")
+        await shown(desk, "Not saved")
+        desk.open_sessions.target_failed()
+        await desk.prompt_is("one\n\ntyped")
+        await gone(desk, "Not saved")
+
+
+async def test_a_session_in_which_prompts_only_wait_has_nothing_to_delete_or_pin(tmp_path):
+    async with desktop(tmp_path, slow_backend()) as desk:
+        await desk.say("one", sees="next  one")
+        waiting = desk.shown
+        await desk.press("ctrl+n", hides="next  one")
+        await shown(desk, "Not saved")
+        await desk.go_to_list()
+        await desk.press("d", sees="This session is empty.")
+        assert waiting.queue == ["one"]

@@ -135,17 +135,23 @@ class PromptText:
             self._input.attach(typed="", files=[file_text])  # at the cursor
 
     def give_back(self, opened: OpenSession, *prompts: str) -> None:
-        """Put prompts that were not sent before what is typed in their session.
+        """Return unsent prompts to their session, in front of what is typed there.
 
         During an edit, they are put before what comes back after it: Enter must not send them
-        together. The prompts of a session that is not shown go into its draft.
+        together. The prompts of a session that is not shown go into its draft. If it has no
+        message, so that nothing leads to it any more, they go with its draft to the new session.
         """
-        if opened is not self._open_sessions.shown:
+        shown = self._open_sessions.shown
+        if opened is not shown and not opened.messages:
+            prompts = (*prompts, self._drafts.text(opened.session_id))
+            self._drafts.note(opened.session_id, "")
+            opened = self._open_sessions.in_memory.newest
+        if opened is not shown:
             draft = joined_prompts(*prompts, self._drafts.text(opened.session_id))
             self._drafts.note(opened.session_id, draft)
         elif self.edited_id:
             self._before_edit = joined_prompts(*prompts, self._before_edit)
-            self.keep_draft()
+            self.keep_draft()  # the input has not changed, which would do it
         else:
             self._input.put(joined_prompts(*prompts, self._input.full_text))
 

@@ -31,8 +31,8 @@ class SavedSessions:
         `typed` is the argument of the slash command. If it is empty and the command needs it, as
         a title, it is asked for in a dialog. The list is read again if something was done.
         """
-        is_shown = session_id == self._shown_session.shown_id
-        if is_shown and not self._shown_session.opened.messages and name in ("rename", "tag"):
+        opened = self._open_sessions.in_memory.find(session_id)
+        if name != "undo" and opened is not None and not opened.messages:  # it is not on the disk
             self._view.notify(NOTHING_YET)
             return
         match name:

@@ -132,13 +132,13 @@ class ShownSession:
         except LMChatError as error:
             self._status.list_warning = error.message_with_hint
             self._status.refresh()
-        open_sessions = self._open_sessions
+        in_memory = self._open_sessions.in_memory
         self._view.widgets.session_list.show(
-            with_unsaved(self._groups, open_sessions.in_memory.unsaved()),
+            with_unsaved(self._groups, [*in_memory.unsaved(), *in_memory.only_queued()]),
             self.shown_id,
-            open_sessions.in_memory.running_ids,
-            open_sessions.in_memory.unread,
-            open_sessions.in_memory.asking_ids,
+            in_memory.running_ids,
+            in_memory.unread,
+            in_memory.asking_ids,
         )
 
     # Changing the session
@@ -151,7 +151,7 @@ class ShownSession:
         """
         self._view.stop("open")
         opened = self._open_sessions.shown
-        if opened.messages or opened.is_busy:
+        if opened.has_begun:
             self.leave()
             self.show_new()
             self._prompt_text.load_draft()

@@ -323,6 +323,8 @@ class Turns(FrontEnd):
                 self._prompt_text.give_back(opened, *prompts)
                 if is_shown:
                     self._shown_session.show_queue()
+                else:  # without a message, it is in the list only while prompts wait
+                    self._shown_session.show_list()
             case TitleChanged():
                 self._shown_session.show_title()
                 self._shown_session.show_list()
