@@ -228,31 +228,32 @@ class ForeignChat(Struct, kw_only=True):
         without a key, or with the key of another one, is counted and not added.
         """
         message_parts: list[Part] = []
-        is_step = False
+        has_tool_quote = False
         try:
+            # the result of a tool is quoted in the answer that asked for it
             is_answer = Role(role) in (Role.ASSISTANT, Role.TOOL)
             message_role = Role.ASSISTANT if is_answer else Role(role)
             for part in parts:
-                is_step = is_step or isinstance(part, ToolQuote)
+                has_tool_quote = has_tool_quote or isinstance(part, ToolQuote)
                 message_parts += _converted(part, is_answer=is_answer)
         except BAD_VALUE_ERRORS:
-            self.omitted[_DAMAGED] += 1
+            self.count_damaged_message()
             message_role, message_parts = Role.SYSTEM, []
-        if not isinstance(key, str) or not key:
-            self.omitted[_DAMAGED] += bool(message_parts)
-        elif key in self.messages:
-            self.omitted[_REPEATED] += bool(message_parts)
-        else:
-            is_thought = all(isinstance(part, ReasoningPart) for part in message_parts)
-            is_of_model = message_role is Role.ASSISTANT
-            self.messages[key] = _Message(
-                role=message_role,
-                parts=message_parts,
-                parent=parent if isinstance(parent, str) else None,
-                is_step=is_of_model and (is_step or is_thought),
-                created_at=created_at,
-                model=model if is_of_model and isinstance(model, str) else "",
-            )
+        has_key = isinstance(key, str) and bool(key)
+        if not has_key or key in self.messages:
+            if message_parts:  # else nothing is lost, or the message is counted already
+                self.omitted[_REPEATED if has_key else _DAMAGED] += 1
+            return
+        has_only_thoughts = all(isinstance(part, ReasoningPart) for part in message_parts)
+        is_of_model = message_role is Role.ASSISTANT
+        self.messages[key] = _Message(
+            role=message_role,
+            parts=message_parts,
+            parent=parent if isinstance(parent, str) else None,
+            is_step=is_of_model and (has_tool_quote or has_only_thoughts),
+            created_at=created_at,
+            model=model if is_of_model and isinstance(model, str) else "",
+        )
 
     def omit(self, kind: object, count: int = 1) -> None:
         """Count parts that are not imported; `kind` is the name that their program has for them."""
@@ -277,14 +278,15 @@ class ForeignChat(Struct, kw_only=True):
         return ""
 
     def image(self, value: object, name: str = "", *, part: str = "image") -> Iterator[FilePart]:
-        """Yield the part of an image; count anything else as a lost part of this name.
+        """Yield the part of an image; any other value, and a huge image, is counted as left out.
 
-        `value` should be bytes, base64 or a `data:` URL. An image over the limit of bytes is
-        lost. None is decoded.
+        `value` should be bytes, base64 or a `data:` URL, and is not decoded as an image. `name` is
+        that of its file, and `part` the kind under which it is counted if it is left out.
         """
         data = value
-        with suppress(ValueError):  # invalid base64
-            data = b64decode(value.rpartition(";base64,")[2]) if isinstance(value, str) else value
+        if isinstance(value, str):
+            with suppress(ValueError):  # invalid base64: the text stays, which is no image
+                data = b64decode(value.rpartition(";base64,")[2])
         media_type = image_type(data) if isinstance(data, bytes) else ""
         if not isinstance(data, bytes) or not media_type or len(data) > MAX_IMAGE_BYTES:
             self.omit(part)
@@ -311,7 +313,7 @@ class ForeignChat(Struct, kw_only=True):
         while end in messages and end not in tree:  # it has no parts, or is a part of an answer
             end = messages[end].answer or messages[end].parent
         if all(message.role is Role.SYSTEM for message in tree.values()):
-            tree = {}
+            tree = {}  # system prompts alone are no chat
         times = [message.created_at for message in tree.values()]
         header = SessionHeader(
             session_id=_own_id(f"{source} {self.key}"),
@@ -393,17 +395,17 @@ def _converted(part: ForeignPart, *, is_answer: bool) -> Iterator[Part]:
             raise TypeError(part)
 
 
-def _tree(messages: Mapping[str, _Message], otherwise: datetime) -> dict[str, ChatMessage]:
+def _tree(messages: Mapping[str, _Message], default_time: datetime) -> dict[str, ChatMessage]:
     """Return the messages that have parts, by key, each after its parent.
 
     The parent is the next message above that has parts, or else the system prompt. A step whose
     only child is an answer becomes a part of that: call, result and answer are one message. A
     message without a time gets that of the message before it, the first ones that of the first
-    message with a time, or `otherwise`. `messages` are changed. Raises `FileRefused` if they form
-    a loop.
+    message with a time, or `default_time`. `messages` are changed. Raises `FileRefused` if they
+    form a loop.
     """
     known_times = (message.created_at for message in messages.values() if message.created_at)
-    time = next(known_times, otherwise)
+    time = next(known_times, default_time)
     times: dict[str, datetime] = {}
     for key, message in messages.items():
         time = times[key] = message.created_at or time
@@ -413,21 +415,25 @@ def _tree(messages: Mapping[str, _Message], otherwise: datetime) -> dict[str, Ch
     for key in order:
         parent = messages[key].parent
         if parent is not None and not messages[parent].parts:
+            # its parent was replaced before, if needed: it has parts, or is None
             messages[key].parent = messages[parent].parent
     child_counts = Counter(message.parent for message in messages.values() if message.parts)
     kept: dict[str, _Message] = {}
     for key in order:
         message = messages[key]
-        step = kept.get(message.parent or "")
-        is_answer = message.parts and message.role is Role.ASSISTANT
-        if step is not None and step.is_step and is_answer and child_counts[message.parent] == 1:
-            del kept[message.parent or ""]
+        if not message.parts:
+            continue
+        parent_key = message.parent or ""  # the system prompt has no parent, and no key is empty
+        step = kept.get(parent_key)
+        is_only_child = child_counts[message.parent] == 1
+        is_answer = message.role is Role.ASSISTANT
+        if step is not None and step.is_step and is_answer and is_only_child:
+            del kept[parent_key]
             step.answer = key
-            step.parts += message.parts
+            step.parts += message.parts  # the same list grows, as there may be thousands of steps
             message.parts = step.parts
             message.parent = step.parent
-        if message.parts:
-            kept[key] = message
+        kept[key] = message
     return {
         key: ChatMessage(
             message_id=key,

@@ -99,6 +99,7 @@ def _article(
 
 
 def _folded(summary: str, *texts: str) -> str:
+    """Return an element that shows only the summary until it is opened."""
     blocks = "".join(map(_preformatted, texts))
     return f"<details><summary>{_escaped(summary)}</summary>{blocks}</details>"
 

@@ -78,17 +78,17 @@ def import_chats(
             # Path.is_dir would raise an error for a long name, and for a folder that may not be
             # entered
             is_folder = os.path.isdir(path)  # noqa: PTH112
-            formats = (one for _, one in _formats() if isinstance(one, JsonFormat))
-            companions = {name for one in formats for name in one.companions}
-            paths = files_below(path, without=companions) if is_folder else [path]
+            paths = files_below(path, without=_companions()) if is_folder else [path]
         except FileRefused as error:
             yield name, error
             continue
         has_chats = False
         for file in paths:
-            for result in _results(str(file) if is_folder else name, reader.items(file)):
-                has_chats = has_chats or not isinstance(result[1], FormatUnknown)
-                yield result
+            file_name = str(file) if is_folder else name
+            for _, result in _results(file_name, reader.items(file)):
+                # also for a file of chats that cannot be read
+                has_chats = has_chats or not isinstance(result, FormatUnknown)
+                yield file_name, result
         if is_folder and not has_chats:
             message = f"{name} has no chats that lmchat can read."
             yield name, FileRefused(message, hint="`lmchat import --help` lists the formats.")
@@ -143,8 +143,10 @@ class _FileReader:
                 has_messages = True
                 yield item
                 continue
-            for part in item.skipped if isinstance(item, ReadSession) else (item,):
-                reason = reason or f" ({part.where}: {part.reason})"
+            # a session without messages is not yielded itself
+            skipped = item.skipped if isinstance(item, ReadSession) else (item,)
+            for part in skipped:
+                reason = reason or f" ({part.where}: {part.reason})"  # that of the first one
                 yield part
         if not has_messages:
             message = f"It has no readable messages{reason}."
@@ -167,6 +169,10 @@ class _FileReader:
                 yield Skipped(where=source.name, reason=error.message.rstrip("."))
 
     def _database_items(self, path: Path) -> ReadItems:
+        """Yield the chats of a database; raises `FormatUnknown` if none of `PROGRAMS` has made it.
+
+        Raises `sqlite3.Error` if it is damaged.
+        """
         for program, file_format in _formats():
             if isinstance(file_format, DatabaseFormat):
                 self._require_source(program)
@@ -203,6 +209,10 @@ class _FileReader:
     def _session(
         self, read: Callable[[], FileChat], program: str, number: int
     ) -> ReadSession | Skipped:
+        """Return the session that `read` makes of the chat with this number; `Skipped` on failure.
+
+        A failure costs one chat: the caller continues with the next one.
+        """
         try:
             # lmchat's own sessions need no tag
             return read().finish(self._moment, source="" if program == OWN else program)
@@ -212,11 +222,18 @@ class _FileReader:
             return Skipped(where=f"chat {number}", reason=_DAMAGED)
 
     def _require_source(self, source: str) -> None:
+        """Raise `FormatUnknown` if a file of `source` was found, but the user named another one."""
         if self._source not in (AUTO, source):
             message = (
                 f"It has chats of {PROGRAM_NAMES[source]}, not of {PROGRAM_NAMES[self._source]}."
             )
             raise FormatUnknown(message, hint=f"Import it with --from {source}.")
+
+
+def _companions() -> set[str]:
+    """Return the names of files that are read with the chat beside them, and are no chats."""
+    formats = [one for _, one in _formats() if isinstance(one, JsonFormat)]
+    return {name for one in formats for name in one.companions}
 
 
 @cache
@@ -249,8 +266,9 @@ def _records(source: Source) -> Iterator[Record | Skipped]:
         if is_markdown:
             message = "It is Markdown, which cannot be imported; export the session as JSON."
         raise FormatUnknown(message, hint=_FORMATS_HINT)
-    values: Iterable[tuple[str, Any]]
+    values: Iterable[tuple[str, Any]]  # place and JSON of each object
     try:
+        # `Raw` is JSON that is not decoded yet
         if begin == b"[":
             raw_values = msgspec.json.decode(data, type=list[msgspec.Raw])
         else:

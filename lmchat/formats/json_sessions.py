@@ -61,6 +61,10 @@ def to_json(session: Session) -> str:
 
 
 def _record(message: ChatMessage, places: Mapping[str, int]) -> Record:
+    """Return a message as an object with the names of its fields, not as an array.
+
+    `places` has the numbers of messages by their ids; it is empty if the session has no branches.
+    """
     record = dict(zip(_MESSAGE_FIELDS, msgspec.to_builtins(message), strict=True))
     record["parts"] = [
         {"type": tag} | dict(zip(_PART_FIELDS[tag], values, strict=True))
@@ -87,6 +91,7 @@ def from_json(data: Record) -> Session:
         files = msgspec.convert(data.get("files", {}), dict[str, bytes])
         path_length = len(data["messages"])
         records = [*data["messages"], *data.get("branches", ())]
+        # pairs of a place and a message, those of the path first
         placed = [(int(record.get("place", 0)), _message(record)) for record in records]
     except BAD_VALUE_ERRORS as error:
         hint = "Export the session again, or undo the changes to the file."
@@ -94,7 +99,7 @@ def from_json(data: Record) -> Session:
         raise FileRefused(message, hint=hint, details=repr(error)) from error
     tree: list[tuple[int, ChatMessage]] = []
     if len(placed) > path_length:  # else the messages have no places, and the path is all there is
-        tree = sorted(placed, key=lambda row: row[0])
+        tree = sorted(placed, key=lambda pair: pair[0])
     return Session(
         header=header,
         messages=MessagePath(message for _, message in placed[:path_length]),
@@ -104,6 +109,7 @@ def from_json(data: Record) -> Session:
 
 
 def _message(record: Record) -> ChatMessage:
+    """Return the message of an object as `_record` makes it; raises one of `BAD_VALUE_ERRORS`."""
     parts = [[part["type"], *_values(part, _PART_FIELDS[part["type"]])] for part in record["parts"]]
     message = msgspec.convert(_values(record | {"parts": parts}, _MESSAGE_FIELDS), ChatMessage)
     return replace(message, created_at=checked_time(message.created_at))

@@ -40,9 +40,9 @@ def _read(records: Sequence[Record], _: Source) -> ForeignChat:
     """
     head = records[0] if "messages" in records[0] else {}
     rows = head.get("messages", records)
-    # of one message after the other: the JSON of all of them would take much memory
+    # title, model and messages, one after the other: the JSON of all would take much memory
     digest = hashlib.sha256(json.dumps([text_in(head, "title"), text_in(head, "model")]).encode())
-    chat = ForeignChat(key="", title=text_in(head, "title"))
+    chat = ForeignChat(key="", title=text_in(head, "title"))  # its key is the digest below
     for number, row in enumerate(rows):
         digest.update(json.dumps(row).encode())
         role = _ROLES.get(text_in(row, "role"))
@@ -95,5 +95,8 @@ def _parts(row: Record, role: Role, chat: ForeignChat) -> Iterator[ForeignPart]:
 
 
 FORMAT = JsonFormat(
-    fits=_fits, read=_read, begins_chat=lambda record, chat: "messages" in {*record, *chat[0]}
+    fits=_fits,
+    read=_read,
+    # An object with a list of messages is a chat; messages that follow each other are one, too.
+    begins_chat=lambda record, chat: "messages" in record or "messages" in chat[0],
 )

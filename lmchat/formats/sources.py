@@ -32,21 +32,36 @@ _UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks, as Windows shells writ
 _PARENTS_SEARCHED = 4  # folders above a text in which files of LM Studio are looked for
 
 
+# Name of a file, and a function that reads it.
+NamedFile = tuple[str, Callable[[], bytes]]
+
+
 class Source(Struct, frozen=True, kw_only=True):
     """Text that may have chats: a file, a member of a zip file, or the content of a pipe."""
 
     name: str
     data: bytes  # the text in UTF-8
-    # Returns the content of a file near the text whose name begins with a name; b"" for none. The
-    # name of an image in a chat of LM Studio or ChatGPT may lack what follows in the name of its
-    # file: an ending, or a hyphen and the name that the user gave it. `file_1` finds `file_1.png`
-    # and `file_1-photo.png`, but not `file_12.png`.
-    near: Callable[[str], bytes] = lambda _name: b""
+    # Returns the other files of the chats in the text, such as images: those of its folder and,
+    # for LM Studio, of folders above it.
+    files: Callable[[], Iterable[NamedFile]] = lambda: ()
 
     @property
     def has_lines(self) -> bool:
         """Whether its name says that each line is a JSON value."""
         return self.name.lower().endswith((".jsonl", ".ndjson"))
+
+    def file_content(self, name: str) -> bytes:
+        """Return the content of the first of its other files that `name` means; b"" for none.
+
+        The name of an image in a chat of LM Studio or ChatGPT may lack what follows in the name of
+        its file: an ending, or a hyphen and the name that the user gave it. `file_1` finds
+        `file_1.png` and `file_1-photo.png`, but not `file_12.png`.
+        """
+        for file_name, read in self.files() if name else ():
+            if file_name.startswith(name) and not file_name.removeprefix(name)[:1].isalnum():
+                with suppress(OSError, *_BROKEN_ZIP):
+                    return read()
+        return b""
 
 
 def text_source(content: Path | bytes) -> Source:
@@ -54,8 +69,7 @@ def text_source(content: Path | bytes) -> Source:
     if isinstance(content, bytes):
         return Source(name="", data=_utf_8(content))
     data = read_plain(content, max_bytes=LARGEST_BYTES)
-    near = partial(_read_near, partial(_files_near, content))
-    return Source(name=content.name, data=_utf_8(data), near=near)
+    return Source(name=content.name, data=_utf_8(data), files=partial(_files_beside, content))
 
 
 def zip_sources(content: Path | bytes) -> Iterator[Source | Skipped]:
@@ -63,25 +77,16 @@ def zip_sources(content: Path | bytes) -> Iterator[Source | Skipped]:
     try:
         file = BytesIO(content) if isinstance(content, bytes) else content
         with zipfile.ZipFile(file) as archive:
-            names = archive.namelist()
-            for name in names:
-                if not name.lower().endswith(_TEXT_ENDINGS):
+            for member in archive.namelist():
+                if not member.lower().endswith(_TEXT_ENDINGS):
                     continue
-                folder = name[: name.rfind("/") + 1]
-                if archive.getinfo(name).file_size > LARGEST_BYTES:
+                if archive.getinfo(member).file_size > LARGEST_BYTES:
                     reason = f"it is larger than {LARGEST_BYTES // (1024 * 1024)} MB"
-                    yield Skipped(where=name, reason=reason)
+                    yield Skipped(where=member, reason=reason)
                     continue
-
-                def files(folder: str = folder) -> Iterator[tuple[str, Callable[[], bytes]]]:
-                    # those of the same folder first: each thread of Jan has a file of the same name
-                    for member in sorted(names, key=lambda member: not member.startswith(folder)):
-                        if archive.getinfo(member).file_size <= MAX_BYTES:
-                            yield member.rpartition("/")[2], partial(archive.read, member)
-
-                data = _utf_8(archive.read(name))
-                near = partial(_read_near, files)
-                yield Source(name=name.rpartition("/")[2], data=data, near=near)
+                folder, _, name = member.rpartition("/")
+                data = _utf_8(archive.read(member))
+                yield Source(name=name, data=data, files=partial(_members, archive, folder))
     except _BROKEN_ZIP as error:
         message = "It is an encrypted or damaged zip file."
         hint = "Unpack it, and import the folder."
@@ -123,13 +128,13 @@ def files_below(folder: Path, *, without: set[str]) -> list[Path]:
 
 
 def _utf_8(data: bytes) -> bytes:
-    """Return a text without a byte order mark in UTF-8; what is no UTF-16 is replaced."""
+    """Return a text in UTF-8 without a byte order mark; invalid UTF-16 is replaced."""
     if data.startswith(_UTF_16):
         return data.decode("utf-16", errors="replace").encode()
     return data.removeprefix(b"\xef\xbb\xbf")
 
 
-def _files_near(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+def _files_beside(path: Path) -> Iterator[NamedFile]:
     """Yield the files beside a text, and those in folders `user-files` beside folders above it.
 
     LM Studio has such a folder beside the folder of its chats; these may be in subfolders.
@@ -141,10 +146,12 @@ def _files_near(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
                 yield file.name, partial(read_plain, file, max_bytes=MAX_BYTES)
 
 
-def _read_near(files: Callable[[], Iterable[tuple[str, Callable[[], bytes]]]], name: str) -> bytes:
-    """Return the content of the first file whose name begins with the word `name`, if any."""
-    for file_name, read in files() if name else ():
-        if file_name.startswith(name) and not file_name.removeprefix(name)[:1].isalnum():
-            with suppress(OSError, *_BROKEN_ZIP):
-                return read()
-    return b""
+def _members(archive: zipfile.ZipFile, folder: str) -> Iterator[NamedFile]:
+    """Yield the files in a zip file that are not too large, those of one folder first.
+
+    Each thread of Jan has a folder with files of the same names.
+    """
+    prefix = f"{folder}/" if folder else ""
+    for member in sorted(archive.namelist(), key=lambda member: not member.startswith(prefix)):
+        if archive.getinfo(member).file_size <= MAX_BYTES:
+            yield member.rpartition("/")[2], partial(archive.read, member)

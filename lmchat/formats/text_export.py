@@ -70,7 +70,7 @@ def entries(session: Session) -> Iterator[MessageEntry | str]:
     A heading is a text. Times are local.
     """
     # Ids of messages whose entries have no `calls`: tool messages, which show a call with its
-    # result, and the answers above them, whose calls are shown in this way.
+    # result, and their parents, the answers with these calls.
     ids_with_shown_calls: set[str | None] = set()
     for message in (*session.messages, *session.branches):
         if is_tool_run(message):
@@ -120,6 +120,7 @@ def is_tool_run(message: ChatMessage) -> bool:
 
 
 def _text_blocks(entry: MessageEntry, *, with_reasoning: bool) -> Iterator[str]:
+    """Yield the head of a message and what is below it; blank lines are to separate these."""
     message = entry.message
     yield f"{entry.speaker} ({entry.time})"
     if with_reasoning and message.reasoning:

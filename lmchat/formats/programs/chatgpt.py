@@ -43,12 +43,13 @@ _TEXTS = (
 
 
 def _fits(record: Record) -> bool:
-    return isinstance(record.get("mapping"), dict)
+    return isinstance(record.get("mapping"), dict)  # the nodes by their ids
 
 
 def _read(records: Sequence[Record], source: Source) -> ForeignChat:
     record = records[0]
     chat = ForeignChat(
+        # without an id, its time or its first node identifies a chat
         key=text_in(record, "conversation_id")
         or text_in(record, "id")
         or str(record.get("create_time") or next(iter(record["mapping"]), "")),
@@ -67,6 +68,7 @@ def _read(records: Sequence[Record], source: Source) -> ForeignChat:
     def created_s(key: str) -> float:
         return number_in(record_in(nodes[key], "message"), "create_time")
 
+    # the nodes may be in any order; that of the messages is the order of their versions
     for key in sorted(nodes, key=created_s):
         message = record_in(nodes[key], "message")
         chat.add(
@@ -106,7 +108,7 @@ def _parts(node: Record, source: Source, chat: ForeignChat) -> Iterator[ForeignP
             # `sediment://file_1a2b` is in a file whose name begins with `file_1a2b`. An image that
             # a model or tool has made is not looked for.
             name = text_in(part, "asset_pointer").rpartition("/")[2]
-            yield from chat.image(source.near(name) if role == Role.USER else b"")
+            yield from chat.image(source.file_content(name) if role == Role.USER else b"")
     text = _text(content, chat)
     recipient = text_in(message, "recipient") or _TO_USER
     if role == Role.ASSISTANT and recipient != _TO_USER:

@@ -38,7 +38,7 @@ def _read(records: Sequence[Record], source: Source) -> ForeignChat:
     thread_id = next(thread_ids, "")
     thread: Record = {}
     with suppress(ValueError, RecursionError):
-        thread = json.loads(source.near(_THREAD) or "{}")
+        thread = json.loads(source.file_content(_THREAD) or "{}")
     if text_in(thread, "id") != thread_id:  # that of another thread in the same zip file
         thread = {}
     assistants = thread.get("assistants")
@@ -82,7 +82,7 @@ def _parts(row: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
     for file in metadata.get("inline_file_contents") or ():
         text = file["content"]
         yield file_as_prompt_text(text_in(file, "name"), len(text.encode()), text)
-    chat.omit("attachment", len(row.get("attachments") or ()))
+    chat.omit("attachment", len(row.get("attachments") or ()))  # their content is not in the file
 
 
 def _content_parts(records: list[Record], chat: ForeignChat) -> Iterator[ForeignPart]:
@@ -106,5 +106,8 @@ def _content_parts(records: list[Record], chat: ForeignChat) -> Iterator[Foreign
 
 
 FORMAT = JsonFormat(
-    fits=_fits, read=_read, begins_chat=lambda _record, _chat: False, companions=(_THREAD,)
+    fits=_fits,
+    read=_read,
+    begins_chat=lambda _record, _chat: False,  # all messages of a file are one thread
+    companions=(_THREAD,),
 )

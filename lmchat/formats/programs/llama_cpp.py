@@ -35,11 +35,15 @@ def _fits(record: Record) -> bool:
 
 
 def _chat_id(record: Record) -> str:
+    """Return the id of the chat that a record begins (`session`) or belongs to (`message`)."""
     return text_in(record, "id") or text_in(record_in(record, "message"), "convId")
 
 
 def _begins_chat(record: Record, chat: Sequence[Record]) -> bool:
-    """Return whether an object is a session, or a message whose record `session` is broken."""
+    """Return whether an object is a session, or a message of another chat than the one before.
+
+    In the second case, the line with the record `session` is broken.
+    """
     is_session = text_in(record, "type") == "session"
     return is_session or _chat_id(record) not in ("", _chat_id(chat[0]))
 

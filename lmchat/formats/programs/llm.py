@@ -54,6 +54,7 @@ _GUARDS = ("trusted_schema = off", "cell_size_check = on", "query_only = on", "m
 
 
 def _opened(path: Path) -> sqlite3.Connection:
+    """Open the database for reading, with limits against what a hostile file could do."""
     address = f"{path.absolute().as_uri()}?mode=ro"
     # an import reads each chat in a thread of its own, one after the other
     database = sqlite3.connect(address, uri=True, timeout=1, check_same_thread=False)
@@ -75,6 +76,7 @@ _Figures = dict[str, dict[str, Any]]  # time and model of each message that a tu
 
 
 def _read(path: Path) -> Iterator[Callable[[], ForeignChat]]:
+    """Yield a function for each thread, as `DatabaseFormat.read` does."""
     with closing(_opened(path)) as database:
         if not {table["name"] for table in _rows(database, _TABLES)} >= _NEEDED_TABLES:
             message = "It is a database, but not one that lmchat knows."
@@ -100,7 +102,10 @@ def _add_figures(turn: Record, figures: _Figures) -> None:
 
 
 def _read_thread(database: sqlite3.Connection, thread: Record, figures: _Figures) -> ForeignChat:
-    """Return the chat of a row of the table `threads`, whose messages are a tree."""
+    """Return the chat of a row of the table `threads`, whose messages are a tree.
+
+    `figures` has the time and the model of messages, by their hashes.
+    """
     thread_id = thread["id"]
     title = thread["name"] or ""
     chat = ForeignChat(key=thread_id, title=title, path_end=thread["tip_message_hash"])
@@ -126,6 +131,7 @@ def _read_thread(database: sqlite3.Connection, thread: Record, figures: _Figures
 def _parts(
     database: sqlite3.Connection, rows: Iterable[Record], chat: ForeignChat
 ) -> Iterator[ForeignPart]:
+    """Yield the parts in the rows of a message; those of unknown kinds are counted as left out."""
     for part in rows:
         payload = json.loads(part["payload"] or "{}")
         match part["type"]:

@@ -92,7 +92,7 @@ def _parts(version: Record, source: Source, chat: ForeignChat) -> Iterator[Forei
             elif kind == "toolCallResult":
                 yield quoted_result(part.get("content"))
             elif text_in(part, "fileType") == "image":
-                yield from chat.image(source.near(text_in(part, "fileIdentifier")))
+                yield from chat.image(source.file_content(text_in(part, "fileIdentifier")))
             elif kind != "text":
                 chat.omit(kind)
 

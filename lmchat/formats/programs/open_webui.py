@@ -33,16 +33,18 @@ _ELEMENT = '<details type="'
 
 
 def _fits(record: Record) -> bool:
-    """Return whether an object is a chat, or a row of the database with a chat in it.
+    """Return whether an object is a chat: a row of the database, or only what is in its `chat`.
 
-    The inner object of an older chat is a list of messages like any other.
+    An older chat, which has no `history`, must have its row around it: without that, nothing tells
+    it from the lists that `message_list` imports.
     """
-    has_messages_by_id = isinstance(_content(record).get("history"), dict)
-    return has_messages_by_id or isinstance(record_in(record, "chat").get("messages"), list)
+    has_history = isinstance(_content(record).get("history"), dict)
+    is_row_of_older_chat = isinstance(record_in(record, "chat").get("messages"), list)
+    return has_history or is_row_of_older_chat
 
 
 def _content(record: Record) -> Record:
-    """Return the inner object with the messages: in some exports, it is the only one."""
+    """Return the object with the messages: that in `chat`, or in some exports the whole record."""
     return record_in(record, "chat") or record
 
 
@@ -62,11 +64,11 @@ def _read(records: Sequence[Record], _: Source) -> ForeignChat:
     if record_in(record, "meta").get("internal"):
         return chat
     if isinstance(history.get("messages"), dict):
-        rows = [
+        rows = [  # key, message and key of its parent
             (key, message, text_in(message, "parentId"))
             for key, message in history["messages"].items()
         ]
-    else:
+    else:  # an older chat, in which each message follows the one before it
         rows = []
         for number, message in enumerate(content["messages"]):
             key = text_in(message, "id") or str(number)
@@ -141,7 +143,7 @@ def _text_parts(text: str, chat: ForeignChat) -> Iterator[ForeignPart]:
             lines = (line.removeprefix(">").removeprefix(" ") for line in thought.split("\n"))
             yield ReasoningPart(text="\n".join(lines))
         else:
-            chat.omit(kind.replace("_", " ").removesuffix("s"))
+            chat.omit(kind.replace("_", " ").removesuffix("s"))  # `tool_calls`: in the singular
         yield after.strip()
 
 
