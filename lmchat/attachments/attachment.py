@@ -143,9 +143,10 @@ def text_attachment(name: str, media_type: str, data: bytes, *, language: str = 
         raise FileRefused(message, hint="Save the part you need as a separate file.")
     text = decoded_text(data)
     content = text.encode()
+    is_utf_8 = content == data
     # UTF-8 may have control characters, as the log of a terminal has; in other bytes, they show
     # that these are no text
-    if b"\0" in data or (content != data and _CONTROLS.search(data)):
+    if b"\0" in data or (not is_utf_8 and _CONTROLS.search(data)):
         message = f"{name} is neither UTF-8 text nor a PNG, JPEG, WebP or GIF image nor a PDF."
         raise FileRefused(message, hint="Convert it to one of them.")
     part = _file_part(name, media_type, content, tokens=estimate_tokens(text))

@@ -62,6 +62,7 @@ class ShellCommand:
         if self._child is None or self._child.exit_code is None or self.is_stopping:
             return self.stopped_words
         code = self._child.exit_code
+        # Python reports the end by signal 9 as -9, shells as 137
         return f"exit code {code if code >= 0 else 128 - code}"
 
     async def run(self) -> None:

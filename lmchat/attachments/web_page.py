@@ -9,6 +9,7 @@ import asyncio
 import codecs
 import re
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from importlib.util import find_spec
 
 import httpx
@@ -90,7 +91,8 @@ class WebPages:
         """Contact nothing yet; raises `EndpointNotAllowed` for a wrong entry of `allowed_hosts`."""
         self._allow_list = AllowList(allowed_hosts)
         self._ca_file = ca_file
-        self._allowed: set[tuple[str, str, int]] = set()  # session, host and port
+        # session, host and port of each question to which the user has agreed
+        self._consents: set[tuple[str, str, int]] = set()
 
     async def attachment(self, text: str, session_id: str, ask: Ask) -> Attachment:
         """Fetch the page at the address `text`; return its text, named by the final address.
@@ -106,14 +108,15 @@ class WebPages:
         """
         address = _parse(text)
         for _ in range(_MOST_REDIRECTS + 1):
-            place = (session_id, address.host, address.port)
-            if place not in self._allowed and not self._allow_list.names(*place[1:]):
+            consent = (session_id, address.host, address.port)
+            is_configured = self._allow_list.names(address.host, address.port)
+            if not is_configured and consent not in self._consents:
                 if not await ask(address):
                     problem = f"Nothing was downloaded from {address.origin}."
                     raise EndpointNotAllowed(
                         problem, hint="To attach the page, answer y next time."
                     )
-                self._allowed.add(place)
+                self._consents.add(consent)
             try:
                 async with asyncio.timeout(_FETCH_S):
                     reply = await self._fetch(address)
@@ -222,10 +225,12 @@ async def _read(response: httpx.Response, address: PageAddress) -> Attachment:
     named = _CHARSET.search(response.headers["Content-Type"].encode())
     if named is None and media_type in _HTML_TYPES:
         named = _CHARSET_OF_HTML.search(content, 0, _HEAD_BYTES)
-    try:
-        codec = codecs.lookup(named[1].decode()).name if named else ""
-        text = content.decode("utf-8" if codec in _NAME_CODECS else codec)
-    except (LookupError, UnicodeError):
+    text = None
+    if named is not None:
+        with suppress(LookupError, UnicodeError):  # an unknown charset, or a wrong one
+            codec = codecs.lookup(named[1].decode()).name
+            text = content.decode("utf-8" if codec in _NAME_CODECS else codec)
+    if text is None:
         text = decoded_text(bytes(content))
     if media_type in _HTML_TYPES:
         text = await _text_of_html(text)

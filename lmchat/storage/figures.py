@@ -62,7 +62,7 @@ class Figures:
     def speeds(self, connection: Connection) -> Mapping[tuple[str, str], float]:
         """Return the median speeds of models in the newest turns, in tokens per second.
 
-        The keys are pairs of an endpoint and a model.
+        The keys are pairs of an endpoint and a model. Turns whose speed is not known do not count.
         """
         speeds_by_model: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
         rows = connection.execute(

@@ -34,12 +34,12 @@ def purge_expired(connection: Connection, moment: datetime, folder: Path) -> Non
 
     Nothing is deleted if the file is damaged: the copies may be needed then.
     """
-    expired = (stored_time(moment - timedelta(days=TRASH_DAYS)),)
+    before = stored_time(moment - timedelta(days=TRASH_DAYS))
     query = "select session_id from sessions where deleted_at < ?"
-    session_ids = [session_id for (session_id,) in connection.execute(query, expired)]
-    has_expired = session_ids or connection.execute(_OLDER, expired).fetchone()
+    session_ids = [session_id for (session_id,) in connection.execute(query, (before,))]
+    has_expired = session_ids or connection.execute(_OLDER, (before,)).fetchone()
     if has_expired and not is_damaged(connection.path):
-        purge(connection, session_ids, folder, messages_before=expired[0])
+        purge(connection, session_ids, folder, messages_before=before)
         backup.back_up(connection.path, moment)
 
 

@@ -56,6 +56,7 @@ _INDEXED_PARTS = _PARTS.format(
     "trigrams cross join parts p on p.part_id = trigrams.rowid "
     "cross join messages m on m.number = p.number"
 )
+# The columns `_HIT` of a title; those of a message are empty.
 _TITLES = """select session_id, title, '', '', model, updated_at from sessions
     where deleted_at is null"""
 _TITLE_HAS_TERM = "and contains(cast(title as blob), ?)"
@@ -116,11 +117,13 @@ def _titles(connection: Connection, terms: Sequence[str]) -> list[_Match]:
     A title that only repeats the first prompt is no match, as that prompt is a hit itself.
     """
     query = f"{_TITLES} {_TITLE_HAS_TERM * len(terms)} order by updated_at desc limit ?"
-    return [
-        (row, "title", loaded(row[1]))
-        for row in connection.execute(query, (*terms, _MOST_TITLES)).fetchall()
-        if first_prompt_title(connection, row[0]) != loaded(row[1])
-    ]
+    matches: list[_Match] = []
+    for row in connection.execute(query, (*terms, _MOST_TITLES)).fetchall():
+        session_id, stored_title, *_ = row
+        title = loaded(stored_title)
+        if title != first_prompt_title(connection, session_id):
+            matches.append((row, "title", title))
+    return matches
 
 
 def _messages(connection: Connection, terms: Sequence[str], filters: Filters) -> Iterator[_Match]:

@@ -150,6 +150,7 @@ class Store:
 
         The notice is empty unless a file was replaced. Raises `StoreUnavailable`.
         """
+        # two different ones only in a temporary chat
         for database in (self.figures.database, self.database):
             await database.read(lambda _: None)
         return self.notice
