@@ -141,6 +141,7 @@ class Client:
     """
 
     def __init__(self, endpoint: str = "", **settings: Unpack[ClientOptions]) -> None:
+        # the address of the caller as a tuple, which is empty without one
         self._given = (Endpoint.parse(endpoint),) if endpoint else ()
         self._model = settings.get("model", "")
         self._results: tuple[ProbeResult, ...] = ()  # of the last probe; empty: probe again
@@ -348,7 +349,8 @@ def _request(
 class _CallersKey(NoKeys):
     """API key that a program has passed to `Client`.
 
-    It is sent to the server that the program named, or else to any server of this machine.
+    It is sent to the server that the program named. If it named none, it is sent to any server of
+    this machine.
     """
 
     def __init__(self, key: str, *given: Endpoint) -> None:
@@ -356,9 +358,8 @@ class _CallersKey(NoKeys):
         self._origins = [endpoint.origin for endpoint in given]
 
     def known_key(self, endpoint: Endpoint) -> str | None:
-        is_named = endpoint.origin in self._origins
-        is_found = endpoint.is_loopback and not self._origins
-        return self._key or None if is_named or is_found else None
+        may_send = endpoint.origin in self._origins if self._origins else endpoint.is_loopback
+        return self._key if may_send and self._key else None
 
 
 T = TypeVar("T")  # result of a method
@@ -394,7 +395,7 @@ class SyncClient:
 
     def __init__(self, endpoint: str = "", **settings: Unpack[ClientOptions]) -> None:
         self._client = Client(endpoint, **settings)
-        self._start_lock = threading.Lock()  # nothing is started while `close` runs
+        self._start_lock = threading.Lock()  # no coroutine is started while `close` runs
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="lmchat-client", daemon=True

@@ -34,7 +34,7 @@ FIGURES = ("FIRST TOKEN", "SPEED", "TOKENS", "TIME")  # heads of columns
 _KEY_DIGITS = 16  # of a hash: enough to tell runs apart
 _FILE_MODE = 0o666  # as the umask allows
 _REPLACE_HINT = "Name another file with -o, or replace this one with --force."
-_ANY_ROW = b'{"index": '  # beginning of every row
+_ROW_START = b'{"index": '  # beginning of every row
 
 
 class Task(Struct, frozen=True, kw_only=True):
@@ -52,7 +52,7 @@ class Task(Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """A short hash of all that decides the answer."""
+        """A short hash of all that decides the answer: a row of another run has another one."""
         texts = [(message.role, message.text) for message in self.messages]
         parts = [texts, self.model.model_id, self.options, repr(self.output), *self.files]
         text = json.dumps([*parts, self.preset_text], sort_keys=True, default=str)
@@ -158,7 +158,7 @@ class RowFile:
         Raises `WrongUse` if the file has anything but rows, and `FileRefused` if it cannot be read
         or written.
         """
-        if not self._path.is_file():  # but a pipe, of which nothing can be read
+        if not self._path.is_file():  # a pipe, from which nothing can be read
             return
         try:
             kept = b"" if is_forced else b"".join(self._kept_lines())
@@ -177,12 +177,12 @@ class RowFile:
         """
         with self._path.open("rb") as file:
             for number, line in enumerate(file, 1):
-                is_begun_row = line.startswith(_ANY_ROW) or _ANY_ROW.startswith(line)
+                is_begun_row = line.startswith(_ROW_START) or _ROW_START.startswith(line)
                 if is_begun_row and not line.endswith(b"\n"):
                     return  # cut by a kill or a full disk
                 try:
                     row = strict_json(line.decode())
-                    index, _ = row["index"], row["key"]
+                    index, _ = row["index"], row["key"]  # both must be there
                     is_kept = "error" not in row and index not in self._kept
                 except (ValueError, LookupError, TypeError) as error:
                     reason = f"is no output of `lmchat batch`: line {number} is not a row."
@@ -213,14 +213,17 @@ class RowFile:
             raise self._write_error(error) from error
 
     def _open(self) -> BufferedWriter:
-        """Return the file, locked but on Windows and where the file system has no locks."""
+        """Open the file to append rows, and lock it, so that only one run writes it.
+
+        There is no lock on Windows, and where the file system has none.
+        """
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         try:
             file = os.fdopen(os.open(self._path, flags, _FILE_MODE), "ab")
         except OSError as error:
             raise self._write_error(error) from error
         is_locked = True
-        if CAN_RENAME_OPEN_FILES:
+        if CAN_RENAME_OPEN_FILES:  # not on Windows
             with suppress(OSError):
                 is_locked = try_lock(file.fileno())
         if not is_locked:
@@ -254,7 +257,8 @@ class Progress:
     def count(self, *, is_failed: bool, tokens: int | None) -> None:
         """Count an answer and its tokens, and show the progress."""
         self._done += 1
-        self._failed += is_failed
+        if is_failed:
+            self._failed += 1
         self._tokens += tokens or 0
         elapsed_s = monotonic() - self._started_s
         words = f"{self._done} done, {self._failed} failed, {self._tokens / elapsed_s:.0f} tok/s"

@@ -63,7 +63,7 @@ class Case(Struct, frozen=True, kw_only=True):
     # the checks: what the answer has to be
     expected: list[str]  # texts that it has, in capital or small letters
     rejected: list[str]  # texts that it does not have, in capital or small letters
-    patterns: Mapping[str, Schema]  # regular expressions, each with a match in it
+    patterns: Mapping[str, Schema]  # regular expressions that it matches, as JSON schemas
     wanted: WantedValue | None  # the JSON value that it has
 
     def failures(self, row: Mapping[str, Any]) -> dict[str, str]:
@@ -83,7 +83,7 @@ class Case(Struct, frozen=True, kw_only=True):
         missed = {
             "expect": [text for text in self.expected if text.casefold() not in folded],
             "reject": [text for text in self.rejected if text.casefold() in folded],
-            "regex": [one for one, schema in self.patterns.items() if schema.misfit(text)],
+            "regex": [regex for regex, schema in self.patterns.items() if schema.misfit(text)],
         }
         failures = {
             check: f"{check} {', '.join(f'“{text}”' for text in texts)}"
@@ -151,4 +151,5 @@ async def _case(name: str, entry: _Entry, folder: Path, system_prompt: str) -> C
 
 
 def _list(texts: str | list[str]) -> list[str]:
+    """Return the texts of a key that takes one text or a list."""
     return [texts] if isinstance(texts, str) else texts

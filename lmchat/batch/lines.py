@@ -55,6 +55,7 @@ def lines_of(path: Path | None, *, is_text: bool) -> Iterator[BatchLine]:
 
 
 def _line(number: int, data: bytes, *, is_text: bool) -> BatchLine:
+    """Return a line; a wrong one has an error, so that the other lines are still answered."""
     line = BatchLine(number=number)
     try:
         fields = {"prompt": decoded_text(data)} if is_text else strict_json(data.decode())
@@ -121,6 +122,7 @@ def _message(entry: Any) -> Any:
     stays as it is, and is refused later.
     """
     match entry:
+        # a list of one part with a text, or the text itself
         case {"role": role, "content": [{"text": content}] | content}:
             return {"role": "system" if role == "developer" else role, "content": content}
         case _:

@@ -71,7 +71,9 @@ async def ask(context: Context) -> int:
             file_sets.append(found)
     prompt = await prompt_of(context)
 
-    is_saved = options.resume is not None if options.save is None else options.save
+    is_saved = options.save
+    if is_saved is None:  # neither `--save` nor `--no-save`
+        is_saved = options.resume is not None
     if options.temporary or options.dry_run_form:
         is_saved = False
     async with AsyncExitStack() as stack:
@@ -125,7 +127,7 @@ class _Question(FrontEnd):
     """One prompt and its answer: runs the turn and prints the answer and its end.
 
     With `--code` or `--schema`, an extract of the answer is printed in its place: its code blocks,
-    or its JSON value. A misfit is the error that says why a complete answer has none. After a
+    or its JSON value. A misfit is the error that says why a complete answer has no extract. After a
     misfit of the schema, a second turn asks the model again.
     """
 
@@ -143,8 +145,10 @@ class _Question(FrontEnd):
         self._opened = sessions.shown
         sessions.front_end = self
         self._wanted = wanted
-        self._extract: dict[str, Any] = {}  # as JSON; None is the value of a missing one
-        self._extract_text = ""
+        # the extract as a field of JSON output, `code` or `value`, which is None while there is no
+        # extract; empty if none is wanted
+        self._extract: dict[str, Any] = {}
+        self._extract_text = ""  # as it is printed without JSON
         if wanted is not None or context.options.code:
             self._extract["code" if wanted is None else "value"] = None
         self._is_saved = is_saved
@@ -157,7 +161,7 @@ class _Question(FrontEnd):
         return settings if self._wanted is None else replace(settings, output=self._wanted.output)
 
     def show(self, _: OpenSession, event: ChatEvent) -> None:
-        """Print an event of the turn."""
+        """Print an event of the turn; there is only one session."""
         self._printer.show(event)
 
     async def ask(self, _: OpenSession, question: ToolQuestion) -> Decision:
@@ -191,9 +195,9 @@ class _Question(FrontEnd):
         return self._read_extract()
 
     def _read_extract(self) -> LMChatError | None:
-        """Keep the extract of the answer; return the misfit of a complete answer without one.
+        """Take the extract out of the answer; return the misfit of a complete answer without one.
 
-        Of an incomplete answer, code is kept.
+        An incomplete answer has no misfit: its code is taken, but no JSON value.
         """
         answer = self._answer
         is_complete = answer.state is AnswerState.COMPLETE
@@ -261,7 +265,7 @@ class _Question(FrontEnd):
         return error or save_error
 
     def _print_last_lines(self, answer: ChatMessage, session_id: str | None) -> None:
-        """Print the JSON lines after the text of an answer."""
+        """Print the JSON lines after the text of an answer: tool calls, refusal, and the end."""
         finish_reason = "cancelled"
         if answer.state is not AnswerState.STOPPED:  # of a stopped answer, calls may be cut
             for call in _calls_json(answer):

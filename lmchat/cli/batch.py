@@ -77,9 +77,9 @@ async def batch(context: Context) -> int:
                 missing = await asyncio.to_thread(count_missing)
             progress = stack.enter_context(Progress(output, missing))
             lines = lines_of(input_path, is_text=options.is_text)
-            reading = asyncio.Lock()
+            reading = asyncio.Lock()  # of one task at a time: a generator has one caller
 
-            async def work() -> None:
+            async def answer_lines() -> None:
                 """Answer one line after the other; a line is not read before it can be sent."""
                 nonlocal lines_read, done, failed
                 while True:
@@ -97,14 +97,16 @@ async def batch(context: Context) -> int:
                         rows.add(row)
                     else:
                         output.print_safe(to_json(row))
-                    failed += "error" in row
-                    progress.count(is_failed="error" in row, tokens=tokens)
+                    is_failed = "error" in row
+                    if is_failed:
+                        failed += 1
+                    progress.count(is_failed=is_failed, tokens=tokens)
 
             slots = model.slots or product_named(model.product).slots
             try:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(options.jobs or min(slots, _MOST_JOBS)):
-                        group.create_task(work())
+                        group.create_task(answer_lines())
             except ExceptionGroup as failures:  # after the first one, the others are cancelled
                 raise failures.exceptions[0] from None
     words = f"{counted(lines_read, 'line')}: {done} done before, "

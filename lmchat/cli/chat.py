@@ -20,7 +20,7 @@ _SECOND_HALF = "lmchat.cli.second_half:second_half"
 async def run_chat(settings: Settings, context: Context) -> int:
     """Run the chat screen until the user quits, and return its exit code.
 
-    What answers is imported in a thread after the first paint; at the end, it saves the sessions
+    The second half is imported in a thread after the first paint. At the end, it saves the sessions
     and ends what it has started. Raises the error that ended the screen, if any.
     """
     state, warning = read_state(context.paths.state_file)

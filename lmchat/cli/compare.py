@@ -19,6 +19,7 @@ from lmchat.terminal.output import failure_detail, rounded, table
 
 _MIN_MODELS = 2
 _FIGURES = ("ttft_ms", "tokens_per_second", "completion_tokens", "elapsed_ms")
+"""Fields of `AnswerStats`, in the order of `FIGURES`."""
 
 
 async def compare(context: Context) -> int:
@@ -77,6 +78,7 @@ async def _measure(context: Context, runtime: Runtime, task: Task) -> dict[str, 
     """
     output, model = context.output, task.model
     printer = TurnPrinter(output, asked_model=model.model_id)
+    answers: list[TaskAnswer] = []
 
     def show(event: StreamEvent) -> None:
         # Loading is not noted: `load_if_needed` has loaded the model, or the server loads it now
@@ -84,7 +86,6 @@ async def _measure(context: Context, runtime: Runtime, task: Task) -> dict[str, 
         if not answers and not isinstance(event, ModelLoading):
             printer.show(event)
 
-    answers: list[TaskAnswer] = []
     load_s = failure = None
     try:
         load_s = await load_if_needed(runtime, model, output)

@@ -1,4 +1,4 @@
-"""`lmchat config`: show, check and create the configuration."""
+"""`lmchat config`: show, check and create the configuration. Functions are named as the actions."""
 
 from __future__ import annotations
 
@@ -58,6 +58,7 @@ def show(context: Context) -> int:
     if settings.endpoint and not is_address(settings.endpoint):  # it may have a password
         values["endpoint"] = _MASK
     origins = {key: loaded.origins.get(key, "default") for key in values}
+    # what is added from here on can be set in the file only
     if settings.mcp:
         values["mcp"] = [server.name for server in settings.mcp]
     if settings.endpoints:
@@ -98,7 +99,7 @@ def check(context: Context) -> int:
     """Print every problem of the configuration with its line; return 2 if there is one, else 0."""
     loaded = context.loaded
     problems = list(context.problems)
-    addresses: list[tuple[KeyPath, str]] = []
+    addresses: list[tuple[KeyPath, str]] = []  # in the file, whose form is not checked yet
     if loaded.origins.get("endpoint", "").startswith("file"):
         addresses.append((("endpoint",), loaded.settings.endpoint))
     for section in ("endpoints", "mcp"):

@@ -141,7 +141,7 @@ class Context:
 
 
 async def is_confirmed(context: Context, question: str, refusal: str) -> bool:
-    """Ask the user for a yes; `--yes` is the answer without the question.
+    """Ask the user for a yes before something large or final; `--yes` answers without asking.
 
     Raises `WrongUse` with the words of `refusal` if there is neither `--yes` nor a terminal.
     """
@@ -167,13 +167,15 @@ def keymap_problems(loaded: Loaded) -> list[Problem]:
         reasons: list[str] = []
         if name not in BY_ID:
             reasons.append(f"is not a command{did_you_mean(name, tuple(BY_ID))}".removesuffix("."))
+        # a command without keys has an empty one, an unknown command has none
         for key in filter(None, keys_of_command.get(name, ())):
             if not _is_key(key):
                 reasons.append(f'"{key}" is not a key; write it like ctrl+k, alt+left or f9')
-            scopes = {Scope.APP, BY_ID[name].scope}  # keys of the app work everywhere
+            scope = BY_ID[name].scope
             for other, command in BY_ID.items():
-                is_beside = command.scope in scopes or Scope.APP is BY_ID[name].scope
-                if is_beside and other != name and key in keys_of_command[other]:
+                # keys of the app work everywhere
+                is_in_same_place = command.scope is scope or Scope.APP in (command.scope, scope)
+                if is_in_same_place and other != name and key in keys_of_command[other]:
                     reasons.append(f'uses "{key}", which is already a key of {other}')
         for reason in reasons:
             problem = Problem(

@@ -53,17 +53,17 @@ async def decide(context: Context) -> int:
     """
     options = [option.strip() for option in context.options.choices.split(",")]
     labels = _labels_for(options)  # wrong options are refused before stdin is read
-    typed = sampling_layers(context).command_line
+    given = sampling_layers(context).command_line
     if not context.options.prompt.strip():
         raise WrongUse("The question is empty.", hint='Example: lmchat decide "Is it spam?"')
     question = await prompt_of(context)
 
     async with open_runtime(context, is_saved=False) as runtime:
         target = await choose_target(context, runtime)
-        refuse_ignored(target.product, typed)
+        refuse_ignored(target.product, given)
         system_prompt = runtime.settings.chat.system_prompt
         messages = [text_message(Role.SYSTEM, system_prompt)] if system_prompt else []
-        sampling = _sampling(target.product, labels, typed)
+        sampling = _sampling(target.product, labels, given)
         started_s = monotonic()
         means = dict.fromkeys(options, 0.0)
         for start in range(len(options)):
@@ -114,17 +114,19 @@ def _labels_for(options: Sequence[str]) -> list[str]:
     return labels
 
 
-def _sampling(product: str, labels: Sequence[str], further: Mapping[str, object]) -> Sampling:
+def _sampling(product: str, labels: Sequence[str], given: Mapping[str, object]) -> Sampling:
     """Return the sampling options that make a server report the probabilities of labels.
+
+    `given` are the options of the user.
 
     llama.cpp reports the probabilities as they were before its samplers and the grammar. The
     grammar is sent so that a token is reported in any case: the end of an answer is none.
 
-    llama.cpp's cache is not used, unless `further` sets `cache_prompt`: what earlier requests have
+    llama.cpp's cache is not used, unless `given` sets `cache_prompt`: what earlier requests have
     left there changes the probabilities by up to 0.01, and the same call has to get the same ones.
 
-    Of an unknown server it is not known what it takes, so it is tried. `further` has the options of
-    the caller. Raises `ServerRejected` for a product that is known to report no probabilities.
+    An unknown server may report probabilities, so it is asked for them. Raises `ServerRejected` for
+    a product that is known to report none.
     """
     facts = product_named(product)
     options: dict[str, object] = {"max_tokens": 1, "temperature": 1.0, "reasoning_effort": "none"}
@@ -133,7 +135,7 @@ def _sampling(product: str, labels: Sequence[str], further: Mapping[str, object]
             "logprobs": MAX_ALTERNATIVES,
             "post_sampling_probs": False,
             "grammar": f"root ::= [{''.join(labels)}]",
-            "cache_prompt": further.get("cache_prompt", False),
+            "cache_prompt": given.get("cache_prompt", False),
         }
     elif "logprobs" in facts.sampling_fields:
         options |= {"logprobs": _USUAL_ALTERNATIVES}
@@ -141,13 +143,13 @@ def _sampling(product: str, labels: Sequence[str], further: Mapping[str, object]
         options |= {"extra.logprobs": True, "extra.top_logprobs": _USUAL_ALTERNATIVES}
     else:
         raise _without_probabilities(product)
-    return Sampling().with_options({**further, **options})
+    return Sampling().with_options({**given, **options})
 
 
 async def _label_probabilities(
     backend: ServerClient, request: ChatRequest, labels: Sequence[str]
 ) -> dict[str, float]:
-    """Return the probabilities of all labels as the first token of an answer; their sum is 1."""
+    """Return how likely each label is as the first token of an answer; their sum is 1."""
     answer = WholeAnswer(request.model)
     await answer.read(backend.stream(request))
     if not answer.growing.choices:

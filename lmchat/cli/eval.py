@@ -35,6 +35,7 @@ from lmchat.terminal.output import Output, rounded, table
 
 _MAX_REPLY = 200  # characters of the reply of a failed case that are printed
 _FIGURES = ("ttft_ms", "tokens_per_second", "tokens", "elapsed_ms")
+"""Fields of a row, in the order of `FIGURES`."""
 
 
 async def evaluate(context: Context) -> int:
@@ -77,9 +78,10 @@ async def evaluate(context: Context) -> int:
             stack.callback(_print_report, output, results)
             missing = [result for result in results if not result.row]
             progress = stack.enter_context(Progress(output, len(missing)))
+            # the results are in the order of the models, so each model is loaded once
             for model, group in groupby(missing, lambda result: result.task.model):
                 load_error: LMChatError | None = None
-                try:  # before, so that no answer waits for it
+                try:  # before the first prompt, whose time would include it
                     await load_if_needed(runtime, model, output)
                 except LMChatError as error:
                     load_error = error
@@ -106,16 +108,17 @@ class _Result(Struct):
     failures: Mapping[str, str] = {}  # checks that it fails, each with the reason
 
     def take(self, row: Mapping[str, Any]) -> None:
+        """Take the row of the answer, which may be of an earlier run, and check it."""
         self.row = row
         self.failures = self.case.failures(row)
 
 
 def _print_report(output: Output, results: Sequence[_Result]) -> None:
     """Print figures and answers of the models; nothing without an answer."""
-    figures: list[dict[str, Any]] = []
-    lines: list[tuple[str, ...]] = []
-    answers: list[dict[str, Any]] = []
-    failed_lines: list[str] = []
+    figures: list[dict[str, Any]] = []  # of each model, as JSON
+    table_rows: list[tuple[str, ...]] = []  # the same as text
+    answers: list[dict[str, Any]] = []  # as JSON
+    failed_lines: list[str] = []  # the failed answers as text
     answered = [result for result in results if result.row]
     for model, group in groupby(answered, lambda result: result.task.model.model_id):
         own = list(group)
@@ -124,7 +127,7 @@ def _print_report(output: Output, results: Sequence[_Result]) -> None:
         }
         passed = sum(not result.failures for result in own)
         figures.append({"model": model, "passed": passed, "cases": len(own), **medians})
-        lines.append((model, f"{passed} of {len(own)}", *figure_cells(**medians)))
+        table_rows.append((model, f"{passed} of {len(own)}", *figure_cells(**medians)))
         for result in own:
             row, failures, reply = result.row, result.failures, result.row.get("reply", "")
             answer = {
@@ -135,12 +138,15 @@ def _print_report(output: Output, results: Sequence[_Result]) -> None:
                 "failed": list(failures),
                 "reply": reply,
             }
-            answers.append(answer | ({"detail": row["error"]} if "error" in row else {}))
+            if "error" in row:
+                answer["detail"] = row["error"]
+            answers.append(answer)
             if failures:
                 head = f"{row['id']} · {model} · run {row['run']}"
                 failed_lines += ["", f"{head}: {'; '.join(failures.values())}"]
-                failed_lines += [f"  {safe_line(reply, limit=_MAX_REPLY)}"] if reply else []
+                if reply:
+                    failed_lines.append(f"  {safe_line(reply, limit=_MAX_REPLY)}")
     if answers and output.is_json:
         output.print_json({"models": figures, "cases": answers})
     elif answers:
-        output.print_lines([*table(("MODEL", "PASSED", *FIGURES), lines), *failed_lines])
+        output.print_lines([*table(("MODEL", "PASSED", *FIGURES), table_rows), *failed_lines])

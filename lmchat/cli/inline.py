@@ -35,7 +35,7 @@ _WHOLE = ("table_open", "hr", "html_block", "math_block")
 _MAY_BE_WHOLE = r"[\s>]*(?:\||\$\$|\\\[|\\begin|<)"  # how most of them begin
 _NULL = Style.null()
 _LINE_END: Span = ("\n", _NULL)
-_OPEN_FORMULA = r"(?<![\w$\\])\$(?=[^\s$])[^$\n]{0,200}$"
+_OPEN_FORMULA = r"(?<![\w$\\])\$(?=[^\s$])[^$\n]{0,200}$"  # at the end of the text
 # the colours of the terminal itself, since what is printed stays when its theme changes
 _STYLES = {
     "base": "none",
@@ -82,15 +82,16 @@ class InlineText:
         page = Page(_WIDEST_LINE, styles, has_tints=False, colours=self._colours, has_padding=False)
         self._layout = Layout(page)
         self._printing: asyncio.Task[None] | None = None
-        self._unread = ""  # text that is not parsed yet
+        self._unread = ""  # text that no frame has parsed yet
         self._is_line_open = False  # whether printed text is in the last line of the terminal
         self._begin_text()
 
     def _begin_text(self) -> None:
+        """Forget the text that is printed; the next piece begins another one, such as an answer."""
         self._markdown = IncrementalMarkdown()
         self._is_complete = False  # whether no more text arrives
         self._blocks = 0  # how many closed blocks are printed
-        self._words = 0  # how many words of the following ones are printed
+        self._words = 0  # how many words of the blocks after these are printed
 
     def write(self, piece: str) -> None:
         """Add a piece of the text; what it completes is printed with the next frame."""
@@ -138,7 +139,7 @@ class InlineText:
         await self._highlighter.aclose()
 
     async def _print_frames(self) -> None:
-        """Print what arrives."""
+        """Print one frame after the other until all text that has arrived is read."""
         while self._unread:
             self._markdown.feed(self._unread[:_FRAME_CHARS])
             self._unread = self._unread[_FRAME_CHARS:]
@@ -147,14 +148,13 @@ class InlineText:
             await asyncio.sleep(0 if self._is_complete else _FRAME_S)
 
     async def _fetch_colours(self) -> None:
-        """Get the colours of the code that is not printed."""
+        """Get the colours of the code that is not printed: its colours cannot change later."""
         for block in (*self._markdown.closed[self._blocks :], *self._markdown.open):
-            self._block_lines(block)
+            self._block_lines(block)  # the layout requests the colours of its code
             while (request := self._colours.newest_request) is not None:
-                for waiting in self._colours.put(
-                    request, await self._highlighter.colours(*request)
-                ):
-                    waiting.lines = None
+                colours = await self._highlighter.colours(*request)
+                for waiting_block in self._colours.put(request, colours):
+                    waiting_block.lines = None  # laid out without colours
                 self._block_lines(block)
 
     def _print(self) -> None:
@@ -166,7 +166,7 @@ class InlineText:
             spans += chain.from_iterable(words[self._words :])
             # it may be the beginning of a block that was open, such as the first item of a list
             self._words = max(self._words - len(words), 0)
-            block.lines = None
+            block.lines = None  # they are not needed again
         self._blocks = len(closed)
         for block in self._markdown.open:  # one, or none
             words = self._block_words(block)
@@ -176,7 +176,7 @@ class InlineText:
             self._words = max(self._words, len(words))
         if spans:
             if not self._is_line_open:
-                spans.remove(_LINE_END)  # that of the first word
+                spans.remove(_LINE_END)  # that of the first word: the cursor is in a new line
             self._write(self._painted(spans))
             self._is_line_open = True
 
@@ -208,6 +208,7 @@ class InlineText:
         if is_open and _is_whole(block):
             return block.lines
         if is_open and block.kind is Kind.MARKDOWN:
+            # printed as text, the beginning of a formula could not become one later
             block.source = re.sub(_OPEN_FORMULA, "", block.source)
         block.has_cursor = is_open  # then the layout completes marks such as `**`
         # two cells of a page are beside its text; some terminals begin a line after a full one
@@ -217,7 +218,8 @@ class InlineText:
         block.lines = self._layout.lines(block, self._markdown.references)
         if is_open and block.kind is Kind.FENCE:
             del block.lines[-1:]  # its line has not ended
-        is_first = block is (self._markdown.closed or [block])[0]
+        closed = self._markdown.closed
+        is_first = not closed or block is closed[0]
         if block.lines and block.gap and not is_first:
             block.lines.insert(0, Line([]))
         return block.lines

@@ -74,20 +74,22 @@ class Keys:
 
     def known_key(self, endpoint: Endpoint) -> str | None:
         """Return what `key_for` returns, but run no command."""
-        return self._first_key(endpoint)[0] or None
+        key, _, _ = self._first_key(endpoint)
+        return key or None
 
     def source_of(self, endpoint: Endpoint) -> str:
         """Return where the key that is sent to a server is set, "" if no key is sent."""
-        return self._first_key(endpoint)[1]
+        _, source, _ = self._first_key(endpoint)
+        return source
 
     def why_withheld(self, endpoint: Endpoint) -> str:
         """Return why a key that is set is not sent to a server, and the next step.
 
         The reasons are: no header can hold the key; its command has failed; the setting `api_key`
-        is for another server.
-        Return "" if a key is sent, or none is set.
+        is for another server. Return "" if a key is sent, or none is set.
         """
-        return self._first_key(endpoint)[2]
+        _, _, why = self._first_key(endpoint)
+        return why
 
     def _first_key(self, endpoint: Endpoint) -> tuple[str, str, str]:
         """Return the first key that is set for a server, its source, and why it is not sent.
@@ -96,11 +98,12 @@ class Keys:
         """
         origin, settings = endpoint.origin, self._loaded.settings
         entry = self._entries.get(origin, _NO_ENTRY)
-        place = self._loaded.origins.get("api_key", "")  # as "environment (LMCHAT_API_KEY)"
-        # a key that is set together with an address is for that address, another one for this
-        # machine only
+        # where `api_key` is set, as "environment (LMCHAT_API_KEY)"
+        setting_place = self._loaded.origins.get("api_key", "")
+        # an `api_key` that is set together with an address is for that address, another one for
+        # this machine only
         key_url = self._loaded.key_endpoint
-        has_place = _origin(key_url) == origin if key_url else endpoint.is_loopback
+        is_setting_for_it = _origin(key_url) == origin if key_url else endpoint.is_loopback
         possible_keys = [
             (self._accepted.get(origin, ""), "the key dialog"),
             (
@@ -109,7 +112,7 @@ class Keys:
             ),
             (self._printed.get(origin, ""), f"api_key_cmd of endpoint {entry.name!r}"),
             ("" if entry.api_key_cmd else entry.api_key, "[[endpoints]] in the configuration"),
-            (settings.api_key if has_place else "", f"api_key, {place}"),
+            (settings.api_key if is_setting_for_it else "", f"api_key, {setting_place}"),
             (self.stored.get(origin, ""), _KEY_FILE),
         ]
         if origin == _OPENAI_ORIGIN:
@@ -119,12 +122,12 @@ class Keys:
                 if sent_key := header_value(key):
                     return sent_key, source, ""
             except ValueError as error:
-                # the error says that the key has forbidden characters: these are meant by "them"
+                # "them": the error names the characters that no header can hold
                 sentence = f"The API key from {source} was not sent: it {error}."
                 return "", "", f"{sentence} Set it again without them."
         why = self._faults.get(origin, "")
         if settings.api_key and not why:
-            place = place.partition("(")[2].rstrip(")") or "the configuration"
+            place = setting_place.partition("(")[2].rstrip(")") or "the configuration"
             why = f"The API key in {place} was not sent: {_FOR_ANOTHER}"
         return "", "", why
 

@@ -71,6 +71,7 @@ class LineReader:
         return self._readline is not None
 
     def _insert_next_text(self) -> None:
+        """Begin a line with the text of `begin_with`; readline calls this before each line."""
         self._readline.insert_text(self._next_text)
         self._next_text = ""
 

@@ -84,7 +84,10 @@ async def unload(context: Context) -> int:
 
 
 async def model_meant(runtime: Runtime, name: str) -> ModelInfo:
-    """Return the model of this name, or else the only one whose name contains it."""
+    """Return the model of this name, or else the only one whose name contains it.
+
+    The servers are asked for their models. Raises an error if no model, or several, are meant.
+    """
     listed = await fetch_models(runtime)
     model = find_by_part(name, listed)
     if model is None:
@@ -93,6 +96,7 @@ async def model_meant(runtime: Runtime, name: str) -> ModelInfo:
 
 
 def _print_state(context: Context, model: ModelInfo, state: LoadState) -> int:
+    """Print a model in the state that the command has brought about; return exit code 0."""
     document = model_json(model) | {"state": state}
     return context.output.print_result(document, f"{model.model_id}: {state}")
 
@@ -142,7 +146,10 @@ async def fetch_models(runtime: Runtime) -> list[ModelInfo]:
 
 
 def model_named(model_id: str, listed: Sequence[ModelInfo]) -> ModelInfo:
-    """Return the model with this name; raises `WrongUse` if there is none, or it cannot chat."""
+    """Return the model with this name; a part of the name is not enough, as in `model_meant`.
+
+    Raises `WrongUse` if there is none, or if it cannot chat.
+    """
     model = find_model(model_id, listed)
     if model is None:
         raise unknown_model(model_id, listed)
@@ -182,9 +189,10 @@ async def detect(context: Context) -> int:
 async def _probe(
     context: Context, *, is_scan: bool
 ) -> tuple[tuple[ProbeResult, ...], State, LMChatError | None]:
-    """Return what is found, what lmchat remembers, and the error that ended the search, if any.
+    """Return the results, the state of earlier runs, and the error that ended the search, if any.
 
-    Without `is_scan`, only the server that the settings name is probed, if they name one.
+    The error is returned, as `health` and `detect` print it inside their JSON document. Without
+    `is_scan`, only the server that the settings name is probed, if they name one.
     """
     try:
         async with open_runtime(context) as runtime:

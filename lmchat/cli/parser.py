@@ -36,7 +36,7 @@ Answers go to stdout, everything else to stderr. Exit codes: 0 success,
 
 
 def _effort(word: str) -> str:
-    """Return a level, or a number of tokens, as a `type` of argparse."""
+    """Return a level of effort, or a number of tokens, as a `type` of argparse."""
     if effort := effort_of(word):
         return effort
     raise argparse.ArgumentTypeError(f"must be {', '.join(EFFORTS)}, or a number of tokens")
@@ -163,7 +163,7 @@ def _add_commands(
         metavar="ACTION" if module else "COMMAND",
         title="actions" if module else "commands",
         parser_class=_Parser,
-        required=module == "config",
+        required=module == "config",  # the only command that does nothing without an action
     )
     for command in commands:
         examples = indent(command.examples, "  ")
@@ -177,6 +177,7 @@ def _add_commands(
             argument_default=argparse.SUPPRESS,
             allow_abbrev=False,
         )
+        # for an action, the function of this name in the module of its command
         handler = command.handler or f"{module}:{command.name}"
         command_parser.set_defaults(handler=handler)
         if command.json == ALWAYS_JSON:
@@ -194,7 +195,10 @@ def _add_commands(
 
 
 def actions_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Yield the arguments of a parser, and those of its commands and of their actions."""
+    """Yield the arguments of a parser, and of the parsers of its commands and their actions.
+
+    argparse calls an argument an action.
+    """
     for action in parser._actions:  # noqa: SLF001 - argparse has no other way to see what was added
         yield action
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001

@@ -3,6 +3,9 @@
 A line is read while no event loop runs, since `readline` needs the main thread; then the loop runs
 until the line is done. Ctrl+C is a `KeyboardInterrupt` at the prompt, and cancels what runs.
 Answers go to stdout, everything else to stderr. `--inline` differs in how answers are printed.
+
+On the screen, a command of `COMMANDS` runs a controller, which needs widgets. So the commands that
+need no screen have a `case` of their own in `PlainChat._handle_line`, and `_COMMANDS` names them.
 """
 
 from __future__ import annotations
@@ -58,7 +61,7 @@ from lmchat.tools.tool import Decision
 
 _MAX_SESSIONS = 30  # in a list
 
-# commands that need no screen
+# those that /help lists; each has a `case`
 _COMMANDS = (
     "/clear",
     "/compact",
@@ -114,7 +117,7 @@ def run_plain(context: Context) -> int:
             chat = runner.run(_open(context, stack, reader))
             return chat.read_lines(runner, signals)
         except KeyboardInterrupt:
-            if not signals:
+            if not signals:  # it was Ctrl+C
                 raise
             return 128 + signals[0]
         finally:
@@ -160,6 +163,7 @@ class PlainChat(FrontEnd):
         if context.options.inline and reader.can_redraw:
             self._inline = InlineText(self._output.print_exactly, context.environ)
             self._output.before_notes = self._inline.end_line
+        # a screen reader, which may read the plain chat, would repeat a progress again and again
         self._output.has_progress = self._inline is not None
         self._stream = self._inline or SafeStream()
         self._printer = TurnPrinter(self._output, stream=self._stream)  # of the last turn
@@ -191,22 +195,24 @@ class PlainChat(FrontEnd):
                 if line is None:
                     self._print_label("")  # ends the line on which Ctrl+D was pressed
                     break
-                is_block = line.startswith(QUOTES)
+                is_block = line.startswith(QUOTES)  # which is a prompt, and never a command
                 if is_block:
                     line = reader.read_block(line)
                 is_reading = False
                 reader.remember(line)
-                runner.run(self._send(line) if is_block else self._run(line))
+                runner.run(self._send(line) if is_block else self._handle_line(line))
             except KeyboardInterrupt:
                 if signals or not reader.is_terminal:
                     raise
-                # the empty text ends the typed line
-                output.note(*(("", "Ctrl+D quits.") if is_reading else ("Stopped.",)))
+                if is_reading:
+                    output.note("", "Ctrl+D quits.")  # the empty text ends the typed line
+                else:
+                    output.note("Stopped.")
             except LMChatError as error:
                 error.hint = _HINTS.get(error.kind, error.hint)
                 output.print_error(error)
                 if not reader.is_terminal:
-                    exit_code = exit_code or error.exit_code
+                    exit_code = exit_code or error.exit_code  # that of the first error
                     if isinstance(error, NoServerFound):
                         break
         return exit_code
@@ -226,7 +232,7 @@ class PlainChat(FrontEnd):
         Notes say what the store had to replace, and how to list the commands.
         """
         if not self._reader.is_terminal:
-            await self._catch_up()
+            await self._fetch_kept()
             return
         if notice := await self._runtime.store.open():
             self._note(f"lmchat: {notice}")
@@ -240,12 +246,12 @@ class PlainChat(FrontEnd):
         )
         self._show_session()
         await self._connect()
-        await self._catch_up()
+        await self._fetch_kept()
         if self._context.options.temporary:
             self._note("Temporary: this chat is in memory only.")
         self._note("/help lists the commands.")
 
-    async def _run(self, line: str) -> None:  # noqa: C901 - one case a command
+    async def _handle_line(self, line: str) -> None:  # noqa: C901 - one case a command
         """Run a command of the chat or of the user's shell, or send any other text.
 
         Raises `WrongUse` for an unknown command, one that needs the screen, and one whose argument
@@ -294,9 +300,10 @@ class PlainChat(FrontEnd):
                 if argument:
                     await self._send(argument, edited_id=prompts[-1].message_id)
                 else:
-                    line = safe_text(f"/edit {prompts[-1].text}")  # as in the history
+                    # safe: readline prints it as it is
+                    line = safe_text(f"/edit {prompts[-1].text}")
                     note("Change the next line, and press Enter.")
-                    if not self._reader.begin_with(line):
+                    if not self._reader.begin_with(line):  # then the user has to type it
                         note(*line.split("\n"))
             case "/effort", "":
                 words = next_turn.effort_words(opened.own_sampling)
@@ -358,7 +365,7 @@ class PlainChat(FrontEnd):
                 session_id = await self._runtime.store.find(wanted)
                 sessions.in_memory.show(await sessions.in_memory.load(session_id))
                 self._show_session()
-                await self._catch_up()
+                await self._fetch_kept()
             case "/set", "":
                 found = next_turn.options_of(opened)
                 rows = [(option.name, value_words(option), option.origin) for option in found]
@@ -389,10 +396,10 @@ class PlainChat(FrontEnd):
                 self._stream.write(message.text)
                 self._stream.end()
 
-    async def _catch_up(self) -> None:
-        """Print all of the last answer if its server has continued it while lmchat was away.
+    async def _fetch_kept(self) -> None:
+        """Fetch and print all of the last answer if its server kept on writing it (R-42).
 
-        On a pipe, the answer is fetched and not printed.
+        It is printed from its beginning. On a pipe, the answer is fetched and not printed.
         """
         opened = self.sessions.shown
         if not await self.sessions.fetch_kept(opened):
@@ -453,7 +460,7 @@ class PlainChat(FrontEnd):
             command.stop()
             raise
         finally:
-            if command.ending:
+            if command.ending:  # empty if it never ran
                 self._attach(output_attachment(command))
 
     async def _attach_file(self, name: str) -> None:
@@ -466,11 +473,11 @@ class PlainChat(FrontEnd):
 
         async def ask(address: PageAddress) -> bool:
             words = f"Download {address.url} from {address.host}, port {address.port}?"
-            return await _is_wanted(words)
+            return await _user_agrees(words)
 
         async def require_consent(path: Path) -> None:
             for file in await files_outside([path], Path.cwd()):
-                if not await _is_wanted(f"{file} is outside this folder. Attach it?"):
+                if not await _user_agrees(f"{file} is outside this folder. Attach it?"):
                     raise WrongUse("The file was not attached.", hint="Repeat /file and answer y.")
 
         found = await read_named(
@@ -568,28 +575,33 @@ class PlainChat(FrontEnd):
         return await decide(question, self._context)
 
 
-async def _is_wanted(question: str) -> bool:
-    """Ask the user at the terminal a question and return whether the answer is yes."""
-    drop_typed(sys.stdin.fileno())  # lines of a paste do not answer it
+async def _user_agrees(question: str) -> bool:
+    """Ask the user before a line has its effect, since it may be pasted text that nobody has read.
+
+    Return False without a terminal to ask at.
+    """
+    drop_typed(sys.stdin.fileno())  # the next lines of a paste do not answer it
     return can_ask() and await ask_yes_no(question)
 
 
 def _numbered(texts: Iterable[str]) -> list[str]:
+    """Return lines with the numbers that `_item` finds them by."""
     return [f"{number}. {text}" for number, text in enumerate(texts, 1)]
 
 
 def _item(items: Sequence[Item], argument: str) -> Item | None:
-    """Return the item of a list that has this number; None if the argument is no such number."""
+    """Return the item that `_numbered` gave this number; None if the argument is no such number."""
     number = int(argument) if argument.isdecimal() else 0
     return items[number - 1] if 0 < number <= len(items) else None
 
 
 def _session_words(header: SessionHeader) -> str:
-    """Return the line of a list that describes a session."""
+    """Return what tells a session from others in a list: title, size, time and short id."""
     changed = local_time(header.updated_at)
     short_id = header.session_id[:SHORT_ID]
     return f"“{header.title or 'Untitled'}”, {header.message_count} messages, {changed}, {short_id}"
 
 
 def _model_words(model: ModelInfo | Target) -> str:
+    """Return the name of a model and its server: several servers may have a model of this name."""
     return f"{model.model_id} at {model.product} {model.endpoint.netloc}"

@@ -1,4 +1,7 @@
-"""Command dispatch: output and exit code for every result."""
+"""Command dispatch: from the command line to a handler, and from its result to an exit code.
+
+A handler gets the `Context` and returns the exit code, or a coroutine that does.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ def run(argv: Sequence[str]) -> int:
     output = Output(is_json=options.json, is_json_lines=options.stream_json)
     context = Context(options, os.environ, output)
     try:
-        return _handle(context)
+        return _run_command(context)
     except LMChatError as error:
         return output.print_error(error)
     except KeyboardInterrupt:
@@ -61,7 +64,7 @@ def run(argv: Sequence[str]) -> int:
         return output.print_error(context.log_unexpected(error))
 
 
-def _handle(context: Context) -> int:
+def _run_command(context: Context) -> int:
     """Run the command of the options and return the exit code.
 
     Without a command, run the chat: as lines with `--plain`, with `--inline` or on a dumb terminal,
@@ -78,7 +81,7 @@ def _handle(context: Context) -> int:
         return _run_screen(context)
 
     context.start_log()
-    result = handler(context)
+    result = handler(context)  # the exit code of a function, or the coroutine of an async one
     if isinstance(result, int):
         return result
     import asyncio  # noqa: PLC0415 - 30 ms, which `--help` and `config` do without
@@ -114,7 +117,10 @@ def _require_compatible(options: ParsedOptions) -> None:
 
 
 def load(name: str) -> Any:
-    """Import and return `module:function`; nothing else of lmchat is imported in a function."""
+    """Import and return `module:function`, so that a start imports only what its command needs.
+
+    Elsewhere, lmchat imports its own modules at the top of a file.
+    """
     module, _, function = name.partition(":")
     return getattr(importlib.import_module(module), function)
 
@@ -132,7 +138,7 @@ def _run_screen(context: Context) -> int:
     # Importing the screen makes 150 000 objects that stay. To look for garbage among them costs
     # 20 ms before the first paint, so the app enables the collector after it.
     gc.disable()
-    import asyncio  # noqa: PLC0415 - see below
+    import asyncio  # noqa: PLC0415 - after `gc.disable`, as its objects stay, too
 
     run_chat = load("lmchat.cli.chat:run_chat")
     context.start_log()

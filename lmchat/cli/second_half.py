@@ -1,4 +1,7 @@
-"""Assembly of what answers on the chat screen. Importing it takes longer than the first paint."""
+"""Assembly of the second half of the chat screen: all that acts behind the painted widgets.
+
+Importing this module takes longer than the first paint, so it is imported after it.
+"""
 
 from __future__ import annotations
 
@@ -36,11 +39,12 @@ from lmchat.workspace import Workspace
 async def second_half(
     app: LMChatApp, context: Context, settings: Settings, state: State, warning: str
 ) -> AsyncIterator[Dispatcher]:
-    """Connect servers, store and controllers with the app for the block.
+    """Make servers, store and controllers, so that the painted screen can chat for the block.
 
     At its end, save the sessions, remove the temporary folders, and end servers and tool servers
     that lmchat has started. `warning` is what was wrong with the file of `state`.
     """
+    # a command that prints a key may ask for a password, so the screen lends it the terminal
     wiring.api_keys_of(context).lent_terminal = app.lent_terminal
     options = context.options
     notices = [problem.sentence for problem in context.problems]

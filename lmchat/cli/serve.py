@@ -58,6 +58,8 @@ async def serve(context: Context) -> int:
     port: int = listening.getsockname()[1]  # that of the option, or any if that is 0
     try:
         host = f"[{options.host}]" if ":" in options.host else options.host
+        # without a key, only requests to these hosts are served, and none of a web page whose own
+        # name leads to this machine
         names = (*_LOOPBACK_HOSTS, host.lower())
         async with open_runtime(context) as runtime:
 
@@ -67,7 +69,7 @@ async def serve(context: Context) -> int:
                 return tuple(found for found in results if found.endpoint.netloc != own)
 
             watch = ServerWatch(find, partial(_print_servers, context.output))
-            await watch.look()
+            await watch.look()  # before the first request, which needs to know the servers
             app = ServeApp(
                 client=runtime.backend,
                 watch=watch,
@@ -111,8 +113,8 @@ async def serve(context: Context) -> int:
 def _listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens; raises `WrongUse` if it cannot.
 
-    Connections wait in its queue until the servers have been looked for. It names its protocol:
-    without that, asyncio leaves Nagle's algorithm on, which delays first bytes by 40 ms.
+    Connections wait in its queue until the servers have been looked for. The protocol of the socket
+    is named: without that, asyncio leaves Nagle's algorithm on, which delays first bytes by 40 ms.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)

@@ -18,7 +18,7 @@ def make_store(context: Context, *, is_saved: bool = True) -> Store:
     return Store(
         context.paths.sessions_file,
         is_temporary=options.temporary or not is_saved,
-        # other commands that save nothing read no session
+        # a temporary chat and `-r` read saved sessions, other commands that save nothing do not
         shows_saved=bool(options.temporary or options.resume),
     )
 

@@ -64,7 +64,6 @@ async def find_target(
     """
 
     def choose(*possible: ProbeResult) -> TargetChoice:
-        """Return the choice among these results."""
         return choose_without_asking(possible, model=settings.model, state=state)
 
     results = await find_servers(backend, settings)

@@ -18,23 +18,23 @@ _MAX_ARGUMENTS = 600  # so that the whole question fits on a screen of 24 lines
 _CHOICES = ", ".join(f"{key} {words}" for key, words in CHOICES.items())
 
 
-async def decide(asked: ToolQuestion, context: Context) -> Decision:
+async def decide(question: ToolQuestion, context: Context) -> Decision:
     """Ask the user whether a call may run, and return the decision.
 
     The question is repeated until its answer is known. The words after a no are the reason, which
     the model gets. Without a terminal, the decision is no, and a note says how to allow the tool.
     """
     note = context.output.note
-    name = safe_line(asked.name, limit=_MAX_NAME)
+    name = safe_line(question.name, limit=_MAX_NAME)
     if not can_ask():
-        setting = f'{toml_value(safe_line(asked.name))} = "always"'
+        setting = f'{toml_value(safe_line(question.name))} = "always"'
         note(f"lmchat: Not allowed: {name}. To allow it, set [tools.approval] {setting}.")
         reason = "A tool that needs approval cannot run without a terminal."
         return Decision(choice=Choice.NO, reason=reason)
 
-    if asked.note:
-        note(f"lmchat: {asked.note}")
-    arguments = safe_line(asked.message.tool_calls[0].arguments, limit=_MAX_ARGUMENTS)
+    if question.note:
+        note(f"lmchat: {question.note}")
+    arguments = safe_line(question.message.tool_calls[0].arguments, limit=_MAX_ARGUMENTS)
     while True:
         drop_typed(sys.stdin.fileno())  # what was typed before the question does not answer it
         # the arguments, which the model writes, are cut: they cannot scroll the name away

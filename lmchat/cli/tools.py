@@ -160,6 +160,7 @@ async def call(context: Context) -> int:
 
 
 def _is_any_ready(servers: Sequence[ToolServer]) -> bool:
+    """Return whether at least one server works, which is enough to go on."""
     return any(server.state is ServerState.READY for server in servers)
 
 

@@ -1,7 +1,7 @@
-"""Assembly of servers, keys and engine. Importing this module imports httpx and SQLite.
+"""Assembly of what commands share: API keys, servers, engine, store and sessions.
 
-`open_runtime` is for commands: it closes what it opens. `make_…` functions only build an object,
-which the caller closes.
+`open_runtime` closes what it opens. The other functions only build an object, which the caller
+closes if it has to be closed. Importing this module imports httpx and SQLite.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ class Runtime(Struct, frozen=True, kw_only=True):
     """Settings, servers and store of a command that talks to servers."""
 
     settings: Settings
-    backend: ServerClient
+    backend: ServerClient  # all servers
     engine: LocalEngine
     store: Store
-    state: State
+    state: State  # what lmchat remembers of earlier runs, such as the last model
 
 
 @asynccontextmanager
@@ -56,11 +56,12 @@ async def open_runtime(
     reads_per_second: float | None = None,
     warn: Callable[[str], object] | None = None,
 ) -> AsyncIterator[Runtime]:
-    """Load the API keys, and open backend and store for the block.
+    """Give a command all that it needs to talk to servers, and close it after the block.
 
-    A warning about the stored keys is printed, or passed to `warn`. At the end of the block, the
-    counters of its requests are saved. `is_saved` says whether sessions are saved, as in
-    `make_store`, and `reads_per_second` how often a stream is read, as in `make_backend`.
+    The API keys are loaded first; a warning about them is printed, or passed to `warn`. At the end
+    of the block, the counters of its requests are saved. `is_saved` says whether sessions are
+    saved, as in `make_store`, and `reads_per_second` how often a stream is read, as in
+    `make_backend`.
     """
     settings = context.settings
     if warning := await asyncio.to_thread(api_keys_of(context).load):
@@ -87,12 +88,12 @@ async def open_runtime(
 
 
 def make_sessions(context: Context, runtime: Runtime, *, is_named: bool = False) -> OpenSessions:
-    """Return the sessions of a chat or of `ask`, with a toolbox if tools are used.
+    """Return what sends prompts and saves answers, for a chat or `ask`; with tools, if it has any.
 
-    With `is_named`, the model may give them titles.
+    With `is_named`, the model may give titles to the sessions.
     """
     options, chat = context.options, runtime.settings.chat
-    is_chat = not options.handler
+    is_chat = not options.handler  # and not `ask`
     if options.temporary or not is_chat:  # nobody would fetch an answer that a server has kept
         chat = replace(chat, detach=False)
     sessions = OpenSessions(
@@ -109,7 +110,9 @@ def make_sessions(context: Context, runtime: Runtime, *, is_named: bool = False)
 
 
 def sampling_layers(context: Context) -> SamplingLayers:
-    """Return the places that set sampling options; raises `WrongUse` for a wrong `--set`.
+    """Return the sampling options by the place that sets them, since some places rank higher.
+
+    Raises `WrongUse` for a wrong `--set`.
 
     `loaded.settings.chat` has the values of `[chat]`, of the profile of this run, of environment
     variables and of options such as `--effort`, already merged. The words of their origins tell
@@ -121,6 +124,7 @@ def sampling_layers(context: Context) -> SamplingLayers:
     command_line: dict[str, object] = {}
     layers = {"default": chat, "file": chat, "profile": profile}
     for name in SamplingSettings.__struct_fields__:
+        # an origin begins with one of these words, as in "file (config.toml)"
         origin = loaded.origins.get(f"chat.{name}", "default").partition(" ")[0]
         layer = layers.get(origin, command_line)
         layer[name] = getattr(loaded.settings.chat, name)
@@ -140,10 +144,9 @@ def sampling_layers(context: Context) -> SamplingLayers:
 
 @cache
 def api_keys_of(context: Context) -> Keys:
-    """Return the API keys of this run: the same object at each call.
+    """Return the API keys of this run: one object, as it remembers keys that were typed in.
 
-    The first call does not load them: a caller has to call `load`, which blocks, before they are
-    used.
+    It does not load them: a caller has to call `load`, which blocks, before they are used.
     """
     return Keys(context.loaded, context.environ, Credentials(context.paths.credentials_file))
 
@@ -155,7 +158,7 @@ def make_backend(
     *,
     reads_per_second: float | None = None,
 ) -> tuple[ServerClient, LocalEngine]:
-    """Return the client of all servers, and the built-in engine, which the client ends.
+    """Return the client of all servers, and the built-in engine, which the client starts and ends.
 
     The API keys must be loaded. Servers are also looked for where the environment names some, and
     where earlier runs used some.
@@ -177,7 +180,7 @@ def make_backend(
 
 
 def make_pages(settings: Settings) -> WebPages:
-    """Return the service for pages of the web."""
+    """Return what downloads web pages, which become files of a prompt."""
     return WebPages(settings.allowed_hosts, settings.ca_file)
 
 
@@ -188,5 +191,6 @@ def make_engine(context: Context, settings: Settings) -> LocalEngine:
         folder=context.paths.demo_dir,
         log_file=context.paths.engine_log_file,
         environ=context.environ_of_programs,
+        # the engine has an API key of its own, which the client has to send
         on_address=api_keys_of(context).accept,
     )

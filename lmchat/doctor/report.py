@@ -16,7 +16,7 @@ from lmchat.safe_text import safe_line
 from lmchat.units import counted
 
 _LIMIT_S = 15.0  # finding servers takes up to 5 s, and tool servers have 8 s to start
-_UNLIMITED_WIDTH = 1_000_000  # characters; no text is wrapped
+_UNLIMITED_WIDTH = 1_000_000  # characters: for a pipe, no text is wrapped
 
 
 class Grade(StrEnum):
@@ -26,7 +26,7 @@ class Grade(StrEnum):
     WARNING = "warning"
     FAULT = "fault"
     ABSENT = "absent"
-    NOT_TRIED = "not tried"
+    NOT_TRIED = "not tried"  # no check gives it; scripts may read its count, which is 0
 
     @property
     def label(self) -> str:
@@ -109,7 +109,7 @@ def worst(findings: Findings) -> Grade:
 
 
 def report_text(findings: Findings, *, width: int = _UNLIMITED_WIDTH) -> str:
-    """Return the report: the rows below their headings, and the line of `summary`.
+    """Return the report for people: the rows below their headings, and the line of `summary`.
 
     A row has the columns grade, name and texts; lines are wrapped at `width` characters.
     """

@@ -44,9 +44,10 @@ def server_findings(
         is_usual_address = probed.endpoint.is_loopback and not probed.is_own
         name = probed.product if is_usual_address else probed.endpoint.netloc
         if verdict.is_usable:
+            # that a server is not ready matters only if it is to be used
             is_to_be_used = probed.is_own or choice.probed is probed
-            is_unready = verdict is not Verdict.READY and is_to_be_used
-            grade = Grade.WARNING if is_unready else Grade.OK
+            is_unready = verdict is not Verdict.READY
+            grade = Grade.WARNING if is_unready and is_to_be_used else Grade.OK
         elif probed.is_own or verdict in _ANSWERS_BUT_REFUSES:
             grade = Grade.WARNING if has_chat else Grade.FAULT
         else:
@@ -88,9 +89,9 @@ def _chat_row(
         steps = [one.next_step for one in results if one.is_own]
         cause, last_step = "The server you named cannot be used.", "Correct its address"
         return row(Grade.FAULT, cause, next(filter(None, steps), last_step))
-    # a server that answers needs one step only, so it comes first
-    near = [one for one in results if one.verdict in (*_ANSWERS_BUT_REFUSES, Verdict.SERVER_OFF)]
-    steps = [f"{one.product}: {one.next_step}" for one in near]
+    # a server that answers, or whose program runs, needs one step only, so it comes first
+    one_step_away = (*_ANSWERS_BUT_REFUSES, Verdict.SERVER_OFF)
+    steps = [f"{one.product}: {one.next_step}" for one in results if one.verdict in one_step_away]
     grade = Grade.WARNING if engine_step else Grade.FAULT
     cause = "No server is ready for a chat."
     return row(
