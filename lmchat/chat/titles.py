@@ -61,6 +61,9 @@ async def rename_by_model(
     if not typed or opened.header.title != first_title:
         return False
     title = title_from(typed)
-    await store.update_session(opened.session_id, {"title": title})
+    stored = await store.update_session(opened.session_id, {"title": title}, old_title=first_title)
+    # a title of the user is on the disk first, then in memory; it may have come just now
+    if stored.title != title or opened.header.title != first_title:
+        return False
     opened.change_header(title=title)
     return True

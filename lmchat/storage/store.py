@@ -289,13 +289,21 @@ class Store:
 
     @writing
     def update_session(
-        self, connection: Connection, session_id: str, changes: Mapping[str, object]
+        self,
+        connection: Connection,
+        session_id: str,
+        changes: Mapping[str, object],
+        *,
+        old_title: str | None = None,
     ) -> SessionHeader:
         """Set columns of a session to values by name, and return the new header.
 
-        An empty title is replaced by the title of the first prompt. Raises `SessionNotFound`.
+        An empty title is replaced by the title of the first prompt. Nothing is set if `old_title`
+        is given, and the session has another one by now. Raises `SessionNotFound`.
         """
-        header(connection, session_id)  # raises an error where there is no such session
+        old = header(connection, session_id)  # raises an error where there is no such session
+        if old_title not in (None, old.title):
+            return old
         for name, value in changes.items():
             new_value = value
             if name == "title" and not value:
