@@ -255,9 +255,9 @@ class AnswerRequest:
         if self._was_shortened or error.kind != "context_overflow" or not least_tokens:
             return False
         refused_plan = self.plan
-        self._meter.learn_refusal(self.settings.target, refused_plan, least_tokens)
+        factor = self._meter.learn_refusal(self.settings.target, refused_plan, least_tokens)
         if self.settings.is_truncating:
-            self.plan = self._make_plan(error.room_tokens)
+            self.plan = self._make_plan(error.room_tokens, factor=factor)
         self._was_shortened = self.plan.left_out > refused_plan.left_out
         return self._was_shortened
 
@@ -290,12 +290,19 @@ class AnswerRequest:
                 self._files[part.digest] = await self._store.read_file(part.digest)
                 room -= part.size if part.is_image else 0
 
-    def _make_plan(self, limit: int | None = None, *, may_be_too_long: bool = False) -> ContextPlan:
+    def _make_plan(
+        self,
+        limit: int | None = None,
+        *,
+        factor: float | None = None,
+        may_be_too_long: bool = False,
+    ) -> ContextPlan:
         """Return the plan: the messages of the path, without the oldest if they do not fit.
 
         Raises `RequestInvalid` if they do not fit and none may be left out, unless it
         `may_be_too_long`. `limit` is the context window in tokens that a server has named in a
-        refusal; None takes that of the target.
+        refusal, and `factor` what follows from the refusal for the estimates; None takes those of
+        the target.
         """
         target = self.settings.target
         path = self.path
@@ -309,7 +316,7 @@ class AnswerRequest:
             path,
             limit=limit or target.context,
             max_tokens=self.settings.sampling.max_tokens,
-            factor=self._meter.factor(target),
+            factor=factor or self._meter.factor(target),
             tool_tokens=self._tool_tokens,
             sent_thoughts=sent_thoughts,
             is_continued=self._is_prefilled,

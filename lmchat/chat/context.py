@@ -256,12 +256,19 @@ class ContextMeter:
         earlier_factor = self._factors.get(_model_key(target), factor)
         self._set_factor(target, (earlier_factor + 2 * factor) / 3)
 
-    def learn_refusal(self, target: Target, plan: ContextPlan, least_tokens: int) -> None:
-        """Raise the factor after the server has refused a plan, which has so many tokens at least.
+    def learn_refusal(self, target: Target, plan: ContextPlan, least_tokens: int) -> float:
+        """Return the factor for a new plan after the server has refused this one as too long.
 
-        If the estimate was higher, the factor stays.
+        The refusal shows that its messages have `least_tokens` tokens or more. The factor is raised
+        in proportion if the estimate was lower. Later plans have it too, unless this one has
+        images: their tokens are not known, and would be counted as those of texts.
         """
-        self._set_factor(target, self.factor(target) * max(1.0, least_tokens / plan.tokens))
+        factor = self.factor(target)
+        if plan.tokens < least_tokens:
+            factor = min(factor * least_tokens / plan.tokens, _MAX_FACTOR)
+            if not plan.has_images:
+                self._set_factor(target, factor)
+        return factor
 
     def is_cut(self, target: Target, plan: ContextPlan, counted: int) -> bool:
         """Whether a server seems to have left out a part of the prompt, as Ollama does silently.

@@ -7,7 +7,7 @@ import pytest
 from lmchat.chat.context import plan_context
 from lmchat.errors import RequestInvalid, ServerRejected
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta, UsageReported
-from lmchat.sessions.message import AnswerState, Role, text_message
+from lmchat.sessions.message import AnswerState, FilePart, Role, text_message
 from tests.support.chat_turns import ChatTurns
 from tests.support.scripted_tools import calls, toolbox
 
@@ -58,6 +58,19 @@ async def test_a_prompt_that_is_too_long_is_sent_once_more_with_less_and_never_a
     await chat.send(DIGITS)
     assert len(chat.server.requests) <= 6
     assert chat.path[-1].failure.kind == "context_overflow"
+
+
+async def test_a_refusal_of_an_image_shortens_the_request_and_teaches_nothing_about_texts(store):
+    refusal = [RequestSent(), too_long(3000, WINDOW)]
+    chat = ChatTurns(store, UNCOUNTED, UNCOUNTED, refusal, UNCOUNTED, window=WINDOW)
+    await chat.send(DIGITS)
+    await chat.send("And now?")
+    image = FilePart(name="a.png", media_type="image/png", digest="0" * 64, size=9, tokens=85)
+    chat.sessions.send_now(chat.opened, "What grows here?", [image])
+    await chat.wait()
+    assert len(chat.sent(2)) > len(chat.sent(3)) >= 2
+    next_turn = chat.sessions.next_turn
+    assert next_turn.meter.factor(next_turn.target) == 1
 
 
 async def test_nothing_is_left_out_where_the_user_does_not_want_it(store):
