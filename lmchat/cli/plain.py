@@ -513,6 +513,7 @@ class PlainChat(FrontEnd):
             return
         await self._connect()
         sessions, opened = self.sessions, self.sessions.shown
+        await opened.fill(sessions.store)  # `must_compact` counts what is in memory
         if not edited_id and self._next_turn.must_compact(opened, text):
             await self._compact()
         files = [await sessions.add_file(file) for file in self._files]

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 
 import pytest
 
 from lmchat.config.settings import COMPACT_PROMPT
-from tests.support.lmchat_screen import prompts_sent, texts
+from lmchat.storage.store import Store
+from tests.support.chats import fill_long
+from tests.support.lmchat_screen import configure, prompts_sent, texts
 from tests.support.programs import Inside, put_script, write_tools
 from tests.support.scripted_products import CHAT, calling, chat_reply, llama_cpp, plain
 from tests.support.scripted_server import (
@@ -222,6 +225,20 @@ def test_compact_prints_a_summary_and_goes_on_with_it(server, cli):
     assert "/tree on the screen lists their branch." in done.stderr
     assert prompts_sent(server)[3] == texts(cli.home)[0] == COMPACT_PROMPT
     assert texts(cli.home)[1:] == ["They spoke.", "b", "B.", "c", "C.", "d", "D."]
+
+
+def test_all_of_a_long_session_counts_for_its_summary_before_the_first_prompt(server, cli):
+    async def fill() -> None:
+        store = Store(cli.home / "lmchat" / "sessions.db")
+        await fill_long(store, 300)  # the newest 64 alone take a third of the window
+        await store.aclose()
+
+    configure(cli.home, "[chat]\nauto_compact = true\n")
+    asyncio.run(fill())
+    llama_cpp(server, n_ctx=2048)
+    done = cli("--plain", "-r", "last", stdin="And now?\n")
+    assert done.returncode == 0
+    assert prompts_sent(server) == [COMPACT_PROMPT, "And now?"]
 
 
 def test_commands_without_a_place_in_plain_text_say_so_and_help_lists_the_others(cli):
