@@ -102,7 +102,7 @@ def head_line(
     room = max(page.text_width - _PAD_CELLS - width_of(prefix), MIN_WIDTH)
     line = page.line([*_pad(page), *page.fit([(words, muted)], room)], prefix=prefix, tint="panel")
     if has_copy_key:
-        key = page.key_hint("c", "copy", "copy_code")
+        key = page.key_hint("c", "copy", "message.copy_code")
         left = page.fit([(words, muted)], max(room - width_of(key), 1))
         line.hint = page.line([*_pad(page), *left, *key], prefix=prefix, tint="panel").segments
     return line

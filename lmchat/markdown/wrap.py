@@ -121,6 +121,7 @@ class Page(Struct):
     colours: Colours = field(default_factory=Colours)  # those of code
     is_ascii: bool = False  # whether the terminal has no other characters
     has_padding: bool = True  # whether each line is filled up to the width
+    own_keys: Mapping[str, str] = {}  # keys that the user has given to commands, by their ids
 
     @property
     def text_width(self) -> int:
@@ -212,10 +213,15 @@ class Page(Struct):
         lines = [line for row in rows[:-1] for line in self.wrap(row, tint=tint)]
         return [*lines, *self.wrap(rows[-1], right=right, tint=tint)]
 
-    def key_hint(self, key: str, words: str, act: str) -> list[Span]:
-        """Return a gap, a key and what it does; a click on them runs `act` (`clickable`)."""
+    def key_hint(self, key: str, words: str, command_id: str) -> list[Span]:
+        """Return a gap, the key of a command and what it does; a click on them runs the command.
+
+        `key` is its default: the user may have given it another one. The id may also be an answer
+        to a tool call, or empty: then a click does nothing.
+        """
+        key = self.own_keys.get(command_id) or key
         hint = [(f"  {key}", self.styles["strong"]), (f" {words}", self.styles["muted"])]
-        return clickable(hint, act)
+        return clickable(hint, command_id.removeprefix("message."))
 
     def rule(self, words: str, style: str = "muted") -> Line:
         """Return a thin rule across the page with words in it, cut if they are too long."""

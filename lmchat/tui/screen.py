@@ -22,7 +22,7 @@ from lmchat.markdown.highlighter import Highlighter
 from lmchat.tui.actions import Post, Run, bindings
 from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.quirks.patched_app import PatchedScreen
-from lmchat.tui.widgets.key_bar import PROMPT_COMMANDS, KeyBar, command_hint
+from lmchat.tui.widgets.key_bar import PROMPT_COMMANDS, KeyBar, command_hint, written
 from lmchat.tui.widgets.line import STRONG, LineWidget, content
 from lmchat.tui.widgets.prompt import Prompt
 from lmchat.tui.widgets.prompt_input import PromptInput
@@ -135,6 +135,9 @@ class ChatScreen(PatchedScreen):
             figures="temporary" if self._is_temporary else "",
         )
         keys = self._settings.keys
+        widgets.log.own_keys = {
+            command_id: written(own_keys.partition(",")[0]) for command_id, own_keys in keys.items()
+        }
         widgets.key_bar.show(
             [command_hint(name, keys) for name in PROMPT_COMMANDS],
             [command_hint(name, keys) for name in ("commands", "help")],

@@ -4,7 +4,7 @@ from lmchat.errors import StreamInterrupted
 from lmchat.servers.events import RequestSent, TextDelta
 from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.widgets.key_bar import KeyBar
-from tests.support.desktop import half, ready_desktop, shown
+from tests.support.desktop import calm, half, ready_desktop, shown
 from tests.support.scripted_backend import answer_steps
 
 
@@ -72,3 +72,22 @@ async def test_each_block_of_code_has_a_copy_of_its_own(tmp_path):
             await click(desk, "c copy", nth=nth)
             await desk.until(lambda copied=copied: desk.copied[-1:] == [copied + "\n"], copied)
             await shown(desk, note)
+
+
+async def test_the_hints_of_a_message_have_the_keys_that_the_user_configured(tmp_path):
+    own = {"stop": "f7", "message.regenerate": "x,f8", "message.copy_code": "ctrl+y", "copy": "f9"}
+    scripts = (
+        [StreamInterrupted("It broke.")],
+        answer_steps("```py\na = 1\n```"),
+        half("Gam"),
+    )
+    async with ready_desktop(tmp_path, *scripts, settings=calm(keys=own), asked=["one"]) as desk:
+        await shown(desk, "x regenerate  y copy details")
+        await click(desk, "x regenerate")
+        await shown(desk, "a = 1")
+        await desk.at_rest()
+        await shown(desk, "^Y copy")  # the click has focused the answer
+        await desk.press("f7")  # to the prompt
+        await desk.say("two", sees="Gam")
+        await click(desk, "F7 stop")
+        await shown(desk, "stopped")

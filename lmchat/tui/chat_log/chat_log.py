@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from typing import Any, ClassVar, Literal
@@ -96,6 +96,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.set_reactive(ChatLog.auto_links, False)  # links are found in lines, not by hovering
         self.typed_into: Widget | None = None  # gets what is typed while a message has the focus
         self.today: Callable[[], date | None] = lambda: None  # messages of other days have a date
+        self.own_keys: Mapping[str, str] = {}  # as `Page.own_keys`; set before there are messages
         self.has_all_messages = True  # whether it has all messages of its session, not only the end
         self.document = Document()
         self.viewport = Viewport(self.document, lambda: self.screen.focused is self)
@@ -178,7 +179,12 @@ class ChatLog(ScrollView, can_focus=True):
         """Make the page; if it is another one, as for another width or theme, lay out again."""
         if not self.outer_size.width:  # not on the screen yet
             return
-        is_other = self.painter.fit(self, today=self.today(), colours=self.highlighting.colours)
+        is_other = self.painter.fit(
+            self,
+            today=self.today(),
+            colours=self.highlighting.colours,
+            own_keys=self.own_keys,
+        )
         if is_other and self.painter.page is not None:
             self.viewport.set_page(self.painter.page, max(self.size.height, 1))
             self.refresh()

@@ -214,7 +214,7 @@ def call_lines(message: ChatMessage, state: str, is_folded: bool, page: Page) ->
     if state:
         right = [*page.key_hint("Esc", "stop", "stop"), *right]
     elif is_unfinished and not is_imported_call(message):
-        right = [*page.key_hint("r", "run again", "regenerate"), *right]
+        right = [*page.key_hint("r", "run again", "message.regenerate"), *right]
 
     state_spans = _call_state_spans(page, message, state)
     name, bracket, arguments = safe_line(tool_calls_text(message), limit=_ROW_CHARS).partition("(")
@@ -285,7 +285,8 @@ def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
     keys: list[Span] = []
     for key, words in CHOICES.items():
         keys += page.key_hint(key, words, key)
-    focus_key = page.key_hint(f"Alt+{UNICODE.up_arrow}", "answer", "")
+    previous_key = page.own_keys.get("previous") or f"Alt+{UNICODE.up_arrow}"
+    focus_key = page.key_hint(previous_key, "answer", "")  # any click on the card focuses it
     last = page.line(focus_key, tint="panel")
     last.hint = page.line(keys, tint="panel", lead="panel").segments
     return _card(page, [*page.row(question, tint="panel"), last], "warning")
@@ -388,7 +389,7 @@ def _stats_lines(message: ChatMessage, page: Page) -> list[Line]:
         # each stays whole where the row is wrapped
         left += [_after_dot(page, words.replace(" ", units.GAP), style) for words in pieces]
     can_continue = stats.is_unfinished and bool(message.text)
-    keys = page.key_hint("a", "continue", "resume") if can_continue else []
+    keys = page.key_hint("a", "continue", "message.resume") if can_continue else []
     return page.row(left, [*keys, *_version_spans(page, message)])
 
 
@@ -409,9 +410,12 @@ def _unfinished_lines(message: ChatMessage, page: Page) -> list[Line]:
     if message.model:
         left.append(_after_dot(page, safe_line(message.model, limit=_NAME_CHARS)))
 
-    keys = [*page.key_hint("a", "continue", "resume"), *page.key_hint("e", "edit", "edit")]
+    keys = [
+        *page.key_hint("a", "continue", "message.resume"),
+        *page.key_hint("e", "edit", "message.edit"),
+    ]
     if message.state is AnswerState.FAILED:
-        keys = page.key_hint("r", "regenerate", "regenerate")
+        keys = page.key_hint("r", "regenerate", "message.regenerate")
     return page.row(left, [*keys, *_version_spans(page, message)])
 
 
@@ -433,8 +437,8 @@ def _failure_lines(message: ChatMessage, failure: Failure, page: Page) -> list[L
         error_id = safe_line(failure.failure_id, limit=_NAME_CHARS)
         left.append((f"error id {error_id}", page.styles["muted"]))
     keys = [
-        *page.key_hint("r", "regenerate", "regenerate"),
-        *page.key_hint("y", "copy details", "copy"),
+        *page.key_hint("r", "regenerate", "message.regenerate"),
+        *page.key_hint("y", "copy details", "message.copy"),
     ]
     if message.state is AnswerState.FAILED:  # of others, the row above the card has the version
         keys += _version_spans(page, message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from math import ceil
 
@@ -104,7 +104,9 @@ class Painter:
         self._selection = selection
         self._look = Look(0, 0, (), Color(0, 0, 0))
 
-    def fit(self, log: Widget, *, today: date | None, colours: Colours) -> bool:
+    def fit(
+        self, log: Widget, *, today: date | None, colours: Colours, own_keys: Mapping[str, str]
+    ) -> bool:
         """Make the page for the width and theme of the log; return whether it is another one."""
         styles = {
             name: log.get_component_rich_style(f"chat-log--{name}", partial=True)
@@ -124,6 +126,7 @@ class Painter:
             today=today,
             colours=colours,
             is_ascii=any(isinstance(one, AsciiFilter) for one in log.get_line_filters()),
+            own_keys=own_keys,
         )
         is_other = page != self.page
         self.page = page

@@ -53,19 +53,24 @@ async def test_reading_back_no_line_moves_when_the_end_of_the_answer_makes_links
     linked = [f"{number}. See [the page][{number}] and [the other one][a]." for number in range(9)]
     paragraph = " ".join(linked)  # with links, it has fewer rows
     plain = "\n\n".join(f"Line {number}." for number in range(40))
-    text = f"{paragraph}\n\n{plain}\n\n[a]: https://a.example\n"
-    text += "".join(f"[{number}]: https://{number}.example\n" for number in range(9))
+    text = f"{paragraph}\n\n{plain}\n\n"
+    definitions = "[a]: https://a.example\n"
+    definitions += "".join(f"[{number}]: https://{number}.example\n" for number in range(9))
     log.load(talk(2))
     log.begin_answer(streaming())
     await pour(log, text)
+    log.flush()  # the paragraph is laid out before the definitions arrive
+    await pour(log, definitions)
     log.flush()
     await pilot.pause()
     log.scroll_relative(y=-40)
     await pilot.pause()
     before = rows(log)
+    rows_before = log.document.total
     assert "Line 20." in screen_text(log)
-    log.finish(answer(text))
+    log.finish(answer(text + definitions))
     await pilot.pause()
+    assert log.document.total < rows_before
     assert rows(log) == before
 
 
