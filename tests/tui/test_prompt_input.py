@@ -83,14 +83,15 @@ async def test_ctrl_u_clears_the_line_before_the_cursor_with_all_its_rows_then_t
 
 async def test_up_in_an_empty_prompt_brings_earlier_prompts_and_down_comes_back(app, pilot) -> None:
     prompt = app.prompt.input
-    prompt.history_of_prompts = HISTORY
+    prompt.remember_older(HISTORY)
     seen = []
     for key in ("up", "up", "up", "up", "down", "down", "down", "down"):
         await pilot.press(key)
         seen.append(prompt.text)
     assert seen == ["newest", "two\nlines", "oldest", "oldest", "two\nlines", "newest", "", ""]
     prompt.load_draft("")
-    prompt.history_of_prompts = ("/new", "older")
+    prompt.remember_newest("older")
+    prompt.remember_newest("/new")
     await pilot.press("up", "up")
     assert prompt.text == "older"
     await pilot.press("x", "enter")
@@ -223,7 +224,7 @@ async def test_a_command_for_the_shell_that_was_not_typed_is_seen_before_it_runs
 ) -> None:
     prompt = app.prompt.input
     line = "!touch x"
-    prompt.history_of_prompts = (line,)
+    prompt.remember_newest(line)
 
     async def paste() -> None:
         prompt.post_message(events.Paste(line))

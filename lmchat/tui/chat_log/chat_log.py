@@ -254,10 +254,10 @@ class ChatLog(ScrollView, can_focus=True):
         self.highlighting.reset()
         self._streaming = None
         self.has_all_messages = has_all_messages
-        self.document.load(messages)
-        if is_ours and messages and is_streaming_answer(messages[-1]):
-            self._streaming = len(self.document) - 1
-            self.document.entries[-1].is_streaming = True
+        is_streaming = is_ours and bool(messages) and is_streaming_answer(messages[-1])
+        if is_streaming:
+            self._streaming = len(messages) - 1
+        self.document.load(messages, is_streaming=is_streaming)
         self.viewport.reset()
         self.selection.drop()
         if self.has_focus:
@@ -295,7 +295,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.flush()
         with self.viewport.anchored():
             index = self.document.append(entry)
-            self.viewport.has_new_text = True
+            self.viewport.note_new_text()
         self.finder.recount(index)
         self.settle(Place(index, -1, 0))
         return index
@@ -318,7 +318,7 @@ class ChatLog(ScrollView, can_focus=True):
             if self._streaming is not None:
                 for delta in deltas:
                     self.document.entries[self._streaming].feed(delta)
-                    self.viewport.has_new_text = True
+                    self.viewport.note_new_text()
                 changed.append(self.document.grow(self._streaming))
             place = self.document.drop_lines(recoloured)
             if place is not None:
@@ -329,10 +329,7 @@ class ChatLog(ScrollView, can_focus=True):
         """Show the figures of the running turn at `now_s`, and a hint beside a running thought."""
         if self._streaming is None:
             return
-        entry = self.document.entries[self._streaming]
-        entry.turn = turn
-        entry.now_s = now_s
-        entry.thought_hint = thought_hint
+        self.document.entries[self._streaming].show_turn(turn, now_s, thought_hint)
         if self.inflow.timer is None:  # else the next frame shows them
             self.flush()
 
@@ -353,14 +350,15 @@ class ChatLog(ScrollView, can_focus=True):
         index = self._streaming
         self._streaming = None
         if index is not None:
-            self.document.entries[index].has_tool_messages = has_tool_messages
-        if not self.replace(message, index):
+            with self._changed(index) as entry:
+                entry.has_tool_messages = has_tool_messages
+                entry.finish(message)
+        elif not self.replace(message):
             self.append(message)
 
-    def replace(self, message: ChatMessage, index: int | None = None) -> bool:
-        """Take another form of a message, by index or id; return whether it is in the log."""
-        if index is None:
-            index = self.document.index_of(message.message_id)
+    def replace(self, message: ChatMessage) -> bool:
+        """Take another form of a message; return whether it is in the log."""
+        index = self.document.index_of(message.message_id)
         if index is None:
             return False
         with self._changed(index) as entry:
@@ -506,7 +504,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._repaint()
 
     def on_mouse_up(self) -> None:
-        self.selection.pressed = None
+        self.selection.release()
         if self._drag_timer is not None:
             self._drag_timer.stop()
         self.release_mouse()

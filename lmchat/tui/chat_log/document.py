@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from lmchat.markdown.block import Block, Kind, Line
 from lmchat.markdown.layout import Layout
@@ -61,9 +61,11 @@ class Document:
         """Number of rows of the log."""
         return self.heights.total
 
-    def load(self, messages: Iterable[ChatMessage]) -> None:
-        """Replace all messages by others, of which no row is laid out."""
+    def load(self, messages: Iterable[ChatMessage], *, is_streaming: bool = False) -> None:
+        """Replace all messages by others, of which the last one may be streaming; lay out none."""
         self.entries = _entries_of(messages)
+        if is_streaming:
+            self.entries[-1].is_streaming = True
         self._measure_all()
 
     def prepend(self, earlier: Sequence[ChatMessage]) -> None:
@@ -214,6 +216,15 @@ class Document:
         first = entry.build()
         self.lay_out(index)
         return first
+
+    def toggle(self, index: int, attribute: Literal["is_folded", "is_source"]) -> None:
+        """Fold or unfold a message, or switch between its source and its Markdown."""
+        entry = self.entries[index]
+        if attribute == "is_folded":
+            entry.is_folded = not entry.is_folded
+        else:
+            entry.is_source = not entry.is_source
+        self.rebuild(index)
 
     def grow(self, index: int) -> Place:
         """Take up new text of a message; return the first row that looks different."""

@@ -303,6 +303,12 @@ class Entry(Struct):
             self.parts[-1].is_ended = True
         self.parts = [*self.parts, part]
 
+    def show_turn(self, turn: TurnFigures | None, now_s: float, thought_hint: str) -> None:
+        """Take the figures of the running turn, which the rows show when they are built next."""
+        self.turn = turn
+        self.now_s = now_s
+        self.thought_hint = thought_hint
+
     def set_parts(self, parts: Iterable[Part]) -> None:
         """Take the parts of another form of the message; those that are the same keep their blocks.
 

@@ -271,8 +271,7 @@ class Finder:
         hits = self._hits_of(entry.blocks)
         hidden = max(self._counts[index] - len(hits), 0) if entry.is_folded else 0
         if self._nth < hidden:  # what is folded comes before the other text
-            entry.is_folded = False
-            document.rebuild(index)
+            document.toggle(index, "is_folded")
             hits = self._hits_of(entry.blocks)
             hidden = 0
         number, nth = hits[min(self._nth - hidden, len(hits) - 1)] if hits else (0, 0)

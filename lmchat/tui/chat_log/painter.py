@@ -212,7 +212,7 @@ class Painter:
             strip = mark(strip, start + first, start + last, style)
         selected = self._selection.selected
         span = selected.span(place.message, place.block) if selected is not None else None
-        if span and selected and (block.source or selected.is_in_row):
+        if span and selected and (block.source or selected.is_in_log_row):
             row_start = row_starts(block)[row]
             first = max(span[0] - row_start, 0)
             last = min(span[1] - row_start, len(line.text))

@@ -64,11 +64,14 @@ class Selected(Struct):
         return max(self.origin + self.head, key=lambda anchor: anchor.order)
 
     @property
-    def is_in_row(self) -> bool:
-        """Whether only a block that the log adds is selected, as stats; elsewhere none is."""
+    def is_in_log_row(self) -> bool:
+        """Whether the selection is within one block that the log itself writes, such as stats.
+
+        Only then is such a block marked and copied: a longer selection is of what was written.
+        """
         block = self.start.block
-        is_one = self.start.order[:2] == self.end.order[:2]
-        return is_one and block is not None and not block.source
+        is_one_block = self.start.order[:2] == self.end.order[:2]
+        return is_one_block and block is not None and not block.source
 
     def span(self, index: int, number: int) -> Range | None:
         """Return the first selected character of a block, and the one after the last.
@@ -113,6 +116,10 @@ class Selection:
     def drop(self) -> None:
         """Select nothing; a drag no longer extends anything."""
         self.selected = None
+        self.release()
+
+    def release(self) -> None:
+        """Note that the button is up: a drag no longer extends the selection, which stays."""
         self.pressed = None
 
     def find_again(self) -> Selected | None:

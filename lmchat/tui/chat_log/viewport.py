@@ -4,7 +4,9 @@ The position is an anchor in the text, or None while the end is followed. `_move
 `reset` for other messages; elsewhere an anchor is only replaced by another one for the same
 position. Only `lay_out` computes the first row `top` from it: what is read keeps its row whatever
 changes around it. Whoever changes the document, or lays out blocks of it, does so within
-`anchored`. These methods move, each with its callers:
+`anchored`. Three methods of the viewport need not, as `top` is computed anew right after it:
+`set_page` does it from the same anchor, `scroll_to_row` and `scroll_to_place` from another one.
+These methods move, each with its callers:
 
 - `scroll_to_row`: keys, wheel, scroll bar, and a selection dragged over the edge
   (`ChatLog.watch_scroll_y`).
@@ -88,6 +90,10 @@ class Viewport:
                 self._anchor = self._anchor_at_top()
         if self.is_at_end:
             self.has_new_text = False
+
+    def note_new_text(self) -> None:
+        """Note that text is added to the end; if `lay_out` finds that it is seen, it is not new."""
+        self.has_new_text = True
 
     def resize(self, height: int) -> None:
         """Take the number of rows of the screen."""
@@ -297,23 +303,22 @@ class Viewport:
     def toggle(self, attribute: Literal["is_folded", "is_source"]) -> None:
         """Fold or unfold the focused message, or switch between its source and its Markdown.
 
-        Its first row on the screen stays there. While the end of an answer that streams is
-        followed, it stays followed.
+        The first of its rows on the screen stays there, also if the end was followed, except that
+        of an answer that streams: it stays followed.
         """
         index = self.cursor
         if index is None:
             return
-        entry = self.document.entries[index]
-        screen_row = self.document.heights.top(index) - self.top
-        anchor = self._anchor_at_top()  # if the message begins above the screen
+        document = self.document
+        screen_row = document.heights.top(index) - self.top
         if screen_row >= 0:
-            anchor = anchor_at(self.document, Place(index, -1, 0), screen_row)
-        setattr(entry, attribute, not getattr(entry, attribute))
-        self.document.rebuild(index)
-        if entry.is_streaming and self.is_following:
-            self.lay_out()
-        else:
-            self.scroll_to_place(relocate(self.document, anchor), anchor.screen_row)
+            first_shown = anchor_at(document, Place(index, -1, 0), screen_row)
+        else:  # the message begins above the screen
+            first_shown = self._anchor_at_top()
+        with self.anchored():
+            document.toggle(index, attribute)
+        if not (document.entries[index].is_streaming and self.is_following):
+            self.scroll_to_place(relocate(document, first_shown), first_shown.screen_row)
 
     # The reading position over restarts
 

@@ -67,11 +67,11 @@ class PromptText:
             self._input.load_draft(draft)
         elif draft:
             earlier.insert(0, draft)
-        self._input.history_of_prompts = (*self._input.history_of_prompts, *earlier)
+        self._input.remember_older(earlier)
 
     def remember(self, prompt: str) -> None:
         """Let ↑ bring back a prompt that is sent or run."""
-        self._input.history_of_prompts = (prompt, *self._input.history_of_prompts)
+        self._input.remember_newest(prompt)
 
     def keep_draft(self) -> None:
         """Keep what is typed as the draft of the shown session.

@@ -7,7 +7,7 @@ a command or the name of a file is typed, a `Completion` holds what it may becom
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from textual import events, on
@@ -94,7 +94,7 @@ class PromptInput(TextArea):
 
     def __init__(self) -> None:
         super().__init__(id="prompt", soft_wrap=True, highlight_cursor_line=False)
-        self.history_of_prompts: Sequence[str] = ()  # earlier prompts, newest first
+        self.history_of_prompts: Sequence[str] = ()  # newest first
         # whether prompts are queued: then ↑ and Del in an empty prompt act on the newest one
         self.has_queue = False
         self.find_files: Callable[[str], Awaitable[tuple[str, ...]]] = _find_none
@@ -204,6 +204,14 @@ class PromptInput(TextArea):
             (text.count("\n", 0, end), end - text.rfind("\n", 0, end) - 1),
             maintain_selection_offset=True,
         )
+
+    def remember_newest(self, prompt: str) -> None:
+        """Let ↑ recall a prompt before all others."""
+        self.history_of_prompts = (prompt, *self.history_of_prompts)
+
+    def remember_older(self, prompts: Iterable[str]) -> None:
+        """Let ↑ recall prompts, the newest first, after all others."""
+        self.history_of_prompts = (*self.history_of_prompts, *prompts)
 
     def put(self, text: str) -> None:
         """Replace the text; Ctrl+Z restores the old one."""
