@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from lmchat.errors import FormatUnknown, LMChatError, StoreUnavailable
 from lmchat.formats.builder import ReadSession
-from lmchat.formats.importing import import_chats, naming
+from lmchat.formats.importing import error_about, import_chats
 from lmchat.formats.programs import AUTO, ChatPlace
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
@@ -115,7 +115,7 @@ class Importer:
                                 await self._store.save_file(content)
                             known_header = await self._store.import_session(session)
                     except LMChatError as error:
-                        outcome.refused.append((file, naming(file, error)))
+                        outcome.refused.append((file, error_about(file, error)))
                         if isinstance(error, StoreUnavailable):
                             return
                         continue

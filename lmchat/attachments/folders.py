@@ -31,7 +31,7 @@ from lmchat.files.folder_walk import walk
 from lmchat.matching import fuzzy_match
 from lmchat.processes.threads import in_thread, run_abandonable
 from lmchat.safe_text import safe_line
-from lmchat.units import GAP, counted, size_text
+from lmchat.units import GAP, counted, size_text, tokens
 
 MOST_UNASKED = 50  # files that are attached without a question
 _MOST_ATTACHED = 100  # of one folder or pattern
@@ -67,8 +67,8 @@ class FileSet(Struct, frozen=True, kw_only=True):
     def words(self) -> str:
         """Number, size and tokens of the files, as `3 files, 12 kB, ~3 020 tokens`."""
         size = size_text(sum(file.part.size for file in self.files))
-        tokens = f"~{self.tokens:,}".replace(",", GAP)
-        words = f"{counted(len(self.files), 'file')}, {size}, {tokens} tokens".replace(GAP, " ")
+        estimate = tokens(self.tokens, is_estimated=True)
+        words = f"{counted(len(self.files), 'file')}, {size}, {estimate} tokens".replace(GAP, " ")
         if self.left_out_count:
             words += f"; left out: {self.left_out_count} that are no text, or too long"
         return words

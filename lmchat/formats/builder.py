@@ -277,11 +277,11 @@ class ForeignChat(Struct, kw_only=True):
             self.omit(text_in(value, "type"))
         return ""
 
-    def image(self, value: object, name: str = "", *, part: str = "image") -> Iterator[FilePart]:
+    def image(self, value: object, name: str = "", *, kind: str = "image") -> Iterator[FilePart]:
         """Yield the part of an image; any other value, and a huge image, is counted as left out.
 
         `value` should be bytes, base64 or a `data:` URL, and is not decoded as an image. `name` is
-        that of its file, and `part` the kind under which it is counted if it is left out.
+        that of its file, and `kind` its kind if it is left out.
         """
         data = value
         if isinstance(value, str):
@@ -289,7 +289,7 @@ class ForeignChat(Struct, kw_only=True):
                 data = b64decode(value.rpartition(";base64,")[2])
         media_type = image_type(data) if isinstance(data, bytes) else ""
         if not isinstance(data, bytes) or not media_type or len(data) > MAX_IMAGE_BYTES:
-            self.omit(part)
+            self.omit(kind)
             return
         digest = hashlib.sha256(data).hexdigest()
         self.files[digest] = data
@@ -338,7 +338,7 @@ class ForeignChat(Struct, kw_only=True):
 
 def omissions(title: str, counts_by_kind: Mapping[str, int]) -> tuple[Skipped, ...]:
     """Return what is left out of a chat: `2 images, 1 damaged message left out`, or nothing."""
-    # readers may have added 0 to a kind
+    # readers may have added 0 to a kind; kinds and titles are cut, as a file may have any text
     words = [counted(count, kind[:100]) for kind, count in counts_by_kind.items() if count > 0]
     if not words:
         return ()
@@ -411,12 +411,14 @@ def _tree(messages: Mapping[str, _Message], default_time: datetime) -> dict[str,
         time = times[key] = message.created_at or time
         if message.parent not in messages and key != _SYSTEM:
             message.parent = _SYSTEM  # it is a root, or its parent is lost
+
     order = _parents_first({key: message.parent for key, message in messages.items()})
     for key in order:
         parent = messages[key].parent
         if parent is not None and not messages[parent].parts:
             # its parent was replaced before, if needed: it has parts, or is None
             messages[key].parent = messages[parent].parent
+
     child_counts = Counter(message.parent for message in messages.values() if message.parts)
     kept: dict[str, _Message] = {}
     for key in order:
@@ -434,6 +436,7 @@ def _tree(messages: Mapping[str, _Message], default_time: datetime) -> dict[str,
             message.parts = step.parts
             message.parent = step.parent
         kept[key] = message
+
     return {
         key: ChatMessage(
             message_id=key,
@@ -498,6 +501,7 @@ def sound_session(
     ids = {message.message_id: _own_id(message.message_id, session_id) for message in tree}
     if len(ids) < len(tree):
         raise FileRefused("Two of its messages have the same id.", hint="Export it again.")
+
     messages = {message.message_id: message for message in tree}
     stored: dict[str, ChatMessage] = {}
     for key in _parents_first({message.message_id: message.parent_id for message in tree}):
@@ -511,11 +515,13 @@ def sound_session(
             parts=tuple(map(_sound_part, message.parts)),
             stats=_sound_stats(message.stats),
         )
+
     path: list[ChatMessage] = []
     above = end if end in stored else next(reversed(stored), None)
     while above in stored and above is not None:
         path.append(stored[above])
         above = messages[above].parent_id
+
     header = replace(
         header,
         session_id=session_id,

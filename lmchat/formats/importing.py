@@ -94,8 +94,8 @@ def import_chats(
             yield name, FileRefused(message, hint="`lmchat import --help` lists the formats.")
 
 
-def naming(file: str, error: LMChatError) -> LMChatError:
-    """Return an error with the name of the file that it is about in its message."""
+def error_about(file: str, error: LMChatError) -> LMChatError:
+    """Return an error whose message begins with the name of a file."""
     message = f"{'stdin' if file == STDIN else file}: {error.message}"
     return type(error)(message, hint=error.hint, details=error.details)
 
@@ -106,7 +106,7 @@ def _results(file: str, items: ReadItems) -> Iterator[ImportResult]:
         for item in items:
             yield file, item
     except FileRefused as error:
-        yield file, naming(file, error)
+        yield file, error_about(file, error)
     # `UnicodeDecodeError`: SQLite may quote a damaged name of a column
     except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -136,6 +136,7 @@ class _FileReader:
             items = self._database_items(content)
         else:
             items = self._text_items(text_source(content))
+
         has_messages = False
         reason = ""
         for item in items:
@@ -266,6 +267,7 @@ def _records(source: Source) -> Iterator[Record | Skipped]:
         if is_markdown:
             message = "It is Markdown, which cannot be imported; export the session as JSON."
         raise FormatUnknown(message, hint=_FORMATS_HINT)
+
     values: Iterable[tuple[str, Any]]  # place and JSON of each object
     try:
         # `Raw` is JSON that is not decoded yet
@@ -281,6 +283,7 @@ def _records(source: Source) -> Iterator[Record | Skipped]:
             raise FileRefused(message, hint="Export it again.") from error
         lines = enumerate(BytesIO(data), 1)
         values = ((f"line {number}", line) for number, line in lines if not line.isspace())
+
     for where, value in values:
         try:
             # msgspec would refuse half of a surrogate pair, as cut texts have it
@@ -291,6 +294,7 @@ def _records(source: Source) -> Iterator[Record | Skipped]:
 
 
 def _is_object(line: bytes) -> bool:
+    """Return whether a line is a JSON object; the values in it are not decoded."""
     try:
         msgspec.json.decode(line, type=dict[str, msgspec.Raw])
     except (msgspec.MsgspecError, RecursionError):

@@ -162,6 +162,7 @@ def _safe(message: ChatMessage, *, has_results: bool) -> ChatMessage:
         return replace(message, endpoint="")
     if has_results:
         return message
+    # the texts of a message are shown without a separator: the quotation begins a paragraph
     parts = tuple(
         TextPart(text=f"\n\n{quoted_call(part.name, part.arguments).text}")
         if isinstance(part, ToolCallPart)

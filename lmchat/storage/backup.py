@@ -181,6 +181,7 @@ def _add_rows_of(damaged: Path, target: Connection) -> bool:
         """insert or ignore into sessions (session_id, created_at, updated_at)
             select session_id, min(created_at), max(created_at) from messages group by session_id"""
     )
+    # no row may refer to a message that was lost
     for table in ("parts", "token_choices"):
         target.execute(f"delete from {table} where number not in (select number from messages)")
     return is_all_read

@@ -131,6 +131,7 @@ class Database:
                     raise
                 log.warning("the session file: %s", name_of(error) or type(error).__name__)
                 self._disconnect()
+                # a second error counts more than a check that finds nothing
                 if is_second_try or is_damaged(self.path):
                     self._use(self._repair())
         return self._run_once(job)

@@ -220,6 +220,7 @@ def _field_values(names: Sequence[str], columns: Sequence[Any]) -> dict[str, Any
 
 
 def _time(value: object) -> datetime:
+    """Return a stored time; raises `ValueError` for one that cannot be shown in every time zone."""
     moment = datetime.fromisoformat(str(value))
     if moment.tzinfo is None or moment.year not in _YEARS:
         raise ValueError("a time without its zone, or too near to the limits of the calendar")

@@ -492,6 +492,7 @@ class Store:
     def token_choices(
         self, connection: Connection, message_id: str
     ) -> tuple[TokenProbabilities, ...]:
+        """Return the choices that the model had at each token of an answer, if they are stored."""
         query = """select data from token_choices
             where number = (select number from messages where message_id = ?)"""
         row = connection.execute(query, (message_id,)).fetchone()
@@ -591,6 +592,7 @@ class Store:
     # Attached files
 
     async def save_file(self, data: bytes) -> str:
+        """Keep the content of an attached file, and return its digest, by which it is read."""
         if self._is_temporary:
             digest = sha256(data).hexdigest()
             self._files_in_memory[digest] = data

@@ -31,6 +31,7 @@ class Program(NamedTuple):
 
 
 def _llm_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
+    """Return the folder that `LLM_USER_PATH` names, if any, then the usual ones of llm."""
     named = environ.get("LLM_USER_PATH")
     usual = [folder / "io.datasette.llm" for folder in settings_folders(environ, home)]
     return [Path(named), *usual] if named else usual

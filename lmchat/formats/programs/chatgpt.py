@@ -47,6 +47,7 @@ def _fits(record: Record) -> bool:
 
 
 def _read(records: Sequence[Record], source: Source) -> ForeignChat:
+    """Return the chat of one record; every node is a message, even if that is empty."""
     record = records[0]
     chat = ForeignChat(
         # without an id, its time or its first node identifies a chat

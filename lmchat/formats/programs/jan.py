@@ -34,6 +34,7 @@ def _fits(record: Record) -> bool:
 
 
 def _read(records: Sequence[Record], source: Source) -> ForeignChat:
+    """Return the chat of the messages of a thread; `thread.json` has its title and its model."""
     thread_ids = filter(None, (text_in(record, "thread_id") for record in records))
     thread_id = next(thread_ids, "")
     thread: Record = {}

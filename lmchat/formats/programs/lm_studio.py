@@ -114,6 +114,7 @@ def _time_and_model(version: Record) -> tuple[datetime | None, str]:
 
 
 def _system_prompt(record: Record) -> str:
+    """Return the system prompt, which is one of the settings of a conversation; empty without."""
     fields = record_in(record, "perChatPredictionConfig").get("fields")
     if isinstance(fields, list):
         for row in fields:
