@@ -23,7 +23,8 @@ class ModelRoutes(Struct, frozen=True):
     """The models of all servers by their names, from the last look at the servers.
 
     A name leads to the first server that has it. `NAME@PRODUCT` leads to the server of a product,
-    and `NAME@PRODUCT:PORT` to one of several servers of it.
+    and `NAME@PRODUCT:PORT` to one of several servers of it; `NAME@PRODUCT:HOST:PORT`, if several of
+    them have this port.
     """
 
     results: tuple[ProbeResult, ...] = ()  # servers that were found, usable or not, best first
@@ -32,12 +33,17 @@ class ModelRoutes(Struct, frozen=True):
 
     @classmethod
     def of(cls, results: Sequence[ProbeResult]) -> ModelRoutes:
+        """Return the routes to the models of the servers that were found."""
         usable = [probed for probed in results if probed.verdict.is_usable]
         product_counts = Counter(probed.product for probed in usable)
+        port_counts = Counter((probed.product, probed.endpoint.port) for probed in usable)
         aliases: dict[str, ModelInfo] = {}
         for probed in usable:
             server_name: str = probed.product
-            if product_counts[probed.product] > 1:
+            if port_counts[probed.product, probed.endpoint.port] > 1:
+                address = probed.endpoint.url.removeprefix(f"{probed.endpoint.scheme}://")
+                server_name += f":{address}"  # with the path: servers may be behind one proxy
+            elif product_counts[probed.product] > 1:
                 server_name += f":{probed.endpoint.port}"
             for model in probed.models:
                 aliases.setdefault(f"{model.model_id}@{server_name}", model)
@@ -104,16 +110,16 @@ class ModelRoutes(Struct, frozen=True):
     def is_alias(self, name: str, model: ModelInfo) -> bool:
         """Return whether a name that leads to a model is its name with `@`.
 
-        Its server does not know that name. It does know a name of Ollama without `:latest`, which
-        is not in `aliases`.
+        The server of the model does not know that name, so a request must not be sent with it.
+        Ollama does know a name without `:latest`, which is no alias.
         """
         return name != model.model_id and self.aliases.get(name) is model
 
 
 class ServerWatch(Struct):
-    """Keeper of the routes to all models."""
+    """Owner of the routes to all models, which looks for servers again and again."""
 
-    find: Callable[[], Awaitable[tuple[ProbeResult, ...]]]  # returns all servers
+    find: Callable[[], Awaitable[tuple[ProbeResult, ...]]]  # looks for all servers
     on_change: Callable[[ModelRoutes], None]  # gets the routes after changes that `run` has found
     routes: ModelRoutes = field(default_factory=ModelRoutes)
 

@@ -24,6 +24,19 @@ def test_servers_of_a_product_are_told_apart_by_port():
     assert len(routes.listed()) == 3
 
 
+def test_servers_of_a_product_with_one_port_are_told_apart_by_host():
+    other_host, behind_proxy = map(lm_studio, ("http://box:1234", "http://box:1234/second/v1"))
+    routes = ModelRoutes.of([HERE, other_host, behind_proxy, OTHER_PORT])
+    assert set(routes.listed()) == {
+        "qwen3-8b",
+        "qwen3-8b@LM Studio:localhost:1234",
+        "qwen3-8b@LM Studio:box:1234",
+        "qwen3-8b@LM Studio:box:1234/second",
+        "qwen3-8b@LM Studio:1235",
+    }
+    assert routes.find("qwen3-8b@LM Studio:box:1234").endpoint == other_host.endpoint
+
+
 async def test_a_server_that_has_moved_to_another_port_is_a_change():
     places = iter([(HERE,), (HERE,), (OTHER_PORT,)])
 
