@@ -171,14 +171,14 @@ class ServeApp(Struct, kw_only=True):
             hint = "lmchat serve --help lists the paths."
             refusal = LMChatError(message, kind="wrong_path", hint=hint)
             reply = _openai_error(refusal, error.status_code)
-            reply.headers.update(error.headers or {})
+            reply.headers.update(error.headers or {})  # `Allow`: the methods of the path
             return reply
         if not isinstance(error, LMChatError):
             return _openai_error(self.log_bug(error))
         path = request.scope["path"]
         if path.startswith(f"{API}/"):
             return _openai_error(error)
-        return _source_error(error, is_chat=path == CHAT_PATH)
+        return _older_error(error, is_chat=path == CHAT_PATH)
 
     # Models
 
@@ -234,35 +234,40 @@ class ServeApp(Struct, kw_only=True):
     async def forward(self, request: Request, send: Send) -> None:
         """Pass on a request and its reply; a program that hangs up ends the generation.
 
-        Two tasks run at once: one passes the reply on, the other waits for the hang-up. An error
-        before the reply has begun is raised. After that, the reply can only break off: this returns
-        without sending the end of the body, and uvicorn closes the connection.
+        Two tasks run at once: one passes the reply on, the other waits for the hang-up. The first
+        one to end cancels the other. An error is raised, as long as a reply with its status can
+        still be sent.
         """
         report: RequestReport = request.scope[_REPORT]
         try:
             body = await read_body(request, self.settings.limits.max_body_mb)
         except ClientDisconnect:
-            return
+            return  # nothing was sent to a server yet
         answering = asyncio.create_task(self._answer(request, body, send, report), name="forward")
-        hanging_up = asyncio.create_task(_hang_up(request.receive), name="hang-up")
+        hanging_up = asyncio.create_task(_wait_for_hang_up(request.receive), name="hang-up")
         try:
             await asyncio.wait({answering, hanging_up}, return_when=asyncio.FIRST_COMPLETED)
             # `receive` also reports a hang-up once the whole reply is sent and nothing is
             # left to stop. Then `answering` is not cancelled: it has to count the result.
             if report.is_sent:
                 await asyncio.wait({answering})
-        finally:
+        finally:  # also if uvicorn cancels this call, when `lmchat serve` ends
             answering.cancel()
             hanging_up.cancel()
+            # their errors are returned, not raised: the record of the turn is written first
             outcome, _ = await asyncio.gather(answering, hanging_up, return_exceptions=True)
-        if report.row is not None and not request.scope["path"].endswith(EMBEDDINGS_PATH):
+
+        is_turn = not request.scope["path"].endswith(EMBEDDINGS_PATH)
+        if report.row is not None and is_turn:
             try:
                 await self.add_turn_record(report.row)
             except LMChatError as error:
                 _log.warning("the record of a turn could not be written: %s", error.kind)
-        has_begun_and_broken_off = isinstance(outcome, LMChatError) and bool(report.status)
-        # `CancelledError` is no `Exception`
-        if isinstance(outcome, Exception) and not has_begun_and_broken_off:
+
+        has_begun = report.status != 0
+        if has_begun and isinstance(outcome, LMChatError):
+            return  # without the end of the body: uvicorn then closes the connection
+        if isinstance(outcome, Exception):  # the `CancelledError` after a hang-up is none
             raise outcome
 
     async def _answer(
@@ -270,32 +275,32 @@ class ServeApp(Struct, kw_only=True):
     ) -> None:
         """Send a request to the server of its model, and the reply to the program as it comes.
 
-        The chat of older programs may name the server (`endpoint`), and is streamed unless
-        the body says otherwise.
+        The chat route of older programs has no `/v1`. A request there may name the server
+        (`endpoint`), and is streamed unless the body says otherwise.
         """
         path = request.scope["path"].removeprefix(API)
-        is_source = path == request.scope["path"]
+        is_older_route = path == request.scope["path"]
         fields = fields_of(body)
         name = report.subject = fields.model_name()
         routes = self.watch.routes
         changes: dict[str, object] = {}
-        if is_source and fields.endpoint:
+        if is_older_route and fields.endpoint:
             server = routes.server(str(fields.endpoint))
-            # Without facts if the server does not list it: the server itself will refuse it then.
-            model = ModelInfo(model_id=name, endpoint=server.endpoint, product=server.product)
-            model = next((listed for listed in server.models if listed.model_id == name), model)
+            # a model that the server does not list is sent to it, too: it says what is wrong
+            unlisted = ModelInfo(model_id=name, endpoint=server.endpoint, product=server.product)
+            model = next((listed for listed in server.models if listed.model_id == name), unlisted)
         else:
             model = routes.find(name)
             if routes.is_alias(name, model):  # the server does not know this name
                 changes["model"] = model.model_id
-        if is_source and fields.stream is None:
+        if is_older_route and fields.stream is None:
             changes["stream"] = True
-        if is_source or changes:
-            body = with_changes(body, changes, removed="endpoint" if is_source else "")
+        if is_older_route or changes:
+            body = with_changes(body, changes, removed="endpoint" if is_older_route else "")
 
         order = ForwardedRequest(model=model, path=path, body=body, messages=fields.messages)
         async with self.client.forward(order, report.keep_row) as reply:
-            if is_source and reply.status >= HTTPStatus.BAD_REQUEST:
+            if is_older_route and reply.status >= HTTPStatus.BAD_REQUEST:
                 message = f"The server refused the request with status {reply.status}."
                 raise ServerRejected(message, kind="server_error", status=reply.status)
             headers = [
@@ -319,7 +324,8 @@ class _ForwardRoute(Struct, frozen=True):
         await self.app.forward(Request(scope, receive), send)
 
 
-async def _hang_up(receive: Receive) -> None:
+async def _wait_for_hang_up(receive: Receive) -> None:
+    """Return when the program has closed the connection."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
@@ -357,7 +363,7 @@ def _openai_error(error: LMChatError, status: int | None = None) -> Response:
     return JSONResponse({"error": detail}, status, _headers_of(error))
 
 
-def _source_error(error: LMChatError, *, is_chat: bool) -> Response:
+def _older_error(error: LMChatError, *, is_chat: bool) -> Response:
     """Return the reply for an error in the shape of older programs, which is one text.
 
     All failures of servers have the status 500.
