@@ -59,7 +59,6 @@ class LMChatApp(PatchedApp):
     ) -> None:
         super().__init__()
         self.chat_screen = ChatScreen(settings, state, is_temporary=is_temporary)
-        self.second_half: SecondHalf | None = None  # None until after the first paint
         self.wanted_theme = settings.ui.theme or state.theme  # empty for none
         self._open_second_half = open_second_half
         self._terminal_lock = asyncio.Lock()
@@ -94,6 +93,11 @@ class LMChatApp(PatchedApp):
 
     # The second half
 
+    @property
+    def second_half(self) -> SecondHalf | None:
+        """What answers; None until it is imported, after the first paint."""
+        return self.chat_screen.second_half
+
     def on_ready(self) -> None:
         """Begin what the first paint and the first key do not wait for.
 
@@ -110,8 +114,7 @@ class LMChatApp(PatchedApp):
         _: Worker[None] = self.run_worker(self._open, name="open", group="second half")
 
     async def _open(self) -> None:
-        self.second_half = await self._open_second_half(self)
-        await self.chat_screen.open(self.second_half)
+        await self.chat_screen.open(await self._open_second_half(self))
 
     async def action_run(self, command_id: str) -> None:
         """Run a command, as the chat screen does: its key works on every screen."""
@@ -158,6 +161,7 @@ class LMChatApp(PatchedApp):
             self.notify(words, severity="error")
 
     def copy_to_clipboard(self, text: str) -> None:
+        """Copy what Textual copies, such as a selection in an input, as lmchat copies all else."""
         if self.second_half is None:
             super().copy_to_clipboard(text)
         else:

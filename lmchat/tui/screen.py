@@ -91,7 +91,7 @@ class ChatScreen(PatchedScreen):
         self._settings = settings
         self._state = state
         self._is_temporary = is_temporary
-        self._second_half: SecondHalf | None = None
+        self.second_half: SecondHalf | None = None  # None until after the first paint
         self._waiting: list[Message] = []  # what was wished for before the second half was there
         self._was_shown = False  # whether the screen has been on top before
 
@@ -153,16 +153,17 @@ class ChatScreen(PatchedScreen):
     async def pass_on(self, message: Message) -> None:
         """Give a wish or a fact to the second half, or keep it until that is there."""
         message.stop()
-        if self._second_half is None:
+        if self.second_half is None or self._waiting:
             self._waiting.append(message)
         else:
-            await self._second_half.receive(message)
+            await self.second_half.receive(message)
 
     async def open(self, second_half: SecondHalf) -> None:
         """Let the second half answer from now on, beginning with what waits."""
-        while self._waiting:  # what comes meanwhile waits behind it
-            await second_half.receive(self._waiting.pop(0))
-        self._second_half = second_half
+        self.second_half = second_half
+        while self._waiting:
+            await second_half.receive(self._waiting[0])
+            del self._waiting[0]  # only now: until then, `pass_on` puts what comes behind it
 
     @on(events.DescendantFocus)
     @on(events.DescendantBlur)
