@@ -120,6 +120,7 @@ def cut_place(text: str) -> int:
         ends = list(re.compile(pattern).finditer(text, PIECE_CHARS // 2, PIECE_CHARS))
         if ends:
             return ends[-1].end()
+    # before the grapheme that holds the first character behind the piece
     start = PIECE_CHARS - _MOST_CLUSTER
     starts = [place for place, _ in graphemes(text[start : PIECE_CHARS + 1])]
     return start + starts[-1]

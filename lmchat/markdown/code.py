@@ -49,11 +49,11 @@ def code_lines(
             cuts = cut_points(text, width, max(width - indent, MIN_WIDTH // 2))
         for number, row in enumerate(split_spans(spans, [0, *cuts, len(text)])):
             pad = _pad(page)
-            if number:
+            if number:  # a further row of a long line
                 pad = [*_pad(page, UNICODE.cut), (" " * indent, _NULL)]
             line = page.line([*pad, *row], prefix=prefix, tint="panel")
             line.text = "".join(words for words, _ in row)
-            line.start += sum(len(words) for words, _ in pad)
+            line.start += sum(len(words) for words, _ in pad)  # a selection does not copy them
             line.is_wrapped = number < len(cuts)
             yield line
             prefix = next_prefix
@@ -66,9 +66,9 @@ def _coloured_lines(page: Page, code: str, colours: bytes) -> Iterator[list[Span
     colour.
     """
     spans: list[Span] = []
-    runs = [
-        (COLOUR_NAMES[run[1][0]], code[run.start() : run.end()])
-        for run in re.finditer(rb"(?s)(.)\1*", colours[: len(code)])  # equal bytes
+    runs = [  # of characters in one colour, whose bytes are equal
+        (COLOUR_NAMES[colours[run.start()]], code[run.start() : run.end()])
+        for run in re.finditer(rb"(?s)(.)\1*", colours[: len(code)])
     ]
     for colour, text in [*runs, ("", code[len(colours) :])]:
         style = page.styles[colour] if colour else _NULL

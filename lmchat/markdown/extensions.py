@@ -72,20 +72,21 @@ def add_rules(parser: MarkdownIt) -> MarkdownIt:
 def _ends_block(
     rules: list[RuleFuncBlockType], state: StateBlock, line: int, last: int, silent: bool
 ) -> bool:
-    """Return whether a line begins a block by any of some rules, or a table has too many tokens.
+    """Return whether a line ends the block above it: by one of `rules`, a block begins there.
 
-    It takes no lines: when it is asked to (not `silent`), return False.
+    A table that has too many tokens ends, too. To the parser this is a rule like others, but it
+    only answers that question (`silent`), and never takes lines.
     """
     if not silent:
         return False
-    if state.parentType == "table" and len(state.tokens) > _MOST_TOKENS * state.eMarks[line]:
+    chars_so_far = state.eMarks[line]
+    if state.parentType == "table" and len(state.tokens) > _MOST_TOKENS * chars_so_far:
         return True
-    may_begin = _first_sign(state, line) in _BEGINNINGS
-    # the head of a table may begin with any sign, and the line of dashes below it tells
-    may_be_head = not may_begin and line + 1 < last and _first_sign(state, line + 1) in _DASHES
-    if not may_begin and not may_be_head:
-        return False
-    return any(rule(state, line, last, True) for rule in rules)
+    has_sign = _first_sign(state, line) in _BEGINNINGS
+    # the head of a table may begin with any sign, but a line of dashes is below it
+    is_above_dashes = line + 1 < last and _first_sign(state, line + 1) in _DASHES
+    # asking the rules takes long, so it is done only for these few lines
+    return (has_sign or is_above_dashes) and any(rule(state, line, last, True) for rule in rules)
 
 
 def _first_sign(state: StateBlock, line: int) -> str:
@@ -95,7 +96,10 @@ def _first_sign(state: StateBlock, line: int) -> str:
 
 
 def deep_nesting_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
-    """Take blocks that are nested too deep, or too many lines of nested ones, as one text."""
+    """Take blocks that are nested too deep, or too many lines of nested ones, as one text.
+
+    Each level of blocks goes through all of its lines, so both would take too long.
+    """
     is_deep = state.level >= MOST_LEVELS or state.level * (last - first) > _MOST_NESTED_LINES
     if silent or not is_deep:
         return False
@@ -134,7 +138,7 @@ def math_block_rule(state: StateBlock, first: int, last: int, silent: bool) -> b
 
 
 def _push(state: StateBlock, kind: str, first: int, last: int) -> None:
-    """Add lines as one token of a type; the parser continues with line `last`."""
+    """Add lines as one token of the type `kind`; the parser continues with line `last`."""
     token = state.push(kind, "", 0)
     token.content = state.getLines(first, last, state.blkIndent, keepLastLF=True)
     token.map = [first, last]
@@ -181,7 +185,7 @@ def address_rule(state: StateInline, silent: bool) -> bool:
         return False
     address = f"{scheme[1]}://{host_and_path}"
     if not silent:
-        state.pending = state.pending[: -len(scheme[1])]
+        state.pending = state.pending[: -len(scheme[1])]  # it becomes a part of the link
         token = state.push("link_open", "a", 1)
         token.attrs = {"href": state.md.normalizeLink(address)}
         state.push("text", "", 0).content = address
@@ -195,13 +199,13 @@ def bounded_link_rule(rule: RuleFuncInlineType, state: StateInline, silent: bool
 
     Without this, the parser would search it for each bracket. The place of the last end is cached.
     """
-    last = state.cache.get(_LAST_END)
-    if last is None:
+    last_end = state.cache.get(_LAST_END)
+    if last_end is None:
         # with definitions, `[words]` is a link too
         end = "]" if state.env.get("references") else "]("
-        last = state.src.rfind(end)
-        state.cache[_LAST_END] = last
-    return state.pos < last and rule(state, silent)
+        last_end = state.src.rfind(end)
+        state.cache[_LAST_END] = last_end
+    return state.pos < last_end and rule(state, silent)
 
 
 def emphasis_rule(state: StateInline, silent: bool) -> bool:
@@ -215,6 +219,7 @@ def emphasis_rule(state: StateInline, silent: bool) -> bool:
     before = state.src[start - 1 : start].strip()
     after = state.src[state.pos : state.pos + 1].strip()
     if state.src[start] == "*" and before and after and re.search(_IDEOGRAPH, before + after):
+        # one delimiter for each asterisk that was taken
         for delimiter in state.delimiters[start - state.pos :]:
             delimiter.open = delimiter.close = True
     return True

@@ -134,7 +134,8 @@ class IncrementalMarkdown(Struct):
             text += "\n"  # so that the last line is complete, too
         while text:
             room = self._most_chars + len(self._head) - len(self._tail)
-            size = max(room + 1, 1)  # at least one, or the loop would not end
+            # one more than fits, so that `_cut_giant` is called; also if the tail is too long
+            size = max(room + 1, 1)
             piece = text[:size]
             text = text[size:]
             # text behind a blank line ends most blocks above it, even before its line is complete
@@ -147,10 +148,10 @@ class IncrementalMarkdown(Struct):
         if is_final and self._fence is not None:
             self._fence.end()
             self._fence = None
-        source = self._tail[len(self._head) :]
         if self._fence is not None:
             self.open = self._fence.open_blocks(self._tail)
         else:
+            source = self._tail[len(self._head) :]
             self.open = [self._next_block(source)] if source.strip(" \t\n") else []
         if is_final:
             self.closed += self.open
@@ -208,7 +209,7 @@ class IncrementalMarkdown(Struct):
         top = [token for token in tokens if not token.level and span(token)[1] > head_lines]
         for token in top:
             start, end = span(token)
-            opening = None
+            opening = None  # the line that opens the block, if it is a fence behind the head
             if token.type == "fence" and start >= head_lines:
                 opening = opening_fence(lines[start])
             if opening is None:
@@ -230,6 +231,7 @@ class IncrementalMarkdown(Struct):
                     self._fence = fence
                     break
         if closed_lines > head_lines:
+            # `_head` is by now that of the table which the rest continues, or empty
             self._drop_start(sum(map(len, lines[:closed_lines])), self._head)
         elif not self._head and not "".join(lines).strip():  # of several blank lines one is kept
             self._drop_start(sum(map(len, lines[:-1])), "")
@@ -320,6 +322,7 @@ class IncrementalMarkdown(Struct):
         if not self._tail.strip(" \t"):
             self._drop_start(PIECE_CHARS, "")
             return
+        # not `self.references`: a definition in the tail may be half written
         top = [token for token in parse_blocks(self._tail, {}) if token.level == 0 and token.map]
         last = top[-1].type if top else ""
         is_kept_whole = last in _KEPT_WHOLE

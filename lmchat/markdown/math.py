@@ -71,12 +71,13 @@ def unicode_formula(source: str) -> str:
     if match is None or len(source) > _MOST_CHARS or re.search(_ODD_SCRIPT, match[1]):
         return ""
     text = re.sub(_SIZE, "", match[1]).replace("'", "′")
+    # the names of functions are words: a blank divides them from a factor and from a command
     text = re.sub(rf"(?<=[\w)}}]){_FUNCTION}", r" \1", text)
     text = re.sub(rf"{_FUNCTION}(?=\\)", r"\1 ", text)
     text = re.sub(_FUNCTION, r"\1", text)
     text = re.sub(_COMMAND, lambda command: _sign(command[0]), text)
     before = ""
-    while text != before:
+    while text != before:  # each pass converts the innermost groups that are left
         before = text
         text = re.sub(_WORDS, r"\1", text)
         text = re.sub(_ACCENT, _accented, text)
@@ -100,6 +101,7 @@ def _fraction(match: re.Match[str]) -> str:
     if not re.fullmatch(_ONE_FACTOR, below):
         below = f"({below})"
     text = match.string
+    # what is beside the fraction could be read as a part of it
     has_left = re.search(r"[\w/)]\s*$", text[: match.start()])
     has_right = re.match(r"\s*[^-\s+=,.)<>≤≥≠≈}]", text[match.end() :])
     return f"({above}/{below})" if has_left or has_right else f"{above}/{below}"
@@ -113,12 +115,14 @@ def _accented(match: re.Match[str]) -> str:
 
 def _sign(command: str) -> str:
     """Return the sign for a command, or the command itself if it has none."""
-    return _OWN.get(command) or _tables()[0].get(command, command)
+    signs, _ = _tables()
+    return _OWN.get(command) or signs.get(command, command)
 
 
 def _raised_or_lowered(script: re.Match[str]) -> str:
     """Return a script as raised or lowered signs; as it is if one of its signs has none."""
-    forms = [_tables()[1].get(script[1] + sign, "") for sign in (script[2] or script[3])]
+    _, scripts = _tables()
+    forms = [scripts.get(script[1] + sign, "") for sign in (script[2] or script[3])]
     return script[0] if "" in forms else "".join(forms)
 
 

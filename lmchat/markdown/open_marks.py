@@ -29,11 +29,12 @@ def completed(source: str, *, is_table: bool = False) -> str:
     last = re.sub(_LONE_MARK, "", re.sub(_HALF_LINK, r"\1", last))
     if last.count("`") % 2:
         last += "`"
+    # "·" for code and emphasis that have ended: their asterisks begin nothing
     without_ended = re.sub(_EMPHASIS, "·", re.sub(_CODE, "·", last))
     emphasis = re.search(_OPEN_EMPHASIS, without_ended)
     if emphasis:
         last = last.rstrip("* \t") + emphasis[1]
-    above, _, head = before.rpartition("\n")
+    above, _, head = before.rpartition("\n")  # `head` is the line before the last
     if re.match(_ONLY_MARKS, last):
         is_below_head = not is_table and _is_row(head) and not _is_row(above.rpartition("\n")[2])
         return f"{before}\n{_dashes(head)}" if is_below_head else before

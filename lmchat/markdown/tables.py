@@ -41,25 +41,29 @@ def fit_columns(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) ->
     If a table is too wide, its widest columns are shrunk, but no word of up to `_LONGEST_WORD`
     cells is cut.
     """
-    full = []
-    least = []
+    full_widths = []
+    least_widths = []
     has_breaks = False
     for column in zip(*rows, strict=False):
         lines = [line for cell in column for line in split_lines(cell)]
         words = [word for line in lines for word in _cell_text(line).split()]
         width = max(map(width_of, lines)) or 1
         longest = max(map(cell_len, words), default=0)
-        full.append(width)
-        least.append(min(width, max(_LEAST_CELLS, min(_LONGEST_WORD, longest))))
-        has_breaks |= len(lines) > len(column)
-    space = room - _GAP * (len(full) - 1)
-    if sum(least) > space:
+        full_widths.append(width)
+        least_widths.append(min(width, max(_LEAST_CELLS, min(_LONGEST_WORD, longest))))
+        has_breaks |= len(lines) > len(column)  # a cell has several lines
+    space = room - _GAP * (len(full_widths) - 1)
+    if sum(least_widths) > space:
         return Columns([], aligns)
-    widths = [max(min(width, space), low) for width, low in zip(full, least, strict=True)]
+    widths = [
+        max(min(width, space), least)
+        for width, least in zip(full_widths, least_widths, strict=True)
+    ]
     while sum(widths) > space:
-        shrinkable = [column for column, low in enumerate(least) if widths[column] > low]
-        widths[max(shrinkable, key=widths.__getitem__)] -= 1
-    return Columns(widths, aligns, has_blank_rows=sum(full) > space or has_breaks)
+        shrinkable = [column for column, least in enumerate(least_widths) if widths[column] > least]
+        widest = max(shrinkable, key=widths.__getitem__)
+        widths[widest] -= 1
+    return Columns(widths, aligns, has_blank_rows=sum(full_widths) > space or has_breaks)
 
 
 def _cell_text(cell: Cell) -> str:
@@ -121,8 +125,9 @@ def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> I
         for part, width, align in zip(parts, columns.widths, columns.aligns, strict=False):
             if spans:
                 spans.append((" " * _GAP, _NULL))
-            if part:  # the blanks at which it was wrapped
-                part[-1] = part[-1][0].rstrip(), part[-1][1]
+            if part:  # without the blanks at which it was wrapped
+                last_text, style = part[-1]
+                part[-1] = last_text.rstrip(), style
             spans += page.fit(part, width, align=align)
         yield page.line(spans, prefix=prefix, text=_cell_text(spans).rstrip())
         prefix = next_prefix

@@ -103,7 +103,7 @@ def cut_points(text: str, width: int, rest_width: int = 0) -> list[int]:
     points: list[int] = []
     used = 0  # cells of the current line
     for start, size in graphemes(text):
-        if used + size > width and start:
+        if used + size > width and start:  # nothing is cut off before the first character
             points.append(start)
             used = 0
             width = rest_width or width
@@ -153,7 +153,7 @@ class Page(Struct):
         ground = self.styles[lead]
         segments = [Segment(" ", ground)]
         segments += [Segment(part, ground + style) for part, style in prefix if part]
-        start = 1 + sum(len(part) for part, _ in prefix)
+        start = 1 + sum(len(part) for part, _ in prefix)  # 1 for the first segment
 
         ground = self.styles[tint]
         if right:
@@ -209,7 +209,7 @@ class Page(Struct):
         text = "".join(words for words, _ in left)
         rows = list(split_spans(left, [0, *wrap_points(text, self.text_width), len(text)]))
         if width_of([*rows[-1], *right]) > self.text_width:
-            rows.append([])
+            rows.append([])  # a row for `right` alone
         lines = [line for row in rows[:-1] for line in self.wrap(row, tint=tint)]
         return [*lines, *self.wrap(rows[-1], right=right, tint=tint)]
 
@@ -255,7 +255,7 @@ class Page(Struct):
                     break
             spans = [*shown, (UNICODE.cut, shown[-1][1])]
         room = width - width_of(spans)  # also of cut text: a wide character may leave a cell
-        before = {"right": room, "center": room // 2}.get(align, 0)
+        before = {"right": room, "center": room // 2}.get(align, 0)  # blanks before the text
         null = Style.null()
         return [(" " * before, null), *spans, (" " * (room - before), null)]
 

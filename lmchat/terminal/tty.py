@@ -99,7 +99,7 @@ def echo(fileno: int, *, is_on: bool) -> Iterator[None]:
     """Let a terminal show what is typed while the block runs, or hide it if not `is_on`.
 
     What is typed can be read in both cases. While it is hidden, Ctrl+C drops nothing that the
-    terminal has not shown yet. Change nothing if the file is no terminal, or it is gone.
+    terminal has not shown yet (NOFLSH). Change nothing if the file is no terminal, or it is gone.
     """
     if termios is None:
         yield
@@ -181,7 +181,7 @@ class TerminalWriter(Thread):
             is_over = None in texts
             self._output.write("".join(text for text in texts if text is not None))
             with self._counting:
-                self._unwritten -= len(texts)  # None is counted, too, but it is the last
+                self._unwritten -= len(texts)  # with None, which `stop` adds: nothing follows it
 
     def stop(self) -> None:
         """End the thread after the queued texts; wait for that no longer than `LAST_WRITES_S`."""

@@ -166,7 +166,7 @@ def _load(path: Path) -> tuple[dict[str, FunctionTool], str]:
 
 
 def _describe_error(path: Path, error: BaseException) -> str:
-    """Return a sentence about an error, with the line of the file that has led to it.
+    """Return a sentence about an error, with the line of the user's file that has led to it.
 
     That is the last line of the file in the traceback, or the line of an error of syntax.
     """

@@ -30,7 +30,7 @@ class Schema:
         import jsonschema_rs  # noqa: PLC0415 - 18 ms
 
         try:
-            schema = json.loads(json.dumps(value, allow_nan=False))  # a copy
+            schema = json.loads(json.dumps(value, allow_nan=False))  # a copy, which is JSON only
         except (TypeError, ValueError, RecursionError):
             raise _invalid("it is not valid JSON") from None
         if not isinstance(schema, dict):
@@ -123,16 +123,18 @@ def _invalid(reason: str) -> RequestInvalid:
 
 
 def _refuse_to_fetch(uri: str, /) -> NoReturn:
+    """Take the place of the library's function that would fetch what a schema refers to."""
     raise ValueError(f"{uri} is another document")
 
 
 def _error_text(error: ValueError) -> str:
-    """Return the message of an error of the library, and where it is in the value."""
+    """Return the message of an error of `jsonschema_rs`, and where it is in the value."""
     import jsonschema_rs  # noqa: PLC0415 - 18 ms
 
     if not isinstance(error, jsonschema_rs.ValidationError):
         return safe_line(f"it cannot be checked: {error}", limit=_MAX_ERROR_CHARS)
     keys = (f"[{key}]" if isinstance(key, int) else f".{key}" for key in error.instance_path)
+    # without a path, the error is about the schema as a whole: `_refuse_to_fetch` has raised it
     place = f"at ${''.join(keys)}: " if error.schema_path else ""
-    message = error.message.rpartition("failed: ValueError: ")[2]  # a part of it is our own
+    message = error.message.rpartition("failed: ValueError: ")[2]  # the words of that function
     return safe_line(place + message, limit=_MAX_ERROR_CHARS)

@@ -175,9 +175,8 @@ class _McpServer:
         With `restarts`, a server that has failed or ended before is started again.
         """
         has_failed = self._settled.is_set() and self._client is None
-        # its task may still be closing the connection; a new one must wait for that
         if self.task is not None and restarts and has_failed:
-            await asyncio.wait([self.task])
+            await asyncio.wait([self.task])  # it may still be closing the connection
         if self.task is None or (restarts and self.task.done()):
             self._settled.clear()
             self.task = asyncio.create_task(self._run(), name=self._settings.name)
@@ -222,7 +221,8 @@ class _McpServer:
         """Run the server to its end, and keep its state.
 
         The end of a server always counts as a failure, and so does a list of tools that takes
-        longer than `START_S`.
+        longer than `START_S`. The server of functions says in its instructions what is wrong with
+        the file of the user.
         """
         self.state = replace(self.state, state=ServerState.STARTING, error="")
         self._must_end.clear()
@@ -247,7 +247,7 @@ class _McpServer:
                     )
                     self._settled.set()
                     await self._must_end.wait()
-                    limit.deadline = anyio.current_time() + START_S
+                    limit.deadline = anyio.current_time() + START_S  # for closing the connection
         except Exception as error:  # noqa: BLE001 - of the SDK, whatever it is
             sentence = self._describe_failure(error)
         finally:
@@ -299,7 +299,7 @@ class _McpServer:
         info = Implementation(name="lmchat", version=__version__)
         client = Client(transport, cache=None, client_info=info)
         await stack.enter_async_context(client)
-        session: Any = client.session
+        session: Any = client.session  # not typed, so that mypy allows to replace a method
         session.validate_tool_result = _accept_result
         return client
 
@@ -388,7 +388,7 @@ async def _pipes(
 
 
 async def _end(child: ChildProcess) -> None:
-    """End a program, also when the time for its start is over."""
+    """End a program; the time limit for its start, which may be over, does not cancel this."""
     import anyio
 
     with anyio.CancelScope(shield=True):

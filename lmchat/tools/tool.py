@@ -126,8 +126,8 @@ def call_message(call: ToolCallPart) -> ChatMessage:
 async def run_call(call: ChatMessage, run: Run | str) -> ChatMessage:
     """Run the call of a tool message; return the message with its result, state and duration.
 
-    An error of the tool is a result too, for the model to read. So is a text in place of `run`: the
-    reason why the call does not run.
+    A text in place of `run` is the reason why the call does not run, as a refusal by the user. The
+    model gets it as the result, as it gets an error of the tool.
     """
     started_s = time.monotonic()
     if isinstance(run, str):

@@ -69,7 +69,11 @@ class LMChatApp(PatchedApp):
         self.set_keymap(dict(settings.keys))
 
     def _begin_with_built_in_theme(self) -> None:
-        """Begin with the wanted theme if lmchat or Textual has it, else with the default one."""
+        """Begin with the wanted theme if lmchat or Textual has it, else with the default one.
+
+        A theme of Textual lacks variables of lmchat's style sheets, so it is fitted before it is
+        used. The second half warns of an unknown name.
+        """
         for theme in THEMES:
             self.register_theme(theme)
         name = theme_named(self.wanted_theme, self.available_themes) or THEMES[0].name

@@ -103,7 +103,8 @@ class ChatView:
             async with self.app.lent_terminal():
                 await work()
 
-        if all(one.group != _OTHER_PROGRAM or one.is_finished for one in self.app.workers):
+        workers = [worker for worker in self.app.workers if worker.group == _OTHER_PROGRAM]
+        if all(worker.is_finished for worker in workers):
             self.begin(run, _OTHER_PROGRAM)
 
     def copy(self, text: str, note: str = "") -> None:
@@ -118,7 +119,8 @@ class ChatView:
             tool = await self.workspace.platform.copy(text)
             words = f"copied ({tool})"
             if not tool:
-                App.copy_to_clipboard(self.app, safe_text(text))  # that of `app` comes here
+                # of Textual, by OSC 52; that of `self.app` would call this method again
+                App.copy_to_clipboard(self.app, safe_text(text))
                 words = "sent to the terminal's clipboard (OSC 52); it does not report success"
             self.notify(f"{note}: {words}" if note else words[0].upper() + words[1:])
 
@@ -145,7 +147,7 @@ class ChatView:
     # Focused message, find bar and approval card
 
     def focus_message(self, step: int) -> None:
-        """Focus the message `step` messages farther down; after the last one, the prompt."""
+        """Focus the message below (`step` 1) or above (-1); below the last one is the prompt."""
         if self.widgets.log.focus_message(step):
             self.widgets.log.focus()
         else:
@@ -180,7 +182,7 @@ class ChatView:
         prompt_input, log = self.widgets.prompt_input, self.widgets.log
         is_in_prompt = self.screen.focused is prompt_input
         if is_in_prompt and not prompt_input.text and log.viewport.is_following:
-            log.show_message(log.calls.card_id)
+            log.show_message(log.calls.card_id)  # does nothing without a card: its id is empty
 
     def leave_approval_card(self) -> None:
         """Focus the prompt, and scroll the log to its end, where it follows the answer."""

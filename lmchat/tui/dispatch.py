@@ -109,7 +109,7 @@ class Dispatcher:
 
         widgets.log.today = workspace.library.today
         widgets.prompt_input.find_files = workspace.platform.find_files
-        widgets.prompt_input.names = {
+        widgets.prompt_input.names = {  # completed behind the command
             "/p": lambda: workspace.settings.prompts,
             "/profile": lambda: workspace.settings.profiles,
             "/set": lambda: (*COMMON, *FURTHER_OPTIONS),
@@ -233,26 +233,32 @@ class Dispatcher:
                 pass
 
     async def run(self, command: Command, argument: str = "") -> None:
-        """Run the function of a command; an argument is its last parameter.
+        """Run a command; `argument` is what was typed behind it as a slash command.
 
-        If it needs one, and a key or the palette has none, ask for it.
+        Keys and the palette have no argument: a dialog asks for one if the command needs it, and
+        then runs the command with it. A command on a message uses the focused message.
         """
         if command.scope is Scope.MESSAGE:
             self.messages.act(command.command_id.removeprefix("message."))
             return
         if command.needs_argument and not argument:
-            run = partial(self.run, command)
-            self.view.open_dialog(argument_dialog(command.title, run, f"As typed: {command.slash}"))
+            run_with = partial(self.run, command)
+            words = f"As typed: {command.slash}"
+            self.view.open_dialog(argument_dialog(command.title, run_with, words))
             return
-        arguments = (argument,) if argument and command.takes_argument else ()
-        result = self.function_of(command.function)(*arguments)
-        if isawaitable(result):
+        function = self.function_of(command.function)
+        result = function(argument) if argument and command.takes_argument else function()
+        if isawaitable(result):  # only some of the functions are coroutines
             await result
 
     def function_of(self, named: str) -> Callable[..., Any]:
-        """Return the function that a row of the table names, with the parameters in its name."""
-        owner, name, parameters = parse(named)
-        return partial(getattr(getattr(self, owner) if owner else self, name), *parameters)
+        """Return the function that a row of the table names, as `model_switch.pick('3')`.
+
+        The values in the brackets become its first parameters.
+        """
+        controller, name, parameters = parse(named)
+        owner = getattr(self, controller) if controller else self
+        return partial(getattr(owner, name), *parameters)
 
     def run_line(self, line: str) -> None:
         """Run a slash command in a worker; an unknown or failed one returns to the prompt."""
@@ -272,11 +278,11 @@ class Dispatcher:
     def _submit(self, text: str) -> None:
         """Send what was typed, or run it if it is a command, and keep it as an earlier prompt.
 
-        A rewritten answer is saved instead, and is no prompt to keep. The draft no longer has it.
+        A rewritten answer is saved instead, and is no prompt to keep.
         """
-        is_answer = self.prompt_text.is_rewriting and not is_command(text)
-        self.prompt_text.keep_draft()
-        if is_answer:
+        is_rewritten_answer = self.prompt_text.is_rewriting and not is_command(text)
+        self.prompt_text.keep_draft()  # of what is left in the field, without `text`
+        if is_rewritten_answer:
             self.messages.save_rewritten(text)
             return
         self.prompt_text.remember(text)

@@ -130,7 +130,7 @@ class ChatScreen(PatchedScreen):
         widgets.log.typed_into = widgets.prompt_input
         widgets.show_title("")
         widgets.prompt.status.show_state(
-            server_sign(None),
+            server_sign(None),  # no server is checked yet
             [LOOKING],
             figures="temporary" if self._is_temporary else "",
         )
@@ -168,7 +168,7 @@ class ChatScreen(PatchedScreen):
     @on(events.DescendantFocus)
     @on(events.DescendantBlur)
     def follow_focus(self) -> None:
-        """Let the keys follow, once the focus has arrived at the new widget."""
+        """Let the row of keys follow, once the focus has arrived at the new widget."""
         self.call_later(self.post_message, KeysChanged())
 
     def on_screen_resume(self, event: events.ScreenResume) -> None:

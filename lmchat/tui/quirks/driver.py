@@ -136,7 +136,7 @@ class TerminalDriver(LinuxDriver):
     def start_application_mode(self) -> None:
         """Take the terminal, unless the app has it or a signal has ended the app."""
         if self._guard.ended_by is not None or self._owns_terminal:
-            return  # a second start would save the modes of the app as those to restore
+            return  # a second start would take the app's modes for those to restore at the end
         self._output.begin()
         self._owns_terminal = True
         self._writer = TerminalWriter(self._output)
@@ -150,7 +150,7 @@ class TerminalDriver(LinuxDriver):
 
     def _resized(self, _number: int, _frame: object) -> None:
         """Read the size on the event loop: a handler that is interrupted would post an old one."""
-        if not self._in_band_window_resize:
+        if not self._in_band_window_resize:  # else the terminal reports its size as input
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._post_size)
 
@@ -160,8 +160,8 @@ class TerminalDriver(LinuxDriver):
 
     def stop_application_mode(self) -> None:
         """Give the terminal to another program, or back to the shell."""
-        if not self._owns_terminal:
-            self.disable_input()  # the terminal is restored, but keys are still read
+        if not self._owns_terminal:  # a signal has restored it already, but keys are still read
+            self.disable_input()
             return
         self.write(_RESET_OTHERS)
         super().stop_application_mode()
@@ -246,7 +246,7 @@ class TerminalDriver(LinuxDriver):
 
     async def _save_and_exit(self, number: int) -> None:
         """Let the app save for a limited time, then end it as ended by the signal `number`."""
-        with self._app._context():
+        with self._app._context():  # sets the active app, which code from another thread lacks
             try:
                 async with asyncio.timeout(SAVE_S):
                     await self._on_terminate(number)

@@ -38,7 +38,7 @@ class KeyQueue:
         self._waiting: deque[Typed] = deque()
         self._current: Typed | None = None  # delivered last; None once it has had its effect
         self._field: Widget | None = None  # input that got `_current` as text; None for others
-        self._limit: asyncio.TimerHandle | None = None  # ends the wait for `_current`
+        self._time_limit: asyncio.TimerHandle | None = None  # ends the wait for `_current`
 
     async def take(self, event: Typed) -> None:
         """Deliver a key or paste now, or after those before it."""
@@ -48,20 +48,20 @@ class KeyQueue:
     async def _deliver_waiting(self) -> None:
         """Deliver keys in order, until the first one that has to wait for the current one."""
         while self._waiting and (self._current is None or self._is_more_text(self._waiting[0])):
-            self._end_limit()
+            self._cancel_time_limit()
             self._current = event = self._waiting.popleft()
             loop = asyncio.get_running_loop()
-            # not `_end` itself: it awaits the next delivery, so it needs the queue of the app
-            self._limit = loop.call_later(LONGEST_S, self._app.call_later, self._end, event)
+            # the timer puts `_end` into the queue of the app, as a timer can await nothing
+            self._time_limit = loop.call_later(LONGEST_S, self._app.call_later, self._end, event)
             receiver = await self._deliver(event)
-            is_field = isinstance(receiver, Input | TextArea)
-            self._field = receiver if is_field and _is_text(event) else None
+            is_input = isinstance(receiver, Input | TextArea)
+            self._field = receiver if is_input and _is_text(event) else None
             self._pass_queues(event, self._queues_from(receiver))
 
     def _is_more_text(self, event: Typed) -> bool:
-        """Return whether an event is text, and the input that got the current text has the focus.
+        """Return whether an event is text for the input that got the current text.
 
-        Then it can be delivered at once.
+        Such text need not wait: the queue of the input keeps the order.
         """
         return self._field is not None and self._app.focused is self._field and _is_text(event)
 
@@ -76,10 +76,10 @@ class KeyQueue:
         return list(receiver.ancestors_with_self) if receiver is not None else []
 
     def _pass_queues(self, event: Typed, queues: list[MessagePump]) -> None:
-        """Put a callback into one queue after the other, behind the event, and last into the app's.
+        """Find out when an event has passed all `queues` and that of the app, and then call `_end`.
 
-        The callback of each queue calls this again with the remaining ones. The callback of the app
-        calls `_end`, as the event has then had its effect. `queues` is emptied on the way.
+        A callback is put into the first queue, behind the event. When its turn comes, this is
+        called again with the remaining queues. `queues` is emptied on the way.
         """
         while queues:
             # False if this widget is gone, and takes nothing: then the next one is tried
@@ -95,14 +95,14 @@ class KeyQueue:
         before, or more text was delivered after it.
         """
         if self._current is event:
-            self._end_limit()
+            self._cancel_time_limit()
             self._current = None
             self._field = None
             await self._deliver_waiting()
 
-    def _end_limit(self) -> None:
-        if self._limit is not None:
-            self._limit.cancel()
+    def _cancel_time_limit(self) -> None:
+        if self._time_limit is not None:
+            self._time_limit.cancel()
 
 
 def _is_text(event: Typed) -> bool:

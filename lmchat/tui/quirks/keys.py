@@ -29,9 +29,10 @@ _ALT_LETTER = re.compile(r"\x1b[^\W\d_O]")  # ESC and O begin cursor keys
 
 
 def hand_over(event: events.Key | events.Paste, widget: Widget) -> None:
-    """Send a key or a paste to another widget."""
+    """Send a key or a paste to another widget than the one that has got it."""
     event.stop()
     event.prevent_default()
+    # a new event: this one is stopped, and would not be handled by the other widget either
     if isinstance(event, events.Key):
         widget._forward_event(events.Key(event.key, event.character))
     else:
@@ -68,10 +69,10 @@ class KeyParser(XTermParser):
             yield from self.tick()
         text = self._held + data
         self._held = ""
-        while text:
+        while text:  # each time keys, and the paste behind them, if any
             typed, start, rest = text.partition(_PASTE_START)
             pasted, end, text = rest.partition(_PASTE_END)
-            if start and not end:
+            if start and not end:  # the end of the paste is not there yet
                 self._held = start + pasted
             elif not start and (unfinished := _UNFINISHED.search(typed)):
                 self._held = unfinished[0]
@@ -82,14 +83,15 @@ class KeyParser(XTermParser):
                 typed = typed.replace(match[0], "")
             if typed:  # without data, Textual's parser would end
                 yield from super().feed(typed)
-            if end:
+            if end:  # terminals send line ends as CR
                 lines = pasted.replace("\x00", "").replace("\r\n", "\n").replace("\r", "\n")
                 yield events.Paste(lines)
 
     def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterable[events.Key]:
         """Return the keys of a sequence, none if it is unfinished.
 
-        Alt with a letter is one at once; Textual would take what is typed next for a part of it.
+        ESC and a letter are Alt with this letter at once; Textual would wait, and take what is
+        typed next for a part of the sequence.
         """
         try:
             usual_form = _OTHER_ENTER.sub("\x1b[13;\\1u", sequence)

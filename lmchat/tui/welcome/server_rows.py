@@ -166,10 +166,10 @@ def _row(probed: ProbeResult, machine: MachineState) -> ServerRow:
 def headline_and_advice(results: Sequence[ProbeResult]) -> tuple[str, str]:
     """Return a sentence about the servers, and the one step that is missing for a chat.
 
-    Both may contain text of a server. If the server that the user named is away, they say which
-    other one answers. They are about the first server that answers and needs a step, else about the
-    first usable one, which needs none. Otherwise they are about the only server that the user
-    named, if its probe found an error, or else say that no server answers.
+    Both may contain text of a server. They are about the first of these that there is: a server
+    that answers although the one that the user named does not; a server that needs a step; a usable
+    one, which needs none; the only server that the user named, with the error of its probe.
+    Otherwise they say that no server answers.
     """
     named = [probed for probed in results if probed.has_named_address]
     usable = [probed for probed in results if probed.verdict.is_usable]
@@ -229,6 +229,7 @@ def _ways(machine: MachineState) -> Iterator[tuple[str, str, str]]:
     the command that installs it comes last.
     """
     own_files = [file for file in machine.files if not file.is_demo]
+    has_demo_file = len(own_files) < len(machine.files)
     offer = machine.offer
     if offer is not None and not machine.install_command:
         if machine.last_model in [file.name for file in machine.files]:
@@ -236,7 +237,7 @@ def _ways(machine: MachineState) -> Iterator[tuple[str, str, str]]:
         name = safe_line(offer.name, limit=_NAME_CHARS)
         size = units.size_text(offer.download_bytes)
         words = f"Asks to download {name}, a demo model ({size}, {offer.licence})."
-        if len(own_files) < len(machine.files):
+        if has_demo_file:
             words = f"{name}, a demo model, is on this disk."
         yield "demo", "Try the built-in engine", words
         if own_files:
@@ -257,7 +258,7 @@ def _sign(server: ServerRow) -> StyledText:
 
 def _table(servers: Sequence[ServerRow], rule: ListRow, width: int) -> list[ListRow]:
     """Return the servers as a table below a head and a rule; empty if the width is too small."""
-    step_width = max(
+    step_width = max(  # with the key to press, which `_with_digits` writes behind the next step
         min(cell_len(safe_line(server.next_step)), _MOST_STEP)
         + (_KEY if server.key is not None else 0)
         for server in servers
@@ -271,7 +272,7 @@ def _table(servers: Sequence[ServerRow], rule: ListRow, width: int) -> list[List
         for server in servers
     ]
     heads, *cells = aligned(_COLUMNS, texts, width - _INDENT - _GAP - step_width, _GAP)
-    if len(heads) < len(_COLUMNS):  # a column had no room
+    if len(heads) < len(_COLUMNS):  # `aligned` has left out a column, which had no room
         return []
     gap = " " * _GAP
     head = "".join(text for text, _style in heads)
@@ -289,7 +290,7 @@ def _pairs(servers: Sequence[ServerRow]) -> Iterator[ListRow]:
     for server in servers:
         sign, style = _sign(server)
         port = str(server.probed.endpoint.port)
-        shown_port = "" if port in server.name else port
+        shown_port = "" if port in server.name else port  # the name may be the address
         pieces = (((f" {sign} ", style), (f"{server.name} ", NAME)), ((shown_port, MUTED),))
         yield ListRow(pieces, ((server.result, style),), key=server.key)
         if server.next_step:
@@ -303,7 +304,7 @@ def _with_digits(rows: Sequence[ListRow]) -> list[ListRow]:
     the ninth choice, there are no more digits. Rows without a `ListRow.key` cannot be chosen.
     """
     written: list[ListRow] = []
-    keys: set[Hashable] = {None}
+    keys: set[Hashable] = {None}  # with None, its length is the number of the next choice
     for row in rows:
         if row.key in keys:
             written.append(row)

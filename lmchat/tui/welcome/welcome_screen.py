@@ -96,8 +96,8 @@ class WelcomeScreen(Screen[None]):
     @property
     def can_show(self) -> bool:
         """Whether the page is open and all its widgets exist, nested ones included."""
-        is_there = self.is_mounted and self.is_attached and bool(self.children)
-        return is_there and self in self.app.screen_stack
+        has_widgets = self.is_mounted and self.is_attached and bool(self.children)
+        return has_widgets and self in self.app.screen_stack
 
     def compose(self) -> ComposeResult:
         with Vertical(id="welcome"), Vertical(classes="page"):
@@ -151,7 +151,7 @@ class WelcomeScreen(Screen[None]):
 
     def _draw_sentences(self) -> None:
         """Draw what was found, what the user can do, and why the last start failed."""
-        # with the next steps of the rows, which are based on what this machine has
+        # the next steps of the rows, unlike those of the probes, depend on what this machine has
         servers = [replace(row.probed, next_step=row.next_step) for row in self._servers]
         headline, advice = headline_and_advice(servers)
         if not advice and not any(server.verdict.is_usable for server in servers):
