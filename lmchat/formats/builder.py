@@ -380,7 +380,9 @@ def _converted(part: ForeignPart, *, is_answer: bool) -> Iterator[Part]:
         case str(text):
             thought = _THOUGHT.match(text) if is_answer else None
             if thought is not None:
-                yield from _converted(ReasoningPart(text=thought[2].strip()), is_answer=is_answer)
+                reasoning = thought[2].strip()
+                if reasoning:
+                    yield ReasoningPart(text=reasoning)
                 text = text[thought.end() :]
             if text.strip():
                 yield TextPart(text=text)

@@ -34,7 +34,7 @@ def _fits(record: Record) -> bool:
 
 
 def _read(records: Sequence[Record], _: Source) -> ForeignChat:
-    """Return the chat of one object with a list of messages, or of messages.
+    """Return the chat of one object with a list of messages, or of objects that are messages.
 
     The id of the session is made of its content, so that the same list is imported only once.
     """

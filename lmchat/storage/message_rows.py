@@ -77,7 +77,7 @@ def put_message(
 ) -> None:
     """Write or update the row of a message, and replace all its parts.
 
-    Without `choices` of its tokens, those that it has stay.
+    `choices` are what the model could have chosen at each token. Without them, stored ones stay.
     """
     number = _put_row(connection, session_id, message)
     connection.execute("delete from parts where number = ?", (number,))

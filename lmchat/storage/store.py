@@ -547,6 +547,7 @@ class Store:
         Return None if no deletion can be undone. The message may be visible itself, if another
         window has added a message below it. Its deletion then still hides other messages below it.
         """
+        # a hidden message has in `hidden_by` the one with whose deletion it was hidden
         query = """select root.message_id from messages root
             where root.session_id = ? and root.message_id in
                 (select hidden_by from messages where session_id = root.session_id)
