@@ -13,7 +13,6 @@ from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.starts import messages_together, rewritten
 from lmchat.errors import SessionNotFound
 from lmchat.sessions.message import ChatMessage, Role, text_message
-from lmchat.sessions.session import MessagePath
 
 
 async def rewrite(
@@ -26,9 +25,9 @@ async def rewrite(
     """
     await opened.fill(sessions.store)
     opened.require_idle()
-    *ancestors, message = rewritten(opened.messages, answer_id, text)
-    opened.messages = MessagePath(ancestors)
-    opened.add(message)
+    branch = rewritten(opened.messages, answer_id, text)
+    opened.begin_branch(branch)
+    message = branch[-1]
     saving = sessions.save_queue.save(opened.header, message)
     _: asyncio.Future[None] = opened.track_save(asyncio.ensure_future(saving))
     return message

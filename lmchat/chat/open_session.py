@@ -404,6 +404,11 @@ class OpenSession:
         self.messages = self.messages.replaced(message)
 
     def track_save(self, saving: asyncio.Future[None]) -> asyncio.Future[None]:
+    def begin_branch(self, path: MessagePath) -> None:
+        """Replace the path by one whose last message is new; what it lacks stays in the tree."""
+        self.messages = MessagePath(path[:-1])
+        self.add(path[-1])
+
         """Have `saves` list a write until it has ended, so that others can wait for it."""
         self.saves.add(saving)
         saving.add_done_callback(self.saves.discard)
