@@ -95,7 +95,7 @@ class Importer:
         cancelled, the sessions that were imported stay in the store, and `outcome` lists them. An
         error of the store, such as a full disk, ends the import.
         """
-        known: dict[str, SessionHeader] = {}
+        known: dict[str, SessionHeader] = {}  # by id; only for a trial, since an import finds them
         if is_trial:
             for is_trash in (False, True):
                 headers = await self._store.list_sessions(is_trash=is_trash)
@@ -151,7 +151,8 @@ def result_lines(outcome: ImportOutcome, *, is_trial: bool = False) -> list[str]
     """
     chats = outcome.chats
     lines: list[str] = []
-    for chat in chats if len(chats) <= _MAX_LISTED else ():
+    listed = chats if len(chats) <= _MAX_LISTED else []
+    for chat in listed:
         header, short_id = chat.header, chat.header.session_id[:SHORT_ID]
         verb = "would be imported" if is_trial else "is imported"
         words = f"{verb}, {counted(header.message_count, 'message')}"

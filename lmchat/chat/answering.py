@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
+from itertools import chain
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -280,7 +281,8 @@ class AnswerRequest:
         # images are not sent if the model cannot see, or after this sum of newer images
         model = settings.target.model
         room = 0 if model is not None and model.is_blind else _MAX_IMAGE_BYTES
-        for part in (part for message in reversed(self.plan.messages) for part in message.files):
+        newest_first = reversed(self.plan.messages)
+        for part in chain.from_iterable(message.files for message in newest_first):
             if part.digest in self._files:  # a newer message has the same one
                 continue
             if part.is_image and room <= 0:

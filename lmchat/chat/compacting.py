@@ -39,15 +39,16 @@ def summary_start(
     """
     if path and path[-1].state is AnswerState.STREAMING:
         raise StillAnswering
-    indexes = [
+    prompt_indexes = [
         index
         for index, message in enumerate(path)
         if message.role is Role.USER and not message.is_excluded
     ]
     hint = "A summary takes the place of all but the last two prompts and answers."
-    if all(path[index].text == prompt for index in indexes[:-_KEPT_EXCHANGES]):  # also without any
+    summarised_indexes = prompt_indexes[:-_KEPT_EXCHANGES]
+    if all(path[index].text == prompt for index in summarised_indexes):  # also if there are none
         raise RequestInvalid("There are no older messages to summarise yet.", hint=hint)
-    older = MessagePath(path[: indexes[-_KEPT_EXCHANGES]])
+    older = MessagePath(path[: prompt_indexes[-_KEPT_EXCHANGES]])
     kept = plan_context(path[len(older) :], limit=None, sent_thoughts=sent_thoughts)
     if kept.raw_text + kept.raw_thoughts > _MAX_KEPT_SHARE * tokens:
         problem = "A summary would make no room: the last prompts and answers take most of it."

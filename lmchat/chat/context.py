@@ -253,7 +253,7 @@ class ContextMeter:
             return
         # the part of the count that the text has made, without the marks of the chat template
         factor = (counted - TEMPLATE_TOKENS * len(plan.messages)) / raw
-        earlier_factor = self._factors.get(_model_key(target), factor)
+        earlier_factor = self._factors.get(_model_key(target), factor)  # the first counts alone
         self._set_factor(target, (earlier_factor + 2 * factor) / 3)
 
     def learn_refusal(self, target: Target, plan: ContextPlan, least_tokens: int) -> float:
@@ -303,7 +303,7 @@ class ContextMeter:
 
         tokens = 0
         later = [message for message in messages if not message.is_excluded]
-        if len(later) == len(messages):
+        if len(later) == len(messages):  # else the counts have messages that are not sent now
             for index in reversed(range(len(messages))):
                 answer = messages[index]
                 tokens = _counted_tokens(answer) if model_id in ("", answer.model) else 0
@@ -395,8 +395,9 @@ def context_list(
             words=", ".join(tool.name for tool in request.tools),
             tokens=estimate_tokens(text, factor=factor),
         )
+        # most chat templates write the tools behind the system prompt
         is_system_first = bool(items) and items[0].author == "system"
-        items.insert(int(is_system_first), tools)
+        items.insert(1 if is_system_first else 0, tools)
     tokens = sum(item.tokens for item in items if not item.state)
     if total is not None:
         share = total / max(tokens, 1)

@@ -29,8 +29,11 @@ def kept_answer(path: Sequence[ChatMessage]) -> ChatMessage | None:
     return last if replay_id_of(last) else None
 
 
-def target_of(answer: ChatMessage) -> Target:
-    """Return the server and the model of a kept answer; only one product keeps answers."""
+def target_of_kept(answer: ChatMessage) -> Target:
+    """Return the server and the model of a kept answer.
+
+    A saved message does not name the product, but only one product keeps answers.
+    """
     endpoint = Endpoint.parse(answer.endpoint)
     product = next(product.name for product in PRODUCTS if product.can_keep_answers)
     return Target.of(ModelInfo(model_id=answer.model, endpoint=endpoint, product=product))
@@ -38,7 +41,7 @@ def target_of(answer: ChatMessage) -> Target:
 
 def replay_request(answer: ChatMessage) -> ChatRequest:
     """Return the request that fetches a kept answer."""
-    target = target_of(answer)
+    target = target_of_kept(answer)
     return ChatRequest(
         endpoint=target.endpoint,
         product=target.product,

@@ -169,7 +169,7 @@ class NextTurn:
         options = {**layers.profile, **options_set_in(profile)}
         self.layers = replace(layers, profile_name=name, profile=options, effort=self.layers.effort)
         chat_values = set_values(profile)
-        chat_values.pop("model", None)
+        chat_values.pop("model", None)  # which the caller switches to
         self.chat_settings = replace(chat, **chat_values)
         self.profile_name = name
         return profile
@@ -298,7 +298,10 @@ class NextTurn:
         return self.chat_settings.auto_compact and self.can_compact(opened, draft)
 
     def can_compact(self, opened: OpenSession, draft: str = "") -> bool:
-        """Whether messages and draft nearly fill the window, and a summary would make room."""
+        """Whether messages and draft nearly fill the window, and a summary would make room.
+
+        Only messages in memory are counted, so the result is exact after `OpenSession.fill`.
+        """
         messages = opened.messages
         use = self.meter.use(self.target, messages)
         tokens = use.tokens + self.draft_tokens(draft)

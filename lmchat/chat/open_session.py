@@ -256,9 +256,10 @@ class OpenSession:
         return unsent
 
     def apply_start(self, start: Start, *, may_call_tools: bool) -> None:
-        """Cut the path where the turn begins, and add its prompts; those of a summary are aside.
+        """Change the session as the turn begins: cut the path, and add the prompts.
 
-        A session without a title is named by the last one.
+        The prompt of a summary is put aside, behind the path. First words are used up. A session
+        without a title gets that of the last prompt.
         """
         self.may_call_tools = may_call_tools
         if start.beginning is not None and start.beginning.is_first_words:
@@ -353,11 +354,11 @@ class OpenSession:
         answer = replace(
             answer, state=state, failure=failure, parts=self._growing.parts, model=turn.model
         )
-        # then the stop only means that the terminal is gone, and the answer can be fetched
+        # the user has not stopped it: the terminal is gone, and the server continues the answer
         if state is AnswerState.STOPPED and self.is_hung_up and turn.is_kept:
             answer = interrupted(answer, "The terminal was closed")
         self._put_answer(answer)
-        if request.fetched is None and not self.aside:
+        if request.fetched is None and not self.aside:  # else it is no new message of the session
             self.change_header(
                 updated_at=now(),
                 message_count=self.header.message_count + 1,
@@ -403,12 +404,12 @@ class OpenSession:
         """Replace the message of this id on the path."""
         self.messages = self.messages.replaced(message)
 
-    def track_save(self, saving: asyncio.Future[None]) -> asyncio.Future[None]:
     def begin_branch(self, path: MessagePath) -> None:
         """Replace the path by one whose last message is new; what it lacks stays in the tree."""
         self.messages = MessagePath(path[:-1])
         self.add(path[-1])
 
+    def track_save(self, saving: asyncio.Future[None]) -> asyncio.Future[None]:
         """Have `saves` list a write until it has ended, so that others can wait for it."""
         self.saves.add(saving)
         saving.add_done_callback(self.saves.discard)

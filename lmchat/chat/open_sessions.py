@@ -1,4 +1,4 @@
-"""The turns and queues of the sessions in memory, and what follows a turn."""
+"""Turns of the sessions in memory, the prompts that wait for one, and what follows a turn."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lmchat.chat.events import (
     TurnBegun,
     TurnEnded,
 )
-from lmchat.chat.kept import kept_answer, replay_request, target_of, without_replay
+from lmchat.chat.kept import kept_answer, replay_request, target_of_kept, without_replay
 from lmchat.chat.next_turn import NextTurn
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.ports import ModelServer
@@ -36,10 +36,10 @@ from lmchat.chat.sessions_in_memory import SessionsInMemory
 from lmchat.chat.starts import (
     MakeStart,
     Start,
-    again,
     continued,
     edited,
     new_prompt,
+    regenerated,
 )
 from lmchat.chat.titles import rename_by_model
 from lmchat.chat.tool_rounds import ToolQuestion
@@ -59,10 +59,11 @@ from lmchat.tools.tool import Choice, Decision
 
 
 class OpenSessions:
-    """The turns and queues of the sessions in memory.
+    """Begins, stops and ends the turns of all sessions in memory, and queues their prompts.
 
-    Each turn is a task of its session; what follows it is decided here, for the shown session and
-    for all others.
+    A turn is a task; a session has at most one. A prompt that is sent during a turn, or before a
+    model is ready, waits in the queue of its session. All this is the same for the shown session
+    and the others.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class OpenSessions:
         self.store = store
         self._is_named = is_named
         self._clock = clock
-        self._naming: asyncio.Task[None] | None = None
+        self._naming: asyncio.Task[None] | None = None  # asks the model for a title
         self.is_closing = False  # whether lmchat is quitting: then no turn begins
         self.in_memory = SessionsInMemory(store, self.save_queue, self.next_turn, clock=clock)
 
@@ -111,6 +112,7 @@ class OpenSessions:
             self._send(opened, text)
 
     def _send(self, opened: OpenSession, text: str, *, may_compact: bool = True) -> None:
+        """Begin the turn of a prompt, or that of a summary before it, if one is needed."""
         if may_compact and self.next_turn.must_compact(opened, text):
             self.compact(opened)
             opened.queue.insert(0, text)  # it follows the summary
@@ -176,7 +178,9 @@ class OpenSessions:
         if message.role is Role.TOOL and self.next_turn.toolbox is None:
             problem = "No tools are configured."
             raise RequestInvalid(problem, hint="/tools shows what to write in config.toml.")
-        make_start = partial(again, message_id=message.message_id, first_words=opened.first_words)
+        make_start = partial(
+            regenerated, message_id=message.message_id, first_words=opened.first_words
+        )
         settings = self._settings(opened)
         if target is not None:
             settings = replace(settings, target=target)
@@ -194,6 +198,7 @@ class OpenSessions:
 
         The branch is written when the summary is complete; before, nothing changes.
         """
+        # a summary may lack what does not fit, and is no message of the path that could be fetched
         settings = replace(self._settings(opened), is_truncating=True, toolbox=None, is_kept=False)
         target = settings.target
 
@@ -217,6 +222,7 @@ class OpenSessions:
             is_kept = await self.backend.keeps_answer(replay_request(kept))
         except LMChatError:
             return False
+        # the session may have changed while the server was asked
         if opened.task is not None or self.is_closing or opened.messages[-1] is not kept:
             return False
         if not is_kept:
@@ -226,11 +232,11 @@ class OpenSessions:
             return False
 
         def make_start(path: MessagePath) -> Start:
-            if path[-1] is not kept:
+            if path[-1] is not kept:  # it was changed while older messages were read
                 raise StillAnswering
             return Start(path=MessagePath(path[:-1]), fetched=kept)
 
-        self._begin(opened, make_start, settings=TurnSettings(target=target_of(kept)))
+        self._begin(opened, make_start, settings=TurnSettings(target=target_of_kept(kept)))
         return True
 
     # A turn
@@ -297,8 +303,7 @@ class OpenSessions:
             is_summary=is_summary,
             seconds=self._clock() - began_s,
         )
-        if opened is not self.shown:
-            self.in_memory.unread.add(opened.session_id)
+        self.in_memory.note_end(opened)
         if ended.has_failed and not self.is_closing:  # the next prompt would probably fail, too
             self._return_queue(opened, *unsent)
         elif unsent:
@@ -307,6 +312,7 @@ class OpenSessions:
             return
         self._report(opened, ended)
         if opened.queue:
+            # one summary is enough, also if it was stopped, or the session is still too long
             self._send_next(opened, may_compact=not is_summary)
         elif self._is_named and self.next_turn.chat_settings.auto_title:
             self._naming = asyncio.create_task(self._name(opened), name="title")
@@ -325,7 +331,8 @@ class OpenSessions:
             self._report(opened, PromptsReturned(prompts=returned))
 
     def _report(self, opened: OpenSession, event: ChatEvent) -> None:
-        if isinstance(event, AnswerBegun | QueueChanged | TurnEnded):  # other prompts are unsaved
+        # after these, other prompts than before are unsaved, and belong to the draft
+        if isinstance(event, AnswerBegun | QueueChanged | TurnEnded):
             self.drafts.write_soon()
         if self.front_end is not None:
             try:

@@ -78,7 +78,7 @@ async def next_request(
         return request
     # an empty prompt is not in the plan; only the first words of the answer come after it
     messages = list(request.messages)
-    index = len(messages) - (start.beginning is not None)
+    index = len(messages) if start.beginning is None else len(messages) - 1
     messages.insert(index, text_message(Role.USER, ""))
     return replace(request, messages=tuple(messages))
 

@@ -58,7 +58,7 @@ _FIELDS_OF_STATS = [
 _log = logging.getLogger(__name__)
 
 
-def failure_of(error: BaseException) -> Failure:
+def log_failure(error: BaseException) -> Failure:
     """Log an error in which an answer ended, and return it as the failure of the message.
 
     Both have the same id, under which the user finds the details in the log.
@@ -84,10 +84,14 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def shown_error(error: BaseException, failure: Failure | None = None) -> LMChatError:
-    """Return the error that the user is shown: an error of lmchat itself as its failure says it."""
+    """Return the error that the user is shown.
+
+    That is `error`, unless it is a fault of lmchat itself: then its failure is put into words.
+    `failure` is what `log_failure` has returned for it; without one, it is logged here.
+    """
     if isinstance(error, LMChatError):
         return error
-    failure = failure or failure_of(error)
+    failure = failure or log_failure(error)
     return LMChatError(failure.message, hint=failure.hint, kind=failure.kind)
 
 
@@ -120,12 +124,12 @@ class TurnRunner:
         self._target = settings.target
         self._save_queue = save_queue
         self._show_event = partial(show, opened)
-        self._has_cut = False  # whether messages have left the path, until that was shown
+        self._must_show_cut = False  # whether messages have left the path, which is not shown yet
         self._ask = partial(ask, opened)
         self._rounds: ToolRounds | None = None  # None if the model gets no tools
         if settings.toolbox is not None:
             self._rounds = ToolRounds(settings.toolbox, opened.session_id)
-        self._plan = partial(
+        self._make_answer_request = partial(
             AnswerRequest,
             settings,
             backend=backend,
@@ -133,33 +137,34 @@ class TurnRunner:
             store=save_queue.store,
             rounds=self._rounds,
         )
-        self._request = self._plan(
+        self._request = self._make_answer_request(  # for the next answer
             start.sent_path, beginning=start.beginning, fetched=start.fetched
         )
 
     async def run(self) -> None:
-        """Run the turn to its end.
+        """Run the turn to its end: answers, each after a round of the calls of the one before.
 
-        When no further round of calls is allowed, the next answer fails with the reason: the rounds
-        refuse to offer tools for it.
+        A repeated call begins with its round. When no further round is allowed, the next answer
+        fails with the reason: the rounds refuse to offer tools for it.
         """
         opened, start, rounds = self._opened, self._start, self._rounds
-        self._has_cut = len(opened.messages) > len(start.path)  # what followed stays in the tree
+        # the messages behind the cut stay in the tree
+        self._must_show_cut = len(opened.messages) > len(start.path)
         opened.apply_start(start, may_call_tools=rounds is not None)
         await self._show_prompts()
         calls, copied, version = start.calls, start.copied, start.version
         while True:
             if calls and rounds is not None:
-                if rounds.count_round(calls):
+                if rounds.count_round(calls):  # else the next answer fails
                     await self._run_calls(rounds, calls, copied, version)
                     version = 1  # all that follows the first new message is new, too
-                self._request = self._plan(opened.messages)
+                self._request = self._make_answer_request(opened.messages)
             answer = await self._answer(version)
             version = 1
             calls = streamed_calls(opened.messages, answer) if rounds is not None else ()
             copied = ()
             if not calls:
-                break
+                break  # `TurnEnded` shows the end of the last answer
             self._show(MessageEnded(answer))
         if start.summarised:
             branch = compacted_branch(start, answer)
@@ -185,7 +190,7 @@ class TurnRunner:
     async def _answer(self, version: int) -> ChatMessage:
         """Stream one answer to its end, whatever that is, and return it."""
         opened, request = self._opened, self._request
-        is_aside = bool(self._start.summarised)
+        is_aside = bool(self._start.summarised)  # a summary is written when it is complete
         answer, turn = opened.begin_answer(request, version, is_aside=is_aside)
         state = AnswerState.STOPPED  # a stop is a cancellation, which only `finally` sees
         failure: Failure | None = None
@@ -201,7 +206,7 @@ class TurnRunner:
                 aclosing(request.events()) as events,
             ):
                 if not is_aside:
-                    entries.extend(opened.begun_entries)
+                    entries.extend(opened.begun_entries)  # the text that it continues
                 async for event in events:
                     new_entries = opened.take(event)
                     if not is_aside:
@@ -212,13 +217,13 @@ class TurnRunner:
             raise  # the front end has failed, not the server: the answer counts as stopped
         except Exception as error:  # noqa: BLE001 - any error is shown, the answer kept
             state = AnswerState.INTERRUPTED if opened.begun_entries else AnswerState.FAILED
-            failure = failure_of(error)
+            failure = log_failure(error)
             opened.error = shown_error(error, failure)
         finally:  # memory first: the screen never waits for the disk
             answer = opened.end_answer(answer, state, failure, request, turn)
             try:
                 answer = opened.add_figures(answer, request, turn)
-                if request.fetched is None:
+                if request.fetched is None:  # else no prompt was sent
                     cut_note = request.learn_from(turn)
             except Exception:  # noqa: BLE001 - the text of the answer must be saved in any case
                 _log.exception("the figures of an answer could not be made")
@@ -304,8 +309,8 @@ class TurnRunner:
 
     def _show(self, event: ChatEvent) -> None:
         """Show an event of the turn; the first one comes when its message is on the path."""
-        if self._has_cut:
-            self._has_cut = False
+        if self._must_show_cut:
+            self._must_show_cut = False
             self._show_event(PathChanged())
         self._show_event(event)
 

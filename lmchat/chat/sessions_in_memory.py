@@ -70,7 +70,7 @@ class SessionsInMemory:
                 return opened
             if session is not None:
                 return self._make(session)
-            # a turn may begin during the read
+            # then look again: a turn may begin during the read
             session = await self._store.open_session(session_id, count=FIRST_READ)
 
     def require_free_path(self, session_id: str) -> None:
@@ -101,6 +101,11 @@ class SessionsInMemory:
         self._sessions[opened.session_id] = opened
         self.unread.discard(opened.session_id)
         return opened
+
+    def note_end(self, opened: OpenSession) -> None:
+        """Mark a session whose turn has ended as unread, unless it is shown."""
+        if opened is not self.shown:
+            self.unread.add(opened.session_id)
 
     def _is_ahead_of_disk(self, opened: OpenSession) -> bool:
         """Whether a session has something that is not on the disk, as the class says."""
@@ -133,11 +138,14 @@ class SessionsInMemory:
         return tuple(opened for opened in self.all if opened.is_busy)
 
     def find(self, session_id: str) -> OpenSession | None:
-        """Return the open session of an id."""
+        """Return the session of an id if it is in memory."""
         return self._sessions.get(session_id)
 
     def take_header(self, changed: SessionHeader) -> None:
-        """Give an open session what was changed on the disk; an export writes it from memory."""
+        """Take over what was changed on the disk, if the session is in memory.
+
+        Without that, an export, which writes what is in memory, would lack the change.
+        """
         opened = self._sessions.get(changed.session_id)
         if opened is not None:
             opened.change_header(

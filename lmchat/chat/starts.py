@@ -91,7 +91,7 @@ def edited(
     )
 
 
-def again(path: MessagePath, message_id: str, *, first_words: str = "") -> Start:
+def regenerated(path: MessagePath, message_id: str, *, first_words: str = "") -> Start:
     """Answer a prompt, repeat a tool call, or give an answer another version.
 
     A prompt means its answer, if it has one. Raises `RequestInvalid` for a message on another
@@ -103,7 +103,8 @@ def again(path: MessagePath, message_id: str, *, first_words: str = "") -> Start
         index += 1
     earlier = MessagePath(path[:index])
     old = path[index]
-    _require_sent(path[: index + (old.role is not Role.ASSISTANT)])
+    # an old answer is not sent; a prompt or the call of a tool is
+    _require_sent(earlier if old.role is Role.ASSISTANT else earlier.added(old))
     if is_imported_call(old):
         problem = "This call came with an imported chat, so lmchat does not run it."
         hint = "Retry the answer above it: the model then makes its own call."
@@ -121,7 +122,7 @@ def again(path: MessagePath, message_id: str, *, first_words: str = "") -> Start
 def continued(path: MessagePath, answer_id: str, beginning: Beginning | None = None) -> Start:
     """Continue an answer in another version, from its own text or from another beginning.
 
-    Raises `RequestInvalid` as `again` does.
+    Raises `RequestInvalid` as `regenerated` does.
     """
     index = _index_of(path, answer_id)
     old = path[index]
@@ -201,4 +202,5 @@ def _require_sent(path: Sequence[ChatMessage]) -> None:
 def _prompt(text: str, files: Sequence[FilePart], parent_id: str | None) -> ChatMessage:
     """Return a prompt that begins with files; an empty text is dropped if there are any."""
     message = text_message(Role.USER, text, parent_id=parent_id)
-    return replace(message, parts=(*files, *(message.parts if text or not files else ())))
+    parts = message.parts if text or not files else ()
+    return replace(message, parts=(*files, *parts))

@@ -30,8 +30,8 @@ class Toolbox:
     ) -> None:
         """Start nothing yet.
 
-        `allowed` has the fingerprints of tools for which the user once chose "always", by full
-        name; `save_allowed` saves another one.
+        `mcp` has the settings of the servers that `host` runs. `allowed` has the fingerprints of
+        tools for which the user once chose "always", by full name; `save_allowed` saves one more.
         """
         self.settings = settings
         self.allowed = dict(allowed)

@@ -9,7 +9,7 @@ from unittest.mock import AsyncMock, Mock
 import pytest
 
 from lmchat.chat.events import AnswerBegun, MessageAdded, TurnBegun, TurnEnded
-from lmchat.chat.runner import failure_of
+from lmchat.chat.runner import log_failure
 from lmchat.errors import (
     RequestInvalid,
     ServerUnavailable,
@@ -149,7 +149,7 @@ async def test_an_answer_that_breaks_off_is_kept_and_says_why_without_words_of_a
         assert reply.failure.message
         assert "ours" not in reply.failure.message
         assert f"id {reply.failure.failure_id}" in caplog.messages[-1]
-    failure_of(KeyError("secret words"))
+    log_failure(KeyError("secret words"))
     assert "secret words" not in caplog.messages[-1]
 
 
