@@ -266,6 +266,7 @@ class Client:
         options: Options,
         output: WantedOutput | None = None,
     ) -> Answer:
+        """Ask for one answer and return it when it is complete; raises the error that ended it."""
         target = await self._target(model)
         request = _request(target, messages, options, output)
         whole = WholeAnswer(request.model)
@@ -334,7 +335,7 @@ def _request(
     A further option of the same name as one of the others, such as `top_p`, replaces it. Raises
     `WrongUse` for a wrong option.
     """
-    given = Sampling(**options)
+    given = Sampling(**options)  # whose `options` have the further ones at the same level
     checked = {name: checked_option(name, value) for name, value in given.options.items()}
     return ChatRequest(
         endpoint=target.endpoint,
@@ -414,7 +415,7 @@ class SyncClient:
         """Yield the events of an answer; leaving the loop early closes the connection."""
         events = self._client.stream(messages, model=model, **options)
 
-        async def next_event() -> StreamEvent | None:
+        async def next_event() -> StreamEvent | None:  # `_run` needs a coroutine; `anext` is none
             return await anext(events, None)
 
         try:

@@ -99,6 +99,7 @@ async def answer_to(
     """Send a prompt and return its answer; call `show` with each event while it arrives.
 
     If no seed is set and the server takes one, a seed is drawn, so that the answer can be repeated.
+    A task with an error is not sent; its answer has this error.
     """
     model = task.model
     sampling = Sampling().with_options(task.options)

@@ -183,7 +183,7 @@ class _Question(FrontEnd):
                 misfit = await self._run_turn(misfit.retry_prompt)
         except asyncio.CancelledError:
             if self._opened.turn is not None:  # otherwise no answer has begun
-                self._read_extract()
+                self._take_extract()
                 self._print_end(None)
             raise
         return self._print_end(misfit)
@@ -192,9 +192,9 @@ class _Question(FrontEnd):
         """Send a prompt, print the answer while it arrives, and return its misfit."""
         self._sessions.send_now(self._opened, prompt, files, settings=self.settings)
         await self._sessions.wait(self._opened)
-        return self._read_extract()
+        return self._take_extract()
 
-    def _read_extract(self) -> LMChatError | None:
+    def _take_extract(self) -> LMChatError | None:
         """Take the extract out of the answer; return the misfit of a complete answer without one.
 
         An incomplete answer has no misfit: its code is taken, but no JSON value.
@@ -284,7 +284,7 @@ class _Question(FrontEnd):
         """Return what `--json` prints of an answer; times are in milliseconds."""
         stats = answer.stats or AnswerStats()
         prompt_tokens = stats.prompt_tokens
-        if prompt_tokens is None:  # the server does not count
+        if prompt_tokens is None:  # the server does not count, so lmchat's estimate is given
             prompt_tokens = self._opened.sent.tokens if self._opened.sent else 0
         completion_tokens = stats.completion_tokens or 0
         document = {

@@ -182,4 +182,5 @@ class _Run(Struct, frozen=True):
                 )
             except LMChatError as error:
                 answer = replace(answer, error=error)
+        # the row of `task`, not of `sent`: its key does not depend on the filled preset
         return {**answer.row(task), **value}, answer.stats.completion_tokens

@@ -102,13 +102,15 @@ def _labels_for(options: Sequence[str]) -> list[str]:
     """Return a label for each option; no label is equal to an option.
 
     The labels are letters. If an option is a single letter, digits are used first. Raises
-    `WrongUse` for options that no model can decide between.
+    `WrongUse` for equal or empty options, too few or too many.
     """
     taken = {option.upper() for option in options}
     pool = _LETTERS if taken.isdisjoint(_LETTERS) else _DIGITS + _LETTERS
     labels = [label for label in pool if label not in taken][: len(options)]
-    has_right_number = _MIN_OPTIONS <= len(options) == len(labels) <= _MAX_OPTIONS
-    if not has_right_number or len(set(options)) < len(options) or "" in options:
+    is_number_right = _MIN_OPTIONS <= len(options) <= _MAX_OPTIONS
+    has_labels = len(labels) == len(options)  # options of one letter may leave too few
+    are_different = len(set(options)) == len(options)
+    if not (is_number_right and has_labels and are_different) or "" in options:
         words = f"decide needs {_MIN_OPTIONS} to {_MAX_OPTIONS} different options of words."
         raise WrongUse(words, hint="Example: --options yes,no")
     return labels
@@ -172,6 +174,7 @@ async def _label_probabilities(
 
 
 def _without_probabilities(product: str) -> ServerRejected:
+    """Return the error for a server that cannot be used to decide."""
     return ServerRejected(
         f"{product_named(product).subject} does not report the probabilities of tokens.",
         kind="unsupported",

@@ -52,6 +52,7 @@ _TOOLS_S = 8.0  # a tool server that needs longer may be downloading itself, or 
 async def doctor(context: Context) -> int:
     """Run every check and print the report; return 1 if one has the grade `FAULT`, else 0."""
     state, _ = await run_abandonable(partial(read_state, context.paths.state_file))
+    # `context.settings` would raise an error for a wrong configuration, which is only one row here
     backend, _ = make_backend(context, context.loaded.settings, state)
     async with aclosing(backend):
         findings = await examine(context, backend)

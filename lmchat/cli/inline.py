@@ -116,7 +116,7 @@ class InlineText:
         if self._printing is not None:
             self._printing.cancel()
         size = len(self._unread)
-        if size > _MOST_AT_END:
+        if size > _MOST_AT_END:  # cut after a line, if there is one
             size = self._unread.rfind("\n", 0, _MOST_AT_END) + 1 or size
         rest = self._unread[size:].removesuffix("\n")
         self._markdown.feed(self._unread[:size], is_final=True)
@@ -158,7 +158,11 @@ class InlineText:
                 self._block_lines(block)
 
     def _print(self) -> None:
-        """Print the words that are complete and not printed yet."""
+        """Print the words that are complete and not printed yet.
+
+        An open block is laid out again with each frame. What it had printed before is found by the
+        number of its words.
+        """
         spans: list[Span] = []
         closed = self._markdown.closed
         for block in closed[self._blocks :]:
@@ -189,6 +193,7 @@ class InlineText:
         words: list[list[Span]] = []
         for line in self._block_lines(block):
             text = "".join(segment.text for segment in line.segments).rstrip(" ")
+            # `line.start` marks the end of the signs before the text, such as those of an item
             starts = [line.start + place for place in word_starts(text[line.start :])]
             ends = [len(text[:start].rstrip(" ")) for start in starts[1:]]
             # ` - one two` is cut into ` `, `- one` and ` two`: the first cell of a line is empty;

@@ -165,7 +165,7 @@ async def health(context: Context) -> int:
     Server and model are those that the chat screen would use.
     """
     results, state, error = await _probe(context, is_scan=False)
-    loaded = context.loaded
+    loaded = context.loaded  # `context.settings` would raise an error for a wrong configuration
     document = health_json(
         results, loaded.settings, state, error=error, has_problems=bool(loaded.problems)
     )

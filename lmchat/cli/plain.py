@@ -289,7 +289,7 @@ class PlainChat(FrontEnd):
                 await self._connect()
                 if name == "/continue" and has_text_to_continue(message):
                     sessions.resume(opened, message)
-                else:
+                else:  # /retry, or an answer that failed or has no text yet
                     sessions.regenerate(opened, message)
                 await self._print_turn()
             case "/edit", _:

@@ -63,12 +63,12 @@ async def serve(context: Context) -> int:
         names = (*_LOOPBACK_HOSTS, host.lower())
         async with open_runtime(context) as runtime:
 
-            async def find() -> tuple[ProbeResult, ...]:
+            async def find_others() -> tuple[ProbeResult, ...]:
                 results = await find_servers(runtime.backend, runtime.settings)
                 own = f"localhost:{port}"  # requests are not passed on to this server itself
                 return tuple(found for found in results if found.endpoint.netloc != own)
 
-            watch = ServerWatch(find, partial(_print_servers, context.output))
+            watch = ServerWatch(find_others, partial(_print_servers, context.output))
             await watch.look()  # before the first request, which needs to know the servers
             app = ServeApp(
                 client=runtime.backend,

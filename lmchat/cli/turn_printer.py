@@ -115,6 +115,7 @@ class TurnPrinter:
                 pass
 
     def _print(self, text: str) -> None:
+        """Print a piece of the answer, unless the caller prints all of it at the end."""
         if text and self.output.is_json_lines:
             self.output.print_json({"chunk": text})
         elif self._is_streaming:

@@ -115,7 +115,7 @@ def report_text(findings: Findings, *, width: int = _UNLIMITED_WIDTH) -> str:
     """
     grade_width = max((len(finding.grade.label) for finding in findings), default=0)
     name_width = max((cell_len(safe_line(finding.name)) for finding in findings), default=0)
-    indent = " " * (grade_width + name_width + 6)
+    indent = " " * (2 + grade_width + 2 + name_width + 2)  # below the texts
     wrapped = partial(
         wrap, width=width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )

@@ -78,6 +78,7 @@ def _chat_row(
     """
     row = partial(CheckResult, Group.SERVERS, "chat", "Chat")
     probed, target = choice.probed, choice.target
+    # a server that is chosen can be used, unless its key is missing
     if probed is not None and choice.missing is not Missing.KEY:
         model = safe_line(target.model_id, limit=_NAMES_CHARS) if target else ""
         if model and probed.verdict is Verdict.READY:
