@@ -177,6 +177,7 @@ class HttpServerClient:
         await self._read_cache()
         results = tuple(map(self._cache_models, await self._prober.scan(expected)))
         if self._engine is not None and self._engine.endpoint is not None:
+            # a refresh searches the disk again: model files may have come or gone
             own = self._cache_models(await self._engine.probe(self._prober.check, is_refresh=True))
             others = (probed for probed in results if probed.endpoint != own.endpoint)
             return (own, *others)
@@ -478,9 +479,10 @@ class HttpServerClient:
     async def _new_api(
         self, endpoint: Endpoint, product: str, *, read_s: float | None = None
     ) -> ServerApi:
-        """Return a new API of a server; raises `LMChatError` if no request may be sent to it.
+        """Return a new `ServerApi`, with which a `Product` asks its server for one action.
 
-        `read_s` is the timeout of a reply in seconds; None: no timeout.
+        `read_s` is the timeout of a reply in seconds; None: no timeout. Raises `LMChatError` if no
+        request may be sent to the server.
         """
         self._admission.allowed.check(endpoint)
         return await self._prober.new_api(endpoint, product, read_s=read_s)
@@ -503,7 +505,8 @@ class HttpServerClient:
     async def _require_loaded(self, request: ChatRequest) -> None:
         """Raise `ServerRejected` if a request would make its server load or wake the model.
 
-        The message is written for `template_text`; users do not see the errors of `read_ahead`.
+        The message is written for users who ask for the text of a request (`template_text`), and
+        could have its JSON instead. Users do not see the errors of `read_ahead`.
         """
         if await self._would_load(request):
             raise ServerRejected(
@@ -572,8 +575,9 @@ class HttpServerClient:
     async def _run(self, exchange: Exchange) -> StreamFinished:
         """Run an exchange when it is its turn, and return the last event of its answer.
 
-        After a success, keep the dialect that the server accepted; note that the model is loaded.
-        An unexpected error becomes an `LMChatError`, which names only its type.
+        After a success, keep the dialect (the form of requests that the model accepts) for the next
+        request, and note that the model is loaded. An unexpected error becomes an `LMChatError`,
+        which names only its type.
         """
         request = exchange.written.request
         slot = self._slot(

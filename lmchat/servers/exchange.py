@@ -39,7 +39,10 @@ class Exchange(Struct, kw_only=True):
     _reader: AnswerReader | None = None  # of the last answer
 
     def outgoing(self, *, has_key: bool) -> OutgoingRequest:
-        """Return the request in the current dialect, without its key: the user may be shown it."""
+        """Return the request without its API key, because the user may be shown it.
+
+        After a refusal, it has the form that `_adapt` gave it.
+        """
         headers = stream_headers("", has_body=True)
         if self.keeps_answer:
             headers[ID_HEADER] = self.written.request.replay_id
@@ -81,9 +84,9 @@ class Exchange(Struct, kw_only=True):
     async def _send_once(self, idle_timeout: IdleTimeout) -> StreamFinished:
         """Send the request once, read its answer, and return the last event.
 
-        A `ModelLoading` is posted if the model has to be loaded first, or was loading before. While
-        the answer is awaited and read, limits of silence apply.
-        Raises the error of a refusal.
+        A `ModelLoading` is posted if the model has to be loaded first, or if the server has refused
+        an earlier attempt because it was loading. While the answer is awaited and read, limits of
+        silence apply. Raises the error of a refusal.
         """
         written = self.written
         self.post(RequestSent(sampling=written.sent_options(), is_kept=self.keeps_answer))
@@ -91,8 +94,8 @@ class Exchange(Struct, kw_only=True):
         if written.is_unloaded or self.sender.is_loading:
             self.post(ModelLoading(is_asleep=written.is_asleep))
         if written.request.is_replay:
+            # the server has kept the answer (R-42): fetch it, from its first byte
             url = kept_answer_url(written.request.endpoint, written.request.replay_id)
-            # from its first byte
             opening = self.sender.response("GET", f"{url}&from=0", idle_timeout)
         else:
             outgoing = self.outgoing(has_key=bool(self.sender.key))

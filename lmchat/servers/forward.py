@@ -78,7 +78,7 @@ class Forwarding(Struct, kw_only=True):
                         partial(self._send, stack), self._try_to_load
                     )
                 except ServerRejected:
-                    if self._refused is None:
+                    if self._refused is None:  # never: `_send` keeps each refusal as it came
                         raise
                     reply = self._refused
                 self._status = reply.status

@@ -62,7 +62,7 @@ class Sender(Struct, kw_only=True):
     on_retry: Callable[[], None]  # called before each further attempt
     key: str = ""  # the API key that is sent; empty: none
     retries: int = 0
-    is_loading: bool = False  # whether the server has said so
+    is_loading: bool = False  # whether an attempt was refused because the model was loading
     _has_token: bool = False  # whether any text has arrived; then the request is not repeated
 
     async def attempts(

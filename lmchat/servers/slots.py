@@ -39,7 +39,10 @@ class Slots:
 
     @asynccontextmanager
     async def one_slot(self, count: CountSlots) -> AsyncIterator[None]:
-        """Wait for a free slot, and hold it while the block runs."""
+        """Wait for a free slot, and hold it while the block runs.
+
+        `_serve_waiters` takes the slot for the waiter and removes it from the queue.
+        """
         waiter = _Waiter(count)
         self._waiters.append(waiter)
         self._serve_waiters()
@@ -49,7 +52,7 @@ class Slots:
         finally:
             if waiter in self._waiters:  # cancelled while it waited: it has no slot
                 self._waiters.remove(waiter)
-            else:
+            else:  # it has a slot, which is free now
                 self._taken -= 1
             self._serve_waiters()
 

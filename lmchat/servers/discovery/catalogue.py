@@ -94,7 +94,10 @@ class Catalogue:
         self.results: tuple[ProbeResult, ...] = ()  # of the last probe of all addresses
 
     def cached_rows(self, state: State) -> tuple[tuple[ModelRow, ...], float]:
-        """Return the rows without asking servers, and the age of the oldest list in seconds."""
+        """Return the rows without asking servers, and the age of the oldest list in seconds.
+
+        `state` has the recently used models, which come first.
+        """
         listed = self._source.cached_models()
         return self._rows(listed.models, state), listed.age_s
 
@@ -127,6 +130,7 @@ class Catalogue:
         Recently used models come first, the last used one at the top; those that cannot chat come
         last.
         """
+        # `usual_server_id`: the file may have 127.0.0.1 from an earlier version, now localhost
         recent_indexes = {
             (usual_server_id(used.endpoint), used.model): index
             for index, used in enumerate(state.recent)

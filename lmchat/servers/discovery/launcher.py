@@ -66,8 +66,9 @@ _started: list[subprocess.Popen[bytes]] = []  # Python warns of a running proces
 def installed_products(environ: Mapping[str, str], home: Path | None) -> tuple[Installed, ...]:
     """Return the products whose program or folder exists, in the order of `PRODUCTS`.
 
-    Each has `start_words`. It has the command `start` only if its program exists and needs no
-    further choices. `home` is None if the home folder is unknown.
+    lmchat can start a product (`Installed.start`) only if its program exists and needs no further
+    choices, such as a model. `start_words` tell the user how to start any of them. `home` is None
+    if the home folder is unknown.
     """
     installed: list[Installed] = []
     for product in PRODUCTS:
@@ -83,11 +84,11 @@ def installed_products(environ: Mapping[str, str], home: Path | None) -> tuple[I
         if not program and not any(map(os.path.isdir, folders)):
             continue
         start: tuple[str, ...] = ()
-        words = product.start_step
-        if program and product.start_arguments:
+        start_words = product.start_step  # a command, or where to click
+        if program and product.start_arguments:  # there are none if the user has to choose
             start = (program, *product.start_arguments.split())
-            words = f"{product.program} {product.start_arguments}"
-        installed.append(Installed(product=product.name, start=start, start_words=words))
+            start_words = f"{product.program} {product.start_arguments}"
+        installed.append(Installed(product=product.name, start=start, start_words=start_words))
     return tuple(installed)
 
 

@@ -39,7 +39,7 @@ _SCAN_S = 5.0  # a scan ends after this time at the latest
 # Timeout of a reply from this machine in a scan: the scan ends within 2 s if all ports are silent.
 _SCAN_READ_S = 1.8
 _NO_KEY = ""  # send none; None would mean the key that is known for the address
-_VERDICTS = {
+_VERDICT_BY_KIND = {  # of errors
     "host_blocked": Verdict.HOST_BLOCKED,
     "loading": Verdict.LOADING,
     "model_not_loaded": Verdict.NO_MODEL,
@@ -97,7 +97,7 @@ class Prober:
         where nothing answers, only the best is shown, and none if another one of them answers.
         """
         probes = await asyncio.to_thread(self._usual_probes, expected)
-        results = await asyncio.gather(*map(self._scanned, probes))
+        results = await asyncio.gather(*map(self._scan_one, probes))
         order = list(Verdict)
         ranked = sorted(
             zip(probes, results, strict=True), key=lambda pair: order.index(pair[1].verdict)
@@ -137,7 +137,7 @@ class Prober:
             probe_by_address.setdefault(probe.endpoint.netloc, probe)  # the first of each address
         return list(probe_by_address.values())
 
-    async def _scanned(self, probe: Probe) -> ProbeResult:
+    async def _scan_one(self, probe: Probe) -> ProbeResult:
         """Probe an address in a scan; if no request may be sent to it, the result says why.
 
         A server that asks for a key is probed again if there is one, for which the user may be
@@ -151,13 +151,13 @@ class Prober:
                 step = f"lmchat --allow-host {shell_word(probe.endpoint.host)}"
             refused = _empty_result(probe, Verdict.REFUSED)
             return replace(refused, detail=error.message, kind=error.kind, next_step=step)
-        probed = await self._limited(probe)
+        probed = await self._probe_in_time(probe)
         if probed.verdict is Verdict.NEEDS_KEY and await self.keys.key_for(probe.endpoint):
-            # in a scan, only a known address gets a key
-            return await self._limited(replace(probe, is_known=True))
+            # `is_known`: a scan sends a key only to known addresses, and this one has asked for it
+            return await self._probe_in_time(replace(probe, is_known=True))
         return probed
 
-    async def _limited(self, probe: Probe) -> ProbeResult:
+    async def _probe_in_time(self, probe: Probe) -> ProbeResult:
         """Run a probe of a scan, for `_SCAN_S` at most; an unexpected error becomes a result."""
         try:
             async with asyncio.timeout(_SCAN_S):
@@ -294,13 +294,13 @@ class Prober:
 async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ...]:
     """Find out which product answers, and return its models.
 
-    `identify` returns None if no product recognises its own replies. At the host of a provider,
-    nothing but the provider can answer. The product is kept in `api.facts`, for the caller and the
-    errors; `api.is_identified` is whether it is known or only expected. Both are also set if the
-    models cannot be read, which raises an error.
+    `api.facts` are then those of the product, by which errors name it and give its next step.
+    `api.is_identified` is whether it is known, or only expected. Both are also set if the models
+    cannot be read, which raises an error.
     """
+    # a product with `hosts` is a provider, which alone answers there: nothing has to be asked
     product = expected if expected.hosts else await identify(api, expected)
-    api.is_identified = product is not None
+    api.is_identified = product is not None  # else no product has recognised its replies
     api.facts = (product or expected).request_facts(key=api.facts.key, host=api.facts.host)
     return await (product or UNKNOWN).models(api)
 
@@ -349,7 +349,7 @@ def _verdict_of_error(error: LMChatError, api: ServerApi) -> Verdict:
 
     As long as the product is not identified, another program may answer: a web login shows this,
     and so does a refusal that a model server would not send. A server that wants a key has its own
-    verdicts; all other kinds of errors are in `_VERDICTS`, or are a SERVER_ERROR.
+    verdicts; all other kinds of errors are in `_VERDICT_BY_KIND`, or are a SERVER_ERROR.
     """
     may_be_other_program = not api.is_identified
     if error.kind == "auth":
@@ -363,4 +363,4 @@ def _verdict_of_error(error: LMChatError, api: ServerApi) -> Verdict:
         return Verdict.KEY_REJECTED if api.facts.key else Verdict.NEEDS_KEY
     if may_be_other_program and error.kind in _FOREIGN_KINDS:
         return Verdict.NOT_AN_LLM
-    return _VERDICTS.get(error.kind, Verdict.SERVER_ERROR)
+    return _VERDICT_BY_KIND.get(error.kind, Verdict.SERVER_ERROR)

@@ -131,7 +131,7 @@ def detection_json(
 
 
 def metrics_json(metrics: Metrics) -> dict[str, object]:
-    """Return the counters as JSON; times are in milliseconds."""
+    """Return the counters as JSON, with names in camelCase; times are in milliseconds."""
     return {
         "totalRequests": metrics.total_requests,
         "successfulRequests": metrics.successful_requests,

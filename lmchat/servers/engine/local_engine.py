@@ -183,7 +183,7 @@ class LocalEngine:
                         self._child = child
                         return endpoint
                     # the exit code is part of the reason; a child that hangs has none
-                    await _wait(child, _END_S)
+                    await _wait_for_end(child, _END_S)
                     exit_code = child.exit_code
                 finally:
                     if self._child is None:  # the start has failed, or was cancelled
@@ -200,7 +200,7 @@ class LocalEngine:
         child, model = self._child, self.model
         if child is None or model is None:
             return None
-        await _wait(child, wait_s)
+        await _wait_for_end(child, wait_s)
         if child.exit_code is None:
             return None
         return await asyncio.to_thread(why_failed, model, None, child.exit_code, self._log_file)
@@ -303,7 +303,8 @@ class LocalEngine:
         )
 
 
-async def _wait(child: ChildProcess, wait_s: float) -> None:
+async def _wait_for_end(child: ChildProcess, wait_s: float) -> None:
+    """Wait until a child ends, for `wait_s` at most; its `exit_code` is None if it has not."""
     with suppress(TimeoutError):
         async with asyncio.timeout(wait_s):
             await child.wait()

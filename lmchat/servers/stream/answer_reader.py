@@ -153,8 +153,8 @@ class AnswerReader:
 async def joined_events(events: EventQueue) -> AsyncIterator[StreamEvent]:
     """Yield the events of a queue until None; neighbouring texts that wait together are joined.
 
-    The events are marked as done only when the caller asks for more, so `join` of the queue waits
-    for the caller.
+    So a caller that is slower than the server handles few events with much text. The events are
+    marked as done only when the caller asks for more, so `join` of the queue waits for the caller.
     """
     while True:
         arrived = [await events.get()]

@@ -36,7 +36,7 @@ from lmchat.servers.http.json_values import (
 )
 from lmchat.servers.http.sse import DONE, MalformedStreamError
 from lmchat.servers.stream.think_tags import SplitPiece, ThinkSplitter
-from lmchat.servers.stream.token_choices import ChoiceReader
+from lmchat.servers.stream.token_choices import ProbabilityReader
 from lmchat.servers.stream.tool_calls import ToolCalls
 
 MAX_ANSWER_CHARS = 16 << 20
@@ -72,7 +72,7 @@ class ChunkReader:
         self._post_event = post
         self._usage = ServerUsage()
         self._calls = ToolCalls()
-        self._token_choices: ChoiceReader | None = None  # from the first probabilities on
+        self._probabilities: ProbabilityReader | None = None  # from the first probabilities on
         self._has_model_name = False  # whether a `ModelNamed` was posted
         self._splitter = splitter  # until thought comes in fields of its own
         self._char_count = 0  # of text, thought and tool calls so far
@@ -140,14 +140,15 @@ class ChunkReader:
     def _read_choice(self, choice: dict[str, Any]) -> None:
         """Read what a chunk or a whole reply adds to the answer, and the probabilities with it.
 
-        The text is read first: the reader of probabilities tells which text came with a token.
+        `_read_delta` gives the text to the reader of probabilities, which needs it before it can
+        tell which text came with each token.
         """
         logprobs = choice.get("logprobs")
-        if logprobs and self._token_choices is None:
-            self._token_choices = ChoiceReader()
+        if logprobs and self._probabilities is None:
+            self._probabilities = ProbabilityReader()
         # A chunk has a `delta`, a whole reply a `message`.
         self._read_delta(dict_or_empty(choice.get("delta") or choice.get("message")))
-        chosen = self._token_choices.read(logprobs) if logprobs and self._token_choices else ()
+        chosen = self._probabilities.read(logprobs) if logprobs and self._probabilities else ()
         if chosen:
             self._post(TokensChosen(choices=chosen))
         reason = str_or_empty(choice.get("finish_reason"))[:MAX_NAME_CHARS]
@@ -218,8 +219,8 @@ class ChunkReader:
         """
         if not thought:
             return
-        if self._token_choices is not None:
-            self._token_choices.add_text(thought, is_thought=True)
+        if self._probabilities is not None:
+            self._probabilities.add_text(thought, is_thought=True)
         if self._splitter is not None:
             self._post_split(self._splitter.close())
             self._splitter = None
@@ -233,8 +234,8 @@ class ChunkReader:
         """
         if not content:
             return
-        if self._token_choices is not None:
-            self._token_choices.add_text(content, is_thought=False)
+        if self._probabilities is not None:
+            self._probabilities.add_text(content, is_thought=False)
         if self._splitter is None:
             self._post_token(TextDelta(text=content), len(content))
             return

@@ -88,7 +88,12 @@ class ThinkSplitter:
         return self.feed("")
 
     def _read_unsure(self, text: str, pieces: list[SplitPiece | Rethought]) -> str:
-        """Add the text up to the first tag as answer; return the rest once its meaning is clear."""
+        """Read text in the state `UNSURE`; return what is behind its first tag, if that is certain.
+
+        The text before the tag is added to `pieces` as answer. A tag is held back until the rest of
+        its line has come. Then it is either a word of the answer, and returned with what follows,
+        or it ends a thought: a `Rethought` is added, and what follows it is returned.
+        """
         tag = _TAG.search(text)
         before = self._without_begun_tag(text) if tag is None else text[: tag.start()]
         if before:
@@ -99,14 +104,15 @@ class ThinkSplitter:
         behind = text[tag.end() :]
         rest_of_line = behind.lstrip(" \t\r")  # a line may end with CR LF
         if not rest_of_line and not self._has_ended and len(behind) <= _MAX_HELD:
-            self._held = tag[0] + behind
+            self._held = tag[0] + behind  # words may still follow in the line
             return ""
         unsure = "".join(self._unsure)
-        line = unsure.rpartition("\n")[2]
+        line_before = unsure.rpartition("\n")[2]
+        ends_line = not rest_of_line or rest_of_line.startswith("\n")
         # a blank before the tag is that of a sentence, such as "then it writes </think>"
-        is_in_line = line.endswith((" ", "\t")) or line.count("`") % 2 == 1
-        is_closing = tag[0] == _CLOSE and rest_of_line[:1] in ("", "\n") and not is_in_line
-        if not is_closing or unclosed_fence(unsure):  # a tag in a code block is a word, too
+        is_in_sentence = line_before.endswith((" ", "\t"))
+        is_in_code = line_before.count("`") % 2 == 1 or unclosed_fence(unsure) is not None
+        if tag[0] != _CLOSE or not ends_line or is_in_sentence or is_in_code:
             self._state = _State.ANSWER
             return text[tag.start() :]
         if self._unsure:

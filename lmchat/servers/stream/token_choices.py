@@ -17,7 +17,7 @@ from lmchat.sessions.message import LEAST_LOGPROB, MAX_ALTERNATIVES, Alternative
 _MAX_TOKEN_CHARS = 1000  # a longer token is no token of a model
 
 
-class ChoiceReader:
+class ProbabilityReader:
     """Reader of the probabilities in an answer; tells for each token which text came with it.
 
     A server does not report all tokens. llama.cpp leaves out all but the last of the tokens that
