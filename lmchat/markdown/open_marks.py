@@ -34,11 +34,11 @@ def completed(source: str, *, is_table: bool = False) -> str:
     emphasis = re.search(_OPEN_EMPHASIS, without_ended)
     if emphasis:
         last = last.rstrip("* \t") + emphasis[1]
-    above, _, head = before.rpartition("\n")  # `head` is the line before the last
-    if re.match(_ONLY_MARKS, last):
+    above, _, head = before.rpartition("\n")  # `head` is the line above the last one
+    if re.match(_ONLY_MARKS, last):  # below the head of a table, these are dashes
         is_below_head = not is_table and _is_row(head) and not _is_row(above.rpartition("\n")[2])
         return f"{before}\n{_dashes(head)}" if is_below_head else before
-    if not is_table and _is_row(last) and not _is_row(head):
+    if not is_table and _is_row(last) and not _is_row(head):  # `last` is the head of a table
         return f"{before}{line_end}{last}\n{_dashes(last)}"
     return before + line_end + last
 

@@ -93,8 +93,8 @@ class ServeApp(Struct, kw_only=True):
 
     def __post_init__(self) -> None:
         self._metrics_at_reset = self.client.metrics()
-        forwarded = [CHAT_PATH, *(f"{API}{path}" for path in (CHAT_PATH, "/completions"))]
-        forwarded.append(f"{API}{EMBEDDINGS_PATH}")
+        forwarded = [CHAT_PATH]  # as older programs ask
+        forwarded += [f"{API}{path}" for path in (CHAT_PATH, "/completions", EMBEDDINGS_PATH)]
         self._app = Starlette(
             routes=[
                 Route(f"{API}/models", self._list_models),

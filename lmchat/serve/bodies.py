@@ -34,6 +34,7 @@ class BodyFields(Struct, frozen=True):
         """
         name = self.model
         if name == "":
+            # in the words of a server of no known product
             raise RequestInvalid(f"{UNKNOWN.no_model_selected}: name a model.")
         if not isinstance(name, str) or not name.strip():
             raise RequestInvalid("Invalid model parameter: the name of a model is needed.")

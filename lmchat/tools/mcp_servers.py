@@ -352,16 +352,17 @@ async def _pipes(
     from mcp_types import jsonrpc_message_adapter
     from pydantic import ValidationError
 
-    sends_received, received = anyio.create_memory_object_stream[Any](0)
-    sent, reads_sent = anyio.create_memory_object_stream[Any](0)
+    # two streams, each with an end to send into and one to receive from
+    from_program_in, from_program_out = anyio.create_memory_object_stream[Any](0)
+    to_program_in, to_program_out = anyio.create_memory_object_stream[Any](0)
 
     async def read() -> None:
-        """Pass on the messages of the program, until it ends."""
+        """Pass on the messages of the program to the client, until the program ends."""
         try:
             while line := await child.read_line():
                 with suppress(ValidationError):  # many programs greet
                     message = jsonrpc_message_adapter.validate_json(line, by_name=False)
-                    await sends_received.send(SessionMessage(message))
+                    await from_program_in.send(SessionMessage(message))
                 # a server may send notices without end, and each takes a millisecond
                 await asyncio.sleep(_MESSAGE_PAUSE_S)
         except anyio.BrokenResourceError:  # the client is closed
@@ -372,18 +373,19 @@ async def _pipes(
             raise LMChatError(words, hint="Correct it.", kind="tools") from None
         finally:
             on_end()
-            sends_received.close()
+            from_program_in.close()
 
     async def write() -> None:
-        async with reads_sent:
-            async for message in reads_sent:
+        """Pass on the messages of the client to the program, until the client is closed."""
+        async with to_program_out:
+            async for message in to_program_out:
                 text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
                 await child.write_line(text.encode())
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(read)
         tasks.start_soon(write)
-        yield received, sent
+        yield from_program_out, to_program_in
         tasks.cancel_scope.cancel()
 
 

@@ -127,7 +127,7 @@ class ChatScreen(PatchedScreen):
     def on_mount(self) -> None:
         widgets = self.widgets
         widgets.log.inflow.frames_per_second = self._settings.ui.frames_per_second
-        widgets.log.typed_into = widgets.prompt_input
+        widgets.log.typed_into = widgets.prompt_input  # by letters while the log has the focus
         widgets.show_title("")
         widgets.prompt.status.show_state(
             server_sign(None),  # no server is checked yet
@@ -135,7 +135,7 @@ class ChatScreen(PatchedScreen):
             figures="temporary" if self._is_temporary else "",
         )
         keys = self._settings.keys
-        widgets.log.own_keys = {
+        widgets.log.own_keys = {  # for hints in messages: the first key of each command
             command_id: written(own_keys.partition(",")[0]) for command_id, own_keys in keys.items()
         }
         widgets.key_bar.show(

@@ -106,8 +106,8 @@ def fitted(theme: Theme) -> Theme:
     The colour of the chosen row is replaced, too: lmchat's text cannot be read on it.
     """
     mixed = ANSI.variables if theme.ansi else _variables_from(theme)
-    row = {"block-cursor-background": mixed["block-cursor-background"]}
-    return replace(theme, variables=mixed | theme.variables | row)
+    chosen_row = {"block-cursor-background": mixed["block-cursor-background"]}
+    return replace(theme, variables=mixed | theme.variables | chosen_row)
 
 
 def _variables_from(theme: Theme) -> dict[str, str]:

@@ -124,6 +124,7 @@ class TerminalDriver(LinuxDriver):
         atexit.register(self.give_back)
 
     def write(self, data: str) -> None:
+        """Queue a frame or a control sequence; drop it while the app does not have the terminal."""
         if self._owns_terminal and self._writer is not None:
             rows = rows_of(data)
             convert = _cached_row if len(rows) > 1 else _as_written  # a frame has several rows
@@ -177,12 +178,14 @@ class TerminalDriver(LinuxDriver):
                     termios.tcsetattr(self.fileno, termios.TCSANOW, self.attrs_before)
 
     def disable_input(self) -> None:
+        """Let the thread that reads keys end, for which Textual's method waits."""
         is_reading = self._key_thread is not None and self._key_thread.is_alive()
         if self._stop_reading is not None and is_reading:
             os.write(self._stop_reading[1], b"x")  # ends `run_input_thread`
         super().disable_input()
 
     def close(self) -> None:
+        """Write what is queued, for a limited time, and release the pipe; the app has ended."""
         super().close()
         if self._writer is not None:
             self._writer.stop()

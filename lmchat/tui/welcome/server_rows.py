@@ -102,7 +102,7 @@ class MachineState(Struct, frozen=True, kw_only=True):
 def server_rows(results: Sequence[ProbeResult], machine: MachineState) -> tuple[ServerRow, ...]:
     """Return a row for each result: servers that run, then installed products, then others."""
 
-    def rank(row: ServerRow) -> int:
+    def rank(row: ServerRow) -> int:  # the lowest comes first
         if VERDICTS[row.probed.verdict].grade is not ServerGrade.AWAY:
             return 0
         return 1 if row.is_here else 2

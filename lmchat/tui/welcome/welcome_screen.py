@@ -111,9 +111,9 @@ class WelcomeScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self._problem.display = False
-        self._rows.looks_focused = True
+        self._rows.looks_focused = True  # the page itself has the keys of the list
         self.query_one(KeyBar).show(_HINTS, _LAST_HINTS)
-        self.call_after_refresh(self.draw)
+        self.call_after_refresh(self.draw)  # the width of the rows is known then
         self.set_interval(1.0, self._show_status)
 
     def on_screen_resume(self) -> None:
