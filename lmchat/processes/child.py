@@ -179,7 +179,8 @@ class ChildProcess:
             process = await asyncio.shield(starting)
         except asyncio.CancelledError:
             # cancelled itself, it would kill the program only, and wait for what that has started
-            await cls(await starting).end()
+            with suppress(OSError):  # it cannot start
+                await cls(await starting).end()
             raise
         return cls(process)
 

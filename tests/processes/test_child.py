@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from types import SimpleNamespace
@@ -118,3 +119,11 @@ async def test_a_child_that_cannot_start_is_told_with_the_reason(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(LMChatError, match="cannot start: No such file"):
         await ChildProcess.start_own("lmchat.formats.child")
+
+
+async def test_a_cancelled_start_ends_as_cancelled_even_if_the_program_cannot_start():
+    starting = asyncio.create_task(ChildProcess.start(["/nowhere/tool"], environment=ENVIRONMENT))
+    await asyncio.sleep(0)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
