@@ -26,7 +26,11 @@ _TYPE_WORDS = {
 
 
 class Row(Struct, frozen=True):
-    """A key of a table: its type, limits and help. Its value may be a table, or several."""
+    """A key of a table: its type, limits and help.
+
+    Its value is a single value or list, a table of fixed keys (`[chat]`), an array of tables
+    (`[[endpoints]]`), or a mapping, whose keys the user names (`[profiles.NAME]`).
+    """
 
     name: str  # also the field in the settings
     type: Any
@@ -35,11 +39,16 @@ class Row(Struct, frozen=True):
 
     @property
     def table(self) -> type[Struct] | None:
-        """Type of the tables that it holds: one, an array, or each with a name; else None."""
+        """Type of the table or tables that it holds; None if it holds none."""
         for inner in (self.type, *get_args(self.type)):
             if isinstance(inner, type) and issubclass(inner, Struct):
                 return inner
         return None
+
+    @property
+    def is_one_table(self) -> bool:
+        """Whether its value is a table of fixed keys."""
+        return self.type is self.table
 
     @property
     def is_mapping(self) -> bool:
@@ -57,7 +66,8 @@ class Row(Struct, frozen=True):
 
     @property
     def words(self) -> str:
-        """Words for what a value must be."""
+        """Words for what a value must be: they follow "must be" in a problem."""
+        # of a type such as `tuple[str, ...]`: `tuple`, and `(str, ...)`
         kind, arguments = get_origin(self.type), get_args(self.type)
         if self.name == "reasoning_effort":
             return f"one of {_quoted(EFFORTS)}, or a number of tokens in quotes"
@@ -86,7 +96,7 @@ class Row(Struct, frozen=True):
 
         `step` is a key, or an index in an array of tables.
         """
-        if self.type is self.table:
+        if self.is_one_table:
             return rows(self.type)[str(step)]
         # The names of these rows are parts of headings, which `words` tells to write.
         if self.is_mapping:
@@ -116,8 +126,8 @@ def values_of(settings: type[Struct]) -> list[Row]:
 
 
 def sections() -> dict[str, Row]:
-    """Return the tables of fixed keys by name; "" for the top level."""
-    tables = {row.name: row for row in rows(Settings).values() if row.type is row.table}
+    """Return a row for each table of fixed keys, such as `[chat]`, by name; "": the top level."""
+    tables = {row.name: row for row in rows(Settings).values() if row.is_one_table}
     return {"": Row("", Settings), **tables}
 
 
@@ -218,7 +228,7 @@ def _faults(row: Row, value: Any, key_path: KeyPath) -> list[tuple[KeyPath, str]
     elif row.is_mapping and isinstance(value, dict):
         for key, item in value.items():
             faults += _faults(row.inside(key), item, (*key_path, key))
-    elif row.table and row.type is row.table and isinstance(value, dict):
+    elif row.table and row.is_one_table and isinstance(value, dict):
         known = rows(row.type)
         for key, item in value.items():
             if key in known:

@@ -90,7 +90,7 @@ def write_atomically(path: Path, data: str | bytes) -> None:
     ensure_folder(path.parent)
     target = path.resolve()
     temporary = target.with_name(f".{target.name[:_MAX_NAME_CHARS]}.{os.urandom(4).hex()}")
-    _create(temporary, data, _OWNER_ONLY)
+    _create(temporary, data, _OWNER_ONLY)  # removes it if the writing fails
     try:
         if target.exists():
             temporary.chmod(stat.S_IMODE(target.stat().st_mode))
@@ -188,9 +188,12 @@ def _create(path: Path, data: str | bytes, mode: int) -> None:
 
 
 def begin_log(path: Path) -> int:
-    """Open an empty log for reading and appending, and return its descriptor; raises `OSError`."""
+    """Empty or create a log; return a descriptor with which a program appends its output to it.
+
+    Raises `OSError`.
+    """
     ensure_folder(path.parent)
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC | OPEN_FLAGS
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC | OPEN_FLAGS
     return os.open(path, flags, _OWNER_ONLY)
 
 

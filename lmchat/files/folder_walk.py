@@ -96,7 +96,9 @@ def _rules_in(folder: Path, path: str) -> list[_Rules]:
 def _is_ignored(path: str, rules: tuple[_Rules, ...]) -> bool:
     """Return whether a path is ignored; the last file with a matching rule decides."""
     for folder, spec in reversed(rules):
-        include = spec.check_file(path[len(folder) :]).include
-        if include is not None:
-            return bool(include)
+        # to pathspec, an ignored path is included: True; False: a rule with `!` keeps it; None: no
+        # rule matches
+        is_ignored = spec.check_file(path[len(folder) :]).include
+        if is_ignored is not None:
+            return bool(is_ignored)
     return False

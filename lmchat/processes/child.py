@@ -31,9 +31,12 @@ _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has only the secon
 _GROUP_ENDS_S = 0.5  # time for what a program has left to end by itself
 _POLL_S = 0.02
 _LINE_BYTES = 64 * 1024  # longest line of a child by default
-_ROOT = str(Path(__file__).parents[2])  # the folder that holds the package `lmchat`
-# Program that calls a function of a module; its first argument is the folder of the package.
-_CALL = "import sys; sys.path.append(sys.argv.pop(1)); from {} import {}; {}()"
+_IMPORT_FOLDER = str(Path(__file__).parents[2])  # the folder that holds the package `lmchat`
+# Python program that calls a function of a module. Its first argument is `_IMPORT_FOLDER`.
+_CALL_PROGRAM = (
+    "import sys; sys.path.append(sys.argv.pop(1)); from {module} import {function}; {function}()"
+)
+_NO_SIGNAL = 0  # sent as a signal, it only tells whether the process or group is there
 
 
 class ChildEndedError(Exception):
@@ -43,9 +46,11 @@ class ChildEndedError(Exception):
 def own_program(module: str, function: str = "main") -> list[str]:
     """Return the command that calls a function of lmchat in a new process.
 
-    With `-P`, Python does not import modules of the current folder.
+    With `-P`, Python does not import modules of the current folder. So the program itself adds the
+    folder of lmchat, its argument, to the places of modules.
     """
-    return [sys.executable, "-P", "-c", _CALL.format(module, function, function), _ROOT]
+    program = _CALL_PROGRAM.format(module=module, function=function)
+    return [sys.executable, "-P", "-c", program, _IMPORT_FOLDER]
 
 
 def start_in_background(
@@ -81,8 +86,9 @@ async def run_tool(
 ) -> bytes | None:
     """Run a program of the user and return its output; None if it fails.
 
-    It fails if it cannot start, has another exit code than 0, or is killed after `timeout_s`. Its
-    input is `data`. Without `has_output`, its output is dropped: tools that set the
+    It fails if it cannot start, has another exit code than 0, or is killed after `timeout_s`. It
+    gets `environ` without lmchat's own variables, one of which may hold an API key. Its input is
+    `data`. Without `has_output`, its output is dropped: tools that set the
     clipboard stay in the background with their output open, so waiting for the end of the output
     would take until the timeout.
     """
@@ -115,8 +121,9 @@ async def run_in_terminal(
     """Run a program that uses the terminal to its end, and return its exit code and its output.
 
     Its input is `data`, or the terminal if that is None. Without `has_output`, its output and its
-    errors go to the terminal; else its errors are dropped. Cancelling kills the program. Raises
-    `OSError` if it cannot start.
+    errors go to the terminal; else its errors are dropped. It gets `environ` without lmchat's own
+    variables, one of which may hold an API key. Cancelling kills the program. Raises `OSError` if
+    it cannot start.
     """
     process = await asyncio.create_subprocess_exec(
         *with_absolute_program(argv, environ),
@@ -186,7 +193,10 @@ class ChildProcess:
 
     @classmethod
     async def start_own(cls, module: str) -> ChildProcess:
-        """Start a program that calls `main` of a module of lmchat; raises `LMChatError`."""
+        """Start a program that calls `main` of a module of lmchat; raises `LMChatError`.
+
+        The error calls it a process for files: such programs make the files of pages and exports.
+        """
         try:
             return await cls.start(own_program(module), environment=needed_environment(os.environ))
         except OSError as error:
@@ -262,9 +272,12 @@ class ChildProcess:
         self._signal(_KILL)
 
     async def end_politely(self) -> None:
-        """Close the input, wait a moment, then send SIGTERM to the process group, and kill it."""
+        """Close the input, at which most programs end; send SIGTERM and then kill what still runs.
+
+        Before SIGTERM, and again before the kill, it has a moment to end.
+        """
         self._input.close()
-        await self._end_group((0, signal.SIGTERM, _KILL))
+        await self._end_group((_NO_SIGNAL, signal.SIGTERM, _KILL))
         # what has left the group may keep the pipes open
         with suppress(TimeoutError):
             async with asyncio.timeout(_GROUP_ENDS_S):
@@ -273,24 +286,24 @@ class ChildProcess:
 
     async def end_group(self) -> None:
         """Wait a moment for what the program has left in its process group, then kill that."""
-        await self._end_group((0, _KILL))
+        await self._end_group((_NO_SIGNAL, _KILL))
 
     async def _end_group(self, signals: Sequence[int]) -> None:
         """Send one signal after the other to the process group, until it has ended.
 
-        After each, wait a moment for its end. With 0, no signal is sent: lmchat only waits.
+        After each, wait a moment for its end. With `_NO_SIGNAL`, lmchat only waits.
         """
         for number in signals:
             until_s = monotonic() + _GROUP_ENDS_S
             is_running = self._signal(number)
             while is_running and monotonic() < until_s:
                 await asyncio.sleep(_POLL_S)
-                is_running = self._signal(0)
+                is_running = self._signal(_NO_SIGNAL)
 
     def _signal(self, number: int) -> bool:
-        """Send a signal to the process group; return whether there is one. 0 only asks for that.
+        """Send a signal to the process group; return whether there is such a group.
 
-        The group may be there after the program has ended.
+        `_NO_SIGNAL` only asks for that. The group may be there after the program has ended.
         """
         try:
             if hasattr(os, "killpg"):
@@ -299,7 +312,7 @@ class ChildProcess:
                 os.killpg(self._process.pid, number)
                 return True
             if self._process.returncode is None:
-                if number:
+                if number != _NO_SIGNAL:
                     self._process.terminate()  # the children that lmchat kills there start none
                 return True
         except (ProcessLookupError, PermissionError):  # it has ended; macOS raises the second
@@ -316,7 +329,7 @@ class ChildProcess:
         if self._process.returncode is None:
             return False
         try:
-            os.kill(self._process.pid, 0)
+            os.kill(self._process.pid, _NO_SIGNAL)
         except ProcessLookupError:
             return False
         except PermissionError:  # the process is another user's

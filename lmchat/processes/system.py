@@ -39,10 +39,12 @@ def interrupt_at_end(on_hang_up: Callable[[], None] = lambda: None) -> list[int]
     received: list[int] = []
 
     def interrupt(number: int, _: FrameType | None) -> None:
+        """Handle a signal: note its number for the caller, then do what Ctrl+C does."""
         received.append(number)
         if number == HANG_UP:
             on_hang_up()
-        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a script
+        # a script starts its background programs with SIGINT ignored: it would have no effect
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.raise_signal(signal.SIGINT)
 

@@ -25,6 +25,7 @@ async def run_abandonable(work: Callable[[], T]) -> T:
     future.set_running_or_notify_cancel()
 
     def run() -> None:
+        """Call `work` in the thread; its result or error goes to the caller by `future`."""
         try:
             future.set_result(work())
         except BaseException as error:  # noqa: BLE001 - raised where the result is awaited

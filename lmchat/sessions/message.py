@@ -490,7 +490,11 @@ def tool_calls_text(message: ChatMessage) -> str:
 
 
 JournalEntry = tuple[str, str]
-"""A kind (`text`, `reasoning`, `refusal`, `tool_call 0 name`) and a text, as in the file."""
+"""A piece of a message that is being written, for its journal file: a kind and a text.
+
+The kind is `text`, `reasoning`, `refusal` or `tool_result`, or a field of a tool call, such as
+`tool_call 0 name`.
+"""
 RESET: JournalEntry = ("anew", "")  # in a file, the pieces after it replace all before it
 # Kind of a piece of a tool call: the number of the call, and the field that the text belongs to.
 # `(?a)`: in ASCII digits only.
@@ -498,8 +502,9 @@ _CALL_KIND = r"(?a)tool_call (\d{1,9}) (id|name|arguments)"
 
 
 def parts_of(pieces: Iterable[JournalEntry]) -> tuple[Part, ...]:
-    """Join pieces to the parts of a message; pieces of an unknown kind are ignored.
+    """Join the pieces of an answer, as they arrived or are in its file, to the parts of a message.
 
+    A piece is a kind and a text, such as `("text", "Hel")`; those of an unknown kind are ignored.
     Neighbouring texts of one kind become one part. Tool calls come last, by their number, each with
     all texts of its fields.
     """
@@ -508,7 +513,7 @@ def parts_of(pieces: Iterable[JournalEntry]) -> tuple[Part, ...]:
         lambda: {"id": "", "name": "", "arguments": ""}
     )
     for kind, text in pieces:
-        if call_kind := re.fullmatch(_CALL_KIND, kind):
+        if call_kind := re.fullmatch(_CALL_KIND, kind):  # such as `tool_call 0 arguments`
             number = int(call_kind[1])
             field_name = call_kind[2]
             calls[number][field_name] += text
@@ -526,7 +531,10 @@ def parts_of(pieces: Iterable[JournalEntry]) -> tuple[Part, ...]:
 
 
 def call_entries(message: ChatMessage) -> tuple[JournalEntry, ...]:
-    """Return the tool calls of a message as pieces, from which `parts_of` makes the calls again."""
+    """Return the tool calls of a message as pieces for the file of its running call.
+
+    Of these, `parts_of` makes the calls again.
+    """
     pieces: list[JournalEntry] = []
     for index, call in enumerate(message.tool_calls):
         pieces.append((f"tool_call {index} id", call.call_id))

@@ -73,9 +73,6 @@ class TurnRecord(Struct, frozen=True, kw_only=True):
     wait_ms: float | None = None  # from the start of the turn to the first word of the answer
 
 
-KEPT_S = 32  # seconds of the speedometer: 31 that it shows, and the running one
-
-
 class Spread(Struct, frozen=True, kw_only=True):
     """Median and 95th percentile of some values, in their unit."""
 
@@ -174,6 +171,9 @@ def _figures_of_days(rows: Iterable[TurnRecord]) -> tuple[DayFigures, ...]:
     return tuple(days)
 
 
+_SHOWN_S = 31  # whole seconds in the curve of the telemetry panel
+
+
 class Speedometer:
     """Counter of tokens by second, for the curve of the telemetry panel."""
 
@@ -192,7 +192,7 @@ class Speedometer:
         The running second is left out, because it is not complete.
         """
         running_second = int(now_s)
-        oldest_second = running_second - (KEPT_S - 1)
+        oldest_second = running_second - _SHOWN_S
         first_second = max(min(self._counts, default=running_second), oldest_second)
         return tuple(float(self._counts[second]) for second in range(first_second, running_second))
 

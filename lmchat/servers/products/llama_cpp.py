@@ -187,6 +187,7 @@ class LlamaCpp(Product):
 
     async def has_kept(self, api: ServerApi, replay_id: str) -> bool:
         """Whether the list of kept answers has one with this id; older versions keep none."""
+        # to llama.cpp, the id of the request is that of a conversation
         reply = await api.post(_LOOKUP, {"conversation_ids": [replay_id]})
         return not reply.is_unknown_path and bool(api.require_good(reply).value)
 

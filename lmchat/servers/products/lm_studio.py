@@ -81,7 +81,7 @@ class LmStudio(Product):
         return folders
 
     def last_port(self) -> int | None:
-        """Return the port in LM Studio's settings of its server; None if they cannot be read.
+        """Return the port that LM Studio's server used last, from a file; None without one.
 
         Each folder of LM Studio may have the file; one that notes an error is left out.
         """

@@ -381,8 +381,12 @@ class Product:
         self.require_done(api, await api.post(self.unload_path, body), "unload")
 
     def add_hint(self, error: ServerUnavailable) -> None:
-        """If the error says that the connection was refused, let its hint say how to start it."""
-        if isinstance(error, NothingAnswers) and error.kind == "offline":
+        """Replace the hint of a refused connection by how to start a server of this product.
+
+        The hint of any other error stays as it is.
+        """
+        is_refused = isinstance(error, NothingAnswers) and error.kind == "offline"
+        if is_refused:
             error.hint = step_sentence(self.start_step)
 
     def require_done(self, api: ServerApi, reply: Reply, verb: str) -> None:

@@ -19,18 +19,18 @@ from lmchat.servers.request import AnyObject, FittingValue, WantedOutput
 
 _FIELD_STATUSES = (400, 422)
 # "Unsupported parameter", "Unrecognized request argument", "Extra inputs are not permitted"
-_UNWANTED = re.compile(
+_FIELD_REFUSED = re.compile(
     r"unsupported|not support|unrecogni[sz]ed|unknown|unexpected|extra|not (permitted|allowed)"
     r"|forbidden|additional prop|deprecated|instead|use \W?max_",
     re.IGNORECASE,
 )
 """Found in a refusal of a field itself; other refusals are about its value."""
-_OTHER_NAMES = {
+_WORDS_FOR_FIELDS = {
     "reasoning_effort": "reasoning|thinking",
     "reasoning": "thinking",
     "tools": "tool choice|tool_choice|tool-call-parser|function calling",
 }
-"""How refusals speak of fields that they do not name: patterns, by field."""
+"""Patterns for how refusals speak of a field that they do not name, by field."""
 # Kinds of errors with which servers refuse the way in which JSON was asked for.
 _JSON_KINDS = ("bad_request", "server_error", "unsupported", "model_not_loaded")
 # "response_format type is unavailable", "Invalid schema for response_format", "grammar error"
@@ -80,15 +80,16 @@ class Dialect(Struct, frozen=True, kw_only=True):
         if self.has_stream_options and re.search("stream_options|include_usage", words):
             return replace(self, has_stream_options=False)
         # A refusal of the limit's value, such as "max_tokens is too large", is no reason to rename.
-        is_limit_unwanted = re.search(r"\bmax_tokens\b", words) and _UNWANTED.search(words)
-        if has_limit and not self.has_completion_tokens and is_limit_unwanted:
+        is_limit_refused = re.search(r"\bmax_tokens\b", words) and _FIELD_REFUSED.search(words)
+        if has_limit and not self.has_completion_tokens and is_limit_refused:
             return replace(self, has_completion_tokens=True)
         refused: set[tuple[str, str]] = set()
         for name, value in extra_fields.items():
-            names = re.escape(name)  # the user may have named it
-            if name in _OTHER_NAMES:
-                names += f"|{_OTHER_NAMES[name]}"
-            if re.search(rf"(?<!\w)({names})(?!\w)", words, re.IGNORECASE):
+            # escaped, because a name from the user's settings may hold anything
+            pattern = re.escape(name)
+            if name in _WORDS_FOR_FIELDS:
+                pattern += f"|{_WORDS_FOR_FIELDS[name]}"
+            if re.search(rf"(?<!\w)({pattern})(?!\w)", words, re.IGNORECASE):
                 refused.add((name, str(value)))
         # no field is named, or only such as were left out already, which did not cause this refusal
         if refused <= self.dropped:

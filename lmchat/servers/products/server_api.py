@@ -105,7 +105,8 @@ class ServerApi(Struct, kw_only=True):
 async def background_task(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run a coroutine while the block runs, then cancel it and wait for its end.
 
-    Errors of the coroutine are ignored.
+    It is for work beside a request: to report the progress while a model loads, or to watch for a
+    silent server. Errors of the coroutine are ignored.
     """
     task = asyncio.create_task(work, name="background")
     try:
