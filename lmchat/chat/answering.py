@@ -145,7 +145,7 @@ class AnswerRequest:
         self._tools: tuple[Tool, ...] = ()  # offered to the model
         self._tool_tokens = 0  # estimate for the descriptions of these tools
         has_called = rounds is not None and rounds.steps > 0
-        self.plan = self._make_plan(may_be_too_long=has_called)  # of the attributes above
+        self.plan = self._make_plan(may_be_too_long=has_called)  # from the attributes above
 
         self._request_id = ""  # of the request that runs
         self._drawn_seed: int | None = None  # random seed of all requests for this answer
@@ -267,7 +267,8 @@ class AnswerRequest:
     async def _prepare(self) -> None:
         """Draw a seed, plan again with the tokens of the tools, and read the files.
 
-        Raises the error of `ToolRounds.offered` if no further round of calls is allowed.
+        The seed, which is saved with the answer, lets the user repeat it. Raises the error of
+        `ToolRounds.offered` if no further round of calls is allowed.
         """
         settings = self.settings
         self._drawn_seed = drawn_seed(settings.target.product, settings.sampling.options)

@@ -138,6 +138,7 @@ def plan_context(
     if not reserve and limit is not None:
         reserve = min(_MAX_RESERVE, limit // 4)
     prompts = [index for index, message in enumerate(dialogue) if message.role is Role.USER]
+    # from this index on, all are sent: from the last prompt or the last but one message
     kept_from = min([len(dialogue) - _KEPT_MESSAGES, *prompts[-1:]])
     left_out = 0
     kept_tokens = needed_tokens
@@ -306,6 +307,7 @@ class ContextMeter:
         if len(later) == len(messages):  # else the counts have messages that are not sent now
             for index in reversed(range(len(messages))):
                 answer = messages[index]
+                # another model counts in other tokens; without a target, any count is good
                 tokens = _counted_tokens(answer) if model_id in ("", answer.model) else 0
                 if tokens:
                     later = later[index + 1 :]

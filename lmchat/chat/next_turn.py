@@ -76,7 +76,9 @@ class NextTurn:
         self.profile_name = profile_name  # profile in use; empty without one
         self.target: Target | None = None  # server and model; `use_target` changes it
         self.meter = ContextMeter()
-        self.toolbox: Toolbox | None = None  # tools that models may call, if any are configured
+        self.toolbox: Toolbox | None = (
+            None  # that models may call; `cli` sets it if any are configured
+        )
         self._started_with = (chat, self.layers, profile_name)  # every profile is applied to these
 
     @property

@@ -45,8 +45,8 @@ class OpenSession:
     `OpenSessions` begins and ends turns, and writes what goes beyond one: queue, first words until
     a turn uses them, refusal, the question that waits, and the two flags of a stop. During a turn,
     `TurnRunner` writes the rest by the steps below, besides `unsent` and `error`. Without a turn,
-    `changes` and `titles` change messages and header. Front ends write nothing; `take_question` is
-    for whoever answers.
+    `changes` and `titles` change messages and header, and `SessionsInMemory` the system prompt of a
+    new session. Front ends write nothing; they call `take_question` to answer.
     """
 
     def __init__(
@@ -328,11 +328,11 @@ class OpenSession:
         return answer, self.turn
 
     @property
-    def begun_entries(self) -> tuple[JournalEntry, ...]:
+    def entries_so_far(self) -> tuple[JournalEntry, ...]:
         """The text of the running answer so far, as entries for its file."""
         return self._growing.entries
 
-    def take(self, event: StreamEvent) -> tuple[JournalEntry, ...]:
+    def add_event(self, event: StreamEvent) -> tuple[JournalEntry, ...]:
         """Add an event to figures and text of the answer; return the entries for its file."""
         if self.turn is not None:
             self.turn.apply(event, self._clock())

@@ -74,10 +74,10 @@ class OpenSessions:
         store: Store,
         profile_name: str = "",
         layers: SamplingLayers | None = None,
-        is_named: bool = False,
+        with_titles: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin with a new session; with `is_named`, the model may give sessions titles."""
+        """Begin with a new session; `with_titles` lets the model write titles."""
         self.front_end: FrontEnd | None = None
         self.next_turn = NextTurn(chat, profile_name, layers)
         self.save_queue = SaveQueue(store)
@@ -85,7 +85,7 @@ class OpenSessions:
         self.bookmarks = SavedTexts(store.bookmark, store.save_bookmark)
         self.backend = backend
         self.store = store
-        self._is_named = is_named
+        self._with_titles = with_titles
         self._clock = clock
         self._naming: asyncio.Task[None] | None = None  # asks the model for a title
         self.is_closing = False  # whether lmchat is quitting: then no turn begins
@@ -314,7 +314,7 @@ class OpenSessions:
         if opened.queue:
             # one summary is enough, also if it was stopped, or the session is still too long
             self._send_next(opened, may_compact=not is_summary)
-        elif self._is_named and self.next_turn.chat_settings.auto_title:
+        elif self._with_titles and self.next_turn.chat_settings.auto_title:
             self._naming = asyncio.create_task(self._name(opened), name="title")
 
     def _refuse(self, opened: OpenSession, error: LMChatError, *prompts: str) -> None:

@@ -206,9 +206,9 @@ class TurnRunner:
                 aclosing(request.events()) as events,
             ):
                 if not is_aside:
-                    entries.extend(opened.begun_entries)  # the text that it continues
+                    entries.extend(opened.entries_so_far)  # the text that it continues
                 async for event in events:
-                    new_entries = opened.take(event)
+                    new_entries = opened.add_event(event)
                     if not is_aside:
                         entries.extend(new_entries)
                     self._show(event)
@@ -216,7 +216,7 @@ class TurnRunner:
         except ShowError:
             raise  # the front end has failed, not the server: the answer counts as stopped
         except Exception as error:  # noqa: BLE001 - any error is shown, the answer kept
-            state = AnswerState.INTERRUPTED if opened.begun_entries else AnswerState.FAILED
+            state = AnswerState.INTERRUPTED if opened.entries_so_far else AnswerState.FAILED
             failure = log_failure(error)
             opened.error = shown_error(error, failure)
         finally:  # memory first: the screen never waits for the disk
@@ -263,8 +263,8 @@ class TurnRunner:
     ) -> None:
         """Run calls side by side; each is on the disk before it runs, and when it has ended.
 
-        Copies of the messages of other calls, which do not run again, follow. If the turn is
-        stopped, calls without a result get the state "stopped". `version` is that of the first one.
+        `version` is that of the first call. `copied` has messages of calls that do not run again;
+        copies of these follow. If the turn is stopped, calls without a result are marked so.
         """
         opened, save_queue, target = self._opened, self._save_queue, self._target
         opened.begin_round(target, rounds.steps)

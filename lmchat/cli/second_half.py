@@ -55,7 +55,7 @@ async def second_half(
         context, reads_per_second=settings.ui.frames_per_second, warn=notices.append
     ) as runtime:
         store, backend = runtime.store, runtime.backend
-        open_sessions = wiring.make_sessions(context, runtime, is_named=not options.temporary)
+        open_sessions = wiring.make_sessions(context, runtime, with_titles=not options.temporary)
         folders = ExitStack()  # temporary ones, with the editor's and the viewer's files
         workspace = Workspace(
             settings=settings,

@@ -87,10 +87,10 @@ async def open_runtime(
                     log.warning("the counters could not be saved: %s", error.kind)
 
 
-def make_sessions(context: Context, runtime: Runtime, *, is_named: bool = False) -> OpenSessions:
+def make_sessions(context: Context, runtime: Runtime, *, with_titles: bool = False) -> OpenSessions:
     """Return what sends prompts and saves answers, for a chat or `ask`; with tools, if it has any.
 
-    With `is_named`, the model may give titles to the sessions.
+    `with_titles` lets the model write titles, if the settings do.
     """
     options, chat = context.options, runtime.settings.chat
     is_chat = not options.handler  # and not `ask`
@@ -102,7 +102,7 @@ def make_sessions(context: Context, runtime: Runtime, *, is_named: bool = False)
         store=runtime.store,
         profile_name=options.profile or "",
         layers=sampling_layers(context),
-        is_named=is_named,
+        with_titles=with_titles,
     )
     if context.has_tools and (is_chat or options.tools):
         sessions.next_turn.toolbox = make_toolbox(context, runtime.settings, runtime.state)

@@ -161,13 +161,13 @@ async def test_quitting_stops_all_turns_and_the_queue_stays_for_the_draft(store)
 
 async def test_the_model_names_a_session_unless_the_user_has_and_a_turn_ends_that(store):
     title = answer_steps("Title: **Lettuce in pots**.")
-    chat = ChatTurns(store, answer_steps(), title, is_named=True, auto_title=True)
+    chat = ChatTurns(store, answer_steps(), title, with_titles=True, auto_title=True)
     await chat.send("What grows in shade?")
     await until(lambda: chat.opened.header.title == "Lettuce in pots", "the title")
     assert (await store.open_session(chat.opened.session_id)).header.title == "Lettuce in pots"
 
     gate = asyncio.Event()
-    chat = ChatTurns(store, answer_steps(), [gate, *title], is_named=True, auto_title=True)
+    chat = ChatTurns(store, answer_steps(), [gate, *title], with_titles=True, auto_title=True)
     await chat.send("What grows in shade?")
     await until(lambda: len(chat.server.requests) == 2, "the request for a title")
     chat.opened.header = replace(chat.opened.header, title="Mine")
@@ -176,7 +176,7 @@ async def test_the_model_names_a_session_unless_the_user_has_and_a_turn_ends_tha
     assert chat.opened.header.title == "Mine"
 
     gate = asyncio.Event()  # the user's title is on the disk, and memory gets it next
-    chat = ChatTurns(store, answer_steps(), [gate, *title], is_named=True, auto_title=True)
+    chat = ChatTurns(store, answer_steps(), [gate, *title], with_titles=True, auto_title=True)
     await chat.send("What grows in shade?")
     await until(lambda: len(chat.server.requests) == 2, "the request for a title")
     await store.update_session(chat.opened.session_id, {"title": "Mine"})
@@ -185,7 +185,7 @@ async def test_the_model_names_a_session_unless_the_user_has_and_a_turn_ends_tha
     assert (await store.open_session(chat.opened.session_id)).header.title == "Mine"
 
     gate = asyncio.Event()  # another lmchat deletes the session meanwhile: no title is kept
-    chat = ChatTurns(store, answer_steps(), [gate, *title], is_named=True, auto_title=True)
+    chat = ChatTurns(store, answer_steps(), [gate, *title], with_titles=True, auto_title=True)
     await chat.send("What grows in shade?")
     await until(lambda: len(chat.server.requests) == 2, "the request for a title")
     await store.purge(chat.opened.session_id, is_with_messages=True)
@@ -193,7 +193,7 @@ async def test_the_model_names_a_session_unless_the_user_has_and_a_turn_ends_tha
     await until(lambda: "title" not in {one.get_name() for one in asyncio.all_tasks()}, "its end")
     assert chat.opened.header.title == "What grows in shade?"
 
-    chat = ChatTurns(store, answer_steps(), [asyncio.Event()], is_named=True, auto_title=True)
+    chat = ChatTurns(store, answer_steps(), [asyncio.Event()], with_titles=True, auto_title=True)
     await chat.send("What grows in shade?")
     await until(lambda: len(chat.server.requests) == 2, "the question about a title")
     await chat.send("And in the sun?")

@@ -36,7 +36,7 @@ class ChatTurns(FrontEnd):
         product="llama.cpp",
         window=8192,
         box: Toolbox | None = None,
-        is_named=False,
+        with_titles=False,
         clock=time.monotonic,
         **settings: Any,
     ) -> None:
@@ -46,7 +46,7 @@ class ChatTurns(FrontEnd):
             chat=ChatSettings(**settings),
             backend=self.server,
             store=store,
-            is_named=is_named,
+            with_titles=with_titles,
             clock=clock,
         )
         self.sessions.front_end = self

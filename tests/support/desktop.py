@@ -260,7 +260,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     store = store or Store(folder / "sessions.db")
     backend.engine = engine
     open_sessions = OpenSessions(
-        chat=settings.chat, backend=backend, store=store, is_named=True, clock=clock
+        chat=settings.chat, backend=backend, store=store, with_titles=True, clock=clock
     )
     open_sessions.next_turn.toolbox = toolbox
     seen = Desktop(None, None, None, backend, store, folder)  # type: ignore[arg-type]
