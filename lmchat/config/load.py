@@ -93,6 +93,7 @@ def load(
     if profile is not None:
         origin = f"profile {flags.profile}"
         for key, value in set_values(profile).items():
+            # all keys of a profile are of [chat], except the model, which is at the top level
             overrides.append((key if key == "model" else f"chat.{key}", value, origin))
     elif flags.profile is not None and not file.problems:  # of a wrong file, no profile is known
         reason = f"unknown profile; in config.toml: {', '.join(settings.profiles) or 'none'}"

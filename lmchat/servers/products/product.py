@@ -118,7 +118,8 @@ class Product:
     count_field: str = "count"
     efforts: tuple[str, ...] = ()  # reasoning efforts that it is known to take
     thought_limit_field: str = ""  # field for the longest thought in tokens; empty: none
-    has_thinking_switch: bool = False  # whether `none` is a switch of chat templates
+    has_thinking_switch: bool = False
+    """Whether a request can set a variable of chat templates that turns thinking off."""
     thought_fields: tuple[str, ...] = ()
     """Fields of an answer in a request that return its thought to the model."""
     sampling_fields: ClassVar[Mapping[str, str]] = {}
@@ -288,6 +289,7 @@ class Product:
         if effort.isdecimal():
             return {self.thought_limit_field: int(effort)}
         fields: dict[str, Any] = {"reasoning_effort": effort}
+        # templates that know no efforts have this variable in many cases
         if effort == "none" and self.has_thinking_switch:
             fields["chat_template_kwargs"] = {"enable_thinking": False}
         return fields
@@ -295,7 +297,8 @@ class Product:
     def sent_options(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, object]:
         """Return the sampling options that a request to a model has, by name.
 
-        A thought of at most 0 tokens is sent as the effort `none` (R-46).
+        An effort has the form of `effort_of`: a thought of at most 0 tokens is sent as the effort
+        `none` (R-46). One that has no such form is left as it is; `takes_effort` decides.
         """
         options = sampling.options  # a new dictionary
         effort = str(options.get("reasoning_effort", ""))
