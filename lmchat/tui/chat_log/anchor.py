@@ -37,10 +37,11 @@ class Anchor(Struct):
 def anchor_at(document: Document, place: Place, screen_row: int = 0) -> Anchor:
     """Return an anchor for a row of the log, which is to be shown on a row of the screen.
 
-    Its message is laid out. Before there is a page, the anchor has the numbers of the place.
+    Its message is laid out. Above all blocks, or before there is a page, the anchor has no block:
+    its fields are the numbers of the place, with the row as `chars`. `relocate` returns them.
     """
     blocks = document.lay_out(place.message) if place.block >= 0 else []
-    if not blocks or document.layout is None:  # above all blocks, or before there is a page
+    if not blocks or document.layout is None:
         return Anchor(place.message, place.block, place.row, screen_row)
     starts = row_starts(blocks[place.block])
     row = place.row - document.blank_rows(place)
@@ -94,7 +95,7 @@ def relocate(document: Document, anchor: Anchor) -> Place:
     """Return the row of an anchor, or the nearest one where its text is gone.
 
     That is the same share of the block which now has the source at its place; for reasoning, it is
-    the beginning of the message. Without a block, the numbers of the anchor are returned.
+    the beginning of the message. If the anchor has no block, its fields are the place: `anchor_at`.
     """
     old = anchor.block
     if old is None:
@@ -104,7 +105,7 @@ def relocate(document: Document, anchor: Anchor) -> Place:
     if found is not None:
         number, chars = found.number, found.chars
     else:
-        number = min(anchor.number, len(blocks) - 1)
+        number = min(anchor.number, len(blocks) - 1)  # the block, if only its text has changed
         if old.is_thought:
             number = 0
         elif old.source and not any(block is old for block in blocks):

@@ -131,8 +131,9 @@ class ChatLog(ScrollView, can_focus=True):
         if self.selection.selected is not None:
             with self.viewport.anchored():
                 self.selection.find_again()  # this lays out its ends
-        is_running = any(one.node is self and not one.is_finished for one in self.workers)
-        if self.is_attached and self.highlighting.is_needed and not is_running:
+        is_colouring = any(one.node is self and not one.is_finished for one in self.workers)
+        if self.is_attached and self.highlighting.is_needed and not is_colouring:
+            # the name is not used, but mypy needs the type
             _: Worker[None] = self.run_worker(self.highlighting.run, group="colours")
         self._copy_viewport(changed)
         self._post_change()
@@ -171,7 +172,7 @@ class ChatLog(ScrollView, can_focus=True):
     def watch_virtual_size(self, size: Size) -> None:
         """Show the scrollbar if it is needed; only if that changes, Textual lays the screen out."""
         self.show_vertical_scrollbar = 0 < self.container_size.height < size.height
-        self.scroll_y = self.validate_scroll_y(self.scroll_y)
+        self.scroll_y = self.validate_scroll_y(self.scroll_y)  # the log may have become shorter
 
     # Page and rows
 
@@ -195,6 +196,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.settle()
 
     def notify_style_update(self) -> None:
+        """Lay out again in the styles of another theme; Textual calls this after the change."""
         super().notify_style_update()
         if self.painter.page is not None and self.is_mounted:
             self.call_next(self.on_resize)
@@ -234,6 +236,7 @@ class ChatLog(ScrollView, can_focus=True):
             self.scroll_end()
 
     def scroll_end(self, **_options: Any) -> None:
+        """Follow the end, in place of Textual's scrolling and its options for animations."""
         self.viewport.scroll_to_end()
         self._repaint()
 
@@ -320,7 +323,7 @@ class ChatLog(ScrollView, can_focus=True):
                     self.document.entries[self._streaming].feed(delta)
                     self.viewport.note_new_text()
                 changed.append(self.document.grow(self._streaming))
-            place = self.document.drop_lines(recoloured)
+            place = self.document.lay_out_again(recoloured)
             if place is not None:
                 changed.append(place)
         self.settle(min(changed, default=None))
@@ -345,7 +348,10 @@ class ChatLog(ScrollView, can_focus=True):
             entry.set_parts(message.parts)
 
     def finish(self, message: ChatMessage, *, has_tool_messages: bool = False) -> None:
-        """Show the final form of the answer that streams, or add it if the log does not have it."""
+        """Show the final form of the answer that streams, or add it if the log does not have it.
+
+        `has_tool_messages`: its calls are run, and their messages follow.
+        """
         self.flush()
         index = self._streaming
         self._streaming = None
@@ -433,7 +439,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._repaint()
 
     def on_focus(self, event: events.Focus) -> None:
-        self.calls.rest(event.time)
+        self.calls.rest(event.time)  # keys that were typed before must not decide about a call
         self.viewport.focus_last()
         self._repaint()
 
@@ -580,7 +586,8 @@ class ChatLog(ScrollView, can_focus=True):
                         self.post_message(self.ActionWanted("copy", message))
             case "copy_code":
                 last_id, last = self._copied_code
-                self._copy_code(index, message, last + 1 if last_id == message.message_id else 0)
+                is_next = last_id == message.message_id  # each press copies the next block
+                self._copy_code(index, message, last + 1 if is_next else 0)
             case _:
                 self.post_message(self.ActionWanted(name, message))
 
@@ -600,8 +607,7 @@ class ChatLog(ScrollView, can_focus=True):
         """Fold or unfold the focused message, or switch between its source and its Markdown."""
         self.viewport.toggle(attribute)
         if self.viewport.cursor is not None:
-            with self.viewport.anchored():
-                self.finder.recount(self.viewport.cursor)
+            self.finder.recount(self.viewport.cursor)  # its hits are in other blocks now
         self._repaint()
 
     def _copy_code(self, index: int, message: ChatMessage, number: int) -> None:

@@ -24,6 +24,7 @@ from lmchat.tui.chat_log.find import Range
 from lmchat.tui.chat_log.headers_footers import call_texts
 from lmchat.tui.chat_log.selection import Selected, Unit
 
+# blanks at the start of a line that were tabs: a whole number of tab stops
 _INDENT = rf"(?m)^(?: {{{TAB_CELLS}}})+"
 Piece = tuple[Block, Range | None]  # a block, and which of its characters are selected
 
@@ -78,6 +79,7 @@ def _selected_part(document: Document, index: int, selected: Selected) -> str:
     groups: list[list[Piece]] = []  # the pieces of one fence, table or text together
     for number, block in enumerate(document.lay_out(index)):
         if block.source:
+            # a row of a table, or a further part of code or plain text: it has no blank row above
             is_piece = block.kind is Kind.TABLE or (block.kind in AS_WRITTEN and not block.gap)
             if not (groups and is_piece):
                 groups.append([])

@@ -71,6 +71,7 @@ class Document:
     def prepend(self, earlier: Sequence[ChatMessage]) -> None:
         """Put messages before all others."""
         first = self.entries[0].message if self.entries else None
+        # an entry depends on the message after it: the last one needs the first that was there
         following = [] if first is None else [first]
         self.entries[:0] = _entries_of([*earlier, *following])[: len(earlier)]
         self._measure_all()
@@ -119,7 +120,7 @@ class Document:
         """Return the height of a message with the blank row above it: exact, or an estimate."""
         entry = self.entries[index]
         rows = entry.heights.total
-        if not entry.heights:  # likely those of its text, and about two of the log
+        if not entry.heights:  # an estimate: the rows of its text, and two that the log adds
             width = self.layout.page.text_width if self.layout else _DEFAULT_WIDTH
             rows = 3 + entry.source.count("\n") + len(entry.source) // width
         return rows + self.gap_above(index)
@@ -174,13 +175,14 @@ class Document:
         end = min(y + count, self.total)
         while y < end:
             place = self.locate(y)
-            lines: list[Line | None] = [None] * (place.row + 1)  # up to this row
-            if place.block >= 0:  # to find each row alone would cost as much as painting it
+            # rows of the block up to its end; without a block, of the message up to row `y`
+            lines: list[Line | None] = [None] * (place.row + 1)
+            if place.block >= 0:  # to locate each row alone would cost as much as painting it
                 lines = [None] * self.blank_rows(place)
                 lines += self.entries[place.message].blocks[place.block].lines or []
             for row in range(place.row, min(len(lines), place.row + end - y)):
                 yield place._replace(row=row), lines[row]
-            y += max(len(lines) - place.row, 1)
+            y += max(len(lines) - place.row, 1)  # at least 1, so that the loop ends in any case
 
     # Blocks and their heights
 
@@ -247,7 +249,7 @@ class Document:
         if old_lines is None or lines is None:
             return 0
         if old_block.kind is not Kind.MADE:  # a row of the log may still be shown, further down
-            # it has left the log: `drop_lines` must not search it when its colours arrive
+            # it has left the log: `lay_out_again` must not search it when its colours arrive
             old_block.lines = None
         same_count = 0
         for before, after in zip(old_lines, lines, strict=False):
@@ -275,8 +277,8 @@ class Document:
             rows -= self.heights[index]
             index += step
 
-    def drop_lines(self, blocks: Iterable[Block]) -> Place | None:
-        """Lay out again blocks that look different now.
+    def lay_out_again(self, blocks: Iterable[Block]) -> Place | None:
+        """Lay out again blocks that look different now, as code whose colours have arrived.
 
         Return the place of the first such block, or None if there is none. Blocks without
         lines, and those that have left the log, are ignored.

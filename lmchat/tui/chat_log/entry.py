@@ -268,9 +268,9 @@ class Entry(Struct):
         if not blocks:  # every entry of the document needs at least one block
             # an answer with tool calls below it needs no row
             blocks = [made_block(lambda _: []) if self.has_tool_messages else rule_block("")]
-        both = enumerate(zip(self.blocks, blocks, strict=False))
+        pairs = enumerate(zip(self.blocks, blocks, strict=False))
         shorter = min(len(self.blocks), len(blocks))
-        first = next((number for number, (old, new) in both if old is not new), shorter)
+        first = next((number for number, (old, new) in pairs if old is not new), shorter)
         self.blocks = blocks
         self.heights.truncate(first)
         return first
@@ -335,7 +335,8 @@ class Entry(Struct):
     def _kept(self, block: Block, *key: object) -> Block:
         """Return the block of a row of the log, or the one before that has the same key.
 
-        The key says what the row shows.
+        The key says what the row shows, and of which part. The same block need not be laid out or
+        painted again.
         """
         return self._kept_rows.setdefault(key, block)
 
@@ -439,10 +440,11 @@ class Entry(Struct):
             thought_s = self.turn.thought_s(self.now_s)
 
         has_ended = self.turn is not None and self.turn.thought_to_s is not None
-        if not self.is_streaming or has_ended or self.parts[-1].kind is not ReasoningPart:
-            return "Thought" if thought_s is None else f"Thought for {units.elapsed(thought_s)}", ""
-        seconds = "" if thought_s is None else f" {max(thought_s, 0):.0f}{units.GAP}s"
-        return f"Thinking…{seconds}", self.thought_hint
+        is_last = self.parts[-1].kind is ReasoningPart  # no other text has followed
+        if self.is_streaming and is_last and not has_ended:
+            seconds = "" if thought_s is None else f" {max(thought_s, 0):.0f}{units.GAP}s"
+            return f"Thinking…{seconds}", self.thought_hint
+        return "Thought" if thought_s is None else f"Thought for {units.elapsed(thought_s)}", ""
 
 
 def is_streaming_answer(message: ChatMessage) -> bool:

@@ -40,11 +40,14 @@ class Query:
 
     def __init__(self, words: Iterable[str] = ()) -> None:
         cut_words = {re.sub(r"\s+", " ", folded(safe_text(word[:MAX_CHARS]))) for word in words}
+        # of words that begin alike, the longest matches first
         self.needles = sorted(filter(None, cut_words), key=len, reverse=True)
-        # a run of blanks matches from its first blank only: the time stays linear
-        starts = (r"(?<!\s)" if needle.startswith(" ") else "" for needle in self.needles)
-        escaped = (r"\s+".join(map(re.escape, needle.split(" "))) for needle in self.needles)
-        self._pattern = re.compile("|".join(map("".join, zip(starts, escaped, strict=True))))
+        patterns = []
+        for needle in self.needles:
+            # a run of blanks matches from its first blank only: the time stays linear
+            start = r"(?<!\s)" if needle.startswith(" ") else ""
+            patterns.append(start + r"\s+".join(map(re.escape, needle.split(" "))))
+        self._pattern = re.compile("|".join(patterns))
 
     def count(self, text: str) -> int:
         """Return how many hits a text has, about: in rare scripts a hit may split a character."""
@@ -99,7 +102,9 @@ class Finder:
         self._query = Query()
         self._counts: list[int] = []  # hits of each message
         self._start = Place(0, -1, 0)  # row from which on the first hit is searched
-        self._marks: dict[int, tuple[Block, list[Line], list[list[Mark]]]] = {}  # by `id(block)`
+        # marks in each line, by `id(block)`; with the block, so that no other one gets its id, and
+        # with the lines that were searched
+        self._marks: dict[int, tuple[Block, list[Line], list[list[Mark]]]] = {}
 
     @property
     def is_active(self) -> bool:
@@ -238,7 +243,8 @@ class Finder:
             else:
                 index, number, _ = self._start
                 above = self._document.entries[index].blocks[: max(number, 0)]
-                nth = sum(self._query.count(block.source) for block in above) - (step < 0)
+                hits_above = sum(self._query.count(block.source) for block in above)
+                nth = hits_above if step > 0 else hits_above - 1
             while not 0 <= nth < self._counts[index]:
                 index = (index + step) % len(self._counts)
                 nth = 0 if step > 0 else self._counts[index] - 1
@@ -275,7 +281,7 @@ class Finder:
             hits = self._hits_of(entry.blocks)
             hidden = 0
         number, nth = hits[min(self._nth - hidden, len(hits) - 1)] if hits else (0, 0)
-        # of each hit that is shown its first row, which comes last
+        # the first row of each hit that is shown: in reverse order, it replaces the others
         marked_rows = reversed([*enumerate(self._marks_of(entry.blocks[number]))])
         rows = {mark.nth: row for row, marks in marked_rows for mark in marks}
         nth = min(nth, max(rows, default=0))

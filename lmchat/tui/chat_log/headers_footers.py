@@ -67,7 +67,7 @@ def prompt_blocks(message: ChatMessage) -> list[Block]:
             words = safe_line(part.words, limit=_LONG_NAME_CHARS)
             row = partial(_file_row, words, timed_message)
             blocks.append(made_block(row, is_attached=timed_message is None))
-        elif timed_message is not None or part.strip():
+        elif timed_message is not None or part.strip():  # an empty prompt has a row, too
             # made by the log, but with their source: it can be searched and copied
             for block in plain_blocks(safe_text(part.strip("\n"))):
                 block.kind = Kind.MADE
@@ -79,6 +79,7 @@ def prompt_blocks(message: ChatMessage) -> list[Block]:
 
 
 def _file_row(words: str, message: ChatMessage | None, page: Page) -> list[Line]:
+    """Return the row of a file; it looks folded, as a click on it lets the screen show the file."""
     left = _fold_spans(page, [(words, _NULL)], is_folded=True)
     return _card(page, page.row(left, _version_and_time(page, message), tint="panel"), "faint")
 
@@ -93,7 +94,7 @@ def _prompt_lines(source: str, message: ChatMessage | None, page: Page) -> list[
     lines: list[Line] = []
     for text in harmless(source).split("\n"):
         lines += page.wrap([(text, _NULL)], right=right, tint="panel")
-        right = page.fit([], width_of(right))
+        right = page.fit([], width_of(right))  # blanks, as wide as before
     return _card(page, lines, "faint")
 
 
@@ -138,7 +139,10 @@ def _version_spans(page: Page, message: ChatMessage) -> list[Span]:
 
 
 def _after_dot(page: Page, words: str, style: str = "muted") -> Span:
-    """Return words after the dot that divides them from those before; a row may end with it."""
+    """Return words after the dot that divides them from those before.
+
+    If the row is wrapped there, the dot ends it: the gap before the dot does not break.
+    """
     return f"{units.GAP}{UNICODE.dot} {words}", page.styles[style]
 
 
@@ -213,7 +217,7 @@ def call_lines(message: ChatMessage, state: str, is_folded: bool, page: Page) ->
     is_unfinished = message.state in (AnswerState.STOPPED, AnswerState.INTERRUPTED)
     if state:
         right = [*page.key_hint("Esc", "stop", "stop"), *right]
-    elif is_unfinished and not is_imported_call(message):
+    elif is_unfinished and not is_imported_call(message):  # that of another program cannot be run
         right = [*page.key_hint("r", "run again", "message.regenerate"), *right]
 
     state_spans = _call_state_spans(page, message, state)

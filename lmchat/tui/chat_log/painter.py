@@ -226,7 +226,8 @@ def mark(strip: Strip, start: int, end: int, style: Style) -> Strip:
     segments = []
     position = 0
     for text, text_style, _ in strip:
-        first, last = (max(place - position, 0) for place in (start, end))
+        first = max(start - position, 0)  # of this segment
+        last = max(end - position, 0)
         # the style is added last, so that it replaces the colours of the row
         marked_style = (text_style or _NULL) + style
         segments.append(Segment(text[:first], text_style))

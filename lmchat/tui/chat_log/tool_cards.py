@@ -68,10 +68,11 @@ class RunningCalls:
                 top = document.heights.top(index)
                 is_visible = self._viewport.shows(top, document.heights[index])
 
-        if asked_id != self.card_id or not (is_visible and is_on_top):
+        is_seen = is_visible and is_on_top
+        if asked_id != self.card_id or not is_seen:
             self.card_id = asked_id
             self.ready_s = inf
-        if is_visible and is_on_top:
+        if is_seen:
             # a time that is set already is earlier, and stays
             self.ready_s = min(self.ready_s, monotonic() + REST_S)
 

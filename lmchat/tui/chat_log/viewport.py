@@ -62,7 +62,9 @@ class Viewport:
         anchor = self._anchor
         if anchor is not None and len(document) and document.layout is not None:
             row = document.position(relocate(document, anchor)) - anchor.screen_row
-            if row != self.top:  # `lay_out` had to keep it between the start and the end of the log
+            # `lay_out` had to keep `top` between the start and the end of the log, away from the
+            # anchor: then the place to keep is what is read now
+            if row != self.top:
                 self._anchor = self._anchor_at_top()
         yield
         self.lay_out()

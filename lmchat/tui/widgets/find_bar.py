@@ -53,9 +53,13 @@ class FindBar(Horizontal):
 
     def show_standing(self) -> None:
         """Show at the right of the input which hit is the current one, and how many there are."""
-        place, count = self._log.finder.standing
-        words = f"{place}/{count}" if place else counted(count, "hit") if count else "no hits"
-        self._field.show_note(words if self._field.value else "")
+        number, count = self._log.finder.standing
+        words = f"{number}/{count}"
+        if not self._field.value:  # the marked hits are of words from elsewhere
+            words = ""
+        elif not number:
+            words = counted(count, "hit") if count else "no hits"
+        self._field.show_note(words)
 
     def action_close(self) -> None:
         """Hide the bar, end the search, and focus the prompt if the log has one."""

@@ -80,6 +80,7 @@ class FoldedBlocks:
         if not self._blocks:
             return text
         lines = "|".join(map(re.escape, self._blocks))
+        # `rest` is in turn the line of a block, and the text after it
         unfolded, *rest = re.split(f"({lines})", text)
         for line, text_after in zip(rest[::2], rest[1::2], strict=True):
             if unfolded and not unfolded.endswith("\n"):

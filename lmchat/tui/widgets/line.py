@@ -67,7 +67,7 @@ def cut(text: Content, width: int) -> Content:
     room = width - 1
     if room <= 0:
         return text.truncate(max(width, 0))
-    # `extend_right` repeats one character, with the style of the last one: `…` or `...`
+    # unlike `+`, this gives the ellipsis the style of the character before it
     return text.truncate(room).extend_right(1, "…")
 
 

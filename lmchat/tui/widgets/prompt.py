@@ -70,10 +70,14 @@ class QueueCards(Widget):
         hint = content(
             ((UNICODE.up_arrow, bold), (" edit  ", MUTED), ("Del", bold), (" remove", MUTED))
         )
-        hints = [*[Content("")] * (len(self._texts) - 1), hint]  # for the newest one
+        newest = len(self._texts) - 1
         rows = [
-            fit([content((("next  ", MUTED), (text, "")))], hint, width)
-            for text, hint in zip(self._texts, hints, strict=False)
+            fit(
+                [content((("next  ", MUTED), (text, "")))],
+                hint if number == newest else Content(""),
+                width,
+            )
+            for number, text in enumerate(self._texts)
         ]
         return Content("\n").join(rows)
 

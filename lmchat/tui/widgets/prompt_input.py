@@ -146,7 +146,8 @@ class PromptInput(TextArea):
 
     def insert_block(self, block: str, label: str) -> None:
         """Insert a long text at the cursor, on a line of its own, shown as the label."""
-        line_end = "\n" if min(self.selection)[1] else ""
+        is_within_line = min(self.selection)[1] > 0  # the column at which it is inserted
+        line_end = "\n" if is_within_line else ""
         self._insert(f"{line_end}{self._blocks.fold(block, label)}\n")
 
     def action_delete_to_start_of_line(self) -> None:
@@ -200,7 +201,7 @@ class PromptInput(TextArea):
         file_lines = "".join(self._blocks.fold_files(file).rstrip("\n") + "\n" for file in files)
         self.replace(
             file_lines + words_before + name,
-            (text.count("\n", 0, line_start), 0),
+            (text.count("\n", 0, line_start), 0),  # the locations of `line_start` and `end`
             (text.count("\n", 0, end), end - text.rfind("\n", 0, end) - 1),
             maintain_selection_offset=True,
         )
@@ -299,8 +300,8 @@ class PromptInput(TextArea):
         text = safe_text(event.text)
         if len(text) > FOLDED_FROM:
             lines = text.count("\n") + 1
-            counted = "s" if lines > 1 else ""
-            self.insert_block(text, f"pasted, {lines} line{counted}, {units.size_text(len(text))}")
+            ending = "s" if lines > 1 else ""
+            self.insert_block(text, f"pasted, {lines} line{ending}, {units.size_text(len(text))}")
         else:
             has_command = self.text.startswith("/") or bool(self.typed_command)
             self._insert(text)
@@ -413,7 +414,7 @@ class PromptInput(TextArea):
             self.submit()
         elif key in NEWLINE_KEYS:
             self._insert("\n")
-        elif key in _LOG_ACTIONS and self._is_for_log(key):
+        elif key in _LOG_ACTIONS and self._scrolls_log(key):
             self.post_message(self.ScrollWanted(_LOG_ACTIONS[key]))
         elif key in _QUEUE_KEYS and self.has_queue and not self.text:
             self.post_message(self.QueueActWanted(_QUEUE_KEYS[key]))
@@ -421,8 +422,8 @@ class PromptInput(TextArea):
             return key in _HISTORY_STEPS and self._recall(_HISTORY_STEPS[key])
         return True
 
-    def _is_for_log(self, key: str) -> bool:
-        """Return whether a key is to scroll the log, because it would do nothing in the prompt."""
+    def _scrolls_log(self, key: str) -> bool:
+        """Return whether a key of `_LOG_ACTIONS` would do nothing in the prompt."""
         if key == "home":
             return not self.text
         if key == "end":

@@ -91,10 +91,11 @@ class SessionList(Vertical, can_focus=True):
             **dict.fromkeys(streaming, ((UNICODE.down_arrow, ""),)),
             **dict.fromkeys(with_question, ((UNICODE.warning, "$warning"),)),
         }
-        before = (self._groups, self._open_id, self._marks)
+        was_open_id = self._open_id
+        before = (self._groups, was_open_id, self._marks)
         self._groups, self._open_id, self._marks = tuple(groups), open_id, marks
         if (self._groups, open_id, marks) != before and self.is_mounted:
-            self._draw(choose=open_id if open_id != before[1] else None)
+            self._draw(choose=open_id if open_id != was_open_id else None)
 
     @property
     def chosen_id(self) -> str:
@@ -139,7 +140,7 @@ class SessionList(Vertical, can_focus=True):
             self.post_message(self.ActWanted(name, self.chosen_id))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Return False for the end of the filter unless keys go there: Esc stops an answer then."""
+        """Disable `clear_filter` unless the filter has the focus: elsewhere Esc stops an answer."""
         if action == "clear_filter" and not self._filter.has_focus:
             return False
         return super().check_action(action, parameters)

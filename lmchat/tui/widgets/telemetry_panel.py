@@ -125,8 +125,8 @@ class TelemetryPanel(Widget):
         if not self._warning:
             return rows[:height]
         lines = styled(f"! {self._warning}").wrap(max(self.size.width, 1))
-        rows = [*rows, *[None] * height][: max(height - len(lines), 0)]
-        rows[-1:] = [None]
+        rows = [*rows, *[None] * height][: max(height - len(lines), 0)]  # all above the warning
+        rows[-1:] = [None]  # a blank row divides them from it
         return [*rows, *(TextRow(line.plain.rstrip(), label_style="$warning") for line in lines)]
 
     def on_resize(self) -> None:
