@@ -158,12 +158,12 @@ def last_leaf(tokens: list[Token]) -> str:
 
 
 def blocks_of(tokens: list[Token]) -> Iterator[tuple[Token, list[Token]]]:
-    """Yield the first token of each block that follows another one, and the tokens within it."""
+    """Yield the blocks of the outermost level: the first token of each, and those within it."""
     start = 0
     while start < len(tokens):
         first = tokens[start]
         end = start
-        if first.nesting == 1:
+        if first.nesting == 1:  # up to the token that closes it
             while tokens[end].nesting != -1 or tokens[end].level != first.level:
                 end += 1
         yield first, tokens[start + 1 : end]

@@ -122,7 +122,7 @@ def math_block_rule(state: StateBlock, first: int, last: int, silent: bool) -> b
     environment = opening[1]
     closing = f"\\end{{{environment}}}" if environment else _BRACKETS[opening[0]]
     place = state.src.find(closing, opening.end(), stop)
-    has_ended = place >= 0
+    has_ended = place >= 0  # in its first line
     if has_ended and state.src[place + len(closing) : stop].strip() not in _AFTER_MATH:
         return False  # words follow in its line: it is a part of a paragraph
 

@@ -30,7 +30,7 @@ class BodyFields(Struct, frozen=True):
     def model_name(self) -> str:
         """Return the name of the model.
 
-        Raises `RequestInvalid` if it is missing or no text. Programs rely on the wording of that.
+        Raises `RequestInvalid` if it is missing or no text; programs rely on its wording.
         """
         name = self.model
         if name == "":

@@ -78,7 +78,7 @@ class Clipboard:
                 environ=self._environ,
                 timeout_s=self.timeout_s,
                 data=safe.encode(tool.encoding, errors="replace"),
-                has_output=False,
+                has_output=False,  # some of them stay in the background with their output open
             )
             if output is not None:
                 return tool.name

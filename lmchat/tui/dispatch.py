@@ -292,7 +292,10 @@ class Dispatcher:
             self.turns.submit(text)
 
     def follow_typing(self) -> None:
-        """Update what depends on the typed text: figures, keys, marks in the log, the draft."""
+        """Update what depends on the typed text: figures, keys, marks in the log, the draft.
+
+        The server may also begin to read the session into its cache (`ReadAhead`).
+        """
         self.status.show_line()
         self.hints.show()
         self.shown_session.mark_left_out_soon()

@@ -59,7 +59,10 @@ class PatchedApp(App[None]):
         return isinstance(self._driver, TerminalDriver) and self._driver.is_behind
 
     async def on_event(self, event: events.Event) -> None:
-        """Deliver keys in order; ignore input for a widget or screen that is gone."""
+        """Deliver keys in order; ignore input for a widget or screen that is gone.
+
+        A forwarded key is on its way back from the widget that got it: it has been in the queue.
+        """
         if isinstance(event, events.InputEvent) and self._is_late(event):
             return
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
