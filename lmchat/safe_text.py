@@ -126,7 +126,7 @@ def without_secret(text: str, secret: str) -> str:
 
 def _json_escape(unsafe: re.Match[str]) -> str:
     """Return a matched character as JSON writes it in ASCII."""
-    import json  # noqa: PLC0415 - a start needs none
+    import json  # noqa: PLC0415 - most runs escape nothing
 
     return json.dumps(unsafe[0])[1:-1]  # without its quotes
 

@@ -172,7 +172,8 @@ class AnswerRequest:
             await self._prepare()
         has_content = False
         while True:  # each round sends one request
-            for note in self._note_what_does_not_fit() if is_planned else ():
+            notes = self._note_what_does_not_fit() if is_planned else []
+            for note in notes:
                 yield RequestAdapted(note=note)
             self._request_id = os.urandom(16).hex()
             try:
@@ -197,8 +198,9 @@ class AnswerRequest:
         """
         if not product_named(self.settings.target.product).can_prefill_thought:
             return self._cannot_end_thought
-        self._must_end_thought = self._must_end_thought or self.can_answer_now
-        self.can_answer_now = False
+        if self.can_answer_now:
+            self._must_end_thought = True
+            self.can_answer_now = False
         return ""
 
     @property

@@ -83,7 +83,8 @@ def require_prefill(target: Target, beginning: Beginning | None = None) -> None:
     Without a beginning, the words are a text.
     """
     facts = product_named(target.product)
-    if not (beginning.can_prefill(target) if beginning else facts.can_prefill):
+    can_prefill = beginning.can_prefill(target) if beginning else facts.can_prefill
+    if not can_prefill:
         raise RequestInvalid(
             f"{facts.subject} cannot continue a text that you have written.",
             hint="Use a model of llama.cpp, Jan or the built-in engine.",

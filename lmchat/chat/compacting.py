@@ -46,7 +46,8 @@ def summary_start(
     ]
     hint = "A summary takes the place of all but the last two prompts and answers."
     summarised_indexes = prompt_indexes[:-_KEPT_EXCHANGES]
-    if all(path[index].text == prompt for index in summarised_indexes):  # also if there are none
+    # there are none, or only those that asked for earlier summaries
+    if all(path[index].text == prompt for index in summarised_indexes):
         raise RequestInvalid("There are no older messages to summarise yet.", hint=hint)
     older = MessagePath(path[: prompt_indexes[-_KEPT_EXCHANGES]])
     kept = plan_context(path[len(older) :], limit=None, sent_thoughts=sent_thoughts)

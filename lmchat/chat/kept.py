@@ -23,7 +23,7 @@ _UNSURE_CHARS = 64  # where a text broke off, half a tag may have been taken for
 def kept_answer(path: Sequence[ChatMessage]) -> ChatMessage | None:
     """Return the last message of a path if it is an answer that its server may have continued."""
     last = path[-1] if path else None
-    # failed: before its first text
+    # one that failed broke off before its first text
     if last is None or last.state not in (AnswerState.INTERRUPTED, AnswerState.FAILED):
         return None
     return last if replay_id_of(last) else None

@@ -76,9 +76,7 @@ class NextTurn:
         self.profile_name = profile_name  # profile in use; empty without one
         self.target: Target | None = None  # server and model; `use_target` changes it
         self.meter = ContextMeter()
-        self.toolbox: Toolbox | None = (
-            None  # that models may call; `cli` sets it if any are configured
-        )
+        self.toolbox: Toolbox | None = None  # `cli` sets it if any tools are configured
         self._started_with = (chat, self.layers, profile_name)  # every profile is applied to these
 
     @property
@@ -112,7 +110,8 @@ class NextTurn:
         """Whether a draft has an image and the model cannot see."""
         model = self.target.model if self.target else None
         is_blind = model is not None and model.is_blind
-        return is_blind and any(part.is_image for part in split_draft(draft)[1])
+        _, files = split_draft(draft)
+        return is_blind and any(part.is_image for part in files)
 
     def required_target(self) -> Target:
         """Return the target.

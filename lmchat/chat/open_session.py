@@ -350,6 +350,7 @@ class OpenSession:
         turn.end(state, self._clock())
         self.sent = request.plan
         self.request = None
+        # when all fits again, the next message that does not is noted as the first one was
         self.reported_left_out = request.reported_left_out if request.plan.left_out else 0
         answer = replace(
             answer, state=state, failure=failure, parts=self._growing.parts, model=turn.model
@@ -416,6 +417,7 @@ class OpenSession:
         return saving
 
     def _put_answer(self, answer: ChatMessage) -> None:
+        """Put an ended answer in its place: on the path or aside, or on neither by now."""
         self._newest_answer = answer
         self.messages = self.messages.replaced(answer)
         self.aside = self.aside.replaced(answer)

@@ -203,8 +203,8 @@ class OpenSessions:
         target = settings.target
 
         def make_start(path: MessagePath) -> Start:
-            tokens = self.next_turn.meter.use(target, path).tokens
             next_turn = self.next_turn
+            tokens = next_turn.meter.use(target, path).tokens
             return summary_start(path, next_turn.compact_prompt, tokens, next_turn.sent_thoughts)
 
         self._begin(opened, make_start, settings=settings, is_summary=True)
@@ -385,8 +385,8 @@ class OpenSessions:
 
     async def wait_until_saved(self, opened: OpenSession) -> None:
         """Wait until no turn runs and the save queue has tried to write it; this stops nothing."""
-        while opened.task is not None or opened.saves:
-            await asyncio.wait([*([opened.task] if opened.task else ()), *opened.saves])
+        while running := [work for work in (opened.task, *opened.saves) if work is not None]:
+            await asyncio.wait(running)
 
     async def end_turns(self, opened: OpenSession) -> None:
         """Return the queued prompts of a session, stop its turn, and wait until it has ended."""

@@ -268,7 +268,7 @@ class TurnRunner:
         """
         opened, save_queue, target = self._opened, self._save_queue, self._target
         opened.begin_round(target, rounds.steps)
-        running: dict[str, ChatMessage] = {}
+        running: dict[str, ChatMessage] = {}  # those without a result, by message id
 
         async def end_call(call: ChatMessage) -> None:
             del running[call.message_id]

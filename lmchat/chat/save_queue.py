@@ -62,10 +62,10 @@ class SaveQueue:
         except LMChatError as error:
             self._warn(error)
 
-    async def add_entries(self, message_id: str, pieces: Sequence[JournalEntry]) -> bool:
+    async def add_entries(self, message_id: str, entries: Sequence[JournalEntry]) -> bool:
         """Append text to the file of a running answer; return False if it must be tried again."""
         try:
-            await self.store.add_entries(message_id, pieces)
+            await self.store.add_entries(message_id, entries)
         except LMChatError as error:
             self._warn(error)
             return False

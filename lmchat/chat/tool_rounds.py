@@ -130,7 +130,7 @@ class ToolRounds:
         try:
             for ended in asyncio.as_completed(tasks):
                 await on_end(await ended)
-        finally:
+        finally:  # tasks that have ended stay as they are
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
