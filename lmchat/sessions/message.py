@@ -495,34 +495,34 @@ JournalEntry = tuple[str, str]
 The kind is `text`, `reasoning`, `refusal` or `tool_result`, or a field of a tool call, such as
 `tool_call 0 name`.
 """
-RESET: JournalEntry = ("anew", "")  # in a file, the pieces after it replace all before it
-# Kind of a piece of a tool call: the number of the call, and the field that the text belongs to.
+RESET: JournalEntry = ("anew", "")  # in a file, the entries after it replace all before it
+# Kind of an entry of a tool call: the number of the call, and the field that the text belongs to.
 # `(?a)`: in ASCII digits only.
 _CALL_KIND = r"(?a)tool_call (\d{1,9}) (id|name|arguments)"
 
 
-def parts_of(pieces: Iterable[JournalEntry]) -> tuple[Part, ...]:
-    """Join the pieces of an answer, as they arrived or are in its file, to the parts of a message.
+def parts_of(entries: Iterable[JournalEntry]) -> tuple[Part, ...]:
+    """Join the entries of an answer, as they arrived or are in its file, to the parts of a message.
 
-    A piece is a kind and a text, such as `("text", "Hel")`; those of an unknown kind are ignored.
+    An entry is a kind and a text, such as `("text", "Hel")`; those of an unknown kind are ignored.
     Neighbouring texts of one kind become one part. Tool calls come last, by their number, each with
     all texts of its fields.
     """
-    text_pieces: list[JournalEntry] = []
+    text_entries: list[JournalEntry] = []
     calls: defaultdict[int, dict[str, str]] = defaultdict(
         lambda: {"id": "", "name": "", "arguments": ""}
     )
-    for kind, text in pieces:
+    for kind, text in entries:
         if call_kind := re.fullmatch(_CALL_KIND, kind):  # such as `tool_call 0 arguments`
             number = int(call_kind[1])
             field_name = call_kind[2]
             calls[number][field_name] += text
         elif kind in TEXT_PARTS:
-            text_pieces.append((kind, text))
+            text_entries.append((kind, text))
 
     parts: list[Part] = []
-    for kind, pieces_of_kind in groupby(text_pieces, itemgetter(0)):
-        joined = "".join(text for _, text in pieces_of_kind)
+    for kind, entries_of_kind in groupby(text_entries, itemgetter(0)):
+        joined = "".join(text for _, text in entries_of_kind)
         parts.append(TEXT_PARTS[kind](text=joined))
     for _, call in sorted(calls.items()):
         part = ToolCallPart(call_id=call["id"], name=call["name"], arguments=call["arguments"])
@@ -531,16 +531,16 @@ def parts_of(pieces: Iterable[JournalEntry]) -> tuple[Part, ...]:
 
 
 def call_entries(message: ChatMessage) -> tuple[JournalEntry, ...]:
-    """Return the tool calls of a message as pieces for the file of its running call.
+    """Return the tool calls of a message as entries for the file of its running call.
 
     Of these, `parts_of` makes the calls again.
     """
-    pieces: list[JournalEntry] = []
+    entries: list[JournalEntry] = []
     for index, call in enumerate(message.tool_calls):
-        pieces.append((f"tool_call {index} id", call.call_id))
-        pieces.append((f"tool_call {index} name", call.name))
-        pieces.append((f"tool_call {index} arguments", call.arguments))
-    return tuple(pieces)
+        entries.append((f"tool_call {index} id", call.call_id))
+        entries.append((f"tool_call {index} name", call.name))
+        entries.append((f"tool_call {index} arguments", call.arguments))
+    return tuple(entries)
 
 
 Messages = str | Sequence[ChatMessage | tuple[str, str] | Mapping[str, str]]

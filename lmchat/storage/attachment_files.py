@@ -17,7 +17,7 @@ from pathlib import Path
 from lmchat.errors import StoreUnavailable
 from lmchat.files.disk import read_plain, write_atomically
 from lmchat.storage.opening import Connection
-from lmchat.storage.row_values import loaded
+from lmchat.storage.row_values import text_from
 from lmchat.units import size_text
 
 log = logging.getLogger(__name__)
@@ -109,9 +109,9 @@ def _check_of_names(connection: Connection) -> Callable[[str], bool]:
     Messages and drafts are read now, once for all calls.
     """
     rows = connection.execute("select call_id from parts where kind = 'file'")
-    digests_in_messages = {loaded(digest) for (digest,) in rows}
+    digests_in_messages = {text_from(digest) for (digest,) in rows}
     rows = connection.execute("select text from drafts")
-    text_of_drafts = "\n".join(loaded(text) for (text,) in rows)
+    text_of_drafts = "\n".join(text_from(text) for (text,) in rows)
 
     def is_named(digest: str) -> bool:
         return digest in digests_in_messages or digest in text_of_drafts

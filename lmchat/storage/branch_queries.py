@@ -23,9 +23,9 @@ from lmchat.storage.row_values import (
     HEADER_COLUMNS,
     MESSAGE_COLUMNS,
     header_from,
-    loaded,
     message_from,
     read_parts,
+    text_from,
 )
 
 # Each message has a smaller number than those below it. `m.number < p.number` ends the search in a
@@ -120,7 +120,7 @@ def first_prompt_title(connection: Connection, session_id: str) -> str:
 def first_text(connection: Connection, query: str, session_id: str) -> str:
     """Return the text in the first row that a query finds for a session; empty without a row."""
     row = connection.execute(query, (session_id,)).fetchone()
-    return "" if row is None else loaded(row[0])
+    return "" if row is None else text_from(row[0])
 
 
 # Paths

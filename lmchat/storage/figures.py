@@ -1,4 +1,7 @@
-"""Figures in `sessions.db`: one record for each turn, and counters of all runs."""
+"""Figures in `sessions.db`: one record for each turn, and counters of all runs.
+
+The records are in the table `ledger`, the counters in `metrics`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from msgspec.structs import asdict, fields
 from lmchat.sessions.stats import Metrics, TurnRecord
 from lmchat.storage.database import Database, reading, writing
 from lmchat.storage.opening import Connection
-from lmchat.storage.row_values import column, insert, loaded, stored_time
+from lmchat.storage.row_values import column, insert, stored_time, text_from
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +55,8 @@ class Figures:
         query = f"select {_RECORD_COLUMNS} from ledger where created_at >= ? order by ledger_id"
         records: list[TurnRecord] = []
         for row in connection.execute(query, (earliest,)):
-            values = [loaded(value) if isinstance(value, bytes) else value for value in row]
+            # only a text is ever stored as bytes
+            values = [text_from(value) if isinstance(value, bytes) else value for value in row]
             fields_by_name = dict(zip(_RECORD_FIELDS, values, strict=True))
             with suppress(ValidationError):  # a damaged row
                 records.append(convert(fields_by_name, TurnRecord, strict=False))
@@ -64,6 +68,7 @@ class Figures:
 
         The keys are pairs of an endpoint and a model. Turns whose speed is not known do not count.
         """
+        # `real`: neither null, for a speed that is not known, nor what a damaged row may have
         speeds_by_model: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
         rows = connection.execute(
             """select endpoint, model, tokens_per_second from ledger
@@ -71,7 +76,7 @@ class Figures:
             (_RECENT_TURNS,),
         )
         for endpoint, model, speed in rows:
-            speeds_by_model[loaded(endpoint), loaded(model)].append(speed)
+            speeds_by_model[text_from(endpoint), text_from(model)].append(speed)
         return {model: median(speeds) for model, speeds in speeds_by_model.items()}
 
     @reading

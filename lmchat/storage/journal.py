@@ -1,7 +1,7 @@
 """Files of running answers and tool calls; `recovery` recovers those of killed processes.
 
 The file `sessions.db-answer-ID` begins with its head, a line of JSON about the message. Each
-further line holds the pieces of one write: pairs of a kind and a text, which together make the
+further line holds the entries of one write: pairs of a kind and a text, which together make the
 parts of the message. Such a line is little longer than its text, while SQLite would write whole
 pages. A line that was cut off by a kill is ignored. The process locks the file while the answer
 runs; after a kill, the file has no lock.
@@ -46,7 +46,7 @@ _FILE_MODE = 0o600
 
 
 class FileHead(Struct, frozen=True, kw_only=True):
-    """First line of a file: the message whose pieces follow."""
+    """First line of a file: the message whose entries follow."""
 
     session_id: str
     message_id: str
@@ -74,29 +74,29 @@ def answer_files(store: Path) -> list[Path]:
 
 
 def read_answer(path: Path) -> tuple[FileHead | None, list[JournalEntry]]:
-    """Return the head of a file and the pieces that count; raises `OSError`.
+    """Return the head of a file and the entries that count; raises `OSError`.
 
-    The head is None if its line is damaged. Damaged lines of pieces are left out, and so are all
-    pieces before the last `RESET`.
+    The head is None if its line is damaged. Damaged lines of entries are left out, and so are all
+    entries before the last `RESET`.
     """
     first_line, *further_lines = read_plain(path, max_bytes=_MOST_BYTES).split(b"\n")
     head = _parsed(first_line, FileHead)
-    pieces: list[JournalEntry] = []
+    entries: list[JournalEntry] = []
     for line in further_lines:
-        pieces_of_line = _parsed(line, list[tuple[str, str]])
-        if pieces_of_line is not None:
-            pieces += pieces_of_line
-    return head, pieces_after_reset(pieces)
+        entries_of_line = _parsed(line, list[tuple[str, str]])
+        if entries_of_line is not None:
+            entries += entries_of_line
+    return head, entries_after_reset(entries)
 
 
-def pieces_after_reset(pieces: Iterable[JournalEntry]) -> list[JournalEntry]:
-    """Return the pieces after the last `RESET`; all of them if none exists.
+def entries_after_reset(entries: Iterable[JournalEntry]) -> list[JournalEntry]:
+    """Return the entries after the last `RESET`; all of them if none exists.
 
-    `sessions.message.RESET` is a piece without text: those after it replace all before it.
+    `sessions.message.RESET` is an entry without text: those after it replace all before it.
     """
     reset_kind, _ = RESET
     remaining: list[JournalEntry] = []
-    for kind, text in pieces:
+    for kind, text in entries:
         if kind == reset_kind:
             remaining.clear()
         else:
@@ -151,23 +151,23 @@ class FileJournal:
     async def begin(self, session_id: str, message: ChatMessage) -> None:
         """Create and lock the file of an answer or a tool call.
 
-        A tool call is written with its pieces. A failure is ignored: `add` tries again.
+        A tool call is written with its entries. A failure is ignored: `add` tries again.
         """
         # `convert` leaves out the fields that a head does not have
         head = convert({**asdict(message), "session_id": session_id}, FileHead)
         file = AnswerFile(answer_path(self._store, message.message_id), head)
         self._files[message.message_id] = file
-        pieces = call_entries(message) if message.role is Role.TOOL else ()
+        entries = call_entries(message) if message.role is Role.TOOL else ()
         with suppress(OSError):  # such as a full disk: `add` creates the file then
-            await self._thread.run(partial(file.add, pieces))
+            await self._thread.run(partial(file.add, entries))
 
-    async def add(self, message_id: str, pieces: Sequence[JournalEntry]) -> None:
-        """Append pieces to the file of an answer that `begin` has created.
+    async def add(self, message_id: str, entries: Sequence[JournalEntry]) -> None:
+        """Append entries to the file of an answer that `begin` has created.
 
         Raises `StoreUnavailable` if they cannot be written; none of them counts then.
         """
         try:
-            await self._thread.run(partial(self._files[message_id].add, pieces))
+            await self._thread.run(partial(self._files[message_id].add, entries))
         except OSError as error:
             raise explain(error, self._store) from error
 
@@ -198,10 +198,10 @@ class MemoryJournal:
     async def begin(self, session_id: str, message: ChatMessage) -> None:
         """Do nothing: the first entries begin the list of an answer."""
 
-    async def add(self, message_id: str, pieces: Sequence[JournalEntry]) -> None:
-        """Keep the pieces of an answer, without those before the last `RESET`."""
+    async def add(self, message_id: str, entries: Sequence[JournalEntry]) -> None:
+        """Keep the entries of an answer, without those before the last `RESET`."""
         earlier = self.entries.get(message_id, [])
-        self.entries[message_id] = pieces_after_reset([*earlier, *pieces])
+        self.entries[message_id] = entries_after_reset([*earlier, *entries])
 
     async def end(self, message_id: str) -> None:
         self.entries.pop(message_id, None)
@@ -220,8 +220,8 @@ class AnswerFile:
         self._size_bytes = 0  # of complete lines
         self._descriptor: int | None = None
 
-    def add(self, pieces: Sequence[JournalEntry]) -> None:
-        """Append pieces; the first call creates the file and writes its head before them.
+    def add(self, entries: Sequence[JournalEntry]) -> None:
+        """Append entries; the first call creates the file and writes its head before them.
 
         Raises `OSError`. What this call has written then is cut off by the next one.
         """
@@ -229,8 +229,8 @@ class AnswerFile:
             self._descriptor = self._create()
         is_head_written = self._size_bytes > 0
         data = b"" if is_head_written else self._head_line
-        if pieces:
-            data += _json_line(pieces)
+        if entries:
+            data += _json_line(entries)
 
         os.ftruncate(self._descriptor, self._size_bytes)  # removes half a line, left by a full disk
         unwritten = memoryview(data)

@@ -16,7 +16,7 @@ from lmchat.storage.row_values import (
     column,
     insert,
     packed_choices,
-    stored,
+    storable,
     stored_time,
     write_parts,
 )
@@ -127,7 +127,10 @@ def end_answer(
         make_leaf(connection, session_id, message, moment)
     if message.role is Role.ASSISTANT:
         set_columns(
-            connection, session_id, model=stored(message.model), endpoint=stored(message.endpoint)
+            connection,
+            session_id,
+            model=storable(message.model),
+            endpoint=storable(message.endpoint),
         )
     set_columns(connection, session_id, updated_at=stored_time(moment))
 

@@ -155,9 +155,13 @@ def _open(path: Path, mode: str) -> Connection:
 
 
 def _set_up(connection: Connection) -> None:
+    """Make the settings that each connection needs, and the functions that queries call.
+
+    `contains` compares names in filters, `searchable` makes the text for the search index.
+    """
     # Overwrite deleted text with zeros at once. Some builds of SQLite do that by default, not all.
     connection.execute("pragma secure_delete = on")
-    connection.text_factory = _decode_text
+    connection.text_factory = _decode_text  # Python's own decoder would refuse a damaged byte
     connection.create_function("contains", 2, contains, deterministic=True)
     connection.create_function("searchable", 3, searchable, deterministic=True)
 

@@ -19,7 +19,7 @@ from lmchat.storage.branch_queries import DRAFT, TITLE_WORDS, first_prompt_title
 from lmchat.storage.journal import answer_files, read_answer
 from lmchat.storage.message_rows import set_columns
 from lmchat.storage.opening import Connection, is_damaged
-from lmchat.storage.row_values import column, loaded, stored_time
+from lmchat.storage.row_values import column, stored_time, text_from
 from lmchat.storage.schema import transaction
 
 # `root` is a message that was deleted by the user, `m` a message that it hides: itself, unless
@@ -96,7 +96,7 @@ def _delete_messages(connection: Connection, before: str) -> set[str]:
     ).fetchall()
     connection.execute(f"delete from messages where number in ({_OLDER})", (before,))
     for session_id, title, words in titles:
-        if title_from(loaded(words)) == loaded(title):
+        if title_from(text_from(words)) == text_from(title):
             new_title = first_prompt_title(connection, session_id)
             set_columns(connection, session_id, title=column(new_title))
     return digests
@@ -108,4 +108,4 @@ def _digests(connection: Connection, numbers_query: str, value: str) -> set[str]
     `numbers_query` is a query of their numbers, and `value` that of the question mark in it.
     """
     query = f"select call_id from parts where kind = 'file' and number in ({numbers_query})"
-    return {loaded(digest) for (digest,) in connection.execute(query, (value,))}
+    return {text_from(digest) for (digest,) in connection.execute(query, (value,))}

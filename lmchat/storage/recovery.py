@@ -18,9 +18,9 @@ from lmchat.storage.message_rows import end_answer, number_of
 from lmchat.storage.opening import Connection
 from lmchat.storage.row_values import (
     MESSAGE_COLUMNS,
-    loaded,
     message_from,
     read_parts,
+    text_from,
 )
 from lmchat.storage.schema import transaction
 
@@ -42,7 +42,7 @@ def recover_killed_answers(connection: Connection, moment: datetime) -> None:
     # removed without saving the text in it.
     abandoned_files = [path for path in answer_files(connection.path) if not is_running(path)]
     for number, stored_id in connection.execute(_RUNNING_ROWS).fetchall():
-        message_id = loaded(stored_id)
+        message_id = text_from(stored_id)
         if not is_running(answer_path(connection.path, message_id)):
             _end_row(connection, number, message_id, moment)
     # by time, so that an answer comes before its tool calls, which refer to it
@@ -91,10 +91,10 @@ def _save_and_remove_file(connection: Connection, path: Path, moment: datetime) 
     """
     # another process has removed the file, or an id or a time in its head is damaged
     with suppress(OSError, ValueError, OverflowError):
-        head, pieces = read_answer(path)
-        if head is not None and pieces:
+        head, entries = read_answer(path)
+        if head is not None and entries:
             with transaction(connection):
                 if number_of(connection, head.message_id) is None:
-                    message = interrupted(head.message(parts_of(pieces)), _KILLED)
+                    message = interrupted(head.message(parts_of(entries)), _KILLED)
                     end_answer(connection, head.session_id, message, moment)
         path.unlink()

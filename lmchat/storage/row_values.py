@@ -1,7 +1,8 @@
 """Conversion between rows of `sessions.db` and values.
 
-A function that reads a damaged row logs that and returns None, so that its caller leaves the row
-out.
+Texts are written by `storable` and read by `text_from`: SQLite takes no text with lone surrogates,
+so such a text is stored as bytes. A function that reads a damaged row logs that and returns None,
+so that its caller leaves the row out.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ MESSAGE_COLUMNS = ("number", *_MESSAGE_FIELDS)
 # Texts and times
 
 
-def stored(text: str) -> str | bytes:
+def storable(text: str) -> str | bytes:
     """Return text as SQLite can keep it: as bytes if it has lone surrogates."""
     try:
         text.encode()
@@ -70,8 +71,8 @@ def stored(text: str) -> str | bytes:
     return text
 
 
-def loaded(value: object) -> str:
-    """Return the text of a stored value: the opposite of `stored`.
+def text_from(value: object) -> str:
+    """Return the text of a stored value: the opposite of `storable`.
 
     Bytes that are damaged become replacement characters.
     """
@@ -95,7 +96,7 @@ def folded(value: object) -> str:
     white space at both ends is removed. The result can be encoded in UTF-8.
     """
     # a NUL may end a text in functions of SQLite
-    return encodable(" ".join(fold(loaded(value)).replace("\0", " ").split()))
+    return encodable(" ".join(fold(text_from(value)).replace("\0", " ").split()))
 
 
 def searched_text(kind: str, text: object, name: object) -> str:
@@ -106,11 +107,11 @@ def searched_text(kind: str, text: object, name: object) -> str:
     """
     match kind:
         case "file":
-            return loaded(name)
+            return text_from(name)
         case "tool_call":
-            return f"{loaded(name)} {loaded(text)}"
+            return f"{text_from(name)} {text_from(text)}"
         case _:
-            return loaded(text)
+            return text_from(text)
 
 
 def searchable(kind: str, text: object, name: object) -> str:
@@ -144,18 +145,18 @@ def stored_time(moment: datetime) -> str:
 def column(value: object) -> object:
     """Return the value of a field of a message or a session as its column stores it.
 
-    `_READERS` has the opposite for each column. Texts become as `stored` returns them, times text
+    `_READERS` has the opposite for each column. Texts become as `storable` returns them, times text
     in UTC, and tags (a tuple) one text. Figures and failures become JSON, without the figures of a
     stats that were not measured. Sampling options (a mapping) become JSON, or an empty text
     without any. Numbers, flags and None stay.
     """
     match value:
         case str():
-            return stored(value)
+            return storable(value)
         case datetime():
             return stored_time(value)
         case tuple():
-            return stored(" ".join(value))
+            return storable(" ".join(value))
         case AnswerStats() | Failure():
             data = asdict(value)
             if isinstance(value, AnswerStats):
@@ -197,14 +198,14 @@ def message_from(
     the number of versions of the message, and `version` its position among them, from 1.
     """
     try:
-        _number, *columns = row
+        _number, *columns = row  # the number is the key of the row, and no field
         values = _field_values(_MESSAGE_FIELDS, columns)
-        stats = values.pop("receipt")
+        stats = values.pop("receipt")  # the name of the field `stats` in files
         return ChatMessage(
             **values, stats=stats, parts=tuple(parts), version=version, versions=versions
         )
     except (ValueError, TypeError):
-        log.warning("a damaged row of a message was left out: %r", row[1])
+        log.warning("a damaged row of a message was left out: %r", row[1])  # the message id
         return None
 
 
@@ -235,16 +236,16 @@ def _id(value: object) -> str:
 
 def _name(value: object) -> str:
     """Return a name that many messages have: one object for all of them."""
-    return sys.intern(loaded(value))
+    return sys.intern(text_from(value))
 
 
 def _tags(value: object) -> tuple[str, ...]:
-    return tuple(loaded(value).split())
+    return tuple(text_from(value).split())
 
 
 def _sampling(value: object) -> dict[str, object]:
     """Return the sampling options of a session; none if the column is empty or damaged."""
-    text = loaded(value)
+    text = text_from(value)
     options = _from_json(dict[str, object], text) if text else None
     return options or {}
 
@@ -262,7 +263,7 @@ def _from_json(kind: type[_T], text: str) -> _T | None:
 _READERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("session_id", "message_id", "parent_id"), _id),
     **dict.fromkeys(("created_at", "updated_at", "deleted_at"), _time),
-    "title": loaded,
+    "title": text_from,
     **dict.fromkeys(("model", "endpoint"), _name),
     **dict.fromkeys(("is_pinned", "is_archived", "is_excluded"), bool),
     "message_count": int,
@@ -285,13 +286,13 @@ def write_parts(connection: sqlite3.Connection, number: int, parts: Iterable[Par
             case ToolCallPart(call_id=call_id, name=name, arguments=arguments):
                 row = ("tool_call", arguments, call_id, name)
             case FilePart(digest=digest, name=name):
-                # the digest in `call_id` tells which files are still named
+                # files have no call id: in its column, the digest tells which ones are in use
                 row = ("file", json.dumps(to_builtins(part)), digest, name)
             case RefusalPart(text=text):
-                row = ("text", text, "", _REFUSED)
-            case _:  # the tag of the class is the kind
+                row = ("text", text, "", _REFUSED)  # a search treats it like text
+            case _:  # a text or a thought: the tag of the class is the kind
                 row = (str(part.__struct_config__.tag), part.text, "", "")
-        columns = zip(("kind", "text", "call_id", "name"), map(stored, row), strict=True)
+        columns = zip(("kind", "text", "call_id", "name"), map(storable, row), strict=True)
         insert(connection, "parts", {"number": number, **dict(columns)})
 
 
@@ -306,10 +307,10 @@ def read_parts(
     parts: defaultdict[int, list[Part]] = defaultdict(list)
     query = f"select number, kind, text, call_id, name from parts where {where} order by part_id"
     for number, kind, stored_text, call_id, name in connection.execute(query, values):
-        text = loaded(stored_text)
+        text = text_from(stored_text)
         part: Part | None
         if kind == "tool_call":
-            part = ToolCallPart(call_id=loaded(call_id), name=loaded(name), arguments=text)
+            part = ToolCallPart(call_id=text_from(call_id), name=text_from(name), arguments=text)
         elif kind == "file":
             part = _from_json(FilePart, text)
         else:
@@ -328,7 +329,10 @@ def packed_choices(choices: Sequence[TokenProbabilities]) -> bytes:
 
 
 def unpacked_choices(data: bytes) -> tuple[TokenProbabilities, ...]:
-    """Return the choices in a row; none if it is damaged."""
+    """Return for each token of an answer what the model could have chosen; none for damaged data.
+
+    `data` is what `packed_choices` has returned.
+    """
     try:
         return msgspec.msgpack.decode(zlib.decompress(data), type=tuple[TokenProbabilities, ...])
     except (zlib.error, msgspec.DecodeError, TypeError) as error:

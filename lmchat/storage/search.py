@@ -24,7 +24,7 @@ from lmchat.sessions.message import Role
 from lmchat.sessions.session import SearchHit
 from lmchat.storage.branch_queries import first_prompt_title
 from lmchat.storage.opening import Connection
-from lmchat.storage.row_values import encodable, folded, loaded, searched_text, stored_time
+from lmchat.storage.row_values import encodable, folded, searched_text, stored_time, text_from
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ def _titles(connection: Connection, terms: Sequence[str]) -> list[_Match]:
     matches: list[_Match] = []
     for row in connection.execute(query, (*terms, _MOST_TITLES)).fetchall():
         session_id, stored_title, *_ = row
-        title = loaded(stored_title)
+        title = text_from(stored_title)
         if title != first_prompt_title(connection, session_id):
             matches.append((row, "title", title))
     return matches
@@ -196,8 +196,9 @@ def _quoted(term: str) -> str:
 def _hit(row: Sequence[Any], kind: str, text: str, terms: Sequence[str]) -> SearchHit | None:
     """Return the hit for a match, with the text around the first place of a term.
 
-    Without terms, the hit shows the beginning of the text. Return None for a damaged row, whose
-    time cannot be read.
+    `row` has the columns `_HIT`. `kind` is that of the part with the text, or `title`. Without
+    terms, the hit shows the beginning of the text. Return None for a damaged row, whose time cannot
+    be read.
     """
     session_id, title, message_id, role, model, created_at = row
     try:
@@ -214,10 +215,10 @@ def _hit(row: Sequence[Any], kind: str, text: str, terms: Sequence[str]) -> Sear
     after = _on_one_line(text[end : end + _AFTER_CHARS * 2]).rstrip()
     return SearchHit(
         session_id=session_id,
-        title=loaded(title),
+        title=text_from(title),
         message_id=message_id,
         role=role,
-        model=loaded(model),
+        model=text_from(model),
         created_at=moment,
         before=before[-_BEFORE_CHARS:],
         match=_on_one_line(text[start:end][:_AFTER_CHARS]),

@@ -81,10 +81,10 @@ from lmchat.storage.row_values import (
     column,
     header_from,
     insert,
-    loaded,
     read_parts,
-    stored,
+    storable,
     stored_time,
+    text_from,
     unpacked_choices,
 )
 
@@ -181,10 +181,11 @@ class Store:
             raise LostRowError("the pages of the file do not fit together")
 
     def _tidied(self, connection: Connection) -> Connection:
-        """Recover killed answers, and delete what has expired.
+        """Recover killed answers, and delete what has expired; return the same connection.
 
-        A file that is opened for reading stays as it is. Each step has transactions of its own: a
-        failure keeps the effect of the steps before. Raises an error only if the file is damaged.
+        Both steps leave a file that is opened for reading as it is. Each step has transactions of
+        its own: a failure keeps the effect of the steps before. Raises an error only if the file is
+        damaged.
         """
         try:
             recover_killed_answers(connection, self._clock())
@@ -199,7 +200,10 @@ class Store:
         return connection
 
     def _open_in_memory(self, entries: dict[str, list[JournalEntry]]) -> Connection:
-        """Return a connection to tables in memory, with a copy of what is saved if it is shown."""
+        """Return a connection to tables in memory, with a copy of what is saved if it is shown.
+
+        `entries` are those of the `MemoryJournal`, from which the connection reads running answers.
+        """
         if not self._shows_saved or not self._path.exists():
             return connect_in_memory(None, entries)
         with closing(connect(self._path)) as saved:
@@ -474,8 +478,8 @@ class Store:
                 )
             )
 
-    async def add_entries(self, message_id: str, pieces: Sequence[JournalEntry]) -> None:
-        await self._journal.add(message_id, pieces)
+    async def add_entries(self, message_id: str, entries: Sequence[JournalEntry]) -> None:
+        await self._journal.add(message_id, entries)
 
     async def finish(
         self, session_id: str, message: ChatMessage, choices: Sequence[TokenProbabilities] = ()
@@ -654,19 +658,19 @@ class Store:
                 order by session_id = :own, rowid""",
             {"own": session_id},
         ).fetchall()
-        texts = {old_id: loaded(text) for old_id, text in rows}
+        texts = {old_id: text_from(text) for old_id, text in rows}
         for old_id in texts:
             connection.execute("delete from drafts where session_id = ?", (old_id,))
         if texts:
             text = "\n\n".join(texts.values())
-            insert(connection, "drafts", {"session_id": session_id, "text": stored(text)})
+            insert(connection, "drafts", {"session_id": session_id, "text": storable(text)})
         return "\n\n".join(text for old_id, text in texts.items() if old_id != session_id)
 
     @writing
     def save_draft(self, connection: Connection, session_id: str, text: str) -> None:
         connection.execute("delete from drafts where session_id = ?", (session_id,))
         if text:
-            insert(connection, "drafts", {"session_id": session_id, "text": stored(text)})
+            insert(connection, "drafts", {"session_id": session_id, "text": storable(text)})
 
     @reading
     def bookmark(self, connection: Connection, session_id: str) -> str:

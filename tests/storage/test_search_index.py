@@ -11,7 +11,7 @@ from lmchat.matching import fold
 from lmchat.sessions.message import TextPart
 from lmchat.storage import message_rows
 from lmchat.storage.opening import connect
-from lmchat.storage.row_values import stored
+from lmchat.storage.row_values import storable
 from lmchat.storage.search import parse_terms, search
 from tests.support.chats import header, prompt
 
@@ -52,7 +52,7 @@ def test_whatever_stands_in_a_text_is_found_and_nothing_is_a_syntax_error(
         )
         big.execute(
             "insert into parts (number, kind, text) values (last_insert_rowid(), 'text', ?)",
-            (stored(before + inside + after),),
+            (storable(before + inside + after),),
         )
         hits = search(big, inside, 5)
         terms = parse_terms(inside)
