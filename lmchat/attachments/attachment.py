@@ -128,6 +128,7 @@ def _image_attachment(name: str, data: bytes) -> Attachment:
     Raises `FileRefused` if it is damaged.
     """
     image = fit_image(name, data)
+    # scaling keeps the format
     part = _file_part(name, image_type(data), image.data, tokens=image.tokens)
     part = replace(part, width=image.width, height=image.height)
     return Attachment(part=part, data=image.data)

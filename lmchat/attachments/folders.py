@@ -107,7 +107,7 @@ def parse_set_name(name: str, folder: Path) -> SetName | None:
 
 @in_thread
 def read_set(name: SetName) -> FileSet:
-    """Read the text files that a name means.
+    """Read the text files that a name means; each gets a name that begins as the user has typed.
 
     Links are not followed; hidden files and those that `.gitignore` names are left out. Raises
     `FileRefused` if no file is left, if there are too many, or if there is too much to look at.
@@ -132,11 +132,12 @@ def read_set(name: SetName) -> FileSet:
         files.append(file)
         total_bytes += file.part.size
         if len(files) > _MOST_ATTACHED or total_bytes > _MOST_BYTES:
-            message = f"{shown_name} has more than {_MOST_ATTACHED} text files, or 8 MB of them."
+            most = f"{_MOST_ATTACHED} text files, or {_MOST_BYTES // 1_000_000} MB of them"
+            message = f"{shown_name} has more than {most}."
             raise FileRefused(message, hint=_NARROWER)
     if not files:
         problem = f"{shown_name} has no text files."
-        if name.pattern != (_ANY_FOLDERS,):
+        if name.pattern != (_ANY_FOLDERS,):  # that is the pattern of a folder
             problem = f"No text file fits {shown_name}."
         hint = "Hidden files, links and those of .gitignore do not count. Check the name."
         raise FileRefused(problem, hint=hint)

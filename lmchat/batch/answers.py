@@ -143,7 +143,8 @@ class RowFile:
     def __init__(self, path: Path) -> None:
         """Open the file; raises `WrongUse` if another batch writes it, or `FileRefused`."""
         self._path = path
-        self._kept: dict[int, dict[str, Any]] = {}  # rows, by the index of the task
+        # rows of an earlier run, whose tasks are done, by the index of the task
+        self._kept: dict[int, dict[str, Any]] = {}
         self._file = self._open()
 
     def __enter__(self) -> Self:

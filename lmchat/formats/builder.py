@@ -67,7 +67,9 @@ _UNKNOWN = "unknown part"
 _EMPTY: tuple[object, ...] = (None, "", [], {})  # values without content: nothing is left out
 _SYSTEM = "system prompt"  # key of the message that is made of `ForeignChat.system`
 # Reasoning at the start of an answer: `<think>It is 4.</think>`, or open to the end of the text.
-_THOUGHT = re.compile(r"\s*<(think|thinking)>(.*?)(?:</\1>\s*|\Z)", re.DOTALL)
+_THOUGHT = re.compile(
+    r"\s*<(?P<tag>think|thinking)>(?P<reasoning>.*?)(?:</(?P=tag)>\s*|\Z)", re.DOTALL
+)
 _MOST_KINDS = 10  # kinds of omissions that are named for a chat
 # Other times cannot be shown in every time zone, or not together with the time of a long answer.
 _SHOWABLE_YEARS = range(1970, 9000)
@@ -374,13 +376,13 @@ def _converted(part: ForeignPart, *, is_answer: bool) -> Iterator[Part]:
     """Yield the parts of a foreign part; nothing for an empty one.
 
     In an answer, a text that begins with `<think>` becomes reasoning and the text after it. Raises
-    `TypeError` for a value of a wrong type.
+    `TypeError` for a value of a wrong type: a file may have anything where a text belongs.
     """
     match part:
         case str(text):
             thought = _THOUGHT.match(text) if is_answer else None
             if thought is not None:
-                reasoning = thought[2].strip()
+                reasoning = thought["reasoning"].strip()
                 if reasoning:
                     yield ReasoningPart(text=reasoning)
                 text = text[thought.end() :]
@@ -504,13 +506,14 @@ def sound_session(
     if len(ids) < len(tree):
         raise FileRefused("Two of its messages have the same id.", hint="Export it again.")
 
+    # both by the ids in the file
     messages = {message.message_id: message for message in tree}
-    stored: dict[str, ChatMessage] = {}
+    sound_by_id: dict[str, ChatMessage] = {}
     for key in _parents_first({message.message_id: message.parent_id for message in tree}):
         message = messages[key]
         if message.state is AnswerState.STREAMING:
             message = interrupted(message, "The session was exported")
-        stored[key] = replace(
+        sound_by_id[key] = replace(
             message,
             message_id=ids[key],
             parent_id=ids.get(message.parent_id or ""),
@@ -519,9 +522,9 @@ def sound_session(
         )
 
     path: list[ChatMessage] = []
-    above = end if end in stored else next(reversed(stored), None)
-    while above in stored and above is not None:
-        path.append(stored[above])
+    above = end if end in sound_by_id else next(reversed(sound_by_id), None)
+    while above is not None and above in sound_by_id:
+        path.append(sound_by_id[above])
         above = messages[above].parent_id
 
     header = replace(
@@ -533,12 +536,13 @@ def sound_session(
         updated_at=min(header.updated_at, moment),
         deleted_at=None,
         parent_id=None if header.parent_id is None else _own_id(header.parent_id),
-        message_count=len(stored),
+        message_count=len(sound_by_id),
     )
     return Session(
         header=header,
         messages=MessagePath(reversed(path)),
-        tree=tuple(stored.values()) if len(path) < len(stored) else (),
+        # a tree is only needed if the path lacks messages of it
+        tree=tuple(sound_by_id.values()) if len(path) < len(sound_by_id) else (),
         files=files,
     )
 

@@ -46,9 +46,9 @@ _PART_FIELDS: dict[str, tuple[str, ...]] = {
 def to_json(session: Session) -> str:
     """Return a whole session as JSON in ASCII, which has nothing that a terminal would interpret.
 
-    An export has no options for it, because it is always complete.
+    No option of an export leaves anything out of it, since the import needs all.
     """
-    places: dict[str, int] = {}
+    places: dict[str, int] = {}  # without branches, the path is in the right order already
     if session.branches:
         places = {message.message_id: place for place, message in enumerate(session.tree)}
     data: Record = {"lmchat": FORMAT_NUMBER, "session": msgspec.to_builtins(session.header)}
@@ -155,11 +155,15 @@ class ExportedChat(Struct, frozen=True):
 
 
 def _safe(message: ChatMessage, *, has_results: bool) -> ChatMessage:
-    """Return a message as it is imported; `has_results` says that its tool calls have results."""
+    """Return a message as it is imported; `has_results` says that its tool calls have results.
+
+    `ExportedChat.finish` has the reasons: `replay_id` is the id under which a server keeps an
+    answer, and a call without a result would look as if it waited to run.
+    """
     if message.stats is not None and message.stats.replay_id:
         message = replace(message, stats=replace(message.stats, replay_id=""))
-    if message.role is Role.TOOL:
-        return replace(message, endpoint="")
+    if message.role is Role.TOOL:  # a call together with its result
+        return replace(message, endpoint="")  # lmchat did not run it at that server
     if has_results:
         return message
     # the texts of a message are shown without a separator: the quotation begins a paragraph

@@ -290,7 +290,7 @@ def write_parts(connection: sqlite3.Connection, number: int, parts: Iterable[Par
                 row = ("file", json.dumps(to_builtins(part)), digest, name)
             case RefusalPart(text=text):
                 row = ("text", text, "", _REFUSED)  # a search treats it like text
-            case _:  # a text or a thought: the tag of the class is the kind
+            case _:  # a text, a thought or a result: the tag of the class is the kind
                 row = (str(part.__struct_config__.tag), part.text, "", "")
         columns = zip(("kind", "text", "call_id", "name"), map(storable, row), strict=True)
         insert(connection, "parts", {"number": number, **dict(columns)})

@@ -29,7 +29,7 @@ from lmchat.formats.sources import Source
 from lmchat.markdown.commonmark import unescaped
 from lmchat.sessions.message import ReasoningPart, Role
 
-_ELEMENT = '<details type="'
+_ELEMENT = '<details type="'  # its kind follows, then the closing quote
 
 
 def _fits(record: Record) -> bool:
@@ -132,14 +132,16 @@ def _text_parts(text: str, chat: ForeignChat) -> Iterator[ForeignPart]:
     Elements of other kinds, such as tool calls, are counted as left out.
     """
     before, *elements = text.split(_ELEMENT)
-    yield before if not elements else before.strip()
+    yield before.strip() if elements else text  # without elements, nothing has been cut
     for element in elements:
         content, end, after = element.partition("</details>")
         kind, _, _ = content.partition('"')
         if not end:  # it is text of the model
             yield _ELEMENT + element
         elif kind == "reasoning":
-            thought = unescaped(content.partition(">")[2].rpartition("</summary>")[2]).strip()
+            _, _, inside = content.partition(">")
+            _, _, quotation = inside.rpartition("</summary>")
+            thought = unescaped(quotation).strip()
             lines = (line.removeprefix(">").removeprefix(" ") for line in thought.split("\n"))
             yield ReasoningPart(text="\n".join(lines))
         else:
