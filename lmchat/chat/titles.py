@@ -57,13 +57,11 @@ async def rename_by_model(
         await whole.read(backend.stream(request))
     # "Title: **Lettuce in pots**." becomes "Lettuce in pots"
     typed = whole.growing.text("text").strip().removeprefix("Title:").strip(_AROUND_TITLE)
-    # it is empty after nothing but a thought; the user may have changed the title in the meantime
-    if not typed or opened.header.title != first_title:
+    if not typed:  # there was nothing but a thought
         return False
     title = title_from(typed)
     stored = await store.update_session(opened.session_id, {"title": title}, old_title=first_title)
-    # a title of the user is on the disk first, then in memory; it may have come just now
-    if stored.title != title or opened.header.title != first_title:
+    if stored.title != title:  # the user has changed it in the meantime
         return False
     opened.change_header(title=title)
     return True
