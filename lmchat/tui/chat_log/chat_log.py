@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 from textual import events
@@ -104,10 +105,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.selection = Selection(self.viewport)
         self.painter = Painter(self.viewport, self.finder, self.selection)
         self.inflow = Inflow()
-        # a timer of asyncio calls this: Textual drops one that starts late, and the text would wait
-        self._frame = lambda: self.inflow.show(self.flush)
-        self._show_frame = lambda: self.post_message(events.Callback(callback=self._frame))
-        self.highlighting = Highlighting(highlighter, self.inflow, self._show_frame)
+        self.highlighting = Highlighting(highlighter, self.inflow, self._post_frame)
         self.calls = RunningCalls(self.viewport, self._changed)
         self._copied_code = ("", 0)  # message and index of the code block that was copied last
         self._streaming: int | None = None  # index of the answer that streams
@@ -308,7 +306,14 @@ class ChatLog(ScrollView, can_focus=True):
         if self._streaming is None or not isinstance(event, Delta):
             return
         self.inflow.pending.append(event)
-        self.inflow.request_frame(self._show_frame)
+        self.inflow.request_frame(self._post_frame)
+
+    def _post_frame(self) -> None:
+        """Show a frame after the messages that wait, when a timer of `Inflow` ends.
+
+        That is no timer of Textual, which drops one that starts late: the text would wait.
+        """
+        self.post_message(events.Callback(callback=partial(self.inflow.show, self.flush)))
 
     def flush(self) -> None:
         """Show the text, the figures and the colours that have arrived."""

@@ -63,8 +63,9 @@ def _message_text(entry: Entry) -> str:
         if not entry.is_folded:
             texts = [text.text for text in call_texts(message)]
     elif entry.parts and not (entry.is_folded or entry.is_source):
-        hidden = ToolCallPart if entry.has_tool_messages else None
-        texts = [part.text for part in entry.parts if part.kind is not hidden]
+        # calls that have messages of their own are copied with those
+        left_out = ToolCallPart if entry.has_tool_messages else None
+        texts = [part.text for part in entry.parts if part.kind is not left_out]
     stripped = [text.strip("\n") for text in texts]
     return "\n\n".join(text for text in stripped if text)
 

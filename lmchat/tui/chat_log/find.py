@@ -275,6 +275,7 @@ class Finder:
         document.lay_out(index)
         entry = document.entries[index]
         hits = self._hits_of(entry.blocks)
+        # hits in text that is folded
         hidden = max(self._counts[index] - len(hits), 0) if entry.is_folded else 0
         if self._nth < hidden:  # what is folded comes before the other text
             document.toggle(index, "is_folded")
