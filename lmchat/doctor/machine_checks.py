@@ -110,15 +110,17 @@ def tool_findings(
     """
     rows: list[CheckResult] = []
     for server in servers:
-        cause = f"It is {server.state_sentence}"
         step = steps[server.name]
-        grade = Grade.FAULT
         if server.state is ServerState.READY:  # an error means that some of its tools are left out
             grade = Grade.WARNING if server.error else Grade.OK
+            cause = f"It is {server.state_sentence}"
         elif server.state is ServerState.STARTING:
             grade = Grade.WARNING
             cause = f"No answer within {waited_s:g} s."
             step = "Run lmchat tools, which waits longer; then check the server"
+        else:
+            grade = Grade.FAULT
+            cause = f"It has {server.state_sentence}"
         rows.append(CheckResult(Group.TOOLS, "tools", server.name, grade, cause, step))
     return rows
 

@@ -26,7 +26,6 @@ class Grade(StrEnum):
     WARNING = "warning"
     FAULT = "fault"
     ABSENT = "absent"
-    NOT_TRIED = "not tried"  # no check gives it; scripts may read its count, which is 0
 
     @property
     def label(self) -> str:
@@ -149,7 +148,7 @@ def report_json(findings: Findings, timestamp: str) -> dict[str, object]:
     return {
         "healthy": worst(findings) is not Grade.FAULT,
         "verdict": worst(findings),
-        "counts": {grade.replace(" ", "_"): grades.count(grade) for grade in Grade},
+        "counts": {grade: grades.count(grade) for grade in Grade},
         "checks": [
             {
                 "check": finding.check,

@@ -76,7 +76,7 @@ async def test_a_check_or_thread_that_hangs_is_reported_and_stops_none_of_the_ot
 
 def test_together_they_are_as_bad_as_the_worst_and_what_is_absent_is_no_harm():
     assert worst([]) is Grade.OK
-    assert worst([row(grade=Grade.ABSENT), row(grade=Grade.NOT_TRIED)]) is Grade.OK
+    assert worst([row(grade=Grade.ABSENT), row()]) is Grade.OK
     assert worst([row(grade=Grade.WARNING), row()]) is Grade.WARNING
     assert worst([row(grade=Grade.WARNING), row(grade=Grade.FAULT)]) is Grade.FAULT
 
@@ -112,6 +112,6 @@ def test_the_document_has_stable_keys_and_all_steps():
     value = json.loads(json.dumps(report_json(ROWS, "2026-11-20T08:00:00.000Z")))
     assert list(value) == ["healthy", "verdict", "counts", "checks", "timestamp"]
     assert (value["healthy"], value["verdict"]) == (False, "fault")
-    assert value["counts"] == {"ok": 1, "warning": 0, "fault": 1, "absent": 1, "not_tried": 0}
+    assert value["counts"] == {"ok": 1, "warning": 0, "fault": 1, "absent": 1}
     assert value["checks"][1]["next_step"] == "start it"
     assert value["checks"][2]["next_step"] is None

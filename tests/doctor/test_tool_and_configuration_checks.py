@@ -19,7 +19,8 @@ def test_a_tool_server_is_as_bad_as_its_state_and_one_that_still_starts_gets_mor
     )
     rows = tool_findings(servers, dict.fromkeys(("good", "partly", "bad", "slow"), "S"), waited_s=8)
     assert [row.grade for row in rows] == [Grade.OK, Grade.WARNING, Grade.FAULT, Grade.WARNING]
-    assert rows[2].cause == "It is failed. It has exited."
+    assert rows[0].cause == "It is ready, 0 tools."
+    assert rows[2].cause == "It has failed. It has exited."
     assert rows[3].cause == "No answer within 8 s."
     assert [row.next_step == "S" for row in rows] == [True, True, True, False]
 
