@@ -109,7 +109,7 @@ class JsonAnswer(Struct, frozen=True, kw_only=True):
 
 
 _POLL_S = 0.5  # between two checks of a server that loads its model
-_NO_STATE = State()  # a program has no servers and models of earlier chats
+_NO_EARLIER_CHATS = State()  # whose servers and models the chat screen would prefer
 
 
 class ClientOptions(TypedDict, total=False):
@@ -141,8 +141,8 @@ class Client:
     """
 
     def __init__(self, endpoint: str = "", **settings: Unpack[ClientOptions]) -> None:
-        # the address of the caller as a tuple, which is empty without one
-        self._given = (Endpoint.parse(endpoint),) if endpoint else ()
+        # the address that the caller has named, as a tuple; it is empty without one
+        self._named = (Endpoint.parse(endpoint),) if endpoint else ()
         self._model = settings.get("model", "")
         self._results: tuple[ProbeResult, ...] = ()  # of the last probe; empty: probe again
         self._probe_lock = asyncio.Lock()
@@ -153,7 +153,8 @@ class Client:
             limits=settings.get("limits") or LimitSettings(),
             timeouts=self._timeouts,
         )
-        keys = _CallersKey(settings.get("key", ""), *self._given)
+        # sent only to the named address, or, without one, to any server of this machine
+        keys = _CallersKey(settings.get("key", ""), *self._named)
         self._backend = HttpServerClient(own_settings, keys=keys)
 
     async def __aenter__(self) -> Self:
@@ -168,20 +169,20 @@ class Client:
         A server that does not answer is not an error: `next_step` says what to do. If no server
         can be used, one that answers is returned, or else the first address that was tried.
         """
-        results = await self._probe(*self._given)
-        return best_result(results, self._model, _NO_STATE) or results[0]
+        results = await self._probe(*self._named)
+        return best_result(results, self._model, _NO_EARLIER_CHATS) or results[0]
 
     async def detect(self) -> tuple[ProbeResult, ...]:
         """Check the given address and all usual ones at the same time; the best comes first."""
-        return await self._backend.detect(expected=self._given)
+        return await self._backend.detect(expected=self._named)
 
     async def models(self, *, is_refresh: bool = False) -> tuple[ModelInfo, ...]:
         """List the models.
 
         The list is cached for ten minutes, `is_refresh=True` asks the server again.
         """
-        results = self._results or await self._probe(*self._given)
-        best = best_result(results, self._model, _NO_STATE)
+        results = self._results or await self._probe(*self._named)
+        best = best_result(results, self._model, _NO_EARLIER_CHATS)
         if best is None or not best.verdict.is_usable:
             raise why_unusable(results)
         return await self._backend.models(best.endpoint, is_refresh=is_refresh)
@@ -305,9 +306,11 @@ class Client:
             LMChatError: no server has a model that can be used.
         """
         async with self._probe_lock, first_token_limit(self._timeouts.first_token_s):
-            results = self._results or await self._probe(*self._given)
+            results = self._results or await self._probe(*self._named)
             while True:
-                choice = choose_without_asking(results, model=model or self._model, state=_NO_STATE)
+                choice = choose_without_asking(
+                    results, model=model or self._model, state=_NO_EARLIER_CHATS
+                )
                 if choice.target is None or not choice.awaits_model:
                     break
                 await asyncio.sleep(_POLL_S)
@@ -354,9 +357,9 @@ class _CallersKey(NoKeys):
     this machine.
     """
 
-    def __init__(self, key: str, *given: Endpoint) -> None:
+    def __init__(self, key: str, *named: Endpoint) -> None:
         self._key = key
-        self._origins = [endpoint.origin for endpoint in given]
+        self._origins = [endpoint.origin for endpoint in named]
 
     def known_key(self, endpoint: Endpoint) -> str | None:
         may_send = endpoint.origin in self._origins if self._origins else endpoint.is_loopback

@@ -214,6 +214,7 @@ class _Question(FrontEnd):
             self._extract["value"] = value
             self._extract_text = to_json(value, indent=2)
         elif "code" in self._extract:
+            # an indented block has no `markup`, and is often text that is no code
             fences = [block.content for block in code_blocks(answer.text) if block.markup]
             code = "\n\n".join(fence.rstrip("\n") for fence in fences if fence.strip())
             self._extract["code"] = code or None
@@ -233,20 +234,21 @@ class _Question(FrontEnd):
         is_kept = self._is_saved and save_error is None
         session_id = self._opened.session_id if is_kept else None
         answer = self._answer
-        # an error of saving is not part of the report: the answer itself is complete
+        # of the answer, without `save_error`: the answer may be complete, though it is not saved
         error = misfit if answer.state is AnswerState.COMPLETE else self._opened.error
         if error is None and answer.state is not AnswerState.COMPLETE:  # the user has stopped it
             error = LMChatError("Stopped before the answer was complete.", kind="interrupted")
-        elif error is not None and error.kind == "interrupted":  # its own hint is for the screen
+        elif error is not None and error.kind == "interrupted":  # its hint names keys of the screen
             error.hint = _SAVED_HINT.format(session_id[:SHORT_ID]) if session_id else _UNSAVED_HINT
 
         output = self._output
         if output.is_json_lines:
-            # otherwise the error is the last line
+            # another error is the last line, which the caller prints; after Ctrl+C it prints none
             if error is None or answer.state is AnswerState.STOPPED:
                 self._print_last_lines(answer, session_id)
         elif output.is_json:
-            # if it failed before any text, the error is the document
+            # an answer that failed has no text; if no tool call ran either, the error that the
+            # caller prints is the document
             if answer.state is not AnswerState.FAILED or self._printer.steps:
                 output.print_json(self._document(answer, session_id, error))
         else:

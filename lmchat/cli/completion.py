@@ -7,7 +7,7 @@ import shlex
 import shtab
 
 from lmchat.cli.context import Context
-from lmchat.cli.parser import actions_of, build_parser
+from lmchat.cli.parser import arguments_of, build_parser
 
 _SAFE_NAME = '\'"model_id":"[[:alnum:]._:/@+-]*"\''
 """Pattern of grep, in shell quotes, for names of models that bash does not expand.
@@ -61,7 +61,7 @@ def completion(context: Context) -> int:
     }
     completers = {"FILE": shtab.FILE, "DIR": shtab.DIRECTORY, "MODEL": model_completer}
     parser = build_parser()
-    for action in actions_of(parser):
+    for action in arguments_of(parser):
         if isinstance(action.metavar, str) and action.metavar in completers:
             vars(action)["complete"] = completers[action.metavar]  # shtab reads this attribute
     shell = context.options.shell

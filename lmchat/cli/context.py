@@ -166,6 +166,7 @@ def keymap_problems(loaded: Loaded) -> list[Problem]:
     for name in changed_keys:
         reasons: list[str] = []
         if name not in BY_ID:
+            # a reason ends without a full stop
             reasons.append(f"is not a command{did_you_mean(name, tuple(BY_ID))}".removesuffix("."))
         # a command without keys has an empty one, an unknown command has none
         for key in filter(None, keys_of_command.get(name, ())):

@@ -100,7 +100,10 @@ class InlineText:
             self._printing = asyncio.ensure_future(self._print_frames())
 
     async def settle(self) -> None:
-        """Print all text, with the colours of its code; then `end` has nothing left to print."""
+        """Print all text, with the colours of its code; then `end` has nothing left to print.
+
+        `end` alone, which cannot wait for colours, would print the last code without them.
+        """
         self._is_complete = True
         if self._printing is not None:
             await self._printing
@@ -193,14 +196,16 @@ class InlineText:
         words: list[list[Span]] = []
         for line in self._block_lines(block):
             text = "".join(segment.text for segment in line.segments).rstrip(" ")
-            # `line.start` marks the end of the signs before the text, such as those of an item
+            # a line is an empty cell at the edge of the page, then marks up to `line.start`, such
+            # as that of an item, then words
             starts = [line.start + place for place in word_starts(text[line.start :])]
-            ends = [len(text[:start].rstrip(" ")) for start in starts[1:]]
-            # ` - one two` is cut into ` `, `- one` and ` two`: the first cell of a line is empty;
-            # an item without words has its mark alone
-            cuts = [0, 1, *ends, max(len(text), line.start, 1)]
+            # each word but the last ends before the blanks that precede the next one
+            ends = [len(text[:next_start].rstrip(" ")) for next_start in starts[1:]]
+            # that of the last word; of a line without words, that of its marks or of the empty cell
+            last_end = max(len(text), line.start, 1)
             spans = [(segment.text, segment.style or _NULL) for segment in line.segments]
-            _, first, *others = split_spans(spans, cuts)
+            # ` - one two` becomes the empty cell, `- one` and ` two`
+            _, first, *others = split_spans(spans, [0, 1, *ends, last_end])
             words += [[_LINE_END, *first], *others]
         return words
 

@@ -103,9 +103,9 @@ async def list_files(context: Context) -> int:
 
 
 def make_launcher(context: Context, backend: ServerClient) -> ServerLauncher:
-    """Return the launcher of installed model servers, for the welcome page of the screen.
+    """Return what the welcome page of the screen starts servers with, each with its own log file.
 
-    A server writes a log file of its own.
+    The page also shows how to install the built-in engine.
     """
 
     async def start(order: ServerStart) -> ProbeResult:

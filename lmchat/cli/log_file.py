@@ -33,7 +33,8 @@ class LogFile(logging.Handler):
             ensure_folder(self._path.parent)
             if self._path.exists() and self._path.stat().st_size > _MAX_BYTES:
                 self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-            # NO_WAIT: otherwise, opening a pipe of this name would wait for its reader
+            # OPEN_FLAGS: other programs do not inherit the file; NO_WAIT: otherwise, opening a pipe
+            # of this name would wait for its reader
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | OPEN_FLAGS | NO_WAIT
             with os.fdopen(os.open(self._path, flags, 0o600), "w", encoding="utf-8") as file:
                 file.write(as_json_line(record) + "\n")

@@ -122,8 +122,9 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
     try:
         return parser.parse_args(argv, namespace=ParsedOptions())
     except WrongUse as error:
-        # argparse takes the value of an unknown option for a command, and complains about that
-        known = tuple(name for action in actions_of(parser) for name in action.option_strings)
+        # argparse takes the value of an unknown option for a command, and complains about that;
+        # the option itself is a better message
+        known = tuple(name for one in arguments_of(parser) for name in one.option_strings)
         for word in argv:
             option = word.partition("=")[0] if word.startswith("--") else word[:2]
             if re.match("--?[a-z]", word) and option not in known:
@@ -194,13 +195,11 @@ def _add_commands(
             _add_commands(command_parser, command.commands, shared, handler_module)
 
 
-def actions_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Yield the arguments of a parser, and of the parsers of its commands and their actions.
-
-    argparse calls an argument an action.
-    """
+def arguments_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Yield the arguments of a parser, and of the parsers of its commands and their actions."""
+    # argparse calls an argument an action
     for action in parser._actions:  # noqa: SLF001 - argparse has no other way to see what was added
         yield action
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             for command_parser in action.choices.values():
-                yield from actions_of(command_parser)
+                yield from arguments_of(command_parser)

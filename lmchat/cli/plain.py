@@ -110,7 +110,9 @@ def run_plain(context: Context) -> int:
         if chat is not None:
             chat.sessions.leave_answers()
 
-    signals = interrupt_at_end(leave_answers)  # the numbers of signals that arrive are added
+    # from now on, a signal such as SIGTERM raises KeyboardInterrupt as Ctrl+C does, but its number
+    # is added to this list
+    signals = interrupt_at_end(on_hang_up=leave_answers)
     stack = AsyncExitStack()
     with asyncio.Runner() as runner:
         try:

@@ -86,7 +86,9 @@ def _run_command(context: Context) -> int:
         return result
     import asyncio  # noqa: PLC0415 - 30 ms, which `--help` and `config` do without
 
-    signals = interrupt_at_end()  # the numbers of signals that arrive are appended to it
+    # from now on, a signal such as SIGTERM raises KeyboardInterrupt as Ctrl+C does, but its number
+    # is added to this list
+    signals = interrupt_at_end()
     try:
         return asyncio.run(result)
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -64,8 +64,9 @@ async def serve(context: Context) -> int:
         async with open_runtime(context) as runtime:
 
             async def find_others() -> tuple[ProbeResult, ...]:
+                """Look for servers, without this one: it would pass requests on to itself."""
                 results = await find_servers(runtime.backend, runtime.settings)
-                own = f"localhost:{port}"  # requests are not passed on to this server itself
+                own = f"localhost:{port}"  # an endpoint has this name for each host of this machine
                 return tuple(found for found in results if found.endpoint.netloc != own)
 
             watch = ServerWatch(find_others, partial(_print_servers, context.output))

@@ -45,7 +45,8 @@ def own_names(settings: Settings) -> dict[str, str]:
 async def find_servers(backend: ServerClient, settings: Settings) -> tuple[ProbeResult, ...]:
     """Check the server at `settings.endpoint` and return it as the only result.
 
-    Without this setting, look for servers and return all results, usable or not.
+    Without this setting, look for servers, also at the addresses in `[[endpoints]]`, and return all
+    results, usable or not.
     """
     if settings.endpoint:
         return (await backend.check(Endpoint.parse(settings.endpoint)),)

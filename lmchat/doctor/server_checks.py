@@ -41,6 +41,7 @@ def server_findings(
     for probed in results:
         verdict = probed.verdict
         cause, step = _cause(probed), probed.next_step
+        # `is_own`: the user expects a server there, as the address is in the settings
         is_usual_address = probed.endpoint.is_loopback and not probed.is_own
         name = probed.product if is_usual_address else probed.endpoint.netloc
         if verdict.is_usable:
@@ -50,13 +51,14 @@ def server_findings(
             grade = Grade.WARNING if is_unready and is_to_be_used else Grade.OK
         elif probed.is_own or verdict in _ANSWERS_BUT_REFUSES:
             grade = Grade.WARNING if has_chat else Grade.FAULT
+        elif verdict is not Verdict.REFUSED:  # a program is there, but serves no models
+            grade = Grade.ABSENT if has_chat else Grade.WARNING
+        elif probed.product in start_words:  # nothing answers, but the product could be started
+            grade = Grade.ABSENT if has_chat else Grade.WARNING
+            cause = f"It is installed, but nothing answers at {probed.endpoint.url}."
+            step = start_words[probed.product]
         else:
-            is_installed = verdict is Verdict.REFUSED and probed.product in start_words
-            if is_installed:
-                cause = f"It is installed, but nothing answers at {probed.endpoint.url}."
-                step = start_words[probed.product]
-            is_absent = verdict is Verdict.REFUSED and not is_installed
-            grade = Grade.ABSENT if has_chat or is_absent else Grade.WARNING
+            grade = Grade.ABSENT
         rows.append(CheckResult(Group.SERVERS, "server", name, grade, cause, step))
     return [
         _chat_row(results, choice, [*start_words.values()], engine_step, is_named=is_named),
