@@ -13,13 +13,14 @@ from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.dialogs.progress_dialog import ProgressDialog
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
-from tests.support.desktop import make_desktop, running, shown
+from tests.support.desktop import gone, make_desktop, running, shown
 from tests.support.scripted_backend import (
     ADDRESS,
     ScriptedBackend,
     ScriptedEngine,
     answer_steps,
     file,
+    model,
     probed,
 )
 
@@ -39,10 +40,12 @@ def answering(*names):
 
 
 @asynccontextmanager
-async def local(folder, engine, backend=None):
+async def local(folder, engine, backend=None, **workspace):
     """The app with an engine, started by `--local`."""
     desk = make_desktop(folder, backend or answering("big"), engine=engine)
     desk.workspace.is_local = True
+    for name, value in workspace.items():
+        setattr(desk.workspace, name, value)
     async with running(desk, (120, 40)):
         yield desk
 
@@ -150,3 +153,29 @@ async def test_a_prompt_waits_for_the_loading_model_and_a_crash_keeps_the_text_o
         await desk.press("ctrl+r")
         await desk.until(lambda: engine.started == ["big"], "it is started again")
         await desk.answered(2)
+
+
+async def test_a_server_that_is_chosen_during_a_start_stays_in_use_if_the_start_fails(tmp_path):
+    engine = ScriptedEngine(BIG)
+    engine.ready.clear()
+    engine.failures["big"] = EngineUnavailable(FULL, hint="Make room there.")
+    async with local(tmp_path, engine, ScriptedBackend(results=[probed(Verdict.REFUSED)])) as desk:
+        await desk.until(lambda: engine.is_loading, "the start")
+        assert (desk.target.product, desk.target.model_id) == ("built-in", "big")
+        desk.dispatch.model_switch.switch_to(model())
+        engine.ready.set()
+        await shown(desk, "Make room there.")
+        assert desk.target.model_id == "qwen3-8b"
+
+
+async def test_an_old_problem_is_gone_while_another_start_runs(tmp_path):
+    engine = ScriptedEngine(BIG)
+    engine.failures["big"] = EngineUnavailable(FULL, hint="Make room there.")
+    backend = ScriptedBackend(results=[probed(Verdict.REFUSED)])
+    async with local(tmp_path, engine, backend, search_pause_s=600) as desk:
+        await desk.on(WelcomeScreen)
+        await shown(desk, "No space left")
+        engine.ready.clear()
+        await desk.press("1")
+        await desk.until(lambda: engine.is_loading, "another start")
+        await gone(desk, "No space left")

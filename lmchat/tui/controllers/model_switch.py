@@ -50,7 +50,7 @@ class ModelSwitch:
 
     # The model in use
 
-    def _has_model(self, model: ModelInfo) -> bool:
+    def is_in_use(self, model: ModelInfo) -> bool:
         """Return whether a model is the one in use."""
         target = self._view.next_turn.target
         used = target.model if target else None
@@ -92,7 +92,7 @@ class ModelSwitch:
     def _change_load(self, model: ModelInfo, **changes: float | bool | None) -> bool:
         """Change how far a model is loaded; return False if it is not the one in use."""
         target = self._view.next_turn.target
-        if target is None or not self._has_model(model):
+        if target is None or not self.is_in_use(model):
             return False
         self._view.next_turn.use_target(replace(target, **changes))
         self._status.refresh()
@@ -274,7 +274,7 @@ class ModelSwitch:
             can_answer = True
             self._status.show_action(f"loaded {_short_name(model)}")
         except ServerRejected as error:
-            can_answer = error.kind == "unsupported" and self._has_model(model)
+            can_answer = error.kind == "unsupported" and self.is_in_use(model)
             if not can_answer:
                 raise
         finally:

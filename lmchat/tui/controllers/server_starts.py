@@ -45,7 +45,7 @@ class ServerStarts:
         self.machine = MachineState()
         self.problem = ""  # why the last start failed
 
-    # Facts
+    # Facts for the welcome page
 
     def read_machine(self) -> None:
         """Read in a worker what the engine offers, its model files, and the installed programs."""
@@ -58,18 +58,27 @@ class ServerStarts:
         return state.model if state.endpoint == BUILT_IN else ""
 
     async def _read_machine(self) -> None:
-        """Read the facts; an engine that must be installed first offers no model."""
+        """Read the facts, and take them over together when all are known."""
         engine, launcher = self._workspace.engine, self._workspace.launcher
         machine = MachineState(last_model=self._last_model)
         if launcher is not None:
-            installed = tuple(await run_abandonable(launcher.find))
-            command = launcher.install_command
-            machine = replace(machine, installed=installed, install_command=command)
+            machine = replace(
+                machine,
+                installed=tuple(await run_abandonable(launcher.find)),
+                install_command=launcher.install_command,
+            )
         if engine is not None:
-            files = await engine.files(is_refresh=True)
-            offer = None if machine.install_command else engine.demo
-            machine = replace(machine, offer=offer, files=files)
+            is_installed = not machine.install_command
+            machine = replace(
+                machine,
+                files=await engine.files(is_refresh=True),
+                offer=engine.demo if is_installed else None,
+            )
         self.machine = machine
+        self._on_change()
+
+    def _show_problem(self, words: str) -> None:
+        self.problem = words
         self._on_change()
 
     # Programs
@@ -82,14 +91,12 @@ class ServerStarts:
         launcher = self._workspace.launcher
         if launcher is None or not await self._view.ask(start_question(start)):
             return None
-        self.problem = ""
-        self._on_change()
+        self._show_problem("")
         self._view.notify(f"{start.short} runs. lmchat waits until its server answers.")
         try:
             return await launcher.start(start)
         except LMChatError as error:
-            self.problem = error.message_with_hint
-            self._on_change()
+            self._show_problem(error.message_with_hint)
             return None
 
     # The engine
@@ -102,15 +109,14 @@ class ServerStarts:
         """
         if (engine := self._workspace.engine) is None:
             return False
-        self.problem = ""
+        self._show_problem("")
         try:
             model = await self._choose(engine, named)
             if model is not None:
                 await self._serve(engine, model)
         except LMChatError as error:
-            self.problem = error.message_with_hint
             self._view.show_error(error)
-            self._on_change()
+            self._show_problem(error.message_with_hint)
             return False
         return model is not None
 
@@ -146,8 +152,9 @@ class ServerStarts:
     async def _serve(self, engine: LocalEngine, model: ModelFile) -> None:
         """Start the engine with a model, and use it from now on; prompts wait until it is loaded.
 
-        If the start fails, the target before it is used again, unless that was the engine, too: its
-        server has ended. The error is raised.
+        If the start fails, the target before it is set again, unless that was the engine, too: its
+        server has ended. A target that the user has chosen since then stays. The error is raised. A
+        start that is cancelled leaves its target: the next request starts the engine.
         """
         old_target = self._view.next_turn.target
         info = model.info(engine.reserve_address(), LoadState.LOADING)
@@ -157,8 +164,10 @@ class ServerStarts:
         try:
             await engine.start(model)
         except LMChatError:
-            was_engine = old_target is not None and old_target.product == BUILT_IN
-            self._model_switch.aim_at(None if was_engine else old_target)
+            if self._model_switch.is_in_use(info):
+                was_engine = old_target is not None and old_target.product == BUILT_IN
+                # not `use`: the old model is remembered already
+                self._model_switch.aim_at(None if was_engine else old_target)
             raise
         self._status.show_action(f"loaded {name}")
         self._workspace.monitor.check_now()
