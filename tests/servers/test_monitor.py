@@ -76,13 +76,13 @@ async def test_nothing_is_asked_while_an_answer_streams():
     backend = ScriptedBackend()
     monitor = Monitor(backend.check)
     monitor.aim(target())
-    monitor.is_streaming = True
+    monitor.note_streaming(is_streaming=True)
     async with aclosing(monitor.watch()) as watched:
         waiting = asyncio.ensure_future(anext(watched))
         for _ in range(5):
             await asyncio.sleep(0)
         assert backend.checks == 0
-        monitor.is_streaming = False
+        monitor.note_streaming(is_streaming=False)
         monitor.check_now()
         await waiting
     assert backend.checks == 1

@@ -34,7 +34,7 @@ class Monitor:
         self._is_check_due = asyncio.Event()  # set to end the pause before the next check
         self.health = Health()
         """Result of the last check; its server and model are what the next one is about."""
-        self.is_streaming = False  # whether any session streams an answer; set by the screen
+        self._is_streaming = False
         self.next_check_s: float | None = None  # monotonic time; None during a check
 
     def aim(self, target: Target | None) -> None:
@@ -59,6 +59,10 @@ class Monitor:
         """Let `watch` check without waiting for the end of its pause."""
         self._is_check_due.set()
 
+    def note_streaming(self, *, is_streaming: bool) -> None:
+        """Note whether any session streams an answer: while one does, `watch` does not check."""
+        self._is_streaming = is_streaming
+
     async def watch(self) -> AsyncGenerator[Health, None]:
         """Check repeatedly until cancelled, and yield the health after each check.
 
@@ -69,7 +73,7 @@ class Monitor:
             self._is_check_due.clear()
             health = None
             endpoint = self.health.endpoint
-            if endpoint is not None and not self.is_streaming:
+            if endpoint is not None and not self._is_streaming:
                 self.next_check_s = None
                 health = await self._check(endpoint)
             self.next_check_s = self._clock() + POLL_S

@@ -333,7 +333,7 @@ class ChatLog(ScrollView, can_focus=True):
                 changed.append(place)
         self.settle(min(changed, default=None))
 
-    def show_turn(self, turn: TurnFigures | None, now_s: float, thought_hint: str = "") -> None:
+    def show_turn(self, turn: TurnFigures, now_s: float, thought_hint: str = "") -> None:
         """Show the figures of the running turn at `now_s`, and a hint beside a running thought."""
         if self._streaming is None:
             return

@@ -44,6 +44,7 @@ class ShownSession:
     # Messages, title and queue
 
     def redraw(self) -> None:
+        """Show everything of the session after a change to another one or another path."""
         self.show_session()
         self.show_queue()
         self.show_list()
@@ -92,15 +93,14 @@ class ShownSession:
         self._mark_timer = None
         draft = self._view.widgets.prompt_input.full_text
         plan = self._open_sessions.next_turn.plan(self.opened, draft)
-        first_sent_id: str | None = None
-        self._status.left_out = 0
+        count, first_sent_id = 0, None
         if plan is not None:
-            self._status.left_out = plan.left_out
-            for message in plan.messages:  # the system prompt is sent in any case
-                if message.role is not Role.SYSTEM:
-                    first_sent_id = message.message_id
-                    break
-        self._view.widgets.log.mark_left_out(self._status.left_out, first_sent_id)
+            count = plan.left_out
+            # nothing is left out before the system prompt, which is sent in any case
+            sent = (message for message in plan.messages if message.role is not Role.SYSTEM)
+            first_sent_id = next((message.message_id for message in sent), None)
+        self._status.note_left_out(count)
+        self._view.widgets.log.mark_left_out(count, first_sent_id)
 
     def mark_left_out_soon(self) -> None:
         """Call `mark_left_out` in `_MARK_AFTER_S`, unless it is going to be called already."""
@@ -128,10 +128,9 @@ class ShownSession:
         """
         try:
             self._groups = await self._view.workspace.library.groups()
-            self._status.list_warning = ""
+            self._status.show_list_warning("")
         except LMChatError as error:
-            self._status.list_warning = error.message_with_hint
-            self._status.refresh()
+            self._status.show_list_warning(error.message_with_hint)
         in_memory = self._open_sessions.in_memory
         self._view.widgets.session_list.show(
             with_unsaved(self._groups, [*in_memory.unsaved(), *in_memory.only_queued()]),
@@ -156,13 +155,13 @@ class ShownSession:
             self.show_new()
             self._prompt_text.load_draft()
         else:
-            self._prompt_text.leave_edit()
+            self._prompt_text.leave_edit()  # of a message that was deleted, with all others
             self.show_list()  # another lmchat may have begun sessions
         self._status.show_action("new session")
         self._view.widgets.prompt_input.focus()
 
     def leave(self) -> None:
-        """Note draft and bookmark, and end an edit: another session is shown next."""
+        """Keep draft and bookmark of the session, and end an edit: another one is shown next."""
         self.keep_draft_and_place()
         self._prompt_text.leave_edit()
 
@@ -207,7 +206,8 @@ class ShownSession:
         else:
             opened = await self._open_sessions.in_memory.load(session_id)
             bookmark = await self._open_sessions.bookmarks.load(session_id)
-            if bookmark and opened.find(bookmark.partition(" ")[0]) is None:
+            bookmarked_id = bookmark.partition(" ")[0]  # behind it is the place in the message
+            if bookmark and opened.find(bookmarked_id) is None:
                 await opened.fill(self._open_sessions.store)  # it is among the older messages
             change_session = partial(self._open_sessions.in_memory.show, opened)
         self.leave()

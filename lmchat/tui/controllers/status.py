@@ -44,8 +44,8 @@ class StatusDisplay:
         self.health = Health()  # of the server in use
         self.speedometer = Speedometer()
         self.last_action = ""  # words for what was done last
-        self.left_out = 0  # messages that the next request would leave out
-        self.list_warning = ""  # why the list of sessions is not up to date; empty if it is
+        self._left_out = 0  # messages that the next request would leave out
+        self._list_warning = ""  # why the list of sessions is not up to date; empty if it is
         self._store_notice = ""  # the one that was shown last
         self._ticker: Timer | None = None  # None until `start`
 
@@ -64,6 +64,16 @@ class StatusDisplay:
         """Show what was done last."""
         self.last_action = words
         self.refresh()
+
+    def note_left_out(self, count: int) -> None:
+        """Keep how many messages the next request would leave out; `refresh` shows it."""
+        self._left_out = count
+
+    def show_list_warning(self, words: str) -> None:
+        """Show why the list of sessions is not up to date; no words end the warning."""
+        if words != self._list_warning:
+            self._list_warning = words
+            self.refresh()
 
     def tick(self) -> None:
         """Update the figures of a running turn below its answer, then those of `refresh`."""
@@ -97,10 +107,10 @@ class StatusDisplay:
         calls = self._view.widgets.log.calls
         asked_id = shown.question.message.message_id if shown.question else ""
         calls.show(shown.running_calls, asked_id, now_s, is_on_top=is_on_top)
-        unsaved = open_sessions.save_queue.warning
-        warning = self.list_warning or workspace.save_warning or workspace.warning
-        if unsaved is not None:
-            warning = f"Nothing is saved: {unsaved.message} Press Ctrl+E to export this session."
+        save_error = open_sessions.save_queue.warning
+        warning = self._list_warning or workspace.save_warning or workspace.warning
+        if save_error is not None:
+            warning = f"Nothing is saved: {save_error.message} Press Ctrl+E to export this session."
         self._view.widgets.telemetry.show(self._sections(now_s), warning)
         self.show_line()
         self._view.screen.post_message(KeysChanged())
@@ -110,7 +120,8 @@ class StatusDisplay:
         is_loading = target is not None and target.is_loading
         is_reading = self._view.read_ahead.fraction is not None
         is_answering = bool(open_sessions.in_memory.running_ids)
-        if unsaved is not None or self.health.is_down or is_loading or is_reading or is_answering:
+        is_failing = save_error is not None or self.health.is_down
+        if is_failing or is_loading or is_reading or is_answering:
             self._ticker.resume()
         else:
             self._ticker.pause()
@@ -139,7 +150,7 @@ class StatusDisplay:
                 use.tokens if use and shown.messages else None,
                 use.limit if use else None,
                 is_estimated=use is not None and use.is_estimated,
-                left_out=self.left_out,
+                left_out=self._left_out,
                 can_compact=use is not None and next_turn.can_compact(shown),
             ),
             "turn": turn_rows(
@@ -165,7 +176,7 @@ class StatusDisplay:
 
         The context is the share of the window that session and draft take. A command counts as an
         empty draft. On a narrow screen, which has no panel, the speed of the answer is shown in
-        place of the size.
+        place of the size. Before them, it says if nothing is saved.
         """
         widgets, next_turn = self._view.widgets, self._view.next_turn
         shown = self._view.open_sessions.shown
@@ -173,23 +184,23 @@ class StatusDisplay:
         draft = "" if prompt_input.typed_command else prompt_input.full_text
         draft_tokens = next_turn.draft_tokens(draft)
         size = units.tokens(draft_tokens, is_estimated=True) if draft_tokens else ""
-        use = next_turn.context_use(shown)  # None while older messages are not read
-        used = replace(use, tokens=use.tokens + draft_tokens).fraction if use else None
         speed = shown.turn.tokens_per_second if shown.turn else None
-        unsaved = "! not saved" if self._view.open_sessions.save_queue.warning else ""
+        saving = "! not saved" if self._view.open_sessions.save_queue.warning else ""
         if self._view.workspace.is_temporary:
-            unsaved = "temporary"
+            saving = "temporary"
 
-        share = "" if used is None else units.percent(used)
+        use = next_turn.context_use(shown)  # None while older messages are not read
+        fraction = replace(use, tokens=use.tokens + draft_tokens).fraction if use else None
+        share = "" if fraction is None else units.percent(fraction)
 
-        def with_warning_and_share(figure: str) -> str:
-            return f" {units.UNICODE.dot} ".join(filter(None, (unsaved, figure, share)))
+        def with_saving_and_share(figure: str) -> str:
+            return f" {units.UNICODE.dot} ".join(filter(None, (saving, figure, share)))
 
         widgets.prompt.status.show_state(
             server_sign(self.health.verdict),
             self._names(),
-            figures=with_warning_and_share(f"{size}{units.GAP}tok" if size else ""),
-            narrow_figures=with_warning_and_share(units.rate(speed) if speed else ""),
+            figures=with_saving_and_share(f"{size}{units.GAP}tok" if size else ""),
+            narrow_figures=with_saving_and_share(units.rate(speed) if speed else ""),
         )
 
     def _names(self) -> list[str]:

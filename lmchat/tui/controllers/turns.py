@@ -308,7 +308,7 @@ class Turns(FrontEnd):
             case MessageEnded(message) if is_shown and message.role is Role.TOOL:
                 self._view.widgets.log.replace(message)
                 self._status.refresh()
-            case MessageEnded(message) if is_shown:
+            case MessageEnded(message) if is_shown:  # an answer, whose calls run next
                 self._view.widgets.log.finish(message, has_tool_messages=True)
             case Rethought() if is_shown:  # text that was shown as the answer was reasoning
                 self._view.widgets.log.restate(opened.shown_messages[-1])
@@ -337,9 +337,10 @@ class Turns(FrontEnd):
         """Show a prompt or a tool message that was added to a session; title and list follow."""
         is_shown = opened is self._shown_session.opened
         log = self._view.widgets.log
+        # the log may have been loaded after the message was put on the path
         if is_shown and log.document.index_of(message.message_id) is None:
             log.append(message)
-        if message.role is Role.TOOL:
+        if message.role is Role.TOOL:  # such a message has one call
             self._status.show_action(message.tool_calls[0].name)
         elif is_shown:
             self._shown_session.show_title()
@@ -347,7 +348,7 @@ class Turns(FrontEnd):
 
     def _show_begun(self, opened: OpenSession, answer: ChatMessage) -> None:
         """Show the beginning of an answer; panel and list follow."""
-        self._view.workspace.monitor.is_streaming = True
+        self._view.workspace.monitor.note_streaming(is_streaming=True)
         self._status.show_action("streaming")
         if opened is self._shown_session.opened:
             log = self._view.widgets.log
@@ -365,9 +366,10 @@ class Turns(FrontEnd):
         """Show how a turn ended; of a turn that was refused, only why."""
         if ended.error is not None:
             self._view.show_error(ended.error)
-            if not opened.answer_id:
+            if not opened.answer_id:  # no answer has begun
                 return
-        self._view.workspace.monitor.is_streaming = bool(self._open_sessions.in_memory.running_ids)
+        monitor = self._view.workspace.monitor
+        monitor.note_streaming(is_streaming=bool(self._open_sessions.in_memory.running_ids))
         if opened is self._shown_session.opened:
             log = self._view.widgets.log
             if log.calls.has_focus:  # the card of a call, which goes with the turn
@@ -378,7 +380,6 @@ class Turns(FrontEnd):
                 self._shown_session.show_messages()
             else:
                 log.finish(ended.answer)
-                log.show_turn(None, self._view.workspace.clock())
             self._shown_session.mark_left_out()
             self._shown_session.show_queue()
         if ended.is_summary and ended.answer is not None:
@@ -390,10 +391,11 @@ class Turns(FrontEnd):
             self._status.show_action(_ENDED_WORDS[ended.state])
         self._shown_session.show_list()
 
-        model = self._view.workspace.monitor.health.model
+        # the server may be gone; or the turn has loaded the model, and the panel does not show that
+        model = monitor.health.model
         was_out_of_memory = model is not None and model.state in _OUT_OF_MEMORY
-        if ended.has_failed or was_out_of_memory:  # or else the turn has loaded the model
-            self._view.workspace.monitor.check_now()
+        if ended.has_failed or was_out_of_memory:
+            monitor.check_now()
         if ended.seconds > _LONG_ANSWER_S:
             what = "summary" if ended.is_summary else "answer"
             self._view.notify_if_unfocused(f"The {what} has ended.")
