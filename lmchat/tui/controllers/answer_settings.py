@@ -24,6 +24,10 @@ class AnswerSettings:
         self._model_switch = model_switch
 
     async def change_system_prompt(self, text: str) -> None:
+        """Give the shown session another system prompt, as a message at the end of the path.
+
+        Raises `RequestInvalid` while a turn may add messages there.
+        """
         self._open_sessions.shown.require_free_end()
         message = await changes.set_system_prompt(
             self._open_sessions, self._open_sessions.shown, text
@@ -63,13 +67,15 @@ class AnswerSettings:
         async def change(typed: str) -> None:
             self._view.notify(await changes.set_option(self._open_sessions, opened, typed))
 
-        def ask_for(name: str | None) -> None:
-            if name is not None:
-                text = "A value, or default to send none."
-                title = f"Change {name}"
-                self._view.open_dialog(
-                    argument_dialog(title, lambda one: change(f"{name} {one}"), text)
-                )
+        def ask_for_value(name: str | None) -> None:
+            if name is None:  # the list was left
+                return
+
+            async def change_to(value: str) -> None:
+                await change(f"{name} {value}")
+
+            text = "A value, or default to send none."
+            self._view.open_dialog(argument_dialog(f"Change {name}", change_to, text))
 
         if typed:
             await change(typed)
@@ -85,4 +91,4 @@ class AnswerSettings:
             for option in options
         ]
         dialog = PickDialog("Sampling", rows, verb="change it", nothing=NOTHING_SET)
-        self._view.open_dialog(dialog, ask_for)
+        self._view.open_dialog(dialog, ask_for_value)

@@ -36,6 +36,7 @@ class Appearance:
         app = self._view.app
         own_names = [theme.name for theme in THEMES]
         other_names = sorted(app.available_themes.keys() - set(own_names))
+        # lmchat's styles use variables that the themes of Textual do not have
         for other_name in other_names:
             app.register_theme(fitted(app.available_themes[other_name]))
 
@@ -67,6 +68,7 @@ class Appearance:
             self._view.widgets.prompt_input.focus()
 
     def toggle_telemetry(self) -> None:
+        """Show the telemetry panel with new figures, or hide it."""
         self._toggle_panel("telemetry", is_over=self._view.screen.has_class("-narrow"))
         self._status.refresh()
 

@@ -35,10 +35,13 @@ class Branches:
         self._turns = turns
 
     async def fork(self, message: ChatMessage) -> None:
-        """Copy the messages of the path up to this one into a new session, and show that."""
+        """Copy the messages of the path up to this one into a new session, and show that.
+
+        It is only listed if the user has gone to another session since.
+        """
         session_id = self._shown_session.shown_id
         fork = await self._store.fork(session_id, message.message_id)
-        if session_id != self._shown_session.shown_id:  # the user has gone elsewhere since
+        if session_id != self._shown_session.shown_id:
             self._shown_session.show_list()
             return
         self._shown_session.leave()
@@ -151,7 +154,10 @@ class Branches:
     # The tree
 
     async def show_tree(self, _: ChatMessage) -> None:
-        """Show all branches of the session in a dialog; if one is chosen, go to it."""
+        """Show all branches of the session in a dialog; if one is chosen, go to it.
+
+        It is a command on messages, which get one; the tree does not depend on it.
+        """
         opened = self._shown_session.opened
         messages = await self._store.tree(opened.session_id)
         await opened.fill(self._store)

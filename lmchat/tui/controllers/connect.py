@@ -158,6 +158,7 @@ class Connect:
             self._model_switch.open_picker(then=self._use_model)
 
     def _use_model(self, model: ModelInfo) -> None:
+        """Use a model that was picked while the page is open, which has no more to offer then."""
         self._model_switch.switch_to(model)
         self.close_page()
 
@@ -274,7 +275,7 @@ class Connect:
 
     async def _start(self, start: ServerStart) -> None:
         """Start a server, and use it if it is ready, unless the page was closed since."""
-        probed = await self._starts.start(start)
+        probed = await self._starts.start_program(start)
         if self._page is None and self._starts.problem:
             self._view.warn(self._starts.problem)
         elif self._page is not None and probed is not None and probed.verdict.is_usable:
@@ -304,6 +305,8 @@ class Connect:
         self.check_now()
 
     def _open_page(self) -> None:
+        """Open the page; `_page` is the page until it is closed, in whatever way."""
+
         def forget(_: None) -> None:
             self._page = None
 
@@ -320,6 +323,7 @@ class Connect:
         facts = WelcomeFacts(
             results=self._workspace.catalogue.results,
             searched_at_s=self._searched_at_s,
+            # not shown before the first search has ended
             next_search_at_s=(self._searched_at_s or 0.0) + self._workspace.search_pause_s,
             machine=self._starts.machine,
             problem=problem,

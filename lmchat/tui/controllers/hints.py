@@ -64,8 +64,8 @@ class KeyHints:
         It is the first of these that applies: what runs or is fetched for the prompt; that an
         answer is being rewritten; with which words the next answer begins. Otherwise both are "".
         """
-        if running := self._prompt_files.running_words:
-            return running, "Esc stops it"
+        if running_words := self._prompt_files.running_words:
+            return running_words, "Esc stops it"
         if self._prompt_text.is_rewriting:
             return "Rewriting an answer", "Enter saves · Esc cancels"
         first_words = self._view.open_sessions.shown.first_words
@@ -98,33 +98,34 @@ class KeyHints:
         a selection nor cancels an edit.
         """
         widgets = self._view.widgets
-        running = [self._hint("stop")] if self._view.open_sessions.shown.is_busy else []
+        stop_hint = [self._hint("stop")] if self._view.open_sessions.shown.is_busy else []
         if widgets.log.selection.selected is not None:
             return [
-                *running,
+                *stop_hint,
                 ("ctrl+c", "copy"),
-                *([] if running else [("escape", "clear selection")]),
+                *([] if stop_hint else [("escape", "clear selection")]),
             ]
         bar = self._view.find_bar
         if bar is not None and bar.has_focus_within:
-            return [*running, *_FIND_HINTS]
+            return [*stop_hint, *_FIND_HINTS]
         if widgets.has_log_focus:
-            return [*running, *self._message_hints()]
+            return [*stop_hint, *self._message_hints()]
         if widgets.session_list.has_focus_within:
-            return [*running, *(self._hint(f"session.{name}") for name in _SESSION_COMMANDS)]
+            return [*stop_hint, *(self._hint(f"session.{name}") for name in _SESSION_COMMANDS)]
         if self._prompt_text.edited_id:
             enter = "save" if self._prompt_text.is_rewriting else "send again"
-            return [*(running or [("escape", "cancel edit")]), ("enter", enter)]
-        return self._prompt_hints(running)
+            return [*(stop_hint or [("escape", "cancel edit")]), ("enter", enter)]
+        return self._prompt_hints(stop_hint)
 
-    def _prompt_hints(self, running: list[Hint]) -> list[Hint]:
+    def _prompt_hints(self, stop_hint: list[Hint]) -> list[Hint]:
         """Return the hints for the prompt.
 
-        First comes the key that takes back a waiting prompt, or `running`, the hint that stops
-        a turn, if there is one. Then come what the user needs to do next, and general commands.
+        First comes the key that takes back a waiting prompt, or the one that stops the turn
+        (`stop_hint`, empty if none runs). Then come what the user needs to do next, and general
+        commands.
         """
         shown = self._view.open_sessions.shown
-        hints = [("escape", "cancel")] if shown.is_waiting else running
+        hints = [("escape", "cancel")] if shown.is_waiting else [*stop_hint]
         model_key, _ = self._hint("model")
         state = self._view.workspace.target_state
         if state.lacks_server:
@@ -139,10 +140,10 @@ class KeyHints:
         is_down = self._status.health.is_down
         commands = _COMMANDS_WITHOUT_SERVER if is_down else PROMPT_COMMANDS
         hints += [*self._next_steps(), *map(self._hint, commands)]
-        words: dict[str, str] = {}
+        word_of_key: dict[str, str] = {}
         for key, word in hints:
-            words.setdefault(key, word)  # one hint a key
-        return list(words.items())
+            word_of_key.setdefault(key, word)  # of two hints for a key, the first stays
+        return list(word_of_key.items())
 
     def _message_hints(self) -> list[Hint]:
         """Return the hints for the focused message: the commands that can do something with it.

@@ -98,6 +98,7 @@ class MessageActions:
             self._view.notify(NOTHING_YET)
             return
         is_copy_in_log = name == "copy" and self._view.widgets.has_log_focus
+        # a row of the table without a function means `ChatLog.action_message`
         is_of_log = is_copy_in_log or not BY_ID[f"message.{name}"].on_message
         if is_of_log and not self._reason(name, message):
             self._view.widgets.log.show_message(message.message_id)  # to show what changes
@@ -111,7 +112,8 @@ class MessageActions:
         reason = self._reason(name, message)
         on_message = BY_ID[f"message.{name}"].on_message
         if not reason and not on_message:
-            reason = "This message has no code block."  # there seemed to be one for `copy_code`
+            # `copy_code`: the log, which runs it, found no block, though the text looked like one
+            reason = "This message has no code block."
         if reason:
             self._view.notify(reason)
             return
@@ -163,7 +165,7 @@ class MessageActions:
         contents: dict[str, bytes] = {}
         for file in message.files:
             if file.place is not None:
-                with suppress(LMChatError):  # a missing file is named
+                with suppress(LMChatError):  # `text_with_files` says that it is missing
                     data = await self._store.read_file(file.digest)
                     contents[file.digest] = data
         words = text_with_files(message.text, message.files, contents) or words_of(message)
@@ -274,7 +276,7 @@ class MessageActions:
 
         async def attempt(name: str) -> bool | str:
             write = partial(asyncio.to_thread, write_new_file, expanded_path(name), ended_text)
-            return await write_asking(self._view, write, "Saved") or ""
+            return await write_asking(self._view, write, "Saved") or ""  # "": the dialog stays
 
         dialog = AskDialog(
             "Save to which file?",

@@ -107,10 +107,11 @@ class PromptFiles:
     def attach(self, path: str, text: str) -> None:
         """Attach the file that was chosen after `@`; without a path, those of a pasted text."""
 
-        async def attach_pasted() -> None:  # other text stays as it is
+        async def attach_pasted() -> None:
+            """Attach the files that the text names; a text that names none stays as it is."""
             paths = await run_abandonable(partial(named_files, text))
             if paths:
-                await self._attach_files(paths, text, "")
+                await self._attach_files(paths, text, shown_name="")
 
         work = partial(self.attach_named, path, typed=text) if path else attach_pasted
         self._view.begin(work, "attach")
@@ -145,9 +146,9 @@ class PromptFiles:
         await self._put([await read_clipboard(self._view.workspace.platform)])
 
     async def _put(self, files: Sequence[Attachment], typed: str = "", name: str = "") -> None:
-        """Store files, and put them into the prompt, as `PromptInput.attach` does.
+        """Store files, and put them into the prompt in place of `typed`, or else at the cursor.
 
-        Without `typed`, they go to the cursor. Say so if the model in use cannot see an image.
+        `name` is as in `PromptInput.attach`. The user is told if the model cannot see an image.
         """
         lines = [await self._stored(file) for file in files]
         self._view.widgets.prompt_input.attach(typed, lines, name)

@@ -27,7 +27,7 @@ class PromptText:
         self.is_rewriting = False  # whether that message is an answer
         self._status = status
         self._before_edit = ""  # what was typed before the edit began
-        self._unedited = ""  # the text with which the edit began
+        self._unedited = ""  # the text with which the edit began; empty without an edit
 
     @property
     def _input(self) -> PromptInput:
@@ -118,7 +118,7 @@ class PromptText:
         return True
 
     def restore_edit(self, text: str) -> None:
-        """Put back the text of an edit that could not be sent."""
+        """Put back the text of an edit that could not be sent; the edit continues."""
         self._input.put(text)
 
     def add_file(self, opened: OpenSession, file_text: str) -> None:

@@ -28,8 +28,9 @@ class SavedSessions:
     async def act(self, name: str, session_id: str = "", typed: str = "") -> None:
         """Do what a key of the list or a slash command asks for, and notify the user of it.
 
-        `typed` is the argument of the slash command. If it is empty and the command needs it, as
-        a title, it is asked for in a dialog. The list is read again if something was done.
+        `name` is pin, archive, rename, tag, delete or undo; the last needs no session. `typed` is
+        the argument of the slash command. If it is empty and the command needs it, as a title, it
+        is asked for in a dialog. The list is read again if something was done.
         """
         opened = self._open_sessions.in_memory.find(session_id)
         if name != "undo" and opened is not None and not opened.messages:  # it is not on the disk
@@ -105,10 +106,10 @@ class SavedSessions:
                     return ""
                 changed = await library.rename(session_id, typed)
                 words = "Renamed"
-            case _ if typed:  # each typed tag is removed if the session has it, and added if not
+            case "tag" if typed:  # each of these is removed if the session has it, else added
                 changed = await library.toggle_tags(session_id, typed)
                 words = _tagged(changed)
-            case _:
+            case _:  # tag, by a key of the list: all tags in a dialog
                 text = (
                     "Separate tags with spaces. To find them, type #tag in the filter of the list."
                 )

@@ -83,7 +83,7 @@ class ServerStarts:
 
     # Programs
 
-    async def start(self, start: ServerStart) -> ProbeResult | None:
+    async def start_program(self, start: ServerStart) -> ProbeResult | None:
         """Show the command of a start; if the user agrees, run it, and return what answers.
 
         If the start fails, `problem` says why.

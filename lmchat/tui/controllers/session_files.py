@@ -60,7 +60,8 @@ class SessionFiles:
     async def _write(self, typed: str) -> bool | str:
         """Write the shown session, with its older messages, into the file that was typed.
 
-        Return what the attempt of a dialog returns: True, or "" to ask for another name.
+        Return True; or "" if the user does not want to overwrite a file, so that a dialog of which
+        this is the attempt stays open for another name.
         """
         await self._shown_session.opened.fill(self._view.open_sessions.store)
         words = typed.split()
@@ -112,13 +113,17 @@ class SessionFiles:
             self._view.open_dialog(dialog, show)
 
     async def _import(self, importer: Importer, name: str) -> ImportOutcome:
-        """Import what `name` says, and return the outcome; raise the error if nothing came."""
+        """Import what `name` says, and return the outcome.
+
+        Raises the error of the first refused file if no chat was imported.
+        """
         sources = [(AUTO, name)]
         if name == "all":
             sources = await self._confirmed_places(importer)
         outcome = ImportOutcome()
 
         async def run(report: Callable[[str], None]) -> bool:
+            """Import all sources, and return True: `with_progress` returns None after a stop."""
             for source, path in sources:
                 await importer.import_files(
                     [path],
@@ -175,8 +180,11 @@ class Write(Protocol):
     def __call__(self, *, is_forced: bool) -> Awaitable[Path]: ...
 
 
-async def write_asking(view: ChatView, write: Write, deed: str) -> bool:
-    """Write a file; if it exists, ask whether to overwrite it. Return whether it was written."""
+async def write_asking(view: ChatView, write: Write, done: str) -> bool:
+    """Write a file; if it exists, ask whether to overwrite it. Return whether it was written.
+
+    The notification of it begins with the word `done`, as `Exported`.
+    """
     try:
         file = await write(is_forced=False)
     except FileExists as error:
@@ -184,5 +192,5 @@ async def write_asking(view: ChatView, write: Write, deed: str) -> bool:
         if not await view.ask(dialog):
             return False
         file = await write(is_forced=True)
-    view.notify(f"{deed} to {safe_line(str(file.absolute()))}")
+    view.notify(f"{done} to {safe_line(str(file.absolute()))}")
     return True

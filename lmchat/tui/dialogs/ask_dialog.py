@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from math import inf
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 from textual import events, on
 from textual.widget import Widget
@@ -29,11 +28,11 @@ _MOST_PATHS = 8  # that one question names; the others are counted
 _PATH_CELLS = 200  # width to which a path is cut
 PAUSE_S = 0.5  # without a key, before the key that says yes: other keys were meant for the prompt
 
-Attempt = Callable[[Any], Awaitable[Any]]
-"""Tries what was typed. Returns the result of the dialog, with which it is left.
+Attempt = Callable[[str], Awaitable[object]]
+"""Tries what was typed. Unless it returns a text, the dialog is left with what it returns.
 
-After an `LMChatError`, or with a text as result, the dialog stays, and shows why. An empty text
-says nothing, as after a question to which the user has said no.
+With a text, or after an `LMChatError`, the dialog stays open and shows that as the problem. An
+empty text shows nothing: the user has said no to another question, and knows why.
 """
 
 
@@ -63,7 +62,7 @@ class AskDialog(Dialog):
             verb: The word for Enter.
             may_be_empty: Whether an empty text is accepted.
             is_masked: Whether the typed text is hidden.
-            attempt: Tries the text.
+            attempt: Tries the text, while the dialog is open; without one, the text is the result.
         """
         super().__init__(title, (("Enter", verb),), is_small=True)
         self._text = text
@@ -126,11 +125,14 @@ class AskDialog(Dialog):
 def argument_dialog(
     title: str, use: Callable[[str], Awaitable[object]], text: str = ""
 ) -> AskDialog:
-    """Return the question for the argument of a command, which `use` then runs."""
+    """Return the question for the argument of a command, which `use` runs with it.
+
+    If `use` raises an `LMChatError`, the dialog shows it and stays, for another argument.
+    """
 
     async def attempt(typed: str) -> bool:
         await use(typed)
-        return True
+        return True  # a text that `use` returns would be shown as a problem
 
     return AskDialog(title, text=text, verb="run it", attempt=attempt)
 
@@ -171,7 +173,9 @@ class ConfirmDialog(Dialog):
             key: The key for a yes: `y` for a question that may open while the user types.
         """
         super().__init__(title, ((key, verb),), is_small=True)
-        self.ready_s = inf  # time from which the key counts, by the monotonic clock
+        self.ready_s = (
+            inf  # time from which the key counts, by the monotonic clock; never before it is shown
+        )
         self._text = text
         self._key = key.lower()
 
@@ -182,6 +186,7 @@ class ConfirmDialog(Dialog):
         self.ready_s = monotonic() + PAUSE_S
 
     def on_key(self, event: events.Key) -> None:
+        """Leave with True on the key for a yes, if no key came in the pause before it."""
         is_ready = event.time >= self.ready_s
         self.ready_s = max(self.ready_s, event.time + PAUSE_S)
         if event.key == self._key and is_ready:

@@ -52,7 +52,7 @@ class CommandsDialog(ListDialog):
         else:
             for heading, entries in self._groups.items():
                 if heading:
-                    rows += [ListRow()] if rows else []
+                    rows += [ListRow()] if rows else []  # an empty one between two groups
                     rows.append(heading_row(heading, STRONG))
                 rows += [self._row(entry) for entry in entries]
         first = next((row.key for row in rows if row.key is not None), None)
@@ -64,11 +64,11 @@ class CommandsDialog(ListDialog):
 
         On a narrow screen, only the first of these two is shown.
         """
-        ways = [*filter(None, (entry.keys, entry.slash))]
+        shortcuts = [*filter(None, (entry.keys, entry.slash))]
         if self.list.text_width < _WIDE:
-            ways = ways[:1]
+            shortcuts = shortcuts[:1]
         title = highlighted(entry.title, offsets, NAME)
-        return ListRow((((" ", ""), *title),), ((f"{'   '.join(ways)} ", MUTED),), key=entry)
+        return ListRow((((" ", ""), *title),), ((f"{'   '.join(shortcuts)} ", MUTED),), key=entry)
 
     def action_take(self) -> None:
         """Leave with the chosen command; a row that only explains a key closes the dialog."""
@@ -94,14 +94,17 @@ def row_of(command: Command, overrides: Mapping[str, str], subject: str = "") ->
     `overrides` are the keys of the configuration, by command id.
     """
     title = f"{subject}: {command.title}" if subject else command.title
-    # others are acts of the list or the dialog that has the focus
+    # other commands are keys of a list or dialog, which must have the focus
     is_run = bool(command.function) or command.action.startswith("message(")
     keys = written(keys_of(command, overrides))
     return CommandRow(title, keys, command.slash, command if is_run else None)
 
 
 def help_groups(overrides: Mapping[str, str]) -> dict[str, list[CommandRow]]:
-    """Return all commands and keys, by heading, in the order of the help."""
+    """Return all commands and keys, by heading, in the order of the help.
+
+    The nine commands `model_…`, for the recent models, have one row.
+    """
     groups = {"The prompt": _PROMPT, "Reading": _READING}
     for scope in Scope:
         note = "; slash commands act on the last answer" if scope is Scope.MESSAGE else ""

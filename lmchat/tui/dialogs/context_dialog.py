@@ -70,6 +70,7 @@ class ContextDialog(ListDialog):
         return ListRow(
             (((author, ASIDE), (f" {words}", style)),),
             ((item.state, MUTED), *bar, (f"{tokens:>8}", style)),
+            # an item without a message is the only one of its author
             key=item.message_id or item.author,
         )
 
@@ -77,8 +78,8 @@ class ContextDialog(ListDialog):
     def _chosen_id(self) -> str:
         """Id of the chosen message; empty for an item without one, such as the draft."""
         items = self._content.items if self._content else ()
-        ids = [item.message_id for item in items if item.message_id == self.list.key]
-        return ids[0] if ids else ""
+        is_message = any(item.message_id == self.list.key for item in items)
+        return str(self.list.key) if is_message else ""
 
     def action_toggle_excluded(self) -> None:
         if self._chosen_id:

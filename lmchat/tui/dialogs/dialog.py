@@ -46,7 +46,8 @@ class Dialog(ModalScreen[Any]):
         super().__init__(classes="-small" if is_small else None)
         self.heading = safe_line(heading or self.HEADING)
         self.hints = hints or self.HINTS
-        self._late_results: list[Any] = []  # at most one, with which to leave once it is on top
+        # at most one, with which to leave once the dialog is on top; None is a result, too
+        self._late_results: list[Any] = []
 
     @property
     def can_show(self) -> bool:
@@ -69,7 +70,8 @@ class Dialog(ModalScreen[Any]):
     def on_screen_resume(self) -> None:
         """Leave if `dismiss` was called before the dialog was on top."""
 
-        def leave(result: Any) -> None:  # a screen must not await its own end, as a callback would
+        # without a result: Textual would await that, and a screen must not await its own end
+        def leave(result: Any) -> None:
             self.dismiss(result)
 
         for result in self._late_results:
@@ -88,7 +90,7 @@ class Dialog(ModalScreen[Any]):
         return ()
 
     def show_keys(self, hints: Sequence[Hint]) -> None:
-        """Show keys and words, each a piece that can be dropped, and at the right that for Esc."""
+        """Show hints, as many as there is room for, and at the right that for Esc."""
         pieces = [
             content((("  " if index else "", ""), (key, STRONG), (f" {word}", MUTED)))
             for index, (key, word) in enumerate(hints)
@@ -151,19 +153,22 @@ class ListDialog(Dialog):
             yield Field(placeholder=self.PLACEHOLDER)
         yield RowList()
 
+    # Textual calls `on_mount` and `on_resize` of `Dialog`, too
+
     def on_mount(self) -> None:
-        self.list.looks_focused = not self.AUTO_FOCUS  # else an input is shown as focused
+        # the list has the keys unless an input has the focus, which looks focused then
+        self.list.looks_focused = not self.AUTO_FOCUS
 
     def on_resize(self) -> None:
         self.call_after_refresh(self.redraw)
 
     def redraw(self, **how: Any) -> None:
-        """Draw, unless the dialog is being opened or left."""
+        """Call `draw` with these arguments, unless the dialog is being opened or left."""
         if self.can_show:
             self.draw(**how)
 
     def draw(self) -> None:
-        """Draw the rows for the current width."""
+        """Draw the rows for the current width; each subclass does this with `show_rows`."""
 
     @property
     def list(self) -> RowList:

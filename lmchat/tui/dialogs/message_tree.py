@@ -47,8 +47,9 @@ def message_tree(messages: Sequence[ChatMessage], path_ids: Collection[str]) -> 
             )
         )
     depths = [branch.depth for branch in tree]
-    # a branch has children if the next one is deeper: these follow it
-    ends = sum(depth >= after for depth, after in zip(depths, [*depths[1:], 0], strict=False))
+    next_depths = [*depths[1:], 0]
+    # children follow their branch, so it has some only if the next one is deeper
+    ends = sum(depth >= after for depth, after in zip(depths, next_depths, strict=False))
     return PickDialog(
         "Tree",
         rows,

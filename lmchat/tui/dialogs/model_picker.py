@@ -222,7 +222,7 @@ class ModelPicker(ListDialog):
                 continue
             group = _group(row)
             if group != last_group:
-                rows += [ListRow()] if last_group else []
+                rows += [ListRow()] if last_group else []  # an empty one between two groups
                 rows.append(heading_row(f"{_LEAD}{group}"))
                 last_group = group
             can_chat = row.model.can_chat

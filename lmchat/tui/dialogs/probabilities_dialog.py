@@ -172,7 +172,7 @@ def _marked_text(answer: AnswerChoices) -> Content:
         (answer.answer.text, answer.text_start, False),
     )
     for whole, start, is_thought in parts:
-        if any(pieces) and whole:
+        if any(pieces) and whole:  # between thought and text; empty pieces do not count
             pieces.append(Content("\n\n"))
         pieces.append(Content.styled(safe_text(whole[: start or 0]), MUTED))
         end = start or 0
@@ -182,7 +182,7 @@ def _marked_text(answer: AnswerChoices) -> Content:
                 # the text is empty if it came with a later token, as that of a half character
                 word = safe_text(choice.text or choice.token).replace("\t", "    ")
                 word = word.replace("\n", " \n")  # the cursor is seen on the blank
-                if not cell_len(word[:1]):  # a mark would be drawn over the word before
+                if not cell_len(word[:1]):  # such as an accent, drawn over the word before
                     word = GAP + word
                 mark = "reverse" if probability(choice.logprob) < _GUESSED else "underline"
                 style = f"{MUTED if is_thought else ''} {mark if _is_unsure(choice) else ''}"

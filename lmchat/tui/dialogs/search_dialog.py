@@ -119,7 +119,8 @@ def around(hit: SearchHit, width: int) -> StyledTexts:
     before, match, after = (on_one_line(re.sub(r"\s+", " ", text)) for text in texts)
     room = width - cell_len(match) - min(cell_len(after), width // 3)
     if (excess := cell_len(before) - room) > 0:
-        before = SafeText(f"{UNICODE.cut} {split_at_cell(before, excess + 2)[1]}")
+        _, kept = split_at_cell(before, excess + 2)  # the sign and a blank take two cells
+        before = SafeText(f"{UNICODE.cut} {kept}")
     return ((" ", ""), (before, ASIDE), (match, HIT), (after, ASIDE))
 
 

@@ -52,7 +52,7 @@ class ThemeDialog(ListDialog):
 
     @on(RowList.Taken)
     def take_chosen(self, event: Message) -> None:
-        """Show the theme that was clicked; only Enter takes it."""
+        """Show the theme that was clicked; unlike in other lists, only Enter takes it."""
         event.stop()
         self.app.theme = str(self.list.key)
 
