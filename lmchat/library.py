@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from lmchat.errors import LMChatError, StoreUnavailable
 from lmchat.files.disk import write_new_file
 from lmchat.formats.exporting import export_name, form_of, render
-from lmchat.formats.html_export import MarkdownPages
+from lmchat.formats.html_export import MarkdownConverter
 from lmchat.formats.text_export import WriteOptions
 from lmchat.sessions.message import now
 from lmchat.sessions.session import Session, SessionGroup, SessionHeader, group_by_day, tags_from
@@ -130,9 +130,9 @@ class Library:
                     with suppress(StoreUnavailable):  # it was removed, or is damaged
                         files[part.digest] = await self.store.read_file(part.digest)
             session = replace(session, files=files)
-        pages: dict[str, str] = {}
+        html_by_id: dict[str, str] = {}
         if form == "html":
-            async with aclosing(MarkdownPages()) as converter:
-                pages = await converter.html_of(session)
-        options = WriteOptions(with_reasoning=export_as.with_reasoning, pages=pages)
+            async with aclosing(MarkdownConverter()) as converter:
+                html_by_id = await converter.html_of(session)
+        options = WriteOptions(with_reasoning=export_as.with_reasoning, html_by_id=html_by_id)
         return await asyncio.to_thread(render, session, form, options)

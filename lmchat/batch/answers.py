@@ -47,7 +47,8 @@ class Task(Struct, frozen=True, kw_only=True):
     options: Mapping[str, object] = {}  # for sampling
     output: WantedOutput = AnyText()
     files: Mapping[str, bytes] = {}  # by their digests
-    preset_text: str = ""  # of the preset that the last message fills
+    # Text of the preset that is filled with the last message when the prompt is sent, or empty.
+    preset_text: str = ""
     error: LMChatError | None = None
 
     @property

@@ -47,8 +47,8 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 def to_html(session: Session, options: WriteOptions = PLAIN) -> str:
     """Return the path and then the branches of a session as one HTML page.
 
-    All text is escaped, except the HTML in `options.pages`, which `MarkdownPages` has made: it has
-    escaped any HTML in the messages.
+    All text is escaped, except the HTML in `options.html_by_id`: `MarkdownConverter` has made it,
+    and has escaped any HTML in the messages.
     """
     title = _escaped(session.header.title)
     blocks = [
@@ -87,7 +87,7 @@ def _article(
     if message.refusal:
         yield f"<p><strong>{REFUSED}.</strong></p>"
     if message.text:
-        yield options.pages.get(message.message_id, _preformatted(message.text))
+        yield options.html_by_id.get(message.message_id, _preformatted(message.text))
     for call in entry.calls:
         yield f"<p>Tool call <code>{_escaped(call.name)}</code></p>{_preformatted(call.arguments)}"
     if is_tool_run(message):
@@ -112,7 +112,7 @@ def _escaped(text: str) -> str:
     return escape(safe_line(text))
 
 
-class MarkdownPages:
+class MarkdownConverter:
     """Converter of Markdown; the child process starts with the first text and is used for all."""
 
     def __init__(self, *, longest_s: float = _LONGEST_S) -> None:

@@ -32,7 +32,7 @@ class WriteOptions(Struct, frozen=True, kw_only=True):
 
     with_reasoning: bool = False
     # HTML of messages by their ids, for an HTML page; others are shown as plain text.
-    pages: Mapping[str, str] = {}
+    html_by_id: Mapping[str, str] = {}
 
 
 PLAIN = WriteOptions()
@@ -120,7 +120,7 @@ def is_tool_run(message: ChatMessage) -> bool:
 
 
 def _text_blocks(entry: MessageEntry, *, with_reasoning: bool) -> Iterator[str]:
-    """Yield the head of a message and what is below it; blank lines are to separate these."""
+    """Yield the head of a message, then a block for each thing below it."""
     message = entry.message
     yield f"{entry.speaker} ({entry.time})"
     if with_reasoning and message.reasoning:

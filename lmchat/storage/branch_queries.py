@@ -220,7 +220,7 @@ def leaf_without(connection: Connection, session_id: str, message_id: str) -> st
         on p.message_id = m.parent_id and p.session_id = m.session_id where m.message_id = ?"""
     parent_id = first_id(connection, query, (message_id,))
     if parent_id is None:
-        return _newest_message(connection, session_id)
+        return _newest_visible_id(connection, session_id)
     return newest_leaf(connection, session_id, parent_id)
 
 
@@ -241,10 +241,10 @@ def _chosen_leaf(connection: Connection, session_id: str) -> str | None:
         on m.message_id = s.leaf_id and m.session_id = s.session_id
         where s.session_id = ? and m.hidden_by is null"""
     leaf_id = first_id(connection, query, (session_id,))
-    return leaf_id or _newest_message(connection, session_id)
+    return leaf_id or _newest_visible_id(connection, session_id)
 
 
-def _newest_message(connection: Connection, session_id: str) -> str | None:
+def _newest_visible_id(connection: Connection, session_id: str) -> str | None:
     query = """select message_id from messages
         where session_id = ? and hidden_by is null order by number desc"""
     return first_id(connection, query, (session_id,))

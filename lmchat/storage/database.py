@@ -152,6 +152,7 @@ class Database:
         return job(connection)
 
     def _use(self, connection: Connection) -> None:
+        """Keep a connection for this job and the next ones, and take over its notice, if any."""
         self._connection = connection
         self._opened_file = self._file_identity()
         self.notice = connection.notice or self.notice

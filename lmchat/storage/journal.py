@@ -63,14 +63,14 @@ class FileHead(Struct, frozen=True, kw_only=True):
         return ChatMessage(parts=tuple(parts), state=AnswerState.STREAMING, **values)
 
 
-def answer_path(store: Path, message_id: str) -> Path:
-    """Return the path of the file of an answer, beside the database `store`."""
-    return store.with_name(f"{store.name}-answer-{quote(message_id, safe='')}")
+def answer_path(database_path: Path, message_id: str) -> Path:
+    """Return the path of the file of an answer, beside the database."""
+    return database_path.with_name(f"{database_path.name}-answer-{quote(message_id, safe='')}")
 
 
-def answer_files(store: Path) -> list[Path]:
-    """Return the files of all running or killed answers beside the database `store`."""
-    return list(store.parent.glob(f"{store.name}-answer-*"))
+def answer_files(database_path: Path) -> list[Path]:
+    """Return the files of all running or killed answers beside the database."""
+    return list(database_path.parent.glob(f"{database_path.name}-answer-*"))
 
 
 def read_answer(path: Path) -> tuple[FileHead | None, list[JournalEntry]]:
@@ -142,9 +142,9 @@ class FileJournal:
     The files are not synced to the disk: their last lines survive a kill, but not a power cut.
     """
 
-    def __init__(self, store: Path) -> None:
-        """Write nothing yet; the files will be beside the database `store`."""
-        self._store = store
+    def __init__(self, database_path: Path) -> None:
+        """Write nothing yet; the files will be beside the database."""
+        self._database_path = database_path
         self._thread = JobThread("lmchat-answers")
         self._files: dict[str, AnswerFile] = {}  # by the ids of the messages
 
@@ -155,7 +155,7 @@ class FileJournal:
         """
         # `convert` leaves out the fields that a head does not have
         head = convert({**asdict(message), "session_id": session_id}, FileHead)
-        file = AnswerFile(answer_path(self._store, message.message_id), head)
+        file = AnswerFile(answer_path(self._database_path, message.message_id), head)
         self._files[message.message_id] = file
         entries = call_entries(message) if message.role is Role.TOOL else ()
         with suppress(OSError):  # such as a full disk: `add` creates the file then
@@ -169,7 +169,7 @@ class FileJournal:
         try:
             await self._thread.run(partial(self._files[message_id].add, entries))
         except OSError as error:
-            raise explain(error, self._store) from error
+            raise explain(error, self._database_path) from error
 
     async def end(self, message_id: str) -> None:
         """Close and remove the file of an answer, which is in the tables now."""

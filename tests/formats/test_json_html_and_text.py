@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from lmchat.formats import json_sessions
 from lmchat.formats.exporting import FORMATS, export_name, render
-from lmchat.formats.html_export import MarkdownPages
+from lmchat.formats.html_export import MarkdownConverter
 from lmchat.formats.json_sessions import to_json
 from lmchat.formats.markdown_program import markdown_html
 from lmchat.formats.text_export import WriteOptions
@@ -61,10 +61,12 @@ def talk(text=EVIL, *more):
 
 def html_of(session, *, with_reasoning=False):
     """Return a page whose messages are converted from Markdown."""
-    pages = {
+    html_by_id = {
         message.message_id: markdown_html(safe_text(message.text)) for message in session.messages
     }
-    return render(session, "html", WriteOptions(with_reasoning=with_reasoning, pages=pages))
+    return render(
+        session, "html", WriteOptions(with_reasoning=with_reasoning, html_by_id=html_by_id)
+    )
 
 
 def from_json(text):
@@ -121,12 +123,12 @@ def test_the_page_runs_nothing_loads_nothing_and_shows_all():
 
 async def test_markdown_that_takes_too_long_costs_its_message_the_form_only():
     session = chat("Make *this* bold.")
-    async with aclosing(MarkdownPages()) as pages:
-        html = await pages.html_of(session)
-    assert "<em>this</em>" in render(session, "html", WriteOptions(pages=html))
-    async with aclosing(MarkdownPages(longest_s=0)) as pages:
-        html = await pages.html_of(session)
-    assert "<pre>Make *this* bold.</pre>" in render(session, "html", WriteOptions(pages=html))
+    async with aclosing(MarkdownConverter()) as converter:
+        html = await converter.html_of(session)
+    assert "<em>this</em>" in render(session, "html", WriteOptions(html_by_id=html))
+    async with aclosing(MarkdownConverter(longest_s=0)) as converter:
+        html = await converter.html_of(session)
+    assert "<pre>Make *this* bold.</pre>" in render(session, "html", WriteOptions(html_by_id=html))
 
 
 def test_plain_text_has_names_times_and_endings():

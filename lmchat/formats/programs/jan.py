@@ -87,7 +87,10 @@ def _parts(row: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
 
 
 def _content_parts(records: list[Record], chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield the parts of a message; a missing field costs the chat."""
+    """Yield the parts of a message.
+
+    Raises one of `BAD_VALUE_ERRORS` for a missing field, which costs this message.
+    """
     for part in records:
         kind = text_in(part, "type")
         if kind in ("text", "reasoning"):
