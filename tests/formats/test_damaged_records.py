@@ -49,6 +49,15 @@ def test_a_broken_line_costs_itself_only_wherever_it_is(tmp_path, name):
             assert f"line {place + 1}: it is damaged" in lost, broken
 
 
+@pytest.mark.parametrize("damaged", ["[]", "5", "{"])
+def test_a_damaged_thread_file_of_jan_costs_only_what_it_says(tmp_path, damaged):
+    message = {"role": "user", "content": [{"type": "text", "text": {"value": "Hello"}}]}
+    (tmp_path / "messages.jsonl").write_text(json.dumps({"thread_id": "", **message}))
+    (tmp_path / "thread.json").write_text(damaged)
+    ((session,), _) = read_file(tmp_path / "messages.jsonl")
+    assert texts_of(session) == ["Hello"]
+
+
 def _places(value, path=()):
     """Return the paths to all values in a value."""
     yield path

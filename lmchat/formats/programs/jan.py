@@ -39,9 +39,10 @@ def _read(records: Sequence[Record], source: Source) -> ForeignChat:
     thread_id = next(thread_ids, "")
     thread: Record = {}
     with suppress(ValueError, RecursionError):
-        thread = json.loads(source.file_content(_THREAD) or "{}")
-    if text_in(thread, "id") != thread_id:  # that of another thread in the same zip file
-        thread = {}
+        record = json.loads(source.file_content(_THREAD) or "{}")
+        # else it is damaged, or that of another thread in the same zip file
+        if isinstance(record, dict) and text_in(record, "id") == thread_id:
+            thread = record
     assistants = thread.get("assistants")
     assistant = assistants[0] if isinstance(assistants, list) and assistants else {}
     chat = ForeignChat(
