@@ -35,7 +35,8 @@ def recover_killed_answers(connection: Connection, moment: datetime) -> None:
     is removed, after the answer in it was saved if it has no row. Does nothing on a connection that
     can only read, and in memory.
     """
-    if connection.is_read_only or connection.entries is not None:
+    is_in_memory = connection.entries is not None
+    if connection.is_read_only or is_in_memory:
         return
     # The files are listed before the rows are read. In the other order, the query would miss an
     # answer that begins and is killed in between. As this answer has a row, its file would be
