@@ -272,8 +272,8 @@ class Client:
         request = _request(target, messages, options, output)
         whole = WholeAnswer(request.model)
         await whole.read(self._events_of(request))
-        content = whole.growing
-        turn = whole.turn
+        content = whole.growing  # the parts of the answer
+        turn = whole.turn  # its figures
         return Answer(
             text=content.text("text", "refusal"),
             reasoning=content.text("reasoning"),

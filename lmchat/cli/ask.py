@@ -119,7 +119,7 @@ async def _print_request(context: Context, runtime: Runtime, request: ChatReques
     text = (await runtime.backend.template_text(request)).text
     if sys.stdout is not None and sys.stdout.isatty():
         output.print_text(text)
-    else:
+    else:  # a pipe or file gets the text exactly as the model does
         output.print_exactly(text)
 
 

@@ -60,7 +60,7 @@ async def batch(context: Context) -> int:
         run = _Run(context, runtime, models, model, layers, wanted, preset_text)
         with ExitStack() as stack:
             rows = stack.enter_context(RowFile(output_path)) if output_path else None
-            if rows:
+            if rows:  # those of an earlier run are kept, and their lines are not sent again
                 rows.keep_done(is_forced=options.force)
             elif sys.stdout is not None and sys.stdout.isatty():
                 output.has_progress = False  # the rows show it
@@ -72,7 +72,7 @@ async def batch(context: Context) -> int:
                 lines = lines_of(input_path, is_text=options.is_text)
                 return sum(not is_done(run.task(line)) for line in lines)
 
-            missing = None  # what comes through a pipe is not known yet
+            missing = None  # lines without a row; through a pipe, their number is not known yet
             if input_path and input_path.is_file():
                 missing = await asyncio.to_thread(count_missing)
             progress = stack.enter_context(Progress(output, missing))
@@ -102,6 +102,7 @@ async def batch(context: Context) -> int:
                         failed += 1
                     progress.count(is_failed=is_failed, tokens=tokens)
 
+            # how many requests the server answers at the same time
             slots = model.slots or product_named(model.product).slots
             try:
                 async with asyncio.TaskGroup() as group:
@@ -128,8 +129,8 @@ class _Run(Struct, frozen=True):
     def task(self, line: BatchLine) -> Task:
         """Return the task of a line.
 
-        Its key does not depend on what takes the place of the preset's placeholders, such as the
-        day: a batch can be finished on the next one.
+        Its key, by which its row is found in the output file, does not depend on what takes the
+        place of the preset's placeholders, such as the day: a batch can be finished on another.
         """
         options, system_prompt = self.context.options, self.runtime.settings.chat.system_prompt
         model, error = self.model, line.error

@@ -39,7 +39,7 @@ async def run_chat(settings: Settings, context: Context) -> int:
         async def save_before_exit(signal_number: int) -> None:
             await app.stop_and_save(is_hang_up=signal_number == HANG_UP)
 
-        guard_terminal(app, save_before_exit)
+        guard_terminal(app, save_before_exit)  # signals then restore the terminal, and save
         await app.run_async(mouse=settings.ui.mouse)
     if app.failure is not None:
         raise app.failure

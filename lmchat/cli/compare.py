@@ -42,6 +42,7 @@ async def compare(context: Context) -> int:
         for model in models:
             refuse_ignored(model.product, layers.command_line)
         system_prompt = runtime.settings.chat.system_prompt
+        # in an empty session: the system prompt, if there is one, and the prompt
         messages = new_prompt(MessagePath(()), prompt, system_prompt=system_prompt).prompts
         try:
             for model in models:
@@ -50,7 +51,7 @@ async def compare(context: Context) -> int:
                     output.note(heading)
                 else:
                     output.print_lines(["", heading] if comparisons else [heading])
-                sampling = layers.values({}, model.model_id)
+                sampling = layers.values({}, model.model_id)  # no options of a session
                 task = Task(model=model, messages=messages, options=sampling)
                 comparisons.append(await _measure(context, runtime, task))
         finally:  # also after Ctrl+C

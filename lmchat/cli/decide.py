@@ -132,7 +132,7 @@ def _sampling(product: str, labels: Sequence[str], given: Mapping[str, object]) 
     """
     facts = product_named(product)
     options: dict[str, object] = {"max_tokens": 1, "temperature": 1.0, "reasoning_effort": "none"}
-    if facts.takes_further_options:
+    if facts.takes_further_options:  # llama.cpp, and products that run it
         options |= {
             "logprobs": MAX_ALTERNATIVES,
             "post_sampling_probs": False,
@@ -156,6 +156,7 @@ async def _label_probabilities(
     await answer.read(backend.stream(request))
     if not answer.growing.choices:
         raise _without_probabilities(request.product)
+    # the choices are the tokens of the answer, each with the likeliest ones in its place as `top`
     first = answer.growing.choices[0]
     if first.is_thought:
         raise _undecided("the model began to think")

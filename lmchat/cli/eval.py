@@ -71,7 +71,7 @@ async def evaluate(context: Context) -> int:
             file = None
             if options.output:
                 file = stack.enter_context(RowFile(expanded_path(options.output)))
-                file.keep_done(is_forced=options.force)
+                file.keep_done(is_forced=options.force)  # the rows of an earlier run
                 for result in results:
                     if row := file.kept_row(result.task):
                         result.take(row)

@@ -221,7 +221,8 @@ class InlineText:
             # printed as text, the beginning of a formula could not become one later
             block.source = re.sub(_OPEN_FORMULA, "", block.source)
         block.has_cursor = is_open  # then the layout completes marks such as `**`
-        # two cells of a page are beside its text; some terminals begin a line after a full one
+        # a page is three cells wider than its text; the text leaves one column of the terminal
+        # free, as some terminals begin a line after a full one
         width = min(get_terminal_size().columns, _WIDEST_LINE) + 2
         # code has no other line ends, for copies of it
         self._layout.page.width = _ENDLESS if block.kind is Kind.FENCE else width

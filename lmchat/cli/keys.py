@@ -66,6 +66,7 @@ class Keys:
         """
         origin = endpoint.origin
         entry = self._entries.get(origin, _NO_ENTRY)
+        # a key in the variable of the entry is used instead of the command
         if entry.api_key_cmd and not self._environ.get(entry.api_key_env):
             async with self._command_lock:  # two commands at once may both ask for a password
                 if origin not in self._printed and origin not in self._accepted:
