@@ -219,7 +219,8 @@ def read_config(path: Path, *, is_required: bool) -> ConfigFile:
 def _faults(row: Row, value: Any, key_path: KeyPath) -> list[tuple[KeyPath, str]]:
     """Return what is wrong in the value of a row: the places, each with the reason.
 
-    A table or an array of tables is checked as a whole only if nothing inside it is wrong.
+    `key_path` is the place of the value. A value that holds others is checked as a whole only if
+    nothing inside it is wrong.
     """
     faults: list[tuple[KeyPath, str]] = []
     if row.table and get_origin(row.type) is tuple and isinstance(value, list):
@@ -266,7 +267,7 @@ def line_of(text: str, key_path: KeyPath) -> int | None:
     found: int | None = None
     name = ""
     for step in key_path:
-        if isinstance(step, int):  # of the headings with the name before, this is the number
+        if isinstance(step, int):  # the index among the headings `[[NAME]]`
             pattern, hit_index = rf"\s*\[\[\s*{re.escape(name)}", step
         else:
             name = step
@@ -313,6 +314,7 @@ def example_text() -> str:
     tables = {**tables, "approval": rows(sections()["tools"].type)["approval"]}
     for name, heading in _HEADINGS.items():
         row = tables[name]
+        # "" as the default: each key shows its example, if it has one
         lines = [_line(key, "") for key in rows(row.table).values()] if row.table else []
         if row.example:
             pairs = row.example.items()

@@ -48,7 +48,8 @@ class Loaded(Secret, frozen=True, kw_only=True):
     # Source of a value by its full key, as `file (config.toml)`; other keys have their default.
     origins: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
-    # Address that is set in the same place as `api_key`, which is the file or the environment.
+    # Address that is set in the same place as `api_key`, which is the file or the environment;
+    # empty: none is set there.
     key_endpoint: str = ""
 
     def require_valid(self) -> Loaded:
@@ -84,7 +85,7 @@ def load(
         origins |= dict.fromkeys(keys, f"file ({path.name})")
 
     environment = list(_from_environment(environ, problems))
-    # a key that is set in one place must not be sent to an address from the other
+    # for `key_endpoint`: a key set in one place must not be sent to an address from the other
     values = {key: value for key, value, _ in environment}
     beside_key = values if "api_key" in values else file.tables
 

@@ -415,7 +415,7 @@ class McpSettings(Secret, frozen=True, kw_only=True):
     ) = None
 
     def __post_init__(self) -> None:
-        """Raise `ValueError` unless it has a command or an address, and a name for approvals."""
+        """Raise `ValueError` for a name with "/", or unless it has either a command or a URL."""
         if "/" in self.name:  # a key of `[tools.approval]` is `SERVER/TOOL`
             raise ValueError(f'must have a name without "/", not {self.name}')
         if bool(self.command) == bool(self.url):
@@ -562,7 +562,7 @@ class Settings(Secret, frozen=True, kw_only=True):
     ] = {}
 
     def __post_init__(self) -> None:
-        """Raise `ValueError` if two tool servers have the same name."""
+        """Raise `ValueError` if two tool servers share a name, or one has that of `tools.py`."""
         names = [FUNCTIONS, *(server.name for server in self.mcp)]
         if len(set(names)) < len(names):
             raise ValueError(f"[[mcp]]: each server needs a name of its own, and not {FUNCTIONS}")

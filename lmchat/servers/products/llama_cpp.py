@@ -116,7 +116,10 @@ class LlamaCpp(Product):
         return reply.headers.get("server", "").startswith("llama.cpp")
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
-        """Return the models; also find out whether the server can keep answers, once (R-42)."""
+        """Return the models; also find out, once, whether the server can keep answers (R-42).
+
+        That is noted in `api.memory`, and asked again if the request for it fails.
+        """
         models = await self._models_with_facts(api)
         if api.memory.keeps_answers is None:
             with suppress(LMChatError):
@@ -162,6 +165,7 @@ class LlamaCpp(Product):
             super().model_from_row(api, row),
             state=state,
             params=params_text(meta.get("n_params")),
+            # with this, llama.cpp begins a type that the file of the model does not name
             quantization=str_or_empty(meta.get("ftype")).removeprefix("(guessed) "),
             context_loaded=context,
             context_max=trained_context or count_or_none(row.get("context_length")),
@@ -187,7 +191,7 @@ class LlamaCpp(Product):
 
     async def has_kept(self, api: ServerApi, replay_id: str) -> bool:
         """Whether the list of kept answers has one with this id; older versions keep none."""
-        # to llama.cpp, the id of the request is that of a conversation
+        # llama.cpp calls the id of a kept answer that of a conversation
         reply = await api.post(_LOOKUP, {"conversation_ids": [replay_id]})
         return not reply.is_unknown_path and bool(api.require_good(reply).value)
 
@@ -231,14 +235,14 @@ class LlamaCpp(Product):
         is loaded. Cancelling stops the loading.
         """
         if model.state is LoadState.ASLEEP:
-            body = {"model": model.model_id, "content": "wake"}
+            body = {"model": model.model_id, "content": "wake"}  # the text does not matter
             self.require_done(api, await api.post(_WAKE, body), "load")
             return
 
         async with background_task(self.follow_loading(api, model.model_id, on_progress)):
             try:
                 reply = await api.post(_LOAD, {"model": model.model_id})
-                # Otherwise, the model is already loading or loaded.
+                # A model that is "already" loading or loaded is no error: wait for it.
                 if "already" not in str(reply.object.get("error", "")):
                     self.require_done(api, reply, "load")
                 await self._wait_until_loaded(api, model)
@@ -384,7 +388,7 @@ class BuiltIn(LlamaCpp):
     loads_on_demand = False
     can_keep_answers = False
     names_build = False
-    context_field = "context"
+    context_field = "context"  # never sent: lmchat sets the window when it starts the child
 
     async def recognises(self, api: ServerApi) -> bool:  # noqa: ARG002 - no reply could tell
         return False

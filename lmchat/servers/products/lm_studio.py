@@ -123,7 +123,10 @@ class LmStudio(Product):
         return tuple(_model_of(api, row) for row in listed if str_or_empty(row.get("key")))
 
     def takes_effort(self, effort: str, model: ModelInfo | None) -> bool:
-        """Whether the server lists the effort for this model; it writes `none` as `off`."""
+        """Whether the server lists the effort for this model.
+
+        Its lists have `off` for the effort that requests call `none`.
+        """
         efforts = model.efforts if model is not None else ()
         return effort in efforts or (effort == "none" and "off" in efforts)
 
@@ -148,7 +151,7 @@ class LmStudio(Product):
 
 
 def _read_settings(file: Path) -> dict[str, Any]:
-    """Return the values of a JSON file of LM Studio; none if it is missing or cannot be read."""
+    """Return the values of a JSON file of LM Studio; empty if it is missing or not readable."""
     try:
         return dict_or_empty(decode(read_plain(file, max_bytes=_MAX_FILE_BYTES)))
     except (OSError, NotJsonError):

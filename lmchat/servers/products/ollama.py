@@ -144,6 +144,7 @@ class Ollama(Product):
         api.require_good(await api.post("/api/generate", body))
 
     async def unload(self, api: ServerApi, model: ModelInfo) -> None:
+        """Unload a model by a request without a prompt."""
         # `keep_alive`: seconds for which the model stays in memory after this request
         body = {"model": model.model_id, "keep_alive": 0, "stream": False}
         api.require_good(await api.post("/api/generate", body))

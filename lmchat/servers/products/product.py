@@ -33,8 +33,8 @@ _SENT_TO_ALL = ("temperature", "top_p", "max_tokens", "stop")
 def step_sentence(step: str) -> str:
     """Return a next step as a sentence; "" if none exists.
 
-    A step that begins with a small letter is a command. It starts the server, as `ollama serve`,
-    unless it is a command of lmchat.
+    It is for the hint of a server that does not answer or cannot be used. A step that begins with a
+    small letter is a command: one of lmchat, or else one that starts the server (`ollama serve`).
     """
     if not step:
         return ""
@@ -155,9 +155,14 @@ class Product:
         return f"Too many requests to {name}, please try again later"
 
     def request_facts(self, *, key: str = "", model: str = "", host: str = "") -> RequestFacts:
-        """Return the facts that the error for a refusal by this product needs."""
+        """Return the facts that the error for a refusal by this product needs.
+
+        They are its names and next steps, and of the request the API key, the model, and the host
+        that it went to.
+        """
         hints = {"host_blocked": f"{self.host_step}.", **self.refusal_hints}
-        if self.key_step != Product.key_step:  # else the hint of `refusals` says more
+        # else the hint of the rule is better: it says whether a key was sent
+        if self.key_step != Product.key_step:
             hints["auth"] = f"{self.key_step}."
         return RequestFacts(
             product=self.name,
@@ -171,6 +176,7 @@ class Product:
     def takes_option(self, name: str) -> bool:
         """Return whether its servers take a sampling option, as far as lmchat knows.
 
+        The user decides about an option whose name begins with `EXTRA`: it is sent to any product.
         The reasoning effort depends on the model, too; here it counts as taken.
         """
         if name in TAKEN_BY_ALL or name in self.sampling_fields or name.startswith(EXTRA):
@@ -178,7 +184,7 @@ class Product:
         return name in FURTHER_OPTIONS and self.takes_further_options
 
     def sent_thoughts(self, model: ModelInfo | None) -> SentThoughts:
-        """Return which thoughts a request to a model gives back.
+        """Return which thoughts of earlier answers a request gives back to a model (R-45).
 
         `NONE` if the product has no field for them, `ALL` if the model keeps the thoughts of all
         its answers, else `SINCE_PROMPT`. `model` is None if it is not known.
@@ -189,29 +195,35 @@ class Product:
         return SentThoughts.ALL if keeps_all else SentThoughts.SINCE_PROMPT
 
     def own_folders(self, home: Path) -> list[Path]:  # noqa: ARG002 - for those that override it
-        """Return folders of the product that `folders` cannot name; their `bin` may have programs.
+        """Return further `folders`, by which lmchat knows that the product is installed.
 
-        `home` is the user's folder.
+        Programs are also looked for in their `bin`. `home` is the user's folder.
         """
         return []
 
     def model_folders(self, environ: Mapping[str, str], home: Path) -> list[Path]:  # noqa: ARG002 - for those that override it
-        """Return the folders in which it keeps GGUF files, existing or not."""
+        """Return the folders in which it keeps GGUF files, which need not exist.
+
+        The built-in engine offers the models in them.
+        """
         return []
 
     def named_endpoint(self, environ: Mapping[str, str]) -> Endpoint | None:  # noqa: ARG002 - for those that override it
-        """Return the address that a variable of the product names; None without a usable one."""
+        """Return the address that an environment variable of the product names, to look there, too.
+
+        None if it is not set, or not usable.
+        """
         return None
 
     def last_port(self) -> int | None:
         """Return the port that the product used last on this machine, from a file of the product.
 
-        None if there is no such file.
+        A search looks there and at the default ports. None if there is no such file.
         """
         return None
 
     def is_open(self) -> bool:
-        """Whether its program runs on this machine, although its server does not answer."""
+        """Whether its program runs on this machine: asked if its server does not answer (R-3)."""
         return False
 
     async def recognises(self, api: ServerApi) -> bool:  # noqa: ARG002 - for those that override it
@@ -219,7 +231,11 @@ class Product:
         return False
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
-        """Return the models that the server lists; raises the same errors as `read_rows`."""
+        """Return the models that the server lists.
+
+        Raises `ServerRejected` if it refuses or sends no list, `ServerUnavailable` if nothing
+        answers.
+        """
         return tuple(self.model_from_row(api, row) for row in await self.read_rows(api))
 
     def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
@@ -236,7 +252,8 @@ class Product:
     async def read_rows(self, api: ServerApi) -> list[dict[str, Any]]:
         """Ask for the OpenAI-like list of models; return the rows that have a name.
 
-        Raises `ServerRejected` if the server refuses, or answers with anything but a list.
+        Raises `ServerRejected` if the server refuses, or answers with anything but a list, and
+        `ServerUnavailable` if nothing answers.
         """
         reply = api.require_good(await api.get("/v1/models"))
         data = reply.object.get("data")
@@ -245,7 +262,10 @@ class Product:
         return [row for row in dicts_in(data) if str_or_empty(row.get("id"))]
 
     def request_fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
-        """Return the fields of a chat request whose names depend on the product."""
+        """Return the fields of a chat request whose names depend on the product.
+
+        `model` is None if the server has not listed it.
+        """
         fields: dict[str, Any] = {}
         for name, value in self.sent_options(sampling, model).items():
             if name not in _SENT_TO_ALL:
@@ -255,9 +275,10 @@ class Product:
     def fields_of_option(self, name: str, value: object) -> dict[str, Any]:
         """Return the fields of a request for a sampling option that the product takes.
 
-        The first of them is the option itself; others only go with it. An option is sent under the
-        name that the product has for it, or else under its own. From a name that begins with
-        `EXTRA`, this beginning is removed, and the option is sent as it is.
+        The first of them is the option itself, and others only go with it: without the first, the
+        option counts as not sent. An option is sent under the name that the product has
+        for it, or else under its own. From a name that begins with `EXTRA`, this beginning is
+        removed, and the option is sent as it is.
         """
         if name == "reasoning_effort":
             return self.effort_fields(str(value))
@@ -295,10 +316,10 @@ class Product:
         return fields
 
     def sent_options(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, object]:
-        """Return the sampling options that a request to a model has, by name.
+        """Return those of the set sampling options that a request to a model has, by name.
 
-        An effort has the form of `effort_of`: a thought of at most 0 tokens is sent as the effort
-        `none` (R-46). One that has no such form is left as it is; `takes_effort` decides.
+        A thought of at most 0 tokens is sent as the effort `none` (R-46). An effort that is neither
+        a level nor a number is left as it is, and `takes_effort` decides about it, too.
         """
         options = sampling.options  # a new dictionary
         effort = str(options.get("reasoning_effort", ""))
@@ -325,13 +346,14 @@ class Product:
         return False
 
     async def has_kept(self, api: ServerApi, replay_id: str) -> bool:  # noqa: ARG002 - for those that override it
-        """Whether the server still keeps the answer to the request with this id (R-42)."""
+        """Whether the server still keeps an answer under this random id of lmchat (R-42)."""
         return False
 
     async def count_tokens(self, api: ServerApi, body: dict[str, Any]) -> int | None:
-        """Return how many tokens a prompt has with the model's template.
+        """Return how many tokens the prompt of a chat request has with the model's template.
 
-        None if this version of the server cannot count, or its reply has no number.
+        `body` has the fields of the request on which its prompt depends. None if this version of
+        the server cannot count, or its reply has no number. Not called without a `count_path`.
         """
         reply = await api.post(self.count_path, body)
         if reply.is_unknown_path:
@@ -341,7 +363,8 @@ class Product:
     async def template_text(self, api: ServerApi, body: dict[str, Any]) -> TemplateText:  # noqa: ARG002 - for those that override it
         """Let a server apply its chat template to the body of a request, and count the tokens.
 
-        Raises `ServerRejected` if it cannot.
+        It shows users the text that the model gets. Raises `ServerRejected` if the server cannot do
+        it; here always: few products can.
         """
         raise ServerRejected(
             f"{self.subject} does not show the text behind its chat template.",
@@ -371,7 +394,7 @@ class Product:
         self.require_done(api, await api.post(self.load_path, body), "load")
 
     async def follow_loading(self, api: ServerApi, model_id: str, on_progress: OnProgress) -> None:
-        """Report the progress of a model that is being loaded, until it is loaded.
+        """Report the progress of a model that is being loaded, by whatever request, until its end.
 
         Here, return at once: only some products tell the progress.
         """
@@ -393,9 +416,9 @@ class Product:
             error.hint = step_sentence(self.start_step)
 
     def require_done(self, api: ServerApi, reply: Reply, verb: str) -> None:
-        """Return if the reply says that the server has done what `verb` says: load or unload.
+        """Raise `ServerRejected` unless the server has done what `verb` says: "load" or "unload".
 
-        Otherwise raise `ServerRejected`; an unknown path means that the product cannot do it.
+        If the server does not have the path, the error says that it cannot do this on request.
         """
         try:
             api.require_good(reply)
@@ -405,7 +428,10 @@ class Product:
             raise self._cannot(verb) from error
 
     def _cannot(self, verb: str) -> ServerRejected:
-        """Return the error for a product that has no request to load or unload models."""
+        """Return the error for a server that has no request to load or unload models.
+
+        Its hint says how the user loads one. `verb` is "load" or "unload".
+        """
         return ServerRejected(
             f"{self.subject} cannot {verb} models on request.",
             kind="unsupported",

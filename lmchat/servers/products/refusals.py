@@ -212,9 +212,10 @@ def not_an_llm(reason: str, details: str = "") -> ServerRejected:
 
 
 def refusal_in_stream(value: object, facts: RequestFacts) -> ServerRejected:
-    """Return the error for an error object inside a stream; `status` of the returned error is None.
+    """Return the error for an error object inside a stream.
 
-    Rules use a code of the object that looks like a status, such as 503.
+    Rules use a code of the object that looks like a status, such as 503. The `status` of the
+    returned error is None all the same: by that, others know that it came inside a stream.
     """
     error_body = read_value(value, key=facts.key)
     code = error_body.code
@@ -266,7 +267,8 @@ def _rejection(
         hint = _KEY_MISSING
     # The hint may hold a command, in which names have to be quoted.
     hint = hint.format(model=shell_word(facts.model or "MODEL"), host=shell_word(facts.host))
-    if rule.kind in _TEMPORARY and wait_s is not None and wait_s >= 1:  # R-32
+    # R-32; a wait of less than a second is not told
+    if rule.kind in _TEMPORARY and wait_s is not None and wait_s >= 1:
         wait = f"{math.ceil(wait_s)} s"
         if wait_s > _MINUTES_FROM_S:
             wait = f"{math.ceil(wait_s / 60)} min"

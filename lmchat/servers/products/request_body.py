@@ -138,8 +138,8 @@ def _with_output_instruction(
 ) -> tuple[ChatMessage, ...]:
     """Return the messages with an instruction in the system prompt what JSON to answer with.
 
-    It is added to the system prompt of the messages, or becomes one. If no instruction is needed,
-    the messages are returned unchanged.
+    It is added to the system prompt of the messages, or becomes one. None is needed for text, or if
+    the request has the schema that the answer is to fit: then the messages are returned unchanged.
 
     It is also needed with the mode `json_object`: OpenAI refuses that unless a message names JSON.
     """
@@ -173,6 +173,7 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
     thought_fields: Sequence[str]  # fields of a message that hold its thought
 
     def encode(self, messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
+        """Return messages, oldest first, as the field `messages` of a request has them."""
         encoded: list[dict[str, Any]] = []
         thoughts = thoughts_to_send(messages, self.sent_thoughts)
         for index, message in enumerate(messages):
@@ -180,7 +181,7 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
                 encoded.append(_tool_result(message))
                 continue
 
-            self._add_text(message, encoded)  # `encoded[-1]` is then this message
+            self._add_text(message, encoded)  # `encoded[-1]` then is or ends with this message
             if thoughts[index]:
                 self._add_thought(thoughts[index], encoded[-1])
             if self.has_tools and message.tool_calls:
@@ -224,9 +225,10 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
     def _with_files(self, message: ChatMessage) -> str | list[dict[str, Any]]:
         """Return the content of a message with files.
 
-        Without images, it is a text: the text files, then the text of the message, in which some
-        text files have their place. With images, it is a list of parts: the images, then this text
-        if there is any. An image that is missing or not sent is named in the text.
+        Without images, it is a text: the text files that have no `place`, then the text of the
+        message, with each of the other text files at its place. With images, it is a list of parts:
+        the images, then this text if there is any. An image that is missing or not sent is named in
+        the text.
         """
         texts: list[str] = []
         images: list[dict[str, Any]] = []
@@ -258,6 +260,7 @@ def _answered_calls(message: ChatMessage, following: Sequence[ChatMessage]) -> l
 
 
 def _tool_result(message: ChatMessage) -> dict[str, Any]:
+    """Return an encoded message of the role `tool`, which has one call and its result."""
     return {
         "role": "tool",
         "tool_call_id": message.tool_calls[0].call_id,

@@ -55,7 +55,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     has_completion_tokens: bool = False  # whether the limit is called `max_completion_tokens`
     has_stream_options: bool = True
     dropped: frozenset[tuple[str, str]] = frozenset()
-    """Fields with the values that the server refused; they are not sent."""
+    """Fields that the server refused, each with its value as text; they are not sent."""
     json_modes: tuple[JsonMode, ...] = tuple(JsonMode)  # strictest first
 
     @property

@@ -96,6 +96,7 @@ class ServerApi(Struct, kw_only=True):
         return self.endpoint.url + path
 
     async def _send(self, method: str, url: str, body: bytes | None) -> Reply:
+        """Send a request and return its reply; keep the first reply of all, for its latency."""
         reply = await self.ask(method, url, body)
         self.first_reply = self.first_reply or reply
         return reply
@@ -117,7 +118,10 @@ async def background_task(work: Coroutine[Any, Any, None]) -> AsyncIterator[None
 
 
 def throttled(report: OnProgress) -> OnProgress:
-    """Return a function that calls `report`, but only if the fraction in whole percent changed."""
+    """Return a function that calls `report`, but only if the fraction in whole percent changed.
+
+    Each call of `report` posts an event, or shows the fraction at once.
+    """
     last_percent = -1
 
     def report_if_changed(fraction: float) -> None:

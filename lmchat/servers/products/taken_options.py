@@ -1,4 +1,4 @@
-"""What follows from the sampling options that a product takes: refused options, a drawn seed."""
+"""Sampling options of a request that depend on its product: ignored ones, and a random seed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ _SEEDS = 4_294_967_295  # number of seeds, from 0 on; this one means "random" to
 
 
 def refuse_ignored(product_name: str, options: Iterable[str]) -> None:
-    """Raise `WrongUse` for the first option that a product would ignore, with those it takes."""
+    """Raise `WrongUse` for the first option that a product would ignore.
+
+    It is for options of the command line, and for one that is being set in a chat. The hint lists
+    those that the product takes.
+    """
     product = product_named(product_name)
     for option in options:
         if not product.takes_option(option):
