@@ -103,7 +103,7 @@ class Connect:
         return target is not None and bool(target.model_id)
 
     async def _search_once(self) -> None:
-        """Probe all addresses, and decide what to use; without need, only show the results."""
+        """Probe all addresses, and decide what to use; with a model, only show the results."""
         results = await self._workspace.catalogue.probe_all()
         self._searched_at_s = self._workspace.clock()
         if self._has_model:  # it may have been chosen during the search
@@ -116,6 +116,7 @@ class Connect:
     # The decision
 
     def _choice_on(self, probed: ProbeResult) -> TargetChoice:
+        """Return the model to use on one server, by the settings and by what was used last."""
         model, state = self._workspace.settings.model, self._workspace.state
         return choose_on_server(probed, model=model, state=state)
 
@@ -222,7 +223,7 @@ class Connect:
     # The welcome page
 
     def take(self, choice: ServerRow | str, typed: str) -> None:
-        """Do what the chosen row of the page offers: a server, or another way to one.
+        """Do what the chosen row of the page offers: a server, or another way to one by its key.
 
         `typed` is the address in the input at first, where the user is asked for one.
         """

@@ -70,7 +70,7 @@ class MessageActions:
         self._prompt_text = prompt_text
         self._branches = branches
         self._function_of = function_of
-        self._saved = ("", 0)  # message and code block whose file was asked for last
+        self._asked_for = ("", 0)  # message and code block whose file `save` has asked for last
 
     def unavailable_reason(self, name: str) -> str:
         """Return why a command on the focused message, or the last answer, can do nothing now.
@@ -265,10 +265,14 @@ class MessageActions:
         words = words_of(message)
         found = await asyncio.to_thread(code_blocks, message.text)
         blocks = [one for one in found if one.content.strip()]
-        saved_id, index = self._saved
-        index = (index + 1) % max(len(blocks), 1) if message.message_id == saved_id else 0
-        self._saved = (message.message_id, index)
-        text, info = (blocks[index].content, blocks[index].info) if blocks else (words, "markdown")
+        last_id, last_index = self._asked_for
+        index = 0
+        if blocks and message.message_id == last_id:
+            index = (last_index + 1) % len(blocks)
+        self._asked_for = (message.message_id, index)
+        text, info = words, "markdown"
+        if blocks:
+            text, info = blocks[index].content, blocks[index].info
         position = ""
         if len(blocks) > 1:
             position = f"Block {index + 1} of {len(blocks)}. To save the next one: w again."

@@ -71,7 +71,10 @@ class ModelSwitch:
             self._view.open_sessions.target_ready()
 
     def aim_at(self, target: Target | None) -> None:
-        """Set the target, or none, and let the monitor check its server."""
+        """Set the target, or none, and let the monitor check its server.
+
+        Unlike `use`, this neither remembers the model nor sends the waiting prompts.
+        """
         monitor = self._workspace.monitor
         self._view.next_turn.use_target(target)
         monitor.aim(target)
@@ -89,12 +92,15 @@ class ModelSwitch:
         product = health.product or target.product
         self._view.next_turn.use_target(replace(target, product=product, model=health.model))
 
-    def _change_load(self, model: ModelInfo, **changes: float | bool | None) -> bool:
-        """Change how far a model is loaded; return False if it is not the one in use."""
+    def _change_load(self, model: ModelInfo, **fields: float | bool | None) -> bool:
+        """Change fields of the target that say how far its model is loaded.
+
+        Return False, and change nothing, if the given model is not the one in use.
+        """
         target = self._view.next_turn.target
         if target is None or not self.is_in_use(model):
             return False
-        self._view.next_turn.use_target(replace(target, **changes))
+        self._view.next_turn.use_target(replace(target, **fields))
         self._status.refresh()
         return True
 
@@ -180,14 +186,11 @@ class ModelSwitch:
         """Use a model from the next turn on, and begin to load it if it is not loaded."""
         if model.state is LoadState.NOT_LOADED:
             self._begin_load(model)
-        is_loading = _key(model) in self._loads
-        self.use(
-            replace(
-                Target.of(replace(model, load_fraction=None)),
-                is_loading=is_loading,
-                loading_since_s=self._workspace.clock() if is_loading else None,
-            )
-        )
+        # the list of the picker has the fraction of its time; the target has a newer one
+        target = Target.of(replace(model, load_fraction=None))
+        if _key(model) in self._loads:
+            target = replace(target, is_loading=True, loading_since_s=self._workspace.clock())
+        self.use(target)
 
     # Loading
 
@@ -306,7 +309,7 @@ class ModelSwitch:
 
 
 def _key(model: ModelInfo) -> tuple[Endpoint, str]:
-    """Return by what a model is known, in any state."""
+    """Return what is the same in all states of a model, by which it is found again."""
     return model.endpoint, model.model_id
 
 

@@ -144,7 +144,7 @@ class ServerStarts:
             return None
 
         async def fetch(report: Callable[[str], None]) -> ModelFile:
-            report("0 s")
+            report("0 s")  # opens the dialog at once
             return await engine.fetch(lambda elapsed_s: report(f"{elapsed_s:.0f} s"))
 
         return await with_progress(self._view, f"Downloading {demo.name}", fetch)

@@ -208,11 +208,12 @@ class ModelPicker(ListDialog):
                 server = safe_line(row.server_name or row.model.endpoint.netloc, limit=24)
                 server = f"{' ' * GAP}{server}"
             names.append((safe_line(row.model.model_id), server))
+        # the columns get what the longest name leaves, between two limits for the names
         width = max(self.list.text_width - len(_LEAD), 1)
         longest = max([_LEAST_NAME, *(cell_len("".join(name)) for name in names)])
         room = width - min(longest, _MOST_NAME, width) - GAP
-        heads, *facts = aligned(_COLUMNS, [_cells(row) for row in self._rows], room)
-        right = content((*heads, (" ", "")))  # it ends before the scrollbar of the list
+        titles, *facts = aligned(_COLUMNS, [_cells(row) for row in self._rows], room)
+        right = content((*titles, (" ", "")))  # it ends before the scrollbar of the list
         self.query_one(".columns", LineWidget).show([styled(f"{_LEAD}Model", MUTED)], right)
 
         rows: list[ListRow] = []

@@ -69,6 +69,7 @@ class ChoicesText(ScrollView):
     def on_resize(self) -> None:
         width = max(self.outer_size.width - 2, 1)  # without the bar and the scrollbar
         self._lines = self._text.wrap(width)
+        # of a word in several lines, the last one stays
         self._line_of = {
             _word_of(span): number for number, line in enumerate(self._lines) for span in line.spans
         }
@@ -175,7 +176,7 @@ def _marked_text(answer: AnswerChoices) -> Content:
         if any(pieces) and whole:  # between thought and text; empty pieces do not count
             pieces.append(Content("\n\n"))
         pieces.append(Content.styled(safe_text(whole[: start or 0]), MUTED))
-        end = start or 0
+        end = start or 0  # of the choices so far
         for index, choice in enumerate(answer.choices):
             if choice.is_thought == is_thought:
                 end += len(choice.text)

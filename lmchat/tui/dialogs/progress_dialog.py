@@ -42,7 +42,7 @@ async def with_progress(
     """
     dialog = ProgressDialog(title)
 
-    def stop(_: None) -> None:
+    def stop(_: None) -> None:  # after Esc; of work that has ended, it stops nothing
         task.cancel()
 
     def report(words: str) -> None:

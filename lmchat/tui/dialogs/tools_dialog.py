@@ -79,12 +79,10 @@ class ToolsDialog(ListDialog):
             name = safe_line(server.name, limit=60)
             state = ("off", MUTED) if is_off else (server.state.value, _STYLES[server.state])
             rows.append(ListRow((((name, NAME),),), (state,), key=server.name))
-            error = styled(safe_line(server.error, limit=500))
-            rows += [
-                text_row(f"  {line.plain}", "", key=server.name)
-                for line in error.wrap(max(self.list.text_width - 3, 1))
-                if server.error
-            ]
+            if server.error:
+                error = styled(safe_line(server.error, limit=500))
+                lines = error.wrap(max(self.list.text_width - 3, 1))  # 2 cells before, 1 behind
+                rows += [text_row(f"  {line.plain}", "", key=server.name) for line in lines]
             rows += [self._tool_row(tool, is_server_off=is_off) for tool in server.tools]
         tools = toolbox.tools
         count = len([tool for tool in tools if toolbox.is_offered(session_id, tool)])
