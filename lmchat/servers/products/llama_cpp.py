@@ -118,7 +118,7 @@ class LlamaCpp(Product):
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
         """Return the models; also find out, once, whether the server can keep answers (R-42).
 
-        That is noted in `api.memory`, and asked again if the request for it fails.
+        That is noted in `api.memory`, and asked again if no reply came.
         """
         models = await self._models_with_facts(api)
         if api.memory.keeps_answers is None:

@@ -276,9 +276,9 @@ class Product:
         """Return the fields of a request for a sampling option that the product takes.
 
         The first of them is the option itself, and others only go with it: without the first, the
-        option counts as not sent. An option is sent under the name that the product has
-        for it, or else under its own. From a name that begins with `EXTRA`, this beginning is
-        removed, and the option is sent as it is.
+        option counts as not sent. An option is sent under the name that the product has for it, or
+        else under its own. From a name that begins with `EXTRA`, this beginning is removed, and the
+        option is sent as it is.
         """
         if name == "reasoning_effort":
             return self.effort_fields(str(value))
@@ -381,8 +381,9 @@ class Product:
     ) -> None:
         """Load a model and return when it is loaded; raise `ServerRejected` if that is refused.
 
-        A model in memory is unloaded first if it gets another window: some products would load it
-        a second time, beside the first. `on_progress` is not called here.
+        `context` is the window in tokens, only for a product with a `context_field`; None: the
+        server decides. A model in memory is unloaded first if a window is given: some products
+        would load it a second time, beside the first. `on_progress` is not called here.
         """
         if not self.load_path:
             raise self._cannot("load")

@@ -176,6 +176,7 @@ _CONTEXT_TOKENS = re.compile(
     r"(?:maximum context length (?:is|of)|context (?:size|length|window))\D{0,25}(\d{1,15})\b"
 )
 _TEMPORARY = frozenset({"rate_limited", "busy", "upstream", "loading", "timeout"})
+"""Kinds of refusals after which the hint tells how long to wait, if the server names a time."""
 _STATUS_DIGITS = 3  # of an HTTP status, as 503
 
 
