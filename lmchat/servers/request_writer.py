@@ -84,12 +84,13 @@ class WrittenRequest(Struct, kw_only=True):
 
     def sent_options(self) -> dict[str, object]:
         """Return the sampling options of the request, without those that were refused."""
-        refused_fields = {name for name, _ in self.dialect.dropped}
         options: dict[str, object] = {}
         for name, value in self.options.items():
             # The first field is the option; further ones, such as `top_logprobs`, only go with it.
             option_field, *_ = self.product.fields_of_option(name, value)
-            if option_field not in refused_fields:
+            # a refused value is left out, another value of the same field is sent
+            field_value = str(self.extra_fields.get(option_field))
+            if (option_field, field_value) not in self.dialect.dropped:
                 options[name] = value
         return options
 

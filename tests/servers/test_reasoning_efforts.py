@@ -4,7 +4,7 @@ import pytest
 
 from lmchat.config.settings import EFFORTS
 from lmchat.servers.endpoint import loopback
-from lmchat.servers.events import RequestAdapted
+from lmchat.servers.events import RequestAdapted, RequestSent
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.products import product_named
 from lmchat.servers.request import Sampling
@@ -82,12 +82,14 @@ async def test_a_refused_effort_is_left_out_and_told_once_and_another_is_tried(s
         client, said = make_client(), []
         server.requests.clear()
         server.on(CHAT, error_reply(400, words), chat_reply())
+        told = []
         for effort in ("max", "max", "low"):
-            said += notes(
-                await answered(client, ask(server, product="vLLM", reasoning_effort=effort))
-            )
+            events = await answered(client, ask(server, product="vLLM", reasoning_effort=effort))
+            said += notes(events)
+            told += [one.sampling for one in events if isinstance(one, RequestSent)]
         sent = [one.json.get("reasoning_effort") for one in server.seen(CHAT)]
         assert sent == ["max", None, None, "low"]
+        assert [one.get("reasoning_effort") for one in told] == sent
         (note,) = said
         assert "without reasoning_effort" in note
         assert "\x1b" not in note
