@@ -67,7 +67,7 @@ class Stage(StrEnum):
     READING = "reading prompt"
     THINKING = "thinking"
     ANSWERING = "answering"
-    TOOLS = "running tools"
+    TOOLS = "running tools"  # these figures begin with it; no event leads to it
     STALLED = "stalled"
     ENDED = "ended"
 
@@ -114,6 +114,7 @@ class TurnFigures(Struct, kw_only=True):
     is_summary: bool = False  # whether the answer is a summary that takes the place of messages
 
     def apply(self, event: StreamEvent, now_s: float) -> None:
+        """Change the figures and the stage by an event that has arrived at `now_s`."""
         match event:
             case TextDelta(text=text, chunks=chunks) | RefusalDelta(text=text, chunks=chunks):
                 self._count(len(text), now_s, Stage.ANSWERING, chunks)
@@ -133,7 +134,7 @@ class TurnFigures(Struct, kw_only=True):
                 self.stage = Stage.RETRYING
                 self.retry = event
                 self.retry_from_s = now_s
-                self.retries = event.attempt - 1
+                self.retries = event.attempt - 1  # the first attempt is no retry
             case ModelLoading(fraction=fraction, is_asleep=is_asleep):
                 self._leave_queue(now_s)
                 self.stage = Stage.LOADING
@@ -203,6 +204,7 @@ class TurnFigures(Struct, kw_only=True):
             self.sent_s = now_s
             self.first_token_s = None
             return
+        # both are made of the counts that are reset below
         self.is_earlier_estimated = self.is_estimated
         self.earlier_tokens = self.tokens
         self.chunks = 0
@@ -211,6 +213,7 @@ class TurnFigures(Struct, kw_only=True):
         self.counted_chunks = 0
 
     def _leave_queue(self, now_s: float) -> None:
+        """If the request waits in a queue, end the wait and add its time to `queued_s`."""
         if self.queued_from_s is not None:
             self.queued_s += now_s - self.queued_from_s
             self.queued_from_s = None

@@ -70,8 +70,7 @@ from lmchat.servers.stream.chunks import prompt_progress
 from lmchat.sessions.message import AnswerState
 from lmchat.sessions.stats import Budget, Metrics, TurnRecord
 
-# Longest wait for a count of tokens (else an estimate is shown), and for a check before a prompt.
-COUNT_S = 2.0
+COUNT_S = 2.0  # longest wait for a count of tokens; after it, an estimate is shown
 TEMPLATE_S = 5.0  # longest wait for the text behind a chat template, of up to 1 MB
 LOOKUP_S = 2.0  # longest wait for the reply whether an answer is kept
 DROP_S = 1.0  # longest wait for the reply to an order to drop an answer
@@ -129,8 +128,8 @@ class HttpServerClient:
             keys: Where the API keys of servers come from; None: no key is sent.
             cache_file: File that keeps the lists of models; None: they are kept in memory only.
             transport: Replaces the network in tests.
-            reads_per_second: How often streams of this machine are read at most, which saves a
-                quarter of their CPU time on a screen.
+            reads_per_second: How often streams of this machine and its network are read at most,
+                which saves a quarter of their CPU time on a screen; None: at any time.
             engine: The built-in engine, which ends with this client.
         """
         self._engine = engine
@@ -154,9 +153,10 @@ class HttpServerClient:
         # that has slots of its own, as behind a router; the name is empty for slots that all
         # models share.
         self._slots: dict[tuple[str, str], Slots] = {}
-        self._running: dict[str, Exchange] = {}  # chat requests that can be controlled, by their id
+        # Running chat requests whose thought can be ended, by their `request_id`.
+        self._running: dict[str, Exchange] = {}
         self._drops: set[asyncio.Task[None]] = set()  # orders to servers to drop an answer
-        self._leaves_answers = False
+        self._leaves_answers = False  # see `leave_answers`
 
     def expect(self, hinted: Mapping[str, Endpoint], *, used: Sequence[Endpoint] = ()) -> None:
         """Let `detect` also probe `hinted` and `used` addresses.
@@ -169,10 +169,11 @@ class HttpServerClient:
             self._prober.expect(endpoint, product)
 
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[ProbeResult, ...]:
-        """Probe the usual, `expected` and known addresses at once; best result first.
+        """Probe all addresses where a server may be at once; return the results, best first.
 
-        The models of usable servers are cached. If the built-in engine has an address, it is the
-        first, also while it does not run.
+        These are the usual addresses of all products, those that were given to `expect`, and
+        `expected`, which the user has named. The models of usable servers are cached. If the
+        built-in engine has an address, it is the first, also while it does not run.
         """
         await self._read_cache()
         results = tuple(map(self._cache_models, await self._prober.scan(expected)))
@@ -244,8 +245,9 @@ class HttpServerClient:
             await product.load(api, model, context, report)
 
     async def unload(self, model: ModelInfo) -> None:
+        """Take a model out of memory; raises `ServerRejected` if its server cannot."""
         if engine := self._engine_at(model.endpoint):
-            await engine.stop()
+            await engine.stop()  # it serves one model at a time
         else:
             api = await self._new_api(model.endpoint, model.product)
             await product_named(model.product).unload(api, model)
@@ -255,8 +257,8 @@ class HttpServerClient:
 
         None if the server cannot count, would have to load the model first, or takes longer than
         `COUNT_S`. The state of the model is asked for first if it is not fresh. The messages are
-        not checked: the last one may be empty. Raises `LMChatError` for an address to which no
-        request may be sent.
+        not checked: the last one may be empty. Raises `LMChatError` if no request may be sent to
+        the address, or if the server refuses this one or cannot be reached.
         """
         product = product_named(request.product)
         self._admission.allowed.check(request.endpoint)
@@ -280,7 +282,7 @@ class HttpServerClient:
         Raises `LMChatError` if the request may not be sent, or was not read to its end.
         """
         await self._require_loaded(request)
-        api = await self._prober.new_api(request.endpoint, request.product)
+        api = await self._new_api(request.endpoint, request.product)
         body = self._writer.write(request).read_ahead_body()
         is_read = False  # the events also end, without an error, when the connection breaks
         async with aclosing(api.events("/v1/chat/completions", body)) as chunks:
@@ -334,7 +336,8 @@ class HttpServerClient:
             self._running.pop(request.request_id, None)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            # Otherwise, llama.cpp would continue an answer that has no reader any more (R-42).
+            # Otherwise, llama.cpp would continue an answer that has no reader any more (R-42). The
+            # order has a task of its own: closing this generator does not wait for the reply.
             if exchange.must_be_dropped and not self._leaves_answers:
                 drop = asyncio.create_task(self._drop_answer(request), name="drop answer")
                 self._drops.add(drop)
@@ -397,7 +400,7 @@ class HttpServerClient:
     def leave_answers(self) -> None:
         """Close later streams without stopping the answers that servers keep (R-42).
 
-        Called when the terminal is gone: the next start of lmchat fetches these answers.
+        Called when the terminal is gone: a later run of lmchat fetches these answers.
         """
         self._leaves_answers = True
 
@@ -410,7 +413,7 @@ class HttpServerClient:
         if exchange is None or not exchange.answer_id:
             return False
         request = exchange.written.request
-        api = await self._prober.new_api(request.endpoint, request.product, read_s=END_THOUGHT_S)
+        api = await self._new_api(request.endpoint, request.product, read_s=END_THOUGHT_S)
         with suppress(LMChatError):
             return await exchange.written.product.end_thought(
                 api, request.model, exchange.answer_id
@@ -436,7 +439,7 @@ class HttpServerClient:
         await self._connections.aclose()
         engine_endpoint = None
         if self._engine is not None:
-            engine_endpoint = self._engine.endpoint
+            engine_endpoint = self._engine.endpoint  # it has another one in the next run
             await self._engine.stop()
         await self._cache.write(without=engine_endpoint)
 
@@ -537,6 +540,7 @@ class HttpServerClient:
         return exchange
 
     def _new_exchange(self, written: WrittenRequest) -> Exchange:
+        """Return the exchange of a written request, with a new queue of events; send nothing."""
         request = written.request
         # A replay fetches an answer that the server has kept. So the server can keep answers, even
         # if no probe of this run has asked it.
@@ -560,6 +564,7 @@ class HttpServerClient:
         *,
         post: Callable[[StreamEvent], None] = lambda _: None,
     ) -> Sender:
+        """Return the sender of one request to a model; `post` takes its events of waiting."""
         return Sender(
             endpoint=endpoint,
             product=product_named(product),
@@ -638,7 +643,10 @@ class HttpServerClient:
         slots = self._slots.setdefault(key, Slots())
 
         def slot_count() -> int:
-            """Return how many requests the server answers at once, as it said last."""
+            """Return how many requests the server answers at once.
+
+            It is what it said last, or else the usual number of its product.
+            """
             model = self._cache.model(endpoint, model_id)  # a probe may have changed it since
             return (model.slots if model is not None else None) or product_named(product).slots
 
@@ -658,12 +666,13 @@ class HttpServerClient:
             yield
             return
         request = written.request
-        api = await self._prober.new_api(request.endpoint, request.product)
+        api = await self._new_api(request.endpoint, request.product)
         report = throttled(lambda fraction: exchange.post(ModelLoading(fraction=fraction)))
         async with background_task(written.product.follow_loading(api, request.model, report)):
             yield
 
     def _timeouts_for(self, endpoint: Endpoint) -> TimeoutSettings:
+        """Return the timeouts that are configured for a server, or else those for all servers."""
         for configured in self._settings.endpoints:
             if configured.timeouts is None:
                 continue

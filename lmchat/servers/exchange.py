@@ -24,7 +24,8 @@ from lmchat.servers.stream.timeouts import IdleTimeout
 class Exchange(Struct, kw_only=True):
     """One chat request, from the first attempt to the end of its answer.
 
-    `run` must be called in the task that owns the response (R-28); it puts events into a queue.
+    `run` puts events into the queue. To stop the answer, cancel the task in which it runs: this
+    closes the connection (R-28).
     """
 
     written: WrittenRequest
@@ -76,7 +77,7 @@ class Exchange(Struct, kw_only=True):
         """Change the request after a refusal; return whether to send it again."""
         if self.written.request.is_replay:  # it has no fields that could be changed
             return False
-        notes = self.written.adapt(error)
+        notes = self.written.adapt(error)  # None: no other form would help
         for note in notes or ():
             self.post(RequestAdapted(note=note))
         return notes is not None
@@ -133,5 +134,5 @@ class Exchange(Struct, kw_only=True):
         finally:
             if reader.has_token:
                 self.sender.note_token()
-            if reader.network_error:  # the server continues; the next start fetches the answer
+            if reader.network_error:  # the server continues; the answer is fetched later
                 self.must_be_dropped = False

@@ -70,7 +70,8 @@ class Forwarding(Struct, kw_only=True):
             ServerUnavailable: the server does not answer, or the reply has broken off.
             StreamInterrupted: the reply has stopped for too long.
         """
-        state = AnswerState.FAILED  # also after an unexpected error, which is raised
+        # Also after a refusal, and after an unexpected error, which is raised.
+        state = AnswerState.FAILED
         try:
             async with AsyncExitStack() as stack:
                 try:
@@ -184,8 +185,8 @@ class Forwarding(Struct, kw_only=True):
             tokens_per_second=usage.tokens_per_second,
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
-            is_estimated=False,
-            stalls=0,
+            is_estimated=False,  # counts that the server does not tell stay None
+            stalls=0,  # they are not counted
             retries=self.sender.retries,
             elapsed_ms=(time.perf_counter() - self._begun_s) * 1e3,
             finish_reason=finish_reason,

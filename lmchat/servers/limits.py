@@ -105,6 +105,7 @@ def _host_and_port(text: str) -> tuple[str, int | None]:
             "Endpoint not allowed: a host or host:port is needed, without a path.",
             hint="Correct it in allowed_hosts or --allow-host, for example: gpu.lan:8080",
         )
+    # not the port of the endpoint, which has the usual one of http if none is given
     return endpoint.host, urlsplit(f"//{host}").port
 
 
@@ -120,7 +121,7 @@ class Limiter:
         self._section = section
         self._times: deque[float] = deque()  # of the requests, oldest first
 
-    def take(self, product: str) -> None:
+    def count_request(self, product: str) -> None:
         """Count a request that is about to be sent.
 
         Raises:
@@ -141,7 +142,10 @@ class Limiter:
         )
 
     def budget(self) -> Budget:
-        """Return how many requests may be sent now; those that left the window are forgotten."""
+        """Return how many requests may be sent now; those that left the window are forgotten.
+
+        Without a limit, both figures are 0.
+        """
         while self._times and self._times[0] <= time.monotonic() - _WINDOW_S:
             self._times.popleft()
         return Budget(left=self._limit - len(self._times), limit=self._limit)
@@ -180,8 +184,9 @@ def check_size(request: ChatRequest, body: bytes, limit_mb: float) -> None:
         return
 
     def message_bytes(message: ChatMessage) -> int:
-        texts = (part.digest for part in message.files if not part.is_image)
-        return len(message.sent_text) + sum(len(request.files.get(digest, b"")) for digest in texts)
+        digests = [part.digest for part in message.files if not part.is_image]
+        file_bytes = sum(len(request.files.get(digest, b"")) for digest in digests)
+        return len(message.sent_text) + file_bytes
 
     sizes = [message_bytes(message) for message in request.messages]
     raise BodyTooLarge(
@@ -235,6 +240,10 @@ class Admission:
         self.metrics = Metrics()
 
     def count_end(self, state: str, elapsed_ms: float) -> None:
+        """Count a sent request by the `AnswerState` in which it has ended.
+
+        Only the times of complete ones are added up, for their mean.
+        """
         if state == AnswerState.COMPLETE:
             self.count(successful_requests=1, total_response_ms=elapsed_ms)
         elif state == AnswerState.STOPPED:
@@ -257,7 +266,7 @@ class Admission:
             check_size(request, encode(), self._max_body_mb)
             # A command that sends many requests to this machine would soon reach the limit.
             if not (request.is_batch and request.endpoint.is_loopback):
-                self.limiter.take(request.product)
+                self.limiter.count_request(request.product)
 
     def admit_forwarded(self, request: ForwardedRequest) -> None:
         """Run the checks on a request of another program, whose size was checked as it was read.
@@ -269,7 +278,7 @@ class Admission:
             if request.path == CHAT_PATH:  # others, such as `/embeddings`, have no messages
                 check_forwarded_messages(request.messages)
             self.allowed.check(request.model.endpoint)
-            self._forward_limiter.take(request.model.product)
+            self._forward_limiter.count_request(request.model.product)
 
     @contextmanager
     def _refusals_counted(self, purpose: str) -> Iterator[None]:

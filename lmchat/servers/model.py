@@ -179,6 +179,7 @@ def is_other_model(asked: str, served: str) -> bool:
     for full_name in (asked, served):  # as the part of each name that tells the model and its build
         path = full_name.strip().casefold().replace("\\", "/").rstrip("/")
         name = re.sub(_FILE_ENDING, "", path.rpartition("/")[2])
+        # "qwen3:8b" of Ollama, "qwen3-8b@q4_k_m" of LM Studio
         name = re.sub("[:@]", "-", re.sub(_INSTANCE, "", name))
         names.append(re.sub(_NO_BUILD, "", name))
     shorter, longer = sorted(names, key=len)

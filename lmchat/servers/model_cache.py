@@ -96,6 +96,7 @@ class ModelCache:
         return ModelList(models=tuple(models), age_s=age_s)
 
     def model(self, endpoint: Endpoint, model_id: str) -> ModelInfo | None:
+        """Return a model of the last list of a server, of any age; None if it is not listed."""
         for model in self.models_of(endpoint) or ():
             if model.model_id == model_id:
                 return model

@@ -102,7 +102,7 @@ class WrittenRequest(Struct, kw_only=True):
         """
         request, before = self.request, self.dialect
         dialect = before.after_json_refusal(error, request.output)
-        if dialect is not None:
+        if dialect is not None:  # the refusal is about the way in which JSON was asked for
             self.dialect = dialect
             return [json_mode_note(error, request.output, dialect.json_mode(request.output))]
         dialect = before.after_refusal(
@@ -111,6 +111,7 @@ class WrittenRequest(Struct, kw_only=True):
         if dialect is None:
             return None
         self.dialect = dialect
+        # `dropped` has the refused fields as pairs of name and value
         lost = [name for name, _ in sorted(dialect.dropped - before.dropped)]
         reason = error.message.rstrip(".")
         return [f"{reason}. Sending the request again without {name}." for name in lost]
@@ -130,6 +131,7 @@ class RequestWriter:
         product = product_named(request.product)
         model = self._cache.model(request.endpoint, request.model)
         dialect = self._dialects.get((request.endpoint, request.model)) or product.dialect
+        # options may have lone surrogates, which JSON in UTF-8 cannot have
         fields: dict[str, Any] = utf8_safe(product.request_fields(request.sampling, model))
         return WrittenRequest(
             request=request,
@@ -142,6 +144,7 @@ class RequestWriter:
         )
 
     def keep_dialect(self, written: WrittenRequest) -> None:
+        """Write later requests to this model in the form that it has just accepted."""
         self._dialects[written.request.endpoint, written.request.model] = written.dialect
 
     def take_new_notes(self, written: WrittenRequest) -> list[str]:

@@ -174,6 +174,7 @@ def _is_extra(name: str) -> bool:
 
 
 def _unknown_name(name: str) -> WrongUse:
+    """Return the error for an unknown option, with the most similar name."""
     ending = did_you_mean(name, (*COMMON, *FURTHER_OPTIONS))
     return WrongUse(
         f"Unknown sampling option: {safe_line(name, limit=_MAX_SHOWN_CHARS)}{ending}",

@@ -98,7 +98,7 @@ class Sender(Struct, kw_only=True):
                         idle_timeout.check_first_token()
                     elif not await remedy(error):
                         raise
-            except (ServerUnavailable, ServerRejected) as error:
+            except (ServerUnavailable, ServerRejected) as error:  # also what is raised above
                 plan = plan_for(
                     error,
                     self.endpoint,
@@ -169,6 +169,7 @@ class Sender(Struct, kw_only=True):
 
     @property
     def facts(self) -> RequestFacts:
+        """What the error for a refusal needs; the key is among it, to be cut out of the error."""
         return self.product.request_facts(key=self.key, model=self.model, host=self.endpoint.host)
 
     def _add_hint(self, error: ServerUnavailable | ServerRejected) -> None:
@@ -179,7 +180,10 @@ class Sender(Struct, kw_only=True):
             error.hint = self.keys.why_withheld(self.endpoint) or error.hint
 
     async def _ask_health(self) -> Reply:
-        """GET the health path of the product, over another connection than that of the request."""
+        """GET the health path of the product, over another connection than that of the request.
+
+        `IdleTimeout` calls it while the server is silent.
+        """
         url = f"{self.endpoint.url}{self.product.health_path}"
         no_limit = httpx.Timeout(None)  # `IdleTimeout` has one
         return await self.connections.ask(self.endpoint, "GET", url, key=self.key, timeout=no_limit)

@@ -23,7 +23,7 @@ class _Waiter(Struct, eq=False):
 
 
 class Slots:
-    """Slots of one server, taken in the order of arrival.
+    """Slots of one server, or of one model of it, taken in the order of arrival.
 
     Each request brings a function that counts the slots. It is called whenever a request begins or
     ends, because the number changes when the server is checked again.

@@ -15,7 +15,8 @@ def raw_tokens(text: str) -> float:
     """
     if text.isascii():
         return len(text) / 4
-    # ASCII characters are removed as bytes: a loop over the characters would be slow
+    # ASCII characters are removed as bytes: a loop over the characters would be slow. A text may
+    # have lone surrogates, which are encoded only with `surrogatepass`.
     encoded = text.encode(errors="surrogatepass")
     not_ascii = encoded.translate(None, _ASCII).decode(errors="surrogatepass")
     ascii_count = len(text) - len(not_ascii)

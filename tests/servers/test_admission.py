@@ -81,10 +81,10 @@ def test_each_wrong_part_is_named_in_the_fixed_words():
 def test_what_is_over_the_budget_is_refused_with_the_exact_words_and_the_seconds():
     limiter = Limiter(3)
     for left in (2, 1, 0):
-        limiter.take("Ollama")
+        limiter.count_request("Ollama")
         assert (limiter.budget().left, limiter.budget().limit) == (left, 3)
     with pytest.raises(TooManyRequests) as caught:
-        limiter.take("Ollama")
+        limiter.count_request("Ollama")
     assert caught.value.message.startswith(
         "Too many requests to Ollama, please try again later: the limit is 3 a minute"
     )

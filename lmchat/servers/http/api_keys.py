@@ -24,7 +24,7 @@ class KeySource(Protocol):
 
 
 class NoKeys:
-    """A source without keys."""
+    """A source without keys; a subclass has only to override `known_key`."""
 
     def known_key(self, endpoint: Endpoint) -> str | None:  # noqa: ARG002 - used by subclasses
         return None

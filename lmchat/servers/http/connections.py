@@ -48,7 +48,7 @@ class Connections:
         """Create it; nothing is connected yet.
 
         `transport` replaces the network in tests. With `reads_per_second`, streams of this machine
-        are read at most this often.
+        and its network are read at most this often.
         """
         self._transport = transport
         self._reads_per_second = reads_per_second
@@ -79,6 +79,7 @@ class Connections:
         if transport is None and endpoint.is_near and not is_https:
             transport = PacedTransport(limits, self._reads_per_second)
         try:
+            # `setdefault`: while certificates were loaded, another call may have made the client
             return self._clients.setdefault(
                 endpoint.origin,
                 httpx.AsyncClient(
@@ -163,7 +164,7 @@ class Connections:
         headers = request_headers(key, has_body=body is not None)
         headers["Accept"] = "text/event-stream"
         method = "GET" if body is None else "POST"
-        timeout = httpx.Timeout(POOL_S, read=None)
+        timeout = httpx.Timeout(POOL_S, read=None)  # also for connecting; not between events
         reader = SseReader()
         with suppress(MalformedStreamError, ServerUnavailable, *TRANSPORT_ERRORS):
             response = await self.send(
@@ -241,6 +242,7 @@ async def body_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
                 return
     except zlib.error as error:
         raise httpx.DecodingError("its compression is damaged") from error
+    # the body has ended before its compressed data did
     raise httpx.DecodingError("its compression is damaged")
 
 

@@ -29,9 +29,9 @@ _ERRORS = (
 
 
 class PacedTransport(httpx.AsyncBaseTransport):
-    """Connections over http, without a proxy, as httpx makes them; each is a `PacedStream`.
+    """Connections over http, without a proxy, as httpx makes them.
 
-    None as `reads_per_second` means no limit.
+    Each is a `PacedStream`, unless `reads_per_second` is None, which means no limit.
     """
 
     def __init__(self, limits: httpx.Limits, reads_per_second: float | None) -> None:

@@ -24,6 +24,7 @@ class Reply(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def value(self) -> Any:
+        """The body as a JSON value; None if it is not JSON."""
         try:
             return decode(self.body)
         except NotJsonError:
