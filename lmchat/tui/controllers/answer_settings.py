@@ -43,6 +43,7 @@ class AnswerSettings:
         self._status.show_action(f"profile {safe_line(name, limit=20)}")
 
     def use_effort(self, typed: str) -> None:
+        """Set the reasoning effort, and tell the user which one the shown session has then."""
         self._view.next_turn.use_effort(typed)
         effort = self._view.next_turn.effort_words(self._open_sessions.shown.own_sampling)
         self._status.show_action(f"effort {effort}")

@@ -37,7 +37,7 @@ class Branches:
     async def fork(self, message: ChatMessage) -> None:
         """Copy the messages of the path up to this one into a new session, and show that.
 
-        It is only listed if the user has gone to another session since.
+        If the user has gone to another session since, it is not shown but only listed.
         """
         session_id = self._shown_session.shown_id
         fork = await self._store.fork(session_id, message.message_id)

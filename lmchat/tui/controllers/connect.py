@@ -154,7 +154,7 @@ class Connect:
             self._wake.set()
         elif (choice := self._choice_on(probed)).missing is Missing.NOTHING:
             self._settle(choice)
-        else:
+        else:  # only a model is missing: the user picks one
             self._model_switch.aim_at(choice.target)
             self._model_switch.open_picker(then=self._use_model)
 

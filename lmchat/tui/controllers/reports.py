@@ -23,6 +23,7 @@ class Reports:
         self._view = view
 
     async def show_statistics(self) -> None:
+        """Show the requests of this run, and what each model did in the last `RECORD_DAYS` days."""
         store, backend = self._view.workspace.store, self._view.workspace.backend
         try:
             rows = await store.figures.turn_records(since=now() - timedelta(days=RECORD_DAYS))

@@ -50,6 +50,7 @@ class ShownSession:
         self.show_list()
 
     def show_session(self) -> None:
+        """Show messages with their marks, title and figures; `redraw` adds queue and list."""
         self.show_messages()
         self.mark_left_out()
         self.show_title()
@@ -123,8 +124,7 @@ class ShownSession:
     async def fetch_list(self) -> None:
         """Read the saved sessions, and show them with those that are not on the disk.
 
-        If they cannot be read, show them as they were read last, and a warning in the panel. If
-        there are none, offer an import of chats of other programs, once in a run.
+        If they cannot be read, show them as they were read last, and a warning in the panel.
         """
         try:
             self._groups = await self._view.workspace.library.groups()

@@ -130,6 +130,7 @@ class Turns(FrontEnd):
         self.submit(await self._prompt_text.fill_preset(typed))
 
     def _submit_edit(self, opened: OpenSession, text: str, edited_id: str) -> None:
+        """Send a text as another version of a prompt; the edit ends if a turn can begin."""
         words, files = split_draft(text)
         edit = partial(self._open_sessions.edit, opened, edited_id, words, files, unsent=text)
         if self._attempt(edit):
@@ -290,6 +291,7 @@ class Turns(FrontEnd):
             raise
 
     def _show(self, opened: OpenSession, event: ChatEvent) -> None:
+        """Show an event; a case with `is_shown` changes only what is seen of the shown session."""
         is_shown = opened is self._shown_session.opened
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta() if is_shown:

@@ -42,6 +42,7 @@ class CommandsDialog(ListDialog):
         self._groups = groups
 
     def draw(self) -> None:
+        """Draw the groups, or what matches the typed text; the first row is chosen."""
         rows: list[ListRow] = []
         if self.typed:
             all_entries = chain.from_iterable(self._groups.values())

@@ -43,6 +43,10 @@ class Dialog(ModalScreen[Any]):
     def __init__(
         self, heading: str = "", hints: Sequence[Hint] = (), *, is_small: bool = False
     ) -> None:
+        """Create the dialog, by default with title and hints of its class.
+
+        A small one is narrow, for a question.
+        """
         super().__init__(classes="-small" if is_small else None)
         self.heading = safe_line(heading or self.HEADING)
         self.hints = hints or self.HINTS

@@ -67,6 +67,7 @@ class ChoicesText(ScrollView):
         self.scroll_to_region(Region(0, line, 1, 1), animate=False, force=True)
 
     def on_resize(self) -> None:
+        """Wrap the text for the new width, and scroll to the word under the cursor again."""
         width = max(self.outer_size.width - 2, 1)  # without the bar and the scrollbar
         self._lines = self._text.wrap(width)
         # of a word in several lines, the last one stays
