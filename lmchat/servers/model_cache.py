@@ -70,6 +70,7 @@ class ModelCache:
             _log.warning("the cache of models cannot be written: %s", error)
 
     def put(self, endpoint: Endpoint, models: tuple[ModelInfo, ...]) -> None:
+        """Keep a list that was just fetched, in place of the last one of its server."""
         self._has_new_lists = True
         self._lists[endpoint] = _CachedList(
             endpoint=endpoint, models=models, fetched_s=self._clock()

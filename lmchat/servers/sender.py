@@ -173,7 +173,7 @@ class Sender(Struct, kw_only=True):
         return self.product.request_facts(key=self.key, model=self.model, host=self.endpoint.host)
 
     def _add_hint(self, error: ServerUnavailable | ServerRejected) -> None:
-        """Say how to start a server that is off, or why a key that is set was not sent."""
+        """Let the error say how to start a server that is off, or why a key was withheld."""
         if isinstance(error, ServerUnavailable):
             self.product.add_hint(error)
         elif error.kind == "auth" and not self.key:

@@ -179,6 +179,7 @@ class Connections:
                             yield dict_or_empty(decode(event.data))
 
     async def aclose(self) -> None:
+        """Close all connections; from now on, `client` makes no new ones."""
         self._is_closed = True
         clients = list(self._clients.values())
         self._clients.clear()

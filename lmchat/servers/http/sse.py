@@ -116,6 +116,7 @@ class SseReader:
 
 
 def _is_json(data: bytes) -> bool:
+    """Whether data is complete JSON; an object that was cut off is not."""
     try:
         decode(data)
     except NotJsonError:
