@@ -10,8 +10,10 @@ from msgspec.structs import replace
 from lmchat.chat.next_turn import NextTurn
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.save_queue import SaveQueue
+from lmchat.chat.starts import new_prompt
+from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import new_id, now
-from lmchat.sessions.session import Session, SessionHeader, title_from
+from lmchat.sessions.session import Session, SessionHeader, title_of
 from lmchat.storage.store import Store
 
 FIRST_READ = 64  # newest messages of a session that are read before it is shown
@@ -163,11 +165,11 @@ class SessionsInMemory:
     def only_queued(self) -> list[SessionHeader]:
         """Return headers for the other sessions that have prompts in the queue and no message.
 
-        The first of these prompts gives the title.
+        The first of these prompts gives the title, as when it is sent.
         """
-        others = [opened for opened in self.waiting if opened is not self.shown]
-        return [
-            replace(opened.header, title=title_from(opened.queue[0]))
-            for opened in others
-            if not opened.messages
-        ]
+        headers: list[SessionHeader] = []
+        for opened in self.waiting:
+            if opened is not self.shown and not opened.messages:
+                prompt = new_prompt(opened.messages, *split_draft(opened.queue[0])).prompts[-1]
+                headers.append(replace(opened.header, title=title_of(prompt)))
+        return headers

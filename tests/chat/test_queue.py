@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable, StreamInterrupted
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta, UsageReported
-from lmchat.sessions.message import AnswerState, Role
+from lmchat.sessions.attached_files import file_line
+from lmchat.sessions.message import AnswerState, FilePart, Role
 from tests.support.chat_turns import ChatTurns
 from tests.support.programs import until
 from tests.support.scripted_backend import answer_steps
@@ -157,6 +158,22 @@ async def test_quitting_stops_all_turns_and_the_queue_stays_for_the_draft(store)
     for opened in (first, second):
         saved = await store.open_session(opened.session_id)
         assert saved.messages[-1].state is AnswerState.STOPPED
+
+
+async def test_a_session_in_which_prompts_only_wait_is_listed_by_the_words_or_files_of_the_first(
+    store,
+):
+    chat = ChatTurns(store)
+    chat.sessions.next_turn.use_target(None)
+    notes = FilePart(digest="0" * 64, name="notes.md", media_type="text/markdown", size=1)
+    for text in (f"{file_line(notes)}What grows?", file_line(notes)):
+        chat.sessions.send(chat.opened, text)
+        chat.sessions.send(chat.opened, "and in shade?")
+        assert chat.sessions.in_memory.only_queued() == [], "it is the shown one"
+        chat.sessions.in_memory.show_new()
+        (listed,) = chat.sessions.in_memory.only_queued()
+        assert listed.title == ("What grows?" if "grows" in text else "notes.md")
+        chat.sessions.target_failed()
 
 
 async def test_the_model_names_a_session_unless_the_user_has_and_a_turn_ends_that(store):
