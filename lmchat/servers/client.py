@@ -491,7 +491,7 @@ class HttpServerClient:
         return await self._prober.new_api(endpoint, product, read_s=read_s)
 
     async def _would_load(self, request: ChatRequest) -> bool:
-        """Whether a request would make its server load or wake the model.
+        """Whether a request would make its server load or wake the model (R-29, R-41).
 
         The state of the model is asked for first if it is not fresh; one that is not known counts
         as not loaded.
