@@ -238,7 +238,8 @@ class AnswerRequest:
         is_cut = self._meter.is_cut(target, self.plan, counted)
         self._meter.learn(target, self.plan, counted)
         is_new = is_cut and not self._is_too_long
-        return cut_note(target, self.plan.tokens, counted) if is_new else ""
+        # the count is about the size of the window, which need not be known
+        return cut_note(target, self.plan.tokens, turn.usage.prompt_tokens) if is_new else ""
 
     def _adapt_request(self, error: ServerRejected) -> bool:
         """Change what is sent after a refusal, and return whether to send the request again.

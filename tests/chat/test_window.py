@@ -139,6 +139,13 @@ async def test_a_prompt_beyond_the_window_is_reported_before_it_is_sent_and_a_cu
     assert late.startswith("The prompt has about 12004 tokens, the context window 4096: ")
 
 
+async def test_the_window_of_a_cut_prompt_includes_the_descriptions_of_the_tools(store):
+    chat = ChatTurns(store, counted(4096), product="Ollama", window=None, box=toolbox())
+    await chat.send("1234567 " * 6000)
+    (note,) = chat.notes
+    assert ", the context window 4096: " in note
+
+
 async def test_left_out_messages_are_noted_at_first_and_when_they_have_doubled(store):
     chat = ChatTurns(store, *[UNCOUNTED] * 12, product="LM Studio", window=WINDOW)
     for _ in range(7):
