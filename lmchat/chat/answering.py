@@ -156,7 +156,7 @@ class AnswerRequest:
         """Content by digest; b"" for images that are not sent. Missing files have no entry."""
         self._must_end_thought = False  # the user wants it, and the server was not asked yet
         self.can_answer_now = product_named(settings.target.product).can_prefill_thought
-        """Whether `answer_now` could end a thought: servers that can are among these."""
+        """Whether `answer_now` was not called yet, and the server may be able to end a thought."""
         self._was_shortened = False  # whether a refusal has made the plan shorter
 
     async def events(self) -> AsyncGenerator[StreamEvent, None]:
@@ -165,7 +165,8 @@ class AnswerRequest:
         Notes about messages that are not sent come first, as `RequestAdapted`. If the server
         refuses the request before the answer has begun, it is sent again without prefill or with
         fewer messages; if that is not possible, `ServerRejected` is raised. An answer that its
-        server has kept is fetched by its id: there is nothing to plan or to adapt.
+        server has kept is fetched by its id: there is nothing to plan or to adapt. If `answer_now`
+        was called, the server is asked to end the thought when some of it arrives.
         """
         is_planned = self.fetched is None
         if is_planned:
@@ -184,7 +185,7 @@ class AnswerRequest:
                         if self._must_end_thought and isinstance(event, ReasoningDelta):
                             self._must_end_thought = False
                             if not await self._backend.end_thought(self._request_id):
-                                yield RequestAdapted(note=self._cannot_end_thought)
+                                yield RequestAdapted(note=self._no_thought_end_note)
             except ServerRejected as error:
                 if has_content or not is_planned or not self._adapt_request(error):
                     raise
@@ -196,15 +197,17 @@ class AnswerRequest:
 
         Return why the server cannot do that, or an empty text. A second call does nothing.
         """
+        # only llama.cpp and the engine built on it can end thoughts, and only they continue them
         if not product_named(self.settings.target.product).can_prefill_thought:
-            return self._cannot_end_thought
+            return self._no_thought_end_note
         if self.can_answer_now:
             self._must_end_thought = True
             self.can_answer_now = False
         return ""
 
     @property
-    def _cannot_end_thought(self) -> str:
+    def _no_thought_end_note(self) -> str:
+        """What the user is told if the server cannot end a thought."""
         subject = product_named(self.settings.target.product).subject
         return f"{subject} cannot end a thought: wait, or press Esc and choose a lower /effort."
 
@@ -216,11 +219,13 @@ class AnswerRequest:
     def stats(self, turn: TurnFigures) -> AnswerStats:
         """Return the figures of an answer, including those of the answer that it continues."""
         settings = self.settings
+        # the window and the limit tell which of them cut an answer short
         stats = turn.stats(context=settings.target.context, max_tokens=settings.sampling.max_tokens)
         product = settings.target.product
         stats = replace(
             stats,
             product=product,
+            # the field that it comes from (`system_fingerprint`) is no build at other products
             build=stats.build if product_named(product).names_build else "",
         )
         return stats.after(self.beginning.message.stats if self.beginning is not None else None)
@@ -234,7 +239,7 @@ class AnswerRequest:
         if turn.usage.prompt_tokens is None:
             return ""
         target = self.settings.target
-        counted = turn.usage.prompt_tokens - self._tool_tokens
+        counted = turn.usage.prompt_tokens - self._tool_tokens  # those of the messages
         is_cut = self._meter.is_cut(target, self.plan, counted)
         self._meter.learn(target, self.plan, counted)
         is_new = is_cut and not self._is_too_long
@@ -315,7 +320,7 @@ class AnswerRequest:
         sent_thoughts = product_named(target.product).sent_thoughts(target.model)
         if self.beginning is not None:
             path = path.added(self.beginning.message)
-            # without prefill, a prompt that asks for the continuation is behind all answers
+            # without prefill, a prompt for the continuation comes last: no answer is behind it
             if not self._is_prefilled and sent_thoughts is SentThoughts.SINCE_PROMPT:
                 sent_thoughts = SentThoughts.NONE
         plan = plan_context(

@@ -64,7 +64,7 @@ class Beginning(Struct, frozen=True, kw_only=True):
         next word itself.
         """
         stats = answer.stats
-        if stats is not None and stats.ends_with_edit:
+        if stats is not None and stats.ends_with_edit:  # then it has no part but its text
             answer = replace(answer, parts=(TextPart(text=answer.text.rstrip()),))
         return cls(message=answer, is_exact=stats is not None and stats.is_edited)
 
@@ -80,7 +80,7 @@ class Beginning(Struct, frozen=True, kw_only=True):
 def require_prefill(target: Target, beginning: Beginning | None = None) -> None:
     """Raise `RequestInvalid` if the server of a target cannot continue words of the user.
 
-    Without a beginning, the words are a text.
+    Without a `beginning`, the words are text, not a thought.
     """
     facts = product_named(target.product)
     can_prefill = beginning.can_prefill(target) if beginning else facts.can_prefill
@@ -101,16 +101,20 @@ class AnswerChoices:
     def __init__(self, answer: ChatMessage, choices: Sequence[TokenProbabilities]) -> None:
         self.answer = answer
         self.choices = choices
-        self.text_start = self._start(is_thought=False)
+        self.text_start = self._start_of_tokens(is_thought=False)
         """Index in the text of the answer from which its tokens are known.
 
         It is above 0 in an answer that continues another one, or a text of the user. It is None if
         the tokens do not make up a part of the text.
         """
-        self.thought_start = self._start(is_thought=True)
+        self.thought_start = self._start_of_tokens(is_thought=True)
         """The same for the thought of the answer."""
 
-    def _start(self, *, is_thought: bool) -> int | None:
+    def _start_of_tokens(self, *, is_thought: bool) -> int | None:
+        """Return the index in the text, or in the thought, from which its tokens are known.
+
+        Return None if their joined texts are not a part of it.
+        """
         whole = self.answer.reasoning if is_thought else self.answer.text
         # from the end, since what an answer continues comes before its tokens
         start = whole.rfind(_text_of(self.choices, is_thought=is_thought))
@@ -140,6 +144,7 @@ class AnswerChoices:
         if not chosen.is_thought:
             parts = [ReasoningPart(text=thought)] if thought else []
             parts.append(TextPart(text=begun))
+        # the figures of the old answer are not those of this one
         stats = AnswerStats(is_edited=True, completion_tokens=len(earlier) + 1)
         return Beginning(
             message=replace(self.answer, parts=tuple(parts), stats=stats, failure=None),

@@ -29,6 +29,7 @@ async def rewrite(
     opened.begin_branch(branch)
     message = branch[-1]
     saving = sessions.save_queue.save(opened.header, message)
+    # named, as nothing here awaits it: `OpenSession.saves` has it
     _: asyncio.Future[None] = opened.track_save(asyncio.ensure_future(saving))
     return message
 

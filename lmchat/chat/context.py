@@ -207,6 +207,7 @@ def cut_note(target: Target, tokens: int, window: int) -> str:
     next_step = facts.larger_window or "Shorten it, or use a larger context window"
     # the next power of two has room for the prompt and an answer
     enough_tokens = 1 << (tokens + _MAX_RESERVE).bit_length()
+    # `larger_window` may have places for these two
     next_step = next_step.format(context=enough_tokens, model=shell_word(target.model_id))
     return (
         f"The prompt has about {tokens} tokens, the context window {window}: "
@@ -227,7 +228,7 @@ class ContextUse(Struct, frozen=True, kw_only=True):
 
 
 class ContextMeter:
-    """Factors of models: the count of the server divided by the raw estimate."""
+    """Estimates of tokens, with a factor for each model: the server's count by the raw estimate."""
 
     def __init__(self) -> None:
         self._factors: dict[tuple[str, str], float] = {}  # by URL of the server and name of model
@@ -397,7 +398,7 @@ def context_list(
             words=", ".join(tool.name for tool in request.tools),
             tokens=estimate_tokens(text, factor=factor),
         )
-        # most chat templates write the tools behind the system prompt
+        # behind the system prompt, if the session has one
         is_system_first = bool(items) and items[0].author == "system"
         items.insert(1 if is_system_first else 0, tools)
     tokens = sum(item.tokens for item in items if not item.state)

@@ -28,6 +28,7 @@ class SavedTexts:
         save: Callable[[str, str], Awaitable[None]],
         unsaved: Callable[[str], Sequence[str]] = lambda _: (),
     ) -> None:
+        """Read nothing yet. `read`, `save` and `unsaved` get the id of a session."""
         self._read = read
         self._save = save
         self._unsaved = unsaved
@@ -70,6 +71,7 @@ class SavedTexts:
             self._task = asyncio.create_task(self._write_later(), name="drafts")
 
     async def _write_later(self) -> None:
+        """Wait, then write; do it again if something has changed since the wait began."""
         while self._has_changed:
             self._has_changed = False
             await asyncio.sleep(SAVE_AFTER_S)

@@ -17,7 +17,8 @@ from lmchat.servers.products import PRODUCTS
 from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import AnswerState, AnswerStats, ChatMessage
 
-_UNSURE_CHARS = 64  # where a text broke off, half a tag may have been taken for words
+_UNSURE_CHARS = 64
+"""Saved characters that are not compared: at the end, half a tag may have been taken for words."""
 
 
 def kept_answer(path: Sequence[ChatMessage]) -> ChatMessage | None:
@@ -69,10 +70,10 @@ def joined_answer(fetched: ChatMessage, earlier: ChatMessage) -> ChatMessage:
     or at least as long. Otherwise the saved answer stays, and can be fetched again unless the user
     has stopped it.
     """
-    is_complete = fetched.state is AnswerState.COMPLETE
+    is_complete = fetched.state is AnswerState.COMPLETE  # else the fetching has not reached its end
     fetched_words = fetched.reasoning + fetched.text
     earlier_words = earlier.reasoning + earlier.text
-    # the server has dropped the beginning of a very long answer
+    # it does not if the server has dropped the beginning of a very long answer
     begins_the_same = fetched_words.startswith(earlier_words[:-_UNSURE_CHARS])
     if begins_the_same and (is_complete or len(fetched_words) >= len(earlier_words)):
         # the times are those of fetching it; only the server's own figures are right

@@ -221,7 +221,7 @@ class NextTurn:
             return options, f"{name} is {value_words(before)} ({before.origin}). {form}"
         if text == _NO_VALUE:
             options.pop(name, None)
-            option_form(name)  # refuses an unknown name
+            option_form(name)  # raises `WrongUse` for an unknown name
         else:
             options[name] = checked_option(name, parsed_value(text))
             if self.target is not None:

@@ -44,7 +44,7 @@ class OpenSession:
 
     `OpenSessions` begins and ends turns, and writes what goes beyond one: queue, first words until
     a turn uses them, refusal, the question that waits, and the two flags of a stop. During a turn,
-    `TurnRunner` writes the rest by the steps below, besides `unsent` and `error`. Without a turn,
+    `TurnRunner` calls the steps below, and sets `unsent` and `error` itself. Without a turn,
     `changes` and `titles` change messages and header, and `SessionsInMemory` the system prompt of a
     new session. Front ends write nothing; they call `take_question` to answer.
     """
@@ -164,7 +164,10 @@ class OpenSession:
                     self._earlier_id = earlier_id
 
     def take_path(self, session: Session) -> None:
-        """Replace the messages by a path that was read from the disk, such as another branch."""
+        """Replace header and messages by those of a path that was read from the disk.
+
+        It may be another branch, also while an answer streams.
+        """
         self.header = session.header
         self.messages = MessagePath(session.messages)
         self._earlier_id = session.earlier_id
@@ -346,7 +349,10 @@ class OpenSession:
         request: AnswerRequest,
         turn: TurnFigures,
     ) -> ChatMessage:
-        """Make an answer final with all its text, and return it; `add_figures` follows."""
+        """Make an answer final with all its text, and return it.
+
+        `add_figures` follows. The text is final before that, so that no error there can lose it.
+        """
         turn.end(state, self._clock())
         self.sent = request.plan
         self.request = None
@@ -376,6 +382,7 @@ class OpenSession:
         If its server may continue it, they have the id under which it can be fetched (R-42).
         """
         stats = request.stats(turn)
+        # after a hang-up, an answer without any text is a failed one, and can be fetched, too
         if turn.is_kept and (answer.state is AnswerState.INTERRUPTED or self.is_hung_up):
             stats = replace(stats, replay_id=request.replay_id)
         answer = replace(answer, stats=stats)
@@ -385,13 +392,13 @@ class OpenSession:
         return answer
 
     def begin_round(self, target: Target, steps: int) -> None:
-        """Begin the figures of a round of calls."""
+        """Begin the figures of a round of calls, in place of those of the answer before it."""
         self.turn = TurnFigures(
             model=target.model_id, started_s=self._clock(), stage=Stage.TOOLS, steps=steps
         )
 
     def end_round(self) -> None:
-        """End the figures of a round of calls that was stopped."""
+        """End the figures of a round of calls that was stopped; else an answer replaces them."""
         if self.turn is not None:
             self.turn.end(AnswerState.STOPPED, self._clock())
 
@@ -417,7 +424,10 @@ class OpenSession:
         return saving
 
     def _put_answer(self, answer: ChatMessage) -> None:
-        """Put an ended answer in its place: on the path or aside, or on neither by now."""
+        """Put an ended answer in its place, on the path or aside.
+
+        If another branch is shown by now, the answer is on neither.
+        """
         self._newest_answer = answer
         self.messages = self.messages.replaced(answer)
         self.aside = self.aside.replaced(answer)

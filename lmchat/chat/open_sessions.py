@@ -101,9 +101,9 @@ class OpenSessions:
     def send(self, opened: OpenSession, text: str) -> None:
         """Send a prompt; queue it while a turn runs, or until a model is ready.
 
-        The text has lines that name attached images. If the settings say so and the context window
-        is nearly full, a summary is begun, and the prompt follows at its end. An error that is
-        raised leaves the prompt to the caller; later ones return it (`PromptsReturned`).
+        `text` is a draft: attached files are lines of it. If the settings say so and the context
+        window is nearly full, a summary is begun, and the prompt follows at its end. An error that
+        is raised leaves the prompt to the caller; later ones return it (`PromptsReturned`).
         """
         if opened.is_busy or not self.next_turn.is_ready:
             opened.queue.append(text)
@@ -162,7 +162,10 @@ class OpenSessions:
         *,
         unsent: str = "",
     ) -> None:
-        """Send another version of a prompt; `files` None keeps the files that it has."""
+        """Send another version of a prompt; `files` None keeps the files that it has.
+
+        `unsent` is as in `send_now`.
+        """
         make_start = partial(
             edited, message_id=message_id, text=text, files=files, first_words=opened.first_words
         )
@@ -289,7 +292,7 @@ class OpenSessions:
         raised = None if task.cancelled() else task.exception()
         state = AnswerState.STOPPED
         error: LMChatError | None = None
-        if isinstance(raised, ShowError):
+        if isinstance(raised, ShowError):  # `wait` raises what the front end has raised
             opened.refusal = raised.__cause__
         elif raised is not None:
             state = AnswerState.FAILED
@@ -315,7 +318,7 @@ class OpenSessions:
             # one summary is enough, also if it was stopped, or the session is still too long
             self._send_next(opened, may_compact=not is_summary)
         elif self._with_titles and self.next_turn.chat_settings.auto_title:
-            self._naming = asyncio.create_task(self._name(opened), name="title")
+            self._naming = asyncio.create_task(self._name_session(opened), name="title")
 
     def _refuse(self, opened: OpenSession, error: LMChatError, *prompts: str) -> None:
         """Return prompts that no turn can take, and say why."""
@@ -331,6 +334,7 @@ class OpenSessions:
             self._report(opened, PromptsReturned(prompts=returned))
 
     def _report(self, opened: OpenSession, event: ChatEvent) -> None:
+        """Show an event at the front end, if there is one; raises `ShowError` if that fails."""
         # after these, other prompts than before are unsaved, and belong to the draft
         if isinstance(event, AnswerBegun | QueueChanged | TurnEnded):
             self.drafts.write_soon()
@@ -341,6 +345,7 @@ class OpenSessions:
                 raise ShowError from error
 
     async def _ask(self, opened: OpenSession, question: ToolQuestion) -> Decision:
+        """Let the front end ask about a tool call, which waits; refuse it without a front end."""
         if self.front_end is None:
             return Decision(choice=Choice.NO)
         opened.question = question
@@ -349,7 +354,7 @@ class OpenSessions:
         finally:
             opened.question = None
 
-    async def _name(self, opened: OpenSession) -> None:
+    async def _name_session(self, opened: OpenSession) -> None:
         """Let the model write a title for a session after its first answer.
 
         A title from the user is kept. If the model fails, the title made of the prompt is kept.
@@ -427,13 +432,16 @@ class OpenSessions:
         return prompt
 
     def move_queue(self, opened: OpenSession, other: OpenSession) -> None:
-        """Move the queued prompts of a session into another one."""
+        """Move the queued prompts of a session to the end of the queue of another one."""
         other.queue += opened.queue
         opened.queue.clear()
         self.drafts.write_soon()
 
     def _unsaved_prompts(self, session_id: str) -> tuple[str, ...]:
-        """Return the prompts of a session that were sent and are no messages on the disk yet."""
+        """Return the queued prompts, and before them the one that its turn has yet to write.
+
+        That one is empty if there is none. On the disk, all are a part of the draft.
+        """
         opened = self.in_memory.find(session_id)
         return (opened.unsent, *opened.queue) if opened is not None else ()
 
@@ -447,7 +455,7 @@ class OpenSessions:
         if not words and not self.shown.first_words:
             raise WrongUse("Type a text after /start.", hint="The next answer begins with it.")
         target = self.next_turn.target
-        if words and target is not None:
+        if words and target is not None:  # without a server, the turn checks it
             require_prefill(target)
         self.shown.first_words = words
 
@@ -463,7 +471,7 @@ class OpenSessions:
         return draft
 
     async def add_file(self, file: Attachment) -> FilePart:
-        """Store a file for a prompt."""
+        """Store the content of a file, and return the part of a prompt that refers to it."""
         await self.store.save_file(file.data)
         return file.part
 

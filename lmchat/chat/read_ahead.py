@@ -26,6 +26,7 @@ class ReadAhead:
     """Lets the server of the next turn read the shown session while a prompt is typed."""
 
     def __init__(self, backend: ModelServer, open_sessions: OpenSessions) -> None:
+        """Read nothing yet: the screen calls `follow` and `cancel`, and shows `fraction`."""
         self.fraction: float | None = None  # part that is read, 0 to 1; None while nothing is read
         self.on_change: Callable[[], None] = lambda: None  # called when reading begins and ends
         self._backend = backend
@@ -80,7 +81,10 @@ class ReadAhead:
         )
 
     async def _read(self) -> None:
-        """Let the server read the shown session, unless that is little."""
+        """Let the server read the shown session, unless it has less than `LEAST_TOKENS`.
+
+        An error only ends the reading: the prompt is sent without it.
+        """
         opened = self._open_sessions.shown
         use = self._next_turn.context_use(opened)
         if use is None or use.tokens < LEAST_TOKENS:

@@ -1,6 +1,7 @@
 """Preview of the next request of a session: what it would hold, as JSON or as a shell command.
 
-Nothing is sent for it, except to count tokens.
+No answer is asked for. Servers of tools are started, as their tools are in the request, and the
+model's server may be asked to count its tokens.
 """
 
 from __future__ import annotations

@@ -116,7 +116,8 @@ class TurnRunner:
     ) -> None:
         """Plan the first request; raises `RequestInvalid` before anything has changed.
 
-        `show` shows an event, and raises `ShowError`.
+        `show` shows an event; it raises `ShowError` if the front end fails. `ask` asks the user
+        about a tool call.
         """
         refuse_unseen_images(settings.target, start.prompts)
         self._opened = opened
@@ -242,6 +243,7 @@ class TurnRunner:
         if request.fetched is not None:  # the times are those of fetching it
             return
         target = request.settings.target
+        # not `answer.stats`: those include the answer that this one continues
         stats = replace(turn.stats(), product=target.product)
         record = TurnRecord(
             message_id=answer.message_id,
@@ -271,6 +273,7 @@ class TurnRunner:
         running: dict[str, ChatMessage] = {}  # those without a result, by message id
 
         async def end_call(call: ChatMessage) -> None:
+            """Put a call with its result in its place, save it, and show it."""
             del running[call.message_id]
             opened.replace(call)
             await self._shielded(save_queue.save(opened.header, call))
@@ -285,7 +288,8 @@ class TurnRunner:
                 version = 1
                 running[message.message_id] = message
                 self._show(MessageAdded(message))
-                await save_queue.begin_answer(opened.header, message)  # before the call runs
+                # a call has a row and a file of its own, as an answer has, before it runs
+                await save_queue.begin_answer(opened.header, message)
             for ended in copied:
                 copy = replace(
                     ended,
@@ -308,7 +312,10 @@ class TurnRunner:
                 await self._shielded(save_queue.save(opened.header, *stopped))
 
     def _show(self, event: ChatEvent) -> None:
-        """Show an event of the turn; the first one comes when its message is on the path."""
+        """Show an event of the turn, and before the first one that messages have left the path.
+
+        The first event comes when its message is on the path, so both are shown at once.
+        """
         if self._must_show_cut:
             self._must_show_cut = False
             self._show_event(PathChanged())

@@ -56,7 +56,7 @@ class SaveQueue:
 
         If that fails, `warning` is set, and the answer is saved when it has ended.
         """
-        has_prompt = not self.is_unsaved(header.session_id)
+        has_prompt = not self.is_unsaved(header.session_id)  # else the row would lack its parent
         try:
             await self.store.begin_answer(header.session_id, answer, has_prompt=has_prompt)
         except LMChatError as error:
@@ -121,6 +121,7 @@ class SaveQueue:
             self._retrying = asyncio.create_task(self._retry(), name="unsaved messages")
 
     async def _retry(self) -> None:
+        """Try the unsaved messages again every few seconds, until a success ends the warning."""
         while self.warning is not None:
             await asyncio.sleep(self._retry_s)
             if self._unsaved:  # else it was text of an answer, which `journal` tries again
@@ -141,6 +142,7 @@ async def journal(save_queue: SaveQueue, message_id: str) -> AsyncIterator[list[
             await asyncio.sleep(WRITE_EVERY_S)
             taken = tuple(entries)
             if taken and await save_queue.add_entries(message_id, taken):
+                # those that came during the write stay
                 del entries[: len(taken)]
 
     task = asyncio.create_task(write(), name=f"journal-{message_id}")

@@ -52,10 +52,12 @@ class SessionsInMemory:
         """Show the new session, and return it: the same one until its first prompt."""
         if self.newest.has_begun:
             self.newest = self._new_session()
+        # another profile may have changed it since the session was made
         self.newest.system_prompt = self._next_turn.chat_settings.system_prompt
         return self.show(self.newest)
 
     def _new_session(self) -> OpenSession:
+        """Return an empty session with an id of its own; the disk has it from its first prompt."""
         moment = now()
         header = SessionHeader(session_id=new_id(), title="", created_at=moment, updated_at=moment)
         return self._make(Session(header=header), self._next_turn.chat_settings.system_prompt)
@@ -158,14 +160,18 @@ class SessionsInMemory:
             )
 
     def unsaved(self) -> list[SessionHeader]:
-        """Return the headers of the open sessions with messages that are not on the disk."""
+        """Return the headers of the sessions with messages that are not on the disk.
+
+        They are for the list of sessions, as the list that is read from the disk may lack them.
+        """
         headers = [opened.header for opened in self.all]
         return [header for header in headers if self._save_queue.is_unsaved(header.session_id)]
 
     def only_queued(self) -> list[SessionHeader]:
         """Return headers for the other sessions that have prompts in the queue and no message.
 
-        The first of these prompts gives the title, as when it is sent.
+        They are for the list of sessions, too. The first of these prompts gives the title, as when
+        it is sent.
         """
         headers: list[SessionHeader] = []
         for opened in self.waiting:

@@ -1,7 +1,8 @@
 """Starts of turns: what each kind of turn follows, adds, and continues or repeats.
 
 Each function takes a complete path. It raises `RequestInvalid` for what is not possible, and
-changes nothing.
+changes nothing. `first_words` are words of the user with which the answer begins. The number of a
+new version follows the highest one of its message, `ChatMessage.versions`.
 """
 
 from __future__ import annotations

@@ -86,6 +86,7 @@ class Toolbox:
         return not is_off and self._configured(tool) is not Approval.NEVER
 
     def _configured(self, tool: Tool) -> Approval:
+        """Return the approval by the configuration: the rule for a tool, or else that for all."""
         return Approval(self._configured_rule(tool) or self.settings.approve)
 
     def toggle(self, session_id: str, name: str) -> None:
