@@ -141,8 +141,9 @@ def choose_model(
     provider's models may cost money, or be made for other work than chats, so none of them is
     chosen only because it is the first.
 
-    With `may_load`, there is no user to ask: the last used or only model is chosen whatever its
-    state is, and a configured one that the server lacks, for the server to refuse it.
+    With `may_load`, there is no user to ask: the model of this server that was used last, or its
+    only one, is chosen whatever its state is, and a configured one that the server lacks, for the
+    server to refuse it.
     """
     models = probed.chat_models
     if model:
@@ -166,7 +167,7 @@ def choose_model(
                 return info
     if not may_load or probed.verdict is Verdict.LOADING:  # that model will soon have a name
         return None
-    for one in state.recent:
+    for one in state.recent:  # newest first; `state.model` may be on another server
         used = find_model(one.model, models)
         if used is not None and usual_server_id(one.endpoint) == probed.server_id:
             return used
@@ -186,7 +187,8 @@ def _is_provider(probed: ProbeResult) -> bool:
 def _lacks(probed: ProbeResult, name: str) -> bool:
     """Return whether a server lists its models, and this name means none of them.
 
-    It is False for providers, which take names that they do not list.
+    A name may mean a model that is listed under a similar one (`is_other_model`). It is False for
+    providers, which take names that they do not list.
     """
     if _is_provider(probed):
         return False
@@ -198,6 +200,7 @@ def _lacks(probed: ProbeResult, name: str) -> bool:
 def require_model(name: str, chosen: ProbeResult | None, results: Sequence[ProbeResult]) -> None:
     """Raise `WrongUse` if the chosen server lacks the model of this name.
 
+    `choose_without_asking` chooses such a model all the same, and only the server would refuse it.
     The error suggests similar models of all `results`. Without a chosen server, do nothing.
     """
     if chosen is not None and _lacks(chosen, name):
@@ -225,15 +228,15 @@ def choose_without_asking(
 def why_unusable(results: Sequence[ProbeResult]) -> LMChatError:
     """Return the error that says why none of these servers can be used.
 
-    It is about the first that answers and is a model server or named by the user; else about the
-    only address that was tried; else it says that nothing was found. Any other program that answers
-    counts only if its address is the only one: in a search, it is of no interest.
+    It is about the first where a model server answers, or at an address that the user has named
+    any program. If only one address was tried, it is about that. Else it says that nothing was
+    found: in a search, other programs are of no interest.
     """
     is_only = len(results) == 1
     for probed in results:
-        is_asked = probed.is_own or is_only
+        is_asked_for = probed.is_own or is_only
         is_other_program = probed.verdict in (Verdict.SERVER_ERROR, Verdict.NOT_AN_LLM)
-        if not (probed.verdict.is_server or (is_asked and is_other_program)):
+        if not (probed.verdict.is_server or (is_asked_for and is_other_program)):
             continue
         hint = step_sentence(probed.next_step)
         if probed.kind == "certificate":  # its message names the address, too

@@ -74,6 +74,7 @@ def installed_products(environ: Mapping[str, str], home: Path | None) -> tuple[I
     for product in PRODUCTS:
         if not product.program:  # it is not known how to find the product
             continue
+        # folders that show that it is installed; these may also hold the program, in `bin`
         folders = product.own_folders(home) if home else []
         search_path = [environ.get("PATH") or os.defpath, *(str(one / "bin") for one in folders)]
         program = find_program(product.program, os.pathsep.join(search_path))
@@ -130,6 +131,7 @@ async def start_server(
 def _start(
     start: ServerStart, log_file: Path, environ: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
+    """Run the command in the background, with its output in a new log file. Raises `OSError`."""
     log = begin_log(log_file)
     try:
         return start_in_background(

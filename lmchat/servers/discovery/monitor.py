@@ -70,7 +70,7 @@ class Monitor:
         `check_now` ends it.
         """
         while True:
-            self._is_check_due.clear()
+            self._is_check_due.clear()  # here: `check_now` during the check leads to another one
             health = None
             endpoint = self.health.endpoint
             if endpoint is not None and not self._is_streaming:
@@ -107,7 +107,7 @@ class Monitor:
         self.health = replace(
             current,
             since_s=current.since_s if is_same_verdict else self._clock(),
-            # if no model server answers, that of the last one that did
+            # only a model server tells its product; without an answer, it stays as it was
             product=probed.product if probed.verdict.is_server else current.product,
             verdict=probed.verdict,
             detail=probed.detail,

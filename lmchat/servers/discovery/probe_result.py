@@ -41,7 +41,10 @@ class Verdict(StrEnum):
 
     @property
     def is_usable(self) -> bool:
-        """Whether a chat can begin without another step of the user."""
+        """Whether a chat can begin as soon as a model is loaded.
+
+        The server may have none: see `ProbeResult.has_model`.
+        """
         return self in (Verdict.READY, Verdict.LOADING, Verdict.NO_MODEL)
 
 
@@ -182,7 +185,7 @@ class ProbeResult(Struct, frozen=True, kw_only=True):
     def has_model(self) -> bool:
         """Whether there is a model to chat with, or one is being loaded.
 
-        A ready or loading server counts also if it lists no models.
+        A loading server counts also if it lists no models yet.
         """
         return self.verdict in (Verdict.READY, Verdict.LOADING) or bool(self.chat_models)
 

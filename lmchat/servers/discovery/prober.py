@@ -50,7 +50,7 @@ _VERDICT_BY_KIND = {  # of errors
 }
 _FOREIGN_KINDS = frozenset({"wrong_path", "forbidden", "bad_request", "unsupported"})
 """Refusals that a model server would not give to a request for its models."""
-_READY_STATES = {LoadState.LOADED, LoadState.ASLEEP, LoadState.UNKNOWN}
+_READY_STATES = {LoadState.LOADED, LoadState.ASLEEP, LoadState.UNKNOWN}  # one such model: READY
 _log = logging.getLogger(__name__)
 
 
@@ -60,7 +60,7 @@ class Probe(Struct, frozen=True, kw_only=True):
     endpoint: Endpoint
     expected: Product
     is_own: bool = False  # whether the user has named the address in this run
-    is_known: bool = False  # whether the user has named it, in this run or an earlier one
+    is_known: bool = False  # whether the user has named or used it, in this run or an earlier one
 
 
 class Prober:
@@ -79,7 +79,7 @@ class Prober:
         `check_allowed` raises `EndpointNotAllowed` or `RequestInvalid` for an address to which no
         request may be sent.
         """
-        self.keys = keys
+        self._keys = keys
         self._connections = connections
         self._check_allowed = check_allowed
         self._timeouts_for = timeouts_for
@@ -87,7 +87,7 @@ class Prober:
         self._known: Sequence[Endpoint] = ()  # that a scan probes together with the usual ones
 
     def scan_also(self, known: Sequence[Endpoint]) -> None:
-        """Let each scan probe these addresses, too; the user has named them, now or earlier."""
+        """Let each scan probe these addresses, too: of environment variables and earlier runs."""
         self._known = known
 
     async def scan(self, expected: Sequence[Endpoint]) -> tuple[ProbeResult, ...]:
@@ -123,15 +123,15 @@ class Prober:
         keep their last port.
         """
 
-        def probe_of_named(endpoint: Endpoint, *, is_own: bool) -> Probe:
+        def known_probe(endpoint: Endpoint, *, is_own: bool) -> Probe:
             product = self._expected_product(endpoint)
             return Probe(endpoint=endpoint, expected=product, is_own=is_own, is_known=True)
 
-        probes = [probe_of_named(endpoint, is_own=True) for endpoint in expected]
+        probes = [known_probe(endpoint, is_own=True) for endpoint in expected]
         for product in PRODUCTS:
             ports = filter(None, (product.last_port(), *product.ports))
             probes += [Probe(endpoint=loopback(port), expected=product) for port in ports]
-        probes += [probe_of_named(endpoint, is_own=False) for endpoint in self._known]
+        probes += [known_probe(endpoint, is_own=False) for endpoint in self._known]
         probe_by_address: dict[str, Probe] = {}
         for probe in probes:
             probe_by_address.setdefault(probe.endpoint.netloc, probe)  # the first of each address
@@ -152,7 +152,7 @@ class Prober:
             refused = _empty_result(probe, Verdict.REFUSED)
             return replace(refused, detail=error.message, kind=error.kind, next_step=step)
         probed = await self._probe_in_time(probe)
-        if probed.verdict is Verdict.NEEDS_KEY and await self.keys.key_for(probe.endpoint):
+        if probed.verdict is Verdict.NEEDS_KEY and await self._keys.key_for(probe.endpoint):
             # `is_known`: a scan sends a key only to known addresses, and this one has asked for it
             return await self._probe_in_time(replace(probe, is_known=True))
         return probed
@@ -179,7 +179,7 @@ class Prober:
         return await self._probe(probe, key=key)
 
     def expect(self, endpoint: Endpoint, product: str) -> None:
-        """Note which product is expected at an address.
+        """Note which product is expected at an address, so that a probe asks for it first.
 
         Nothing changes if a product was noted there before, or if `product` is not a known one.
         """
@@ -208,7 +208,7 @@ class Prober:
         if read_s is not None:
             connect_s = min(connect_s, read_s)
         if key is None:
-            key = await self.keys.key_for(endpoint) or ""
+            key = await self._keys.key_for(endpoint) or ""
         timeout = httpx.Timeout(connect=connect_s, read=read_s, write=WRITE_S, pool=POOL_S)
         return ServerApi(
             endpoint=endpoint,
@@ -236,14 +236,14 @@ class Prober:
     ) -> ProbeResult:
         """Probe one address, and note what answers; `key` is as for `new_api`.
 
-        In a scan, replies of this machine have to come soon, and only an address that the user has
-        named gets a key, if that is known without asking.
+        In a scan, replies of this machine have to come soon, and only a known address gets a key,
+        if that is known without asking.
         """
         endpoint = probe.endpoint
         read_s = self._timeouts_for(endpoint).health_s
         if is_scan:
             read_s = _SCAN_READ_S if endpoint.is_loopback else read_s
-            key = (self.keys.known_key(endpoint) if probe.is_known else None) or _NO_KEY
+            key = (self._keys.known_key(endpoint) if probe.is_known else None) or _NO_KEY
         api = await self.new_api(endpoint, probe.expected.name, read_s=read_s, key=key)
         error: LMChatError | None = None
         models: tuple[ModelInfo, ...] = ()
@@ -269,8 +269,9 @@ class Prober:
             # it has ended: another version or product may be the next one
             self._memories[endpoint] = ServerMemory(product=self._memory_of(endpoint).product)
             if endpoint.is_loopback and await asyncio.to_thread(probe.expected.is_open):
-                verdict = Verdict.SERVER_OFF
-        if verdict is Verdict.NEEDS_KEY and (why := self.keys.why_withheld(endpoint)):
+                verdict = Verdict.SERVER_OFF  # LM Studio runs, for instance, but not its server
+        # a key may be set that was not sent; the reason has the next step
+        if verdict is Verdict.NEEDS_KEY and (why := self._keys.why_withheld(endpoint)):
             step = why
         elif error is not None and _has_own_step(error, probe, verdict):
             # A step has no full stop, unless it has several sentences.
@@ -337,7 +338,7 @@ def _next_step(
 def _has_own_step(error: LMChatError, probe: Probe, verdict: Verdict) -> bool:
     """Whether the hint of an error says more than the step of the verdict does."""
     if verdict is Verdict.NOT_AN_LLM:
-        return probe.is_known  # at an address that the user has named, the fault is of interest
+        return probe.is_known  # at an address that the user knows, the fault is of interest
     if verdict is Verdict.SERVER_ERROR:
         return error.kind in ("certificate", "wrong_path")
     # REFUSED for another reason than that nothing answers: a proxy, or an unknown name

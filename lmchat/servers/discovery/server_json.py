@@ -21,14 +21,14 @@ from lmchat.terminal.output import rounded, timestamp
 
 
 def special_type(model: ModelInfo) -> str:
-    """Return "embedding"; empty for a model that can chat."""
+    """Return the type of a model that cannot chat, "embedding"; empty for one that can."""
     return "embedding" if model.is_embedding else ""
 
 
 def model_json(model: ModelInfo, name: str = "") -> dict[str, object]:
     """Return a model with the fields of OpenAI's list of models, and lmchat's own.
 
-    `name` is another name for it.
+    `name` is the name by which `lmchat serve` lists it, such as `NAME@PRODUCT`; empty: its own.
     """
     own_fields = (
         "product",
@@ -53,7 +53,7 @@ def model_json(model: ModelInfo, name: str = "") -> dict[str, object]:
 
 
 def list_json(models: Mapping[str, ModelInfo]) -> dict[str, object]:
-    """Return models by their names as a list of OpenAI's API."""
+    """Return models in the form of OpenAI's list; the keys are the names to list them by."""
     return {"object": "list", "data": [model_json(model, name) for name, model in models.items()]}
 
 
@@ -96,7 +96,7 @@ def health_json(
         "model": model.model_id if model else None,
         "model_loaded": is_loaded,
         "model_state": model.state if model else None,
-        "orchestrator_ready": not has_problems,
+        "orchestrator_ready": not has_problems,  # whether the configuration is good
         "timestamp": timestamp(),
     }
 
@@ -146,6 +146,7 @@ def metrics_json(metrics: Metrics) -> dict[str, object]:
 
 
 def _verdict_json(probed: ProbeResult) -> dict[str, object]:
+    """Return the fields that the found server and each candidate have in common."""
     return {
         "product": probed.product,
         "verdict": probed.verdict,

@@ -44,6 +44,7 @@ class DemoModel(Struct, frozen=True, kw_only=True):
     sha256: str  # of the file
 
     def file_in(self, folder: Path) -> ModelFile:
+        """Return the file of the model in a folder, where it need not exist yet."""
         return ModelFile(
             path=folder / self.file_name,
             name=self.name,

@@ -68,7 +68,8 @@ class LocalEngine:
     ) -> None:
         """`folder` is that of the demo model.
 
-        `on_address` gets each new address and its key, before anything answers there.
+        `on_address` gets the address and its key, before anything answers there: requests to the
+        engine then have this key.
         """
         self._settings = settings
         self._on_address = on_address

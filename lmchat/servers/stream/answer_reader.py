@@ -46,6 +46,11 @@ class AnswerReader:
         idle_timeout: IdleTimeout,
         splitter: ThinkSplitter | None,
     ) -> None:
+        """Create it; `read` reads the response.
+
+        `facts` are those that the error for a refusal needs. `idle_timeout` is told which data has
+        arrived. `splitter` is as for `ChunkReader`.
+        """
         self.network_error = ""  # how the connection broke, empty if it did not
         self._response = response
         self._facts = facts
@@ -102,6 +107,7 @@ class AnswerReader:
         self._read_events(self._sse.close())
 
     async def _read_part(self, data: bytes) -> None:
+        """Read the next bytes of a stream; if many events wait, wait until they are taken."""
         self._read_events(self._sse.feed(data))
         self._idle_timeout.note_data(has_token=self._chunks.has_token)
         if self._events.qsize() > MAX_WAITING:

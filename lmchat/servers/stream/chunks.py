@@ -133,7 +133,7 @@ class ChunkReader:
             self._read_choice(choices[0])
 
     def read_whole(self, reply: object) -> None:
-        """Read the decoded reply of a server that does not stream; it needs no `[DONE]`."""
+        """Read the decoded reply of a server that does not stream; no `[DONE]` follows it."""
         self._read_object(reply)
         self.has_done = True
 
@@ -244,6 +244,7 @@ class ChunkReader:
             self._post(LifeSign(is_token=True))
 
     def _post_split(self, split: Iterable[SplitPiece | Rethought]) -> None:
+        """Post what the splitter has returned."""
         for part in split:
             if isinstance(part, Rethought):
                 self._post(part)

@@ -52,6 +52,7 @@ class ThinkSplitter:
         pieces: list[SplitPiece | Rethought] = []
         text = self._held + text
         self._held = ""
+        # a state that ends leaves the rest of the text to the next one
         if self._state is _State.START:
             words = text.lstrip()
             may_become_tag = _OPEN.startswith(words) and len(text) <= _MAX_HELD
@@ -71,7 +72,7 @@ class ThinkSplitter:
                 thought = self._without_begun_tag(text)
             if thought:
                 pieces.append((True, thought))
-            text = behind
+            text = behind  # empty without a tag
         elif self._state is _State.UNSURE:
             text = self._read_unsure(text, pieces)
         if self._state is _State.AFTER:  # empty lines between thought and answer belong to neither
@@ -88,11 +89,12 @@ class ThinkSplitter:
         return self.feed("")
 
     def _read_unsure(self, text: str, pieces: list[SplitPiece | Rethought]) -> str:
-        """Read text in the state `UNSURE`; return what is behind its first tag, if that is certain.
+        """Read text in the state `UNSURE`, and return the rest for the next state.
 
-        The text before the tag is added to `pieces` as answer. A tag is held back until the rest of
-        its line has come. Then it is either a word of the answer, and returned with what follows,
-        or it ends a thought: a `Rethought` is added, and what follows it is returned.
+        The text before the first tag is added to `pieces` as answer. The tag is held back until the
+        rest of its line has come; until then, nothing is returned. Then it is either a word of the
+        answer, and returned with what follows, or it ends a thought: a `Rethought` is added to
+        `pieces`, and what follows the tag is returned.
         """
         tag = _TAG.search(text)
         before = self._without_begun_tag(text) if tag is None else text[: tag.start()]
@@ -115,7 +117,7 @@ class ThinkSplitter:
         if tag[0] != _CLOSE or not ends_line or is_in_sentence or is_in_code:
             self._state = _State.ANSWER
             return text[tag.start() :]
-        if self._unsure:
+        if self._unsure:  # else nothing was returned as answer
             pieces.append(Rethought())
         self._state = _State.AFTER
         return behind

@@ -12,7 +12,7 @@ from lmchat.servers.events import LifeSign, StreamStalled
 from lmchat.servers.http.reply import Reply
 from lmchat.servers.products.server_api import background_task
 
-ASK_AFTER_S = 2.0  # silence after which the server's health is asked; it is told within 5 s
+ASK_AFTER_S = 2.0  # silence after which the health is asked: a dead server is shown within 5 s
 HEALTH_S = 2.0  # a server that reads a long prompt still answers other requests
 LONGEST_ROUND_S = 5.0  # longer pauses between two checks are those of a suspended process
 
@@ -57,7 +57,7 @@ class IdleTimeout:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Check nothing while the block runs: the data of the server wait for this process."""
+        """Count no silence while the block runs: data of the server wait for this process."""
         self._is_paused = True
         try:
             yield
@@ -80,13 +80,17 @@ class IdleTimeout:
             raise self._error from None
 
     def check_first_token(self) -> None:
-        """Raise `ServerUnavailable` if the limit for the first token has passed; 0: no limit."""
+        """Raise `ServerUnavailable` if the limit for the first token has passed; 0: no limit.
+
+        It counts from the first attempt on, with the pauses while the model loads, in which nothing
+        is watched.
+        """
         first_token_s = self._timeouts.first_token_s
         if 0 < first_token_s <= self._loop.time() - self._begun_s:
             raise _no_token_error(first_token_s)
 
     async def _watch(self, block: asyncio.Timeout) -> None:
-        """Check the silence in rounds until a limit is reached; then end the watched block."""
+        """Check the silence in rounds, and post stalls; end the watched block at a limit."""
         limits = self._timeouts
         limits_s = (limits.first_token_s, limits.stalled_after_s, limits.give_up_after_s)
         shortest_s = min(filter(None, (ASK_AFTER_S, *limits_s)))  # a limit of 0 means none
