@@ -95,7 +95,8 @@ class Importer:
         cancelled, the sessions that were imported stay in the store, and `outcome` lists them. An
         error of the store, such as a full disk, ends the import.
         """
-        known: dict[str, SessionHeader] = {}  # by id; only for a trial, since an import finds them
+        # Headers in the store by id, for a trial alone: an import asks the store for each session.
+        known: dict[str, SessionHeader] = {}
         if is_trial:
             for is_trash in (False, True):
                 headers = await self._store.list_sessions(is_trash=is_trash)
@@ -127,6 +128,8 @@ class Importer:
                         skipped=() if known_header else skipped,
                     )
                     outcome.chats.append(chat)
+                    if is_trial:  # an import would find the session again in a later file
+                        known.setdefault(header.session_id, header)
                     if time.monotonic() - begun_s >= self._quiet_s:
                         report_progress(_counts(outcome.chats))
                 case Skipped():

@@ -81,9 +81,13 @@ async def import_files(context: Context) -> int:
         output.note(line)
     for _, error in outcome.refused:
         output.print_error(error)
-    # the sessions of these chats, without those in the trash
-    saved_chats = [chat for chat in outcome.chats if chat.was_known or not options.dry_run]
-    ids = [chat.header.session_id for chat in saved_chats if chat.header.deleted_at is None]
+    # the sessions of these chats, each once, without those in the trash
+    chats = [chat for chat in outcome.chats if chat.header.deleted_at is None]
+    ids = dict.fromkeys(chat.header.session_id for chat in chats)
+    if options.dry_run:
+        for chat in chats:
+            if not chat.was_known:
+                ids.pop(chat.header.session_id, None)  # it is not in the store
     if ids:
         output.print_lines([" ".join(ids)])
     return 1 if outcome.refused else 0

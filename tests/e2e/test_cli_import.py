@@ -34,6 +34,8 @@ def test_a_list_of_role_and_content_is_tried_imported_once_and_found_in_the_tras
     assert told == f"{name}: “Which vegetables?” would be imported, 2 messages\n"
     (row,) = empty.json("import", "--dry-run", "--json", name)["data"]
     assert (row["outcome"], row["messages"]) == ("would be imported", 2)
+    twice = empty("import", "--dry-run", name, name).stdout.splitlines()
+    assert twice[-1] == "1 chat, 2 messages would be imported, 1 already existed."
     assert empty.json("sessions", "--json")["data"] == []
     first = empty("import", name)
     session_id = first.stdout.splitlines()[-1]

@@ -113,6 +113,14 @@ async def test_what_is_imported_is_found_and_gone_on_with_and_known_again(
     assert (await store.open_session(session_id)).header.message_count == 5
 
 
+async def test_a_trial_counts_a_chat_of_two_files_once_as_the_import_does(tmp_path, importer):
+    names = [file_of(tmp_path, name=name) for name in ("one.json", "two.json")]
+    for is_trial in (True, False):
+        outcome = ImportOutcome()
+        await importer.import_files(names, outcome, is_trial=is_trial)
+        assert [chat.was_known for chat in outcome.chats] == [False, True]
+
+
 async def test_a_file_that_is_refused_costs_itself_alone_and_is_named(tmp_path, store, importer):
     names = [
         file_of(tmp_path),
