@@ -33,7 +33,7 @@ class ExportAs(Struct, frozen=True, kw_only=True):
     """Whether to export all branches; JSON has them anyway, where they can be read."""
 
 
-BY_NAME = ExportAs()
+BY_NAME = ExportAs()  # the format by the name of the file, and only the text
 
 
 class Library:
@@ -59,6 +59,7 @@ class Library:
 
     async def toggle_tags(self, session_id: str, typed: str) -> SessionHeader:
         """Add each typed tag to a session, or remove it if the session has it."""
+        # only the header is needed, but the store reads at least one message
         session = await self.store.open_session(session_id, count=1)
         tags = list(session.header.tags)
         for tag in tags_from(typed):
@@ -79,7 +80,10 @@ class Library:
         return await self.store.update_session(session_id, {"deleted_at": self._clock()})
 
     async def undo_delete(self) -> SessionHeader | None:
-        """Restore the session that was deleted last, also by an earlier run."""
+        """Restore the session that was deleted last, also by an earlier run; return its header.
+
+        Return None if the trash is empty.
+        """
         trash = await self.store.list_sessions(is_trash=True)  # the last deleted one is first
         return await self.restore(trash[0].session_id) if trash else None
 

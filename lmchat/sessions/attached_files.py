@@ -62,7 +62,10 @@ def without_file_lines(text: str, *, allowed_lines: Collection[str] = ()) -> str
 
 
 def draft_of(text: str, files: Iterable[FilePart]) -> str:
-    """Return a draft with these files, which `split_draft` takes apart again."""
+    """Return a draft with these files, which `split_draft` takes apart again.
+
+    Files without a place, such as images, come first. A mark in the text itself is removed.
+    """
     before = "".join(file_line(part) for part in files if part.place is None)
     return before + "".join(
         without_file_lines(piece) if isinstance(piece, str) else file_line(piece)
@@ -71,7 +74,10 @@ def draft_of(text: str, files: Iterable[FilePart]) -> str:
 
 
 def pieces_of(text: str, files: Iterable[FilePart]) -> list[str | FilePart]:
-    """Return the texts of a prompt and its files that have a place in it, in order."""
+    """Return the texts of a prompt and its files that have a place in it, in order.
+
+    `files` are in the order of their places; those without one are left out.
+    """
     pieces: list[str | FilePart] = []
     start = 0
     for part in files:

@@ -55,7 +55,8 @@ class TokenProbabilities(Struct, frozen=True, kw_only=True, array_like=True, gc=
     def text_before(self) -> str:
         """The part of `text` that came with earlier tokens, which the server has not reported.
 
-        It is all of `text` if that does not end with the token.
+        It stays if another token takes the place of this one. It is all of `text` if that does not
+        end with the token.
         """
         return self.text.removesuffix(self.token) if self.token else self.text
 
@@ -71,7 +72,7 @@ def count_probabilities(choices: Sequence[TokenProbabilities]) -> int:
 
 
 def choices_json(choices: Sequence[TokenProbabilities]) -> list[dict[str, Any]]:
-    """Return the choices of the tokens of an answer as JSON, without those of its thought."""
+    """Return the choices of the tokens of an answer for `ask --json`, without those of thoughts."""
     return [
         {
             "token": choice.token,
@@ -185,7 +186,10 @@ class FilePart(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag
 
     @property
     def words(self) -> str:
-        """Name, size and, of an image, its pixels: `cat.png (1.2 MB, 800×600)`."""
+        """Name, size and, of an image, its pixels, for a sentence: `cat.png (1.2 MB, 800×600)`.
+
+        Name and figures have ordinary blanks.
+        """
         pixels = f", {self.width}×{self.height}" if self.width else ""
         size = size_text(self.size, is_exact=True).replace(GAP, " ")
         return f"{safe_line(self.name, limit=_MAX_NAME_CHARS)} ({size}{pixels})"
@@ -301,7 +305,10 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def ends_with_edit(self) -> bool:
-        """Whether the user has written the end of the answer: no model has continued it since."""
+        """Whether the user has written the end of the answer: no model has continued it since.
+
+        A rewritten answer has no count of tokens (`EDITED`) before that.
+        """
         return self.is_edited and self.completion_tokens is None
 
     @property
@@ -384,10 +391,10 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
 
     @property
     def sent_text(self) -> str:
-        """All text that a request holds of the message, joined without separators.
+        """The text of the message in a request, without attached files and thoughts.
 
-        Of a tool message it is the result. Of other messages it is the text, then the names and
-        arguments of the tool calls.
+        Tokens are estimated from it. Of a tool message it is the result. Of other messages it is
+        the text, then the names and arguments of the tool calls, all without separators.
         """
         if self.role is Role.TOOL:
             return self.tool_result
@@ -549,7 +556,9 @@ Messages = str | Sequence[ChatMessage | tuple[str, str] | Mapping[str, str]]
 
 
 def messages_of(messages: Messages) -> tuple[ChatMessage, ...]:
-    """Return a list of messages as `ChatMessage`s; a prompt becomes one message of the user.
+    """Return as `ChatMessage`s what the Python API, or a file of `batch` or `eval`, was given.
+
+    A prompt becomes one message of the user.
 
     Raises:
         RequestInvalid: `messages` is neither a prompt nor a list, or the list is empty, or one of
@@ -585,5 +594,8 @@ def _message(entry: object, position: int) -> ChatMessage:
 
 
 def is_imported_call(message: ChatMessage) -> bool:
-    """Return whether a message is an imported tool message: it names no server, unlike others."""
+    """Return whether a message is a call from an imported chat, which lmchat does not run again.
+
+    Such a tool message names no server, unlike others.
+    """
     return message.role is Role.TOOL and not message.endpoint

@@ -190,7 +190,10 @@ class Branch(Struct, frozen=True, kw_only=True):
 
     @property
     def opening(self) -> ChatMessage:
-        """The first message that is not a system message; the first message if all are."""
+        """The message that represents the branch in the tree.
+
+        It is the first that is not a system message; the first message if all are.
+        """
         for message in self.messages:
             if message.role is not Role.SYSTEM:
                 return message

@@ -31,7 +31,7 @@ class Metrics(Struct, frozen=True, kw_only=True):
     """Requests that lmchat rejected and did not send."""
 
     def since(self, earlier: Metrics) -> Metrics:
-        """Return, for each counter, by how much it has grown since an earlier state."""
+        """Return, for each counter, by how much it has grown since `earlier`, such as a reset."""
         before = asdict(earlier)
         return Metrics(**{name: count - before[name] for name, count in asdict(self).items()})
 
@@ -202,8 +202,12 @@ _NAME_WIDTH = 24  # cells
 _VALUE_WIDTH = 12
 
 
-def statistics_text(metrics: Metrics, budget: Budget | None, models: str) -> str:
-    """Return the text of `/stats`: the counters of this run, and below them those of the models."""
+def statistics_text(metrics: Metrics, budget: Budget | None, text_of_models: str) -> str:
+    """Return the text of `/stats`: the counters of this run, and below them those of the models.
+
+    `text_of_models` is what `models_text` has returned. Without a budget, the requests that are
+    left are shown as unknown.
+    """
     list_requests = metrics.cache_hits + metrics.cache_misses
     run = _lines(
         ("requests", str(metrics.total_requests)),
@@ -216,7 +220,7 @@ def statistics_text(metrics: Metrics, budget: Budget | None, models: str) -> str
         ("model lists from cache", f"{metrics.cache_hits} of {list_requests}"),
         ("requests left", f"{budget.left} of {budget.limit}" if budget else units.UNKNOWN),
     )
-    return f"This run\n{run}\n\n{models}".rstrip()
+    return f"This run\n{run}\n\n{text_of_models}".rstrip()
 
 
 def models_text(models: Sequence[ModelFigures]) -> str:

@@ -57,7 +57,10 @@ def back_up(path: Path, moment: datetime) -> None:
 
 
 def remove_copies(path: Path) -> None:
-    """Remove all daily copies, and incomplete copies that a killed process left."""
+    """Remove all daily copies, and incomplete copies that a killed process left.
+
+    `purge` calls this: the copies have what it deletes.
+    """
     path = path.resolve()
     for copy in (*daily_copies(path), *path.parent.glob(f".{path.name}.backup-*")):
         _remove(copy)
@@ -83,6 +86,7 @@ def copy_database(path: Path, copy: Path) -> None:
     of an incomplete copy then.
     """
     fresh = copy.with_name(f".{copy.name}.{os.urandom(4).hex()}")
+    # created here, for its owner alone: SQLite would let others read it
     os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, _FILE_MODE))
     try:
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(fresh)) as target:
@@ -153,7 +157,7 @@ def _add_rows_of(damaged: Path, target: Connection) -> bool:
     is_all_read = True
     complete_messages = {number for (number,) in target.execute("select number from parts")}
     with closing(sqlite3.connect(damaged, isolation_level=None)) as source:
-        source.text_factory = target.text_factory
+        source.text_factory = target.text_factory  # a damaged byte does not cost the row
         # without this setting, SQLite refuses a file that was cut short
         source.execute("pragma writable_schema = on")
         for table in _TABLES:
@@ -171,7 +175,7 @@ def _add_rows_of(damaged: Path, target: Connection) -> bool:
                         number = names.index("number")
                         rows = (row for row in rows if row[number] not in complete_messages)
                     target.executemany(insertion, rows)
-                    break  # no row was damaged
+                    break  # all rows were read
                 except DATABASE_ERRORS as error:
                     log.warning("the table %s of %s is damaged: %s", table, damaged.name, error)
                     is_all_read = False

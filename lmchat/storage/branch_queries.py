@@ -118,7 +118,10 @@ def first_prompt_title(connection: Connection, session_id: str) -> str:
 
 
 def first_text(connection: Connection, query: str, session_id: str) -> str:
-    """Return the text in the first row that a query finds for a session; empty without a row."""
+    """Return the text in the first row that a query finds for a session; empty without a row.
+
+    The query has one question mark, for the id of the session.
+    """
     row = connection.execute(query, (session_id,)).fetchone()
     return "" if row is None else text_from(row[0])
 
@@ -142,7 +145,7 @@ def end_of_path(
         _, earlier_id, *_ = rows_leaf_first.pop()
 
     rows = [row for row in reversed(rows_leaf_first) if row[_HIDDEN_BY] is None]
-    numbers = [row[0] for row in rows]
+    numbers = [number for number, *_ in rows]
     placeholders = ", ".join("?" * len(numbers))
     parts = read_parts(connection, f"number in ({placeholders})", numbers)
     return MessagePath(_messages(connection, rows, parts)), earlier_id
@@ -216,6 +219,7 @@ def leaf_without(connection: Connection, session_id: str, message_id: str) -> st
     That is the newest visible message at or below the parent of the hidden one. If the hidden one
     has no parent, it is the newest visible message of the session; None if none is left.
     """
+    # the parent may be lost, so its row is looked up
     query = """select p.message_id from messages m join messages p
         on p.message_id = m.parent_id and p.session_id = m.session_id where m.message_id = ?"""
     parent_id = first_id(connection, query, (message_id,))

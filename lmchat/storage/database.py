@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 # Steps of SQLite between two checks whether a query was cancelled: a few rows of a search.
 _STEPS_BETWEEN_CHECKS = 100
-# Beginnings of the names of errors after which the connection can still be used.
+# Beginnings of SQLite's names of errors after which the connection can still be used.
 _TEMPORARY = (
     "SQLITE_BUSY",
     "SQLITE_LOCKED",
@@ -105,7 +105,7 @@ class Database:
         """Run a job on the thread and return its result.
 
         An error of the database or the system is raised as `StoreUnavailable`, and closes the
-        connection, so that the next job opens the file again. It stays open after `_TEMPORARY`
+        connection to a file, so that the next job opens it again. It stays open after `_TEMPORARY`
         errors and on a full disk. Other errors of the job are raised as they are.
         """
         try:

@@ -1,6 +1,7 @@
 """Figures in `sessions.db`: one record for each turn, and counters of all runs.
 
-The records are in the table `ledger`, the counters in `metrics`.
+The records are in the table `ledger`, the counters in `metrics`. Methods that are `reading` or
+`writing` run on the thread of the database: their callers await them and omit `connection`.
 """
 
 from __future__ import annotations

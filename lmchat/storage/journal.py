@@ -172,7 +172,10 @@ class FileJournal:
             raise explain(error, self._database_path) from error
 
     async def end(self, message_id: str) -> None:
-        """Close and remove the file of an answer, which is in the tables now."""
+        """Close and remove the file of an answer, which is in the tables now.
+
+        Does nothing for an answer or a tool call without a file.
+        """
         file = self._files.pop(message_id, None)
         if file is not None:
             await self._thread.run(file.remove)

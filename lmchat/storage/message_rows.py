@@ -1,6 +1,7 @@
 """Writing of the rows of sessions and messages.
 
-Each function is a part of a transaction, which its caller begins and ends.
+Each function is a part of a transaction, which its caller begins and ends. A session keeps the id
+of the leaf of its chosen path: the last message of the path that is shown and sent.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def put_session(connection: Connection, header: SessionHeader) -> None:
 
 
 def ensure_session(connection: Connection, session_id: str, moment: datetime) -> None:
-    """Write a row without a title if the session has none.
+    """Write a row without a title for a session that has no row.
 
     Another process may have removed the session while this process used it.
     """

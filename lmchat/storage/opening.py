@@ -109,7 +109,8 @@ def connect_in_memory(
 ) -> Connection:
     """Return a connection to a new database in memory, empty or with a copy of a saved one.
 
-    `entries` has the journals of running answers by their ids; the caller changes it later.
+    `entries` has the journals of running answers by their ids. It is not copied: the caller adds
+    what arrives later.
     """
     connection = sqlite3.connect(":memory:", isolation_level=None, factory=Connection)
     connection.entries = entries
@@ -157,7 +158,8 @@ def _open(path: Path, mode: str) -> Connection:
 def _set_up(connection: Connection) -> None:
     """Make the settings that each connection needs, and the functions that queries call.
 
-    `contains` compares names in filters, `searchable` makes the text for the search index.
+    `contains` looks for a term in a title or a name of a model, `searchable` makes the text for the
+    search index.
     """
     # Overwrite deleted text with zeros at once. Some builds of SQLite do that by default, not all.
     connection.execute("pragma secure_delete = on")
@@ -181,7 +183,7 @@ def _ensure_file(path: Path) -> None:
 
 
 def _connect_to_read(path: Path) -> Connection:
-    """Open a file that this user may only read, without changes that are only in its log.
+    """Open a file that this user may only read, without what is only in its write-ahead log.
 
     Raises `sqlite3.Error` or, for another format, `StoreUnavailable`.
     """

@@ -22,8 +22,8 @@ from lmchat.storage.opening import Connection, is_damaged
 from lmchat.storage.row_values import column, stored_time, text_from
 from lmchat.storage.schema import transaction
 
-# `root` is a message that was deleted by the user, `m` a message that it hides: itself, unless
-# another window has added a message below it since, or one below it.
+# `root` is a message that the user has deleted, `m` one that it hides: itself or one below it. The
+# root itself is visible if another window has added a message below it since.
 DELETED_MESSAGES = """messages m join messages root
     on root.message_id = m.hidden_by and root.session_id = m.session_id"""
 _OLDER = f"select m.number from {DELETED_MESSAGES} where root.hidden_at < ?"
@@ -82,7 +82,7 @@ def _delete_session(connection: Connection, session_id: str) -> set[str]:
 
 
 def _delete_messages(connection: Connection, before: str) -> set[str]:
-    """Delete the messages that the user has deleted before a stored time.
+    """Delete the messages that the user has deleted before a stored time; none for an empty one.
 
     If the title of a session was made of one of them, it is made of the first visible prompt.
     Return the digests of the files that were attached to them.

@@ -62,9 +62,9 @@ def _modified_ns(path: Path) -> int:
 def _end_row(connection: Connection, number: int, message_id: str, moment: datetime) -> None:
     """Save the answer of a row as interrupted, with the parts in its file or in the tables.
 
-    An answer that was fetched again (R-42) may have more text in the tables, from before. Does
-    nothing for a damaged row, and if another process has ended the answer since the row was
-    found.
+    Those with more text are taken: an answer that was fetched again (R-42) may have more in the
+    tables, from before. Does nothing for a damaged row, and if another process has ended the answer
+    since the row was found.
     """
     query = f"""select session_id, {", ".join(MESSAGE_COLUMNS)} from messages
         where number = ? and state = 'streaming'"""

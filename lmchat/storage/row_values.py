@@ -117,7 +117,8 @@ def searched_text(kind: str, text: object, name: object) -> str:
 def searchable(kind: str, text: object, name: object) -> str:
     """Return the text of a stored part for the search index; a function of SQL.
 
-    It ends with two more characters, so that the last two of the text begin a trigram, too.
+    It ends with two more characters, so that the last two of the text begin a trigram, too: a term
+    shorter than a trigram is looked up by the trigrams that begin with it.
     """
     return f"{folded(searched_text(kind, text, name))}\n\n"
 
@@ -229,6 +230,7 @@ def _time(value: object) -> datetime:
 
 
 def _id(value: object) -> str:
+    """Return a stored id; raises `TypeError` for a damaged one."""
     if not isinstance(value, str):
         raise TypeError("an id that is not text")
     return value

@@ -133,7 +133,7 @@ def _messages(connection: Connection, terms: Sequence[str], filters: Filters) ->
     that the index names. If a filter asks for a code block, a part must be a text with a fence.
     """
     values = filters.values
-    has_many_messages = True
+    has_many_messages = True  # also assumed without a filter
     if filters.sql:  # it begins with `and`, so a condition has to be before it
         first_query = f"select 1 from messages m where 1 {filters.sql} limit {_FEW_MESSAGES}"
         first_messages = connection.execute(first_query, values).fetchall()
@@ -240,8 +240,12 @@ def _span(text: str, term: str) -> tuple[int, int] | None:
         return match.span()
 
     folded_text, origins = _folded_with_origins(text)
-    start = folded_text.find(fold(term))
-    return None if start < 0 else (origins[start], origins[start + len(fold(term)) - 1] + 1)
+    folded_term = fold(term)
+    start = folded_text.find(folded_term)
+    if start < 0:
+        return None
+    last = start + len(folded_term) - 1
+    return origins[start], origins[last] + 1
 
 
 def _folded_with_origins(text: str) -> tuple[str, list[int]]:

@@ -11,6 +11,11 @@ answer into the tables `messages` and `parts` and removes the file. After `kill 
 remains without a lock: the next time the database or a session is opened, `recovery` writes its
 text into the tables.
 
+A message that the user deletes is hidden, together with those below it, until it is restored or
+deleted permanently. The chosen path of a session, from a root to a leaf, is the one that is shown
+and sent. Methods that are `reading` or `writing` run on the thread of the database: their callers
+await them and omit `connection`.
+
 The other modules of this package: `database` runs the jobs on a thread, `opening` opens the file,
 `schema` has the tables, `row_values` converts rows and values, `message_rows` writes and
 `branch_queries` reads messages, `search` finds them; `backup` copies the file each day and replaces
@@ -124,25 +129,28 @@ class Store:
         self._shows_saved = shows_saved
         self._attachments_folder = path.with_name("attachments")
         self._files_in_memory: dict[str, bytes] = {}  # attached ones of a temporary chat, by digest
-        file = Database(
+        database_in_file = Database(
             path,
             lambda: self._tidied(connect(path)),
             repair=lambda: self._tidied(backup.repair(path, clock())),
         )
-        self.figures = Figures(file, clock)
+        self.figures = Figures(database_in_file, clock)
         self._journal: FileJournal | MemoryJournal
         if is_temporary:
             self._journal = memory = MemoryJournal()
             self.database = Database(path, partial(self._open_in_memory, memory.entries))
         else:
             self._journal = FileJournal(path)
-            self.database = file
+            self.database = database_in_file
 
     # The database
 
     @property
     def notice(self) -> str:
-        """Sentence for the user about a file that was replaced."""
+        """Sentence for the user about a file that was replaced; empty if none was.
+
+        The figures are always in the file, also those of a temporary chat.
+        """
         return self.figures.database.notice
 
     async def open(self) -> str:
@@ -156,18 +164,22 @@ class Store:
         return self.notice
 
     async def daily_check(self) -> None:
-        """Check and copy the file if that was not done today; a damaged one is replaced."""
+        """Check and copy the file if that was not done today; a damaged one is replaced.
+
+        If the file is intact, attached files that no message or draft names are removed.
+        """
+        if self._is_temporary:
+            return
         path, folder, moment = self._path, self._attachments_folder, self._clock()
-        if not self._is_temporary and await self.database.read(
-            lambda connection: backup.is_due(connection, moment)
-        ):
-            if await run_abandonable(lambda: is_damaged(path)):
-                await self._raise_if_damaged()
-            else:
-                await self.database.read(
-                    lambda connection: attachment_files.remove_unnamed(connection, folder, moment)
-                )
-            await run_abandonable(lambda: backup.back_up(path, moment))
+        if not await self.database.read(lambda connection: backup.is_due(connection, moment)):
+            return
+        if await run_abandonable(lambda: is_damaged(path)):
+            await self._raise_if_damaged()
+        else:
+            await self.database.read(
+                lambda connection: attachment_files.remove_unnamed(connection, folder, moment)
+            )
+        await run_abandonable(lambda: backup.back_up(path, moment))
 
     async def aclose(self) -> None:
         await self._journal.aclose()
@@ -303,7 +315,8 @@ class Store:
         """Set columns of a session to values by name, and return the new header.
 
         An empty title is replaced by the title of the first prompt. Nothing is set if `old_title`
-        is given, and the session has another one by now. Raises `SessionNotFound`.
+        is given, and the session has another one by now: a title that a model has made must not
+        replace one of the user. Raises `SessionNotFound`.
         """
         old = header(connection, session_id)  # raises an error where there is no such session
         if old_title not in (None, old.title):
@@ -382,6 +395,7 @@ class Store:
 
     @reading
     def deleted_message_count(self, connection: Connection) -> int:
+        """Return how many messages of all sessions are hidden, and can still be restored."""
         query = f"select count(*) from {DELETED_MESSAGES}"
         return int(connection.execute(query).fetchone()[0])
 
@@ -605,6 +619,7 @@ class Store:
         return await run_abandonable(lambda: attachment_files.save(self._attachments_folder, data))
 
     async def read_file(self, digest: str) -> bytes:
+        """Return the content of an attached file; raises `StoreUnavailable`."""
         if digest in self._files_in_memory:
             return self._files_in_memory[digest]
         # also in a temporary chat, which may have begun with a copy of saved sessions
@@ -648,8 +663,8 @@ class Store:
     def take_drafts(self, connection: Connection, session_id: str) -> str:
         """Move the drafts that belong to no saved session to a new session, and return them.
 
-        Earlier runs have left them, which ended before their first prompt was saved. They are
-        joined, the oldest first, and come before the draft that the new session has itself.
+        A run leaves such a draft if it ends before its first prompt is saved. They are joined, the
+        oldest first, and come before the draft that the new session has itself.
         """
         # the comparison is 0 or 1 in SQL: so the new session's own draft is the last row
         rows = connection.execute(
@@ -668,6 +683,7 @@ class Store:
 
     @writing
     def save_draft(self, connection: Connection, session_id: str, text: str) -> None:
+        """Replace the draft of a session; an empty text removes it."""
         connection.execute("delete from drafts where session_id = ?", (session_id,))
         if text:
             insert(connection, "drafts", {"session_id": session_id, "text": storable(text)})
