@@ -1,7 +1,8 @@
 """Positions in the text of the log that survive a change of it.
 
 The text of a block is that of its lines, with a line end only where the next line does not continue
-a wrapped one: so it is the same at any width, but for tables.
+a wrapped one: so it is the same at any width, but for tables. A page is the width and the styles
+that lines are laid out for; there is none before the first messages are on the screen.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def anchor_at(document: Document, place: Place, screen_row: int = 0) -> Anchor:
         return Anchor(place.message, place.block, place.row, screen_row)
     starts = row_starts(blocks[place.block])
     row = place.row - document.blank_rows(place)
+    # a row below the block counts as the end of its text, which is the last of `starts`
     chars = starts[min(row, len(starts) - 1)] if row >= 0 else -1
     return anchor_in_text(document, place.message, place.block, chars, screen_row)
 
@@ -70,7 +72,7 @@ def find_again(document: Document, anchor: Anchor) -> Anchor | None:
         return anchor
     blocks = document.lay_out(anchor.index)
     same = [number for number, block in enumerate(blocks) if block is old]
-    number = same[0] if same else anchor.number
+    number = same[0] if same else anchor.number  # the block that may have replaced it
     if number >= len(blocks):
         return None
     block = blocks[number]
@@ -94,8 +96,9 @@ def find_again(document: Document, anchor: Anchor) -> Anchor | None:
 def relocate(document: Document, anchor: Anchor) -> Place:
     """Return the row of an anchor, or the nearest one where its text is gone.
 
-    That is the same share of the block which now has the source at its place; for reasoning, it is
-    the beginning of the message. If the anchor has no block, its fields are the place: `anchor_at`.
+    That is the same share of the block which now has the source at its place; for reasoning, whose
+    blocks are gone while it is folded, it is the beginning of the message. If the anchor has no
+    block, its fields are the place: `anchor_at`.
     """
     old = anchor.block
     if old is None:
@@ -113,6 +116,7 @@ def relocate(document: Document, anchor: Anchor) -> Place:
             number = min(bisect_right(ends, anchor.source_before), len(blocks) - 1)
         chars = anchor.chars * row_starts(blocks[number])[-1] // max(anchor.size, 1)
     starts = row_starts(blocks[number])
+    # the line with the character; -1 for -1, which is the blank row above the block
     row = min(bisect_right(starts, chars), len(starts) - 1) - 1
     place = Place(anchor.index, number, 0)
     return place._replace(row=max(row + document.blank_rows(place), 0))

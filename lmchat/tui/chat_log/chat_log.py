@@ -1,4 +1,8 @@
-"""The chat log: the widget that shows the messages of a session as rows, with keys and mouse."""
+"""The chat log: the widget that shows the messages of a session as rows, with keys and mouse.
+
+A page is the width and the styles that lines are laid out for; there is none before the first
+messages are on the screen. A call is that of a tool. `index` is the number of a message in the log.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +61,7 @@ class ChatLog(ScrollView, can_focus=True):
     }
 
     class Changed(Post):
-        """Focus, selection, hits, or what is below the screen changed: the log says to what."""
+        """Focus, selection, hits, or what is below the screen changed; read the log for values."""
 
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, ChatLog.Changed)
@@ -75,7 +79,7 @@ class ChatLog(ScrollView, can_focus=True):
         note: str = ""  # which part of the message it is, as `Block 2 of 3`
 
     class FilesWanted(Post):
-        """The files of a message are to be shown, as it was unfolded."""
+        """The files of a message are to be shown, as the user has unfolded it."""
 
         message: ChatMessage
 
@@ -97,14 +101,15 @@ class ChatLog(ScrollView, can_focus=True):
         self.set_reactive(ChatLog.auto_links, False)  # links are found in lines, not by hovering
         self.typed_into: Widget | None = None  # gets what is typed while a message has the focus
         self.today: Callable[[], date | None] = lambda: None  # messages of other days have a date
-        self.own_keys: Mapping[str, str] = {}  # as `Page.own_keys`; set before there are messages
+        # keys that the user has given to commands, by their ids; set before there are messages
+        self.own_keys: Mapping[str, str] = {}
         self.has_all_messages = True  # whether it has all messages of its session, not only the end
         self.document = Document()
         self.viewport = Viewport(self.document, lambda: self.screen.focused is self)
         self.finder = Finder(self.viewport, self._repaint)
         self.selection = Selection(self.viewport)
         self.painter = Painter(self.viewport, self.finder, self.selection)
-        self.inflow = Inflow()
+        self.inflow = Inflow()  # streamed text that waits for the next frame
         self.highlighting = Highlighting(highlighter, self.inflow, self._post_frame)
         self.calls = RunningCalls(self.viewport, self._changed)
         self._copied_code = ("", 0)  # message and index of the code block that was copied last
@@ -141,8 +146,9 @@ class ChatLog(ScrollView, can_focus=True):
         total = self.document.total
         top = self.viewport.top
         self._is_settling = True  # `watch_scroll_y` must not take it for scrolling by the user
-        self.virtual_size = Size(1, total) if total else Size(0, 0)
+        self.virtual_size = Size(1, total) if total else Size(0, 0)  # 1: it has no width to scroll
         if top != round(self.scroll_y):  # `watch_scroll_y` then repaints all rows
+            # not its own `scroll_to`, which may call `settle`
             super().scroll_to(y=top, animate=False, force=True)
         elif changed is not None:
             row = self.document.position(changed) - top  # of the screen; all below it are painted
@@ -189,12 +195,16 @@ class ChatLog(ScrollView, can_focus=True):
             self.refresh()
 
     def on_resize(self) -> None:
+        """Make the page anew; without one, `settle` makes it as soon as there are messages."""
         if self.painter.page is not None:
             self._fit_page()
         self.settle()
 
     def notify_style_update(self) -> None:
-        """Lay out again in the styles of another theme; Textual calls this after the change."""
+        """Lay out again in the styles of another theme.
+
+        Textual calls this before it sets the component styles, which the page needs.
+        """
         super().notify_style_update()
         if self.painter.page is not None and self.is_mounted:
             self.call_next(self.on_resize)
@@ -278,7 +288,7 @@ class ChatLog(ScrollView, can_focus=True):
         if self._streaming is not None:
             self._streaming += earlier_count
         self.viewport.prepend(MessagePath(messages[:earlier_count]))
-        self.selection.drop()
+        self.selection.drop()  # its ends have the indices of before
         self.finder.shift_messages(earlier_count)
         self.settle()
 
@@ -293,7 +303,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     def _add(self, entry: Entry) -> int:
         """Add an entry at the end; return its index."""
-        self.flush()
+        self.flush()  # what waits is text of the answer above
         with self.viewport.anchored():
             index = self.document.append(entry)
             self.viewport.note_new_text()
@@ -309,7 +319,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.inflow.request_frame(self._post_frame)
 
     def _post_frame(self) -> None:
-        """Show a frame after the messages that wait, when a timer of `Inflow` ends.
+        """Let the message loop of the widget show a frame; a timer of `Inflow` calls this.
 
         That is no timer of Textual, which drops one that starts late: the text would wait.
         """
@@ -342,8 +352,8 @@ class ChatLog(ScrollView, can_focus=True):
             self.flush()
 
     def restate(self, message: ChatMessage) -> None:
-        """Show the streaming answer in other parts: text that was reasoning, or the reverse."""
-        self.flush()
+        """Show the streaming answer in new parts, once its text has turned out to be reasoning."""
+        self.flush()  # text that waits is in these parts already
         index = self._streaming
         if index is None:
             return
@@ -407,7 +417,8 @@ class ChatLog(ScrollView, can_focus=True):
     def focus_message(self, step: int) -> bool:
         """Focus the message below (`step` 1) or above (-1); False if only the prompt is there."""
         had_focus = self.screen.focused is self  # Textual sets `has_focus` later, by an event
-        # from the prompt, up focuses the tool call that asks, or the last message in view
+        # from the prompt, up focuses the tool call that asks, or the last message in view; if no
+        # call asks, `card_id` is empty, and no message has this id
         if step < 0 and not had_focus and self.show_message(self.calls.card_id):
             return True
         has_moved = self.viewport.step_cursor(step, had_focus=had_focus)
@@ -444,18 +455,18 @@ class ChatLog(ScrollView, can_focus=True):
         self._repaint()
 
     def on_focus(self, event: events.Focus) -> None:
-        self.calls.rest(event.time)  # keys that were typed before must not decide about a call
+        """Focus the last message, too, if no message has the focus."""
+        self.calls.ignore_keys(event.time)  # keys typed before must not decide about a call
         self.viewport.focus_last()
         self._repaint()
 
     def on_blur(self, _event: events.Blur) -> None:
         self.refresh()  # the mark of the focused message goes; nothing has moved
 
-    def go_to_bookmark(self, text: str) -> bool:
-        """Bring a saved position to the top; return False without its message."""
-        has_message = self.viewport.go_to_bookmark(text)
+    def go_to_bookmark(self, text: str) -> None:
+        """Bring a saved position to the top, if its message is in the log."""
+        self.viewport.go_to_bookmark(text)
         self._repaint()
-        return has_message
 
     # Selection
 
@@ -515,6 +526,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._repaint()
 
     def on_mouse_up(self) -> None:
+        """End a drag; the selection stays."""
         self.selection.release()
         if self._drag_timer is not None:
             self._drag_timer.stop()
@@ -550,7 +562,7 @@ class ChatLog(ScrollView, can_focus=True):
         """Decide about the call that asks, if its card takes keys by now."""
         if time_s >= self.calls.ready_s:
             self.post_message(self.Decided(CHOICES[key]))
-        self.calls.rest(time_s)
+        self.calls.ignore_keys(time_s)
 
     def on_paste(self, event: events.Paste | events.Key) -> None:
         """Give a paste or a typed key to the prompt, and focus the prompt."""
@@ -567,7 +579,7 @@ class ChatLog(ScrollView, can_focus=True):
             finder.find(*finder.last_words)
         if not finder.is_active:
             self.post_message(Run("find"))
-        elif finder.step(step) == (0, 0):
+        elif finder.step(step) == (0, 0):  # no current hit, and none in all
             self.notify("No hits.", markup=False)
 
     def action_message(self, name: str) -> None:
@@ -587,7 +599,7 @@ class ChatLog(ScrollView, can_focus=True):
                     text = text_to_copy(message, self.document.entries[index].source)
                     if text and not message.files:
                         self.post_message(self.CopyWanted(text))
-                    else:  # its files are read first
+                    else:  # the screen reads its files, or finds what else can be copied
                         self.post_message(self.ActionWanted("copy", message))
             case "copy_code":
                 last_id, last = self._copied_code
@@ -604,7 +616,7 @@ class ChatLog(ScrollView, can_focus=True):
         elif name == "source":
             self.toggle("is_source")
         else:
-            if message.files:  # shown by the screen; files within the text are unfolded here
+            if message.files:  # the screen shows them: in the log, their rows never unfold
                 self.post_message(self.FilesWanted(message))
             self.toggle("is_folded")
 
@@ -640,9 +652,7 @@ class ChatLog(ScrollView, can_focus=True):
         meta = event.style.meta
         act = str(meta.get("act", ""))  # a message command or an answer to a tool call
         if act == "copy_code":
-            with self.viewport.anchored():
-                number = code_number(self.document, place)
-            self._copy_code(place.message, message, number)
+            self._copy_code(place.message, message, code_number(self.document, place))
         elif act in CHOICES:
             self._decide(act, event.time)
         elif act:

@@ -101,7 +101,7 @@ def _selected_part(document: Document, index: int, selected: Selected) -> str:
         else:
             is_alone = chosen.count(True) == 1
             part = _source_of([block for block, _ in group], has_fence=not is_alone)
-        if text and first.gap:
+        if text and first.gap:  # a blank row is above the block
             text = text.rstrip("\n") + "\n\n" + part.lstrip("\n")
         elif text and not text[-1].isspace():
             text = f"{text}\n{part}"
@@ -150,7 +150,8 @@ def _shown_text(block: Block, span: Range) -> str:
 def code_number(document: Document, place: Place) -> int:
     """Return the index of the code block whose head is at a place, among those of its message.
 
-    Code in reasoning is not counted. In an answer, only heads of code have a `hint`.
+    A head is the row above code, with its language. Code in reasoning is not counted. In an answer,
+    only heads of code have a `hint`.
     """
     index, last, row = place
     entry = document.entries[index]

@@ -2,7 +2,8 @@
 
 Throughout the log, `index` is the number of a message, and `number` that of a block in a message.
 Rows of the log are counted from its top; `y` is one of them. Each message has an `Entry`, which is
-built, that is, cut into blocks, and laid out when it comes near the screen.
+built, that is, cut into blocks, and laid out when it comes near the screen. A page is the width and
+the styles that lines are laid out for; there is none before the first messages are on the screen.
 """
 
 from __future__ import annotations
@@ -196,6 +197,7 @@ class Document:
             entry.build()
         if self.layout is None:
             return entry.blocks
+        # blocks that have a height are laid out already
         for number in range(len(entry.heights), len(entry.blocks)):
             block = entry.blocks[number]
             if block.lines is None:
@@ -236,13 +238,13 @@ class Document:
         # blocks were only added or only dropped at the end: none has replaced another one
         if first >= min(len(old_blocks), len(entry.blocks)):
             return Place(index, first, 0)
-        return Place(index, first, self._count_same_rows(Place(index, first, 0), old_blocks[first]))
+        return Place(index, first, self._keep_same_lines(Place(index, first, 0), old_blocks[first]))
 
-    def _count_same_rows(self, place: Place, old_block: Block) -> int:
-        """Return how many rows of a block that has replaced `old_block` still look the same.
+    def _keep_same_lines(self, place: Place, old_block: Block) -> int:
+        """Give a block that has replaced `old_block` the old lines as far as they look the same.
 
-        These are its first rows. They keep the old lines, which are painted already. If the old
-        block was not laid out, there is nothing to compare: return 0.
+        These are painted already. `place` is the first row of the block. Return the number of rows
+        from there that look the same; 0 if the old block was not laid out.
         """
         old_lines = old_block.lines
         lines = self.entries[place.message].blocks[place.block].lines
@@ -263,9 +265,9 @@ class Document:
     def lay_out_around(self, place: Place, rows_above: int, rows_below: int) -> None:
         """Lay out the message of a place, and at least these numbers of rows above and below it."""
         self.lay_out(place.message)
-        row = self.position(place) - self.heights.top(place.message)
-        self.lay_out_from(place.message, 1, rows_below + row)
-        self.lay_out_from(place.message - 1, -1, rows_above - row)
+        row_in_message = self.position(place) - self.heights.top(place.message)
+        self.lay_out_from(place.message, 1, rows_below + row_in_message)
+        self.lay_out_from(place.message - 1, -1, rows_above - row_in_message)
 
     def lay_out_from(self, index: int, step: int, rows: int) -> None:
         """Lay out messages until they fill a number of rows, downwards (`step` 1) or upwards (-1).

@@ -1,7 +1,8 @@
 """One message of the log as blocks, while it may still grow.
 
 An entry has the message as it is saved. An answer also has parts (text, reasoning, refusal, call),
-to which deltas add streamed text. A row is a block that the log itself writes, as a state.
+to which deltas add streamed text. A row is a block that the log itself writes, as a state. A page
+is the width and the styles that lines are laid out for. A call is that of a tool.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Inflow:
     """Streamed text that waits for the next frame."""
 
     def __init__(self) -> None:
-        self.frames_per_second = 15  # most frames a second while text arrives
+        self.frames_per_second = 15  # at most, while text arrives; the screen sets what you chose
         self.timer: TimerHandle | None = None  # runs to the next frame
         self.pending: list[Delta] = []
         self._shown_s = 0.0  # when the last frame was begun
@@ -179,7 +180,7 @@ class Entry(Struct):
     note: str = ""  # the words of a notice
     left_out: int = 0  # number of messages before it that the next request leaves out
     is_streaming: bool = False  # whether it is the answer that is streaming
-    is_folded: bool = True  # whether reasoning, a system prompt, a file or a call is one row
+    is_folded: bool = True  # whether reasoning, a system prompt or a call is one row
     is_source: bool = False  # whether it is shown as source, without Markdown
     call_state: str = ""  # of a call of the running turn: `ASKS`, or what its row says
     has_tool_messages: bool = False  # whether its calls were run: messages of the tools follow
@@ -208,7 +209,7 @@ class Entry(Struct):
 
     @property
     def texts(self) -> list[str]:
-        """All texts of the message.
+        """All texts of the message, in which hits are counted.
 
         Reasoning is one of them, and so are the arguments of calls that have no message of a tool.
         Of an answer that streams, the texts are those so far. A notice has none.
@@ -329,7 +330,8 @@ class Entry(Struct):
         self.call_state = ""
         if self.parts:
             self.set_parts(message.parts)
-        if self.references:  # of links that were shown before their definition arrived
+        # a link definition may have arrived after lines with its link were laid out
+        if self.references:
             self.forget()
 
     def _kept(self, block: Block, *key: object) -> Block:

@@ -132,7 +132,7 @@ class Finder:
         """Return the marks in each line of a block that is laid out; a wrapped hit has several."""
         lines = block.lines or []
         known = self._marks.get(id(block))
-        if known is not None and known[1] is lines:
+        if known is not None and known[1] is lines:  # not laid out again since
             return known[2]
         starts = row_starts(block)
         rows: list[list[Mark]] = [[] for _ in lines]
@@ -173,7 +173,8 @@ class Finder:
             message = self._document.entries[index].message
             parts = message.parts if message else ()
             thoughts = (part.text for part in parts if isinstance(part, ReasoningPart))
-            in_thoughts = sum(map(self._query.count, thoughts))  # these hits come first
+            # these hits come first: their number is the index of the first hit in the text
+            in_thoughts = sum(map(self._query.count, thoughts))
             self._show(index, in_thoughts if in_thoughts < self._counts[index] else 0)
         self._on_change()
 
@@ -245,7 +246,7 @@ class Finder:
                 above = self._document.entries[index].blocks[: max(number, 0)]
                 hits_above = sum(self._query.count(block.source) for block in above)
                 nth = hits_above if step > 0 else hits_above - 1
-            while not 0 <= nth < self._counts[index]:
+            while not 0 <= nth < self._counts[index]:  # on to the next message that has hits
                 index = (index + step) % len(self._counts)
                 nth = 0 if step > 0 else self._counts[index] - 1
             self._show(index, nth)
@@ -291,6 +292,6 @@ class Finder:
         return place._replace(row=rows.get(nth, 0) + document.blank_rows(place))
 
     def _hits_of(self, blocks: Iterable[Block]) -> list[tuple[int, int]]:
-        """Return the hits in the source of blocks, each as the numbers of its block and in it."""
+        """Return the hits in blocks, each as the number of its block and its number within it."""
         counts = enumerate(self._query.count(block.source) for block in blocks)
         return [(number, nth) for number, count in counts for nth in range(count)]

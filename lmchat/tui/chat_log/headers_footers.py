@@ -2,7 +2,8 @@
 
 Functions `…_block` return a block of kind `MADE`, and functions `…_lines` its lines on a page.
 Words of servers and users pass through `safe_line`. Stats are the figures of an answer that has
-ended. What is at the right of a row begins with a gap of two blanks.
+ended. What is at the right of a row begins with a gap of two blanks. A page is the width and the
+styles that lines are laid out for. Cards and prompts have a tint, and a bar at their left.
 """
 
 from __future__ import annotations
@@ -221,6 +222,7 @@ def call_lines(message: ChatMessage, state: str, is_folded: bool, page: Page) ->
         right = [*page.key_hint("r", "run again", "message.regenerate"), *right]
 
     state_spans = _call_state_spans(page, message, state)
+    # `NAME(ARGUMENTS)`
     name, bracket, arguments = safe_line(tool_calls_text(message), limit=_ROW_CHARS).partition("(")
     call: list[Span] = [(name, _NULL), (bracket + arguments, page.styles["muted"])]
     room = page.text_width - width_of([*state_spans, *right]) - _CALL_GAP_CELLS
@@ -252,7 +254,7 @@ def _call_state_spans(page: Page, message: ChatMessage, state: str) -> list[Span
 
 
 def _state_span(page: Page, state: AnswerState) -> Span:
-    """Return the word for the end of an answer or a call that is not complete."""
+    """Return the word for the end of an incomplete answer or call; for a fault, after a cross."""
     if state is AnswerState.STOPPED:  # by the user: no fault
         return state.value, _NULL
     return f"{UNICODE.down} {state.value}", page.styles["error"]
@@ -266,6 +268,7 @@ def question_blocks(message: ChatMessage, pieces: Sequence[Block]) -> list[Block
     """
 
     def make(source: str, info: str, page: Page) -> list[Line]:
+        # not `is_first`: without a row for the language
         return _card(page, code_lines(page, source, info, is_first=False), "warning")
 
     for piece in pieces:
@@ -288,10 +291,11 @@ def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
     ]
     keys: list[Span] = []
     for key, words in CHOICES.items():
-        keys += page.key_hint(key, words, key)
+        keys += page.key_hint(key, words, key)  # a click on it decides, too
     previous_key = page.own_keys.get("previous") or f"Alt+{UNICODE.up_arrow}"
     focus_key = page.key_hint(previous_key, "answer", "")  # any click on the card focuses it
     last = page.line(focus_key, tint="panel")
+    # shown instead while the card has the focus
     last.hint = page.line(keys, tint="panel", lead="panel").segments
     return _card(page, [*page.row(question, tint="panel"), last], "warning")
 
@@ -380,7 +384,7 @@ def _stats_lines(message: ChatMessage, page: Page) -> list[Line]:
     if stats.steps:
         figures.append(units.counted(stats.steps, "step"))
     warnings = []
-    if stats.asked:
+    if stats.asked:  # another model has answered
         warnings.append(f"asked for {safe_line(stats.asked, limit=_NAME_CHARS)}")
     # without stats, as of an imported answer, it is not known why it ended
     if message.stats and stats.ending:

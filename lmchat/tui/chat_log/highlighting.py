@@ -36,7 +36,7 @@ class Highlighting:
         highlighter = self._highlighter
         while highlighter is not None and (request := self.colours.newest_request):
             colours = await highlighter.colours(*request)
-            self._changed += self.colours.put(request, colours)
+            self._changed += self.colours.put(request, colours)  # the blocks with this code
             if self._changed:
                 self._inflow.request_frame(self._show_frame)
 

@@ -1,4 +1,8 @@
-"""Painter: rows of a document as strips, with hits and the selection marked."""
+"""Painter: rows of a document as strips, with hits and the selection marked.
+
+A page is the width and the styles that lines are laid out for. Its first column is the bar, which
+marks the focused message, prompts and cards.
+"""
 
 from __future__ import annotations
 
@@ -122,7 +126,7 @@ class Painter:
         page = Page(
             max(min(room, _WIDEST_PAGE), MIN_WIDTH),
             styles,
-            has_tints=not log.app.current_theme.ansi,
+            has_tints=not log.app.current_theme.ansi,  # not in the terminal's own colours
             today=today,
             colours=colours,
             is_ascii=any(isinstance(one, AsciiFilter) for one in log.get_line_filters()),
@@ -157,6 +161,7 @@ class Painter:
         has_marks = self._finder.is_active or self._selection.selected is not None
         strips = []
         for place, line in viewport.document.rows(viewport.top + y, count):
+            # the blank row above a message has no bar
             is_focused = place.message == focused and place.block >= 0
             is_dim = viewport.document.entries[place.message].is_excluded
             if line is None and not is_focused:

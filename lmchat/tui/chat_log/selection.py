@@ -1,7 +1,8 @@
 """The selection: from one position to another, by characters, words, paragraphs or messages.
 
 The ends of a range are two anchors. A selection has the ends of what was pressed first, its origin,
-and of what is under the pointer now, its head.
+and of what is under the pointer now, its head. Cells are counted from the one after the bar, the
+first column of the page.
 """
 
 from __future__ import annotations

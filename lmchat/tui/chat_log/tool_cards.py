@@ -73,9 +73,10 @@ class RunningCalls:
             self.card_id = asked_id
             self.ready_s = inf
         if is_seen:
-            # a time that is set already is earlier, and stays
+            # a time that is set already is earlier, and stays; it is compared with the times of
+            # key events, which `now_s` need not have the clock of
             self.ready_s = min(self.ready_s, monotonic() + REST_S)
 
-    def rest(self, time_s: float) -> None:
-        """Take no keys for `REST_S` after a key, or after the card got the focus, at `time_s`."""
+    def ignore_keys(self, time_s: float) -> None:
+        """Take no keys for `REST_S` after a key, or after the log got the focus, at `time_s`."""
         self.ready_s = max(self.ready_s, time_s + REST_S)

@@ -13,11 +13,12 @@ These methods move, each with its callers:
 - `scroll_to_end` (`ChatLog.scroll_end`): End, the pill, a sent prompt, scrolling at
   the end.
 - `scroll_to_message`: the focus moves to another message, or the selection grows by one.
-- `scroll_to_place`: a hit, a bookmark, a message that is jumped to, or what is folded or unfolded.
+- `scroll_to_place`: a hit, a bookmark, another version of a message, or what is folded or unfolded.
 - `set_cursor`, `step_cursor`: the focus moves; the end is followed only with the last message.
 - `stop_following`: the position stays, but new text no longer moves it.
 
-`ChatLog.settle` copies `top` to Textual after every change.
+`ChatLog.settle` copies `top` to Textual after every change. A page is the width and the styles that
+lines are laid out for; there is none before the first messages are on the screen.
 """
 
 from __future__ import annotations
@@ -256,7 +257,8 @@ class Viewport:
     def extend_cursor(self, step: int) -> int | None:
         """Move the focus by one message (`step` 1 or -1), unless none is there, and show it.
 
-        Return the index of the focused message; None if no message had the focus.
+        This is the step of a selection that grows by messages. Return the index of the focused
+        message; None if no message had the focus.
         """
         if self.cursor is not None:
             target = self.document.message_from(self.cursor + step, step)
@@ -266,7 +268,10 @@ class Viewport:
         return self.cursor
 
     def row_of(self, message_id: str) -> int | None:
-        """Return the row of the screen on which a message begins; None if it is off the screen."""
+        """Return the row of the screen on which a message begins; None if it is off the screen.
+
+        There, another version of the message is shown in its place.
+        """
         index = self.document.index_of(message_id)
         if index is None:
             return None
@@ -333,14 +338,12 @@ class Viewport:
         message = self.document.entries[index].message
         return f"{message.message_id} {number} {row}" if message is not None else ""
 
-    def go_to_bookmark(self, text: str) -> bool:
+    def go_to_bookmark(self, text: str) -> None:
         """Bring a saved `bookmark` to the top of the screen.
 
-        Return False if the text is no bookmark, or its message is not in the log.
+        If the text is no bookmark, or its message is not in the log, do nothing.
         """
         bookmark = re.fullmatch(r"(\S+) (-1|\d{1,9}) (\d{1,9})", text)
         index = self.document.index_of(bookmark[1]) if bookmark else None
-        if bookmark is None or index is None:
-            return False
-        self.scroll_to_place(Place(index, int(bookmark[2]), int(bookmark[3])))
-        return True
+        if bookmark is not None and index is not None:
+            self.scroll_to_place(Place(index, int(bookmark[2]), int(bookmark[3])))
