@@ -473,7 +473,7 @@ class ChatLog(ScrollView, can_focus=True):
     @property
     def selected_text(self) -> str:
         """The selection as it would be copied; empty without one."""
-        with self.viewport.anchored():  # the selected blocks are laid out
+        with self.viewport.anchored():  # as this lays out the selected blocks
             selected = self.selection.find_again()
             return "" if selected is None else copied(self.document, selected)
 

@@ -261,7 +261,7 @@ class Finder:
         with viewport.anchored():
             place = self._locate(index)
         if not viewport.shows(self._document.position(place), 1):
-            # so that what leads to it is read
+            # a third from the top, so that what leads to it is read
             viewport.scroll_to_place(place, viewport.height // 3)
         if viewport.is_following and self._document.entries[-1].is_streaming:
             viewport.stop_following()  # or new text would push the hit away

@@ -432,6 +432,7 @@ def _failure_lines(message: ChatMessage, failure: Failure, page: Page) -> list[L
 
     Without a message, the title is the failure's kind.
     """
+    # the time of its end, if that is known
     elapsed_ms = message.stats.elapsed_ms if message.stats else 0
     time = _time_span(page, message.created_at + timedelta(milliseconds=elapsed_ms))
     words = safe_line(failure.message or failure.kind, limit=_FAILURE_CHARS) or "Failed"

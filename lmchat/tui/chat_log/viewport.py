@@ -279,7 +279,10 @@ class Viewport:
         return row if 0 <= row < self.height else None
 
     def _begins_above(self, index: int) -> bool:
-        """Return whether a message begins above the screen and ends on it or below."""
+        """Return whether a message begins above the screen and ends on it or below.
+
+        It begins below its blank row.
+        """
         top = self.document.heights.top(index)
         end = top + self.document.heights[index]
         return top + self.document.gap_above(index) < self.top < end
