@@ -279,11 +279,13 @@ class ForeignChat(Struct, kw_only=True):
             self.omit(text_in(value, "type"))
         return ""
 
-    def image(self, value: object, name: str = "", *, kind: str = "image") -> Iterator[FilePart]:
+    def image(
+        self, value: object, name: str = "", *, omitted_as: str = "image"
+    ) -> Iterator[FilePart]:
         """Yield the part of an image; any other value, and a huge image, is counted as left out.
 
         `value` should be bytes, base64 or a `data:` URL, and is not decoded as an image. `name` is
-        that of its file, and `kind` its kind if it is left out.
+        that of its file, and `omitted_as` the kind under which it is counted if it is left out.
         """
         data = value
         if isinstance(value, str):
@@ -291,7 +293,7 @@ class ForeignChat(Struct, kw_only=True):
                 data = b64decode(value.rpartition(";base64,")[2])
         media_type = image_type(data) if isinstance(data, bytes) else ""
         if not isinstance(data, bytes) or not media_type or len(data) > MAX_IMAGE_BYTES:
-            self.omit(kind)
+            self.omit(omitted_as)
             return
         digest = hashlib.sha256(data).hexdigest()
         self.files[digest] = data

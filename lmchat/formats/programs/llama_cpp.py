@@ -94,7 +94,7 @@ def _parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
             yield file_as_prompt_text(name, len(text.encode()), text, "")
         else:  # `audioFile`: `audio`
             kind = text_in(extra, "type").removesuffix("File").lower()
-            yield from chat.image(extra.get("base64Url"), name, kind=kind)
+            yield from chat.image(extra.get("base64Url"), name, omitted_as=kind)
     if text_in(message, "role") == Role.TOOL:
         yield quoted_result(message.get("content") or "")
         return

@@ -148,7 +148,7 @@ def _parts(
                 found = _rows(database, _ATTACHMENT, id=payload["attachment"]["id"])
                 # of some files, the database has only the path or address
                 content = found[0]["content"] if found else None
-                yield from chat.image(content, kind="attachment")
+                yield from chat.image(content, omitted_as="attachment")
             case kind:
                 chat.omit(kind)
 
