@@ -46,7 +46,7 @@ class Beginning(Struct, frozen=True, kw_only=True):
     choices: tuple[TokenProbabilities, ...] = ()  # of the tokens that it has, if they are known
     is_exact: bool = False
     """Whether only prefill will do: words of the user are continued exactly, or not at all."""
-    is_first_words: bool = False  # whether no earlier answer has them
+    is_first_words: bool = False  # whether the user typed it, so that no earlier answer has it
 
     @classmethod
     def of_words(cls, words: str) -> Beginning | None:

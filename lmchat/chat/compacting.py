@@ -50,6 +50,7 @@ def summary_start(
     if all(path[index].text == prompt for index in summarised_indexes):
         raise RequestInvalid("There are no older messages to summarise yet.", hint=hint)
     older = MessagePath(path[: prompt_indexes[-_KEPT_EXCHANGES]])
+    # nothing is planned: the plan has the sums of the kept messages
     kept = plan_context(path[len(older) :], limit=None, sent_thoughts=sent_thoughts)
     if kept.raw_text + kept.raw_thoughts > _MAX_KEPT_SHARE * tokens:
         problem = "A summary would make no room: the last prompts and answers take most of it."
@@ -78,7 +79,7 @@ def compacted_branch(start: Start, answer: ChatMessage) -> tuple[ChatMessage, ..
         parent_id = start.path[0].message_id
         copied_system = []
     branch: list[ChatMessage] = []
-    new = (start.prompts[0], answer)
+    new = (start.prompts[0], answer)  # these keep their ids, as they are no copies
     for message in (*copied_system, *new, *start.path[len(start.summarised) :]):
         message_id = message.message_id if message in new else new_id()
         stats = message.stats and replace(message.stats, prompt_tokens=None)

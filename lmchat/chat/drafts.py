@@ -28,7 +28,7 @@ class SavedTexts:
         save: Callable[[str, str], Awaitable[None]],
         unsaved: Callable[[str], Sequence[str]] = lambda _: (),
     ) -> None:
-        """Read nothing yet. `read`, `save` and `unsaved` get the id of a session."""
+        """Read nothing yet. The functions get the id of a session, and `save` also its text."""
         self._read = read
         self._save = save
         self._unsaved = unsaved

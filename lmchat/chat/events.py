@@ -45,7 +45,7 @@ class TurnEnded(Struct, frozen=True, kw_only=True):
     """A turn has ended, or was refused before anything was sent."""
 
     state: AnswerState
-    answer: ChatMessage | None = None  # the last one; None if none has begun
+    answer: ChatMessage | None = None  # the last one; None if the path has none of this turn
     error: LMChatError | None = None  # why it was refused, or why a summary failed
     is_summary: bool = False
     seconds: float = 0.0

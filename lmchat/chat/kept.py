@@ -24,7 +24,7 @@ _UNSURE_CHARS = 64
 def kept_answer(path: Sequence[ChatMessage]) -> ChatMessage | None:
     """Return the last message of a path if it is an answer that its server may have continued."""
     last = path[-1] if path else None
-    # one that failed broke off before its first text
+    # one that failed broke off before its first text, and the server may have continued it, too
     if last is None or last.state not in (AnswerState.INTERRUPTED, AnswerState.FAILED):
         return None
     return last if replay_id_of(last) else None

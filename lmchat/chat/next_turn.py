@@ -213,7 +213,7 @@ class NextTurn:
             )
         name, text = match[1], match[2]
         options = dict(opened.header.sampling)
-        before = self._option(name, options)
+        before = self._option(name, options)  # as it is sent without this change
         if not text:
             form = f"It may be {option_form(name)}, or {_NO_VALUE}."
             if before is None:
@@ -285,7 +285,8 @@ class NextTurn:
             return None
         path = opened.messages
         if draft:
-            path = new_prompt(path, *split_draft(draft)).sent_path
+            text, files = split_draft(draft)
+            path = new_prompt(path, text, files).sent_path
         return plan_context(
             path,
             limit=target.context,

@@ -82,7 +82,7 @@ class OpenSession:
         self.is_stopping = False
         self.is_hung_up = False
         """Whether the terminal is gone: answers that servers keep are interrupted, not stopped."""
-        self.saves: set[asyncio.Future[None]] = set()  # ends of turns that are being written
+        self.saves: set[asyncio.Future[None]] = set()  # writes that run, as of an ended answer
         self._clock = clock
         self._growing = GrowingAnswer()
         self._newest_answer: ChatMessage | None = None
@@ -297,7 +297,8 @@ class OpenSession:
     ) -> tuple[ChatMessage, TurnFigures]:
         """Begin an answer with the text that it continues, if any; return it and its figures.
 
-        An answer that is fetched again takes its old place, and begins empty.
+        An answer that is fetched again takes its old place, and begins empty. `version` is the
+        number of a new one. With `is_aside` it is a summary, which is shown behind the path.
         """
         beginning, fetched = request.beginning, request.fetched
         begun = beginning.message if beginning is not None else None
@@ -351,7 +352,8 @@ class OpenSession:
     ) -> ChatMessage:
         """Make an answer final with all its text, and return it.
 
-        `add_figures` follows. The text is final before that, so that no error there can lose it.
+        `request` and `turn` are those that it began with. `add_figures` follows: the text is final
+        before that, so that no error there can lose it.
         """
         turn.end(state, self._clock())
         self.sent = request.plan

@@ -258,7 +258,8 @@ class OpenSessions:
     ) -> None:
         """Begin a turn in a task; raises `RequestInvalid` if none can begin now.
 
-        The naming of a session is cancelled: it would keep the server busy.
+        `make_start` gets the whole path. `unsent` is the prompt as it was typed, if any. The naming
+        of a session is cancelled: it would keep the server busy.
         """
         opened.require_idle()
         if self._naming is not None:
@@ -394,7 +395,7 @@ class OpenSessions:
             await asyncio.wait(running)
 
     async def end_turns(self, opened: OpenSession) -> None:
-        """Return the queued prompts of a session, stop its turn, and wait until it has ended."""
+        """Return queued prompts to the prompt field, stop the turn, and wait for its end."""
         self._return_queue(opened)  # else the end of the turn sends the next one
         self.stop(opened)
         await self.wait_until_saved(opened)
@@ -421,7 +422,7 @@ class OpenSessions:
             self._send_next(opened)
 
     def target_failed(self) -> None:
-        """Return all waiting prompts, as no model can answer."""
+        """Return all waiting prompts to the prompt field, as no model can answer."""
         for opened in self.in_memory.waiting:
             self._return_queue(opened)
 
@@ -432,7 +433,10 @@ class OpenSessions:
         return prompt
 
     def move_queue(self, opened: OpenSession, other: OpenSession) -> None:
-        """Move the queued prompts of a session to the end of the queue of another one."""
+        """Move the queued prompts of a session to the end of the queue of another one.
+
+        The caller shows the queues.
+        """
         other.queue += opened.queue
         opened.queue.clear()
         self.drafts.write_soon()

@@ -78,7 +78,10 @@ class SessionsInMemory:
             session = await self._store.open_session(session_id, count=FIRST_READ)
 
     def require_free_path(self, session_id: str) -> None:
-        """Raise `RequestInvalid` if another branch of a session cannot be shown now."""
+        """Raise `RequestInvalid` if another branch of a session cannot be shown now.
+
+        That is so while a turn may add messages to the end of its path.
+        """
         opened = self._sessions.get(session_id)
         if opened is not None:
             opened.require_free_end()

@@ -47,8 +47,8 @@ def streamed_calls(
     """Return the tool calls of `answer`, which this turn has streamed.
 
     Return none if the answer is not complete, or if it is not the last message of `path`, because
-    another branch is shown by now. The caller runs no other calls: those of older messages may have
-    come with an imported file.
+    another branch is shown by now. Calls of older messages only run if the user repeats one: they
+    may have come with an imported file.
     """
     if answer is None or answer.state is not AnswerState.COMPLETE:
         return ()

@@ -101,7 +101,7 @@ class Toolbox:
         """Return whether a tool may run in a session: always, never, or if the user agrees.
 
         It is `NEVER` if the tool or its server is switched off, or if the configuration says so.
-        Otherwise it is `ALWAYS` if the user has allowed the tool, else that of the configuration.
+        Otherwise it is `ALWAYS` if the configuration or the user has allowed the tool, else `ASK`.
         """
         if not self.is_offered(session_id, tool):
             return Approval.NEVER
