@@ -88,7 +88,8 @@ class OpenSessions:
         self._with_titles = with_titles
         self._clock = clock
         self._naming: asyncio.Task[None] | None = None  # asks the model for a title
-        self.is_closing = False  # whether lmchat is quitting: then no turn begins
+        self.is_closing = False
+        """Whether lmchat is quitting: then no queued prompt is sent, and no kept answer fetched."""
         self.in_memory = SessionsInMemory(store, self.save_queue, self.next_turn, clock=clock)
 
     @property
@@ -488,7 +489,10 @@ class OpenSessions:
             opened.is_hung_up = True
 
     async def close(self) -> None:
-        """Stop all turns, and write their ends and what failed before; no other turn begins."""
+        """Stop all turns, and write their ends and what failed before.
+
+        Queued prompts stay in the queue, which is the draft of the next start.
+        """
         self.is_closing = True
         for opened in self.in_memory.busy:
             self.stop(opened)
