@@ -58,7 +58,7 @@ class PastedFrom(Protocol):
 
 @in_thread
 def files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
-    """Return those of `paths` that exist and are outside `folder`: the user is asked before a read.
+    """Return those of `paths` that exist and are outside `folder`: callers ask before they read.
 
     Relative paths begin at `folder`. Links are followed, and their targets are returned. If the
     home folder is `folder` or below it, hidden files and those in hidden folders count as outside,
@@ -135,7 +135,7 @@ def _image_attachment(name: str, data: bytes) -> Attachment:
 
 
 def text_attachment(name: str, media_type: str, data: bytes, *, language: str = "") -> Attachment:
-    """Return the attachment of a text, converted to UTF-8.
+    """Return the attachment of a text, converted to UTF-8; `language` is for its code fence.
 
     Raises `FileRefused` for more than `MAX_TEXT_BYTES`, and for bytes that are no text.
     """

@@ -91,6 +91,7 @@ def parse_set_name(name: str, folder: Path) -> SetName | None:
     """
     full_path = os.path.join(folder, expanded_path(name))  # noqa: PTH118 - Path.is_dir may raise
     if os.path.isdir(full_path):  # noqa: PTH112 - see above
+        # the files of `.` are named without it
         start = "" if name.rstrip("/") == "." else f"{name.rstrip('/')}/"
         return SetName(typed=name, start=start, folder=Path(full_path), pattern=(_ANY_FOLDERS,))
     steps = name.split("/")
@@ -146,7 +147,7 @@ def read_set(name: SetName) -> FileSet:
 
 @lru_cache(maxsize=100_000)  # several `**` would take very long without it
 def _fits(path: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
-    """Return whether the steps of a path fit those of a pattern; `**` fits any number of them."""
+    """Return whether the steps of a path fit those of a pattern; `**` fits any number, also 0."""
     if not pattern:
         return not path
     if pattern[0] == _ANY_FOLDERS:
@@ -213,7 +214,8 @@ class FileFinder:
         return [
             path
             for path, entry in found
-            if path.isprintable() and os.path.isfile(entry)  # noqa: PTH113 - links in a circle
+            # `DirEntry.is_file` raises an error for links in a circle
+            if path.isprintable() and os.path.isfile(entry)  # noqa: PTH113
         ]
 
 
@@ -232,14 +234,15 @@ def _completions(folder: Path, typed: str) -> tuple[str, ...]:
         for entry in islice(entries, MOST_LISTED):
             is_offered = bool(name_start) or not entry.name.startswith(".")
             if is_offered and entry.name.startswith(name_start) and entry.name.isprintable():
-                is_folder = os.path.isdir(entry)  # noqa: PTH112 - links in a circle
+                # `DirEntry.is_dir` raises an error for links in a circle
+                is_folder = os.path.isdir(entry)  # noqa: PTH112
                 names.append(entry.name + "/" if is_folder else entry.name)
     return tuple(parent + slash + name for name in sorted(names)[:_MOST_MATCHES])
 
 
 @in_thread
 def _best_matches(paths: Sequence[str], typed: str) -> tuple[str, ...]:
-    """Return at most 20 of the paths that match, the best first."""
+    """Return at most 20 of the paths that match what was typed, the best first."""
     ranks: dict[str, tuple[int, int, str]] = {}  # smaller is better
     for path in paths:
         match = fuzzy_match(typed, path)

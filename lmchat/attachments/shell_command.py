@@ -78,6 +78,7 @@ class ShellCommand:
         os.set_blocking(pipe, False)
 
         def receive() -> None:
+            """Read what the pipe has, and keep the last `MAX_OUTPUT_BYTES` of the output."""
             with suppress(BlockingIOError):  # the pipe is empty
                 data = os.read(pipe, _READ_BYTES)
                 self.output += data
@@ -102,11 +103,11 @@ class ShellCommand:
                 child.stop(_TERMINATE_S)
                 await child.wait()
             finally:
-                # lmchat ends: it does not wait for what ignores SIGTERM
+                # if this is cancelled, as when lmchat ends, what ignores SIGTERM is not waited for
                 if child.exit_code is None:
                     child.kill()
                 await child.wait()
-                await child.end_group()
+                await child.end_group()  # programs that the command has left behind
                 loop.remove_reader(pipe)
         finally:
             receive()  # what is left in the pipe

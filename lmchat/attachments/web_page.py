@@ -77,8 +77,8 @@ def is_page_address(text: str) -> bool:
     return _ADDRESS.fullmatch(text.strip()) is not None
 
 
-async def refuse(address: PageAddress) -> bool:
-    """Raise `EndpointNotAllowed`; this is the `Ask` of commands, which do not ask the user."""
+async def refuse_host(address: PageAddress) -> bool:
+    """Raise `EndpointNotAllowed`: the `ask` of commands, which do not ask the user."""
     problem = f"{address.origin} is not allowed: lmchat asks only hosts that you name."
     host = f"[{address.host}]" if ":" in address.host else address.host
     raise EndpointNotAllowed(problem, hint=f"Add --allow-host {host}:{address.port}.")

@@ -1,4 +1,8 @@
-"""Prompts and their answers: requests, rows of JSON, figures, and progress."""
+"""Prompts and their answers: requests, rows of JSON, figures, and progress.
+
+`batch`, `eval` and `compare` make a `Task` of each prompt. Answers to `batch` and `eval` become
+rows of a file, which says to the next run what is done.
+"""
 
 from __future__ import annotations
 
@@ -127,9 +131,10 @@ async def answer_to(
             failure = error
     return TaskAnswer(
         model=answer.turn.model,
-        reply=answer.growing.text("text", "refusal"),
+        reply=answer.growing.text("text", "refusal"),  # a refusal is a reply, too
         reasoning=answer.growing.text("reasoning"),
         is_refusal=bool(answer.growing.text("refusal")),
+        # with both limits, the figures say which one cut an answer short
         stats=answer.turn.stats(context=model.context, max_tokens=sampling.max_tokens),
         error=failure,
     )
@@ -188,8 +193,9 @@ class RowFile:
                     index, _ = row["index"], row["key"]  # both must be there
                     is_kept = "error" not in row and index not in self._kept
                 except (ValueError, LookupError, TypeError) as error:
-                    reason = f"is no output of `lmchat batch`: line {number} is not a row."
-                    raise WrongUse(f"{self._path} {reason}", hint=_REPLACE_HINT) from error
+                    reason = f"line {number} is not a row."
+                    message = f"{self._path} is no output of `lmchat batch` or `eval`: {reason}"
+                    raise WrongUse(message, hint=_REPLACE_HINT) from error
                 if is_kept:
                     self._kept[index] = row
                     yield line
@@ -227,15 +233,16 @@ class RowFile:
             raise self._write_error(error) from error
         is_locked = True
         if CAN_RENAME_OPEN_FILES:  # not on Windows
-            with suppress(OSError):
+            with suppress(OSError):  # a file system without locks
                 is_locked = try_lock(file.fileno())
         if not is_locked:
             file.close()
-            message = f"Another `lmchat batch` writes {self._path}."
+            message = f"Another `lmchat batch` or `eval` writes {self._path}."
             raise WrongUse(message, hint="Wait for its end, or name another file with -o.")
         return file
 
     def _write_error(self, error: OSError) -> FileRefused:
+        """Return the error to raise when the file cannot be opened, read or written."""
         return FileRefused(
             f"{self._path} cannot be written: {error.strerror or error}.",
             hint="When that is mended, the same command does what is missing.",
@@ -243,7 +250,10 @@ class RowFile:
 
 
 class Progress:
-    """Progress of answers on one line of the terminal: done, failed, speed, time left."""
+    """Progress of answers on one line of the terminal: done, failed, speed, time left.
+
+    The line is removed at the end of the `with` block.
+    """
 
     def __init__(self, output: Output, total: int | None) -> None:
         self._output = output
@@ -283,7 +293,7 @@ def figure_cells(
     tokens: float | None,
     elapsed_ms: float | None,
 ) -> tuple[str, ...]:
-    """Return the cells of a table below `FIGURES`; times are in seconds there."""
+    """Return the cells of a table below the heads `FIGURES`: times in seconds, "" for None."""
     return (
         "" if ttft_ms is None else f"{ttft_ms / 1e3:.2f} s",
         "" if tokens_per_second is None else f"{tokens_per_second:.1f} tok/s",

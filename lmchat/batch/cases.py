@@ -39,7 +39,10 @@ class _Entry(Struct, kw_only=True, forbid_unknown_fields=True):
     set: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
-        """Raise `ValueError`, which msgspec reports with the place in the file."""
+        """Raise `ValueError` for a case that asks or checks nothing, or asks in two ways.
+
+        msgspec reports it with the place in the file.
+        """
         has_prompt = bool(self.prompt or self.file)
         if not has_prompt and self.messages is None:
             raise ValueError("The case has no prompt, messages or file")
@@ -67,9 +70,10 @@ class Case(Struct, frozen=True, kw_only=True):
     wanted: WantedValue | None  # the JSON value that it has
 
     def failures(self, row: Mapping[str, Any]) -> dict[str, str]:
-        """Return the checks that the answer in a row fails, each with the reason in words.
+        """Return the checks that an answer fails, each with the reason in words.
 
-        An answer that ended with an error, or that is empty, fails the check `answer` alone.
+        `row` is that of the answer (`TaskAnswer.row`). An answer that ended with an error, or that
+        is empty, fails the check `answer` alone.
         """
         if "error" in row:
             return {"answer": row["error"]["message"]}
@@ -129,6 +133,7 @@ async def _case(name: str, entry: _Entry, folder: Path, system_prompt: str) -> C
     if entry.messages is None:
         system = system_prompt if entry.system is None else entry.system
         parts = [file.part for file in files]
+        # as the first prompt of a new session
         messages = new_prompt(MessagePath(()), entry.prompt, parts, system_prompt=system).prompts
     else:
         messages = messages_of(entry.messages)

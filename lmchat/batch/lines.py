@@ -39,7 +39,7 @@ class BatchLine(Struct, kw_only=True):
 def lines_of(path: Path | None, *, is_text: bool) -> Iterator[BatchLine]:
     """Yield the lines of a file, or of stdin without a path, that are not blank.
 
-    With `is_text`, a line is a prompt, and no JSON. Raises `WrongUse`.
+    With `is_text`, a line is a prompt, and no JSON. Raises `WrongUse` if the file cannot be read.
     """
     try:
         # not `sys.stdin`: Python could not exit while an abandoned thread holds the lock of it
@@ -77,7 +77,10 @@ def _line(number: int, data: bytes, *, is_text: bool) -> BatchLine:
 
 
 def _read_fields(line: BatchLine, fields: Mapping[str, Any]) -> None:
-    """Set what a line asks: it has the `body` of OpenAI's format, or `messages`, or a `prompt`."""
+    """Set what a line asks: `fields` has the `body` of OpenAI's format, `messages` or a `prompt`.
+
+    Raises an `LMChatError` for fields that cannot be sent.
+    """
     body = fields.get("body")
     if body is None and "messages" in fields:
         line.messages = _messages_of(fields["messages"])

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from lmchat.attachments.attachment import Attachment, files_outside, read_clipboard
 from lmchat.attachments.shell_command import ShellCommand, output_attachment
-from lmchat.attachments.web_page import PageAddress, refuse
+from lmchat.attachments.web_page import PageAddress, refuse_host
 from lmchat.chat import changes
 from lmchat.chat.events import AnswerBegun, ChatEvent, FrontEnd
 from lmchat.chat.next_turn import LEVELS, NO_PROFILE, NOTHING_SET, value_words
@@ -486,7 +486,7 @@ class PlainChat(FrontEnd):
             self._pages,
             name,
             session_id=self.sessions.shown.session_id,
-            ask=ask if can_ask() else refuse,
+            ask=ask if can_ask() else refuse_host,
             require_consent=require_consent if self._reader.is_terminal else None,
         )
         if isinstance(found, Attachment):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lmchat.attachments.attachment import Attachment, read_attachment
 from lmchat.attachments.folders import MOST_UNASKED, FileSet, parse_set_name, read_set
-from lmchat.attachments.web_page import Ask, WebPages, is_page_address, refuse
+from lmchat.attachments.web_page import Ask, WebPages, is_page_address, refuse_host
 from lmchat.cli.context import Context
 from lmchat.cli.options import ParsedOptions
 from lmchat.config.presets import filled
@@ -57,7 +57,7 @@ async def read_named(
     name: str,
     *,
     session_id: str = "",
-    ask: Ask = refuse,
+    ask: Ask = refuse_host,
     require_consent: Callable[[Path], Awaitable[None]] | None = None,
 ) -> Attachment | FileSet:
     """Read what a name means: a page, a file, or the text files of a folder or a pattern.

@@ -151,7 +151,7 @@ def write_new_file(
             ensure_folder(path.parent)
             _create(path, text, mode)
     except FileExistsError:
-        # forced and not replaced above, it is no regular file; root could replace `/dev/null`
+        # a forced file is replaced above if it is a regular one; root could replace `/dev/null`
         if is_forced or path.is_dir():
             message = f"{path} is not a regular file."
             raise FileRefused(message, hint="Choose another name.") from None
@@ -245,7 +245,7 @@ _DAMAGED_SCHEMA = (
 def explain(error: Exception, path: Path) -> StoreUnavailable:
     """Return the error to show for a failure of a file: its reason and the next step.
 
-    An error with a name that `_REASONS` has not is explained by its own message.
+    An error that `_REASONS` does not name is explained by its own message.
     """
     if is_damage(error):
         reason, hint = (

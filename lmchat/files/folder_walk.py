@@ -1,4 +1,4 @@
-"""Walk through a folder without what `.gitignore` names."""
+"""Walk through a folder without what `.gitignore` names: files to offer and to attach."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _Rules = tuple[str, Any]
 def walk(folder: Path, *, most_entries: int) -> tuple[list[tuple[str, os.DirEntry[str]]], bool]:
     """Return all below a folder that is no folder, such as files and links, with its relative path.
 
-    Files of upper folders come first, and those of one folder by name. A link to a folder is not
-    followed. After `most_entries` files and folders the walk ends: then the second value is True.
-    Blocks.
+    Files of upper folders come first, and those of one folder by name. Hidden folders are not
+    entered, nor links to folders. After `most_entries` files and folders the walk ends: then the
+    second value is True. Blocks.
     """
     found: list[tuple[str, os.DirEntry[str]]] = []
-    above, rules = _rules_above(folder)
+    above, rules = _rules_above(folder)  # `above`: path of the folder in its repository
     # folders to list: the relative path, empty or with a slash at the end, and its rules
     folders = deque([("", rules)])
     left = most_entries

@@ -139,7 +139,8 @@ class FileChat(Protocol):
     def finish(self, moment: datetime, *, source: str) -> ReadSession:
         """Return its session; `moment` is the time if it has none, `source` its program.
 
-        Raises `ValueError` for values of wrong types, and `FileRefused`.
+        Raises `ValueError` for values of wrong types, and `FileRefused` for messages that form a
+        loop or have the same id.
         """
         ...
 
@@ -211,6 +212,7 @@ class ForeignChat(Struct, kw_only=True):
 
     @property
     def last_key(self) -> str | None:
+        """Key of the message that was added last; None without one."""
         return next(reversed(self.messages), None)
 
     def add(
@@ -226,8 +228,9 @@ class ForeignChat(Struct, kw_only=True):
         """Add a message, with `parent` as the key of the message before it.
 
         Values of type `Any` come from a file and are checked. `parts` may be a generator that
-        raises an error for a damaged message: that is counted, and added without parts. A message
-        without a key, or with the key of another one, is counted and not added.
+        raises an error for a damaged message: that is counted as left out, and added without parts,
+        since other messages may name it as their parent. A message without a key, or with the key
+        of another one, is counted and not added.
         """
         message_parts: list[Part] = []
         has_tool_quote = False
@@ -240,7 +243,7 @@ class ForeignChat(Struct, kw_only=True):
                 message_parts += _converted(part, is_answer=is_answer)
         except BAD_VALUE_ERRORS:
             self.count_damaged_message()
-            message_role, message_parts = Role.SYSTEM, []
+            message_role, message_parts = Role.SYSTEM, []  # without parts, any role will do
         has_key = isinstance(key, str) and bool(key)
         if not has_key or key in self.messages:
             if message_parts:  # else nothing is lost, or the message is counted already
@@ -282,10 +285,11 @@ class ForeignChat(Struct, kw_only=True):
     def image(
         self, value: object, name: str = "", *, omitted_as: str = "image"
     ) -> Iterator[FilePart]:
-        """Yield the part of an image; any other value, and a huge image, is counted as left out.
+        """Yield the part of an image, or nothing.
 
-        `value` should be bytes, base64 or a `data:` URL, and is not decoded as an image. `name` is
-        that of its file, and `omitted_as` the kind under which it is counted if it is left out.
+        Any other value, and an image over the limit of bytes, is counted as left out. `value`
+        should be bytes, base64 or a `data:` URL, and is not decoded as an image. `name` is that of
+        its file, and `omitted_as` the kind under which it is counted if it is left out.
         """
         data = value
         if isinstance(value, str):
@@ -301,9 +305,10 @@ class ForeignChat(Struct, kw_only=True):
         yield FilePart(name=name, media_type=media_type, digest=digest, size=len(data))
 
     def finish(self, moment: datetime, *, source: str) -> ReadSession:
-        """Return the session of the chat, and what was left out; `source` becomes a tag.
+        """Return the session of the chat, and what was left out; `source` becomes a tag, if any.
 
-        A chat without prompts and answers has a session without messages.
+        A chat without prompts and answers has a session without messages. A title that is missing
+        is made of the first prompt of the path, and a missing model is that of its last answer.
         """
         system = _Message(
             role=Role.SYSTEM,
@@ -404,11 +409,11 @@ def _converted(part: ForeignPart, *, is_answer: bool) -> Iterator[Part]:
 def _tree(messages: Mapping[str, _Message], default_time: datetime) -> dict[str, ChatMessage]:
     """Return the messages that have parts, by key, each after its parent.
 
-    The parent is the next message above that has parts, or else the system prompt. A step whose
-    only child is an answer becomes a part of that: call, result and answer are one message. A
-    message without a time gets that of the message before it, the first ones that of the first
-    message with a time, or `default_time`. `messages` are changed. Raises `FileRefused` if they
-    form a loop.
+    The parent is the next message above that has parts, or else the system prompt. A step (a tool
+    call, its result, or thoughts alone) whose only child is an answer becomes a part of that: they
+    are one message. A message without a time gets that of the message before it, the first ones
+    that of the first message with a time, or `default_time`. `messages` are changed. Raises
+    `FileRefused` if they form a loop.
     """
     known_times = (message.created_at for message in messages.values() if message.created_at)
     time = next(known_times, default_time)
@@ -422,7 +427,7 @@ def _tree(messages: Mapping[str, _Message], default_time: datetime) -> dict[str,
     for key in order:
         parent = messages[key].parent
         if parent is not None and not messages[parent].parts:
-            # its parent was replaced before, if needed: it has parts, or is None
+            # `parent` came before in `order`: what is above it now has parts, or is None
             messages[key].parent = messages[parent].parent
 
     child_counts = Counter(message.parent for message in messages.values() if message.parts)
@@ -437,7 +442,7 @@ def _tree(messages: Mapping[str, _Message], default_time: datetime) -> dict[str,
         is_answer = message.role is Role.ASSISTANT
         if step is not None and step.is_step and is_answer and is_only_child:
             del kept[parent_key]
-            step.answer = key
+            step.answer = key  # for a `path_end` that is this step
             step.parts += message.parts  # the same list grows, as there may be thousands of steps
             message.parts = step.parts
             message.parent = step.parent
@@ -457,7 +462,10 @@ def _tree(messages: Mapping[str, _Message], default_time: datetime) -> dict[str,
 
 
 def _joined(parts: Sequence[Part]) -> tuple[Part, ...]:
-    """Return the thoughts and the texts of a message as one part each, with blank lines between."""
+    """Return the parts of a message and its steps, with one for all thoughts and one for all texts.
+
+    Blank lines are between what is joined.
+    """
     thoughts = [part.text for part in parts if isinstance(part, ReasoningPart)]
     texts = [part.text for part in parts if isinstance(part, TextPart)]
     joined: list[Part] = [ReasoningPart(text="\n\n".join(thoughts))] if thoughts else []
@@ -499,9 +507,10 @@ def sound_session(
     """Return a session as lmchat stores it; its path leads to `end`, or else to the last message.
 
     Ids of another form are replaced by hashes of them, so the same file gives the same ids. In the
-    tree, parents are before their children. A running answer becomes an interrupted one. A long
-    title is cut, and absurd figures are left out. The time of the last change is at most `moment`,
-    the current time. Raises `FileRefused` if ids are not unique or messages form a loop.
+    tree of the session, parents are before their children. A running answer becomes an interrupted
+    one, and a deleted session is not deleted any more. A long title is cut, and absurd figures are
+    left out. The time of the last change is at most `moment`, the current time. Raises
+    `FileRefused` if ids are not unique or messages form a loop.
     """
     session_id = _own_id(header.session_id)
     ids = {message.message_id: _own_id(message.message_id, session_id) for message in tree}

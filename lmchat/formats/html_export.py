@@ -62,7 +62,7 @@ def to_html(session: Session, options: WriteOptions = PLAIN) -> str:
     for entry in entries(session):
         if isinstance(entry, MessageEntry):
             blocks += _article(entry, session.files, options)
-        else:
+        else:  # the heading of a branch
             blocks.append(f"<hr><p><strong>{escape(entry)}</strong></p>")
     return "\n".join([*blocks, "</body></html>"]) + "\n"
 
@@ -88,7 +88,7 @@ def _article(
         yield f"<p><strong>{REFUSED}.</strong></p>"
     if message.text:
         yield options.html_by_id.get(message.message_id, _preformatted(message.text))
-    for call in entry.calls:
+    for call in entry.calls:  # calls without a result below the message
         yield f"<p>Tool call <code>{_escaped(call.name)}</code></p>{_preformatted(call.arguments)}"
     if is_tool_run(message):
         arguments = (call.arguments for call in message.tool_calls)
@@ -132,6 +132,7 @@ class MarkdownConverter:
         return html_by_id
 
     async def aclose(self) -> None:
+        """End the child process, if there is one; another text would start a new one."""
         child = self._child
         self._child = None
         if child is not None:

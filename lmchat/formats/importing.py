@@ -86,7 +86,7 @@ def import_chats(
         for file in paths:
             file_name = str(file) if is_folder else name
             for _, result in _results(file_name, reader.items(file)):
-                # also for a file of chats that cannot be read
+                # any other error is about chats that cannot be read, so the folder has some
                 has_chats = has_chats or not isinstance(result, FormatUnknown)
                 yield file_name, result
         if is_folder and not has_chats:
@@ -101,7 +101,10 @@ def error_about(file: str, error: LMChatError) -> LMChatError:
 
 
 def _results(file: str, items: ReadItems) -> Iterator[ImportResult]:
-    """Yield the results of a file; the last one is its error, if there is one."""
+    """Yield the results of a file; the last one is its error, if there is one.
+
+    Errors are results and not raised, so that the other files are still read.
+    """
     try:
         for item in items:
             yield file, item
@@ -170,18 +173,24 @@ class _FileReader:
                 yield Skipped(where=source.name, reason=error.message.rstrip("."))
 
     def _database_items(self, path: Path) -> ReadItems:
-        """Yield the chats of a database; raises `FormatUnknown` if none of `PROGRAMS` has made it.
+        """Yield the chats of a database.
 
-        Raises `sqlite3.Error` if it is damaged.
+        Raises `FormatUnknown` for a database of no program in `PROGRAMS`, or of another one than
+        the user named, and `sqlite3.Error` for a damaged one.
         """
         for program, file_format in _formats():
             if isinstance(file_format, DatabaseFormat):
-                self._require_source(program)
                 for number, read in enumerate(file_format.read(path), 1):
+                    self._require_source(program)  # the database is known to be of this program
                     yield self._session(read, program, number)
 
     def _text_items(self, source: Source) -> ReadItems:
-        """Yield the chats of a text, in the first format that fits one of its first objects."""
+        """Yield the chats of a text, in the first format that fits one of its first objects.
+
+        Yield a `Skipped` for each broken object and unreadable chat. Raises `FileRefused` for an
+        empty or broken text, and `FormatUnknown` for one of no format, or of another program than
+        the user named.
+        """
         records = _records(source)
         first_records = list(islice(records, _PEEKED_RECORDS))
         objects = [record for record in first_records if not isinstance(record, Skipped)]
@@ -239,9 +248,10 @@ def _companions() -> set[str]:
 
 @cache
 def _formats() -> Sequence[tuple[str, JsonFormat | DatabaseFormat]]:
-    """Return the formats, each after the source of its program.
+    """Return the formats, each with the `source` of its program before it.
 
-    If several fit a file, the first one is used.
+    If several fit a file, the first one is used. The modules of programs are imported here, and not
+    when lmchat starts.
     """
     modules = [
         (program.source, import_module(f"lmchat.formats.programs.{program.module}"))
@@ -294,7 +304,7 @@ def _records(source: Source) -> Iterator[Record | Skipped]:
 
 
 def _is_object(line: bytes) -> bool:
-    """Return whether a line is a JSON object; the values in it are not decoded."""
+    """Return whether a line is a whole JSON object; the values in it are not decoded."""
     try:
         msgspec.json.decode(line, type=dict[str, msgspec.Raw])
     except (msgspec.MsgspecError, RecursionError):

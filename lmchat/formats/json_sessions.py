@@ -109,7 +109,10 @@ def from_json(data: Record) -> Session:
 
 
 def _message(record: Record) -> ChatMessage:
-    """Return the message of an object as `_record` makes it; raises one of `BAD_VALUE_ERRORS`."""
+    """Return the message of an object of an export; raises one of `BAD_VALUE_ERRORS`.
+
+    msgspec converts arrays of values to messages and parts, not objects.
+    """
     parts = [[part["type"], *_values(part, _PART_FIELDS[part["type"]])] for part in record["parts"]]
     message = msgspec.convert(_values(record | {"parts": parts}, _MESSAGE_FIELDS), ChatMessage)
     return replace(message, created_at=checked_time(message.created_at))
@@ -126,7 +129,7 @@ class ExportedChat(Struct, frozen=True):
     session: Session
 
     def finish(self, moment: datetime, *, source: str) -> ReadSession:
-        """Return the session as it is imported; `source` is lmchat itself.
+        """Return the session as it is imported, which has no tag of its `source`, lmchat itself.
 
         Nothing of a file may run, and a tool call without a result would look as if it waited to
         run: it becomes quoted text. Tool messages lose the name of their server: lmchat did not run

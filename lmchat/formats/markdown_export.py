@@ -42,7 +42,7 @@ def to_markdown(session: Session, options: WriteOptions = PLAIN) -> str:
         if isinstance(entry, MessageEntry):
             blocks.append(_heading("##", f"{entry.speaker} · {entry.time}"))
             blocks += _body(entry, with_reasoning=options.with_reasoning)
-        else:
+        else:  # the heading of a branch
             blocks.append(_heading("#", entry))
     return "\n\n".join(blocks) + "\n"
 
@@ -89,9 +89,11 @@ def _kept_apart(text: str) -> str:
     """
     lines: list[str] = []
     fence = None
+    # `fence` is the one that is open after the line, or None
     for line, fence in lines_and_fences(safe_text(text).strip("\n")):
-        # a line that opens or closes a fence is never misleading; the match is the indent
+        # the line that closes a fence counts as outside of code, and is never misleading
         is_code = fence is not None
+        # the match is the indent, and the backslash follows it
         lines.append(line if is_code else _MISLEADING.sub(r"\g<0>\\", line))
     if fence is not None:
         lines.append(fence.marks)
@@ -99,6 +101,7 @@ def _kept_apart(text: str) -> str:
 
 
 def _fenced(text: str, language: str = "") -> str:
+    """Return a text as a code block, which no fence in the text can close."""
     safe = safe_text(text)
     fence = fence_for(safe)
     return f"{fence}{language}\n{safe}\n{fence}"

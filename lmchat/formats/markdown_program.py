@@ -1,4 +1,7 @@
-"""Child process that turns Markdown into HTML: some texts would keep the parser busy for hours."""
+"""Child process that turns Markdown into HTML: some texts would keep the parser busy for hours.
+
+`MarkdownConverter` (`html_export.py`) starts it, and ends it if a text takes too long.
+"""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def _read(records: Sequence[Record], _: Source) -> ForeignChat:
 
     The id of the session is made of its content, so that the same list is imported only once.
     """
-    head = records[0] if "messages" in records[0] else {}
+    head = records[0] if "messages" in records[0] else {}  # the object around the messages, if any
     rows = head.get("messages", records)
     # title, model and messages, one after the other: the JSON of all would take much memory
     digest = hashlib.sha256(json.dumps([text_in(head, "title"), text_in(head, "model")]).encode())
@@ -86,6 +86,7 @@ def _parts(row: Record, role: Role, chat: ForeignChat) -> Iterator[ForeignPart]:
         if isinstance(text, str):
             yield text
         elif text_in(part, "type") == "image_url":
+            # the value of `image_url` may also be the address itself
             url = text_in(record_in(part, "image_url"), "url") or text_in(part, "image_url")
             yield from chat.image(url)
         else:

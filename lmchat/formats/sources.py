@@ -57,7 +57,7 @@ class Source(Struct, frozen=True, kw_only=True):
         its file: an ending, or a hyphen and the name that the user gave it. `file_1` finds
         `file_1.png` and `file_1-photo.png`, but not `file_12.png`.
         """
-        for file_name, read in self.files() if name else ():
+        for file_name, read in self.files() if name else ():  # any name begins with ""
             if file_name.startswith(name) and not file_name.removeprefix(name)[:1].isalnum():
                 with suppress(OSError, *_BROKEN_ZIP):
                     return read()
@@ -65,7 +65,10 @@ class Source(Struct, frozen=True, kw_only=True):
 
 
 def text_source(content: Path | bytes) -> Source:
-    """Return the text of a file or pipe; raises `OSError`."""
+    """Return the text of a file, or of a pipe whose content was read; raises `OSError`.
+
+    Of a pipe, neither its name nor the files beside it are known.
+    """
     if isinstance(content, bytes):
         return Source(name="", data=_utf_8(content))
     data = read_plain(content, max_bytes=LARGEST_BYTES)
@@ -73,7 +76,10 @@ def text_source(content: Path | bytes) -> Source:
 
 
 def zip_sources(content: Path | bytes) -> Iterator[Source | Skipped]:
-    """Yield the texts in a zip file, and a `Skipped` for a huge one; raises `FileRefused`."""
+    """Yield the texts in a zip file, and a `Skipped` for a huge one.
+
+    Raises `FileRefused` for a file that is encrypted or damaged.
+    """
     try:
         file = BytesIO(content) if isinstance(content, bytes) else content
         with zipfile.ZipFile(file) as archive:

@@ -59,7 +59,7 @@ def to_text(session: Session, options: WriteOptions = PLAIN) -> str:
     for entry in entries(session):
         if isinstance(entry, MessageEntry):
             blocks += _text_blocks(entry, with_reasoning=options.with_reasoning)
-        else:
+        else:  # the heading of a branch
             blocks.append(f"{entry}\n{'-' * len(entry)}")
     return "\n\n".join(blocks) + "\n"
 
@@ -67,7 +67,7 @@ def to_text(session: Session, options: WriteOptions = PLAIN) -> str:
 def entries(session: Session) -> Iterator[MessageEntry | str]:
     """Yield an entry for each message of the path, then the heading and entries of each branch.
 
-    A heading is a text. Times are local.
+    A heading, such as `Another branch, after “Hello”`, is a text. Times are local.
     """
     # Ids of messages whose entries have no `calls`: tool messages, which show a call with its
     # result, and their parents, the answers with these calls.
@@ -76,7 +76,8 @@ def entries(session: Session) -> Iterator[MessageEntry | str]:
         if is_tool_run(message):
             ids_with_shown_calls |= {message.message_id, message.parent_id}
 
-    def entry(message: ChatMessage) -> MessageEntry:
+    def entry_of(message: ChatMessage) -> MessageEntry:
+        """Return what all formats show of a message."""
         speaker = _SPEAKERS[message.role]
         if message.role is Role.ASSISTANT and message.model:
             speaker = safe_line(message.model)
@@ -102,7 +103,7 @@ def entries(session: Session) -> Iterator[MessageEntry | str]:
             reason=reason,
         )
 
-    yield from map(entry, session.messages)
+    yield from map(entry_of, session.messages)
     messages_by_id = {message.message_id: message for message in session.tree}
     for branch in branches(session.branches):
         parent = messages_by_id.get(branch.messages[0].parent_id or "")
@@ -111,16 +112,16 @@ def entries(session: Session) -> Iterator[MessageEntry | str]:
         else:
             above = safe_line(parent.text or tool_calls_text(parent), limit=_QUOTED_CHARS)
             yield f"Another branch, after “{above}”"
-        yield from map(entry, branch.messages)
+        yield from map(entry_of, branch.messages)
 
 
 def is_tool_run(message: ChatMessage) -> bool:
-    """Return whether a message shows a call and its result."""
+    """Return whether a message is that of a tool, which shows a call and its result."""
     return message.role is Role.TOOL and bool(message.tool_calls)
 
 
 def _text_blocks(entry: MessageEntry, *, with_reasoning: bool) -> Iterator[str]:
-    """Yield the head of a message, then a block for each thing below it."""
+    """Yield the line above a message, then a block for each thing below it."""
     message = entry.message
     yield f"{entry.speaker} ({entry.time})"
     if with_reasoning and message.reasoning:
@@ -134,7 +135,7 @@ def _text_blocks(entry: MessageEntry, *, with_reasoning: bool) -> Iterator[str]:
     if is_tool_run(message):
         result = indent(safe_text(message.tool_result), "    ")
         yield f"[{safe_line(tool_calls_text(message))}]\n{result}".rstrip()
-    for call in entry.calls:
+    for call in entry.calls:  # calls without a result below the message
         yield f"[Tool call {safe_line(call.name)}]\n{safe_text(call.arguments)}"
     if entry.state:
         yield f"[{entry.state}. {entry.reason}".rstrip() + "]"

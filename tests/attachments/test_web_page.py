@@ -11,7 +11,7 @@ import zlib
 import pytest
 
 from lmchat.attachments import web_page
-from lmchat.attachments.web_page import WebPages, refuse
+from lmchat.attachments.web_page import WebPages, refuse_host
 from lmchat.errors import EndpointNotAllowed, FileRefused, LMChatError, WrongUse
 from tests.support.page_host import PageHost, reply_of
 
@@ -46,7 +46,7 @@ class User:
 
 async def text_of(address: str, *allowed: str) -> str:
     """Return the text of a page of a host that is allowed beforehand."""
-    attachment = await WebPages(allowed or ["127.0.0.1"]).attachment(address, "", refuse)
+    attachment = await WebPages(allowed or ["127.0.0.1"]).attachment(address, "", refuse_host)
     return attachment.data.decode()
 
 
@@ -167,7 +167,7 @@ async def test_letters_are_read_in_the_charset_of_the_page(host):
 
 async def test_text_goes_in_as_it_is_but_for_escape_codes_with_its_address_and_language(host):
     address = host.put("/a", reply_of(b'{"a": "<b>"}\x1b[2J\x10', "application/json"))
-    page = await WebPages(["127.0.0.1"]).attachment(address, "", refuse)
+    page = await WebPages(["127.0.0.1"]).attachment(address, "", refuse_host)
     assert (page.part.name, page.part.size, page.part.language) == (address, 21, "json")
     assert page.data.decode() == '{"a": "<b>"}␛[2J␐'
 

@@ -180,7 +180,7 @@ def test_no_second_batch_writes_into_the_same_file_and_ctrl_c_keeps_what_has_end
     for options in ((), ("--force",)):
         second = cli(*words, *options)
         assert second.returncode == 2
-        assert f"Another `lmchat batch` writes {target}." in second.stderr
+        assert f"Another `lmchat batch` or `eval` writes {target}." in second.stderr
     assert len(server.seen(CHAT)) == 3  # only one job was asked for
     running.send_signal(signal.SIGINT)
     assert running.wait(30) == 130
@@ -195,9 +195,9 @@ def test_a_file_of_something_else_is_not_touched(cli, server, to_target, target)
     words = to_target(2)
     for content, sentence in (
         ('{"index": 1, "key": "0123456789abcdef", "reply": "x"}\n', "belongs to another run"),
-        ('{"index": [1], "key": "0", "reply": "x"}\n', "is no output of `lmchat batch`"),
-        ("My notes\n\x00\xff\n", "is no output of `lmchat batch`"),
-        ('{"token": "x"}', "is no output of `lmchat batch`: line 1 is not a row."),
+        ('{"index": [1], "key": "0", "reply": "x"}\n', "is no output of `lmchat batch` or `eval`"),
+        ("My notes\n\x00\xff\n", "is no output of `lmchat batch` or `eval`"),
+        ('{"token": "x"}', "is no output of `lmchat batch` or `eval`: line 1 is not a row."),
     ):
         target.write_text(content, encoding="latin-1")
         done = cli(*words)

@@ -78,6 +78,16 @@ def test_the_same_chat_has_the_same_ids_also_in_a_zip(tmp_path):
     assert left_out(packed)[1] == "broken.json: It is not valid JSON: Input data was truncated"
 
 
+def test_a_database_of_no_known_program_is_not_said_to_have_chats_of_llm(tmp_path):
+    path = tmp_path / "plants.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("create table plants (name)")
+    with pytest.raises(FileRefused, match="not one that lmchat knows"):
+        read_file(path, source="jan")
+    with pytest.raises(FileRefused, match="It has chats of llm, not of Jan"):
+        read_file(foreign_file(tmp_path, "llm.sql"), source="jan")
+
+
 def test_a_chat_of_another_program_is_read_in_utf_16_too(tmp_path):
     for name in (LM_STUDIO, "open-webui.json", LLAMA_CPP):
         path = tmp_path / name

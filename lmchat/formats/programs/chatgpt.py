@@ -47,7 +47,10 @@ def _fits(record: Record) -> bool:
 
 
 def _read(records: Sequence[Record], source: Source) -> ForeignChat:
-    """Return the chat of one record; every node is a message, even if that is empty."""
+    """Return the chat of one record.
+
+    Every node is a message, even if that is empty: others may name it as their parent.
+    """
     record = records[0]
     chat = ForeignChat(
         # without an id, its time or its first node identifies a chat
@@ -85,7 +88,11 @@ def _read(records: Sequence[Record], source: Source) -> ForeignChat:
 
 
 def _parts(node: Record, source: Source, chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield the parts of the message of a node; raises `TypeError` for values of wrong types."""
+    """Yield the parts of the message of a node; a hidden message has none.
+
+    Raises `TypeError` for values of wrong types, and `LookupError` for a message without a role;
+    `ForeignChat.add` counts the message as damaged.
+    """
     message = node.get("message")
     if not message:
         return
@@ -107,7 +114,7 @@ def _parts(node: Record, source: Source, chat: ForeignChat) -> Iterator[ForeignP
     for part in content.get("parts") or ():
         if text_in(part, _KIND) == _IMAGE:
             # `sediment://file_1a2b` is in a file whose name begins with `file_1a2b`. An image that
-            # a model or tool has made is not looked for.
+            # a model or tool has made is not looked for: `b""` is counted as left out.
             name = text_in(part, "asset_pointer").rpartition("/")[2]
             yield from chat.image(source.file_content(name) if role == Role.USER else b"")
     text = _text(content, chat)

@@ -55,7 +55,8 @@ def _read(records: Sequence[Record], source: Source) -> ForeignChat:
     for number, row in enumerate(records):
         metadata = record_in(row, "metadata")
         parent = metadata.get("parentId")
-        # null is the parent of a first prompt; some versions of Jan lost those of answers
+        # null is the parent of a first prompt. Some versions of Jan lost those of answers. Such an
+        # answer, and a message without the field, follows the message before it.
         if parent is None and not ("parentId" in metadata and row.get("role") == Role.USER):
             parent = chat.last_key
         chat.add(

@@ -91,7 +91,7 @@ def _parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
         name = text_in(extra, "name")
         text = extra.get("content")
         if isinstance(text, str):
-            yield file_as_prompt_text(name, len(text.encode()), text, "")
+            yield file_as_prompt_text(name, len(text.encode()), text)
         else:  # `audioFile`: `audio`
             kind = text_in(extra, "type").removesuffix("File").lower()
             yield from chat.image(extra.get("base64Url"), name, omitted_as=kind)

@@ -76,7 +76,10 @@ _Figures = dict[str, dict[str, Any]]  # time and model of each message that a tu
 
 
 def _read(path: Path) -> Iterator[Callable[[], ForeignChat]]:
-    """Yield a function for each thread, as `DatabaseFormat.read` does."""
+    """Yield a function for each thread, which reads it while the database is still open.
+
+    Raises `FormatUnknown` for a database of another program.
+    """
     with closing(_opened(path)) as database:
         if not {table["name"] for table in _rows(database, _TABLES)} >= _NEEDED_TABLES:
             message = "It is a database, but not one that lmchat knows."
@@ -91,7 +94,10 @@ def _read(path: Path) -> Iterator[Callable[[], ForeignChat]]:
 
 
 def _add_figures(turn: Record, figures: _Figures) -> None:
-    """Add what a turn says of its prompt and its answer, unless an earlier turn has said it."""
+    """Add what a turn says of its prompt and its answer, unless an earlier turn has said it.
+
+    Its tip is the answer, and the parent of that the prompt.
+    """
     begun = time_of(turn["datetime_utc"])
     ended = None
     if begun is not None:

@@ -135,7 +135,7 @@ def _text_parts(text: str, chat: ForeignChat) -> Iterator[ForeignPart]:
     yield before.strip() if elements else text  # without elements, nothing has been cut
     for element in elements:
         content, end, after = element.partition("</details>")
-        kind, _, _ = content.partition('"')
+        kind, _, _ = content.partition('"')  # `reasoning" done="true">…`
         if not end:  # it is text of the model
             yield _ELEMENT + element
         elif kind == "reasoning":
