@@ -58,7 +58,7 @@ class PastedFrom(Protocol):
 
 @in_thread
 def files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
-    """Return those of `paths` that exist and are outside `folder`: callers ask before they read.
+    """Return those of `paths` that exist and are outside `folder`, which the user has to allow.
 
     Relative paths begin at `folder`. Links are followed, and their targets are returned. If the
     home folder is `folder` or below it, hidden files and those in hidden folders count as outside,

@@ -145,7 +145,7 @@ class WebPages:
         connections = Connections(ca_file=self._ca_file)
         try:
             client = await connections.client(endpoint)
-            client.event_hooks = {"response": [_take_location]}
+            client.event_hooks = {"response": [_take_location]}  # sets `extensions["location"]`
             response = await connections.send(
                 endpoint, "GET", address.url, headers=_HEADERS, timeout=timeout
             )

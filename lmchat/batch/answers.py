@@ -163,8 +163,8 @@ class RowFile:
     def keep_done(self, *, is_forced: bool) -> None:
         """Keep the rows without an error, and remove others; with `is_forced`, remove all.
 
-        Raises `WrongUse` if the file has anything but rows, and `FileRefused` if it cannot be read
-        or written.
+        Then `kept_row` finds the kept ones. Raises `WrongUse` if the file has anything but rows,
+        and `FileRefused` if it cannot be read or written.
         """
         if not self._path.is_file():  # a pipe, from which nothing can be read
             return
@@ -201,7 +201,10 @@ class RowFile:
                     yield line
 
     def kept_row(self, task: Task) -> dict[str, Any] | None:
-        """Return the row of a task that is done; raises `WrongUse` if it is of another run."""
+        """Return the row of a task that is done, or None; raises `WrongUse` for one of another run.
+
+        A row belongs to this run if its key is that of the task.
+        """
         row = self._kept.get(task.head["index"])
         if row is not None and row["key"] != task.key:
             raise WrongUse(

@@ -255,6 +255,7 @@ class ForeignChat(Struct, kw_only=True):
             role=message_role,
             parts=message_parts,
             parent=parent if isinstance(parent, str) else None,
+            # `finish` makes a step a part of the answer after it
             is_step=is_of_model and (has_tool_quote or has_only_thoughts),
             created_at=created_at,
             model=model if is_of_model and isinstance(model, str) else "",
@@ -265,6 +266,7 @@ class ForeignChat(Struct, kw_only=True):
         self.omitted[kind if isinstance(kind, str) and kind else _UNKNOWN] += count
 
     def count_damaged_message(self) -> None:
+        """Count a message of which nothing can be read."""
         self.omitted[_DAMAGED] += 1
 
     def read_text(self, value: object) -> str:

@@ -78,6 +78,7 @@ def import_chats(
             # Path.is_dir would raise an error for a long name, and for a folder that may not be
             # entered
             is_folder = os.path.isdir(path)  # noqa: PTH112
+            # companions are read with the chats beside them
             paths = files_below(path, without=_companions()) if is_folder else [path]
         except FileRefused as error:
             yield name, error

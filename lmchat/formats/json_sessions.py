@@ -160,8 +160,9 @@ class ExportedChat(Struct, frozen=True):
 def _safe(message: ChatMessage, *, has_results: bool) -> ChatMessage:
     """Return a message as it is imported; `has_results` says that its tool calls have results.
 
-    `ExportedChat.finish` has the reasons: `replay_id` is the id under which a server keeps an
-    answer, and a call without a result would look as if it waited to run.
+    Without results, the calls become quoted text, since they would look as if they waited to run.
+    `replay_id`, under which a server keeps an answer, is removed, so that no server is asked for
+    it.
     """
     if message.stats is not None and message.stats.replay_id:
         message = replace(message, stats=replace(message.stats, replay_id=""))

@@ -153,9 +153,9 @@ def _files_beside(path: Path) -> Iterator[NamedFile]:
 
 
 def _members(archive: zipfile.ZipFile, folder: str) -> Iterator[NamedFile]:
-    """Yield the files in a zip file that are not too large, those of one folder first.
+    """Yield the files in a zip file that are not too large, those of the text's folder first.
 
-    Each thread of Jan has a folder with files of the same names.
+    Each thread of Jan has a folder with files of the same names, so the nearest must be found.
     """
     prefix = f"{folder}/" if folder else ""
     for member in sorted(archive.namelist(), key=lambda member: not member.startswith(prefix)):

@@ -57,6 +57,7 @@ def _opened(path: Path) -> sqlite3.Connection:
     """Open the database for reading, with limits against what a hostile file could do."""
     address = f"{path.absolute().as_uri()}?mode=ro"
     # an import reads each chat in a thread of its own, one after the other
+    # `timeout`: seconds to wait for its program, if that has locked it
     database = sqlite3.connect(address, uri=True, timeout=1, check_same_thread=False)
     database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_BYTES)
     for guard in _GUARDS:
