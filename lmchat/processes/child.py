@@ -165,7 +165,7 @@ class ChildProcess:
         errors: int = DEVNULL,
         line_bytes: int = _LINE_BYTES,
     ) -> ChildProcess:
-        """Start a program; raises `OSError`.
+        """Start a program; raises `OSError`. Cancelling also kills it, and waits for its end.
 
         `output` and `errors` are file descriptors, or `PIPE` or `DEVNULL`. `line_bytes` limits the
         length of a line that `read_line` reads.
@@ -186,8 +186,15 @@ class ChildProcess:
             process = await asyncio.shield(starting)
         except asyncio.CancelledError:
             # cancelled itself, it would kill the program only, and wait for what that has started
-            with suppress(OSError):  # it cannot start
-                await cls(await starting).end()
+            # and a further cancellation would leave it: the first one is raised when it has ended
+            while not starting.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([starting])
+            if not starting.cancelled() and starting.exception() is None:
+                child = cls(starting.result())
+                while child.exit_code is None:
+                    with suppress(asyncio.CancelledError):
+                        await child.end()
             raise
         return cls(process)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from types import SimpleNamespace
 
@@ -127,3 +128,24 @@ async def test_a_cancelled_start_ends_as_cancelled_even_if_the_program_cannot_st
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
+
+
+async def test_a_start_that_is_cancelled_again_and_again_waits_for_the_end_of_the_program(
+    monkeypatch,
+):
+    exit_codes = []
+    end = ChildProcess.end
+
+    async def noted_end(child: ChildProcess) -> None:
+        await end(child)
+        exit_codes.append(child.exit_code)
+
+    monkeypatch.setattr(ChildProcess, "end", noted_end)
+    starting = asyncio.create_task(start("import time; time.sleep(600)"))
+    await asyncio.sleep(0)
+    for _ in range(5):
+        starting.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert exit_codes == [-signal.SIGKILL]
