@@ -57,7 +57,7 @@ class Task(Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """A short hash of all that decides the answer: a row of another run has another one."""
+        """A short hash of prompt, model and settings, which tells rows of another run."""
         texts = [(message.role, message.text) for message in self.messages]
         parts = [texts, self.model.model_id, self.options, repr(self.output), *self.files]
         text = json.dumps([*parts, self.preset_text], sort_keys=True, default=str)

@@ -53,7 +53,7 @@ def _read(records: Sequence[Record], _: Source) -> ForeignChat:
 
     The messages are a tree, whose root is an empty message.
     """
-    session = records[0]
+    session = records[0]  # a message, which has no title, if the line of the session is broken
     chat = ForeignChat(
         key=_chat_id(session),
         title=text_in(session, "name"),
