@@ -182,8 +182,9 @@ class InlineText:
             spans += chain.from_iterable(words[self._words :])
             self._words = max(self._words, len(words))
         if spans:
-            if not self._is_line_open:
-                spans.remove(_LINE_END)  # that of the first word: the cursor is in a new line
+            if not self._is_line_open:  # what precedes the first word would be in a new line
+                before_word, style = spans[0]
+                spans[0] = (before_word.lstrip("\n "), style)
             self._write(self._painted(spans))
             self._is_line_open = True
 
