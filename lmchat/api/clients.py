@@ -145,7 +145,7 @@ class Client:
         self._named = (Endpoint.parse(endpoint),) if endpoint else ()
         self._model = settings.get("model", "")
         self._results: tuple[ProbeResult, ...] = ()  # of the last probe; empty: probe again
-        self._probe_lock = asyncio.Lock()
+        self._probe_lock = asyncio.Lock()  # requests at the same time share one probe
         self._timeouts = settings.get("timeouts") or TimeoutSettings()
         own_settings = Settings(
             endpoint=endpoint,

@@ -60,7 +60,7 @@ async def batch(context: Context) -> int:
         run = _Run(context, runtime, models, model, layers, wanted, preset_text)
         with ExitStack() as stack:
             rows = stack.enter_context(RowFile(output_path)) if output_path else None
-            if rows:  # those of an earlier run are kept, and their lines are not sent again
+            if rows:  # a line that an earlier run has answered is not sent again, unless forced
                 rows.keep_done(is_forced=options.force)
             elif sys.stdout is not None and sys.stdout.isatty():
                 output.has_progress = False  # the rows show it
@@ -129,8 +129,9 @@ class _Run(Struct, frozen=True):
     def task(self, line: BatchLine) -> Task:
         """Return the task of a line.
 
-        Its key, by which its row is found in the output file, does not depend on what takes the
-        place of the preset's placeholders, such as the day: a batch can be finished on another.
+        Its key tells whether a row of the output file is of this batch. It does not depend on what
+        takes the place of the preset's placeholders, such as the day: a batch can be finished on
+        another.
         """
         options, system_prompt = self.context.options, self.runtime.settings.chat.system_prompt
         model, error = self.model, line.error

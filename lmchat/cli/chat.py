@@ -23,10 +23,12 @@ async def run_chat(settings: Settings, context: Context) -> int:
     The second half is imported in a thread after the first paint. At the end, it saves the sessions
     and ends what it has started. Raises the error that ended the screen, if any.
     """
+    # the second half shows the warning, if there is one
     state, warning = read_state(context.paths.state_file)
     async with AsyncExitStack() as stack:
 
         async def open_second_half(app: LMChatApp) -> SecondHalf:
+            """Import the second half and connect it with the app; `stack` closes it at the end."""
             opening = await asyncio.to_thread(load, _SECOND_HALF)
             opened: SecondHalf = await stack.enter_async_context(
                 opening(app, context, settings, state, warning)

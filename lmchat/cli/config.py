@@ -49,7 +49,8 @@ def show(context: Context) -> int:
     settings, loaded = context.settings, context.loaded
     values: dict[str, object] = {}
     for section, table in sections().items():
-        # the settings above all tables are a section without a name
+        # a section is a table of the file with fixed names; the settings above all tables are one
+        # without a name
         holder = getattr(settings, section) if section else settings
         for row in values_of(table.type):
             values[f"{section}.{row.name}".removeprefix(".")] = getattr(holder, row.name)

@@ -48,8 +48,9 @@ async def decide(context: Context) -> int:
     """Print the option that the model chooses, and its probability.
 
     Return 0 if it is the first option, 10 if it is another one. Of the sampling options, only those
-    of the command line and of environment variables are sent. Raises `AnswerUnfit` if the labels
-    are unlikely, or the two likeliest options are equally likely.
+    of the command line and of environment variables are sent. Raises `WrongUse` for one that the
+    server ignores, and `AnswerUnfit` if the labels are unlikely, the two likeliest options are
+    equally likely, or the model thinks.
     """
     options = [option.strip() for option in context.options.choices.split(",")]
     labels = _labels_for(options)  # wrong options are refused before stdin is read
@@ -132,7 +133,7 @@ def _sampling(product: str, labels: Sequence[str], given: Mapping[str, object]) 
     """
     facts = product_named(product)
     options: dict[str, object] = {"max_tokens": 1, "temperature": 1.0, "reasoning_effort": "none"}
-    if facts.takes_further_options:  # llama.cpp, and products that run it
+    if facts.takes_further_options:  # llama.cpp, the built-in engine and Jan
         options |= {
             "logprobs": MAX_ALTERNATIVES,
             "post_sampling_probs": False,

@@ -75,7 +75,7 @@ async def examine(context: Context, backend: ServerClient) -> list[CheckResult]:
             "config",
             Group.FILES,
             "Configuration",
-            # both attributes are within the function: they read a file when they are first needed
+            # a lambda, so that `problems`, which checks the keys at each use, does it in the thread
             in_thread(lambda: config_findings(context.loaded, context.problems)),
         ),
         Check(

@@ -71,11 +71,12 @@ async def evaluate(context: Context) -> int:
             file = None
             if options.output:
                 file = stack.enter_context(RowFile(expanded_path(options.output)))
-                file.keep_done(is_forced=options.force)  # the rows of an earlier run
+                # rows of an earlier run that have an answer; none with `--force`
+                file.keep_done(is_forced=options.force)
                 for result in results:
                     if row := file.kept_row(result.task):
                         result.take(row)
-            stack.callback(_print_report, output, results)
+            stack.callback(_print_report, output, results)  # at the end, also after an error
             missing = [result for result in results if not result.row]
             progress = stack.enter_context(Progress(output, len(missing)))
             # the results are in the order of the models, so each model is loaded once

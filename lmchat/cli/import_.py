@@ -72,7 +72,8 @@ async def import_files(context: Context) -> int:
 
     # a single file that was refused is the error of the command, not one line of a report
     if len(outcome.refused) == 1 and not outcome.chats:
-        raise outcome.refused[0][1]
+        _, error = outcome.refused[0]
+        raise error
     if output.is_json:
         output.print_json(_outcome_json(context, outcome))
         return 1 if outcome.refused else 0

@@ -151,7 +151,7 @@ class InlineText:
             await asyncio.sleep(0 if self._is_complete else _FRAME_S)
 
     async def _fetch_colours(self) -> None:
-        """Get the colours of the code that is not printed: its colours cannot change later."""
+        """Get the colours of the code that is printed next: printed code cannot be coloured."""
         for block in (*self._markdown.closed[self._blocks :], *self._markdown.open):
             self._block_lines(block)  # the layout requests the colours of its code
             while (request := self._colours.newest_request) is not None:
@@ -211,7 +211,10 @@ class InlineText:
         return words
 
     def _block_lines(self, block: Block) -> list[Line]:
-        """Return the lines of a block that may be printed, with the blank one above it."""
+        """Return the lines of a block that may be printed, with the blank one above it.
+
+        They are laid out when they are first needed, and kept in `block.lines`.
+        """
         if block.lines is not None:
             return block.lines
         is_open = any(block is other for other in self._markdown.open)
@@ -247,7 +250,7 @@ class InlineText:
 
 
 def _is_whole(block: Block) -> bool:
-    """Return whether an open block is printed when it is complete: all of it decides its lines."""
+    """Return whether a block must be complete to be printed: all of its text decides its lines."""
     if block.kind is not Kind.MARKDOWN:
         return block.kind is Kind.TABLE
     if re.match(_MAY_BE_WHOLE, block.source):

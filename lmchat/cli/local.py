@@ -85,7 +85,7 @@ async def list_files(context: Context) -> int:
         (
             file.name,
             file.quantization,
-            units.size_text(file.size_bytes).replace(units.GAP, " "),
+            units.size_text(file.size_bytes).replace(units.GAP, " "),  # GAP is a no-break space
             file.source,
             str(file.path),
         )

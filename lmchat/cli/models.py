@@ -52,7 +52,7 @@ async def list_models(context: Context) -> int:
             model.params,
             model.quantization,
             units.window(model.context),
-            units.size_text(model.size_bytes).replace(units.GAP, " "),
+            units.size_text(model.size_bytes).replace(units.GAP, " "),  # GAP is a no-break space
             special_type(model) or " ".join(model.capabilities),
             f"{model.product} {model.endpoint.netloc}",
         )

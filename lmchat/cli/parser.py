@@ -88,6 +88,7 @@ class _Parser(argparse.ArgumentParser):
     """Parser that raises `WrongUse` instead of exiting."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise `WrongUse` with a message of argparse, written as a sentence."""
         sentence = message.removeprefix("argument ")
         hint = f"Run `{self.prog} --help` for usage."
         if message.startswith("unrecognized"):
@@ -126,6 +127,7 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
         # the option itself is a better message
         known = tuple(name for one in arguments_of(parser) for name in one.option_strings)
         for word in argv:
+            # the value may be in the same word, as in `--model=NAME` and `-mNAME`
             option = word.partition("=")[0] if word.startswith("--") else word[:2]
             if re.match("--?[a-z]", word) and option not in known:
                 message = f"Unknown option: {option}{did_you_mean(option, known)}"

@@ -470,7 +470,7 @@ class PlainChat(FrontEnd):
 
         At a terminal, ask first about a page, and about what is outside the current folder: the
         line may be part of a paste that the user has not read. Raises `WrongUse` unless the answer
-        is yes.
+        is yes. On a pipe, files are attached without a question, and pages of allowed hosts only.
         """
 
         async def ask(address: PageAddress) -> bool:
@@ -579,7 +579,7 @@ class PlainChat(FrontEnd):
 
 
 async def _user_agrees(question: str) -> bool:
-    """Ask the user before a line has its effect, since it may be pasted text that nobody has read.
+    """Ask before a line has its effect, since it may be pasted text that the user has not read.
 
     Return False without a terminal to ask at.
     """

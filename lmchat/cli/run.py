@@ -58,7 +58,7 @@ def run(argv: Sequence[str]) -> int:
         return output.print_error(error)
     except KeyboardInterrupt:
         return output.print_error(_INTERRUPTION)
-    except BrokenPipeError:
+    except BrokenPipeError:  # it is no bug: the reader of stdout has read enough
         raise
     except Exception as error:  # noqa: BLE001 - the log has the traceback, under the printed id
         return output.print_error(context.log_unexpected(error))
@@ -119,10 +119,7 @@ def _require_compatible(options: ParsedOptions) -> None:
 
 
 def load(name: str) -> Any:
-    """Import and return `module:function`, so that a start imports only what its command needs.
-
-    Elsewhere, lmchat imports its own modules at the top of a file.
-    """
+    """Import and return `module:function`, so that a start imports only what its command needs."""
     module, _, function = name.partition(":")
     return getattr(importlib.import_module(module), function)
 

@@ -72,7 +72,7 @@ async def second_half(
             ),
             platform=ScreenPlatform(context, settings, backend, folders),
             pages=wiring.make_pages(settings),
-            importer=(
+            importer=(  # a temporary chat cannot import
                 None
                 if options.temporary
                 else Importer(store, find=partial(chat_places, context.environ, Path.home()))
@@ -107,7 +107,11 @@ async def second_half(
 
 
 class ScreenPlatform:
-    """The `Platform` of the screen; `workspace.py` describes its methods."""
+    """The `Platform` of the screen: its access to terminal, disk and other programs.
+
+    Most of its methods are functions of other modules, with the environment that programs get.
+    `workspace.py` describes each.
+    """
 
     def __init__(
         self, context: Context, settings: Settings, backend: ServerClient, folders: ExitStack

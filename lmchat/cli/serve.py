@@ -66,7 +66,7 @@ async def serve(context: Context) -> int:
             async def find_others() -> tuple[ProbeResult, ...]:
                 """Look for servers, without this one: it would pass requests on to itself."""
                 results = await find_servers(runtime.backend, runtime.settings)
-                own = f"localhost:{port}"  # an endpoint has this name for each host of this machine
+                own = f"localhost:{port}"  # as endpoints name each loopback address
                 return tuple(found for found in results if found.endpoint.netloc != own)
 
             watch = ServerWatch(find_others, partial(_print_servers, context.output))
@@ -174,7 +174,7 @@ def _print_report(output: Output, report: RequestReport) -> None:
 
     The status is that of HTTP, or "closed" without a reply.
     """
-    row = report.row
+    row = report.row  # the figures; None if the request was not passed on to a server
     status = str(report.status or "closed")
     figures = ""
     if row is not None:

@@ -32,7 +32,8 @@ _NO_SESSION = ""  # tools may be allowed for one session, by its id; these comma
 def make_toolbox(context: Context, settings: Settings, state: State) -> Toolbox:
     """Return the toolbox of this run; the tool servers start when tools are first used."""
 
-    async def save_allowed(tool: str, fingerprint: str) -> None:  # for "always", for later runs
+    async def save_allowed(tool: str, fingerprint: str) -> None:
+        """Allow a tool for later runs, after "always"; a tool that has changed asks again."""
         file = context.paths.state_file
         try:
             await asyncio.to_thread(

@@ -75,7 +75,7 @@ class TurnPrinter:
                 self._print(event.text)
             case AnswerBegun():
                 self._asked_model = event.message.model
-                # text that the answer continues, if it has any, as that of `ask --start`
+                # words of the user with which the answer begins, as of `ask --start`, if any
                 self._print(event.first_words)
             case Rethought() if output.is_json_lines:
                 output.print_json({"rethought": True})

@@ -78,9 +78,9 @@ async def open_runtime(
                 yield Runtime(
                     settings=settings, backend=backend, engine=engine, store=store, state=state
                 )
-        finally:
+        finally:  # when no request runs any more, and before the store is closed
             counted = backend.metrics()
-            if counted != Metrics():
+            if counted != Metrics():  # else nothing was counted
                 try:
                     await store.figures.count(counted)
                 except LMChatError as error:
@@ -94,7 +94,7 @@ def make_sessions(context: Context, runtime: Runtime, *, with_titles: bool = Fal
     """
     options, chat = context.options, runtime.settings.chat
     is_chat = not options.handler  # and not `ask`
-    if options.temporary or not is_chat:  # nobody would fetch an answer that a server has kept
+    if options.temporary or not is_chat:  # in these, no server continues an answer alone
         chat = replace(chat, detach=False)
     sessions = OpenSessions(
         chat=chat,
