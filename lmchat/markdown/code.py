@@ -16,7 +16,7 @@ from lmchat.units import UNICODE
 
 _INFO_CHARS = 1_000  # of the language of a fence
 _MORE_INDENT = 2  # cells by which further rows of a long line are indented more than its start
-_PAD_CELLS = 3  # beside the code of a line
+_PAD_CELLS = 3  # beside the code of a line: those of `_pad`, and one behind it
 _NULL = Style.null()
 
 

@@ -19,7 +19,8 @@ class Colours:
     """
 
     def __init__(self) -> None:
-        self.block: Block | None = None  # the block that is being laid out
+        # the block that is being laid out, set by `Layout`: it waits for what `of` requests
+        self.block: Block | None = None
         self._cache: dict[CodeRequest, bytes] = {}
         # the last code of each language, with its colours
         self._newest: dict[str, tuple[str, bytes]] = {}

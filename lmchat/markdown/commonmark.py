@@ -110,7 +110,9 @@ def _block_parser() -> Any:
 
     from lmchat.markdown.extensions import MOST_LEVELS, add_rules
 
-    parser = add_rules(MarkdownIt("gfm-like", {"linkify": False, "maxNesting": 2 * MOST_LEVELS}))
+    # The parser drops what is nested deeper; `deep_nesting_rule` takes it before that.
+    options = {"linkify": False, "maxNesting": 2 * MOST_LEVELS}
+    parser = add_rules(MarkdownIt("gfm-like", options))
     parser.core.ruler.disable(_NOT_NEEDED)
     return parser
 

@@ -4,7 +4,7 @@ A rule is a function that takes what begins at the parser's position, or returns
 tokens, and moves the position behind what it took. With `silent`, it adds nothing, and only returns
 whether it would take it. Block rules get the first line, and the line after the last one that they
 may take; `bMarks`, `tShift` and `eMarks` say where a line begins, how far it is indented, and where
-it ends.
+it ends. `sCount` is its indent with tabs as blanks, `blkIndent` that of the block around it.
 """
 
 from __future__ import annotations
@@ -146,7 +146,10 @@ def _push(state: StateBlock, kind: str, first: int, last: int) -> None:
 
 
 def reference_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
-    """Take a link definition, also as a token, to know its lines; no footnote `[^1]:`."""
+    """Take a link definition as the parser does, but add a token for it; take no footnote `[^1]:`.
+
+    The parser adds no token, so a caller would not know the lines of the definition.
+    """
     begin = state.bMarks[first] + state.tShift[first]
     if state.src.startswith("[^", begin) or not reference(state, first, last, silent):
         return False

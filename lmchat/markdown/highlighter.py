@@ -44,6 +44,7 @@ class Highlighter:
             if self._is_off or not language or self._slow_codes[language] >= _MOST_SLOW_CODES:
                 return None
             limit_s = self._limit_s + len(code) * _LIMIT_S_PER_CHAR
+            # the form that `lexer_program` reads; its answer is empty if there are no colours
             request = f"{limit_s} {language}\n{code}".encode(errors="replace")
             try:
                 if self._child is None:

@@ -103,7 +103,7 @@ class IncrementalMarkdown(Struct):
     """Parser of a growing text: feed text, read `closed`, which only grows, and `open`.
 
     The text that is not closed, its tail, is parsed again when a line of it is complete. A tail
-    that is longer than a piece is cut, or kept whole for now, by `_cut_giant`.
+    that is longer than a piece is cut, or kept whole for now, by `_cut_long_tail`.
     """
 
     closed: list[Block] = field(default_factory=list)
@@ -111,7 +111,7 @@ class IncrementalMarkdown(Struct):
     references: References = field(default_factory=dict)  # link reference definitions so far
     _tail: str = ""  # `_head`, and behind it the text that is not closed
     _held_cr: str = ""  # a CR at the end, which may belong to a CRLF
-    _most_chars: int = PIECE_CHARS  # of the tail behind its head, before `_cut_giant` cuts it
+    _most_chars: int = PIECE_CHARS  # of the tail behind its head, before `_cut_long_tail` cuts it
     _fence: OpenFence | None = None
     _type_above: str = ""  # type of the block above the next one, if no blank line is between them
     # The following say what the next block continues. `_begin_new_block` resets them all.
@@ -126,15 +126,15 @@ class IncrementalMarkdown(Struct):
 
         With `is_final`, no more text follows, and all blocks are closed. The cuts must not depend
         on how a text was split when it arrived: however much came at once, the tail grows only up
-        to the next length at which `_cut_giant` is called.
+        to the next length at which `_cut_long_tail` is called.
         """
-        text = self._take_normal(text, is_final=is_final)
+        text = self._normalized(text, is_final=is_final)
         last_text = text or self._tail
         if is_final and last_text and not last_text.endswith("\n"):
             text += "\n"  # so that the last line is complete, too
         while text:
             room = self._most_chars + len(self._head) - len(self._tail)
-            # one more than fits, so that `_cut_giant` is called; also if the tail is too long
+            # one more than fits, so that `_cut_long_tail` is called; also if the tail is too long
             size = max(room + 1, 1)
             piece = text[:size]
             text = text[size:]
@@ -144,7 +144,7 @@ class IncrementalMarkdown(Struct):
             if "\n" in piece or is_after_blank:
                 self._close_complete_lines()
             if len(self._tail) > self._most_chars + len(self._head):
-                self._cut_giant()
+                self._cut_long_tail()
         if is_final and self._fence is not None:
             self._fence.end()
             self._fence = None
@@ -166,7 +166,7 @@ class IncrementalMarkdown(Struct):
         """
         self._fence = OpenFence(Fence("", "\0", language), self.closed, is_first=False)
 
-    def _take_normal(self, text: str, *, is_final: bool) -> str:
+    def _normalized(self, text: str, *, is_final: bool) -> str:
         """Return new text with LF at line ends and controls made visible.
 
         A CR at its end is held back until the next text tells whether it belongs to a CRLF.
@@ -187,7 +187,6 @@ class IncrementalMarkdown(Struct):
             *lines, last_line = self._tail.split("\n")
             taken, has_ended = self._fence.feed(lines)
             self._tail = "\n".join([*lines[taken:], last_line])
-            self._most_chars = PIECE_CHARS
             if has_ended:
                 self._fence = None
         if self._fence is None:
@@ -206,6 +205,7 @@ class IncrementalMarkdown(Struct):
         # within a table, the tail begins with the table's head, which is closed already
         head_lines = HEAD_LINES if self._table_start else 0
         closed_lines = head_lines
+        # the first token of each block of the outermost level that ends behind the head
         top = [token for token in tokens if not token.level and span(token)[1] > head_lines]
         for token in top:
             start, end = span(token)
@@ -248,8 +248,8 @@ class IncrementalMarkdown(Struct):
         """Close a block, which begins with a token, or what cannot change of it.
 
         The pieces of a block are the items of a list or the rows of a table; other blocks are not
-        cut. All pieces are closed if the block has ended, else all but the last one, which
-        continues it. The first piece of a table has its head and the first `TABLE_ROWS` rows, so
+        cut. All pieces are closed if the block has ended, else all but the last one, which may
+        still change. The first piece of a table has its head and the first `TABLE_ROWS` rows, so
         that they decide the widths of the columns.
 
         `closed_lines` is how many lines are closed already. Return how many are closed now.
@@ -296,7 +296,10 @@ class IncrementalMarkdown(Struct):
         )
 
     def _drop_start(self, chars: int, head: str) -> None:
-        """Drop the first `chars` characters of the tail, and put `head` before what remains."""
+        """Drop the first `chars` characters of the tail, and put `head` before what remains.
+
+        The limit of the tail, which `_cut_long_tail` may have raised, is the usual one again.
+        """
         self._tail = head + self._tail[chars:]
         self._head = head
         self._most_chars = PIECE_CHARS
@@ -308,7 +311,7 @@ class IncrementalMarkdown(Struct):
         self._number = None
         self._is_first = True
 
-    def _cut_giant(self) -> None:
+    def _cut_long_tail(self) -> None:
         """Close the beginning of a tail that is too long, or let it grow to `_MOST_CHARS`.
 
         A fence and blanks without text are cut anywhere. A list or HTML stays whole up to
@@ -343,4 +346,5 @@ class IncrementalMarkdown(Struct):
 
 
 def _is_blank(line: str) -> bool:
+    """Return whether a line is blank, or has only the marks of quotes."""
     return not line.strip("> \t\n")

@@ -91,7 +91,7 @@ class _Writer:
         return self.spans
 
     def _style(self, name: str) -> Style:
-        """Return the style of the open tokens with a style of the page, if it has this name."""
+        """Return the style of the open tokens plus the page's style of this name, if it has one."""
         return self._stack[-1] + self.page.styles.get(name, _NULL)
 
     def _add(self, text: str, style: Style) -> None:

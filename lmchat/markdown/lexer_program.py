@@ -39,6 +39,7 @@ def main() -> None:
     import faulthandler
 
     def answer(request: bytes, send: Callable[[bytes], None]) -> None:
+        """Send the colours of the code in a request; end the process if that takes too long."""
         header, _, code = request.decode().partition("\n")
         limit_s, language = header.split(" ", 1)
         # while a lexer holds Python's lock, only this thread in C can end the process
@@ -81,7 +82,7 @@ def _lexer(language: str) -> Any:
         lexer = find_lexer_class_by_name(language.lower())
     except ClassNotFound:
         return None
-    return lexer(stripnl=False, ensurenl=False)
+    return lexer(stripnl=False, ensurenl=False)  # line ends stay: a colour for each character
 
 
 @lru_cache(maxsize=256)

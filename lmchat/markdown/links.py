@@ -1,4 +1,4 @@
-"""What may be opened, and its host."""
+"""Addresses: where they end in a text, their host, and whether they may be opened."""
 
 from __future__ import annotations
 

@@ -216,8 +216,8 @@ class Page(Struct):
     def key_hint(self, key: str, words: str, command_id: str) -> list[Span]:
         """Return a gap, the key of a command and what it does; a click on them runs the command.
 
-        `key` is its default: the user may have given it another one. The id may also be an answer
-        to a tool call, or empty: then a click does nothing.
+        `key` is its default: the user may have given it another one. In place of its id, an answer
+        to a tool call is possible; with an empty text, the click itself does nothing.
         """
         key = self.own_keys.get(command_id) or key
         hint = [(f"  {key}", self.styles["strong"]), (f" {words}", self.styles["muted"])]

@@ -15,7 +15,6 @@ from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from time import monotonic
-from typing import TypeVar
 
 from lmchat.errors import LMChatError
 from lmchat.processes.environment import (
@@ -23,8 +22,6 @@ from lmchat.processes.environment import (
     needed_environment,
     with_absolute_program,
 )
-
-T = TypeVar("T")
 
 _LENGTH = struct.Struct(">Q")  # size of a frame in bytes, which is sent before it
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has only the second
@@ -46,8 +43,8 @@ class ChildEndedError(Exception):
 def own_program(module: str, function: str = "main") -> list[str]:
     """Return the command that calls a function of lmchat in a new process.
 
-    With `-P`, Python does not import modules of the current folder. So the program itself adds the
-    folder of lmchat, its argument, to the places of modules.
+    With `-P`, Python does not import modules of the current folder. The program itself adds the
+    folder of lmchat, its argument, to `sys.path`.
     """
     program = _CALL_PROGRAM.format(module=module, function=function)
     return [sys.executable, "-P", "-c", program, _IMPORT_FOLDER]
@@ -88,9 +85,8 @@ async def run_tool(
 
     It fails if it cannot start, has another exit code than 0, or is killed after `timeout_s`. It
     gets `environ` without lmchat's own variables, one of which may hold an API key. Its input is
-    `data`. Without `has_output`, its output is dropped: tools that set the
-    clipboard stay in the background with their output open, so waiting for the end of the output
-    would take until the timeout.
+    `data`. Without `has_output`, its output is dropped: tools that set the clipboard stay in the
+    background with their output open, so waiting for its end would take until the timeout.
     """
     try:
         child = await ChildProcess.start(
@@ -146,7 +142,8 @@ async def run_in_terminal(
 class ChildProcess:
     """Program in the background with a pipe for its input, and often one for its output.
 
-    This process sends frames or lines of JSON through these pipes, and receives them.
+    This process sends frames or lines of JSON through these pipes, and receives them. A frame is
+    any bytes, with their number before them.
     """
 
     def __init__(self, process: Process) -> None:
@@ -279,9 +276,10 @@ class ChildProcess:
         self._signal(_KILL)
 
     async def end_politely(self) -> None:
-        """Close the input, at which most programs end; send SIGTERM and then kill what still runs.
+        """End the program and what it has started, the gentlest way first.
 
-        Before SIGTERM, and again before the kill, it has a moment to end.
+        Close the input, at which most programs end. What still runs after a moment gets SIGTERM,
+        and is killed after another moment.
         """
         self._input.close()
         await self._end_group((_NO_SIGNAL, signal.SIGTERM, _KILL))

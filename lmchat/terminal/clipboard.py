@@ -70,7 +70,7 @@ class Clipboard:
         self._environ = environ
 
     async def copy(self, text: str) -> str:
-        """Copy a text with the first tool that can; return its name, or an empty text."""
+        """Copy the safe form of a text with the first tool that can; return its name, or ""."""
         safe = safe_text(text)
         for tool in self._usable_tools():
             output = await run_tool(
@@ -122,7 +122,7 @@ class Clipboard:
         return [tool for tool in TOOLS if find_program(tool.copy_command[0], path)]
 
     async def _output_of(self, argv: tuple[str, ...]) -> bytes | None:
-        """Run a command and return its output; None if it is empty, fails or takes too long."""
+        """Run a command and return its output; None if `argv` is empty, or it fails or hangs."""
         if not argv:
             return None
         return await run_tool(argv, environ=self._environ, timeout_s=self.timeout_s)

@@ -271,7 +271,8 @@ def can_ask() -> bool:
 async def typed_line() -> bytes:
     """Wait for a line at the terminal and return it with its line end; empty at the end of input.
 
-    A wait that is cancelled takes nothing of what is typed later, except on Windows.
+    What is typed is shown, also during an answer of `--inline`, when typing is hidden. A wait that
+    is cancelled takes nothing of what is typed later, except on Windows.
     """
     import asyncio  # noqa: PLC0415 - commands without questions start without it
 

@@ -45,8 +45,7 @@ async def open_file(
 ) -> bool:
     """Write `data` to a file in a new private folder, and open it in the system's viewer.
 
-    Closing `folders` removes it.
-
+    The folder is removed when `folders` is closed.
     Return False if no viewer could be started. Raises `FileRefused` if the file cannot be written.
     """
     copy = await asyncio.to_thread(_private_copy, name, data, folders)
@@ -172,12 +171,12 @@ async def page_text(text: str, *, environ: Mapping[str, str] = os.environ) -> No
 
 
 def _command(
-    variables: Sequence[str], installed: Sequence[str], environ: Mapping[str, str]
+    variables: Sequence[str], usual_programs: Sequence[str], environ: Mapping[str, str]
 ) -> list[str]:
     """Return the words of the command in the first of `variables` that is set.
 
-    If none is set, return the path of the first of the programs `installed` that exists. Return an
-    empty list if none exists. Raises `WrongUse` for a variable that is no command.
+    If none is set, return the path of the first of `usual_programs` that is installed. Return an
+    empty list if none is. Raises `WrongUse` for a variable that is no command.
     """
     for name in variables:
         value = environ.get(name, "").strip()
@@ -187,7 +186,7 @@ def _command(
             except ValueError as error:
                 words = f"${name} is not a command: {safe_line(value, limit=60)}"
                 raise WrongUse(words, hint=f"{error}.") from error
-    for name in installed:
+    for name in usual_programs:
         program = find_program(name, environ.get("PATH", os.defpath))
         if program:
             return [program]

@@ -39,7 +39,8 @@ class SignalGuard:
         On a signal, the thread calls `restore_terminal`, then `ask_to_end` with the number of the
         signal, and ends the program itself after `timeout_s`.
         """
-        self.ended_by: int | None = None  # number of the signal that ends the program
+        # Number of the signal that ends the program: the screen does not take the terminal then.
+        self.ended_by: int | None = None
         self._restore_terminal = restore_terminal
         self._ask_to_end = ask_to_end
         self._timeout_s = timeout_s
@@ -53,7 +54,7 @@ class SignalGuard:
         if self._pipe is not None:
             return
         self._pipe = os.pipe()
-        os.set_blocking(self._pipe[1], False)
+        os.set_blocking(self._pipe[1], False)  # as `set_wakeup_fd` requires
         threading.Thread(target=self._wait, name="signal-guard", daemon=True).start()
         for number in ENDING_SIGNALS:
             signal.signal(number, self._on_signal)
