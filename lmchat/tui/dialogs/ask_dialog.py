@@ -95,8 +95,11 @@ class AskDialog(Dialog):
         self.show_problem("")
 
     @on(Input.Submitted)
-    def take(self, event: Input.Submitted) -> None:
-        """Leave with the typed text, without blanks around it, or begin the attempt in a worker."""
+    def submit(self, event: Input.Submitted) -> None:
+        """Leave with the typed text, without blanks around it, or begin the attempt in a worker.
+
+        The dialog is left with the result of the attempt, unless that is a text: a problem.
+        """
         event.stop()
         typed = event.value.strip()
         attempt = self._attempt
@@ -139,7 +142,7 @@ def argument_dialog(
 
 
 def key_dialog(probed: ProbeResult, attempt: Attempt) -> AskDialog:
-    """Return the question for the API key of a server."""
+    """Return the question for the API key of a server; `attempt` checks and saves the key."""
     facts = product_named(probed.product)
     is_rejected = probed.verdict is Verdict.KEY_REJECTED
     problem = "The previous API key was rejected.\n" if is_rejected else ""
@@ -174,16 +177,16 @@ class ConfirmDialog(Dialog):
             key: The key for a yes: `y` for a question that may open while the user types.
         """
         super().__init__(title, ((key, verb),), is_small=True)
-        self.ready_s = (
-            inf  # time from which the key counts, by the monotonic clock; never before it is shown
-        )
+        # monotonic time from which the key counts: never, until the question is shown
+        self.ready_s = inf
         self._text = text
         self._key = key.lower()
 
     def compose_content(self) -> Iterable[Widget]:
         yield Static(paragraphs(self._text), classes="words gap")
 
-    def on_screen_resume(self) -> None:  # the base class has one too: Textual calls both
+    def on_screen_resume(self) -> None:
+        """Begin the pause: the question is on top now. Textual calls that of `Dialog`, too."""
         self.ready_s = monotonic() + PAUSE_S
 
     def on_key(self, event: events.Key) -> None:
@@ -196,7 +199,7 @@ class ConfirmDialog(Dialog):
 
 
 def outside_question(paths: Sequence[Path]) -> ConfirmDialog:
-    """Return the question whether files outside the working folder are read."""
+    """Return the question whether files outside the working folder are read for a prompt."""
     lines = [str(cut_middle(str(path), _PATH_CELLS)) for path in paths[:_MOST_PATHS]]
     if more := len(paths) - len(lines):
         lines.append(f"and {counted(more, 'more file')}")
@@ -205,14 +208,14 @@ def outside_question(paths: Sequence[Path]) -> ConfirmDialog:
 
 
 def page_question(address: PageAddress) -> ConfirmDialog:
-    """Return the question whether a page of the web is fetched."""
+    """Return the question whether a page of the web is fetched for a prompt."""
     url = cut_middle(address.url, _PATH_CELLS)
     text = f"{url}\nHost: {address.host}, port {address.port}"
     return ConfirmDialog("Download this page?", text=text, verb="download", key="y")
 
 
 def host_question(endpoint: Endpoint) -> ConfirmDialog:
-    """Return the question whether another machine may be used in this run."""
+    """Return the question whether a server on another machine may be used until lmchat ends."""
     unencrypted = " unencrypted" if endpoint.scheme == "http" else ""
     line = safe_line(f'allowed_hosts = ["{endpoint.netloc}"]')
     return ConfirmDialog(
@@ -225,7 +228,10 @@ def host_question(endpoint: Endpoint) -> ConfirmDialog:
 
 
 def start_question(start: ServerStart) -> ConfirmDialog:
-    """Return the question whether a server is started with a command."""
-    words = product_named(start.product).stop_words
-    text = f"{start.command}\n\nIt keeps running when lmchat ends. {words}".rstrip()
+    """Return the question whether a command is run that starts a server.
+
+    It also says how to stop the server later, if that is known.
+    """
+    how_to_stop = product_named(start.product).stop_words
+    text = f"{start.command}\n\nIt keeps running when lmchat ends. {how_to_stop}".rstrip()
     return ConfirmDialog(f"Start {start.product}?", text=text, verb="run this command")

@@ -37,7 +37,10 @@ class CommandsDialog(ListDialog):
     PLACEHOLDER = "Type part of a name, or a key"
 
     def __init__(self, heading: str, groups: Mapping[str, Sequence[CommandRow]]) -> None:
-        """Create the dialog; a group with an empty heading is shown without one."""
+        """Create the dialog.
+
+        `groups` are rows by the heading above them; an empty heading is not shown.
+        """
         super().__init__(heading)
         self._groups = groups
 
@@ -85,29 +88,32 @@ def _match(typed: str, entry: CommandRow) -> FuzzyMatch | None:
     found = fuzzy_match(typed, entry.title)
     if found is not None:
         return found
-    in_rest = fuzzy_match(typed, entry.slash.partition(" ")[0]) or fuzzy_match(typed, entry.keys)
+    name = entry.slash.partition(" ")[0]  # without the form of its argument
+    in_rest = fuzzy_match(typed, name) or fuzzy_match(typed, entry.keys)
     return None if in_rest is None else FuzzyMatch(score=in_rest.score, offsets=())
 
 
 def row_of(command: Command, overrides: Mapping[str, str], subject: str = "") -> CommandRow:
     """Return the entry of a command; the title begins with the subject, as `Last answer`.
 
-    `overrides` are the keys of the configuration, by command id.
+    `overrides` are the keys of the configuration, by command id. Enter runs the command unless it
+    is only a key within the log, a list or a dialog, which must have the focus for it.
     """
     title = f"{subject}: {command.title}" if subject else command.title
-    # other commands are keys of a list or dialog, which must have the focus
-    is_run = bool(command.function) or command.action.startswith("message(")
+    # `Dispatcher.run` needs a function, or a command of `ChatLog.action_message`
+    can_run = bool(command.function) or command.action.startswith("message(")
     keys = written(keys_of(command, overrides))
-    return CommandRow(title, keys, command.slash, command if is_run else None)
+    return CommandRow(title, keys, command.slash, command if can_run else None)
 
 
 def help_groups(overrides: Mapping[str, str]) -> dict[str, list[CommandRow]]:
     """Return all commands and keys, by heading, in the order of the help.
 
-    The nine commands `model_…`, for the recent models, have one row.
+    `overrides` are the keys of the configuration, by command id. The nine commands `model_…`, for
+    the recent models, have one row.
     """
     groups = {"The prompt": _PROMPT, "Reading": _READING}
-    for scope in Scope:
+    for scope in Scope:  # a scope is the text of its heading
         note = "; slash commands act on the last answer" if scope is Scope.MESSAGE else ""
         groups[f"{scope}{note}"] = [
             row_of(command, overrides)

@@ -37,7 +37,7 @@ class ContextDialog(ListDialog):
         self._content: ContextList | None = None  # None until it is read
 
     def show(self, content: ContextList) -> None:
-        """Show a list; of the first one, the end is chosen."""
+        """Show a list; in the first one, the last item is chosen, and later the choice stays."""
         is_first = self._content is None
         self._content = content
         self.call_after_refresh(self.redraw, chooses_end=is_first)
@@ -57,7 +57,10 @@ class ContextDialog(ListDialog):
         self.show_rows(rows, *figures, choose=rows[-1].key if rows and chooses_end else None)
 
     def _row(self, item: ContextItem, most_tokens: int) -> ListRow:
-        """Return the row of an item: author and first words, at the right state, bar and tokens."""
+        """Return the row of an item: author and first words, at the right state, bar and tokens.
+
+        The state says why an item is not sent; it is empty if the item is sent.
+        """
         author = safe_line(item.author, limit=_AUTHOR_CELLS).ljust(_AUTHOR_CELLS)
         words = safe_line(item.words, limit=200) or "(empty)"
         style = MUTED if item.state else NAME

@@ -74,7 +74,8 @@ class Dialog(ModalScreen[Any]):
     def on_screen_resume(self) -> None:
         """Leave if `dismiss` was called before the dialog was on top."""
 
-        # without a result: Textual would await that, and a screen must not await its own end
+        # returns nothing: Textual would await what `dismiss` returns, and raise, since a screen
+        # must not await its own end
         def leave(result: Any) -> None:
             self.dismiss(result)
 
@@ -91,6 +92,7 @@ class Dialog(ModalScreen[Any]):
         self.show_keys(self.hints)
 
     def compose_content(self) -> Iterable[Widget]:
+        """Return the widgets between the title and the keys: those of a subclass."""
         return ()
 
     def show_keys(self, hints: Sequence[Hint]) -> None:
@@ -160,10 +162,11 @@ class ListDialog(Dialog):
     # Textual calls `on_mount` and `on_resize` of `Dialog`, too
 
     def on_mount(self) -> None:
-        # the list has the keys unless an input has the focus, which looks focused then
+        """Show the list as focused, unless an input has the focus."""
         self.list.looks_focused = not self.AUTO_FOCUS
 
     def on_resize(self) -> None:
+        """Draw for the first time, and again for another width, once the list has its size."""
         self.call_after_refresh(self.redraw)
 
     def redraw(self, **how: Any) -> None:
@@ -254,4 +257,4 @@ class PickDialog(ListDialog):
 
     def draw(self) -> None:
         self.show_rows(self._rows, *self._figures, choose=self._choose, nothing=self._nothing)
-        self._choose = None
+        self._choose = None  # the next drawing keeps what the user has chosen by then

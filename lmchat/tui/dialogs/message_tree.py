@@ -48,7 +48,8 @@ def message_tree(messages: Sequence[ChatMessage], path_ids: Collection[str]) -> 
         )
     depths = [branch.depth for branch in tree]
     next_depths = [*depths[1:], 0]
-    # children follow their branch, so it has some only if the next one is deeper
+    # the title counts the ends: branches without children, which would follow at a greater depth
+    # (not strict: without branches, `next_depths` has one depth)
     ends = sum(depth >= after for depth, after in zip(depths, next_depths, strict=False))
     return PickDialog(
         "Tree",

@@ -161,7 +161,7 @@ class ModelPicker(ListDialog):
         self.redraw()
 
     def update_model(self, model: ModelInfo) -> None:
-        """Show another state of a model."""
+        """Show a model with another state, such as loading."""
         key = (model.server_id, model.model_id)
         self._rows = [replace(row, model=model) if row.key == key else row for row in self._rows]
         self.redraw()
@@ -258,6 +258,7 @@ class ModelPicker(ListDialog):
         self.redraw(chooses_best=True)
 
     def _chosen(self) -> ModelInfo | None:
+        """Return the model of the chosen row; None if no model is listed."""
         return next((row.model for row in self._rows if row.key == self.list.key), None)
 
     def action_take(self) -> None:
@@ -277,7 +278,10 @@ class ModelPicker(ListDialog):
 
 
 def file_picker(files: Sequence[ModelFile]) -> PickDialog:
-    """Return the picker of model files: for each its name, the program that keeps it, figures."""
+    """Return the picker of model files; its result is the file to start the built-in engine with.
+
+    A row has the name of the file, the program in whose folder it is, its quantization and size.
+    """
     rows = []
     for file in files:
         facts = f"{safe_line(file.source, limit=24)}  {safe_line(file.quantization, limit=10)}"

@@ -97,7 +97,7 @@ def _word_of(span: Span) -> int:
 
 
 class ChoicesDialog(ListDialog):
-    """Text with marked words, and the alternatives to one of them; returns the one to take."""
+    """Text with marked words, and the alternatives to one of them; returns a `TakenWord`."""
 
     AUTO_FOCUS = ""
     GROWS = "ChoicesText"
@@ -138,18 +138,21 @@ class ChoicesDialog(ListDialog):
         unsure = sum(map(_is_unsure, self._choices))
         counted = units.counted(len(self._choices), "word")
         self.show_rows(
-            _rows(choice),
+            _alternatives(choice),
             f"{counted}, {unsure} of them below {units.percent(_UNSURE)}",
             choose=choice.token,
         )
 
     def action_move_word(self, step: int) -> None:
-        """Move the cursor by some words, at most to the first or the last one."""
+        """Move the cursor forward by `step` words, or back if negative; it stops at both ends."""
         self._text.move_to(min(max(self._text.cursor + step, 0), len(self._choices) - 1))
         self.draw()
 
     def action_next_unsure(self, step: int) -> None:
-        """Move the cursor to the next word of which the model was unsure, or the one before."""
+        """Move the cursor to the next word of which the model was unsure (`step` 1), or back (-1).
+
+        Without such a word in this direction, it stays.
+        """
         index = self._text.cursor + step
         while 0 <= index < len(self._choices) and not _is_unsure(self._choices[index]):
             index += step
@@ -166,14 +169,15 @@ def _marked_text(answer: AnswerChoices) -> Content:
     """Return the thought and the text of an answer, with marks where the model was unsure.
 
     Text before and behind the choices, of which no probabilities are known, is muted. It is left
-    out where the place of the choices in the text is not known.
+    out where the place of the choices in the text is not known. Each word is in a span with its
+    index, for `ChoicesText`.
     """
     pieces: list[Content] = []
     parts = (
         (answer.answer.reasoning, answer.thought_start, True),
         (answer.answer.text, answer.text_start, False),
     )
-    for whole, start, is_thought in parts:
+    for whole, start, is_thought in parts:  # `start` is None where that place is not known
         if any(pieces) and whole:  # between thought and text; empty pieces do not count
             pieces.append(Content("\n\n"))
         pieces.append(Content.styled(safe_text(whole[: start or 0]), MUTED))
@@ -186,8 +190,10 @@ def _marked_text(answer: AnswerChoices) -> Content:
                 word = word.replace("\n", " \n")  # the cursor is seen on the blank
                 if not cell_len(word[:1]):  # such as an accent, drawn over the word before
                     word = GAP + word
-                mark = "reverse" if probability(choice.logprob) < _GUESSED else "underline"
-                style = f"{MUTED if is_thought else ''} {mark if _is_unsure(choice) else ''}"
+                mark = "underline" if _is_unsure(choice) else ""
+                if probability(choice.logprob) < _GUESSED:
+                    mark = "reverse"
+                style = f"{MUTED if is_thought else ''} {mark}"
                 meta = Style.from_meta({"word": index})
                 pieces.append(Content(word, [Span(0, len(word), one) for one in (style, meta)]))
         pieces.append(Content.styled(safe_text("" if start is None else whole[end:]), MUTED))
@@ -198,8 +204,8 @@ def _is_unsure(choice: TokenProbabilities) -> bool:
     return probability(choice.logprob) < _UNSURE
 
 
-def _rows(choice: TokenProbabilities) -> list[ListRow]:
-    """Return what could be chosen, the likeliest first; the token of the answer is among it.
+def _alternatives(choice: TokenProbabilities) -> list[ListRow]:
+    """Return a row for each token that can be chosen, also that of the answer; likeliest first.
 
     Parts of characters, which cannot be sent, are left out.
     """
@@ -217,6 +223,7 @@ def _rows(choice: TokenProbabilities) -> list[ListRow]:
 
 
 def _percent(logprob: float) -> str:
+    """Return the probability of a token; a very low one as `< 1 %`."""
     chance = probability(logprob)
     return f"< {units.percent(0.01)}" if chance < _LEAST_SHOWN else units.percent(chance)
 

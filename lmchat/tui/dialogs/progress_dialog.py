@@ -17,7 +17,7 @@ _T = TypeVar("_T")
 
 
 class ProgressDialog(Dialog):
-    """Progress of work that Esc stops: Esc closes the dialog, and the owner stops the work."""
+    """Progress of work: Esc closes the dialog, and `with_progress` then stops the work."""
 
     AUTO_FOCUS = ""
     LEAVE = "stop"
@@ -42,7 +42,7 @@ async def with_progress(
     """
     dialog = ProgressDialog(title)
 
-    def stop(_: None) -> None:  # after Esc; of work that has ended, it stops nothing
+    def stop(_: None) -> None:  # when the dialog is left: by Esc, or below, after the work
         task.cancel()
 
     def report(words: str) -> None:
@@ -55,6 +55,6 @@ async def with_progress(
         await asyncio.wait([task])  # does not raise if Esc cancels the task
         return None if task.cancelled() else task.result()
     finally:
-        task.cancel()
+        task.cancel()  # only has an effect if this function was cancelled itself
         if dialog.is_attached:
             dialog.dismiss()

@@ -60,7 +60,7 @@ class RequestDialog(TextDialog):
                 self.show(json_text(self._outgoing), "JSON", size)
             case "curl", _:
                 self.show(curl_command(self._outgoing), "curl", size)
-            case _, TemplateText(text=text, tokens=tokens):
+            case _, TemplateText(text=text, tokens=tokens):  # the form "text"
                 self.show(text, "text", units.counted(tokens, "token"))
             case _, LMChatError() as error:
                 self.show(error.message_with_hint, "text")
@@ -72,4 +72,5 @@ class RequestDialog(TextDialog):
         self._show_form()
 
     def action_page(self) -> None:
+        """Open the shown form in the pager."""
         self._page(self._text)

@@ -112,8 +112,8 @@ class SearchDialog(ListDialog):
 def around(hit: SearchHit, width: int) -> StyledTexts:
     """Return the match of a hit with the words around it, for a width in cells.
 
-    The words before the match are cut at their start, if they take more than two thirds of the
-    room, so that the match is in view.
+    The words before the match are cut at their start, so that the match is in view, and up to a
+    third of the width is left for the words after it.
     """
     texts = (hit.before, hit.match, hit.after)
     before, match, after = (on_one_line(re.sub(r"\s+", " ", text)) for text in texts)

@@ -37,7 +37,7 @@ class TextDialog(Dialog):
 
     @property
     def text_width(self) -> int:
-        """Columns for the text; 0 before the dialog is drawn."""
+        """Columns for the text, for a caller that lays it out; 0 before the dialog is drawn."""
         if not self.can_show:
             return 0
         return self.query_one(VerticalScroll).scrollable_content_region.width
@@ -58,7 +58,7 @@ def _shortened(text: str) -> str:
     left_out = len(text) - 2 * _END_CHARS
     if left_out <= 0:
         return text
-    note = f"… {units.tokens(left_out)} characters more; a copy has all of them …"
+    note = f"… {units.counted(left_out, 'character')} more; a copy has all of them …"
     return f"{text[:_END_CHARS]}\n\n{note}\n\n{text[-_END_CHARS:]}"
 
 

@@ -81,7 +81,8 @@ class ToolsDialog(ListDialog):
             rows.append(ListRow((((name, NAME),),), (state,), key=server.name))
             if server.error:
                 error = styled(safe_line(server.error, limit=500))
-                lines = error.wrap(max(self.list.text_width - 3, 1))  # 2 cells before, 1 behind
+                # 3 cells: the bar of the row, and the two blanks before each line
+                lines = error.wrap(max(self.list.text_width - 3, 1))
                 rows += [text_row(f"  {line.plain}", "", key=server.name) for line in lines]
             rows += [self._tool_row(tool, is_server_off=is_off) for tool in server.tools]
         tools = toolbox.tools
@@ -92,7 +93,8 @@ class ToolsDialog(ListDialog):
     def _tool_row(self, tool: Tool, *, is_server_off: bool) -> ListRow:
         """Return the row of a tool: name, description, and at the right its approval or "off".
 
-        Without its server, it cannot be chosen.
+        The approval says whether the tool may run: always, never, or if the user agrees. While its
+        server is off, the row cannot be chosen.
         """
         name = safe_line(tool.name, limit=60)
         about = safe_line(tool.description, limit=200)

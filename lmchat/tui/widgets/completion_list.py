@@ -59,7 +59,10 @@ class SlashList(RowList):
     """Rows of slash commands or files; the prompt handles the keys."""
 
     def show_completion(self, completion: Completion) -> None:
-        """Show commands with their titles, and files or names; hide the list without rows."""
+        """Show commands with their titles, and files or names; hide the list without rows.
+
+        A long file or name is cut in its middle, to half of the screen.
+        """
         self.display = bool(completion.rows)
         if not completion.rows:
             return

@@ -42,20 +42,20 @@ class FindBar(Horizontal):
         selected, so that typing replaces it.
         """
         self.display = True
-        if query and query == self._field.value:  # of the last search: nothing would change
+        if query and query == self._field.value:  # to set it again would not start a search
             self._log.finder.seek(query)
         elif query:
             self._field.input.value = query  # this change starts the search
         elif self._field.value:
-            self._log.finder.find(self._field.value)
+            self._log.finder.find(self._field.value)  # unlike `seek`, this scrolls nothing
             self._field.input.select_all()
         self.screen.set_focus(self._field.input)  # at once: the next key must reach it
 
     def show_standing(self) -> None:
         """Show at the right of the input which hit is the current one, and how many there are."""
-        number, count = self._log.finder.standing
+        number, count = self._log.finder.standing  # 0 and a count while no hit is current
         words = f"{number}/{count}"
-        if not self._field.value:  # the marked hits are of words from elsewhere
+        if not self._field.value:  # hits may be marked by the search over all sessions
             words = ""
         elif not number:
             words = counted(count, "hit") if count else "no hits"
@@ -72,12 +72,14 @@ class FindBar(Horizontal):
         self._log.finder.step(by)
 
     def action_read(self) -> None:
+        """Leave the bar for the message of the current hit."""
         self._log.focus_hit()
 
     @on(Input.Changed)
     def seek(self, event: Input.Changed) -> None:
+        """Search for what is typed, and show the first hit from the top of the screen on."""
         event.stop()
-        if event.value == event.input.value:  # else more was typed, which follows
+        if event.value == event.input.value:  # else more was typed, and its event follows
             self._log.finder.seek(event.value)
 
     @on(Input.Submitted)

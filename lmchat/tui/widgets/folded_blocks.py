@@ -52,8 +52,8 @@ class FoldedBlocks:
         for index, line in enumerate(lines):
             part = file_in_line(line)
             if part is not None:
-                size = f"{part.name} ({part.size} bytes)"
-                lines[index] = self.fold(line, part.words if part.is_image else size)
+                label = part.words if part.is_image else f"{part.name} ({part.size} bytes)"
+                lines[index] = self.fold(line, label)
         return "\n".join(lines)
 
     def without_lines(self, text: str) -> str:

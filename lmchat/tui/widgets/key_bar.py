@@ -41,7 +41,10 @@ _LEAST_COLUMNS = 40  # of a terminal with room for hints at the right
 
 
 def written(keys: str, *, ctrl: str = "^") -> SafeText:
-    """Return comma-separated keys, in Textual's names, as people write them: `^B, F2`."""
+    """Return comma-separated keys, in Textual's names, as people write them: `^B, F2`.
+
+    `ctrl` is how Ctrl is written before a letter.
+    """
     names = [key.strip() for key in keys.split(",")]
     return safe_line(", ".join(_written(name, ctrl) for name in names if name))
 
@@ -84,10 +87,11 @@ class KeyBar(Widget):
             self.refresh()
 
     def render(self) -> Content:
+        """Return the row; of the hints at the left, the last ones are dropped without room."""
         width = self.content_size.width
-        left, last = (list(map(_drawn, hints)) for hints in self._hints)
+        left, at_right = (list(map(_drawn, hints)) for hints in self._hints)
         between = Content(_BETWEEN)
-        right = between.join(last if self.app.size.width >= _LEAST_COLUMNS else ())
+        right = between.join(at_right if self.app.size.width >= _LEAST_COLUMNS else ())
         room = width - right.cell_length - (len(_BETWEEN) if right else 0)
         while left and between.join(left).cell_length > room:
             left.pop()

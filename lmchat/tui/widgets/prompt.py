@@ -83,7 +83,7 @@ class QueueCards(Widget):
 
 
 class PromptStatus(Widget):
-    """`● qwen3-8b · LM Studio     ~24 tok · 41 %`; below 80 columns it is the one-line status."""
+    """`● qwen3-8b · LM Studio     ~24 tok · 41 %`; on a narrow screen, it replaces the panel."""
 
     is_shell: reactive[bool] = reactive(False)
     """Whether the prompt is in the shell mode: the line then says so."""
@@ -150,6 +150,7 @@ class Prompt(Vertical):
         self.note.show([styled(text, MUTED)], styled(hint, MUTED))
 
     def show_queue(self, texts: Sequence[str]) -> None:
+        """Show queued prompts above the prompt, whose keys act on the newest one."""
         self.input.has_queue = bool(texts)
         self.queue.show(texts)
 
@@ -157,11 +158,12 @@ class Prompt(Vertical):
         """Show the rows of a completion above the prompt, in a list that is made when needed."""
         if completion.rows and not self.query(SlashList):
             await self.mount(SlashList(), before="#prompt-card")
-        for rows in self.query(SlashList):
+        for rows in self.query(SlashList):  # one, or none before the first completion
             rows.show_completion(completion)
 
     @on(RowList.Taken)
-    def take_command(self, event: RowList.Taken) -> None:
+    def choose_clicked(self, event: RowList.Taken) -> None:
+        """Insert the command or file that was clicked in the list above the prompt."""
         event.stop()
         self.input.choose(event.key)
         self.input.focus()

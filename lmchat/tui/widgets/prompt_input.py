@@ -98,7 +98,7 @@ class PromptInput(TextArea):
         # whether prompts are queued: then ↑ and Del in an empty prompt act on the newest one
         self.has_queue = False
         self.find_files: Callable[[str], Awaitable[tuple[str, ...]]] = _find_none
-        """Returns the files that match a few letters."""
+        """Returns the files that match a few letters; `Dispatcher` sets this and `names`."""
         self.names: Names = {}
         self.runs_commands = True  # whether Enter runs `!COMMAND`; not while a message is edited
         self._blocks = FoldedBlocks()
@@ -233,9 +233,10 @@ class PromptInput(TextArea):
         self.move_cursor(self.document.end)
 
     def _leave_history(self, text: str) -> None:
-        """Make what the prompt field shows a draft, no longer an earlier prompt, as it gets `text`.
+        """Take what is shown, and is about to change, as a draft, no longer as an earlier prompt.
 
-        The list of commands or files stays closed for this text, except for `/file `.
+        The list of commands or files stays closed unless `text` is `/file `, behind which files are
+        offered.
         """
         self._history_index = _DRAFT
         self._is_list_dismissed = text != _FILE_COMMAND
@@ -310,13 +311,14 @@ class PromptInput(TextArea):
 
     @on(TextArea.Changed)
     def post_draft(self, event: TextArea.Changed) -> None:
+        """Update mode and list for the changed text, and post the text."""
         event.stop()
         self._leave_lost_mode()
         self._update_list()
         self.post_message(self.Drafted(self.full_text))
 
     def choose(self, row: Any) -> None:
-        """Choose and insert a row of the list; do nothing if it has gone."""
+        """Choose and insert a row of the list, such as a clicked one; do nothing if it has gone."""
         rows = self.completion.rows
         if row in rows:
             self.completion = Completion(rows, rows.index(row))
@@ -359,10 +361,10 @@ class PromptInput(TextArea):
             return None
         row, column = self.cursor_location
         before = self.document[row][:column]
-        if not row and before.startswith(_FILE_COMMAND):
+        if row == 0 and before.startswith(_FILE_COMMAND):
             return before.removeprefix(_FILE_COMMAND)
         mention = _MENTION.search(before)
-        if mention is None or "://" in mention[1]:
+        if mention is None or "://" in mention[1]:  # an address names no file
             return None
         return mention[1]
 
@@ -423,12 +425,12 @@ class PromptInput(TextArea):
         return True
 
     def _scrolls_log(self, key: str) -> bool:
-        """Return whether a key of `_LOG_ACTIONS` would do nothing in the prompt."""
+        """Return whether a key of `_LOG_ACTIONS` scrolls the log: it would do nothing here."""
         if key == "home":
             return not self.text
         if key == "end":
             return self.selection.is_empty and self.cursor_location == self.document.end
-        return not self.max_scroll_y
+        return not self.max_scroll_y  # PageUp and PageDown, while all rows of the prompt are seen
 
     def _insert(self, text: str) -> None:
         """Insert a text in place of the selection, which may be empty, and go behind it."""
@@ -444,7 +446,7 @@ class PromptInput(TextArea):
         typed = self._typed_file_name()
         if isinstance(row, Command):
             self.put(f"{row.name} " if row.takes_argument else row.name)
-        elif typed is None:
+        elif typed is None:  # a command with a name
             self.put(row)
         elif row.endswith("/"):  # its files are offered next
             line, end = self.cursor_location

@@ -135,7 +135,7 @@ class SessionList(Vertical, can_focus=True):
         self._rows.show(rows, choose=choose)
 
     def action_session(self, name: str) -> None:
-        """Post the request to act on the chosen session; without one, only `undo` is posted."""
+        """Post `ActWanted` for the chosen session; without one, post it only for `undo`."""
         if self.chosen_id or name == "undo":
             self.post_message(self.ActWanted(name, self.chosen_id))
 
@@ -146,7 +146,10 @@ class SessionList(Vertical, can_focus=True):
         return super().check_action(action, parameters)
 
     def action_move(self, by: int) -> None:
-        """Move the choice, or from the filter the focus to the list; an empty filter is left."""
+        """Move the choice; in the filter, move only the focus to the list instead.
+
+        An empty filter is hidden then.
+        """
         if not self._filter.has_focus:
             self._rows.move(by)
         elif self._filter.value:
@@ -165,6 +168,7 @@ class SessionList(Vertical, can_focus=True):
         self.screen.set_focus(self._filter)  # at once: the next key must reach it
 
     def action_clear_filter(self) -> None:
+        """Empty and hide the filter, which shows all sessions again, and focus the list."""
         self._hint.display = True
         self._filter.display = False
         self._filter.value = ""

@@ -43,6 +43,7 @@ def _head(name: str, word: str, style: str = "") -> TextRow:
 
 
 def _figure(label: str, value: str, style: str = "") -> TextRow:
+    """Return a row with a figure in a style, or muted if the figure is unknown."""
     return TextRow(label, value, MUTED if value == UNKNOWN else style)
 
 
@@ -138,7 +139,8 @@ def context_rows(
 ) -> list[TelemetryRow]:
     """Return how full the context window is: as a percentage, a bar, and numbers of tokens.
 
-    Warnings follow if messages are left out, or if `/compact` would make room.
+    `used` and `limit` are numbers of tokens, None if unknown. Warnings follow if messages are left
+    out, or if `/compact` would make room.
     """
     share = used / limit if used is not None and limit else None
     words = units.tokens(used, is_estimated=is_estimated)
@@ -212,7 +214,7 @@ def stage_text(turn: TurnFigures | None) -> StyledText:
 def request_rows(
     metrics: Metrics, budget: Budget | None, turn: TurnFigures | None
 ) -> list[TelemetryRow]:
-    """Return how many requests are left in this minute, and the counters of this run."""
+    """Return how many requests may be sent now, if that is known, and the counters of this run."""
     head = _head("Requests", UNKNOWN)
     if budget is not None:
         left = f"{budget.left} of {budget.limit}/min"
