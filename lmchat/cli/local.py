@@ -109,6 +109,7 @@ def make_launcher(context: Context, backend: ServerClient) -> ServerLauncher:
     """
 
     async def start(order: ServerStart) -> ProbeResult:
+        """Start the server that the user has chosen, and return the result of its probe."""
         log_name = order.product.lower().replace(" ", "-")
         return await start_server(
             order,

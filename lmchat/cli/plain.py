@@ -469,8 +469,9 @@ class PlainChat(FrontEnd):
         """Attach a file to the next prompt, the text files of a folder or a pattern, or a page.
 
         At a terminal, ask first about a page, and about what is outside the current folder: the
-        line may be part of a paste that the user has not read. Raises `WrongUse` unless the answer
-        is yes. On a pipe, files are attached without a question, and pages of allowed hosts only.
+        line may be part of a paste that the user has not read. Raises an error unless the answer
+        is yes. On a pipe, nothing is asked: large sets, and pages of hosts that are not allowed,
+        are refused.
         """
 
         async def ask(address: PageAddress) -> bool:

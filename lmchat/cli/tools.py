@@ -98,7 +98,7 @@ async def list_tools(context: Context) -> int:
                 "tools": [
                     {
                         "name": tool.full_name,
-                        "wire_name": tool.wire_name,
+                        "wire_name": tool.wire_name,  # in requests
                         "approval": toolbox.approval(_NO_SESSION, tool),
                         "read_only": tool.is_read_only,
                         "description": tool.description,
