@@ -47,7 +47,7 @@ MOST_LEVELS = 40  # deeper nesting is shown as source, a list takes two levels; 
 
 
 def add_rules(parser: MarkdownIt) -> MarkdownIt:
-    """Add these rules to a parser; return it."""
+    """Add these rules to a parser, and let it ask fewer rules at each line; return the parser."""
     block = parser.block.ruler
     inline = parser.inline.ruler
     # `alt` names the kinds of blocks that a block of the rule can interrupt
@@ -98,7 +98,8 @@ def _first_sign(state: StateBlock, line: int) -> str:
 def deep_nesting_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
     """Take blocks that are nested too deep, or too many lines of nested ones, as one text.
 
-    Each level of blocks goes through all of its lines, so both would take too long.
+    The parser would drop what is nested too deep. Each level of blocks goes through all of its
+    lines, so many nested lines take too long.
     """
     is_deep = state.level >= MOST_LEVELS or state.level * (last - first) > _MOST_NESTED_LINES
     if silent or not is_deep:

@@ -248,7 +248,10 @@ class Layout:
             line.segments.append(Segment(padding.text[1:], padding.style))
 
     def _level_lines(self, tokens: list[Token], prefixes: Prefixes, style: Style) -> Iterator[Line]:
-        """Yield the lines of blocks that follow each other, with blank rows between them."""
+        """Yield the lines of the blocks of one level, with blank rows between them.
+
+        `tokens` are those of the level and of all that is nested in it.
+        """
         prefix, next_prefix = prefixes
         above = ""  # type of the block above
         for token, inner in blocks_of(tokens):

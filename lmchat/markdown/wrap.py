@@ -89,7 +89,10 @@ def wrap_points(text: str, width: int) -> list[int]:
 
 
 def word_starts(text: str) -> list[int]:
-    """Return where the words of a text begin; blanks before the first one are a part of it."""
+    """Return where the words of a text begin, as which each ideograph counts.
+
+    Blanks before the first one are a part of it.
+    """
     starts = [match.start() for match in re.finditer(_ATOM, text)]
     return [0, *starts[1:]] if starts else []
 
