@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 from textual import events
 from textual.pilot import Pilot
 
@@ -139,6 +140,15 @@ async def test_a_file_or_a_huge_paste_is_folded_to_a_line_and_sent_in_full(app, 
     assert sent(app)[1:] == [text.rstrip()]
     prompt.put("[pasted, 10001 lines, 160\u00a0kB]\n")
     assert prompt.full_text == prompt.text, "a block that was sent is forgotten"
+
+
+async def test_files_whose_lines_begin_alike_are_both_sent_in_full(app, pilot) -> None:
+    short = file_line(replace(NOTES, name="a"))
+    long = file_line(replace(NOTES, name="a (12 bytes)]"))
+    app.prompt.input.attach("", [short, long])
+    assert app.prompt.input.text == "[a (12 bytes)]\n[a (12 bytes)] (12 bytes)]\n"
+    await pilot.press("enter")
+    assert sent(app) == [f"{short}{long}".rstrip()]
 
 
 async def test_a_slash_offers_commands_and_tab_completes_the_chosen_one(app, pilot) -> None:

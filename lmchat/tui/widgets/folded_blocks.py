@@ -31,8 +31,7 @@ class FoldedBlocks:
         line already, a number is added: `[notes.md (3212 bytes) #2]`. A block that was folded
         before with this label gets the same line again.
         """
-        # a label may be the first line of a text, such as `These are my notes:`
-        name = safe_line(label, limit=_LABEL_LENGTH).rstrip(":")
+        name = safe_line(label, limit=_LABEL_LENGTH)
         line = f"[{name}]"
         number = 1
         while self._blocks.get(line, block) != block:  # another block has this line
@@ -79,7 +78,8 @@ class FoldedBlocks:
         """
         if not self._blocks:
             return text
-        lines = "|".join(map(re.escape, self._blocks))
+        # `[a]` is also the beginning of `[a]]`: the longest line is tried first
+        lines = "|".join(map(re.escape, sorted(self._blocks, key=len, reverse=True)))
         # `rest` is in turn the line of a block, and the text after it
         unfolded, *rest = re.split(f"({lines})", text)
         for line, text_after in zip(rest[::2], rest[1::2], strict=True):
