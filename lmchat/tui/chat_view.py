@@ -18,12 +18,12 @@ from lmchat.safe_text import safe_text
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.quirks.driver import remember_copied, write_to_terminal
 from lmchat.tui.widgets.find_bar import FindBar
+from lmchat.tui.widgets.key_bar import command_hint, written
 from lmchat.workspace import Workspace
 
 Work = Callable[[], Awaitable[object]]
 """The function that a worker calls and awaits."""
 
-CANNOT_SEE = "This model cannot see images. Ctrl+O lists the models that can."
 _OTHER_PROGRAM = "away"  # group of the worker in which another program uses the terminal
 
 
@@ -41,6 +41,11 @@ class ChatView:
         self._remember_lock = asyncio.Lock()
 
     # Notices and dialogs
+
+    def key_name(self, command_id: str) -> str:
+        """Return the first key of a command, as sentences name it: `Ctrl+O`, or the user's own."""
+        key, _ = command_hint(command_id, self.workspace.settings.keys)
+        return written(key, ctrl="Ctrl+")
 
     def notify(self, words: str, *, timeout_s: float | None = None) -> None:
         """Show a notification, for a number of seconds or by default as long as Textual does."""

@@ -279,6 +279,22 @@ async def test_keys_of_ones_own_replace_ours_and_a_command_without_a_key_can_be_
         await desk.press("escape", "ctrl+p", sees="F8   /model [N]")
 
 
+async def test_hints_and_sentences_name_the_keys_that_the_user_has_configured(tmp_path):
+    own = {"stop": "f9", "copy_or_stop": "f8", "session.undo": "x", "message.undo": "z"}
+    text = answer_steps("Ferns do")
+    async with ready_desktop(tmp_path, text, settings=calm(keys=own), asked=["one"]) as desk:
+        await desk.press("alt+up", "e", sees="F9 cancel edit")
+        await desk.press("f9", "alt+up", "E", sees="Enter saves · F9 cancels")
+        await desk.press("ctrl+u", sees="or press F9 to")
+        await desk.press("f9", "alt+up", "shift+up", sees="F8 copy  F9 clear selection")
+        await desk.press("f9", "alt+up", "d", sees="z or /undo restores it.")
+        await desk.press("z", sees="Ferns do")
+        await desk.say("!sleep 600", sees="F9 stops it")
+        await desk.press("f9", hides="Running:")
+        await desk.go_to_list()
+        await desk.press("d", sees="In the trash; x restores it.")
+
+
 def test_a_command_is_a_known_name_or_a_word_of_letters_also_if_such_a_folder_exists():
     for line in (
         "/model qwen",

@@ -136,8 +136,10 @@ class Branches:
         path = await self._store.delete_message(session_id, message.message_id)
         self._show_path(path)
         self._status.show_action("deleted")
-        key = "u or /undo" if self._view.widgets.has_log_focus else "/undo"
-        self._view.notify(f"Deleted, with everything after it. {key} restores it.")
+        undo = "/undo"
+        if self._view.widgets.has_log_focus:  # elsewhere its key types a letter
+            undo = f"{self._view.key_name('message.undo')} or /undo"
+        self._view.notify(f"Deleted, with everything after it. {undo} restores it.")
 
     async def undo(self) -> None:
         """Restore what was deleted last in the shown session; without it, notify the user."""

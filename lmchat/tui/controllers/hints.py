@@ -65,9 +65,9 @@ class KeyHints:
         answer is being rewritten; with which words the next answer begins. Otherwise both are "".
         """
         if running_words := self._prompt_files.running_words:
-            return running_words, "Esc stops it"
+            return running_words, f"{self._view.key_name('stop')} stops it"
         if self._prompt_text.is_rewriting:
-            return "Rewriting an answer", "Enter saves · Esc cancels"
+            return "Rewriting an answer", f"Enter saves · {self._view.key_name('stop')} cancels"
         first_words = self._view.open_sessions.shown.first_words
         if not first_words:
             return "", ""
@@ -80,7 +80,8 @@ class KeyHints:
         how to begin, in a new session. Otherwise the words are empty.
         """
         if self._prompt_text.is_rewriting:
-            return "An answer cannot be empty. Type a text, or press Esc to keep the old one."
+            key = self._view.key_name("stop")
+            return f"An answer cannot be empty. Type a text, or press {key} to keep the old one."
         next_steps = self._next_steps()
         if next_steps:
             return ", ".join(f"{written(key)} {word}".rstrip() for key, word in next_steps)
@@ -94,16 +95,17 @@ class KeyHints:
     def _hints(self) -> list[Hint]:
         """Return the hints for the selection in the log, else for what has the focus.
 
-        While a turn runs, the key that stops it comes first. This is Esc, which then neither clears
+        While a turn runs, the key of `stop` comes first: it then stops the turn, and neither clears
         a selection nor cancels an edit.
         """
         widgets = self._view.widgets
-        stop_hint = [self._hint("stop")] if self._view.open_sessions.shown.is_busy else []
+        stop_key, stop = self._hint("stop")
+        stop_hint = [(stop_key, stop)] if self._view.open_sessions.shown.is_busy else []
         if widgets.log.selection.selected is not None:
             return [
                 *stop_hint,
-                ("ctrl+c", "copy"),
-                *([] if stop_hint else [("escape", "clear selection")]),
+                self._hint("copy_or_stop"),
+                *([] if stop_hint else [(stop_key, "clear selection")]),
             ]
         bar = self._view.find_bar
         if bar is not None and bar.has_focus_within:
@@ -114,7 +116,7 @@ class KeyHints:
             return [*stop_hint, *(self._hint(f"session.{name}") for name in _SESSION_COMMANDS)]
         if self._prompt_text.edited_id:
             enter = "save" if self._prompt_text.is_rewriting else "send again"
-            return [*(stop_hint or [("escape", "cancel edit")]), ("enter", enter)]
+            return [*(stop_hint or [(stop_key, "cancel edit")]), ("enter", enter)]
         return self._prompt_hints(stop_hint)
 
     def _prompt_hints(self, stop_hint: list[Hint]) -> list[Hint]:
@@ -125,7 +127,8 @@ class KeyHints:
         commands.
         """
         shown = self._view.open_sessions.shown
-        hints = [("escape", "cancel")] if shown.is_waiting else [*stop_hint]
+        stop_key, _ = self._hint("stop")
+        hints = [(stop_key, "cancel")] if shown.is_waiting else [*stop_hint]
         model_key, _ = self._hint("model")
         state = self._view.workspace.target_state
         if state.lacks_server:

@@ -275,7 +275,8 @@ class MessageActions:
             text, info = blocks[index].content, blocks[index].info
         position = ""
         if len(blocks) > 1:
-            position = f"Block {index + 1} of {len(blocks)}. To save the next one: w again."
+            key = self._view.key_name("message.save")
+            position = f"Block {index + 1} of {len(blocks)}. To save the next one: {key} again."
         ended_text = text if text.endswith("\n") else f"{text}\n"
 
         async def attempt(name: str) -> bool | str:

@@ -121,7 +121,8 @@ class ModelSwitch:
             return
         recent = [row.model for row in rows if row.recent_index == int(name) - 1]
         if not recent:
-            self._view.notify(f"There is no recent model {name}. Ctrl+O lists the models.")
+            key = self._view.key_name("model")
+            self._view.notify(f"There is no recent model {name}. {key} lists the models.")
         elif recent[0].can_chat:
             self.switch_to(recent[0])
         else:

@@ -20,7 +20,7 @@ from lmchat.files.disk import expanded_path
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.sessions.attached_files import file_line
-from lmchat.tui.chat_view import CANNOT_SEE, ChatView
+from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, outside_question, page_question
@@ -154,7 +154,8 @@ class PromptFiles:
         self._view.widgets.prompt_input.attach(typed, lines, name)
         has_image = any(file.part.is_image for file in files)
         if has_image and self._prompt_text.has_unseen_image:
-            self._view.notify(CANNOT_SEE)
+            key = self._view.key_name("model")
+            self._view.notify(f"This model cannot see images. {key} lists the models that can.")
 
     async def _attach_set(self, typed: str, name: SetName) -> None:
         """Attach the text files of a folder or a pattern, and tell how much that is.

@@ -96,7 +96,7 @@ class SavedSessions:
                 changed = await library.archive(session_id, is_archived=not old.is_archived)
                 words = "Restored from the archive"
                 if changed.is_archived:
-                    words = "Archived; a restores it"
+                    words = f"Archived; {self._view.key_name('session.archive')} restores it"
             case "rename":
                 if not typed:
                     title = safe_line(old.title)
@@ -139,7 +139,7 @@ class SavedSessions:
         if opened is self._shown_session.opened:
             self._shown_session.leave()
             self._shown_session.show_new()
-        return "In the trash; u restores it"
+        return f"In the trash; {self._view.key_name('session.undo')} restores it"
 
 
 def _tagged(header: SessionHeader) -> str:

@@ -12,13 +12,12 @@ from msgspec.structs import replace
 from textual.timer import Timer
 
 from lmchat import units
-from lmchat.commands.table import BY_ID, keys_of
+from lmchat.commands.table import BY_ID
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.probe_result import Health, TargetState
 from lmchat.sessions.stats import Speedometer
 from lmchat.tui.chat_view import ChatView
 from lmchat.tui.screen import KeysChanged
-from lmchat.tui.widgets.key_bar import written
 from lmchat.tui.widgets.telemetry_panel import TelemetryRow
 from lmchat.tui.widgets.telemetry_rows import (
     LOOKING,
@@ -82,9 +81,7 @@ class StatusDisplay:
         if turn is not None and turn.is_running:
             hint = ""
             if shown.can_answer_now:  # the key that ends a thought, and what it does
-                command = BY_ID["now"]
-                key = keys_of(command, self._view.workspace.settings.keys).partition(",")[0]
-                hint = f"{written(key, ctrl='Ctrl+')} {command.label}"
+                hint = f"{self._view.key_name('now')} {BY_ID['now'].label}"
             self._view.widgets.log.show_turn(replace(turn), self._view.workspace.clock(), hint)
         self.refresh()
 
@@ -110,7 +107,8 @@ class StatusDisplay:
         save_error = open_sessions.save_queue.warning
         warning = self._list_warning or workspace.save_warning or workspace.warning
         if save_error is not None:
-            warning = f"Nothing is saved: {save_error.message} Press Ctrl+E to export this session."
+            key = self._view.key_name("export")
+            warning = f"Nothing is saved: {save_error.message} Press {key} to export this session."
         self._view.widgets.telemetry.show(self._sections(now_s), warning)
         self.show_line()
         self._view.screen.post_message(KeysChanged())

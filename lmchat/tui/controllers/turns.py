@@ -60,9 +60,9 @@ _MAX_REASON = 60  # characters of the reason for a retry
 _MAX_NAME = 80  # characters of the name of a tool, or of a title
 _WAITS_FOR_SERVER = (
     "No model server found yet. Your message waits above the prompt and is sent "
-    "when a server answers; Esc cancels it."
+    "when a server answers"
 )
-_WAITS_FOR_KEY = "Your message is sent once the API key is set; Esc cancels it."
+_WAITS_FOR_KEY = "Your message is sent once the API key is set"
 _ENDED_WORDS = {
     AnswerState.COMPLETE: "answer complete",
     AnswerState.STOPPED: "stopped",
@@ -120,13 +120,15 @@ class Turns(FrontEnd):
             state = self._view.workspace.target_state
             if state.lacks_server:
                 needs_key = state is TargetState.NEEDS_KEY
-                self._view.notify(_WAITS_FOR_KEY if needs_key else _WAITS_FOR_SERVER)
+                words = _WAITS_FOR_KEY if needs_key else _WAITS_FOR_SERVER
+                self._view.notify(f"{words}; {self._view.key_name('stop')} cancels it.")
 
     async def use_preset(self, typed: str) -> None:
         """Send the prompt that a preset makes of `typed`, as `NAME [TEXT]`."""
         if self._prompt_text.is_rewriting:  # it would be sent as another version of the answer
             problem = "You are rewriting an answer, which Enter saves."
-            raise WrongUse(problem, hint="Press Esc first, then send the preset.")
+            key = self._view.key_name("stop")
+            raise WrongUse(problem, hint=f"Press {key} first, then send the preset.")
         self.submit(await self._prompt_text.fill_preset(typed))
 
     def _submit_edit(self, opened: OpenSession, text: str, edited_id: str) -> None:
