@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from lmchat.commands.conditions import NOTHING_YET
+from lmchat.errors import SessionNotFound
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import now
 from lmchat.sessions.session import SearchHit, SessionHeader, tags_from
@@ -33,9 +34,12 @@ class SavedSessions:
         is asked for in a dialog. The list is read again if something was done.
         """
         opened = self._open_sessions.in_memory.find(session_id)
-        if name != "undo" and opened is not None and not opened.messages:  # it is not on the disk
-            self._view.notify(NOTHING_YET)
-            return
+        if name != "undo" and opened is not None and not opened.messages:
+            try:
+                await self._view.workspace.store.find(session_id)
+            except SessionNotFound:  # a new one; else all its messages were deleted
+                self._view.notify(NOTHING_YET)
+                return
         match name:
             case "undo":
                 is_restored = await self._view.workspace.library.undo_delete() is not None
