@@ -114,6 +114,7 @@ class Importer:
                         if not is_trial:
                             for content in session.files.values():
                                 await self._store.save_file(content)
+                            # None if it is new, else the header of the one in the store
                             known_header = await self._store.import_session(session)
                     except LMChatError as error:
                         outcome.refused.append((file, error_about(file, error)))

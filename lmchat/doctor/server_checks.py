@@ -32,8 +32,9 @@ def server_findings(
     """Return the row about the chat, and one row for each probed address.
 
     A server that cannot be used is less bad where a chat can begin with another one. `choice` is
-    the server and model of the chat that would begin now. With `is_named`, the user has named the
-    one server to use. `engine_step` says how to chat without a server, if the engine is installed.
+    the server and model of the chat that would begin now. `installed` are the products that are on
+    this machine, running or not. With `is_named`, the user has named the one server to use.
+    `engine_step` says how to chat without a server, if the engine is installed.
     """
     has_chat = choice.missing in (Missing.NOTHING, Missing.MODEL)
     start_words = {one.product: one.start_words for one in installed}
@@ -41,7 +42,7 @@ def server_findings(
     for probed in results:
         verdict = probed.verdict
         cause, step = _cause(probed), probed.next_step
-        # `is_own`: the user expects a server there, as the address is in the settings
+        # `is_own`: the user has named this server, or it is the built-in engine
         is_usual_address = probed.endpoint.is_loopback and not probed.is_own
         name = probed.product if is_usual_address else probed.endpoint.netloc
         if verdict.is_usable:

@@ -235,8 +235,8 @@ class ServeApp(Struct, kw_only=True):
         """Pass on a request and its reply; a program that hangs up ends the generation.
 
         Two tasks run at once: one passes the reply on, the other waits for the hang-up. The first
-        one to end cancels the other. An error is raised, as long as a reply with its status can
-        still be sent.
+        one to end cancels the other. An `LMChatError` is raised only as long as a reply with its
+        status can still be sent.
         """
         report: RequestReport = request.scope[_REPORT]
         try:
@@ -366,7 +366,8 @@ def _openai_error(error: LMChatError, status: int | None = None) -> Response:
 def _older_error(error: LMChatError, *, is_chat: bool) -> Response:
     """Return the reply for an error in the shape of older programs, which is one text.
 
-    All failures of servers have the status 500.
+    All failures of servers have the status 500. `is_chat` is whether the chat route was asked: its
+    programs then get a fixed text, and the message beside it.
     """
     status = _status_of(error)
     document = {"error": error.message}

@@ -30,11 +30,12 @@ class BodyFields(Struct, frozen=True):
     def model_name(self) -> str:
         """Return the name of the model.
 
-        Raises `RequestInvalid` if it is missing or no text; programs rely on its wording.
+        Raises `RequestInvalid` if it is missing, blank, no text or too long. Scripts know the first
+        words of these messages.
         """
         name = self.model
         if name == "":
-            # in the words of a server of no known product
+            # the words for a server of no known product: "No LM Studio model selected"
             raise RequestInvalid(f"{UNKNOWN.no_model_selected}: name a model.")
         if not isinstance(name, str) or not name.strip():
             raise RequestInvalid("Invalid model parameter: the name of a model is needed.")

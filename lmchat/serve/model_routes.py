@@ -15,7 +15,7 @@ from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import ModelInfo, find_model, unknown_model
 
-PAUSE_S = 3.0  # between two looks; one may take 2 s, and changes are noticed within 5 s
+PAUSE_S = 3.0  # between two looks; one takes up to 2 s here, so changes are noticed within 5 s
 _log = logging.getLogger(__name__)
 
 
@@ -102,6 +102,7 @@ class ModelRoutes(Struct, frozen=True):
         """
         self.server()  # raises the error to show if there is none
         models = tuple(self.aliases.values())
+        # a model whose own name has an `@` comes before an alias of the same form
         model = find_model(name, models) or self.aliases.get(name)
         if model is None:
             raise unknown_model(name, models)

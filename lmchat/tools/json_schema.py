@@ -38,6 +38,7 @@ class Schema:
         # for a request: some servers refuse the name of a draft
         self.sent = {name: part for name, part in schema.items() if name != "$schema"}
         try:
+            # a relative reference becomes an address below `base_uri`, and is refused like others
             self._validator = jsonschema_rs.validator_for(
                 schema, base_uri="file:///", retriever=_refuse_to_fetch
             )
@@ -105,7 +106,10 @@ class WantedValue:
 
 
 def read_schema(path: Path) -> WantedValue:
-    """Return the value that fits the schema in a file, which may be a pipe; raises `WrongUse`."""
+    """Return the wanted value of the schema in a file, which may be a pipe.
+
+    Raises `WrongUse` if the file cannot be read, and `RequestInvalid` for JSON that is no schema.
+    """
     try:
         data = read_plain(path, max_bytes=_MAX_SCHEMA_BYTES, may_stream=True)
         return WantedValue(strict_json(data.decode("utf-8-sig")), name=path.stem)
@@ -128,13 +132,16 @@ def _refuse_to_fetch(uri: str, /) -> NoReturn:
 
 
 def _error_text(error: ValueError) -> str:
-    """Return the message of an error of `jsonschema_rs`, and where it is in the value."""
+    """Return the message of an error of `jsonschema_rs`, and where it is.
+
+    That is a place in the value that was checked, or in a schema that is none.
+    """
     import jsonschema_rs  # noqa: PLC0415 - 18 ms
 
     if not isinstance(error, jsonschema_rs.ValidationError):
         return safe_line(f"it cannot be checked: {error}", limit=_MAX_ERROR_CHARS)
     keys = (f"[{key}]" if isinstance(key, int) else f".{key}" for key in error.instance_path)
-    # without a path, the error is about the schema as a whole: `_refuse_to_fetch` has raised it
+    # a reference that leads nowhere, or that `_refuse_to_fetch` has refused, has no path
     place = f"at ${''.join(keys)}: " if error.schema_path else ""
-    message = error.message.rpartition("failed: ValueError: ")[2]  # the words of that function
+    message = error.message.rpartition("failed: ValueError: ")[2]  # the words of `_refuse_to_fetch`
     return safe_line(place + message, limit=_MAX_ERROR_CHARS)

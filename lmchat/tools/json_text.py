@@ -58,10 +58,12 @@ def find_value(text: str, misfit: Callable[[Any], str]) -> Any:
 
 
 def _refuse_constant(name: str) -> NoReturn:
+    """Raise `ValueError`: Python's decoder would read `NaN` and `Infinity`."""
     raise ValueError(f"{name} in it is not JSON")
 
 
 def _finite_float(digits: str) -> float:
+    """Return a number of JSON; raise `ValueError` if Python reads it as infinity, as `1e999`."""
     value = float(digits)
     if not math.isfinite(value):
         raise ValueError("a number in it is too large")
@@ -69,6 +71,6 @@ def _finite_float(digits: str) -> float:
 
 
 _decoder = json.JSONDecoder(
-    parse_constant=_refuse_constant,  # `NaN` and `Infinity`, which Python would read
+    parse_constant=_refuse_constant,
     parse_float=_finite_float,
 )

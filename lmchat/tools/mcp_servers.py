@@ -92,7 +92,8 @@ class McpServers:
     ) -> ToolResult:
         """Call a tool and return its result; any error is a result, too.
 
-        A server that does not answer within `timeout_s` is ended.
+        A server that does not answer within `timeout_s` is ended, and starts again with the next
+        call, so that nothing has to ask whether it still lives.
         """
         server = self._servers[tool.server]
         try:
@@ -193,7 +194,7 @@ class _McpServer:
         if client is None:
             return ToolResult(text=self.state.error, is_error=True)
         try:
-            # half characters cannot be sent: the server would never get the call
+            # lone surrogates cannot be sent as UTF-8: the server would never get the call
             text = json.dumps(arguments, ensure_ascii=False).encode(errors="replace")
             result = await client.call_tool(tool, json.loads(text))
         except asyncio.CancelledError:
@@ -297,6 +298,7 @@ class _McpServer:
             stack.push_async_callback(_end, child)
             transport = _pipes(self._settings.name, child, self.end)
         info = Implementation(name="lmchat", version=__version__)
+        # without the SDK's cache of lists: this class keeps the tools
         client = Client(transport, cache=None, client_info=info)
         await stack.enter_async_context(client)
         session: Any = client.session  # not typed, so that mypy allows to replace a method
@@ -333,7 +335,7 @@ def _import_sdk() -> None:
     import mcp.client.streamable_http
     import mcp_types
 
-    # its records may quote what tools answer
+    # its records may quote what tools answer; "client" is the logger of `mcp.client.session`
     for name in (mcp.__name__, mcp_types.__name__, httpx2.__name__, "client"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 

@@ -15,7 +15,6 @@ from inspect import isawaitable
 from typing import Any
 
 from textual.actions import parse
-from textual.app import App
 from textual.css.query import NoMatches
 from textual.message import Message
 from textual.widgets import Input, TextArea
@@ -160,10 +159,10 @@ class Dispatcher:
         await self.open_sessions.bookmarks.write()
 
     def follow_app_focus(self, *, is_focused: bool) -> None:
-        """Check the server more often while the terminal has the focus.
+        """Follow that the terminal's window got or lost the focus.
 
-        With the focus, search at once if there is no server. Without it, save draft and bookmark:
-        another lmchat, to which the user may go now, opens the session with them.
+        With the focus, search for a server at once if there is no model. Without it, keep draft and
+        bookmark: another lmchat, to which the user may go now, opens the session with them.
         """
         if is_focused:
             self.connect.search_soon()
@@ -303,7 +302,10 @@ class Dispatcher:
         self.view.read_ahead.follow(self.prompt_text.new_prompt)
 
     def _follow_log(self) -> None:
-        """Show in pill, find bar, figures and keys what has changed in the log."""
+        """Show what has changed in the log in find bar, figures, keys and pill.
+
+        The pill is the button below the log that leads to its end.
+        """
         viewport = self.view.widgets.log.viewport
         words = "new text" if viewport.has_new_text else "more below"
         self.view.widgets.prompt.pill.words = "" if viewport.is_at_end else words
@@ -369,7 +371,7 @@ class Dispatcher:
     def suspend(self) -> None:
         """Suspend lmchat until the shell resumes it; refuse if no shell could do that."""
         if has_shell():
-            App.action_suspend_process(self.view.app)
+            self.view.app.action_suspend_process()
         else:
             self.view.notify("lmchat was not started from a shell, so it cannot be suspended.")
 

@@ -135,7 +135,7 @@ class ChatScreen(PatchedScreen):
             figures="temporary" if self._is_temporary else "",
         )
         keys = self._settings.keys
-        widgets.log.own_keys = {  # for hints in messages: the first key of each command
+        widgets.log.own_keys = {  # for hints in messages: the first key that the user has set
             command_id: written(own_keys.partition(",")[0]) for command_id, own_keys in keys.items()
         }
         widgets.key_bar.show(
@@ -181,7 +181,10 @@ class ChatScreen(PatchedScreen):
         self._was_shown = True
 
     def on_screen_suspend(self) -> None:
-        """Hide the notifications of this screen: the screen that covers it shows them, too."""
+        """Hide the notifications of this screen: the screen that covers it shows them, too.
+
+        When this screen is on top again, Textual shows those that are left.
+        """
         self.query("ToastRack").set(display=False)
 
 

@@ -32,7 +32,7 @@ def hand_over(event: events.Key | events.Paste, widget: Widget) -> None:
     """Send a key or a paste to another widget than the one that has got it."""
     event.stop()
     event.prevent_default()
-    # a new event: this one is stopped, and would not be handled by the other widget either
+    # a new event: after `prevent_default`, no widget handles this one any more
     if isinstance(event, events.Key):
         widget._forward_event(events.Key(event.key, event.character))
     else:

@@ -87,6 +87,7 @@ def mend_cuts() -> None:
 
 @lru_cache(_CUTS_KEPT)
 def _cut_segment(segment: Segment, cell: int) -> tuple[Segment, Segment]:
+    """Cut a segment at a cell: this replaces `Segment._split_cells` of rich."""
     text, style, control = segment
     before, behind = split_at_cell(text, cell)
     return Segment(before, style, control), Segment(behind, style, control)

@@ -123,8 +123,8 @@ def default_choice(rows: Sequence[ServerRow]) -> Endpoint | None:
         # Enter does not help against these two: the user has to change something at the server
         if row.is_choice and not (is_blocked or lacks_models):
             return row.key
-        # This program runs, and only its server is off. One that does not run (`REFUSED`) is not
-        # started by the first Enter: the user may prefer another way, as the built-in engine.
+        # This program runs, and only its server is off. One that does not run (`REFUSED`) is
+        # started only if the user chooses its row.
         if row.start is not None and probed.verdict is Verdict.SERVER_OFF:
             return row.key
     return None
@@ -137,11 +137,11 @@ def _row(probed: ProbeResult, machine: MachineState) -> ServerRow:
     machine, the row says how to start the product if that is installed, else where to get it.
     Otherwise the row has the next step of the probe.
     """
-    lacks_model = probed.verdict is Verdict.NO_MODEL and probed.has_model
+    can_choose_model = probed.verdict is Verdict.NO_MODEL and probed.has_model
     row = ServerRow(
         probed=probed,
         result="not allowed" if probed.is_forbidden else probed.verdict.value,
-        next_step="Choose a model" if lacks_model else probed.next_step,
+        next_step="Choose a model" if can_choose_model else probed.next_step,
         is_choice=probed.verdict.is_server or probed.can_be_allowed,
     )
     # an address that the user named gets no other step than that of the probe
@@ -177,8 +177,8 @@ def headline_and_advice(results: Sequence[ProbeResult]) -> tuple[str, str]:
         return f"The server you named does not answer. {usable[0].product} does.", ""
     for probed in results:
         if probed.verdict in _STEP_AWAY:
-            has_models = probed.verdict is Verdict.NO_MODEL and probed.has_model
-            advice = "Press Enter to choose one." if has_models else _advice(probed)
+            can_choose_model = probed.verdict is Verdict.NO_MODEL and probed.has_model
+            advice = "Press Enter to choose one." if can_choose_model else _advice(probed)
             return probed.sentence(_server_name(probed)), advice
     if usable:
         return usable[0].sentence(usable[0].product), ""

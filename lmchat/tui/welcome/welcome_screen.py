@@ -146,6 +146,7 @@ class WelcomeScreen(Screen[None]):
         if rows != self._rows.rows:
             self._rows.styles.max_height = len(rows)
             default = default_choice(self._servers) or rows[0].key
+            # None: the choice of the user stays
             self._rows.show(rows, choose=None if self._is_touched else default)
         self._show_status()
 
@@ -196,8 +197,8 @@ class WelcomeScreen(Screen[None]):
         """Ask about a pasted word as an address; take a text of several words to the prompt."""
         event.stop()
         is_text = len(event.text.split()) > 1
-        address = self.Chosen("address", safe_line(event.text))
-        self.app.post_message(ShowChat(event) if is_text else address)
+        ask_for_address = self.Chosen("address", safe_line(event.text))
+        self.app.post_message(ShowChat(event) if is_text else ask_for_address)
 
     def action_move(self, by: int) -> None:
         self._is_touched = True
