@@ -201,6 +201,7 @@ def _marked_text(answer: AnswerChoices) -> Content:
 
 
 def _is_unsure(choice: TokenProbabilities) -> bool:
+    """Whether the model gave the token of the answer a probability below `_UNSURE`."""
     return probability(choice.logprob) < _UNSURE
 
 

@@ -396,13 +396,14 @@ class PromptInput(TextArea):
         is, unless a row was chosen with ↓.
         """
         row = self.completion.row
+        # whether the row belongs behind a command, not behind `@`
         is_argument = self.text.startswith(_FILE_COMMAND) or self._typed_file_name() is None
         if isinstance(row, Command):
             if not row.needs_argument:
                 self.put("")
                 self._post_to_parent(self.Submitted(row.name))
                 return True
-        elif is_argument and not self.completion.chosen:
+        elif is_argument and self.completion.chosen == 0:  # the first row, chosen by default
             return False
         self._insert_chosen()
         return True
