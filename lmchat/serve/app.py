@@ -81,7 +81,7 @@ class ServeApp(Struct, kw_only=True):
     client: ServerClient
     watch: ServerWatch
     settings: Settings
-    state: State
+    state: State  # has the server and models used last, for the choice of the best server
     hosts: frozenset[str]
     """Values of `Host` in small letters, with and without the port; any is right with a key."""
     key: str = ""  # that each request needs; empty: none
@@ -216,6 +216,7 @@ class ServeApp(Struct, kw_only=True):
         return JSONResponse(document, status)
 
     async def _detect(self, _: Request) -> Response:
+        """Name the server that the chat would use, and all addresses that were tried."""
         document = detection_json(self.watch.routes.results, self.settings, self.state)
         status = HTTPStatus.OK if document["detected"] else HTTPStatus.NOT_FOUND
         return JSONResponse(document, status)

@@ -190,6 +190,9 @@ class ChatView:
             log.show_message(log.calls.card_id)  # does nothing without a card: its id is empty
 
     def leave_approval_card(self) -> None:
-        """Focus the prompt, and scroll the log to its end, where it follows the answer."""
+        """Focus the prompt after the decision on a tool call, or the end of its turn.
+
+        The log is scrolled to its end, where it follows the answer.
+        """
         self.screen.set_focus(self.widgets.prompt_input)
         self.widgets.log.scroll_end()

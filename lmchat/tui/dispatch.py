@@ -106,7 +106,7 @@ class Dispatcher:
                 self.status.refresh()
                 self.shown_session.show_list()
 
-        widgets.log.today = workspace.library.today
+        widgets.log.today = workspace.library.today  # messages of other days show their date
         widgets.prompt_input.find_files = workspace.platform.find_files
         widgets.prompt_input.names = {  # completed behind the command
             "/p": lambda: workspace.settings.prompts,

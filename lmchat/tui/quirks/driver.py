@@ -142,7 +142,7 @@ class TerminalDriver(LinuxDriver):
         self._owns_terminal = True
         self._writer = TerminalWriter(self._output)
         self._writer.start()
-        self._guard.lend(is_lent=False)
+        self._guard.lend(is_lent=False)  # Ctrl+C and other signals of keys are for lmchat again
         if self._stop_reading is None:
             self._stop_reading = os.pipe()
         super().start_application_mode()  # type: ignore[no-untyped-call]
@@ -167,7 +167,7 @@ class TerminalDriver(LinuxDriver):
         self.write(_RESET_OTHERS)
         super().stop_application_mode()
         self._stop_owning_terminal()  # afterwards `write` drops everything
-        self._guard.lend(is_lent=True)
+        self._guard.lend(is_lent=True)  # signals of keys are for the other program
 
     def give_back(self) -> None:
         """Restore the terminal at once, from any thread, if the app has it."""
@@ -233,6 +233,7 @@ class TerminalDriver(LinuxDriver):
             self._early_keys.clear()
 
     def _read(self) -> bytes:
+        """Return what was typed; nothing after a hang-up."""
         with suppress(OSError):  # the terminal hung up
             return os.read(self.fileno, _READ_SIZE)
         return b""

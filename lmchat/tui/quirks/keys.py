@@ -65,7 +65,8 @@ class KeyParser(XTermParser):
 
     def feed(self, data: str) -> Iterator[Message]:
         """Yield the events of one read, which may be empty."""
-        if not data.startswith(("[", "O")):  # they continue an ESC, even one that waits too long
+        # `[` and `O` continue an ESC, even if its time is over; before others, it is a key then
+        if not data.startswith(("[", "O")):
             yield from self.tick()
         text = self._held + data
         self._held = ""

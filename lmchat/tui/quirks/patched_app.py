@@ -28,8 +28,8 @@ class PatchedApp(App[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        mend_cuts()
-        self._has_dropped_frame = False
+        mend_cuts()  # of rows: rich cuts flags and marks apart
+        self._has_dropped_frame = False  # whether `_catch_up` has to paint what was not written
         self._key_queue = KeyQueue(self, self._deliver_key)
 
     def begin_with_theme(self, name: str) -> None:
