@@ -36,7 +36,10 @@ class AnswerSettings:
         self._status.show_action("system prompt changed")
 
     async def use_profile(self, name: str) -> None:
-        """Use a profile from the next turn on; if it names a model, switch to that, too."""
+        """Use a profile from the next turn on; if it names a model, switch to that, too.
+
+        Raises `WrongUse` for an unknown profile or model.
+        """
         profile = self._view.next_turn.use_profile(name, self._view.workspace.settings.profiles)
         if profile.model:
             self._model_switch.pick(profile.model)
@@ -83,7 +86,7 @@ class AnswerSettings:
             return
         options = self._view.next_turn.options_of(opened)
         width = max((len(option.name) for option in options), default=0)
-        rows = [
+        rows = [  # at the left name and value, at the right where the value comes from
             ListRow(
                 (((f" {option.name:<{width}}", NAME),), ((f"  {value_words(option)}", ASIDE),)),
                 ((option.origin, MUTED),),

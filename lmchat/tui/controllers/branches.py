@@ -86,7 +86,10 @@ class Branches:
             self._turns.resume(message, answer.begun_with(taken.index, taken.token))
 
     def _show_path(self, path: Session) -> bool:
-        """Show another path of the shown session; do nothing if the user has left it since."""
+        """Show another path of the shown session, and return True.
+
+        If the user has left that session since, do nothing and return False.
+        """
         is_shown = path.header.session_id == self._shown_session.shown_id
         if is_shown:
             self._shown_session.show_path(path)
@@ -130,7 +133,10 @@ class Branches:
     # Deleting
 
     async def delete(self, message: ChatMessage) -> None:
-        """Stop the running turn, and hide a message with what follows it; `undo` restores it."""
+        """Stop the running turn, and hide a message with what follows it; `undo` restores it.
+
+        Prompts in the queue return to the prompt field.
+        """
         session_id = self._shown_session.shown_id
         await self._open_sessions.end_turns(self._shown_session.opened)
         path = await self._store.delete_message(session_id, message.message_id)
@@ -158,7 +164,7 @@ class Branches:
     async def show_tree(self, _: ChatMessage) -> None:
         """Show all branches of the session in a dialog; if one is chosen, go to it.
 
-        It is a command on messages, which get one; the tree does not depend on it.
+        The message is there because this is a command on messages; the tree does not depend on it.
         """
         opened = self._shown_session.opened
         messages = await self._store.tree(opened.session_id)

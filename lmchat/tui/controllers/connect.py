@@ -139,9 +139,9 @@ class Connect:
         self._show_page()
 
     def _take_result(self, probed: ProbeResult | None) -> None:
-        """Use a server that the user has chosen, or ask for what it lacks; do nothing for None.
+        """Use a server that the user has chosen, or ask for what it lacks.
 
-        If it cannot be used, search at once.
+        If it cannot be used, search at once. Without one (None, if a dialog was left), do nothing.
         """
         if probed is None:
             return
@@ -164,7 +164,10 @@ class Connect:
         self.close_page()
 
     async def _ask_about_host(self, endpoint: Endpoint) -> None:
-        """Use a server after the user has allowed its host; if it cannot be used, warn why."""
+        """Use a server if the user allows its host, as `_try_server` asks; else warn why not.
+
+        A user who does not allow it is not warned.
+        """
         result = await self._try_server(endpoint)
         if not isinstance(result, str):
             self._take_result(result)
@@ -175,8 +178,9 @@ class Connect:
     async def _try_server(self, endpoint: Endpoint) -> ProbeResult | str:
         """Check a server; before anything is sent to another machine, ask whether that is allowed.
 
-        Return the server if it is usable and has models, or if it needs an API key. Otherwise
-        return why it cannot be used; an empty text if the user does not allow its host.
+        Return the server if it is usable and has models, or if it wants an API key, for which the
+        caller asks. Otherwise return why it cannot be used; an empty text if the user does not
+        allow its host.
         """
         backend = self._workspace.backend
         try:
@@ -245,7 +249,7 @@ class Connect:
                 self._view.begin(partial(self._start, start), "start")
             case ServerRow(probed=probed):
                 self._take_result(probed)
-            case _:
+            case _:  # "address"
                 self._ask_address(typed)
 
     def _ask_address(self, typed: str) -> None:

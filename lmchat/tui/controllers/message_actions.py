@@ -122,6 +122,7 @@ class MessageActions:
             self._view.begin(lambda: coroutine, "message")
 
     def _reason(self, name: str, message: ChatMessage) -> str:
+        """Return why a command can do nothing with a message as it is now; else ""."""
         shown = self._shown_session.opened
         return unavailable_reason(name, shown.current(message), is_busy=shown.is_busy)
 
@@ -164,7 +165,7 @@ class MessageActions:
         """Copy the text of a message, with the text files in it."""
         contents: dict[str, bytes] = {}
         for file in message.files:
-            if file.place is not None:
+            if file.place is not None:  # a text file: others have no place in the text
                 with suppress(LMChatError):  # `text_with_files` says that it is missing
                     data = await self._store.read_file(file.digest)
                     contents[file.digest] = data
@@ -302,6 +303,7 @@ class MessageActions:
         self._view.next_turn.required_target()
 
         async def fill() -> None:
+            """Fill the dialog, which is made below; if there is no such request, close it."""
             text, files = split_draft(self._prompt_text.new_prompt)
             sessions = self._view.open_sessions
             try:
@@ -348,7 +350,7 @@ class MessageActions:
         template_text: TemplateText | LMChatError
         try:
             template_text = await backend.template_text(request)
-        except LMChatError as error:
+        except LMChatError as error:  # the dialog shows it, and the other forms of the request
             template_text = error
         if opened is self._shown_session.opened:
             self._view.open_dialog(RequestDialog(template_text, outgoing, form, self._page_text))

@@ -119,6 +119,7 @@ class ModelSwitch:
         if not name.isdigit():
             self.switch_to(matching_model(name, rows))
             return
+        # the numbers begin at 1, the indices at 0
         recent = [row.model for row in rows if row.recent_index == int(name) - 1]
         if not recent:
             key = self._view.key_name("model")
@@ -187,7 +188,7 @@ class ModelSwitch:
         """Use a model from the next turn on, and begin to load it if it is not loaded."""
         if model.state is LoadState.NOT_LOADED:
             self._begin_load(model)
-        # the list of the picker has the fraction of its time; the target has a newer one
+        # without the fraction of the list, which gets old: `loading_fraction` follows the load
         target = Target.of(replace(model, load_fraction=None))
         if _key(model) in self._loads:
             target = replace(target, is_loading=True, loading_since_s=self._workspace.clock())
@@ -219,6 +220,7 @@ class ModelSwitch:
             return
 
         async def load(typed: str) -> str | bool:
+            """Begin the load and return True, or return what is wrong, which the dialog shows."""
             if not (typed.isascii() and typed.isdigit() and int(typed)):
                 return "The context window must be a whole number of tokens."
             if _key(model) in self._loads:

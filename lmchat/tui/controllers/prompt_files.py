@@ -53,9 +53,9 @@ class PromptFiles:
         return bool(stoppable) or self._view.stop(_PAGES)
 
     def begin_shell(self, line: str) -> None:
-        """Run the line `!COMMAND`, and put its output into the prompt of the shown session.
+        """Run the line `!COMMAND`, and attach its output to the prompt of the session shown now.
 
-        Several commands may run at the same time.
+        Several commands may run at the same time. The output of a stopped one is attached, too.
         """
         opened = self._view.open_sessions.shown
 
@@ -80,8 +80,8 @@ class PromptFiles:
     async def _attach_page(self, address: str, opened: OpenSession) -> None:
         """Fetch a page once the user allows it, and put it into the prompt of a session."""
 
-        async def ask(address: PageAddress) -> bool:
-            return bool(await self._view.ask(page_question(address)))
+        async def ask(host_address: PageAddress) -> bool:
+            return bool(await self._view.ask(page_question(host_address)))
 
         self._pages.append(address)
         self._status.show_action("downloading a page")
@@ -120,8 +120,8 @@ class PromptFiles:
         """Attach what the user has named with `/file` or `@`, if it may be read.
 
         `name` is a path, several paths as a terminal pastes them, a folder, or a pattern. `typed`
-        is the text in the prompt that the files replace, as `@gar`; if it is empty, they go to the
-        cursor. Raises `FileRefused`.
+        is the text in the prompt that the files replace, as `@gar`; if it is empty, they are put
+        above the line of the cursor. Raises `FileRefused`.
         """
         paths = list(await run_abandonable(partial(named_files, name)))
         if not paths:
@@ -146,9 +146,10 @@ class PromptFiles:
         await self._put([await read_clipboard(self._view.workspace.platform)])
 
     async def _put(self, files: Sequence[Attachment], typed: str = "", name: str = "") -> None:
-        """Store files, and put them into the prompt in place of `typed`, or else at the cursor.
+        """Store files, and put them into the prompt, above the line of `typed` or of the cursor.
 
-        `name` is as in `PromptInput.attach`. The user is told if the model cannot see an image.
+        There, `name` takes the place of `typed` if other words are in the line; else `typed` is
+        removed. The user is told if the model cannot see an image.
         """
         lines = [await self._stored(file) for file in files]
         self._view.widgets.prompt_input.attach(typed, lines, name)
@@ -169,6 +170,7 @@ class PromptFiles:
         target = self._view.next_turn.target
         if found.needs_consent(target.context if target else None):
             title = f"Attach {len(found.files)} files?"
+            # `y` and not Enter: the user may be typing when the question opens
             dialog = ConfirmDialog(title, text=found.words, verb="attach them", key="y")
             if not await self._view.ask(dialog):
                 return

@@ -51,8 +51,8 @@ class PromptText:
     async def load_history(self) -> None:
         """Read what earlier runs have left: prompts, which ↑ brings back, and drafts.
 
-        The drafts of new sessions are shown if the session is new and nothing is typed; otherwise
-        ↑ brings them back, too.
+        Drafts that belong to no saved session are shown if the session is new and nothing is typed;
+        otherwise ↑ brings them back, too.
         """
         # this text, with which lmchat asks for a summary, was not typed
         compact_prompt = self._view.next_turn.compact_prompt
@@ -99,7 +99,7 @@ class PromptText:
         self._before_edit = joined_prompts(self._before_edit, self._changed_text)
         self.edited_id = message.message_id
         self.is_rewriting = message.role is Role.ASSISTANT
-        self._input.runs_commands = False
+        self._input.runs_commands = False  # the text may begin with `!` without being a command
         self._input.put(draft_of(message.text, message.files))
         self._unedited = self._input.full_text
         self._input.focus()
@@ -121,18 +121,18 @@ class PromptText:
         """Put back the text of an edit that could not be sent; the edit continues."""
         self._input.put(text)
 
-    def add_file(self, opened: OpenSession, file_text: str) -> None:
-        """Put the text of a file into the prompt of a session, or into its draft if not shown.
+    def add_file(self, opened: OpenSession, line: str) -> None:
+        """Put the line of a stored file into the prompt of a session, or its draft if not shown.
 
         While a message is edited, it is put into what comes back after the edit.
         """
         if opened is not self._open_sessions.shown:
-            draft = file_text + self._drafts.text(opened.session_id)
+            draft = line + self._drafts.text(opened.session_id)
             self._drafts.note(opened.session_id, draft)
         elif self.edited_id:
-            self._before_edit = file_text + self._before_edit
+            self._before_edit = line + self._before_edit
         else:
-            self._input.attach(typed="", files=[file_text])  # at the cursor
+            self._input.attach(typed="", files=[line])  # above the line of the cursor
 
     def give_back(self, opened: OpenSession, *prompts: str) -> None:
         """Return unsent prompts to their session, in front of what is typed there.
@@ -177,6 +177,7 @@ class PromptText:
         """
 
         async def paste() -> str:
+            """Return the clipboard; a line in it that means a file would attach it unseen."""
             return without_file_lines(await self._view.workspace.platform.paste())
 
         name, _, text = typed.partition(" ")

@@ -62,7 +62,7 @@ class SavedSessions:
     def search(self, query: str = "") -> None:
         """Search all sessions in a dialog, and show the message of the hit that the user chooses.
 
-        It is also shown instead of the welcome page.
+        The welcome page, if it is open, closes then.
         """
 
         def open_chosen(hit: SearchHit | None) -> None:

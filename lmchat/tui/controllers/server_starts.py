@@ -72,7 +72,7 @@ class ServerStarts:
             machine = replace(
                 machine,
                 files=await engine.files(is_refresh=True),
-                offer=engine.demo if is_installed else None,
+                offer=engine.demo if is_installed else None,  # without the engine, of no use
             )
         self.machine = machine
         self._on_change()
@@ -86,7 +86,7 @@ class ServerStarts:
     async def start_program(self, start: ServerStart) -> ProbeResult | None:
         """Show the command of a start; if the user agrees, run it, and return what answers.
 
-        If the start fails, `problem` says why.
+        Return None if the user does not agree, or if the start fails; then `problem` says why.
         """
         launcher = self._workspace.launcher
         if launcher is None or not await self._view.ask(start_question(start)):
@@ -121,16 +121,17 @@ class ServerStarts:
         return model is not None
 
     async def _choose(self, engine: LocalEngine, named: str) -> ModelFile | None:
-        """Return a model file of this disk; if none can be used, download the demo model.
+        """Return a model file of this disk; if there is none, download the demo model.
 
-        Without a name, the configured model is meant; without that, the one that was used last, if
-        it was one of the engine. Return None if the user does not want the download, or stops it.
+        That is also done if the demo model is named and not on the disk. Without a name, the
+        configured model is meant; without that, the one that was used last, if it was one of the
+        engine. Return None if the user does not want the download, or stops it.
         """
         named = named or self._workspace.local_model or self._workspace.settings.local.model
         model = await engine.choose(named, last=self._last_model)
         if model is not None:
             return model
-        engine.check()  # a download would be of no use without it
+        engine.check()  # raises if it is not installed: a download would be of no use
         demo = engine.demo
         reason = "" if await engine.files() else "There is no model file on this disk. "
         text = (
@@ -140,6 +141,7 @@ class ServerStarts:
             f"Folder   {safe_line(str(engine.folder))}"
         )
         title = "Download a demo model?"
+        # `y` and not Enter: the user may be typing when the question opens
         if not await self._view.ask(ConfirmDialog(title, text=text, verb="download it", key="y")):
             return None
 
@@ -150,7 +152,7 @@ class ServerStarts:
         return await with_progress(self._view, f"Downloading {demo.name}", fetch)
 
     async def _serve(self, engine: LocalEngine, model: ModelFile) -> None:
-        """Start the engine with a model, and use it from now on; prompts wait until it is loaded.
+        """Start the engine with a model, and use it from now on; requests wait until it is loaded.
 
         If the start fails, the target before it is set again, unless that was the engine, too: its
         server has ended. A target that the user has chosen since then stays. The error is raised. A
@@ -166,7 +168,7 @@ class ServerStarts:
         except LMChatError:
             if self._model_switch.is_in_use(info):
                 was_engine = old_target is not None and old_target.product == BUILT_IN
-                # not `use`: the old model is remembered already
+                # not `use`: the old model was remembered when it was chosen
                 self._model_switch.aim_at(None if was_engine else old_target)
             raise
         self._status.show_action(f"loaded {name}")

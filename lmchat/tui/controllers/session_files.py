@@ -45,7 +45,7 @@ class SessionFiles:
         """
         if not self._shown_session.opened.messages:
             self._view.notify("There is nothing to export yet.")
-        elif set(typed.split()) - _OPTIONS:
+        elif set(typed.split()) - _OPTIONS:  # a name is among the words
             self._view.begin(partial(self._write, typed), "export", typed=f"/export {typed}")
         else:
             dialog = AskDialog(

@@ -145,8 +145,8 @@ class ShownSession:
     def start_new(self) -> None:
         """Show the new session with its draft; a running answer continues.
 
-        If the shown session is new itself, only read the list of sessions again. A switch that
-        still reads another session is given up.
+        If the shown session has neither messages nor prompts that wait, it stays, and only the list
+        of sessions is read again. A switch that still reads another session is given up.
         """
         self._view.stop("open")
         opened = self._open_sessions.shown
@@ -210,7 +210,7 @@ class ShownSession:
             if bookmark and opened.find(bookmarked_id) is None:
                 await opened.fill(self._open_sessions.store)  # it is among the older messages
             change_session = partial(self._open_sessions.in_memory.show, opened)
-        self.leave()
+        self.leave()  # only now: until here, the user may have typed and scrolled
 
         left = self._open_sessions.shown
         change_session()
@@ -229,6 +229,7 @@ class ShownSession:
         if words:
             self._view.close_find_bar()
             log.finder.mark_words(message_id, words)
+        # if llama.cpp has continued the last answer while lmchat was away (R-42), a turn fetches it
         _: bool = await self._open_sessions.fetch_kept(self.opened)
 
     def keep_draft_and_place(self) -> None:

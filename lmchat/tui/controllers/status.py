@@ -82,6 +82,7 @@ class StatusDisplay:
             hint = ""
             if shown.can_answer_now:  # the key that ends a thought, and what it does
                 hint = f"{self._view.key_name('now')} {BY_ID['now'].label}"
+            # a copy: the turn changes its figures in place
             self._view.widgets.log.show_turn(replace(turn), self._view.workspace.clock(), hint)
         self.refresh()
 
@@ -103,6 +104,7 @@ class StatusDisplay:
         is_on_top = self._view.screen.app.screen is self._view.screen
         calls = self._view.widgets.log.calls
         asked_id = shown.question.message.message_id if shown.question else ""
+        # below a dialog, the card that asks about a call takes no keys
         calls.show(shown.running_calls, asked_id, now_s, is_on_top=is_on_top)
         save_error = open_sessions.save_queue.warning
         warning = self._list_warning or workspace.save_warning or workspace.warning
@@ -220,7 +222,8 @@ class StatusDisplay:
     def _loading_progress(self) -> str:
         """How much of the model is loaded, as ` 40 %`, else for how long it loads, as ` 12 s`.
 
-        If lmchat did not begin the load, it loads since the server is in its present state.
+        If lmchat did not begin the load, that is since the first check that found the server in its
+        present state. The text is empty if the model is not loading, and if neither is known.
         """
         target = self._view.next_turn.target
         if target is None or not target.is_loading:

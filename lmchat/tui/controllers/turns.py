@@ -104,7 +104,7 @@ class Turns(FrontEnd):
         While an earlier prompt is being edited, the text is sent as another version of that prompt;
         if no turn can begin, the edit continues. Otherwise it is sent as a new prompt, or queued
         until the running answer has ended and a model is ready; the user is told if a server is
-        missing.
+        missing. A rewritten answer does not come here: `MessageActions.save_rewritten` gets it.
         """
         opened = self._shown_session.opened
         if self._prompt_text.edited_id:
@@ -112,10 +112,10 @@ class Turns(FrontEnd):
             return
         # now, not when a queued prompt is sent: the user may then be reading farther up
         self._view.widgets.log.scroll_end()
-        queued = len(opened.queue)
+        queue_length = len(opened.queue)
         if not self._attempt(partial(self._open_sessions.send, opened, text)):
             self._prompt_text.give_back(opened, text)
-        elif len(opened.queue) > queued:
+        elif len(opened.queue) > queue_length:
             self._status.show_action("queued")
             state = self._view.workspace.target_state
             if state.lacks_server:
@@ -134,6 +134,7 @@ class Turns(FrontEnd):
     def _submit_edit(self, opened: OpenSession, text: str, edited_id: str) -> None:
         """Send a text as another version of a prompt; the edit ends if a turn can begin."""
         words, files = split_draft(text)
+        # `unsent` returns to the prompt field if the turn has begun and is then refused
         edit = partial(self._open_sessions.edit, opened, edited_id, words, files, unsent=text)
         if self._attempt(edit):
             self._prompt_text.leave_edit()
@@ -155,7 +156,8 @@ class Turns(FrontEnd):
     def resume(self, message: ChatMessage, beginning: Beginning | None = None) -> None:
         """Continue an unfinished answer; regenerate it if it has failed or has no words.
 
-        With `beginning`, continue that beginning of the answer instead.
+        With `beginning`, continue that instead: the answer up to a word for which the user has
+        taken an alternative.
         """
         if beginning is None and not has_text_to_continue(message):
             self.regenerate(message)
@@ -178,7 +180,7 @@ class Turns(FrontEnd):
         return is_stopping
 
     def answer_now(self) -> None:
-        """End the thought of the shown session; if that is not possible, tell the user why."""
+        """Let the model end its thought and answer; if that is not possible, tell the user why."""
         refusal = self._shown_session.opened.answer_now()
         if refusal:
             self._view.notify(refusal)
@@ -186,7 +188,7 @@ class Turns(FrontEnd):
             self._status.show_action("answer now")
 
     def _attempt(self, command: Callable[[], None]) -> bool:
-        """Give a command that begins a turn; return whether that was possible.
+        """Give `OpenSessions` a command that begins or queues a turn; return whether it took it.
 
         The user is told why not, unless lmchat quits.
         """
@@ -267,6 +269,7 @@ class Turns(FrontEnd):
                 text = "The model gets your reason. Leave it empty to give none."
                 dialog = AskDialog(title, text=text, verb="refuse", may_be_empty=True)
                 reason = await self._view.ask(dialog)
+            # the second is False if the turn was stopped while the dialog was open
             if reason is None or not opened.take_question(question):
                 return
             decision = Decision(choice=choice, reason=" ".join(reason.split()))
@@ -293,7 +296,7 @@ class Turns(FrontEnd):
             raise
 
     def _show(self, opened: OpenSession, event: ChatEvent) -> None:
-        """Show an event; a case with `is_shown` changes only what is seen of the shown session."""
+        """Show an event; the cases without `is_shown` concern every session, shown or not."""
         is_shown = opened is self._shown_session.opened
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta() if is_shown:
@@ -302,7 +305,7 @@ class Turns(FrontEnd):
             case ToolCallDelta() if is_shown:
                 self._view.widgets.log.apply(event)
             case TurnBegun():
-                self._view.read_ahead.cancel()
+                self._view.read_ahead.cancel()  # it may use the same server
             case PathChanged() if is_shown:
                 self._shown_session.show_messages()
             case MessageAdded(message):
@@ -351,7 +354,7 @@ class Turns(FrontEnd):
         self._shown_session.show_list()
 
     def _show_begun(self, opened: OpenSession, answer: ChatMessage) -> None:
-        """Show the beginning of an answer; panel and list follow."""
+        """Show the beginning of an answer; panel and list follow, and health checks pause."""
         self._view.workspace.monitor.note_streaming(is_streaming=True)
         self._status.show_action("streaming")
         if opened is self._shown_session.opened:
@@ -373,6 +376,7 @@ class Turns(FrontEnd):
             if not opened.answer_id:  # no answer has begun
                 return
         monitor = self._view.workspace.monitor
+        # health checks pause while an answer streams in any session (R-29)
         monitor.note_streaming(is_streaming=bool(self._open_sessions.in_memory.running_ids))
         if opened is self._shown_session.opened:
             log = self._view.widgets.log
