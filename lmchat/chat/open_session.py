@@ -104,8 +104,12 @@ class OpenSession:
 
     @property
     def has_begun(self) -> bool:
-        """Whether a prompt was sent in the session, also one that is queued and no message yet."""
-        return bool(self.messages or self.queue) or self.is_busy
+        """Whether a prompt was sent in the session.
+
+        It may still be queued, and no message yet. Or all messages may be deleted: then only the
+        title, which the first prompt gave, tells it.
+        """
+        return bool(self.messages or self.queue or self.header.title) or self.is_busy
 
     @property
     def is_running(self) -> bool:

@@ -110,13 +110,16 @@ async def test_what_was_typed_is_there_after_a_restart_and_not_once_it_was_sent(
 
 
 async def test_a_session_whose_messages_were_all_deleted_can_be_deleted(tmp_path):
-    async with ready_desktop(tmp_path, answer_steps("A"), asked=["one"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps("A"), answer_steps("B"), asked=["one"]) as desk:
         await desk.press("alt+up", "alt+up", "d", sees="Deleted, with everything after it.")
         assert desk.texts == []
         await desk.go_to_list()
         await desk.press("p", sees="Pinned.")
         await desk.press("d", sees="In the trash; u restores it.")
         assert await desk.store.list_sessions() == ()
+        await desk.press("escape")
+        await desk.ask("two")
+        assert [session.title for session in await desk.store.list_sessions()] == ["two"]
 
 
 async def test_deleting_a_session_stops_its_answer_and_keeps_its_queue_as_a_draft(tmp_path):
