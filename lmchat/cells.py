@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 # Thai and Lao vowels: letters by their category, but drawn as marks on the previous letter
 _DRAWN_AS_MARKS = "\u0e33\u0eb3"
+_JOINER = "\u200d"  # joins two emoji to one
 _FIRST_FLAG_LETTER = "\U0001f1e6"  # two flag letters in a row are drawn as one flag
 _LAST_FLAG_LETTER = "\U0001f1ff"
 
@@ -18,6 +19,12 @@ def graphemes(text: str) -> Iterator[tuple[int, int]]:
     letters. Here such spans are joined again. An empty text has no grapheme.
     """
     from rich.cells import split_graphemes  # noqa: PLC0415 - commands start without rich
+
+    if text.startswith(_JOINER):  # rich counts what follows as nothing, but its spans do not
+        (_, cells), *others = graphemes("_" + text)
+        yield 0, cells - 1
+        yield from ((begin - 1, cells) for begin, cells in others)
+        return
 
     spans, _ = split_graphemes(text)
     begin = 0

@@ -114,6 +114,8 @@ LETTERS = st.sampled_from(sorted({*"".join(TEXTS)}))
 @given(st.lists(LETTERS, max_size=12).map("".join), st.integers(0, 30))
 @example("\u200d", 0)
 @example("\u200d", 1)
+@example("\u200d ", 0)
+@example("\u200d\u200d x", 1)
 def test_no_text_is_too_strange_to_be_cut(text, cut):
     before, behind = split_at_cell(text, cut)
     assert cell_len(before) == min(cut, cell_len(text))
