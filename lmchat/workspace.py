@@ -11,8 +11,8 @@ from msgspec import Struct, field
 
 from lmchat.attachments.shell_command import ShellCommand
 from lmchat.attachments.web_page import WebPages
-from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.ports import ServerClient
+from lmchat.chat.turn_scheduler import TurnScheduler
 from lmchat.chat_import import Importer
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State
@@ -83,7 +83,7 @@ class Workspace(Struct, kw_only=True):
     backend: ServerClient
     store: Store
     library: Library
-    open_sessions: OpenSessions
+    scheduler: TurnScheduler
     monitor: Monitor
     catalogue: Catalogue
     platform: Platform
@@ -105,4 +105,4 @@ class Workspace(Struct, kw_only=True):
     @property
     def target_state(self) -> TargetState:
         """The step between searching for a server and a model that is ready."""
-        return target_state(self.open_sessions.next_turn.target, self.catalogue.results)
+        return target_state(self.scheduler.next_turn.target, self.catalogue.results)

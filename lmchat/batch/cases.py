@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from lmchat.attachments.attachment import read_attachment
-from lmchat.chat.starts import new_prompt
+from lmchat.chat.turn_starts import new_prompt
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.servers.sampling_options import checked_option
 from lmchat.sessions.message import ChatMessage, messages_of

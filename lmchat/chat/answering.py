@@ -15,13 +15,13 @@ from itertools import chain
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from lmchat.chat.beginnings import (
+from lmchat.chat.answer_beginnings import (
     ANCHOR_CHARS,
     CONTINUE,
     Beginning,
     require_prefill,
 )
-from lmchat.chat.context import (
+from lmchat.chat.context_window import (
     ContextMeter,
     ContextPlan,
     cut_note,
@@ -31,7 +31,7 @@ from lmchat.chat.context import (
 from lmchat.chat.kept import replay_id_of
 from lmchat.chat.ports import ModelServer
 from lmchat.chat.tool_rounds import ToolRounds
-from lmchat.chat.tools import Toolbox
+from lmchat.chat.toolbox import Toolbox
 from lmchat.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
 from lmchat.safe_text import safe_line
 from lmchat.servers.answer import TurnFigures

@@ -9,14 +9,14 @@ from contextlib import suppress
 from msgspec.structs import replace
 
 from lmchat.chat.open_session import OpenSession
-from lmchat.chat.open_sessions import OpenSessions
-from lmchat.chat.starts import messages_together, rewritten
+from lmchat.chat.turn_scheduler import TurnScheduler
+from lmchat.chat.turn_starts import messages_together, rewritten
 from lmchat.errors import SessionNotFound
 from lmchat.sessions.message import ChatMessage, Role, text_message
 
 
 async def rewrite(
-    sessions: OpenSessions, opened: OpenSession, answer_id: str, text: str
+    sessions: TurnScheduler, opened: OpenSession, answer_id: str, text: str
 ) -> ChatMessage:
     """Add and return another version of an answer, with a text by the user; send nothing.
 
@@ -34,7 +34,7 @@ async def rewrite(
     return message
 
 
-async def set_system_prompt(sessions: OpenSessions, opened: OpenSession, text: str) -> ChatMessage:
+async def set_system_prompt(sessions: TurnScheduler, opened: OpenSession, text: str) -> ChatMessage:
     """Add, save and return a system prompt for the next answers; two quotes `""` remove it."""
     content = "" if text == '""' else text
     message = text_message(Role.SYSTEM, content, parent_id=opened.leaf_id)
@@ -44,7 +44,7 @@ async def set_system_prompt(sessions: OpenSessions, opened: OpenSession, text: s
 
 
 async def toggle_excluded(
-    sessions: OpenSessions, opened: OpenSession, message_id: str
+    sessions: TurnScheduler, opened: OpenSession, message_id: str
 ) -> list[ChatMessage]:
     """Take a message out of requests, or put it back, on the disk and on the path.
 
@@ -65,7 +65,7 @@ async def toggle_excluded(
     return together
 
 
-async def set_option(sessions: OpenSessions, opened: OpenSession, typed: str) -> str:
+async def set_option(sessions: TurnScheduler, opened: OpenSession, typed: str) -> str:
     """Change or explain a sampling option of a session; return a sentence on it."""
     options, words = sessions.next_turn.with_option(opened, typed)
     if options != opened.header.sampling:
@@ -74,7 +74,7 @@ async def set_option(sessions: OpenSessions, opened: OpenSession, typed: str) ->
 
 
 async def set_sampling(
-    sessions: OpenSessions, opened: OpenSession, options: Mapping[str, object]
+    sessions: TurnScheduler, opened: OpenSession, options: Mapping[str, object]
 ) -> None:
     """Give a session other sampling options from the next answer on, and save them.
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.chat.context import plan_context
-from lmchat.chat.starts import Start
+from lmchat.chat.context_window import plan_context
+from lmchat.chat.turn_starts import TurnStart
 from lmchat.errors import LMChatError, RequestInvalid, StillAnswering
 from lmchat.sessions.message import (
     AnswerState,
@@ -30,7 +30,7 @@ _MAX_KEPT_SHARE = 0.75
 
 def summary_start(
     path: MessagePath, prompt: str, tokens: int, sent_thoughts: SentThoughts
-) -> Start:
+) -> TurnStart:
     """Start a summary of all but the last two exchanges; `tokens` are those of the whole path.
 
     The prompt of a summary has the text `prompt`; those that are taken out of requests do not
@@ -56,10 +56,10 @@ def summary_start(
         problem = "A summary would make no room: the last prompts and answers take most of it."
         raise RequestInvalid(problem, hint=hint)
     request = text_message(Role.USER, prompt, parent_id=path[-1].message_id)
-    return Start(path=path, prompts=(request,), summarised=older)
+    return TurnStart(path=path, prompts=(request,), summarised=older)
 
 
-def compacted_branch(start: Start, answer: ChatMessage) -> tuple[ChatMessage, ...]:
+def compacted_branch(start: TurnStart, answer: ChatMessage) -> tuple[ChatMessage, ...]:
     """Return the messages of the new branch: the prompt, the summary, and copies of the others.
 
     Each message is the parent of the next one. The last summarised system prompt stays in force: if

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from lmchat.chat.answering import TurnSettings
 from lmchat.chat.compacting import COMPACT_FROM, summary_start
-from lmchat.chat.context import ContextMeter, ContextPlan, ContextUse, plan_context
+from lmchat.chat.context_window import ContextMeter, ContextPlan, ContextUse, plan_context
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.sampling_layers import (
     COMMAND_LINE,
@@ -21,8 +21,8 @@ from lmchat.chat.sampling_layers import (
     SetOption,
     options_set_in,
 )
-from lmchat.chat.starts import new_prompt
-from lmchat.chat.tools import Toolbox
+from lmchat.chat.toolbox import Toolbox
+from lmchat.chat.turn_starts import new_prompt
 from lmchat.config.settings import (
     COMPACT_PROMPT,
     EFFORTS,

@@ -10,10 +10,10 @@ from itertools import takewhile
 from msgspec.structs import replace
 
 from lmchat.chat.answering import AnswerRequest
-from lmchat.chat.context import ContextPlan
+from lmchat.chat.context_window import ContextPlan
 from lmchat.chat.kept import joined_answer
-from lmchat.chat.starts import Start
 from lmchat.chat.tool_rounds import ToolQuestion
+from lmchat.chat.turn_starts import TurnStart
 from lmchat.errors import LMChatError, StillAnswering
 from lmchat.servers.answer import GrowingAnswer, Stage, TurnFigures
 from lmchat.servers.events import StreamEvent
@@ -42,7 +42,7 @@ NOT_THINKING = "The model is not thinking now."
 class OpenSession:
     """A session with at most one running turn, which changes it step by step.
 
-    `OpenSessions` begins and ends turns, and writes what goes beyond one: queue, first words until
+    `TurnScheduler` begins and ends turns, and writes what goes beyond one: queue, first words until
     a turn uses them, refusal, the question that waits, and the two flags of a stop. During a turn,
     `TurnRunner` calls the steps below, and sets `unsent` and `error` itself. Without a turn,
     `changes` and `titles` change messages and header, and `SessionsInMemory` the system prompt of a
@@ -262,7 +262,7 @@ class OpenSession:
         self.unsent = ""
         return unsent
 
-    def apply_start(self, start: Start, *, may_call_tools: bool) -> None:
+    def apply_start(self, start: TurnStart, *, may_call_tools: bool) -> None:
         """Change the session as the turn begins: cut the path, and add the prompts.
 
         The prompt of a summary is put aside, behind the path. First words are used up. A session

@@ -11,9 +11,9 @@ import logging
 from collections.abc import Callable
 from contextlib import aclosing
 
-from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.ports import ModelServer
 from lmchat.chat.request_preview import next_request
+from lmchat.chat.turn_scheduler import TurnScheduler
 from lmchat.errors import LMChatError
 from lmchat.servers.model import Target
 from lmchat.servers.products import product_named
@@ -25,13 +25,13 @@ _log = logging.getLogger(__name__)
 class ReadAhead:
     """Lets the server of the next turn read the shown session while a prompt is typed."""
 
-    def __init__(self, backend: ModelServer, open_sessions: OpenSessions) -> None:
+    def __init__(self, backend: ModelServer, scheduler: TurnScheduler) -> None:
         """Read nothing yet: the screen calls `follow` and `cancel`, and shows `fraction`."""
         self.fraction: float | None = None  # part that is read, 0 to 1; None while nothing is read
         self.on_change: Callable[[], None] = lambda: None  # called when reading begins and ends
         self._backend = backend
-        self._open_sessions = open_sessions
-        self._next_turn = open_sessions.next_turn
+        self._scheduler = scheduler
+        self._next_turn = scheduler.next_turn
         self._task: asyncio.Task[None] | None = None
         self._followed: object = None  # what is read, or was read last; None after `cancel`
 
@@ -44,7 +44,7 @@ class ReadAhead:
         if not draft:
             self.cancel()
             return
-        shown, target = self._open_sessions.shown, self._next_turn.target
+        shown, target = self._scheduler.shown, self._next_turn.target
         model = target and (target.endpoint, target.model_id)
         followed = (model, shown.session_id, shown.leaf_id)
         if followed == self._followed:
@@ -74,10 +74,10 @@ class ReadAhead:
             and bool(target.model_id)
             and product_named(target.product).can_read_ahead
             and (wanted == "always" or (wanted == "local" and target.endpoint.is_loopback))
-            and self._open_sessions.shown.has_all_messages
+            and self._scheduler.shown.has_all_messages
             # only a prompt that is sent starts the servers of tools
             and (toolbox is None or toolbox.has_started or not toolbox.can_use(target))
-            and not self._open_sessions.in_memory.busy
+            and not self._scheduler.in_memory.busy
         )
 
     async def _read(self) -> None:
@@ -85,12 +85,12 @@ class ReadAhead:
 
         An error only ends the reading: the prompt is sent without it.
         """
-        opened = self._open_sessions.shown
+        opened = self._scheduler.shown
         use = self._next_turn.context_use(opened)
         if use is None or use.tokens < LEAST_TOKENS:
             return
         try:
-            request = await next_request(self._open_sessions, opened, "")
+            request = await next_request(self._scheduler, opened, "")
             self.fraction = 0.0
             self.on_change()
             async with aclosing(self._backend.read_ahead(request)) as reports:

@@ -14,11 +14,11 @@ from contextlib import suppress
 from msgspec.structs import replace
 
 from lmchat.chat.answering import AnswerRequest, TurnSettings, refuse_unseen_images
-from lmchat.chat.context import ContextList, context_list
+from lmchat.chat.context_window import ContextList, context_list
 from lmchat.chat.open_session import OpenSession
-from lmchat.chat.open_sessions import OpenSessions
-from lmchat.chat.starts import new_prompt
 from lmchat.chat.tool_rounds import ToolRounds
+from lmchat.chat.turn_scheduler import TurnScheduler
+from lmchat.chat.turn_starts import new_prompt
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_json, safe_line, shell_word
 from lmchat.servers.request import ChatRequest, OutgoingRequest
@@ -43,17 +43,17 @@ def checked_form(typed: str) -> str:
 
 
 async def next_request(
-    sessions: OpenSessions,
+    sessions: TurnScheduler,
     opened: OpenSession,
     text: str,
     files: Sequence[FilePart] = (),
     *,
     settings: TurnSettings | None = None,
 ) -> ChatRequest:
-    """Return the request that `OpenSessions.send_now` would send first, without sending it.
+    """Return the request that `TurnScheduler.send_now` would send first, without sending it.
 
     Without text and files, its last prompt is empty. A running answer is in it as far as it has
-    arrived. Raises the errors of `OpenSessions.send_now`.
+    arrived. Raises the errors of `TurnScheduler.send_now`.
     """
     await opened.fill(sessions.store)
     settings = settings or sessions.next_turn.settings(opened.own_sampling)
@@ -85,7 +85,7 @@ async def next_request(
 
 
 async def context_of_next_request(
-    sessions: OpenSessions,
+    sessions: TurnScheduler,
     opened: OpenSession,
     text: str,
     files: Sequence[FilePart] = (),

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from lmchat.chat.answering import AnswerRequest, TurnSettings, refuse_unseen_images
 from lmchat.chat.compacting import compacted_branch
-from lmchat.chat.context import ContextMeter
+from lmchat.chat.context_window import ContextMeter
 from lmchat.chat.events import (
     AnswerBegun,
     ChatEvent,
@@ -35,8 +35,8 @@ from lmchat.chat.events import (
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.ports import ModelServer
 from lmchat.chat.save_queue import SaveQueue, journal
-from lmchat.chat.starts import Start
 from lmchat.chat.tool_rounds import ToolQuestion, ToolRounds, streamed_calls
+from lmchat.chat.turn_starts import TurnStart
 from lmchat.errors import LMChatError
 from lmchat.servers.answer import TurnFigures
 from lmchat.servers.events import RequestAdapted
@@ -105,7 +105,7 @@ class TurnRunner:
     def __init__(
         self,
         opened: OpenSession,
-        start: Start,
+        start: TurnStart,
         settings: TurnSettings,
         *,
         backend: ModelServer,

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from lmchat.chat.next_turn import NextTurn
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.save_queue import SaveQueue
-from lmchat.chat.starts import new_prompt
+from lmchat.chat.turn_starts import new_prompt
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import new_id, now
 from lmchat.sessions.session import Session, SessionHeader, title_of

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from lmchat.chat.tools import Toolbox
+from lmchat.chat.toolbox import Toolbox
 from lmchat.config.settings import Approval
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line

@@ -16,16 +16,16 @@ from lmchat.chat import changes
 from lmchat.chat.answering import TurnSettings
 from lmchat.chat.events import ChatEvent, FrontEnd
 from lmchat.chat.open_session import OpenSession
-from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.request_preview import curl_command, json_text, next_request
 from lmchat.chat.tool_rounds import ToolQuestion
+from lmchat.chat.turn_scheduler import TurnScheduler
 from lmchat.cli.context import Context
 from lmchat.cli.local import choose_target
 from lmchat.cli.prompt import prompt_of, read_named, require_consent_to_set, wanted_value
-from lmchat.cli.tool_approval import decide
+from lmchat.cli.tool_approval import approve
 from lmchat.cli.tools import how_to_configure, start_tools
 from lmchat.cli.turn_printer import TurnPrinter
-from lmchat.cli.wiring import Runtime, make_pages, make_sessions, open_runtime
+from lmchat.cli.wiring import Runtime, make_pages, make_scheduler, open_runtime
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.markdown.commonmark import code_blocks
 from lmchat.safe_text import safe_json, safe_text
@@ -78,7 +78,7 @@ async def ask(context: Context) -> int:
         is_saved = False
     async with AsyncExitStack() as stack:
         runtime = await stack.enter_async_context(open_runtime(context, is_saved=is_saved))
-        sessions = make_sessions(context, runtime)
+        sessions = make_scheduler(context, runtime)
         if options.resume is not None:
             session_id = await runtime.store.find(options.resume)
             opened = sessions.in_memory.show(await sessions.in_memory.load(session_id))
@@ -134,7 +134,7 @@ class _Question(FrontEnd):
     def __init__(
         self,
         context: Context,
-        sessions: OpenSessions,
+        sessions: TurnScheduler,
         wanted: WantedValue | None,
         *,
         is_saved: bool,
@@ -166,7 +166,7 @@ class _Question(FrontEnd):
 
     async def ask(self, _: OpenSession, question: ToolQuestion) -> Decision:
         """Ask the user about a call of a tool."""
-        return await decide(question, self._context)
+        return await approve(question, self._context)
 
     async def run(self, prompt: str, files: Sequence[FilePart]) -> LMChatError | None:
         """Send the prompt and print the answer; return the error to print, None without one.

@@ -458,7 +458,7 @@ _DOCTOR = Subcommand(
     handler="doctor:doctor",
 )
 
-COMMANDS: tuple[Subcommand, ...] = (
+SUBCOMMANDS: tuple[Subcommand, ...] = (
     _ASK,
     _MODELS,
     _COMPARE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lmchat.batch.answers import FIGURES, Task, TaskAnswer, answer_to, figure_cells, rounded_median
-from lmchat.chat.starts import new_prompt
+from lmchat.chat.turn_starts import new_prompt
 from lmchat.cli.context import Context
 from lmchat.cli.models import fetch_models, load_if_needed, model_named
 from lmchat.cli.prompt import prompt_of

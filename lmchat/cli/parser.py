@@ -13,7 +13,7 @@ from textwrap import indent
 from typing import Any, NoReturn
 
 from lmchat import __version__
-from lmchat.cli.commands import ALWAYS_JSON, COMMANDS, Argument, Subcommand, argument
+from lmchat.cli.commands import ALWAYS_JSON, SUBCOMMANDS, Argument, Subcommand, argument
 from lmchat.cli.options import LEVELS, ParsedOptions
 from lmchat.config.settings import EFFORTS, effort_of
 from lmchat.errors import WrongUse
@@ -150,7 +150,7 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"lmchat {__version__}")
-    _add_commands(parser, COMMANDS, shared)
+    _add_commands(parser, SUBCOMMANDS, shared)
     return parser
 
 

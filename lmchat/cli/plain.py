@@ -27,8 +27,8 @@ from lmchat.chat import changes
 from lmchat.chat.events import AnswerBegun, ChatEvent, FrontEnd
 from lmchat.chat.next_turn import LEVELS, NO_PROFILE, NOTHING_SET, value_words
 from lmchat.chat.open_session import OpenSession
-from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.tool_rounds import ToolQuestion
+from lmchat.chat.turn_scheduler import TurnScheduler
 from lmchat.cli.context import Context
 from lmchat.cli.inline import InlineText
 from lmchat.cli.line_reader import QUOTES, LineReader
@@ -36,9 +36,9 @@ from lmchat.cli.local import start_engine
 from lmchat.cli.models import fetch_models, load_if_needed, model_meant
 from lmchat.cli.prompt import preset_prompt, read_named, require_consent_to_set
 from lmchat.cli.target import find_target
-from lmchat.cli.tool_approval import decide
+from lmchat.cli.tool_approval import approve
 from lmchat.cli.turn_printer import TurnPrinter
-from lmchat.cli.wiring import Runtime, make_pages, make_sessions, open_runtime
+from lmchat.cli.wiring import Runtime, make_pages, make_scheduler, open_runtime
 from lmchat.commands.conditions import (
     NOTHING_YET,
     has_text_to_continue,
@@ -135,7 +135,7 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
     runtime = await stack.enter_async_context(open_runtime(context))
     if context.is_local:
         runtime = replace(runtime, settings=await start_engine(context, runtime))
-    sessions = make_sessions(context, runtime)
+    sessions = make_scheduler(context, runtime)
     chat = PlainChat(context, runtime, sessions, reader)
     stack.push_async_callback(chat.aclose)
     if context.options.resume is not None:
@@ -151,7 +151,7 @@ class PlainChat(FrontEnd):
     """
 
     def __init__(
-        self, context: Context, runtime: Runtime, sessions: OpenSessions, reader: LineReader
+        self, context: Context, runtime: Runtime, sessions: TurnScheduler, reader: LineReader
     ) -> None:
         self._is_leaving = False  # whether the chat ends after this line
         self.sessions = sessions
@@ -576,7 +576,7 @@ class PlainChat(FrontEnd):
     async def ask(self, _: OpenSession, question: ToolQuestion) -> Decision:
         """Ask the user about a call of a tool, below the text so far."""
         self._printer.end()
-        return await decide(question, self._context)
+        return await approve(question, self._context)
 
 
 async def _user_agrees(question: str) -> bool:

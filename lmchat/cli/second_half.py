@@ -55,14 +55,14 @@ async def second_half(
         context, reads_per_second=settings.ui.frames_per_second, warn=notices.append
     ) as runtime:
         store, backend = runtime.store, runtime.backend
-        open_sessions = wiring.make_sessions(context, runtime, with_titles=not options.temporary)
+        scheduler = wiring.make_scheduler(context, runtime, with_titles=not options.temporary)
         folders = ExitStack()  # temporary ones, with the editor's and the viewer's files
         workspace = Workspace(
             settings=settings,
             backend=backend,
             store=store,
             library=Library(store),
-            open_sessions=open_sessions,
+            scheduler=scheduler,
             monitor=Monitor(backend.check),
             catalogue=Catalogue(
                 backend,
@@ -92,15 +92,13 @@ async def second_half(
         try:
             yield dispatcher
         finally:
-            await open_sessions.close()
+            await scheduler.close()
             await asyncio.to_thread(folders.close)
-            if open_sessions.next_turn.toolbox is not None:
-                await open_sessions.next_turn.toolbox.host.aclose()
+            if scheduler.next_turn.toolbox is not None:
+                await scheduler.next_turn.toolbox.host.aclose()
             # the screen has shown a warning, but it is closed by now
-            if titles := ", ".join(
-                f"“{header.title}”" for header in open_sessions.in_memory.unsaved()
-            ):
-                error = open_sessions.save_queue.warning
+            if titles := ", ".join(f"“{header.title}”" for header in scheduler.in_memory.unsaved()):
+                error = scheduler.save_queue.warning
                 reason = "." if error is None else f": {error.message}"
                 with suppress(OSError):  # the terminal may be gone, too
                     context.output.note(f"lmchat: the end of {titles} could not be saved{reason}")

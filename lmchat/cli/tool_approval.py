@@ -18,7 +18,7 @@ _MAX_ARGUMENTS = 600  # so that the whole question fits on a screen of 24 lines
 _CHOICES = ", ".join(f"{key} {words}" for key, words in CHOICES.items())
 
 
-async def decide(question: ToolQuestion, context: Context) -> Decision:
+async def approve(question: ToolQuestion, context: Context) -> Decision:
     """Ask the user whether a call may run, and return the decision.
 
     The question is repeated until its answer is known. The words after a no are the reason, which

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lmchat.chat.tools import Toolbox
+from lmchat.chat.toolbox import Toolbox
 from lmchat.cli.context import Context
 from lmchat.config.settings import FUNCTIONS, Approval, Settings
 from lmchat.config.state import State, change_state, read_state

@@ -16,9 +16,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.attachments.web_page import WebPages
-from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.ports import ServerClient
 from lmchat.chat.sampling_layers import SamplingLayers
+from lmchat.chat.turn_scheduler import TurnScheduler
 from lmchat.cli.context import Context
 from lmchat.cli.keys import Keys
 from lmchat.cli.store import make_store
@@ -87,7 +87,9 @@ async def open_runtime(
                     log.warning("the counters could not be saved: %s", error.kind)
 
 
-def make_sessions(context: Context, runtime: Runtime, *, with_titles: bool = False) -> OpenSessions:
+def make_scheduler(
+    context: Context, runtime: Runtime, *, with_titles: bool = False
+) -> TurnScheduler:
     """Return what sends prompts and saves answers, for a chat or `ask`; with tools, if it has any.
 
     `with_titles` lets the model write titles, if the settings do.
@@ -96,7 +98,7 @@ def make_sessions(context: Context, runtime: Runtime, *, with_titles: bool = Fal
     is_chat = not options.handler  # and not `ask`
     if options.temporary or not is_chat:  # in these, no server continues an answer alone
         chat = replace(chat, detach=False)
-    sessions = OpenSessions(
+    sessions = TurnScheduler(
         chat=chat,
         backend=runtime.backend,
         store=runtime.store,

@@ -152,7 +152,7 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+r",
         "regenerate",
         "Regenerate the last answer",
-        "messages.act_on_last('regenerate')",
+        "message_actions.act_on_last('regenerate')",
         slash="/retry",
     ),
     _key(
@@ -219,7 +219,7 @@ COMMANDS: tuple[Command, ...] = (
         "request",
         "Show the next request as text, JSON or curl",
         "/request [FORM]",
-        "messages.show_request",
+        "message_actions.show_request",
     ),
     _slash("file", "Add files or a page to the prompt", "/file PATH", "prompt_files.add"),
     _slash(
@@ -237,14 +237,18 @@ COMMANDS: tuple[Command, ...] = (
     _slash(
         "tag", "Add or remove a tag", "/tag [WORD]", "saved_sessions.act_on_shown('tag', '/tag')"
     ),
-    _slash("copy", "Copy the last answer, or its code", "/copy [code]", "messages.copy_part"),
-    _slash("fork", "Fork this session into a new one", "/fork", "messages.act_on_last('fork')"),
+    _slash(
+        "copy", "Copy the last answer, or its code", "/copy [code]", "message_actions.copy_part"
+    ),
+    _slash(
+        "fork", "Fork this session into a new one", "/fork", "message_actions.act_on_last('fork')"
+    ),
     _slash("compact", "Summarise the older messages, on a new branch", "/compact", "turns.compact"),
     _slash(
         "context",
         "Show what the next request holds, and take messages out of it",
         "/context",
-        "messages.show_context",
+        "message_actions.show_context",
     ),
     _slash(
         "clear",
@@ -330,7 +334,7 @@ COMMANDS: tuple[Command, ...] = (
         "y",
         "copy",
         "Copy it as Markdown source",
-        "messages.copy",
+        "message_actions.copy",
     ),
     _message(
         "copy_code",
@@ -343,14 +347,14 @@ COMMANDS: tuple[Command, ...] = (
         "w",
         "save",
         "Save a code block as a file; again: the next",
-        "messages.save",
+        "message_actions.save",
     ),
     _message(
         "edit",
         "e",
         "edit",
         "Edit and resend",
-        "messages.edit",
+        "message_actions.edit",
         slash="/edit",
     ),
     _message(
@@ -396,7 +400,7 @@ COMMANDS: tuple[Command, ...] = (
         "i",
         "details",
         "Show its details: times, tokens, sampling",
-        "messages.show_details",
+        "message_actions.show_details",
         slash="/details",
     ),
     _message("fork", "f", "fork", "Fork into a new session from here", "branches.fork"),
@@ -429,7 +433,7 @@ COMMANDS: tuple[Command, ...] = (
         "l",
         "links",
         "List its links",
-        "messages.list_links",
+        "message_actions.list_links",
         slash="/links",
     ),
     _message(
@@ -443,7 +447,7 @@ COMMANDS: tuple[Command, ...] = (
         "o",
         "pager",
         "Open it in the pager, its files in a viewer",
-        "messages.page",
+        "message_actions.page",
         slash="/pager",
     ),
     _message("next_hit", "n", "next hit", "Next hit", action="hit(1)", is_offered=False),

@@ -35,9 +35,9 @@ class ChatView:
         self.screen = app.chat_screen
         self.widgets = app.chat_screen.widgets
         self.workspace = workspace
-        self.open_sessions = workspace.open_sessions
-        self.next_turn = workspace.open_sessions.next_turn
-        self.read_ahead = ReadAhead(workspace.backend, workspace.open_sessions)
+        self.scheduler = workspace.scheduler
+        self.next_turn = workspace.scheduler.next_turn
+        self.read_ahead = ReadAhead(workspace.backend, workspace.scheduler)
         self._remember_lock = asyncio.Lock()
 
     # Notices and dialogs

@@ -63,7 +63,7 @@ class Dispatcher:
 
     def __init__(self, app: LMChatApp, workspace: Workspace) -> None:
         self.workspace = workspace
-        self.open_sessions = workspace.open_sessions
+        self.scheduler = workspace.scheduler
         self.view = view = ChatView(app, workspace)
         self.status = status = StatusDisplay(view)
         self.prompt_text = prompt_text = PromptText(view, status)
@@ -75,13 +75,13 @@ class Dispatcher:
         self.saved_sessions = SavedSessions(view, status, shown_session)
         self.model_switch = model_switch = ModelSwitch(view, status, prompt_text, turns)
         self.connect = connect = Connect(view, status, model_switch)
-        self.messages = messages = MessageActions(
+        self.message_actions = message_actions = MessageActions(
             view, shown_session, prompt_text, branches, self.function_of
         )
         self.answer_settings = AnswerSettings(view, status, model_switch)
         self.appearance = Appearance(view, status, shown_session)
         self.reports = Reports(view)
-        self.palette = Palette(view, messages, connect, self.run)
+        self.palette = Palette(view, message_actions, connect, self.run)
         self.hints = KeyHints(view, status, prompt_text, self.prompt_files)
         self._last_ctrl_c_s = 0.0  # when Ctrl+C was pressed and had nothing to do
 
@@ -133,7 +133,7 @@ class Dispatcher:
         session_id = await self.workspace.store.find(self.workspace.resume_id)
         await self.shown_session.go_to(session_id, takes_queue=True)
         if self.shown_session.opened.is_waiting and self.view.next_turn.is_ready:
-            self.open_sessions.target_ready()
+            self.scheduler.target_ready()
 
     # What the app asks for
 
@@ -150,13 +150,13 @@ class Dispatcher:
         (`is_hang_up`), servers may continue answers (R-42).
         """
         if is_hang_up:
-            self.open_sessions.leave_answers()
+            self.scheduler.leave_answers()
         self.view.read_ahead.cancel()
-        await self.open_sessions.close()
+        await self.scheduler.close()
         with suppress(NoMatches):  # a signal may come before the prompt exists: nothing was typed
             self.shown_session.keep_draft_and_place()
-        await self.open_sessions.drafts.write()
-        await self.open_sessions.bookmarks.write()
+        await self.scheduler.drafts.write()
+        await self.scheduler.bookmarks.write()
 
     def follow_app_focus(self, *, is_focused: bool) -> None:
         """Follow that the terminal's window got or lost the focus.
@@ -199,13 +199,13 @@ class Dispatcher:
             case ChatLog.ActionWanted(name="stop"):
                 self.turns.stop()
             case ChatLog.ActionWanted(name=name, message=target):
-                self.messages.act_on(name, target)
+                self.message_actions.act_on(name, target)
             case ChatLog.CopyWanted(text=text, note=note):
                 self.view.copy(text, note)
             case ChatLog.FilesWanted(message=target):
-                self.view.begin(partial(self.messages.show_files, target), "message")
+                self.view.begin(partial(self.message_actions.show_files, target), "message")
             case ChatLog.LinkClicked(address=address):
-                self.messages.open_link(address)
+                self.message_actions.open_link(address)
             case ChatLog.Decided(choice=choice):
                 self.turns.decide(choice)
             case ChatLog.Changed():
@@ -238,7 +238,7 @@ class Dispatcher:
         then runs the command with it. A command on a message uses the focused message.
         """
         if command.scope is Scope.MESSAGE:
-            self.messages.act(command.command_id.removeprefix("message."))
+            self.message_actions.act(command.command_id.removeprefix("message."))
             return
         if command.needs_argument and not argument:
             run_with = partial(self.run, command)
@@ -282,7 +282,7 @@ class Dispatcher:
         is_rewritten_answer = self.prompt_text.is_rewriting and not is_command(text)
         self.prompt_text.keep_draft()  # of what is left in the field, without `text`
         if is_rewritten_answer:
-            self.messages.save_rewritten(text)
+            self.message_actions.save_rewritten(text)
             return
         self.prompt_text.remember(text)
         if is_command(text):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat.beginnings import AnswerChoices
+from lmchat.chat.answer_beginnings import AnswerChoices
 from lmchat.errors import RequestInvalid
 from lmchat.servers.request import Sampling
 from lmchat.sessions.message import (

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lmchat.chat.context import (
+from lmchat.chat.context_window import (
     ContextMeter,
     estimate_tokens,
     plan_context,

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from lmchat.chat import changes
-from lmchat.chat.beginnings import CONTINUE
+from lmchat.chat.answer_beginnings import CONTINUE
 from lmchat.errors import RequestInvalid, ServerRejected, StreamInterrupted
 from lmchat.formats.markdown_export import to_markdown
 from lmchat.formats.text_export import to_text

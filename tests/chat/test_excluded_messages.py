@@ -9,9 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.chat import changes
-from lmchat.chat.context import plan_context
+from lmchat.chat.context_window import plan_context
 from lmchat.chat.request_preview import context_of_next_request
-from lmchat.chat.starts import messages_together
+from lmchat.chat.turn_starts import messages_together
 from lmchat.errors import RequestInvalid, StoreUnavailable
 from lmchat.servers.events import RequestSent
 from lmchat.sessions.message import Role, ToolCallPart, ToolResultPart, text_message

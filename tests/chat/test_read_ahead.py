@@ -7,8 +7,8 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.read_ahead import ReadAhead
+from lmchat.chat.turn_scheduler import TurnScheduler
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import ServerUnavailable
 from lmchat.servers.endpoint import Endpoint
@@ -42,18 +42,16 @@ class Typist:
         self.backend.reading_script = [
             PromptProgress(fraction=1.0, processed_tokens=1, total_tokens=1)
         ]
-        self.open_sessions = OpenSessions(
-            chat=ChatSettings(**chat), backend=self.backend, store=store
-        )
+        self.scheduler = TurnScheduler(chat=ChatSettings(**chat), backend=self.backend, store=store)
         known = replace(model("tiny", context_loaded=100_000), endpoint=endpoint, product=product)
         self.target = Target(endpoint=endpoint, product=product, model=known)
-        self.open_sessions.next_turn.use_target(self.target)
-        self.read_ahead = ReadAhead(self.backend, self.open_sessions)
+        self.scheduler.next_turn.use_target(self.target)
+        self.read_ahead = ReadAhead(self.backend, self.scheduler)
 
     def open(self, *texts: str, earlier_id: str | None = None) -> None:
-        header = self.open_sessions.in_memory.show_new().header
+        header = self.scheduler.in_memory.show_new().header
         session = Session(header=header, messages=path_of(*texts), earlier_id=earlier_id)
-        self.open_sessions.in_memory.show_path(session)
+        self.scheduler.in_memory.show_path(session)
 
     async def type(self, draft: str) -> int:
         """Type a draft; return how many requests were sent to read ahead, in all."""
@@ -116,8 +114,8 @@ async def test_typing_starts_no_server_of_tools(store):
     typist = Typist(store)
     typist.open(*LONG)
     able = replace(typist.target.model, capabilities=("tools",))
-    typist.open_sessions.next_turn.use_target(replace(typist.target, model=able))
-    typist.open_sessions.next_turn.toolbox = toolbox(host)
+    typist.scheduler.next_turn.use_target(replace(typist.target, model=able))
+    typist.scheduler.next_turn.toolbox = toolbox(host)
     assert await typist.type("W") == 0
     assert host.listings == 0
     host.is_starting = False
@@ -127,14 +125,14 @@ async def test_typing_starts_no_server_of_tools(store):
 async def test_nothing_is_read_while_any_session_is_answered(store):
     typist = Typist(store)
     typist.open(*LONG)
-    other = typist.open_sessions.shown
+    other = typist.scheduler.shown
     gate = asyncio.Event()
     typist.backend.scripts = [[gate]]
-    typist.open_sessions.send_now(other, "And?")
+    typist.scheduler.send_now(other, "And?")
     typist.open(*LONG)
     assert await typist.type("W") == 0
     gate.set()
-    await typist.open_sessions.wait(other)
+    await typist.scheduler.wait(other)
     assert await typist.type("Wh") > 0
 
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from lmchat.chat.events import MessageAdded
 from lmchat.chat.tool_rounds import ToolQuestion
-from lmchat.chat.tools import Toolbox
+from lmchat.chat.toolbox import Toolbox
 from lmchat.config.settings import Approval, McpSettings, ToolSettings
 from lmchat.errors import RequestInvalid
 from lmchat.servers.events import TextDelta

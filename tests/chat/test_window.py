@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.chat.context import plan_context
+from lmchat.chat.context_window import plan_context
 from lmchat.errors import RequestInvalid, ServerRejected
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta, UsageReported
 from lmchat.sessions.message import AnswerState, FilePart, Role, text_message

@@ -4,7 +4,7 @@ import importlib
 
 import pytest
 
-from lmchat.cli.commands import COMMANDS
+from lmchat.cli.commands import SUBCOMMANDS
 from lmchat.cli.options import ParsedOptions
 from lmchat.cli.parser import build_parser, parse
 from lmchat.errors import WrongUse
@@ -118,7 +118,7 @@ def _all(commands, prefix=()):
 _EXAMPLES = [
     *(
         (f"lmchat {' '.join(words)}", example)
-        for words, command in _all(COMMANDS)
+        for words, command in _all(SUBCOMMANDS)
         for example in command.examples.splitlines()
     ),
     *(
@@ -155,4 +155,4 @@ def test_each_command_has_help_of_80_columns_an_example_a_handler_and_defaults(m
             assert is_known or hasattr(ParsedOptions, action.dest), action.dest
             if isinstance(action.choices, dict):
                 parsers.extend(action.choices.values())
-    assert len(parsers) > len(list(_all(COMMANDS)))
+    assert len(parsers) > len(list(_all(SUBCOMMANDS)))

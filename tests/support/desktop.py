@@ -20,8 +20,8 @@ from textual.pilot import Pilot
 from lmchat.attachments.folders import FileFinder
 from lmchat.attachments.shell_command import ShellCommand
 from lmchat.attachments.web_page import WebPages
-from lmchat.chat.open_sessions import OpenSessions
-from lmchat.chat.tools import Toolbox
+from lmchat.chat.toolbox import Toolbox
+from lmchat.chat.turn_scheduler import TurnScheduler
 from lmchat.chat_import import Importer
 from lmchat.cli.keys import Keys
 from lmchat.cli.target import own_endpoints, own_names
@@ -88,8 +88,8 @@ class Desktop:
         return self.app.second_half
 
     @property
-    def open_sessions(self) -> OpenSessions:
-        return self.workspace.open_sessions
+    def scheduler(self) -> TurnScheduler:
+        return self.workspace.scheduler
 
     @property
     def prompt_input(self):
@@ -101,7 +101,7 @@ class Desktop:
 
     @property
     def shown(self):
-        return self.open_sessions.shown
+        return self.scheduler.shown
 
     @property
     def session_id(self) -> str:
@@ -113,7 +113,7 @@ class Desktop:
 
     @property
     def target(self):
-        return self.open_sessions.next_turn.target
+        return self.scheduler.next_turn.target
 
     @property
     def text(self) -> str:
@@ -187,7 +187,7 @@ class Desktop:
     async def answered(self, count: int = 1) -> None:
         await self.until(
             lambda: (
-                not self.open_sessions.shown.is_busy
+                not self.scheduler.shown.is_busy
                 and sum(bool(m.stats) for m in self.shown.messages) >= count
             ),
             f"{count} answers",
@@ -197,7 +197,7 @@ class Desktop:
     async def at_rest(self, *, requests: int = 0) -> None:
         """Wait until the shown session has no turn, and so many requests have gone out."""
         await self.until(
-            lambda: len(self.backend.requests) >= requests and not self.open_sessions.shown.is_busy,
+            lambda: len(self.backend.requests) >= requests and not self.scheduler.shown.is_busy,
             "a session at rest",
         )
         await self.pilot.pause()
@@ -259,10 +259,10 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     settings = settings or calm()
     store = store or Store(folder / "sessions.db")
     backend.engine = engine
-    open_sessions = OpenSessions(
+    scheduler = TurnScheduler(
         chat=settings.chat, backend=backend, store=store, with_titles=True, clock=clock
     )
-    open_sessions.next_turn.toolbox = toolbox
+    scheduler.next_turn.toolbox = toolbox
     seen = Desktop(None, None, None, backend, store, folder)  # type: ignore[arg-type]
     state = state or State()
     seen.workspace = Workspace(
@@ -270,7 +270,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
         backend=backend,
         store=store,
         library=Library(store, clock=moment),
-        open_sessions=open_sessions,
+        scheduler=scheduler,
         monitor=Monitor(backend.check, clock=clock),
         catalogue=Catalogue(
             backend,
@@ -520,7 +520,7 @@ class Situation(Desktop):
     async def goes_on(self) -> None:
         await self.on(ChatScreen)
         await self.until(
-            lambda: getattr(self.open_sessions.next_turn.target, "model_id", ""),
+            lambda: getattr(self.scheduler.next_turn.target, "model_id", ""),
             "a server and a model",
         )
         await self.until(

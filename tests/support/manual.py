@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from lmchat.cli.commands import COMMANDS, Argument, Subcommand
+from lmchat.cli.commands import SUBCOMMANDS, Argument, Subcommand
 from lmchat.cli.parser import SHARED_ARGUMENTS, build_parser
 
 _EXIT_CODES = (
@@ -31,7 +31,7 @@ def manual_page() -> str:
         ".SH OPTIONS",
         *_items(SHARED_ARGUMENTS),
         ".SH COMMANDS",
-        *_commands("lmchat", COMMANDS),
+        *_commands("lmchat", SUBCOMMANDS),
         ".SH EXIT STATUS",
     ]
     lines += [line for code, meaning in _EXIT_CODES for line in (".TP", code, *_text(meaning))]

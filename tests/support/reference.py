@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from lmchat.cli.commands import COMMANDS, Argument, Subcommand
+from lmchat.cli.commands import SUBCOMMANDS, Argument, Subcommand
 from lmchat.cli.parser import SHARED_ARGUMENTS
 from lmchat.commands.table import COMMANDS as SCREEN_COMMANDS
 from lmchat.commands.table import Scope
@@ -106,7 +106,7 @@ def configuration_page() -> str:
 
 def commands_page() -> str:
     options = _table(("option", "meaning"), map(_argument, SHARED_ARGUMENTS))
-    return "\n".join([_GENERATED, _COMMANDS, options, *_described("lmchat", COMMANDS)])
+    return "\n".join([_GENERATED, _COMMANDS, options, *_described("lmchat", SUBCOMMANDS)])
 
 
 def errors_page() -> str:

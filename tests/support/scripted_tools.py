@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lmchat.chat.tools import Toolbox
+from lmchat.chat.toolbox import Toolbox
 from lmchat.config.settings import ToolSettings
 from lmchat.servers.events import RequestSent, StreamFinished, ToolCallDelta
 from lmchat.servers.request import Tool

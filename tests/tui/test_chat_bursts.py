@@ -25,7 +25,7 @@ async def test_a_turn_stopped_or_deleted_at_once_leaves_the_session_at_rest(tmp_
         assert desk.backend.requests == []
 
         await desk.ask("one")
-        desk.dispatch.messages.act_on_last("regenerate")
+        desk.dispatch.message_actions.act_on_last("regenerate")
         assert desk.dispatch.turns.stop()
         await desk.at_rest()
         assert sent(desk.backend) == ["one"]
@@ -33,7 +33,7 @@ async def test_a_turn_stopped_or_deleted_at_once_leaves_the_session_at_rest(tmp_
         await shown(desk, "Second.")
 
         last = desk.shown.messages[-1]
-        desk.dispatch.messages.act_on("delete", last)
+        desk.dispatch.message_actions.act_on("delete", last)
         desk.dispatch.turns.regenerate(last)
         await shown(desk, "Deleted")
         await desk.at_rest()
@@ -48,7 +48,7 @@ async def test_while_a_stop_settles_the_next_escape_leaves_the_message(tmp_path)
         await desk.press("alt+up")
         assert desk.app.focused is desk.log_view
         await desk.press("escape")
-        assert desk.open_sessions.shown.is_busy
+        assert desk.scheduler.shown.is_busy
         await desk.press("escape")
         assert desk.app.focused is desk.prompt_input
         gate.set()

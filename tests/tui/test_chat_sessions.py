@@ -23,7 +23,7 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
         first = desk.shown
         session_id = first.header.session_id
         await desk.press("ctrl+n", hides="Let")
-        assert session_id in desk.open_sessions.in_memory.running_ids
+        assert session_id in desk.scheduler.in_memory.running_ids
         await desk.until(lambda: re.search(r"first +↓", desk.text), "the mark")
         await desk.dispatch.saved_sessions.act("rename", session_id, "The garden")
         gates[0].set()
@@ -33,14 +33,14 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
         assert desk.shown.header.title == "The garden"
         await desk.press("ctrl+n", hides="Lettuce.")
         gates[1].set()
-        await desk.until(lambda: session_id in desk.open_sessions.in_memory.unread, "unread")
+        await desk.until(lambda: session_id in desk.scheduler.in_memory.unread, "unread")
         await desk.until(lambda: re.search(r"The garden +•", desk.text), "the mark")
         saved = (await desk.store.open_session(session_id)).messages[-1]
         assert (saved.text, saved.state) == ("Lettuce. Done.", AnswerState.COMPLETE)
         assert "Lettuce." not in desk.text
         await desk.open_in_list(session_id)
         await shown(desk, "Lettuce. Done.")
-        assert desk.open_sessions.in_memory.unread == set()
+        assert desk.scheduler.in_memory.unread == set()
 
 
 async def test_a_title_is_changed_by_command_and_by_key(tmp_path):
@@ -77,7 +77,7 @@ async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):
 
 
 async def test_what_is_typed_is_on_the_disk_a_moment_later_until_it_is_there_as_a_prompt(desk):
-    session_id = desk.open_sessions.shown.session_id
+    session_id = desk.scheduler.shown.session_id
     await desk.press(*"abc")
     await kept_as(desk, session_id, "abc")
     gate = hold(desk.store, "append")
@@ -134,7 +134,7 @@ async def test_deleting_a_session_stops_its_answer_and_keeps_its_queue_as_a_draf
         assert desk.session_id != first.session_id
         assert desk.backend.stopped == 1
         assert (first.queue, sent(desk.backend)) == ([], ["first"])
-        assert desk.open_sessions.drafts.text(first.session_id) == "queued"
+        assert desk.scheduler.drafts.text(first.session_id) == "queued"
         await desk.press("u")
         await desk.until(lambda: sessions.chosen_id == first.session_id, "the session in the list")
         stored = (await desk.store.open_session(first.session_id)).messages[-1]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from lmchat.chat.beginnings import AnswerChoices
-from lmchat.chat.context import ContextItem, ContextList
+from lmchat.chat.answer_beginnings import AnswerChoices
+from lmchat.chat.context_window import ContextItem, ContextList
 from lmchat.servers.discovery.catalogue import ModelRow
 from lmchat.servers.discovery.launcher import Installed
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict

@@ -37,7 +37,7 @@ async def test_the_end_is_shown_before_the_beginning_is_read_and_stays_where_it_
         assert is_shown(desk, f"prompt {COUNT}")
         first = desk.shown.messages[0]
         assert first.role is Role.ASSISTANT
-        desk.dispatch.messages.act_on("edit", first)  # its prompt was not read yet
+        desk.dispatch.message_actions.act_on("edit", first)  # its prompt was not read yet
         assert not desk.prompt_input.text
         desk.store.gate.set()
         await desk.until(lambda: len(desk.log_view.document) == COUNT + 1, "all of it in the log")
@@ -68,11 +68,11 @@ async def test_stopping_before_it_was_sent_gives_it_back_and_leaving_keeps_it_as
     async with long_session(tmp_path) as desk:
         session_id = desk.session_id
         await desk.say("so")
-        await desk.until(lambda: desk.open_sessions.shown.is_busy, "the turn")
+        await desk.until(lambda: desk.scheduler.shown.is_busy, "the turn")
         await desk.press("escape")
         await desk.prompt_is("so")
         await desk.press("enter")
-        await desk.until(lambda: desk.open_sessions.shown.is_busy, "the turn")
+        await desk.until(lambda: desk.scheduler.shown.is_busy, "the turn")
         await desk.app.stop_and_save()
         assert not desk.backend.requests
         assert await desk.store.draft(session_id) == "so"

@@ -45,7 +45,7 @@ async def test_an_answer_that_its_limit_cut_short_is_continued(tmp_path):
     ]
     rest = answer_steps("tuce.")
     async with ready_desktop(tmp_path, cut, rest, cut, rest) as desk:
-        next_turn = desk.open_sessions.next_turn
+        next_turn = desk.scheduler.next_turn
         for max_tokens in (5, None):  # without one the server has a limit of its own
             next_turn.chat_settings = ChatSettings(max_tokens=max_tokens)
             await desk.ask("one")

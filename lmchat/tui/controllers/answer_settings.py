@@ -20,7 +20,7 @@ class AnswerSettings:
     def __init__(self, view: ChatView, status: StatusDisplay, model_switch: ModelSwitch) -> None:
         self._view = view
         self._status = status
-        self._open_sessions = view.open_sessions
+        self._scheduler = view.scheduler
         self._model_switch = model_switch
 
     async def change_system_prompt(self, text: str) -> None:
@@ -28,10 +28,8 @@ class AnswerSettings:
 
         Raises `RequestInvalid` while a turn may add messages there.
         """
-        self._open_sessions.shown.require_free_end()
-        message = await changes.set_system_prompt(
-            self._open_sessions, self._open_sessions.shown, text
-        )
+        self._scheduler.shown.require_free_end()
+        message = await changes.set_system_prompt(self._scheduler, self._scheduler.shown, text)
         self._view.widgets.log.append(message)
         self._status.show_action("system prompt changed")
 
@@ -48,14 +46,14 @@ class AnswerSettings:
     def use_effort(self, typed: str) -> None:
         """Set the reasoning effort, and tell the user which one the shown session has then."""
         self._view.next_turn.use_effort(typed)
-        effort = self._view.next_turn.effort_words(self._open_sessions.shown.own_sampling)
+        effort = self._view.next_turn.effort_words(self._scheduler.shown.own_sampling)
         self._status.show_action(f"effort {effort}")
         self._view.notify(f"Reasoning effort: {effort}.")
 
     async def use_first_words(self, words: str = "") -> None:
         """Let the next answer begin with words; without any, take back those set before, or ask."""
-        if words or self._open_sessions.shown.first_words:
-            self._open_sessions.use_first_words(words)
+        if words or self._scheduler.shown.first_words:
+            self._scheduler.use_first_words(words)
             self._status.show_action("first words set" if words else "first words removed")
         else:
             dialog = argument_dialog("Begin the next answer with which text?", self.use_first_words)
@@ -66,10 +64,10 @@ class AnswerSettings:
 
         Enter on a row of the list asks for another value.
         """
-        opened = self._open_sessions.shown
+        opened = self._scheduler.shown
 
         async def change(typed: str) -> None:
-            self._view.notify(await changes.set_option(self._open_sessions, opened, typed))
+            self._view.notify(await changes.set_option(self._scheduler, opened, typed))
 
         def ask_for_value(name: str | None) -> None:
             if name is None:  # the list was left

@@ -7,7 +7,7 @@ message of the path is its leaf. Versions are messages of one role with the same
 from __future__ import annotations
 
 from lmchat.chat import changes
-from lmchat.chat.beginnings import NO_CHOICES, AnswerChoices
+from lmchat.chat.answer_beginnings import NO_CHOICES, AnswerChoices
 from lmchat.errors import RequestInvalid
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import ChatMessage
@@ -28,7 +28,7 @@ class Branches:
         self, view: ChatView, status: StatusDisplay, shown_session: ShownSession, turns: Turns
     ) -> None:
         self._view = view
-        self._open_sessions = view.open_sessions
+        self._scheduler = view.scheduler
         self._store = view.workspace.store
         self._status = status
         self._shown_session = shown_session
@@ -65,7 +65,7 @@ class Branches:
             self._view.notify("Only one version is left.")
             return
         chosen_id = ids[(ids.index(message.message_id) + step) % len(ids)]
-        self._open_sessions.in_memory.require_free_path(session_id)
+        self._scheduler.in_memory.require_free_path(session_id)
         path = await self._store.set_leaf(session_id, chosen_id)
         row = self._view.widgets.log.viewport.row_of(message.message_id)
         if self._show_path(path):
@@ -107,7 +107,7 @@ class Branches:
             raise RequestInvalid(problem, hint="Remove their lines, then press Enter.")
         opened = self._shown_session.opened
         old_id = prompt_text.edited_id
-        version = await changes.rewrite(self._open_sessions, opened, old_id, words)
+        version = await changes.rewrite(self._scheduler, opened, old_id, words)
         if opened is not self._shown_session.opened:  # the user has changed the session
             return
         row = self._view.widgets.log.viewport.row_of(old_id)
@@ -121,7 +121,7 @@ class Branches:
     async def toggle_excluded(self, message_id: str) -> None:
         """Take a message of the path out of all requests with its tool calls, or put it back."""
         changed = await changes.toggle_excluded(
-            self._open_sessions, self._shown_session.opened, message_id
+            self._scheduler, self._shown_session.opened, message_id
         )
         for message in changed:
             self._view.widgets.log.replace(message)
@@ -138,7 +138,7 @@ class Branches:
         Prompts in the queue return to the prompt field.
         """
         session_id = self._shown_session.shown_id
-        await self._open_sessions.end_turns(self._shown_session.opened)
+        await self._scheduler.end_turns(self._shown_session.opened)
         path = await self._store.delete_message(session_id, message.message_id)
         self._show_path(path)
         self._status.show_action("deleted")
@@ -154,7 +154,7 @@ class Branches:
         if deleted_id is None:
             self._view.notify("Nothing to undo.")
             return
-        self._open_sessions.in_memory.require_free_path(session_id)
+        self._scheduler.in_memory.require_free_path(session_id)
         self._show_path(await self._store.restore_message(session_id, deleted_id))
         self._status.show_action("restored")
         self._view.notify("Restored.")

@@ -295,7 +295,7 @@ class Connect:
         keys, and the Enter.
         """
         is_writing = self._view.widgets.prompt_input.is_being_written
-        is_reading = bool(self._workspace.open_sessions.shown.messages)
+        is_reading = bool(self._workspace.scheduler.shown.messages)
         is_busy = is_writing or is_reading or self._has_left_page
         if self._page is None and self._app.screen is self._view.screen and not is_busy:
             self._open_page()
@@ -332,7 +332,7 @@ class Connect:
             next_search_at_s=(self._searched_at_s or 0.0) + self._workspace.search_pause_s,
             machine=self._starts.machine,
             problem=problem,
-            has_waiting_message=self._workspace.open_sessions.shown.is_waiting,
+            has_waiting_message=self._workspace.scheduler.shown.is_waiting,
         )
         self._page.show(facts)
 

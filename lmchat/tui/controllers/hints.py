@@ -68,7 +68,7 @@ class KeyHints:
             return running_words, f"{self._view.key_name('stop')} stops it"
         if self._prompt_text.is_rewriting:
             return "Rewriting an answer", f"Enter saves · {self._view.key_name('stop')} cancels"
-        first_words = self._view.open_sessions.shown.first_words
+        first_words = self._view.scheduler.shown.first_words
         if not first_words:
             return "", ""
         return f"Next answer: {first_words}", "/start takes it back"
@@ -85,7 +85,7 @@ class KeyHints:
         next_steps = self._next_steps()
         if next_steps:
             return ", ".join(f"{written(key)} {word}".rstrip() for key, word in next_steps)
-        if self._view.open_sessions.shown.messages:
+        if self._view.scheduler.shown.messages:
             return ""
         return f"/ commands, @ files, {written(self._hint('search')[0])} search"
 
@@ -100,7 +100,7 @@ class KeyHints:
         """
         widgets = self._view.widgets
         stop_key, stop = self._hint("stop")
-        stop_hint = [(stop_key, stop)] if self._view.open_sessions.shown.is_busy else []
+        stop_hint = [(stop_key, stop)] if self._view.scheduler.shown.is_busy else []
         if widgets.log.selection.selected is not None:
             return [
                 *stop_hint,
@@ -126,7 +126,7 @@ class KeyHints:
         (`stop_hint`, empty if none runs). Then come what the user needs to do next, and general
         commands.
         """
-        shown = self._view.open_sessions.shown
+        shown = self._view.scheduler.shown
         stop_key, _ = self._hint("stop")
         hints = [(stop_key, "cancel")] if shown.is_waiting else [*stop_hint]
         model_key, _ = self._hint("model")
@@ -160,7 +160,7 @@ class KeyHints:
             return [self._hint("message.undo")]
         if log.calls.has_focus:
             return list(CHOICES.items())
-        shown = self._view.open_sessions.shown
+        shown = self._view.scheduler.shown
         current = shown.current(message)
         hints: list[Hint] = []
         for name in _MESSAGE_COMMANDS:
@@ -179,7 +179,7 @@ class KeyHints:
 
         Return an empty list while a turn runs or something is typed.
         """
-        shown = self._view.open_sessions.shown
+        shown = self._view.scheduler.shown
         last = shown.last_answer_or_prompt
         if last is None or shown.is_busy or self._view.widgets.prompt_input.text:
             return []

@@ -180,7 +180,7 @@ class MessageActions:
         If there is no such prompt, notify the user.
         """
         opened = self._shown_session.opened
-        await opened.fill(self._view.open_sessions.store)  # the prompt may not be read yet
+        await opened.fill(self._view.scheduler.store)  # the prompt may not be read yet
         prompt: ChatMessage | None = message
         while prompt is not None and prompt.role is not Role.USER:
             prompt = opened.find(prompt.parent_id or "")
@@ -305,7 +305,7 @@ class MessageActions:
         async def fill() -> None:
             """Fill the dialog, which is made below; if there is no such request, close it."""
             text, files = split_draft(self._prompt_text.new_prompt)
-            sessions = self._view.open_sessions
+            sessions = self._view.scheduler
             try:
                 dialog.show(
                     await context_of_next_request(sessions, self._shown_session.opened, text, files)
@@ -345,7 +345,7 @@ class MessageActions:
         opened = self._shown_session.opened
         backend = self._view.workspace.backend
         words, files = split_draft(self._prompt_text.new_prompt)
-        request = await next_request(self._view.open_sessions, opened, words, files)
+        request = await next_request(self._view.scheduler, opened, words, files)
         outgoing = await backend.outgoing(request)
         template_text: TemplateText | LMChatError
         try:

@@ -68,7 +68,7 @@ class ModelSwitch:
         self._view.remember(lambda state: state.with_model(target.server_id, target.model_id))
         self._status.show_action("model chosen")
         if not target.is_loading:
-            self._view.open_sessions.target_ready()
+            self._view.scheduler.target_ready()
 
     def aim_at(self, target: Target | None) -> None:
         """Set the target, or none, and let the monitor check its server.
@@ -289,9 +289,9 @@ class ModelSwitch:
                 self._picker.update_model(model)  # as it was before; else the servers' lists follow
             if self._change_load(model, is_loading=False):
                 if can_answer:
-                    self._view.open_sessions.target_ready(has_loaded=True)
+                    self._view.scheduler.target_ready(has_loaded=True)
                 else:
-                    self._view.open_sessions.target_failed()
+                    self._view.scheduler.target_failed()
             self._show_new_states()
 
     def _show_new_states(self) -> None:

@@ -57,7 +57,7 @@ class PromptFiles:
 
         Several commands may run at the same time. The output of a stopped one is attached, too.
         """
-        opened = self._view.open_sessions.shown
+        opened = self._view.scheduler.shown
 
         async def run() -> None:
             text = line.removeprefix("!").strip()
@@ -75,7 +75,7 @@ class PromptFiles:
 
     async def _stored(self, file: Attachment) -> str:
         """Store a file, and return its line for the prompt."""
-        return file_line(await self._view.open_sessions.add_file(file))
+        return file_line(await self._view.scheduler.add_file(file))
 
     async def _attach_page(self, address: str, opened: OpenSession) -> None:
         """Fetch a page once the user allows it, and put it into the prompt of a session."""
@@ -99,7 +99,7 @@ class PromptFiles:
     async def add(self, name: str) -> None:
         """Attach what was typed behind `/file`: a page of the web, or what `attach_named` takes."""
         if is_page_address(name):
-            work = partial(self._attach_page, name, self._view.open_sessions.shown)
+            work = partial(self._attach_page, name, self._view.scheduler.shown)
             self._view.begin(work, _PAGES, typed=f"/file {name}")
         else:
             await self.attach_named(name)

@@ -6,8 +6,8 @@ replaces the typed text for a while; it comes back after the edit.
 
 from __future__ import annotations
 
-from lmchat.chat.drafts import joined_prompts
 from lmchat.chat.open_session import OpenSession
+from lmchat.chat.saved_texts import joined_prompts
 from lmchat.config.presets import filled
 from lmchat.sessions.attached_files import draft_of, without_file_lines
 from lmchat.sessions.message import ChatMessage, Role
@@ -21,8 +21,8 @@ class PromptText:
 
     def __init__(self, view: ChatView, status: StatusDisplay) -> None:
         self._view = view
-        self._open_sessions = view.open_sessions
-        self._drafts = view.open_sessions.drafts
+        self._scheduler = view.scheduler
+        self._drafts = view.scheduler.drafts
         self.edited_id = ""  # the earlier message that is being edited; empty for a new prompt
         self.is_rewriting = False  # whether that message is an answer
         self._status = status
@@ -46,7 +46,7 @@ class PromptText:
 
     def load_draft(self) -> None:
         """Put the draft of the shown session into the prompt."""
-        self._input.load_draft(self._drafts.text(self._open_sessions.shown.session_id))
+        self._input.load_draft(self._drafts.text(self._scheduler.shown.session_id))
 
     async def load_history(self) -> None:
         """Read what earlier runs have left: prompts, which ↑ brings back, and drafts.
@@ -61,8 +61,8 @@ class PromptText:
             for prompt in await self._view.workspace.store.prompt_history()
             if prompt != compact_prompt
         ]
-        draft = await self._open_sessions.restore_draft()
-        is_new = not (self._open_sessions.shown.messages or self._view.workspace.resume_id)
+        draft = await self._scheduler.restore_draft()
+        is_new = not (self._scheduler.shown.messages or self._view.workspace.resume_id)
         if draft and is_new and not self._input.text:
             self._input.load_draft(draft)
         elif draft:
@@ -80,7 +80,7 @@ class PromptText:
         was changed.
         """
         draft = joined_prompts(self._before_edit, self._changed_text)
-        self._drafts.note(self._open_sessions.shown.session_id, draft)
+        self._drafts.note(self._scheduler.shown.session_id, draft)
 
     @property
     def _changed_text(self) -> str:
@@ -126,7 +126,7 @@ class PromptText:
 
         While a message is edited, it is put into what comes back after the edit.
         """
-        if opened is not self._open_sessions.shown:
+        if opened is not self._scheduler.shown:
             draft = line + self._drafts.text(opened.session_id)
             self._drafts.note(opened.session_id, draft)
         elif self.edited_id:
@@ -141,11 +141,11 @@ class PromptText:
         together. The prompts of a session that is not shown go into its draft. If it has no
         message, so that nothing leads to it any more, they go with its draft to the new session.
         """
-        shown = self._open_sessions.shown
+        shown = self._scheduler.shown
         if opened is not shown and not opened.messages:
             prompts = (*prompts, self._drafts.text(opened.session_id))
             self._drafts.note(opened.session_id, "")
-            opened = self._open_sessions.in_memory.newest
+            opened = self._scheduler.in_memory.newest
         if opened is not shown:
             draft = joined_prompts(*prompts, self._drafts.text(opened.session_id))
             self._drafts.note(opened.session_id, draft)

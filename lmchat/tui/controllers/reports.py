@@ -49,7 +49,7 @@ class Reports:
 
     def show_tools(self) -> None:
         self._view.open_dialog(
-            tools_dialog(self._view.open_sessions, self._view.workspace.platform.config_file)
+            tools_dialog(self._view.scheduler, self._view.workspace.platform.config_file)
         )
 
     def show_log_file(self) -> None:

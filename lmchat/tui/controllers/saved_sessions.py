@@ -22,7 +22,7 @@ class SavedSessions:
 
     def __init__(self, view: ChatView, status: StatusDisplay, shown_session: ShownSession) -> None:
         self._view = view
-        self._open_sessions = view.open_sessions
+        self._scheduler = view.scheduler
         self._status = status
         self._shown_session = shown_session
 
@@ -33,7 +33,7 @@ class SavedSessions:
         the argument of the slash command. If it is empty and the command needs it, as a title, it
         is asked for in a dialog. The list is read again if something was done.
         """
-        opened = self._open_sessions.in_memory.find(session_id)
+        opened = self._scheduler.in_memory.find(session_id)
         if name != "undo" and opened is not None and not opened.messages:
             try:
                 await self._view.workspace.store.find(session_id)
@@ -126,7 +126,7 @@ class SavedSessions:
                     return ""
                 changed = await library.tag(session_id, tags_from(typed))
                 words = _tagged(changed)
-        self._open_sessions.in_memory.take_header(changed)
+        self._scheduler.in_memory.take_header(changed)
         self._shown_session.show_title()
         return words
 
@@ -136,9 +136,9 @@ class SavedSessions:
         Its queued prompts return to the prompt field: a later turn would bring it back from the
         trash. The new session is not shown if the user has changed to another one during the wait.
         """
-        opened = self._open_sessions.in_memory.find(session_id)
+        opened = self._scheduler.in_memory.find(session_id)
         if opened is not None:
-            await self._open_sessions.end_turns(opened)
+            await self._scheduler.end_turns(opened)
         await self._view.workspace.library.delete(session_id)
         if opened is self._shown_session.opened:
             self._shown_session.leave()

@@ -63,7 +63,7 @@ class SessionFiles:
         Return True; or "" if the user does not want to overwrite a file, so that a dialog of which
         this is the attempt stays open for another name.
         """
-        await self._shown_session.opened.fill(self._view.open_sessions.store)
+        await self._shown_session.opened.fill(self._view.scheduler.store)
         words = typed.split()
         name = " ".join(word for word in words if word not in _OPTIONS)
         contents = ExportAs(

@@ -27,7 +27,7 @@ class ShownSession:
 
     def __init__(self, view: ChatView, status: StatusDisplay, prompt_text: PromptText) -> None:
         self._view = view
-        self._open_sessions = view.open_sessions
+        self._scheduler = view.scheduler
         self._status = status
         self._prompt_text = prompt_text
         self._groups: tuple[SessionGroup, ...] = ()  # of the list, as they were read last
@@ -35,11 +35,11 @@ class ShownSession:
 
     @property
     def opened(self) -> OpenSession:
-        return self._open_sessions.shown
+        return self._scheduler.shown
 
     @property
     def shown_id(self) -> str:
-        return self._open_sessions.shown.session_id
+        return self._scheduler.shown.session_id
 
     # Messages, title and queue
 
@@ -79,7 +79,7 @@ class ShownSession:
         during the reading, nothing is shown.
         """
         if opened is self.opened:
-            await opened.fill(self._open_sessions.store)
+            await opened.fill(self._scheduler.store)
         if opened is self.opened:
             self._view.widgets.log.fill(opened.shown_messages)
             self.mark_left_out()
@@ -93,7 +93,7 @@ class ShownSession:
         """
         self._mark_timer = None
         draft = self._view.widgets.prompt_input.full_text
-        plan = self._open_sessions.next_turn.plan(self.opened, draft)
+        plan = self._scheduler.next_turn.plan(self.opened, draft)
         count, first_sent_id = 0, None
         if plan is not None:
             count = plan.left_out
@@ -131,7 +131,7 @@ class ShownSession:
             self._status.show_list_warning("")
         except LMChatError as error:
             self._status.show_list_warning(error.message_with_hint)
-        in_memory = self._open_sessions.in_memory
+        in_memory = self._scheduler.in_memory
         self._view.widgets.session_list.show(
             with_unsaved(self._groups, [*in_memory.unsaved(), *in_memory.only_queued()]),
             self.shown_id,
@@ -149,7 +149,7 @@ class ShownSession:
         of sessions is read again. A switch that still reads another session is given up.
         """
         self._view.stop("open")
-        opened = self._open_sessions.shown
+        opened = self._scheduler.shown
         if opened.has_begun:
             self.leave()
             self.show_new()
@@ -167,12 +167,12 @@ class ShownSession:
 
     def show_new(self) -> None:
         """Show the new session; what is typed stays in the prompt."""
-        self._open_sessions.in_memory.show_new()
+        self._scheduler.in_memory.show_new()
         self.redraw()
 
     def show_path(self, session: Session) -> None:
         """Show a path that was read from the disk, of the shown session or of another one."""
-        self._open_sessions.in_memory.show_path(session)
+        self._scheduler.in_memory.show_path(session)
         self.redraw()
 
     def switch_to(self, session_id: str, *, message_id: str = "") -> None:
@@ -197,25 +197,25 @@ class ShownSession:
             words: Words to mark in this message, as hits of a search.
             takes_queue: Whether prompts that wait in the left session move into the other one.
         """
-        await self._open_sessions.drafts.load(session_id)
+        await self._scheduler.drafts.load(session_id)
         bookmark = ""
         if message_id:
-            self._open_sessions.in_memory.require_free_path(session_id)
+            self._scheduler.in_memory.require_free_path(session_id)
             path = await self._view.workspace.store.set_leaf(session_id, message_id)
-            change_session = partial(self._open_sessions.in_memory.show_path, path)
+            change_session = partial(self._scheduler.in_memory.show_path, path)
         else:
-            opened = await self._open_sessions.in_memory.load(session_id)
-            bookmark = await self._open_sessions.bookmarks.load(session_id)
+            opened = await self._scheduler.in_memory.load(session_id)
+            bookmark = await self._scheduler.bookmarks.load(session_id)
             bookmarked_id = bookmark.partition(" ")[0]  # behind it is the place in the message
             if bookmark and opened.find(bookmarked_id) is None:
-                await opened.fill(self._open_sessions.store)  # it is among the older messages
-            change_session = partial(self._open_sessions.in_memory.show, opened)
+                await opened.fill(self._scheduler.store)  # it is among the older messages
+            change_session = partial(self._scheduler.in_memory.show, opened)
         self.leave()  # only now: until here, the user may have typed and scrolled
 
-        left = self._open_sessions.shown
+        left = self._scheduler.shown
         change_session()
         if takes_queue:
-            self._open_sessions.move_queue(left, self.opened)
+            self._scheduler.move_queue(left, self.opened)
         self._prompt_text.load_draft()
         self.redraw()
         self._view.widgets.prompt_input.focus()
@@ -230,10 +230,10 @@ class ShownSession:
             self._view.close_find_bar()
             log.finder.mark_words(message_id, words)
         # if llama.cpp has continued the last answer while lmchat was away (R-42), a turn fetches it
-        _: bool = await self._open_sessions.fetch_kept(self.opened)
+        _: bool = await self._scheduler.fetch_kept(self.opened)
 
     def keep_draft_and_place(self) -> None:
         """Keep the draft of the shown session, and its bookmark: which text is on the screen."""
         bookmark = self._view.widgets.log.viewport.bookmark
-        self._open_sessions.bookmarks.note(self.shown_id, bookmark)
+        self._scheduler.bookmarks.note(self.shown_id, bookmark)
         self._prompt_text.keep_draft()

@@ -76,7 +76,7 @@ class StatusDisplay:
 
     def tick(self) -> None:
         """Update the figures of a running turn below its answer, then those of `refresh`."""
-        shown = self._view.open_sessions.shown
+        shown = self._view.scheduler.shown
         turn = shown.turn
         if turn is not None and turn.is_running:
             hint = ""
@@ -92,7 +92,7 @@ class StatusDisplay:
         The figures are in the cards of running calls, in the panel and in the status line. The row
         of keys follows with `KeysChanged`. The timer is resumed or paused, as it is needed.
         """
-        workspace, open_sessions = self._view.workspace, self._view.open_sessions
+        workspace, scheduler = self._view.workspace, self._view.scheduler
         while workspace.notices:
             self._view.warn(workspace.notices.pop(0))
         notice = workspace.store.notice  # any reading may meet damage, and replace the file
@@ -100,13 +100,13 @@ class StatusDisplay:
             self._store_notice = notice
             self._view.warn(notice)
         now_s = workspace.clock()
-        shown = open_sessions.shown
+        shown = scheduler.shown
         is_on_top = self._view.screen.app.screen is self._view.screen
         calls = self._view.widgets.log.calls
         asked_id = shown.question.message.message_id if shown.question else ""
         # below a dialog, the card that asks about a call takes no keys
         calls.show(shown.running_calls, asked_id, now_s, is_on_top=is_on_top)
-        save_error = open_sessions.save_queue.warning
+        save_error = scheduler.save_queue.warning
         warning = self._list_warning or workspace.save_warning or workspace.warning
         if save_error is not None:
             key = self._view.key_name("export")
@@ -119,7 +119,7 @@ class StatusDisplay:
         target = self._view.next_turn.target
         is_loading = target is not None and target.is_loading
         is_reading = self._view.read_ahead.fraction is not None
-        is_answering = bool(open_sessions.in_memory.running_ids)
+        is_answering = bool(scheduler.in_memory.running_ids)
         is_failing = save_error is not None or self.health.is_down
         if is_failing or is_loading or is_reading or is_answering:
             self._ticker.resume()
@@ -128,7 +128,7 @@ class StatusDisplay:
 
     def _sections(self, now_s: float) -> Mapping[str, Sequence[TelemetryRow]]:
         """Return the panel's sections for the shown session and the server, in their order."""
-        shown = self._view.open_sessions.shown
+        shown = self._view.scheduler.shown
         next_turn = self._view.next_turn
         backend = self._view.workspace.backend
         use = next_turn.context_use(shown)
@@ -179,13 +179,13 @@ class StatusDisplay:
         place of the size. Before them, it says if nothing is saved.
         """
         widgets, next_turn = self._view.widgets, self._view.next_turn
-        shown = self._view.open_sessions.shown
+        shown = self._view.scheduler.shown
         prompt_input = widgets.prompt_input
         draft = "" if prompt_input.typed_command else prompt_input.full_text
         draft_tokens = next_turn.draft_tokens(draft)
         size = units.tokens(draft_tokens, is_estimated=True) if draft_tokens else ""
         speed = shown.turn.tokens_per_second if shown.turn else None
-        saving = "! not saved" if self._view.open_sessions.save_queue.warning else ""
+        saving = "! not saved" if self._view.scheduler.save_queue.warning else ""
         if self._view.workspace.is_temporary:
             saving = "temporary"
 

@@ -1,7 +1,7 @@
 """Turns on the chat screen: commands to the sessions in memory, and the events that come back.
 
 A prompt passes, in order: `PromptInput.submit`, `ChatScreen.pass_on`, `Turns.submit`,
-`OpenSessions.send`, and in a task of its session the `TurnRunner`, which shows it here
+`TurnScheduler.send`, and in a task of its session the `TurnRunner`, which shows it here
 (`MessageAdded`), saves it and then asks the server. Events come to `Turns.show`, also those of
 sessions that are not shown.
 """
@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from lmchat.chat.beginnings import Beginning
+from lmchat.chat.answer_beginnings import Beginning
 from lmchat.chat.events import (
     AnswerBegun,
     ChatEvent,
@@ -88,13 +88,13 @@ class Turns(FrontEnd):
         prompt_text: PromptText,
     ) -> None:
         self._view = view
-        self._open_sessions = view.open_sessions
+        self._scheduler = view.scheduler
         self._status = status
         self._shown_session = shown_session
         self._prompt_text = prompt_text
         self._decisions: dict[str, asyncio.Future[Decision]] = {}
         """Where turns wait for decisions about calls, by the ids of the messages of the calls."""
-        view.open_sessions.front_end = self
+        view.scheduler.front_end = self
 
     # Commands
 
@@ -113,7 +113,7 @@ class Turns(FrontEnd):
         # now, not when a queued prompt is sent: the user may then be reading farther up
         self._view.widgets.log.scroll_end()
         queue_length = len(opened.queue)
-        if not self._attempt(partial(self._open_sessions.send, opened, text)):
+        if not self._attempt(partial(self._scheduler.send, opened, text)):
             self._prompt_text.give_back(opened, text)
         elif len(opened.queue) > queue_length:
             self._status.show_action("queued")
@@ -135,7 +135,7 @@ class Turns(FrontEnd):
         """Send a text as another version of a prompt; the edit ends if a turn can begin."""
         words, files = split_draft(text)
         # `unsent` returns to the prompt field if the turn has begun and is then refused
-        edit = partial(self._open_sessions.edit, opened, edited_id, words, files, unsent=text)
+        edit = partial(self._scheduler.edit, opened, edited_id, words, files, unsent=text)
         if self._attempt(edit):
             self._prompt_text.leave_edit()
             self._status.show_action("edited")
@@ -151,7 +151,7 @@ class Turns(FrontEnd):
         """
         target = Target.of(model) if model is not None else None
         opened = self._shown_session.opened
-        self._attempt(partial(self._open_sessions.regenerate, opened, message, target))
+        self._attempt(partial(self._scheduler.regenerate, opened, message, target))
 
     def resume(self, message: ChatMessage, beginning: Beginning | None = None) -> None:
         """Continue an unfinished answer; regenerate it if it has failed or has no words.
@@ -163,18 +163,18 @@ class Turns(FrontEnd):
             self.regenerate(message)
             return
         opened = self._shown_session.opened
-        self._attempt(partial(self._open_sessions.resume, opened, message, beginning))
+        self._attempt(partial(self._scheduler.resume, opened, message, beginning))
 
     def compact(self) -> None:
         """Begin a turn in which the model summarises the older messages of the shown session."""
-        self._attempt(partial(self._open_sessions.compact, self._shown_session.opened))
+        self._attempt(partial(self._scheduler.compact, self._shown_session.opened))
 
     def stop(self) -> bool:
         """Begin to stop the turn of the shown session; return whether one was running.
 
         Return False also for a turn that is being stopped already.
         """
-        is_stopping = self._open_sessions.stop(self._shown_session.opened)
+        is_stopping = self._scheduler.stop(self._shown_session.opened)
         if is_stopping:
             self._status.show_action("stopped")
         return is_stopping
@@ -188,11 +188,11 @@ class Turns(FrontEnd):
             self._status.show_action("answer now")
 
     def _attempt(self, command: Callable[[], None]) -> bool:
-        """Give `OpenSessions` a command that begins or queues a turn; return whether it took it.
+        """Give `TurnScheduler` a command that begins or queues a turn; return whether it took it.
 
         The user is told why not, unless lmchat quits.
         """
-        if self._open_sessions.is_closing:
+        if self._scheduler.is_closing:
             return False
         try:
             command()
@@ -207,7 +207,7 @@ class Turns(FrontEnd):
         """Move the newest queued prompt into the prompt, before what is typed there."""
         opened = self._shown_session.opened
         if opened.queue:
-            self._prompt_text.give_back(opened, self._open_sessions.take_back(opened))
+            self._prompt_text.give_back(opened, self._scheduler.take_back(opened))
 
     def take_back(self) -> bool:
         """Move the newest queued prompt into the prompt if it waits for a server or a model.
@@ -223,7 +223,7 @@ class Turns(FrontEnd):
     def remove_queued(self) -> None:
         """Drop the newest queued prompt."""
         if self._shown_session.opened.queue:
-            self._open_sessions.take_back(self._shown_session.opened)
+            self._scheduler.take_back(self._shown_session.opened)
 
     # Questions about tool calls
 
@@ -377,7 +377,7 @@ class Turns(FrontEnd):
                 return
         monitor = self._view.workspace.monitor
         # health checks pause while an answer streams in any session (R-29)
-        monitor.note_streaming(is_streaming=bool(self._open_sessions.in_memory.running_ids))
+        monitor.note_streaming(is_streaming=bool(self._scheduler.in_memory.running_ids))
         if opened is self._shown_session.opened:
             log = self._view.widgets.log
             if log.calls.has_focus:  # the card of a call, which goes with the turn

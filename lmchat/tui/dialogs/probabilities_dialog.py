@@ -20,7 +20,7 @@ from textual.style import Style
 from textual.widget import Widget
 
 from lmchat import units
-from lmchat.chat.beginnings import AnswerChoices
+from lmchat.chat.answer_beginnings import AnswerChoices
 from lmchat.safe_text import SafeText, on_one_line, safe_text
 from lmchat.sessions.message import HALF_CHARACTER, TokenProbabilities, probability
 from lmchat.tui.dialogs.dialog import ListDialog

@@ -25,8 +25,8 @@ def still(monkeypatch, tmp_path):
     for module in (
         "sessions.message",
         "chat.open_session",
-        "chat.open_sessions",
-        "chat.starts",
+        "chat.turn_scheduler",
+        "chat.turn_starts",
     ):
         monkeypatch.setattr(f"lmchat.{module}.now", moment, raising=False)
     monkeypatch.setattr("lmchat.chat.runner.new_id", lambda: f"{next(ids):04x}")

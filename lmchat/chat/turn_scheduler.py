@@ -11,10 +11,9 @@ from functools import partial
 from msgspec.structs import replace
 
 from lmchat.attachments.attachment import Attachment
+from lmchat.chat.answer_beginnings import Beginning, require_prefill
 from lmchat.chat.answering import TurnSettings
-from lmchat.chat.beginnings import Beginning, require_prefill
 from lmchat.chat.compacting import summary_start
-from lmchat.chat.drafts import SavedTexts, joined_prompts
 from lmchat.chat.events import (
     AnswerBegun,
     ChatEvent,
@@ -32,17 +31,18 @@ from lmchat.chat.ports import ModelServer
 from lmchat.chat.runner import ShowError, TurnRunner, shown_error
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.chat.save_queue import SaveQueue
+from lmchat.chat.saved_texts import SavedTexts, joined_prompts
 from lmchat.chat.sessions_in_memory import SessionsInMemory
-from lmchat.chat.starts import (
+from lmchat.chat.titles import rename_by_model
+from lmchat.chat.tool_rounds import ToolQuestion
+from lmchat.chat.turn_starts import (
     MakeStart,
-    Start,
+    TurnStart,
     continued,
     edited,
     new_prompt,
     regenerated,
 )
-from lmchat.chat.titles import rename_by_model
-from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import LMChatError, RequestInvalid, StillAnswering, WrongUse
 from lmchat.servers.model import Target
@@ -58,7 +58,7 @@ from lmchat.storage.store import Store
 from lmchat.tools.tool import Choice, Decision
 
 
-class OpenSessions:
+class TurnScheduler:
     """Begins, stops and ends the turns of all sessions in memory, and queues their prompts.
 
     A turn is a task; a session has at most one. A prompt that is sent during a turn, or before a
@@ -206,7 +206,7 @@ class OpenSessions:
         settings = replace(self._settings(opened), is_truncating=True, toolbox=None, is_kept=False)
         target = settings.target
 
-        def make_start(path: MessagePath) -> Start:
+        def make_start(path: MessagePath) -> TurnStart:
             next_turn = self.next_turn
             tokens = next_turn.meter.use(target, path).tokens
             return summary_start(path, next_turn.compact_prompt, tokens, next_turn.sent_thoughts)
@@ -235,10 +235,10 @@ class OpenSessions:
             await self.save_queue.save(opened.header, forgotten)
             return False
 
-        def make_start(path: MessagePath) -> Start:
+        def make_start(path: MessagePath) -> TurnStart:
             if path[-1] is not kept:  # it was changed while older messages were read
                 raise StillAnswering
-            return Start(path=MessagePath(path[:-1]), fetched=kept)
+            return TurnStart(path=MessagePath(path[:-1]), fetched=kept)
 
         self._begin(opened, make_start, settings=TurnSettings(target=target_of_kept(kept)))
         return True

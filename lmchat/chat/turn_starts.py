@@ -13,7 +13,7 @@ from itertools import takewhile
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.chat.beginnings import Beginning
+from lmchat.chat.answer_beginnings import Beginning
 from lmchat.errors import RequestInvalid
 from lmchat.sessions.message import (
     EDITED,
@@ -31,7 +31,7 @@ from lmchat.sessions.message import (
 from lmchat.sessions.session import MessagePath
 
 
-class Start(Struct, frozen=True, kw_only=True):
+class TurnStart(Struct, frozen=True, kw_only=True):
     """All that a turn begins with."""
 
     path: MessagePath  # what stays of the path; messages after it go to another branch
@@ -51,7 +51,7 @@ class Start(Struct, frozen=True, kw_only=True):
         return (self.summarised or self.path).added(*self.prompts)
 
 
-MakeStart = Callable[[MessagePath], Start]
+MakeStart = Callable[[MessagePath], TurnStart]
 
 
 def new_prompt(
@@ -61,7 +61,7 @@ def new_prompt(
     *,
     system_prompt: str = "",
     first_words: str = "",
-) -> Start:
+) -> TurnStart:
     """Start with a prompt at the end; the system prompt comes before the first one of all."""
     prompts: list[ChatMessage] = []
     parent_id = path[-1].message_id if path else None
@@ -69,7 +69,7 @@ def new_prompt(
         prompts.append(text_message(Role.SYSTEM, system_prompt))
         parent_id = prompts[0].message_id
     prompts.append(_prompt(text, files, parent_id))
-    return Start(path=path, prompts=tuple(prompts), beginning=Beginning.of_words(first_words))
+    return TurnStart(path=path, prompts=tuple(prompts), beginning=Beginning.of_words(first_words))
 
 
 def edited(
@@ -79,20 +79,20 @@ def edited(
     files: Sequence[FilePart] | None = None,
     *,
     first_words: str = "",
-) -> Start:
+) -> TurnStart:
     """Start with another version of a prompt; `files` None keeps its files."""
     index = _index_of(path, message_id)
     old = path[index]
     version = old.versions + 1
     prompt = _prompt(text, old.files if files is None else files, old.parent_id)
-    return Start(
+    return TurnStart(
         path=MessagePath(path[:index]),
         prompts=(replace(prompt, version=version, versions=version),),
         beginning=Beginning.of_words(first_words),
     )
 
 
-def regenerated(path: MessagePath, message_id: str, *, first_words: str = "") -> Start:
+def regenerated(path: MessagePath, message_id: str, *, first_words: str = "") -> TurnStart:
     """Answer a prompt, repeat a tool call, or give an answer another version.
 
     A prompt means its answer, if it has one. Raises `RequestInvalid` for a message on another
@@ -113,14 +113,14 @@ def regenerated(path: MessagePath, message_id: str, *, first_words: str = "") ->
     version = old.versions + 1
     if old.role is Role.TOOL:
         copied = tuple(_results(path[index + 1 :]))
-        return Start(path=earlier, version=version, calls=old.tool_calls, copied=copied)
+        return TurnStart(path=earlier, version=version, calls=old.tool_calls, copied=copied)
     beginning = Beginning.of_words(first_words)
     if old.role is Role.USER:
-        return Start(path=earlier.added(old), beginning=beginning)
-    return Start(path=earlier, version=version, beginning=beginning)
+        return TurnStart(path=earlier.added(old), beginning=beginning)
+    return TurnStart(path=earlier, version=version, beginning=beginning)
 
 
-def continued(path: MessagePath, answer_id: str, beginning: Beginning | None = None) -> Start:
+def continued(path: MessagePath, answer_id: str, beginning: Beginning | None = None) -> TurnStart:
     """Continue an answer in another version, from its own text or from another beginning.
 
     Raises `RequestInvalid` as `regenerated` does.
@@ -128,7 +128,7 @@ def continued(path: MessagePath, answer_id: str, beginning: Beginning | None = N
     index = _index_of(path, answer_id)
     old = path[index]
     _require_sent(path[: index + 1])
-    return Start(
+    return TurnStart(
         path=MessagePath(path[:index]),
         version=old.versions + 1,
         beginning=beginning or Beginning.of_answer(old),
