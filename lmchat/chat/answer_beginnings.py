@@ -73,8 +73,8 @@ class Beginning(Struct, frozen=True, kw_only=True):
 
         Some continue a text, but not an answer that has nothing but a thought.
         """
-        facts = product_named(target.product)
-        return facts.can_prefill if self.message.text else facts.can_prefill_thought
+        product = product_named(target.product)
+        return product.can_prefill if self.message.text else product.can_prefill_thought
 
 
 def require_prefill(target: Target, beginning: Beginning | None = None) -> None:
@@ -82,11 +82,11 @@ def require_prefill(target: Target, beginning: Beginning | None = None) -> None:
 
     Without a `beginning`, the words are text, not a thought.
     """
-    facts = product_named(target.product)
-    can_prefill = beginning.can_prefill(target) if beginning else facts.can_prefill
+    product = product_named(target.product)
+    can_prefill = beginning.can_prefill(target) if beginning else product.can_prefill
     if not can_prefill:
         raise RequestInvalid(
-            f"{facts.subject} cannot continue a text that you have written.",
+            f"{product.subject} cannot continue a text that you have written.",
             hint="Use a model of llama.cpp, Jan or the built-in engine.",
             kind="unsupported",
         )

@@ -200,11 +200,11 @@ def cut_note(target: Target, tokens: int, window: int) -> str:
 
     They say what the server does with a prompt that is too long, and what the user can do.
     """
-    facts = product_named(target.product)
+    product = product_named(target.product)
     effect = "may refuse the prompt or drop a part of it"
-    if facts.cuts_prompts:
+    if product.cuts_prompts:
         effect = "drops its beginning"
-    next_step = facts.larger_window or "Shorten it, or use a larger context window"
+    next_step = product.larger_window or "Shorten it, or use a larger context window"
     # the next power of two has room for the prompt and an answer
     enough_tokens = 1 << (tokens + _MAX_RESERVE).bit_length()
     # `larger_window` may have places for these two

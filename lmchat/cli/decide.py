@@ -117,7 +117,7 @@ def _labels_for(options: Sequence[str]) -> list[str]:
     return labels
 
 
-def _sampling(product: str, labels: Sequence[str], given: Mapping[str, object]) -> Sampling:
+def _sampling(product_name: str, labels: Sequence[str], given: Mapping[str, object]) -> Sampling:
     """Return the sampling options that make a server report the probabilities of labels.
 
     `given` are the options of the user.
@@ -131,21 +131,21 @@ def _sampling(product: str, labels: Sequence[str], given: Mapping[str, object]) 
     An unknown server may report probabilities, so it is asked for them. Raises `ServerRejected` for
     a product that is known to report none.
     """
-    facts = product_named(product)
+    product = product_named(product_name)
     options: dict[str, object] = {"max_tokens": 1, "temperature": 1.0, "reasoning_effort": "none"}
-    if facts.takes_further_options:  # llama.cpp, the built-in engine and Jan
+    if product.takes_further_options:  # llama.cpp, the built-in engine and Jan
         options |= {
             "logprobs": MAX_ALTERNATIVES,
             "post_sampling_probs": False,
             "grammar": f"root ::= [{''.join(labels)}]",
             "cache_prompt": given.get("cache_prompt", False),
         }
-    elif "logprobs" in facts.sampling_fields:
+    elif "logprobs" in product.sampling_fields:
         options |= {"logprobs": _USUAL_ALTERNATIVES}
-    elif product == OPENAI_COMPATIBLE:
+    elif product_name == OPENAI_COMPATIBLE:
         options |= {"extra.logprobs": True, "extra.top_logprobs": _USUAL_ALTERNATIVES}
     else:
-        raise _without_probabilities(product)
+        raise _without_probabilities(product_name)
     return Sampling().with_options({**given, **options})
 
 
@@ -175,10 +175,10 @@ async def _label_probabilities(
     return {label: likelihood / total for label, likelihood in likelihoods.items()}
 
 
-def _without_probabilities(product: str) -> ServerRejected:
+def _without_probabilities(product_name: str) -> ServerRejected:
     """Return the error for a server that cannot be used to decide."""
     return ServerRejected(
-        f"{product_named(product).subject} does not report the probabilities of tokens.",
+        f"{product_named(product_name).subject} does not report the probabilities of tokens.",
         kind="unsupported",
         hint="Use a server that does, such as llama.cpp or vLLM.",
     )

@@ -212,10 +212,10 @@ class ModelSwitch:
         A model that is in memory is loaded again. A server that does not load with a given window
         is named in a notification, with the way to a larger one.
         """
-        facts = product_named(model.product)
-        if not facts.context_field:
+        product = product_named(model.product)
+        if not product.context_field:
             words = f"{model.product} takes no context window when it loads a model."
-            hint = facts.larger_window.format(model=model.model_id, context="TOKENS")
+            hint = product.larger_window.format(model=model.model_id, context="TOKENS")
             self._view.notify(f"{words} {hint}".rstrip())
             return
 

@@ -143,12 +143,12 @@ def argument_dialog(
 
 def key_dialog(probed: ProbeResult, attempt: Attempt) -> AskDialog:
     """Return the question for the API key of a server; `attempt` checks and saves the key."""
-    facts = product_named(probed.product)
+    product = product_named(probed.product)
     is_rejected = probed.verdict is Verdict.KEY_REJECTED
     problem = "The previous API key was rejected.\n" if is_rejected else ""
     return AskDialog(
-        f"{facts.subject} needs an API key",
-        text=f"{problem}{facts.key_step}.\n{probed.endpoint.url}\nThe key is not shown.",
+        f"{product.subject} needs an API key",
+        text=f"{problem}{product.key_step}.\n{probed.endpoint.url}\nThe key is not shown.",
         verb="check and save",
         is_masked=True,
         attempt=attempt,
