@@ -14,8 +14,6 @@ from lmchat.chat.compacting import COMPACT_FROM, summary_start
 from lmchat.chat.context_window import ContextMeter, ContextPlan, ContextUse, plan_context
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.sampling_layers import (
-    COMMAND_LINE,
-    EFFORT,
     OptionValues,
     SamplingLayers,
     SetOption,
@@ -23,6 +21,7 @@ from lmchat.chat.sampling_layers import (
 )
 from lmchat.chat.toolbox import Toolbox
 from lmchat.chat.turn_starts import new_prompt
+from lmchat.config.origin import Level
 from lmchat.config.settings import (
     COMPACT_PROMPT,
     EFFORTS,
@@ -188,13 +187,14 @@ class NextTurn:
         self.layers = replace(self.layers, effort=effort)
 
     def options_of(self, opened: OpenSession) -> tuple[SetOption, ...]:
-        """Return the options that are set; one that is not sent says so in its origin."""
+        """Return the options that are set; the words of one that is not sent say so."""
         product = self.target.product if self.target else ""
         listed: list[SetOption] = []
         for option in self._sent_options(opened.own_sampling):
             if product and not product_named(product).takes_option(option.name):
-                origin = f"{option.origin}; not sent to {product}"
-                listed.append(SetOption(option.name, option.value, origin))
+                words = f"{option.origin.words}; not sent to {product}"
+                origin = replace(option.origin, words=words)
+                listed.append(replace(option, origin=origin))
             else:
                 listed.append(option)
         return tuple(listed)
@@ -218,7 +218,7 @@ class NextTurn:
             form = f"It may be {option_form(name)}, or {_NO_VALUE}."
             if before is None:
                 return options, f"{name} is not set. {form}"
-            return options, f"{name} is {value_words(before)} ({before.origin}). {form}"
+            return options, f"{name} is {value_words(before)} ({before.origin.words}). {form}"
         if text == _NO_VALUE:
             options.pop(name, None)
             option_form(name)  # raises `WrongUse` for an unknown name
@@ -226,15 +226,15 @@ class NextTurn:
             options[name] = checked_option(name, parsed_value(text))
             if self.target is not None:
                 refuse_ignored(self.target.product, [name])
-        if before is not None and before.origin in (EFFORT, COMMAND_LINE):
+        if before is not None and before.origin.level in (Level.EFFORT, Level.COMMAND_LINE):
             raise WrongUse(
-                f"{name} keeps its value ({before.origin}), which has priority over /set.",
+                f"{name} keeps its value ({before.origin.words}), which has priority over /set.",
                 hint="Change it there.",
             )
         option = self._option(name, options)
         if option is None:
             return options, f"{name} is not sent, from the next answer on."
-        words = f"{name} is {value_words(option)} from the next answer on ({option.origin})."
+        words = f"{name} is {value_words(option)} from the next answer on ({option.origin.words})."
         return options, words
 
     def _sent_options(self, own_options: OptionValues) -> tuple[SetOption, ...]:

@@ -7,14 +7,11 @@ from fnmatch import fnmatchcase
 
 from msgspec import Struct, field
 
+from lmchat.config.origin import Level, Origin
 from lmchat.config.settings import SamplingSettings
 
 OptionValues = Mapping[str, object]
 """Values of sampling options by their names, as in `servers/sampling_options.py`."""
-
-# origins of options that no session can change
-COMMAND_LINE = "command line"
-EFFORT = "/effort"
 
 
 class SetOption(Struct, frozen=True):
@@ -22,7 +19,7 @@ class SetOption(Struct, frozen=True):
 
     name: str
     value: object
-    origin: str
+    origin: Origin
 
 
 class SamplingLayers(Struct, frozen=True, kw_only=True):
@@ -59,21 +56,21 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
 
     def _layers(
         self, own_options: OptionValues, model_id: str
-    ) -> Iterator[tuple[str, OptionValues]]:
+    ) -> Iterator[tuple[Origin, OptionValues]]:
         """Yield the origin and the options of each place, those with priority first.
 
         Of the tables of models, only the first counts whose pattern fits the name of the model.
         """
         if self.effort is not None:
-            yield EFFORT, {"reasoning_effort": self.effort}
-        yield COMMAND_LINE, self.command_line
-        yield "session", own_options
-        yield f"profile {self.profile_name}", self.profile
+            yield Origin(Level.EFFORT, "/effort"), {"reasoning_effort": self.effort}
+        yield Origin(Level.COMMAND_LINE, "command line"), self.command_line
+        yield Origin(Level.SESSION, "session"), own_options
+        yield Origin(Level.PROFILE, f"profile {self.profile_name}"), self.profile
         for pattern, settings in self.models.items():
             if fnmatchcase(model_id, pattern):
-                yield f'[models."{pattern}"]', options_set_in(settings)
+                yield Origin(Level.FILE, f'[models."{pattern}"]'), options_set_in(settings)
                 break
-        yield "[chat]", self.chat
+        yield Origin(Level.FILE, "[chat]"), self.chat
 
 
 def options_set_in(settings: SamplingSettings) -> dict[str, object]:

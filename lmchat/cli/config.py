@@ -17,6 +17,7 @@ from lmchat.config.file import (
     toml_value,
     values_of,
 )
+from lmchat.config.origin import Level, named_origin
 from lmchat.config.settings import set_values
 from lmchat.errors import EndpointNotAllowed
 from lmchat.files.disk import write_new_file
@@ -58,8 +59,9 @@ def show(context: Context) -> int:
         values["api_key"] = _MASK
     if settings.endpoint and not is_address(settings.endpoint):  # it may have a password
         values["endpoint"] = _MASK
-    origins = {key: loaded.origins.get(key, "default") for key in values}
+    origins = {key: loaded.origin(key) for key in values}
     # what is added from here on can be set in the file only
+    in_file = named_origin(Level.FILE, context.config_file.name)
     if settings.mcp:
         values["mcp"] = [server.name for server in settings.mcp]
     if settings.endpoints:
@@ -79,7 +81,7 @@ def show(context: Context) -> int:
     document: dict[str, object] = {}
     lines: list[str] = []
     for key, value in values.items():
-        origin = origins.get(key, f"file ({context.config_file.name})")
+        origin = origins.get(key, in_file).words
         document[key] = {"value": value, "origin": origin}
         setting = f"{key} = {'unset' if value is None else toml_value(value)}"
         lines.append(f"{setting:<{_ORIGIN_COLUMN}}  # {origin}")
@@ -101,7 +103,7 @@ def check(context: Context) -> int:
     loaded = context.loaded
     problems = list(context.problems)
     addresses: list[tuple[KeyPath, str]] = []  # in the file, whose form is not checked yet
-    if loaded.origins.get("endpoint", "").startswith("file"):
+    if loaded.origin("endpoint").level is Level.FILE:
         addresses.append((("endpoint",), loaded.settings.endpoint))
     for section in ("endpoints", "mcp"):
         for index, entry in enumerate(getattr(loaded.settings, section)):

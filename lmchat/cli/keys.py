@@ -99,8 +99,7 @@ class Keys:
         """
         origin, settings = endpoint.origin, self._loaded.settings
         entry = self._entries.get(origin, _NO_ENTRY)
-        # where `api_key` is set, as "environment (LMCHAT_API_KEY)"
-        setting_place = self._loaded.origins.get("api_key", "")
+        setting_origin = self._loaded.origin("api_key")
         # an `api_key` that is set together with an address is for that address, another one for
         # this machine only
         key_url = self._loaded.key_endpoint
@@ -113,7 +112,7 @@ class Keys:
             ),
             (self._printed.get(origin, ""), f"api_key_cmd of endpoint {entry.name!r}"),
             ("" if entry.api_key_cmd else entry.api_key, "[[endpoints]] in the configuration"),
-            (settings.api_key if is_setting_for_it else "", f"api_key, {setting_place}"),
+            (settings.api_key if is_setting_for_it else "", f"api_key, {setting_origin.words}"),
             (self.stored.get(origin, ""), _KEY_FILE),
         ]
         if origin == _OPENAI_ORIGIN:
@@ -128,7 +127,7 @@ class Keys:
                 return "", "", f"{sentence} Set it again without them."
         why = self._faults.get(origin, "")
         if settings.api_key and not why:
-            place = setting_place.partition("(")[2].rstrip(")") or "the configuration"
+            place = setting_origin.name or "the configuration"
             why = f"The API key in {place} was not sent: {_FOR_ANOTHER}"
         return "", "", why
 

@@ -370,7 +370,7 @@ class PlainChat(FrontEnd):
                 await self._fetch_kept()
             case "/set", "":
                 found = next_turn.options_of(opened)
-                rows = [(option.name, value_words(option), option.origin) for option in found]
+                rows = [(option.name, value_words(option), option.origin.words) for option in found]
                 print_lines(table(("OPTION", "VALUE", "FROM"), rows) if rows else [NOTHING_SET])
             case "/set", _:
                 note(await changes.set_option(sessions, opened, argument))

@@ -24,6 +24,7 @@ from lmchat.cli.keys import Keys
 from lmchat.cli.store import make_store
 from lmchat.cli.tools import make_toolbox
 from lmchat.config.credentials import Credentials
+from lmchat.config.origin import Level
 from lmchat.config.settings import SamplingSettings, Settings
 from lmchat.config.state import State, read_state
 from lmchat.errors import LMChatError, WrongUse
@@ -117,18 +118,16 @@ def sampling_layers(context: Context) -> SamplingLayers:
     Raises `WrongUse` for a wrong `--set`.
 
     `loaded.settings.chat` has the values of `[chat]`, of the profile of this run, of environment
-    variables and of options such as `--effort`, already merged. The words of their origins tell
-    them apart again; variables count as a part of the command line.
+    variables and of options such as `--effort`, already merged. The levels of their origins
+    tell them apart again; variables count as a part of the command line.
     """
     loaded = context.loaded
     chat: dict[str, object] = {}
     profile: dict[str, object] = {}
     command_line: dict[str, object] = {}
-    layers = {"default": chat, "file": chat, "profile": profile}
+    layers = {Level.DEFAULT: chat, Level.FILE: chat, Level.PROFILE: profile}
     for name in SamplingSettings.__struct_fields__:
-        # an origin begins with one of these words, as in "file (config.toml)"
-        origin = loaded.origins.get(f"chat.{name}", "default").partition(" ")[0]
-        layer = layers.get(origin, command_line)
+        layer = layers.get(loaded.origin(f"chat.{name}").level, command_line)
         layer[name] = getattr(loaded.settings.chat, name)
     for text in context.options.sampling:
         name, equals_sign, value = text.partition("=")

@@ -9,6 +9,7 @@ from msgspec import Struct, ValidationError, convert, field
 from msgspec.structs import replace
 
 from lmchat.config.file import Problem, read_config, rows, sections
+from lmchat.config.origin import DEFAULT, Level, Origin, named_origin
 from lmchat.config.settings import Secret, Settings, set_values
 from lmchat.errors import ConfigError
 
@@ -45,12 +46,16 @@ class Loaded(Secret, frozen=True, kw_only=True):
     file: Path
     text: str = ""
     has_file: bool = False
-    # Source of a value by its full key, as `file (config.toml)`; other keys have their default.
-    origins: Mapping[str, str] = field(default_factory=dict)
+    # By full keys, such as `chat.seed`; other keys have their default.
+    origins: Mapping[str, Origin] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     # Address that is set in the same place as `api_key`, which is the file or the environment;
     # empty: none is set there.
     key_endpoint: str = ""
+
+    def origin(self, key: str) -> Origin:
+        """Return where a setting is set, by its full key, such as `chat.seed`."""
+        return self.origins.get(key, DEFAULT)
 
     def require_valid(self) -> Loaded:
         """Return this value if it has no problems; else raise `ConfigError` with the first one.
@@ -79,10 +84,10 @@ def load(
     file = read_config(path, is_required=is_required)
     settings = file.settings
     problems = list(file.problems)
-    origins: dict[str, str] = {}  # by full names, such as `chat.seed`
+    origins: dict[str, Origin] = {}
     for name, value in file.tables.items():
         keys = [f"{name}.{key}" for key in value] if isinstance(value, dict) else [name]
-        origins |= dict.fromkeys(keys, f"file ({path.name})")
+        origins |= dict.fromkeys(keys, named_origin(Level.FILE, path.name))
 
     environment = list(_from_environment(environ, problems))
     # for `key_endpoint`: a key set in one place must not be sent to an address from the other
@@ -92,7 +97,7 @@ def load(
     overrides = environment
     profile = settings.profiles.get(flags.profile or "")
     if profile is not None:
-        origin = f"profile {flags.profile}"
+        origin = Origin(Level.PROFILE, f"profile {flags.profile}")
         for key, value in set_values(profile).items():
             # all keys of a profile are of [chat], except the model, which is at the top level
             overrides.append((key if key == "model" else f"chat.{key}", value, origin))
@@ -109,7 +114,7 @@ def load(
         ("chat.reasoning_effort", "--effort", flags.effort),
     ):
         if flag is not None:
-            overrides.append((key, flag, f"flag ({option})"))
+            overrides.append((key, flag, named_origin(Level.COMMAND_LINE, option)))
 
     for key, value, origin in overrides:
         section, _, name = key.rpartition(".")
@@ -121,7 +126,7 @@ def load(
     if flags.allowed_hosts:
         hosts = (*settings.allowed_hosts, *flags.allowed_hosts)
         settings = replace(settings, allowed_hosts=hosts)
-        origins["allowed_hosts"] = "flag (--allow-host)"
+        origins["allowed_hosts"] = named_origin(Level.COMMAND_LINE, "--allow-host")
     servers = [
         # A timeout that a server leaves out is that of all servers, not the default. A server
         # without timeouts of its own keeps None.
@@ -143,7 +148,7 @@ def load(
 
 def _from_environment(
     environ: Mapping[str, str], problems: list[Problem]
-) -> Iterator[tuple[str, object, str]]:
+) -> Iterator[tuple[str, object, Origin]]:
     """Yield key, value and origin of each setting in a variable; add a problem for a wrong one.
 
     Empty variables count as unset.
@@ -165,4 +170,4 @@ def _from_environment(
             reason = f"({key}) must be {rows(table)[name].words}"
             problems.append(Problem(source=source, reason=reason))
         else:
-            yield key, value, f"environment ({variable})"
+            yield key, value, named_origin(Level.ENVIRONMENT, variable)

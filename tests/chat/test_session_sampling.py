@@ -20,7 +20,7 @@ async def change(chat: ChatTurns, typed: str) -> str:
 
 def rows(chat: ChatTurns) -> list[tuple[str, str, str]]:
     options = chat.sessions.next_turn.options_of(chat.opened)
-    return [(option.name, value_words(option), option.origin) for option in options]
+    return [(option.name, value_words(option), option.origin.words) for option in options]
 
 
 async def ask(chat: ChatTurns, text: str) -> dict[str, object]:

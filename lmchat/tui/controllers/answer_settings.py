@@ -87,7 +87,7 @@ class AnswerSettings:
         rows = [  # at the left name and value, at the right where the value comes from
             ListRow(
                 (((f" {option.name:<{width}}", NAME),), ((f"  {value_words(option)}", ASIDE),)),
-                ((option.origin, MUTED),),
+                ((option.origin.words, MUTED),),
                 key=option.name,
             )
             for option in options

@@ -1,0 +1,35 @@
+"""Where a value is set: its level, for decisions, and words for the user."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class Level(StrEnum):
+    """A kind of place that sets values."""
+
+    DEFAULT = "default"
+    FILE = "file"
+    PROFILE = "profile"
+    ENVIRONMENT = "environment"
+    COMMAND_LINE = "flag"
+    SESSION = "session"  # by `/set`; it and `/effort` set sampling options only
+    EFFORT = "/effort"
+
+
+class Origin(Struct, frozen=True):
+    """The place that sets a value."""
+
+    level: Level
+    words: str
+    name: str = ""  # of the file, the variable or the flag; "": the words alone tell it
+
+
+DEFAULT = Origin(Level.DEFAULT, "default")
+
+
+def named_origin(level: Level, name: str) -> Origin:
+    """Return the origin in a file, variable or flag, with words such as "file (config.toml)"."""
+    return Origin(level, f"{level} ({name})", name)
