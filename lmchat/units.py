@@ -135,7 +135,7 @@ class Icons(Struct, frozen=True, kw_only=True):
 
     ready: str = "●"
     degraded: str = "◆"
-    down: str = "×"
+    failed: str = "×"  # also of a server that is down
     off: str = "·"
     asleep: str = "○"
     dot: str = "·"  # between two figures of a line

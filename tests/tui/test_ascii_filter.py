@@ -21,7 +21,7 @@ def test_every_sign_becomes_ascii_and_keeps_its_width():
 
 
 def test_states_of_a_server_differ_without_colour_and_so_do_the_bars_of_a_sparkline():
-    states = UNICODE.ready, UNICODE.degraded, UNICODE.down, UNICODE.off
+    states = UNICODE.ready, UNICODE.degraded, UNICODE.failed, UNICODE.off
     assert len({in_ascii(state) for state in states}) == 4
     assert len(set(in_ascii(UNICODE.levels))) == 8
 

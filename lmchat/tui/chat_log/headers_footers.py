@@ -257,7 +257,7 @@ def _state_span(page: Page, state: AnswerState) -> Span:
     """Return the word for the end of an incomplete answer or call; for a fault, after a cross."""
     if state is AnswerState.STOPPED:  # by the user: no fault
         return state.value, _NULL
-    return f"{UNICODE.down} {state.value}", page.styles["error"]
+    return f"{UNICODE.failed} {state.value}", page.styles["error"]
 
 
 def question_blocks(message: ChatMessage, pieces: Sequence[Block]) -> list[Block]:
@@ -436,7 +436,7 @@ def _failure_lines(message: ChatMessage, failure: Failure, page: Page) -> list[L
     elapsed_ms = message.stats.elapsed_ms if message.stats else 0
     time = _time_span(page, message.created_at + timedelta(milliseconds=elapsed_ms))
     words = safe_line(failure.message or failure.kind, limit=_FAILURE_CHARS) or "Failed"
-    title = (f"{UNICODE.down} {words}", page.style("error", "strong"))
+    title = (f"{UNICODE.failed} {words}", page.style("error", "strong"))
     rows = [*page.wrap([title], right=[time], tint="panel")]
     if failure.hint:
         rows += page.wrap([(safe_line(failure.hint, limit=_FAILURE_CHARS), _NULL)], tint="panel")

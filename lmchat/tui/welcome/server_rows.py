@@ -49,7 +49,7 @@ _STEP_AWAY = (
 _SIGNS: Mapping[ServerGrade, StyledText] = {
     ServerGrade.READY: (UNICODE.ready, "$success"),
     ServerGrade.STEP: (UNICODE.degraded, "$warning"),
-    ServerGrade.FAULT: (UNICODE.down, "$error"),
+    ServerGrade.FAULT: (UNICODE.failed, "$error"),
     ServerGrade.AWAY: (UNICODE.off, MUTED),
 }
 _COLUMNS = (Column("Server"), Column("Port", is_right=True), Column("Result"))

@@ -83,7 +83,7 @@ def spark(values: Sequence[float | None], width: int, *, at_least: float = 0.0) 
     parts: list[StyledText] = [(" " * (width - len(shown)), SPARK)]
     for value in shown:
         if value is None:
-            parts.append((UNICODE.down, "$error"))
+            parts.append((UNICODE.failed, "$error"))
         else:
             level = round(value / full_bar * len(UNICODE.levels))
             parts.append((UNICODE.levels[max(level, 1) - 1], SPARK))  # 0 has the lowest bar, too

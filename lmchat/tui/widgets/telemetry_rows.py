@@ -23,7 +23,7 @@ from lmchat.units import UNICODE, UNKNOWN
 LOOKING = "looking for a server"
 """Words for the first search, in place of model and server."""
 _OK, _WARN, _BAD = "$success", "$warning", "$error"
-_SIGNS: Mapping[str, str] = {_OK: UNICODE.ready, _WARN: UNICODE.degraded, _BAD: UNICODE.down}
+_SIGNS: Mapping[str, str] = {_OK: UNICODE.ready, _WARN: UNICODE.degraded, _BAD: UNICODE.failed}
 _FAILURES = (AnswerState.INTERRUPTED, AnswerState.FAILED)
 _LARGE_WINDOW = 100_000  # from this on, numbers of tokens are rounded to fit into the panel
 _CALM_LATENCY_MS = 8.0  # a full bar below this latency, so that small changes look small
