@@ -13,7 +13,7 @@ from lxml.etree import LxmlError, strip_elements
 from lxml.html import HtmlElement as PageElement
 from lxml.html import HTMLParser, document_fromstring
 
-from lmchat.processes.child import serve
+from lmchat.processes.child import answer_parent
 from lmchat.processes.system import limit_memory
 
 MAX_TEXT_CHARS = 1_000_001  # one more than an attached text may have, so that it is refused
@@ -30,7 +30,7 @@ def main() -> None:
     A page that needs more memory than `_MAX_MEMORY_BYTES` ends this process (not on Windows).
     """
     limit_memory(_MAX_MEMORY_BYTES)
-    serve(_answer)
+    answer_parent(_answer)
 
 
 def _answer(page: bytes, send: Callable[[bytes], None]) -> None:

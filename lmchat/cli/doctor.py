@@ -15,7 +15,7 @@ from functools import partial
 from lmchat.chat.ports import ServerClient
 from lmchat.cli.context import Context
 from lmchat.cli.local import find_installed
-from lmchat.cli.target import own_endpoints
+from lmchat.cli.target import configured_endpoints
 from lmchat.cli.tools import how_to_correct, make_toolbox
 from lmchat.cli.wiring import api_keys_of, make_backend
 from lmchat.config.state import State, read_state
@@ -106,7 +106,7 @@ async def _server_findings(context: Context, backend: ServerClient) -> Findings:
     settings = context.loaded.settings
     keys = api_keys_of(context)
     warning = await run_abandonable(keys.load)  # before a server is asked with them
-    results = await backend.detect(expected=own_endpoints(settings))
+    results = await backend.detect(expected=configured_endpoints(settings))
     state, _ = await run_abandonable(partial(read_state, context.paths.state_file))
     is_named = bool(settings.endpoint)
     rows = server_findings(

@@ -11,18 +11,18 @@ from time import monotonic
 from lmchat import units
 from lmchat.cli.context import Context
 from lmchat.cli.local import list_files
-from lmchat.cli.target import find_servers, own_endpoints
+from lmchat.cli.target import configured_endpoints, find_servers
 from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.config.state import State
 from lmchat.errors import LMChatError
-from lmchat.servers.discovery.choose_model import why_unusable
-from lmchat.servers.discovery.probe_result import ProbeResult
-from lmchat.servers.discovery.server_json import (
+from lmchat.server_json import (
     detection_json,
     health_json,
     model_json,
     special_type,
 )
+from lmchat.servers.discovery.choose_model import why_unusable
+from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.model import (
     LoadState,
     ModelInfo,
@@ -198,7 +198,7 @@ async def _probe(
         async with open_runtime(context) as runtime:
             settings = runtime.settings
             if is_scan:
-                results = await runtime.backend.detect(expected=own_endpoints(settings))
+                results = await runtime.backend.detect(expected=configured_endpoints(settings))
             else:
                 results = await find_servers(runtime.backend, settings)
             return results, runtime.state, None

@@ -20,7 +20,7 @@ from lmchat.chat_import import Importer
 from lmchat.cli import local, wiring
 from lmchat.cli.context import Context
 from lmchat.cli.doctor import examine
-from lmchat.cli.target import own_endpoints, own_names
+from lmchat.cli.target import configured_endpoints, configured_names
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State, change_state
 from lmchat.formats.programs import chat_places
@@ -67,8 +67,8 @@ async def second_half(
             catalogue=Catalogue(
                 backend,
                 store.figures.speeds,
-                expected=own_endpoints(settings),
-                names=own_names(settings),
+                expected=configured_endpoints(settings),
+                names=configured_names(settings),
             ),
             platform=ScreenPlatform(context, settings, backend, folders),
             pages=wiring.make_pages(settings),

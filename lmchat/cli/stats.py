@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lmchat.cli.context import Context
 from lmchat.cli.store import open_store
-from lmchat.servers.discovery.server_json import metrics_json
+from lmchat.server_json import metrics_json
 from lmchat.sessions.stats import ModelFigures, Spread, figures_by_model
 from lmchat.terminal.output import local_time, table
 from lmchat.units import counted

@@ -25,7 +25,7 @@ from lmchat.servers.stream.timeouts import first_token_limit
 _CHECK_EVERY_S = 0.5  # while a server loads its model
 
 
-def own_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
+def configured_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     """Return the addresses of the servers that the settings name.
 
     Raises `EndpointNotAllowed` for a wrong address.
@@ -34,7 +34,7 @@ def own_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     return tuple(Endpoint.parse(url) for url in urls if url)
 
 
-def own_names(settings: Settings) -> dict[str, str]:
+def configured_names(settings: Settings) -> dict[str, str]:
     """Return the names of the servers in `[[endpoints]]`, by origin.
 
     Raises `EndpointNotAllowed` for a wrong address.
@@ -50,7 +50,7 @@ async def find_servers(backend: ServerClient, settings: Settings) -> tuple[Probe
     """
     if settings.endpoint:
         return (await backend.check(Endpoint.parse(settings.endpoint)),)
-    return await backend.detect(expected=own_endpoints(settings))
+    return await backend.detect(expected=configured_endpoints(settings))
 
 
 async def find_target(

@@ -16,6 +16,7 @@ from lmchat.cli.context import Context
 from lmchat.config.settings import FUNCTIONS, Approval, Settings
 from lmchat.config.state import State, change_state, read_state
 from lmchat.errors import LMChatError, WrongUse
+from lmchat.processes.threads import run_abandonable
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.limits import AllowList
 from lmchat.servers.model import Target
@@ -74,7 +75,7 @@ async def _open_toolbox(context: Context, *, only: str = "") -> AsyncIterator[To
     With `only`, the one MCP server that is started is the one with this name. The functions of
     `tools.py` are started in any case.
     """
-    state, _ = await asyncio.to_thread(read_state, context.paths.state_file)
+    state, _ = await run_abandonable(partial(read_state, context.paths.state_file))
     mcp = tuple(server for server in context.settings.mcp if only in ("", server.name))
     toolbox = make_toolbox(context, replace(context.settings, mcp=mcp), state)
     async with aclosing(toolbox.host) as host:

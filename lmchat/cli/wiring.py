@@ -6,11 +6,10 @@ closes if it has to be closed. Importing this module imports httpx and SQLite.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
-from functools import cache
+from functools import cache, partial
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -28,6 +27,7 @@ from lmchat.config.origin import Level
 from lmchat.config.settings import SamplingSettings, Settings
 from lmchat.config.state import State, read_state
 from lmchat.errors import LMChatError, WrongUse
+from lmchat.processes.threads import run_abandonable
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.choose_model import endpoints_of
 from lmchat.servers.engine.local_engine import LocalEngine
@@ -65,12 +65,12 @@ async def open_runtime(
     `make_backend`.
     """
     settings = context.settings
-    if warning := await asyncio.to_thread(api_keys_of(context).load):
+    if warning := await run_abandonable(api_keys_of(context).load):
         if warn is None:
             context.output.note(f"lmchat: {warning}")
         else:
             warn(warning)
-    state, _ = await asyncio.to_thread(read_state, context.paths.state_file)
+    state, _ = await run_abandonable(partial(read_state, context.paths.state_file))
     store = make_store(context, is_saved=is_saved)
     backend, engine = make_backend(context, settings, state, reads_per_second=reads_per_second)
     async with aclosing(store):

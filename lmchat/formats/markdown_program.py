@@ -9,12 +9,12 @@ from collections.abc import Callable
 
 from markdown_it import MarkdownIt
 
-from lmchat.processes.child import serve
+from lmchat.processes.child import answer_parent
 
 
 def main() -> None:
     """Answer each text of the parent with its HTML."""
-    serve(_answer)
+    answer_parent(_answer)
 
 
 def markdown_html(text: str) -> str:

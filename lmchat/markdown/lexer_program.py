@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from lmchat.processes.child import serve
+from lmchat.processes.child import answer_parent
 
 _COLOURS = (
     ("Comment", "comment"),
@@ -48,7 +48,7 @@ def main() -> None:
         faulthandler.cancel_dump_traceback_later()
         send(colours)
 
-    serve(answer)
+    answer_parent(answer)
 
 
 def colours_of(language: str, code: str) -> bytes:

@@ -368,7 +368,7 @@ class ChildProcess:
         return self._process.stdout
 
 
-def serve(answer: Callable[[bytes, Callable[[bytes], None]], None]) -> None:
+def answer_parent(answer: Callable[[bytes, Callable[[bytes], None]], None]) -> None:
     """Call `answer` for each frame of the parent, in order; never return.
 
     This is the main loop of a child process. `answer` gets the frame, and a function that sends

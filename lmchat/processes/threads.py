@@ -1,4 +1,9 @@
-"""Threads that may be abandoned."""
+"""Threads that may be abandoned.
+
+`run_abandonable` is for calls that may hang or take long, and may be cut off at any moment: reads
+of stdin and of the user's files, the user's functions, the daily copy. `asyncio.to_thread` is for
+calls that soon end, and for writes that must be complete: Python waits for them when it exits.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,9 @@
 Servers send an answer in chunks of about a token each; an event joins one or more of them.
 `TurnFigures` times and counts them. `GrowingAnswer` keeps the text, and returns the text of each
 event for the journal of the running answer, as a value of the type `JournalEntry`.
+
+Chat and chat log use both. They are not in `chat`, because the log is painted before that is
+imported (contract "First paint" in `pyproject.toml`).
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ NO_WAKE_CHECK_S = 1.0
 _log = logging.getLogger(__name__)
 
 
-class OwnServer(Protocol):
+class BuiltInEngine(Protocol):
     """The built-in engine: a server that is started before a request to its address."""
 
     @property
@@ -119,7 +119,7 @@ class HttpServerClient:
         cache_file: Path | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         reads_per_second: float | None = None,
-        engine: OwnServer | None = None,
+        engine: BuiltInEngine | None = None,
     ) -> None:
         """Create a client; nothing is connected yet.
 
@@ -443,7 +443,7 @@ class HttpServerClient:
             await self._engine.stop()
         await self._cache.write(without=engine_endpoint)
 
-    def _engine_at(self, endpoint: Endpoint) -> OwnServer | None:
+    def _engine_at(self, endpoint: Endpoint) -> BuiltInEngine | None:
         """Return the built-in engine if this is its address, else None."""
         engine = self._engine
         return engine if engine is not None and engine.endpoint == endpoint else None

@@ -36,7 +36,7 @@ def _key_for(keys, url):
     return asyncio.run(keys.key_for(Endpoint.parse(url)))
 
 
-def test_an_own_server_takes_its_key_from_environment_command_or_file(keys_of):
+def test_a_configured_server_takes_its_key_from_environment_command_or_file(keys_of):
     text = """
         [[endpoints]]
         name = "a"

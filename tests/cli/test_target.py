@@ -126,7 +126,7 @@ async def test_a_named_server_is_the_only_one_looked_at():
     assert backend.expected is None
 
 
-async def test_own_servers_are_looked_at_first():
+async def test_configured_servers_are_looked_at_first():
     own = EndpointSettings(name="n", url="localhost:5")
     backend = _ScriptedBackend(())
     await find_servers(backend, Settings(endpoints=(own,)))

@@ -20,7 +20,7 @@ from tests.support.programs import children_of, is_running, until
 ENVIRONMENT = dict(os.environ)
 ECHO = """
 import sys, time
-from lmchat.processes.child import serve
+from lmchat.processes.child import answer_parent
 
 def answer(frame, send):
     if frame == b"hang":
@@ -29,7 +29,7 @@ def answer(frame, send):
     send(frame * 2)
     send(b"end")
 
-serve(answer)
+answer_parent(answer)
 """
 WITH_CHILD = """
 import subprocess, sys

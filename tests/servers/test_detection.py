@@ -204,7 +204,7 @@ async def test_this_machine_is_reached_at_the_only_address_where_a_server_listen
     assert (found.endpoint.netloc, found.verdict) == (f"localhost:{server.port}", Verdict.READY)
 
 
-async def test_own_endpoints_come_first_and_are_asked_once_and_only_if_they_are_allowed(
+async def test_configured_endpoints_come_first_and_are_asked_once_and_only_if_they_are_allowed(
     start, detect
 ):
     own = Endpoint.parse("127.0.0.1:8080")

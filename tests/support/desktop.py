@@ -24,7 +24,7 @@ from lmchat.chat.toolbox import Toolbox
 from lmchat.chat.turn_scheduler import TurnScheduler
 from lmchat.chat_import import Importer
 from lmchat.cli.keys import Keys
-from lmchat.cli.target import own_endpoints, own_names
+from lmchat.cli.target import configured_endpoints, configured_names
 from lmchat.config.credentials import Credentials
 from lmchat.config.load import Loaded
 from lmchat.config.settings import Settings, UiSettings
@@ -275,8 +275,8 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
         catalogue=Catalogue(
             backend,
             store.figures.speeds,
-            expected=own_endpoints(settings),
-            names=own_names(settings),
+            expected=configured_endpoints(settings),
+            names=configured_names(settings),
         ),
         platform=DeskPlatform(seen),
         pages=WebPages(settings.allowed_hosts),

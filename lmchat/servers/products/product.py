@@ -324,7 +324,7 @@ class Product:
         options = sampling.options  # a new dictionary
         effort = str(options.get("reasoning_effort", ""))
         if effort:
-            effort = effort_of(effort) or effort
+            effort = effort_of(effort) or effort  # `effort_of` turns 0 tokens into `none`
             options["reasoning_effort"] = effort
         return {
             name: value
