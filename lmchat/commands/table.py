@@ -219,7 +219,7 @@ COMMANDS: tuple[Command, ...] = (
         "request",
         "Show the next request as text, JSON or curl",
         "/request [FORM]",
-        "message_actions.show_request",
+        "next_request.show",
     ),
     _slash("file", "Add files or a page to the prompt", "/file PATH", "prompt_files.add"),
     _slash(
@@ -248,7 +248,7 @@ COMMANDS: tuple[Command, ...] = (
         "context",
         "Show what the next request holds, and take messages out of it",
         "/context",
-        "message_actions.show_context",
+        "next_request.show_context",
     ),
     _slash(
         "clear",

@@ -1,3 +1,3 @@
-"""What a person sees: the only floor that knows Textual."""
+"""What a person sees, on Textual; `cli` uses only its names of keys."""
 
 from __future__ import annotations

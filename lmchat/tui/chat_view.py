@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from textual.app import App
@@ -111,6 +112,10 @@ class ChatView:
         workers = [worker for worker in self.app.workers if worker.group == _OTHER_PROGRAM]
         if all(worker.is_finished for worker in workers):
             self.begin(run, _OTHER_PROGRAM)
+
+    def page(self, text: str) -> None:
+        """Show a text in the user's pager."""
+        self.lend_terminal_to(partial(self.workspace.platform.page, text))
 
     def copy(self, text: str, note: str = "") -> None:
         """Copy a text to the clipboard in a worker, and notify the user.

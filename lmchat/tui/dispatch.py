@@ -35,6 +35,7 @@ from lmchat.tui.controllers.connect import Connect
 from lmchat.tui.controllers.hints import KeyHints
 from lmchat.tui.controllers.message_actions import MessageActions
 from lmchat.tui.controllers.model_switch import ModelSwitch
+from lmchat.tui.controllers.next_request import NextRequest
 from lmchat.tui.controllers.palette import Palette
 from lmchat.tui.controllers.prompt_files import PromptFiles
 from lmchat.tui.controllers.prompt_text import PromptText
@@ -78,6 +79,7 @@ class Dispatcher:
         self.message_actions = message_actions = MessageActions(
             view, shown_session, prompt_text, branches, self.function_of
         )
+        self.next_request = NextRequest(view, shown_session, prompt_text, branches)
         self.answer_settings = AnswerSettings(view, status, model_switch)
         self.appearance = Appearance(view, status, shown_session)
         self.reports = Reports(view)

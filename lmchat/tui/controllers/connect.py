@@ -74,7 +74,7 @@ class Connect:
         """Take over and show the results of the health checks, until lmchat ends."""
         async for health in self._workspace.monitor.watch():
             self._model_switch.take_over(health)
-            self._status.show_health(health)
+            self._status.refresh()
 
     async def _search(self) -> None:
         """Search, with pauses, while there is no model or the welcome page is open.

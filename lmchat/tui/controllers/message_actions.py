@@ -1,4 +1,4 @@
-"""Commands on single messages: copy, save, edit, files, links, details; and the next request."""
+"""Commands on single messages: copy, save, edit, files, links, details."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import PurePath
 from typing import Any
 
-from lmchat.chat.request_preview import checked_form, context_of_next_request, next_request
 from lmchat.commands.conditions import NOTHING_YET, unavailable_reason, words_of
 from lmchat.commands.table import BY_ID
 from lmchat.errors import LMChatError, WrongUse
@@ -18,8 +17,7 @@ from lmchat.files.disk import expanded_path, write_new_file
 from lmchat.markdown.commonmark import code_blocks, links
 from lmchat.markdown.links import ascii_host, can_be_opened
 from lmchat.safe_text import safe_line
-from lmchat.servers.request import TemplateText
-from lmchat.sessions.attached_files import split_draft, text_with_files
+from lmchat.sessions.attached_files import text_with_files
 from lmchat.sessions.details import details_text
 from lmchat.sessions.message import ChatMessage, FilePart, Role
 from lmchat.tui.chat_log.copying import failure_text
@@ -29,8 +27,6 @@ from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.session_files import write_asking
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
-from lmchat.tui.dialogs.context_dialog import ContextDialog
-from lmchat.tui.dialogs.request_dialog import RequestDialog
 from lmchat.tui.dialogs.text_dialog import LinksDialog, TextDialog
 from lmchat.tui.widgets.line import cut_middle
 
@@ -196,11 +192,7 @@ class MessageActions:
         for file in message.files:
             await self._open_file(file)
         if not message.files:
-            self._page_text(words_of(message))
-
-    def _page_text(self, text: str) -> None:
-        """Show a text in the pager."""
-        self._view.lend_terminal_to(partial(self._platform.page, text))
+            self._view.page(words_of(message))
 
     async def _open_file(self, file: FilePart) -> None:
         """Open a file in the system's viewer.
@@ -292,68 +284,6 @@ class MessageActions:
             attempt=attempt,
         )
         await self._view.ask(dialog)
-
-    # What is sent
-
-    def show_context(self) -> None:
-        """Show what the next request holds, in a dialog that can take messages out of it.
-
-        Raises `LMChatError` without a model.
-        """
-        self._view.next_turn.required_target()
-
-        async def fill() -> None:
-            """Fill the dialog, which is made below; if there is no such request, close it."""
-            text, files = split_draft(self._prompt_text.new_prompt)
-            sessions = self._view.scheduler
-            try:
-                dialog.show(
-                    await context_of_next_request(sessions, self._shown_session.opened, text, files)
-                )
-            except LMChatError:
-                dialog.dismiss(None)
-                raise
-
-        def begin_to_fill() -> None:
-            self._view.begin(fill, "context", is_only=True)
-
-        async def toggle(message_id: str) -> None:
-            await self._branches.toggle_excluded(message_id)
-            begin_to_fill()
-
-        def go_to(message_id: str | None) -> None:
-            if message_id:
-                self._view.widgets.log.show_message(message_id)
-
-        dialog = ContextDialog(lambda one_id: self._view.begin(partial(toggle, one_id), "exclude"))
-        self._view.open_dialog(dialog, go_to)
-        begin_to_fill()
-
-    def show_request(self, form: str = "") -> None:
-        """Show the next request in a worker; nothing is generated or saved.
-
-        `form` is what was typed behind `/request`: `text`, `json` or `curl`, or nothing, for the
-        first of them that the server has.
-        """
-        typed = f"/request {form}" if form else ""  # given back after an error, to be corrected
-        work = partial(self._show_request, form)
-        self._view.begin(work, "request", typed=typed, is_only=True)
-
-    async def _show_request(self, typed_form: str) -> None:
-        """Show the next request, unless another session is shown by the time it is complete."""
-        form = checked_form(typed_form)
-        opened = self._shown_session.opened
-        backend = self._view.workspace.backend
-        words, files = split_draft(self._prompt_text.new_prompt)
-        request = await next_request(self._view.scheduler, opened, words, files)
-        outgoing = await backend.outgoing(request)
-        template_text: TemplateText | LMChatError
-        try:
-            template_text = await backend.template_text(request)
-        except LMChatError as error:  # the dialog shows it, and the other forms of the request
-            template_text = error
-        if opened is self._shown_session.opened:
-            self._view.open_dialog(RequestDialog(template_text, outgoing, form, self._page_text))
 
 
 def suggested_name(info: str, words: str) -> str:

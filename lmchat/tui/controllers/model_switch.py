@@ -75,21 +75,21 @@ class ModelSwitch:
 
         Unlike `use`, this neither remembers the model nor sends the waiting prompts.
         """
-        monitor = self._workspace.monitor
         self._view.next_turn.use_target(target)
-        monitor.aim(target)
-        self._status.show_health(monitor.health)
+        self._workspace.monitor.aim(target)
+        self._status.refresh()  # shows the health that the monitor keeps of this server
 
     def take_over(self, health: Health) -> None:
         """Take over product and model from a health check of the server in use.
 
-        Do nothing if the check was one of another server, or found no model. The monitor has these
-        values already, so `aim_at`, after which it checks again, is not called.
+        The user and the search decide which server and model are the target; what they are like is
+        known from the checks. Do nothing if the check was one of another server, or found no model.
         """
         target = self._view.next_turn.target
         if target is None or health.model is None or health.endpoint != target.endpoint:
             return
         product = health.product or target.product
+        # not `aim_at`: the monitor has these values already, and would check again
         self._view.next_turn.use_target(replace(target, product=product, model=health.model))
 
     def _change_load(self, model: ModelInfo, **fields: float | bool | None) -> bool:

@@ -40,7 +40,6 @@ class StatusDisplay:
 
     def __init__(self, view: ChatView) -> None:
         self._view = view
-        self.health = Health()  # of the server in use
         self.speedometer = Speedometer()
         self.last_action = ""  # words for what was done last
         self._left_out = 0  # messages that the next request would leave out
@@ -55,9 +54,10 @@ class StatusDisplay:
         self._ticker = self._view.screen.set_interval(tick_s, self.tick, pause=True)
         self._view.read_ahead.on_change = self.refresh
 
-    def show_health(self, health: Health) -> None:
-        self.health = health
-        self.refresh()
+    @property
+    def health(self) -> Health:
+        """What the monitor knows of the server in use."""
+        return self._view.workspace.monitor.health
 
     def show_action(self, words: str) -> None:
         """Show what was done last."""

@@ -93,7 +93,10 @@ class Turns(FrontEnd):
         self._shown_session = shown_session
         self._prompt_text = prompt_text
         self._decisions: dict[str, asyncio.Future[Decision]] = {}
-        """Where turns wait for decisions about calls, by the ids of the messages of the calls."""
+        """Where turns wait for decisions about calls, by the ids of the messages of the calls.
+
+        `OpenSession.question` alone says whether a call waits; this only brings it the answer.
+        """
         view.scheduler.front_end = self
 
     # Commands

@@ -1,0 +1,94 @@
+"""What the next request holds: as a list of its messages, and as the text that is sent."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from lmchat.chat.request_preview import checked_form, context_of_next_request, next_request
+from lmchat.errors import LMChatError
+from lmchat.servers.request import TemplateText
+from lmchat.sessions.attached_files import split_draft
+from lmchat.tui.chat_view import ChatView
+from lmchat.tui.controllers.branches import Branches
+from lmchat.tui.controllers.prompt_text import PromptText
+from lmchat.tui.controllers.shown_session import ShownSession
+from lmchat.tui.dialogs.context_dialog import ContextDialog
+from lmchat.tui.dialogs.request_dialog import RequestDialog
+
+
+class NextRequest:
+    """Shows the request that Enter would send now, with the draft as its prompt."""
+
+    def __init__(
+        self,
+        view: ChatView,
+        shown_session: ShownSession,
+        prompt_text: PromptText,
+        branches: Branches,
+    ) -> None:
+        self._view = view
+        self._shown_session = shown_session
+        self._prompt_text = prompt_text
+        self._branches = branches
+
+    def show_context(self) -> None:
+        """Show the messages of the next request, in a dialog that can take them out of it.
+
+        Raises `LMChatError` if no model can answer.
+        """
+        self._view.next_turn.required_target()
+
+        async def fill() -> None:
+            """Fill the dialog, which is made below; if there is no such request, close it."""
+            text, files = split_draft(self._prompt_text.new_prompt)
+            opened = self._shown_session.opened
+            try:
+                dialog.show(
+                    await context_of_next_request(self._view.scheduler, opened, text, files)
+                )
+            except LMChatError:
+                dialog.dismiss(None)
+                raise
+
+        def begin_to_fill() -> None:
+            self._view.begin(fill, "context", is_only=True)
+
+        async def toggle(message_id: str) -> None:
+            """Take a message out or put it back, as the key in the dialog does; show the result."""
+            await self._branches.toggle_excluded(message_id)
+            begin_to_fill()
+
+        def go_to(message_id: str | None) -> None:
+            """Show the message on which the dialog was left with Enter; None after Esc."""
+            if message_id:
+                self._view.widgets.log.show_message(message_id)
+
+        dialog = ContextDialog(lambda one_id: self._view.begin(partial(toggle, one_id), "exclude"))
+        self._view.open_dialog(dialog, go_to)
+        begin_to_fill()
+
+    def show(self, form: str = "") -> None:
+        """Show the next request in a worker; nothing is generated or saved.
+
+        `form` is what was typed behind `/request`: `text`, `json` or `curl`, or nothing, for the
+        first of them that the server has.
+        """
+        typed = f"/request {form}" if form else ""  # given back after an error, to be corrected
+        self._view.begin(partial(self._show, form), "request", typed=typed, is_only=True)
+
+    async def _show(self, typed_form: str) -> None:
+        """Show the next request, unless another session is shown by the time it is complete."""
+        form = checked_form(typed_form)
+        opened = self._shown_session.opened
+        backend = self._view.workspace.backend
+        words, files = split_draft(self._prompt_text.new_prompt)
+        request = await next_request(self._view.scheduler, opened, words, files)
+        outgoing = await backend.outgoing(request)
+        template_text: TemplateText | LMChatError
+        try:
+            template_text = await backend.template_text(request)
+        except LMChatError as error:  # the dialog shows it, and the other forms of the request
+            template_text = error
+        if opened is self._shown_session.opened:
+            dialog = RequestDialog(template_text, outgoing, form, self._view.page)
+            self._view.open_dialog(dialog)
