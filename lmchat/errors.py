@@ -1,6 +1,29 @@
-"""Tree of lmchat's errors. Each has a message, a next step (`hint`) and a `kind` for scripts."""
+"""Tree of lmchat's errors, and the log of unexpected ones.
+
+Each error has a message, a next step (`hint`) and a `kind` for scripts.
+"""
 
 from __future__ import annotations
+
+import logging
+import os
+
+_log = logging.getLogger(__name__)
+
+
+def new_error_id() -> str:
+    """Return a random id that the user is shown, and under which the log has the details.
+
+    It is short, since the user may have to type it.
+    """
+    return os.urandom(2).hex()
+
+
+def log_bug(error: BaseException) -> str:
+    """Log an error that is a fault of lmchat itself, with its traceback; return its id."""
+    error_id = new_error_id()
+    _log.error("unexpected error, id %s", error_id, exc_info=error)
+    return error_id
 
 
 class LMChatError(Exception):

@@ -72,9 +72,6 @@ class Platform(Protocol):
     def notification(self, words: str) -> str:
         """Return the control sequence that makes the terminal notify the user, or nothing."""
 
-    def note_error(self, error: BaseException) -> str:
-        """Log an unexpected error; return its id in the log."""
-
 
 class Workspace(Struct, kw_only=True):
     """The services and options of one run of the screen."""

@@ -37,7 +37,7 @@ from lmchat.chat.ports import ModelServer
 from lmchat.chat.save_queue import SaveQueue, journal
 from lmchat.chat.tool_rounds import ToolQuestion, ToolRounds, streamed_calls
 from lmchat.chat.turn_starts import TurnStart
-from lmchat.errors import LMChatError
+from lmchat.errors import LMChatError, log_bug, new_error_id
 from lmchat.servers.answer import TurnFigures
 from lmchat.servers.events import RequestAdapted
 from lmchat.sessions.message import (
@@ -63,8 +63,8 @@ def log_failure(error: BaseException) -> Failure:
 
     Both have the same id, under which the user finds the details in the log.
     """
-    failure_id = new_id()[:4]
     if isinstance(error, LMChatError):
+        failure_id = new_error_id()
         _log.warning("an answer ended in an error of kind %s, id %s", error.kind, failure_id)
         return Failure(
             kind=error.kind,
@@ -73,13 +73,12 @@ def log_failure(error: BaseException) -> Failure:
             details=error.details,
             failure_id=failure_id,
         )
-    _log.error("an answer ended in an error of lmchat itself, id %s", failure_id, exc_info=error)
     return Failure(
         kind="bug",
         message="lmchat had an internal error.",
         hint="Try again. The log file has details under this id.",
         details=type(error).__name__,
-        failure_id=failure_id,
+        failure_id=log_bug(error),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
 from functools import cached_property
@@ -14,7 +13,7 @@ from lmchat.commands.table import BY_ID, Scope
 from lmchat.config.file import Problem, line_of
 from lmchat.config.load import Flags, Loaded, load
 from lmchat.config.settings import Settings
-from lmchat.errors import ConfigError, LMChatError, WrongUse
+from lmchat.errors import ConfigError, LMChatError, WrongUse, log_bug
 from lmchat.files.disk import expanded_path
 from lmchat.files.paths import Paths
 from lmchat.matching import did_you_mean
@@ -124,15 +123,9 @@ class Context:
             )
         start_log(self.paths.log_file, level)
 
-    def note_error(self, error: BaseException) -> str:
-        """Log an unexpected error under a new random id, and return the id."""
-        error_id = os.urandom(4).hex()
-        logging.getLogger("lmchat.cli").error("unexpected error, id %s", error_id, exc_info=error)
-        return error_id
-
     def log_unexpected(self, error: Exception) -> LMChatError:
         """Log an unexpected error; return an error to print, which names its id in the log."""
-        error_id = self.note_error(error)
+        error_id = log_bug(error)
         return LMChatError(
             f"lmchat had an internal error (id {error_id}).",
             hint=f"The log file has details under this id: {self.paths.log_file}",

@@ -98,7 +98,7 @@ async def examine(context: Context, backend: ServerClient) -> list[CheckResult]:
             "program", Group.PROGRAM, "lmchat", partial(in_thread(program_findings), paths.log_file)
         ),
     )
-    return await run_checks(checks, context.note_error)
+    return await run_checks(checks)
 
 
 async def _server_findings(context: Context, backend: ServerClient) -> Findings:

@@ -129,7 +129,6 @@ class ScreenPlatform:
         self.open_page = partial(open_page, environ=environ)
         self.open_file = partial(open_file, environ=environ, folders=folders)
         self.notification = partial(notification, settings.ui.notify, environ=environ)
-        self.note_error = context.note_error
         self._context = context
 
     async def remember(self, change: Change) -> None:

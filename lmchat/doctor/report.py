@@ -11,7 +11,7 @@ from textwrap import wrap
 from msgspec import Struct
 from rich.cells import cell_len, set_cell_size
 
-from lmchat.errors import LMChatError
+from lmchat.errors import LMChatError, log_bug
 from lmchat.safe_text import safe_line
 from lmchat.units import counted
 
@@ -68,16 +68,10 @@ class Check(Struct, frozen=True):
     run: Callable[[], Awaitable[Findings]]
 
 
-async def run_checks(
-    checks: Sequence[Check],
-    note_error: Callable[[BaseException], str],
-    *,
-    limit_s: float = _LIMIT_S,
-) -> list[CheckResult]:
+async def run_checks(checks: Sequence[Check], *, limit_s: float = _LIMIT_S) -> list[CheckResult]:
     """Run all checks at once; return their rows in the order of the checks.
 
     For a check that fails, or takes longer than `limit_s`, there is one row that says so.
-    `note_error` logs an unexpected error and returns its id.
     """
 
     async def run(check: Check) -> Findings:
@@ -90,7 +84,7 @@ async def run_checks(
         except LMChatError as error:
             cause, step = error.message, error.hint or "lmchat config check"
         except Exception as error:  # noqa: BLE001 - a report with one row less is better than none
-            cause = f"The check itself failed ({type(error).__name__}, error {note_error(error)})."
+            cause = f"The check itself failed ({type(error).__name__}, error {log_bug(error)})."
             step = "The log file has details under this id"
         return [CheckResult(check.group, check.check, check.name, Grade.FAULT, cause, step)]
 

@@ -20,7 +20,7 @@ from textual.worker import Worker
 from lmchat.commands.table import Scope
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
-from lmchat.errors import LMChatError
+from lmchat.errors import LMChatError, log_bug
 from lmchat.safe_text import safe_line
 from lmchat.tui.actions import Post, bindings
 from lmchat.tui.ascii_filter import ascii_filters
@@ -160,7 +160,7 @@ class LMChatApp(PatchedApp):
         elif isinstance(error, LMChatError):
             self.notify(error.message_with_hint, severity="warning")
         else:
-            error_id = self.second_half.note_error(error)
+            error_id = log_bug(error)
             words = f"lmchat had an internal error (id {error_id}). The log file has the details."
             self.notify(words, severity="error")
 

@@ -142,9 +142,6 @@ class Dispatcher:
     def copy(self, text: str) -> None:
         self.view.copy(text)
 
-    def note_error(self, error: BaseException) -> str:
-        return self.workspace.platform.note_error(error)
-
     async def stop_and_save(self, *, is_hang_up: bool = False) -> None:
         """Stop all answers, and wait until the answers, the drafts and the bookmark are saved.
 

@@ -43,9 +43,6 @@ class SecondHalf(Protocol):
     def copy(self, text: str) -> None:
         """Copy a text to the clipboard."""
 
-    def note_error(self, error: BaseException) -> str:
-        """Log an unexpected error; return its id in the log."""
-
     def follow_app_focus(self, *, is_focused: bool) -> None:
         """Follow that the terminal's window got or lost the focus."""
 

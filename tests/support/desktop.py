@@ -319,7 +319,7 @@ class DeskPlatform:
         return self.seen.copied_image
 
     async def examine(self) -> list[CheckResult]:
-        return await run_checks(self.seen.checks, self.note_error)
+        return await run_checks(self.seen.checks)
 
     async def edit(self, text: str) -> str:
         return text + " edited"
@@ -349,9 +349,6 @@ class DeskPlatform:
 
     def notification(self, words: str) -> str:
         return "\a"
-
-    def note_error(self, error: BaseException) -> str:
-        return f"{error!r}"[:8]
 
 
 @asynccontextmanager
