@@ -1,71 +1,31 @@
-"""`lmchat tools`: the tools of all servers, and a call of one; tools for other commands."""
+"""`lmchat tools`: the tools of all servers, and a call of one."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
-from typing import Any
 
 from msgspec.structs import replace
 
 from lmchat.chat.toolbox import Toolbox
 from lmchat.cli.context import Context
-from lmchat.config.settings import FUNCTIONS, Approval, Settings
-from lmchat.config.state import State, change_state, read_state
+from lmchat.cli.toolbox import (
+    how_to_configure,
+    how_to_correct,
+    is_any_ready,
+    make_toolbox,
+    step_json,
+)
+from lmchat.config.settings import Approval
+from lmchat.config.state import read_state
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.processes.threads import run_abandonable
-from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.limits import AllowList
-from lmchat.servers.model import Target
-from lmchat.sessions.message import AnswerState, ChatMessage, ToolCallPart, parse_arguments
-from lmchat.terminal.output import rounded, table
-from lmchat.tools.mcp_servers import McpServers
-from lmchat.tools.tool import ServerState, ToolServer, call_message, run_call
-
-log = logging.getLogger(__name__)
+from lmchat.sessions.message import AnswerState, ToolCallPart, parse_arguments
+from lmchat.terminal.output import table
+from lmchat.tools.tool import call_message, run_call
 
 _NO_SESSION = ""  # tools may be allowed for one session, by its id; these commands have none
-
-
-def make_toolbox(context: Context, settings: Settings, state: State) -> Toolbox:
-    """Return the toolbox of this run; the tool servers start when tools are first used."""
-
-    async def save_allowed(tool: str, fingerprint: str) -> None:
-        """Allow a tool for later runs, after "always"; a tool that has changed asks again."""
-        file = context.paths.state_file
-        try:
-            await asyncio.to_thread(
-                change_state, file, lambda old: old.with_allowed(tool, fingerprint)
-            )
-        except LMChatError as error:  # it is allowed in this run
-            log.warning("an allowed tool could not be saved: %s", error.kind)
-
-    host = McpServers(
-        settings.mcp,
-        functions=context.paths.tools_file,
-        folder=context.config_file.parent,
-        # tools may print what a chat is about
-        log_file=None if context.options.temporary else context.paths.tools_log_file,
-        environ=context.environ,  # with API keys: `headers_env` names those that servers get
-        check_address=lambda url: AllowList(settings.allowed_hosts).check(Endpoint.parse(url)),
-    )
-    return Toolbox(host, settings.tools, settings.mcp, state.allowed_tools, save_allowed)
-
-
-def how_to_configure(context: Context) -> str:
-    """Return a sentence that says how to add tools."""
-    file = context.paths.tools_file
-    return f"Add [[mcp]] to {context.config_file}, or write functions in {file}."
-
-
-def how_to_correct(server: ToolServer, context: Context) -> str:
-    """Return what to do about a tool server with an error, without a full stop."""
-    is_file = server.name == FUNCTIONS
-    place = context.paths.tools_file if is_file else f"[[mcp]] in {context.config_file}"
-    return f"Correct {place}, then lmchat tools"
 
 
 @asynccontextmanager
@@ -122,7 +82,7 @@ async def list_tools(context: Context) -> int:
         for server in servers:
             if server.error:
                 output.note(f"lmchat: {server.name}: {how_to_correct(server, context)}.")
-        return 0 if _is_any_ready(servers) or not servers else 1
+        return 0 if is_any_ready(servers) or not servers else 1
 
 
 async def call(context: Context) -> int:
@@ -159,43 +119,3 @@ async def call(context: Context) -> int:
     else:
         context.output.print_text(message.tool_result)
     return 1 if has_failed else 0
-
-
-def _is_any_ready(servers: Sequence[ToolServer]) -> bool:
-    """Return whether at least one server works, which is enough to go on."""
-    return any(server.state is ServerState.READY for server in servers)
-
-
-def step_json(message: ChatMessage) -> dict[str, Any]:
-    """Return the JSON form of an ended tool call, as `ask --json` lists it in `steps`.
-
-    `message` is the message of the call. Arguments that are no JSON object are given as text.
-    """
-    call = message.tool_calls[0]
-    arguments = parse_arguments(call.arguments)
-    return {
-        "tool": call.name,
-        "arguments": call.arguments if arguments is None else arguments,
-        "result": message.tool_result,
-        "state": message.state,
-        "elapsed_ms": rounded(message.stats.elapsed_ms if message.stats else None),
-    }
-
-
-async def start_tools(context: Context, toolbox: Toolbox, target: Target) -> None:
-    """Start the tool servers for `ask --tools` and wait until they have started or failed.
-
-    If the model cannot use tools, only print a note that says so. Print a note for each server with
-    an error. Raises `LMChatError` if no server works.
-    """
-    note = context.output.note
-    if not toolbox.can_use(target):
-        note(f"lmchat: {target.model_id} cannot use tools; it answers without them.")
-        return
-    servers = await toolbox.host.list_servers()
-    for server in servers:
-        if server.error:
-            note(f"lmchat: {server.error}", f"{how_to_correct(server, context)}.")
-    if not _is_any_ready(servers):
-        hint = "To ask without tools, omit --tools."
-        raise LMChatError("No tool server works.", kind="tools", hint=hint)

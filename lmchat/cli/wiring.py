@@ -21,7 +21,7 @@ from lmchat.chat.turn_scheduler import TurnScheduler
 from lmchat.cli.context import Context
 from lmchat.cli.keys import Keys
 from lmchat.cli.store import make_store
-from lmchat.cli.tools import make_toolbox
+from lmchat.cli.toolbox import make_toolbox
 from lmchat.config.credentials import Credentials
 from lmchat.config.origin import Level
 from lmchat.config.settings import SamplingSettings, Settings
