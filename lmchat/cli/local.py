@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from lmchat import units
 from lmchat.chat.ports import ServerClient
 from lmchat.cli.context import Context, is_confirmed
-from lmchat.cli.target import find_target
 from lmchat.cli.wiring import Runtime, make_engine
 from lmchat.config.settings import Settings
 from lmchat.errors import WrongUse
@@ -24,7 +23,6 @@ from lmchat.servers.discovery.launcher import (
 )
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.engine.download import install_command, is_engine_installed
-from lmchat.servers.model import Target
 from lmchat.terminal.output import can_ask, table
 
 _BYTES_PER_MB = 1_000_000
@@ -67,15 +65,6 @@ async def start_engine(context: Context, runtime: Runtime) -> Settings:
             output.show_progress("")
     endpoint = await engine.start(model)
     return replace(runtime.settings, endpoint=endpoint.url, model=model.name)
-
-
-async def choose_target(context: Context, runtime: Runtime) -> Target:
-    """Return the server and model that a command asks, after the built-in engine has started.
-
-    Raises what `start_engine` and `find_target` raise.
-    """
-    settings = await start_engine(context, runtime) if context.is_local else runtime.settings
-    return await find_target(runtime.backend, settings, runtime.state, context.output.note)
 
 
 async def list_files(context: Context) -> int:

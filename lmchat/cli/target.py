@@ -9,6 +9,9 @@ import asyncio
 from collections.abc import Callable
 
 from lmchat.chat.ports import ServerClient
+from lmchat.cli.context import Context
+from lmchat.cli.local import start_engine
+from lmchat.cli.wiring import Runtime
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.servers.discovery.choose_model import (
@@ -51,6 +54,15 @@ async def find_servers(backend: ServerClient, settings: Settings) -> tuple[Probe
     if settings.endpoint:
         return (await backend.check(Endpoint.parse(settings.endpoint)),)
     return await backend.detect(expected=configured_endpoints(settings))
+
+
+async def choose_target(context: Context, runtime: Runtime) -> Target:
+    """Return the server and model that a command asks, after the built-in engine has started.
+
+    Raises what `start_engine` and `find_target` raise.
+    """
+    settings = await start_engine(context, runtime) if context.is_local else runtime.settings
+    return await find_target(runtime.backend, settings, runtime.state, context.output.note)
 
 
 async def find_target(
