@@ -222,6 +222,7 @@ async def _read(response: httpx.Response, address: PageAddress) -> Attachment:
     except httpx.DecodingError as error:
         raise FileRefused(f"The page cannot be read: {error}.", hint=_IN_BROWSER) from None
 
+    # the charset that the header names, or else the page; without a usable one, it is guessed
     named = _CHARSET.search(response.headers["Content-Type"].encode())
     if named is None and media_type in _HTML_TYPES:
         named = _CHARSET_OF_HTML.search(content, 0, _HEAD_BYTES)

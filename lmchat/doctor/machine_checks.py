@@ -108,6 +108,7 @@ def tool_findings(
 
     `steps` says how to correct each server, by its name.
     """
+    row = partial(CheckResult, Group.TOOLS, "tools")
     rows: list[CheckResult] = []
     for server in servers:
         step = steps[server.name]
@@ -121,7 +122,7 @@ def tool_findings(
         else:
             grade = Grade.FAULT
             cause = f"It has {server.state_sentence}"
-        rows.append(CheckResult(Group.TOOLS, "tools", server.name, grade, cause, step))
+        rows.append(row(server.name, grade, cause, step))
     return rows
 
 
@@ -133,9 +134,10 @@ def program_findings(log_file: Path) -> list[CheckResult]:
     else:
         cause = "Not installed; needed only if you have no model server."
         engine_row = engine(Grade.ABSENT, cause, install_command())
+    program = partial(CheckResult, Group.PROGRAM, "lmchat.version", "Version")
     python, system = platform.python_version(), platform.platform(terse=True)
     cause = (
         f"lmchat {__version__}, Python {python}, Textual {version('textual')}, {system}; "
         f"its log is {log_file}."
     )
-    return [engine_row, CheckResult(Group.PROGRAM, "lmchat.version", "Version", Grade.OK, cause)]
+    return [engine_row, program(Grade.OK, cause)]

@@ -75,6 +75,7 @@ async def run_checks(checks: Sequence[Check], *, limit_s: float = _LIMIT_S) -> l
     """
 
     async def run(check: Check) -> Findings:
+        """Return the rows of a check, or the one that says how it failed."""
         try:
             async with asyncio.timeout(limit_s):
                 return await check.run()

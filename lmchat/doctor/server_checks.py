@@ -38,6 +38,7 @@ def server_findings(
     """
     has_chat = choice.missing in (Missing.NOTHING, Missing.MODEL)
     start_words = {one.product: one.start_words for one in installed}
+    row = partial(CheckResult, Group.SERVERS, "server")
     rows: list[CheckResult] = []
     for probed in results:
         verdict = probed.verdict
@@ -60,7 +61,7 @@ def server_findings(
             step = start_words[probed.product]
         else:
             grade = Grade.ABSENT
-        rows.append(CheckResult(Group.SERVERS, "server", name, grade, cause, step))
+        rows.append(row(name, grade, cause, step))
     return [
         _chat_row(results, choice, [*start_words.values()], engine_step, is_named=is_named),
         *rows,

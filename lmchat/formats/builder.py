@@ -159,8 +159,10 @@ class JsonFormat(Struct, frozen=True, kw_only=True):
 class DatabaseFormat(Struct, frozen=True, kw_only=True):
     """Format of an SQLite database."""
 
+    versions: str  # what writes such a database, for people: `llm 0.36 and later`
+    fits: Callable[[Path], bool]  # whether a database is of this format; raises `sqlite3.Error`
     # Yields a function for each chat, which reads it; if one fails, the others are read. Raises
-    # `FormatUnknown` for a database of another program, and `sqlite3.Error`.
+    # `sqlite3.Error`.
     read: Callable[[Path], Iterator[Callable[[], FileChat]]]
 
 

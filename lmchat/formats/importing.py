@@ -174,16 +174,24 @@ class _FileReader:
                 yield Skipped(where=source.name, reason=error.message.rstrip("."))
 
     def _database_items(self, path: Path) -> ReadItems:
-        """Yield the chats of a database.
+        """Yield the chats of a database, in the first format that fits it.
 
         Raises `FormatUnknown` for a database of no program in `PROGRAMS`, or of another one than
         the user named, and `sqlite3.Error` for a damaged one.
         """
+        known_versions: list[str] = []
         for program, file_format in _formats():
-            if isinstance(file_format, DatabaseFormat):
+            if not isinstance(file_format, DatabaseFormat):
+                continue
+            known_versions.append(file_format.versions)
+            if file_format.fits(path):
+                self._require_source(program)
                 for number, read in enumerate(file_format.read(path), 1):
-                    self._require_source(program)  # the database is known to be of this program
                     yield self._session(read, program, number)
+                return
+        message = "It is a database, but not one that lmchat knows."
+        hint = f"lmchat imports the database of {', '.join(known_versions)}."
+        raise FormatUnknown(message, hint=hint)
 
     def _text_items(self, source: Source) -> ReadItems:
         """Yield the chats of a text, in the first format that fits one of its first objects.

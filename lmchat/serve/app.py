@@ -117,6 +117,7 @@ class ServeApp(Struct, kw_only=True):
         scope[_REPORT] = report
 
         async def send_noted(message: Message) -> None:
+            """Send a part of the reply, and note in the report its status and its end."""
             if message["type"] == "http.response.start":
                 report.status = message["status"]
             elif not message.get("more_body", False):
@@ -183,7 +184,7 @@ class ServeApp(Struct, kw_only=True):
     # Models
 
     async def _list_models(self, _: Request) -> Response:
-        self.watch.routes.server()  # raises the error to show if there is none
+        self.watch.routes.server()  # raises the error to show if no server can be used
         return JSONResponse(list_json(self.watch.routes.listed()))
 
     async def _show_model(self, request: Request) -> Response:
@@ -332,6 +333,7 @@ async def _wait_for_hang_up(receive: Receive) -> None:
 
 
 def _status_of(error: LMChatError) -> HTTPStatus:
+    """Return the status of the reply for an error: by its class, or else by its kind."""
     match error:
         case TooManyRequests():
             return HTTPStatus.TOO_MANY_REQUESTS
@@ -350,7 +352,7 @@ def _status_of(error: LMChatError) -> HTTPStatus:
 def _openai_error(error: LMChatError, status: int | None = None) -> Response:
     """Return the reply for an error in the shape of OpenAI's API.
 
-    `status` is that of the reply; None: the one for the error.
+    `status` is that of the reply; None stands for the one that `_status_of` returns.
     """
     if status is None:
         status = _status_of(error)
@@ -380,6 +382,7 @@ def _older_error(error: LMChatError, *, is_chat: bool) -> Response:
 
 
 def _headers_of(error: LMChatError) -> dict[str, str]:
+    """Return the headers that HTTP asks for with the status of an error."""
     if isinstance(error, TooManyRequests):
         return {"Retry-After": f"{error.wait_s:.0f}"}
     return {"WWW-Authenticate": "Bearer"} if error.kind == "auth" else {}

@@ -100,7 +100,7 @@ class ModelRoutes(Struct, frozen=True):
 
         Raises `WrongUse` if no server has it, and the error that says why if there is no server.
         """
-        self.server()  # raises the error to show if there is none
+        self.server()  # raises the error to show if no server can be used
         models = tuple(self.aliases.values())
         # a model whose own name has an `@` comes before an alias of the same form
         model = find_model(name, models) or self.aliases.get(name)

@@ -74,6 +74,7 @@ class Database:
         is_over = threading.Event()
 
         def cancellable_job(connection: Connection) -> T:
+            """Run the job, and interrupt its queries as soon as `is_over` is set."""
             # SQLite interrupts a query whose progress handler returns true
             connection.set_progress_handler(is_over.is_set, _STEPS_BETWEEN_CHECKS)
             return job(connection)
@@ -92,6 +93,7 @@ class Database:
         """
 
         def in_transaction(connection: Connection) -> T:
+            """Run the job to its end, in a transaction."""
             connection.set_progress_handler(None, 0)  # `read` may have set one
             with transaction(connection):
                 return job(connection)

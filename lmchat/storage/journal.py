@@ -186,6 +186,7 @@ class FileJournal:
         self._files.clear()
 
         def close_files() -> None:
+            """Close them on the thread, after what it has still to write."""
             for file in files:
                 file.close()
 
@@ -202,7 +203,11 @@ class MemoryJournal:
         """Do nothing: the first entries begin the list of an answer."""
 
     async def add(self, message_id: str, entries: Sequence[JournalEntry]) -> None:
-        """Keep the entries of an answer, without those before the last `RESET`."""
+        """Keep the entries of an answer, without those before the last `RESET`.
+
+        They are not for recovery. `Connection.arrived_entries` reads them if the session is read or
+        forked while the answer runs, since the tables get its parts only at its end.
+        """
         earlier = self.entries.get(message_id, [])
         self.entries[message_id] = entries_after_reset([*earlier, *entries])
 

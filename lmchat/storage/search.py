@@ -98,6 +98,7 @@ def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ..
     if not terms and filters == Filters():
         return ()
     folded_terms = [folded(term) for term in terms]
+    # filters are conditions for messages: no title can pass them
     titles = [] if filters != Filters() else _titles(connection, folded_terms)
     # a generator: it looks for no more matches than the hits need
     messages = _messages(connection, folded_terms, filters)

@@ -219,6 +219,7 @@ class Store:
         if not self._shows_saved or not self._path.exists():
             return connect_in_memory(None, entries)
         with closing(connect(self._path)) as saved:
+            # before the copy: the text of killed answers is in files beside `saved` until now
             recover_killed_answers(saved, self._clock())
             connection = connect_in_memory(saved, entries)
             # an answer that another window is streaming has no more than its row in the copy
@@ -319,7 +320,7 @@ class Store:
         replace one of the user. Raises `SessionNotFound`.
         """
         old = header(connection, session_id)  # raises an error where there is no such session
-        if old_title not in (None, old.title):
+        if old_title is not None and old_title != old.title:
             return old
         for name, value in changes.items():
             new_value = value
@@ -359,6 +360,7 @@ class Store:
                 ended = replace(ended, stats=replace(ended.stats, replay_id=""))
             copy = replace(ended, message_id=new_id(), parent_id=parent_id)
             put_message(connection, fork.session_id, copy)
+            # the copy gets the choices of the original, if that has any
             connection.execute(
                 """insert into token_choices (number, data)
                     select copy.number, data from token_choices
@@ -483,7 +485,10 @@ class Store:
     async def begin_answer(
         self, session_id: str, message: ChatMessage, *, has_prompt: bool = True
     ) -> None:
-        """Create the file of an answer, and its row if the table has its prompt (`has_prompt`)."""
+        """Create the file of an answer, and its row if the table has its prompt (`has_prompt`).
+
+        The prompt is missing if it could not be written, as on a full disk.
+        """
         await self._journal.begin(session_id, message)
         if has_prompt:
             await self.database.write(
@@ -600,9 +605,9 @@ class Store:
 
     @writing
     def set_leaf(self, connection: Connection, session_id: str, message_id: str) -> Session:
-        """Choose the path that ends with the newest message at or below a message; return it.
+        """Choose the path that ends with the newest message at or below a message.
 
-        Raises `SessionNotFound`.
+        Return the session with this path. Raises `SessionNotFound`.
         """
         _raise_if_missing(connection, session_id, message_id)
         leaf_id = newest_leaf(connection, session_id, message_id)
@@ -663,8 +668,10 @@ class Store:
     def take_drafts(self, connection: Connection, session_id: str) -> str:
         """Move the drafts that belong to no saved session to a new session, and return them.
 
-        A run leaves such a draft if it ends before its first prompt is saved. They are joined, the
-        oldest first, and come before the draft that the new session has itself.
+        A run leaves such a draft if it ends before its first prompt is saved. The draft of another
+        lmchat that runs now is taken too, as its row looks the same; that one still has the text in
+        memory. The drafts are joined, the oldest first, and come before the draft that the new
+        session has itself.
         """
         # the comparison is 0 or 1 in SQL: so the new session's own draft is the last row
         rows = connection.execute(

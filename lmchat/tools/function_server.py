@@ -114,9 +114,11 @@ async def _serve(path: Path) -> None:
         functions, problem = _load(path)
 
         async def list_tools(*_: object) -> ListToolsResult:
+            """Describe all functions in one page, whatever page is asked for."""
             return ListToolsResult(tools=[function.tool for function in functions.values()])
 
         async def call_tool(_: object, call: Any) -> CallToolResult:
+            """Run a function; any error of it is a result, so that this program goes on."""
             try:
                 if call.name not in functions:
                     raise RequestInvalid(f"{path.name} has no function {call.name}.")  # noqa: TRY301

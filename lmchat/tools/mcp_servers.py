@@ -151,6 +151,7 @@ class McpServers:
             try:
                 headers[header] = header_value(self._environ[variable])
             except ValueError as error:
+                # the error is the end of a sentence: "has control characters or …"
                 reason = f"{subject} {error}, which no header can hold."
                 raise LMChatError(reason, hint="Set it again without them.", kind="tools") from None
         return headers
@@ -204,6 +205,7 @@ class _McpServer:
         except Exception as error:  # noqa: BLE001 - of the server, or of the SDK
             if str(error) == _SESSION_ENDED:
                 self.end()
+            # by `end`, or by the task when the program ended; another call may have restarted it
             has_ended = self._client is not client
             words = self._ended_sentence if has_ended else cut_result(self._words_of(error))
             return ToolResult(text=words, is_error=True)

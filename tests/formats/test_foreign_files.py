@@ -12,6 +12,9 @@ from hashlib import sha256
 import pytest
 
 from lmchat.errors import FileRefused
+from lmchat.formats import importing
+from lmchat.formats.builder import DatabaseFormat, ForeignChat
+from lmchat.formats.programs import llm
 from lmchat.formats.sources import LARGEST_BYTES
 from tests.support.foreign_chats import (
     CHATGPT,
@@ -86,6 +89,26 @@ def test_a_database_of_no_known_program_is_not_said_to_have_chats_of_llm(tmp_pat
         read_file(path, source="jan")
     with pytest.raises(FileRefused, match="It has chats of llm, not of Jan"):
         read_file(foreign_file(tmp_path, "llm.sql"), source="jan")
+
+
+def test_a_database_that_does_not_fit_the_first_format_is_read_by_the_next(tmp_path, monkeypatch):
+    path = tmp_path / "plants.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("create table plants (name)")
+    chat = ForeignChat(key="a")
+    chat.add("1", "user", ["Which ferns?"], parent=None)
+    plants = DatabaseFormat(
+        versions="Plants 1", fits=lambda other: other == path, read=lambda _: iter([lambda: chat])
+    )
+    monkeypatch.setattr(importing, "_formats", lambda: [("llm", llm.FORMAT), ("plants", plants)])
+    (session,) = chats_of(path)
+    assert session.messages[0].text == "Which ferns?"
+    assert session.header.tags == ("plants",)
+    assert chats_of(foreign_file(tmp_path, "llm.sql"))
+    shutil.copy(path, tmp_path / "others.db")
+    with pytest.raises(FileRefused, match="not one that lmchat knows") as caught:
+        read_file(tmp_path / "others.db")
+    assert caught.value.hint == ("lmchat imports the database of llm 0.36 and later, Plants 1.")
 
 
 def test_a_chat_of_another_program_is_read_in_utf_16_too(tmp_path):

@@ -70,6 +70,7 @@ def _read(records: Sequence[Record], source: Source) -> ForeignChat:
             chat.count_damaged_message()
 
     def created_s(key: str) -> float:
+        """Return the time of a node in seconds since 1970; 0 without one, as of the root."""
         return number_in(record_in(nodes[key], "message"), "create_time")
 
     # the nodes may be in any order; that of the messages is the order of their versions

@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lmchat.errors import FormatUnknown
 from lmchat.formats.builder import (
     BAD_VALUE_ERRORS,
     DatabaseFormat,
@@ -76,16 +75,15 @@ def _rows(database: sqlite3.Connection, query: str, **values: Any) -> list[Recor
 _Figures = dict[str, dict[str, Any]]  # time and model of each message that a turn has, by its hash
 
 
-def _read(path: Path) -> Iterator[Callable[[], ForeignChat]]:
-    """Yield a function for each thread, which reads it while the database is still open.
-
-    Raises `FormatUnknown` for a database of another program.
-    """
+def _fits(path: Path) -> bool:
+    """Return whether a database has all tables that are read here."""
     with closing(_opened(path)) as database:
-        if not {table["name"] for table in _rows(database, _TABLES)} >= _NEEDED_TABLES:
-            message = "It is a database, but not one that lmchat knows."
-            hint = "lmchat imports the database of llm 0.36 and later."
-            raise FormatUnknown(message, hint=hint)
+        return {table["name"] for table in _rows(database, _TABLES)} >= _NEEDED_TABLES
+
+
+def _read(path: Path) -> Iterator[Callable[[], ForeignChat]]:
+    """Yield a function for each thread, which reads it while the database is still open."""
+    with closing(_opened(path)) as database:
         figures: _Figures = {}
         for turn in _rows(database, "select * from turns order by id"):
             with suppress(*BAD_VALUE_ERRORS):  # a damaged turn; its messages are read without it
@@ -176,4 +174,4 @@ def _text(database: sqlite3.Connection, part: Record, payload: Record) -> str:
     return "".join(texts)
 
 
-FORMAT = DatabaseFormat(read=_read)
+FORMAT = DatabaseFormat(versions="llm 0.36 and later", fits=_fits, read=_read)
