@@ -105,8 +105,8 @@ class ServerClient(ModelServer, ModelSource, Protocol):
 
     def metrics(self) -> Metrics: ...
 
-    def budget(self) -> Budget | None:
-        """Return how many requests are left; None before the first request."""
+    def budget(self) -> Budget:
+        """Return how many requests the limit of requests a minute allows now."""
 
     async def aclose(self) -> None: ...
 

@@ -202,11 +202,10 @@ _NAME_WIDTH = 24  # cells
 _VALUE_WIDTH = 12
 
 
-def statistics_text(metrics: Metrics, budget: Budget | None, text_of_models: str) -> str:
+def statistics_text(metrics: Metrics, budget: Budget, text_of_models: str) -> str:
     """Return the text of `/stats`: the counters of this run, and below them those of the models.
 
-    `text_of_models` is what `models_text` has returned. Without a budget, the requests that are
-    left are shown as unknown.
+    `text_of_models` is what `models_text` has returned.
     """
     list_requests = metrics.cache_hits + metrics.cache_misses
     run = _lines(
@@ -218,7 +217,7 @@ def statistics_text(metrics: Metrics, budget: Budget | None, text_of_models: str
         ("retries", str(metrics.retries)),
         ("average time", units.elapsed(metrics.average_response_ms / 1000)),
         ("model lists from cache", f"{metrics.cache_hits} of {list_requests}"),
-        ("requests left", f"{budget.left} of {budget.limit}" if budget else units.UNKNOWN),
+        ("requests left", f"{budget.left} of {budget.limit}"),
     )
     return f"This run\n{run}\n\n{text_of_models}".rstrip()
 

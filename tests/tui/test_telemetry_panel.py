@@ -9,7 +9,7 @@ from lmchat.servers.discovery.probe_result import Health, TargetState
 from lmchat.servers.events import RetryScheduled
 from lmchat.servers.model import LoadState
 from lmchat.sessions.message import AnswerState
-from lmchat.sessions.stats import Metrics
+from lmchat.sessions.stats import Budget, Metrics
 from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
 from lmchat.tui.widgets.telemetry_rows import (
     activity_rows,
@@ -66,7 +66,7 @@ async def test_before_anything_was_found_nothing_is_guessed():
         "model": model_rows(Health(), None, 0.0, loading="", profile=""),
         "context": context_rows(None, None, is_estimated=False, left_out=0, can_compact=False),
         "turn": turn_rows(None, 0.0, speeds=(), is_asking=False, read_ahead=None),
-        "requests": request_rows(Metrics(), None, None),
+        "requests": request_rows(Metrics(), Budget(left=30, limit=30), None),
         "activity": activity_rows(None, has_tools=False, last_action="", next_check_in_s=None),
     }
     lines = squeezed(await shown(nothing))
@@ -75,7 +75,7 @@ async def test_before_anything_was_found_nothing_is_guessed():
     assert "Context –" in lines
     assert "used –" in lines
     assert "Turn –" in lines
-    assert "Requests –" in lines
+    assert "Requests 30 of 30/min" in lines
 
 
 async def test_the_panel_has_the_chosen_sections_in_their_order():

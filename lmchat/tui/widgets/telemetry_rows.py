@@ -212,16 +212,13 @@ def stage_text(turn: TurnFigures | None) -> StyledText:
 
 
 def request_rows(
-    metrics: Metrics, budget: Budget | None, turn: TurnFigures | None
+    metrics: Metrics, budget: Budget, turn: TurnFigures | None
 ) -> list[TelemetryRow]:
-    """Return how many requests may be sent now, if that is known, and the counters of this run."""
-    head = _head("Requests", UNKNOWN)
-    if budget is not None:
-        left = f"{budget.left} of {budget.limit}/min"
-        head = _head("Requests", left, _BAD if budget.left <= 0 else "")
+    """Return how many requests may be sent now, and the counters of this run."""
+    left = f"{budget.left} of {budget.limit}/min"
     has_failed = turn is not None and turn.state in _FAILURES
     return [
-        head,
+        _head("Requests", left, _BAD if budget.left <= 0 else ""),
         _figure("ok", units.tokens(metrics.successful_requests)),
         _figure("failed", units.tokens(metrics.failed_requests), _BAD if has_failed else ""),
         _figure("retries", units.tokens(metrics.retries)),
