@@ -17,6 +17,7 @@ from lmchat.servers.model import Target
 from lmchat.servers.products import product_named
 from lmchat.sessions.message import (
     HALF_CHARACTER,
+    AnswerState,
     AnswerStats,
     ChatMessage,
     Part,
@@ -75,6 +76,14 @@ class Beginning(Struct, frozen=True, kw_only=True):
         """
         product = product_named(target.product)
         return product.can_prefill if self.message.text else product.can_prefill_thought
+
+
+def has_text_to_continue(message: ChatMessage) -> bool:
+    """Return whether an unfinished answer has text or reasoning that the model can continue.
+
+    Return False for a failed answer, which is regenerated instead.
+    """
+    return bool(message.text or message.reasoning) and message.state is not AnswerState.FAILED
 
 
 def require_prefill(target: Target, beginning: Beginning | None = None) -> None:

@@ -11,7 +11,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from lmchat.attachments.attachment import Attachment
-from lmchat.chat.answer_beginnings import Beginning, require_prefill
+from lmchat.chat.answer_beginnings import Beginning, has_text_to_continue, require_prefill
 from lmchat.chat.answering import TurnSettings
 from lmchat.chat.compacting import summary_start
 from lmchat.chat.events import (
@@ -193,7 +193,13 @@ class TurnScheduler:
     def resume(
         self, opened: OpenSession, message: ChatMessage, beginning: Beginning | None = None
     ) -> None:
-        """Continue an answer in another version, from its own text or from another beginning."""
+        """Continue an unfinished answer in another version; regenerate one without any words.
+
+        A failed answer is regenerated, too. With `beginning`, the new version continues that.
+        """
+        if beginning is None and not has_text_to_continue(message):
+            self.regenerate(opened, message)
+            return
         make_start = partial(continued, answer_id=message.message_id, beginning=beginning)
         self._begin(opened, make_start, settings=self._settings(opened))
 

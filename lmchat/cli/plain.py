@@ -39,11 +39,7 @@ from lmchat.cli.target import find_target
 from lmchat.cli.tool_approval import approve
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.cli.wiring import Runtime, make_pages, make_scheduler, open_runtime
-from lmchat.commands.conditions import (
-    NOTHING_YET,
-    has_text_to_continue,
-    is_resumable,
-)
+from lmchat.commands.conditions import NOTHING_YET, is_resumable
 from lmchat.commands.table import COMMANDS, is_command, is_shell_command, parse_slash
 from lmchat.config.state import change_state
 from lmchat.errors import LMChatError, NoServerFound, WrongUse
@@ -289,9 +285,9 @@ class PlainChat(FrontEnd):
                     words = "The last message is no answer that can be continued."
                     raise WrongUse(words, hint="/retry asks again.")
                 await self._connect()
-                if name == "/continue" and has_text_to_continue(message):
+                if name == "/continue":
                     sessions.resume(opened, message)
-                else:  # /retry, or an answer that failed or has no text yet
+                else:
                     sessions.regenerate(opened, message)
                 await self._print_turn()
             case "/edit", _:

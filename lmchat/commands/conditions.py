@@ -75,14 +75,6 @@ def is_resumable(message: ChatMessage) -> bool:
     return message.state is not AnswerState.STREAMING
 
 
-def has_text_to_continue(message: ChatMessage) -> bool:
-    """Return whether an unfinished answer has text or reasoning that the model can continue.
-
-    Return False for a failed answer, which is regenerated instead.
-    """
-    return bool(message.text or message.reasoning) and message.state is not AnswerState.FAILED
-
-
 def words_of(message: ChatMessage) -> str:
     """Return the text of a message for copying and reading: its text, else its result or reasoning.
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from lmchat.commands.conditions import has_text_to_continue, is_resumable, unavailable_reason
+from lmchat.chat.answer_beginnings import has_text_to_continue
+from lmchat.commands.conditions import is_resumable, unavailable_reason
 from lmchat.commands.table import BY_ID, keys_of
 from lmchat.servers.discovery.probe_result import TargetState
 from lmchat.sessions.message import Role

@@ -28,7 +28,6 @@ from lmchat.chat.events import (
 )
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.tool_rounds import ToolQuestion
-from lmchat.commands.conditions import has_text_to_continue
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.probe_result import TargetState
@@ -157,14 +156,10 @@ class Turns(FrontEnd):
         self._attempt(partial(self._scheduler.regenerate, opened, message, target))
 
     def resume(self, message: ChatMessage, beginning: Beginning | None = None) -> None:
-        """Continue an unfinished answer; regenerate it if it has failed or has no words.
+        """Continue an answer, as `TurnScheduler.resume` says.
 
-        With `beginning`, continue that instead: the answer up to a word for which the user has
-        taken an alternative.
+        `beginning` is the answer up to a word for which the user has taken an alternative.
         """
-        if beginning is None and not has_text_to_continue(message):
-            self.regenerate(message)
-            return
         opened = self._shown_session.opened
         self._attempt(partial(self._scheduler.resume, opened, message, beginning))
 

@@ -211,9 +211,7 @@ def stage_text(turn: TurnFigures | None) -> StyledText:
     return turn.stage_word, ""
 
 
-def request_rows(
-    metrics: Metrics, budget: Budget, turn: TurnFigures | None
-) -> list[TelemetryRow]:
+def request_rows(metrics: Metrics, budget: Budget, turn: TurnFigures | None) -> list[TelemetryRow]:
     """Return how many requests may be sent now, and the counters of this run."""
     left = f"{budget.left} of {budget.limit}/min"
     has_failed = turn is not None and turn.state in _FAILURES
