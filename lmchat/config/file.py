@@ -69,6 +69,7 @@ class Row(Struct, frozen=True):
         """Words for what a value must be: they follow "must be" in a problem."""
         # of a type such as `tuple[str, ...]`: `tuple`, and `(str, ...)`
         kind, arguments = get_origin(self.type), get_args(self.type)
+        # also a text with a pattern, as an API key below, but with other words
         if self.name == "reasoning_effort":
             return f"one of {_quoted(EFFORTS)}, or a number of tokens in quotes"
         if kind is Literal:
@@ -175,6 +176,7 @@ def read_config(path: Path, *, is_required: bool) -> ConfigFile:
     """
 
     def unreadable(reason: str, line: int | None = None) -> ConfigFile:
+        """Return the default settings, with the reason why the file cannot be read."""
         return ConfigFile(problems=(Problem(source=str(path), reason=reason, line=line),))
 
     try:

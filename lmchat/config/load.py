@@ -89,12 +89,12 @@ def load(
         keys = [f"{name}.{key}" for key in value] if isinstance(value, dict) else [name]
         origins |= dict.fromkeys(keys, named_origin(Level.FILE, path.name))
 
-    environment = list(_from_environment(environ, problems))
+    # keys, values and origins that replace those of the file; of one key, the last counts
+    overrides = list(_from_environment(environ, problems))
     # for `key_endpoint`: a key set in one place must not be sent to an address from the other
-    values = {key: value for key, value, _ in environment}
+    values = {key: value for key, value, _ in overrides}
     beside_key = values if "api_key" in values else file.tables
 
-    overrides = environment
     profile = settings.profiles.get(flags.profile or "")
     if profile is not None:
         origin = Origin(Level.PROFILE, f"profile {flags.profile}")
@@ -123,7 +123,7 @@ def load(
             changes = {section: replace(getattr(settings, section), **changes)}
         settings = replace(settings, **changes)
         origins[key] = origin
-    if flags.allowed_hosts:
+    if flags.allowed_hosts:  # the only flag that adds to the value of the file
         hosts = (*settings.allowed_hosts, *flags.allowed_hosts)
         settings = replace(settings, allowed_hosts=hosts)
         origins["allowed_hosts"] = named_origin(Level.COMMAND_LINE, "--allow-host")

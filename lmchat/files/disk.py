@@ -278,7 +278,7 @@ def is_damage(error: Exception) -> bool:
 
     In a damaged file, SQLite's own message may be undecodable: then it is a `UnicodeDecodeError`.
     """
-    if isinstance(error, OSError):
+    if isinstance(error, OSError):  # none of SQLite, and its text may hold any name of a file
         return False
     if isinstance(error, UnicodeDecodeError) or re.search(_DAMAGED_SCHEMA, str(error)):
         return True

@@ -182,8 +182,9 @@ class ChildProcess:
         try:
             process = await asyncio.shield(starting)
         except asyncio.CancelledError:
-            # cancelled itself, it would kill the program only, and wait for what that has started
-            # and a further cancellation would leave it: the first one is raised when it has ended
+            # `starting` itself is not cancelled: it would kill the program only, and wait for what
+            # that has started. So the start is awaited, and then all is ended. A further
+            # cancellation in this time is dropped, because it would leave a program running.
             while not starting.done():
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait([starting])
@@ -381,6 +382,7 @@ def answer_parent(answer: Callable[[bytes, Callable[[bytes], None]], None]) -> N
     threading.Thread(target=_read_frames, args=(frames,), daemon=True).start()
 
     def send(frame: bytes) -> None:
+        """Send a frame to the parent, at once."""
         output.write(_LENGTH.pack(len(frame)))
         output.write(frame)
         output.flush()

@@ -161,12 +161,12 @@ class TurnFigures(Struct, kw_only=True):
                 self.stalls += int(is_new_stall)
                 self.stage = Stage.STALLED
                 self.silent_s = silent_s
-            case Rethought():  # the reasoning began with the first token and ends now
+            case Rethought():  # all text so far was a thought, which began with the first token
                 self.stage = Stage.ANSWERING
                 self.thought_from_s = self.first_token_s or now_s
                 self.thought_to_s = now_s
                 self.thought_chunks = self.chunks
-                self.answer_from_s = None
+                self.answer_from_s = None  # no word of the answer itself has come
             case LifeSign(is_token=is_token):
                 self._end_stall()
                 if is_token and self.first_token_s is None:  # its text comes later
@@ -430,8 +430,8 @@ class GrowingAnswer:
     def add(self, event: StreamEvent) -> tuple[JournalEntry, ...]:
         """Add the text of an event; return the entries for its journal.
 
-        When the text changes its kind, these are `RESET` and all entries. For an event without text
-        there are none.
+        For an event without text there are none. A `Rethought` changes the kind of earlier entries:
+        then they are `RESET`, which drops those in the journal, and all entries anew.
         """
         match event:
             case TextDelta(text=text):

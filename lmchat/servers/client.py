@@ -179,9 +179,9 @@ class HttpServerClient:
         results = tuple(map(self._cache_models, await self._prober.scan(expected)))
         if self._engine is not None and self._engine.endpoint is not None:
             # a refresh searches the disk again: model files may have come or gone
-            own = self._cache_models(await self._engine.probe(self._prober.check, is_refresh=True))
-            others = (probed for probed in results if probed.endpoint != own.endpoint)
-            return (own, *others)
+            probed_engine = await self._engine.probe(self._prober.check, is_refresh=True)
+            others = (probed for probed in results if probed.endpoint != probed_engine.endpoint)
+            return (self._cache_models(probed_engine), *others)
         return results
 
     async def check(self, endpoint: Endpoint, *, key: str | None = None) -> ProbeResult:
@@ -371,6 +371,7 @@ class HttpServerClient:
         self._admission.admit_forwarded(request)
 
         def count_end(record: TurnRecord) -> None:
+            """Count the end also for `metrics`, then pass its figures on."""
             self._admission.count_end(record.state, record.elapsed_ms)
             on_end(record)
 

@@ -134,7 +134,7 @@ def checked_option(name: str, value: object) -> object:
     if option is None:
         raise _unknown_name(name)
     is_fitting = False
-    if option.type is str:
+    if option.type is str:  # the reasoning effort
         effort = effort_of(value)
         if effort is not None:
             is_fitting, value = True, effort
@@ -146,7 +146,7 @@ def checked_option(name: str, value: object) -> object:
         if isinstance(texts, list | tuple):
             value = tuple(texts)
             is_fitting = all(isinstance(text, str) for text in texts)
-    else:
+    else:  # `logit_bias`
         is_fitting = isinstance(value, Mapping)
     if is_fitting:
         return value

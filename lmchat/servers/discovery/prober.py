@@ -90,13 +90,13 @@ class Prober:
         """Let each scan probe these addresses, too: of environment variables and earlier runs."""
         self._known = known
 
-    async def scan(self, expected: Sequence[Endpoint]) -> tuple[ProbeResult, ...]:
+    async def scan(self, named: Sequence[Endpoint]) -> tuple[ProbeResult, ...]:
         """Probe all usual and known addresses at once; return the results to show, best first.
 
-        `expected` addresses are those that the user has named. Of the usual addresses of a product
+        `named` are the addresses that the user has named. Of the usual addresses of a product
         where nothing answers, only the best is shown, and none if another one of them answers.
         """
-        probes = await asyncio.to_thread(self._usual_probes, expected)
+        probes = await asyncio.to_thread(self._usual_probes, named)
         results = await asyncio.gather(*map(self._scan_one, probes))
         order = list(Verdict)
         ranked = sorted(
@@ -115,19 +115,20 @@ class Prober:
             shown.append(probed)
         return tuple(shown)
 
-    def _usual_probes(self, expected: Sequence[Endpoint]) -> list[Probe]:
+    def _usual_probes(self, named: Sequence[Endpoint]) -> list[Probe]:
         """Return what a scan probes, each address once.
 
-        First come `expected` addresses, then those of the products, last the known ones. A product
+        First come the `named` addresses, then those of the products, last the known ones. A product
         has the port that it used last, and its default ports. Blocks: reads files in which products
         keep their last port.
         """
 
         def known_probe(endpoint: Endpoint, *, is_own: bool) -> Probe:
+            """Return the probe of an address that was named (`is_own`), or only used earlier."""
             product = self._expected_product(endpoint)
             return Probe(endpoint=endpoint, expected=product, is_own=is_own, is_known=True)
 
-        probes = [known_probe(endpoint, is_own=True) for endpoint in expected]
+        probes = [known_probe(endpoint, is_own=True) for endpoint in named]
         for product in PRODUCTS:
             ports = filter(None, (product.last_port(), *product.ports))
             probes += [Probe(endpoint=loopback(port), expected=product) for port in ports]
@@ -251,13 +252,13 @@ class Prober:
             models = await _read_models(api, probe.expected)
             states = {model.state for model in models if model.can_chat}
             verdict = Verdict.LOADING if LoadState.LOADING in states else Verdict.NO_MODEL
-            if states & _READY_STATES:
+            if states & _READY_STATES:  # one that answers counts more than one that loads
                 verdict = Verdict.READY
         except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:
             error = caught  # `RequestInvalid`: the key has characters that no header can hold
             verdict = _verdict_of_error(caught, api)
 
-        product = product_named(api.facts.product)
+        product = product_named(api.facts.product)  # found by `_read_models`, or expected
         # Without a product, the expected one is named where nothing has answered. It is also named
         # where a server has only refused, but not on another machine: its port tells nothing.
         may_be_expected = error is not None and (endpoint.is_loopback or not verdict.is_server)
@@ -266,7 +267,8 @@ class Prober:
         if verdict.is_server and (api.is_identified or models):
             self._memory_of(endpoint).product = product.name
         elif verdict is Verdict.REFUSED:
-            # it has ended: another version or product may be the next one
+            # It has ended, and another version may be the next one. The product stays noted, to be
+            # asked for first; other facts of the server are forgotten.
             self._memories[endpoint] = ServerMemory(product=self._memory_of(endpoint).product)
             if endpoint.is_loopback and await asyncio.to_thread(probe.expected.is_open):
                 verdict = Verdict.SERVER_OFF  # LM Studio runs, for instance, but not its server

@@ -98,6 +98,7 @@ def gguf_models(sources: Mapping[Path, str]) -> Iterator[ModelFile]:
     visited: set[str] = set()
 
     def is_first_visit(path: Path) -> bool:
+        """Note that a folder or file is visited; return whether it is for the first time."""
         real_path = os.path.realpath(path)
         is_first = real_path not in visited
         visited.add(real_path)

@@ -158,6 +158,7 @@ async def _read_details(api: ServerApi, listed: list[dict[str, Any]]) -> None:
     """
 
     async def read(row: dict[str, Any]) -> None:
+        """Ask for one model; a refusal is kept as a model without details."""
         reply = await api.post("/api/show", {"model": row["name"]})
         shown = reply.object if reply.is_good else {}
         api.memory.model_facts[_digest(row)] = {
