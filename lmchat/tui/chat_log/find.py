@@ -166,9 +166,7 @@ class Finder:
         index = self._document.index_of(message_id)
         if index is None:
             return
-        self._search(words)
-        self._words = ()
-        self._start = Place(index, -1, 0)
+        self._search(words, start=Place(index, -1, 0), is_for_all_sessions=False)
         if self._counts[index]:
             message = self._document.entries[index].message
             parts = message.parts if message else ()
@@ -190,13 +188,25 @@ class Finder:
         """
         self._search(self._words)
 
-    def _search(self, words: Sequence[str]) -> None:
-        """Begin a search for words from the top of the screen; no hit is current yet."""
+    def _search(
+        self,
+        words: Sequence[str],
+        *,
+        start: Place | None = None,
+        is_for_all_sessions: bool = True,
+    ) -> None:
+        """Begin a search for words; no hit is current yet.
+
+        It begins at the row `start`, by default at the top of the screen. Unless it is for all
+        sessions, the words are not searched in the next one.
+        """
         document = self._document
-        self._start = document.locate(self._viewport.top) if len(document) else Place(0, -1, 0)
-        self._words = tuple(words)
+        if start is None:
+            start = document.locate(self._viewport.top) if len(document) else Place(0, -1, 0)
+        self._start = start
+        self._words = tuple(words) if is_for_all_sessions else ()
         if any(words):  # an emptied query is not searched again by `n`
-            self.last_words = self._words
+            self.last_words = tuple(words)
         self._query = Query(words)
         self.index = None
         self._marks = {}
