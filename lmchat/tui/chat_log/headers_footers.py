@@ -162,6 +162,7 @@ def thought_block(words: str, hint: str = "", *, is_folded: bool) -> Block:
     """Return the block with the row that reasoning is folded into; a hint follows the words."""
 
     def make(page: Page) -> list[Line]:
+        """Return the row on a page: fold sign, words, and the hint unless it is empty."""
         spans = [(words, page.styles["muted"])]
         if hint:
             spans.append(_after_dot(page, hint))
@@ -268,6 +269,7 @@ def question_blocks(message: ChatMessage, pieces: Sequence[Block]) -> list[Block
     """
 
     def make(source: str, info: str, page: Page) -> list[Line]:
+        """Return the lines of a piece on the card; `info` is the language of its code."""
         # not `is_first`: without a row for the language
         return _card(page, code_lines(page, source, info, is_first=False), "warning")
 
@@ -307,6 +309,7 @@ def state_block(turn: TurnFigures | None, now_s: float) -> Block:
     """
 
     def make(page: Page) -> list[Line]:
+        """Return the row on a page: the state, and the key that stops the answer."""
         left: list[Span] = [(Stage.WAITING.value, _NULL)]
         if turn is not None:
             left = _state_spans(page, turn, now_s)
