@@ -26,7 +26,8 @@ from lmchat.tui.chat_log.selection import Selected, Unit
 
 # blanks at the start of a line that were tabs: a whole number of tab stops
 _INDENT = rf"(?m)^(?: {{{TAB_CELLS}}})+"
-Piece = tuple[Block, Range | None]  # a block, and which of its characters are selected
+# a block, and which of its characters are selected; None if none are
+Piece = tuple[Block, Range | None]
 
 
 def copied(document: Document, selected: Selected) -> str:
@@ -111,9 +112,9 @@ def _selected_part(document: Document, index: int, selected: Selected) -> str:
 
 
 def _is_whole(piece: Piece) -> bool:
-    """Return whether only blanks of a block are not selected."""
+    """Return whether all of a block is selected, but for blanks at its ends."""
     block, span = piece
-    if span is None:
+    if span is None:  # nothing of it is selected
         return False
     text = unwrapped_text(block)
     return not (text[: span[0]].strip() or text[span[1] :].strip())
