@@ -33,13 +33,14 @@ class Place(NamedTuple):
 def _entries_of(messages: Iterable[ChatMessage]) -> list[Entry]:
     """Return an entry for each message.
 
-    Calls of an answer were run if the message of a tool, or a further answer, follows.
+    Calls of an answer were run if the message of a tool, or a further answer, follows. Otherwise
+    the answer itself shows them.
     """
     entries = [Entry(message) for message in messages]
     for entry, following in pairwise(entries):
         if entry.message and entry.message.role is Role.ASSISTANT and entry.message.tool_calls:
             role = following.message.role if following.message else None
-            entry.has_tool_messages = role in (Role.TOOL, Role.ASSISTANT)
+            entry.were_calls_run = role in (Role.TOOL, Role.ASSISTANT)
     return entries
 
 

@@ -314,7 +314,7 @@ class Turns(FrontEnd):
                 self._view.widgets.log.replace(message)
                 self._status.refresh()
             case MessageEnded(message) if is_shown:  # an answer, whose calls run next
-                self._view.widgets.log.finish(message, has_tool_messages=True)
+                self._view.widgets.log.finish(message, were_calls_run=True)
             case Rethought() if is_shown:  # text that was shown as the answer was reasoning
                 self._view.widgets.log.restate(opened.shown_messages[-1])
             case RetryScheduled():
