@@ -72,7 +72,12 @@ class CommandsDialog(ListDialog):
         if self.list.text_width < _WIDE:
             shortcuts = shortcuts[:1]
         title = highlighted(entry.title, offsets, NAME)
-        return ListRow((((" ", ""), *title),), ((f"{'   '.join(shortcuts)} ", MUTED),), key=entry)
+        indented_title = ((" ", ""), *title)
+        return ListRow(
+            pieces=(indented_title,),
+            right=((f"{'   '.join(shortcuts)} ", MUTED),),
+            key=entry,
+        )
 
     def action_take(self) -> None:
         """Leave with the chosen command; a row that only explains a key closes the dialog."""
