@@ -40,6 +40,7 @@ class ContextDialog(ListDialog):
         """Show a list; in the first one, the last item is chosen, and later the choice stays."""
         is_first = self._content is None
         self._content = content
+        # the content may come before the list has its size, which `draw` needs
         self.call_after_refresh(self.redraw, chooses_end=is_first)
 
     def draw(self, *, chooses_end: bool = False) -> None:
@@ -71,8 +72,8 @@ class ContextDialog(ListDialog):
             bar = ((f"  {UNICODE.used * used}", "$primary"), (rest, FAINT))
         tokens = units.tokens(item.tokens, is_estimated=True)
         return ListRow(
-            (((author, ASIDE), (f" {words}", style)),),
-            ((item.state, MUTED), *bar, (f"{tokens:>8}", style)),
+            pieces=(((author, ASIDE), (f" {words}", style)),),
+            right=((item.state, MUTED), *bar, (f"{tokens:>8}", style)),
             # an item without a message is the only one of its author
             key=item.message_id or item.author,
         )
