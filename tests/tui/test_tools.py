@@ -50,7 +50,7 @@ def results(desk) -> list[tuple[AnswerState, str]]:
 async def takes_keys(desk) -> None:
     await shown(desk, ASKS)
     await desk.until(
-        lambda: time.monotonic() >= desk.log_view.calls.ready_s, "a card that takes keys"
+        lambda: time.monotonic() >= desk.log_view.calls.rest.ready_s, "a card that takes keys"
     )
 
 
@@ -133,7 +133,7 @@ async def test_the_card_lets_the_user_type_on_and_is_reached_with_a_key(tmp_path
         await takes_keys(desk)
         for key in "yx":
             event = events.Key(key, key)
-            event.time = desk.log_view.calls.ready_s - 0.1  # typed early, and handed over late
+            event.time = desk.log_view.calls.rest.ready_s - 0.1  # typed early, and handed over late
             desk.log_view._forward_event(event)
         await desk.prompt_is("x")
         await desk.press("y", "s")

@@ -456,7 +456,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     def on_focus(self, event: events.Focus) -> None:
         """Focus the last message, too, if no message has the focus."""
-        self.calls.ignore_keys(event.time)  # keys typed before must not decide about a call
+        self.calls.rest.prolong(event.time)  # keys typed before must not decide about a call
         self.viewport.focus_last()
         self._repaint()
 
@@ -560,9 +560,8 @@ class ChatLog(ScrollView, can_focus=True):
 
     def _decide(self, key: str, time_s: float) -> None:
         """Decide about the call that asks, if its card takes keys by now."""
-        if time_s >= self.calls.ready_s:
+        if self.calls.rest.takes_key(time_s):
             self.post_message(self.Decided(CHOICES[key]))
-        self.calls.ignore_keys(time_s)
 
     def on_paste(self, event: events.Paste | events.Key) -> None:
         """Give a paste or a typed key to the prompt, and focus the prompt."""

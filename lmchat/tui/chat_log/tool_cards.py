@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from math import inf
-from time import monotonic
 
 from lmchat import units
 from lmchat.sessions.message import ChatMessage
 from lmchat.tui.chat_log.entry import ASKS, Entry
 from lmchat.tui.chat_log.viewport import Viewport
-
-# time without a key before a card that is visible takes one: keys before were meant for the prompt
-REST_S = 0.5
+from lmchat.tui.rest import Rest
 
 
 class RunningCalls:
-    """States of the calls of the running turn, and the time from which a card takes keys."""
+    """States of the calls of the running turn, and the rest before the card takes keys."""
 
     def __init__(
         self, viewport: Viewport, changed: Callable[[int], AbstractContextManager[Entry]]
     ) -> None:
         """Create it; `changed` is the context for a change of the message with an index."""
         self.card_id = ""  # the tool message that asks
-        self.ready_s = inf  # time from which the card takes keys, by the monotonic clock
+        self.rest = Rest()  # before the card takes keys
         self._viewport = viewport
         self._changed = changed
         self._began_s = 0.0  # monotonic time from which `running …` is counted
@@ -47,8 +43,8 @@ class RunningCalls:
 
         `asked_id` is the message of the call about which the user decides now: it gets the state
         `ASKS`, and the others wait. If it is empty, the user has decided about all calls, and they
-        run. `ready_s` becomes the time from which its card takes keys: `REST_S` after it is seen.
-        While it is off the screen, or a dialog covers the log (not `is_on_top`), it takes no keys.
+        run. The rest before its card takes keys begins when it is seen. While it is off the screen,
+        or a dialog covers the log (not `is_on_top`), it takes no keys.
         """
         if not calls or asked_id:  # no call runs: the time of the next one begins here
             self._began_s = now_s
@@ -71,12 +67,6 @@ class RunningCalls:
         is_seen = is_visible and is_on_top
         if asked_id != self.card_id or not is_seen:
             self.card_id = asked_id
-            self.ready_s = inf
+            self.rest.cancel()
         if is_seen:
-            # a time that is set already is earlier, and stays; it is compared with the times of
-            # key events, which `now_s` need not have the clock of
-            self.ready_s = min(self.ready_s, monotonic() + REST_S)
-
-    def ignore_keys(self, time_s: float) -> None:
-        """Take no keys for `REST_S` after a key, or after the log got the focus, at `time_s`."""
-        self.ready_s = max(self.ready_s, time_s + REST_S)
+            self.rest.begin()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from math import inf
 from pathlib import Path
-from time import monotonic
 
 from textual import events, on
 from textual.widget import Widget
@@ -20,13 +18,13 @@ from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products import product_named
 from lmchat.tui.dialogs.dialog import Dialog
+from lmchat.tui.rest import Rest
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import MUTED, cut_middle, paragraphs, styled
 from lmchat.units import counted
 
 _MOST_PATHS = 8  # that one question names; the others are counted
 _PATH_CELLS = 200  # width to which a path is cut
-PAUSE_S = 0.5  # without a key, before the key that says yes: other keys were meant for the prompt
 
 Attempt = Callable[[str], Awaitable[object]]
 """Tries what was typed. Unless it returns a text, the dialog is left with what it returns.
@@ -158,7 +156,7 @@ def key_dialog(probed: ProbeResult, attempt: Attempt) -> AskDialog:
 class ConfirmDialog(Dialog):
     """Yes-or-no question; returns True on its key, and None on Esc.
 
-    The key counts only after a pause: otherwise it may be the next key of a text that the user
+    The key counts only after a `Rest`: otherwise it may be the next key of a text that the user
     types, who has not seen the question yet.
     """
 
@@ -177,8 +175,7 @@ class ConfirmDialog(Dialog):
             key: The key for a yes: `y` for a question that may open while the user types.
         """
         super().__init__(title, ((key, verb),), is_small=True)
-        # monotonic time from which the key counts: never, until the question is shown
-        self.ready_s = inf
+        self.rest = Rest()
         self._text = text
         self._key = key.lower()
 
@@ -186,13 +183,13 @@ class ConfirmDialog(Dialog):
         yield Static(paragraphs(self._text), classes="words gap")
 
     def on_screen_resume(self) -> None:
-        """Begin the pause: the question is on top now. Textual calls that of `Dialog`, too."""
-        self.ready_s = monotonic() + PAUSE_S
+        """Begin the rest: the question is on top now. Textual calls that of `Dialog`, too."""
+        self.rest.cancel()  # another dialog may have covered this one
+        self.rest.begin()
 
     def on_key(self, event: events.Key) -> None:
-        """Leave with True on the key for a yes, if no key came in the pause before it."""
-        is_ready = event.time >= self.ready_s
-        self.ready_s = max(self.ready_s, event.time + PAUSE_S)
+        """Leave with True on the key for a yes, if no key came in the rest before it."""
+        is_ready = self.rest.takes_key(event.time)  # also for other keys: each begins a rest
         if event.key == self._key and is_ready:
             event.stop()
             self.dismiss(True)

@@ -1,0 +1,34 @@
+"""The rest before a key says yes to a question that may open while the user types."""
+
+from __future__ import annotations
+
+from math import inf
+from time import monotonic
+
+REST_S = 0.5  # time without a key, after which a key is meant for the question
+
+
+class Rest:
+    """Tells when a question takes keys: a key soon after another one is meant for the prompt."""
+
+    def __init__(self) -> None:
+        self.ready_s = inf  # monotonic time from which keys count; never until `begin`
+
+    def begin(self) -> None:
+        """Begin the rest, as the question is seen now, unless it has begun already."""
+        if self.ready_s == inf:
+            self.ready_s = monotonic() + REST_S
+
+    def cancel(self) -> None:
+        """Take no keys until `begin`: the question is not seen."""
+        self.ready_s = inf
+
+    def prolong(self, time_s: float) -> None:
+        """Rest anew after a key, or something else that happened at `time_s`."""
+        self.ready_s = max(self.ready_s, time_s + REST_S)
+
+    def takes_key(self, time_s: float) -> bool:
+        """Return whether a key of the time `time_s` counts; the rest begins anew after it."""
+        is_over = time_s >= self.ready_s
+        self.prolong(time_s)
+        return is_over
