@@ -94,10 +94,7 @@ class AskDialog(Dialog):
 
     @on(Input.Submitted)
     def submit(self, event: Input.Submitted) -> None:
-        """Leave with the typed text, without blanks around it, or begin the attempt in a worker.
-
-        The dialog is left with the result of the attempt, unless that is a text: a problem.
-        """
+        """Leave with the typed text, without blanks around it, or begin the attempt in a worker."""
         event.stop()
         typed = event.value.strip()
         attempt = self._attempt
@@ -109,6 +106,7 @@ class AskDialog(Dialog):
             return
 
         async def try_typed() -> None:
+            """Leave with the result of the attempt, or show its problem and stay."""
             try:
                 result = await attempt(typed)
             except LMChatError as error:
@@ -119,6 +117,7 @@ class AskDialog(Dialog):
                 self.dismiss(result)
 
         self.query_one(".verdict", Static).update(styled("Checking", MUTED))
+        # mypy needs the type of what is not used here
         _: Worker[None] = self.run_worker(
             try_typed, name="attempt", group="attempt", exclusive=True
         )
@@ -132,9 +131,10 @@ def argument_dialog(
     If `use` raises an `LMChatError`, the dialog shows it and stays, for another argument.
     """
 
-    async def attempt(typed: str) -> bool:
-        await use(typed)
-        return True  # a text that `use` returns would be shown as a problem
+    async def attempt(argument: str) -> bool:
+        """Run the command, and return no text: `AskDialog` would show that as a problem."""
+        await use(argument)
+        return True
 
     return AskDialog(title, text=text, verb="run it", attempt=attempt)
 
@@ -198,7 +198,7 @@ class ConfirmDialog(Dialog):
 def outside_question(paths: Sequence[Path]) -> ConfirmDialog:
     """Return the question whether files outside the working folder are read for a prompt."""
     lines = [str(cut_middle(str(path), _PATH_CELLS)) for path in paths[:_MOST_PATHS]]
-    if more := len(paths) - len(lines):
+    if more := len(paths) - len(lines):  # those behind `_MOST_PATHS`
         lines.append(f"and {counted(more, 'more file')}")
     title = "Attach from outside this folder?"
     return ConfirmDialog(title, text="\n".join(lines), verb="attach", key="y")

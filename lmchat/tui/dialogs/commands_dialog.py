@@ -101,14 +101,16 @@ def _match(typed: str, entry: CommandRow) -> FuzzyMatch | None:
 def row_of(command: Command, overrides: Mapping[str, str], subject: str = "") -> CommandRow:
     """Return the entry of a command; the title begins with the subject, as `Last answer`.
 
-    `overrides` are the keys of the configuration, by command id. Enter runs the command unless it
-    is only a key within the log, a list or a dialog, which must have the focus for it.
+    `overrides` are the keys of the configuration, by command id. Enter runs the command, unless it
+    is only a key within the log, a list or a dialog: those must have the focus for it.
     """
     title = f"{subject}: {command.title}" if subject else command.title
     # `Dispatcher.run` needs a function, or a command of `ChatLog.action_message`
     can_run = bool(command.function) or command.action.startswith("message(")
     keys = written(keys_of(command, overrides))
-    return CommandRow(title, keys, command.slash, command if can_run else None)
+    return CommandRow(
+        title=title, keys=keys, slash=command.slash, command=command if can_run else None
+    )
 
 
 def help_groups(overrides: Mapping[str, str]) -> dict[str, list[CommandRow]]:
@@ -118,7 +120,7 @@ def help_groups(overrides: Mapping[str, str]) -> dict[str, list[CommandRow]]:
     the recent models, have one row.
     """
     groups = {"The prompt": _PROMPT, "Reading": _READING}
-    for scope in Scope:  # a scope is the text of its heading
+    for scope in Scope:  # each is a text: the heading of its commands
         note = "; slash commands act on the last answer" if scope is Scope.MESSAGE else ""
         groups[f"{scope}{note}"] = [
             row_of(command, overrides)
@@ -128,6 +130,8 @@ def help_groups(overrides: Mapping[str, str]) -> dict[str, list[CommandRow]]:
     groups[Scope.CHAT].append(CommandRow("Switch to a recent model by its number", "Alt+1 … Alt+9"))
     return groups | {"Find in this session": _FIND, "The mouse in the chat": _MOUSE}
 
+
+# keys and clicks that are no commands of the table, and are only explained
 
 _PROMPT = [
     CommandRow("Send; queue it while an answer streams", "Enter"),

@@ -44,18 +44,22 @@ class ContextDialog(ListDialog):
         self.call_after_refresh(self.redraw, chooses_end=is_first)
 
     def draw(self, *, chooses_end: bool = False) -> None:
-        """Draw the items, with bars that compare their tokens, and the sum in the title."""
+        """Draw the items, with bars that compare their tokens, and the sum in the title.
+
+        With `chooses_end`, the last item is chosen; otherwise the choice stays.
+        """
         content = self._content
-        if content is None:
+        if content is None:  # not read yet
             return
         most = max((item.tokens for item in content.items), default=0)
         rows = [self._row(item, most) for item in content.items]
         tokens = units.tokens(content.tokens, is_estimated=content.is_estimated)
         figures = [f"{tokens}{units.GAP}tokens"]
-        if content.limit:
+        if content.limit:  # the context window, if it is known
             figures[0] = f"{tokens} of {units.tokens(content.limit)}{units.GAP}tokens"
             figures.append(units.percent(content.tokens / content.limit))
-        self.show_rows(rows, *figures, choose=rows[-1].key if rows and chooses_end else None)
+        end_key = rows[-1].key if rows and chooses_end else None
+        self.show_rows(rows, *figures, choose=end_key)
 
     def _row(self, item: ContextItem, most_tokens: int) -> ListRow:
         """Return the row of an item: author and first words, at the right state, bar and tokens.

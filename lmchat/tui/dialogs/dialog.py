@@ -33,7 +33,7 @@ _TITLE_GAP = 2  # least cells between the title and the figures
 class Dialog(ModalScreen[Any]):
     """Modal dialog; Esc leaves it without a result."""
 
-    AUTO_FOCUS = "Input"
+    AUTO_FOCUS = "Input"  # selector of the widget that gets the focus; empty for none
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "leave")]
     HEADING: ClassVar[str] = ""  # title in the first row
     HINTS: ClassVar[Sequence[Hint]] = ()  # keys and their words, without Esc
@@ -50,7 +50,7 @@ class Dialog(ModalScreen[Any]):
         super().__init__(classes="-small" if is_small else None)
         self.heading = safe_line(heading or self.HEADING)
         self.hints = hints or self.HINTS
-        # at most one, with which to leave once the dialog is on top; None is a result, too
+        # at most one, with which to leave once the dialog is on top: a list, as None is a result
         self._late_results: list[Any] = []
 
     @property
@@ -74,9 +74,11 @@ class Dialog(ModalScreen[Any]):
     def on_screen_resume(self) -> None:
         """Leave if `dismiss` was called before the dialog was on top."""
 
-        # returns nothing: Textual would await what `dismiss` returns, and raise, since a screen
-        # must not await its own end
         def leave(result: Any) -> None:
+            """Call `dismiss`, and return nothing.
+
+            Textual would await what `dismiss` returns, and raise: a screen must not await its end.
+            """
             self.dismiss(result)
 
         for result in self._late_results:
@@ -122,7 +124,7 @@ class Dialog(ModalScreen[Any]):
         """Limit the height of the widget that grows to what its siblings leave of the screen."""
         if self.can_show:
             widget, box = self.query_one(self.GROWS), self.query_one(".dialog")
-            others = box.virtual_size.height - widget.outer_size.height
+            others = box.virtual_size.height - widget.outer_size.height  # height of the siblings
             room = self.size.height - others - box.gutter.height - box.styles.margin.height
             widget.styles.max_height = max(room, 1)
 
@@ -162,7 +164,7 @@ class ListDialog(Dialog):
     # Textual calls `on_mount` and `on_resize` of `Dialog`, too
 
     def on_mount(self) -> None:
-        """Show the list as focused, unless an input has the focus."""
+        """Show the list as focused, unless another widget, such as the filter, gets the focus."""
         self.list.looks_focused = not self.AUTO_FOCUS
 
     def on_resize(self) -> None:
@@ -202,7 +204,7 @@ class ListDialog(Dialog):
         self.action_take()
 
     def action_take(self) -> None:
-        """Act on the chosen row: here, leave with its key."""
+        """Act on the chosen row, if there is one: here, leave with its key."""
         if self.list.key is not None:
             self.dismiss(self.list.key)
 
@@ -220,8 +222,7 @@ class ListDialog(Dialog):
         Without rows, show the words `nothing`. `choose` is the key of the row to choose; None keeps
         the choice.
         """
-        rows = rows or wrapped_rows(nothing, self.list.text_width)
-        self.list.show(rows, choose=choose)
+        self.list.show(rows or wrapped_rows(nothing, self.list.text_width), choose=choose)
         self.show_figures(*figures)
 
 

@@ -37,11 +37,12 @@ def message_tree(messages: Sequence[ChatMessage], path_ids: Collection[str]) -> 
         words = safe_line(opening.text or tool_calls_text(opening), limit=_FIRST_WORDS)
         fork = f"{UNICODE.fork} " if branch.depth else ""
         indent = f"{' ' * min(2 * branch.depth, _MOST_INDENT)}{fork}"
+        indented_words = ((indent, MUTED), (words or f"({opening.state})", NAME))
         count = units.counted(len(branch.messages), "message")
         rows.append(
             ListRow(
-                (((indent, MUTED), (words or f"({opening.state})", NAME)),),
-                ((f"{author} {UNICODE.dot} {count}", MUTED),),
+                pieces=(indented_words,),
+                right=((f"{author} {UNICODE.dot} {count}", MUTED),),
                 key=branch.branch_id,
                 is_open=branch.branch_id in path_ids,
             )
@@ -56,6 +57,7 @@ def message_tree(messages: Sequence[ChatMessage], path_ids: Collection[str]) -> 
         rows,
         units.counted(ends, "branch", "es"),
         units.counted(len(messages), "message"),
+        # the last row that is open is the branch at the end of the path
         choose=next((row.key for row in reversed(rows) if row.is_open), None),
         nothing="This session is empty.",
     )

@@ -55,19 +55,20 @@ _SIGNS: Mapping[LoadState, StyledText] = {
 def _match(typed: str, row: ModelRow) -> FuzzyMatch | None:
     """Match each typed word with the name of a model, or else find it in the facts about it.
 
-    These are its server, product, address, quantization and capabilities. The result has the sum
-    of the scores, and the offsets in the name. Return None if a word is in neither.
+    The facts are its server, product, address, quantization and capabilities. The result has the
+    sum of the scores, and the offsets in the name. Return None if a word is in neither. Without
+    words, every model matches.
     """
     model = row.model
-    facts = (row.server_name, model.product, model.endpoint.netloc, model.quantization)
-    known = " ".join((*facts, *model.capabilities)).lower()
+    about = (row.server_name, model.product, model.endpoint.netloc, model.quantization)
+    facts = " ".join((*about, *model.capabilities)).lower()
     score = 0.0
     offsets = set[int]()
     for word in typed.split():
         if (found := fuzzy_match(word, safe_line(model.model_id))) is not None:
             score += found.score
             offsets.update(found.offsets)
-        elif word.lower() not in known:
+        elif word.lower() not in facts:
             return None
     return FuzzyMatch(score=score, offsets=tuple(sorted(offsets)))
 
@@ -91,7 +92,10 @@ def _cells(row: ModelRow) -> list[StyledText]:
 
 
 def _group(row: ModelRow) -> str:
-    """Return the heading under which a model is listed."""
+    """Return the heading under which a model is listed.
+
+    That of a server is the name that the user gave it, or else its product.
+    """
     if row.model.is_embedding:
         return "For embeddings only"
     if row.recent_index is not None:
@@ -152,6 +156,7 @@ class ModelPicker(ListDialog):
     def on_mount(self) -> None:
         if self._typed:
             self.query_one(Field).input.select_all()  # typing takes its place
+        # the model in use is chosen once, here: drawings for another size keep the choice
         self.call_after_refresh(self.redraw, choose=self._current)
 
     def update_rows(self, rows: Sequence[ModelRow], *, age_s: float, note: str = "") -> None:
@@ -172,15 +177,18 @@ class ModelPicker(ListDialog):
         `choose` is the server id and the model id of the row to choose; None keeps the choice. With
         `chooses_best`, the best match that can chat is chosen, if anything is typed.
         """
-        typed, count = self._typed.strip(), len(self._rows)
+        typed = self._typed.strip()
+        count = len(self._rows)
         tried = {row.key: _match(typed, row) for row in self._rows}
         matches = {key: found for key, found in tried.items() if found is not None}
         if typed and chooses_best:
             usable = [row.key for row in self._rows if row.key in matches and row.model.can_chat]
             choose = max(usable, key=lambda key: matches[key].score, default=None)
         nothing = f"No model matches “{safe_line(typed, limit=30)}”. Backspace shows all {count}."
-        if typed == VISION or not count:
-            nothing = _NO_VISION if count else _NO_MODELS
+        if not count:
+            nothing = _NO_MODELS
+        elif typed == VISION:
+            nothing = _NO_VISION
         servers = len({row.model.endpoint for row in self._rows})
         self.show_rows(
             self._model_rows(matches),
@@ -190,6 +198,7 @@ class ModelPicker(ListDialog):
             nothing=nothing,
         )
         self.query_one(Field).show_note(f"{len(matches)} of {count}" if typed else "")
+        # the legend explains the signs of the states that models have
         states = {row.model.state for row in self._rows}
         signs = (f"{sign} {state}" for state, (sign, _) in _SIGNS.items() if state in states)
         self.query_one(".legend", LineWidget).show([styled("   ".join(signs), MUTED)])
@@ -212,15 +221,15 @@ class ModelPicker(ListDialog):
         width = max(self.list.text_width - len(_LEAD), 1)
         longest = max([_LEAST_NAME, *(cell_len("".join(name)) for name in names)])
         room = width - min(longest, _MOST_NAME, width) - GAP
-        titles, *facts = aligned(_COLUMNS, [_cells(row) for row in self._rows], room)
+        titles, *lines = aligned(_COLUMNS, [_cells(row) for row in self._rows], room)
         right = content((*titles, (" ", "")))  # it ends before the scrollbar of the list
         self.query_one(".columns", LineWidget).show([styled(f"{_LEAD}Model", MUTED)], right)
 
         rows: list[ListRow] = []
         last_group = ""
-        for row, (name, server), cells in zip(self._rows, names, facts, strict=True):
+        for row, (name, server), cells in zip(self._rows, names, lines, strict=True):
             if (found := matches.get(row.key)) is None:
-                continue
+                continue  # the filter hides it
             group = _group(row)
             if group != last_group:
                 rows += [ListRow()] if last_group else []  # an empty one between two groups
@@ -233,7 +242,8 @@ class ModelPicker(ListDialog):
                 *highlighted(name, found.offsets, NAME if can_chat else MUTED),
                 (server, MUTED),
             )
-            rows.append(ListRow((left,), cells, key=row.key if can_chat else None))
+            key = row.key if can_chat else None  # without a key, it cannot be chosen
+            rows.append(ListRow(pieces=(left,), right=cells, key=key))
         return rows
 
     def _recent_model(self, digit: str) -> ModelInfo | None:

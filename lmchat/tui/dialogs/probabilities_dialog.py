@@ -68,9 +68,9 @@ class ChoicesText(ScrollView):
 
     def on_resize(self) -> None:
         """Wrap the text for the new width, and scroll to the word under the cursor again."""
-        width = max(self.outer_size.width - 2, 1)  # without the bar and the scrollbar
+        width = max(self.outer_size.width - 2, 1)  # of the text, without bar and scrollbar
         self._lines = self._text.wrap(width)
-        # of a word in several lines, the last one stays
+        # of a word in several lines, the last one stays; -1, for other spans, is never asked for
         self._line_of = {
             _word_of(span): number for number, line in enumerate(self._lines) for span in line.spans
         }
@@ -169,8 +169,7 @@ def _marked_text(answer: AnswerChoices) -> Content:
     """Return the thought and the text of an answer, with marks where the model was unsure.
 
     Text before and behind the choices, of which no probabilities are known, is muted. It is left
-    out where the place of the choices in the text is not known. Each word is in a span with its
-    index, for `ChoicesText`.
+    out where the place of the choices in the text is not known.
     """
     pieces: list[Content] = []
     parts = (
@@ -180,24 +179,34 @@ def _marked_text(answer: AnswerChoices) -> Content:
     for whole, start, is_thought in parts:  # `start` is None where that place is not known
         if any(pieces) and whole:  # between thought and text; empty pieces do not count
             pieces.append(Content("\n\n"))
-        pieces.append(Content.styled(safe_text(whole[: start or 0]), MUTED))
-        end = start or 0  # of the choices so far
+        before = "" if start is None else whole[:start]
+        pieces.append(Content.styled(safe_text(before), MUTED))
+        length = 0  # of the text of the choices
         for index, choice in enumerate(answer.choices):
             if choice.is_thought == is_thought:
-                end += len(choice.text)
-                # the text is empty if it came with a later token, as that of a half character
-                word = safe_text(choice.text or choice.token).replace("\t", "    ")
-                word = word.replace("\n", " \n")  # the cursor is seen on the blank
-                if not cell_len(word[:1]):  # such as an accent, drawn over the word before
-                    word = GAP + word
-                mark = "underline" if _is_unsure(choice) else ""
-                if probability(choice.logprob) < _GUESSED:
-                    mark = "reverse"
-                style = f"{MUTED if is_thought else ''} {mark}"
-                meta = Style.from_meta({"word": index})
-                pieces.append(Content(word, [Span(0, len(word), one) for one in (style, meta)]))
-        pieces.append(Content.styled(safe_text("" if start is None else whole[end:]), MUTED))
+                pieces.append(_marked_word(index, choice))
+                length += len(choice.text)
+        behind = "" if start is None else whole[start + length :]
+        pieces.append(Content.styled(safe_text(behind), MUTED))
     return Content("").join(pieces)
+
+
+def _marked_word(index: int, choice: TokenProbabilities) -> Content:
+    """Return the word of a choice, with a mark if the model was unsure.
+
+    It is in a span with its index among all choices, by which `ChoicesText` finds it.
+    """
+    # the text is empty if it came with a later token, as that of a half character
+    word = safe_text(choice.text or choice.token).replace("\t", "    ")
+    word = word.replace("\n", " \n")  # the cursor is seen on the blank
+    if not cell_len(word[:1]):  # such as an accent, drawn over the word before
+        word = GAP + word
+    mark = "underline" if _is_unsure(choice) else ""
+    if probability(choice.logprob) < _GUESSED:
+        mark = "reverse"
+    style = f"{MUTED if choice.is_thought else ''} {mark}"
+    meta = Style.from_meta({"word": index})
+    return Content(word, [Span(0, len(word), one) for one in (style, meta)])
 
 
 def _is_unsure(choice: TokenProbabilities) -> bool:
@@ -208,19 +217,22 @@ def _is_unsure(choice: TokenProbabilities) -> bool:
 def _alternatives(choice: TokenProbabilities) -> list[ListRow]:
     """Return a row for each token that can be chosen, also that of the answer; likeliest first.
 
-    Parts of characters, which cannot be sent, are left out.
+    Other tokens that are parts of characters are left out: they cannot be sent.
     """
     logprobs = {other.token: other.logprob for other in choice.top}
     logprobs[choice.token] = choice.logprob
-    return [
-        ListRow(
-            (((f" {_quoted(token)}", NAME),),),
-            (("in the answer  " if token == choice.token else "", MUTED), (_percent(logprob), "")),
-            key=token,
-        )
-        for token, logprob in sorted(logprobs.items(), key=lambda one: -one[1])
-        if token == choice.token or HALF_CHARACTER not in token
-    ]
+    rows: list[ListRow] = []
+    for token, logprob in sorted(logprobs.items(), key=lambda one: -one[1]):
+        is_chosen = token == choice.token
+        if is_chosen or HALF_CHARACTER not in token:
+            note = "in the answer  " if is_chosen else ""
+            row = ListRow(
+                pieces=(((f" {_quoted(token)}", NAME),),),  # one, of one text
+                right=((note, MUTED), (_percent(logprob), "")),
+                key=token,
+            )
+            rows.append(row)
+    return rows
 
 
 def _percent(logprob: float) -> str:

@@ -42,10 +42,12 @@ async def with_progress(
     """
     dialog = ProgressDialog(title)
 
-    def stop(_: None) -> None:  # when the dialog is left: by Esc, or below, after the work
+    def stop(_: None) -> None:
+        """Cancel the work: the dialog is left, by Esc or after the work, when it has no effect."""
         task.cancel()
 
     def report(words: str) -> None:
+        """Show how far the work is, and open the dialog for the first words."""
         if not dialog.is_attached:
             view.open_dialog(dialog, stop)
         dialog.show_progress(words)

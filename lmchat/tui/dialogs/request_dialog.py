@@ -20,6 +20,7 @@ class RequestDialog(TextDialog):
 
     HINTS = (("← →", "text, JSON, curl"), ("y", "copy"), ("o", "pager"), ("↑ ↓", "scroll"))
     BINDINGS: ClassVar[list[BindingType]] = [
+        # `priority`: the focused `VerticalScroll` has bindings of its own for ← and →
         Binding("left", "change(-1)", priority=True),
         Binding("right", "change(1)", priority=True),
         ("o", "page"),
@@ -32,7 +33,7 @@ class RequestDialog(TextDialog):
         form: str,
         page: Callable[[str], None],
     ) -> None:
-        """Show a request.
+        """Create the dialog.
 
         Args:
             template_text: The text behind the server's chat template, or why it is missing.
@@ -60,7 +61,8 @@ class RequestDialog(TextDialog):
                 self.show(json_text(self._outgoing), "JSON", size)
             case "curl", _:
                 self.show(curl_command(self._outgoing), "curl", size)
-            case _, TemplateText(text=text, tokens=tokens):  # the form "text"
+            # the form "text", or why the server does not give it
+            case _, TemplateText(text=text, tokens=tokens):
                 self.show(text, "text", units.counted(tokens, "token"))
             case _, LMChatError() as error:
                 self.show(error.message_with_hint, "text")

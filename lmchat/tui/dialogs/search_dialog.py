@@ -23,7 +23,7 @@ from lmchat.sessions.session import HIT_KIND_NAMES, SearchHit
 from lmchat.tui.dialogs.dialog import ListDialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import HIT, MUTED, STRONG, LineWidget, StyledTexts, styled
-from lmchat.tui.widgets.row_list import ASIDE, ListRow, RowList
+from lmchat.tui.widgets.row_list import ASIDE, ListRow, RowList, text_row
 from lmchat.units import UNICODE
 
 _FILTERS = ("model:", "role:", "before:", "after:", "title:", "has:code")
@@ -31,7 +31,7 @@ _MOST_HITS = 100  # a search with more hits needs another word
 
 
 class SearchDialog(ListDialog):
-    """Search dialog: shows the hits of the typed words; returns the hit that the user chooses."""
+    """Search dialog: shows the hits of the typed words; returns the `SearchHit` that is chosen."""
 
     HEADING = "Search all sessions"
     HINTS = (("Enter", "open"), ("↑ ↓", "choose"))
@@ -66,12 +66,10 @@ class SearchDialog(ListDialog):
             self.filter(self._query)
 
     def filter(self, typed: str) -> None:
-        """Search in a worker, and show the hits, or why the search failed.
-
-        An earlier search that has not ended is cancelled.
-        """
+        """Search in a worker, which cancels an earlier search that has not ended."""
 
         async def search() -> None:
+            """Search for `typed`, and draw the hits, or words that say why there are none."""
             words = safe_line(typed.strip(), limit=40)
             self._hits = {}
             self._nothing = f"No hits for “{words}”. Try fewer words." if words else ""
@@ -82,6 +80,7 @@ class SearchDialog(ListDialog):
                 self._nothing = error.message
             self.redraw()
 
+        # mypy needs the type of what is not used here
         _: Worker[None] = self.run_worker(search, name="search", group="search", exclusive=True)
 
     def draw(self) -> None:
@@ -93,10 +92,11 @@ class SearchDialog(ListDialog):
             notes = (author, HIT_KIND_NAMES.get(hit.kind, ""), when(hit.created_at, now))
             right = f" {UNICODE.dot} ".join(filter(None, notes))
             if rows:
-                rows.append(ListRow())
-            rows.append(ListRow((((f" {hit.title}", STRONG),),), ((right, MUTED),), key=key))
+                rows.append(ListRow())  # a blank one between two hits
+            rows.append(text_row(f" {hit.title}", STRONG, right=right, key=key))
             # without the bar of the row and the blank that it begins with
-            rows.append(ListRow((around(hit, self.list.text_width - 2),), key=key))
+            words = around(hit, self.list.text_width - 2)
+            rows.append(ListRow(pieces=(words,), key=key))
         count = units.counted(len(self._hits), "hit")
         if len(self._hits) == _MOST_HITS:
             count = f"{_MOST_HITS}+ hits"

@@ -37,7 +37,7 @@ class TextDialog(Dialog):
 
     @property
     def text_width(self) -> int:
-        """Columns for the text, for a caller that lays it out; 0 before the dialog is drawn."""
+        """Columns for the text, for a caller that lays it out; 0 unless the dialog is shown."""
         if not self.can_show:
             return 0
         return self.query_one(VerticalScroll).scrollable_content_region.width

@@ -77,13 +77,14 @@ class ToolsDialog(ListDialog):
         for server in toolbox.host.servers:
             is_off = toolbox.is_off(session_id, server.name)
             name = safe_line(server.name, limit=60)
-            state = ("off", MUTED) if is_off else (server.state.value, _STYLES[server.state])
-            rows.append(ListRow((((name, NAME),),), (state,), key=server.name))
+            state = "off" if is_off else server.state.value
+            style = MUTED if is_off else _STYLES[server.state]
+            rows.append(text_row(name, right=state, right_style=style, key=server.name))
             if server.error:
                 error = styled(safe_line(server.error, limit=500))
                 # 3 cells: the bar of the row, and the two blanks before each line
                 lines = error.wrap(max(self.list.text_width - 3, 1))
-                rows += [text_row(f"  {line.plain}", "", key=server.name) for line in lines]
+                rows += [text_row(f"  {line.plain}", style="", key=server.name) for line in lines]
             rows += [self._tool_row(tool, is_server_off=is_off) for tool in server.tools]
         tools = toolbox.tools
         count = len([tool for tool in tools if toolbox.is_offered(session_id, tool)])
@@ -102,8 +103,8 @@ class ToolsDialog(ListDialog):
         if is_server_off or self._toolbox.is_off(self._session_id, tool.full_name):
             state = "off"
         return ListRow(
-            (((f"  {name}", NAME),), ((f"  {about}", ASIDE),)),
-            ((state, MUTED),),
+            pieces=(((f"  {name}", NAME),), ((f"  {about}", ASIDE),)),  # two of one text each
+            right=((state, MUTED),),
             key=None if is_server_off else tool.full_name,
         )
 
