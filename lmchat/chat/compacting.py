@@ -29,10 +29,11 @@ _MAX_KEPT_SHARE = 0.75
 
 
 def summary_start(
-    path: MessagePath, prompt: str, tokens: int, sent_thoughts: SentThoughts
+    path: MessagePath, *, prompt: str, tokens: int, sent_thoughts: SentThoughts
 ) -> TurnStart:
-    """Start a summary of all but the last two exchanges; `tokens` are those of the whole path.
+    """Start a summary of all but the last two exchanges.
 
+    `tokens` are those of the whole path, with which the tokens of the kept exchanges are compared.
     The prompt of a summary has the text `prompt`; those that are taken out of requests do not
     count. Raises `RequestInvalid` if nothing but summaries would be replaced, if the kept exchanges
     take most of the tokens, or while the last answer is streaming, perhaps in another lmchat.

@@ -310,7 +310,12 @@ class NextTurn:
         if use.limit is None or tokens < COMPACT_FROM * use.limit:
             return False
         try:
-            summary_start(messages, self.compact_prompt, use.tokens, self.sent_thoughts)
+            summary_start(
+                messages,
+                prompt=self.compact_prompt,
+                tokens=use.tokens,
+                sent_thoughts=self.sent_thoughts,
+            )
         except RequestInvalid:
             return False
         return True

@@ -79,6 +79,7 @@ class OpenSession:
         """Prompts that wait for the end of the running turn, for a server, or for a model."""
         self.unsent = ""  # the prompt of the running turn, until it is a message of the path
         self.task: asyncio.Task[None] | None = None  # of the running turn
+        self.is_summarising = False  # whether that turn writes a summary
         self.is_stopping = False
         self.is_hung_up = False
         """Whether the terminal is gone: answers that servers keep are interrupted, not stopped."""
@@ -245,17 +246,26 @@ class OpenSession:
 
     # Steps of a turn
 
-    def begin_turn(self, task: asyncio.Task[None], unsent: str) -> None:
+    def begin_turn(
+        self, task: asyncio.Task[None], unsent: str, *, is_summary: bool = False
+    ) -> None:
         """Begin a turn, which runs in a task; `unsent` is its prompt as it was typed, if any."""
         self.task = task
         self.unsent = unsent
+        self.is_summarising = is_summary
         self.refusal = self.error = None
         self.answer_id = ""
+
+    def make_way_for_summary(self) -> None:
+        """Put the prompt of the turn in front of the queue; the turn writes a summary instead."""
+        self.queue.insert(0, self.unsent)
+        self.unsent = ""
+        self.is_summarising = True
 
     def end_turn(self) -> tuple[str, ...]:
         """End the turn, and return its prompt if this has not become a message."""
         self.task = None
-        self.is_stopping = False
+        self.is_stopping = self.is_summarising = False
         self.question = None
         self.aside = MessagePath()
         unsent = (self.unsent,) if self.unsent else ()

@@ -102,9 +102,9 @@ class TurnScheduler:
     def send(self, opened: OpenSession, text: str) -> None:
         """Send a prompt; queue it while a turn runs, or until a model is ready.
 
-        `text` is a draft: attached files are lines of it. If the settings say so and the context
-        window is nearly full, a summary is begun, and the prompt follows at its end. An error that
-        is raised leaves the prompt to the caller; later ones return it (`PromptsReturned`).
+        `text` is a draft: attached files are lines of it. A summary is made before it as in
+        `send_now` with `may_compact`. An error that is raised leaves the prompt to the caller;
+        later ones return it (`PromptsReturned`).
         """
         if opened.is_busy or not self.next_turn.is_ready:
             opened.queue.append(text)
@@ -113,14 +113,9 @@ class TurnScheduler:
             self._send(opened, text)
 
     def _send(self, opened: OpenSession, text: str, *, may_compact: bool = True) -> None:
-        """Begin the turn of a prompt, or that of a summary before it, if one is needed."""
-        if may_compact and self.next_turn.must_compact(opened, text):
-            self.compact(opened)
-            opened.queue.insert(0, text)  # it follows the summary
-            self._report(opened, QueueChanged())
-            return
+        """Begin the turn of a prompt, which may first make a summary."""
         words, files = split_draft(text)
-        self.send_now(opened, words, files, unsent=text)
+        self.send_now(opened, words, files, unsent=text, may_compact=may_compact)
 
     def _send_next(self, opened: OpenSession, *, may_compact: bool = True) -> None:
         """Send the first prompt of the queue; if it is refused, return it and those behind it."""
@@ -140,10 +135,13 @@ class TurnScheduler:
         *,
         settings: TurnSettings | None = None,
         unsent: str = "",
+        may_compact: bool = False,
     ) -> None:
-        """Send a prompt with its files; no summary is made before it.
+        """Send a prompt with its files, without waiting for a model.
 
-        `unsent` is what returns to the draft if the prompt cannot become a message.
+        `unsent` is the prompt as a draft, which returns if it cannot become a message. With
+        `may_compact`, a summary is made first if the settings want that and the context window is
+        nearly full: meanwhile `unsent` is in the queue, and it is sent when the summary has ended.
         """
         make_start = partial(
             new_prompt,
@@ -152,7 +150,13 @@ class TurnScheduler:
             system_prompt=opened.system_prompt,
             first_words=opened.first_words,
         )
-        self._begin(opened, make_start, settings=settings or self._settings(opened), unsent=unsent)
+        self._begin(
+            opened,
+            make_start,
+            settings=settings or self._settings(opened),
+            unsent=unsent,
+            may_compact=may_compact,
+        )
 
     def edit(
         self,
@@ -208,16 +212,22 @@ class TurnScheduler:
 
         The branch is written when the summary is complete; before, nothing changes.
         """
-        # a summary may lack what does not fit, and is no message of the path that could be fetched
-        settings = replace(self._settings(opened), is_truncating=True, toolbox=None, is_kept=False)
-        target = settings.target
-
-        def make_start(path: MessagePath) -> TurnStart:
-            next_turn = self.next_turn
-            tokens = next_turn.meter.use(target, path).tokens
-            return summary_start(path, next_turn.compact_prompt, tokens, next_turn.sent_thoughts)
-
+        settings = self._summary_settings(opened)
+        make_start = partial(self._summary_start, settings.target)
         self._begin(opened, make_start, settings=settings, is_summary=True)
+
+    def _summary_settings(self, opened: OpenSession) -> TurnSettings:
+        # a summary may lack what does not fit, and is no message of the path that could be fetched
+        return replace(self._settings(opened), is_truncating=True, toolbox=None, is_kept=False)
+
+    def _summary_start(self, target: Target, path: MessagePath) -> TurnStart:
+        """Return the start of a summary by the model of a target."""
+        return summary_start(
+            path,
+            prompt=self.next_turn.compact_prompt,
+            tokens=self.next_turn.meter.use(target, path).tokens,
+            sent_thoughts=self.next_turn.sent_thoughts,
+        )
 
     async def fetch_kept(self, opened: OpenSession) -> bool:
         """Begin to fetch the last answer if its server has continued it without lmchat (R-42).
@@ -261,24 +271,31 @@ class TurnScheduler:
         *,
         settings: TurnSettings,
         unsent: str = "",
+        may_compact: bool = False,
         is_summary: bool = False,
     ) -> None:
         """Begin a turn in a task; raises `RequestInvalid` if none can begin now.
 
-        `make_start` gets the whole path. `unsent` is the prompt as it was typed, if any. The naming
-        of a session is cancelled: it would keep the server busy.
+        `make_start` gets the whole path. `unsent` and `may_compact` are as in `send_now`. The
+        naming of a session is cancelled: it would keep the server busy.
         """
         opened.require_idle()
         if self._naming is not None:
             self._naming.cancel()
 
         async def run() -> None:
+            """Run the turn, or in its place that of a summary, behind which its prompt waits."""
             await opened.fill(self.store)  # of a long session, only the end was read
-            start = make_start(opened.messages)
+            used_start, used_settings = make_start, settings
+            if may_compact and self.next_turn.must_compact(opened, unsent):
+                opened.make_way_for_summary()
+                self._report(opened, QueueChanged())
+                used_settings = self._summary_settings(opened)
+                used_start = partial(self._summary_start, used_settings.target)
             runner = TurnRunner(
                 opened,
-                start,
-                settings,
+                used_start(opened.messages),
+                used_settings,
                 backend=self.backend,
                 save_queue=self.save_queue,
                 meter=self.next_turn.meter,
@@ -288,25 +305,18 @@ class TurnScheduler:
             await runner.run()
 
         task = asyncio.create_task(run(), name=f"turn-{opened.session_id}")
-        task.add_done_callback(partial(self._after_turn, opened, self._clock(), is_summary))
-        opened.begin_turn(task, unsent)
+        task.add_done_callback(partial(self._after_turn, opened, self._clock()))
+        opened.begin_turn(task, unsent, is_summary=is_summary)
         self._report(opened, TurnBegun())
 
-    def _after_turn(
-        self, opened: OpenSession, began_s: float, is_summary: bool, task: asyncio.Task[None]
-    ) -> None:
-        """Show how a turn ended; then send what waits, or let the model name the session."""
+    def _after_turn(self, opened: OpenSession, began_s: float, task: asyncio.Task[None]) -> None:
+        """Show how a turn ended; then send what waits, or let the model name the session.
+
+        While lmchat is closing, nothing is sent, and only the unsent prompt is shown.
+        """
+        is_summary = opened.is_summarising
         unsent = opened.end_turn()
-        raised = None if task.cancelled() else task.exception()
-        state = AnswerState.STOPPED
-        error: LMChatError | None = None
-        if isinstance(raised, ShowError):  # `wait` raises what the front end has raised
-            opened.refusal = raised.__cause__
-        elif raised is not None:
-            state = AnswerState.FAILED
-            opened.refusal = error = shown_error(raised)
-        elif not task.cancelled() and opened.turn is not None:
-            state = opened.turn.state
+        state, error = self._ending(opened, task)
         ended = TurnEnded(
             state=state,
             answer=opened.find(opened.answer_id),
@@ -315,18 +325,42 @@ class TurnScheduler:
             seconds=self._clock() - began_s,
         )
         self.in_memory.note_end(opened)
-        if ended.has_failed and not self.is_closing:  # the next prompt would probably fail, too
+        if self.is_closing:
+            # the session has it no more; the queue stays there, and is saved with the draft
+            if unsent:
+                self._report(opened, PromptsReturned(prompts=unsent))
+            return
+        if ended.has_failed:  # the next prompt would probably fail, too
             self._return_queue(opened, *unsent)
         elif unsent:
             self._report(opened, PromptsReturned(prompts=unsent))
-        if self.is_closing:
-            return
         self._report(opened, ended)
         if opened.queue:
             # one summary is enough, also if it was stopped, or the session is still too long
             self._send_next(opened, may_compact=not is_summary)
         elif self._with_titles and self.next_turn.chat_settings.auto_title:
             self._naming = asyncio.create_task(self._name_session(opened), name="title")
+
+    def _ending(
+        self, opened: OpenSession, task: asyncio.Task[None]
+    ) -> tuple[AnswerState, LMChatError | None]:
+        """Return how a turn ended, and the error that it has raised, if any; note its refusal.
+
+        A task that ends without an error may have an answer that failed: then the state says so.
+        """
+        if task.cancelled():
+            return AnswerState.STOPPED, None
+        raised = task.exception()
+        if isinstance(raised, ShowError):
+            # the front end has failed, not the server: the answer counts as stopped, as in the
+            # runner, and `wait` raises what the front end has raised
+            opened.refusal = raised.__cause__
+            return AnswerState.STOPPED, None
+        if raised is not None:
+            opened.refusal = error = shown_error(raised)
+            return AnswerState.FAILED, error
+        # a turn that has run to its end has figures
+        return (opened.turn.state if opened.turn is not None else AnswerState.STOPPED), None
 
     def _refuse(self, opened: OpenSession, error: LMChatError, *prompts: str) -> None:
         """Return prompts that no turn can take, and say why."""
@@ -382,7 +416,7 @@ class TurnScheduler:
         return True
 
     async def wait(self, opened: OpenSession) -> None:
-        """Wait until no turn runs in a session; only if this wait is cancelled, stop the turn.
+        """Wait until no turn runs in a session; only if this wait is cancelled, end its turns.
 
         Raises the error of a refused turn, or what the front end has raised.
         """
@@ -390,8 +424,7 @@ class TurnScheduler:
             while opened.task is not None:
                 await asyncio.wait([opened.task])
         except asyncio.CancelledError:
-            self.stop(opened)
-            await self.wait_until_saved(opened)
+            await self.end_turns(opened)
             raise
         if opened.refusal is not None:
             raise opened.refusal

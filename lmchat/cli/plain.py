@@ -24,7 +24,7 @@ from lmchat.attachments.attachment import Attachment, files_outside, read_clipbo
 from lmchat.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.attachments.web_page import PageAddress, refuse_host
 from lmchat.chat import changes
-from lmchat.chat.events import AnswerBegun, ChatEvent, FrontEnd
+from lmchat.chat.events import AnswerBegun, ChatEvent, FrontEnd, TurnEnded
 from lmchat.chat.next_turn import LEVELS, NO_PROFILE, NOTHING_SET, value_words
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.tool_rounds import ToolQuestion
@@ -47,7 +47,7 @@ from lmchat.processes.system import interrupt_at_end
 from lmchat.safe_text import safe_text
 from lmchat.servers.events import ReasoningDelta
 from lmchat.servers.model import LoadState, ModelInfo, Target, cannot_chat
-from lmchat.sessions.attached_files import split_draft
+from lmchat.sessions.attached_files import draft_of, split_draft
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import SessionHeader
 from lmchat.terminal.clipboard import Clipboard
@@ -166,6 +166,7 @@ class PlainChat(FrontEnd):
         self._stream = self._inline or SafeStream()
         self._printer = TurnPrinter(self._output, stream=self._stream)  # of the last turn
         self._has_thought = False  # whether its answer has begun with reasoning
+        self._has_ended_in_summary = False  # whether the last turn that ended was that of a summary
         self._pages = make_pages(runtime.settings)
         self._files: list[Attachment] = []  # of the next prompt
         self._models: list[ModelInfo] = []  # what the last list showed
@@ -505,34 +506,33 @@ class PlainChat(FrontEnd):
         """Send a prompt with the files of the next prompt, and print the answer.
 
         Do nothing for a blank one. With `edited_id`, it is another version of the prompt with this
-        id. Otherwise, the session is compacted first if it is too long and the options allow it.
-        Raises the error that the turn ends with.
+        id. Otherwise, a summary is made and printed first if the session is too long and the
+        settings allow it. Raises the error that the turn ends with.
         """
         if not text.strip():
             return
         await self._connect()
         sessions, opened = self.sessions, self.sessions.shown
-        await opened.fill(sessions.store)  # `must_compact` counts what is in memory
-        if not edited_id and self._next_turn.must_compact(opened, text):
-            await self._compact()
         files = [await sessions.add_file(file) for file in self._files]
-        self._files = []  # after an error above, they are for the next prompt
+        attached, self._files = self._files, []  # after an error above, they stay
+        self._has_ended_in_summary = False
         if edited_id:
             # None: the new version has the files of the old one
             sessions.edit(opened, edited_id, text, files or None)
         else:
-            sessions.send_now(opened, text, files)
-        await self._print_turn()
+            draft = draft_of(text, files)
+            sessions.send_now(opened, text, files, unsent=draft, may_compact=True)
+        try:
+            await self._print_turn()
+        finally:
+            if self._has_ended_in_summary:  # it failed or was stopped: the prompt was not sent
+                self._files = attached
 
     async def _compact(self) -> None:
-        """Have the model summarise the older messages, and print the summary and a note on it."""
+        """Have the model summarise the older messages, and print the summary."""
         await self._connect()
         self.sessions.compact(self.sessions.shown)
         await self._print_turn()
-        self._note(
-            "This summary takes the place of the older messages; "
-            "/tree on the screen lists their branch."
-        )
 
     async def _print_turn(self) -> None:
         """Print the answer of the turn that has just begun, while it arrives.
@@ -555,7 +555,18 @@ class PlainChat(FrontEnd):
         printer.note_unshown(opened.messages[-1])
 
     def show(self, _: OpenSession, event: ChatEvent) -> None:
-        """Print an event of the turn; a turn with tools has several answers."""
+        """Print an event of a turn; a turn with tools has several answers.
+
+        A note below a complete summary says where the older messages are.
+        """
+        if isinstance(event, TurnEnded):
+            self._has_ended_in_summary = event.is_summary
+            if event.is_summary and event.answer is not None and not event.has_failed:
+                self._printer.end()
+                self._note(
+                    "This summary takes the place of the older messages; "
+                    "/tree on the screen lists their branch."
+                )
         if isinstance(event, AnswerBegun):
             self._has_thought = False
             self._print_label(f"{event.message.model}:")

@@ -7,11 +7,13 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
+from lmchat.config.settings import COMPACT_PROMPT
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable, StreamInterrupted
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta, UsageReported
 from lmchat.sessions.attached_files import file_line
 from lmchat.sessions.message import AnswerState, FilePart, Role
 from tests.support.chat_turns import ChatTurns
+from tests.support.chats import fill_long
 from tests.support.programs import until
 from tests.support.scripted_backend import answer_steps
 
@@ -115,7 +117,7 @@ async def filled(store, *scripts) -> ChatTurns:
 
 async def test_a_prompt_for_a_full_window_follows_a_summary_also_a_stopped_one(store):
     chat = await filled(store, answer_steps("They spoke."), answer_steps("D."))
-    assert chat.opened.queue == ["d"]
+    await until(lambda: chat.opened.queue == ["d"], "the prompt behind the summary")
     await chat.wait()
     assert chat.texts[1:] == ["They spoke.", "b", "B.", "c", "C.", "d", "D."]
     chat = await filled(store, [*HALF, asyncio.Event()], answer_steps("D."))
@@ -123,6 +125,26 @@ async def test_a_prompt_for_a_full_window_follows_a_summary_also_a_stopped_one(s
     chat.sessions.stop(chat.opened)
     await chat.wait()
     assert chat.texts == ["a", "A.", "b", "B.", "c", "C.", "d", "D."]
+
+
+async def test_all_of_a_long_session_counts_for_the_summary_before_a_prompt(store):
+    await fill_long(store, 300)  # the newest 64 alone take a third of the window
+    chat = ChatTurns(store, window=2048, auto_compact=True)
+    (listed,) = await store.list_sessions()
+    chat.sessions.in_memory.show(await chat.sessions.in_memory.load(listed.session_id))
+    chat.sessions.send(chat.opened, "And now?")
+    await chat.wait()
+    assert [chat.sent(0)[-1], chat.sent(1)[-1]] == [COMPACT_PROMPT, "And now?"]
+
+
+async def test_a_wait_that_is_cancelled_during_a_summary_sends_no_prompt_behind_it(store):
+    chat = await filled(store, [*HALF, asyncio.Event()])
+    waiting = asyncio.create_task(chat.wait())
+    await until(lambda: chat.opened.aside, "the summary")
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert chat.returned == ["d"]
+    assert len(chat.server.requests) == 4
 
 
 async def test_a_prompt_behind_a_summary_that_fails_returns(store):

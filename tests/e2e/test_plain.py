@@ -227,18 +227,36 @@ def test_compact_prints_a_summary_and_goes_on_with_it(server, cli):
     assert texts(cli.home)[1:] == ["They spoke.", "b", "B.", "c", "C.", "d", "D."]
 
 
-def test_all_of_a_long_session_counts_for_its_summary_before_the_first_prompt(server, cli):
+def save_long_session(cli) -> None:
     async def fill() -> None:
         store = Store(cli.home / "lmchat" / "sessions.db")
-        await fill_long(store, 300)  # the newest 64 alone take a third of the window
+        await fill_long(store, 300)  # the newest 64 alone take a third of a window of 2048
         await store.aclose()
 
-    configure(cli.home, "[chat]\nauto_compact = true\n")
     asyncio.run(fill())
+
+
+def test_all_of_a_long_session_counts_for_its_summary_before_the_first_prompt(server, cli):
+    configure(cli.home, "[chat]\nauto_compact = true\n")
+    save_long_session(cli)
     llama_cpp(server, n_ctx=2048)
     done = cli("--plain", "-r", "last", stdin="And now?\n")
     assert done.returncode == 0
     assert prompts_sent(server) == [COMPACT_PROMPT, "And now?"]
+
+
+def test_after_a_failed_summary_the_files_of_the_prompt_go_with_the_next_one(server, cli, tmp_path):
+    (tmp_path / "soil.txt").write_text("Sand.")
+    configure(cli.home, "[chat]\nauto_compact = true\n")
+    save_long_session(cli)
+    llama_cpp(server, n_ctx=2048)
+    server.on(CHAT, *(chat_reply(text) for text in ("", "They spoke.", "D.")))
+    lines = (f"/file {tmp_path / 'soil.txt'}", "lost?", "And now?")
+    done = cli("--plain", "-r", "last", stdin="\n".join(lines))
+    assert "The model wrote no summary." in done.stderr
+    assert done.stdout == "They spoke.\nD.\n"
+    assert "Sand." in prompts_sent(server)[-1]
+    assert "And now?" in prompts_sent(server)[-1]
 
 
 def test_commands_without_a_place_in_plain_text_say_so_and_help_lists_the_others(cli):
