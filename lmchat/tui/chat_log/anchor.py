@@ -18,7 +18,7 @@ from lmchat.tui.chat_log.document import Document, Place
 END = 1 << 30  # the block number of the position after all blocks of a message
 
 
-class Anchor(Struct):
+class Anchor(Struct, frozen=True):
     """A position in the text of a message: a character of a block."""
 
     index: int  # message

@@ -26,7 +26,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, NamedTuple
+
+from msgspec.structs import replace
 
 from lmchat.markdown.wrap import Page
 from lmchat.sessions.message import ChatMessage
@@ -143,7 +145,7 @@ class Viewport:
             if self.cursor is not None:
                 self.cursor += count
             if self._anchor is not None:
-                self._anchor.index += count
+                self._anchor = replace(self._anchor, index=self._anchor.index + count)
             self.document.prepend(earlier)
 
     # Scrolling
