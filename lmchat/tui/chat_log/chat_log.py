@@ -41,7 +41,7 @@ from lmchat.tui.chat_log.highlighting import Highlighting
 from lmchat.tui.chat_log.painter import PARTIAL_STYLES, Painter, Thumb, rows_region
 from lmchat.tui.chat_log.selection import Selection
 from lmchat.tui.chat_log.tool_cards import RunningCalls
-from lmchat.tui.chat_log.viewport import Viewport
+from lmchat.tui.chat_log.viewport import Bookmark, Viewport
 from lmchat.tui.quirks.keys import hand_over
 
 SCROLL_EVERY_S = 0.05  # while the pointer is held above or below the log
@@ -463,9 +463,9 @@ class ChatLog(ScrollView, can_focus=True):
     def on_blur(self, _event: events.Blur) -> None:
         self.refresh()  # the mark of the focused message goes; nothing has moved
 
-    def go_to_bookmark(self, text: str) -> None:
+    def go_to_bookmark(self, bookmark: Bookmark) -> None:
         """Bring a saved position to the top, if its message is in the log."""
-        self.viewport.go_to_bookmark(text)
+        self.viewport.go_to_bookmark(bookmark)
         self._repaint()
 
     # Selection

@@ -36,6 +36,23 @@ from lmchat.tui.chat_log.anchor import Anchor, anchor_at, relocate
 from lmchat.tui.chat_log.document import Document, Place
 
 
+class Bookmark(NamedTuple):
+    """The saved top of the screen, as `MESSAGE_ID BLOCK ROW`: a message, and the place in it."""
+
+    message_id: str
+    number: int
+    row: int
+
+    @classmethod
+    def parse(cls, text: str) -> Bookmark | None:
+        """Return the bookmark that a text is; None for another text, as that of the log's end."""
+        found = re.fullmatch(r"(\S+) (-1|\d{1,9}) (\d{1,9})", text)
+        return cls(found[1], int(found[2]), int(found[3])) if found else None
+
+    def __str__(self) -> str:
+        return f"{self.message_id} {self.number} {self.row}"
+
+
 class Viewport:
     """The window on a document: its height, its first row, and the message with the focus."""
 
@@ -336,19 +353,16 @@ class Viewport:
 
     @property
     def bookmark(self) -> str:
-        """The top of the screen as `MESSAGE_ID BLOCK ROW`; empty at the end of the log."""
+        """The top of the screen as the text of a `Bookmark`; empty at the end of the log."""
         if self.is_at_end or not len(self.document):
             return ""
         index, number, row = self.document.locate(self.top)
         message = self.document.entries[index].message
-        return f"{message.message_id} {number} {row}" if message is not None else ""
+        # without a message it is a notice, which is not saved
+        return str(Bookmark(message.message_id, number, row)) if message is not None else ""
 
-    def go_to_bookmark(self, text: str) -> None:
-        """Bring a saved `bookmark` to the top of the screen.
-
-        If the text is no bookmark, or its message is not in the log, do nothing.
-        """
-        bookmark = re.fullmatch(r"(\S+) (-1|\d{1,9}) (\d{1,9})", text)
-        index = self.document.index_of(bookmark[1]) if bookmark else None
-        if bookmark is not None and index is not None:
-            self.scroll_to_place(Place(index, int(bookmark[2]), int(bookmark[3])))
+    def go_to_bookmark(self, bookmark: Bookmark) -> None:
+        """Bring a saved position to the top of the screen, if its message is in the log."""
+        index = self.document.index_of(bookmark.message_id)
+        if index is not None:
+            self.scroll_to_place(Place(index, bookmark.number, bookmark.row))

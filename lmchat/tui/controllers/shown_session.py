@@ -12,6 +12,7 @@ from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import Session, SessionGroup, with_unsaved
+from lmchat.tui.chat_log.viewport import Bookmark
 from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.status import StatusDisplay
@@ -198,16 +199,15 @@ class ShownSession:
             takes_queue: Whether prompts that wait in the left session move into the other one.
         """
         await self._scheduler.drafts.load(session_id)
-        bookmark = ""
+        bookmark: Bookmark | None = None
         if message_id:
             self._scheduler.in_memory.require_free_path(session_id)
             path = await self._view.workspace.store.set_leaf(session_id, message_id)
             change_session = partial(self._scheduler.in_memory.show_path, path)
         else:
             opened = await self._scheduler.in_memory.load(session_id)
-            bookmark = await self._scheduler.bookmarks.load(session_id)
-            bookmarked_id = bookmark.partition(" ")[0]  # behind it is the place in the message
-            if bookmark and opened.find(bookmarked_id) is None:
+            bookmark = Bookmark.parse(await self._scheduler.bookmarks.load(session_id))
+            if bookmark is not None and opened.find(bookmark.message_id) is None:
                 await opened.fill(self._scheduler.store)  # it is among the older messages
             change_session = partial(self._scheduler.in_memory.show, opened)
         self.leave()  # only now: until here, the user may have typed and scrolled
@@ -220,7 +220,7 @@ class ShownSession:
         self.redraw()
         self._view.widgets.prompt_input.focus()
         log = self._view.widgets.log
-        if bookmark:
+        if bookmark is not None:
             log.go_to_bookmark(bookmark)
         self._view.focus_approval_card()  # of a tool call that waits
         if message_id:
