@@ -73,10 +73,10 @@ class ChatLog(ScrollView, can_focus=True):
         message: ChatMessage  # the message that has the focus
 
     class CopyWanted(Post):
-        """A text of the focused message is to be copied."""
+        """A text of the log is to be copied: the selection, a message or a part of it."""
 
         text: str
-        note: str = ""  # which part of the message it is, as `Block 2 of 3`
+        note: str = ""  # which part of a message it is, as `Block 2 of 3`; else empty
 
     class FilesWanted(Post):
         """The files of a message are to be shown, as the user has unfolded it."""
@@ -488,7 +488,7 @@ class ChatLog(ScrollView, can_focus=True):
         """Copy the selection and drop it; return whether there was any text."""
         text = self.selected_text
         if text:
-            self.app.copy_to_clipboard(text)
+            self.post_message(self.CopyWanted(text))
             self.drop_selection()
         return bool(text)
 
