@@ -13,7 +13,7 @@ WIDE = (120, 40)
 
 def host(groups=GROUPS, *, open_id=OPEN_ID, unread=UNREAD) -> tuple[Host, SessionList]:
     sessions = SessionList()
-    app = Host(sessions, before=lambda _: sessions.show(groups, open_id, (), unread))
+    app = Host(sessions, before=lambda _: sessions.show(groups, open_id, unread=unread))
     return app, sessions
 
 
@@ -56,7 +56,7 @@ async def test_keys_walk_the_list_and_ask_for_what_shall_be_done():
         await pilot.click(RowList, offset=(5, 3))  # a heading
         await pilot.pause()
         assert opened(app) == [session_id(3)]
-        sessions.show(GROUPS, OPEN_ID, {session_id(4)}, UNREAD)
+        sessions.show(GROUPS, OPEN_ID, streaming={session_id(4)}, unread=UNREAD)
         await pilot.pause()
         assert next(row for row in rows_of(sessions) if "Regex" in row).endswith("↓")
         assert next(row for row in rows_of(sessions) if "SSE" in row).endswith("•")
@@ -84,7 +84,7 @@ async def test_a_slash_filters_titles_and_enter_opens_or_searches():
 
 
 async def test_an_empty_list_says_how_to_begin_and_offers_no_session():
-    app, sessions = host(groups=(), open_id=None)
+    app, sessions = host(groups=(), open_id="")
     async with app.run_test(size=WIDE) as pilot:
         assert " ".join(words_of(sessions)) == "No sessions. Your next message starts one."
         sessions.focus()
@@ -121,7 +121,7 @@ async def test_no_title_breaks_the_column_or_writes_to_the_terminal():
         SessionGroup(name="今日", headers=(wide,)),
         many,
     ]
-    app, sessions = host(groups, open_id=None, unread={session_id(2)})
+    app, sessions = host(groups, open_id="", unread={session_id(2)})
     async with app.run_test(size=WIDE):
         text = screen_text(app)
         assert "a␛[2Jb c" in text

@@ -136,9 +136,9 @@ class ShownSession:
         self._view.widgets.session_list.show(
             with_unsaved(self._groups, [*in_memory.unsaved(), *in_memory.only_queued()]),
             self.shown_id,
-            in_memory.running_ids,
-            in_memory.unread,
-            in_memory.asking_ids,
+            streaming=in_memory.running_ids,
+            unread=in_memory.unread,
+            with_question=in_memory.asking_ids,
         )
 
     # Changing the session

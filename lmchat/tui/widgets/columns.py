@@ -30,13 +30,16 @@ def aligned(
     """
     lines = [[(column.title, MUTED) for column in columns], *rows]
     widths = [max(cell_len(text) for text, _ in cells) for cells in zip(*lines, strict=True)]
+    # indices of the columns with texts, less those for which there is no room
     shown = [index for index in range(len(columns)) if any(row[index][0] for row in rows)]
     while shown and sum(widths[index] + gap for index in shown) - gap > room:
         shown.remove(min(shown, key=lambda index: columns[index].rank))
 
     def cell(index: int, text: str, style: str) -> StyledText:
+        """Return a text as wide as its column, with the gap before it in all but the first."""
         padding = " " * (widths[index] - cell_len(text))
         text = padding + text if columns[index].is_right else text + padding
-        return " " * (gap if index != shown[0] else 0) + text, style
+        left_gap = "" if index == shown[0] else " " * gap
+        return left_gap + text, style
 
     return [tuple(cell(index, *line[index]) for index in shown) for line in lines]

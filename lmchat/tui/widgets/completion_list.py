@@ -66,13 +66,14 @@ class SlashList(RowList):
         self.display = bool(completion.rows)
         if not completion.rows:
             return
+        # the titles of commands stand below each other, behind the longest one
         commands = [row for row in completion.rows if isinstance(row, Command)]
         width = max((len(command.slash) for command in commands), default=0)
         rows = []
         for row in completion.rows:
             if isinstance(row, Command):
                 parts = ((f" {row.slash:<{width}}", NAME), (f"   {row.title}", MUTED))
-                rows.append(ListRow((parts,), key=row))
+                rows.append(ListRow(pieces=(parts,), key=row))
             else:
                 name = cut_middle(row, self.screen.size.width // 2)
                 rows.append(text_row(f" {name}", key=row))

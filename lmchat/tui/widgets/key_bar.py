@@ -82,8 +82,9 @@ class KeyBar(Widget):
 
     def show(self, hints: Sequence[Hint], right: Sequence[Hint] = ()) -> None:
         """Show hints at the left, and others at the right; redraw only if one has changed."""
-        shown, self._hints = self._hints, (tuple(hints), tuple(right))
-        if shown != self._hints:
+        before = self._hints
+        self._hints = (tuple(hints), tuple(right))
+        if self._hints != before:
             self.refresh()
 
     def render(self) -> Content:
@@ -109,6 +110,6 @@ class KeyBar(Widget):
 def _drawn(hint: Hint) -> Content:
     """Return a hint with its keys as metadata, from which `on_click` knows what was clicked."""
     keys, word = hint
-    names = " ".join(map(_written, keys.split()))
+    names = " ".join(map(_written, keys.split()))  # of one key or two, or a slash command
     piece = content(((names, STRONG), (f" {word}" if word else "", MUTED)))
     return piece.stylize(Style.from_meta({"keys": keys}))

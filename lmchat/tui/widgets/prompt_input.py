@@ -103,7 +103,8 @@ class PromptInput(TextArea):
         self.runs_commands = True  # whether Enter runs `!COMMAND`; not while a message is edited
         self._blocks = FoldedBlocks()
         self._is_list_dismissed = False  # whether the list stays closed, as after Esc
-        self._listed_for: tuple[str, object] = ("", None)  # text and cursor that the list is for
+        # text and cursor that the list is for; None at first, before any list
+        self._listed_for: tuple[str, object] = ("", None)
         self._history_index = _DRAFT  # index in `history_of_prompts` of what is shown
         self._loaded_draft = ""  # draft as it was shown when its session was opened
 
@@ -133,7 +134,7 @@ class PromptInput(TextArea):
 
     def _leave_lost_mode(self) -> None:
         """Leave the shell mode if the text is no longer one line that begins with `!`."""
-        if self.is_shell:
+        if self.is_shell:  # it is never begun here
             self.is_shell = self._words.startswith("!") and "\n" not in self._words
 
     def action_undo(self) -> None:
@@ -185,14 +186,16 @@ class PromptInput(TextArea):
         """
         text = self.text
         cursor = len(self.get_text_range((0, 0), self.cursor_location))
+        # where the files were named; -1 if they were not, or the name was changed since
         start = text.rfind(typed, 0, cursor) if typed else -1
         end = start + len(typed)
-        if start < 0:  # not named, or the name was changed while the files were read
+        if start < 0:
             start = end = cursor
         line_start = text.rfind("\n", 0, start) + 1
         words_before = text[line_start:start]
-        if not (words_before + text[end:].partition("\n")[0]).strip():
-            name = ""
+        words_behind = text[end:].partition("\n")[0]
+        if not (words_before + words_behind).strip():
+            name = ""  # nothing else is in the line
 
         self._leave_history(text)
         self.history.checkpoint()
@@ -272,7 +275,7 @@ class PromptInput(TextArea):
 
         Through the prompt's own message queue, it would arrive after the keys that wait there.
         """
-        (self.parent or self).post_message(message)
+        (self.parent or self).post_message(message)  # there is a parent: `or self` is for mypy
 
     def on_key(self, event: events.Key) -> None:
         """Handle a key of the list, else of the prompt, in place of Textual.
@@ -339,12 +342,14 @@ class PromptInput(TextArea):
             self._is_list_dismissed = False
         if self._is_list_dismissed:
             self.completion = CLOSED
-        elif typed is None:
+        elif typed is None:  # no file is being named
             self.completion = complete(self.text, self.names)
         else:  # until others are found, show those of the listed files that match
             files = [row for row in self.completion.rows if isinstance(row, str)]
             self.completion = Completion(tuple(file for file in files if fuzzy_match(typed, file)))
-            self.run_worker(self._show_found_files(typed), "files", "files", exclusive=True)
+            self.run_worker(
+                self._show_found_files(typed), name="files", group="files", exclusive=True
+            )
 
     async def _show_found_files(self, typed: str) -> None:
         """Search for files, and list them if their letters are still what is typed."""

@@ -33,9 +33,10 @@ _OPTIONAL = (WHEN_CHOSEN, UNLESS_CHOSEN)
 class ListRow(Struct, frozen=True):
     """One row; neighbours with the same key are chosen together. Without pieces it is blank."""
 
-    pieces: tuple[StyledTexts, ...] = ()  # left parts; dropped from the end
+    pieces: tuple[StyledTexts, ...] = ()
+    """Parts at the left, each of texts with their styles; without room, the last are dropped."""
     right: StyledTexts = ()  # never cut
-    key: Hashable = None
+    key: Hashable = None  # None for a row that cannot be chosen
     is_heading: bool = False  # whether the row begins in the column of the bar, at the left edge
     is_open: bool = False  # whether the row is marked although it is not chosen
 
@@ -95,7 +96,7 @@ class RowList(ScrollView):
         self.keys: list[Hashable] = []  # keys of the rows that can be chosen
         self._chosen_index = 0  # index in `keys`
         self._hides_choice = hides_choice
-        self._most_rows = 0  # that were shown at once
+        self._most_rows = 0  # the largest number of rows so far
 
     @property
     def key(self) -> Hashable:
@@ -113,7 +114,7 @@ class RowList(ScrollView):
         The row with the key `choose` is chosen, or by default that with the same key as before. If
         no row has this key, the choice keeps its index, or is the last one.
         """
-        wanted_key = self.key if choose is None else choose
+        wanted_key = self.key if choose is None else choose  # before `keys` are the new ones
         self.rows = rows
         self.keys = list(dict.fromkeys(row.key for row in rows if row.key is not None))
         if wanted_key in self.keys:
@@ -126,7 +127,7 @@ class RowList(ScrollView):
         self._scroll_to_chosen()
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002
-        """Return the most rows so far: a filter above the list must not move while one types."""
+        """Return the most rows so far: fewer would move a filter above the list while one types."""
         return self._most_rows
 
     def choose(self, key: Hashable) -> None:
@@ -172,7 +173,10 @@ class RowList(ScrollView):
             self.scroll_to_region(region, animate=False, force=True)
 
     def on_resize(self) -> None:
-        """Show the list from its top, or only as far below it as the chosen rows need."""
+        """Show the list from its top, or only as far below it as the chosen rows need.
+
+        A list without rows that can be chosen, such as a text, stays where it was scrolled to.
+        """
         self.virtual_size = Size(self.size.width, len(self.rows))
         if self.keys:
             self.scroll_to(y=0, animate=False, force=True)

@@ -60,7 +60,7 @@ class SessionList(Vertical, can_focus=True):
     def __init__(self) -> None:
         super().__init__(id="sessions")
         self._groups: tuple[SessionGroup, ...] = ()
-        self._open_id: str | None = None  # of the session that the chat shows
+        self._open_id: str | None = None  # of the session that the chat shows; None before `show`
         self._marks: dict[str, StyledTexts] = {}  # at the end of the rows of sessions, by their ids
 
     def compose(self) -> ComposeResult:
@@ -75,18 +75,18 @@ class SessionList(Vertical, can_focus=True):
     def show(
         self,
         groups: Sequence[SessionGroup],
-        open_id: str | None,
+        open_id: str,
+        *,
         streaming: Collection[str] = (),
         unread: Collection[str] = (),
         with_question: Collection[str] = (),
     ) -> None:
-        """Show sessions in groups, and mark those whose ids are in the other arguments.
+        """Show sessions in groups, and mark some of them by their ids.
 
-        Of several marks, a session has that of the last argument: in sessions `with_question`, a
-        tool call waits for the user. Nothing is drawn if nothing has changed. If another session is
-        open than before, it is chosen.
+        In sessions `with_question`, a tool call waits for the user. Nothing is drawn if nothing has
+        changed. If another session is open than before, it is chosen.
         """
-        marks: dict[str, StyledTexts] = {
+        marks: dict[str, StyledTexts] = {  # of several marks, a session has the last one
             **dict.fromkeys(unread, ((UNICODE.fresh, ""),)),
             **dict.fromkeys(streaming, ((UNICODE.down_arrow, ""),)),
             **dict.fromkeys(with_question, ((UNICODE.warning, "$warning"),)),
@@ -94,7 +94,8 @@ class SessionList(Vertical, can_focus=True):
         was_open_id = self._open_id
         before = (self._groups, was_open_id, self._marks)
         self._groups, self._open_id, self._marks = tuple(groups), open_id, marks
-        if (self._groups, open_id, marks) != before and self.is_mounted:
+        has_changed = (self._groups, open_id, marks) != before
+        if has_changed and self.is_mounted:  # else `on_mount` draws it
             self._draw(choose=open_id if open_id != was_open_id else None)
 
     @property
@@ -113,7 +114,7 @@ class SessionList(Vertical, can_focus=True):
         for group in self._groups:
             shown = [one for one in group.headers if list_filter.fits(one.title, one.tags)]
             if shown:
-                rows += [ListRow()] if rows else []
+                rows += [ListRow()] if rows else []  # a blank one between two groups
                 count = units.tokens(len(shown)) if len(shown) >= _COUNTED_FROM else ""
                 rows.append(heading_row(group.name, right=count))
             for header in shown:
@@ -121,8 +122,8 @@ class SessionList(Vertical, can_focus=True):
                 fork: StyledTexts = ((f"{UNICODE.fork} ", MUTED),) if is_fork else ()
                 tags = "".join(f" #{tag}" for tag in header.tags)
                 row = ListRow(
-                    ((*fork, (header.title, NAME)), ((tags, MUTED),)),
-                    self._marks.get(header.session_id, ()),
+                    pieces=((*fork, (header.title, NAME)), ((tags, MUTED),)),
+                    right=self._marks.get(header.session_id, ()),
                     key=header.session_id,
                     is_open=header.session_id == self._open_id,
                 )
@@ -135,7 +136,10 @@ class SessionList(Vertical, can_focus=True):
         self._rows.show(rows, choose=choose)
 
     def action_session(self, name: str) -> None:
-        """Post `ActWanted` for the chosen session; without one, post it only for `undo`."""
+        """Post `ActWanted` for the chosen session; without one, post it only for `undo`.
+
+        That acts on the session that was deleted last, whichever is chosen.
+        """
         if self.chosen_id or name == "undo":
             self.post_message(self.ActWanted(name, self.chosen_id))
 

@@ -32,7 +32,7 @@ class TextRow(Struct, frozen=True):
 
     label: str
     value: str = ""
-    style: str = ""
+    style: str = ""  # of the value
     label_style: str = MUTED
     sign: StyledText = ("", "")
 
@@ -79,8 +79,8 @@ def spark(values: Sequence[float | None], width: int, *, at_least: float = 0.0) 
     """
     shown = values[max(len(values) - width, 0) :] if width > 0 else ()
     known = [value for value in shown if value is not None]
-    full_bar = max([at_least, *known]) or 1.0
-    parts: list[StyledText] = [(" " * (width - len(shown)), SPARK)]
+    full_bar = max([at_least, *known]) or 1.0  # not 0, by which nothing can be divided
+    parts: list[StyledText] = [(" " * (width - len(shown)), SPARK)]  # before the first bar
     for value in shown:
         if value is None:
             parts.append((UNICODE.failed, "$error"))
@@ -105,7 +105,7 @@ class TelemetryPanel(Widget):
         """Show the sections that the panel was made for, and at the bottom a lasting warning."""
         self._sections = sections
         self._warning = warning
-        if not (self.is_attached and self.size.height):  # not laid out
+        if not (self.is_attached and self.size.height):  # not laid out: `on_resize` follows
             return
         before = self._rows
         self._rows = self._all_rows()
@@ -125,9 +125,11 @@ class TelemetryPanel(Widget):
         if not self._warning:
             return rows[:height]
         lines = styled(f"! {self._warning}").wrap(max(self.size.width, 1))
-        rows = [*rows, *[None] * height][: max(height - len(lines), 0)]  # all above the warning
-        rows[-1:] = [None]  # a blank row divides them from it
-        return [*rows, *(TextRow(line.plain.rstrip(), label_style="$warning") for line in lines)]
+        warning = [TextRow(line.plain.rstrip(), label_style="$warning") for line in lines]
+        # rows above the warning, and above the blank row that divides them from it
+        room = max(height - len(warning) - 1, 0)
+        padding = [None] * (room - len(rows))  # none if there are more rows than room
+        return [*rows[:room], *padding, None, *warning]
 
     def on_resize(self) -> None:
         self._rows = self._all_rows()
@@ -154,7 +156,7 @@ def _draw(row: TelemetryRow, width: int) -> Content:
             return content(meter(fraction, width))
         case SparkRow(values, at_least):
             return content(spark(values, width, at_least=at_least))
-        case TextRow(label, value, style, label_style, sign):
-            left = content((sign, (label, label_style)))
+        case TextRow():
+            left = content((row.sign, (row.label, row.label_style)))
             room = max(width - left.cell_length - _GAP, width // 2)
-            return fit([left], cut(styled(value, style), room), width)
+            return fit([left], cut(styled(row.value, row.style), room), width)

@@ -39,12 +39,12 @@ def server_sign(verdict: Verdict | None) -> StyledText:
 
 def _head(name: str, word: str, style: str = "") -> TextRow:
     """Return the first row of a section: its name, and a word for its state."""
-    return TextRow(name, word, style, STRONG)
+    return TextRow(label=name, value=word, style=style, label_style=STRONG)
 
 
 def _figure(label: str, value: str, style: str = "") -> TextRow:
     """Return a row with a figure in a style, or muted if the figure is unknown."""
-    return TextRow(label, value, MUTED if value == UNKNOWN else style)
+    return TextRow(label=label, value=value, style=MUTED if value == UNKNOWN else style)
 
 
 def search_word(state: TargetState) -> str:
@@ -60,15 +60,21 @@ def search_word(state: TargetState) -> str:
 def server_rows(health: Health, state: TargetState) -> list[TelemetryRow]:
     """Return name and state of the server, its address, and the latencies of the last checks."""
     word, reason = search_word(state), ""
-    if health.verdict:
+    if health.verdict:  # None until the server was checked for the first time
         meaning = VERDICTS[health.verdict]
         word, reason = meaning.state, meaning.reason
     sign, style = server_sign(health.verdict)
     address = health.endpoint.netloc if health.endpoint else UNKNOWN
     return [
-        TextRow(health.product or "Server", word, style, STRONG, (f"{sign} ", style)),
-        TextRow(address, reason or units.latency(health.latency_ms)),
-        SparkRow(health.latencies_ms, _CALM_LATENCY_MS),
+        TextRow(
+            label=health.product or "Server",
+            value=word,
+            style=style,
+            label_style=STRONG,
+            sign=(f"{sign} ", style),
+        ),
+        TextRow(label=address, value=reason or units.latency(health.latency_ms)),
+        SparkRow(health.latencies_ms, at_least=_CALM_LATENCY_MS),
     ]
 
 
@@ -82,11 +88,11 @@ def model_rows(
     """
     model = health.model
     name = model.model_id if model else UNKNOWN
-    style = "" if model and not health.is_down else MUTED
+    name_style = "" if model and not health.is_down else MUTED
     quantization = model.quantization if model else ""
     rows: list[TelemetryRow] = [
         _head("Model", *_model_state(health, turn, loading)),
-        TextRow(name, quantization, MUTED, style),
+        TextRow(label=name, value=quantization, style=MUTED, label_style=name_style),
     ]
     if not health.is_down:
         rows.append(_figure("context", context_text(model) or UNKNOWN))
@@ -139,8 +145,8 @@ def context_rows(
 ) -> list[TelemetryRow]:
     """Return how full the context window is: as a percentage, a bar, and numbers of tokens.
 
-    `used` and `limit` are numbers of tokens, None if unknown. Warnings follow if messages are left
-    out, or if `/compact` would make room.
+    `used` and `limit` are numbers of tokens, None if unknown. Warnings follow if messages are
+    `left_out` of the next request, or if `/compact` would make room.
     """
     share = used / limit if used is not None and limit else None
     words = units.tokens(used, is_estimated=is_estimated)
@@ -185,6 +191,7 @@ def turn_rows(
         _figure("first token", units.exact_time(turn.ttft_s if turn else None)),
         _figure("speed", units.rate(turn.tokens_per_second if turn else None)),
     ]
+    # before the first turn and while one runs, a row is kept for the bars, blank without speeds
     if speeds or turn is None or turn.is_running:
         rows.append(SparkRow(tuple(speeds)))
     return rows
