@@ -46,7 +46,8 @@ class TurnEnded(Struct, frozen=True, kw_only=True):
 
     state: AnswerState
     answer: ChatMessage | None = None  # the last one; None if the path has none of this turn
-    error: LMChatError | None = None  # why it was refused, or why a summary failed
+    error: LMChatError | None = None
+    """Why it was refused, or why a summary failed; an answer that failed has its own `failure`."""
     is_summary: bool = False
     seconds: float = 0.0
 

@@ -42,11 +42,16 @@ NOT_THINKING = "The model is not thinking now."
 class OpenSession:
     """A session with at most one running turn, which changes it step by step.
 
-    `TurnScheduler` begins and ends turns, and writes what goes beyond one: queue, first words until
-    a turn uses them, refusal, the question that waits, and the two flags of a stop. During a turn,
-    `TurnRunner` calls the steps below, and sets `unsent` and `error` itself. Without a turn,
-    `changes` and `titles` change messages and header, and `SessionsInMemory` the system prompt of a
-    new session. Front ends write nothing; they call `take_question` to answer.
+    Who changes it:
+
+    - `TurnScheduler` begins and ends turns. It sets what goes beyond one: queue, first words until
+      a turn uses them, refusal, question, and the flags of a stop. After `fetch_kept` found an
+      answer forgotten by its server, it replaces that message.
+    - `TurnRunner` calls the steps of a turn below, and sets `unsent` and `error`.
+    - `changes` changes messages and sampling, and `titles` the title, without a turn.
+    - `SessionsInMemory` takes over header and path from the disk, and sets the system prompt of a
+      new session.
+    - Front ends call `fill`, `answer_now` and `take_question` only.
     """
 
     def __init__(
@@ -71,9 +76,14 @@ class OpenSession:
         self.request: AnswerRequest | None = None  # of the running answer
         self.question: ToolQuestion | None = None  # the tool call that waits until the user decides
         self.answer_id = ""  # of the answer that the turn began last
-        self.error: LMChatError | None = None  # in which the last answer has ended
+        self.error: LMChatError | None = None
+        """In which the last answer has ended: also saved with it, as `ChatMessage.failure`."""
         self.refusal: BaseException | None = None
-        """Why the last turn was refused, or what the front end raised when it was shown."""
+        """What the last turn itself has raised: no answer could begin, or a summary is unusable.
+
+        `TurnScheduler.wait` raises it, and `TurnEnded.error` shows it. It may also be what the
+        front end has raised, which `TurnEnded` does not show.
+        """
 
         self.queue: list[str] = []
         """Prompts that wait for the end of the running turn, for a server, or for a model."""
@@ -398,7 +408,8 @@ class OpenSession:
         If its server may continue it, they have the id under which it can be fetched (R-42).
         """
         stats = request.stats(turn)
-        # after a hang-up, an answer without any text is a failed one, and can be fetched, too
+        # after a hang-up, `interrupted` makes an answer without any text a failed one; it can be
+        # fetched, too
         if turn.is_kept and (answer.state is AnswerState.INTERRUPTED or self.is_hung_up):
             stats = replace(stats, replay_id=request.replay_id)
         answer = replace(answer, stats=stats)
