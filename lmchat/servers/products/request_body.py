@@ -206,11 +206,11 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
 
         may_join = role is Role.ASSISTANT and not self.has_tools
         follows_answer = bool(encoded) and encoded[-1]["role"] == "assistant"
+        if message.files:
+            content = self._with_files(message)
         if may_join and follows_answer:
-            encoded[-1]["content"] = _joined_paragraphs(encoded[-1]["content"], content)
+            encoded[-1]["content"] = _joined_contents(encoded[-1]["content"], content)
         else:
-            if message.files:
-                content = self._with_files(message)
             encoded.append({"role": role.value, "content": content})
 
     def _add_thought(self, thought: str, encoded_message: dict[str, Any]) -> None:
@@ -240,9 +240,7 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
                 texts.append(_file_as_text(part, data))
         words = text_with_files(message.text, message.files, self.files)
         content = _joined_paragraphs(*texts, without_surrogates(words))
-        if not images:
-            return content
-        return [*images, {"type": "text", "text": content}] if content else images
+        return [*images, *_text_parts(content)] if images else content
 
 
 def _answered_calls(message: ChatMessage, following: Sequence[ChatMessage]) -> list[ToolCallPart]:
@@ -300,6 +298,24 @@ def _file_as_text(part: FilePart, data: bytes | None) -> str:
     text = data.decode("utf-8-sig", "replace")  # without a byte order mark
     fence = fence_for(text)
     return f"File {name}:\n{fence}\n{text.rstrip()}\n{fence}"
+
+
+def _joined_contents(first: Any, second: Any) -> Any:
+    """Return the contents of two messages as one: a text, or a list of parts if one has images.
+
+    Imported answers may have images.
+    """
+    if isinstance(first, str) and isinstance(second, str):
+        return _joined_paragraphs(first, second)
+    return [*_text_parts(first), *_text_parts(second)]
+
+
+def _text_parts(content: Any) -> list[dict[str, Any]]:
+    """Return a text as a list of one part, which is empty for an empty text; a list unchanged."""
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    parts: list[dict[str, Any]] = content
+    return parts
 
 
 def _joined_paragraphs(*texts: str) -> str:
