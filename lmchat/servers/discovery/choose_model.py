@@ -136,14 +136,15 @@ def choose_model(
     """Choose the configured model, else the last used one, else by `_PREFERRED_STATES`.
 
     `model` is the name of the configured one. If the server does not list it but may have it, it is
-    chosen with its name alone. Return None if no model can be chosen without a question: if the
-    server lacks the configured one, if that cannot chat, or, without one, if all are unloaded. A
+    chosen with its name alone. Return None if the server lacks it, or if it cannot chat.
+
+    Without a configured model, return None if all are unloaded: the user is then asked. A
     provider's models may cost money, or be made for other work than chats, so none of them is
     chosen only because it is the first.
 
-    With `may_load`, there is no user to ask: the model of this server that was used last, or its
-    only one, is chosen whatever its state is, and a configured one that the server lacks, for the
-    server to refuse it.
+    With `may_load`, there is no user to ask. A configured model that the server lacks is chosen all
+    the same, and the server refuses it. Of unloaded models, the one that was used last on this
+    server is chosen, or its only one.
     """
     models = probed.chat_models
     if model:
@@ -228,9 +229,9 @@ def choose_without_asking(
 def why_unusable(results: Sequence[ProbeResult]) -> LMChatError:
     """Return the error that says why none of these servers can be used.
 
-    It is about the first where a model server answers, or at an address that the user has named
-    any program. If only one address was tried, it is about that. Else it says that nothing was
-    found: in a search, other programs are of no interest.
+    It is about the first one at which a model server answers. At an address that the user has
+    named, or the only one that was tried, any program that answers counts. If there is none, the
+    error says that nothing was found: in a search, other programs are of no interest.
     """
     is_only = len(results) == 1
     for probed in results:

@@ -285,6 +285,7 @@ def new_tls_context(ca_file: str = "") -> ssl.SSLContext:
     Raises:
         ServerUnavailable: a file cannot be read, or holds no certificate.
     """
+    # which variable is set, or else `ca_file`, and its value: the error names both
     setting = "SSL_CERT_FILE" if os.environ.get("SSL_CERT_FILE") else "SSL_CERT_DIR"
     path = os.environ.get(setting, "")
     has_own_file = bool(ca_file) or (bool(path) and setting == "SSL_CERT_FILE")

@@ -161,7 +161,8 @@ class Product:
         that it went to.
         """
         hints = {"host_blocked": f"{self.host_step}.", **self.refusal_hints}
-        # else the hint of the rule is better: it says whether a key was sent
+        # A step that is not of this product is no better than the hint of the rule for `auth`,
+        # which says whether a key was sent.
         if self.key_step != Product.key_step:
             hints["auth"] = f"{self.key_step}."
         return RequestFacts(

@@ -255,6 +255,7 @@ def _rejection(
     is_param_named = body.param.lower() in message.lower()
     if rule.kind == "bad_request" and body.param and not is_param_named:
         message = f"{message} ({body.param})"
+    # an overflow is told in numbers, if the server names both
     needed, room = None, None
     if rule.kind == "context_overflow":
         needed = _token_count(body, "n_prompt_tokens", _NEEDED_TOKENS)
