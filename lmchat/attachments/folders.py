@@ -230,6 +230,7 @@ def _completions(folder: Path, typed: str) -> tuple[str, ...]:
     once their dot is typed.
     """
     parent, slash, name_start = typed.rpartition("/")
+    # an absolute path after the `/` operator takes the place of `folder`
     searched_folder = folder / os.path.expanduser(parent + slash)  # noqa: PTH111 - Path may raise
     names: list[str] = []
     # Nothing is found in a folder that is missing or not readable.
@@ -275,9 +276,10 @@ def _absolute_files(words: Sequence[str]) -> tuple[Path, ...]:
     """
     paths: list[Path] = []
     for word in words:
-        path = os.path.expanduser(word)  # noqa: PTH111 - Path raises for an unknown user
         if word.startswith("file://"):
             path = unquote(urlsplit(word).path)
+        else:
+            path = os.path.expanduser(word)  # noqa: PTH111 - Path raises for an unknown user
         if not (os.path.isabs(path) and os.path.isfile(path)):  # noqa: PTH113, PTH117 - Path may raise
             return ()
         paths.append(Path(path))

@@ -85,14 +85,14 @@ class Case(Struct, frozen=True, kw_only=True):
 
         folded = text.casefold()
         missed = {
-            "expect": [text for text in self.expected if text.casefold() not in folded],
-            "reject": [text for text in self.rejected if text.casefold() in folded],
+            "expect": [words for words in self.expected if words.casefold() not in folded],
+            "reject": [words for words in self.rejected if words.casefold() in folded],
             "regex": [regex for regex, schema in self.patterns.items() if schema.misfit(text)],
         }
         failures = {
-            check: f"{check} {', '.join(f'“{text}”' for text in texts)}"
-            for check, texts in missed.items()
-            if texts
+            check: f"{check} {', '.join(f'“{words}”' for words in missed_words)}"
+            for check, missed_words in missed.items()
+            if missed_words
         }
         if self.wanted is not None:
             try:

@@ -419,6 +419,7 @@ def _tree(messages: Mapping[str, _Message], default_time: datetime) -> dict[str,
     that of the first message with a time, or `default_time`. `messages` are changed. Raises
     `FileRefused` if they form a loop.
     """
+    # each message gets a time and, unless it is the system prompt, a parent
     known_times = (message.created_at for message in messages.values() if message.created_at)
     time = next(known_times, default_time)
     times: dict[str, datetime] = {}
@@ -427,6 +428,7 @@ def _tree(messages: Mapping[str, _Message], default_time: datetime) -> dict[str,
         if message.parent not in messages and key != _SYSTEM:
             message.parent = _SYSTEM  # it is a root, or its parent is lost
 
+    # messages without parts are passed over
     order = _parents_first({key: message.parent for key, message in messages.items()})
     for key in order:
         parent = messages[key].parent
@@ -434,6 +436,7 @@ def _tree(messages: Mapping[str, _Message], default_time: datetime) -> dict[str,
             # `parent` came before in `order`: what is above it now has parts, or is None
             messages[key].parent = messages[parent].parent
 
+    # steps become parts of the answer after them
     child_counts = Counter(message.parent for message in messages.values() if message.parts)
     kept: dict[str, _Message] = {}
     for key in order:

@@ -203,6 +203,7 @@ class _FileReader:
         records = _records(source)
         first_records = list(islice(records, _PEEKED_RECORDS))
         objects = [record for record in first_records if not isinstance(record, Skipped)]
+        # `program` and `file_format` are used below: the loop ends with those that fit
         for program, file_format in _formats():
             if isinstance(file_format, JsonFormat) and any(map(file_format.fits, objects)):
                 self._require_source(program)
@@ -282,9 +283,10 @@ def _records(source: Source) -> Iterator[Record | Skipped]:
     if begin not in (b"[", b"{") and not source.has_lines:
         # lmchat's own Markdown exports begin with their title
         is_markdown = source.name.lower().endswith(".md") or data.startswith(b"# ")
-        message = "Its format cannot be imported."
         if is_markdown:
             message = "It is Markdown, which cannot be imported; export the session as JSON."
+        else:
+            message = "Its format cannot be imported."
         raise FormatUnknown(message, hint=_FORMATS_HINT)
 
     values: Iterable[tuple[str, Any]]  # place and JSON of each object

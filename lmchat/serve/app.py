@@ -88,10 +88,12 @@ class ServeApp(Struct, kw_only=True):
     add_turn_record: Callable[[TurnRecord], Awaitable[None]]  # may raise `LMChatError`
     on_request: Callable[[RequestReport], None]  # called at the end of each request
     log_bug: Callable[[Exception], LMChatError]  # logs an error, and returns the one to show
+    # Counters of the client when this app began, or at the last reset: `/metrics` counts from them.
     _metrics_at_reset: Metrics = field(default_factory=Metrics)
-    _app: Starlette = field(default_factory=Starlette)
+    _app: Starlette = field(default_factory=Starlette)  # the routes, which `__post_init__` makes
 
     def __post_init__(self) -> None:
+        """Begin to count, and make the routes."""
         self._metrics_at_reset = self.client.metrics()
         forwarded = [CHAT_PATH]  # as older programs ask
         forwarded += [f"{API}{path}" for path in (CHAT_PATH, "/completions", EMBEDDINGS_PATH)]
@@ -298,6 +300,7 @@ class ServeApp(Struct, kw_only=True):
         if is_older_route and fields.stream is None:
             changes["stream"] = True
         if is_older_route or changes:
+            # servers do not know the field `endpoint`
             body = with_changes(body, changes, removed="endpoint" if is_older_route else "")
 
         order = ForwardedRequest(model=model, path=path, body=body, messages=fields.messages)

@@ -80,6 +80,7 @@ def with_changes(body: bytes, changes: Mapping[str, object], *, removed: str = "
 
 
 def _decoded(body: bytes, value_type: type[T]) -> T:
+    """Return a JSON object as a value of this type; raises `RequestInvalid` for another body."""
     try:
         return msgspec.json.decode(body, type=value_type)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -115,7 +115,8 @@ class Database:
         except (*DATABASE_ERRORS, OSError) as error:
             name = name_of(error)
             can_still_be_used = name.startswith(_TEMPORARY) or name == _FULL_DISK
-            if not can_still_be_used and self._repair is not None:
+            is_file = self._repair is not None  # what is in memory would be lost
+            if is_file and not can_still_be_used:
                 self._disconnect()
             raise explain(error, self.path) from error
 
@@ -125,7 +126,7 @@ class Database:
         A file that SQLite finds intact after the first try is only opened again: another process
         has put it in the place of the damaged one.
         """
-        for is_second_try in (False, True):
+        for is_second_try in (False, True):  # the third try, below, raises its error
             try:
                 return self._run_once(job)
             except DATABASE_ERRORS as error:
@@ -168,6 +169,7 @@ class Database:
         return status.st_dev, status.st_ino
 
     def _disconnect(self) -> None:
+        """Close the connection, if there is one; the next job opens another."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -59,7 +59,7 @@ class FileHead(Struct, frozen=True, kw_only=True):
     def message(self, parts: Iterable[Part]) -> ChatMessage:
         """Return the message of this head, in the state `streaming` and with the given parts."""
         values = asdict(self)
-        del values["session_id"]
+        del values["session_id"]  # a message does not name its session
         return ChatMessage(parts=tuple(parts), state=AnswerState.STREAMING, **values)
 
 
@@ -151,7 +151,8 @@ class FileJournal:
     async def begin(self, session_id: str, message: ChatMessage) -> None:
         """Create and lock the file of an answer or a tool call.
 
-        A tool call is written with its entries. A failure is ignored: `add` tries again.
+        A tool call is written with its entries; an answer has none yet. A failure is ignored, since
+        `add` tries again.
         """
         # `convert` leaves out the fields that a head does not have
         head = convert({**asdict(message), "session_id": session_id}, FileHead)

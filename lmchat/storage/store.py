@@ -184,6 +184,7 @@ class Store:
     async def aclose(self) -> None:
         await self._journal.aclose()
         await self.database.aclose()
+        # the same one, unless the chat is temporary: closing it again does nothing
         await self.figures.database.aclose()
 
     @reading

@@ -297,6 +297,7 @@ class _McpServer:
             transport = await self._connect_over_http(stack)
         else:
             child = await self._owner.start(self._settings)
+            # `stack` leaves what it got last first: the client, then the program
             stack.push_async_callback(_end, child)
             transport = _pipes(self._settings.name, child, self.end)
         info = Implementation(name="lmchat", version=__version__)
@@ -390,7 +391,7 @@ async def _pipes(
         tasks.start_soon(read)
         tasks.start_soon(write)
         yield from_program_out, to_program_in
-        tasks.cancel_scope.cancel()
+        tasks.cancel_scope.cancel()  # else `read` would wait for the end of the program
 
 
 async def _end(child: ChildProcess) -> None:

@@ -68,7 +68,7 @@ def _read(records: Sequence[Record], _: Source) -> ForeignChat:
             (key, message, text_in(message, "parentId"))
             for key, message in history["messages"].items()
         ]
-    else:  # an older chat, in which each message follows the one before it
+    else:  # an older chat, in which each message follows the one before it, the first one none ("")
         rows = []
         for number, message in enumerate(content["messages"]):
             key = text_in(message, "id") or str(number)
