@@ -160,7 +160,10 @@ class ModelPicker(ListDialog):
         self.call_after_refresh(self.redraw, choose=self._current)
 
     def update_rows(self, rows: Sequence[ModelRow], *, age_s: float, note: str = "") -> None:
-        """Show newer lists, or `note`, why they could not be refreshed; filter and choice stay."""
+        """Show newer lists, while filter and choice stay.
+
+        `note` says why they could not be refreshed, and is else empty.
+        """
         self._rows = rows
         self._note = note or f"updated {units.ago(age_s)} ago"
         self.redraw()
@@ -212,7 +215,7 @@ class ModelPicker(ListDialog):
         names: list[tuple[SafeText, str]] = []
         for row in self._rows:
             server = ""
-            # in the group of recent models, no heading names the server
+            # one name on two servers: among the recent models, no heading says which it is
             if twins[row.model.model_id] > 1 and row.recent_index is not None:
                 server = safe_line(row.server_name or row.model.endpoint.netloc, limit=24)
                 server = f"{' ' * GAP}{server}"
@@ -258,7 +261,7 @@ class ModelPicker(ListDialog):
     def filter(self, typed: str) -> None:
         """Draw the matches and choose the best of those that can chat.
 
-        A digit in an empty filter leaves with the recent model it names.
+        A digit that is typed into an empty filter leaves with the recent model of this number.
         """
         recent = None if self._typed else self._recent_model(typed)
         self._typed = typed

@@ -120,16 +120,16 @@ class ChoicesDialog(ListDialog):
     def __init__(self, answer: AnswerChoices) -> None:
         super().__init__()
         self._choices = answer.choices
-        self._text = ChoicesText(_marked_text(answer))
+        self._words = ChoicesText(_marked_text(answer))
 
     def compose_content(self) -> Iterable[Widget]:
-        yield self._text
+        yield self._words
         yield LineWidget(id="chosen-word")
         yield RowList()
 
     def draw(self) -> None:
         """Show the word under the cursor, its probability, and its alternatives."""
-        index = self._text.cursor
+        index = self._words.cursor
         choice = self._choices[index]
         shown = ((_quoted(choice.token), STRONG), (f"  {_percent(choice.logprob)}", ""))
         place = f"word {units.tokens(index + 1)} of {units.tokens(len(self._choices))}"
@@ -145,7 +145,7 @@ class ChoicesDialog(ListDialog):
 
     def action_move_word(self, step: int) -> None:
         """Move the cursor forward by `step` words, or back if negative; it stops at both ends."""
-        self._text.move_to(min(max(self._text.cursor + step, 0), len(self._choices) - 1))
+        self._words.move_to(min(max(self._words.cursor + step, 0), len(self._choices) - 1))
         self.draw()
 
     def action_next_unsure(self, step: int) -> None:
@@ -153,16 +153,16 @@ class ChoicesDialog(ListDialog):
 
         Without such a word in this direction, it stays.
         """
-        index = self._text.cursor + step
+        index = self._words.cursor + step
         while 0 <= index < len(self._choices) and not _is_unsure(self._choices[index]):
             index += step
         if 0 <= index < len(self._choices):
-            self._text.move_to(index)
+            self._words.move_to(index)
             self.draw()
 
     def action_take(self) -> None:
         if self.list.key is not None:
-            self.dismiss(TakenWord(self._text.cursor, str(self.list.key)))
+            self.dismiss(TakenWord(index=self._words.cursor, token=str(self.list.key)))
 
 
 def _marked_text(answer: AnswerChoices) -> Content:

@@ -87,8 +87,8 @@ class ToolsDialog(ListDialog):
                 rows += [text_row(f"  {line.plain}", style="", key=server.name) for line in lines]
             rows += [self._tool_row(tool, is_server_off=is_off) for tool in server.tools]
         tools = toolbox.tools
-        count = len([tool for tool in tools if toolbox.is_offered(session_id, tool)])
-        figure = f"{count} of {units.counted(len(tools), 'tool')} on"
+        count_on = len([tool for tool in tools if toolbox.is_offered(session_id, tool)])
+        figure = f"{count_on} of {units.counted(len(tools), 'tool')} on"
         self.show_rows(rows, figure, nothing="Starting the tool servers.")
 
     def _tool_row(self, tool: Tool, *, is_server_off: bool) -> ListRow:

@@ -103,7 +103,7 @@ class KeyBar(Widget):
         keys = str(event.style.meta.get("keys", ""))  # set by `_drawn`
         if keys.startswith("/"):
             self.post_message(self.CommandClicked(keys))
-        elif keys:
+        elif keys:  # of two keys, the last one counts
             self.app.simulate_key(keys.rpartition(" ")[2])
 
 

@@ -291,7 +291,7 @@ class PromptInput(TextArea):
             event.stop()
             event.prevent_default()
         elif key.startswith("alt+") and event.is_printable:
-            self.post_message(Run("stop"))
+            self.post_message(Run("stop"))  # what Esc does; Textual inserts the letter
 
     def on_paste(self, event: events.Paste) -> None:
         """Insert a pasted text, folded if it is longer than `FOLDED_FROM`.
@@ -362,7 +362,7 @@ class PromptInput(TextArea):
 
         It may be empty. Return None if no file is being named.
         """
-        if is_shell_command(self.typed_command):
+        if is_shell_command(self.typed_command):  # there `@` is for the shell
             return None
         row, column = self.cursor_location
         before = self.document[row][:column]
@@ -482,6 +482,7 @@ class PromptInput(TextArea):
         if index < len(self.history_of_prompts):
             self._history_index = index
             self._is_list_dismissed = True
+            # as `_DRAFT` is -1, ↓ in the newest comes to it
             self._replace_all("" if index == _DRAFT else self.history_of_prompts[index])
             if step > 0:  # to the first line, so that the next ↑ recalls again
                 self.move_cursor((0, len(self.document[0])))

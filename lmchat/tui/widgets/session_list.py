@@ -132,7 +132,8 @@ class SessionList(Vertical, can_focus=True):
             words = _EMPTY
             if typed:
                 words = f"No title has “{typed}”. Enter searches messages."
-            rows = wrapped_rows(words, max(self._rows.size.width - 2, _LEAST_WIDTH))
+            width = self._rows.size.width - 2  # without the scrollbar, and one column free
+            rows = wrapped_rows(words, max(width, _LEAST_WIDTH))
         self._rows.show(rows, choose=choose)
 
     def action_session(self, name: str) -> None:
