@@ -33,7 +33,7 @@ class Command(Struct, frozen=True, kw_only=True):
     action: str = ""
     """Without such a function: Textual's action of the log, the list or the picker."""
     on_message: str = ""
-    """Function that the action `message` calls; empty if the log runs the command itself."""
+    """Function that a command on a message calls with it: `MessageActions.act_on`."""
     slash: str = ""  # the slash command with the form of its argument, as `/title [TEXT]`
     is_priority: bool = False  # whether the key takes precedence over the focused widget
     is_offered: bool = True  # whether the palette lists it
@@ -87,7 +87,10 @@ def _slash(name: str, title: str, slash: str, function: str, **fields: Any) -> C
 def _message(
     name: str, keys: str, label: str, title: str, on_message: str = "", **fields: Any
 ) -> Command:
-    """Return a command on the focused message; by default its key runs `ChatLog.action_message`."""
+    """Return a command on the focused message; by default `MessageActions.act` runs it.
+
+    Those with another `action` concern only the log, which runs them itself.
+    """
     fields = {"action": f"message({name!r})", "on_message": on_message, **fields}
     return _command(Scope.MESSAGE, f"message.{name}", keys, label, title, **fields)
 
@@ -341,6 +344,7 @@ COMMANDS: tuple[Command, ...] = (
         "c",
         "copy code",
         "Copy a code block; again: the next",
+        "message_actions.copy_code",
     ),
     _message(
         "save",
@@ -426,6 +430,7 @@ COMMANDS: tuple[Command, ...] = (
         "s",
         "source",
         "Show source or rendered text",
+        "message_actions.switch_source",
         slash="/source",
     ),
     _message(
@@ -441,6 +446,7 @@ COMMANDS: tuple[Command, ...] = (
         "enter",
         "fold",
         "Fold or unfold reasoning; show files",
+        "message_actions.fold",
     ),
     _message(
         "pager",

@@ -198,11 +198,9 @@ class Dispatcher:
             case ChatLog.ActionWanted(name="stop"):
                 self.turns.stop()
             case ChatLog.ActionWanted(name=name, message=target):
-                self.message_actions.act_on(name, target)
+                self.message_actions.act(name, target)
             case ChatLog.CopyWanted(text=text, note=note):
                 self.view.copy(text, note)
-            case ChatLog.FilesWanted(message=target):
-                self.view.begin(partial(self.message_actions.show_files, target), "message")
             case ChatLog.LinkClicked(address=address):
                 self.message_actions.open_link(address)
             case ChatLog.Decided(choice=choice):

@@ -81,6 +81,18 @@ class LogApp(App[None]):
         await self.highlighter.aclose()
 
     @on(ChatLog.ActionWanted)
+    def act(self, wanted: ChatLog.ActionWanted) -> None:
+        """Run a command that changes or copies only the log, as `MessageActions` does."""
+        match wanted.name:
+            case "fold":
+                self.log_view.toggle("is_folded")
+            case "source":
+                self.log_view.toggle("is_source")
+            case "copy" if self.log_view.copy(wanted.message):
+                pass
+            case _:
+                self.facts.append(wanted)
+
     @on(ChatLog.CopyWanted)
     @on(ChatLog.LinkClicked)
     def keep(self, fact: Message) -> None:

@@ -23,7 +23,6 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.worker import Worker
 
-from lmchat.commands.conditions import unavailable_reason
 from lmchat.commands.table import Scope
 from lmchat.markdown.commonmark import code_blocks
 from lmchat.markdown.highlighter import Highlighter
@@ -67,21 +66,16 @@ class ChatLog(ScrollView, can_focus=True):
             return isinstance(message, ChatLog.Changed)
 
     class ActionWanted(Post):
-        """A message key was pressed whose work is done by the screen."""
+        """A command on a message was wanted by a key or a click; `MessageActions` runs it."""
 
-        name: str  # the last part of the command's id
-        message: ChatMessage  # the message that has the focus
+        name: str  # the last part of the command's id; `stop` for a click on that word
+        message: ChatMessage | None  # the one with the focus; None only for `undo`
 
     class CopyWanted(Post):
         """A text of the log is to be copied: the selection, a message or a part of it."""
 
         text: str
         note: str = ""  # which part of a message it is, as `Block 2 of 3`; else empty
-
-    class FilesWanted(Post):
-        """The files of a message are to be shown, as the user has unfolded it."""
-
-        message: ChatMessage
 
     class LinkClicked(Post):
         """A link in a message was clicked."""
@@ -582,42 +576,10 @@ class ChatLog(ScrollView, can_focus=True):
             self.notify("No hits.", markup=False)
 
     def action_message(self, name: str) -> None:
-        """Run a command on the focused message, here or by the screen; `undo` needs no message."""
-        if name == "undo":
-            self.post_message(Run("message.undo"))
-            return
-        index = self.viewport.cursor
+        """Let the screen run a command on the focused message; only `undo` needs no message."""
         message = self.focused_message
-        if index is None or message is None:
-            return
-        match name:
-            case "fold" | "source":
-                self._fold_or_show_source(name, index, message)
-            case "copy":
-                if not self.copy_selection():
-                    text = text_to_copy(message, self.document.entries[index].source)
-                    if text and not message.files:
-                        self.post_message(self.CopyWanted(text))
-                    else:  # the screen reads its files, or finds what else can be copied
-                        self.post_message(self.ActionWanted("copy", message))
-            case "copy_code":
-                last_id, last = self._copied_code
-                is_next = last_id == message.message_id  # each press copies the next block
-                self._copy_code(index, message, last + 1 if is_next else 0)
-            case _:
-                self.post_message(self.ActionWanted(name, message))
-
-    def _fold_or_show_source(self, name: str, index: int, message: ChatMessage) -> None:
-        """Run `fold` or `source`; if it would do nothing for the message, the screen says why."""
-        is_streaming = self.document.entries[index].is_streaming  # its message is not up to date
-        if not is_streaming and unavailable_reason(name, message, is_busy=False):
+        if message is not None or name == "undo":
             self.post_message(self.ActionWanted(name, message))
-        elif name == "source":
-            self.toggle("is_source")
-        else:
-            if message.files:  # the screen shows them: in the log, their rows never unfold
-                self.post_message(self.FilesWanted(message))
-            self.toggle("is_folded")
 
     def toggle(self, attribute: Literal["is_folded", "is_source"]) -> None:
         """Fold or unfold the focused message, or switch between its source and its Markdown."""
@@ -626,16 +588,39 @@ class ChatLog(ScrollView, can_focus=True):
             self.finder.recount(self.viewport.cursor)  # its hits are in other blocks now
         self._repaint()
 
-    def _copy_code(self, index: int, message: ChatMessage, number: int) -> None:
-        """Let the screen copy a code block of a message by its index; after the last, the first."""
-        blocks = code_blocks(self.document.entries[index].source)
-        if not blocks:  # the screen says so
-            self.post_message(self.ActionWanted("copy_code", message))
-            return
+    def copy(self, message: ChatMessage) -> bool:
+        """Copy the selection, else the source of a message; return whether there was any text.
+
+        A message with files is not copied: the log does not have their contents.
+        """
+        if self.copy_selection():
+            return True
+        index = self.document.index_of(message.message_id)
+        if index is None or message.files:
+            return False
+        text = text_to_copy(message, self.document.entries[index].source)
+        if text:
+            self.post_message(self.CopyWanted(text))
+        return bool(text)
+
+    def copy_code(self, message: ChatMessage, number: int | None = None) -> bool:
+        """Copy a code block of a message by its index; return whether the message has any block.
+
+        By default, it is the block after the one that was copied last. After the last block, and in
+        another message, that is the first.
+        """
+        index = self.document.index_of(message.message_id)
+        blocks = [] if index is None else code_blocks(self.document.entries[index].source)
+        if not blocks:
+            return False
+        if number is None:
+            last_id, last_number = self._copied_code
+            number = last_number + 1 if last_id == message.message_id else 0
         number %= len(blocks)
         self._copied_code = (message.message_id, number)
         note = f"Block {number + 1} of {len(blocks)}" if len(blocks) > 1 else ""
         self.post_message(self.CopyWanted(blocks[number].content, note))
+        return True
 
     def on_click(self, event: events.Click) -> None:
         """Focus the message under the pointer; run the command or open the link there."""
@@ -651,7 +636,8 @@ class ChatLog(ScrollView, can_focus=True):
         meta = event.style.meta
         act = str(meta.get("act", ""))  # a message command or an answer to a tool call
         if act == "copy_code":
-            self._copy_code(place.message, message, code_number(self.document, place))
+            if not self.copy_code(message, code_number(self.document, place)):
+                self.action_message(act)  # the screen says why
         elif act in CHOICES:
             self._decide(act, event.time)
         elif act:

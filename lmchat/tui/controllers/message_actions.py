@@ -79,41 +79,32 @@ class MessageActions:
         message = self._message_to_act_on()
         return NOTHING_YET if message is None else self._reason(name, message)
 
-    def act(self, name: str) -> None:
-        """Run a command on the focused message, or else on the last answer.
+    def act(self, name: str, message: ChatMessage | None = None) -> None:
+        """Run a command on a message, or show why it can do nothing.
 
-        If it can do nothing, show why. Commands of the log, and copying while the log has the
-        focus, are run by the log, which copies the selection if there is one. `undo` needs no
-        message.
+        Keys and clicks in the log give the message. For slash commands and the palette, it is the
+        focused one, or else the last answer.
         """
-        if name == "undo":
+        if name == "undo":  # it needs no message
             self._view.begin(self._branches.undo, "message")
             return
-        message = self._message_to_act_on()
+        message = message or self._message_to_act_on()
         if message is None:
             self._view.notify(NOTHING_YET)
             return
-        is_copy_in_log = name == "copy" and self._view.widgets.has_log_focus
-        # a row of the table without a function means `ChatLog.action_message`
-        is_of_log = is_copy_in_log or not BY_ID[f"message.{name}"].on_message
-        if is_of_log and not self._reason(name, message):
-            self._view.widgets.log.show_message(message.message_id)  # to show what changes
-            self._view.widgets.log.action_message(name)
-        else:
-            self.act_on(name, message)
+        widgets = self._view.widgets
+        if name == "copy" and widgets.has_log_focus and widgets.log.copy(message):
+            return  # else it has files, or nothing but reasoning or calls: `copy` finds those
+        self.act_on(name, message)
 
     def act_on(self, name: str, message: ChatMessage) -> None:
-        """Run a command on a message as it is now, or show why it can do nothing."""
+        """Call the function of a command with a message as it is now, unless it can do nothing."""
         message = self._shown_session.opened.current(message)
         reason = self._reason(name, message)
-        on_message = BY_ID[f"message.{name}"].on_message
-        if not reason and not on_message:
-            # `copy_code`: the log, which runs it, found no block, though the text looked like one
-            reason = "This message has no code block."
         if reason:
             self._view.notify(reason)
             return
-        coroutine = self._function_of(on_message)(message)
+        coroutine = self._function_of(BY_ID[f"message.{name}"].on_message)(message)
         if coroutine is not None:  # else it has acted at once
             self._view.begin(lambda: coroutine, "message")
 
@@ -122,11 +113,15 @@ class MessageActions:
         shown = self._shown_session.opened
         return unavailable_reason(name, shown.current(message), is_busy=shown.is_busy)
 
+    @property
+    def _focused_message(self) -> ChatMessage | None:
+        """The focused message; None while the focus is outside the log."""
+        widgets = self._view.widgets
+        return widgets.log.focused_message if widgets.has_log_focus else None
+
     def _message_to_act_on(self) -> ChatMessage | None:
         """Return the focused message, or else the last answer; None in an empty session."""
-        widgets = self._view.widgets
-        focused = widgets.log.focused_message if widgets.has_log_focus else None
-        return focused or self._shown_session.opened.last_answer_or_prompt
+        return self._focused_message or self._shown_session.opened.last_answer_or_prompt
 
     def save_rewritten(self, text: str) -> None:
         """Save a text as another version of the answer that is being rewritten.
@@ -156,6 +151,31 @@ class MessageActions:
             raise WrongUse(words, hint="Use /copy or /copy code.")
         else:
             self.act_on_last("copy")
+
+    def fold(self, message: ChatMessage) -> None:
+        """Fold or unfold a message; show its files, whose rows in the log never unfold."""
+        self._focus(message)
+        if message.files:
+            self._view.begin(partial(self.show_files, message), "message")
+        self._view.widgets.log.toggle("is_folded")
+
+    def switch_source(self, message: ChatMessage) -> None:
+        """Show the source of a message, or again its Markdown."""
+        self._focus(message)
+        self._view.widgets.log.toggle("is_source")
+
+    def copy_code(self, message: ChatMessage) -> None:
+        """Copy the first code block of a message; if one was copied last, copy the next one."""
+        self._focus(message)
+        if not self._view.widgets.log.copy_code(message):
+            # only now all of the text was parsed: `unavailable_reason` looks for signs of code
+            self._view.notify("This message has no code block.")
+
+    def _focus(self, message: ChatMessage) -> None:
+        """Focus a message in the log unless it has the focus: the user sees what changes."""
+        focused = self._focused_message
+        if focused is None or focused.message_id != message.message_id:
+            self._view.widgets.log.show_message(message.message_id)
 
     async def copy(self, message: ChatMessage) -> None:
         """Copy the text of a message, with the text files in it."""
