@@ -117,9 +117,6 @@ def read_set(name: SetName) -> FileSet:
     `FileRefused` if no file is left, if there are too many, or if there is too much to look at.
     """
     shown_name = safe_line(name.typed, limit=_MOST_NAME_CHARS)
-    files: list[Attachment] = []
-    left_out_count = 0
-    total_bytes = 0
     found, is_cut = walk(name.folder, most_entries=_MOST_ENTRIES)
     if is_cut:
         raise FileRefused(f"{shown_name} has too many files to look through.", hint=_NARROWER)
@@ -128,6 +125,10 @@ def read_set(name: SetName) -> FileSet:
         is_shown_file = not entry.name.startswith(".") and entry.is_file(follow_symlinks=False)
         if is_shown_file and _fits(tuple(path.split("/")), name.pattern):
             paths.append(path)
+
+    files: list[Attachment] = []
+    left_out_count = 0
+    total_bytes = 0
     for path in sorted(paths):
         file = _text_file(name.start + path, name.folder / path)
         if file is None:
@@ -139,6 +140,7 @@ def read_set(name: SetName) -> FileSet:
             most = f"{_MOST_ATTACHED} text files, or {_MOST_BYTES // 1_000_000} MB of them"
             message = f"{shown_name} has more than {most}."
             raise FileRefused(message, hint=_NARROWER)
+
     if not files:
         problem = f"{shown_name} has no text files."
         if name.pattern != (_ANY_FOLDERS,):  # that is the pattern of a folder
@@ -164,7 +166,7 @@ def _text_file(name: str, path: Path) -> Attachment | None:
         data = read_plain(path, max_bytes=MAX_TEXT_BYTES)
     except OSError:
         return None
-    if not data or data.startswith(PDF_HEAD):
+    if not data or data.startswith(PDF_HEAD):  # a PDF may have only bytes that a text has
         return None
     try:
         shown_name = safe_line(name, limit=_MOST_NAME_CHARS)

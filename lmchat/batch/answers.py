@@ -234,7 +234,7 @@ class RowFile:
             file = os.fdopen(os.open(self._path, flags, _FILE_MODE), "ab")
         except OSError as error:
             raise self._write_error(error) from error
-        is_locked = True
+        is_locked = True  # counts as locked where there are no locks
         if CAN_RENAME_OPEN_FILES:  # not on Windows
             with suppress(OSError):  # a file system without locks
                 is_locked = try_lock(file.fileno())

@@ -36,6 +36,7 @@ def server_findings(
     this machine, running or not. With `is_named`, the user has named the one server to use.
     `engine_step` says how to chat without a server, if the engine is installed.
     """
+    # as in `_chat_row`: the user may still choose the model
     has_chat = choice.missing in (Missing.NOTHING, Missing.MODEL)
     start_words = {one.product: one.start_words for one in installed}
     row = partial(CheckResult, Group.SERVERS, "server")

@@ -73,7 +73,8 @@ def with_changes(body: bytes, changes: Mapping[str, object], *, removed: str = "
     name of one of them is no UTF-8, which `fields_of` does not read.
     """
     fields = _decoded(body, dict[str, msgspec.Raw])
-    fields.pop(removed, None)
+    if removed:  # a body may have a field with an empty name, which stays
+        fields.pop(removed, None)
     for name, value in changes.items():
         fields[name] = msgspec.Raw(msgspec.json.encode(value))
     return msgspec.json.encode(fields)

@@ -48,7 +48,8 @@ BELOW = """with recursive below (number, message_id, hidden_by) as (
     select m.number, m.message_id, m.hidden_by from below b
         cross join messages m on m.parent_id = b.message_id where m.session_id = :session
 )"""
-# The versions of a message: its visible siblings of the same role, and itself.
+# The versions of a message: its visible siblings of the same role, and itself. Roots, whose parent
+# is null, are siblings too: `is` compares null with null.
 _COUNT_VERSIONS = """select count(*) from messages s where s.parent_id is m.parent_id
     and s.role = m.role and s.session_id = m.session_id and s.hidden_by is null"""
 _MESSAGE = ", ".join(f"m.{name}" for name in MESSAGE_COLUMNS)

@@ -45,7 +45,7 @@ _decode_text = methodcaller("decode", "utf-8", "replace")
 class LostRowError(sqlite3.DatabaseError):
     """Damage that SQLite did not report: a row just written is missing, or a check failed."""
 
-    sqlite_errorname = "SQLITE_CORRUPT"
+    sqlite_errorname = "SQLITE_CORRUPT"  # so `is_damage` is true of it, and `Database` repairs
 
 
 class Connection(sqlite3.Connection):

@@ -448,6 +448,7 @@ class Store:
     def search(
         self, connection: Connection, query: str, *, limit: int = 20
     ) -> tuple[SearchHit, ...]:
+        """Return hits for what the user has typed; raises `WrongUse` for a wrong filter."""
         return search.search(connection, query, limit)
 
     # Messages

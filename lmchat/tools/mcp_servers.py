@@ -169,7 +169,7 @@ class _McpServer:
         self._secrets: tuple[str, ...] = ()  # values of headers, which errors may repeat
         self._client: Any = None  # of the SDK, while the server is in use; otherwise None
         self._settled = asyncio.Event()  # set once the server is ready, and after it has failed
-        self._must_end = asyncio.Event()
+        self._must_end = asyncio.Event()  # set by `end`; the task waits for it
 
     async def ensure_settled(self, *, restarts: bool) -> None:
         """Start the server if it has not been started, and wait until it is ready or has failed.
@@ -277,6 +277,7 @@ class _McpServer:
                 reason = f"no answer within {START_S:g} s"
             case _:
                 reason = safe_line(self._words_of(error), limit=_REASON_CHARS).rstrip(".")
+        # only what lmchat has started itself prints into the log
         log_file = None if self._settings.url else self._owner.log_file
         see_log = "" if log_file is None else f" See {log_file}."
         return f"The server {name} failed: {reason}.{see_log}"

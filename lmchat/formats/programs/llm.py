@@ -55,8 +55,8 @@ _GUARDS = ("trusted_schema = off", "cell_size_check = on", "query_only = on", "m
 def _opened(path: Path) -> sqlite3.Connection:
     """Open the database for reading, with limits against what a hostile file could do."""
     address = f"{path.absolute().as_uri()}?mode=ro"
-    # an import reads each chat in a thread of its own, one after the other
     # `timeout`: seconds to wait for its program, if that has locked it
+    # `check_same_thread`: an import reads each chat in another thread, one after the other
     database = sqlite3.connect(address, uri=True, timeout=1, check_same_thread=False)
     database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_BYTES)
     for guard in _GUARDS:
