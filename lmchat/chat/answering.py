@@ -145,7 +145,9 @@ class AnswerRequest:
         self._tools: tuple[Tool, ...] = ()  # offered to the model
         self._tool_tokens = 0  # estimate for the descriptions of these tools
         has_called = rounds is not None and rounds.steps > 0
-        self.plan = self._make_plan(may_be_too_long=has_called)  # from the attributes above
+        # it reads the attributes above; after a call, `events` raises the error of a plan that is
+        # too long, so that it ends the turn
+        self.plan = self._make_plan(may_be_too_long=has_called)
 
         self._request_id = ""  # of the request that runs
         self._drawn_seed: int | None = None  # random seed of all requests for this answer
@@ -168,7 +170,7 @@ class AnswerRequest:
         server has kept is fetched by its id: there is nothing to plan or to adapt. If `answer_now`
         was called, the server is asked to end the thought when some of it arrives.
         """
-        is_planned = self.fetched is None
+        is_planned = self.fetched is None  # else the server has the request already
         if is_planned:
             await self._prepare()
         has_content = False
@@ -243,8 +245,10 @@ class AnswerRequest:
         is_cut = self._meter.is_cut(target, self.plan, counted)
         self._meter.learn(target, self.plan, counted)
         is_new = is_cut and not self._is_too_long
-        # the count is about the size of the window, which need not be known
-        return cut_note(target, self.plan.tokens, turn.usage.prompt_tokens) if is_new else ""
+        if not is_new:
+            return ""
+        # a prompt that was cut fills the window, so its count stands for the size of the window
+        return cut_note(target, tokens=self.plan.tokens, window=turn.usage.prompt_tokens)
 
     def _adapt_request(self, error: ServerRejected) -> bool:
         """Change what is sent after a refusal, and return whether to send the request again.
@@ -356,7 +360,7 @@ class AnswerRequest:
             notes.append(f"The context window is full: the oldest {oldest} left out.")
         if plan.limit is not None and plan.tokens > plan.limit and not self._is_too_long:
             self._is_too_long = True
-            notes.append(cut_note(self.settings.target, plan.tokens, plan.limit))
+            notes.append(cut_note(self.settings.target, tokens=plan.tokens, window=plan.limit))
         return notes
 
     def _make_request(self) -> ChatRequest:

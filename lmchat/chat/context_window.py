@@ -195,7 +195,7 @@ def _sent_messages(messages: Sequence[ChatMessage], *, is_continued: bool) -> li
     return sent
 
 
-def cut_note(target: Target, tokens: int, window: int) -> str:
+def cut_note(target: Target, *, tokens: int, window: int) -> str:
     """Return the sentences about a prompt of `tokens` tokens for a window of `window` tokens.
 
     They say what the server does with a prompt that is too long, and what the user can do.
@@ -304,19 +304,19 @@ class ContextMeter:
                 return last_use
 
         tokens = 0
-        later = [message for message in messages if not message.is_excluded]
-        if len(later) == len(messages):  # else the counts have messages that are not sent now
+        uncounted = [message for message in messages if not message.is_excluded]
+        if len(uncounted) == len(messages):  # else the counts have messages that are not sent now
             for index in reversed(range(len(messages))):
                 answer = messages[index]
                 # another model counts in other tokens; without a target, any count is good
                 tokens = _counted_tokens(answer) if model_id in ("", answer.model) else 0
-                if tokens:
-                    later = later[index + 1 :]
+                if tokens:  # of this answer and all before it
+                    uncounted = uncounted[index + 1 :]
                     break
-        thoughts = thoughts_to_send(later, sent_thoughts)
-        for message, thought in zip(later, thoughts, strict=True):
+        thoughts = thoughts_to_send(uncounted, sent_thoughts)
+        for message, thought in zip(uncounted, thoughts, strict=True):
             tokens += message_tokens(message, thought, factor=factor)
-        use = ContextUse(tokens=tokens, limit=limit, is_estimated=bool(later))
+        use = ContextUse(tokens=tokens, limit=limit, is_estimated=bool(uncounted))
         self._last_use = (messages, key, use)
         return use
 
@@ -326,6 +326,7 @@ class ContextMeter:
 
 
 def _model_key(target: Target) -> tuple[str, str]:
+    """Return what a factor is kept by: each server may have a model of this name."""
     return target.endpoint.url, target.model_id
 
 

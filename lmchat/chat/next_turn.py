@@ -164,7 +164,7 @@ class NextTurn:
             problem = f"Unknown profile: {safe_line(name, limit=40)}."
             raise WrongUse(problem, hint=f"Configured: {', '.join(profiles) or NO_PROFILE}.")
         chat, layers, first_name = self._started_with
-        if profile is None:
+        if profile is None:  # "none": an empty profile changes nothing
             profile, name = Profile(), first_name
         options = {**layers.profile, **options_set_in(profile)}
         self.layers = replace(layers, profile_name=name, profile=options, effort=self.layers.effort)

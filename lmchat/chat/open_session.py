@@ -47,7 +47,8 @@ class OpenSession:
     - `TurnScheduler` begins and ends turns. It sets what goes beyond one: queue, first words until
       a turn uses them, refusal, question, and the flags of a stop. After `fetch_kept` found an
       answer forgotten by its server, it replaces that message.
-    - `TurnRunner` calls the steps of a turn below, and sets `unsent` and `error`.
+    - `TurnRunner` calls the steps of a turn below, `take_path` after a summary, and sets `unsent`
+      and `error`.
     - `changes` changes messages and sampling, and `titles` the title, without a turn.
     - `SessionsInMemory` takes over header and path from the disk, and sets the system prompt of a
       new session.

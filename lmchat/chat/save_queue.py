@@ -95,7 +95,7 @@ class SaveQueue:
         """
         async with self._lock:
             failed_ids: set[str] = set()
-            for entry in list(self._unsaved):
+            for entry in list(self._unsaved):  # a copy: others may come meanwhile
                 header, message, choices = entry
                 if header.session_id in failed_ids:
                     continue
@@ -138,6 +138,7 @@ async def journal(save_queue: SaveQueue, message_id: str) -> AsyncIterator[list[
     entries: list[JournalEntry] = []
 
     async def write() -> None:
+        """Write the entries that have come, again and again until it is cancelled."""
         while True:
             await asyncio.sleep(WRITE_EVERY_S)
             taken = tuple(entries)

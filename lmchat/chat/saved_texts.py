@@ -80,7 +80,7 @@ class SavedTexts:
     async def write(self) -> None:
         """Write the texts that have changed; those that cannot be written stay in memory."""
         async with self._lock:
-            for session_id, typed in list(self._texts.items()):
+            for session_id, typed in list(self._texts.items()):  # a copy: texts may come meanwhile
                 text = joined_prompts(*self._unsaved(session_id), typed)
                 if self._written.get(session_id) != text:
                     with suppress(LMChatError):  # the next change tries again

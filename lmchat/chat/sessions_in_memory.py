@@ -67,7 +67,7 @@ class SessionsInMemory:
 
         Otherwise its newest messages are read from the disk.
         """
-        session: Session | None = None
+        session: Session | None = None  # as read from the disk
         while True:
             opened = self._sessions.get(session_id)
             if opened is not None and self._is_ahead_of_disk(opened):
@@ -179,6 +179,7 @@ class SessionsInMemory:
         headers: list[SessionHeader] = []
         for opened in self.waiting:
             if opened is not self.shown and not opened.messages:
-                prompt = new_prompt(opened.messages, *split_draft(opened.queue[0])).prompts[-1]
+                text, files = split_draft(opened.queue[0])
+                (prompt,) = new_prompt(opened.messages, text, files).prompts
                 headers.append(replace(opened.header, title=title_of(prompt)))
         return headers

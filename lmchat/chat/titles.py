@@ -45,6 +45,7 @@ async def rename_by_model(
     text = _TITLE_REQUEST.format(
         prompt=prompt.text[:_QUOTED_CHARS], answer=answer.text[:_QUOTED_CHARS]
     )
+    # limit and stop texts of the session are for its answers
     request = ChatRequest(
         endpoint=settings.target.endpoint,
         product=settings.target.product,
@@ -56,10 +57,10 @@ async def rename_by_model(
     async with asyncio.timeout(_TIMEOUT_S):
         await whole.read(backend.stream(request))
     # "Title: **Lettuce in pots**." becomes "Lettuce in pots"
-    typed = whole.growing.text("text").strip().removeprefix("Title:").strip(_AROUND_TITLE)
-    if not typed:  # there was nothing but a thought
+    written = whole.growing.text("text").strip().removeprefix("Title:").strip(_AROUND_TITLE)
+    if not written:  # there was nothing but a thought
         return False
-    title = title_from(typed)
+    title = title_from(written)
     stored = await store.update_session(opened.session_id, {"title": title}, old_title=first_title)
     if stored.title != title:  # the user has changed it in the meantime
         return False

@@ -252,10 +252,12 @@ class TurnScheduler:
             return False
 
         def make_start(path: MessagePath) -> TurnStart:
+            """Return a start that puts the fetched answer in the place of the kept one."""
             if path[-1] is not kept:  # it was changed while older messages were read
                 raise StillAnswering
             return TurnStart(path=MessagePath(path[:-1]), fetched=kept)
 
+        # no sampling and no tools: the server has the request, which is not sent again
         self._begin(opened, make_start, settings=TurnSettings(target=target_of_kept(kept)))
         return True
 

@@ -1,4 +1,4 @@
-"""Facts about a message, and why a command can do nothing with it."""
+"""What commands can do with a message, and why one can do nothing with it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ NOTHING_YET = "This session is empty."
 def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str:
     """Return why a command on messages, as `edit`, can do nothing with this one; else "".
 
-    `is_busy` says whether an answer of the session is streaming: then no other turn can begin.
+    The first case that fits gives the reason; later ones rely on the earlier. `is_busy` says
+    whether an answer of the session is streaming: then no other turn can begin.
     """
     role = message.role
     is_answer = role is Role.ASSISTANT
@@ -21,10 +22,11 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
             return StillAnswering().message_with_hint
         case "copy" if message.failure is not None:  # its words are copied
             return ""
-        case "pager" if message.files:
+        case "pager" if message.files:  # these are shown, also without a text
             return ""
         case "copy" | "save" | "pager" if not words_of(message):
             return "This message has no text yet."
+        # a fence, or lines that begin with four blanks
         case "copy_code" if not any(
             mark in f"\n{message.text}" for mark in ("```", "~~~", "\n    ")
         ):

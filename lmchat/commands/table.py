@@ -29,7 +29,10 @@ class Command(Struct, frozen=True, kw_only=True):
     title: str
     scope: Scope
     function: str = ""
-    """Function of `Dispatcher`, or of a controller as `connect.check_now`, that runs it."""
+    """Function of `Dispatcher`, or of a controller as `connect.check_now`, that runs it.
+
+    It may have arguments, as `view.focus_message(-1)`.
+    """
     action: str = ""
     """Without such a function: Textual's action of the log, the list or the picker."""
     on_message: str = ""
@@ -80,8 +83,16 @@ _key = partial(_chat, is_priority=True)  # its key works in the prompt, too
 
 
 def _slash(name: str, title: str, slash: str, function: str, **fields: Any) -> Command:
-    """Return a slash command of the chat screen without a key."""
-    return _chat(name, "", name, title, function, slash=slash, **fields)
+    """Return a slash command of the chat screen without a key; its label is its name."""
+    return _chat(
+        command_id=name,
+        keys="",
+        label=name,
+        title=title,
+        function=function,
+        slash=slash,
+        **fields,
+    )
 
 
 def _message(

@@ -21,7 +21,7 @@ def details_text(answer: ChatMessage) -> str:
     """Return the details of an answer, a line each; the first says why it was slow, if it was."""
     stats = answer.stats or AnswerStats()
     tokens = units.tokens  # for other counts too; of None it makes `UNKNOWN`, a row left out below
-    reason = stats.ending or stats.finish_reason
+    reason = stats.ending or stats.finish_reason  # the second after a normal end
     if answer.state is not AnswerState.COMPLETE:
         reason = answer.failure.message if answer.failure else ""
     marks = ["edited"] if stats.is_edited else []

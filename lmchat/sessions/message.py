@@ -334,8 +334,7 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """Message of a session: a node of its tree.
 
     A tool message holds one call and follows the answer that made it, or another tool message of
-    that answer.
-    It is `complete` with a result, and `failed` with an error or a refusal as the result.
+    that answer. It is `complete` with a result, and `failed` if that is an error or a refusal.
     """
 
     message_id: str
