@@ -274,7 +274,7 @@ class OpenSession:
         self.is_summarising = True
 
     def end_turn(self) -> tuple[str, ...]:
-        """End the turn, and return its prompt if this has not become a message."""
+        """End the turn, and return its prompt if this has not become a message, else nothing."""
         self.task = None
         self.is_stopping = self.is_summarising = False
         self.question = None

@@ -113,7 +113,7 @@ class TurnScheduler:
             self._send(opened, text)
 
     def _send(self, opened: OpenSession, text: str, *, may_compact: bool = True) -> None:
-        """Begin the turn of a prompt, which may first make a summary."""
+        """Begin the turn of a draft; `may_compact` as in `send_now`."""
         words, files = split_draft(text)
         self.send_now(opened, words, files, unsent=text, may_compact=may_compact)
 
@@ -328,7 +328,8 @@ class TurnScheduler:
         )
         self.in_memory.note_end(opened)
         if self.is_closing:
-            # the session has it no more; the queue stays there, and is saved with the draft
+            # `end_turn` has taken it out of the session, so it returns; the queue stays there, and
+            # is the next start's draft
             if unsent:
                 self._report(opened, PromptsReturned(prompts=unsent))
             return
@@ -346,9 +347,10 @@ class TurnScheduler:
     def _ending(
         self, opened: OpenSession, task: asyncio.Task[None]
     ) -> tuple[AnswerState, LMChatError | None]:
-        """Return how a turn ended, and the error that it has raised, if any; note its refusal.
+        """Return how a turn ended, and the error that the user is shown, if the turn raised one.
 
-        A task that ends without an error may have an answer that failed: then the state says so.
+        What was raised is also noted as the refusal of the session, which `wait` raises.
+        A turn that raises nothing may have an answer that failed: then only the state says so.
         """
         if task.cancelled():
             return AnswerState.STOPPED, None
@@ -361,7 +363,7 @@ class TurnScheduler:
         if raised is not None:
             opened.refusal = error = shown_error(raised)
             return AnswerState.FAILED, error
-        # a turn that has run to its end has figures
+        # the figures exist: the turn has run to its end, and so has begun an answer
         return (opened.turn.state if opened.turn is not None else AnswerState.STOPPED), None
 
     def _refuse(self, opened: OpenSession, error: LMChatError, *prompts: str) -> None:

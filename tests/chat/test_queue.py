@@ -116,8 +116,10 @@ async def filled(store, *scripts) -> ChatTurns:
 
 
 async def test_a_prompt_for_a_full_window_follows_a_summary_also_a_stopped_one(store):
-    chat = await filled(store, answer_steps("They spoke."), answer_steps("D."))
+    gate = asyncio.Event()
+    chat = await filled(store, [gate, *answer_steps("They spoke.")], answer_steps("D."))
     await until(lambda: chat.opened.queue == ["d"], "the prompt behind the summary")
+    gate.set()
     await chat.wait()
     assert chat.texts[1:] == ["They spoke.", "b", "B.", "c", "C.", "d", "D."]
     chat = await filled(store, [*HALF, asyncio.Event()], answer_steps("D."))
