@@ -30,7 +30,7 @@ def panels(screen: Callable[[], Screen] | None = None, **more) -> Host:
     sessions, telemetry, keys = SessionList(), TelemetryPanel(tuple(ANSWERING)), KeyBar()
 
     def show(_app: Host) -> None:
-        sessions.show(GROUPS, OPEN_ID, (), UNREAD)
+        sessions.show(GROUPS, OPEN_ID, unread=UNREAD)
         telemetry.show(ANSWERING)
         keys.show(KEYS, LAST_KEYS)
 
