@@ -138,7 +138,7 @@ class _FileReader:
             items = self._zip_items(content)
         elif head.startswith(_SQLITE_HEAD) and isinstance(content, Path):
             items = self._database_items(content)
-        else:
+        else:  # also a database from a pipe, which SQLite cannot open: it is refused as a text
             items = self._text_items(text_source(content))
 
         has_messages = False

@@ -85,6 +85,9 @@ def entries(session: Session) -> Iterator[MessageEntry | str]:
             speaker = f"{speaker} (edited)"
         time = message.created_at.astimezone()
         thought_ms = message.stats.reasoning_ms if message.stats else None
+        thought_heading = "Thought"
+        if thought_ms is not None:
+            thought_heading = f"Thought for {thought_ms / 1e3:.1f} s"
         state = ""
         reason = ""
         if message.state is not AnswerState.COMPLETE:
@@ -96,9 +99,7 @@ def entries(session: Session) -> Iterator[MessageEntry | str]:
             speaker=speaker,
             time=f"{time:%Y-%m-%d %H:%M}",
             calls=() if message.message_id in ids_with_shown_calls else message.tool_calls,
-            thought_heading="Thought"
-            if thought_ms is None
-            else f"Thought for {thought_ms / 1e3:.1f} s",
+            thought_heading=thought_heading,
             state=state,
             reason=reason,
         )

@@ -54,6 +54,7 @@ def _read(records: Sequence[Record], _: Source) -> ForeignChat:
     content = _content(record)
     history = record_in(content, "history")
     chat = ForeignChat(
+        # without an id, its time identifies a chat
         key=text_in(record, "id") or text_in(content, "id") or str(content.get("timestamp")),
         title=text_in(record, "title") or text_in(content, "title"),
         path_end=text_in(record, "current_message_id") or text_in(history, "currentId"),
