@@ -131,7 +131,9 @@ class Importer:
                     outcome.chats.append(chat)
                     if is_trial:  # an import would find the session again in a later file
                         known.setdefault(header.session_id, header)
-                    if time.monotonic() - begun_s >= self._quiet_s:
+                    if (
+                        time.monotonic() - begun_s >= self._quiet_s
+                    ):  # a short import reports nothing
                         report_progress(_counts(outcome.chats))
                 case Skipped():
                     outcome.left_out.append((file, item))

@@ -88,6 +88,7 @@ class Library:
         return await self.restore(trash[0].session_id) if trash else None
 
     async def restore(self, session_id: str) -> SessionHeader:
+        """Take a session out of the trash."""
         return await self.store.update_session(session_id, {"deleted_at": None})
 
     # Export
@@ -120,7 +121,7 @@ class Library:
         Branches are read from the store if they are asked for, and for JSON; attached files are
         read for the formats that hold their content.
         """
-        form = export_as.form or "md"
+        form = export_as.form or "md"  # without a file there is no name to go by
         if export_as.with_branches or form == "json":
             with suppress(LMChatError):  # a session that could not be saved has no branches
                 stored = await self.store.tree(session.header.session_id)

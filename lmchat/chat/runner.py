@@ -153,7 +153,7 @@ class TurnRunner:
         opened.apply_start(start, may_call_tools=rounds is not None)
         await self._show_prompts()
         calls, copied, version = start.calls, start.copied, start.version
-        while True:
+        while True:  # each pass is an answer, after the calls of the one before
             if calls and rounds is not None:
                 if rounds.count_round(calls):  # else the next answer fails
                     await self._run_calls(rounds, calls, copied, version)

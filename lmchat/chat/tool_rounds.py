@@ -65,7 +65,7 @@ class ToolRounds:
         self._session_id = session_id
         self._last_call: tuple[str, Any] | None = None  # name and arguments
         self._same_calls = 0  # how often the last call was made in a row
-        self._limit: LMChatError | None = None  # reason why there is no further round
+        self._limit: LMChatError | None = None  # why there is no further round; None: there may be
 
     @property
     def must_call(self) -> bool:
@@ -122,6 +122,7 @@ class ToolRounds:
 
         `on_end` gets each tool message as it ends. If this is cancelled, running calls are, too.
         """
+        # functions, or reasons why a call may not run, which become its result
         runs = [await self._make_run(message, ask) for message in messages]
         tasks = [
             asyncio.create_task(run_call(message, run))

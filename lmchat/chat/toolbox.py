@@ -136,7 +136,7 @@ class Toolbox:
             self.allowed[tool.full_name] = fingerprint
             if self._save_allowed is not None:
                 await self._save_allowed(tool.full_name, fingerprint)
-        elif choice is not Choice.ONCE:
+        elif choice is not Choice.ONCE:  # for this session; a refusal does not come here
             self._allowed_in_session.add((session_id, tool.full_name, fingerprint))
 
     def _configured_rule(self, tool: Tool) -> str:

@@ -99,7 +99,7 @@ def regenerated(path: MessagePath, message_id: str, *, first_words: str = "") ->
     branch, for an imported call, and if a message that the turn needs is taken out of requests.
     """
     index = _index_of(path, message_id)
-    following = path[index + 1 : index + 2]
+    following = path[index + 1 : index + 2]  # one message, or none at the end
     if path[index].role is Role.USER and following and following[0].role is Role.ASSISTANT:
         index += 1
     earlier = MessagePath(path[:index])

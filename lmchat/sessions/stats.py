@@ -184,6 +184,7 @@ class Speedometer:
         self._counts.clear()
 
     def count(self, now_s: float, tokens: int = 1) -> None:
+        """Count tokens that have just come; `now_s` is the time of the monotonic clock."""
         self._counts[int(now_s)] += tokens
 
     def values(self, now_s: float) -> tuple[float, ...]:
