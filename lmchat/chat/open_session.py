@@ -45,7 +45,7 @@ class OpenSession:
     Who changes it:
 
     - `TurnScheduler` begins and ends turns. It sets what goes beyond one: queue, first words until
-      a turn uses them, refusal, question, and the flags of a stop. After `fetch_kept` found an
+      a turn uses them, refusal, question, and the flags of a stop. After `fetch_kept` has found an
       answer forgotten by its server, it replaces that message.
     - `TurnRunner` calls the steps of a turn below, `take_path` after a summary, and sets `unsent`
       and `error`.

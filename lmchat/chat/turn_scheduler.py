@@ -420,7 +420,7 @@ class TurnScheduler:
         return True
 
     async def wait(self, opened: OpenSession) -> None:
-        """Wait until no turn runs in a session; only if this wait is cancelled, end its turns.
+        """Wait until no turn runs in a session; only a cancelled wait ends its turns and its queue.
 
         Raises the error of a refused turn, or what the front end has raised.
         """
