@@ -106,6 +106,7 @@ class ChatView:
         """
 
         async def run() -> None:
+            """Work while the terminal is lent, and take it back."""
             async with self.app.lent_terminal():
                 await work()
 
@@ -126,9 +127,10 @@ class ChatView:
         """
 
         async def copy() -> None:
+            """Copy by a tool of the desktop, else by the terminal, and say which it was."""
             tool = await self.workspace.platform.copy(text)
             words = f"copied ({tool})"
-            if not tool:
+            if not tool:  # none could copy
                 # of Textual, by OSC 52; that of `self.app` would call this method again
                 App.copy_to_clipboard(self.app, safe_text(text))
                 words = "sent to the terminal's clipboard (OSC 52); it does not report success"
@@ -144,6 +146,7 @@ class ChatView:
         """
 
         async def save() -> None:
+            """Write the change; the changed state is in memory before this begins."""
             async with self._remember_lock:  # else a later change may be written first
                 try:
                     await self.workspace.platform.remember(change)

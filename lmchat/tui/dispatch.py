@@ -98,11 +98,13 @@ class Dispatcher:
         widgets, workspace = self.view.widgets, self.workspace
 
         async def open_store() -> None:
+            """Open the store, show its notice if it has one, and read earlier prompts and drafts."""
             await workspace.store.open()
             self.status.refresh()
             await self.prompt_text.load_history()
 
         async def check_daily() -> None:
+            """Check the file of sessions once a day, and show what the check found or changed."""
             with suppress(LMChatError):  # a file that cannot be read is reported where it is used
                 await workspace.store.daily_check()
                 self.status.refresh()

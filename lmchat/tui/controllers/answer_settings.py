@@ -67,10 +67,12 @@ class AnswerSettings:
         opened = self._scheduler.shown
 
         async def change(typed: str) -> None:
+            """Do what `NAME`, `NAME VALUE` or `NAME=VALUE` says, and tell the user the result."""
             self._view.notify(await changes.set_option(self._scheduler, opened, typed))
 
         def ask_for_value(name: str | None) -> None:
-            if name is None:  # the list was left
+            """Ask for another value of the option that was chosen; None if the list was left."""
+            if name is None:
                 return
 
             async def change_to(value: str) -> None:
@@ -84,13 +86,11 @@ class AnswerSettings:
             return
         options = self._view.next_turn.options_of(opened)
         width = max((len(option.name) for option in options), default=0)
-        rows = [  # at the left name and value, at the right where the value comes from
-            ListRow(
-                (((f" {option.name:<{width}}", NAME),), ((f"  {value_words(option)}", ASIDE),)),
-                ((option.origin.words, MUTED),),
-                key=option.name,
-            )
-            for option in options
-        ]
+        rows: list[ListRow] = []
+        for option in options:
+            name = ((f" {option.name:<{width}}", NAME),)
+            value = ((f"  {value_words(option)}", ASIDE),)
+            origin = ((option.origin.words, MUTED),)  # who has set the value
+            rows.append(ListRow(pieces=(name, value), right=origin, key=option.name))
         dialog = PickDialog("Sampling", rows, verb="change it", nothing=NOTHING_SET)
         self._view.open_dialog(dialog, ask_for_value)

@@ -41,6 +41,7 @@ class Appearance:
             app.register_theme(fitted(app.available_themes[other_name]))
 
         def use(chosen: str | None) -> None:
+            """Use and remember a theme; None if the list was left without one."""
             if chosen is not None:
                 app.theme = chosen
                 self._view.remember(lambda state: replace(state, theme=chosen))

@@ -256,6 +256,7 @@ class Connect:
         """Ask for an address, and use the server that answers there."""
 
         async def attempt(address: str) -> ProbeResult | str:
+            """Return the server, with which the dialog closes, or what it shows as the problem."""
             return await self._try_server(Endpoint.parse(address))
 
         text = "Host and port, for example localhost:9931; http:// and /v1 are optional."
@@ -268,6 +269,7 @@ class Connect:
         """Start the built-in engine in a worker with a model file."""
 
         async def start() -> None:
+            """Close the page if the engine serves the model; else a search shows what there is."""
             if await self._starts.start_engine(name):
                 self.close_page()
             self._wake.set()
@@ -312,7 +314,7 @@ class Connect:
     def _open_page(self) -> None:
         """Open the page; `_page` is the page until it is closed, in whatever way."""
 
-        def forget(_: None) -> None:
+        def forget(_: None) -> None:  # the page returns no value
             self._page = None
 
         self._page = WelcomeScreen(self._workspace.clock)

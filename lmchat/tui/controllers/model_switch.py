@@ -148,10 +148,11 @@ class ModelSwitch:
             load_with=self._ask_for_context,
             refresh=self._begin_refresh,
             current=(target.server_id, target.model_id) if target else None,
-            typed=VISION if self._prompt_text.has_unseen_image else "",
+            typed=VISION if self._prompt_text.has_unseen_image else "",  # in the filter
         )
 
         def use(model: ModelInfo | None) -> None:
+            """Use the model with which the picker was left; None without one."""
             self._picker = None
             if model is not None:
                 (then or self.switch_to)(model)
@@ -271,6 +272,7 @@ class ModelSwitch:
         self._status.show_action(f"loading {_short_name(model)}")
 
         def show_progress(fraction: float) -> None:
+            """Show in the picker, and in the panel if the model is in use, how far it is loaded."""
             self._show_load(replace(self._loads[_key(model)], load_fraction=fraction))
             self._change_load(model, loading_fraction=fraction)
 
@@ -286,7 +288,8 @@ class ModelSwitch:
         finally:
             del self._loads[_key(model)]
             if not can_answer and self._picker is not None:
-                self._picker.update_model(model)  # as it was before; else the servers' lists follow
+                # as it was before, at once; below, the lists of the servers are read
+                self._picker.update_model(model)
             if self._change_load(model, is_loading=False):
                 if can_answer:
                     self._view.scheduler.target_ready(has_loaded=True)

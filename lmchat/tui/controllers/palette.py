@@ -66,6 +66,7 @@ class Palette:
         is_over_chat = self._view.app.screen is self._view.screen
 
         def run(command: Command | None) -> None:
+            """Run the chosen command; None if the dialog was left without one."""
             if command is None:
                 return
             if command.scope is not Scope.APP and not is_over_chat:

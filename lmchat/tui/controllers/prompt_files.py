@@ -60,6 +60,7 @@ class PromptFiles:
         opened = self._view.scheduler.shown
 
         async def run() -> None:
+            """Run the command to its end, and attach what it has printed."""
             text = line.removeprefix("!").strip()
             command = self._view.workspace.platform.shell_command(text)
             self._running.append(command)
@@ -81,6 +82,7 @@ class PromptFiles:
         """Fetch a page once the user allows it, and put it into the prompt of a session."""
 
         async def ask(host_address: PageAddress) -> bool:
+            """Ask the user whether the page may be fetched from this host."""
             return bool(await self._view.ask(page_question(host_address)))
 
         self._pages.append(address)

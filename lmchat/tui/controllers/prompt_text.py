@@ -163,6 +163,7 @@ class PromptText:
         """
 
         async def edit() -> None:
+            """Put the edited text into the prompt, without marks that were not in it before."""
             before = self._input.full_text
             after = await self._view.workspace.platform.edit(before)
             self._input.put(without_file_lines(after, allowed_lines=before.split("\n")))

@@ -66,6 +66,7 @@ class SavedSessions:
         """
 
         def open_chosen(hit: SearchHit | None) -> None:
+            """Show the message of the hit, in the chat; None if the dialog was left."""
             if hit is None:
                 return
             self._view.app.post_message(ShowChat())

@@ -123,9 +123,10 @@ class ServerStarts:
     async def _choose(self, engine: LocalEngine, named: str) -> ModelFile | None:
         """Return a model file of this disk; if there is none, download the demo model.
 
-        That is also done if the demo model is named and not on the disk. Without a name, the
-        configured model is meant; without that, the one that was used last, if it was one of the
-        engine. Return None if the user does not want the download, or stops it.
+        The demo model is also downloaded if it is named and not on the disk. Without a name, the
+        configured model is meant. If none is configured either, it is the model that was used last,
+        if that was one of the engine. Return None if the user does not want the download, or stops
+        it.
         """
         named = named or self._workspace.local_model or self._workspace.settings.local.model
         model = await engine.choose(named, last=self._last_model)
@@ -146,6 +147,7 @@ class ServerStarts:
             return None
 
         async def fetch(report: Callable[[str], None]) -> ModelFile:
+            """Download the model; the dialog shows for how long."""
             report("0 s")  # opens the dialog at once
             return await engine.fetch(lambda elapsed_s: report(f"{elapsed_s:.0f} s"))
 

@@ -98,6 +98,7 @@ class SessionFiles:
             raise WrongUse("A temporary chat saves nothing, so it cannot import.", hint=hint)
 
         def show(outcome: ImportOutcome | None) -> None:
+            """Show the outcome with which the dialog closed; None if the user left it."""
             if outcome is not None:
                 self._view.begin(partial(self._show_outcome, outcome), "change")
 
@@ -117,7 +118,7 @@ class SessionFiles:
 
         Raises the error of the first refused file if no chat was imported.
         """
-        sources = [(AUTO, name)]
+        sources = [(AUTO, name)]  # of any program: the content tells which
         if name == "all":
             sources = await self._confirmed_places(importer)
         outcome = ImportOutcome()

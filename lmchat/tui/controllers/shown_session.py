@@ -135,7 +135,7 @@ class ShownSession:
         in_memory = self._scheduler.in_memory
         self._view.widgets.session_list.show(
             with_unsaved(self._groups, [*in_memory.unsaved(), *in_memory.only_queued()]),
-            self.shown_id,
+            open_id=self.shown_id,
             streaming=in_memory.running_ids,
             unread=in_memory.unread,
             with_question=in_memory.asking_ids,
@@ -198,6 +198,7 @@ class ShownSession:
             words: Words to mark in this message, as hits of a search.
             takes_queue: Whether prompts that wait in the left session move into the other one.
         """
+        # read all that is needed; nothing is changed yet
         await self._scheduler.drafts.load(session_id)
         bookmark: Bookmark | None = None
         if message_id:
@@ -219,6 +220,8 @@ class ShownSession:
         self._prompt_text.load_draft()
         self.redraw()
         self._view.widgets.prompt_input.focus()
+
+        # the place in the log, which `redraw` has scrolled to its end
         log = self._view.widgets.log
         if bookmark is not None:
             log.go_to_bookmark(bookmark)

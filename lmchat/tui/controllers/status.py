@@ -194,6 +194,7 @@ class StatusDisplay:
         share = "" if fraction is None else units.percent(fraction)
 
         def with_saving_and_share(figure: str) -> str:
+            """Return all figures of the line, such as `temporary · 12 tok · 40 %`."""
             return f" {units.UNICODE.dot} ".join(filter(None, (saving, figure, share)))
 
         widgets.prompt.status.show_state(

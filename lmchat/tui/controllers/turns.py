@@ -261,13 +261,14 @@ class Turns(FrontEnd):
             return
 
         async def give() -> None:
-            reason: str | None = ""
+            """Give the turn the decision, after a no with the reason that the user is asked for."""
+            reason: str | None = ""  # empty: none; None: the dialog was left without a decision
             if choice is Choice.NO:
                 title = f"Refuse {safe_line(question.name, limit=_MAX_NAME)}?"
                 text = "The model gets your reason. Leave it empty to give none."
                 dialog = AskDialog(title, text=text, verb="refuse", may_be_empty=True)
                 reason = await self._view.ask(dialog)
-            # the second is False if the turn was stopped while the dialog was open
+            # a turn that was stopped while the dialog was open does not wait for this any more
             if reason is None or not opened.take_question(question):
                 return
             decision = Decision(choice=choice, reason=" ".join(reason.split()))
@@ -388,6 +389,7 @@ class Turns(FrontEnd):
                 log.finish(ended.answer)
             self._shown_session.mark_left_out()
             self._shown_session.show_queue()
+        # also for a session that is not shown
         if ended.is_summary and ended.answer is not None:
             self._status.show_action("compacted")
             self._view.notify(
