@@ -260,10 +260,13 @@ class IncrementalMarkdown(Struct):
             items = (one for one in tokens if one.type == "list_item_open" and one.level == 1)
             inner = (span(item)[0] for item in items)
         elif token.type == "table_open":
+            # each row is a piece; the first piece of a table holds its head and its first rows
             inner = range(start if self._table_start else start + HEAD_LINES + TABLE_ROWS, end)
+        # the lines between which the pieces are; behind the last cut is what may still change
         cuts = [closed_lines, *(line for line in inner if max(start, closed_lines) < line < end)]
         if has_ended:
             cuts.append(end)
+        # the number of the first item, from which its further pieces count on
         if token.type == "ordered_list_open" and self._number is None and len(cuts) > 1:
             self._number = int(token.attrs.get("start", 1))
 
@@ -315,14 +318,15 @@ class IncrementalMarkdown(Struct):
         """Close the beginning of a tail that is too long, or let it grow to `_MOST_CHARS`.
 
         A fence and blanks without text are cut anywhere. A list or HTML stays whole up to
-        `_MOST_CHARS`, and is then cut at its last line end, as a quote is at once; anything else
-        is cut as a paragraph. What follows is a block of its own, without a blank row above it.
+        `_MOST_CHARS`, and is then cut at its last line end. A quote and rows of a table are cut
+        there at once. Anything else is cut as a paragraph. What follows is a block of its own,
+        without a blank row above it.
         """
         if self._fence is not None:
             self._fence.feed_line(self._tail[:PIECE_CHARS])
             self._drop_start(PIECE_CHARS, "")
             return
-        if not self._tail.strip(" \t"):
+        if not self._tail.strip(" \t"):  # blanks alone are not shown
             self._drop_start(PIECE_CHARS, "")
             return
         # not `self.references`: a definition in the tail may be half written

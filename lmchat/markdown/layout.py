@@ -104,11 +104,12 @@ class _Writer:
 
     def _open(self, token: Token) -> None:
         """Begin emphasis or a link: what follows has its style."""
-        style = self._style(token.type.removesuffix("_open"))
         if token.type == "link_open":
             self._target = str(token.attrs.get("href", ""))
             self._link_start = len(self.spans)
             style = self._link_style(self._target)
+        else:  # styles of emphasis are named as its tokens: `em_open` has the style `em`
+            style = self._style(token.type.removesuffix("_open"))
         self._stack.append(style)
 
     def _close(self, token: Token) -> None:

@@ -55,10 +55,8 @@ def fit_columns(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) ->
     space = room - _GAP * (len(full_widths) - 1)
     if sum(least_widths) > space:
         return Columns([], aligns)
-    widths = [
-        max(min(width, space), least)
-        for width, least in zip(full_widths, least_widths, strict=True)
-    ]
+    # no column is wider than all of the room: the loop below takes one cell at a time
+    widths = [min(width, space) for width in full_widths]
     while sum(widths) > space:
         shrinkable = [column for column, least in enumerate(least_widths) if widths[column] > least]
         widest = max(shrinkable, key=widths.__getitem__)

@@ -150,8 +150,9 @@ class Page(Struct):
     ) -> Line:
         """Return a line as wide as the page: the prefix and the spans, and `right` at its end.
 
-        `text` is what a selection copies of it. `lead` and `tint` name the styles of the ground
-        below the prefix and below the spans; `Line.tint` is `lead`. Spans that do not fit are cut.
+        Spans that do not fit are cut. `text` is what a selection copies of the line. `lead` and
+        `tint` name the styles of the ground below the prefix and below the spans. At the left edge,
+        the ground is `lead`, which is therefore `Line.tint`.
         """
         ground = self.styles[lead]
         segments = [Segment(" ", ground)]
@@ -219,8 +220,9 @@ class Page(Struct):
     def key_hint(self, key: str, words: str, command_id: str) -> list[Span]:
         """Return a gap, the key of a command and what it does; a click on them runs the command.
 
-        `key` is its default: the user may have given it another one. In place of its id, an answer
-        to a tool call is possible; with an empty text, the click itself does nothing.
+        `key` is the default key: the user may have given the command another one. `command_id` may
+        also be an answer to a tool call, which a click then gives. If it is empty, a click does
+        nothing.
         """
         key = self.own_keys.get(command_id) or key
         hint = [(f"  {key}", self.styles["strong"]), (f" {words}", self.styles["muted"])]

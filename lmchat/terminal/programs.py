@@ -45,7 +45,7 @@ async def open_file(
 ) -> bool:
     """Write `data` to a file in a new private folder, and open it in the system's viewer.
 
-    The folder is removed when `folders` is closed.
+    The folder is removed when `folders` is closed: the viewer reads the file after this returns.
     Return False if no viewer could be started. Raises `FileRefused` if the file cannot be written.
     """
     copy = await asyncio.to_thread(_private_copy, name, data, folders)

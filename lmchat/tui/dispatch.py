@@ -98,7 +98,7 @@ class Dispatcher:
         widgets, workspace = self.view.widgets, self.workspace
 
         async def open_store() -> None:
-            """Open the store, show its notice if it has one, and read earlier prompts and drafts."""
+            """Open the store, show the notice that it may have, and read earlier prompts."""
             await workspace.store.open()
             self.status.refresh()
             await self.prompt_text.load_history()

@@ -36,7 +36,7 @@ from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.catalogue import Catalogue
 from lmchat.servers.discovery.choose_model import endpoints_of
 from lmchat.servers.discovery.monitor import Monitor
-from lmchat.servers.discovery.probe_result import Health, ProbeResult
+from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
 from lmchat.servers.http.connections import Connections
@@ -455,14 +455,6 @@ class StillClient(HttpServerClient):
         return replace(super().cached_models(), age_s=0.0)
 
 
-class StillMonitor(Monitor):
-    """The real monitor; how many looks there were before the last one is not told."""
-
-    def _health_after(self, probed: ProbeResult, target) -> Health:
-        health = super()._health_after(probed, target)
-        return replace(health, latencies_ms=health.latencies_ms[-1:])
-
-
 @dataclass(kw_only=True)
 class Situation(Desktop):
     """What a person sees and does, and what the servers saw."""
@@ -585,7 +577,6 @@ async def run(
         moment=lambda: NOW,
     )
     workspace = desk.workspace
-    workspace.monitor = StillMonitor(workspace.backend.check, clock=clock)
 
     async def keep_key(endpoint: Endpoint, key: str) -> None:
         await asyncio.to_thread(keys.keep, endpoint, key)

@@ -128,7 +128,8 @@ class Connect:
         """
         self._missing = choice.missing
         if choice.missing is Missing.NOTHING and choice.target is not None:
-            if choice.target != self._view.next_turn.target:  # else it still loads its model
+            # else it is in use already: it still loads its model, or the user has chosen its row
+            if choice.target != self._view.next_turn.target:
                 self._model_switch.use(choice.target)
             self.close_page()
             return

@@ -293,8 +293,9 @@ class MessageActions:
         ended_text = text if text.endswith("\n") else f"{text}\n"
 
         async def attempt(name: str) -> bool | str:
+            """Write the file, and return True, with which the dialog closes."""
             write = partial(asyncio.to_thread, write_new_file, expanded_path(name), ended_text)
-            return await write_asking(self._view, write, "Saved") or ""  # "": the dialog stays
+            return await write_asking(self._view, write, "Saved") or ""  # "": not written, it stays
 
         dialog = AskDialog(
             "Save to which file?",

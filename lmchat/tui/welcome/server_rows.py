@@ -281,7 +281,7 @@ def _table(servers: Sequence[ServerRow], rule: ListRow, width: int) -> list[List
         sign, style = _sign(server)
         step = (f"{gap}{safe_line(server.next_step)}", "" if server.is_here else MUTED)
         pieces = ((f" {sign} ", style), name, port, result, step)
-        rows.append(ListRow((pieces,), key=server.key))
+        rows.append(ListRow(pieces=(pieces,), key=server.key))
     return rows
 
 
@@ -291,8 +291,9 @@ def _pairs(servers: Sequence[ServerRow]) -> Iterator[ListRow]:
         sign, style = _sign(server)
         port = str(server.probed.endpoint.port)
         shown_port = "" if port in server.name else port  # the name may be the address
-        pieces = (((f" {sign} ", style), (f"{server.name} ", NAME)), ((shown_port, MUTED),))
-        yield ListRow(pieces, ((server.result, style),), key=server.key)
+        name = ((f" {sign} ", style), (f"{server.name} ", NAME))
+        pieces = (name, ((shown_port, MUTED),))  # the port is dropped where there is no room
+        yield ListRow(pieces=pieces, right=((server.result, style),), key=server.key)
         if server.next_step:
             yield text_row(f"   {safe_line(server.next_step)}", MUTED, key=server.key)
 
