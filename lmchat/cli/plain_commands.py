@@ -1,0 +1,343 @@
+"""Commands of the plain chat: a function each, and one for commands of the user's shell.
+
+On the screen, a command of `COMMANDS` runs a controller, which needs widgets. So those that need no
+screen have functions of their own in the table of `PlainCommands`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from lmchat.attachments.attachment import Attachment, files_outside, read_clipboard
+from lmchat.attachments.shell_command import ShellCommand, output_attachment
+from lmchat.attachments.web_page import PageAddress, refuse_host
+from lmchat.chat import changes
+from lmchat.chat.next_turn import LEVELS, NO_PROFILE, NOTHING_SET, value_words
+from lmchat.cli.line_reader import QUOTES
+from lmchat.cli.models import fetch_models, load_if_needed, model_meant
+from lmchat.cli.plain_turns import PlainTurns, model_words, session_words
+from lmchat.cli.prompt import preset_prompt, read_named, require_consent_to_set
+from lmchat.cli.wiring import make_pages
+from lmchat.commands.conditions import NOTHING_YET, is_resumable
+from lmchat.commands.table import COMMANDS, parse_slash
+from lmchat.config.state import change_state
+from lmchat.errors import WrongUse
+from lmchat.safe_text import safe_text
+from lmchat.servers.model import LoadState, ModelInfo, Target, cannot_chat
+from lmchat.sessions.message import ChatMessage, Role
+from lmchat.sessions.session import SessionHeader
+from lmchat.terminal.clipboard import Clipboard
+from lmchat.terminal.output import ask_yes_no, can_ask, table
+from lmchat.terminal.tty import drop_typed
+
+_MAX_SESSIONS = 30  # in a list
+Item = TypeVar("Item")
+
+
+class PlainCommands:
+    """Runs the slash commands of the plain chat, and commands of the user's shell."""
+
+    def __init__(self, turns: PlainTurns) -> None:
+        self.is_leaving = False  # whether the chat ends after this line
+        self._turns = turns
+        self._context = turns.context
+        self._settings = turns.context.settings
+        self._runtime = turns.runtime
+        self._store = turns.runtime.store
+        self._scheduler = turns.scheduler
+        self._next_turn = turns.next_turn
+        self._reader = turns.reader
+        self._note = turns.note
+        self._print_lines = turns.output.print_lines
+        self._pages = make_pages(turns.runtime.settings)
+        self._models: list[ModelInfo] = []  # what the last list showed
+        self._headers: Sequence[SessionHeader] = ()  # what the last list showed
+        # by the names in `COMMANDS`; a function gets the argument, "" if there is none
+        self._functions: dict[str, Callable[[str], Awaitable[None]]] = {
+            "/clear": self._new,
+            "/compact": self._compact,
+            "/continue": self._continue,
+            "/edit": self._edit,
+            "/effort": self._effort,
+            "/file": self._file,
+            "/help": self._help,
+            "/model": self._model,
+            "/new": self._new,
+            "/p": self._preset,
+            "/paste": self._paste,
+            "/profile": self._profile,
+            "/quit": self._quit,
+            "/retry": self._retry,
+            "/sessions": self._sessions,
+            "/set": self._set,
+            "/system": self._system,
+        }
+
+    async def run(self, line: str) -> None:
+        """Run a slash command.
+
+        Raises `WrongUse` for an unknown command, one that needs the screen, and one whose argument
+        is missing.
+        """
+        slash = parse_slash(line)
+        if slash is None:
+            hint = "/help lists the commands. Begin with a space to send it as a message."
+            raise WrongUse(f"Unknown command: {line.partition(' ')[0]}.", hint=hint)
+        name = slash.command.name
+        function = self._functions.get(name)
+        if function is None:
+            hint = "Start lmchat without --plain, or see what the shell can do: lmchat --help."
+            raise WrongUse(f"{name} needs the screen.", hint=hint)
+        await function(slash.argument)
+
+    async def _new(self, _: str) -> None:
+        self._scheduler.in_memory.show_new()
+        self._note("New session.")
+
+    async def _compact(self, _: str) -> None:
+        await self._turns.compact()
+
+    async def _continue(self, _: str) -> None:
+        opened = self._scheduler.shown
+        message = self._last_message()
+        if not is_resumable(message):
+            words = "The last message is no answer that can be continued."
+            raise WrongUse(words, hint="/retry asks again.")
+        await self._turns.connect()
+        self._scheduler.resume(opened, message)
+        await self._turns.print_turn()
+
+    async def _retry(self, _: str) -> None:
+        opened = self._scheduler.shown
+        message = self._last_message()
+        await self._turns.connect()
+        self._scheduler.regenerate(opened, message)
+        await self._turns.print_turn()
+
+    def _last_message(self) -> ChatMessage:
+        """Return the last answer or prompt; raise `WrongUse` if the session has none."""
+        message = self._scheduler.shown.last_answer_or_prompt
+        if message is None:
+            raise WrongUse(NOTHING_YET)
+        return message
+
+    async def _edit(self, text: str) -> None:
+        """Send a text as another version of the last prompt; without one, put the prompt to edit.
+
+        Where no line can be begun with a text, the prompt is printed.
+        """
+        opened = self._scheduler.shown
+        await opened.fill(self._scheduler.store)  # at first, only its last messages are loaded
+        prompts = [message for message in opened.messages if message.role is Role.USER]
+        if not prompts:
+            raise WrongUse(NOTHING_YET)
+        if text:
+            await self._turns.send(text, edited_id=prompts[-1].message_id)
+            return
+        # safe: readline prints it as it is
+        line = safe_text(f"/edit {prompts[-1].text}")
+        self._note("Change the next line, and press Enter.")
+        if not self._reader.begin_with(line):  # then the user has to type it
+            self._note(*line.split("\n"))
+
+    async def _effort(self, level: str) -> None:
+        """Use a reasoning effort; without a level, print the one in use and the possible ones."""
+        if level:
+            self._next_turn.use_effort(level)
+        words = self._next_turn.effort_words(self._scheduler.shown.own_sampling)
+        if level:
+            self._note(f"Reasoning effort: {words}.")
+        else:
+            self._print_lines([f"In use: {words}", *LEVELS, "or a number of tokens"])
+
+    async def _help(self, _: str) -> None:
+        self._print_lines(
+            f"{command.slash}: {command.title}"
+            for command in COMMANDS
+            if command.name in self._functions
+        )
+        self._note(
+            "/sessions lists the sessions here, and /sessions N opens one.",
+            "!COMMAND runs a command of your shell; its output goes with your next prompt.",
+            f"A prompt of several lines begins and ends with {QUOTES}.",
+            "Ctrl+C stops the answer, or clears the line. Ctrl+D quits.",
+        )
+
+    async def _model(self, wanted: str) -> None:
+        """Use a model for the next turn; without an argument, list the models that can chat."""
+        if wanted:
+            await self._use_model(wanted)
+            return
+        listed = await fetch_models(self._runtime)
+        self._models = [model for model in listed if model.can_chat]
+        lines = _numbered(
+            f"{model_words(model)}, {model.state}"
+            if model.state in (LoadState.NOT_LOADED, LoadState.ASLEEP)
+            else model_words(model)
+            for model in self._models
+        )
+        self._print_lines(lines or ["No server has a model. Download one there."])
+
+    async def _use_model(self, argument: str) -> None:
+        """Use a model for the next turn, by its number in the last list, its name or a part of it.
+
+        A number means that list, though another model may have been loaded since. Raises `WrongUse`
+        for an unknown model, or one that cannot chat.
+        """
+        model = _item(self._models, argument) or await model_meant(self._runtime, argument)
+        if not model.can_chat:
+            raise cannot_chat(model)
+        if model.state is LoadState.NOT_LOADED:
+            self._note("Loading model…")
+            await load_if_needed(self._runtime, model, self._turns.output)
+        target = Target.of(model)
+        self._next_turn.use_target(target)
+        await asyncio.to_thread(  # the next start of lmchat uses it, too
+            change_state,
+            self._context.paths.state_file,
+            lambda state: state.with_model(target.server_id, target.model_id),
+        )
+        self._note(f"Model: {model_words(target)}.")
+
+    async def _preset(self, argument: str) -> None:
+        """Send a preset with the text after its name; without a name, list the presets."""
+        if argument:
+            preset, _, text = argument.partition(" ")
+            prompt = await preset_prompt(self._context, preset, text.strip())
+            await self._turns.send(prompt)
+        else:
+            presets = list(self._settings.prompts)
+            self._print_lines(presets or ["No presets: add [prompts.NAME] to config.toml."])
+
+    async def _paste(self, _: str) -> None:
+        clipboard = Clipboard(self._context.environ_of_programs)
+        self._turns.attach(await read_clipboard(clipboard))
+
+    async def _profile(self, name: str) -> None:
+        """Use a profile and its model; without a name, print the one in use and the others."""
+        if name:
+            profile = self._next_turn.use_profile(name, self._settings.profiles)
+            self._note(f"Profile: {self._next_turn.profile_name or NO_PROFILE}.")
+            if profile.model:
+                await self._use_model(profile.model)
+        else:
+            words = self._next_turn.profile_name or NO_PROFILE
+            self._print_lines([f"In use: {words}", *self._settings.profiles, NO_PROFILE])
+
+    async def _quit(self, _: str) -> None:
+        self.is_leaving = True
+
+    async def _sessions(self, wanted: str) -> None:
+        """Open a session, by its number in the last list or its id; without one, list them."""
+        if not wanted:
+            self._headers = (await self._store.list_sessions())[:_MAX_SESSIONS]
+            lines = _numbered(map(session_words, self._headers))
+            self._print_lines(lines or ["There are no saved sessions."])
+            return
+        # digits may begin an id, if the list has no such number
+        header = _item(self._headers, wanted)
+        session_id = await self._store.find(wanted if header is None else header.session_id)
+        in_memory = self._scheduler.in_memory
+        in_memory.show(await in_memory.load(session_id))
+        self._turns.show_session()
+        await self._turns.fetch_kept()
+
+    async def _set(self, argument: str) -> None:
+        """Set a sampling option of the session; without an argument, list what is set."""
+        opened = self._scheduler.shown
+        if argument:
+            self._note(await changes.set_option(self._scheduler, opened, argument))
+            return
+        found = self._next_turn.options_of(opened)
+        rows = [(option.name, value_words(option), option.origin.words) for option in found]
+        self._print_lines(table(("OPTION", "VALUE", "FROM"), rows) if rows else [NOTHING_SET])
+
+    async def _system(self, prompt: str) -> None:
+        _require_value("/system", prompt)
+        await changes.set_system_prompt(self._scheduler, self._scheduler.shown, prompt)
+        self._note("System prompt changed.")
+
+    async def _file(self, name: str) -> None:
+        """Attach a file to the next prompt, the text files of a folder or a pattern, or a page.
+
+        At a terminal, ask first about a page, and about what is outside the current folder: the
+        line may be part of a paste that the user has not read. Raises an error unless the answer
+        is yes. On a pipe, nothing is asked: large sets, and pages of hosts that are not allowed,
+        are refused.
+        """
+
+        async def ask(address: PageAddress) -> bool:
+            words = f"Download {address.url} from {address.host}, port {address.port}?"
+            return await _user_agrees(words)
+
+        async def require_consent(path: Path) -> None:
+            for file in await files_outside([path], Path.cwd()):
+                if not await _user_agrees(f"{file} is outside this folder. Attach it?"):
+                    raise WrongUse("The file was not attached.", hint="Repeat /file and answer y.")
+
+        _require_value("/file", name)
+        found = await read_named(
+            self._pages,
+            name,
+            session_id=self._scheduler.shown.session_id,
+            ask=ask if can_ask() else refuse_host,
+            require_consent=require_consent if self._reader.is_terminal else None,
+        )
+        if isinstance(found, Attachment):
+            self._turns.attach(found)
+        else:
+            target = self._next_turn.target
+            await require_consent_to_set(found, target.context if target else None)
+            self._turns.attach_all(found.files, found.words)
+
+    async def run_in_shell(self, line: str) -> None:
+        """Run the line `!COMMAND`, and attach its output to the next prompt.
+
+        Ctrl+C stops the command; what it has printed until then is attached. Raises `WrongUse`
+        where a pasted line could run.
+        """
+        if not self._reader.has_paste_marks:
+            raise WrongUse(
+                "This terminal does not mark pastes, so no command runs here.",
+                hint="Run it in a shell, and attach what it prints with /file.",
+            )
+        command = ShellCommand(line.removeprefix("!").strip(), self._context.environ_of_programs)
+        self._note("Running. Ctrl+C stops it.")
+        try:
+            await command.run()
+        except asyncio.CancelledError:
+            command.stop()
+            raise
+        finally:
+            if command.ending:  # empty if it never ran
+                self._turns.attach(output_attachment(command))
+
+
+def _require_value(name: str, argument: str) -> None:
+    """Raise `WrongUse` if a command has no argument and cannot do without."""
+    if not argument:
+        raise WrongUse(f"{name} needs a value.", hint="/help shows its form.")
+
+
+async def _user_agrees(question: str) -> bool:
+    """Ask before a line has its effect, since it may be pasted text that the user has not read.
+
+    Return False without a terminal to ask at.
+    """
+    drop_typed(sys.stdin.fileno())  # the next lines of a paste do not answer it
+    return can_ask() and await ask_yes_no(question)
+
+
+def _numbered(texts: Iterable[str]) -> list[str]:
+    """Return lines with the numbers that `_item` finds them by."""
+    return [f"{number}. {text}" for number, text in enumerate(texts, 1)]
+
+
+def _item(items: Sequence[Item], argument: str) -> Item | None:
+    """Return the item that `_numbered` gave this number; None if the argument is no such number."""
+    number = int(argument) if argument.isdecimal() else 0
+    return items[number - 1] if 0 < number <= len(items) else None

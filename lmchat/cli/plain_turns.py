@@ -1,0 +1,203 @@
+"""Turns of the plain chat: its prompts are sent, and its answers are printed as they arrive."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from contextlib import nullcontext
+
+from lmchat.attachments.attachment import Attachment
+from lmchat.chat.events import AnswerBegun, ChatEvent, FrontEnd, TurnEnded
+from lmchat.chat.open_session import OpenSession
+from lmchat.chat.tool_rounds import ToolQuestion
+from lmchat.chat.turn_scheduler import TurnScheduler
+from lmchat.cli.context import Context
+from lmchat.cli.inline import InlineText
+from lmchat.cli.line_reader import LineReader
+from lmchat.cli.target import find_target
+from lmchat.cli.tool_approval import approve
+from lmchat.cli.turn_printer import TurnPrinter
+from lmchat.cli.wiring import Runtime
+from lmchat.servers.events import ReasoningDelta
+from lmchat.servers.model import ModelInfo, Target
+from lmchat.sessions.attached_files import draft_of
+from lmchat.sessions.message import Role
+from lmchat.sessions.session import SessionHeader
+from lmchat.terminal.output import SHORT_ID, SafeStream, local_time
+from lmchat.terminal.tty import echo
+from lmchat.tools.tool import Decision
+
+
+class PlainTurns(FrontEnd):
+    """The shown session, the files of its next prompt, and the printer of its answers.
+
+    A label is a line that helps a person at a terminal, and that a pipe does not get.
+    """
+
+    def __init__(
+        self, context: Context, runtime: Runtime, scheduler: TurnScheduler, reader: LineReader
+    ) -> None:
+        self.context = context
+        self.runtime = runtime
+        self.scheduler = scheduler
+        self.next_turn = scheduler.next_turn
+        self.reader = reader
+        self.output = context.output
+        self.note = context.output.note
+        self._files: list[Attachment] = []  # of the next prompt
+        self._inline: InlineText | None = None  # what formats answers, if they are formatted
+        if context.options.inline and reader.can_redraw:
+            self._inline = InlineText(self.output.print_exactly, context.environ)
+            self.output.before_notes = self._inline.end_line
+        # a screen reader, which may read the plain chat, would repeat a progress again and again
+        self.output.has_progress = self._inline is not None
+        self._stream = self._inline or SafeStream()
+        self._printer = TurnPrinter(self.output, stream=self._stream)  # of the last turn
+        self._has_thought = False  # whether its answer has begun with reasoning
+        self._has_ended_in_summary = False  # whether the last turn that ended was that of a summary
+        scheduler.front_end = self
+
+    async def aclose(self) -> None:
+        """Save the sessions, and end the programs that the chat has started."""
+        await self.scheduler.close()
+        if self._inline is not None:
+            await self._inline.aclose()
+        if self.next_turn.toolbox is not None:
+            await self.next_turn.toolbox.host.aclose()
+
+    async def connect(self) -> None:
+        """Choose server and model for the next turn, unless they are chosen already."""
+        if self.next_turn.target is None:
+            runtime = self.runtime
+            target = await find_target(runtime.backend, runtime.settings, runtime.state, self.note)
+            self.next_turn.use_target(target)
+            self.print_label(f"Model: {model_words(target)}.")
+
+    def show_session(self) -> None:
+        """At a terminal, print the title of the shown session and the last two of its messages."""
+        opened = self.scheduler.shown
+        if self.reader.is_terminal and opened.messages:
+            self.note(f"Session: {session_words(opened.header)}")
+            for message in opened.messages[-2:]:
+                is_prompt = message.role is Role.USER
+                self.note("You:" if is_prompt else f"{message.model or message.role}:")
+                self._stream.write(message.text)
+                self._stream.end()
+
+    async def fetch_kept(self) -> None:
+        """Fetch and print all of the last answer if its server kept on writing it (R-42).
+
+        It is printed from its beginning. On a pipe, the answer is fetched and not printed.
+        """
+        opened = self.scheduler.shown
+        if not await self.scheduler.fetch_kept(opened):
+            return
+        if self.reader.is_terminal:
+            self.note("This answer was continued while you were away:")
+            await self.print_turn()
+        else:
+            await self.scheduler.wait(opened)
+
+    def attach(self, file: Attachment) -> None:
+        """Attach a file to the next prompt, and say so."""
+        self.attach_all([file], file.part.words)
+
+    def attach_all(self, files: Iterable[Attachment], words: str) -> None:
+        """Attach files to the next prompt, and say so; `words` name all of them."""
+        self._files += files
+        self.note(f"Your next prompt begins with {words}.")
+
+    async def send(self, text: str, *, edited_id: str = "") -> None:
+        """Send a prompt with the files of the next prompt, and print the answer.
+
+        Do nothing for a blank one. With `edited_id`, it is another version of the prompt with this
+        id. Otherwise, a summary is made and printed first if the session is too long and the
+        settings allow it. Raises the error that the turn ends with.
+        """
+        if not text.strip():
+            return
+        await self.connect()
+        scheduler, opened = self.scheduler, self.scheduler.shown
+        files = [await scheduler.add_file(file) for file in self._files]
+        attached, self._files = self._files, []  # after an error above, they stay
+        self._has_ended_in_summary = False
+        if edited_id:
+            # None: the new version has the files of the old one
+            scheduler.edit(opened, edited_id, text, files or None)
+        else:
+            draft = draft_of(text, files)
+            scheduler.send_now(opened, text, files, unsent=draft, may_compact=True)
+        try:
+            await self.print_turn()
+        finally:
+            if self._has_ended_in_summary:  # it failed or was stopped: the prompt was not sent
+                self._files = attached
+
+    async def compact(self) -> None:
+        """Have the model summarise the older messages, and print the summary."""
+        await self.connect()
+        self.scheduler.compact(self.scheduler.shown)
+        await self.print_turn()
+
+    async def print_turn(self) -> None:
+        """Print the answer of the turn that has just begun, while it arrives.
+
+        Raises the error of the turn, of its answer, or of saving it.
+        """
+        opened, inline = self.scheduler.shown, self._inline
+        printer = self._printer = TurnPrinter(self.output, stream=self._stream)
+        try:
+            # what is typed would get between the words of a paragraph
+            with nullcontext() if inline is None else echo(sys.stdin.fileno(), is_on=False):
+                await self.scheduler.wait(opened)
+                if inline is not None:
+                    await inline.settle()
+        finally:  # also if Ctrl+C stops the answer
+            printer.end()
+        error = opened.error or self.scheduler.save_queue.warning
+        if error is not None:
+            raise error
+        printer.note_unshown(opened.messages[-1])
+
+    def show(self, _: OpenSession, event: ChatEvent) -> None:
+        """Print an event of a turn; a turn with tools has several answers.
+
+        A note below a complete summary says where the older messages are.
+        """
+        if isinstance(event, TurnEnded):
+            self._has_ended_in_summary = event.is_summary
+            if event.is_summary and event.answer is not None and not event.has_failed:
+                self._printer.end()
+                self.note(
+                    "This summary takes the place of the older messages; "
+                    "/tree on the screen lists their branch."
+                )
+        if isinstance(event, AnswerBegun):
+            self._has_thought = False
+            self.print_label(f"{event.message.model}:")
+        elif isinstance(event, ReasoningDelta) and not self._has_thought:
+            self._has_thought = True
+            self.note("Thinking…")
+        self._printer.show(event)
+
+    def print_label(self, label: str) -> None:
+        """At a terminal, print a line such as the name of the model above its answer, on stderr."""
+        if self.reader.is_terminal:
+            self.note(label)
+
+    async def ask(self, _: OpenSession, question: ToolQuestion) -> Decision:
+        """Ask the user about a call of a tool, below the text so far."""
+        self._printer.end()
+        return await approve(question, self.context)
+
+
+def session_words(header: SessionHeader) -> str:
+    """Return what tells a session from others in a list: title, size, time and short id."""
+    changed = local_time(header.updated_at)
+    short_id = header.session_id[:SHORT_ID]
+    return f"“{header.title or 'Untitled'}”, {header.message_count} messages, {changed}, {short_id}"
+
+
+def model_words(model: ModelInfo | Target) -> str:
+    """Return the name of a model and its server: several servers may have a model of this name."""
+    return f"{model.model_id} at {model.product} {model.endpoint.netloc}"
