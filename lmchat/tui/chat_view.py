@@ -83,6 +83,7 @@ class ChatView:
         """
 
         async def run() -> None:
+            """Work; an error of another kind goes on to Textual, and to `App.report_failure`."""
             try:
                 await work()
             except LMChatError as error:

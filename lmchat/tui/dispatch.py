@@ -262,6 +262,7 @@ class Dispatcher:
         """Run a slash command in a worker; an unknown or failed one returns to the prompt."""
 
         async def run() -> None:
+            """Find the command that the line names, and run it with what follows its name."""
             slash = parse_slash(line)
             if slash is None:
                 words = f"Unknown command: {safe_line(line.partition(' ')[0], limit=40)}."

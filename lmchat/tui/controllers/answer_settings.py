@@ -76,6 +76,7 @@ class AnswerSettings:
                 return
 
             async def change_to(value: str) -> None:
+                """Give the chosen option the value that was typed in the dialog."""
                 await change(f"{name} {value}")
 
             text = "A value, or default to send none."

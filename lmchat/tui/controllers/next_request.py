@@ -51,6 +51,7 @@ class NextRequest:
                 raise
 
         def begin_to_fill() -> None:
+            """Fill the dialog in a worker: the server may be asked to count the tokens."""
             self._view.begin(fill, "context", is_only=True)
 
         async def toggle(message_id: str) -> None:

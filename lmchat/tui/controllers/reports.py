@@ -39,6 +39,7 @@ class Reports:
         dialog = TextDialog("Doctor", "Checking servers, keys, files, engine and tools …")
 
         async def examine() -> None:
+            """Run the checks, and show their report in the dialog, which is open already."""
             findings = await self._view.workspace.platform.examine()
             width = max(dialog.text_width, _LEAST_REPORT_WIDTH)
             text = report_text(findings, width=width)

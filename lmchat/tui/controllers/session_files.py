@@ -103,6 +103,7 @@ class SessionFiles:
                 self._view.begin(partial(self._show_outcome, outcome), "change")
 
         async def import_named() -> None:
+            """Import what was typed behind the command, without a dialog."""
             await self._show_outcome(await self._import(importer, name))
 
         if name:
