@@ -30,7 +30,7 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
     """
 
     effort: str | None = None  # chosen with `/effort`; None: nothing was chosen
-    command_line: OptionValues = field(default_factory=dict)  # and variables of the environment
+    command_line: OptionValues = field(default_factory=dict)
     profile_name: str = ""
     profile: OptionValues = field(default_factory=dict)
     models: Mapping[str, SamplingSettings] = field(default_factory=dict)

@@ -47,10 +47,14 @@ Answer with the label of the right option, and nothing else."""
 async def decide(context: Context) -> int:
     """Print the option that the model chooses, and its probability.
 
-    Return 0 if it is the first option, 10 if it is another one. Of the sampling options, only those
-    of the command line and of environment variables are sent. Raises `WrongUse` for one that the
-    server ignores, and `AnswerUnfit` if the labels are unlikely, the two likeliest options are
-    equally likely, or the model thinks.
+    Return 0 if it is the first option, 10 if it is another one.
+
+    Of the sampling options, only those of the command line are sent, such as `--set seed=7`. Those
+    of the configuration are not: what is set for chats, such as `top_k`, has no influence on
+    a decision. The system prompt of the configuration is sent.
+
+    Raises `WrongUse` for an option that the server ignores, and `AnswerUnfit` if the labels are
+    unlikely, the two likeliest options are equally likely, or the model thinks.
     """
     options = [option.strip() for option in context.options.choices.split(",")]
     labels = _labels_for(options)  # wrong options are refused before stdin is read

@@ -117,17 +117,21 @@ def sampling_layers(context: Context) -> SamplingLayers:
 
     Raises `WrongUse` for a wrong `--set`.
 
-    `loaded.settings.chat` has the values of `[chat]`, of the profile of this run, of environment
-    variables and of options such as `--effort`, already merged. The levels of their origins
-    tell them apart again; variables count as a part of the command line.
+    `loaded.settings.chat` has the values of `[chat]`, of the profile of this run and of `--effort`,
+    already merged. The levels of their origins tell them apart again.
     """
     loaded = context.loaded
     chat: dict[str, object] = {}
     profile: dict[str, object] = {}
     command_line: dict[str, object] = {}
-    layers = {Level.DEFAULT: chat, Level.FILE: chat, Level.PROFILE: profile}
+    layers = {
+        Level.DEFAULT: chat,
+        Level.FILE: chat,
+        Level.PROFILE: profile,
+        Level.COMMAND_LINE: command_line,
+    }
     for name in SamplingSettings.__struct_fields__:
-        layer = layers.get(loaded.origin(f"chat.{name}").level, command_line)
+        layer = layers[loaded.origin(f"chat.{name}").level]
         layer[name] = getattr(loaded.settings.chat, name)
     for text in context.options.sampling:
         name, equals_sign, value = text.partition("=")
