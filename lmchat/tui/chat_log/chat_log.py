@@ -275,8 +275,9 @@ class ChatLog(ScrollView, can_focus=True):
         if self.has_all_messages:
             return
         first = self.document.entries[0].message if len(self.document) else None
+        # all, if the log is empty; None if its first message is not on this path
         earlier_count = messages.index_of(first.message_id) if first is not None else len(messages)
-        if earlier_count is None:  # another path
+        if earlier_count is None:
             return
         self.has_all_messages = True
         if self._streaming is not None:
@@ -377,14 +378,17 @@ class ChatLog(ScrollView, can_focus=True):
         if index is None:
             return False
         with self._changed(index) as entry:
-            if index == self._streaming:  # its parts are newer than those of the message
+            if index == self._streaming:  # its parts, which the log shows, are newer
                 entry.message = message
             else:
                 entry.finish(message)
         return True
 
     def mark_left_out(self, count: int, before_id: str | None) -> None:
-        """Say above a message how many before it the next request leaves out; 0 says nothing."""
+        """Say above a message how many before it the next request leaves out.
+
+        A count of 0 removes the words, and so does None for the id: no message has them then.
+        """
         for index, entry in enumerate(self.document.entries):
             is_first_sent = entry.message is not None and entry.message.message_id == before_id
             left_out = count if is_first_sent else 0

@@ -91,6 +91,7 @@ def _selected_part(document: Document, index: int, selected: Selected) -> str:
     if groups and all(is_whole):
         return _message_text(document.entries[index])
 
+    # below, the parts of the groups are joined as they are divided in the message
     chosen = [any(span for _, span in group) for group in groups]
     text = ""
     for number, group in enumerate(groups):
@@ -142,7 +143,8 @@ def _shown_text(block: Block, span: Range) -> str:
     Code that is indented by tabs keeps them: Makefiles need them.
     """
     text = unwrapped_text(block)[slice(*span)]
-    if block.kind is Kind.FENCE and "\n\t" in f"\n{block.source}":
+    has_tabs = "\n\t" in f"\n{block.source}"  # at the beginning of any line
+    if block.kind is Kind.FENCE and has_tabs:
         text = re.sub(_INDENT, lambda indent: "\t" * (len(indent[0]) // TAB_CELLS), text)
     lines = text.split("\n")
     return "\n".join(map(str.rstrip, lines)).rstrip("\n")
@@ -154,11 +156,11 @@ def code_number(document: Document, place: Place) -> int:
     A head is the row above code, with its language. Code in reasoning is not counted. In an answer,
     only heads of code have a `hint`.
     """
-    index, last, row = place
-    entry = document.entries[index]
-    above = (block.lines or [] for block in entry.blocks[:last] if not block.is_thought)
-    lines = [*chain(*above), *(entry.blocks[last].lines or [])[: row - document.blank_rows(place)]]
-    return sum(line.hint is not None for line in lines)
+    index, number, row = place
+    blocks = document.entries[index].blocks
+    blocks_above = (block.lines or [] for block in blocks[:number] if not block.is_thought)
+    lines_above = (blocks[number].lines or [])[: row - document.blank_rows(place)]
+    return sum(line.hint is not None for line in chain(*blocks_above, lines_above))
 
 
 def failure_text(failure: Failure) -> str:
@@ -171,6 +173,6 @@ def failure_text(failure: Failure) -> str:
 def text_to_copy(message: ChatMessage, source: str) -> str:
     """Return the source of a message; if it has failed, its failure follows."""
     failure = message.failure
-    if failure is None or message.state is AnswerState.COMPLETE:
+    if failure is None or message.state is AnswerState.COMPLETE:  # the log shows no failure then
         return source
     return "\n\n".join(filter(None, (source, failure_text(failure))))

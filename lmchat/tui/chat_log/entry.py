@@ -267,8 +267,9 @@ class Entry(Struct):
         if self.is_excluded and not self.is_blank:
             blocks.append(self._kept(remark_block(NOT_SENT, is_attached=True), NOT_SENT))
         if not blocks:  # every entry of the document needs at least one block
-            # an answer with tool calls below it needs no row
+            # without a line for an answer with tool calls below it; else a bare rule shows it
             blocks = [made_block(lambda _: []) if self.were_calls_run else rule_block("")]
+        # where the lists begin to differ: at the end of the shorter one, if not before
         pairs = enumerate(zip(self.blocks, blocks, strict=False))
         shorter = min(len(self.blocks), len(blocks))
         first = next((number for number, (old, new) in pairs if old is not new), shorter)
@@ -318,6 +319,7 @@ class Entry(Struct):
         old_parts = {(part.kind, part.name, part.text): part for part in self.parts}
         self.parts = _live_parts(parts, is_streaming=self.is_streaming)
         for number, part in enumerate(self.parts):
+            # `pop`, as an old part can be kept only once: two parts may have the same text
             kept = old_parts.pop((part.kind, part.name, part.text), part)
             kept.is_ended = part.is_ended
             self.parts[number] = kept
@@ -357,12 +359,12 @@ class Entry(Struct):
             case Role.USER:
                 return prompt_blocks(message)
             case Role.TOOL:
-                codes = [] if self.is_folded and self.call_state != ASKS else call_texts(message)
-                if self.call_state == ASKS:
+                if self.call_state == ASKS:  # the card has the arguments, also while it is folded
+                    codes = call_texts(message)
                     pieces = [_code_blocks(code.text, code.language) for code in codes]
                     return question_blocks(message, list(chain(*pieces)))
                 blocks = [made_block(partial(call_lines, message, self.call_state, self.is_folded))]
-                for code in codes:
+                for code in () if self.is_folded else call_texts(message):
                     blocks.append(remark_block(code.heading))
                     blocks += _code_blocks(code.text, code.language)
                 return blocks

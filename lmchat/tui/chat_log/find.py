@@ -223,15 +223,15 @@ class Finder:
 
         An answer that streams is counted when it ends.
         """
-        self._counts += [0] * (len(self._document) - len(self._counts))
+        self._counts += [0] * (len(self._document) - len(self._counts))  # of a new message
         if not self.is_active or self._document.entries[index].is_streaming:
             return
         self._counts[index] = self._count(index)
         if index == self.index:
             if self._nth < self._counts[index]:
                 with self._viewport.anchored():
-                    self._locate(index)
-            else:
+                    self._locate(index)  # it may be in another block now
+            else:  # the current hit is gone
                 self.index = None
 
     def shift_messages(self, count: int) -> None:
@@ -252,6 +252,7 @@ class Finder:
             if self.index is not None:
                 index, nth = self.index, self._nth + step
             else:
+                # from the block where the search began: the hits above it are passed over
                 index, number, _ = self._start
                 above = self._document.entries[index].blocks[: max(number, 0)]
                 hits_above = sum(self._query.count(block.source) for block in above)

@@ -198,6 +198,7 @@ def call_texts(message: ChatMessage) -> list[CallText]:
     for heading, text in (("arguments", arguments), ("result", message.tool_result)):
         call_text = CallText(heading, text, "")
         try:
+            # None, as for all that is not indented: `text` stays as it is
             value = json.loads(text) if len(text) <= _MOST_JSON_CHARS else None
             indented = json.dumps(value, ensure_ascii=False, indent=2)
         except (ValueError, RecursionError):  # no JSON, a huge number, or nested too deep
@@ -337,6 +338,7 @@ def _state_spans(page: Page, turn: TurnFigures, now_s: float) -> list[Span]:
             spans = [(f"stalled {units.elapsed(turn.silent_s)}", warning)]
         case _:
             spans = [(turn.stage_word, _NULL), clock]
+    # the figures of an answer that streams, or has stalled
     if turn.first_token_s is not None:
         if turn.tokens_per_second is not None:
             rate = units.rate(turn.tokens_per_second, width=_RATE_CELLS)

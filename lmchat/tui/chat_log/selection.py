@@ -217,9 +217,10 @@ def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
     if unit is not Unit.CHARACTER:
         text = unwrapped_text(block)
         pressed = first
+        # the paragraph, up to the line ends around what was pressed
         first = text.rfind("\n", 0, pressed) + 1
         last = text.find("\n", pressed)
-        if last < 0:
+        if last < 0:  # no line end follows
             last = len(text)
         if unit is Unit.WORD:
             words = (match.span() for match in re.compile(_WORD).finditer(text, first, last))

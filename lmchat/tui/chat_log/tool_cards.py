@@ -65,7 +65,7 @@ class RunningCalls:
                 is_visible = self._viewport.shows(top, document.heights[index])
 
         is_seen = is_visible and is_on_top
-        if asked_id != self.card_id or not is_seen:
+        if asked_id != self.card_id or not is_seen:  # a new card, which rests anew, or none in view
             self.card_id = asked_id
             self.rest.cancel()
         if is_seen:
