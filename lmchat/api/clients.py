@@ -315,6 +315,7 @@ class Client:
                     break
                 await asyncio.sleep(_POLL_S)
                 results = await self._probe(choice.target.endpoint)
+        # a server is found, but it has no model, or several equally likely ones
         if choice.target is None or choice.target.model is None:
             raise why_no_model(choice)
         return choice.target

@@ -78,28 +78,28 @@ async def ask(context: Context) -> int:
         is_saved = False
     async with AsyncExitStack() as stack:
         runtime = await stack.enter_async_context(open_runtime(context, is_saved=is_saved))
-        sessions = make_scheduler(context, runtime)
+        scheduler = make_scheduler(context, runtime)
         if options.resume is not None:
             session_id = await runtime.store.find(options.resume)
-            opened = sessions.in_memory.show(await sessions.in_memory.load(session_id))
+            opened = scheduler.in_memory.show(await scheduler.in_memory.load(session_id))
             if options.system_prompt is not None:  # a new session has it from the settings
-                await changes.set_system_prompt(sessions, opened, options.system_prompt)
+                await changes.set_system_prompt(scheduler, opened, options.system_prompt)
         target = await choose_target(context, runtime)
-        sessions.next_turn.use_target(target)
+        scheduler.next_turn.use_target(target)
         if not options.yes:
             for file_set in file_sets:
                 await require_consent_to_set(file_set, target.context)
         if options.start.strip():
-            sessions.use_first_words(options.start)
-        toolbox = sessions.next_turn.toolbox
+            scheduler.use_first_words(options.start)
+        toolbox = scheduler.next_turn.toolbox
         if toolbox is not None:
             await stack.enter_async_context(aclosing(toolbox.host))
             await start_tools(context, toolbox, target)
-        parts = [await sessions.add_file(file) for file in files]
-        question = _Question(context, sessions, wanted, is_saved=is_saved)
+        parts = [await scheduler.add_file(file) for file in files]
+        question = _Question(context, scheduler, wanted, is_saved=is_saved)
         if options.dry_run_form:
             request = await next_request(
-                sessions, sessions.shown, prompt, parts, settings=question.settings
+                scheduler, scheduler.shown, prompt, parts, settings=question.settings
             )
             await _print_request(context, runtime, request)
             return 0
@@ -134,16 +134,16 @@ class _Question(FrontEnd):
     def __init__(
         self,
         context: Context,
-        sessions: TurnScheduler,
+        scheduler: TurnScheduler,
         wanted: WantedValue | None,
         *,
         is_saved: bool,
     ) -> None:
         self._context = context
         self._output = context.output
-        self._sessions = sessions
-        self._opened = sessions.shown
-        sessions.front_end = self
+        self._scheduler = scheduler
+        self._opened = scheduler.shown
+        scheduler.front_end = self
         self._wanted = wanted
         # the extract as a field of JSON output, `code` or `value`, which is None while there is no
         # extract; empty if none is wanted
@@ -157,7 +157,7 @@ class _Question(FrontEnd):
     @property
     def settings(self) -> TurnSettings:
         """The settings of the turn, with the output that the schema asks for."""
-        settings = self._sessions.next_turn.settings(self._opened.own_sampling)
+        settings = self._scheduler.next_turn.settings(self._opened.own_sampling)
         return settings if self._wanted is None else replace(settings, output=self._wanted.output)
 
     def show(self, _: OpenSession, event: ChatEvent) -> None:
@@ -190,8 +190,8 @@ class _Question(FrontEnd):
 
     async def _run_turn(self, prompt: str, files: Sequence[FilePart] = ()) -> LMChatError | None:
         """Send a prompt, print the answer while it arrives, and return its misfit."""
-        self._sessions.send_now(self._opened, prompt, files, settings=self.settings)
-        await self._sessions.wait(self._opened)
+        self._scheduler.send_now(self._opened, prompt, files, settings=self.settings)
+        await self._scheduler.wait(self._opened)
         return self._take_extract()
 
     def _take_extract(self) -> LMChatError | None:
@@ -230,7 +230,7 @@ class _Question(FrontEnd):
         That is the error of the answer, else its misfit, else the error of saving it, else None.
         A note says how to continue a session that this command has saved as a new one.
         """
-        save_error = self._sessions.save_queue.warning if self._is_saved else None
+        save_error = self._scheduler.save_queue.warning if self._is_saved else None
         is_kept = self._is_saved and save_error is None
         session_id = self._opened.session_id if is_kept else None
         answer = self._answer

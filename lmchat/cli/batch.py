@@ -57,7 +57,15 @@ async def batch(context: Context) -> int:
         target = await choose_target(context, runtime)
         models = await runtime.backend.models(target.endpoint)
         model = model_named(target.model_id, models)
-        run = _Run(context, runtime, models, model, layers, wanted, preset_text)
+        run = _Run(
+            context=context,
+            runtime=runtime,
+            models=models,
+            model=model,
+            layers=layers,
+            wanted=wanted,
+            preset_text=preset_text,
+        )
         with ExitStack() as stack:
             rows = stack.enter_context(RowFile(output_path)) if output_path else None
             if rows:  # a line that an earlier run has answered is not sent again, unless forced
@@ -66,9 +74,11 @@ async def batch(context: Context) -> int:
                 output.has_progress = False  # the rows show it
 
             def is_done(task: Task) -> bool:
+                """Return whether an earlier run has written the answer to the output file."""
                 return rows is not None and rows.kept_row(task) is not None
 
             def count_missing() -> int:
+                """Read the input once, and return how many of its lines are to be answered."""
                 lines = lines_of(input_path, is_text=options.is_text)
                 return sum(not is_done(run.task(line)) for line in lines)
 
@@ -92,7 +102,7 @@ async def batch(context: Context) -> int:
                     if is_done(task):
                         done += 1
                         continue
-                    row, tokens = await run.answer(task)
+                    row, tokens = await run.answer(task)  # `tokens` may be unknown
                     if rows:
                         rows.add(row)
                     else:
@@ -115,7 +125,7 @@ async def batch(context: Context) -> int:
     return 1 if failed else 0
 
 
-class _Run(Struct, frozen=True):
+class _Run(Struct, frozen=True, kw_only=True):
     """What holds for all lines of a batch."""
 
     context: Context
@@ -159,7 +169,7 @@ class _Run(Struct, frozen=True):
         )
 
     async def answer(self, task: Task) -> tuple[dict[str, Any], int | None]:
-        """Send the request of a task; return its row and the number of tokens of the answer.
+        """Send the request of a task; return its row and the tokens of the answer, if known.
 
         The preset is filled with the last message, if that is a prompt. The row has an error in
         place of the answer also if the answer has no value that matches the schema.

@@ -39,6 +39,7 @@ async def run_chat(settings: Settings, context: Context) -> int:
         app = LMChatApp(settings, state, open_second_half, is_temporary=is_temporary)
 
         async def save_before_exit(signal_number: int) -> None:
+            """Save all when a signal ends lmchat; after a hang-up, the terminal is gone."""
             await app.stop_and_save(is_hang_up=signal_number == HANG_UP)
 
         guard_terminal(app, save_before_exit)  # signals then restore the terminal, and save

@@ -82,8 +82,11 @@ async def _measure(context: Context, runtime: Runtime, task: Task) -> dict[str, 
     answers: list[TaskAnswer] = []
 
     def show(event: StreamEvent) -> None:
-        # Loading is not noted: `load_if_needed` has loaded the model, or the server loads it now
-        # and the time until the first token shows that.
+        """Print an event of the first answer.
+
+        Loading is not noted: `load_if_needed` has loaded the model, or the server loads it now and
+        the time until the first token shows that.
+        """
         if not answers and not isinstance(event, ModelLoading):
             printer.show(event)
 

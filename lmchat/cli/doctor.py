@@ -124,7 +124,9 @@ async def _tool_findings(context: Context) -> Findings:
     """Start the tool servers, wait up to `_TOOLS_S`, return a row for each, and stop them."""
     if not context.has_tools:
         return []
-    async with aclosing(make_toolbox(context, context.loaded.settings, State()).host) as host:
+    # `State()` allows no tool to run without a question; none is called here
+    toolbox = make_toolbox(context, context.loaded.settings, State())
+    async with aclosing(toolbox.host) as host:
         with suppress(TimeoutError):  # a server that still starts then has a row, too
             async with asyncio.timeout(_TOOLS_S):
                 await host.list_servers()

@@ -105,7 +105,7 @@ class _Result(Struct):
 
     case: Case
     task: Task
-    row: Mapping[str, Any] = {}
+    row: Mapping[str, Any] = {}  # as in the output file; empty: not answered yet
     failures: Mapping[str, str] = {}  # checks that it fails, each with the reason
 
     def take(self, row: Mapping[str, Any]) -> None:

@@ -45,6 +45,7 @@ async def import_files(context: Context) -> int:
     outcome = ImportOutcome()
     async with open_store(context) as store:
         importer = Importer(store, find=partial(chat_places, context.environ, Path.home()))
+        # names of formats, each with the files that are read in it
         sources = [(options.source, [*options.files])]
         if not options.files:
             sources = []

@@ -51,8 +51,9 @@ def run_plain(context: Context) -> int:
         sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
     chat: PlainChat | None = None
 
-    def leave_answers() -> None:  # the terminal is gone: servers may continue answers (R-42)
-        if chat is not None:
+    def leave_answers() -> None:
+        """Leave running answers to their servers when the terminal is gone (R-42)."""
+        if chat is not None:  # else the signal came before the chat was opened
             chat.leave_answers()
 
     # from now on, a signal such as SIGTERM raises KeyboardInterrupt as Ctrl+C does, but its number

@@ -102,6 +102,7 @@ class PlainCommands:
         await self._turns.compact()
 
     async def _continue(self, _: str) -> None:
+        """Continue the last answer; raise `WrongUse` if nothing of it is missing."""
         opened = self._scheduler.shown
         message = self._last_message()
         if not is_resumable(message):
@@ -112,6 +113,7 @@ class PlainCommands:
         await self._turns.print_turn()
 
     async def _retry(self, _: str) -> None:
+        """Ask again for the last answer; the new one becomes another version of it."""
         opened = self._scheduler.shown
         message = self._last_message()
         await self._turns.connect()
@@ -155,6 +157,7 @@ class PlainCommands:
             self._print_lines([f"In use: {words}", *LEVELS, "or a number of tokens"])
 
     async def _help(self, _: str) -> None:
+        """List the commands that work here, with the titles that they have on the screen."""
         self._print_lines(
             f"{command.slash}: {command.title}"
             for command in COMMANDS
@@ -271,10 +274,12 @@ class PlainCommands:
         """
 
         async def ask(address: PageAddress) -> bool:
+            """Ask whether a page is downloaded."""
             words = f"Download {address.url} from {address.host}, port {address.port}?"
             return await _user_agrees(words)
 
         async def require_consent(path: Path) -> None:
+            """Ask about a path that is outside the current folder; raise `WrongUse` after a no."""
             for file in await files_outside([path], Path.cwd()):
                 if not await _user_agrees(f"{file} is outside this folder. Attach it?"):
                     raise WrongUse("The file was not attached.", hint="Repeat /file and answer y.")

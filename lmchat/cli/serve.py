@@ -82,7 +82,7 @@ async def serve(context: Context) -> int:
                 key=key,
                 add_turn_record=runtime.store.figures.add_turn_record,
                 on_request=partial(_print_report, context.output),
-                log_bug=context.log_unexpected,
+                log_unexpected=context.log_unexpected,
             )
             config = uvicorn.Config(
                 app,

@@ -92,6 +92,7 @@ async def find_target(
             await asyncio.sleep(_CHECK_EVERY_S)
             choice = choose(await backend.check(choice.target.endpoint))
 
+    # a server is found, but it has no model, or several equally likely ones
     if choice.target is None or choice.target.model is None:
         raise why_no_model(choice)
     return choice.target

@@ -99,7 +99,7 @@ def make_scheduler(
     is_chat = not options.handler  # and not `ask`
     if options.temporary or not is_chat:  # in these, no server continues an answer alone
         chat = replace(chat, detach=False)
-    sessions = TurnScheduler(
+    scheduler = TurnScheduler(
         chat=chat,
         backend=runtime.backend,
         store=runtime.store,
@@ -108,8 +108,8 @@ def make_scheduler(
         with_titles=with_titles,
     )
     if context.has_tools and (is_chat or options.tools):
-        sessions.next_turn.toolbox = make_toolbox(context, runtime.settings, runtime.state)
-    return sessions
+        scheduler.next_turn.toolbox = make_toolbox(context, runtime.settings, runtime.state)
+    return scheduler
 
 
 def sampling_layers(context: Context) -> SamplingLayers:

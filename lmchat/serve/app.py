@@ -87,7 +87,7 @@ class ServeApp(Struct, kw_only=True):
     key: str = ""  # that each request needs; empty: none
     add_turn_record: Callable[[TurnRecord], Awaitable[None]]  # may raise `LMChatError`
     on_request: Callable[[RequestReport], None]  # called at the end of each request
-    log_bug: Callable[[Exception], LMChatError]  # logs an error, and returns the one to show
+    log_unexpected: Callable[[Exception], LMChatError]  # logs an error, and returns the one to show
     # Counters of the client when this app began, or at the last reset: `/metrics` counts from them.
     _metrics_at_reset: Metrics = field(default_factory=Metrics)
     _app: Starlette = field(default_factory=Starlette)  # the routes, which `__post_init__` makes
@@ -177,7 +177,7 @@ class ServeApp(Struct, kw_only=True):
             reply.headers.update(error.headers or {})  # `Allow`: the methods of the path
             return reply
         if not isinstance(error, LMChatError):
-            return _openai_error(self.log_bug(error))
+            return _openai_error(self.log_unexpected(error))
         path = request.scope["path"]
         if path.startswith(f"{API}/"):
             return _openai_error(error)
