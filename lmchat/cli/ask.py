@@ -56,6 +56,8 @@ async def ask(context: Context) -> int:
     wanted = wanted_value(options)
     if options.tools and not context.has_tools:
         raise WrongUse("No tools are configured.", hint=how_to_configure(context))
+
+    # the prompt and its files, before a server is looked for: a wrong name is an error at once
     pages = make_pages(context.settings)
     files: list[Attachment] = []
     file_sets: list[FileSet] = []
@@ -71,6 +73,7 @@ async def ask(context: Context) -> int:
             file_sets.append(found)
     prompt = await prompt_of(context)
 
+    # without an option, an answer is saved only in the session that `-r` continues
     is_saved = options.save
     if is_saved is None:  # neither `--save` nor `--no-save`
         is_saved = options.resume is not None
@@ -86,7 +89,7 @@ async def ask(context: Context) -> int:
                 await changes.set_system_prompt(scheduler, opened, options.system_prompt)
         target = await choose_target(context, runtime)
         scheduler.next_turn.use_target(target)
-        if not options.yes:
+        if not options.yes:  # only now: a set is large in relation to the window of the model
             for file_set in file_sets:
                 await require_consent_to_set(file_set, target.context)
         if options.start.strip():

@@ -35,6 +35,7 @@ async def import_files(context: Context) -> int:
         raise WrongUse("No file is named.", hint=hint)
     if "" in options.files:  # as a path, it would be the current folder
         raise WrongUse("The name of a file is empty.", hint=hint)
+
     stdin = None
     if STDIN in options.files:
         # one byte more than is allowed shows that the input is too large
@@ -42,6 +43,8 @@ async def import_files(context: Context) -> int:
         if len(stdin) > LARGEST_BYTES:
             message = f"The input from {STDIN} is larger than {LARGEST_BYTES // _BYTES_PER_MB} MB."
             raise FileRefused(message, hint="Split it into smaller files.")
+
+    # what is imported: the named files, or the places of other programs after a confirmation
     outcome = ImportOutcome()
     async with open_store(context) as store:
         importer = Importer(store, find=partial(chat_places, context.environ, Path.home()))
@@ -83,7 +86,7 @@ async def import_files(context: Context) -> int:
         output.note(line)
     for _, error in outcome.refused:
         output.print_error(error)
-    # the sessions of these chats, each once, without those in the trash
+    # the last line is for scripts: the ids of these chats, each once, without those in the trash
     chats = [chat for chat in outcome.chats if chat.header.deleted_at is None]
     ids = dict.fromkeys(chat.header.session_id for chat in chats)
     if options.dry_run:
