@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from lmchat.errors import FormatUnknown, LMChatError, StoreUnavailable
-from lmchat.formats.builder import ReadSession
+from lmchat.formats.import_formats import ReadSession
 from lmchat.formats.importing import error_about, import_chats
 from lmchat.formats.programs import AUTO, ChatPlace
 from lmchat.processes.threads import run_abandonable

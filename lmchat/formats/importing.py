@@ -24,14 +24,8 @@ import msgspec
 from lmchat.errors import FileRefused, FormatUnknown, LMChatError
 from lmchat.files.disk import expanded_path
 from lmchat.formats import json_sessions, message_list
-from lmchat.formats.builder import (
-    BAD_VALUE_ERRORS,
-    DatabaseFormat,
-    FileChat,
-    JsonFormat,
-    ReadSession,
-    Record,
-)
+from lmchat.formats.file_values import BAD_VALUE_ERRORS, Record
+from lmchat.formats.import_formats import DatabaseFormat, FileChat, JsonFormat, ReadSession
 from lmchat.formats.programs import AUTO, OWN, PROGRAM_NAMES, PROGRAMS
 from lmchat.formats.sources import (
     ZIP_HEAD,

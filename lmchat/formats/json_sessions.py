@@ -19,16 +19,10 @@ from msgspec.structs import replace
 
 from lmchat.errors import FileRefused
 from lmchat.files.images import MAX_IMAGE_BYTES, image_type
-from lmchat.formats.builder import (
-    BAD_VALUE_ERRORS,
-    JsonFormat,
-    ReadSession,
-    Record,
-    checked_time,
-    omissions,
-    quoted_call,
-    sound_session,
-)
+from lmchat.formats.file_values import BAD_VALUE_ERRORS, Record, checked_time
+from lmchat.formats.foreign_chat import quoted_call
+from lmchat.formats.import_formats import JsonFormat, ReadSession, omissions
+from lmchat.formats.sound_session import sound_session
 from lmchat.formats.sources import Source
 from lmchat.sessions.message import ChatMessage, Part, Role, TextPart, ToolCallPart
 from lmchat.sessions.session import MessagePath, Session, SessionHeader
@@ -111,7 +105,8 @@ def from_json(data: Record) -> Session:
 def _message(record: Record) -> ChatMessage:
     """Return the message of an object of an export; raises one of `BAD_VALUE_ERRORS`.
 
-    msgspec converts arrays of values to messages and parts, not objects.
+    Messages and parts are array-like structs: msgspec makes them only of arrays. So the values of
+    an object are first put into the order of the fields.
     """
     parts = [[part["type"], *_values(part, _PART_FIELDS[part["type"]])] for part in record["parts"]]
     message = msgspec.convert(_values(record | {"parts": parts}, _MESSAGE_FIELDS), ChatMessage)
@@ -181,7 +176,7 @@ def _safe(message: ChatMessage, *, has_results: bool) -> ChatMessage:
 
 
 def _read(records: Sequence[Record], _: Source) -> ExportedChat:
-    return ExportedChat(from_json(records[0]))
+    return ExportedChat(from_json(records[0]))  # the only one: `FORMAT` has no `begins_chat`
 
 
 FORMAT = JsonFormat(fits=lambda record: "lmchat" in record, read=_read)

@@ -6,17 +6,15 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
-from lmchat.formats.builder import (
+from lmchat.formats.file_values import Record, record_in, text_in
+from lmchat.formats.foreign_chat import (
     ForeignChat,
     ForeignPart,
-    JsonFormat,
-    Record,
     ToolQuote,
     quoted_call,
     quoted_result,
-    record_in,
-    text_in,
 )
+from lmchat.formats.import_formats import JsonFormat
 from lmchat.formats.sources import Source
 from lmchat.sessions.message import ReasoningPart, RefusalPart, Role
 

@@ -13,7 +13,8 @@ import pytest
 
 from lmchat.errors import FileRefused
 from lmchat.formats import importing
-from lmchat.formats.builder import DatabaseFormat, ForeignChat
+from lmchat.formats.foreign_chat import ForeignChat
+from lmchat.formats.import_formats import DatabaseFormat
 from lmchat.formats.programs import llm
 from lmchat.formats.sources import LARGEST_BYTES
 from tests.support.foreign_chats import (

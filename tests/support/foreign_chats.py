@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lmchat.errors import LMChatError
-from lmchat.formats.builder import ReadSession
+from lmchat.formats.import_formats import ReadSession
 from lmchat.formats.importing import import_chats
 from lmchat.sessions.session import Skipped
 

@@ -1,8 +1,8 @@
 """One module for each program whose chats can be imported: recognition and reading.
 
 The entrance is `PROGRAMS`: a new format is one module and one row. A module has `FORMAT`, a
-`JsonFormat` or a `DatabaseFormat`. It must not know the store. The command line reads this table at
-its start, so it imports little.
+`JsonFormat` or a `DatabaseFormat` (`formats/import_formats.py`). It must not know the store. The
+command line reads this table at its start, so it imports little.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ def _llm_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
     return [Path(named), *usual] if named else usual
 
 
+# In this order, a format is sought for a file; the first one that fits is used.
 PROGRAMS = (
     Program(
         "lmstudio",

@@ -9,18 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from lmchat.formats.builder import (
-    ForeignChat,
-    ForeignPart,
-    JsonFormat,
-    Record,
-    number_in,
-    quoted_call,
-    quoted_result,
-    record_in,
-    text_in,
-    time_of,
-)
+from lmchat.formats.file_values import Record, number_in, record_in, text_in, time_of
+from lmchat.formats.foreign_chat import ForeignChat, ForeignPart, quoted_call, quoted_result
+from lmchat.formats.import_formats import JsonFormat
 from lmchat.formats.sources import Source
 from lmchat.sessions.message import ReasoningPart, Role
 
@@ -51,7 +42,7 @@ def _read(records: Sequence[Record], source: Source) -> ForeignChat:
 
     Every node is a message, even if that is empty: others may name it as their parent.
     """
-    record = records[0]
+    record = records[0]  # the only one: `FORMAT` has no `begins_chat`
     chat = ForeignChat(
         # without an id, its time or its first node identifies a chat
         key=text_in(record, "conversation_id")

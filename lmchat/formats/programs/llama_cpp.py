@@ -8,17 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from lmchat.formats.builder import (
-    BAD_VALUE_ERRORS,
-    ForeignChat,
-    ForeignPart,
-    JsonFormat,
-    Record,
-    quoted_result,
-    record_in,
-    text_in,
-    time_of,
-)
+from lmchat.formats.file_values import BAD_VALUE_ERRORS, Record, record_in, text_in, time_of
+from lmchat.formats.foreign_chat import ForeignChat, ForeignPart, quoted_result
+from lmchat.formats.import_formats import JsonFormat
 from lmchat.formats.message_list import tool_calls
 from lmchat.formats.sources import Source
 from lmchat.sessions.attached_files import file_as_prompt_text

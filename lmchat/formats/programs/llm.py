@@ -17,16 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lmchat.formats.builder import (
-    BAD_VALUE_ERRORS,
-    DatabaseFormat,
-    ForeignChat,
-    ForeignPart,
-    Record,
-    quoted_call,
-    quoted_result,
-    time_of,
-)
+from lmchat.formats.file_values import BAD_VALUE_ERRORS, Record, time_of
+from lmchat.formats.foreign_chat import ForeignChat, ForeignPart, quoted_call, quoted_result
+from lmchat.formats.import_formats import DatabaseFormat
 from lmchat.formats.sources import LARGEST_BYTES
 from lmchat.sessions.message import ReasoningPart
 

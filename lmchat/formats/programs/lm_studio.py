@@ -9,18 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from lmchat.formats.builder import (
-    BAD_VALUE_ERRORS,
-    ForeignChat,
-    ForeignPart,
-    JsonFormat,
-    Record,
-    quoted_call,
-    quoted_result,
-    record_in,
-    text_in,
-    time_of,
-)
+from lmchat.formats.file_values import BAD_VALUE_ERRORS, Record, record_in, text_in, time_of
+from lmchat.formats.foreign_chat import ForeignChat, ForeignPart, quoted_call, quoted_result
+from lmchat.formats.import_formats import JsonFormat
 from lmchat.formats.sources import Source
 from lmchat.sessions.message import ReasoningPart
 
@@ -42,7 +33,7 @@ def _read(records: Sequence[Record], source: Source) -> ForeignChat:
     Each message follows the selected version of the message before it. The path ends with the last
     selected version. The name of the file identifies the chat, since it has no id.
     """
-    record = records[0]
+    record = records[0]  # the only one: `FORMAT` has no `begins_chat`
     created_at = record.get("createdAt")
     chat = ForeignChat(
         key=source.name.removesuffix(".conversation.json") or str(created_at),

@@ -14,17 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from lmchat.formats.builder import (
-    ForeignChat,
-    ForeignPart,
-    JsonFormat,
-    Record,
-    quoted_call,
-    quoted_result,
-    record_in,
-    text_in,
-    time_of,
-)
+from lmchat.formats.file_values import Record, record_in, text_in, time_of
+from lmchat.formats.foreign_chat import ForeignChat, ForeignPart, quoted_call, quoted_result
+from lmchat.formats.import_formats import JsonFormat
 from lmchat.formats.sources import Source
 from lmchat.markdown.commonmark import unescaped
 from lmchat.sessions.message import ReasoningPart, Role
@@ -50,7 +42,7 @@ def _content(record: Record) -> Record:
 
 def _read(records: Sequence[Record], _: Source) -> ForeignChat:
     """Return a chat; it has no messages if Open WebUI marks it as internal."""
-    record = records[0]
+    record = records[0]  # the only one: `FORMAT` has no `begins_chat`
     content = _content(record)
     history = record_in(content, "history")
     chat = ForeignChat(

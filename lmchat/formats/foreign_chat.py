@@ -1,4 +1,4 @@
-"""Chats of other programs ("foreign" ones), and the sound sessions that are made of them.
+"""Chats of other programs ("foreign" ones), and the sessions that are made of them.
 
 The module of a program reads records and adds messages to a `ForeignChat`, each with a key, which
 is the id that it has in its program. The chat counts omissions, the parts that are left out.
@@ -13,22 +13,19 @@ import json
 import re
 from base64 import b64decode
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Protocol
+from datetime import datetime
+from typing import Any
 
-import msgspec
 from msgspec import Struct, field
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
-from lmchat.errors import FileRefused
 from lmchat.files.images import MAX_IMAGE_BYTES, image_type
-from lmchat.formats.sources import Source
+from lmchat.formats.file_values import BAD_VALUE_ERRORS, text_in
+from lmchat.formats.import_formats import ReadSession, omissions
+from lmchat.formats.sound_session import own_id, parents_first, sound_session
 from lmchat.sessions.message import (
-    AnswerState,
-    AnswerStats,
     ChatMessage,
     FilePart,
     Part,
@@ -37,29 +34,9 @@ from lmchat.sessions.message import (
     Role,
     TextPart,
     call_text,
-    interrupted,
 )
-from lmchat.sessions.session import (
-    MessagePath,
-    Session,
-    SessionHeader,
-    Skipped,
-    tags_from,
-    title_from,
-)
-from lmchat.units import counted
+from lmchat.sessions.session import SessionHeader, title_from
 
-# Errors of code that reads values of wrong types without checking each type.
-BAD_VALUE_ERRORS = (
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    OverflowError,
-    RecursionError,
-    msgspec.MsgspecError,
-)
-Record = dict[str, Any]  # JSON object, or row of a database
 # Kinds of omissions, in the singular.
 _DAMAGED = "damaged message"
 _REPEATED = "repeated message"
@@ -70,103 +47,6 @@ _SYSTEM = "system prompt"  # key of the message that is made of `ForeignChat.sys
 _THOUGHT = re.compile(
     r"\s*<(?P<tag>think|thinking)>(?P<reasoning>.*?)(?:</(?P=tag)>\s*|\Z)", re.DOTALL
 )
-_MOST_KINDS = 10  # kinds of omissions that are named for a chat
-# Other times cannot be shown in every time zone, or not together with the time of a long answer.
-_SHOWABLE_YEARS = range(1970, 9000)
-_FIRST_MS = 1e11  # larger numbers are milliseconds; as seconds they would be after the year 5000
-_OWN_ID = re.compile(r"[0-9a-f]{16}")  # like `1f2e3d4c5b6a7980`
-_ID_CHARS = 16
-_LONGEST_TITLE = 1000  # characters; lists read titles whole
-_LARGEST_FIGURE = 1e13  # of milliseconds (300 years), tokens, bytes or pixels
-
-
-# Values of imported files, which may have any type
-
-
-def text_in(record: Any, name: str) -> str:
-    """Return the text in a field; empty if there is no record, no such field, or no text."""
-    value = record.get(name) if isinstance(record, dict) else None
-    return value if isinstance(value, str) else ""
-
-
-def record_in(record: Any, name: str) -> Record:
-    """Return the record in a field; empty if there is no record, no such field, or none in it."""
-    value = record.get(name) if isinstance(record, dict) else None
-    return value if isinstance(value, dict) else {}
-
-
-def number_in(record: Any, name: str) -> float:
-    """Return the number in a field; 0 if there is no record, no such field, or no number."""
-    value = record.get(name) if isinstance(record, dict) else None
-    return value if isinstance(value, int | float) else 0
-
-
-def time_of(value: object) -> datetime | None:
-    """Return the time of seconds or milliseconds since 1970 or of a text in ISO 8601.
-
-    A time without a zone is in UTC. Return None for any other value.
-    """
-    # `OSError` is raised for a number that the system cannot take.
-    with suppress(*BAD_VALUE_ERRORS, OSError):
-        if isinstance(value, str):
-            return checked_time(datetime.fromisoformat(value))
-        if isinstance(value, int | float):
-            seconds = value / 1000 if value > _FIRST_MS else value
-            return checked_time(datetime.fromtimestamp(seconds, UTC))
-    return None
-
-
-def checked_time(time: datetime) -> datetime:
-    """Return a time with a zone, UTC by default; raises `ValueError` for a year out of range."""
-    if time.year not in _SHOWABLE_YEARS:
-        raise ValueError("a time out of range")
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
-
-
-# Formats
-
-
-class ReadSession(Struct, frozen=True, kw_only=True):
-    """Session that was read from a file."""
-
-    session: Session
-    skipped: tuple[Skipped, ...] = ()  # parts of it that are left out
-
-
-class FileChat(Protocol):
-    """Chat of a file."""
-
-    def finish(self, moment: datetime, *, source: str) -> ReadSession:
-        """Return its session; `moment` is the time if it has none, `source` its program.
-
-        Raises `ValueError` for values of wrong types, and `FileRefused` for messages that form a
-        loop or have the same id.
-        """
-        ...
-
-
-class JsonFormat(Struct, frozen=True, kw_only=True):
-    """Format of a JSON file: an object, a list of objects, or one in each line."""
-
-    fits: Callable[[Record], bool]  # whether an object of a file is of this format
-    read: Callable[[Sequence[Record], Source], FileChat]  # reads the chat of some objects
-    # Whether an object begins another chat, after the objects of a chat.
-    begins_chat: Callable[[Record, Sequence[Record]], bool] = lambda _record, _chat: True
-    # Names of files beside a chat that are read with it, and are no chats.
-    companions: tuple[str, ...] = ()
-
-
-class DatabaseFormat(Struct, frozen=True, kw_only=True):
-    """Format of an SQLite database."""
-
-    versions: str  # what writes such a database, for people: `llm 0.36 and later`
-    fits: Callable[[Path], bool]  # whether a database is of this format; raises `sqlite3.Error`
-    # Yields a function for each chat, which reads it; if one fails, the others are read. Raises
-    # `sqlite3.Error`.
-    read: Callable[[Path], Iterator[Callable[[], FileChat]]]
-
-
-# Chats
 
 
 class ToolQuote(Struct, frozen=True, kw_only=True):
@@ -329,7 +209,7 @@ class ForeignChat(Struct, kw_only=True):
             tree = {}  # system prompts alone are no chat
         times = [message.created_at for message in tree.values()]
         header = SessionHeader(
-            session_id=_own_id(f"{source} {self.key}"),
+            session_id=own_id(f"{source} {self.key}"),
             title=self.title.strip(),
             created_at=self.created_at or min(times, default=moment),
             updated_at=self.updated_at or max(times, default=moment),
@@ -347,16 +227,6 @@ class ForeignChat(Struct, kw_only=True):
         return ReadSession(
             session=replace(session, header=header), skipped=omissions(header.title, self.omitted)
         )
-
-
-def omissions(title: str, counts_by_kind: Mapping[str, int]) -> tuple[Skipped, ...]:
-    """Return what is left out of a chat: `2 images, 1 damaged message left out`, or nothing."""
-    # readers may have added 0 to a kind; kinds and titles are cut, as a file may have any text
-    words = [counted(count, kind[:100]) for kind, count in counts_by_kind.items() if count > 0]
-    if not words:
-        return ()
-    reason = f"{', '.join(words[:_MOST_KINDS])} left out"
-    return (Skipped(where=f"“{title[:100]}”", reason=reason),)
 
 
 def quoted_call(name: str, arguments: object) -> ToolQuote:
@@ -429,7 +299,7 @@ def _tree(messages: Mapping[str, _Message], default_time: datetime) -> dict[str,
             message.parent = _SYSTEM  # it is a root, or its parent is lost
 
     # messages without parts are passed over
-    order = _parents_first({key: message.parent for key, message in messages.items()})
+    order = parents_first({key: message.parent for key, message in messages.items()})
     for key in order:
         parent = messages[key].parent
         if parent is not None and not messages[parent].parts:
@@ -481,118 +351,3 @@ def _joined(parts: Sequence[Part]) -> tuple[Part, ...]:
         joined.append(TextPart(text="\n\n".join(texts)))
     joined += [part for part in parts if isinstance(part, RefusalPart)]
     return tuple(joined)
-
-
-def _parents_first(parents: Mapping[str, str | None]) -> list[str]:
-    """Return the keys of `parents` in an order in which each parent is before its children.
-
-    Apart from that, their order stays. Raises `FileRefused` if they form a loop.
-    """
-    order: dict[str, None] = {}
-    for key in parents:
-        chain: dict[str, None] = {}  # the message and those above it that are not in the order yet
-        above: str | None = key
-        while above is not None and above in parents and above not in order:
-            if above in chain:
-                raise FileRefused("Its messages form a loop.", hint="Export it again.")
-            chain[above] = None
-            above = parents[above]
-        order |= dict.fromkeys(reversed(chain))
-    return list(order)
-
-
-# Sound sessions
-
-
-def sound_session(
-    header: SessionHeader,
-    tree: Collection[ChatMessage],
-    end: str | None,
-    files: dict[str, bytes],
-    moment: datetime,
-) -> Session:
-    """Return a session as lmchat stores it; its path leads to `end`, or else to the last message.
-
-    Ids of another form are replaced by hashes of them, so the same file gives the same ids. In the
-    tree of the session, parents are before their children. A running answer becomes an interrupted
-    one, and a deleted session is not deleted any more. A long title is cut, and absurd figures are
-    left out. The time of the last change is at most `moment`, the current time. Raises
-    `FileRefused` if ids are not unique or messages form a loop.
-    """
-    session_id = _own_id(header.session_id)
-    ids = {message.message_id: _own_id(message.message_id, session_id) for message in tree}
-    if len(ids) < len(tree):
-        raise FileRefused("Two of its messages have the same id.", hint="Export it again.")
-
-    # both by the ids in the file
-    messages = {message.message_id: message for message in tree}
-    sound_by_id: dict[str, ChatMessage] = {}
-    for key in _parents_first({message.message_id: message.parent_id for message in tree}):
-        message = messages[key]
-        if message.state is AnswerState.STREAMING:
-            message = interrupted(message, "The session was exported")
-        sound_by_id[key] = replace(
-            message,
-            message_id=ids[key],
-            parent_id=ids.get(message.parent_id or ""),
-            parts=tuple(map(_sound_part, message.parts)),
-            stats=_sound_stats(message.stats),
-        )
-
-    path: list[ChatMessage] = []
-    above = end if end in sound_by_id else next(reversed(sound_by_id), None)
-    while above is not None and above in sound_by_id:
-        path.append(sound_by_id[above])
-        above = messages[above].parent_id
-
-    header = replace(
-        header,
-        session_id=session_id,
-        title=header.title[:_LONGEST_TITLE],
-        tags=tags_from(" ".join(header.tags)),
-        # A time in the future would keep it on top of the list.
-        updated_at=min(header.updated_at, moment),
-        deleted_at=None,
-        parent_id=None if header.parent_id is None else _own_id(header.parent_id),
-        message_count=len(sound_by_id),
-    )
-    return Session(
-        header=header,
-        messages=MessagePath(reversed(path)),
-        # a tree is only needed if the path lacks messages of it
-        tree=tuple(sound_by_id.values()) if len(path) < len(sound_by_id) else (),
-        files=files,
-    )
-
-
-def _own_id(file_id: str, session_id: str = "") -> str:
-    """Return an id of lmchat's form, 16 hexadecimal digits, unchanged; any other id as a hash.
-
-    `session_id` goes into the hash of a message's id, since two chats may have the same ids. Hashes
-    must stay the same in all versions: otherwise files would be imported twice.
-    """
-    if _OWN_ID.fullmatch(file_id):
-        return file_id
-    text = f"{session_id} {file_id}" if session_id else file_id
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_ID_CHARS]
-
-
-def _sound_part(part: Part) -> Part:
-    """Return a part; the figures of a file become 0 if one is absurdly large."""
-    if isinstance(part, FilePart):
-        figures = (part.size, part.width, part.height, part.tokens)
-        if not all(map(_is_usual, figures)):
-            return replace(part, size=0, width=0, height=0, tokens=0)
-    return part
-
-
-def _sound_stats(stats: AnswerStats | None) -> AnswerStats | None:
-    """Return stats; None if any figure is absurdly large."""
-    values = asdict(stats).values() if stats is not None else ()
-    figures = (value for value in values if isinstance(value, int | float))
-    return stats if all(map(_is_usual, figures)) else None
-
-
-def _is_usual(figure: float) -> bool:
-    """Return whether a figure can be shown; NaN cannot, as it is not smaller than any number."""
-    return abs(figure) < _LARGEST_FIGURE
