@@ -34,7 +34,7 @@ _KILO = 1000
 _KIBI = 1024
 _MEGA = 1_000_000
 _MINUTES_FROM_S = 100
-_AGES = ((86400, "d"), (3600, "h"), (60, "min"))  # seconds of each unit, longest first
+_ROUGH_UNITS = ((86400, "d"), (3600, "h"), (60, "min"))  # seconds of each unit, longest first
 
 
 def latency(value_ms: float | None) -> str:
@@ -118,13 +118,13 @@ def percent(fraction: float) -> str:
     return f"{fraction * 100:.0f}{GAP}%"
 
 
-def ago(value_s: float) -> str:
-    """Return an age as `12 s`, `3 min`, `2 h` or `5 d`.
+def rough_time(value_s: float) -> str:
+    """Return a time since or until something as `12 s`, `3 min`, `2 h` or `5 d`.
 
-    Minutes, hours and days are rounded down. A negative age is `0 s`: this is also used for the
-    time until a check, which may begin a moment late.
+    Minutes, hours and days are rounded down. A negative time is `0 s`: that until a check may be,
+    if the check begins a moment late.
     """
-    for unit_s, unit in _AGES:
+    for unit_s, unit in _ROUGH_UNITS:
         if value_s >= unit_s:
             return f"{value_s // unit_s:.0f}{GAP}{unit}"
     return f"{max(value_s, 0):.0f}{GAP}s"

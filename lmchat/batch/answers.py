@@ -175,7 +175,7 @@ class RowFile:
                 write_atomically(self._path, kept)
                 self._file = self._open()
         except OSError as error:
-            raise self._write_error(error) from error
+            raise self._file_error(error) from error
 
     def _kept_lines(self) -> Iterator[bytes]:
         """Yield the lines of the rows without an error, and add their rows to `_kept`.
@@ -222,7 +222,7 @@ class RowFile:
             if self._path.is_file():  # a pipe cannot be waited for
                 os.fsync(self._file.fileno())
         except OSError as error:
-            raise self._write_error(error) from error
+            raise self._file_error(error) from error
 
     def _open(self) -> BufferedWriter:
         """Open the file to append rows, and lock it, so that only one run writes it.
@@ -233,7 +233,7 @@ class RowFile:
         try:
             file = os.fdopen(os.open(self._path, flags, _FILE_MODE), "ab")
         except OSError as error:
-            raise self._write_error(error) from error
+            raise self._file_error(error) from error
         is_locked = True  # counts as locked where there are no locks
         if CAN_RENAME_OPEN_FILES:  # not on Windows
             with suppress(OSError):  # a file system without locks
@@ -244,7 +244,7 @@ class RowFile:
             raise WrongUse(message, hint="Wait for its end, or name another file with -o.")
         return file
 
-    def _write_error(self, error: OSError) -> FileRefused:
+    def _file_error(self, error: OSError) -> FileRefused:
         """Return the error to raise when the file cannot be opened, read or written."""
         return FileRefused(
             f"{self._path} cannot be written: {error.strerror or error}.",

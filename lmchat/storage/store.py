@@ -201,7 +201,7 @@ class Store:
         damaged.
         """
         try:
-            recover_killed_answers(connection, self._clock())
+            recover_killed_answers(connection, self._clock())  # checks `is_read_only` itself
             if not connection.is_read_only:
                 purge_expired(connection, self._clock(), self._attachments_folder)
         except sqlite3.Error as error:

@@ -348,7 +348,9 @@ class ChatLog(ScrollView, can_focus=True):
 
     def restate(self, message: ChatMessage) -> None:
         """Show the streaming answer in new parts, once its text has turned out to be reasoning."""
-        self.flush()  # text that waits is in these parts already
+        # The parts of `message` already have the text that waits for the next frame. It is shown
+        # now, since that frame would add it to these parts a second time.
+        self.flush()
         index = self._streaming
         if index is None:
             return

@@ -234,4 +234,4 @@ class StatusDisplay:
             since_s = self.health.since_s
         if target.loading_fraction or since_s is None:
             return units.so_far(target.loading_fraction)
-        return f" {units.ago(self._view.workspace.clock() - since_s)}"
+        return f" {units.rough_time(self._view.workspace.clock() - since_s)}"

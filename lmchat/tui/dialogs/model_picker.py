@@ -139,7 +139,7 @@ class ModelPicker(ListDialog):
         """
         super().__init__()
         self._rows = rows
-        self._note = f"updated {units.ago(age_s)} ago"
+        self._note = f"updated {units.rough_time(age_s)} ago"
         self._load_or_unload = load_or_unload
         self._load_with = load_with
         self._refresh = refresh
@@ -165,7 +165,7 @@ class ModelPicker(ListDialog):
         `note` says why they could not be refreshed, and is else empty.
         """
         self._rows = rows
-        self._note = note or f"updated {units.ago(age_s)} ago"
+        self._note = note or f"updated {units.rough_time(age_s)} ago"
         self.redraw()
 
     def update_model(self, model: ModelInfo) -> None:

@@ -175,8 +175,8 @@ class WelcomeScreen(Screen[None]):
             left_s = facts.next_search_at_s - now_s
             pieces = [
                 f"{units.counted(len(facts.results), 'address', 'es')} checked",
-                f" {units.ago(now_s - facts.searched_at_s)} ago",
-                f"; next check in {units.ago(left_s)}" if left_s > 0 else "; checking",
+                f" {units.rough_time(now_s - facts.searched_at_s)} ago",
+                f"; next check in {units.rough_time(left_s)}" if left_s > 0 else "; checking",
             ]
         keys = content((("F5", STRONG), (" now ", MUTED)))
         self._status.show([styled(piece, MUTED) for piece in pieces], keys)

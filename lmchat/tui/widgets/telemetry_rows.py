@@ -99,7 +99,7 @@ def model_rows(
     elif health.seen_s is None:
         rows.append(_figure("last seen", UNKNOWN))
     else:
-        rows.append(_figure("last seen", f"{units.ago(now_s - health.seen_s)} ago"))
+        rows.append(_figure("last seen", f"{units.rough_time(now_s - health.seen_s)} ago"))
     if profile:
         rows.append(_figure("profile", profile))
     return rows
@@ -244,5 +244,5 @@ def activity_rows(
     if next_check_in_s is None:
         rows.append(_figure("last", last_action or UNKNOWN))
     else:
-        rows.append(_figure("next check", f"in {units.ago(next_check_in_s)}"))
+        rows.append(_figure("next check", f"in {units.rough_time(next_check_in_s)}"))
     return rows
