@@ -117,7 +117,7 @@ def load(
             overrides.append((key, flag, named_origin(Level.COMMAND_LINE, option)))
 
     for key, value, origin in overrides:
-        section, _, name = key.rpartition(".")
+        section, _, name = key.rpartition(".")  # the section is "" for a key of the top level
         changes = {name: value}
         if section:
             changes = {section: replace(getattr(settings, section), **changes)}
@@ -160,7 +160,7 @@ def _from_environment(
         if not text.strip() or key in set_keys:
             continue
         set_keys.add(key)
-        section, _, name = key.rpartition(".")
+        section, _, name = key.rpartition(".")  # the section is "" for a key of the top level
         table = sections()[section].type
         try:
             # not strict: a number comes as text here

@@ -75,7 +75,10 @@ class Secret(Table, frozen=True, kw_only=True):
 
 
 def set_values(table: Struct) -> dict[str, Any]:
-    """Return the values of a table that differ from their defaults, by name."""
+    """Return the values of a table that differ from their defaults, by name.
+
+    A profile replaces only these of the other settings.
+    """
     values = asdict(table)
     return {one.name: values[one.name] for one in fields(table) if values[one.name] != one.default}
 

@@ -151,7 +151,8 @@ def write_new_file(
             ensure_folder(path.parent)
             _create(path, text, mode)
     except FileExistsError:
-        # a forced file is replaced above if it is a regular one; root could replace `/dev/null`
+        # a regular file that is forced was replaced above; a device or pipe is never replaced, or
+        # root could replace `/dev/null`
         if is_forced or path.is_dir():
             message = f"{path} is not a regular file."
             raise FileRefused(message, hint="Choose another name.") from None

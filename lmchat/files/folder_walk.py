@@ -83,7 +83,8 @@ def _rules_in(folder: Path, path: str) -> list[_Rules]:
         return []
     from pathspec import GitIgnoreSpec  # noqa: PLC0415 - 27 ms
 
-    lines = os.fsdecode(data.removeprefix(b"\xef\xbb\xbf")).split("\n")
+    without_bom = data.removeprefix(b"\xef\xbb\xbf")  # the byte order mark of UTF-8
+    lines = os.fsdecode(without_bom).split("\n")
     patterns: list[Any] = []
     for line in lines:
         if line.replace("**/", "*").count("*") > _MOST_WILDCARDS:

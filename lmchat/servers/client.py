@@ -543,8 +543,8 @@ class HttpServerClient:
     def _new_exchange(self, written: WrittenRequest) -> Exchange:
         """Return the exchange of a written request, with a new queue of events; send nothing."""
         request = written.request
-        # A replay fetches an answer that the server has kept. So the server can keep answers, even
-        # if no probe of this run has asked it.
+        # A server keeps an answer under its `replay_id`, if the request has one. A replay fetches a
+        # kept answer: so the server can keep answers, even if no probe of this run has asked it.
         can_keep = request.is_replay or self._prober.keeps_answers(request.endpoint)
         events: EventQueue = asyncio.Queue()
         return Exchange(

@@ -261,7 +261,7 @@ class Admission:
         Raises:
             LMChatError: a check refuses the request; the checks after it do not run.
         """
-        with self._refusals_counted("chat"):
+        with self._refusals_counted(logged_name="chat"):
             check_request(request)
             self.allowed.check(request.endpoint)
             check_size(request, encode(), self._max_body_mb)
@@ -275,21 +275,21 @@ class Admission:
         Raises:
             LMChatError: a check refuses the request; the checks after it do not run.
         """
-        with self._refusals_counted("forwarded"):
+        with self._refusals_counted(logged_name="forwarded"):
             if request.path == CHAT_PATH:  # others, such as `/embeddings`, have no messages
                 check_forwarded_messages(request.messages)
             self.allowed.check(request.model.endpoint)
             self._forward_limiter.count_request(request.model.product)
 
     @contextmanager
-    def _refusals_counted(self, purpose: str) -> Iterator[None]:
+    def _refusals_counted(self, logged_name: str) -> Iterator[None]:
         """Count and log an `LMChatError` of the block, which is raised all the same.
 
-        The log has its kind only, and nothing of what the request contains.
+        The log has its kind and the name of this sort of request, and nothing of what it contains.
         """
         try:
             yield
         except LMChatError as error:
             self.count(refused_requests=1)
-            _log.info("%s request refused: %s", purpose, error.kind)
+            _log.info("%s request refused: %s", logged_name, error.kind)
             raise

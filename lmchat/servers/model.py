@@ -181,7 +181,7 @@ def is_other_model(asked: str, served: str) -> bool:
         name = re.sub(_FILE_ENDING, "", path.rpartition("/")[2])
         # "qwen3:8b" of Ollama, "qwen3-8b@q4_k_m" of LM Studio
         name = re.sub("[:@]", "-", re.sub(_INSTANCE, "", name))
-        names.append(re.sub(_NO_BUILD, "", name))
+        names.append(re.sub(_NO_BUILD, "", name))  # without words such as "-latest"
     shorter, longer = sorted(names, key=len)
     # the names are equal, or one only adds builds to the other
     is_same = longer.startswith(shorter) and re.fullmatch(_BUILDS, longer[len(shorter) :])

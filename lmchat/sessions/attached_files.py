@@ -23,7 +23,7 @@ _MIN_TICKS = 3  # of a fence
 _OPENING_TICKS = r"(?m)^ {0,3}(`{3,})"
 # Data link escape, which begins the line of an attached file. It cannot be typed.
 _FILE_MARK = "\x10"
-_FILE_LINE = f'{_FILE_MARK}["file",'
+_FILE_LINE = f'{_FILE_MARK}["file",'  # how such a line begins: the mark, and a `FilePart` as JSON
 _DIGEST = "[0-9a-f]{64}"
 
 

@@ -108,7 +108,7 @@ class Prober:
         products_shown = {probed.product for probed in results if probed.verdict.is_server}
         for probe, probed in ranked:
             is_answer = probed.verdict.is_server or probed.verdict is Verdict.SERVER_ERROR
-            if not is_answer and not probe.is_known and probe.endpoint.is_loopback:
+            if not is_answer and not probe.is_known:  # a usual address of a product
                 if probe.expected.name in products_shown:
                     continue
                 products_shown.add(probe.expected.name)

@@ -179,8 +179,9 @@ class LocalEngine:
                 child = await start_child(order, self._log_file, self._environ)
                 try:
                     line = await child.read_line()
+                    # no line: the child ended without a report
                     report = json.decode(line, type=Report) if line else None
-                    if report is not None and report.address:
+                    if report is not None and report.address:  # empty after an error
                         self._child = child
                         return endpoint
                     # the exit code is part of the reason; a child that hangs has none

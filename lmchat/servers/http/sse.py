@@ -100,7 +100,7 @@ class SseReader:
             self._data_bytes += len(value) + 1  # with the line break that joins it to the others
             if self._data_bytes > MAX_EVENT_BYTES:
                 raise MalformedStreamError("an event is longer than 16 MiB")
-        elif not field:  # a comment
+        elif not field:  # a comment: it says only that the server is alive
             events.append(SseEvent(b""))
         elif field == b"event":
             self._name = value

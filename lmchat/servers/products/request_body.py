@@ -138,10 +138,11 @@ def _with_output_instruction(
 ) -> tuple[ChatMessage, ...]:
     """Return the messages with an instruction in the system prompt what JSON to answer with.
 
-    It is added to the system prompt of the messages, or becomes one. None is needed for text, or if
-    the request has the schema that the answer is to fit: then the messages are returned unchanged.
+    It is added to the system prompt of the messages, or becomes one. The messages are returned
+    unchanged if text is wanted, or if the request has the schema that the answer is to fit.
 
-    It is also needed with the mode `json_object`: OpenAI refuses that unless a message names JSON.
+    The mode `json_object` needs the instruction, too: OpenAI refuses that mode unless a message
+    names JSON.
     """
     if isinstance(output, AnyText) or (
         isinstance(output, FittingValue) and mode is JsonMode.SCHEMA

@@ -71,7 +71,7 @@ class ThinkSplitter:
             else:
                 thought = self._without_begun_tag(text)
             if thought:
-                pieces.append((True, thought))
+                pieces.append((True, thought))  # True: it is thought
             text = behind  # empty without a tag
         elif self._state is _State.UNSURE:
             text = self._read_unsure(text, pieces)
@@ -80,7 +80,7 @@ class ThinkSplitter:
             if text:
                 self._state = _State.ANSWER
         if text:
-            pieces.append((False, text))
+            pieces.append((False, text))  # False: it is answer
         return pieces
 
     def close(self) -> list[SplitPiece | Rethought]:
