@@ -280,7 +280,8 @@ class AnswerRequest:
         """Draw a seed, plan again with the tokens of the tools, and read the files.
 
         The seed, which is saved with the answer, lets the user repeat it. Raises the error of
-        `ToolRounds.offered` if no further round of calls is allowed.
+        `ToolRounds.offered` if no further round of calls is allowed, and `RequestInvalid` if the
+        messages no longer fit with the tools, and none may be left out.
         """
         settings = self.settings
         self._drawn_seed = drawn_seed(settings.target.product, settings.sampling.options)
@@ -291,19 +292,20 @@ class AnswerRequest:
                 for tool in self._tools
             )
             self.plan = self._make_plan()
-        # images are not sent if the model cannot see, or after this sum of newer images
+        # A model that cannot see gets no image. Another one gets the newest, until their sizes have
+        # reached the limit; the last of them may exceed it.
         model = settings.target.model
-        room = 0 if model is not None and model.is_blind else _MAX_IMAGE_BYTES
+        image_room = 0 if model is not None and model.is_blind else _MAX_IMAGE_BYTES
         newest_first = reversed(self.plan.messages)
         for part in chain.from_iterable(message.files for message in newest_first):
             if part.digest in self._files:  # a newer message has the same one
                 continue
-            if part.is_image and room <= 0:
+            if part.is_image and image_room <= 0:
                 self._files[part.digest] = b""
                 continue
             with suppress(LMChatError):  # its name is sent, and that it is missing
                 self._files[part.digest] = await self._store.read_file(part.digest)
-                room -= part.size if part.is_image else 0
+                image_room -= part.size if part.is_image else 0
 
     def _make_plan(
         self,

@@ -270,9 +270,9 @@ class NextTurn:
         if not opened.has_all_messages:
             return None
         use = self.meter.use(self.target, opened.messages)
-        if opened.turn is None or not opened.is_running:
+        if opened.figures is None or not opened.is_running:
             return use
-        return replace(use, tokens=use.tokens + opened.turn.tokens, is_estimated=True)
+        return replace(use, tokens=use.tokens + opened.figures.tokens, is_estimated=True)
 
     def plan(self, opened: OpenSession, draft: str = "") -> ContextPlan | None:
         """Return the plan of the messages that would be sent now, with the draft as a prompt.

@@ -45,10 +45,10 @@ class OpenSession:
     Who changes it:
 
     - `TurnScheduler` begins and ends turns. It sets what goes beyond one: queue, first words until
-      a turn uses them, refusal, question, and the flags of a stop. After `fetch_kept` has found an
-      answer forgotten by its server, it replaces that message.
+      a turn uses them, `turn_error`, question, and the flags of a stop. After `fetch_kept` has
+      found an answer forgotten by its server, it replaces that message.
     - `TurnRunner` calls the steps of a turn below, `take_path` after a summary, and sets `unsent`
-      and `error`.
+      and `answer_error`.
     - `changes` changes messages and sampling, and `titles` the title, without a turn.
     - `SessionsInMemory` takes over header and path from the disk, and sets the system prompt of a
       new session.
@@ -70,16 +70,16 @@ class OpenSession:
         """Shown behind the path and not part of it: a summary that streams, with its prompt."""
         self.system_prompt = system_prompt
         self.first_words = ""  # words of the user with which the next answer begins
-        self.turn: TurnFigures | None = None  # figures of the running turn, or of the last one
-        self.sent: ContextPlan | None = None  # what was sent for the last answer
+        self.figures: TurnFigures | None = None  # of the running turn, or of the last one
+        self.last_plan: ContextPlan | None = None  # what was sent for the last answer
         self.may_call_tools = False  # whether the newest turn offers tools to the model
         self.reported_left_out = 0  # number of left-out messages in the last note about them
         self.request: AnswerRequest | None = None  # of the running answer
         self.question: ToolQuestion | None = None  # the tool call that waits until the user decides
         self.answer_id = ""  # of the answer that the turn began last
-        self.error: LMChatError | None = None
+        self.answer_error: LMChatError | None = None
         """In which the last answer has ended: also saved with it, as `ChatMessage.failure`."""
-        self.refusal: BaseException | None = None
+        self.turn_error: BaseException | None = None
         """What the last turn itself has raised: no answer could begin, or a summary is unusable.
 
         `TurnScheduler.wait` raises it, and `TurnEnded.error` shows it. It may also be what the
@@ -126,7 +126,7 @@ class OpenSession:
     @property
     def is_running(self) -> bool:
         """Whether an answer streams, or tools run."""
-        return self.turn is not None and self.turn.is_running
+        return self.figures is not None and self.figures.is_running
 
     @property
     def is_waiting(self) -> bool:
@@ -143,7 +143,7 @@ class OpenSession:
 
         Return why that is not possible, or an empty text.
         """
-        if self.turn is None or self.request is None or not self.turn.may_think:
+        if self.figures is None or self.request is None or not self.figures.may_think:
             return NOT_THINKING
         return self.request.answer_now()
 
@@ -195,9 +195,9 @@ class OpenSession:
     def newest_answer(self) -> ChatMessage | None:
         """The answer that began last, with the text so far; it may be on a branch not shown."""
         newest = self._newest_answer
-        if newest is None or newest.state is not AnswerState.STREAMING or self.turn is None:
+        if newest is None or newest.state is not AnswerState.STREAMING or self.figures is None:
             return newest
-        return replace(newest, parts=self._growing.parts, model=self.turn.model)
+        return replace(newest, parts=self._growing.parts, model=self.figures.model)
 
     @property
     def token_choices(self) -> Sequence[TokenProbabilities]:
@@ -264,7 +264,7 @@ class OpenSession:
         self.task = task
         self.unsent = unsent
         self.is_summarising = is_summary
-        self.refusal = self.error = None
+        self.turn_error = self.answer_error = None
         self.answer_id = ""
 
     def make_way_for_summary(self) -> None:
@@ -348,13 +348,13 @@ class OpenSession:
         self.answer_id = answer.message_id
         self.request = request
         request.reported_left_out = self.reported_left_out  # so that notes are not repeated
-        self.turn = TurnFigures(
+        self.figures = TurnFigures(
             model=answer.model,
             started_s=self._clock(),
             steps=request.rounds.steps if request.rounds else 0,
             is_summary=is_aside,
         )
-        return answer, self.turn
+        return answer, self.figures
 
     @property
     def entries_so_far(self) -> tuple[JournalEntry, ...]:
@@ -363,8 +363,8 @@ class OpenSession:
 
     def add_event(self, event: StreamEvent) -> tuple[JournalEntry, ...]:
         """Add an event to figures and text of the answer; return the entries for its file."""
-        if self.turn is not None:
-            self.turn.apply(event, self._clock())
+        if self.figures is not None:
+            self.figures.apply(event, self._clock())
         return self._growing.add(event)
 
     def end_answer(
@@ -381,9 +381,9 @@ class OpenSession:
         before that, so that no error there can lose it.
         """
         turn.end(state, self._clock())
-        self.sent = request.plan
+        self.last_plan = request.plan
         self.request = None
-        # when all fits again, the next message that does not is noted as the first one was
+        # 0 again once all fits, so that the next cut is reported at once
         self.reported_left_out = request.reported_left_out if request.plan.left_out else 0
         answer = replace(
             answer, state=state, failure=failure, parts=self._growing.parts, model=turn.model
@@ -421,14 +421,14 @@ class OpenSession:
 
     def begin_round(self, target: Target, steps: int) -> None:
         """Begin the figures of a round of calls, in place of those of the answer before it."""
-        self.turn = TurnFigures(
+        self.figures = TurnFigures(
             model=target.model_id, started_s=self._clock(), stage=Stage.TOOLS, steps=steps
         )
 
     def end_round(self) -> None:
         """End the figures of a round of calls that was stopped; else an answer replaces them."""
-        if self.turn is not None:
-            self.turn.end(AnswerState.STOPPED, self._clock())
+        if self.figures is not None:
+            self.figures.end(AnswerState.STOPPED, self._clock())
 
     def add_call(self, call: ToolCallPart, target: Target, version: int) -> ChatMessage:
         """Add the tool message of a call, and return it."""

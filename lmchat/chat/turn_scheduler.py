@@ -349,7 +349,7 @@ class TurnScheduler:
     ) -> tuple[AnswerState, LMChatError | None]:
         """Return how a turn ended, and the error that the user is shown, if the turn raised one.
 
-        What was raised is also noted as the refusal of the session, which `wait` raises.
+        What was raised is also noted as `turn_error` of the session, which `wait` raises.
         A turn that raises nothing may have an answer that failed: then only the state says so.
         """
         if task.cancelled():
@@ -358,17 +358,17 @@ class TurnScheduler:
         if isinstance(raised, ShowError):
             # the front end has failed, not the server: the answer counts as stopped, as in the
             # runner, and `wait` raises what the front end has raised
-            opened.refusal = raised.__cause__
+            opened.turn_error = raised.__cause__
             return AnswerState.STOPPED, None
         if raised is not None:
-            opened.refusal = error = shown_error(raised)
+            opened.turn_error = error = shown_error(raised)
             return AnswerState.FAILED, error
         # the figures exist: the turn has run to its end, and so has begun an answer
-        return (opened.turn.state if opened.turn is not None else AnswerState.STOPPED), None
+        return (opened.figures.state if opened.figures is not None else AnswerState.STOPPED), None
 
     def _refuse(self, opened: OpenSession, error: LMChatError, *prompts: str) -> None:
         """Return prompts that no turn can take, and say why."""
-        opened.refusal = error
+        opened.turn_error = error
         self._return_queue(opened, *prompts)
         self._report(opened, TurnEnded(state=AnswerState.FAILED, error=error))
 
@@ -430,8 +430,8 @@ class TurnScheduler:
         except asyncio.CancelledError:
             await self.end_turns(opened)
             raise
-        if opened.refusal is not None:
-            raise opened.refusal
+        if opened.turn_error is not None:
+            raise opened.turn_error
 
     async def wait_until_saved(self, opened: OpenSession) -> None:
         """Wait until no turn runs and the save queue has tried to write it; this stops nothing."""

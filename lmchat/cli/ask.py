@@ -185,7 +185,7 @@ class _Question(FrontEnd):
                 self._output.note(f"lmchat: {misfit.message} Asking again.")
                 misfit = await self._run_turn(misfit.retry_prompt)
         except asyncio.CancelledError:
-            if self._opened.turn is not None:  # otherwise no answer has begun
+            if self._opened.figures is not None:  # otherwise no answer has begun
                 self._take_extract()
                 self._print_end(None)
             raise
@@ -238,7 +238,7 @@ class _Question(FrontEnd):
         session_id = self._opened.session_id if is_kept else None
         answer = self._answer
         # of the answer, without `save_error`: the answer may be complete, though it is not saved
-        error = misfit if answer.state is AnswerState.COMPLETE else self._opened.error
+        error = misfit if answer.state is AnswerState.COMPLETE else self._opened.answer_error
         if error is None and answer.state is not AnswerState.COMPLETE:  # the user has stopped it
             error = LMChatError("Stopped before the answer was complete.", kind="interrupted")
         elif error is not None and error.kind == "interrupted":  # its hint names keys of the screen
@@ -290,7 +290,7 @@ class _Question(FrontEnd):
         stats = answer.stats or AnswerStats()
         prompt_tokens = stats.prompt_tokens
         if prompt_tokens is None:  # the server does not count, so lmchat's estimate is given
-            prompt_tokens = self._opened.sent.tokens if self._opened.sent else 0
+            prompt_tokens = self._opened.last_plan.tokens if self._opened.last_plan else 0
         completion_tokens = stats.completion_tokens or 0
         document = {
             "reply": answer.text,

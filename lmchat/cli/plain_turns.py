@@ -154,7 +154,7 @@ class PlainTurns(FrontEnd):
                     await inline.settle()
         finally:  # also if Ctrl+C stops the answer
             printer.end()
-        error = opened.error or self.scheduler.save_queue.warning
+        error = opened.answer_error or self.scheduler.save_queue.warning
         if error is not None:
             raise error
         printer.note_unshown(opened.messages[-1])

@@ -77,7 +77,7 @@ class StatusDisplay:
     def tick(self) -> None:
         """Update the figures of a running turn below its answer, then those of `refresh`."""
         shown = self._view.scheduler.shown
-        turn = shown.turn
+        turn = shown.figures
         if turn is not None and turn.is_running:
             hint = ""
             if shown.can_answer_now:  # the key that ends a thought, and what it does
@@ -132,7 +132,7 @@ class StatusDisplay:
         next_turn = self._view.next_turn
         backend = self._view.workspace.backend
         use = next_turn.context_use(shown)
-        turn = shown.turn
+        turn = shown.figures
         # after the end of a turn, the speeds of its last seconds stay in the panel
         speeds_until_s = now_s if turn is None or turn.ended_s is None else turn.ended_s
         is_loading = next_turn.target is not None and next_turn.target.is_loading
@@ -184,7 +184,7 @@ class StatusDisplay:
         draft = "" if prompt_input.typed_command else prompt_input.full_text
         draft_tokens = next_turn.draft_tokens(draft)
         size = units.tokens(draft_tokens, is_estimated=True) if draft_tokens else ""
-        speed = shown.turn.tokens_per_second if shown.turn else None
+        speed = shown.figures.tokens_per_second if shown.figures else None
         saving = "! not saved" if self._view.scheduler.save_queue.warning else ""
         if self._view.workspace.is_temporary:
             saving = "temporary"
