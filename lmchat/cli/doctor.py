@@ -1,6 +1,6 @@
-"""`lmchat doctor`: the table of checks, and the report on a terminal or in a pipe.
+"""`lmchat doctor`: its report on a terminal or in a pipe.
 
-`lmchat.doctor` judges what was found. Here is what finds it with the options of this run: the
+`lmchat.doctor` has the table of checks. Here are those that depend on the options of this run: the
 search for servers and their keys, and the start of the tool servers.
 """
 
@@ -19,28 +19,11 @@ from lmchat.cli.target import configured_endpoints
 from lmchat.cli.toolbox import how_to_correct, make_toolbox
 from lmchat.cli.wiring import api_keys_of, make_backend
 from lmchat.config.state import State, read_state
-from lmchat.doctor.machine_checks import (
-    START_ENGINE,
-    config_findings,
-    folder_findings,
-    locale_findings,
-    program_findings,
-    store_findings,
-    tool_findings,
-)
-from lmchat.doctor.report import (
-    Check,
-    CheckResult,
-    Findings,
-    Grade,
-    Group,
-    report_json,
-    report_text,
-    run_checks,
-    worst,
-)
+from lmchat.doctor.examine import examine
+from lmchat.doctor.machine_checks import START_ENGINE, tool_findings
+from lmchat.doctor.report import CheckResult, Findings, Grade, report_json, report_text, worst
 from lmchat.doctor.server_checks import key_findings, server_findings
-from lmchat.processes.threads import in_thread, run_abandonable
+from lmchat.processes.threads import run_abandonable
 from lmchat.servers.discovery.choose_model import choose
 from lmchat.servers.engine.download import is_engine_installed
 from lmchat.terminal.output import timestamp
@@ -55,7 +38,7 @@ async def doctor(context: Context) -> int:
     # `context.settings` would raise an error for a wrong configuration, which is only one row here
     backend, _ = make_backend(context, context.loaded.settings, state)
     async with aclosing(backend):
-        findings = await examine(context, backend)
+        findings = await examine_machine(context, backend)
     if context.output.is_json:
         context.output.print_json(report_json(findings, timestamp()))
     elif sys.stdout is not None and sys.stdout.isatty():
@@ -66,42 +49,19 @@ async def doctor(context: Context) -> int:
     return 1 if worst(findings) is Grade.FAULT else 0
 
 
-async def examine(context: Context, backend: ServerClient) -> list[CheckResult]:
-    """Run all checks side by side and return their rows."""
-    paths = context.paths
-    checks = (
-        Check("servers", Group.SERVERS, "Servers", partial(_server_findings, context, backend)),
-        Check(
-            "config",
-            Group.FILES,
-            "Configuration",
-            # a lambda, so that `problems`, which checks the keys at each use, does it in the thread
-            in_thread(lambda: config_findings(context.loaded, context.problems)),
-        ),
-        Check(
-            "files", Group.FILES, "Folder", partial(in_thread(folder_findings), paths.config_dir)
-        ),
-        Check(
-            "store",
-            Group.FILES,
-            "Sessions",
-            partial(in_thread(store_findings), paths.sessions_file),
-        ),
-        Check(
-            "terminal",
-            Group.TERMINAL,
-            "Terminal",
-            partial(in_thread(locale_findings), context.environ),
-        ),
-        Check("tools", Group.TOOLS, "Tools", partial(_tool_findings, context)),
-        Check(
-            "program", Group.PROGRAM, "lmchat", partial(in_thread(program_findings), paths.log_file)
-        ),
+async def examine_machine(context: Context, backend: ServerClient) -> list[CheckResult]:
+    """Run the doctor's checks with the options of this run and return their rows."""
+    return await examine(
+        context.paths,
+        context.loaded,
+        context.environ,
+        problems=lambda: context.problems,  # called in a thread: it checks keyboard keys anew
+        check_servers=partial(_check_servers, context, backend),
+        check_tools=partial(_check_tools, context),
     )
-    return await run_checks(checks)
 
 
-async def _server_findings(context: Context, backend: ServerClient) -> Findings:
+async def _check_servers(context: Context, backend: ServerClient) -> Findings:
     """Look for servers as the chat does, and return the rows about them and their keys."""
     settings = context.loaded.settings
     keys = api_keys_of(context)
@@ -120,7 +80,7 @@ async def _server_findings(context: Context, backend: ServerClient) -> Findings:
     return [*rows, *key_findings(results, sources, [*keys.stored], warning)]
 
 
-async def _tool_findings(context: Context) -> Findings:
+async def _check_tools(context: Context) -> Findings:
     """Start the tool servers, wait up to `_TOOLS_S`, return a row for each, and stop them."""
     if not context.has_tools:
         return []

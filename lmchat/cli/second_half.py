@@ -19,7 +19,7 @@ from lmchat.chat.ports import ServerClient
 from lmchat.chat_import import Importer
 from lmchat.cli import local, wiring
 from lmchat.cli.context import Context
-from lmchat.cli.doctor import examine
+from lmchat.cli.doctor import examine_machine
 from lmchat.cli.target import configured_endpoints, configured_names
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State, change_state
@@ -92,6 +92,7 @@ async def second_half(
         try:
             yield dispatcher
         finally:
+            # for a screen that an error has ended; when the user quits, all is saved by now
             await scheduler.close()
             await asyncio.to_thread(folders.close)
             if scheduler.next_turn.toolbox is not None:
@@ -122,7 +123,7 @@ class ScreenPlatform:
         self.paste = clipboard.paste
         self.paste_image = clipboard.paste_image
         self.find_files = FileFinder(Path()).find
-        self.examine = partial(examine, context, backend)
+        self.examine = partial(examine_machine, context, backend)
         self.edit = partial(edit_text, environ=environ, folders=folders)
         self.page = partial(page_text, environ=environ)
         self.shell_command = partial(ShellCommand, environ=environ)

@@ -19,7 +19,7 @@ from urllib.parse import quote
 from lmchat import __version__
 from lmchat.config.file import Problem
 from lmchat.config.load import Loaded
-from lmchat.doctor.report import CheckResult, Grade, Group
+from lmchat.doctor.report import Check, CheckResult, Grade, Group
 from lmchat.errors import StoreUnavailable
 from lmchat.files.disk import explain
 from lmchat.servers.engine.download import install_command, is_engine_installed
@@ -29,6 +29,14 @@ from lmchat.tools.tool import ServerState, ToolServer
 
 START_ENGINE = "lmchat --local"
 
+CONFIG = Check(Group.FILES, "config", "Configuration")
+FOLDER = Check(Group.FILES, "files.folder", "Folder")
+STORE = Check(Group.FILES, "store", "Sessions")
+LOCALE = Check(Group.TERMINAL, "terminal.locale", "Characters")
+TOOLS = Check(Group.TOOLS, "tools", "Tools")  # the name is for a check that fails
+ENGINE = Check(Group.ENGINE, "engine.installed", "Engine")
+VERSION = Check(Group.PROGRAM, "lmchat.version", "Version")
+
 _BUSY_S = 0.5  # wait for another program that is writing
 
 
@@ -37,24 +45,22 @@ def config_findings(loaded: Loaded, problems: Sequence[Problem]) -> list[CheckRe
 
     `problems` has those of `loaded`, and those of its keyboard keys.
     """
-    row = partial(CheckResult, Group.FILES, "config", "Configuration")
     if problems:
         step = "Correct it, then lmchat config check"
-        return [row(Grade.FAULT, problem.sentence, step) for problem in problems]
+        return [CONFIG.row(Grade.FAULT, problem.sentence, step) for problem in problems]
     if loaded.has_file:
-        return [row(Grade.OK, f"{loaded.file} has no problems.")]
-    return [row(Grade.OK, f"{loaded.file} does not exist; the defaults apply.")]
+        return [CONFIG.row(Grade.OK, f"{loaded.file} has no problems.")]
+    return [CONFIG.row(Grade.OK, f"{loaded.file} does not exist; the defaults apply.")]
 
 
 def folder_findings(folder: Path) -> list[CheckResult]:
     """Return the row about the folder of lmchat's files, which is made at the first start."""
-    row = partial(CheckResult, Group.FILES, "files.folder", "Folder")
     # of a folder that is not made yet, the nearest parent that exists
     existing = next(place for place in (folder, *folder.parents) if place.exists())
     if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
-        return [row(Grade.OK, f"{folder} can be read and written.")]
+        return [FOLDER.row(Grade.OK, f"{folder} can be read and written.")]
     step = f"chmod u+rwx {shlex.quote(str(existing))}, or set LMCHAT_HOME to another folder"
-    return [row(Grade.FAULT, f"{existing} is no writable folder.", step)]
+    return [FOLDER.row(Grade.FAULT, f"{existing} is no writable folder.", step)]
 
 
 def store_findings(path: Path) -> list[CheckResult]:
@@ -62,9 +68,8 @@ def store_findings(path: Path) -> list[CheckResult]:
 
     SQLite checks every page of the file: this blocks as long as reading it takes.
     """
-    row = partial(CheckResult, Group.FILES, "store", "Sessions")
     if not path.exists():
-        return [row(Grade.OK, "No session is saved yet.")]
+        return [STORE.row(Grade.OK, "No session is saved yet.")]
     uri = f"file:{quote(str(path.absolute()))}?mode=rw"
     try:
         with closing(
@@ -76,29 +81,28 @@ def store_findings(path: Path) -> list[CheckResult]:
             connection.execute("rollback")
             (fault,) = connection.execute("pragma integrity_check(1)").fetchone()
     except StoreUnavailable as error:  # it is from another version of lmchat
-        return [row(Grade.FAULT, error.message, error.hint)]
+        return [STORE.row(Grade.FAULT, error.message, error.hint)]
     except (*DATABASE_ERRORS, OSError) as error:
         explained = explain(error, path)
-        return [row(Grade.FAULT, explained.message, explained.hint)]
+        return [STORE.row(Grade.FAULT, explained.message, explained.hint)]
     if fault != "ok":
         step = f"Copy {path}; the next start of lmchat keeps everything that can be read"
-        return [row(Grade.FAULT, f"The file is damaged: {fault}.", step)]
+        return [STORE.row(Grade.FAULT, f"The file is damaged: {fault}.", step)]
     size = f"{path.stat().st_size / 1e6:.1f} MB"
-    return [row(Grade.OK, f"Undamaged and writable: {size}, format {file_format}.")]
+    return [STORE.row(Grade.OK, f"Undamaged and writable: {size}, format {file_format}.")]
 
 
 def locale_findings(environ: Mapping[str, str]) -> list[CheckResult]:
     """Return the row about the characters that the terminal can show."""
     if os.name == "nt":  # its terminals have no variable for the locale
         return []
-    row = partial(CheckResult, Group.TERMINAL, "terminal.locale", "Characters")
     values = (environ.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG"))
     locale = next(filter(None, values), "")  # the first that is set counts
     if "utf8" in locale.lower().replace("-", ""):
-        return [row(Grade.OK, "Unicode.")]
+        return [LOCALE.row(Grade.OK, "Unicode.")]
     step = "export LC_ALL=C.UTF-8, or set `ascii = true` under [ui] in the configuration"
     cause = "The locale is not UTF-8: non-ASCII characters may look wrong."
-    return [row(Grade.WARNING, cause, step)]
+    return [LOCALE.row(Grade.WARNING, cause, step)]
 
 
 def tool_findings(
@@ -108,7 +112,7 @@ def tool_findings(
 
     `steps` says how to correct each server, by its name.
     """
-    row = partial(CheckResult, Group.TOOLS, "tools")
+    row = partial(CheckResult, TOOLS.group, TOOLS.check)
     rows: list[CheckResult] = []
     for server in servers:
         step = steps[server.name]
@@ -126,18 +130,19 @@ def tool_findings(
     return rows
 
 
-def program_findings(log_file: Path) -> list[CheckResult]:
-    """Return the rows about the built-in engine, and about the versions of lmchat and Python."""
-    engine = partial(CheckResult, Group.ENGINE, "engine.installed", "Engine")
+def engine_findings() -> list[CheckResult]:
+    """Return the row about the built-in engine."""
     if is_engine_installed():
-        engine_row = engine(Grade.OK, f"Installed: {START_ENGINE} starts it.")
-    else:
-        cause = "Not installed; needed only if you have no model server."
-        engine_row = engine(Grade.ABSENT, cause, install_command())
-    program = partial(CheckResult, Group.PROGRAM, "lmchat.version", "Version")
+        return [ENGINE.row(Grade.OK, f"Installed: {START_ENGINE} starts it.")]
+    cause = "Not installed; needed only if you have no model server."
+    return [ENGINE.row(Grade.ABSENT, cause, install_command())]
+
+
+def version_findings(log_file: Path) -> list[CheckResult]:
+    """Return the row about the versions of lmchat and Python, and the place of the log."""
     python, system = platform.python_version(), platform.platform(terse=True)
     cause = (
         f"lmchat {__version__}, Python {python}, Textual {version('textual')}, {system}; "
         f"its log is {log_file}."
     )
-    return [engine_row, program(Grade.OK, cause)]
+    return [VERSION.row(Grade.OK, cause)]

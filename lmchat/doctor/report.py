@@ -1,9 +1,8 @@
-"""Checks of the doctor, which run side by side, and the report of what they found."""
+"""Checks of the doctor, the rows that they return, and the report of these: as text or JSON."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from functools import partial
 from textwrap import wrap
@@ -11,11 +10,9 @@ from textwrap import wrap
 from msgspec import Struct
 from rich.cells import cell_len, set_cell_size
 
-from lmchat.errors import LMChatError, log_bug
 from lmchat.safe_text import safe_line
 from lmchat.units import counted
 
-_LIMIT_S = 15.0  # finding servers takes up to 5 s, and tool servers have 8 s to start
 _UNLIMITED_WIDTH = 1_000_000  # characters: for a pipe, no text is wrapped
 
 
@@ -49,7 +46,7 @@ class CheckResult(Struct, frozen=True):
     """One row of the report of the doctor."""
 
     group: Group
-    check: str  # name for scripts, as `store`
+    check: str  # name of its check for scripts
     name: str
     grade: Grade
     cause: str
@@ -60,37 +57,14 @@ Findings = Sequence[CheckResult]
 
 
 class Check(Struct, frozen=True):
-    """A check of the doctor."""
+    """Heading and names of a check: its row has them whatever was found, or if the check fails."""
 
-    check: str  # name for scripts
     group: Group
+    check: str  # name for scripts, as `store`
     name: str  # name for people
-    run: Callable[[], Awaitable[Findings]]
 
-
-async def run_checks(checks: Sequence[Check], *, limit_s: float = _LIMIT_S) -> list[CheckResult]:
-    """Run all checks at once; return their rows in the order of the checks.
-
-    For a check that fails, or takes longer than `limit_s`, there is one row that says so.
-    """
-
-    async def run(check: Check) -> Findings:
-        """Return the rows of a check, or the one that says how it failed."""
-        try:
-            async with asyncio.timeout(limit_s):
-                return await check.run()
-        except TimeoutError:
-            cause = f"The check did not finish within {limit_s:g} s."
-            step = "Check the disk, network folder or program it waits for"
-        except LMChatError as error:
-            cause, step = error.message, error.hint or "lmchat config check"
-        except Exception as error:  # noqa: BLE001 - a report with one row less is better than none
-            cause = f"The check itself failed ({type(error).__name__}, error {log_bug(error)})."
-            step = "The log file has details under this id"
-        return [CheckResult(check.group, check.check, check.name, Grade.FAULT, cause, step)]
-
-    found = await asyncio.gather(*map(run, checks))
-    return [row for rows in found for row in rows]
+    def row(self, grade: Grade, cause: str, next_step: str = "") -> CheckResult:
+        return CheckResult(self.group, self.check, self.name, grade, cause, next_step)
 
 
 def worst(findings: Findings) -> Grade:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from lmchat.doctor.report import CheckResult, Grade, Group
+from lmchat.doctor.report import Check, CheckResult, Grade, Group
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.choose_model import Missing, TargetChoice
 from lmchat.servers.discovery.launcher import Installed
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
+
+SERVERS = Check(Group.SERVERS, "servers", "Servers")
+"""For the one row of a check that fails. Otherwise, it returns rows of other names, as `chat`."""
 
 _ANSWERS_BUT_REFUSES = (
     Verdict.NEEDS_KEY,

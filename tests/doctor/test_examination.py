@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 
+from lmchat.doctor.examine import FindRows, run_checks
 from lmchat.doctor.report import (
     Check,
     CheckResult,
@@ -11,7 +12,6 @@ from lmchat.doctor.report import (
     Group,
     report_json,
     report_text,
-    run_checks,
     worst,
 )
 from lmchat.errors import StoreUnavailable
@@ -28,8 +28,8 @@ def row(
     return CheckResult(group, name, name, grade, cause, step)
 
 
-def check(name: str, run) -> Check:
-    return Check(name, Group.FILES, name.title(), run)
+def check(name: str, run) -> tuple[Check, FindRows]:
+    return Check(Group.FILES, name, name.title()), run
 
 
 async def good() -> list[CheckResult]:
@@ -40,7 +40,7 @@ async def hang():
     await asyncio.Event().wait()
 
 
-async def all_of(*checks: Check, limit_s: float = 15.0) -> dict[str, CheckResult]:
+async def all_of(*checks: tuple[Check, FindRows], limit_s: float = 15.0) -> dict[str, CheckResult]:
     found = await run_checks(checks, limit_s=limit_s)
     return {row.check: row for row in found}
 

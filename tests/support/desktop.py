@@ -29,7 +29,8 @@ from lmchat.config.credentials import Credentials
 from lmchat.config.load import Loaded
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.config.state import Change, State
-from lmchat.doctor.report import Check, CheckResult, run_checks
+from lmchat.doctor.examine import FindRows, run_checks
+from lmchat.doctor.report import Check, CheckResult
 from lmchat.errors import FileRefused
 from lmchat.library import Library
 from lmchat.servers.client import HttpServerClient
@@ -75,7 +76,7 @@ class Desktop:
     opened: list[str] = field(default_factory=list)
     has_browser: bool = True
     has_full_disk: bool = False
-    checks: list[Check] = field(default_factory=list)
+    checks: list[tuple[Check, FindRows]] = field(default_factory=list)
 
     @property
     def chat_screen(self):

@@ -12,13 +12,13 @@ def finding(name: str, *, cause: str) -> CheckResult:
     return CheckResult(Group.FILES, name.lower(), name, Grade.OK, cause, "")
 
 
-def check(name: str, *findings: CheckResult, gate: asyncio.Event | None = None) -> Check:
+def check(name: str, *findings: CheckResult, gate: asyncio.Event | None = None):
     async def run():
         if gate is not None:
             await gate.wait()
         return findings
 
-    return Check(name.lower(), Group.FILES, name, run)
+    return Check(Group.FILES, name.lower(), name), run
 
 
 async def test_esc_closes_it_while_checks_hang_and_the_report_is_copied_by_the_ways_of_this_terminal(
