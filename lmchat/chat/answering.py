@@ -34,7 +34,6 @@ from lmchat.chat.tool_rounds import ToolRounds
 from lmchat.chat.toolbox import Toolbox
 from lmchat.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
 from lmchat.safe_text import safe_line
-from lmchat.servers.answer import TurnFigures
 from lmchat.servers.events import (
     ReasoningDelta,
     RefusalDelta,
@@ -64,6 +63,7 @@ from lmchat.sessions.message import (
 )
 from lmchat.sessions.session import MessagePath
 from lmchat.storage.store import Store
+from lmchat.turn_figures import TurnFigures
 
 _CONTENT_EVENTS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
 """Events after which a request is not sent again: the answer has begun."""

@@ -16,35 +16,41 @@ from lmchat.sessions.message import ChatMessage, Role, text_message
 
 
 async def rewrite(
-    sessions: TurnScheduler, opened: OpenSession, answer_id: str, text: str
+    scheduler: TurnScheduler, opened: OpenSession, answer_id: str, text: str
 ) -> ChatMessage:
     """Add and return another version of an answer, with a text by the user; send nothing.
 
     It is saved in a task, for which `wait_until_saved` waits: the disk may be locked for seconds.
     Raises `RequestInvalid` while a turn runs, and as `rewritten` does; then nothing has changed.
     """
-    await opened.fill(sessions.store)
+    await opened.fill(scheduler.store)
     opened.require_idle()
     branch = rewritten(opened.messages, answer_id, text)
     opened.begin_branch(branch)
     message = branch[-1]
-    saving = sessions.save_queue.save(opened.header, message)
+    saving = scheduler.save_queue.save(opened.header, message)
     # named, as nothing here awaits it: `OpenSession.saves` has it
     _: asyncio.Future[None] = opened.track_save(asyncio.ensure_future(saving))
     return message
 
 
-async def set_system_prompt(sessions: TurnScheduler, opened: OpenSession, text: str) -> ChatMessage:
-    """Add, save and return a system prompt for the next answers; two quotes `""` remove it."""
+async def set_system_prompt(
+    scheduler: TurnScheduler, opened: OpenSession, text: str
+) -> ChatMessage:
+    """Add, save and return a system prompt for the next answers; two quotes `""` remove it.
+
+    Raises `RequestInvalid` while a turn may add messages behind the last one.
+    """
+    opened.require_free_end()
     content = "" if text == '""' else text
     message = text_message(Role.SYSTEM, content, parent_id=opened.leaf_id)
     opened.add(message)
-    await sessions.save_queue.save(opened.header, message)
+    await scheduler.save_queue.save(opened.header, message)
     return message
 
 
 async def toggle_excluded(
-    sessions: TurnScheduler, opened: OpenSession, message_id: str
+    scheduler: TurnScheduler, opened: OpenSession, message_id: str
 ) -> list[ChatMessage]:
     """Take a message out of requests, or put it back, on the disk and on the path.
 
@@ -55,26 +61,26 @@ async def toggle_excluded(
     opened.require_idle()
     together = messages_together(opened.messages, message_id)
     if together:
-        await sessions.save_queue.write_unsaved()  # only messages on the disk can be marked there
+        await scheduler.save_queue.write_unsaved()  # only messages on the disk can be marked there
         is_excluded = not together[0].is_excluded
         ids = [message.message_id for message in together]
-        await sessions.store.set_excluded(opened.session_id, ids, is_excluded=is_excluded)
+        await scheduler.store.set_excluded(opened.session_id, ids, is_excluded=is_excluded)
         together = [replace(message, is_excluded=is_excluded) for message in together]
         for message in together:
             opened.replace(message)
     return together
 
 
-async def set_option(sessions: TurnScheduler, opened: OpenSession, typed: str) -> str:
+async def set_option(scheduler: TurnScheduler, opened: OpenSession, typed: str) -> str:
     """Change or explain a sampling option of a session; return a sentence on it."""
-    options, words = sessions.next_turn.with_option(opened, typed)
+    options, words = scheduler.next_turn.with_option(opened, typed)
     if options != opened.header.sampling:
-        await set_sampling(sessions, opened, options)
+        await set_sampling(scheduler, opened, options)
     return words
 
 
 async def set_sampling(
-    sessions: TurnScheduler, opened: OpenSession, options: Mapping[str, object]
+    scheduler: TurnScheduler, opened: OpenSession, options: Mapping[str, object]
 ) -> None:
     """Give a session other sampling options from the next answer on, and save them.
 
@@ -82,6 +88,6 @@ async def set_sampling(
     the error is raised.
     """
     opened.change_header(sampling=options)
-    await sessions.save_queue.write_unsaved()  # one of these messages may create the session
+    await scheduler.save_queue.write_unsaved()  # one of these messages may create the session
     with suppress(SessionNotFound):
-        await sessions.store.update_session(opened.session_id, {"sampling": options})
+        await scheduler.store.update_session(opened.session_id, {"sampling": options})

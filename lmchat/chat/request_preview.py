@@ -43,7 +43,7 @@ def checked_form(typed: str) -> str:
 
 
 async def next_request(
-    sessions: TurnScheduler,
+    scheduler: TurnScheduler,
     opened: OpenSession,
     text: str,
     files: Sequence[FilePart] = (),
@@ -55,8 +55,8 @@ async def next_request(
     Without text and files, its last prompt is empty. A running answer is in it as far as it has
     arrived. Raises the errors of `TurnScheduler.send_now`.
     """
-    await opened.fill(sessions.store)
-    settings = settings or sessions.next_turn.settings(opened.own_sampling)
+    await opened.fill(scheduler.store)
+    settings = settings or scheduler.next_turn.settings(opened.own_sampling)
     start = new_prompt(
         opened.shown_messages,
         text,
@@ -68,9 +68,9 @@ async def next_request(
     planned = AnswerRequest(
         settings,
         start.sent_path,
-        backend=sessions.backend,
-        meter=sessions.next_turn.meter,
-        store=sessions.store,
+        backend=scheduler.backend,
+        meter=scheduler.next_turn.meter,
+        store=scheduler.store,
         rounds=ToolRounds(settings.toolbox, opened.session_id) if settings.toolbox else None,
         beginning=start.beginning,
     )
@@ -85,7 +85,7 @@ async def next_request(
 
 
 async def context_of_next_request(
-    sessions: TurnScheduler,
+    scheduler: TurnScheduler,
     opened: OpenSession,
     text: str,
     files: Sequence[FilePart] = (),
@@ -96,12 +96,12 @@ async def context_of_next_request(
     long and nothing may be left out, the list shows what is too much. Raises the errors of
     `next_request`.
     """
-    next_turn = sessions.next_turn
+    next_turn = scheduler.next_turn
     settings = replace(next_turn.settings(opened.own_sampling), is_truncating=True)
-    request = await next_request(sessions, opened, text, files, settings=settings)
+    request = await next_request(scheduler, opened, text, files, settings=settings)
     total: int | None = None
     with suppress(LMChatError):
-        total = await sessions.backend.count_tokens(request)
+        total = await scheduler.backend.count_tokens(request)
     return context_list(
         request,
         opened.shown_messages,

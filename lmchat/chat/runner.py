@@ -38,7 +38,6 @@ from lmchat.chat.save_queue import SaveQueue, journal
 from lmchat.chat.tool_rounds import ToolQuestion, ToolRounds, streamed_calls
 from lmchat.chat.turn_starts import TurnStart
 from lmchat.errors import LMChatError, log_bug, new_error_id
-from lmchat.servers.answer import TurnFigures
 from lmchat.servers.events import RequestAdapted
 from lmchat.sessions.message import (
     AnswerState,
@@ -50,6 +49,7 @@ from lmchat.sessions.message import (
 )
 from lmchat.sessions.stats import TurnRecord
 from lmchat.tools.tool import Decision
+from lmchat.turn_figures import TurnFigures
 
 _FIELDS_OF_STATS = [
     name for name in TurnRecord.__struct_fields__ if name in AnswerStats.__struct_fields__
@@ -129,7 +129,7 @@ class TurnRunner:
         self._rounds: ToolRounds | None = None  # None if the model gets no tools
         if settings.toolbox is not None:
             self._rounds = ToolRounds(settings.toolbox, opened.session_id)
-        self._make_answer_request = partial(
+        self._make_answer_request = partial(  # each round with tools needs another one
             AnswerRequest,
             settings,
             backend=backend,

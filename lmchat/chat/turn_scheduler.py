@@ -44,7 +44,7 @@ from lmchat.chat.turn_starts import (
     regenerated,
 )
 from lmchat.config.settings import ChatSettings
-from lmchat.errors import LMChatError, RequestInvalid, StillAnswering, WrongUse
+from lmchat.errors import LMChatError, RequestInvalid, WrongUse
 from lmchat.servers.model import Target
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import (
@@ -242,7 +242,7 @@ class TurnScheduler:
             is_kept = await self.backend.keeps_answer(replay_request(kept))
         except LMChatError:
             return False
-        # the session may have changed while the server was asked
+        # all may have changed while the server was asked; `is_busy` has not for mypy
         if opened.task is not None or self.is_closing or opened.messages[-1] is not kept:
             return False
         if not is_kept:
@@ -254,7 +254,7 @@ class TurnScheduler:
         def make_start(path: MessagePath) -> TurnStart:
             """Return a start that puts the fetched answer in the place of the kept one."""
             if path[-1] is not kept:  # it was changed while older messages were read
-                raise StillAnswering
+                raise RequestInvalid("The answer was changed, so it is not continued.")
             return TurnStart(path=MessagePath(path[:-1]), fetched=kept)
 
         # no sampling and no tools: the server has the request, which is not sent again

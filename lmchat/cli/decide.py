@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from time import monotonic
 
+from lmchat.chat.growing_answer import WholeAnswer
 from lmchat.chat.ports import ServerClient
 from lmchat.cli.context import Context
 from lmchat.cli.prompt import prompt_of
@@ -16,7 +17,6 @@ from lmchat.cli.target import choose_target
 from lmchat.cli.wiring import open_runtime, sampling_layers
 from lmchat.errors import AnswerUnfit, ServerRejected, WrongUse
 from lmchat.safe_text import safe_line
-from lmchat.servers.answer import WholeAnswer
 from lmchat.servers.products import product_named
 from lmchat.servers.products.product import OPENAI_COMPATIBLE
 from lmchat.servers.products.taken_options import refuse_ignored

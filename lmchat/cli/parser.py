@@ -13,8 +13,8 @@ from textwrap import indent
 from typing import Any, NoReturn
 
 from lmchat import __version__
-from lmchat.cli.commands import ALWAYS_JSON, SUBCOMMANDS, Argument, Subcommand, argument
 from lmchat.cli.options import LEVELS, ParsedOptions
+from lmchat.cli.subcommands import ALWAYS_JSON, SUBCOMMANDS, Argument, Subcommand, argument
 from lmchat.config.settings import EFFORTS, effort_of
 from lmchat.errors import WrongUse
 from lmchat.matching import closest_word, did_you_mean

@@ -121,7 +121,7 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+f",
         "find",
         "Find in this session",
-        "view.open_find_bar",
+        "ui.open_find_bar",
         slash="/find [TEXT]",
     ),
     _key(
@@ -184,8 +184,8 @@ COMMANDS: tuple[Command, ...] = (
         "Edit the prompt in $VISUAL or $EDITOR",
         "prompt_text.edit_in_program",
     ),
-    _key("previous", "alt+up", "previous", "Focus the previous message", "view.focus_message(-1)"),
-    _key("next", "alt+down", "next", "Focus the next message", "view.focus_message(1)"),
+    _key("previous", "alt+up", "previous", "Focus the previous message", "ui.focus_message(-1)"),
+    _key("next", "alt+down", "next", "Focus the next message", "ui.focus_message(1)"),
     _key("check", "f5", "check now", "Check the server now", "connect.check_now"),
     *(
         _key(

@@ -93,15 +93,19 @@ def unicode_formula(source: str) -> str:
 
 
 def _fraction(match: re.Match[str]) -> str:
-    """Return a fraction as `a/b`, with brackets wherever it could be read in another way."""
+    """Return a fraction as `a/b`, with brackets wherever it could be read in another way.
+
+    `ab/c` is clear, `a+b/c` is not; but below the line, even a product needs them: `a/(bc)`.
+    """
     above, below = match.groups()
-    is_sum = re.search(r"[-+±∓=/ ]", re.sub(r"\([^()]*\)", "", above))
-    if is_sum and not re.fullmatch(_ONE_FACTOR, above):
+    has_sign = re.search(r"[-+±∓=/ ]", re.sub(r"\([^()]*\)", "", above))  # outside of brackets
+    if has_sign and not re.fullmatch(_ONE_FACTOR, above):
         above = f"({above})"
     if not re.fullmatch(_ONE_FACTOR, below):
         below = f"({below})"
     text = match.string
-    # what is beside the fraction could be read as a part of it
+    # a factor beside the fraction could be read as a part of it: `x(a/b)`, `(a/b)x`; behind it, all
+    # but a sign, a comma, a stop or a closing bracket is one
     has_left = re.search(r"[\w/)]\s*$", text[: match.start()])
     has_right = re.match(r"\s*[^-\s+=,.)<>≤≥≠≈}]", text[match.end() :])
     return f"({above}/{below})" if has_left or has_right else f"{above}/{below}"

@@ -27,7 +27,6 @@ from lmchat.terminal.tty import has_shell
 from lmchat.tui.actions import Run, ShowChat, ShowServers
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.chat_log.chat_log import ChatLog
-from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.answer_settings import AnswerSettings
 from lmchat.tui.controllers.appearance import Appearance
 from lmchat.tui.controllers.branches import Branches
@@ -47,6 +46,7 @@ from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.controllers.turns import Turns
 from lmchat.tui.dialogs.ask_dialog import argument_dialog
 from lmchat.tui.screen import KeysChanged
+from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from lmchat.tui.widgets.key_bar import KeyBar
 from lmchat.tui.widgets.prompt import Pill
@@ -65,26 +65,26 @@ class Dispatcher:
     def __init__(self, app: LMChatApp, workspace: Workspace) -> None:
         self.workspace = workspace
         self.scheduler = workspace.scheduler
-        self.view = view = ChatView(app, workspace)
-        self.status = status = StatusDisplay(view)
-        self.prompt_text = prompt_text = PromptText(view, status)
-        self.prompt_files = PromptFiles(view, status, prompt_text)
-        self.shown_session = shown_session = ShownSession(view, status, prompt_text)
-        self.turns = turns = Turns(view, status, shown_session, prompt_text)
-        self.branches = branches = Branches(view, status, shown_session, turns)
-        self.session_files = SessionFiles(view, status, shown_session)
-        self.saved_sessions = SavedSessions(view, status, shown_session)
-        self.model_switch = model_switch = ModelSwitch(view, status, prompt_text, turns)
-        self.connect = connect = Connect(view, status, model_switch)
+        self.ui = ui = ScreenServices(app, workspace)
+        self.status = status = StatusDisplay(ui)
+        self.prompt_text = prompt_text = PromptText(ui, status)
+        self.prompt_files = PromptFiles(ui, status, prompt_text)
+        self.shown_session = shown_session = ShownSession(ui, status, prompt_text)
+        self.turns = turns = Turns(ui, status, shown_session, prompt_text)
+        self.branches = branches = Branches(ui, status, shown_session, turns)
+        self.session_files = SessionFiles(ui, status, shown_session)
+        self.saved_sessions = SavedSessions(ui, status, shown_session)
+        self.model_switch = model_switch = ModelSwitch(ui, status, prompt_text, turns)
+        self.connect = connect = Connect(ui, status, model_switch)
         self.message_actions = message_actions = MessageActions(
-            view, shown_session, prompt_text, branches, self.function_of
+            ui, shown_session, prompt_text, branches, self.function_of
         )
-        self.next_request = NextRequest(view, shown_session, prompt_text, branches)
-        self.answer_settings = AnswerSettings(view, status, model_switch)
-        self.appearance = Appearance(view, status, shown_session)
-        self.reports = Reports(view)
-        self.palette = Palette(view, message_actions, connect, self.run)
-        self.hints = KeyHints(view, status, prompt_text, self.prompt_files)
+        self.next_request = NextRequest(ui, shown_session, prompt_text, branches)
+        self.answer_settings = AnswerSettings(ui, status, model_switch)
+        self.appearance = Appearance(ui, status, shown_session)
+        self.reports = Reports(ui)
+        self.palette = Palette(ui, message_actions, connect, self.run)
+        self.hints = KeyHints(ui, status, prompt_text, self.prompt_files)
         self._last_ctrl_c_s = 0.0  # when Ctrl+C was pressed and had nothing to do
 
     # The start
@@ -95,7 +95,7 @@ class Dispatcher:
         The list and the store are read, the session that the command line names is opened, and the
         daily check follows a few seconds later.
         """
-        widgets, workspace = self.view.widgets, self.workspace
+        widgets, workspace = self.ui.widgets, self.workspace
 
         async def open_store() -> None:
             """Open the store, show the notice that it may have, and read earlier prompts."""
@@ -122,11 +122,11 @@ class Dispatcher:
         self.connect.start()
         self.shown_session.show_list()
         self.appearance.warn_of_unknown_theme()
-        self.view.begin(open_store, "history")
+        self.ui.begin(open_store, "history")
         if workspace.resume_id:
-            self.view.begin(self._resume, "open", is_only=True)
-        check = partial(self.view.begin, check_daily, "daily check")
-        self.view.begin_later(CHECK_AFTER_S, check)
+            self.ui.begin(self._resume, "open", is_only=True)
+        check = partial(self.ui.begin, check_daily, "daily check")
+        self.ui.begin_later(CHECK_AFTER_S, check)
 
     async def _resume(self) -> None:
         """Show the session that the command line names.
@@ -136,13 +136,13 @@ class Dispatcher:
         """
         session_id = await self.workspace.store.find(self.workspace.resume_id)
         await self.shown_session.go_to(session_id, takes_queue=True)
-        if self.shown_session.opened.is_waiting and self.view.next_turn.is_ready:
+        if self.shown_session.opened.is_waiting and self.ui.next_turn.is_ready:
             self.scheduler.target_ready()
 
     # What the app asks for
 
     def copy(self, text: str) -> None:
-        self.view.copy(text)
+        self.ui.copy(text)
 
     async def stop_and_save(self, *, is_hang_up: bool = False) -> None:
         """Stop all answers, and wait until the answers, the drafts and the bookmark are saved.
@@ -152,7 +152,7 @@ class Dispatcher:
         """
         if is_hang_up:
             self.scheduler.leave_answers()
-        self.view.read_ahead.cancel()
+        self.ui.read_ahead.cancel()
         await self.scheduler.close()
         with suppress(NoMatches):  # a signal may come before the prompt exists: nothing was typed
             self.shown_session.keep_draft_and_place()
@@ -179,7 +179,7 @@ class Dispatcher:
                 try:
                     await self.run(BY_ID[command_id])
                 except LMChatError as error:
-                    self.view.show_error(error)
+                    self.ui.show_error(error)
             case KeysChanged():
                 self.hints.show()
             case PromptInput.Submitted(text=text, is_for_shell=True):
@@ -190,7 +190,7 @@ class Dispatcher:
             case PromptInput.Drafted():
                 self.follow_typing()
             case PromptInput.ScrollWanted(action=action):
-                await self.view.app.run_action(action, self.view.widgets.log)
+                await self.ui.app.run_action(action, self.ui.widgets.log)
             case PromptInput.QueueActWanted(what="edit"):
                 self.turns.edit_queued()
             case PromptInput.QueueActWanted():
@@ -202,7 +202,7 @@ class Dispatcher:
             case ChatLog.ActionWanted(name=name, message=target):
                 self.message_actions.act(name, target)
             case ChatLog.CopyWanted(text=text, note=note):
-                self.view.copy(text, note)
+                self.ui.copy(text, note)
             case ChatLog.LinkClicked(address=address):
                 self.message_actions.open_link(address)
             case ChatLog.Decided(choice=choice):
@@ -210,13 +210,13 @@ class Dispatcher:
             case ChatLog.Changed():
                 self._follow_log()
             case Pill.Pressed():
-                self.view.widgets.log.scroll_end()
-                self.view.widgets.prompt_input.focus()
+                self.ui.widgets.log.scroll_end()
+                self.ui.widgets.prompt_input.focus()
             case SessionList.ActWanted(name="open", session_id=session_id):
-                self.view.screen.remove_class("-sessions-over")
+                self.ui.screen.remove_class("-sessions-over")
                 self.shown_session.switch_to(session_id)
             case SessionList.ActWanted(name=name, session_id=session_id):
-                self.view.begin(partial(self.saved_sessions.act, name, session_id), "change")
+                self.ui.begin(partial(self.saved_sessions.act, name, session_id), "change")
             case SessionList.SearchWanted(query=query):
                 self.saved_sessions.search(query)
             case KeyBar.CommandClicked(line=line):
@@ -242,7 +242,7 @@ class Dispatcher:
         if command.needs_argument and not argument:
             run_with = partial(self.run, command)
             words = f"As typed: {command.slash}"
-            self.view.open_dialog(argument_dialog(command.title, run_with, words))
+            self.ui.open_dialog(argument_dialog(command.title, run_with, words))
             return
         function = self.function_of(command.function)
         result = function(argument) if argument and command.takes_argument else function()
@@ -270,7 +270,7 @@ class Dispatcher:
                 raise WrongUse(words, hint=hint)
             await self.run(slash.command, slash.argument)
 
-        self.view.begin(run, "slash", typed=line)
+        self.ui.begin(run, "slash", typed=line)
 
     # The prompt and the log
 
@@ -299,18 +299,18 @@ class Dispatcher:
         self.hints.show()
         self.shown_session.mark_left_out_soon()
         self.prompt_text.keep_draft()
-        self.view.read_ahead.follow(self.prompt_text.new_prompt)
+        self.ui.read_ahead.follow(self.prompt_text.new_prompt)
 
     def _follow_log(self) -> None:
         """Show what has changed in the log in find bar, figures, keys and pill.
 
         The pill is the button below the log that leads to its end.
         """
-        viewport = self.view.widgets.log.viewport
+        viewport = self.ui.widgets.log.viewport
         words = "new text" if viewport.has_new_text else "more below"
-        self.view.widgets.prompt.pill.words = "" if viewport.is_at_end else words
-        if self.view.find_bar is not None:
-            self.view.find_bar.show_standing()
+        self.ui.widgets.prompt.pill.words = "" if viewport.is_at_end else words
+        if self.ui.find_bar is not None:
+            self.ui.find_bar.show_standing()
         self.status.refresh()
 
     # Esc
@@ -327,17 +327,17 @@ class Dispatcher:
 
         If none has, close the find bar and the panels over the chat, and focus the prompt.
         """
-        prompt_input = self.view.widgets.prompt_input
-        is_in_prompt = self.view.screen.focused is prompt_input
+        prompt_input = self.ui.widgets.prompt_input
+        is_in_prompt = self.ui.screen.focused is prompt_input
         has_done_something = (
             self.stop_running()
             or self.prompt_text.leave_edit()
-            or self.view.widgets.log.drop_selection()
+            or self.ui.widgets.log.drop_selection()
             or (is_in_prompt and self.turns.take_back())  # elsewhere, Esc leads to the prompt
         )
         if not has_done_something:
-            self.view.close_find_bar()
-            self.view.screen.remove_class("-sessions-over", "-telemetry-over")
+            self.ui.close_find_bar()
+            self.ui.screen.remove_class("-sessions-over", "-telemetry-over")
             prompt_input.focus()
 
     # Ctrl+C and the end
@@ -349,32 +349,32 @@ class Dispatcher:
         the chat log. To quit, the key must be pressed twice within `_TWICE_WITHIN_S`; the first
         time, a notification says so.
         """
-        app, log = self.view.app, self.view.widgets.log
+        app, log = self.ui.app, self.ui.widgets.log
         selected = ""
         if isinstance(app.focused, Input | TextArea):
             selected = app.focused.selected_text
         selected = selected or app.screen.get_selected_text() or ""
         if selected:
-            self.view.copy(selected)
+            self.ui.copy(selected)
             app.screen.clear_selection()
             return
-        has_copied = app.screen is self.view.screen and log.copy_selection()
+        has_copied = app.screen is self.ui.screen and log.copy_selection()
         if has_copied or self.stop_running():
             return
         now_s = time.monotonic()
         if now_s - self._last_ctrl_c_s < _TWICE_WITHIN_S:
-            self.view.begin(self.quit, "quit", is_only=True)
+            self.ui.begin(self.quit, "quit", is_only=True)
         else:
             self._last_ctrl_c_s = now_s
-            self.view.notify("Press Ctrl+C again to quit.", timeout_s=_TWICE_WITHIN_S)
+            self.ui.notify("Press Ctrl+C again to quit.", timeout_s=_TWICE_WITHIN_S)
 
     def suspend(self) -> None:
         """Suspend lmchat until the shell resumes it; refuse if no shell could do that."""
         if has_shell():
-            self.view.app.action_suspend_process()
+            self.ui.app.action_suspend_process()
         else:
-            self.view.notify("lmchat was not started from a shell, so it cannot be suspended.")
+            self.ui.notify("lmchat was not started from a shell, so it cannot be suspended.")
 
     async def quit(self) -> None:
         await self.stop_and_save()
-        self.view.app.exit()
+        self.ui.app.exit()

@@ -4,9 +4,9 @@ import importlib
 
 import pytest
 
-from lmchat.cli.commands import SUBCOMMANDS
 from lmchat.cli.options import ParsedOptions
 from lmchat.cli.parser import build_parser, parse
+from lmchat.cli.subcommands import SUBCOMMANDS
 from lmchat.errors import WrongUse
 from tests.support.recipes import commands_of
 

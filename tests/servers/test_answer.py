@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.servers.answer import Stage, TurnFigures
 from lmchat.servers.events import (
     LifeSign,
     ModelLoading,
@@ -16,6 +15,7 @@ from lmchat.servers.events import (
     UsageReported,
 )
 from lmchat.sessions.message import AnswerState, AnswerStats, Limit
+from lmchat.turn_figures import Stage, TurnFigures
 
 
 def played(*steps, start: float = 100.0) -> TurnFigures:

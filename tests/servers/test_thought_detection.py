@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from lmchat.config.settings import ChatSettings
-from lmchat.servers.answer import TurnFigures
 from lmchat.servers.events import (
     LifeSign,
     ReasoningDelta,
@@ -15,6 +14,7 @@ from lmchat.servers.events import (
     TextDelta,
     ToolCallDelta,
 )
+from lmchat.turn_figures import TurnFigures
 from tests.support.client_calls import answered, ask
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import DONE, delta, finish, sse, usage

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
-from lmchat.servers.answer import Stage, TurnFigures
 from lmchat.servers.discovery.catalogue import ModelRow
 from lmchat.servers.discovery.probe_result import Health, ProbeResult, TargetState, Verdict
 from lmchat.servers.endpoint import Endpoint
@@ -26,6 +25,7 @@ from lmchat.tui.widgets.telemetry_rows import (
     server_rows,
     turn_rows,
 )
+from lmchat.turn_figures import Stage, TurnFigures
 
 NOW = datetime(2026, 11, 20, 14, 2, tzinfo=UTC)
 LM_STUDIO = Endpoint.parse("localhost:1234")

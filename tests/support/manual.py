@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from lmchat.cli.commands import SUBCOMMANDS, Argument, Subcommand
 from lmchat.cli.parser import SHARED_ARGUMENTS, build_parser
+from lmchat.cli.subcommands import SUBCOMMANDS, Argument, Subcommand
 
 _EXIT_CODES = (
     ("0", "success"),

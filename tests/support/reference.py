@@ -7,8 +7,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from lmchat.cli.commands import SUBCOMMANDS, Argument, Subcommand
 from lmchat.cli.parser import SHARED_ARGUMENTS
+from lmchat.cli.subcommands import SUBCOMMANDS, Argument, Subcommand
 from lmchat.commands.table import COMMANDS as SCREEN_COMMANDS
 from lmchat.commands.table import Scope
 from lmchat.config.file import Row, rows, sections, toml_value, values_of

@@ -74,7 +74,7 @@ async def test_what_a_server_says_is_only_text_and_its_troubles_are_told(tmp_pat
     )
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         await shown(desk, "[bold]x[/]", "[red]qwen[/]")
-        desk.dispatch.view.show_error(ServerRejected("[bold]no[/", kind="x"))
+        desk.dispatch.ui.show_error(ServerRejected("[bold]no[/", kind="x"))
         await shown(desk, "[bold]no[/")
         desk.app.clear_notifications()
         await desk.ask("two", 2)

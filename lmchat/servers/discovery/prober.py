@@ -324,6 +324,7 @@ def _next_step(
 ) -> str:
     """Return what the user should do after a verdict; empty if nothing has to be done.
 
+    Most steps of `VERDICTS` are one placeholder, such as "{key}", which the product's words fill.
     `has_models` is whether the server lists models that can chat.
     """
     host_step = product.host_step.format(host=shell_word(endpoint.host))

@@ -26,7 +26,6 @@ from textual.worker import Worker
 from lmchat.commands.table import Scope
 from lmchat.markdown.commonmark import code_blocks
 from lmchat.markdown.highlighter import Highlighter
-from lmchat.servers.answer import TurnFigures
 from lmchat.servers.events import StreamEvent
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import MessagePath
@@ -42,6 +41,7 @@ from lmchat.tui.chat_log.selection import Selection
 from lmchat.tui.chat_log.tool_cards import RunningCalls
 from lmchat.tui.chat_log.viewport import Bookmark, Viewport
 from lmchat.tui.quirks.keys import hand_over
+from lmchat.turn_figures import TurnFigures
 
 SCROLL_EVERY_S = 0.05  # while the pointer is held above or below the log
 _LEFT_BUTTON = 1

@@ -21,7 +21,6 @@ from lmchat.markdown.block import Block, made_block, plain_blocks
 from lmchat.markdown.commonmark import References
 from lmchat.markdown.incremental import IncrementalMarkdown
 from lmchat.safe_text import safe_line, safe_text
-from lmchat.servers.answer import TurnFigures
 from lmchat.servers.events import ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
 from lmchat.sessions.message import (
     NOT_SENT,
@@ -48,6 +47,7 @@ from lmchat.tui.chat_log.headers_footers import (
     tool_block,
 )
 from lmchat.tui.chat_log.heights import Heights
+from lmchat.turn_figures import TurnFigures
 from lmchat.units import counted
 
 # share of a core that streaming may take; with more, there are fewer frames: typing comes first

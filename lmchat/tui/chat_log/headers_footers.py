@@ -22,7 +22,6 @@ from lmchat.markdown.block import Block, Kind, Line, Span, made_block, plain_blo
 from lmchat.markdown.code import code_lines, head_line
 from lmchat.markdown.wrap import Page, clickable, harmless, width_of
 from lmchat.safe_text import safe_line, safe_text
-from lmchat.servers.answer import Stage, TurnFigures
 from lmchat.sessions.attached_files import pieces_of
 from lmchat.sessions.message import (
     AnswerState,
@@ -34,6 +33,7 @@ from lmchat.sessions.message import (
     tool_calls_text,
 )
 from lmchat.tools.tool import CHOICES
+from lmchat.turn_figures import Stage, TurnFigures
 from lmchat.units import UNICODE
 
 _NULL = Style.null()

@@ -9,7 +9,7 @@ from lmchat import units
 from lmchat.sessions.message import ChatMessage
 from lmchat.tui.chat_log.entry import ASKS, Entry
 from lmchat.tui.chat_log.viewport import Viewport
-from lmchat.tui.rest import Rest
+from lmchat.tui.key_rest import Rest
 
 
 class RunningCalls:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from lmchat.chat import changes
 from lmchat.chat.next_turn import NOTHING_SET, value_words
 from lmchat.safe_text import safe_line
-from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.ask_dialog import argument_dialog
 from lmchat.tui.dialogs.dialog import PickDialog
+from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.line import MUTED
 from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow
 
@@ -17,10 +17,12 @@ from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow
 class AnswerSettings:
     """Runs the slash commands that change the next answers."""
 
-    def __init__(self, view: ChatView, status: StatusDisplay, model_switch: ModelSwitch) -> None:
-        self._view = view
+    def __init__(
+        self, ui: ScreenServices, status: StatusDisplay, model_switch: ModelSwitch
+    ) -> None:
+        self._ui = ui
         self._status = status
-        self._scheduler = view.scheduler
+        self._scheduler = ui.scheduler
         self._model_switch = model_switch
 
     async def change_system_prompt(self, text: str) -> None:
@@ -28,9 +30,8 @@ class AnswerSettings:
 
         Raises `RequestInvalid` while a turn may add messages there.
         """
-        self._scheduler.shown.require_free_end()
         message = await changes.set_system_prompt(self._scheduler, self._scheduler.shown, text)
-        self._view.widgets.log.append(message)
+        self._ui.widgets.log.append(message)
         self._status.show_action("system prompt changed")
 
     async def use_profile(self, name: str) -> None:
@@ -38,17 +39,17 @@ class AnswerSettings:
 
         Raises `WrongUse` for an unknown profile or model.
         """
-        profile = self._view.next_turn.use_profile(name, self._view.workspace.settings.profiles)
+        profile = self._ui.next_turn.use_profile(name, self._ui.workspace.settings.profiles)
         if profile.model:
             self._model_switch.pick(profile.model)
         self._status.show_action(f"profile {safe_line(name, limit=20)}")
 
     def use_effort(self, typed: str) -> None:
         """Set the reasoning effort, and tell the user which one the shown session has then."""
-        self._view.next_turn.use_effort(typed)
-        effort = self._view.next_turn.effort_words(self._scheduler.shown.own_sampling)
+        self._ui.next_turn.use_effort(typed)
+        effort = self._ui.next_turn.effort_words(self._scheduler.shown.own_sampling)
         self._status.show_action(f"effort {effort}")
-        self._view.notify(f"Reasoning effort: {effort}.")
+        self._ui.notify(f"Reasoning effort: {effort}.")
 
     async def use_first_words(self, words: str = "") -> None:
         """Let the next answer begin with words; without any, take back those set before, or ask."""
@@ -57,7 +58,7 @@ class AnswerSettings:
             self._status.show_action("first words set" if words else "first words removed")
         else:
             dialog = argument_dialog("Begin the next answer with which text?", self.use_first_words)
-            self._view.open_dialog(dialog)
+            self._ui.open_dialog(dialog)
 
     async def set_option(self, typed: str = "") -> None:
         """List the sampling options, or change or explain the one that was typed.
@@ -68,7 +69,7 @@ class AnswerSettings:
 
         async def change(typed: str) -> None:
             """Do what `NAME`, `NAME VALUE` or `NAME=VALUE` says, and tell the user the result."""
-            self._view.notify(await changes.set_option(self._scheduler, opened, typed))
+            self._ui.notify(await changes.set_option(self._scheduler, opened, typed))
 
         def ask_for_value(name: str | None) -> None:
             """Ask for another value of the option that was chosen; None if the list was left."""
@@ -80,12 +81,12 @@ class AnswerSettings:
                 await change(f"{name} {value}")
 
             text = "A value, or default to send none."
-            self._view.open_dialog(argument_dialog(f"Change {name}", change_to, text))
+            self._ui.open_dialog(argument_dialog(f"Change {name}", change_to, text))
 
         if typed:
             await change(typed)
             return
-        options = self._view.next_turn.options_of(opened)
+        options = self._ui.next_turn.options_of(opened)
         width = max((len(option.name) for option in options), default=0)
         rows: list[ListRow] = []
         for option in options:
@@ -94,4 +95,4 @@ class AnswerSettings:
             origin = ((option.origin.words, MUTED),)  # who has set the value
             rows.append(ListRow(pieces=(name, value), right=origin, key=option.name))
         dialog = PickDialog("Sampling", rows, verb="change it", nothing=NOTHING_SET)
-        self._view.open_dialog(dialog, ask_for_value)
+        self._ui.open_dialog(dialog, ask_for_value)

@@ -6,34 +6,36 @@ from msgspec.structs import replace
 
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_line
-from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.theme_dialog import ThemeDialog
+from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.themes import THEMES, fitted, short_name, theme_named
 
 
 class Appearance:
     """Changes the theme, shows and hides the panels, and remembers that."""
 
-    def __init__(self, view: ChatView, status: StatusDisplay, shown_session: ShownSession) -> None:
-        self._view = view
+    def __init__(
+        self, ui: ScreenServices, status: StatusDisplay, shown_session: ShownSession
+    ) -> None:
+        self._ui = ui
         self._status = status
         self._shown_session = shown_session
 
     def warn_of_unknown_theme(self) -> None:
         """Warn if there is no theme with the configured or remembered name."""
-        wanted = self._view.app.wanted_theme
-        if wanted and not theme_named(wanted, self._view.app.available_themes):
+        wanted = self._ui.app.wanted_theme
+        if wanted and not theme_named(wanted, self._ui.app.available_themes):
             words = safe_line(wanted, limit=40)
-            self._view.warn(f"Unknown theme: {words}. /theme lists all themes.")
+            self._ui.warn(f"Unknown theme: {words}. /theme lists all themes.")
 
     def use_theme(self, name: str = "") -> None:
         """Use the named theme, or without a name the one chosen from a list, and remember it.
 
         Raises `WrongUse` for an unknown name.
         """
-        app = self._view.app
+        app = self._ui.app
         own_names = [theme.name for theme in THEMES]
         other_names = sorted(app.available_themes.keys() - set(own_names))
         # lmchat's styles use variables that the themes of Textual do not have
@@ -44,12 +46,12 @@ class Appearance:
             """Use and remember a theme; None if the list was left without one."""
             if chosen is not None:
                 app.theme = chosen
-                self._view.remember(lambda state: replace(state, theme=chosen))
-                self._view.notify(f"Theme: {short_name(chosen)}.")
+                self._ui.remember(lambda state: replace(state, theme=chosen))
+                self._ui.notify(f"Theme: {short_name(chosen)}.")
 
         if not name:
             themes = [app.available_themes[each] for each in (*own_names, *other_names)]
-            self._view.open_dialog(ThemeDialog(themes, app.theme), use)
+            self._ui.open_dialog(ThemeDialog(themes, app.theme), use)
         elif full_name := theme_named(name, app.available_themes):
             use(full_name)
         else:
@@ -58,19 +60,19 @@ class Appearance:
 
     def toggle_sessions(self) -> None:
         """Show the list of sessions and focus it; if it is shown, hide it and focus the prompt."""
-        screen = self._view.screen
+        screen = self._ui.screen
         self._toggle_panel(
             "sessions", is_over=screen.has_class("-narrow") or screen.has_class("-mid")
         )
-        if self._view.widgets.session_list.display:
+        if self._ui.widgets.session_list.display:
             self._shown_session.show_list()
-            self._view.widgets.session_list.focus()
+            self._ui.widgets.session_list.focus()
         else:
-            self._view.widgets.prompt_input.focus()
+            self._ui.widgets.prompt_input.focus()
 
     def toggle_telemetry(self) -> None:
         """Show the telemetry panel with new figures, or hide it."""
-        self._toggle_panel("telemetry", is_over=self._view.screen.has_class("-narrow"))
+        self._toggle_panel("telemetry", is_over=self._ui.screen.has_class("-narrow"))
         self._status.refresh()
 
     def _toggle_panel(self, name: str, *, is_over: bool) -> None:
@@ -79,10 +81,10 @@ class Appearance:
         On a screen that is too narrow for it (`is_over`), show it over the chat; that is not
         remembered.
         """
-        screen = self._view.screen
+        screen = self._ui.screen
         if is_over:
             screen.toggle_class(f"-{name}-over")
             return
         screen.toggle_class(f"-{name}-hidden")
         is_shown = not screen.has_class(f"-{name}-hidden")
-        self._view.remember(lambda state: replace(state, **{f"has_{name}": is_shown}))
+        self._ui.remember(lambda state: replace(state, **{f"has_{name}": is_shown}))

@@ -12,24 +12,28 @@ from lmchat.errors import RequestInvalid
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import Session
-from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.controllers.turns import Turns
 from lmchat.tui.dialogs.message_tree import message_tree
 from lmchat.tui.dialogs.probabilities_dialog import ChoicesDialog
+from lmchat.tui.screen_services import ScreenServices
 
 
 class Branches:
     """Changes which path of the tree is shown; all other versions stay in the tree."""
 
     def __init__(
-        self, view: ChatView, status: StatusDisplay, shown_session: ShownSession, turns: Turns
+        self,
+        ui: ScreenServices,
+        status: StatusDisplay,
+        shown_session: ShownSession,
+        turns: Turns,
     ) -> None:
-        self._view = view
-        self._scheduler = view.scheduler
-        self._store = view.workspace.store
+        self._ui = ui
+        self._scheduler = ui.scheduler
+        self._store = ui.workspace.store
         self._status = status
         self._shown_session = shown_session
         self._turns = turns
@@ -47,8 +51,8 @@ class Branches:
         self._shown_session.leave()
         self._shown_session.show_path(fork)
         self._status.show_action("forked")
-        self._view.notify("This is a new session; the old one is unchanged.")
-        self._view.widgets.prompt_input.focus()
+        self._ui.notify("This is a new session; the old one is unchanged.")
+        self._ui.widgets.prompt_input.focus()
 
     # Versions
 
@@ -62,14 +66,14 @@ class Branches:
         ]
         # it may not be saved, or another lmchat may have deleted it
         if message.message_id not in ids or len(ids) < 2:  # noqa: PLR2004 - it and another one
-            self._view.notify("Only one version is left.")
+            self._ui.notify("Only one version is left.")
             return
         chosen_id = ids[(ids.index(message.message_id) + step) % len(ids)]
         self._scheduler.in_memory.require_free_path(session_id)
         path = await self._store.set_leaf(session_id, chosen_id)
-        row = self._view.widgets.log.viewport.row_of(message.message_id)
+        row = self._ui.widgets.log.viewport.row_of(message.message_id)
         if self._show_path(path):
-            self._view.widgets.log.show_message(chosen_id, row=row)
+            self._ui.widgets.log.show_message(chosen_id, row=row)
 
     async def show_choices(self, message: ChatMessage) -> None:
         """Show how sure the model was of each word of an answer.
@@ -78,10 +82,10 @@ class Branches:
         """
         choices = await self._store.token_choices(message.message_id)
         if not choices:
-            self._view.notify(NO_CHOICES)
+            self._ui.notify(NO_CHOICES)
             return
         answer = AnswerChoices(message, choices)
-        taken = await self._view.ask(ChoicesDialog(answer))
+        taken = await self._ui.ask(ChoicesDialog(answer))
         if taken is not None:
             self._turns.resume(message, answer.begun_with(taken.index, taken.token))
 
@@ -110,10 +114,10 @@ class Branches:
         version = await changes.rewrite(self._scheduler, opened, old_id, words)
         if opened is not self._shown_session.opened:  # the user has changed the session
             return
-        row = self._view.widgets.log.viewport.row_of(old_id)
+        row = self._ui.widgets.log.viewport.row_of(old_id)
         prompt_text.leave_edit()
         self._shown_session.redraw()
-        self._view.widgets.log.show_message(version.message_id, row=row)
+        self._ui.widgets.log.show_message(version.message_id, row=row)
         self._status.show_action("rewritten")
 
     # Taking out of requests
@@ -124,9 +128,9 @@ class Branches:
             self._scheduler, self._shown_session.opened, message_id
         )
         for message in changed:
-            self._view.widgets.log.replace(message)
+            self._ui.widgets.log.replace(message)
         if changed:
-            self._view.read_ahead.cancel()  # what it reads is another prompt now
+            self._ui.read_ahead.cancel()  # what it reads is another prompt now
             self._shown_session.mark_left_out()
             self._status.show_action("taken out" if changed[0].is_excluded else "put back")
 
@@ -143,21 +147,21 @@ class Branches:
         self._show_path(path)
         self._status.show_action("deleted")
         undo = "/undo"
-        if self._view.widgets.has_log_focus:  # elsewhere its key types a letter
-            undo = f"{self._view.key_name('message.undo')} or /undo"
-        self._view.notify(f"Deleted, with everything after it. {undo} restores it.")
+        if self._ui.widgets.has_log_focus:  # elsewhere its key types a letter
+            undo = f"{self._ui.key_name('message.undo')} or /undo"
+        self._ui.notify(f"Deleted, with everything after it. {undo} restores it.")
 
     async def undo(self) -> None:
         """Restore what was deleted last in the shown session; without it, notify the user."""
         session_id = self._shown_session.shown_id
         deleted_id = await self._store.last_deleted_message(session_id)
         if deleted_id is None:
-            self._view.notify("Nothing to undo.")
+            self._ui.notify("Nothing to undo.")
             return
         self._scheduler.in_memory.require_free_path(session_id)
         self._show_path(await self._store.restore_message(session_id, deleted_id))
         self._status.show_action("restored")
-        self._view.notify("Restored.")
+        self._ui.notify("Restored.")
 
     # The tree
 
@@ -171,7 +175,7 @@ class Branches:
         await opened.fill(self._store)
         path_ids = {message.message_id for message in opened.messages}
         if opened is self._shown_session.opened:
-            self._view.open_dialog(message_tree(messages, path_ids), self._go_to_branch)
+            self._ui.open_dialog(message_tree(messages, path_ids), self._go_to_branch)
 
     def _go_to_branch(self, branch_id: str | None) -> None:
         """Scroll to the first message of a branch, which was chosen in the tree.
@@ -184,4 +188,4 @@ class Branches:
         if self._shown_session.opened.find(branch_id) is None:
             self._shown_session.switch_to(self._shown_session.shown_id, message_id=branch_id)
         else:
-            self._view.widgets.log.show_message(branch_id)
+            self._ui.widgets.log.show_message(branch_id)

@@ -21,13 +21,13 @@ from lmchat.servers.discovery.probe_result import WANTS_KEY, ProbeResult, Target
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.model import ModelInfo
-from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.controllers.server_starts import ServerStarts
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.ask_dialog import AskDialog, host_question, key_dialog
 from lmchat.tui.dialogs.model_picker import file_picker
 from lmchat.tui.quirks.keys import hand_over
+from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.welcome.server_rows import ServerRow
 from lmchat.tui.welcome.welcome_screen import WelcomeFacts, WelcomeScreen
 
@@ -38,25 +38,27 @@ _NO_MODELS = "No model was found yet. Choose one of the rows."
 class Connect:
     """Searches for a server until there is a model to chat with, and watches the one in use."""
 
-    def __init__(self, view: ChatView, status: StatusDisplay, model_switch: ModelSwitch) -> None:
-        self._view = view
-        self._app = view.app
-        self._workspace = view.workspace
+    def __init__(
+        self, ui: ScreenServices, status: StatusDisplay, model_switch: ModelSwitch
+    ) -> None:
+        self._ui = ui
+        self._app = ui.app
+        self._workspace = ui.workspace
         self._status = status
         self._model_switch = model_switch
-        self._starts = ServerStarts(view, status, model_switch, self._draw_page)
+        self._starts = ServerStarts(ui, status, model_switch, self._draw_page)
         self._page: WelcomeScreen | None = None  # while it is open, also below a dialog
         self._wake = asyncio.Event()  # ends the pause between two searches
         self._searched_at_s: float | None = None  # end of the last search
         self._missing = Missing.SERVER  # what kept the last choice from being used
         # whether the page stays closed: the user has left it, or wants to read a resumed session
-        self._has_left_page = bool(view.workspace.resume_id)
+        self._has_left_page = bool(ui.workspace.resume_id)
 
     # The search
 
     def start(self) -> None:
-        self._view.begin(self._search, "search")
-        self._view.begin(self._watch_server, "health")
+        self._ui.begin(self._search, "search")
+        self._ui.begin(self._watch_server, "health")
 
     def search_soon(self) -> None:
         """End the pause of the search."""
@@ -90,7 +92,7 @@ class Connect:
                 try:
                     await self._search_once()
                 except LMChatError as error:
-                    self._view.show_error(error)
+                    self._ui.show_error(error)
                 is_loading = self._workspace.target_state is TargetState.LOADING
                 pause_s = _LOADING_PAUSE_S if is_loading else self._workspace.search_pause_s
             with suppress(TimeoutError):
@@ -99,7 +101,7 @@ class Connect:
 
     @property
     def _has_model(self) -> bool:
-        target = self._view.next_turn.target
+        target = self._ui.next_turn.target
         return target is not None and bool(target.model_id)
 
     async def _search_once(self) -> None:
@@ -129,13 +131,13 @@ class Connect:
         self._missing = choice.missing
         if choice.missing is Missing.NOTHING and choice.target is not None:
             # else it is in use already: it still loads its model, or the user has chosen its row
-            if choice.target != self._view.next_turn.target:
+            if choice.target != self._ui.next_turn.target:
                 self._model_switch.use(choice.target)
             self.close_page()
             return
         has_models = choice.probed is not None and choice.probed.has_model
         target = choice.target if has_models else None
-        if target != self._view.next_turn.target:
+        if target != self._ui.next_turn.target:
             self._model_switch.aim_at(target)
         self._show_page()
 
@@ -147,10 +149,10 @@ class Connect:
         if probed is None:
             return
         if probed.can_be_allowed:
-            self._view.begin(partial(self._ask_about_host, probed.endpoint), "allow", is_only=True)
+            self._ui.begin(partial(self._ask_about_host, probed.endpoint), "allow", is_only=True)
         elif probed.verdict in WANTS_KEY:
             attempt = partial(self._try_key, probed.endpoint)
-            self._view.open_dialog(key_dialog(probed, attempt), self._take_result)
+            self._ui.open_dialog(key_dialog(probed, attempt), self._take_result)
         elif not (probed.verdict.is_usable and probed.has_model):
             self._wake.set()
         elif (choice := self._choice_on(probed)).missing is Missing.NOTHING:
@@ -173,7 +175,7 @@ class Connect:
         if not isinstance(result, str):
             self._take_result(result)
         elif result:
-            self._view.warn(result)
+            self._ui.warn(result)
             self._wake.set()
 
     async def _try_server(self, endpoint: Endpoint) -> ProbeResult | str:
@@ -187,7 +189,7 @@ class Connect:
         try:
             probed = await backend.check(endpoint)
         except EndpointNotAllowed:
-            if not await self._view.ask(host_question(endpoint)):
+            if not await self._ui.ask(host_question(endpoint)):
                 return ""
             backend.allow(endpoint.netloc)
             return await self._try_server(endpoint)
@@ -220,9 +222,9 @@ class Connect:
         try:
             await self._workspace.platform.keep_key(endpoint, key)
         except LMChatError as error:  # the key holds until the end of this run
-            self._view.show_error(error)
+            self._ui.show_error(error)
         else:
-            self._view.notify("The API key is saved in credentials.toml.")
+            self._ui.notify("The API key is saved in credentials.toml.")
         return probed
 
     # The welcome page
@@ -239,15 +241,15 @@ class Connect:
             case "demo" if machine.offer is not None:
                 self._start_engine(machine.offer.name)
             case "files":
-                self._view.open_dialog(file_picker(machine.files), self._start_with_file)
+                self._ui.open_dialog(file_picker(machine.files), self._start_with_file)
             case "models" if self._workspace.target_state.lacks_server:
-                self._view.notify(_NO_MODELS)
+                self._ui.notify(_NO_MODELS)
             case "models":
                 self._model_switch.open_picker(then=self._use_model)
             case "install":
-                self._view.copy(machine.install_command)
+                self._ui.copy(machine.install_command)
             case ServerRow(start=start) if start is not None:
-                self._view.begin(partial(self._start, start), "start")
+                self._ui.begin(partial(self._start, start), "start")
             case ServerRow(probed=probed):
                 self._take_result(probed)
             case _:  # "address"
@@ -264,7 +266,7 @@ class Connect:
         dialog = AskDialog(
             "Server address", text=text, value=typed, verb="check it", attempt=attempt
         )
-        self._view.open_dialog(dialog, self._take_result)
+        self._ui.open_dialog(dialog, self._take_result)
 
     def _start_engine(self, name: str) -> None:
         """Start the built-in engine in a worker with a model file."""
@@ -275,7 +277,7 @@ class Connect:
                 self.close_page()
             self._wake.set()
 
-        self._view.begin(start, "engine", is_only=True)
+        self._ui.begin(start, "engine", is_only=True)
 
     def _start_with_file(self, file: ModelFile | None) -> None:
         if file is not None:
@@ -285,7 +287,7 @@ class Connect:
         """Start a server, and use it if it is ready, unless the page was closed since."""
         probed = await self._starts.start_program(start)
         if self._page is None and self._starts.problem:
-            self._view.warn(self._starts.problem)
+            self._ui.warn(self._starts.problem)
         elif self._page is not None and probed is not None and probed.verdict.is_usable:
             self._settle(self._choice_on(probed))
         self._wake.set()
@@ -297,10 +299,10 @@ class Connect:
         messages, and after the user has left it, it is not opened either: it would get the next
         keys, and the Enter.
         """
-        is_writing = self._view.widgets.prompt_input.is_being_written
+        is_writing = self._ui.widgets.prompt_input.is_being_written
         is_reading = bool(self._workspace.scheduler.shown.messages)
         is_busy = is_writing or is_reading or self._has_left_page
-        if self._page is None and self._app.screen is self._view.screen and not is_busy:
+        if self._page is None and self._app.screen is self._ui.screen and not is_busy:
             self._open_page()
             self._starts.read_machine()
         self._draw_page()
@@ -319,7 +321,7 @@ class Connect:
             self._page = None
 
         self._page = WelcomeScreen(self._workspace.clock)
-        self._view.open_dialog(self._page, forget)
+        self._ui.open_dialog(self._page, forget)
 
     def _draw_page(self) -> None:
         """Show on the welcome page what is known now, if it is open."""
@@ -352,7 +354,7 @@ class Connect:
         deleted. A user who leaves it in another way does not want to see it: it stays closed.
         """
         if typed is not None:
-            hand_over(typed, self._view.widgets.prompt_input)
+            hand_over(typed, self._ui.widgets.prompt_input)
         elif self._page is not None:
             self._has_left_page = True
         self.close_page()

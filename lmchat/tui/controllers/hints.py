@@ -14,10 +14,10 @@ from lmchat.commands.table import BY_ID, keys_of
 from lmchat.servers.discovery.probe_result import TargetState
 from lmchat.sessions.message import Role
 from lmchat.tools.tool import CHOICES
-from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.prompt_files import PromptFiles
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.status import StatusDisplay
+from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.key_bar import PROMPT_COMMANDS, Hint, command_hint, written
 
 # The commands that are hinted at, most important first: there is not room for all. Textual's
@@ -38,22 +38,22 @@ class KeyHints:
 
     def __init__(
         self,
-        view: ChatView,
+        ui: ScreenServices,
         status: StatusDisplay,
         prompt_text: PromptText,
         prompt_files: PromptFiles,
     ) -> None:
-        self._view = view
+        self._ui = ui
         self._status = status
         self._prompt_text = prompt_text
         self._prompt_files = prompt_files
 
     def show(self) -> None:
         """Show the keys, the note above the prompt, and in an empty prompt a placeholder."""
-        widgets = self._view.widgets
+        widgets = self._ui.widgets
         last_hints = [self._hint("commands"), self._hint("help")]
         if widgets.has_log_focus:  # the help has the keys that there is no room for; `?` opens it
-            help_keys = keys_of(BY_ID["help"], self._view.workspace.settings.keys)
+            help_keys = keys_of(BY_ID["help"], self._ui.workspace.settings.keys)
             last_hints = [(help_keys.rpartition(",")[2], "more")]
         widgets.key_bar.show(self._hints(), last_hints)
         widgets.prompt.show_note(*self._note())
@@ -66,10 +66,10 @@ class KeyHints:
         answer is being rewritten; with which words the next answer begins. Otherwise both are "".
         """
         if running_words := self._prompt_files.running_words:
-            return running_words, f"{self._view.key_name('stop')} stops it"
+            return running_words, f"{self._ui.key_name('stop')} stops it"
         if self._prompt_text.is_rewriting:
-            return "Rewriting an answer", f"Enter saves · {self._view.key_name('stop')} cancels"
-        first_words = self._view.scheduler.shown.first_words
+            return "Rewriting an answer", f"Enter saves · {self._ui.key_name('stop')} cancels"
+        first_words = self._ui.scheduler.shown.first_words
         if not first_words:
             return "", ""
         return f"Next answer: {first_words}", "/start takes it back"
@@ -81,17 +81,17 @@ class KeyHints:
         how to begin, in a new session. Otherwise the words are empty.
         """
         if self._prompt_text.is_rewriting:
-            key = self._view.key_name("stop")
+            key = self._ui.key_name("stop")
             return f"An answer cannot be empty. Type a text, or press {key} to keep the old one."
         next_steps = self._next_steps()
         if next_steps:
             return ", ".join(f"{written(key)} {word}".rstrip() for key, word in next_steps)
-        if self._view.scheduler.shown.messages:
+        if self._ui.scheduler.shown.messages:
             return ""
         return f"/ commands, @ files, {written(self._hint('search')[0])} search"
 
     def _hint(self, command_id: str) -> Hint:
-        return command_hint(command_id, self._view.workspace.settings.keys)
+        return command_hint(command_id, self._ui.workspace.settings.keys)
 
     def _hints(self) -> list[Hint]:
         """Return the hints for the selection in the log, else for what has the focus.
@@ -99,16 +99,16 @@ class KeyHints:
         While a turn runs, the key of `stop` comes first: it then stops the turn, and neither clears
         a selection nor cancels an edit.
         """
-        widgets = self._view.widgets
+        widgets = self._ui.widgets
         stop_key, stop = self._hint("stop")
-        stop_hint = [(stop_key, stop)] if self._view.scheduler.shown.is_busy else []
+        stop_hint = [(stop_key, stop)] if self._ui.scheduler.shown.is_busy else []
         if widgets.log.selection.selected is not None:
             return [
                 *stop_hint,
                 self._hint("copy_or_stop"),
                 *([] if stop_hint else [(stop_key, "clear selection")]),
             ]
-        bar = self._view.find_bar
+        bar = self._ui.find_bar
         if bar is not None and bar.has_focus_within:
             return [*stop_hint, *_FIND_HINTS]
         if widgets.has_log_focus:
@@ -127,11 +127,11 @@ class KeyHints:
         (`stop_hint`, empty if none runs). Then come what the user needs to do next, and general
         commands.
         """
-        shown = self._view.scheduler.shown
+        shown = self._ui.scheduler.shown
         stop_key, _ = self._hint("stop")
         hints = [(stop_key, "cancel")] if shown.is_waiting else [*stop_hint]
         model_key, _ = self._hint("model")
-        state = self._view.workspace.target_state
+        state = self._ui.workspace.target_state
         if state.lacks_server:
             hints.append((model_key, "find a server"))
         elif state is TargetState.NO_MODEL:
@@ -155,13 +155,13 @@ class KeyHints:
         If it is a tool call that waits for the user, the hints are the keys of the decision. In an
         empty session, which has no message, the only hint is to undo a deletion.
         """
-        log = self._view.widgets.log
+        log = self._ui.widgets.log
         message = log.focused_message
         if message is None:
             return [self._hint("message.undo")]
         if log.calls.has_focus:
             return list(CHOICES.items())
-        shown = self._view.scheduler.shown
+        shown = self._ui.scheduler.shown
         current = shown.current(message)
         hints: list[Hint] = []
         for name in _MESSAGE_COMMANDS:
@@ -180,9 +180,9 @@ class KeyHints:
 
         Return an empty list while a turn runs or something is typed.
         """
-        shown = self._view.scheduler.shown
+        shown = self._ui.scheduler.shown
         last = shown.last_answer_or_prompt
-        if last is None or shown.is_busy or self._view.widgets.prompt_input.text:
+        if last is None or shown.is_busy or self._ui.widgets.prompt_input.text:
             return []
         retry = self._hint("retry")
         if last.role is Role.USER:  # its answer was deleted, or stopped before it began

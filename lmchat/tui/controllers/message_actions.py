@@ -21,13 +21,13 @@ from lmchat.sessions.attached_files import text_with_files
 from lmchat.sessions.details import details_text
 from lmchat.sessions.message import ChatMessage, FilePart, Role
 from lmchat.tui.chat_log.copying import failure_text
-from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.session_files import write_asking
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.dialogs.text_dialog import LinksDialog, TextDialog
+from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.line import cut_middle
 
 _ADDRESS_CELLS = 600
@@ -52,16 +52,16 @@ class MessageActions:
 
     def __init__(
         self,
-        view: ChatView,
+        ui: ScreenServices,
         shown_session: ShownSession,
         prompt_text: PromptText,
         branches: Branches,
         function_of: Callable[[str], Callable[..., Any]],
     ) -> None:
         """Create it; `function_of` returns the function that a row of the table names."""
-        self._view = view
-        self._store = view.workspace.store
-        self._platform = view.workspace.platform
+        self._ui = ui
+        self._store = ui.workspace.store
+        self._platform = ui.workspace.platform
         self._shown_session = shown_session
         self._prompt_text = prompt_text
         self._branches = branches
@@ -86,13 +86,13 @@ class MessageActions:
         focused one, or else the last answer.
         """
         if name == "undo":  # it needs no message
-            self._view.begin(self._branches.undo, "message")
+            self._ui.begin(self._branches.undo, "message")
             return
         message = message or self._message_to_act_on()
         if message is None:
-            self._view.notify(NOTHING_YET)
+            self._ui.notify(NOTHING_YET)
             return
-        widgets = self._view.widgets
+        widgets = self._ui.widgets
         if name == "copy" and widgets.has_log_focus and widgets.log.copy(message):
             return  # else it has files, or nothing but reasoning or calls: `copy` finds those
         self.act_on(name, message)
@@ -102,11 +102,11 @@ class MessageActions:
         message = self._shown_session.opened.current(message)
         reason = self._reason(name, message)
         if reason:
-            self._view.notify(reason)
+            self._ui.notify(reason)
             return
         coroutine = self._function_of(BY_ID[f"message.{name}"].on_message)(message)
         if coroutine is not None:  # else it has acted at once
-            self._view.begin(lambda: coroutine, "message")
+            self._ui.begin(lambda: coroutine, "message")
 
     def _reason(self, name: str, message: ChatMessage) -> str:
         """Return why a command can do nothing with a message as it is now; else ""."""
@@ -116,7 +116,7 @@ class MessageActions:
     @property
     def _focused_message(self) -> ChatMessage | None:
         """The focused message; None while the focus is outside the log."""
-        widgets = self._view.widgets
+        widgets = self._ui.widgets
         return widgets.log.focused_message if widgets.has_log_focus else None
 
     def _message_to_act_on(self) -> ChatMessage | None:
@@ -129,14 +129,14 @@ class MessageActions:
         If that is not possible, the text returns to the prompt, and the rewriting continues.
         """
         rewrite = partial(self._branches.rewrite, self._prompt_text, text)
-        self._view.begin(rewrite, "message", typed=text)
+        self._ui.begin(rewrite, "message", typed=text)
 
     def act_on_last(self, name: str) -> None:
         """Run a command on the last answer, or on the last prompt if it has none."""
         if last := self._shown_session.opened.last_answer_or_prompt:
             self.act_on(name, last)
         else:
-            self._view.notify(NOTHING_YET)
+            self._ui.notify(NOTHING_YET)
 
     def copy_part(self, part: str = "") -> None:
         """Copy the last answer; with the part `code`, copy a code block.
@@ -156,26 +156,26 @@ class MessageActions:
         """Fold or unfold a message; show its files, whose rows in the log never unfold."""
         self._focus(message)
         if message.files:
-            self._view.begin(partial(self.show_files, message), "message")
-        self._view.widgets.log.toggle("is_folded")
+            self._ui.begin(partial(self.show_files, message), "message")
+        self._ui.widgets.log.toggle("is_folded")
 
     def switch_source(self, message: ChatMessage) -> None:
         """Show the source of a message, or again its Markdown."""
         self._focus(message)
-        self._view.widgets.log.toggle("is_source")
+        self._ui.widgets.log.toggle("is_source")
 
     def copy_code(self, message: ChatMessage) -> None:
         """Copy the first code block of a message; if one was copied last, copy the next one."""
         self._focus(message)
-        if not self._view.widgets.log.copy_code(message):
+        if not self._ui.widgets.log.copy_code(message):
             # only now all of the text was parsed: `unavailable_reason` looks for signs of code
-            self._view.notify("This message has no code block.")
+            self._ui.notify("This message has no code block.")
 
     def _focus(self, message: ChatMessage) -> None:
         """Focus a message in the log unless it has the focus: the user sees what changes."""
         focused = self._focused_message
         if focused is None or focused.message_id != message.message_id:
-            self._view.widgets.log.show_message(message.message_id)
+            self._ui.widgets.log.show_message(message.message_id)
 
     async def copy(self, message: ChatMessage) -> None:
         """Copy the text of a message, with the text files in it."""
@@ -188,7 +188,7 @@ class MessageActions:
         words = text_with_files(message.text, message.files, contents) or words_of(message)
         if not words and message.failure is not None:  # as `y` in the log does
             words = failure_text(message.failure)
-        self._view.copy(words)
+        self._ui.copy(words)
 
     async def edit(self, message: ChatMessage) -> None:
         """Edit a prompt; for an answer or a tool message, the prompt before it on the path.
@@ -196,12 +196,12 @@ class MessageActions:
         If there is no such prompt, notify the user.
         """
         opened = self._shown_session.opened
-        await opened.fill(self._view.scheduler.store)  # the prompt may not be read yet
+        await opened.fill(self._ui.scheduler.store)  # the prompt may not be read yet
         prompt: ChatMessage | None = message
         while prompt is not None and prompt.role is not Role.USER:
             prompt = opened.find(prompt.parent_id or "")
         if prompt is None:
-            self._view.notify("There is no prompt before this answer.")
+            self._ui.notify("There is no prompt before this answer.")
         else:
             self._prompt_text.begin_edit(prompt)
 
@@ -212,7 +212,7 @@ class MessageActions:
         for file in message.files:
             await self._open_file(file)
         if not message.files:
-            self._view.page(words_of(message))
+            self._ui.page(words_of(message))
 
     async def _open_file(self, file: FilePart) -> None:
         """Open a file in the system's viewer.
@@ -223,7 +223,7 @@ class MessageActions:
         name = PurePath(safe_line(file.name)).stem + suffix
         data = await self._store.read_file(file.digest)
         if not await self._platform.open_file(name, data):
-            self._view.notify("No viewer is available on this machine.")
+            self._ui.notify("No viewer is available on this machine.")
 
     async def show_files(self, message: ChatMessage) -> None:
         """Open the attached images of a message in the viewer, and show its texts in one dialog."""
@@ -236,13 +236,13 @@ class MessageActions:
                 texts.append(data.decode("utf-8-sig", "replace"))
         if texts:
             names = ", ".join(file.name for file in message.files if not file.is_image)
-            self._view.open_dialog(TextDialog(names, "\n\n".join(texts)))
+            self._ui.open_dialog(TextDialog(names, "\n\n".join(texts)))
 
     async def list_links(self, message: ChatMessage) -> None:
         await self._offer_links(await asyncio.to_thread(links, message.text))
 
     def open_link(self, address: str) -> None:
-        self._view.begin(lambda: self._offer_links({address: ""}), "message")
+        self._ui.begin(lambda: self._offer_links({address: ""}), "message")
 
     async def _offer_links(self, texts_by_address: Mapping[str, str]) -> None:
         """Open a link that the user chooses from a list; a single one needs no list.
@@ -253,21 +253,21 @@ class MessageActions:
         """
         pages = {page: text for page, text in texts_by_address.items() if can_be_opened(page)}
         if not pages:
-            self._view.notify("This message has no links.")
+            self._ui.notify("This message has no links.")
             return
         [address, *others] = pages
         if others:
-            address = await self._view.ask(LinksDialog(pages))
+            address = await self._ui.ask(LinksDialog(pages))
         if not address:
             return
         short_address = cut_middle(safe_line(address), _ADDRESS_CELLS)
         text = f"{short_address}\n\nThis page is at {safe_line(ascii_host(address))}"
         dialog = ConfirmDialog("Open this link?", text=text, verb="open it")
-        if await self._view.ask(dialog) and not await self._platform.open_page(address):
-            self._view.copy(address, "No browser is available; address")
+        if await self._ui.ask(dialog) and not await self._platform.open_page(address):
+            self._ui.copy(address, "No browser is available; address")
 
     def show_details(self, answer: ChatMessage) -> None:
-        self._view.open_dialog(TextDialog("Details", details_text(answer)))
+        self._ui.open_dialog(TextDialog("Details", details_text(answer)))
 
     async def save(self, message: ChatMessage) -> None:
         """Ask for a file, and write a code block of a message into it, or else its words.
@@ -288,14 +288,14 @@ class MessageActions:
             text, info = blocks[index].content, blocks[index].info
         position = ""
         if len(blocks) > 1:
-            key = self._view.key_name("message.save")
+            key = self._ui.key_name("message.save")
             position = f"Block {index + 1} of {len(blocks)}. To save the next one: {key} again."
         ended_text = text if text.endswith("\n") else f"{text}\n"
 
         async def attempt(name: str) -> bool | str:
             """Write the file, and return True, with which the dialog closes."""
             write = partial(asyncio.to_thread, write_new_file, expanded_path(name), ended_text)
-            return await write_asking(self._view, write, "Saved") or ""  # "": not written, it stays
+            return await write_asking(self._ui, write, "Saved") or ""  # "": not written, it stays
 
         dialog = AskDialog(
             "Save to which file?",
@@ -304,7 +304,7 @@ class MessageActions:
             verb="save",
             attempt=attempt,
         )
-        await self._view.ask(dialog)
+        await self._ui.ask(dialog)
 
 
 def suggested_name(info: str, words: str) -> str:

@@ -21,12 +21,12 @@ from lmchat.servers.model import LoadState, ModelInfo, Target, cannot_chat
 from lmchat.servers.products import product_named
 from lmchat.sessions.message import ChatMessage
 from lmchat.tui.actions import ShowServers
-from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.controllers.turns import Turns
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.model_picker import VISION, ModelPicker
+from lmchat.tui.screen_services import ScreenServices
 
 
 class ModelSwitch:
@@ -34,13 +34,13 @@ class ModelSwitch:
 
     def __init__(
         self,
-        view: ChatView,
+        ui: ScreenServices,
         status: StatusDisplay,
         prompt_text: PromptText,
         turns: Turns,
     ) -> None:
-        self._view = view
-        self._workspace = view.workspace
+        self._ui = ui
+        self._workspace = ui.workspace
         self._status = status
         self._prompt_text = prompt_text
         self._turns = turns
@@ -52,7 +52,7 @@ class ModelSwitch:
 
     def is_in_use(self, model: ModelInfo) -> bool:
         """Return whether a model is the one in use."""
-        target = self._view.next_turn.target
+        target = self._ui.next_turn.target
         used = target.model if target else None
         return used is not None and _key(used) == _key(model)
 
@@ -65,17 +65,17 @@ class ModelSwitch:
         self.aim_at(target)
         if not target.model_id:
             return
-        self._view.remember(lambda state: state.with_model(target.server_id, target.model_id))
+        self._ui.remember(lambda state: state.with_model(target.server_id, target.model_id))
         self._status.show_action("model chosen")
         if not target.is_loading:
-            self._view.scheduler.target_ready()
+            self._ui.scheduler.target_ready()
 
     def aim_at(self, target: Target | None) -> None:
         """Set the target, or none, and let the monitor check its server.
 
         Unlike `use`, this neither remembers the model nor sends the waiting prompts.
         """
-        self._view.next_turn.use_target(target)
+        self._ui.next_turn.use_target(target)
         self._workspace.monitor.aim(target)
         self._status.refresh()  # shows the health that the monitor keeps of this server
 
@@ -85,22 +85,22 @@ class ModelSwitch:
         The user and the search decide which server and model are the target; what they are like is
         known from the checks. Do nothing if the check was one of another server, or found no model.
         """
-        target = self._view.next_turn.target
+        target = self._ui.next_turn.target
         if target is None or health.model is None or health.endpoint != target.endpoint:
             return
         product = health.product or target.product
         # not `aim_at`: the monitor has these values already, and would check again
-        self._view.next_turn.use_target(replace(target, product=product, model=health.model))
+        self._ui.next_turn.use_target(replace(target, product=product, model=health.model))
 
     def _change_load(self, model: ModelInfo, **fields: float | bool | None) -> bool:
         """Change fields of the target that say how far its model is loaded.
 
         Return False, and change nothing, if the given model is not the one in use.
         """
-        target = self._view.next_turn.target
+        target = self._ui.next_turn.target
         if target is None or not self.is_in_use(model):
             return False
-        self._view.next_turn.use_target(replace(target, **fields))
+        self._ui.next_turn.use_target(replace(target, **fields))
         self._status.refresh()
         return True
 
@@ -122,12 +122,12 @@ class ModelSwitch:
         # the numbers begin at 1, the indices at 0
         recent = [row.model for row in rows if row.recent_index == int(name) - 1]
         if not recent:
-            key = self._view.key_name("model")
-            self._view.notify(f"There is no recent model {name}. {key} lists the models.")
+            key = self._ui.key_name("model")
+            self._ui.notify(f"There is no recent model {name}. {key} lists the models.")
         elif recent[0].can_chat:
             self.switch_to(recent[0])
         else:
-            self._view.show_error(cannot_chat(recent[0]))
+            self._ui.show_error(cannot_chat(recent[0]))
 
     def open_picker(self, then: Callable[[ModelInfo], None] | None = None) -> None:
         """Open the picker with the models that are known, and refresh it.
@@ -137,9 +137,9 @@ class ModelSwitch:
         chosen model; by default the model is used from now on.
         """
         if self._workspace.target_state.lacks_server:
-            self._view.app.post_message(ShowServers())
+            self._ui.app.post_message(ShowServers())
             return
-        target = self._view.next_turn.target
+        target = self._ui.next_turn.target
         rows, age_s = self._workspace.catalogue.cached_rows(self._workspace.state)
         picker = ModelPicker(
             self._with_loading(rows),
@@ -158,7 +158,7 @@ class ModelSwitch:
                 (then or self.switch_to)(model)
 
         self._picker = picker
-        self._view.open_dialog(picker, use)
+        self._ui.open_dialog(picker, use)
         self._begin_refresh()
 
     def regenerate_with_another(self, message: ChatMessage) -> None:
@@ -166,7 +166,7 @@ class ModelSwitch:
         self.open_picker(then=partial(self._turns.regenerate, message))
 
     def _begin_refresh(self) -> None:
-        self._view.begin(self._refresh_picker, "picker", is_only=True)
+        self._ui.begin(self._refresh_picker, "picker", is_only=True)
 
     async def _refresh_picker(self) -> None:
         """Ask the servers for their models, and show them in the picker, if it is open.
@@ -200,10 +200,10 @@ class ModelSwitch:
     def _load_or_unload(self, model: ModelInfo) -> None:
         """Begin to load a model; if it is loaded, unload it; if it is being loaded, stop that."""
         if _key(model) in self._loads:
-            self._view.stop(_group(model))
+            self._ui.stop(_group(model))
             self._status.show_action(f"stopped loading {_short_name(model)}")
         elif model.state is LoadState.LOADED:
-            self._view.begin(partial(self._unload, model), "unload")
+            self._ui.begin(partial(self._unload, model), "unload")
         else:
             self._begin_load(model)
 
@@ -217,7 +217,7 @@ class ModelSwitch:
         if not product.context_field:
             words = f"{model.product} takes no context window when it loads a model."
             hint = product.larger_window.format(model=model.model_id, context="TOKENS")
-            self._view.notify(f"{words} {hint}".rstrip())
+            self._ui.notify(f"{words} {hint}".rstrip())
             return
 
         async def load(typed: str) -> str | bool:
@@ -235,7 +235,7 @@ class ModelSwitch:
             verb="load",
             attempt=load,
         )
-        self._view.open_dialog(dialog)
+        self._ui.open_dialog(dialog)
 
     def _begin_load(self, model: ModelInfo, context: int | None = None) -> None:
         """Load a model in a worker, unless it is being loaded.
@@ -252,7 +252,7 @@ class ModelSwitch:
             loading_since_s=self._workspace.clock(),
             loading_fraction=None,
         )
-        self._view.begin(partial(self._load, model, context), _group(model))
+        self._ui.begin(partial(self._load, model, context), _group(model))
 
     async def _unload(self, model: ModelInfo) -> None:
         """Unload a model; show the error if this fails, and then the new states of the models."""
@@ -292,9 +292,9 @@ class ModelSwitch:
                 self._picker.update_model(model)
             if self._change_load(model, is_loading=False):
                 if can_answer:
-                    self._view.scheduler.target_ready(has_loaded=True)
+                    self._ui.scheduler.target_ready(has_loaded=True)
                 else:
-                    self._view.scheduler.target_failed()
+                    self._ui.scheduler.target_failed()
             self._show_new_states()
 
     def _show_new_states(self) -> None:

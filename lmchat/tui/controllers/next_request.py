@@ -8,12 +8,12 @@ from lmchat.chat.request_preview import checked_form, context_of_next_request, n
 from lmchat.errors import LMChatError
 from lmchat.servers.request import TemplateText
 from lmchat.sessions.attached_files import split_draft
-from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.dialogs.context_dialog import ContextDialog
 from lmchat.tui.dialogs.request_dialog import RequestDialog
+from lmchat.tui.screen_services import ScreenServices
 
 
 class NextRequest:
@@ -21,12 +21,12 @@ class NextRequest:
 
     def __init__(
         self,
-        view: ChatView,
+        ui: ScreenServices,
         shown_session: ShownSession,
         prompt_text: PromptText,
         branches: Branches,
     ) -> None:
-        self._view = view
+        self._ui = ui
         self._shown_session = shown_session
         self._prompt_text = prompt_text
         self._branches = branches
@@ -36,23 +36,21 @@ class NextRequest:
 
         Raises `LMChatError` if no model can answer.
         """
-        self._view.next_turn.required_target()
+        self._ui.next_turn.required_target()
 
         async def fill() -> None:
             """Fill the dialog, which is made below; if there is no such request, close it."""
             text, files = split_draft(self._prompt_text.new_prompt)
             opened = self._shown_session.opened
             try:
-                dialog.show(
-                    await context_of_next_request(self._view.scheduler, opened, text, files)
-                )
+                dialog.show(await context_of_next_request(self._ui.scheduler, opened, text, files))
             except LMChatError:
                 dialog.dismiss(None)
                 raise
 
         def begin_to_fill() -> None:
             """Fill the dialog in a worker: the server may be asked to count the tokens."""
-            self._view.begin(fill, "context", is_only=True)
+            self._ui.begin(fill, "context", is_only=True)
 
         async def toggle(message_id: str) -> None:
             """Take a message out or put it back, as the key in the dialog does; show the result."""
@@ -62,10 +60,10 @@ class NextRequest:
         def go_to(message_id: str | None) -> None:
             """Show the message on which the dialog was left with Enter; None after Esc."""
             if message_id:
-                self._view.widgets.log.show_message(message_id)
+                self._ui.widgets.log.show_message(message_id)
 
-        dialog = ContextDialog(lambda one_id: self._view.begin(partial(toggle, one_id), "exclude"))
-        self._view.open_dialog(dialog, go_to)
+        dialog = ContextDialog(lambda one_id: self._ui.begin(partial(toggle, one_id), "exclude"))
+        self._ui.open_dialog(dialog, go_to)
         begin_to_fill()
 
     def show(self, form: str = "") -> None:
@@ -75,15 +73,15 @@ class NextRequest:
         first of them that the server has.
         """
         typed = f"/request {form}" if form else ""  # given back after an error, to be corrected
-        self._view.begin(partial(self._show, form), "request", typed=typed, is_only=True)
+        self._ui.begin(partial(self._show, form), "request", typed=typed, is_only=True)
 
     async def _show(self, typed_form: str) -> None:
         """Show the next request, unless another session is shown by the time it is complete."""
         form = checked_form(typed_form)
         opened = self._shown_session.opened
-        backend = self._view.workspace.backend
+        backend = self._ui.workspace.backend
         words, files = split_draft(self._prompt_text.new_prompt)
-        request = await next_request(self._view.scheduler, opened, words, files)
+        request = await next_request(self._ui.scheduler, opened, words, files)
         outgoing = await backend.outgoing(request)
         template_text: TemplateText | LMChatError
         try:
@@ -91,5 +89,5 @@ class NextRequest:
         except LMChatError as error:  # the dialog shows it, and the other forms of the request
             template_text = error
         if opened is self._shown_session.opened:
-            dialog = RequestDialog(template_text, outgoing, form, self._view.page)
-            self._view.open_dialog(dialog)
+            dialog = RequestDialog(template_text, outgoing, form, self._ui.page)
+            self._ui.open_dialog(dialog)

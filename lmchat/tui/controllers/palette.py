@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from lmchat.commands.table import COMMANDS, Command, Scope
-from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.connect import Connect
 from lmchat.tui.controllers.message_actions import MessageActions
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups, row_of
+from lmchat.tui.screen_services import ScreenServices
 
 _OF_THE_SESSION = ("message.tree", "message.undo")  # they do not depend on the focused message
 
@@ -19,13 +19,13 @@ class Palette:
 
     def __init__(
         self,
-        view: ChatView,
+        ui: ScreenServices,
         messages: MessageActions,
         connect: Connect,
         run: Callable[[Command], Awaitable[None]],
     ) -> None:
         """Create it; `run` runs a command of the table."""
-        self._view = view
+        self._ui = ui
         self._messages = messages
         self._connect = connect
         self._run = run
@@ -36,12 +36,12 @@ class Palette:
         If another screen covers the chat, no commands on a message are among them. Those on a
         focused message come first, those on the last answer last.
         """
-        keys = self._view.workspace.settings.keys
+        keys = self._ui.workspace.settings.keys
         offered = [command for command in COMMANDS if command.is_offered]
         rows = [row_of(one, keys) for one in offered if one.scope in (Scope.CHAT, Scope.APP)]
-        if self._view.app.screen is self._view.screen:
-            log = self._view.widgets.log
-            is_focused = self._view.widgets.has_log_focus and log.focused_message is not None
+        if self._ui.app.screen is self._ui.screen:
+            log = self._ui.widgets.log
+            is_focused = self._ui.widgets.has_log_focus and log.focused_message is not None
             subject = "This message" if is_focused else "Last answer"
             of_message = [
                 row_of(one, keys, "" if one.command_id in _OF_THE_SESSION else subject)
@@ -55,7 +55,7 @@ class Palette:
     def show_help(self) -> None:
         """Show all commands and keys, and run the chosen one."""
         self._offer(
-            CommandsDialog("Keys and commands", help_groups(self._view.workspace.settings.keys))
+            CommandsDialog("Keys and commands", help_groups(self._ui.workspace.settings.keys))
         )
 
     def _offer(self, dialog: CommandsDialog) -> None:
@@ -63,7 +63,7 @@ class Palette:
 
         If the welcome page is shown, a chosen command of the chat first closes it.
         """
-        is_over_chat = self._view.app.screen is self._view.screen
+        is_over_chat = self._ui.app.screen is self._ui.screen
 
         def run(command: Command | None) -> None:
             """Run the chosen command; None if the dialog was left without one."""
@@ -71,6 +71,6 @@ class Palette:
                 return
             if command.scope is not Scope.APP and not is_over_chat:
                 self._connect.leave_page()
-            self._view.begin(partial(self._run, command), "palette")
+            self._ui.begin(partial(self._run, command), "palette")
 
-        self._view.open_dialog(dialog, run)
+        self._ui.open_dialog(dialog, run)

@@ -20,10 +20,10 @@ from lmchat.files.disk import expanded_path
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.sessions.attached_files import file_line
-from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, outside_question, page_question
+from lmchat.tui.screen_services import ScreenServices
 
 _PAGES = "pages"  # group of the workers that fetch pages
 
@@ -31,8 +31,8 @@ _PAGES = "pages"  # group of the workers that fetch pages
 class PromptFiles:
     """Attaches files to the prompt, pages of the web, and the output of commands of the shell."""
 
-    def __init__(self, view: ChatView, status: StatusDisplay, prompt_text: PromptText) -> None:
-        self._view = view
+    def __init__(self, ui: ScreenServices, status: StatusDisplay, prompt_text: PromptText) -> None:
+        self._ui = ui
         self._status = status
         self._prompt_text = prompt_text
         self._running: list[ShellCommand] = []
@@ -50,19 +50,19 @@ class PromptFiles:
         stoppable = [command for command in self._running if not command.is_stopping]
         for command in stoppable:
             command.stop()
-        return bool(stoppable) or self._view.stop(_PAGES)
+        return bool(stoppable) or self._ui.stop(_PAGES)
 
     def begin_shell(self, line: str) -> None:
         """Run the line `!COMMAND`, and attach its output to the prompt of the session shown now.
 
         Several commands may run at the same time. The output of a stopped one is attached, too.
         """
-        opened = self._view.scheduler.shown
+        opened = self._ui.scheduler.shown
 
         async def run() -> None:
             """Run the command to its end, and attach what it has printed."""
             text = line.removeprefix("!").strip()
-            command = self._view.workspace.platform.shell_command(text)
+            command = self._ui.workspace.platform.shell_command(text)
             self._running.append(command)
             self._status.show_action("running a command")
             try:
@@ -72,24 +72,24 @@ class PromptFiles:
                 self._status.show_action(command.ending)
             self._prompt_text.add_file(opened, await self._stored(output_attachment(command)))
 
-        self._view.begin(run, "shell", typed=line)
+        self._ui.begin(run, "shell", typed=line)
 
     async def _stored(self, file: Attachment) -> str:
         """Store a file, and return its line for the prompt."""
-        return file_line(await self._view.scheduler.add_file(file))
+        return file_line(await self._ui.scheduler.add_file(file))
 
     async def _attach_page(self, address: str, opened: OpenSession) -> None:
         """Fetch a page once the user allows it, and put it into the prompt of a session."""
 
         async def ask(host_address: PageAddress) -> bool:
             """Ask the user whether the page may be fetched from this host."""
-            return bool(await self._view.ask(page_question(host_address)))
+            return bool(await self._ui.ask(page_question(host_address)))
 
         self._pages.append(address)
         self._status.show_action("downloading a page")
         ending = "no page attached"
         try:
-            page = await self._view.workspace.pages.attachment(address, opened.session_id, ask)
+            page = await self._ui.workspace.pages.attachment(address, opened.session_id, ask)
             ending = "page attached"
         finally:
             self._pages.remove(address)
@@ -101,8 +101,8 @@ class PromptFiles:
     async def add(self, name: str) -> None:
         """Attach what was typed behind `/file`: a page of the web, or what `attach_named` takes."""
         if is_page_address(name):
-            work = partial(self._attach_page, name, self._view.scheduler.shown)
-            self._view.begin(work, _PAGES, typed=f"/file {name}")
+            work = partial(self._attach_page, name, self._ui.scheduler.shown)
+            self._ui.begin(work, _PAGES, typed=f"/file {name}")
         else:
             await self.attach_named(name)
 
@@ -116,7 +116,7 @@ class PromptFiles:
                 await self._attach_files(paths, text, shown_name="")
 
         work = partial(self.attach_named, path, typed=text) if path else attach_pasted
-        self._view.begin(work, "attach")
+        self._ui.begin(work, "attach")
 
     async def attach_named(self, name: str, *, typed: str = "") -> None:
         """Attach what the user has named with `/file` or `@`, if it may be read.
@@ -145,7 +145,7 @@ class PromptFiles:
 
     async def attach_copied(self) -> None:
         """Attach the image in the clipboard, or else its text."""
-        await self._put([await read_clipboard(self._view.workspace.platform)])
+        await self._put([await read_clipboard(self._ui.workspace.platform)])
 
     async def _put(self, files: Sequence[Attachment], typed: str = "", name: str = "") -> None:
         """Store files, and put them into the prompt, above the line of `typed` or of the cursor.
@@ -154,11 +154,11 @@ class PromptFiles:
         removed. The user is told if the model cannot see an image.
         """
         lines = [await self._stored(file) for file in files]
-        self._view.widgets.prompt_input.attach(typed, lines, name)
+        self._ui.widgets.prompt_input.attach(typed, lines, name)
         has_image = any(file.part.is_image for file in files)
         if has_image and self._prompt_text.has_unseen_image:
-            key = self._view.key_name("model")
-            self._view.notify(f"This model cannot see images. {key} lists the models that can.")
+            key = self._ui.key_name("model")
+            self._ui.notify(f"This model cannot see images. {key} lists the models that can.")
 
     async def _attach_set(self, typed: str, name: SetName) -> None:
         """Attach the text files of a folder or a pattern, and tell how much that is.
@@ -169,15 +169,15 @@ class PromptFiles:
         if not await self._may_read([name.folder]):
             return
         found = await read_set(name)
-        target = self._view.next_turn.target
+        target = self._ui.next_turn.target
         if found.needs_consent(target.context if target else None):
             title = f"Attach {len(found.files)} files?"
             # `y` and not Enter: the user may be typing when the question opens
             dialog = ConfirmDialog(title, text=found.words, verb="attach them", key="y")
-            if not await self._view.ask(dialog):
+            if not await self._ui.ask(dialog):
                 return
         await self._put(found.files, typed, safe_line(name.typed) if typed else "")
-        self._view.notify(f"Attached: {found.words}.")
+        self._ui.notify(f"Attached: {found.words}.")
 
     async def _may_read(self, paths: Sequence[Path]) -> bool:
         """Return whether files may be read; ask the user if some are outside the working folder.
@@ -185,4 +185,4 @@ class PromptFiles:
         A path that was pasted without a thought must not be enough to send such a file.
         """
         outside = await files_outside(paths, Path.cwd())
-        return not outside or bool(await self._view.ask(outside_question(outside)))
+        return not outside or bool(await self._ui.ask(outside_question(outside)))

@@ -11,18 +11,18 @@ from lmchat.chat.saved_texts import joined_prompts
 from lmchat.config.presets import filled
 from lmchat.sessions.attached_files import draft_of, without_file_lines
 from lmchat.sessions.message import ChatMessage, Role
-from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.status import StatusDisplay
+from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.prompt_input import PromptInput
 
 
 class PromptText:
     """Changes and saves the text of the prompt, in which an attached file is a line with a mark."""
 
-    def __init__(self, view: ChatView, status: StatusDisplay) -> None:
-        self._view = view
-        self._scheduler = view.scheduler
-        self._drafts = view.scheduler.drafts
+    def __init__(self, ui: ScreenServices, status: StatusDisplay) -> None:
+        self._ui = ui
+        self._scheduler = ui.scheduler
+        self._drafts = ui.scheduler.drafts
         self.edited_id = ""  # the earlier message that is being edited; empty for a new prompt
         self.is_rewriting = False  # whether that message is an answer
         self._status = status
@@ -31,7 +31,7 @@ class PromptText:
 
     @property
     def _input(self) -> PromptInput:
-        return self._view.widgets.prompt_input
+        return self._ui.widgets.prompt_input
 
     @property
     def new_prompt(self) -> str:
@@ -42,7 +42,7 @@ class PromptText:
     @property
     def has_unseen_image(self) -> bool:
         """Whether an image is attached that the current model cannot see."""
-        return self._view.next_turn.has_unseen_image(self._input.full_text)
+        return self._ui.next_turn.has_unseen_image(self._input.full_text)
 
     def load_draft(self) -> None:
         """Put the draft of the shown session into the prompt."""
@@ -55,14 +55,14 @@ class PromptText:
         otherwise ↑ brings them back, too.
         """
         # this text, with which lmchat asks for a summary, was not typed
-        compact_prompt = self._view.next_turn.compact_prompt
+        compact_prompt = self._ui.next_turn.compact_prompt
         earlier = [
             prompt
-            for prompt in await self._view.workspace.store.prompt_history()
+            for prompt in await self._ui.workspace.store.prompt_history()
             if prompt != compact_prompt
         ]
         draft = await self._scheduler.restore_draft()
-        is_new = not (self._scheduler.shown.messages or self._view.workspace.resume_id)
+        is_new = not (self._scheduler.shown.messages or self._ui.workspace.resume_id)
         if draft and is_new and not self._input.text:
             self._input.load_draft(draft)
         elif draft:
@@ -165,10 +165,10 @@ class PromptText:
         async def edit() -> None:
             """Put the edited text into the prompt, without marks that were not in it before."""
             before = self._input.full_text
-            after = await self._view.workspace.platform.edit(before)
+            after = await self._ui.workspace.platform.edit(before)
             self._input.put(without_file_lines(after, allowed_lines=before.split("\n")))
 
-        self._view.lend_terminal_to(edit)
+        self._ui.lend_terminal_to(edit)
 
     async def fill_preset(self, typed: str) -> str:
         """Return the prompt that a preset makes of `typed`, as `NAME [TEXT]`.
@@ -179,7 +179,7 @@ class PromptText:
 
         async def paste() -> str:
             """Return the clipboard; a line in it that means a file would attach it unseen."""
-            return without_file_lines(await self._view.workspace.platform.paste())
+            return without_file_lines(await self._ui.workspace.platform.paste())
 
         name, _, text = typed.partition(" ")
-        return await filled(self._view.workspace.settings.prompts, name, text, paste)
+        return await filled(self._ui.workspace.settings.prompts, name, text, paste)

@@ -9,9 +9,9 @@ from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_text
 from lmchat.sessions.message import now
 from lmchat.sessions.stats import RECORD_DAYS, figures_by_model, models_text, statistics_text
-from lmchat.tui.chat_view import ChatView
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.dialogs.tools_dialog import tools_dialog
+from lmchat.tui.screen_services import ScreenServices
 
 _LEAST_REPORT_WIDTH = 54  # a narrower report of the doctor would have no room behind its names
 
@@ -19,12 +19,12 @@ _LEAST_REPORT_WIDTH = 54  # a narrower report of the doctor would have no room b
 class Reports:
     """Shows the reports of slash commands."""
 
-    def __init__(self, view: ChatView) -> None:
-        self._view = view
+    def __init__(self, ui: ScreenServices) -> None:
+        self._ui = ui
 
     async def show_statistics(self) -> None:
         """Show the requests of this run, and what each model did in the last `RECORD_DAYS` days."""
-        store, backend = self._view.workspace.store, self._view.workspace.backend
+        store, backend = self._ui.workspace.store, self._ui.workspace.backend
         try:
             rows = await store.figures.turn_records(since=now() - timedelta(days=RECORD_DAYS))
         except LMChatError as error:
@@ -32,7 +32,7 @@ class Reports:
         else:
             models = models_text(figures_by_model(rows))
         text = statistics_text(backend.metrics(), backend.budget(), models)
-        self._view.open_dialog(TextDialog("Statistics", text))
+        self._ui.open_dialog(TextDialog("Statistics", text))
 
     def show_doctor(self) -> None:
         """Run all checks in a worker, and show the report, as on the command line."""
@@ -40,20 +40,20 @@ class Reports:
 
         async def examine() -> None:
             """Run the checks, and show their report in the dialog, which is open already."""
-            findings = await self._view.workspace.platform.examine()
+            findings = await self._ui.workspace.platform.examine()
             width = max(dialog.text_width, _LEAST_REPORT_WIDTH)
             text = report_text(findings, width=width)
             dialog.show(text, summary(findings))
 
-        self._view.open_dialog(dialog)
-        self._view.begin(examine, "doctor", is_only=True)
+        self._ui.open_dialog(dialog)
+        self._ui.begin(examine, "doctor", is_only=True)
 
     def show_tools(self) -> None:
-        self._view.open_dialog(
-            tools_dialog(self._view.scheduler, self._view.workspace.platform.config_file)
+        self._ui.open_dialog(
+            tools_dialog(self._ui.scheduler, self._ui.workspace.platform.config_file)
         )
 
     def show_log_file(self) -> None:
-        self._view.open_dialog(
-            TextDialog("Log file", safe_text(self._view.workspace.platform.log_file))
+        self._ui.open_dialog(
+            TextDialog("Log file", safe_text(self._ui.workspace.platform.log_file))
         )

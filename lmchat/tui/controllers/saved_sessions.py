@@ -10,19 +10,21 @@ from lmchat.safe_text import safe_line
 from lmchat.sessions.message import now
 from lmchat.sessions.session import SearchHit, SessionHeader, tags_from
 from lmchat.tui.actions import ShowChat
-from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.search_dialog import SearchDialog
+from lmchat.tui.screen_services import ScreenServices
 
 
 class SavedSessions:
     """Changes saved sessions as a whole; nothing here deletes them permanently."""
 
-    def __init__(self, view: ChatView, status: StatusDisplay, shown_session: ShownSession) -> None:
-        self._view = view
-        self._scheduler = view.scheduler
+    def __init__(
+        self, ui: ScreenServices, status: StatusDisplay, shown_session: ShownSession
+    ) -> None:
+        self._ui = ui
+        self._scheduler = ui.scheduler
         self._status = status
         self._shown_session = shown_session
 
@@ -36,13 +38,13 @@ class SavedSessions:
         opened = self._scheduler.in_memory.find(session_id)
         if name != "undo" and opened is not None and not opened.messages:
             try:
-                await self._view.workspace.store.find(session_id)
+                await self._ui.workspace.store.find(session_id)
             except SessionNotFound:  # a new one; else all its messages were deleted
-                self._view.notify(NOTHING_YET)
+                self._ui.notify(NOTHING_YET)
                 return
         match name:
             case "undo":
-                is_restored = await self._view.workspace.library.undo_delete() is not None
+                is_restored = await self._ui.workspace.library.undo_delete() is not None
                 words = "Restored" if is_restored else "Nothing to undo"
             case "delete":
                 words = await self._delete(session_id)
@@ -52,12 +54,12 @@ class SavedSessions:
             await self._shown_session.fetch_list()
             deed, _, _hint = words.partition(";")  # the panel has no room for the hint
             self._status.show_action(deed.lower())
-            self._view.notify(f"{words}.")
+            self._ui.notify(f"{words}.")
 
     def act_on_shown(self, name: str, slash: str, typed: str = "") -> None:
         """Act on the shown session, as `rename`, with what was typed after a slash command."""
         act = partial(self.act, name, self._shown_session.shown_id, typed)
-        self._view.begin(act, "change", typed=f"{slash} {typed}" if typed else "")
+        self._ui.begin(act, "change", typed=f"{slash} {typed}" if typed else "")
 
     def search(self, query: str = "") -> None:
         """Search all sessions in a dialog, and show the message of the hit that the user chooses.
@@ -69,19 +71,17 @@ class SavedSessions:
             """Show the message of the hit, in the chat; None if the dialog was left."""
             if hit is None:
                 return
-            self._view.app.post_message(ShowChat())
-            self._view.screen.remove_class("-sessions-over")
+            self._ui.app.post_message(ShowChat())
+            self._ui.screen.remove_class("-sessions-over")
             show = partial(
                 self._shown_session.go_to,
                 hit.session_id,
                 message_id=hit.message_id,
                 words=hit.words,
             )
-            self._view.begin(show, "open", is_only=True)
+            self._ui.begin(show, "open", is_only=True)
 
-        self._view.open_dialog(
-            SearchDialog(self._view.workspace.store.search, now, query), open_chosen
-        )
+        self._ui.open_dialog(SearchDialog(self._ui.workspace.store.search, now, query), open_chosen)
 
     async def _change(self, name: str, session_id: str, typed: str) -> str:
         """Change the header of a session, and return words for the user that say what was done.
@@ -89,7 +89,7 @@ class SavedSessions:
         They are without a full stop, and a hint may follow behind a semicolon. They are empty if
         the user has left the dialog.
         """
-        workspace = self._view.workspace
+        workspace = self._ui.workspace
         library = workspace.library
         old = (await workspace.store.open_session(session_id, count=1)).header
         changed: SessionHeader
@@ -101,12 +101,12 @@ class SavedSessions:
                 changed = await library.archive(session_id, is_archived=not old.is_archived)
                 words = "Restored from the archive"
                 if changed.is_archived:
-                    words = f"Archived; {self._view.key_name('session.archive')} restores it"
+                    words = f"Archived; {self._ui.key_name('session.archive')} restores it"
             case "rename":
                 if not typed:
                     title = safe_line(old.title)
                     dialog = AskDialog("Rename session", value=title, verb="rename")
-                    typed = await self._view.ask(dialog)
+                    typed = await self._ui.ask(dialog)
                 if typed is None:
                     return ""
                 changed = await library.rename(session_id, typed)
@@ -122,7 +122,7 @@ class SavedSessions:
                 dialog = AskDialog(
                     "Session tags", text=text, value=tags, verb="save", may_be_empty=True
                 )
-                typed = await self._view.ask(dialog)
+                typed = await self._ui.ask(dialog)
                 if typed is None:
                     return ""
                 changed = await library.tag(session_id, tags_from(typed))
@@ -140,11 +140,11 @@ class SavedSessions:
         opened = self._scheduler.in_memory.find(session_id)
         if opened is not None:
             await self._scheduler.end_turns(opened)
-        await self._view.workspace.library.delete(session_id)
+        await self._ui.workspace.library.delete(session_id)
         if opened is self._shown_session.opened:
             self._shown_session.leave()
             self._shown_session.show_new()
-        return f"In the trash; {self._view.key_name('session.undo')} restores it"
+        return f"In the trash; {self._ui.key_name('session.undo')} restores it"
 
 
 def _tagged(header: SessionHeader) -> str:

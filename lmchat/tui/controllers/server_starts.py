@@ -18,11 +18,11 @@ from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.model import BUILT_IN, LoadState, Target
-from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, start_question
 from lmchat.tui.dialogs.progress_dialog import with_progress
+from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.welcome.server_rows import MachineState
 
 
@@ -31,14 +31,14 @@ class ServerStarts:
 
     def __init__(
         self,
-        view: ChatView,
+        ui: ScreenServices,
         status: StatusDisplay,
         model_switch: ModelSwitch,
         on_change: Callable[[], None],
     ) -> None:
         """`on_change` is called when `machine` or `problem` has changed."""
-        self._view = view
-        self._workspace = view.workspace
+        self._ui = ui
+        self._workspace = ui.workspace
         self._status = status
         self._model_switch = model_switch
         self._on_change = on_change
@@ -49,7 +49,7 @@ class ServerStarts:
 
     def read_machine(self) -> None:
         """Read in a worker what the engine offers, its model files, and the installed programs."""
-        self._view.begin(self._read_machine, "machine", is_only=True)
+        self._ui.begin(self._read_machine, "machine", is_only=True)
 
     @property
     def _last_model(self) -> str:
@@ -89,10 +89,10 @@ class ServerStarts:
         Return None if the user does not agree, or if the start fails; then `problem` says why.
         """
         launcher = self._workspace.launcher
-        if launcher is None or not await self._view.ask(start_question(start)):
+        if launcher is None or not await self._ui.ask(start_question(start)):
             return None
         self._show_problem("")
-        self._view.notify(f"{start.short} runs. lmchat waits until its server answers.")
+        self._ui.notify(f"{start.short} runs. lmchat waits until its server answers.")
         try:
             return await launcher.start(start)
         except LMChatError as error:
@@ -115,7 +115,7 @@ class ServerStarts:
             if model is not None:
                 await self._serve(engine, model)
         except LMChatError as error:
-            self._view.show_error(error)
+            self._ui.show_error(error)
             self._show_problem(error.message_with_hint)
             return False
         return model is not None
@@ -143,7 +143,7 @@ class ServerStarts:
         )
         title = "Download a demo model?"
         # `y` and not Enter: the user may be typing when the question opens
-        if not await self._view.ask(ConfirmDialog(title, text=text, verb="download it", key="y")):
+        if not await self._ui.ask(ConfirmDialog(title, text=text, verb="download it", key="y")):
             return None
 
         async def fetch(report: Callable[[str], None]) -> ModelFile:
@@ -151,7 +151,7 @@ class ServerStarts:
             report("0 s")  # opens the dialog at once
             return await engine.fetch(lambda elapsed_s: report(f"{elapsed_s:.0f} s"))
 
-        return await with_progress(self._view, f"Downloading {demo.name}", fetch)
+        return await with_progress(self._ui, f"Downloading {demo.name}", fetch)
 
     async def _serve(self, engine: LocalEngine, model: ModelFile) -> None:
         """Start the engine with a model, and use it from now on; requests wait until it is loaded.
@@ -160,7 +160,7 @@ class ServerStarts:
         server has ended. A target that the user has chosen since then stays. The error is raised. A
         start that is cancelled leaves its target: the next request starts the engine.
         """
-        old_target = self._view.next_turn.target
+        old_target = self._ui.next_turn.target
         info = model.info(engine.reserve_address(), LoadState.LOADING)
         self._model_switch.use(Target.of(info))
         name = safe_line(model.name, limit=20)

@@ -18,12 +18,12 @@ from lmchat.formats.programs import AUTO
 from lmchat.library import ExportAs
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.sessions.session import Session
-from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.dialogs.progress_dialog import with_progress
 from lmchat.tui.dialogs.text_dialog import TextDialog
+from lmchat.tui.screen_services import ScreenServices
 
 _OPTIONS = {"--reasoning", "--branches"}
 
@@ -31,8 +31,10 @@ _OPTIONS = {"--reasoning", "--branches"}
 class SessionFiles:
     """Writes sessions into files and reads them; asks before a file is overwritten."""
 
-    def __init__(self, view: ChatView, status: StatusDisplay, shown_session: ShownSession) -> None:
-        self._view = view
+    def __init__(
+        self, ui: ScreenServices, status: StatusDisplay, shown_session: ShownSession
+    ) -> None:
+        self._ui = ui
         self._status = status
         self._shown_session = shown_session
 
@@ -44,9 +46,9 @@ class SessionFiles:
         An empty session is not exported.
         """
         if not self._shown_session.opened.messages:
-            self._view.notify("There is nothing to export yet.")
+            self._ui.notify("There is nothing to export yet.")
         elif set(typed.split()) - _OPTIONS:  # a name is among the words
-            self._view.begin(partial(self._write, typed), "export", typed=f"/export {typed}")
+            self._ui.begin(partial(self._write, typed), "export", typed=f"/export {typed}")
         else:
             dialog = AskDialog(
                 "Export to which file?",
@@ -55,7 +57,7 @@ class SessionFiles:
                 verb="export",
                 attempt=self._write,
             )
-            self._view.open_dialog(dialog)
+            self._ui.open_dialog(dialog)
 
     async def _write(self, typed: str) -> bool | str:
         """Write the shown session, with its older messages, into the file that was typed.
@@ -63,19 +65,19 @@ class SessionFiles:
         Return True; or "" if the user does not want to overwrite a file, so that a dialog of which
         this is the attempt stays open for another name.
         """
-        await self._shown_session.opened.fill(self._view.scheduler.store)
+        await self._shown_session.opened.fill(self._ui.scheduler.store)
         words = typed.split()
         name = " ".join(word for word in words if word not in _OPTIONS)
         contents = ExportAs(
             with_reasoning="--reasoning" in words, with_branches="--branches" in words
         )
         write = partial(
-            self._view.workspace.library.export_file,
+            self._ui.workspace.library.export_file,
             self._session_to_export(),
             expanded_path(name),
             contents,
         )
-        if not await write_asking(self._view, write, "Exported"):
+        if not await write_asking(self._ui, write, "Exported"):
             return ""
         self._status.show_action("exported")
         return True
@@ -92,7 +94,7 @@ class SessionFiles:
         Without a name, ask for a file. Then show what was imported. Raises `WrongUse` in
         a temporary chat.
         """
-        importer = self._view.workspace.importer
+        importer = self._ui.workspace.importer
         if importer is None:
             hint = "Start lmchat without --temporary, or import in a shell: lmchat import FILE"
             raise WrongUse("A temporary chat saves nothing, so it cannot import.", hint=hint)
@@ -100,19 +102,19 @@ class SessionFiles:
         def show(outcome: ImportOutcome | None) -> None:
             """Show the outcome with which the dialog closed; None if the user left it."""
             if outcome is not None:
-                self._view.begin(partial(self._show_outcome, outcome), "change")
+                self._ui.begin(partial(self._show_outcome, outcome), "change")
 
         async def import_named() -> None:
             """Import what was typed behind the command, without a dialog."""
             await self._show_outcome(await self._import(importer, name))
 
         if name:
-            self._view.begin(import_named, "change", typed=f"/import {name}")
+            self._ui.begin(import_named, "change", typed=f"/import {name}")
         else:
             text = "A file, zip or folder; `all` for the chats of other programs."
             attempt = partial(self._import, importer)
             dialog = AskDialog("Import which file?", text=text, verb="import", attempt=attempt)
-            self._view.open_dialog(dialog, show)
+            self._ui.open_dialog(dialog, show)
 
     async def _import(self, importer: Importer, name: str) -> ImportOutcome:
         """Import what `name` says, and return the outcome.
@@ -135,7 +137,7 @@ class SessionFiles:
                 )
             return True
 
-        outcome.is_stopped = not await with_progress(self._view, "Importing", run)
+        outcome.is_stopped = not await with_progress(self._ui, "Importing", run)
         if outcome.refused and not outcome.chats:
             _, first_error = outcome.refused[0]
             raise first_error
@@ -148,11 +150,11 @@ class SessionFiles:
         """
         places = await importer.places()
         if not places:
-            self._view.notify("No chats of other programs were found.")
+            self._ui.notify("No chats of other programs were found.")
             return []
         text = "\n".join(f"{place.program.name}: {safe_line(str(place.path))}" for place in places)
         dialog = ConfirmDialog("Import these chats?", text=text, verb="import")
-        if not await self._view.ask(dialog):
+        if not await self._ui.ask(dialog):
             return []
         return [(place.program.source, str(place.path)) for place in places]
 
@@ -171,9 +173,9 @@ class SessionFiles:
         if outcome.is_stopped:
             lines.append("Stopped. Start the import again for the rest.")
         if len(lines) == 1:
-            self._view.notify(lines[0])
+            self._ui.notify(lines[0])
         elif lines:
-            self._view.open_dialog(TextDialog("Import", safe_text("\n".join(lines))))
+            self._ui.open_dialog(TextDialog("Import", safe_text("\n".join(lines))))
 
 
 class Write(Protocol):
@@ -182,7 +184,7 @@ class Write(Protocol):
     def __call__(self, *, is_forced: bool) -> Awaitable[Path]: ...
 
 
-async def write_asking(view: ChatView, write: Write, done: str) -> bool:
+async def write_asking(ui: ScreenServices, write: Write, done: str) -> bool:
     """Write a file; if it exists, ask whether to overwrite it. Return whether it was written.
 
     The notification of it begins with the word `done`, as `Exported`.
@@ -191,8 +193,8 @@ async def write_asking(view: ChatView, write: Write, done: str) -> bool:
         file = await write(is_forced=False)
     except FileExists as error:
         dialog = ConfirmDialog("Overwrite this file?", text=error.message, verb="overwrite")
-        if not await view.ask(dialog):
+        if not await ui.ask(dialog):
             return False
         file = await write(is_forced=True)
-    view.notify(f"{done} to {safe_line(str(file.absolute()))}")
+    ui.notify(f"{done} to {safe_line(str(file.absolute()))}")
     return True

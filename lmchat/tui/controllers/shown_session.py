@@ -13,9 +13,9 @@ from lmchat.safe_text import safe_line
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import Session, SessionGroup, with_unsaved
 from lmchat.tui.chat_log.viewport import Bookmark
-from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.status import StatusDisplay
+from lmchat.tui.screen_services import ScreenServices
 
 _FILL_AFTER_S = 0.1
 """From the first paint of a long session to the reading of its older messages: keys come first."""
@@ -26,9 +26,9 @@ _MARK_AFTER_S = 0.3
 class ShownSession:
     """Shows one of the open sessions with its queue and draft, and changes to another session."""
 
-    def __init__(self, view: ChatView, status: StatusDisplay, prompt_text: PromptText) -> None:
-        self._view = view
-        self._scheduler = view.scheduler
+    def __init__(self, ui: ScreenServices, status: StatusDisplay, prompt_text: PromptText) -> None:
+        self._ui = ui
+        self._scheduler = ui.scheduler
         self._status = status
         self._prompt_text = prompt_text
         self._groups: tuple[SessionGroup, ...] = ()  # of the list, as they were read last
@@ -64,14 +64,14 @@ class ShownSession:
         worker, `_FILL_AFTER_S` later.
         """
         opened = self.opened
-        self._view.widgets.log.load(
+        self._ui.widgets.log.load(
             opened.shown_messages,
             has_all_messages=opened.has_all_messages,
             is_ours=opened.is_running,  # else another lmchat writes an answer that streams
         )
         if not opened.has_all_messages:
-            fill = partial(self._view.begin, partial(self._fill, opened), "fill")
-            self._view.begin_later(_FILL_AFTER_S, fill)
+            fill = partial(self._ui.begin, partial(self._fill, opened), "fill")
+            self._ui.begin_later(_FILL_AFTER_S, fill)
 
     async def _fill(self, opened: OpenSession) -> None:
         """Read the older messages of a session, and show them.
@@ -82,7 +82,7 @@ class ShownSession:
         if opened is self.opened:
             await opened.fill(self._scheduler.store)
         if opened is self.opened:
-            self._view.widgets.log.fill(opened.shown_messages)
+            self._ui.widgets.log.fill(opened.shown_messages)
             self.mark_left_out()
             self._status.refresh()
 
@@ -93,7 +93,7 @@ class ShownSession:
         window, none is marked.
         """
         self._mark_timer = None
-        draft = self._view.widgets.prompt_input.full_text
+        draft = self._ui.widgets.prompt_input.full_text
         plan = self._scheduler.next_turn.plan(self.opened, draft)
         count, first_sent_id = 0, None
         if plan is not None:
@@ -102,25 +102,25 @@ class ShownSession:
             sent = (message for message in plan.messages if message.role is not Role.SYSTEM)
             first_sent_id = next((message.message_id for message in sent), None)
         self._status.note_left_out(count)
-        self._view.widgets.log.mark_left_out(count, first_sent_id)
+        self._ui.widgets.log.mark_left_out(count, first_sent_id)
 
     def mark_left_out_soon(self) -> None:
         """Call `mark_left_out` in `_MARK_AFTER_S`, unless it is going to be called already."""
         if self._mark_timer is None:
-            self._mark_timer = self._view.begin_later(_MARK_AFTER_S, self.mark_left_out)
+            self._mark_timer = self._ui.begin_later(_MARK_AFTER_S, self.mark_left_out)
 
     def show_title(self) -> None:
-        self._view.widgets.show_title(safe_line(self.opened.header.title))
+        self._ui.widgets.show_title(safe_line(self.opened.header.title))
 
     def show_queue(self) -> None:
         """Show the queued prompts of the session above the prompt."""
-        self._view.widgets.prompt.show_queue(self.opened.queue)
+        self._ui.widgets.prompt.show_queue(self.opened.queue)
 
     # The list of sessions
 
     def show_list(self) -> None:
         """Read and show the list in a worker."""
-        self._view.begin(self.fetch_list, "library", is_only=True)
+        self._ui.begin(self.fetch_list, "library", is_only=True)
 
     async def fetch_list(self) -> None:
         """Read the saved sessions, and show them with those that are not on the disk.
@@ -128,12 +128,12 @@ class ShownSession:
         If they cannot be read, show them as they were read last, and a warning in the panel.
         """
         try:
-            self._groups = await self._view.workspace.library.groups()
+            self._groups = await self._ui.workspace.library.groups()
             self._status.show_list_warning("")
         except LMChatError as error:
             self._status.show_list_warning(error.message_with_hint)
         in_memory = self._scheduler.in_memory
-        self._view.widgets.session_list.show(
+        self._ui.widgets.session_list.show(
             with_unsaved(self._groups, [*in_memory.unsaved(), *in_memory.only_queued()]),
             open_id=self.shown_id,
             streaming=in_memory.running_ids,
@@ -149,7 +149,7 @@ class ShownSession:
         If the shown session has neither messages nor prompts that wait, it stays, and only the list
         of sessions is read again. A switch that still reads another session is given up.
         """
-        self._view.stop("open")
+        self._ui.stop("open")
         opened = self._scheduler.shown
         if opened.has_begun:
             self.leave()
@@ -159,7 +159,7 @@ class ShownSession:
             self._prompt_text.leave_edit()  # of a message that was deleted, with all others
             self.show_list()  # another lmchat may have begun sessions
         self._status.show_action("new session")
-        self._view.widgets.prompt_input.focus()
+        self._ui.widgets.prompt_input.focus()
 
     def leave(self) -> None:
         """Keep draft and bookmark of the session, and end an edit: another one is shown next."""
@@ -179,7 +179,7 @@ class ShownSession:
     def switch_to(self, session_id: str, *, message_id: str = "") -> None:
         """Show another session in a worker, as `go_to` does; an earlier switch is cancelled."""
         go = partial(self.go_to, session_id, message_id=message_id)
-        self._view.begin(go, "open", is_only=True)
+        self._ui.begin(go, "open", is_only=True)
 
     async def go_to(
         self,
@@ -203,7 +203,7 @@ class ShownSession:
         bookmark: Bookmark | None = None
         if message_id:
             self._scheduler.in_memory.require_free_path(session_id)
-            path = await self._view.workspace.store.set_leaf(session_id, message_id)
+            path = await self._ui.workspace.store.set_leaf(session_id, message_id)
             change_session = partial(self._scheduler.in_memory.show_path, path)
         else:
             opened = await self._scheduler.in_memory.load(session_id)
@@ -219,24 +219,24 @@ class ShownSession:
             self._scheduler.move_queue(left, self.opened)
         self._prompt_text.load_draft()
         self.redraw()
-        self._view.widgets.prompt_input.focus()
+        self._ui.widgets.prompt_input.focus()
 
         # the place in the log, which `redraw` has scrolled to its end
-        log = self._view.widgets.log
+        log = self._ui.widgets.log
         if bookmark is not None:
             log.go_to_bookmark(bookmark)
-        self._view.focus_approval_card()  # of a tool call that waits
+        self._ui.focus_approval_card()  # of a tool call that waits
         if message_id:
             # the prompt keeps the focus: a letter that is typed must not run a command
             log.show_message(message_id, takes_focus=False)
         if words:
-            self._view.close_find_bar()
+            self._ui.close_find_bar()
             log.finder.mark_words(message_id, words)
         # if llama.cpp has continued the last answer while lmchat was away (R-42), a turn fetches it
         _: bool = await self._scheduler.fetch_kept(self.opened)
 
     def keep_draft_and_place(self) -> None:
         """Keep the draft of the shown session, and its bookmark: which text is on the screen."""
-        bookmark = self._view.widgets.log.viewport.bookmark
+        bookmark = self._ui.widgets.log.viewport.bookmark
         self._scheduler.bookmarks.note(self.shown_id, bookmark)
         self._prompt_text.keep_draft()

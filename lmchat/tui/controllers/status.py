@@ -16,8 +16,8 @@ from lmchat.commands.table import BY_ID
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.probe_result import Health, TargetState
 from lmchat.sessions.stats import Speedometer
-from lmchat.tui.chat_view import ChatView
 from lmchat.tui.screen import KeysChanged
+from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.telemetry_panel import TelemetryRow
 from lmchat.tui.widgets.telemetry_rows import (
     LOOKING,
@@ -38,8 +38,8 @@ _REDUCED_MOTION_TICK_S = 1.0  # the same with reduced motion
 class StatusDisplay:
     """Shows all figures, and keeps those that no service has."""
 
-    def __init__(self, view: ChatView) -> None:
-        self._view = view
+    def __init__(self, ui: ScreenServices) -> None:
+        self._ui = ui
         self.speedometer = Speedometer()
         self.last_action = ""  # words for what was done last
         self._left_out = 0  # messages that the next request would leave out
@@ -49,15 +49,15 @@ class StatusDisplay:
 
     def start(self) -> None:
         """Make the timer of the figures, paused; `refresh` starts it while they change."""
-        has_reduced_motion = self._view.workspace.settings.ui.reduced_motion
+        has_reduced_motion = self._ui.workspace.settings.ui.reduced_motion
         tick_s = _REDUCED_MOTION_TICK_S if has_reduced_motion else _TICK_S
-        self._ticker = self._view.screen.set_interval(tick_s, self.tick, pause=True)
-        self._view.read_ahead.on_change = self.refresh
+        self._ticker = self._ui.screen.set_interval(tick_s, self.tick, pause=True)
+        self._ui.read_ahead.on_change = self.refresh
 
     @property
     def health(self) -> Health:
         """What the monitor knows of the server in use."""
-        return self._view.workspace.monitor.health
+        return self._ui.workspace.monitor.health
 
     def show_action(self, words: str) -> None:
         """Show what was done last."""
@@ -76,14 +76,14 @@ class StatusDisplay:
 
     def tick(self) -> None:
         """Update the figures of a running turn below its answer, then those of `refresh`."""
-        shown = self._view.scheduler.shown
+        shown = self._ui.scheduler.shown
         turn = shown.figures
         if turn is not None and turn.is_running:
             hint = ""
             if shown.can_answer_now:  # the key that ends a thought, and what it does
-                hint = f"{self._view.key_name('now')} {BY_ID['now'].label}"
+                hint = f"{self._ui.key_name('now')} {BY_ID['now'].label}"
             # a copy: the turn changes its figures in place
-            self._view.widgets.log.show_turn(replace(turn), self._view.workspace.clock(), hint)
+            self._ui.widgets.log.show_turn(replace(turn), self._ui.workspace.clock(), hint)
         self.refresh()
 
     def refresh(self) -> None:
@@ -92,33 +92,33 @@ class StatusDisplay:
         The figures are in the cards of running calls, in the panel and in the status line. The row
         of keys follows with `KeysChanged`. The timer is resumed or paused, as it is needed.
         """
-        workspace, scheduler = self._view.workspace, self._view.scheduler
+        workspace, scheduler = self._ui.workspace, self._ui.scheduler
         while workspace.notices:
-            self._view.warn(workspace.notices.pop(0))
+            self._ui.warn(workspace.notices.pop(0))
         notice = workspace.store.notice  # any reading may meet damage, and replace the file
         if notice != self._store_notice:
             self._store_notice = notice
-            self._view.warn(notice)
+            self._ui.warn(notice)
         now_s = workspace.clock()
         shown = scheduler.shown
-        is_on_top = self._view.screen.app.screen is self._view.screen
-        calls = self._view.widgets.log.calls
+        is_on_top = self._ui.screen.app.screen is self._ui.screen
+        calls = self._ui.widgets.log.calls
         asked_id = shown.question.message.message_id if shown.question else ""
         # below a dialog, the card that asks about a call takes no keys
         calls.show(shown.running_calls, asked_id, now_s, is_on_top=is_on_top)
         save_error = scheduler.save_queue.warning
         warning = self._list_warning or workspace.save_warning or workspace.warning
         if save_error is not None:
-            key = self._view.key_name("export")
+            key = self._ui.key_name("export")
             warning = f"Nothing is saved: {save_error.message} Press {key} to export this session."
-        self._view.widgets.telemetry.show(self._sections(now_s), warning)
+        self._ui.widgets.telemetry.show(self._sections(now_s), warning)
         self.show_line()
-        self._view.screen.post_message(KeysChanged())
+        self._ui.screen.post_message(KeysChanged())
         if self._ticker is None:
             return
-        target = self._view.next_turn.target
+        target = self._ui.next_turn.target
         is_loading = target is not None and target.is_loading
-        is_reading = self._view.read_ahead.fraction is not None
+        is_reading = self._ui.read_ahead.fraction is not None
         is_answering = bool(scheduler.in_memory.running_ids)
         is_failing = save_error is not None or self.health.is_down
         if is_failing or is_loading or is_reading or is_answering:
@@ -128,17 +128,17 @@ class StatusDisplay:
 
     def _sections(self, now_s: float) -> Mapping[str, Sequence[TelemetryRow]]:
         """Return the panel's sections for the shown session and the server, in their order."""
-        shown = self._view.scheduler.shown
-        next_turn = self._view.next_turn
-        backend = self._view.workspace.backend
+        shown = self._ui.scheduler.shown
+        next_turn = self._ui.next_turn
+        backend = self._ui.workspace.backend
         use = next_turn.context_use(shown)
         turn = shown.figures
         # after the end of a turn, the speeds of its last seconds stay in the panel
         speeds_until_s = now_s if turn is None or turn.ended_s is None else turn.ended_s
         is_loading = next_turn.target is not None and next_turn.target.is_loading
-        next_check_s = self._view.workspace.monitor.next_check_s if self.health.is_down else None
+        next_check_s = self._ui.workspace.monitor.next_check_s if self.health.is_down else None
         return {
-            "server": server_rows(self.health, self._view.workspace.target_state),
+            "server": server_rows(self.health, self._ui.workspace.target_state),
             "model": model_rows(
                 self.health,
                 turn,
@@ -158,7 +158,7 @@ class StatusDisplay:
                 now_s,
                 speeds=self.speedometer.values(speeds_until_s),
                 is_asking=shown.question is not None,
-                read_ahead=self._view.read_ahead.fraction,
+                read_ahead=self._ui.read_ahead.fraction,
             ),
             "requests": request_rows(backend.metrics(), backend.budget(), turn),
             "activity": activity_rows(
@@ -178,15 +178,15 @@ class StatusDisplay:
         empty draft. On a narrow screen, which has no panel, the speed of the answer is shown in
         place of the size. Before them, it says if nothing is saved.
         """
-        widgets, next_turn = self._view.widgets, self._view.next_turn
-        shown = self._view.scheduler.shown
+        widgets, next_turn = self._ui.widgets, self._ui.next_turn
+        shown = self._ui.scheduler.shown
         prompt_input = widgets.prompt_input
         draft = "" if prompt_input.typed_command else prompt_input.full_text
         draft_tokens = next_turn.draft_tokens(draft)
         size = units.tokens(draft_tokens, is_estimated=True) if draft_tokens else ""
         speed = shown.figures.tokens_per_second if shown.figures else None
-        saving = "! not saved" if self._view.scheduler.save_queue.warning else ""
-        if self._view.workspace.is_temporary:
+        saving = "! not saved" if self._ui.scheduler.save_queue.warning else ""
+        if self._ui.workspace.is_temporary:
             saving = "temporary"
 
         use = next_turn.context_use(shown)  # None while older messages are not read
@@ -209,9 +209,9 @@ class StatusDisplay:
 
         While the model loads, its name says so, and how much of it is loaded.
         """
-        target = self._view.next_turn.target
+        target = self._ui.next_turn.target
         if target is None:
-            state = self._view.workspace.target_state
+            state = self._ui.workspace.target_state
             is_searching = state is TargetState.SEARCHING
             return [LOOKING if is_searching else f"server {search_word(state)}"]
         name = safe_line(target.model_id)
@@ -226,7 +226,7 @@ class StatusDisplay:
         If lmchat did not begin the load, that is since the first check that found the server in its
         present state. The text is empty if the model is not loading, and if neither is known.
         """
-        target = self._view.next_turn.target
+        target = self._ui.next_turn.target
         if target is None or not target.is_loading:
             return ""
         since_s = target.loading_since_s
@@ -234,4 +234,4 @@ class StatusDisplay:
             since_s = self.health.since_s
         if target.loading_fraction or since_s is None:
             return units.so_far(target.loading_fraction)
-        return f" {units.rough_time(self._view.workspace.clock() - since_s)}"
+        return f" {units.rough_time(self._ui.workspace.clock() - since_s)}"

@@ -44,11 +44,11 @@ from lmchat.servers.model import LoadState, ModelInfo, Target
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import AnswerState, ChatMessage, Role
 from lmchat.tools.tool import Choice, Decision
-from lmchat.tui.chat_view import ChatView
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.ask_dialog import AskDialog
+from lmchat.tui.screen_services import ScreenServices
 
 _LONG_ANSWER_S = 10.0
 """When an answer that took longer ends, and the terminal has no focus, the user is notified."""
@@ -81,13 +81,13 @@ class Turns(FrontEnd):
 
     def __init__(
         self,
-        view: ChatView,
+        ui: ScreenServices,
         status: StatusDisplay,
         shown_session: ShownSession,
         prompt_text: PromptText,
     ) -> None:
-        self._view = view
-        self._scheduler = view.scheduler
+        self._ui = ui
+        self._scheduler = ui.scheduler
         self._status = status
         self._shown_session = shown_session
         self._prompt_text = prompt_text
@@ -96,7 +96,7 @@ class Turns(FrontEnd):
 
         `OpenSession.question` alone says whether a call waits; this only brings it the answer.
         """
-        view.scheduler.front_end = self
+        ui.scheduler.front_end = self
 
     # Commands
 
@@ -113,23 +113,23 @@ class Turns(FrontEnd):
             self._submit_edit(opened, text, self._prompt_text.edited_id)
             return
         # now, not when a queued prompt is sent: the user may then be reading farther up
-        self._view.widgets.log.scroll_end()
+        self._ui.widgets.log.scroll_end()
         queue_length = len(opened.queue)
         if not self._attempt(partial(self._scheduler.send, opened, text)):
             self._prompt_text.give_back(opened, text)
         elif len(opened.queue) > queue_length:
             self._status.show_action("queued")
-            state = self._view.workspace.target_state
+            state = self._ui.workspace.target_state
             if state.lacks_server:
                 needs_key = state is TargetState.NEEDS_KEY
                 words = _WAITS_FOR_KEY if needs_key else _WAITS_FOR_SERVER
-                self._view.notify(f"{words}; {self._view.key_name('stop')} cancels it.")
+                self._ui.notify(f"{words}; {self._ui.key_name('stop')} cancels it.")
 
     async def use_preset(self, typed: str) -> None:
         """Send the prompt that a preset makes of `typed`, as `NAME [TEXT]`."""
         if self._prompt_text.is_rewriting:  # it would be sent as another version of the answer
             problem = "You are rewriting an answer, which Enter saves."
-            key = self._view.key_name("stop")
+            key = self._ui.key_name("stop")
             raise WrongUse(problem, hint=f"Press {key} first, then send the preset.")
         self.submit(await self._prompt_text.fill_preset(typed))
 
@@ -181,7 +181,7 @@ class Turns(FrontEnd):
         """Let the model end its thought and answer; if that is not possible, tell the user why."""
         refusal = self._shown_session.opened.answer_now()
         if refusal:
-            self._view.notify(refusal)
+            self._ui.notify(refusal)
         else:
             self._status.show_action("answer now")
 
@@ -195,7 +195,7 @@ class Turns(FrontEnd):
         try:
             command()
         except LMChatError as error:
-            self._view.show_error(error)
+            self._ui.show_error(error)
             return False
         return True
 
@@ -235,15 +235,15 @@ class Turns(FrontEnd):
         self._decisions[question.message.message_id] = decision
         self._status.show_action("waiting for you")  # this also shows the card
         if question.note:  # why it is asked again about a tool that was always allowed
-            self._view.notify(question.note)
+            self._ui.notify(question.note)
         if opened is self._shown_session.opened:
-            self._view.focus_approval_card()
+            self._ui.focus_approval_card()
         else:
             name = safe_line(question.name, limit=_MAX_NAME)
             title = safe_line(opened.header.title, limit=_MAX_NAME)
-            self._view.notify(f"{name} waits for you in the session “{title}”.")
+            self._ui.notify(f"{name} waits for you in the session “{title}”.")
             self._shown_session.show_list()
-        self._view.notify_if_unfocused("A tool waits for you.")
+        self._ui.notify_if_unfocused("A tool waits for you.")
         try:
             return await decision
         finally:
@@ -267,16 +267,16 @@ class Turns(FrontEnd):
                 title = f"Refuse {safe_line(question.name, limit=_MAX_NAME)}?"
                 text = "The model gets your reason. Leave it empty to give none."
                 dialog = AskDialog(title, text=text, verb="refuse", may_be_empty=True)
-                reason = await self._view.ask(dialog)
+                reason = await self._ui.ask(dialog)
             # a turn that was stopped while the dialog was open does not wait for this any more
             if reason is None or not opened.take_question(question):
                 return
             decision = Decision(choice=choice, reason=" ".join(reason.split()))
             self._decisions[question.message.message_id].set_result(decision)
             self._status.show_action(question.name)
-            self._view.leave_approval_card()
+            self._ui.leave_approval_card()
 
-        self._view.begin(give, "decision")
+        self._ui.begin(give, "decision")
 
     # What turns do
 
@@ -286,12 +286,12 @@ class Turns(FrontEnd):
         If the session of the turn is not shown, nothing is changed in the log. An error of the
         screen itself ends the turn, which is saved.
         """
-        if not self._view.screen.is_attached:  # lmchat ends
+        if not self._ui.screen.is_attached:  # lmchat ends
             return
         try:
             self._show(opened, event)
         except Exception as error:
-            self._view.app.report_failure(error)
+            self._ui.app.report_failure(error)
             raise
 
     def _show(self, opened: OpenSession, event: ChatEvent) -> None:
@@ -299,12 +299,12 @@ class Turns(FrontEnd):
         is_shown = opened is self._shown_session.opened
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta() if is_shown:
-                self._status.speedometer.count(self._view.workspace.clock(), event.chunks)
-                self._view.widgets.log.apply(event)
+                self._status.speedometer.count(self._ui.workspace.clock(), event.chunks)
+                self._ui.widgets.log.apply(event)
             case ToolCallDelta() if is_shown:
-                self._view.widgets.log.apply(event)
+                self._ui.widgets.log.apply(event)
             case TurnBegun():
-                self._view.read_ahead.cancel()  # it may use the same server
+                self._ui.read_ahead.cancel()  # it may use the same server
             case PathChanged() if is_shown:
                 self._shown_session.show_messages()
             case MessageAdded(message):
@@ -312,17 +312,17 @@ class Turns(FrontEnd):
             case AnswerBegun(message=answer):
                 self._show_begun(opened, answer)
             case MessageEnded(message) if is_shown and message.role is Role.TOOL:
-                self._view.widgets.log.replace(message)
+                self._ui.widgets.log.replace(message)
                 self._status.refresh()
             case MessageEnded(message) if is_shown:  # an answer, whose calls run next
-                self._view.widgets.log.finish(message, were_calls_run=True)
+                self._ui.widgets.log.finish(message, were_calls_run=True)
             case Rethought() if is_shown:  # text that was shown as the answer was reasoning
-                self._view.widgets.log.restate(opened.shown_messages[-1])
+                self._ui.widgets.log.restate(opened.shown_messages[-1])
             case RetryScheduled():
                 reason = safe_line(event.reason, limit=_MAX_REASON)
                 self._status.show_action(f"retry {event.attempt} of {event.attempts}: {reason}")
             case RequestAdapted(note=note):
-                self._view.notify(safe_line(note, limit=_MAX_NOTE), timeout_s=_ADAPTED_NOTICE_S)
+                self._ui.notify(safe_line(note, limit=_MAX_NOTE), timeout_s=_ADAPTED_NOTICE_S)
             case QueueChanged() if is_shown:
                 self._shown_session.show_queue()
             case PromptsReturned(prompts=prompts):
@@ -342,7 +342,7 @@ class Turns(FrontEnd):
     def _show_added(self, opened: OpenSession, message: ChatMessage) -> None:
         """Show a prompt or a tool message that was added to a session; title and list follow."""
         is_shown = opened is self._shown_session.opened
-        log = self._view.widgets.log
+        log = self._ui.widgets.log
         # the log may have been loaded after the message was put on the path
         if is_shown and log.document.index_of(message.message_id) is None:
             log.append(message)
@@ -354,10 +354,10 @@ class Turns(FrontEnd):
 
     def _show_begun(self, opened: OpenSession, answer: ChatMessage) -> None:
         """Show the beginning of an answer; panel and list follow, and health checks pause."""
-        self._view.workspace.monitor.note_streaming(is_streaming=True)
+        self._ui.workspace.monitor.note_streaming(is_streaming=True)
         self._status.show_action("streaming")
         if opened is self._shown_session.opened:
-            log = self._view.widgets.log
+            log = self._ui.widgets.log
             # the log may have been loaded after the answer was put on the path
             if log.document.index_of(answer.message_id) is not None:
                 self._shown_session.show_messages()
@@ -371,16 +371,16 @@ class Turns(FrontEnd):
     def _show_end(self, opened: OpenSession, ended: TurnEnded) -> None:
         """Show how a turn ended; of a turn that was refused, only why."""
         if ended.error is not None:
-            self._view.show_error(ended.error)
+            self._ui.show_error(ended.error)
             if not opened.answer_id:  # no answer has begun
                 return
-        monitor = self._view.workspace.monitor
+        monitor = self._ui.workspace.monitor
         # health checks pause while an answer streams in any session (R-29)
         monitor.note_streaming(is_streaming=bool(self._scheduler.in_memory.running_ids))
         if opened is self._shown_session.opened:
-            log = self._view.widgets.log
+            log = self._ui.widgets.log
             if log.calls.has_focus:  # the card of a call, which goes with the turn
-                self._view.leave_approval_card()
+                self._ui.leave_approval_card()
             for message in opened.last_calls:  # the log still shows stopped ones as running
                 log.replace(message)
             if ended.answer is None or ended.is_summary:  # stopped early, or another branch
@@ -392,7 +392,7 @@ class Turns(FrontEnd):
         # also for a session that is not shown
         if ended.is_summary and ended.answer is not None:
             self._status.show_action("compacted")
-            self._view.notify(
+            self._ui.notify(
                 "A summary takes the place of the older messages. /tree lists their branch."
             )
         else:
@@ -406,4 +406,4 @@ class Turns(FrontEnd):
             monitor.check_now()
         if ended.seconds > _LONG_ANSWER_S:
             what = "summary" if ended.is_summary else "answer"
-            self._view.notify_if_unfocused(f"The {what} has ended.")
+            self._ui.notify_if_unfocused(f"The {what} has ended.")

@@ -18,7 +18,7 @@ from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products import product_named
 from lmchat.tui.dialogs.dialog import Dialog
-from lmchat.tui.rest import Rest
+from lmchat.tui.key_rest import Rest
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import MUTED, cut_middle, paragraphs, styled
 from lmchat.units import counted

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from textual.widget import Widget
 from textual.widgets import Static
 
-from lmchat.tui.chat_view import ChatView
 from lmchat.tui.dialogs.dialog import Dialog
+from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.line import styled
 
 _T = TypeVar("_T")
@@ -34,7 +34,9 @@ class ProgressDialog(Dialog):
 
 
 async def with_progress(
-    view: ChatView, title: str, work: Callable[[Callable[[str], None]], Coroutine[Any, Any, _T]]
+    ui: ScreenServices,
+    title: str,
+    work: Callable[[Callable[[str], None]], Coroutine[Any, Any, _T]],
 ) -> _T | None:
     """Run work and return its result; return None if Esc stops it.
 
@@ -49,7 +51,7 @@ async def with_progress(
     def report(words: str) -> None:
         """Show how far the work is, and open the dialog for the first words."""
         if not dialog.is_attached:
-            view.open_dialog(dialog, stop)
+            ui.open_dialog(dialog, stop)
         dialog.show_progress(words)
 
     task = asyncio.ensure_future(work(report))

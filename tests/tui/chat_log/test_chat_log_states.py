@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.servers.answer import TurnFigures
 from lmchat.servers.events import (
     ModelLoading,
     PromptProgress,
@@ -24,6 +23,7 @@ from lmchat.sessions.message import (
     text_message,
 )
 from lmchat.tui.chat_log.headers_footers import state_block
+from lmchat.turn_figures import TurnFigures
 from tests.support.chat_log_app import (
     STATS,
     LogApp,

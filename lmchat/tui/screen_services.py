@@ -28,7 +28,7 @@ Work = Callable[[], Awaitable[object]]
 _OTHER_PROGRAM = "away"  # group of the worker in which another program uses the terminal
 
 
-class ChatView:
+class ScreenServices:
     """The chat on the screen, made once for all controllers."""
 
     def __init__(self, app: LMChatApp, workspace: Workspace) -> None:

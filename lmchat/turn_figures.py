@@ -1,22 +1,16 @@
-"""Figures of a turn, and the parts of a running answer.
+"""Stages and figures of a turn: what its events say of time, tokens and limits.
 
-Servers send an answer in chunks of about a token each; an event joins one or more of them.
-`TurnFigures` times and counts them. `GrowingAnswer` keeps the text, and returns the text of each
-event for the journal of the running answer, as a value of the type `JournalEntry`.
-
-Chat and chat log use both. They are not in `chat`, because the log is painted before that is
-imported (contract "First paint" in `pyproject.toml`).
+Servers send an answer in chunks of about a token each; an event joins one or more of them. They are
+not in `chat`, because the chat log shows them, and is painted before `chat` is imported (contract
+"First paint" in `pyproject.toml`).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Mapping
 from enum import StrEnum
-from time import monotonic
 
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from lmchat.servers.events import (
     LifeSign,
@@ -40,22 +34,12 @@ from lmchat.servers.events import (
 )
 from lmchat.servers.model import is_other_model
 from lmchat.sessions.message import (
-    RESET,
     AnswerState,
     AnswerStats,
-    ChatMessage,
-    JournalEntry,
     Limit,
-    Part,
-    TokenProbabilities,
-    count_probabilities,
-    new_id,
-    parts_of,
 )
 
 _CHARS_PER_TOKEN = 8.0  # a chunk of more characters holds several tokens
-_MAX_PROBABILITIES = 300_000
-"""Probabilities that are kept of one answer, some 50 MB: with 5 a token, of 50,000 tokens."""
 _NEARLY_FULL = 0.99  # servers stop a few tokens before the end of their window
 SHORTEST_SPAN_S = 0.05  # tokens that come within less time were sent at once: no speed is known
 
@@ -405,126 +389,3 @@ class TurnFigures(Struct, kw_only=True):
 
 def _milliseconds(seconds: float | None) -> float | None:
     return None if seconds is None else seconds * 1e3
-
-
-class GrowingAnswer:
-    """Text of a running answer, and before it the text of `begun`, the answer that it continues.
-
-    `begun` is None if it continues none. `choices` are those of the tokens of `begun`, if they are
-    known.
-    """
-
-    def __init__(
-        self, begun: ChatMessage | None = None, choices: Sequence[TokenProbabilities] = ()
-    ) -> None:
-        self.choices = list(choices)  # of the tokens so far, if the server reports them
-        self._begun_choice_count = len(choices)
-        self._probability_count = count_probabilities(choices)
-        self._texts: dict[str, list[str]] = {"reasoning": [], "text": [], "refusal": []}
-        """Texts of all entries so far, by the kind of the entry."""
-        if begun is not None:
-            self._texts["reasoning"] = [begun.reasoning]
-            self._texts["text"] = [begun.text]  # which has its refusal too
-        self._begun_text_count = len(self._texts["text"])
-
-    def add(self, event: StreamEvent) -> tuple[JournalEntry, ...]:
-        """Add the text of an event; return the entries for its journal.
-
-        For an event without text there are none. A `Rethought` changes the kind of earlier entries:
-        then they are `RESET`, which drops those in the journal, and all entries anew.
-        """
-        match event:
-            case TextDelta(text=text):
-                return self._add_entries([("text", text)])
-            case ReasoningDelta(text=text):
-                return self._add_entries([("reasoning", text)])
-            case RefusalDelta(text=text):
-                return self._add_entries([("refusal", text)])
-            case Rethought():
-                self._move_text_to_reasoning()
-                return (RESET, *self.entries)
-            case ToolCallDelta():
-                return self._add_entries(self._entries_of_call(event))
-            case TokensChosen(choices=choices):
-                self._probability_count += count_probabilities(choices)
-                if self._probability_count <= _MAX_PROBABILITIES:  # else they are dropped
-                    self.choices += choices
-            case _:
-                pass
-        return ()
-
-    def _move_text_to_reasoning(self) -> None:
-        """Turn the text of this answer into reasoning, as a `Rethought` says that it was.
-
-        The text of the answer that it continues stays as it is.
-        """
-        texts = self._texts["text"]
-        self._texts["reasoning"] += texts[self._begun_text_count :]
-        del texts[self._begun_text_count :]
-        for index in range(self._begun_choice_count, len(self.choices)):
-            self.choices[index] = replace(self.choices[index], is_thought=True)
-
-    def _entries_of_call(self, delta: ToolCallDelta) -> list[JournalEntry]:
-        """Return an event of a tool call as entries.
-
-        Id and name are among them until the call has them. A call without an id gets a new one.
-        """
-        prefix = f"tool_call {delta.index}"
-        entries: list[JournalEntry] = []
-        if f"{prefix} id" not in self._texts:
-            call_id = delta.call_id or f"call_{new_id()[:8]}"  # some servers give no ids
-            entries.append((f"{prefix} id", call_id))
-        if f"{prefix} name" not in self._texts:
-            entries.append((f"{prefix} name", delta.name))
-        entries.append((f"{prefix} arguments", delta.arguments))
-        return entries
-
-    def _add_entries(self, entries: Sequence[JournalEntry]) -> tuple[JournalEntry, ...]:
-        """Add the entries whose text is not empty; return these."""
-        not_empty = tuple((kind, text) for kind, text in entries if text)
-        for kind, text in not_empty:
-            self._texts.setdefault(kind, []).append(text)
-        return not_empty
-
-    def text(self, *kinds: str) -> str:
-        """Return the texts of the given kinds, joined: all of the first kind, then of the next."""
-        return "".join("".join(self._texts[kind]) for kind in kinds)
-
-    @property
-    def entries(self) -> tuple[JournalEntry, ...]:
-        """The answer as entries: one for each kind that has a text."""
-        joined = ((kind, "".join(texts)) for kind, texts in self._texts.items())
-        return tuple((kind, text) for kind, text in joined if text)
-
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        return parts_of(self.entries)
-
-
-class WholeAnswer:
-    """An answer that is read to its end without a screen, with its figures."""
-
-    def __init__(self, model: str) -> None:
-        self.turn = TurnFigures(model=model, started_s=monotonic())
-        self.growing = GrowingAnswer()
-
-    async def read(
-        self,
-        stream: AsyncGenerator[StreamEvent, None],
-        show: Callable[[StreamEvent], None] = lambda _: None,
-    ) -> None:
-        """Read a stream to its end and close it; call `show` with each event.
-
-        After an error or a cancellation, which is raised, `growing` has the text so far, and `turn`
-        has ended in the state `FAILED`.
-        """
-        state = AnswerState.FAILED
-        try:
-            async with aclosing(stream) as events:
-                async for event in events:
-                    self.turn.apply(event, monotonic())
-                    self.growing.add(event)
-                    show(event)
-            state = AnswerState.COMPLETE
-        finally:
-            self.turn.end(state, monotonic())
