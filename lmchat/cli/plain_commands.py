@@ -23,7 +23,7 @@ from lmchat.cli.plain_turns import PlainTurns, model_words, session_words
 from lmchat.cli.prompt import preset_prompt, read_named, require_consent_to_set
 from lmchat.cli.wiring import make_pages
 from lmchat.commands.conditions import NOTHING_YET, is_resumable
-from lmchat.commands.table import COMMANDS, parse_slash
+from lmchat.commands.table import COMMANDS, require_slash
 from lmchat.config.state import change_state
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_text
@@ -83,10 +83,7 @@ class PlainCommands:
         Raises `WrongUse` for an unknown command, one that needs the screen, and one whose argument
         is missing.
         """
-        slash = parse_slash(line)
-        if slash is None:
-            hint = "/help lists the commands. Begin with a space to send it as a message."
-            raise WrongUse(f"Unknown command: {line.partition(' ')[0]}.", hint=hint)
+        slash = require_slash(line, help_by="/help")
         name = slash.command.name
         function = self._functions.get(name)
         if function is None:

@@ -9,6 +9,11 @@ from typing import Any
 
 from msgspec import Struct
 
+from lmchat.errors import WrongUse
+from lmchat.safe_text import safe_line
+
+_TYPED_CHARS = 40  # of an unknown command, in the error
+
 
 class Scope(StrEnum):
     """Place where a command's keys work; also the headings of the help screen."""
@@ -583,6 +588,19 @@ def is_command(text: str) -> bool:
 def is_shell_command(text: str) -> bool:
     """Return whether a typed text is a command for the user's shell: one line, as `!COMMAND`."""
     return text.startswith("!") and bool(text[1:].strip()) and "\n" not in text
+
+
+def require_slash(line: str, *, help_by: str) -> SlashCommand:
+    """Parse a slash command as `parse_slash`; raise `WrongUse` if it is unknown.
+
+    `help_by` is the key or command that lists all commands in this front end.
+    """
+    slash = parse_slash(line)
+    if slash is None:
+        typed = safe_line(line.partition(" ")[0], limit=_TYPED_CHARS)
+        hint = f"{help_by} lists the commands. Begin with a space to send it as a message."
+        raise WrongUse(f"Unknown command: {typed}.", hint=hint)
+    return slash
 
 
 def parse_slash(line: str) -> SlashCommand | None:

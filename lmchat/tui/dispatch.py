@@ -19,9 +19,8 @@ from textual.css.query import NoMatches
 from textual.message import Message
 from textual.widgets import Input, TextArea
 
-from lmchat.commands.table import BY_ID, Command, Scope, is_command, parse_slash
-from lmchat.errors import LMChatError, WrongUse
-from lmchat.safe_text import safe_line
+from lmchat.commands.table import BY_ID, Command, Scope, is_command, require_slash
+from lmchat.errors import LMChatError
 from lmchat.servers.sampling_options import COMMON, FURTHER_OPTIONS
 from lmchat.terminal.tty import has_shell
 from lmchat.tui.actions import Run, ShowChat, ShowServers
@@ -263,11 +262,7 @@ class Dispatcher:
 
         async def run() -> None:
             """Find the command that the line names, and run it with what follows its name."""
-            slash = parse_slash(line)
-            if slash is None:
-                words = f"Unknown command: {safe_line(line.partition(' ')[0], limit=40)}."
-                hint = "F1 lists the commands. Begin with a space to send it as a message."
-                raise WrongUse(words, hint=hint)
+            slash = require_slash(line, help_by="F1")
             await self.run(slash.command, slash.argument)
 
         self.ui.begin(run, "slash", typed=line)
