@@ -1,5 +1,5 @@
 """HTTP surface of `lmchat serve`: one address for all model servers, in the shape of OpenAI's API.
 
 `app.ServeApp` checks who asks, and passes requests on through the `ServerClient`. The routes
-without `/v1` answer what older programs of this kind ask.
+without `/v1` are for older programs, which know only these.
 """

@@ -1,4 +1,9 @@
-"""The ASGI application of `lmchat serve`: who may use it, its routes, and passing requests on."""
+"""The ASGI application of `lmchat serve`: who may use it, its routes, and passing requests on.
+
+There are two families of routes. Those below `/v1` have the form of OpenAI's API. The bare
+routes, without `/v1`, are for older programs, which know only these: a request may name its server
+(`endpoint`), and an error is one text.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +100,7 @@ class ServeApp(Struct, kw_only=True):
     def __post_init__(self) -> None:
         """Begin to count, and make the routes."""
         self._metrics_at_reset = self.client.metrics()
-        forwarded = [CHAT_PATH]  # as older programs ask
+        forwarded = [CHAT_PATH]  # the bare one
         forwarded += [f"{API}{path}" for path in (CHAT_PATH, "/completions", EMBEDDINGS_PATH)]
         self._app = Starlette(
             routes=[
@@ -166,7 +171,10 @@ class ServeApp(Struct, kw_only=True):
             )
 
     async def _refuse(self, request: Request, error: Exception) -> Response:
-        """Return the reply for an error, in the shape that programs of this route expect."""
+        """Return the reply for an error, in the shape of the family of routes that was asked.
+
+        A wrong path, and an unexpected error, have the shape of OpenAI's API in any case.
+        """
         if isinstance(error, HTTPException):
             message = "lmchat serve has no such path."
             if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
@@ -181,7 +189,7 @@ class ServeApp(Struct, kw_only=True):
         path = request.scope["path"]
         if path.startswith(f"{API}/"):
             return _openai_error(error)
-        return _older_error(error, is_chat=path == CHAT_PATH)
+        return _bare_route_error(error, is_chat=path == CHAT_PATH)
 
     # Models
 
@@ -193,7 +201,7 @@ class ServeApp(Struct, kw_only=True):
         name = request.path_params["name"]
         return JSONResponse(model_json(self.watch.routes.find(name), name))
 
-    # Routes of older programs
+    # The bare routes, but for chat
 
     async def _list_models_at(self, request: Request) -> Response:
         """List the models of the server in the query (`endpoint`); without one, those of all."""
@@ -279,16 +287,16 @@ class ServeApp(Struct, kw_only=True):
     ) -> None:
         """Send a request to the server of its model, and the reply to the program as it comes.
 
-        The chat route of older programs has no `/v1`. A request there may name the server
-        (`endpoint`), and is streamed unless the body says otherwise.
+        A request at the bare route may name the server (`endpoint`), and is streamed unless the
+        body says otherwise.
         """
         path = request.scope["path"].removeprefix(API)
-        is_older_route = path == request.scope["path"]
+        is_bare_route = path == request.scope["path"]
         fields = fields_of(body)
         name = report.subject = fields.model_name()
         routes = self.watch.routes
         changes: dict[str, object] = {}
-        if is_older_route and fields.endpoint:
+        if is_bare_route and fields.endpoint:
             server = routes.server(str(fields.endpoint))
             # a model that the server does not list is sent to it, too: it says what is wrong
             unlisted = ModelInfo(model_id=name, endpoint=server.endpoint, product=server.product)
@@ -297,15 +305,15 @@ class ServeApp(Struct, kw_only=True):
             model = routes.find(name)
             if routes.is_alias(name, model):  # the server does not know this name
                 changes["model"] = model.model_id
-        if is_older_route and fields.stream is None:
+        if is_bare_route and fields.stream is None:
             changes["stream"] = True
-        if is_older_route or changes:
+        if is_bare_route or changes:
             # servers do not know the field `endpoint`
-            body = with_changes(body, changes, removed="endpoint" if is_older_route else "")
+            body = with_changes(body, changes, removed="endpoint" if is_bare_route else "")
 
         order = ForwardedRequest(model=model, path=path, body=body, messages=fields.messages)
         async with self.client.forward(order, report.keep_row) as reply:
-            if is_older_route and reply.status >= HTTPStatus.BAD_REQUEST:
+            if is_bare_route and reply.status >= HTTPStatus.BAD_REQUEST:
                 message = f"The server refused the request with status {reply.status}."
                 raise ServerRejected(message, kind="server_error", status=reply.status)
             headers = [
@@ -369,8 +377,8 @@ def _openai_error(error: LMChatError, status: int | None = None) -> Response:
     return JSONResponse({"error": detail}, status, _headers_of(error))
 
 
-def _older_error(error: LMChatError, *, is_chat: bool) -> Response:
-    """Return the reply for an error in the shape of older programs, which is one text.
+def _bare_route_error(error: LMChatError, *, is_chat: bool) -> Response:
+    """Return the reply of a bare route for an error, which is one text.
 
     All failures of servers have the status 500. `is_chat` is whether the chat route was asked: its
     programs then get a fixed text, and the message beside it.
