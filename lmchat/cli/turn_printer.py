@@ -59,6 +59,7 @@ class TurnPrinter:
         self.output = output
         self._asked_model = asked_model
         self._stream = SafeStream() if stream is None else stream
+        # False for JSON lines, too: `Output.is_json` is true for JSON of either form
         self._is_streaming = prints_text and not output.is_json
         self._is_loading_noted = False
         self._is_stall_noted = False
@@ -116,7 +117,10 @@ class TurnPrinter:
                 pass
 
     def _print(self, text: str) -> None:
-        """Print a piece of the answer, unless the caller prints all of it at the end."""
+        """Print a piece of the answer, as text or as a JSON line.
+
+        Nothing is printed if the caller prints the text, or one JSON document, at the end.
+        """
         if text and self.output.is_json_lines:
             self.output.print_json({"chunk": text})
         elif self._is_streaming:
