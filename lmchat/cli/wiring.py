@@ -18,8 +18,8 @@ from lmchat.attachments.web_page import WebPages
 from lmchat.chat.ports import ServerClient
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.chat.turn_scheduler import TurnScheduler
+from lmchat.cli.api_keys import ApiKeys
 from lmchat.cli.context import Context
-from lmchat.cli.keys import Keys
 from lmchat.cli.store import make_store
 from lmchat.cli.toolbox import make_toolbox
 from lmchat.config.credentials import Credentials
@@ -148,12 +148,12 @@ def sampling_layers(context: Context) -> SamplingLayers:
 
 
 @cache
-def api_keys_of(context: Context) -> Keys:
+def api_keys_of(context: Context) -> ApiKeys:
     """Return the API keys of this run: one object, as it remembers keys that were typed in.
 
     It does not load them: a caller has to call `load`, which blocks, before they are used.
     """
-    return Keys(context.loaded, context.environ, Credentials(context.paths.credentials_file))
+    return ApiKeys(context.loaded, context.environ, Credentials(context.paths.credentials_file))
 
 
 def make_backend(

@@ -23,7 +23,7 @@ from lmchat.attachments.web_page import WebPages
 from lmchat.chat.toolbox import Toolbox
 from lmchat.chat.turn_scheduler import TurnScheduler
 from lmchat.chat_import import Importer
-from lmchat.cli.keys import Keys
+from lmchat.cli.api_keys import ApiKeys
 from lmchat.cli.target import configured_endpoints, configured_names
 from lmchat.config.credentials import Credentials
 from lmchat.config.load import Loaded
@@ -563,7 +563,7 @@ async def run(
     settings = replace(settings, ui=UiSettings(reduced_motion=True))
     ports, clock = PortMap(dict(there)), HandClock()
     credentials = Credentials(folder / "credentials.toml")
-    keys = Keys(Loaded(settings=settings, file=folder / "config.toml"), {}, credentials)
+    keys = ApiKeys(Loaded(settings=settings, file=folder / "config.toml"), {}, credentials)
     await asyncio.to_thread(keys.load)
     client = StillClient(settings, ports, direct=direct, keys=keys)
     client.expect({}, used=endpoints_of(state or State()))

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from lmchat.cli.keys import Keys
+from lmchat.cli.api_keys import ApiKeys
 from lmchat.config.credentials import Credentials
 from lmchat.config.load import Flags, load
 from lmchat.servers.endpoint import Endpoint
@@ -24,7 +24,7 @@ def keys_of(tmp_path):
         for origin, key in (stored or {}).items():
             credentials.set(origin, key)
         loaded = load(file, environ or {}, Flags(**flags))
-        keys = Keys(loaded, environ or {}, Credentials(tmp_path / "credentials.toml"))
+        keys = ApiKeys(loaded, environ or {}, Credentials(tmp_path / "credentials.toml"))
         keys.load()
         return keys
 

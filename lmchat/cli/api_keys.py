@@ -27,7 +27,7 @@ _FOR_ANOTHER = (
 )
 
 
-class Keys:
+class ApiKeys:
     """API keys by origin; `load` and `keep` block.
 
     `key_for` runs the command of an entry of `[[endpoints]]` when its key is first needed; the
