@@ -114,7 +114,11 @@ def _read_fields(line: BatchLine, fields: Mapping[str, Any]) -> None:
 
 
 def _messages_of(entries: Any) -> tuple[ChatMessage, ...]:
-    """Return the messages of a line; raises `RequestInvalid` if they cannot be sent."""
+    """Return the messages of a line; raises `RequestInvalid` if they cannot be sent.
+
+    Entries that are no list are given on as they are: `messages_of` takes a prompt, and refuses
+    anything else.
+    """
     return messages_of(list(map(_message, entries)) if isinstance(entries, list) else entries)
 
 

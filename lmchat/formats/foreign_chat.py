@@ -55,7 +55,8 @@ class ToolQuote(Struct, frozen=True, kw_only=True):
     text: str
 
 
-# Part of a message as the module of a program gives it; a text may begin with `<think>`.
+# Part of a message as the module of a program gives it: a text may begin with `<think>`, and texts
+# and thoughts may be empty; `_converted` leaves empty ones out.
 ForeignPart = str | FilePart | ReasoningPart | RefusalPart | ToolQuote
 
 
@@ -80,7 +81,8 @@ class ForeignChat(Struct, kw_only=True):
 
     key: str  # identifies the chat among those of its program; the session's id is a hash of it
     title: str = ""
-    # Key of the message at the end of the path that the program shows; None for the last one.
+    # Key of the message at the end of the path that the program shows. For None, or a key that no
+    # message has, as "", the path ends with the last message.
     path_end: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None

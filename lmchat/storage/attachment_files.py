@@ -114,6 +114,7 @@ def _check_of_names(connection: Connection) -> Callable[[str], bool]:
     text_of_drafts = "\n".join(text_from(text) for (text,) in rows)
 
     def is_named(digest: str) -> bool:
+        """Return whether a message or the text of any draft has the digest."""
         return digest in digests_in_messages or digest in text_of_drafts
 
     return is_named

@@ -131,7 +131,7 @@ def repair(path: Path, moment: datetime) -> Connection:
     copies = daily_copies(path)  # newest first
     if copies and not is_damaged(copies[0]):
         copy_database(copies[0], file)
-    connection = connect(path)
+    connection = connect(path)  # creates an empty file if no copy took the place
     is_all_read = False
     try:
         connection.execute("pragma foreign_keys = off")  # rows may come before those they refer to

@@ -187,9 +187,10 @@ def _connect_to_read(path: Path) -> Connection:
 
     Raises `sqlite3.Error` or, for another format, `StoreUnavailable`.
     """
+    # not `mode=ro`, for which SQLite may have to create the write-ahead log and its index
     connection = _open(path, "immutable=1")
     connection.is_read_only = True
-    if version_of(connection) == 0:
+    if version_of(connection) == 0:  # it has no tables, and none can be created
         connection.close()
         hint = "Make it writable, or set LMCHAT_HOME to another folder."
         raise StoreUnavailable(f"{path.name} is empty and read-only.", hint=hint)

@@ -316,7 +316,8 @@ def read_parts(
         elif kind == "file":
             part = _from_json(FilePart, text)
         else:
-            # the class of parts that hold only a text; None for a damaged kind
+            # the class of parts that hold only a text; None for a damaged kind. A refusal is stored
+            # with the kind `text`, and told by its name.
             part_type = TEXT_PARTS.get("refusal" if name == _REFUSED else kind)
             part = None if part_type is None else part_type(text=text)
         if part is None:

@@ -100,7 +100,7 @@ _MOST_AMBIGUOUS_IDS = 9  # that an error names
 # People repeat prompts: five times as many are read as are returned, each once.
 _READ_PER_RETURNED_PROMPT = 5
 _FORKED = "The session was forked"  # reason of an interrupted answer
-_LATEST = "9999"  # after all stored times
+_LATEST = "9999"  # later than all stored times, which are compared as texts
 
 
 class Store:
@@ -618,7 +618,10 @@ class Store:
     # Attached files
 
     async def save_file(self, data: bytes) -> str:
-        """Keep the content of an attached file, and return its digest, by which it is read."""
+        """Keep the content of an attached file, and return its digest, by which it is read.
+
+        In a temporary chat, it is kept in memory.
+        """
         if self._is_temporary:
             digest = sha256(data).hexdigest()
             self._files_in_memory[digest] = data
