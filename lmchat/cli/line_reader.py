@@ -55,15 +55,17 @@ class LineReader:
             readline.add_history(text)
         readline.set_startup_hook(self._insert_next_text)
 
-        # Readline would switch the marks off after each line, so it only reads them: a paste while
-        # an answer arrives is marked, too. libedit cannot read them.
+        # Readline's own setting would switch the marks off after each line. So this class switches
+        # them on until `close`, and readline only reads them: a paste while an answer arrives is
+        # marked, too. libedit cannot read them.
         if "libedit" not in (readline.__doc__ or ""):
             readline.parse_and_bind("set enable-bracketed-paste off")
             readline.parse_and_bind(r'"\e[200~": bracketed-paste-begin')
             self.has_paste_marks = True
             sys.stdout.write(_PASTE_MARKS_ON)
             sys.stdout.flush()
-            drop_typed(sys.stdin.fileno())  # a paste before this has no marks
+            # a paste before this has no marks, so a line of it would run without Enter
+            drop_typed(sys.stdin.fileno())
 
     def begin_with(self, text: str) -> bool:
         """Let the next line begin with a text; return False where lines cannot be edited."""

@@ -22,32 +22,33 @@ class Colours:
         # the block that is being laid out, set by `Layout`: it waits for what `of` requests
         self.block: Block | None = None
         self._cache: dict[CodeRequest, bytes] = {}
-        # the last code of each language, with its colours
-        self._newest: dict[str, tuple[str, bytes]] = {}
+        # the code of each language whose colours arrived last, with these colours
+        self._last_coloured: dict[str, tuple[str, bytes]] = {}
         # blocks to lay out again when the colours arrive, the newest request last
         self._waiting: dict[CodeRequest, list[Block]] = {}
 
     def of(self, language: str, code: str) -> bytes:
         """Return the colours of a code, as far as they are known; if they are not, request them.
 
-        Until they arrive, code that continues the last code of its language has the colours of it;
-        other code has none. Code without a language never has any.
+        Until they arrive, code that continues the last coloured code of its language has the
+        colours of it; other code has none. Code without a language never has any.
         """
         if not (language and code):
             return b""
         request = (language, code)
         if request in self._cache:
             return self._cache[request]
+        # taken out here and put back below: it becomes the newest request, even if it waited before
         blocks = self._waiting.pop(request, [])
-        last = self.newest_request
-        if last is not None and last[0] == language and code.startswith(last[1]):
+        newest = self.newest_request
+        if newest is not None and newest[0] == language and code.startswith(newest[1]):
             # Likely the same code, which has grown: its blocks wait for the new request. A block
-            # that had other code, which only began alike, then requests its own.
-            blocks += self._waiting.pop(last)
+            # whose code only began alike requests its own when it is laid out with these colours.
+            blocks += self._waiting.pop(newest)
         if self.block is not None:
             blocks.append(self.block)
         self._waiting[request] = blocks
-        beginning, colours = self._newest.get(language, ("", b""))
+        beginning, colours = self._last_coloured.get(language, ("", b""))
         return colours if code.startswith(beginning) else b""
 
     @property
@@ -63,10 +64,10 @@ class Colours:
         """
         language, code = request
         if colours:
-            beginning, _ = self._newest.get(language, ("", b""))
+            beginning, _ = self._last_coloured.get(language, ("", b""))
             if code.startswith(beginning):  # likely the same code, which has grown
                 self._cache.pop((language, beginning), None)
-            self._newest[language] = code, colours
+            self._last_coloured[language] = code, colours
         if sum(len(cached) for _, cached in self._cache) + len(code) > _MOST_CHARS:
             self._cache.clear()
         self._cache[request] = colours or b""

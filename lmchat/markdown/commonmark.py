@@ -124,6 +124,7 @@ def _inline_parser() -> Any:
 
     from lmchat.markdown.extensions import add_rules
 
+    # `linkify` would find addresses by another library; a rule of `add_rules` does it
     return add_rules(MarkdownIt("gfm-like", {"linkify": False}))
 
 

@@ -99,7 +99,7 @@ def deep_nesting_rule(state: StateBlock, first: int, last: int, silent: bool) ->
     """Take blocks that are nested too deep, or too many lines of nested ones, as one text.
 
     The parser would drop what is nested too deep. Each level of blocks goes through all of its
-    lines, so many nested lines take too long.
+    lines, so many nested lines take too long. Such a text interrupts no block: False if `silent`.
     """
     is_deep = state.level >= MOST_LEVELS or state.level * (last - first) > _MOST_NESTED_LINES
     if silent or not is_deep:

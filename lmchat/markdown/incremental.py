@@ -91,7 +91,7 @@ class OpenFence(Struct):
         self.is_first = False
 
     def _block(self, lines: list[str]) -> Block:
-        return Block(Kind.FENCE, "\n".join(lines), self.opening.info, self.is_first)
+        return Block(Kind.FENCE, "\n".join(lines), info=self.opening.info, is_first=self.is_first)
 
     def _dedented(self, line: str) -> str:
         """Return a line without the blanks that the opening of the fence also has."""
@@ -295,7 +295,12 @@ class IncrementalMarkdown(Struct):
         kind = Kind.TABLE if self._table_start else Kind.MARKDOWN
         is_attached = self._type_above in ABOVE_LISTS and re.match(_LIST, source) is not None
         return Block(
-            kind, source, self._table_start, self._is_first, is_attached, number=self._number
+            kind,
+            source,
+            info=self._table_start,
+            is_first=self._is_first,
+            is_attached=is_attached,
+            number=self._number,
         )
 
     def _drop_start(self, chars: int, head: str) -> None:

@@ -190,7 +190,7 @@ class Page(Struct):
         """Yield the wrapped lines of a paragraph, each with what a selection copies of it.
 
         The first line begins with `prefix`, the others with `next_prefix`. The first line ends with
-        `right`, and all lines leave room for it.
+        `right`, and all lines leave room for it. `tint` is the ground of prefixes and text.
         """
         text = "".join(words for words, _ in spans)
         width = max(self.text_width - width_of(next_prefix) - width_of(right), MIN_WIDTH)

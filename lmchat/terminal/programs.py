@@ -127,7 +127,7 @@ async def edit_text(
     data = text.encode(errors="replace")
     file = await asyncio.to_thread(_private_copy, "prompt.md", data, folders)
     try:
-        exit_code = await _run([*argv, str(file)], environ, "EDITOR")
+        exit_code = await _run([*argv, str(file)], environ, variable="EDITOR")
         if exit_code:
             raise LMChatError(
                 f"{_program_name(argv)} ended with status {exit_code}; nothing was changed.",
@@ -167,7 +167,7 @@ async def page_text(text: str, *, environ: Mapping[str, str] = os.environ) -> No
     if not argv:
         hint = "Set $PAGER, for example: export PAGER=less"
         raise WrongUse("No pager is installed.", hint=hint)
-    await _run(argv, environ, "PAGER", safe_text(text).encode(errors="replace"))
+    await _run(argv, environ, variable="PAGER", data=safe_text(text).encode(errors="replace"))
 
 
 def _command(

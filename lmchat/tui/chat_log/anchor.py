@@ -58,7 +58,15 @@ def anchor_in_text(
     blocks = document.entries[index].blocks
     size = row_starts(blocks[number])[-1]
     source_before = sum(len(above.source) for above in blocks[:number])
-    return Anchor(index, number, chars, screen_row, blocks[number], size, source_before)
+    return Anchor(
+        index,
+        number,
+        chars,
+        screen_row,
+        block=blocks[number],
+        size=size,
+        source_before=source_before,
+    )
 
 
 def find_again(document: Document, anchor: Anchor) -> Anchor | None:
@@ -111,9 +119,11 @@ def relocate(document: Document, anchor: Anchor) -> Place:
         number = min(anchor.number, len(blocks) - 1)  # the block, if only its text has changed
         if old.is_thought:
             number = 0
+        # the message was cut into other blocks: that with the source which was there
         elif old.source and not any(block is old for block in blocks):
             ends = list(accumulate(len(block.source) for block in blocks))
             number = min(bisect_right(ends, anchor.source_before), len(blocks) - 1)
+        # as far into the text of this block as before into that of the old one
         chars = anchor.chars * row_starts(blocks[number])[-1] // max(anchor.size, 1)
     starts = row_starts(blocks[number])
     # the line with the character; -1 for -1, which is the blank row above the block

@@ -303,7 +303,7 @@ class ChatLog(ScrollView, can_focus=True):
             index = self.document.append(entry)
             self.viewport.note_new_text()
         self.finder.recount(index)
-        self.settle(Place(index, -1, 0))
+        self.settle(Place(index))
         return index
 
     def apply(self, event: StreamEvent) -> None:
@@ -405,7 +405,7 @@ class ChatLog(ScrollView, can_focus=True):
             yield self.document.entries[index]
             self.document.rebuild(index)
             self.finder.recount(index)
-        self.settle(Place(index, -1, 0))
+        self.settle(Place(index))
 
     # Focus of messages
 
@@ -441,7 +441,7 @@ class ChatLog(ScrollView, can_focus=True):
         if row is None:
             self.viewport.scroll_to_message(index)
         else:
-            self.viewport.scroll_to_place(Place(index, -1, 0), row)
+            self.viewport.scroll_to_place(Place(index), row)
         self._repaint()
         if takes_focus:
             self.focus(scroll_visible=False)
@@ -643,7 +643,7 @@ class ChatLog(ScrollView, can_focus=True):
         act = str(meta.get("act", ""))  # a message command or an answer to a tool call
         if act == "copy_code":
             if not self.copy_code(message, code_number(self.document, place)):
-                self.action_message(act)  # the screen says why
+                self.action_message(act)  # which says that there is no code
         elif act in CHOICES:
             self._decide(act, event.time)
         elif act:

@@ -23,11 +23,12 @@ _DEFAULT_WIDTH = 80  # for estimates until there is a page
 
 
 class Place(NamedTuple):
-    """A row of the log, by the numbers of its message and its block."""
+    """A row of the log, by the numbers of its message and block; by default the message's first."""
 
     message: int
-    block: int  # -1 for the blank row above the message, and where it is not laid out
-    row: int  # row in the block, or in the message if `block` is -1; blank rows above are counted
+    block: int = -1  # -1 for the blank row above the message, and where it is not laid out
+    # row in the block, or in the message if `block` is -1; blank rows above are counted
+    row: int = 0
 
 
 def _entries_of(messages: Iterable[ChatMessage]) -> list[Entry]:

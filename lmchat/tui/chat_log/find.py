@@ -101,7 +101,7 @@ class Finder:
         self._words: tuple[str, ...] = ()  # searched in the next session, too
         self._query = Query()
         self._counts: list[int] = []  # hits of each message
-        self._start = Place(0, -1, 0)  # row from which on the first hit is searched
+        self._start = Place(0)  # row from which on the first hit is searched
         # marks in each line, by `id(block)`; with the block, so that no other one gets its id, and
         # with the lines that were searched
         self._marks: dict[int, tuple[Block, list[Line], list[list[Mark]]]] = {}
@@ -166,7 +166,7 @@ class Finder:
         index = self._document.index_of(message_id)
         if index is None:
             return
-        self._search(words, start=Place(index, -1, 0), is_for_all_sessions=False)
+        self._search(words, start=Place(index), is_for_all_sessions=False)
         if self._counts[index]:
             message = self._document.entries[index].message
             parts = message.parts if message else ()
@@ -202,7 +202,7 @@ class Finder:
         """
         document = self._document
         if start is None:
-            start = document.locate(self._viewport.top) if len(document) else Place(0, -1, 0)
+            start = document.locate(self._viewport.top) if len(document) else Place(0)
         self._start = start
         self._words = tuple(words) if is_for_all_sessions else ()
         if any(words):  # an emptied query is not searched again by `n`

@@ -277,7 +277,7 @@ def question_blocks(message: ChatMessage, pieces: Sequence[Block]) -> list[Block
     for piece in pieces:
         piece.kind = Kind.MADE
         piece.make = partial(make, piece.source, piece.info)
-        piece.is_attached = True
+        piece.is_attached = True  # the rows of the card have no blank row between them
     return [made_block(partial(_question_lines, message)), *pieces]
 
 

@@ -16,7 +16,10 @@ class Highlighting:
     def __init__(
         self, highlighter: Highlighter | None, inflow: Inflow, show_frame: Callable[[], object]
     ) -> None:
-        """Create it; `show_frame` is called when colours are to be shown."""
+        """Create it; `show_frame` is called when colours are to be shown.
+
+        `inflow` has the timer of the next frame, which shows new colours together with new text.
+        """
         self.colours = Colours()
         self._highlighter = highlighter
         self._inflow = inflow

@@ -20,7 +20,7 @@ class RunningCalls:
     ) -> None:
         """Create it; `changed` is the context for a change of the message with an index."""
         self.card_id = ""  # the tool message that asks
-        self.rest = Rest()  # before the card takes keys
+        self.rest = Rest()  # before the card takes keys, which are meant for the prompt until then
         self._viewport = viewport
         self._changed = changed
         self._began_s = 0.0  # monotonic time from which `running …` is counted

@@ -177,6 +177,7 @@ class Viewport:
         if y >= self.last_top:
             self._move(None)
         else:
+            # what is laid out has another height than the estimate: only now `y` is a certain place
             self.document.lay_out(self.document.locate(y).message)
             self._move(anchor_at(self.document, self.document.locate(y)))
         self._keep_cursor_in_view()
@@ -216,7 +217,7 @@ class Viewport:
         top = document.heights.top(index)
         rows = document.heights[index]
         if top < self.top or rows >= self.height:
-            self.scroll_to_place(Place(index, -1, 0))
+            self.scroll_to_place(Place(index))
         elif top + rows > self.top + self.height:
             self.scroll_to_row(top + rows - self.height)
 
@@ -341,7 +342,7 @@ class Viewport:
         document = self.document
         screen_row = document.heights.top(index) - self.top
         if screen_row >= 0:
-            first_shown = anchor_at(document, Place(index, -1, 0), screen_row)
+            first_shown = anchor_at(document, Place(index), screen_row)
         else:  # the message begins above the screen
             first_shown = self._anchor_at_top()
         with self.anchored():

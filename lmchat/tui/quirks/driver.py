@@ -119,7 +119,7 @@ class TerminalDriver(LinuxDriver):
         self._on_terminate = on_terminate
         self._stop_reading: tuple[int, int] | None = None  # pipe: a byte ends `run_input_thread`
         self._owns_terminal = False
-        self._release_lock = Lock()
+        self._release_lock = Lock()  # lets only one of several threads restore the terminal
         self._early_keys: list[Message] = []  # typed before widgets are mounted
         atexit.register(self.give_back)
 

@@ -51,16 +51,16 @@ def text_row(
 ) -> ListRow:
     """Return a row with one text in a style; `right` is shown at its end unless it is empty."""
     return ListRow(
-        pieces=(((text, style),),),
+        pieces=(((text, style),),),  # one piece of one text
         right=((right, right_style),) if right else (),
         key=key,
     )
 
 
 def heading_row(text: str, style: str = MUTED, *, right: str = "") -> ListRow:
-    """Return a row that cannot be chosen."""
+    """Return a row that cannot be chosen; `right` is shown at its end unless it is empty."""
     return ListRow(
-        pieces=(((text, style),),),
+        pieces=(((text, style),),),  # one piece of one text
         right=((right, MUTED),) if right else (),
         is_heading=True,
     )

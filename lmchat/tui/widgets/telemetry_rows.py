@@ -109,6 +109,7 @@ def _model_state(health: Health, turn: TurnFigures | None, loading: str) -> Styl
     """Return the state of the model as a word in a style.
 
     While a turn runs, the server is not asked, so the turn knows more than the last check.
+    `loading` is that of `model_rows`.
     """
     model = health.model
     if loading and not health.is_down:
