@@ -283,6 +283,7 @@ class ChildProcess:
         and is killed after another moment.
         """
         self._input.close()
+        # at `_NO_SIGNAL`, the program gets its moment to end by itself
         await self._end_group((_NO_SIGNAL, signal.SIGTERM, _KILL))
         # what has left the group may keep the pipes open
         with suppress(TimeoutError):

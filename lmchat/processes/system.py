@@ -74,7 +74,10 @@ def try_lock(descriptor: int, *, is_shared: bool = False) -> bool:
 
 
 def _lock_byte(descriptor: int) -> None:
-    """Lock a file on Windows; raises `PermissionError` if another process has locked it."""
+    """Lock a file on Windows, by one byte far behind its content, which stays readable.
+
+    Raises `PermissionError` if another process has locked it.
+    """
     try:
         import msvcrt  # noqa: PLC0415 - only Windows has it
     except ImportError as error:

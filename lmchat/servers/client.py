@@ -464,8 +464,8 @@ class HttpServerClient:
 
         The prober then expects, at each address of the file, the product that was there.
         """
-        has_new_lists = await self._cache.read_once()
-        if not has_new_lists:
+        was_read_now = await self._cache.read_once()
+        if not was_read_now:
             return
         for model in self._cache.all_models().models:
             self._prober.expect(model.endpoint, model.product)

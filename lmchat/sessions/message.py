@@ -580,7 +580,7 @@ def _message(entry: object, position: int) -> ChatMessage:
     match entry:
         case ChatMessage():
             return entry
-        case {"role": role, "content": content} | (role, content):
+        case {"role": role, "content": content} | (role, content):  # a dict, or a pair
             pass  # the message is made below
         case _:
             raise RequestInvalid(f"Invalid messages array: entry {position} is not a message.")

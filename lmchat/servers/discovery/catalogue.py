@@ -148,7 +148,10 @@ class Catalogue:
         behind_recent = len(state.recent)
 
         def sort_key(row: ModelRow) -> tuple[bool, int]:
-            """Return the place of a row; False, for a model that can chat, comes before True."""
+            """Return the place of a row; False, for a model that can chat, comes before True.
+
+            A model that is not among the recent ones comes behind these.
+            """
             index = behind_recent if row.recent_index is None else row.recent_index
             return not row.model.can_chat, index
 

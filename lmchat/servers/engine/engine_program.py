@@ -66,7 +66,7 @@ def _start_server(order: dict[str, Any]) -> dict[str, str]:
     except Exception as error:  # noqa: BLE001 - of the library; the parent reports it
         time.sleep(_LOG_S)  # the exit of this process would cut the log off
         return {"error_text": f"{type(error).__name__}: {error}"}
-    _servers.append(server)
+    _servers.append(server)  # keeps it alive
     return {"address": server.listening_address}
 
 

@@ -25,7 +25,7 @@ def errors_as_unavailable(endpoint: Endpoint) -> Iterator[None]:
     try:
         yield
     except httpx.ProtocolError as error:
-        raise unavailable(error, endpoint) from None  # a traceback would show a quoted key
+        raise unavailable(error, endpoint) from None  # it may quote a header with the key
     except TRANSPORT_ERRORS as error:
         raise unavailable(error, endpoint) from error
 

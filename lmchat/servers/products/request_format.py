@@ -87,7 +87,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
         for name, value in extra_fields.items():
             # escaped, because a name from the user's settings may hold anything
             pattern = re.escape(name)
-            if name in _WORDS_FOR_FIELDS:
+            if name in _WORDS_FOR_FIELDS:  # other words by which refusals mean this field
                 pattern += f"|{_WORDS_FOR_FIELDS[name]}"
             if re.search(rf"(?<!\w)({pattern})(?!\w)", words, re.IGNORECASE):
                 refused.add((name, str(value)))
