@@ -33,7 +33,7 @@ def completed(source: str, *, is_table: bool = False) -> str:
     without_ended = re.sub(_EMPHASIS, "·", re.sub(_CODE, "·", last))
     emphasis = re.search(_OPEN_EMPHASIS, without_ended)
     if emphasis:
-        last = last.rstrip("* \t") + emphasis[1]  # the whole end mark for the part that is there
+        last = last.rstrip("* \t") + emphasis[1]  # the end mark, in place of a part of it
     above, _, head = before.rpartition("\n")  # `head` is the line above the last one
     if re.match(_ONLY_MARKS, last):  # below the head of a table, these are dashes
         is_below_head = not is_table and _is_row(head) and not _is_row(above.rpartition("\n")[2])

@@ -336,7 +336,7 @@ class ChatLog(ScrollView, can_focus=True):
             place = self.document.lay_out_again(recoloured)
             if place is not None:
                 changed.append(place)
-        self.settle(min(changed, default=None))
+        self.settle(min(changed, default=None))  # all rows from the topmost place on
 
     def show_turn(self, turn: TurnFigures, now_s: float, thought_hint: str = "") -> None:
         """Show the figures of the running turn at `now_s`, and a hint beside a running thought."""

@@ -51,5 +51,5 @@ class Highlighting:
 
     def reset(self) -> None:
         """Forget the code of the session that was shown before; its colours stay in the cache."""
-        self.drain()
+        self.drain()  # blocks that are no longer shown
         self.colours.drop_requests()

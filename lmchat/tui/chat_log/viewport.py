@@ -58,8 +58,8 @@ class Viewport:
 
     def __init__(self, document: Document, is_focused: Callable[[], bool] = lambda: False) -> None:
         self.document = document
-        self.height = 1
-        self.top = 0
+        self.height = 1  # rows of the screen
+        self.top = 0  # row of the log that is the first on the screen
         self._is_focused = is_focused  # returns whether the keys go to the log
         self.reset()
 
