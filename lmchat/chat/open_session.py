@@ -11,11 +11,11 @@ from msgspec.structs import replace
 
 from lmchat.chat.answering import AnswerRequest
 from lmchat.chat.context_window import ContextPlan
-from lmchat.chat.growing_answer import GrowingAnswer
 from lmchat.chat.kept import joined_answer
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.chat.turn_starts import TurnStart
 from lmchat.errors import LMChatError, StillAnswering
+from lmchat.growing_answer import GrowingAnswer
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.model import Target
 from lmchat.servers.sampling_options import usable_options

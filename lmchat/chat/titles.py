@@ -7,9 +7,9 @@ import asyncio
 from msgspec.structs import replace
 
 from lmchat.chat.answering import TurnSettings
-from lmchat.chat.growing_answer import WholeAnswer
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.ports import ModelServer
+from lmchat.growing_answer import WholeAnswer
 from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import AnswerState, Role, text_message
 from lmchat.sessions.session import title_from, title_of
