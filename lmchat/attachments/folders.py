@@ -272,7 +272,7 @@ def named_files(text: str) -> tuple[Path, ...]:
 
 
 def _absolute_files(words: Sequence[str]) -> tuple[Path, ...]:
-    """Return the files that some words name, or no file if a word names none.
+    """Return the files that some words name, or no file if a word names none: then they are text.
 
     Raises `ValueError` for a broken address.
     """

@@ -164,8 +164,8 @@ class WebPages:
 async def _take_location(response: httpx.Response) -> None:
     """Move the address of a redirect from the headers to the extensions of the response.
 
-    httpx parses the header even if it does not follow redirects, and fails if it does not know the
-    scheme of the address.
+    It is a hook of the client. Without it, httpx parses the header even if it does not follow
+    redirects, and fails if it does not know the scheme of the address.
     """
     response.extensions["location"] = response.headers.pop("Location", "")
 
@@ -238,7 +238,8 @@ async def _read(response: httpx.Response, address: PageAddress) -> Attachment:
     if not text.strip():
         hint = "Open it in a browser: scripts may write its text."
         raise FileRefused("The page has no text.", hint=hint)
-    text = text.replace("\r\n", "\n")  # as `safe_text` does, which shortens it
+    # `safe_text` does this, too; it is done before the cut, as it makes the text shorter
+    text = text.replace("\r\n", "\n")
     text = safe_text(text[: MAX_TEXT_BYTES + 1])  # a longer one is refused in any case
     return text_attachment(
         safe_line(address.url, limit=_MAX_NAME_CHARS),

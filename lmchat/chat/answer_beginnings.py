@@ -67,6 +67,7 @@ class Beginning(Struct, frozen=True, kw_only=True):
         stats = answer.stats
         if stats is not None and stats.ends_with_edit:  # then it has no part but its text
             answer = replace(answer, parts=(TextPart(text=answer.text.rstrip()),))
+        # words of the user are in it, even if a model has continued them since
         return cls(message=answer, is_exact=stats is not None and stats.is_edited)
 
     def can_prefill(self, target: Target) -> bool:

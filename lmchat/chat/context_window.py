@@ -43,7 +43,10 @@ _AUTHORS = {Role.SYSTEM: "system", Role.USER: "you", Role.TOOL: "tool"}
 
 
 def _raw_tokens(message: ChatMessage) -> float:
-    """Return the raw estimate for the text of a message and its text files."""
+    """Return the raw estimate for the text of a message and its text files.
+
+    Images are left out: no factor applies to their tokens.
+    """
     file_tokens = sum(part.tokens for part in message.files if not part.is_image)
     return raw_tokens(message.sent_text) + file_tokens
 

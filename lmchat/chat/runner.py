@@ -152,6 +152,7 @@ class TurnRunner:
         self._must_show_cut = len(opened.messages) > len(start.path)
         opened.apply_start(start, may_call_tools=rounds is not None)
         await self._show_prompts()
+        # `copied`: results beside a repeated call, of which the new branch gets copies
         calls, copied, version = start.calls, start.copied, start.version
         while True:  # each pass is an answer, after the calls of the one before
             if calls and rounds is not None:

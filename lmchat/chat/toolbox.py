@@ -83,9 +83,9 @@ class Toolbox:
     def is_offered(self, session_id: str, tool: Tool) -> bool:
         """Whether a tool is offered in a session: it is neither switched off nor forbidden."""
         is_off = any(self.is_off(session_id, name) for name in (tool.full_name, tool.server))
-        return not is_off and self._configured(tool) is not Approval.NEVER
+        return not is_off and self._configured_approval(tool) is not Approval.NEVER
 
-    def _configured(self, tool: Tool) -> Approval:
+    def _configured_approval(self, tool: Tool) -> Approval:
         """Return the approval by the configuration: the rule for a tool, or else that for all."""
         return Approval(self._configured_rule(tool) or self.settings.approve)
 
@@ -105,7 +105,7 @@ class Toolbox:
         """
         if not self.is_offered(session_id, tool):
             return Approval.NEVER
-        configured = self._configured(tool)
+        configured = self._configured_approval(tool)
         if configured is Approval.ALWAYS:
             return configured
         fingerprint = self._fingerprint(tool)

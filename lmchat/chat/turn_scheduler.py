@@ -403,7 +403,8 @@ class TurnScheduler:
     async def _name_session(self, opened: OpenSession) -> None:
         """Let the model write a title for a session after its first answer.
 
-        A title from the user is kept. If the model fails, the title made of the prompt is kept.
+        It is called after other turns, too: `rename_by_model` then does nothing. A title from the
+        user is kept. If the model fails, the title made of the prompt is kept.
         """
         with suppress(LMChatError, TimeoutError):
             settings = self.next_turn.settings()

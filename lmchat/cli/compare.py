@@ -87,7 +87,8 @@ async def _measure(context: Context, runtime: Runtime, task: Task) -> dict[str, 
         Loading is not noted: `load_if_needed` has loaded the model, or the server loads it now and
         the time until the first token shows that.
         """
-        if not answers and not isinstance(event, ModelLoading):
+        is_first = not answers  # an answer is added when it has ended
+        if is_first and not isinstance(event, ModelLoading):
             printer.show(event)
 
     load_s = failure = None

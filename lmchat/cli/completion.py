@@ -45,7 +45,8 @@ complete -o bashdefault -F _lmchat lmchat
 def completion(context: Context) -> int:
     """Print the completion script of the shell that the command names; return exit code 0."""
     # The script reads the names of models from the file with the cached lists, so that neither a
-    # server nor Python delays the shell.
+    # server nor Python delays the shell. Of `"model_id":"NAME"`, the name is the 4th field between
+    # quotes.
     file = shlex.quote(str(context.paths.models_file))
     list_names = f"""grep -o {_SAFE_NAME} {file} 2>/dev/null | cut -d '"' -f 4 | sort -u"""
     # in the form of shtab: the name of a function in each shell, and its definition
@@ -66,7 +67,7 @@ def completion(context: Context) -> int:
             vars(action)["complete"] = completers[action.metavar]  # shtab reads this attribute
     shell = context.options.shell
     script = shtab.complete(parser, shell=shell)
-    if shell == "bash":
+    if shell == "bash":  # its words end at colons, which names of models may have
         script += _WHOLE_WORDS_IN_BASH
     context.output.print_text(script)
     return 0

@@ -182,7 +182,8 @@ class InlineText:
             spans += chain.from_iterable(words[self._words :])
             self._words = max(self._words, len(words))
         if spans:
-            if not self._is_line_open:  # what precedes the first word would be in a new line
+            # in a new line, the first word needs no line end or blanks before it
+            if not self._is_line_open:
                 before_word, style = spans[0]
                 spans[0] = (before_word.lstrip("\n "), style)
             self._write(self._painted(spans))

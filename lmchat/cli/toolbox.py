@@ -80,8 +80,8 @@ def how_to_configure(context: Context) -> str:
 
 def how_to_correct(server: ToolServer, context: Context) -> str:
     """Return what to do about a tool server with an error, without a full stop."""
-    is_file = server.name == FUNCTIONS
-    place = context.paths.tools_file if is_file else f"[[mcp]] in {context.config_file}"
+    is_tools_file = server.name == FUNCTIONS  # the server of the functions of `tools.py`
+    place = context.paths.tools_file if is_tools_file else f"[[mcp]] in {context.config_file}"
     return f"Correct {place}, then lmchat tools"
 
 

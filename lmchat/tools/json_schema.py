@@ -141,7 +141,8 @@ def _error_text(error: ValueError) -> str:
     if not isinstance(error, jsonschema_rs.ValidationError):
         return safe_line(f"it cannot be checked: {error}", limit=_MAX_ERROR_CHARS)
     keys = (f"[{key}]" if isinstance(key, int) else f".{key}" for key in error.instance_path)
-    # a reference that leads nowhere, or that `_refuse_to_fetch` has refused, has no path
+    # the error of a reference that leads nowhere, or that `_refuse_to_fetch` has refused, has
+    # neither path
     place = f"at ${''.join(keys)}: " if error.schema_path else ""
     message = error.message.rpartition("failed: ValueError: ")[2]  # the words of `_refuse_to_fetch`
     return safe_line(place + message, limit=_MAX_ERROR_CHARS)

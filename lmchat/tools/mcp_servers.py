@@ -366,7 +366,9 @@ async def _pipes(
         """Pass on the messages of the program to the client, until the program ends."""
         try:
             while line := await child.read_line():
-                with suppress(ValidationError):  # many programs greet
+                # What is no message is left out: many programs greet. `by_name`: fields have their
+                # names in the protocol, not those of the SDK's classes.
+                with suppress(ValidationError):
                     message = jsonrpc_message_adapter.validate_json(line, by_name=False)
                     await from_program_in.send(SessionMessage(message))
                 # a server may send notices without end, and each takes a millisecond

@@ -133,6 +133,7 @@ async def run_call(call: ChatMessage, run: Run | str) -> ChatMessage:
     if isinstance(run, str):
         result = ToolResult(text=run, is_error=True)
     else:
+        # they are an object, perhaps an empty one: else `run` is the reason why it does not run
         result = await run(parse_arguments(call.tool_calls[0].arguments) or {})
     return replace(
         call,
