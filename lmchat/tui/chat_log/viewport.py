@@ -6,14 +6,12 @@ position. Only `lay_out` computes the first row `top` from it: what is read keep
 changes around it. Whoever changes the document, or lays out blocks of it, does so within
 `anchored`. Three methods of the viewport need not, as `top` is computed anew right after it:
 `set_page` does it from the same anchor, `scroll_to_row` and `scroll_to_place` from another one.
-These methods move, each with its callers:
+These methods move:
 
-- `scroll_to_row`: keys, wheel, scroll bar, and a selection dragged over the edge
-  (`ChatLog.watch_scroll_y`).
-- `scroll_to_end` (`ChatLog.scroll_end`): End, the pill, a sent prompt, scrolling at
-  the end.
-- `scroll_to_message`: the focus moves to another message, or the selection grows by one.
-- `scroll_to_place`: a hit, a bookmark, another version of a message, or what is folded or unfolded.
+- `scroll_to_row`: to a row of the whole log.
+- `scroll_to_end`: to the end, which is followed then.
+- `scroll_to_message`: to a message.
+- `scroll_to_place`: to a place in a message, as a hit or a bookmark.
 - `set_cursor`, `step_cursor`: the focus moves; the end is followed only with the last message.
 - `stop_following`: the position stays, but new text no longer moves it.
 

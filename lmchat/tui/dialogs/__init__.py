@@ -1,1 +1,4 @@
-"""Everything that opens above the chat. A dialog is given data and returns a value."""
+"""Everything that opens above the chat. A dialog is given data and returns a value.
+
+Before that, `ThemeDialog` and `ToolsDialog` act themselves, and others by functions they are given.
+"""

@@ -1,3 +1,3 @@
-"""Widgets: each draws the data it is given and posts messages."""
+"""Widgets: each draws the data it is given and posts messages; `FindBar` calls the log itself."""
 
 from __future__ import annotations
