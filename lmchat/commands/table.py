@@ -34,9 +34,9 @@ class Command(Struct, frozen=True, kw_only=True):
     title: str
     scope: Scope
     function: str = ""
-    """Function of `Dispatcher`, or of a controller as `connect.check_now`, that runs it.
+    """Function that runs it: of `Dispatcher`, of a controller, as `connect.check_now`, or of `ui`.
 
-    It may have arguments, as `view.focus_message(-1)`.
+    It may have arguments, as `ui.focus_message(-1)`.
     """
     action: str = ""
     """Without such a function: Textual's action of the log, the list or the picker."""
@@ -500,7 +500,16 @@ COMMANDS: tuple[Command, ...] = (
         "branches.delete",
         slash="/delete",
     ),
-    _message("undo", "u", "undo", "Undo the last deletion", slash="/undo"),
+    # it needs no message
+    _command(
+        Scope.MESSAGE,
+        "message.undo",
+        "u",
+        "undo",
+        "Undo the last deletion",
+        "branches.undo",
+        slash="/undo",
+    ),
     _session("open", "enter", "open", "Open it"),
     _session("rename", "n", "rename", "Change its title"),
     _session("tag", "g", "tags", "Change its tags; #tag in the filter finds them"),

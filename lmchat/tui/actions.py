@@ -51,14 +51,14 @@ class ShowChat(Post):
 def bindings(scope: Scope) -> list[BindingType]:
     """Return the bindings of Textual for the commands of a scope.
 
-    Commands with a function go through `run`; others are actions of the widget that has the
-    bindings. A command without a key gets the name of a key that no keyboard has, so that the
-    configuration can give it another.
+    Commands with a function go through `run` of the app, whichever widget has the bindings; others
+    are actions of that widget. A command without a key gets the name of a key that no keyboard has,
+    so that the configuration can give it another.
     """
     return [
         Binding(
             command.keys or f"none-of-{command.command_id}",
-            command.action or f"run({command.command_id!r})",
+            command.action or f"app.run({command.command_id!r})",
             command.label,
             show=False,
             priority=command.is_priority,

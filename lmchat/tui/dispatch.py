@@ -1,6 +1,6 @@
 """The half of the screen that answers: it makes the controllers, and finds who does what.
 
-A command names its function in the table, as `connect.check_now`: the attribute of `Dispatcher`,
+A command names its function in the table, as `connect.check_now`: an attribute of `Dispatcher`,
 and its method. Without a dot, it is a method of `Dispatcher` itself. That of a command on a message
 (`on_message`) gets the message as its last parameter.
 """
@@ -19,7 +19,7 @@ from textual.css.query import NoMatches
 from textual.message import Message
 from textual.widgets import Input, TextArea
 
-from lmchat.commands.table import BY_ID, Command, Scope, is_command, require_slash
+from lmchat.commands.table import BY_ID, Command, is_command, require_slash
 from lmchat.errors import LMChatError
 from lmchat.servers.sampling_options import COMMON, FURTHER_OPTIONS
 from lmchat.terminal.tty import has_shell
@@ -76,9 +76,9 @@ class Dispatcher:
         self.model_switch = model_switch = ModelSwitch(ui, status, prompt_text, turns)
         self.connect = connect = Connect(ui, status, model_switch)
         self.message_actions = message_actions = MessageActions(
-            ui, shown_session, prompt_text, branches, self.function_of
+            ui, prompt_text, branches, self.function_of
         )
-        self.next_request = NextRequest(ui, shown_session, prompt_text, branches)
+        self.next_request = NextRequest(ui, prompt_text, branches)
         self.answer_settings = AnswerSettings(ui, status, model_switch)
         self.appearance = Appearance(ui, status, shown_session)
         self.reports = Reports(ui)
@@ -123,7 +123,7 @@ class Dispatcher:
         self.appearance.warn_of_unknown_theme()
         self.ui.begin(open_store, "history")
         if workspace.resume_id:
-            self.ui.begin(self._resume, "open", is_only=True)
+            self.shown_session.begin_switch(self._resume)
         check = partial(self.ui.begin, check_daily, "daily check")
         self.ui.begin_later(CHECK_AFTER_S, check)
 
@@ -135,7 +135,7 @@ class Dispatcher:
         """
         session_id = await self.workspace.store.find(self.workspace.resume_id)
         await self.shown_session.go_to(session_id, takes_queue=True)
-        if self.shown_session.opened.is_waiting and self.ui.next_turn.is_ready:
+        if self.scheduler.shown.is_waiting and self.ui.next_turn.is_ready:
             self.scheduler.target_ready()
 
     # What the app asks for
@@ -196,7 +196,7 @@ class Dispatcher:
                 self.turns.remove_queued()
             case PromptInput.FileNamed(path=path, text=text):
                 self.prompt_files.attach(path, text)
-            case ChatLog.ActionWanted(name="stop"):
+            case ChatLog.ActionWanted(name="stop"):  # below the answer: unlike Esc, only that
                 self.turns.stop()
             case ChatLog.ActionWanted(name=name, message=target):
                 self.message_actions.act(name, target)
@@ -235,7 +235,7 @@ class Dispatcher:
         Keys and the palette have no argument: a dialog asks for one if the command needs it, and
         then runs the command with it. A command on a message uses the focused message.
         """
-        if command.scope is Scope.MESSAGE:
+        if command.on_message:
             self.message_actions.act(command.command_id.removeprefix("message."))
             return
         if command.needs_argument and not argument:
@@ -326,7 +326,7 @@ class Dispatcher:
         is_in_prompt = self.ui.screen.focused is prompt_input
         has_done_something = (
             self.stop_running()
-            or self.prompt_text.leave_edit()
+            or self.prompt_text.cancel_edit()
             or self.ui.widgets.log.drop_selection()
             or (is_in_prompt and self.turns.take_back())  # elsewhere, Esc leads to the prompt
         )

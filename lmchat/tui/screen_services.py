@@ -187,6 +187,19 @@ class ScreenServices:
         if self.widgets.log.finder.is_active:
             self.widgets.log.finder.clear()
 
+    def show_calls(self) -> None:
+        """Show the running tool calls of the shown session, and the card of the one that asks.
+
+        Below a dialog, the card takes no keys.
+        """
+        shown = self.scheduler.shown
+        self.widgets.log.calls.show(
+            shown.running_calls,
+            asked_id=shown.question.message.message_id if shown.question else "",
+            now_s=self.workspace.clock(),
+            is_on_top=self.app.screen is self.screen,
+        )
+
     def focus_approval_card(self) -> None:
         """Focus the card that asks about a tool call, if there is one.
 

@@ -295,7 +295,6 @@ SENSIBLE = {
     "pager": set(MESSAGES) - {"failed", "stopped before a word"},
     "save": set(MESSAGES) - {"failed", "stopped before a word"},
     "delete": set(MESSAGES),
-    "undo": set(MESSAGES),
 }
 
 

@@ -152,9 +152,6 @@ class ChatLike(Screen[None]):
         yield Vertical(id="log")
         yield Prompt()
 
-    def action_run(self, command_id: str) -> None:
-        self.app.commands.append(command_id)
-
 
 class PromptApp(Host):
     CSS_PATH: ClassVar = [*Host.CSS_PATH, _FOLDER / "prompt.tcss"]
@@ -163,6 +160,9 @@ class PromptApp(Host):
     def __init__(self) -> None:
         super().__init__(screen=ChatLike)
         self.commands: list[str] = []  # ids of those whose keys were pressed
+
+    def action_run(self, command_id: str) -> None:
+        self.commands.append(command_id)
 
     @property
     def prompt(self) -> Prompt:

@@ -127,7 +127,7 @@ async def test_deleting_a_session_stops_its_answer_and_keeps_its_queue_as_a_draf
         sessions = desk.session_list
         await desk.say("first", sees="Let")
         await desk.say("queued", sees="next")
-        first = desk.dispatch.shown_session.opened
+        first = desk.scheduler.shown
         await desk.until(lambda: sessions.chosen_id == first.session_id, "the list")
         await desk.go_to_list()
         await desk.press("d", sees="In the trash; u restores it.")

@@ -59,7 +59,7 @@ async def test_what_the_disk_refuses_or_another_window_has_removed_is_reported_a
         await desk.store.purge(session_id)
         for name in ("delete", "fork", "next_version", "tree", "undo"):
             desk.app.clear_notifications()
-            await desk.press("alt+up", KEYS[name])
+            await desk.press("alt+up", BY_ID[f"message.{name}"].keys)
             await desk.pilot.pause()
             while len(desk.app.screen_stack) > 1:
                 await desk.press("escape")

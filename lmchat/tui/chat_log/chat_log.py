@@ -69,7 +69,7 @@ class ChatLog(ScrollView, can_focus=True):
         """A command on a message was wanted by a key or a click; `MessageActions` runs it."""
 
         name: str  # the last part of the command's id; `stop` for a click on that word
-        message: ChatMessage | None  # the one with the focus; None only for `undo`
+        message: ChatMessage  # the one with the focus
 
     class CopyWanted(Post):
         """A text of the log is to be copied: the selection, a message or a part of it."""
@@ -582,9 +582,9 @@ class ChatLog(ScrollView, can_focus=True):
             self.notify("No hits.", markup=False)
 
     def action_message(self, name: str) -> None:
-        """Let the screen run a command on the focused message; only `undo` needs no message."""
+        """Let the screen run a command on the focused message, if there is one."""
         message = self.focused_message
-        if message is not None or name == "undo":
+        if message is not None:
             self.post_message(self.ActionWanted(name, message))
 
     def toggle(self, attribute: Literal["is_folded", "is_source"]) -> None:

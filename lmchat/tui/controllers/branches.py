@@ -109,10 +109,10 @@ class Branches:
         if files:
             problem = "Files go with prompts, not with answers."
             raise RequestInvalid(problem, hint="Remove their lines, then press Enter.")
-        opened = self._shown_session.opened
+        opened = self._scheduler.shown
         old_id = prompt_text.edited_id
         version = await changes.rewrite(self._scheduler, opened, old_id, words)
-        if opened is not self._shown_session.opened:  # the user has changed the session
+        if opened is not self._scheduler.shown:  # the user has changed the session
             return
         row = self._ui.widgets.log.viewport.row_of(old_id)
         prompt_text.leave_edit()
@@ -124,9 +124,7 @@ class Branches:
 
     async def toggle_excluded(self, message_id: str) -> None:
         """Take a message of the path out of all requests with its tool calls, or put it back."""
-        changed = await changes.toggle_excluded(
-            self._scheduler, self._shown_session.opened, message_id
-        )
+        changed = await changes.toggle_excluded(self._scheduler, self._scheduler.shown, message_id)
         for message in changed:
             self._ui.widgets.log.replace(message)
         if changed:
@@ -142,7 +140,7 @@ class Branches:
         Prompts in the queue return to the prompt field.
         """
         session_id = self._shown_session.shown_id
-        await self._scheduler.end_turns(self._shown_session.opened)
+        await self._scheduler.end_turns(self._scheduler.shown)
         path = await self._store.delete_message(session_id, message.message_id)
         self._show_path(path)
         self._status.show_action("deleted")
@@ -151,8 +149,12 @@ class Branches:
             undo = f"{self._ui.key_name('message.undo')} or /undo"
         self._ui.notify(f"Deleted, with everything after it. {undo} restores it.")
 
-    async def undo(self) -> None:
-        """Restore what was deleted last in the shown session; without it, notify the user."""
+    def undo(self) -> None:
+        """Restore in a worker what was deleted last in the shown session."""
+        self._ui.begin(self._undo, "message")
+
+    async def _undo(self) -> None:
+        """Restore what was deleted last; if nothing was deleted, notify the user."""
         session_id = self._shown_session.shown_id
         deleted_id = await self._store.last_deleted_message(session_id)
         if deleted_id is None:
@@ -170,11 +172,11 @@ class Branches:
 
         The message is there because this is a command on messages; the tree does not depend on it.
         """
-        opened = self._shown_session.opened
+        opened = self._scheduler.shown
         messages = await self._store.tree(opened.session_id)
         await opened.fill(self._store)
         path_ids = {message.message_id for message in opened.messages}
-        if opened is self._shown_session.opened:
+        if opened is self._scheduler.shown:
             self._ui.open_dialog(message_tree(messages, path_ids), self._go_to_branch)
 
     def _go_to_branch(self, branch_id: str | None) -> None:
@@ -185,7 +187,7 @@ class Branches:
         """
         if not branch_id:
             return
-        if self._shown_session.opened.find(branch_id) is None:
+        if self._scheduler.shown.find(branch_id) is None:
             self._shown_session.switch_to(self._shown_session.shown_id, message_id=branch_id)
         else:
             self._ui.widgets.log.show_message(branch_id)

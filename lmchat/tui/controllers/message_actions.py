@@ -11,7 +11,7 @@ from pathlib import PurePath
 from typing import Any
 
 from lmchat.commands.conditions import NOTHING_YET, unavailable_reason, words_of
-from lmchat.commands.table import BY_ID
+from lmchat.commands.table import BY_ID, Command
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path, write_new_file
 from lmchat.markdown.commonmark import code_blocks, links
@@ -24,7 +24,6 @@ from lmchat.tui.chat_log.copying import failure_text
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.session_files import write_asking
-from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.dialogs.text_dialog import LinksDialog, TextDialog
 from lmchat.tui.screen_services import ScreenServices
@@ -53,7 +52,6 @@ class MessageActions:
     def __init__(
         self,
         ui: ScreenServices,
-        shown_session: ShownSession,
         prompt_text: PromptText,
         branches: Branches,
         function_of: Callable[[str], Callable[..., Any]],
@@ -62,22 +60,23 @@ class MessageActions:
         self._ui = ui
         self._store = ui.workspace.store
         self._platform = ui.workspace.platform
-        self._shown_session = shown_session
         self._prompt_text = prompt_text
         self._branches = branches
         self._function_of = function_of
         self._asked_for = ("", 0)  # message and code block whose file `save` has asked for last
 
-    def unavailable_reason(self, name: str) -> str:
+    def unavailable_reason(self, command: Command) -> str:
         """Return why a command on the focused message, or the last answer, can do nothing now.
 
-        The reason is empty if the command can do something. For `undo`, which needs no message, it
-        is always empty.
+        The reason is empty if it can do something, and for a command that gets no message.
         """
-        if name == "undo":
+        if not command.on_message:
             return ""
         message = self._message_to_act_on()
-        return NOTHING_YET if message is None else self._reason(name, message)
+        if message is None:
+            return NOTHING_YET
+        name = command.command_id.removeprefix("message.")
+        return self._reason(name, self._ui.scheduler.shown.current(message))
 
     def act(self, name: str, message: ChatMessage | None = None) -> None:
         """Run a command on a message, or show why it can do nothing.
@@ -85,21 +84,19 @@ class MessageActions:
         Keys and clicks in the log give the message. For slash commands and the palette, it is the
         focused one, or else the last answer.
         """
-        if name == "undo":  # it needs no message
-            self._ui.begin(self._branches.undo, "message")
-            return
         message = message or self._message_to_act_on()
         if message is None:
             self._ui.notify(NOTHING_YET)
             return
         widgets = self._ui.widgets
+        # before `act_on`: a selection is copied also if the message itself has no text
         if name == "copy" and widgets.has_log_focus and widgets.log.copy(message):
             return  # else it has files, or nothing but reasoning or calls: `copy` finds those
         self.act_on(name, message)
 
     def act_on(self, name: str, message: ChatMessage) -> None:
         """Call the function of a command with a message as it is now, unless it can do nothing."""
-        message = self._shown_session.opened.current(message)
+        message = self._ui.scheduler.shown.current(message)
         reason = self._reason(name, message)
         if reason:
             self._ui.notify(reason)
@@ -110,8 +107,7 @@ class MessageActions:
 
     def _reason(self, name: str, message: ChatMessage) -> str:
         """Return why a command can do nothing with a message as it is now; else ""."""
-        shown = self._shown_session.opened
-        return unavailable_reason(name, shown.current(message), is_busy=shown.is_busy)
+        return unavailable_reason(name, message, is_busy=self._ui.scheduler.shown.is_busy)
 
     @property
     def _focused_message(self) -> ChatMessage | None:
@@ -121,7 +117,7 @@ class MessageActions:
 
     def _message_to_act_on(self) -> ChatMessage | None:
         """Return the focused message, or else the last answer; None in an empty session."""
-        return self._focused_message or self._shown_session.opened.last_answer_or_prompt
+        return self._focused_message or self._ui.scheduler.shown.last_answer_or_prompt
 
     def save_rewritten(self, text: str) -> None:
         """Save a text as another version of the answer that is being rewritten.
@@ -133,7 +129,7 @@ class MessageActions:
 
     def act_on_last(self, name: str) -> None:
         """Run a command on the last answer, or on the last prompt if it has none."""
-        if last := self._shown_session.opened.last_answer_or_prompt:
+        if last := self._ui.scheduler.shown.last_answer_or_prompt:
             self.act_on(name, last)
         else:
             self._ui.notify(NOTHING_YET)
@@ -153,7 +149,10 @@ class MessageActions:
             self.act_on_last("copy")
 
     def fold(self, message: ChatMessage) -> None:
-        """Fold or unfold a message; show its files, whose rows in the log never unfold."""
+        """Fold or unfold a message, and show its files, whose rows in the log never unfold.
+
+        An imported answer may have both: files, and reasoning to unfold.
+        """
         self._focus(message)
         if message.files:
             self._ui.begin(partial(self.show_files, message), "message")
@@ -195,7 +194,7 @@ class MessageActions:
 
         If there is no such prompt, notify the user.
         """
-        opened = self._shown_session.opened
+        opened = self._ui.scheduler.shown
         await opened.fill(self._ui.scheduler.store)  # the prompt may not be read yet
         prompt: ChatMessage | None = message
         while prompt is not None and prompt.role is not Role.USER:
@@ -275,6 +274,7 @@ class MessageActions:
         If the user was asked about this message last, it is the next block, and after the last one
         the first.
         """
+        # which block
         words = words_of(message)
         found = await asyncio.to_thread(code_blocks, message.text)
         blocks = [one for one in found if one.content.strip()]
@@ -286,6 +286,7 @@ class MessageActions:
         text, info = words, "markdown"
         if blocks:
             text, info = blocks[index].content, blocks[index].info
+        # the question for a file
         position = ""
         if len(blocks) > 1:
             key = self._ui.key_name("message.save")

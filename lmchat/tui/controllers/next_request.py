@@ -10,7 +10,6 @@ from lmchat.servers.request import TemplateText
 from lmchat.sessions.attached_files import split_draft
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.prompt_text import PromptText
-from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.dialogs.context_dialog import ContextDialog
 from lmchat.tui.dialogs.request_dialog import RequestDialog
 from lmchat.tui.screen_services import ScreenServices
@@ -22,12 +21,10 @@ class NextRequest:
     def __init__(
         self,
         ui: ScreenServices,
-        shown_session: ShownSession,
         prompt_text: PromptText,
         branches: Branches,
     ) -> None:
         self._ui = ui
-        self._shown_session = shown_session
         self._prompt_text = prompt_text
         self._branches = branches
 
@@ -41,7 +38,7 @@ class NextRequest:
         async def fill() -> None:
             """Fill the dialog, which is made below; if there is no such request, close it."""
             text, files = split_draft(self._prompt_text.new_prompt)
-            opened = self._shown_session.opened
+            opened = self._ui.scheduler.shown
             try:
                 dialog.show(await context_of_next_request(self._ui.scheduler, opened, text, files))
             except LMChatError:
@@ -78,7 +75,7 @@ class NextRequest:
     async def _show(self, typed_form: str) -> None:
         """Show the next request, unless another session is shown by the time it is complete."""
         form = checked_form(typed_form)
-        opened = self._shown_session.opened
+        opened = self._ui.scheduler.shown
         backend = self._ui.workspace.backend
         words, files = split_draft(self._prompt_text.new_prompt)
         request = await next_request(self._ui.scheduler, opened, words, files)
@@ -88,6 +85,6 @@ class NextRequest:
             template_text = await backend.template_text(request)
         except LMChatError as error:  # the dialog shows it, and the other forms of the request
             template_text = error
-        if opened is self._shown_session.opened:
+        if opened is self._ui.scheduler.shown:
             dialog = RequestDialog(template_text, outgoing, form, self._ui.page)
             self._ui.open_dialog(dialog)

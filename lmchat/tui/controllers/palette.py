@@ -46,8 +46,7 @@ class Palette:
             of_message = [
                 row_of(one, keys, "" if one.command_id in _OF_THE_SESSION else subject)
                 for one in offered
-                if one.scope is Scope.MESSAGE
-                and not self._messages.unavailable_reason(one.command_id.removeprefix("message."))
+                if one.scope is Scope.MESSAGE and not self._messages.unavailable_reason(one)
             ]
             rows = [*of_message, *rows] if is_focused else [*rows, *of_message]
         self._offer(CommandsDialog("Commands", {"": rows}))

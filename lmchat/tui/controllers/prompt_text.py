@@ -105,17 +105,23 @@ class PromptText:
         self._input.focus()
         self._status.show_action("rewriting" if self.is_rewriting else "editing")
 
-    def leave_edit(self) -> bool:
-        """Restore what was typed before the edit; return whether there was an edit."""
+    def cancel_edit(self) -> bool:
+        """End an edit that is not sent, and say so; return whether there was one."""
         if not self.edited_id:
             return False
+        self.leave_edit()
+        self._status.show_action("edit cancelled")
+        return True
+
+    def leave_edit(self) -> None:
+        """End an edit, if there is one, and restore what was typed before it."""
+        if not self.edited_id:
+            return
         self.edited_id = ""
         self.is_rewriting = False
         self._input.runs_commands = True
         self._input.put(self._before_edit)
         self._before_edit = self._unedited = ""
-        self._status.show_action("edit cancelled")  # after a sent edit, the caller replaces this
-        return True
 
     def restore_edit(self, text: str) -> None:
         """Put back the text of an edit that could not be sent; the edit continues."""

@@ -73,13 +73,9 @@ class SavedSessions:
                 return
             self._ui.app.post_message(ShowChat())
             self._ui.screen.remove_class("-sessions-over")
-            show = partial(
-                self._shown_session.go_to,
-                hit.session_id,
-                message_id=hit.message_id,
-                words=hit.words,
+            self._shown_session.switch_to(
+                hit.session_id, message_id=hit.message_id, words=hit.words
             )
-            self._ui.begin(show, "open", is_only=True)
 
         self._ui.open_dialog(SearchDialog(self._ui.workspace.store.search, now, query), open_chosen)
 
@@ -141,7 +137,7 @@ class SavedSessions:
         if opened is not None:
             await self._scheduler.end_turns(opened)
         await self._ui.workspace.library.delete(session_id)
-        if opened is self._shown_session.opened:
+        if opened is self._scheduler.shown:
             self._shown_session.leave()
             self._shown_session.show_new()
         return f"In the trash; {self._ui.key_name('session.undo')} restores it"

@@ -68,11 +68,11 @@ class ServerStarts:
                 install_command=launcher.install_command,
             )
         if engine is not None:
-            is_installed = not machine.install_command
+            is_engine_installed = not machine.install_command
             machine = replace(
                 machine,
                 files=await engine.files(is_refresh=True),
-                offer=engine.demo if is_installed else None,  # without the engine, of no use
+                offer=engine.demo if is_engine_installed else None,  # without the engine, of no use
             )
         self.machine = machine
         self._on_change()

@@ -15,10 +15,11 @@ from lmchat.sessions.session import Session, SessionGroup, with_unsaved
 from lmchat.tui.chat_log.viewport import Bookmark
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.screen_services import ScreenServices
+from lmchat.tui.screen_services import ScreenServices, Work
 
 _FILL_AFTER_S = 0.1
 """From the first paint of a long session to the reading of its older messages: keys come first."""
+_SWITCH = "open"  # group of the workers that show another session
 _MARK_AFTER_S = 0.3
 """From a key to the search for messages that would be left out: it reads the whole session."""
 
@@ -33,10 +34,6 @@ class ShownSession:
         self._prompt_text = prompt_text
         self._groups: tuple[SessionGroup, ...] = ()  # of the list, as they were read last
         self._mark_timer: Timer | None = None  # runs from a key until `mark_left_out`
-
-    @property
-    def opened(self) -> OpenSession:
-        return self._scheduler.shown
 
     @property
     def shown_id(self) -> str:
@@ -63,7 +60,7 @@ class ShownSession:
         Of a long session only the newest messages are in memory. The older ones are read in a
         worker, `_FILL_AFTER_S` later.
         """
-        opened = self.opened
+        opened = self._scheduler.shown
         self._ui.widgets.log.load(
             opened.shown_messages,
             has_all_messages=opened.has_all_messages,
@@ -79,9 +76,9 @@ class ShownSession:
         If another session is shown by now, nothing is read. If the user changes to another one
         during the reading, nothing is shown.
         """
-        if opened is self.opened:
+        if opened is self._scheduler.shown:
             await opened.fill(self._scheduler.store)
-        if opened is self.opened:
+        if opened is self._scheduler.shown:
             self._ui.widgets.log.fill(opened.shown_messages)
             self.mark_left_out()
             self._status.refresh()
@@ -94,7 +91,7 @@ class ShownSession:
         """
         self._mark_timer = None
         draft = self._ui.widgets.prompt_input.full_text
-        plan = self._scheduler.next_turn.plan(self.opened, draft)
+        plan = self._scheduler.next_turn.plan(self._scheduler.shown, draft)
         count, first_sent_id = 0, None
         if plan is not None:
             count = plan.left_out
@@ -110,11 +107,11 @@ class ShownSession:
             self._mark_timer = self._ui.begin_later(_MARK_AFTER_S, self.mark_left_out)
 
     def show_title(self) -> None:
-        self._ui.widgets.show_title(safe_line(self.opened.header.title))
+        self._ui.widgets.show_title(safe_line(self._scheduler.shown.header.title))
 
     def show_queue(self) -> None:
         """Show the queued prompts of the session above the prompt."""
-        self._ui.widgets.prompt.show_queue(self.opened.queue)
+        self._ui.widgets.prompt.show_queue(self._scheduler.shown.queue)
 
     # The list of sessions
 
@@ -149,7 +146,7 @@ class ShownSession:
         If the shown session has neither messages nor prompts that wait, it stays, and only the list
         of sessions is read again. A switch that still reads another session is given up.
         """
-        self._ui.stop("open")
+        self._ui.stop(_SWITCH)
         opened = self._scheduler.shown
         if opened.has_begun:
             self.leave()
@@ -164,7 +161,7 @@ class ShownSession:
     def leave(self) -> None:
         """Keep draft and bookmark of the session, and end an edit: another one is shown next."""
         self.keep_draft_and_place()
-        self._prompt_text.leave_edit()
+        self._prompt_text.cancel_edit()
 
     def show_new(self) -> None:
         """Show the new session; what is typed stays in the prompt."""
@@ -176,10 +173,15 @@ class ShownSession:
         self._scheduler.in_memory.show_path(session)
         self.redraw()
 
-    def switch_to(self, session_id: str, *, message_id: str = "") -> None:
-        """Show another session in a worker, as `go_to` does; an earlier switch is cancelled."""
-        go = partial(self.go_to, session_id, message_id=message_id)
-        self._ui.begin(go, "open", is_only=True)
+    def switch_to(
+        self, session_id: str, *, message_id: str = "", words: Sequence[str] = ()
+    ) -> None:
+        """Show another session in a worker, as `go_to` does."""
+        self.begin_switch(partial(self.go_to, session_id, message_id=message_id, words=words))
+
+    def begin_switch(self, work: Work) -> None:
+        """Run work that calls `go_to` in a worker; an earlier switch is cancelled."""
+        self._ui.begin(work, _SWITCH, is_only=True)
 
     async def go_to(
         self,
@@ -216,7 +218,7 @@ class ShownSession:
         left = self._scheduler.shown
         change_session()
         if takes_queue:
-            self._scheduler.move_queue(left, self.opened)
+            self._scheduler.move_queue(left, self._scheduler.shown)
         self._prompt_text.load_draft()
         self.redraw()
         self._ui.widgets.prompt_input.focus()
@@ -233,7 +235,7 @@ class ShownSession:
             self._ui.close_find_bar()
             log.finder.mark_words(message_id, words)
         # if llama.cpp has continued the last answer while lmchat was away (R-42), a turn fetches it
-        _: bool = await self._scheduler.fetch_kept(self.opened)
+        _: bool = await self._scheduler.fetch_kept(self._scheduler.shown)
 
     def keep_draft_and_place(self) -> None:
         """Keep the draft of the shown session, and its bookmark: which text is on the screen."""

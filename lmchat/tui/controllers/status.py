@@ -99,19 +99,15 @@ class StatusDisplay:
         if notice != self._store_notice:
             self._store_notice = notice
             self._ui.warn(notice)
-        now_s = workspace.clock()
-        shown = scheduler.shown
-        is_on_top = self._ui.screen.app.screen is self._ui.screen
-        calls = self._ui.widgets.log.calls
-        asked_id = shown.question.message.message_id if shown.question else ""
-        # below a dialog, the card that asks about a call takes no keys
-        calls.show(shown.running_calls, asked_id, now_s, is_on_top=is_on_top)
+        # these change without an event, too: for how long calls run, and whether the card of the
+        # one that asks is seen
+        self._ui.show_calls()
         save_error = scheduler.save_queue.warning
         warning = self._list_warning or workspace.save_warning or workspace.warning
         if save_error is not None:
             key = self._ui.key_name("export")
             warning = f"Nothing is saved: {save_error.message} Press {key} to export this session."
-        self._ui.widgets.telemetry.show(self._sections(now_s), warning)
+        self._ui.widgets.telemetry.show(self._sections(workspace.clock()), warning)
         self.show_line()
         self._ui.screen.post_message(KeysChanged())
         if self._ticker is None:

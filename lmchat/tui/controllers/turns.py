@@ -108,7 +108,7 @@ class Turns(FrontEnd):
         until the running answer has ended and a model is ready; the user is told if a server is
         missing. A rewritten answer does not come here: `MessageActions.save_rewritten` gets it.
         """
-        opened = self._shown_session.opened
+        opened = self._scheduler.shown
         if self._prompt_text.edited_id:
             self._submit_edit(opened, text, self._prompt_text.edited_id)
             return
@@ -152,7 +152,7 @@ class Turns(FrontEnd):
             model: The model that answers; None for the current one.
         """
         target = Target.of(model) if model is not None else None
-        opened = self._shown_session.opened
+        opened = self._scheduler.shown
         self._attempt(partial(self._scheduler.regenerate, opened, message, target))
 
     def resume(self, message: ChatMessage, beginning: Beginning | None = None) -> None:
@@ -160,26 +160,26 @@ class Turns(FrontEnd):
 
         `beginning` is the answer up to a word for which the user has taken an alternative.
         """
-        opened = self._shown_session.opened
+        opened = self._scheduler.shown
         self._attempt(partial(self._scheduler.resume, opened, message, beginning))
 
     def compact(self) -> None:
         """Begin a turn in which the model summarises the older messages of the shown session."""
-        self._attempt(partial(self._scheduler.compact, self._shown_session.opened))
+        self._attempt(partial(self._scheduler.compact, self._scheduler.shown))
 
     def stop(self) -> bool:
         """Begin to stop the turn of the shown session; return whether one was running.
 
         Return False also for a turn that is being stopped already.
         """
-        is_stopping = self._scheduler.stop(self._shown_session.opened)
+        is_stopping = self._scheduler.stop(self._scheduler.shown)
         if is_stopping:
             self._status.show_action("stopped")
         return is_stopping
 
     def answer_now(self) -> None:
         """Let the model end its thought and answer; if that is not possible, tell the user why."""
-        refusal = self._shown_session.opened.answer_now()
+        refusal = self._scheduler.shown.answer_now()
         if refusal:
             self._ui.notify(refusal)
         else:
@@ -203,7 +203,7 @@ class Turns(FrontEnd):
 
     def edit_queued(self) -> None:
         """Move the newest queued prompt into the prompt, before what is typed there."""
-        opened = self._shown_session.opened
+        opened = self._scheduler.shown
         if opened.queue:
             self._prompt_text.give_back(opened, self._scheduler.take_back(opened))
 
@@ -212,7 +212,7 @@ class Turns(FrontEnd):
 
         Return False, and do nothing, if none waits.
         """
-        if not self._shown_session.opened.is_waiting:
+        if not self._scheduler.shown.is_waiting:
             return False
         self.edit_queued()
         self._status.show_action("cancelled")
@@ -220,8 +220,8 @@ class Turns(FrontEnd):
 
     def remove_queued(self) -> None:
         """Drop the newest queued prompt."""
-        if self._shown_session.opened.queue:
-            self._scheduler.take_back(self._shown_session.opened)
+        if self._scheduler.shown.queue:
+            self._scheduler.take_back(self._scheduler.shown)
 
     # Questions about tool calls
 
@@ -233,10 +233,11 @@ class Turns(FrontEnd):
         """
         decision: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
         self._decisions[question.message.message_id] = decision
-        self._status.show_action("waiting for you")  # this also shows the card
+        self._ui.show_calls()  # with the card of this one
+        self._status.show_action("waiting for you")
         if question.note:  # why it is asked again about a tool that was always allowed
             self._ui.notify(question.note)
-        if opened is self._shown_session.opened:
+        if opened is self._scheduler.shown:
             self._ui.focus_approval_card()
         else:
             name = safe_line(question.name, limit=_MAX_NAME)
@@ -255,7 +256,7 @@ class Turns(FrontEnd):
         After a no, ask for a reason first. Do nothing if the user leaves that dialog, or if no call
         waits any more, as after a stop of the turn.
         """
-        opened = self._shown_session.opened
+        opened = self._scheduler.shown
         question = opened.question
         if question is None:
             return
@@ -296,7 +297,7 @@ class Turns(FrontEnd):
 
     def _show(self, opened: OpenSession, event: ChatEvent) -> None:
         """Show an event; the cases without `is_shown` concern every session, shown or not."""
-        is_shown = opened is self._shown_session.opened
+        is_shown = opened is self._scheduler.shown
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta() if is_shown:
                 self._status.speedometer.count(self._ui.workspace.clock(), event.chunks)
@@ -341,7 +342,7 @@ class Turns(FrontEnd):
 
     def _show_added(self, opened: OpenSession, message: ChatMessage) -> None:
         """Show a prompt or a tool message that was added to a session; title and list follow."""
-        is_shown = opened is self._shown_session.opened
+        is_shown = opened is self._scheduler.shown
         log = self._ui.widgets.log
         # the log may have been loaded after the message was put on the path
         if is_shown and log.document.index_of(message.message_id) is None:
@@ -356,7 +357,7 @@ class Turns(FrontEnd):
         """Show the beginning of an answer; panel and list follow, and health checks pause."""
         self._ui.workspace.monitor.note_streaming(is_streaming=True)
         self._status.show_action("streaming")
-        if opened is self._shown_session.opened:
+        if opened is self._scheduler.shown:
             log = self._ui.widgets.log
             # the log may have been loaded after the answer was put on the path
             if log.document.index_of(answer.message_id) is not None:
@@ -377,7 +378,7 @@ class Turns(FrontEnd):
         monitor = self._ui.workspace.monitor
         # health checks pause while an answer streams in any session (R-29)
         monitor.note_streaming(is_streaming=bool(self._scheduler.in_memory.running_ids))
-        if opened is self._shown_session.opened:
+        if opened is self._scheduler.shown:
             log = self._ui.widgets.log
             if log.calls.has_focus:  # the card of a call, which goes with the turn
                 self._ui.leave_approval_card()

@@ -105,8 +105,7 @@ def row_of(command: Command, overrides: Mapping[str, str], subject: str = "") ->
     is only a key within the log, a list or a dialog: those must have the focus for it.
     """
     title = f"{subject}: {command.title}" if subject else command.title
-    # `Dispatcher.run` needs a function, or a command that `MessageActions.act` runs
-    can_run = bool(command.function) or command.action.startswith("message(")
+    can_run = bool(command.function or command.on_message)
     keys = written(keys_of(command, overrides))
     return CommandRow(
         title=title, keys=keys, slash=command.slash, command=command if can_run else None

@@ -75,8 +75,9 @@ class ContextDialog(ListDialog):
             rest = UNICODE.rule * (_BAR_CELLS - used)
             bar = ((f"  {UNICODE.used * used}", "$primary"), (rest, FAINT))
         tokens = units.tokens(item.tokens, is_estimated=True)
+        author_and_words = ((author, ASIDE), (f" {words}", style))
         return ListRow(
-            pieces=(((author, ASIDE), (f" {words}", style)),),
+            pieces=(author_and_words,),
             right=((item.state, MUTED), *bar, (f"{tokens:>8}", style)),
             # an item without a message is the only one of its author
             key=item.message_id or item.author,

@@ -63,7 +63,7 @@ class ChoicesText(ScrollView):
         """Move the cursor to a word, and scroll to it."""
         self.cursor = index
         self.refresh()
-        line = self._line_of.get(index, 0)
+        line = self._line_of.get(index, 0)  # 0 also before the text is wrapped, in `on_resize`
         self.scroll_to_region(Region(0, line, 1, 1), animate=False, force=True)
 
     def on_resize(self) -> None:
@@ -226,8 +226,9 @@ def _alternatives(choice: TokenProbabilities) -> list[ListRow]:
         is_chosen = token == choice.token
         if is_chosen or HALF_CHARACTER not in token:
             note = "in the answer  " if is_chosen else ""
+            name = (f" {_quoted(token)}", NAME)
             row = ListRow(
-                pieces=(((f" {_quoted(token)}", NAME),),),  # one, of one text
+                pieces=((name,),),
                 right=((note, MUTED), (_percent(logprob), "")),
                 key=token,
             )

@@ -103,7 +103,8 @@ class ToolsDialog(ListDialog):
         if is_server_off or self._toolbox.is_off(self._session_id, tool.full_name):
             state = "off"
         return ListRow(
-            pieces=(((f"  {name}", NAME),), ((f"  {about}", ASIDE),)),  # two of one text each
+            # two pieces of one text each: where there is no room, the second is dropped
+            pieces=(((f"  {name}", NAME),), ((f"  {about}", ASIDE),)),
             right=((state, MUTED),),
             key=None if is_server_off else tool.full_name,
         )
