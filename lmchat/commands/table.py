@@ -516,7 +516,15 @@ COMMANDS: tuple[Command, ...] = (
     _session("pin", "p", "pin", "Pin or unpin it"),
     _session("archive", "a", "archive", "Archive or restore it"),
     _session("delete", "d", "delete", "Move it to the trash"),
-    _session("undo", "u", "undo", "Undo the last deletion"),
+    # it needs no session
+    _command(
+        Scope.SESSIONS,
+        "session.undo",
+        "u",
+        "undo",
+        "Undo the last deletion",
+        "saved_sessions.undo",
+    ),
     _command(
         Scope.PICKER,
         "picker.load",

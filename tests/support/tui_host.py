@@ -61,6 +61,7 @@ class Host(App[None]):
     ) -> None:
         super().__init__()
         self.left, self.right, self.last = left, right, last
+        self.commands: list[str] = []  # ids of those whose keys were pressed
         self.first_screen, self.before = screen, before
         self.facts: list[Message] = []
         self.results: list[object] = []
@@ -72,6 +73,9 @@ class Host(App[None]):
 
     def get_line_filters(self):
         return [*super().get_line_filters(), *self.ascii_filters]
+
+    def action_run(self, command_id: str) -> None:
+        self.commands.append(command_id)
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="body"):
@@ -159,10 +163,6 @@ class PromptApp(Host):
 
     def __init__(self) -> None:
         super().__init__(screen=ChatLike)
-        self.commands: list[str] = []  # ids of those whose keys were pressed
-
-    def action_run(self, command_id: str) -> None:
-        self.commands.append(command_id)
 
     @property
     def prompt(self) -> Prompt:

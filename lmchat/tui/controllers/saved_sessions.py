@@ -28,33 +28,42 @@ class SavedSessions:
         self._status = status
         self._shown_session = shown_session
 
-    async def act(self, name: str, session_id: str = "", typed: str = "") -> None:
+    async def act(self, name: str, session_id: str, typed: str = "") -> None:
         """Do what a key of the list or a slash command asks for, and notify the user of it.
 
-        `name` is pin, archive, rename, tag, delete or undo; the last needs no session. `typed` is
-        the argument of the slash command. If it is empty and the command needs it, as a title, it
-        is asked for in a dialog. The list is read again if something was done.
+        `name` is pin, archive, rename, tag or delete. `typed` is the argument of the slash command.
+        If it is empty and the command needs it, as a title, it is asked for in a dialog.
         """
         opened = self._scheduler.in_memory.find(session_id)
-        if name != "undo" and opened is not None and not opened.messages:
+        if opened is not None and not opened.messages:
             try:
                 await self._ui.workspace.store.find(session_id)
             except SessionNotFound:  # a new one; else all its messages were deleted
                 self._ui.notify(NOTHING_YET)
                 return
-        match name:
-            case "undo":
-                is_restored = await self._ui.workspace.library.undo_delete() is not None
-                words = "Restored" if is_restored else "Nothing to undo"
-            case "delete":
-                words = await self._delete(session_id)
-            case _:
-                words = await self._change(name, session_id, typed)
+        if name == "delete":
+            words = await self._delete(session_id)
+        else:
+            words = await self._change(name, session_id, typed)
         if words:
-            await self._shown_session.fetch_list()
-            deed, _, _hint = words.partition(";")  # the panel has no room for the hint
-            self._status.show_action(deed.lower())
-            self._ui.notify(f"{words}.")
+            await self._show_deed(words)
+
+    def undo(self) -> None:
+        """Restore in a worker the session that was deleted last."""
+
+        async def restore() -> None:
+            """Restore it, and say so, or that no session was deleted."""
+            is_restored = await self._ui.workspace.library.undo_delete() is not None
+            await self._show_deed("Restored" if is_restored else "Nothing to undo")
+
+        self._ui.begin(restore, "change")
+
+    async def _show_deed(self, words: str) -> None:
+        """Read the list again, and say what was done; a hint may follow behind a semicolon."""
+        await self._shown_session.fetch_list()
+        deed, _, _hint = words.partition(";")  # the panel has no room for the hint
+        self._status.show_action(deed.lower())
+        self._ui.notify(f"{words}.")
 
     def act_on_shown(self, name: str, slash: str, typed: str = "") -> None:
         """Act on the shown session, as `rename`, with what was typed after a slash command."""

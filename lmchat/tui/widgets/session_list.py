@@ -45,7 +45,7 @@ class SessionList(Vertical, can_focus=True):
     class ActWanted(Post):
         """Request to act on a session."""
 
-        name: str  # `open`, `rename`, `tag`, `pin`, `archive`, `delete` or `undo`
+        name: str  # `open`, `rename`, `tag`, `pin`, `archive` or `delete`
         session_id: str
 
     class SearchWanted(Post):
@@ -137,11 +137,8 @@ class SessionList(Vertical, can_focus=True):
         self._rows.show(rows, choose=choose)
 
     def action_session(self, name: str) -> None:
-        """Post `ActWanted` for the chosen session; without one, post it only for `undo`.
-
-        That acts on the session that was deleted last, whichever is chosen.
-        """
-        if self.chosen_id or name == "undo":
+        """Post `ActWanted` for the chosen session, if there is one."""
+        if self.chosen_id:
             self.post_message(self.ActWanted(name, self.chosen_id))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
