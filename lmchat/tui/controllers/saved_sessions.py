@@ -38,7 +38,7 @@ class SavedSessions:
         if opened is not None and not opened.messages:
             try:
                 await self._ui.workspace.store.find(session_id)
-            except SessionNotFound:  # a new one; else all its messages were deleted
+            except SessionNotFound:  # it is new; one that is found has only deleted messages
                 self._ui.notify(NOTHING_YET)
                 return
         if name == "delete":
@@ -96,6 +96,7 @@ class SavedSessions:
         """
         workspace = self._ui.workspace
         library = workspace.library
+        # only the header is needed, so not more than one message is read
         old = (await workspace.store.open_session(session_id, count=1)).header
         changed: SessionHeader
         match name:
