@@ -51,7 +51,7 @@ class Dialog(ModalScreen[Any]):
         self.heading = safe_line(heading or self.HEADING)
         self.hints = hints or self.HINTS
         # at most one, with which to leave once the dialog is on top: a list, as None is a result
-        self._late_results: list[Any] = []  # at most one; a list, as None is a result, too
+        self._late_results: list[Any] = []
 
     @property
     def can_show(self) -> bool:
