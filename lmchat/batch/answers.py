@@ -245,9 +245,12 @@ class RowFile:
         return file
 
     def _file_error(self, error: OSError) -> FileRefused:
-        """Return the error to raise when the file cannot be opened, read or written."""
+        """Return the error to raise when the file cannot be opened, read or written.
+
+        `strerror` does not say which of these failed.
+        """
         return FileRefused(
-            f"{self._path} cannot be written: {error.strerror or error}.",
+            f"{self._path} cannot be used: {error.strerror or error}.",
             hint="When that is mended, the same command does what is missing.",
         )
 

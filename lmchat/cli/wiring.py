@@ -124,7 +124,7 @@ def sampling_layers(context: Context) -> SamplingLayers:
     chat: dict[str, object] = {}
     profile: dict[str, object] = {}
     command_line: dict[str, object] = {}
-    layers = {
+    layers = {  # an environment variable sets no sampling option
         Level.DEFAULT: chat,
         Level.FILE: chat,
         Level.PROFILE: profile,

@@ -122,7 +122,8 @@ def rows(settings: type[Struct]) -> Mapping[str, Row]:
 def values_of(settings: type[Struct]) -> list[Row]:
     """Return the rows of a table that are written as `NAME = VALUE`, and not as `[NAME]`."""
     found = rows(settings).values()
-    # an optional table, such as the timeouts of one server, is written inline
+    # tables and tables of tables have headings; but an optional table, such as the timeouts of one
+    # server, is written inline
     return [row for row in found if row.is_optional or not (row.is_mapping or row.table)]
 
 

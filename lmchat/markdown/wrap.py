@@ -70,6 +70,7 @@ def wrap_points(text: str, width: int) -> list[int]:
         return []
     points: list[int] = []
     used = 0  # cells of the current line
+    # ideographs have no blanks between words: a line may end at each of them
     pattern = _ATOM if re.search(_IDEOGRAPH, text) else _WORD
     for number, match in enumerate(re.finditer(pattern, text)):
         start = match.start() if number else 0  # blanks before the first word are a part of it

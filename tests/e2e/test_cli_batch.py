@@ -216,7 +216,7 @@ def test_what_cannot_be_used_is_said_in_a_sentence(cli, alone, to_target, target
         ((f"{source}.missing",), 2, "cannot be read: No such file"),
         ((source, "--schema", source), 2, "is not valid JSON"),
         ((source, "--jobs", "0"), 2, "--jobs"),
-        ((source, "-o", "/dev/full"), 1, "/dev/full cannot be written: No space left on device."),
+        ((source, "-o", "/dev/full"), 1, "/dev/full cannot be used: No space left on device."),
     ):
         done = cli("batch", *words)
         assert (done.returncode, sentence in done.stderr) == (code, True), done.stderr

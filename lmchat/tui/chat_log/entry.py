@@ -330,7 +330,7 @@ class Entry(Struct):
         self.message = message
         self.turn = None
         self.call_state = ""
-        if self.parts:
+        if self.parts:  # else they are made when the message is first laid out
             self.set_parts(message.parts)
         # a link definition may have arrived after lines with its link were laid out
         if self.references:
