@@ -34,7 +34,7 @@ from lmchat.chat.events import (
 )
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.ports import ModelServer
-from lmchat.chat.save_queue import SaveQueue, journal
+from lmchat.chat.save_queue import SaveQueue, journal_writer
 from lmchat.chat.tool_rounds import ToolQuestion, ToolRounds, streamed_calls
 from lmchat.chat.turn_starts import TurnStart
 from lmchat.errors import LMChatError, log_bug, new_error_id
@@ -203,7 +203,7 @@ class TurnRunner:
             first_words = answer.text if has_first_words else ""
             self._show(AnswerBegun(message=answer, first_words=first_words))
             async with (
-                journal(self._save_queue, answer.message_id) as entries,
+                journal_writer(self._save_queue, answer.message_id) as entries,
                 aclosing(request.events()) as events,
             ):
                 if not is_aside:

@@ -124,12 +124,14 @@ class SaveQueue:
         """Try the unsaved messages again every few seconds, until a success ends the warning."""
         while self.warning is not None:
             await asyncio.sleep(self._retry_s)
-            if self._unsaved:  # else it was text of an answer, which `journal` tries again
+            if self._unsaved:  # else it was text of an answer, which `journal_writer` tries again
                 await self._write_unsaved()
 
 
 @asynccontextmanager
-async def journal(save_queue: SaveQueue, message_id: str) -> AsyncIterator[list[JournalEntry]]:
+async def journal_writer(
+    save_queue: SaveQueue, message_id: str
+) -> AsyncIterator[list[JournalEntry]]:
     """Yield a list whose entries are written to the file of a running answer, a few times a second.
 
     Entries that cannot be written are tried again, together with later ones. Those that are not

@@ -4,7 +4,7 @@ import asyncio
 
 from msgspec.structs import replace
 
-from lmchat.chat.save_queue import SaveQueue, journal
+from lmchat.chat.save_queue import SaveQueue, journal_writer
 from lmchat.errors import StoreUnavailable
 from lmchat.sessions.message import AnswerState
 from tests.support.chats import answer, begin_session, header, prompt
@@ -57,7 +57,7 @@ async def test_pieces_that_could_not_be_written_are_written_first_when_the_disk_
     store.add_entries = broken
     save_queue = SaveQueue(store)
     await save_queue.begin_answer(session, said)
-    async with journal(save_queue, said.message_id) as entries:
+    async with journal_writer(save_queue, said.message_id) as entries:
         entries.append(("text", "a"))
         await tried.wait()
         assert save_queue.warning is FULL
