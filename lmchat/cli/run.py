@@ -74,7 +74,7 @@ def _run_command(context: Context) -> int:
     _require_compatible(options)
     is_plain = options.plain or options.inline or context.environ.get("TERM") == "dumb"
     if options.handler:
-        handler: CommandHandler = load(f"lmchat.cli.{options.handler}")
+        handler: CommandHandler = load(f"lmchat.cli.handlers.{options.handler}")
     elif is_plain:
         handler = load("lmchat.cli.plain:run_plain")
     else:

@@ -148,7 +148,7 @@ def test_each_command_has_help_of_80_columns_an_example_a_handler_and_defaults(m
         assert {line.strip() for line in shown} & set(examples)
         module, _, function = str(parser.get_default("handler")).partition(":")
         assert not function or callable(
-            getattr(importlib.import_module(f"lmchat.cli.{module}"), function)
+            getattr(importlib.import_module(f"lmchat.cli.handlers.{module}"), function)
         )
         for action in parser._actions:
             is_known = action.dest in ("help", "version", "==SUPPRESS==")

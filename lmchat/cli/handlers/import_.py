@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lmchat.chat_import import Importer, ImportOutcome, loss_lines, result_lines
 from lmchat.cli.context import Context, is_confirmed
-from lmchat.cli.sessions import header_json
+from lmchat.cli.handlers.sessions import header_json
 from lmchat.cli.store import open_store
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.formats.importing import STDIN
