@@ -11,7 +11,7 @@ import tomli_w
 from msgspec import Struct, convert
 
 from lmchat.errors import StoreUnavailable
-from lmchat.files.disk import explain, locked, read_plain, write_atomically
+from lmchat.files.disk import explain_system_error, locked, read_plain, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Credentials:
                 write_atomically(self._path, _HEAD + tomli_w.dumps(tables))
                 self.keys = keys
         except OSError as error:
-            raise explain(error, self._path) from error
+            raise explain_system_error(error, self._path) from error
 
     def _read(self) -> dict[str, str]:
         """Return the keys in the file by origin; an empty dictionary if there is no file.
@@ -74,7 +74,7 @@ class Credentials:
         except FileNotFoundError:
             return {}
         except OSError as error:
-            raise explain(error, self._path) from error
+            raise explain_system_error(error, self._path) from error
         except (ValueError, RecursionError):
             # the parser's message, which may quote a key, is not repeated
             raise StoreUnavailable(

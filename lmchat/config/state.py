@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec import Struct, convert, field, to_builtins
 from msgspec.structs import replace
 
-from lmchat.files.disk import explain, locked, read_plain, write_atomically
+from lmchat.files.disk import explain_system_error, locked, read_plain, write_atomically
 
 _MAX_RECENT = 9  # one for each of the keys Alt+1 … Alt+9
 
@@ -92,5 +92,5 @@ def change_state(path: Path, change: Change) -> State:
             head = "# Written by lmchat; put your settings in config.toml.\n"
             write_atomically(path, head + tomli_w.dumps(to_builtins(state)))
     except OSError as error:
-        raise explain(error, path) from error
+        raise explain_system_error(error, path) from error
     return state

@@ -21,10 +21,9 @@ from lmchat.config.file import Problem
 from lmchat.config.load import Loaded
 from lmchat.doctor.report import Check, CheckResult, Grade, Group
 from lmchat.errors import StoreUnavailable
-from lmchat.files.disk import explain
 from lmchat.servers.engine.download import install_command, is_engine_installed
-from lmchat.storage.opening import DATABASE_ERRORS
 from lmchat.storage.schema import version_of
+from lmchat.storage.sqlite_errors import DATABASE_ERRORS, explain
 from lmchat.tools.tool import ServerState, ToolServer
 
 START_ENGINE = "lmchat --local"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -208,79 +207,35 @@ def empty_log(path: Path) -> None:
             # a program that has the log open appends, so it continues at the new end
             os.truncate(path, 0)
     except OSError as error:
-        raise explain(error, path) from error
+        raise explain_system_error(error, path) from error
 
 
-_PERMISSION = "Check the permissions there, or set LMCHAT_HOME to another folder."
+# Errors of the system
+
+PERMISSION = "Check the permissions there, or set LMCHAT_HOME to another folder."
 # Reasons for an error, each with the next step.
-_LOCKED = ("another program has locked it", "Close the other program, then try again.")
-_NOT_WRITABLE = ("writing is not permitted", _PERMISSION)
-_FULL = ("the disk is full", "Free some disk space; lmchat then saves the rest.")
-# Reason and next step by the beginning of the name of an error; the first one that fits counts.
+NOT_WRITABLE = ("writing is not permitted", PERMISSION)
+FULL = ("the disk is full", "Free some disk space; lmchat then saves the rest.")
 _REASONS = {
-    "SQLITE_FULL": _FULL,
-    "SQLITE_IOERR_WRITE": _FULL,
-    "SQLITE_IOERR": (
-        "the disk reports an error, or is full",
-        "Free some disk space, or check the disk.",
-    ),
-    "SQLITE_CANTOPEN": ("it cannot be opened", _PERMISSION),
-    "SQLITE_READONLY": _NOT_WRITABLE,
-    "SQLITE_BUSY": _LOCKED,
-    "SQLITE_LOCKED": _LOCKED,
-    "ENOSPC": _FULL,
-    "EDQUOT": _FULL,
-    "EFBIG": _FULL,
-    "EACCES": _NOT_WRITABLE,
-    "EPERM": _NOT_WRITABLE,
-    "EROFS": ("the disk is read-only", _PERMISSION),
-    "ENOTDIR": ("a part of its path is a file", "Set LMCHAT_HOME to a folder."),
+    errno.ENOSPC: FULL,
+    errno.EDQUOT: FULL,
+    errno.EFBIG: FULL,
+    errno.EACCES: NOT_WRITABLE,
+    errno.EPERM: NOT_WRITABLE,
+    errno.EROFS: ("the disk is read-only", PERMISSION),
+    errno.ENOTDIR: ("a part of its path is a file", "Set LMCHAT_HOME to a folder."),
 }
-# Messages of SQLite about a damaged schema or version number: they have no name of their own. For
-# example `no such table: messages`.
-_DAMAGED_SCHEMA = (
-    "no such (table|column): |has no column named | already exists$|unsupported file format$"
-)
 
 
-def explain(error: Exception, path: Path) -> StoreUnavailable:
-    """Return the error to show for a failure of a file: its reason and the next step.
+def explain_system_error(error: OSError, path: Path) -> StoreUnavailable:
+    """Return the error to show for a file that cannot be used: its reason and the next step.
 
     An error that `_REASONS` does not name is explained by its own message.
     """
-    if is_damage(error):
-        reason, hint = (
-            "it is damaged",
-            "At the next start lmchat renames it and keeps what it can read.",
-        )
-    else:
-        name = name_of(error)
-        reason, hint = str(error), "Check the log file, then start lmchat again."
-        if isinstance(error, OSError):
-            name = errno.errorcode.get(error.errno or 0, "")
-            reason, hint = error.strerror or str(error), _PERMISSION
-        for beginning, reason_and_hint in _REASONS.items():
-            if name.startswith(beginning):
-                reason, hint = reason_and_hint
-                break
-    details = f"{path}: {name_of(error) or error}"
+    other_reason = (error.strerror or str(error), PERMISSION)
+    reason, hint = _REASONS.get(error.errno or 0, other_reason)
     # for this error, a part of the path is a file; the last name alone would not show which part
     file = path if isinstance(error, NotADirectoryError) else path.name
-    return StoreUnavailable(f"{file} cannot be used: {reason}.", hint=hint, details=details)
-
-
-def name_of(error: BaseException) -> str:
-    """Return SQLite's name of an error, such as `SQLITE_BUSY`; empty for an error without one."""
-    return str(getattr(error, "sqlite_errorname", None) or "")
-
-
-def is_damage(error: Exception) -> bool:
-    """Return whether an error of SQLite means that the file itself is damaged.
-
-    In a damaged file, SQLite's own message may be undecodable: then it is a `UnicodeDecodeError`.
-    """
-    if isinstance(error, OSError):  # none of SQLite, and its text may hold any name of a file
-        return False
-    if isinstance(error, UnicodeDecodeError) or re.search(_DAMAGED_SCHEMA, str(error)):
-        return True
-    return name_of(error).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
+    return StoreUnavailable(
+        f"{file} cannot be used: {reason}.", hint=hint, details=f"{path}: {error}"
+    )

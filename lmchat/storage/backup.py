@@ -15,8 +15,9 @@ from datetime import datetime
 from pathlib import Path
 
 from lmchat.files.disk import OPEN_FLAGS
-from lmchat.storage.opening import DATABASE_ERRORS, Connection, connect, is_damaged
+from lmchat.storage.opening import Connection, connect, is_damaged
 from lmchat.storage.schema import transaction
+from lmchat.storage.sqlite_errors import DATABASE_ERRORS
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from lmchat.files.disk import explain, is_damage, name_of
 from lmchat.storage.job_thread import JobThread
-from lmchat.storage.opening import DATABASE_ERRORS, Connection, is_damaged
+from lmchat.storage.opening import Connection, is_damaged
 from lmchat.storage.schema import transaction
+from lmchat.storage.sqlite_errors import DATABASE_ERRORS, explain, is_damage, name_of
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from urllib.parse import quote
 from msgspec import Struct, ValidationError, convert, to_builtins
 from msgspec.structs import asdict
 
-from lmchat.files.disk import NO_WAIT, OPEN_FLAGS, ensure_folder, explain, read_plain
+from lmchat.files.disk import NO_WAIT, OPEN_FLAGS, ensure_folder, explain_system_error, read_plain
 from lmchat.processes.system import CAN_RENAME_OPEN_FILES, try_lock
 from lmchat.sessions.message import (
     RESET,
@@ -170,7 +170,7 @@ class FileJournal:
         try:
             await self._thread.run(partial(self._files[message_id].add, entries))
         except OSError as error:
-            raise explain(error, self._database_path) from error
+            raise explain_system_error(error, self._database_path) from error
 
     async def end(self, message_id: str) -> None:
         """Close and remove the file of an answer, which is in the tables now.

@@ -17,16 +17,15 @@ from pathlib import Path
 from urllib.parse import quote
 
 from lmchat.errors import StoreUnavailable
-from lmchat.files.disk import OPEN_FLAGS, ensure_folder, is_damage, name_of, system_error
+from lmchat.files.disk import OPEN_FLAGS, ensure_folder, system_error
 from lmchat.sessions.message import JournalEntry
 from lmchat.storage.journal import answer_path, read_answer
 from lmchat.storage.row_values import contains, searchable
 from lmchat.storage.schema import create_tables, transaction, version_of
+from lmchat.storage.sqlite_errors import DATABASE_ERRORS, is_damage, name_of
 
 log = logging.getLogger(__name__)
 
-# Errors of a database; in a damaged file, SQLite's own message may be undecodable.
-DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 BUSY_S = 5.0  # wait for another process that is writing
 _SETTINGS = (
     "pragma cache_size = -500",  # kB; the system caches the file too

@@ -37,7 +37,6 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from lmchat.errors import SessionNotFound, WrongUse
-from lmchat.files.disk import is_damage
 from lmchat.processes.threads import run_abandonable
 from lmchat.sessions.attached_files import draft_of
 from lmchat.sessions.message import (
@@ -92,6 +91,7 @@ from lmchat.storage.row_values import (
     text_from,
     unpacked_choices,
 )
+from lmchat.storage.sqlite_errors import is_damage
 
 log = logging.getLogger(__name__)
 

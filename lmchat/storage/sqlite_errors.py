@@ -1,0 +1,70 @@
+"""Errors of SQLite: which of them mean a damaged file, and the words for the user."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from pathlib import Path
+
+from lmchat.errors import StoreUnavailable
+from lmchat.files.disk import FULL, NOT_WRITABLE, PERMISSION, explain_system_error
+
+# Errors of a database; in a damaged file, SQLite's own message may be undecodable.
+DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+_LOCKED = ("another program has locked it", "Close the other program, then try again.")
+_DAMAGED = ("it is damaged", "At the next start lmchat renames it and keeps what it can read.")
+# Reason and next step by the beginning of SQLite's name of an error; the first that fits counts.
+_REASONS = {
+    "SQLITE_FULL": FULL,
+    "SQLITE_IOERR_WRITE": FULL,
+    "SQLITE_IOERR": (
+        "the disk reports an error, or is full",
+        "Free some disk space, or check the disk.",
+    ),
+    "SQLITE_CANTOPEN": ("it cannot be opened", PERMISSION),
+    "SQLITE_READONLY": NOT_WRITABLE,
+    "SQLITE_BUSY": _LOCKED,
+    "SQLITE_LOCKED": _LOCKED,
+}
+# Messages of SQLite about a damaged schema or version number: they have no name of their own. For
+# example `no such table: messages`.
+_DAMAGED_SCHEMA = (
+    "no such (table|column): |has no column named | already exists$|unsupported file format$"
+)
+
+
+def explain(error: Exception, path: Path) -> StoreUnavailable:
+    """Return the error to show for a database that cannot be used: its reason and the next step.
+
+    `error` is one of `DATABASE_ERRORS`, or an `OSError`. One that `_REASONS` does not name is
+    explained by its own message.
+    """
+    if isinstance(error, OSError):
+        return explain_system_error(error, path)
+    name = name_of(error)
+    reason, hint = str(error), "Check the log file, then start lmchat again."
+    if is_damage(error):
+        reason, hint = _DAMAGED
+    else:
+        for beginning, reason_and_hint in _REASONS.items():
+            if name.startswith(beginning):
+                reason, hint = reason_and_hint
+                break
+    return StoreUnavailable(
+        f"{path.name} cannot be used: {reason}.", hint=hint, details=f"{path}: {name or error}"
+    )
+
+
+def name_of(error: BaseException) -> str:
+    """Return SQLite's name of an error, such as `SQLITE_BUSY`; empty for an error without one."""
+    return str(getattr(error, "sqlite_errorname", None) or "")
+
+
+def is_damage(error: Exception) -> bool:
+    """Return whether one of `DATABASE_ERRORS` means that the file itself is damaged.
+
+    In a damaged file, SQLite's own message may be undecodable: then it is a `UnicodeDecodeError`.
+    """
+    if isinstance(error, UnicodeDecodeError) or re.search(_DAMAGED_SCHEMA, str(error)):
+        return True
+    return name_of(error).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
