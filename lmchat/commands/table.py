@@ -34,9 +34,9 @@ class Command(Struct, frozen=True, kw_only=True):
     title: str
     scope: Scope
     function: str = ""
-    """Function that runs it: of `Dispatcher`, of a controller, as `connect.check_now`, or of `ui`.
+    """Function that runs it: of `Dispatcher`, or of a controller, as `connect.check_now`.
 
-    It may have arguments, as `ui.focus_message(-1)`.
+    It may have arguments, as `log_focus.focus_message(-1)`.
     """
     action: str = ""
     """Without such a function: Textual's action of the log, the list or the picker."""
@@ -126,7 +126,7 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+f",
         "find",
         "Find in this session",
-        "ui.open_find_bar",
+        "log_focus.open_find_bar",
         slash="/find [TEXT]",
     ),
     _key(
@@ -189,8 +189,14 @@ COMMANDS: tuple[Command, ...] = (
         "Edit the prompt in $VISUAL or $EDITOR",
         "prompt_text.edit_in_program",
     ),
-    _key("previous", "alt+up", "previous", "Focus the previous message", "ui.focus_message(-1)"),
-    _key("next", "alt+down", "next", "Focus the next message", "ui.focus_message(1)"),
+    _key(
+        "previous",
+        "alt+up",
+        "previous",
+        "Focus the previous message",
+        "log_focus.focus_message(-1)",
+    ),
+    _key("next", "alt+down", "next", "Focus the next message", "log_focus.focus_message(1)"),
     _key("check", "f5", "check now", "Check the server now", "connect.check_now"),
     *(
         _key(

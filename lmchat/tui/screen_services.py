@@ -18,7 +18,6 @@ from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_text
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.quirks.driver import remember_copied, write_to_terminal
-from lmchat.tui.widgets.find_bar import FindBar
 from lmchat.tui.widgets.key_bar import command_hint, written
 from lmchat.workspace import Workspace
 
@@ -157,64 +156,3 @@ class ScreenServices:
 
         self.workspace.state = change(self.workspace.state)
         self.begin(save, "remember")
-
-    # Focused message, find bar and approval card
-
-    def focus_message(self, step: int) -> None:
-        """Focus the message below (`step` 1) or above (-1); below the last one is the prompt."""
-        if self.widgets.log.focus_message(step):
-            self.widgets.log.focus()
-        else:
-            self.widgets.prompt_input.focus()
-
-    @property
-    def find_bar(self) -> FindBar | None:
-        """The find bar; None until it is first opened."""
-        return next(iter(self.screen.query(FindBar)), None)
-
-    async def open_find_bar(self, query: str = "") -> None:
-        """Open the find bar with a query, empty by default."""
-        bar = self.find_bar
-        if bar is None:
-            bar = FindBar(self.widgets.log)
-            await self.screen.query_one("#chat").mount(bar, before=self.widgets.prompt)
-        bar.open(query)
-
-    def close_find_bar(self) -> None:
-        """Hide the find bar, if there is one, and end the search in the log."""
-        if self.find_bar is not None:
-            self.find_bar.display = False
-        if self.widgets.log.finder.is_active:
-            self.widgets.log.finder.clear()
-
-    def show_calls(self) -> None:
-        """Show the running tool calls of the shown session, and the card of the one that asks.
-
-        Below a dialog, the card takes no keys.
-        """
-        shown = self.scheduler.shown
-        self.widgets.log.calls.show(
-            shown.running_calls,
-            asked_id=shown.question.message.message_id if shown.question else "",
-            now_s=self.workspace.clock(),
-            is_on_top=self.app.screen is self.screen,
-        )
-
-    def focus_approval_card(self) -> None:
-        """Focus the card that asks about a tool call, if there is one.
-
-        Do nothing unless the focus is in an empty prompt and the log follows the answer: otherwise
-        the user is typing, or reading farther up.
-        """
-        prompt_input, log = self.widgets.prompt_input, self.widgets.log
-        is_in_prompt = self.screen.focused is prompt_input
-        if is_in_prompt and not prompt_input.text and log.viewport.is_following:
-            log.show_message(log.calls.card_id)  # does nothing without a card: its id is empty
-
-    def leave_approval_card(self) -> None:
-        """Focus the prompt after the decision on a tool call, or the end of its turn.
-
-        The log is scrolled to its end, where it follows the answer.
-        """
-        self.screen.set_focus(self.widgets.prompt_input)
-        self.widgets.log.scroll_end()

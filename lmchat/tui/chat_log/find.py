@@ -177,7 +177,9 @@ class Finder:
         self._on_change()
 
     def clear(self) -> None:
-        """End the search; the view stays where it is."""
+        """End the search, if there is one; the view stays where it is."""
+        if not self.is_active:
+            return
         self._search(())
         self._on_change()
 

@@ -101,7 +101,7 @@ class StatusDisplay:
             self._ui.warn(notice)
         # these change without an event, too: for how long calls run, and whether the card of the
         # one that asks is seen
-        self._ui.show_calls()
+        self.show_calls()
         save_error = scheduler.save_queue.warning
         warning = self._list_warning or workspace.save_warning or workspace.warning
         if save_error is not None:
@@ -121,6 +121,19 @@ class StatusDisplay:
             self._ticker.resume()
         else:
             self._ticker.pause()
+
+    def show_calls(self) -> None:
+        """Show the running tool calls of the shown session, and the card of the one that asks.
+
+        Below a dialog, the card takes no keys.
+        """
+        shown = self._ui.scheduler.shown
+        self._ui.widgets.log.calls.show(
+            shown.running_calls,
+            asked_id=shown.question.message.message_id if shown.question else "",
+            now_s=self._ui.workspace.clock(),
+            is_on_top=self._ui.app.screen is self._ui.screen,
+        )
 
     def _sections(self, now_s: float) -> Mapping[str, Sequence[TelemetryRow]]:
         """Return the panel's sections for the shown session and the server, in their order."""

@@ -44,6 +44,7 @@ from lmchat.servers.model import LoadState, ModelInfo, Target
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import AnswerState, ChatMessage, Role
 from lmchat.tools.tool import Choice, Decision
+from lmchat.tui.controllers.log_focus import LogFocus
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
@@ -83,12 +84,14 @@ class Turns(FrontEnd):
         self,
         ui: ScreenServices,
         status: StatusDisplay,
+        log_focus: LogFocus,
         shown_session: ShownSession,
         prompt_text: PromptText,
     ) -> None:
         self._ui = ui
         self._scheduler = ui.scheduler
         self._status = status
+        self._log_focus = log_focus
         self._shown_session = shown_session
         self._prompt_text = prompt_text
         self._decisions: dict[str, asyncio.Future[Decision]] = {}
@@ -233,12 +236,12 @@ class Turns(FrontEnd):
         """
         decision: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
         self._decisions[question.message.message_id] = decision
-        self._ui.show_calls()  # with the card of this one
+        self._status.show_calls()  # with the card of this one
         self._status.show_action("waiting for you")
         if question.note:  # why it is asked again about a tool that was always allowed
             self._ui.notify(question.note)
         if opened is self._scheduler.shown:
-            self._ui.focus_approval_card()
+            self._log_focus.focus_card()
         else:
             name = safe_line(question.name, limit=_MAX_NAME)
             title = safe_line(opened.header.title, limit=_MAX_NAME)
@@ -275,7 +278,7 @@ class Turns(FrontEnd):
             decision = Decision(choice=choice, reason=" ".join(reason.split()))
             self._decisions[question.message.message_id].set_result(decision)
             self._status.show_action(question.name)
-            self._ui.leave_approval_card()
+            self._log_focus.leave_card()
 
         self._ui.begin(give, "decision")
 
@@ -381,7 +384,7 @@ class Turns(FrontEnd):
         if opened is self._scheduler.shown:
             log = self._ui.widgets.log
             if log.calls.has_focus:  # the card of a call, which goes with the turn
-                self._ui.leave_approval_card()
+                self._log_focus.leave_card()
             for message in opened.last_calls:  # the log still shows stopped ones as running
                 log.replace(message)
             if ended.answer is None or ended.is_summary:  # stopped early, or another branch

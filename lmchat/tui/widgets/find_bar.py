@@ -61,10 +61,14 @@ class FindBar(Horizontal):
             words = counted(count, "hit") if count else "no hits"
         self._field.show_note(words)
 
-    def action_close(self) -> None:
-        """Hide the bar, end the search, and focus the prompt if the log has one."""
+    def close(self) -> None:
+        """Hide the bar and end the search."""
         self.display = False
         self._log.finder.clear()
+
+    def action_close(self) -> None:
+        """Close the bar, and focus the prompt if the log has one."""
+        self.close()
         if self._log.typed_into is not None:
             self._log.typed_into.focus()
 

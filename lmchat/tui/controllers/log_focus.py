@@ -1,0 +1,68 @@
+"""Focus and search in the chat log: the focused message, the find bar, the card of a tool call.
+
+The card asks whether a call may run. It is a part of the log, and gets its keys from there.
+"""
+
+from __future__ import annotations
+
+from lmchat.tui.screen_services import ScreenServices
+from lmchat.tui.widgets.find_bar import FindBar
+
+
+class LogFocus:
+    """Moves the focus between log and prompt, and opens and closes the find bar."""
+
+    def __init__(self, ui: ScreenServices) -> None:
+        self._ui = ui
+        self._log = ui.widgets.log
+
+    def focus_message(self, step: int) -> None:
+        """Focus the message below (`step` 1) or above (-1); below the last one is the prompt."""
+        if self._log.focus_message(step):
+            self._log.focus()
+        else:
+            self._ui.widgets.prompt_input.focus()
+
+    # Find bar
+
+    @property
+    def find_bar(self) -> FindBar | None:
+        """The find bar; None until it is first opened."""
+        return next(iter(self._ui.screen.query(FindBar)), None)
+
+    async def open_find_bar(self, query: str = "") -> None:
+        """Open the find bar with a query, empty by default."""
+        bar = self.find_bar
+        if bar is None:
+            bar = FindBar(self._log)
+            await self._ui.screen.query_one("#chat").mount(bar, before=self._ui.widgets.prompt)
+        bar.open(query)
+
+    def close_find_bar(self) -> None:
+        """Hide the find bar, if there is one, and end the search in the log."""
+        if self.find_bar is not None:
+            self.find_bar.close()
+        else:
+            self._log.finder.clear()  # a search over all sessions marks hits without the bar
+
+    # Card of a tool call
+
+    def focus_card(self) -> None:
+        """Focus the card that asks about a tool call, if there is one.
+
+        Do nothing unless the focus is in an empty prompt and the log follows the answer: otherwise
+        the user is typing, or reading farther up.
+        """
+        prompt_input = self._ui.widgets.prompt_input
+        is_in_prompt = self._ui.screen.focused is prompt_input
+        if is_in_prompt and not prompt_input.text and self._log.viewport.is_following:
+            # does nothing without a card: its id is empty
+            self._log.show_message(self._log.calls.card_id)
+
+    def leave_card(self) -> None:
+        """Focus the prompt after the decision on a tool call, or the end of its turn.
+
+        The log is scrolled to its end, where it follows the answer.
+        """
+        self._ui.screen.set_focus(self._ui.widgets.prompt_input)
+        self._log.scroll_end()
