@@ -8,13 +8,10 @@ from __future__ import annotations
 import os
 import platform
 import shlex
-import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from urllib.parse import quote
 
 from lmchat import __version__
 from lmchat.config.file import Problem
@@ -22,8 +19,7 @@ from lmchat.config.load import Loaded
 from lmchat.doctor.report import Check, CheckResult, Grade, Group
 from lmchat.errors import StoreUnavailable
 from lmchat.servers.engine.download import install_command, is_engine_installed
-from lmchat.storage.schema import version_of
-from lmchat.storage.sqlite_errors import DATABASE_ERRORS, explain
+from lmchat.storage.opening import check_file
 from lmchat.tools.tool import ServerState, ToolServer
 
 START_ENGINE = "lmchat --local"
@@ -35,8 +31,6 @@ LOCALE = Check(Group.TERMINAL, "terminal.locale", "Characters")
 TOOLS = Check(Group.TOOLS, "tools", "Tools")  # the name is for a check that fails
 ENGINE = Check(Group.ENGINE, "engine.installed", "Engine")
 VERSION = Check(Group.PROGRAM, "lmchat.version", "Version")
-
-_BUSY_S = 0.5  # wait for another program that is writing
 
 
 def config_findings(loaded: Loaded, problems: Sequence[Problem]) -> list[CheckResult]:
@@ -69,22 +63,11 @@ def store_findings(path: Path) -> list[CheckResult]:
     """
     if not path.exists():
         return [STORE.row(Grade.OK, "No session is saved yet.")]
-    uri = f"file:{quote(str(path.absolute()))}?mode=rw"
     try:
-        with closing(
-            sqlite3.connect(uri, uri=True, timeout=_BUSY_S, isolation_level=None)
-        ) as connection:
-            file_format = version_of(connection)
-            # asks for the right to write: fails where the file is read-only or locked
-            connection.execute("begin immediate")
-            connection.execute("rollback")
-            (fault,) = connection.execute("pragma integrity_check(1)").fetchone()
-    except StoreUnavailable as error:  # it is from another version of lmchat
+        file_format, fault = check_file(path)
+    except StoreUnavailable as error:
         return [STORE.row(Grade.FAULT, error.message, error.hint)]
-    except (*DATABASE_ERRORS, OSError) as error:
-        explained = explain(error, path)
-        return [STORE.row(Grade.FAULT, explained.message, explained.hint)]
-    if fault != "ok":
+    if fault:
         step = f"Copy {path}; the next start of lmchat keeps everything that can be read"
         return [STORE.row(Grade.FAULT, f"The file is damaged: {fault}.", step)]
     size = f"{path.stat().st_size / 1e6:.1f} MB"

@@ -1,7 +1,8 @@
 """Opening of `sessions.db`.
 
 `connect` makes the settings of SQLite, creates missing tables, and opens a file that this user may
-only read. `connect_in_memory` creates the same tables without a file.
+only read. `connect_in_memory` creates the same tables without a file. `check_file` looks at a file
+for the doctor.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from contextlib import closing, suppress
 from operator import methodcaller
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 from lmchat.errors import StoreUnavailable
@@ -22,11 +24,12 @@ from lmchat.sessions.message import JournalEntry
 from lmchat.storage.journal import answer_path, read_answer
 from lmchat.storage.row_values import contains, searchable
 from lmchat.storage.schema import create_tables, transaction, version_of
-from lmchat.storage.sqlite_errors import DATABASE_ERRORS, is_damage, name_of
+from lmchat.storage.sqlite_errors import DATABASE_ERRORS, explain, is_damage, name_of
 
 log = logging.getLogger(__name__)
 
 BUSY_S = 5.0  # wait for another process that is writing
+_CHECK_BUSY_S = 0.5  # the same, while the user waits for a report
 _SETTINGS = (
     "pragma cache_size = -500",  # kB; the system caches the file too
     # a turn changes about 20 pages: 65 kB, not 205 kB as with SQLite's usual 4096
@@ -83,7 +86,7 @@ def connect(path: Path) -> Connection:
         raise
     with suppress(OSError):  # the file of another user, or a file system without modes
         path.chmod(_FILE_MODE)
-    connection = _open(path, "mode=rw")
+    connection = _open(path, "mode=rw", busy_s=BUSY_S)
     try:
         for setting in _SETTINGS:
             connection.execute(setting)
@@ -140,12 +143,42 @@ def is_damaged(path: Path) -> bool:
         return is_damage(error)
 
 
-def _open(path: Path, mode: str) -> Connection:
-    """Open an existing file; `mode` is a parameter of SQLite's URI, for example `mode=ro`."""
+class FileCheck(NamedTuple):
+    """What a check of a file has found."""
+
+    file_format: int
+    fault: str  # the first that SQLite has found in the pages; empty for an undamaged file
+
+
+def check_file(path: Path) -> FileCheck:
+    """Check all pages of an existing file, and whether it can be written; change nothing.
+
+    Reads the whole file. Raises `StoreUnavailable` if the file cannot be used or written now, or is
+    from another version of lmchat.
+    """
+    try:
+        # `connect` would change the mode of the file, and create missing tables
+        with closing(_open(path, "mode=rw", busy_s=_CHECK_BUSY_S)) as connection:
+            file_format = version_of(connection)
+            # asks for the right to write: fails where the file is read-only or locked
+            connection.execute("begin immediate")
+            connection.execute("rollback")
+            # the check ends at the first fault
+            (found,) = connection.execute("pragma integrity_check(1)").fetchone()
+    except (*DATABASE_ERRORS, OSError) as error:
+        raise explain(error, path) from error
+    return FileCheck(file_format, "" if found == "ok" else found)
+
+
+def _open(path: Path, mode: str, *, busy_s: float) -> Connection:
+    """Open an existing file; `mode` is a parameter of SQLite's URI, for example `mode=ro`.
+
+    Its statements wait up to `busy_s` for another process that is writing.
+    """
     connection = sqlite3.connect(
         f"file:{quote(str(path.absolute()))}?{mode}",
         uri=True,
-        timeout=BUSY_S,
+        timeout=busy_s,
         isolation_level=None,  # Python begins no transactions: `schema.transaction` does
         factory=Connection,
     )
@@ -187,7 +220,7 @@ def _connect_to_read(path: Path) -> Connection:
     Raises `sqlite3.Error` or, for another format, `StoreUnavailable`.
     """
     # not `mode=ro`, for which SQLite may have to create the write-ahead log and its index
-    connection = _open(path, "immutable=1")
+    connection = _open(path, "immutable=1", busy_s=BUSY_S)
     connection.is_read_only = True
     if version_of(connection) == 0:  # it has no tables, and none can be created
         connection.close()
