@@ -33,10 +33,13 @@ def kept_answer(path: Sequence[ChatMessage]) -> ChatMessage | None:
 def target_of_kept(answer: ChatMessage) -> Target:
     """Return the server and the model of a kept answer.
 
-    A saved message does not name the product, but only one product keeps answers.
+    A running answer saved by an earlier version of lmchat names no product. Such an answer is asked
+    for as the first product that can keep one.
     """
     endpoint = Endpoint.parse(answer.endpoint)
-    product = next(product.name for product in PRODUCTS if product.can_keep_answers)
+    product = answer.stats.product if answer.stats else ""
+    if not product:
+        product = next(product.name for product in PRODUCTS if product.can_keep_answers)
     return Target.of(ModelInfo(model_id=answer.model, endpoint=endpoint, product=product))
 
 

@@ -339,7 +339,9 @@ class OpenSession:
                 version,
             )
             if request.replay_id:  # saved with the answer before the request is sent
-                answer = replace(answer, stats=AnswerStats(replay_id=request.replay_id))
+                product = request.settings.target.product
+                stats = AnswerStats(replay_id=request.replay_id, product=product)
+                answer = replace(answer, stats=stats)
         if is_aside:
             self.aside = self.aside.added(answer)
         else:

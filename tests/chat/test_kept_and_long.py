@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from lmchat.chat import changes
-from lmchat.chat.kept import replay_id_of
+from lmchat.chat.kept import replay_id_of, replay_request, target_of_kept
 from lmchat.chat.sessions_in_memory import FIRST_READ
 from lmchat.errors import ServerRejected, ServerUnavailable, StoreUnavailable
+from lmchat.servers import products
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
+from lmchat.servers.products.product import Product
 from lmchat.sessions.message import AnswerState, ChatMessage
 from tests.support.chat_turns import ChatTurns
 from tests.support.chats import GatedStore, fill_long
@@ -93,6 +96,29 @@ async def test_a_stop_while_a_kept_answer_is_fetched_keeps_what_has_arrived_and_
     for kept in (chat.path[-1], (await chat.on_disk())[-1]):
         assert (kept.state, kept.text) == (AnswerState.STOPPED, SHORT)
         assert replay_id_of(kept) == ""
+
+
+class Keeper(Product):
+    """A second product that keeps answers."""
+
+    name = "Keeper"
+    can_keep_answers = True
+
+
+@pytest.mark.rule("R-42")
+async def test_a_running_answer_names_the_product_that_keeps_it_and_is_fetched_as_its(
+    store, monkeypatch
+):
+    monkeypatch.setitem(products._BY_NAME, Keeper.name, Keeper())
+    script = [RequestSent(is_kept=True), TextDelta(text="Let"), asyncio.Event()]
+    chat = ChatTurns(store, script, product=Keeper.name)
+    await chat.begin("x", TextDelta)
+    running = (await chat.on_disk())[-1]
+    assert running.state is AnswerState.STREAMING
+    assert target_of_kept(running).product == replay_request(running).product == Keeper.name
+    unnamed = replace(running, stats=replace(running.stats, product=""))
+    assert target_of_kept(unnamed).product == "llama.cpp"
+    await chat.stop()
 
 
 @pytest.mark.rule("R-42")
