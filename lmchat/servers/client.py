@@ -435,7 +435,7 @@ class HttpServerClient:
 
     async def aclose(self) -> None:
         """Close all connections; the engine ends, and the lists of models are written."""
-        if self._drops:  # closed connections would lose these orders
+        if self._drops:  # requests that stop answers of servers; closed connections lose them
             await asyncio.wait(self._drops, timeout=DROP_S)
         await self._connections.aclose()
         engine_endpoint = None

@@ -208,38 +208,39 @@ class RetryPlan(Struct, frozen=True, kw_only=True):
 def plan_for(
     error: LMChatError, endpoint: Endpoint, product: str, *, attempt: int, limits: LimitSettings
 ) -> RetryPlan | None:
-    """Return how to repeat a request that failed before its first token.
+    """Return how to repeat a request that failed before its first token; None: not at all.
 
-    `attempt` is the number of the attempt that failed, from 1. Return None if all attempts of the
-    settings are used up, if the failure is not temporary, or if the server may still work on the
-    first request. The wait doubles with each attempt up to a limit, and varies at random, unless
-    the server names one.
+    `attempt` is the number of the attempt that failed, from 1. It is not repeated if all attempts
+    of the settings are used up, if the failure is not temporary, or if the server may still work on
+    the request. The wait doubles with each attempt up to a limit, and varies at random, unless the
+    server names one.
     """
     backoff_s = min(limits.retry_base_s * 2.0 ** (attempt - 1), limits.retry_max_s)
     wait_s = backoff_s * random.uniform(1 - JITTER, 1 + JITTER)
-    attempts = limits.retries  # it counts the first attempt, too
+    attempts = limits.retries  # all attempts: in spite of its name, it counts the first one, too
     is_near = endpoint.is_near
     if isinstance(error, ServerRejected):
         # a provider's machines share the requests, so another one may do better
         is_hosted_failure = error.status == 500 and error.kind == "server_error" and not is_near  # noqa: PLR2004
         is_temporary = error.kind in _TEMPORARY or is_hosted_failure
-        if error.status is None:
-            # It came inside a stream. A model server that has begun to answer does not refuse any
-            # more, but a gateway, which may stand before each far server, passes on refusals.
-            is_temporary = is_temporary and (product_named(product).is_gateway or not is_near)
+        # An error without a status came inside a stream. A model server that has begun to answer
+        # does not refuse any more, but a gateway, which may stand before each far server, passes on
+        # refusals.
+        is_refusal = error.status is not None or not is_near or product_named(product).is_gateway
+        if not (is_temporary and is_refusal):
+            return None
         if error.retry_after_s is not None:
+            if error.retry_after_s > MAX_WAIT_S:
+                return None
             wait_s = error.retry_after_s
-            is_temporary = is_temporary and wait_s <= MAX_WAIT_S
     elif error.kind == "offline":  # no connection could be made, and that showed at once
-        is_temporary = True
         if is_near:  # its server may be restarting: try once more, soon
-            attempts, wait_s = min(attempts, 2), REFUSED_WAIT_S
-    else:
-        # What is left of `NothingAnswers` is a timeout of connecting: try once more only, because
-        # the system has already tried several times. All else, such as a timeout of the reply, is
-        # not repeated: the server may have begun to work on the request.
-        is_temporary = isinstance(error, NothingAnswers) and not is_near
-        attempts = min(attempts, 2)
-    if not is_temporary or attempt >= attempts:
+            attempts = min(attempts, 2)
+            wait_s = REFUSED_WAIT_S
+    elif isinstance(error, NothingAnswers):  # connecting took too long
+        if is_near:  # only what may pass soon is repeated there
+            return None
+        attempts = min(attempts, 2)  # once more only: the system has already tried several times
+    else:  # such as a timeout of the reply: the server may have begun to work on the request
         return None
-    return RetryPlan(attempts=attempts, wait_s=wait_s)
+    return RetryPlan(attempts=attempts, wait_s=wait_s) if attempt < attempts else None

@@ -90,15 +90,18 @@ class IdleTimeout:
             raise _no_token_error(first_token_s)
 
     async def _watch(self, block: asyncio.Timeout) -> None:
-        """Check the silence in rounds, and post stalls; end the watched block at a limit."""
+        """Check the silence in rounds, and post stalls; end the watched block at a limit.
+
+        Each round has three steps: count the silence, ask the health of a silent server, decide.
+        """
         limits = self._timeouts
         limits_s = (limits.first_token_s, limits.stalled_after_s, limits.give_up_after_s)
         shortest_s = min(filter(None, (ASK_AFTER_S, *limits_s)))  # a limit of 0 means none
         round_s = shortest_s / 2
         silent_s = 0.0  # since the last bytes
-        unheard_s = 0.0  # since the last bytes or answer to a health check
-        has_data = False  # whether any bytes have arrived
-        is_gone = False  # whether the health check of this round had no answer
+        unheard_s = 0.0  # since the last sign of life: bytes, or an answer to a health check
+        has_begun = False  # whether the answer has begun: any bytes have arrived
+        is_gone = False  # whether the health was asked in this round, without an answer
         checked_s = self._loop.time()
         try:
             while True:
@@ -109,36 +112,42 @@ class IdleTimeout:
                 unheard_s += passed_s
                 if not self._has_token:
                     self.check_first_token()
-                was_gone = is_gone
-                is_gone = False
-                if not self._has_news and not self._is_paused and unheard_s >= ASK_AFTER_S:
-                    if not await self._is_alive():
-                        is_gone = True
-                    else:
-                        unheard_s = 0.0
-                        if was_gone:
-                            self._post(LifeSign())  # ends the stall that was posted
-                if self._has_news or self._is_paused:  # also during the health check
-                    has_data = True
-                    self._has_news = is_gone = False
+
+                was_gone = is_gone  # in the last round; then a stall was posted
+                must_ask = not self._has_arrivals and unheard_s >= ASK_AFTER_S
+                is_gone = must_ask and not await self._is_alive()
+                if must_ask and not is_gone:  # it has answered, or cannot be asked
+                    unheard_s = 0.0
+                    if was_gone:
+                        self._post(LifeSign())  # ends the stall
+
+                if self._has_arrivals:  # they may have come during the health check
+                    has_begun = True
+                    self._has_news = False
+                    is_gone = False
                     silent_s = unheard_s = 0.0
-                elif has_data and silent_s >= limits.give_up_after_s:
+                elif has_begun and silent_s >= limits.give_up_after_s:  # even if health answers
                     raise StreamInterrupted(
                         f"Streaming failed: no data for {limits.give_up_after_s:g} s.",
                         hint="The text so far is kept; continue or regenerate it.",
                     )
-                elif is_gone and not has_data and unheard_s >= limits.give_up_after_s:
+                elif is_gone and not has_begun and unheard_s >= limits.give_up_after_s:
                     raise ServerUnavailable(
                         "Request timeout: the server has not answered for "
                         f"{limits.give_up_after_s:g} s.",
                         kind="timeout",
                         hint="It hangs, or the connection is broken. Check it, then try again.",
                     )
-                elif is_gone or (has_data and silent_s >= limits.stalled_after_s):
+                elif is_gone or (has_begun and silent_s >= limits.stalled_after_s):
                     self._post(StreamStalled(silent_s=silent_s))
         except LMChatError as error:
             self._error = error
             block.reschedule(self._loop.time())  # which raises `TimeoutError` in the block
+
+    @property
+    def _has_arrivals(self) -> bool:
+        """Whether bytes have arrived since the last check, or wait for this process (`paused`)."""
+        return self._has_news or self._is_paused
 
     async def _is_alive(self) -> bool:
         """Ask the health of the server; any answer is a sign of life, also an error.
