@@ -67,7 +67,8 @@ class FileSet(Struct, frozen=True, kw_only=True):
     def words(self) -> str:
         """Number, size and tokens of the files, as `3 files, 12 kB, ~3 020 tokens`.
 
-        The blanks between figures and units are ordinary ones here, not no-break ones (`GAP`).
+        `ask` prints it. As in the lists of models that commands print, the blanks in figures are
+        ordinary ones, not no-break ones (`GAP`).
         """
         size = size_text(sum(file.part.size for file in self.files))
         estimate = tokens(self.tokens, is_estimated=True)

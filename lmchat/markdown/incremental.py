@@ -104,6 +104,9 @@ class IncrementalMarkdown(Struct):
 
     The text that is not closed, its tail, is parsed again when a line of it is complete. A tail
     that is longer than a piece is cut, or kept whole for now, by `_cut_long_tail`.
+
+    While a fence at the outermost level is open, it takes each complete line out of the tail, which
+    is not parsed then: `_fence` closes its pieces.
     """
 
     closed: list[Block] = field(default_factory=list)
@@ -112,7 +115,7 @@ class IncrementalMarkdown(Struct):
     _tail: str = ""  # `_head`, and behind it the text that is not closed
     _held_cr: str = ""  # a CR at the end, which may belong to a CRLF
     _most_chars: int = PIECE_CHARS  # of the tail behind its head, before `_cut_long_tail` cuts it
-    _fence: OpenFence | None = None
+    _fence: OpenFence | None = None  # the fence that is open; None outside of one
     _type_above: str = ""  # type of the block above the next one, if no blank line is between them
     # The following say what the next block continues. `_begin_new_block` resets them all.
     # The head of the table that continues: the parser must see it above the tail.
@@ -129,12 +132,14 @@ class IncrementalMarkdown(Struct):
         to the next length at which `_cut_long_tail` is called.
         """
         text = self._normalized(text, is_final=is_final)
-        last_text = text or self._tail
-        if is_final and last_text and not last_text.endswith("\n"):
+        last_part = text or self._tail  # the part with the end of all text so far
+        if is_final and last_part and not last_part.endswith("\n"):
             text += "\n"  # so that the last line is complete, too
+
         while text:
+            # how many characters fit into the tail; negative if it is too long already
             room = self._most_chars + len(self._head) - len(self._tail)
-            # one more than fits, so that `_cut_long_tail` is called; also if the tail is too long
+            # one more than fits, so that the tail becomes too long and `_cut_long_tail` is called
             size = max(room + 1, 1)
             piece = text[:size]
             text = text[size:]
@@ -145,6 +150,8 @@ class IncrementalMarkdown(Struct):
                 self._close_complete_lines()
             if len(self._tail) > self._most_chars + len(self._head):
                 self._cut_long_tail()
+
+        # what remains is shown as `open`, or closed if it is final
         if is_final and self._fence is not None:
             self._fence.end()
             self._fence = None
@@ -181,7 +188,7 @@ class IncrementalMarkdown(Struct):
     def _close_complete_lines(self) -> None:
         """Close the blocks and pieces of code that end in the complete lines.
 
-        Only what the open fence did not take is read as Markdown.
+        An open fence takes its lines first. What is behind its end is read as Markdown.
         """
         if self._fence is not None:
             *lines, last_line = self._tail.split("\n")
@@ -196,7 +203,8 @@ class IncrementalMarkdown(Struct):
         """Close all blocks that end in the complete lines, and what is certain of the last one.
 
         What is closed is dropped from the tail; its last line, which is not complete, stays. A
-        fence that has not ended becomes `_fence`.
+        fence that has not ended becomes `_fence`: it has taken all complete lines by then, and
+        takes those that follow.
         """
         *complete, last_line = self._tail.split("\n")
         lines = [line + "\n" for line in complete]
@@ -204,7 +212,7 @@ class IncrementalMarkdown(Struct):
         tokens = parse_blocks("".join(lines), self.references)
         # within a table, the tail begins with the table's head, which is closed already
         head_lines = HEAD_LINES if self._table_start else 0
-        closed_lines = head_lines
+        closed_lines = head_lines  # how many of the lines are closed, from the first one on
         # the first token of each block of the outermost level that ends behind the head
         top = [token for token in tokens if not token.level and span(token)[1] > head_lines]
         for token in top:

@@ -53,10 +53,10 @@ class TokenProbabilities(Struct, frozen=True, kw_only=True, array_like=True, gc=
 
     @property
     def text_before(self) -> str:
-        """The part of `text` that came with earlier tokens, which the server has not reported.
+        """The part of `text` that belongs to earlier tokens, which the server has not reported.
 
-        It stays if another token takes the place of this one. It is all of `text` if that does not
-        end with the token.
+        With the text "né" and the token "é", it is "n". It stays if another token takes the place
+        of this one. It is all of `text` if that does not end with the token.
         """
         return self.text.removesuffix(self.token) if self.token else self.text
 

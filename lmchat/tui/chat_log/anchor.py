@@ -72,11 +72,13 @@ def anchor_in_text(
 def find_again(document: Document, anchor: Anchor) -> Anchor | None:
     """Return an anchor for the same character in the log as it is now.
 
-    Return None if the block is gone or shows another text. The open end of an answer grows, and is
-    cut into several blocks: the character may be in a later one.
+    The block itself may still be in the message, at any number. Otherwise, the block that now has
+    its number may have replaced it. This is so if its source continues that of the old block, or is
+    the beginning of it: the open end of an answer grows, and is cut into several blocks. Then the
+    character may also be in a later block. Return None if the block is gone or shows another text.
     """
     old = anchor.block
-    if old is None:
+    if old is None:  # it is in no block, so only its numbers count
         return anchor
     blocks = document.lay_out(anchor.index)
     same = [number for number, block in enumerate(blocks) if block is old]
@@ -86,14 +88,15 @@ def find_again(document: Document, anchor: Anchor) -> Anchor | None:
     block = blocks[number]
     size = row_starts(block)[-1]
     if block.source == old.source and size != anchor.size:
-        return None  # as a table at another width
-    # one of both is the beginning of the other: it has grown, or was cut
+        return None  # other characters show the same source, as of a table at another width
+    # if one of both is the beginning of the other, the block has grown, or was cut
     shorter, longer = sorted((block.source.rstrip(), old.source.rstrip()), key=len)
     is_alike = block.kind is old.kind and block.is_thought == old.is_thought
     if not same and not (is_alike and longer.startswith(shorter)):
         return None
+    # Behind the end of a block that was cut, count on in the next ones, up to the end of the text.
+    # A block without a source is a row of the log, which is below the text.
     chars = anchor.chars
-    # a block without a source is a row of the log: the text ends above it
     while chars >= size and number + 1 < len(blocks) and blocks[number + 1].source:
         chars -= size
         number += 1
@@ -104,9 +107,13 @@ def find_again(document: Document, anchor: Anchor) -> Anchor | None:
 def relocate(document: Document, anchor: Anchor) -> Place:
     """Return the row of an anchor, or the nearest one where its text is gone.
 
-    That is the same share of the block which now has the source at its place; for reasoning, whose
-    blocks are gone while it is folded, it is the beginning of the message. If the anchor has no
-    block, its fields are the place: `anchor_at`.
+    If the anchor has no block, its fields are the place: `anchor_at`. If its character is found
+    again, the row is that of the character. Otherwise it is in a block that takes the place of the
+    old one, as far into its text as before into that of the old one. That block is:
+
+    - for reasoning, whose blocks are gone while it is folded, the first one of the message;
+    - the block that now has the source at this place, if the message was cut into other blocks;
+    - else the block with the same number, such as a table at another width.
     """
     old = anchor.block
     if old is None:
@@ -116,14 +123,13 @@ def relocate(document: Document, anchor: Anchor) -> Place:
     if found is not None:
         number, chars = found.number, found.chars
     else:
-        number = min(anchor.number, len(blocks) - 1)  # the block, if only its text has changed
         if old.is_thought:
             number = 0
-        # the message was cut into other blocks: that with the source which was there
         elif old.source and not any(block is old for block in blocks):
             ends = list(accumulate(len(block.source) for block in blocks))
             number = min(bisect_right(ends, anchor.source_before), len(blocks) - 1)
-        # as far into the text of this block as before into that of the old one
+        else:
+            number = min(anchor.number, len(blocks) - 1)
         chars = anchor.chars * row_starts(blocks[number])[-1] // max(anchor.size, 1)
     starts = row_starts(blocks[number])
     # the line with the character; -1 for -1, which is the blank row above the block

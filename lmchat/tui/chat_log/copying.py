@@ -72,11 +72,13 @@ def _message_text(entry: Entry) -> str:
 
 
 def _selected_part(document: Document, index: int, selected: Selected) -> str:
-    """Return what is selected of a message.
+    """Return what is selected of a message, whose pieces of one fence or table are one block here.
 
-    Of a block that is selected whole, that is its source, otherwise its shown text. The pieces of a
-    fence or a table count as one block. Code that is selected alone is copied without its fence. A
-    selection by words copies shown text. If all blocks are whole, return the text of the message.
+    - If all blocks are selected whole, it is the text of the message.
+    - Of a block that is selected whole, it is the source.
+    - Of code that is selected whole and alone, it is the source without its fence.
+    - Of a block that is selected in part, it is the shown text.
+    - Of a selection by words, it is always the shown text.
     """
     groups: list[list[Piece]] = []  # the pieces of one fence, table or text together
     for number, block in enumerate(document.lay_out(index)):
