@@ -220,7 +220,7 @@ class IncrementalMarkdown(Struct):
             opening = None  # the line that opens the block, if it is a fence behind the head
             if token.type == "fence" and start >= head_lines:
                 opening = opening_fence(lines[start])
-            if opening is None:
+            if opening is None:  # only the last block may go on
                 has_ended = token is not top[-1] or (
                     has_text_after_blank and token.type in _END_AT_BLANK_LINE
                 )
@@ -229,7 +229,7 @@ class IncrementalMarkdown(Struct):
                 )
             elif "|" in lines[start] and start == len(lines) - 1:
                 break  # the next line decides whether it is a fence or the head of a table
-            else:
+            else:  # the fence closes its pieces itself
                 fence = OpenFence(opening, self.closed)
                 _, has_ended = fence.feed([line[:-1] for line in lines[start + 1 : end]])
                 self._begin_new_block()
@@ -262,6 +262,7 @@ class IncrementalMarkdown(Struct):
 
         `closed_lines` is how many lines are closed already. Return how many are closed now.
         """
+        # Find where the pieces begin and end.
         start, end = span(token)
         inner: Iterable[int] = ()  # first lines of the pieces behind the first one
         if token.type.endswith("_list_open"):
@@ -278,10 +279,10 @@ class IncrementalMarkdown(Struct):
         if token.type == "ordered_list_open" and self._number is None and len(cuts) > 1:
             self._number = int(token.attrs.get("start", 1))
 
+        # Close each piece, and note what the next one continues.
         for piece_start, piece_end in pairwise(cuts):
             if token.type != "definition":  # it is not shown, and there may be thousands
                 self.closed.append(self._next_block("".join(lines[piece_start:piece_end])))
-            # what the next piece continues
             if self._number is not None:
                 self._number += 1
             if token.type == "table_open":

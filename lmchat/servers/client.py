@@ -435,7 +435,8 @@ class HttpServerClient:
 
     async def aclose(self) -> None:
         """Close all connections; the engine ends, and the lists of models are written."""
-        if self._drops:  # requests that stop answers of servers; closed connections lose them
+        if self._drops:
+            # the requests that tell servers to stop an answer: closed connections would lose them
             await asyncio.wait(self._drops, timeout=DROP_S)
         await self._connections.aclose()
         engine_endpoint = None
