@@ -73,7 +73,7 @@ class NextTurn:
         self.chat_settings = chat  # of the configuration, changed by the profile
         self.layers = layers or SamplingLayers(chat=options_set_in(chat))
         self.profile_name = profile_name  # profile in use; empty without one
-        self.target: Target | None = None  # server and model; `use_target` changes it
+        self.target: Target | None = None  # server and model; only `use_target` changes it
         self.meter = ContextMeter()
         self.toolbox: Toolbox | None = None  # `cli` sets it if any tools are configured
         self._started_with = (chat, self.layers, profile_name)  # every profile is applied to these

@@ -102,26 +102,30 @@ class TurnScheduler:
     def send(self, opened: OpenSession, text: str) -> None:
         """Send a prompt; queue it while a turn runs, or until a model is ready.
 
-        `text` is a draft: attached files are lines of it. A summary is made before it as in
-        `send_now` with `may_compact`. An error that is raised leaves the prompt to the caller;
-        later ones return it (`PromptsReturned`).
+        `text` is a draft: attached files are lines of it. If the settings want that and the context
+        window is nearly full, a summary is made first, and the prompt is in the queue meanwhile. An
+        error that is raised leaves the prompt to the caller; later ones return it
+        (`PromptsReturned`).
         """
         if opened.is_busy or not self.next_turn.is_ready:
             opened.queue.append(text)
             self._report(opened, QueueChanged())
         else:
-            self._send(opened, text)
+            self._send_draft_now(opened, text)
 
-    def _send(self, opened: OpenSession, text: str, *, may_compact: bool = True) -> None:
-        """Begin the turn of a draft; `may_compact` as in `send_now`."""
-        words, files = split_draft(text)
-        self.send_now(opened, words, files, unsent=text, may_compact=may_compact)
+    def _send_draft_now(self, opened: OpenSession, draft: str, *, may_compact: bool = True) -> None:
+        """Begin the turn of a draft; with `may_compact`, a summary may be made first."""
+        words, files = split_draft(draft)
+        self.send_now(opened, words, files, unsent=draft, may_compact=may_compact)
 
-    def _send_next(self, opened: OpenSession, *, may_compact: bool = True) -> None:
-        """Send the first prompt of the queue; if it is refused, return it and those behind it."""
+    def _send_first_queued(self, opened: OpenSession, *, may_compact: bool = True) -> None:
+        """Send the first prompt of the queue; if it is refused, return it and those behind it.
+
+        With `may_compact`, a summary may be made first.
+        """
         prompt = opened.queue.pop(0)
         try:
-            self._send(opened, prompt, may_compact=may_compact)
+            self._send_draft_now(opened, prompt, may_compact=may_compact)
         except LMChatError as refusal:  # such as: the server has gone in the meantime
             self._refuse(opened, refusal, prompt)
         else:
@@ -169,7 +173,7 @@ class TurnScheduler:
     ) -> None:
         """Send another version of a prompt; `files` None keeps the files that it has.
 
-        `unsent` is as in `send_now`.
+        `unsent` is the prompt as a draft, which returns if it cannot become a message.
         """
         make_start = partial(
             edited, message_id=message_id, text=text, files=files, first_words=opened.first_words
@@ -278,8 +282,10 @@ class TurnScheduler:
     ) -> None:
         """Begin a turn in a task; raises `RequestInvalid` if none can begin now.
 
-        `make_start` gets the whole path. `unsent` and `may_compact` are as in `send_now`. The
-        naming of a session is cancelled: it would keep the server busy.
+        `make_start` gets the whole path. `unsent` is the prompt as a draft, which returns if it
+        cannot become a message. With `may_compact`, a summary is made first if the settings want
+        that and the context window is nearly full. The naming of a session is cancelled: it would
+        keep the server busy.
         """
         opened.require_idle()
         if self._naming is not None:
@@ -340,7 +346,7 @@ class TurnScheduler:
         self._report(opened, ended)
         if opened.queue:
             # one summary is enough, also if it was stopped, or the session is still too long
-            self._send_next(opened, may_compact=not is_summary)
+            self._send_first_queued(opened, may_compact=not is_summary)
         elif self._with_titles and self.next_turn.chat_settings.auto_title:
             self._naming = asyncio.create_task(self._name_session(opened), name="title")
 
@@ -464,7 +470,7 @@ class TurnScheduler:
             except LMChatError as error:
                 self._refuse(self.shown, error)
         for opened in self.in_memory.waiting:
-            self._send_next(opened)
+            self._send_first_queued(opened)
 
     def target_failed(self) -> None:
         """Return all waiting prompts to the prompt field, as no model can answer."""

@@ -30,7 +30,7 @@ from lmchat.tui.screen_services import ScreenServices
 
 
 class ModelSwitch:
-    """The server and model in use, which no other object changes, and all others to switch to."""
+    """The server and model in use, which only this changes on the screen, and all other models."""
 
     def __init__(
         self,

@@ -1,7 +1,12 @@
 """Text of the prompt: drafts, earlier prompts, an edit.
 
-What is typed in a session is its draft, which is saved. An edit of an earlier prompt or answer
-replaces the typed text for a while; it comes back after the edit.
+What is typed in a session is its draft: the whole text of the input, in which each attached file is
+a line. An edit of an earlier prompt or answer replaces that text for a while. Then the draft is
+`_before_edit` (what was typed before, which comes back after the edit), and behind it the text in
+the input if it is another than `_unedited`, with which the edit began. `keep_draft` notes this sum
+in `SavedTexts`, which has the drafts of all sessions. Only on the disk, a draft begins with two
+parts more: the `unsent` prompt of the running turn, and the queue (`_unsaved_prompts` of
+`TurnScheduler`).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Turns on the chat screen: commands to the sessions in memory, and the events that come back.
 
-A prompt passes, in order: `PromptInput.submit`, `ChatScreen.pass_on`, `Turns.submit`,
-`TurnScheduler.send`, and in a task of its session the `TurnRunner`, which shows it here
-(`MessageAdded`), saves it and then asks the server. Events come to `Turns.show`, also those of
-sessions that are not shown.
+A prompt passes, in order: `PromptInput.submit`, `ChatScreen.pass_on`, `Dispatcher.receive` and
+`_submit`, `Turns.submit`, `TurnScheduler.send`, and in a task of its session the `TurnRunner`,
+which shows it here (`MessageAdded`), saves it and then asks the server. Events come to
+`Turns.show`, also those of sessions that are not shown.
 """
 
 from __future__ import annotations
