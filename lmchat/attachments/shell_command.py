@@ -89,7 +89,7 @@ class ShellCommand:
                     loop.remove_reader(pipe)
 
         try:
-            child = self._child = await self._start(write_end)
+            child = self._child = await self._start(write_end)  # which closes `write_end` here
             loop.add_reader(pipe, receive)
             if self.is_stopping:  # `stop` was called while it was starting
                 child.stop(_TERMINATE_S)

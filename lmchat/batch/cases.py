@@ -66,7 +66,7 @@ class Case(Struct, frozen=True, kw_only=True):
     # the checks: what the answer has to be
     expected: list[str]  # texts that it has, in capital or small letters
     rejected: list[str]  # texts that it does not have, in capital or small letters
-    patterns: Mapping[str, Schema]  # regular expressions that it matches, as JSON schemas
+    patterns: Mapping[str, Schema]  # regular expressions that it matches; a schema stops in time
     wanted: WantedValue | None  # the JSON value that it has
 
     def failures(self, row: Mapping[str, Any]) -> dict[str, str]:

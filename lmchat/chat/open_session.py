@@ -446,7 +446,7 @@ class OpenSession:
     def begin_branch(self, path: MessagePath) -> None:
         """Replace the path by one whose last message is new; what it lacks stays in the tree."""
         self.messages = MessagePath(path[:-1])
-        self.add(path[-1])
+        self.add(path[-1])  # which counts it, and says that the session has changed
 
     def track_save(self, saving: asyncio.Future[None]) -> asyncio.Future[None]:
         """Have `saves` list a write until it has ended, so that others can wait for it."""

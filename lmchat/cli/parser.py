@@ -183,7 +183,7 @@ def _add_commands(
         # for an action, the function of this name in the module of its command
         handler = command.handler or f"{module}:{command.name}"
         command_parser.set_defaults(handler=handler)
-        if command.json == ALWAYS_JSON:
+        if command.json_help == ALWAYS_JSON:
             command_parser.set_defaults(json=True)
         group_by_option: dict[str, Any] = {}  # groups of options that exclude each other
         for options in command.exclusive:

@@ -32,16 +32,16 @@ class Subcommand(NamedTuple):
 
     Empty for an action: the function in the module of its command has the name of the action.
     """
-    json: str = _JSON_HELP  # help of `--json`; empty where there is no such option
+    json_help: str = _JSON_HELP  # help of `--json`; empty where there is no such option
     notes: str = ""  # text of `--help` after the examples
     exclusive: tuple[tuple[str, ...], ...] = ()  # groups of options; one of each may be used
 
     @property
     def all_arguments(self) -> tuple[Argument, ...]:
         """The arguments, and `--json` where the command has it."""
-        if not self.json:
+        if not self.json_help:
             return self.arguments
-        return (*self.arguments, argument("--json", self.json))
+        return (*self.arguments, argument("--json", self.json_help))
 
 
 def argument(spelling: str, help: str, **keywords: Any) -> Argument:  # noqa: A002 - argparse's word
@@ -146,7 +146,7 @@ lmchat ask --dry-run=curl "Hello" > request.sh""",
             "--no-save", "save nothing; the default without -r", dest="save", action="store_false"
         ),
     ),
-    json="print one JSON document at the end",
+    json_help="print one JSON document at the end",
     notes="ask reads standard input to its end; in a loop that reads lines, add </dev/null.",
     handler="ask:ask",
     exclusive=(
@@ -241,7 +241,7 @@ lmchat batch prompts.jsonl --schema person.json | jq -r .value.name""",
         argument("--schema FILE", "each answer must be a JSON value that matches the schema"),
         argument("--force", "replace an output file of another run"),
     ),
-    json="",
+    json_help="",
     notes="Exit codes: 0 all answered, 1 a line failed, 130 after Ctrl+C.",
     handler="batch:batch",
 )
@@ -257,7 +257,7 @@ lmchat serve --host 192.168.1.20 --key garden-gate""",
         argument("--host ADDRESS", "address to listen at; default: 127.0.0.1; others need --key"),
         argument("--key KEY", "API key that programs have to send; default: LMCHAT_SERVE_KEY"),
     ),
-    json="",
+    json_help="",
     notes="Other programs use the address http://127.0.0.1:8642/v1 and any API key.\n"
     "Paths: /v1/models, /v1/chat/completions, /v1/completions, /v1/embeddings;\n"
     "/health, /models, /detect-endpoint, /chat/completions, /metrics,\n"
@@ -312,9 +312,9 @@ _METRICS = Subcommand(
     "print the counters of all runs, as JSON",
     "lmchat metrics\nlmchat metrics reset",
     commands=(
-        Subcommand("reset", "set all counters to 0", "lmchat metrics reset", json=ALWAYS_JSON),
+        Subcommand("reset", "set all counters to 0", "lmchat metrics reset", json_help=ALWAYS_JSON),
     ),
-    json=ALWAYS_JSON,
+    json_help=ALWAYS_JSON,
     handler="stats:show",
 )
 _SESSIONS = Subcommand(
@@ -389,7 +389,7 @@ lmchat export --all backup""",
         argument("--branches", "include all versions of prompts and answers; JSON always does"),
         argument("--force", "overwrite existing files"),
     ),
-    json="print one JSON document: the session, or the file names",
+    json_help="print one JSON document: the session, or the file names",
     handler="export:export",
 )
 _IMPORT = Subcommand(
@@ -447,7 +447,7 @@ _CONFIG = Subcommand(
             "lmchat config check",
         ),
     ),
-    json="",
+    json_help="",
 )
 _DOCTOR = Subcommand(
     "doctor",
@@ -470,14 +470,14 @@ SUBCOMMANDS: tuple[Subcommand, ...] = (
         "health",
         "check whether the server can answer, as JSON",
         "lmchat health && echo ready",
-        json=ALWAYS_JSON,
+        json_help=ALWAYS_JSON,
         handler="models:health",
     ),
     Subcommand(
         "detect",
         "find model servers, as JSON",
         "lmchat detect | jq -r .endpoint",
-        json=ALWAYS_JSON,
+        json_help=ALWAYS_JSON,
         handler="models:detect",
     ),
     _METRICS,
@@ -494,7 +494,7 @@ SUBCOMMANDS: tuple[Subcommand, ...] = (
         "print a script that completes commands, options and models in your shell",
         "lmchat completion bash > ~/.local/share/bash-completion/completions/lmchat",
         (argument("shell SHELL", "bash, zsh or fish", choices=("bash", "zsh", "fish")),),
-        json="",
+        json_help="",
         handler="completion:completion",
     ),
 )

@@ -61,7 +61,7 @@ class Connection(sqlite3.Connection):
 
     def arrived_entries(self, message_id: str) -> list[JournalEntry]:
         """Return the entries in the journal of a running answer; none without a journal."""
-        if self.entries is not None:
+        if self.entries is not None:  # the database is in memory
             return self.entries.get(message_id, [])
         try:
             _, entries = read_answer(answer_path(self.path, message_id))

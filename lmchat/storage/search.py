@@ -208,7 +208,8 @@ def _hit(row: Sequence[Any], kind: str, text: str, terms: Sequence[str]) -> Sear
         log.warning("a damaged row of a message was left out: %r", message_id)
         return None
 
-    # a term may have no place here: the match was found in a text without NULs and lone surrogates
+    # The places in the text as it is spelled: a term has no accents and no capitals. It may have no
+    # place, as the match was found in a text without NULs and lone surrogates.
     spans = [span for term in terms if (span := _span(text, term)) is not None]
     start, end = min(spans, default=(0, 0))
     # Twice as many characters as are shown: runs of white space become one blank.

@@ -173,14 +173,18 @@ class Dispatcher:
 
     # Messages and commands
 
-    async def receive(self, message: Message) -> None:  # noqa: C901 - one case a message
-        """Do what a message of a widget or dialog asks for; others concern their widgets only."""
+    async def receive(self, message: Message) -> None:
+        """Do what a message of a widget or dialog asks for; if that fails, show the error."""
+        try:
+            await self._act_on(message)
+        except LMChatError as error:
+            self.ui.show_error(error)
+
+    async def _act_on(self, message: Message) -> None:  # noqa: C901 - one case a message
+        """Do what a message asks for; those without a case concern their widgets only."""
         match message:
             case Run(command_id=command_id):
-                try:
-                    await self.run(BY_ID[command_id])
-                except LMChatError as error:
-                    self.ui.show_error(error)
+                await self.run(BY_ID[command_id])
             case KeysChanged():
                 self.hints.show()
             case PromptInput.Submitted(text=text, is_for_shell=True):

@@ -321,7 +321,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.post_message(events.Callback(callback=partial(self.inflow.show, self.flush)))
 
     def flush(self) -> None:
-        """Show the text, the figures and the colours that have arrived."""
+        """Show the text and colours that have arrived, and the figures that `show_turn` took."""
         deltas = self.inflow.drain()
         recoloured = self.highlighting.drain()
         if self._streaming is None and not recoloured:

@@ -166,7 +166,7 @@ class Finder:
         index = self._document.index_of(message_id)
         if index is None:
             return
-        self._search(words, start=Place(index), is_for_all_sessions=False)
+        self._search(words, start=Place(index), is_kept_for_next_session=False)
         if self._counts[index]:
             message = self._document.entries[index].message
             parts = message.parts if message else ()
@@ -195,18 +195,18 @@ class Finder:
         words: Sequence[str],
         *,
         start: Place | None = None,
-        is_for_all_sessions: bool = True,
+        is_kept_for_next_session: bool = True,
     ) -> None:
         """Begin a search for words; no hit is current yet.
 
-        It begins at the row `start`, by default at the top of the screen. Unless it is for all
-        sessions, the words are not searched in the next one.
+        It begins at the row `start`, by default at the top of the screen. Words that are kept for
+        the next session are searched again when that is shown.
         """
         document = self._document
         if start is None:
             start = document.locate(self._viewport.top) if len(document) else Place(0)
         self._start = start
-        self._words = tuple(words) if is_for_all_sessions else ()
+        self._words = tuple(words) if is_kept_for_next_session else ()
         if any(words):  # an emptied query is not searched again by `n`
             self.last_words = tuple(words)
         self._query = Query(words)

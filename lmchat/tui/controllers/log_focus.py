@@ -43,7 +43,7 @@ class LogFocus:
         if self.find_bar is not None:
             self.find_bar.close()
         else:
-            self._log.finder.clear()  # a search over all sessions marks hits without the bar
+            self._log.finder.clear()  # a hit of the search in all sessions is marked without it
 
     # Card of a tool call
 

@@ -255,7 +255,7 @@ class ModelSwitch:
         self._ui.begin(partial(self._load, model, context), _group(model))
 
     async def _unload(self, model: ModelInfo) -> None:
-        """Unload a model; show the error if this fails, and then the new states of the models."""
+        """Unload a model, and show the new states of the models, also if that fails."""
         self._status.show_action(f"unloading {_short_name(model)}")
         try:
             await self._workspace.backend.unload(model)

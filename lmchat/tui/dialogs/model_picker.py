@@ -190,7 +190,7 @@ class ModelPicker(ListDialog):
         nothing = f"No model matches “{safe_line(typed, limit=30)}”. Backspace shows all {count}."
         if not count:
             nothing = _NO_MODELS
-        elif typed == VISION:
+        elif typed == VISION:  # the filter with which a prompt with images opens the picker
             nothing = _NO_VISION
         servers = len({row.model.endpoint for row in self._rows})
         self.show_rows(
