@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from msgspec.structs import replace
 
-from lmchat.chat.answering import TurnSettings
+from lmchat.chat.answer_request import TurnSettings
 from lmchat.chat.compacting import COMPACT_FROM, summary_start
 from lmchat.chat.context_window import ContextMeter, ContextPlan, ContextUse, plan_context
 from lmchat.chat.open_session import OpenSession

@@ -9,9 +9,9 @@ from itertools import takewhile
 
 from msgspec.structs import replace
 
-from lmchat.chat.answering import AnswerRequest
+from lmchat.chat.answer_request import AnswerRequest
 from lmchat.chat.context_window import ContextPlan
-from lmchat.chat.kept import joined_answer
+from lmchat.chat.kept_answers import joined_answer
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.chat.turn_starts import TurnStart
 from lmchat.errors import LMChatError, StillAnswering

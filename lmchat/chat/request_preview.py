@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
-from lmchat.chat.answering import AnswerRequest, TurnSettings, refuse_unseen_images
+from lmchat.chat.answer_request import AnswerRequest, TurnSettings, refuse_unseen_images
 from lmchat.chat.context_window import ContextList, context_list
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.tool_rounds import ToolRounds

@@ -22,7 +22,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lmchat.chat.answering import AnswerRequest, TurnSettings, refuse_unseen_images
+from lmchat.chat.answer_request import AnswerRequest, TurnSettings, refuse_unseen_images
 from lmchat.chat.compacting import compacted_branch
 from lmchat.chat.context_window import ContextMeter
 from lmchat.chat.events import (

@@ -6,7 +6,7 @@ import asyncio
 
 from msgspec.structs import replace
 
-from lmchat.chat.answering import TurnSettings
+from lmchat.chat.answer_request import TurnSettings
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.ports import ModelServer
 from lmchat.growing_answer import WholeAnswer

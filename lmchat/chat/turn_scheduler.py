@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from lmchat.attachments.attachment import Attachment
 from lmchat.chat.answer_beginnings import Beginning, has_text_to_continue, require_prefill
-from lmchat.chat.answering import TurnSettings
+from lmchat.chat.answer_request import TurnSettings
 from lmchat.chat.compacting import summary_start
 from lmchat.chat.events import (
     AnswerBegun,
@@ -24,7 +24,7 @@ from lmchat.chat.events import (
     TurnBegun,
     TurnEnded,
 )
-from lmchat.chat.kept import kept_answer, replay_request, target_of_kept, without_replay
+from lmchat.chat.kept_answers import kept_answer, replay_request, target_of_kept, without_replay
 from lmchat.chat.next_turn import NextTurn
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.ports import ModelServer

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.chat import changes
-from lmchat.chat.kept import replay_id_of, replay_request, target_of_kept
+from lmchat.chat.kept_answers import replay_id_of, replay_request, target_of_kept
 from lmchat.chat.sessions_in_memory import FIRST_READ
 from lmchat.errors import ServerRejected, ServerUnavailable, StoreUnavailable
 from lmchat.servers import products

@@ -7,7 +7,7 @@ import pytest
 
 from lmchat.chat import changes
 from lmchat.chat.events import AnswerBegun
-from lmchat.chat.kept import replay_id_of
+from lmchat.chat.kept_answers import replay_id_of
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import TextDelta
 from lmchat.servers.model import Target

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from lmchat.attachments.attachment import Attachment
 from lmchat.attachments.folders import FileSet
 from lmchat.chat import changes
-from lmchat.chat.answering import TurnSettings
+from lmchat.chat.answer_request import TurnSettings
 from lmchat.chat.events import ChatEvent, FrontEnd
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.request_preview import curl_command, json_text, next_request

@@ -28,7 +28,7 @@ from lmchat.chat.context_window import (
     has_images,
     plan_context,
 )
-from lmchat.chat.kept import replay_id_of
+from lmchat.chat.kept_answers import replay_id_of
 from lmchat.chat.ports import ModelServer
 from lmchat.chat.tool_rounds import ToolRounds
 from lmchat.chat.toolbox import Toolbox
