@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.style import Style
 
 from lmchat.markdown.block import Line, Span
-from lmchat.markdown.lexer_program import COLOUR_NAMES
+from lmchat.markdown.lexer_child import COLOUR_NAMES
 from lmchat.markdown.wrap import MIN_WIDTH, Page, cut_points, harmless, split_spans, width_of
 from lmchat.safe_text import safe_line
 from lmchat.units import UNICODE

@@ -1,6 +1,6 @@
 """Highlighter: colours of code from a child process, which is killed if a lexer is too slow.
 
-The child runs `lexer_program.py`. It gets one request at a time, and ends with this program.
+The child runs `lexer_child.py`. It gets one request at a time, and ends with this program.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lmchat.processes.child import ChildEndedError, ChildProcess, own_program
 from lmchat.processes.environment import needed_environment
 
 _log = logging.getLogger(__name__)
-_PROGRAM = "lmchat.markdown.lexer_program"
+_CHILD = "lmchat.markdown.lexer_child"
 _LIMIT_S = 5.0  # for any code, which usually takes a few milliseconds; a machine may be busy
 _LIMIT_S_PER_CHAR = 1e-4  # further time for long code
 _MOST_SLOW_CODES = 2
@@ -44,14 +44,14 @@ class Highlighter:
             if self._is_off or not language or self._slow_codes[language] >= _MOST_SLOW_CODES:
                 return None
             limit_s = self._limit_s + len(code) * _LIMIT_S_PER_CHAR
-            # the form that `lexer_program` reads; its answer is empty if there are no colours
+            # the form that `lexer_child` reads; its answer is empty if there are no colours
             request = f"{limit_s} {language}\n{code}".encode(errors="replace")
             try:
                 if self._child is None:
                     environment = needed_environment(os.environ)
                     folder = Path(__file__).parent  # not the current one
                     self._child = await ChildProcess.start(
-                        own_program(_PROGRAM), environment=environment, folder=folder
+                        own_program(_CHILD), environment=environment, folder=folder
                     )
                 await self._child.send_frame(request)
                 return await self._child.receive_frame() or None

@@ -12,7 +12,7 @@ from lmchat.formats import json_sessions
 from lmchat.formats.exporting import FORMATS, export_name, render
 from lmchat.formats.html_export import MarkdownConverter
 from lmchat.formats.json_sessions import to_json
-from lmchat.formats.markdown_program import markdown_html
+from lmchat.formats.markdown_child import markdown_html
 from lmchat.formats.text_export import WriteOptions
 from lmchat.safe_text import safe_text
 from lmchat.sessions.message import (

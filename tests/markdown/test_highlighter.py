@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lmchat.markdown.highlighter import Highlighter
-from lmchat.markdown.lexer_program import COLOUR_NAMES, colours_of
+from lmchat.markdown.lexer_child import COLOUR_NAMES, colours_of
 from tests.support.programs import is_running
 
 pytestmark = pytest.mark.timeout(60)
@@ -109,7 +109,7 @@ class _Failing:
 
 @pytest.mark.parametrize("lexer", [_Losing, _Failing])
 def test_a_lexer_that_loses_characters_or_fails_is_not_believed(monkeypatch, lexer):
-    monkeypatch.setattr("lmchat.markdown.lexer_program._lexer", lambda _: lexer())
+    monkeypatch.setattr("lmchat.markdown.lexer_child._lexer", lambda _: lexer())
     assert colours_of("python", "x = 1") == b""
 
 

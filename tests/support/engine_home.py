@@ -64,7 +64,7 @@ def engines_of(home: Path) -> list[int]:
 
 def engines_with(log: Path) -> list[int]:
     """Return the children that have this log open."""
-    children = set(processes("engine/engine_program.py"))
+    children = set(processes("engine/engine_child.py"))
     return [pid for pid in children if Path(f"/proc/{pid}/fd/2").resolve() == log]
 
 

@@ -1,4 +1,4 @@
-"""Child process of the engine, which runs `engine_program.py`: order, report, why it failed."""
+"""Child process of the engine, which runs `engine_child.py`: order, report, why it failed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lmchat.processes.environment import needed_environment
 from lmchat.servers.engine.download import not_installed
 from lmchat.servers.engine.model_files import ModelFile, available_bytes
 
-PROGRAM = Path(__file__).with_name("engine_program.py")
+PROGRAM = Path(__file__).with_name("engine_child.py")
 _OUT_OF_MEMORY = (
     "failed to allocate",
     "unable to allocate",

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lmchat.servers.engine import engine_program
+from lmchat.servers.engine import engine_child
 
 _template, _tokens = sys.argv[1:]
-_plain = engine_program._params
+_plain = engine_child._params
 
 
 def _thinking(xllamacpp: Any, config: dict[str, Any]) -> Any:
@@ -22,5 +22,5 @@ def _thinking(xllamacpp: Any, config: dict[str, Any]) -> Any:
     return params
 
 
-engine_program._params = _thinking
-engine_program.main()
+engine_child._params = _thinking
+engine_child.main()

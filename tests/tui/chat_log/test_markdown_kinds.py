@@ -4,7 +4,7 @@ import pytest
 from rich.style import Style
 
 from lmchat.markdown.commonmark import links
-from lmchat.markdown.lexer_program import colours_of
+from lmchat.markdown.lexer_child import colours_of
 from lmchat.markdown.links import names_target
 from tests.support.chat_log_app import laid_out, plain_page, shown, tail_of
 
