@@ -22,7 +22,8 @@ from lmchat.markdown.commonmark import parse_blocks
 from lmchat.markdown.highlighter import Highlighter
 from lmchat.markdown.incremental import IncrementalMarkdown
 from lmchat.markdown.layout import Layout
-from lmchat.markdown.wrap import Page, split_spans, word_starts
+from lmchat.markdown.page import Page
+from lmchat.markdown.wrap import split_spans, word_starts
 from lmchat.safe_text import safe_text
 
 _FRAME_S = 1 / 15  # between two frames

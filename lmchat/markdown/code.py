@@ -10,7 +10,8 @@ from rich.style import Style
 
 from lmchat.markdown.block import Line, Span
 from lmchat.markdown.lexer_child import COLOUR_NAMES
-from lmchat.markdown.wrap import MIN_WIDTH, Page, cut_points, harmless, split_spans, width_of
+from lmchat.markdown.page import MIN_WIDTH, Page
+from lmchat.markdown.wrap import cut_points, harmless, split_spans, width_of
 from lmchat.safe_text import safe_line
 from lmchat.units import UNICODE
 

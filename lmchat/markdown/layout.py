@@ -28,6 +28,7 @@ from lmchat.markdown.commonmark import (
 from lmchat.markdown.links import can_be_opened, names_target
 from lmchat.markdown.math import unicode_formula
 from lmchat.markdown.open_marks import completed, without_marks_alone
+from lmchat.markdown.page import MIN_WIDTH, Page
 from lmchat.markdown.tables import (
     Cell,
     Columns,
@@ -37,7 +38,7 @@ from lmchat.markdown.tables import (
     split_lines,
     table_lines,
 )
-from lmchat.markdown.wrap import BREAK, MIN_WIDTH, Page, harmless, width_of
+from lmchat.markdown.wrap import BREAK, harmless, width_of
 from lmchat.safe_text import on_one_line
 from lmchat.units import UNICODE
 

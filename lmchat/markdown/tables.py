@@ -13,7 +13,8 @@ from rich.cells import cell_len
 from rich.style import Style
 
 from lmchat.markdown.block import Line, Span
-from lmchat.markdown.wrap import BREAK, Page, split_spans, width_of, wrap_points
+from lmchat.markdown.page import Page
+from lmchat.markdown.wrap import BREAK, split_spans, width_of, wrap_points
 from lmchat.units import UNICODE
 
 Cell = list[Span]

@@ -1,27 +1,21 @@
-"""The page that lines are written on, and the wrapping of text into lines.
+"""Wrapping of text: where lines end, and the spans of each line.
 
-A span is text in one style. Widths and rooms are in cells, places in a text in characters.
+A span is text in one style. Widths are in cells, places in a text in characters.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
-from msgspec import Struct, field
-from rich.cells import cell_len, set_cell_size
-from rich.segment import Segment
+from rich.cells import cell_len
 from rich.style import Style
 
 from lmchat.cells import graphemes
-from lmchat.markdown.block import Line, Span
-from lmchat.markdown.colours import Colours
+from lmchat.markdown.block import Span
 from lmchat.safe_text import safe_text
-from lmchat.units import UNICODE
 
-MIN_WIDTH = 12  # columns; a narrower page is laid out at this width and cut
 TAB_CELLS = 4
 BREAK = "\n"  # text of a span that ends a line
 
@@ -113,163 +107,6 @@ def cut_points(text: str, width: int, rest_width: int = 0) -> list[int]:
             width = rest_width or width
         used += size
     return points
-
-
-class Page(Struct):
-    """All that laying out a block depends on, beside the block."""
-
-    width: int  # cells, with those of the bar at the left
-    styles: Mapping[str, Style]  # styles by name; `base` and `panel` also have a background
-    has_tints: bool = True  # whether a tint tells code from text; without it, a rule does
-    today: date | None = None  # other days are shown with their date; None: no date is shown
-    colours: Colours = field(default_factory=Colours)  # those of code
-    is_ascii: bool = False  # whether the terminal has no other characters
-    has_padding: bool = True  # whether each line is filled up to the width
-    own_keys: Mapping[str, str] = {}  # keys that the user has given to commands, by their ids
-
-    @property
-    def text_width(self) -> int:
-        # one cell for the bar, and one empty cell on each side of the text
-        return max(self.width - 3, MIN_WIDTH)
-
-    def style(self, *names: str) -> Style:
-        """Return the sum of the styles with these names; where they differ, the last one counts."""
-        total = Style.null()
-        for name in names:
-            total += self.styles[name]
-        return total
-
-    def line(
-        self,
-        spans: Iterable[Span],
-        *,
-        prefix: Sequence[Span] = (),
-        right: Sequence[Span] = (),
-        text: str = "",
-        tint: str = "base",
-        lead: str = "base",
-    ) -> Line:
-        """Return a line as wide as the page: the prefix and the spans, and `right` at its end.
-
-        Spans that do not fit are cut. `text` is what a selection copies of the line. `lead` and
-        `tint` name the styles of the ground below the prefix and below the spans. At the left edge,
-        the ground is `lead`, which is therefore `Line.tint`.
-        """
-        ground = self.styles[lead]
-        segments = [Segment(" ", ground)]
-        segments += [Segment(part, ground + style) for part, style in prefix if part]
-        start = 1 + sum(len(part) for part, _ in prefix)  # 1 for the first segment
-
-        ground = self.styles[tint]
-        if right:
-            right = [*right, (" ", Style.null())]
-        # without the bar and the empty cell beside it
-        room = self.width - 2 - width_of(prefix) - width_of(right)
-        for words, style in spans:
-            size = cell_len(words)
-            shown = words
-            if size > room:  # blanks at the end of a line may not fit
-                size = max(room, 0)
-                shown = set_cell_size(words, size)
-            if shown:
-                segments.append(Segment(shown, ground + style))
-                room -= size
-        if room > 0 and self.has_padding:
-            segments.append(Segment(" " * room, ground))
-        segments += [Segment(part, ground + style) for part, style in right]
-        return Line(segments, text, start, tint=lead)
-
-    def wrap(
-        self,
-        spans: Sequence[Span],
-        *,
-        prefix: Sequence[Span] = (),
-        next_prefix: Sequence[Span] = (),
-        right: Sequence[Span] = (),
-        tint: str = "base",
-    ) -> Iterator[Line]:
-        """Yield the wrapped lines of a paragraph, each with what a selection copies of it.
-
-        The first line begins with `prefix`, the others with `next_prefix`. The first line ends with
-        `right`, and all lines leave room for it. `tint` is the ground of prefixes and text.
-        """
-        text = "".join(words for words, _ in spans)
-        width = max(self.text_width - width_of(next_prefix) - width_of(right), MIN_WIDTH)
-        bounds = [0, *wrap_points(text, width), len(text)]
-        for end, line_spans in zip(bounds[1:], split_spans(spans, bounds), strict=True):
-            line = self.line(line_spans, prefix=prefix, right=right, tint=tint, lead=tint)
-            line.text = "".join(words for words, _ in line_spans)
-            line.is_wrapped = end < len(text)
-            yield line
-            prefix = next_prefix
-            right = ()
-
-    def row(
-        self, left: Sequence[Span], right: Sequence[Span] = (), *, tint: str = "base"
-    ) -> list[Line]:
-        """Return a row with spans at the left and others at the right.
-
-        Where one row has no room for both, `left` is wrapped; `right` is in the last of the rows.
-        """
-        text = "".join(words for words, _ in left)
-        rows = list(split_spans(left, [0, *wrap_points(text, self.text_width), len(text)]))
-        if width_of([*rows[-1], *right]) > self.text_width:
-            rows.append([])  # a row for `right` alone
-        lines = [line for row in rows[:-1] for line in self.wrap(row, tint=tint)]
-        return [*lines, *self.wrap(rows[-1], right=right, tint=tint)]
-
-    def key_hint(self, key: str, words: str, command_id: str) -> list[Span]:
-        """Return a gap, the key of a command and what it does; a click on them runs the command.
-
-        `key` is the default key: the user may have given the command another one. `command_id` may
-        also be an answer to a tool call, which a click then gives. If it is empty, a click does
-        nothing.
-        """
-        key = self.own_keys.get(command_id) or key
-        hint = [(f"  {key}", self.styles["strong"]), (f" {words}", self.styles["muted"])]
-        return clickable(hint, command_id.removeprefix("message."))
-
-    def rule(self, words: str, style: str = "muted") -> Line:
-        """Return a thin rule across the page with words in it, cut if they are too long."""
-        sign = UNICODE.rule
-        faint = self.styles["faint"]
-        room = max(self.text_width - 4, 1)  # a blank on each side, and two signs of the rule
-        shown = [(words, self.styles[style])]
-        if cell_len(words) > room:
-            shown = self.fit(shown, room)
-        lead = [(sign * 2 + " ", faint), *shown]
-        fill = self.text_width - width_of(lead) - 1
-        text = "".join(part for part, _ in shown).strip()
-        return self.line([*lead, (" " + sign * max(fill, 0), faint)], text=text)
-
-    def fit(self, spans: list[Span], width: int, *, align: str = "left") -> list[Span]:
-        """Return spans that take exactly a width: padded with blanks, or cut with an ellipsis.
-
-        Where spans that are too long have room for one cell at most, nothing is returned.
-        """
-        if width_of(spans) > width:
-            if width <= 1:
-                return []
-            left = width - 1
-            shown: list[Span] = []
-            for text, style in spans:
-                size = cell_len(text)
-                words = text if size <= left else set_cell_size(text, max(left, 0)).rstrip()
-                shown.append((words, style))
-                left -= size
-                if left < 0:
-                    break
-            spans = [*shown, (UNICODE.cut, shown[-1][1])]
-        room = width - width_of(spans)  # also of cut text: a wide character may leave a cell
-        before = {"right": room, "center": room // 2}.get(align, 0)  # blanks before the text
-        null = Style.null()
-        return [(" " * before, null), *spans, (" " * (room - before), null)]
-
-
-def clickable(spans: Iterable[Span], act: str) -> list[Span]:
-    """Return spans of which a click runs `act`: a message command, or an answer to a tool call."""
-    meta = Style(meta={"act": act})
-    return [(words, style + meta) for words, style in spans]
 
 
 def width_of(spans: Iterable[Span]) -> int:

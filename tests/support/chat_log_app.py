@@ -22,7 +22,7 @@ from lmchat.markdown.block import Line
 from lmchat.markdown.highlighter import Highlighter
 from lmchat.markdown.incremental import IncrementalMarkdown
 from lmchat.markdown.layout import Layout
-from lmchat.markdown.wrap import Page
+from lmchat.markdown.page import Page
 from lmchat.servers.events import TextDelta
 from lmchat.sessions.message import (
     AnswerState,

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 from lmchat.markdown.block import Block, Kind, Line
 from lmchat.markdown.layout import Layout
-from lmchat.markdown.wrap import Page
+from lmchat.markdown.page import Page
 from lmchat.sessions.message import ChatMessage, Role
 from lmchat.tui.chat_log.entry import Entry
 from lmchat.tui.chat_log.heights import Heights

@@ -20,7 +20,8 @@ from rich.style import Style
 from lmchat import units
 from lmchat.markdown.block import Block, Kind, Line, Span, made_block, plain_blocks
 from lmchat.markdown.code import code_lines, head_line
-from lmchat.markdown.wrap import Page, clickable, harmless, width_of
+from lmchat.markdown.page import Page, clickable
+from lmchat.markdown.wrap import harmless, width_of
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.sessions.attached_files import pieces_of
 from lmchat.sessions.message import (

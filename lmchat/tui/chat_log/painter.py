@@ -23,7 +23,7 @@ from textual.widget import Widget
 
 from lmchat.markdown.block import Line
 from lmchat.markdown.colours import Colours
-from lmchat.markdown.wrap import MIN_WIDTH, Page
+from lmchat.markdown.page import MIN_WIDTH, Page
 from lmchat.tui.ascii_filter import AsciiFilter
 from lmchat.tui.chat_log.anchor import row_starts
 from lmchat.tui.chat_log.document import Place

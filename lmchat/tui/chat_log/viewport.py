@@ -28,7 +28,7 @@ from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
-from lmchat.markdown.wrap import Page
+from lmchat.markdown.page import Page
 from lmchat.sessions.message import ChatMessage
 from lmchat.tui.chat_log.anchor import Anchor, anchor_at, relocate
 from lmchat.tui.chat_log.document import Document, Place
