@@ -156,16 +156,15 @@ class Page(Struct):
         if width_of(spans) > width:
             if width <= 1:
                 return []
-            left = width - 1
-            shown: list[Span] = []
+            left = width - 1  # cells before the ellipsis
+            whole: list[Span] = []
             for text, style in spans:
                 size = cell_len(text)
-                words = text if size <= left else set_cell_size(text, max(left, 0)).rstrip()
-                shown.append((words, style))
-                left -= size
-                if left < 0:
+                if size > left:  # it is cut, and the spans after it are left out
+                    spans = [*whole, (set_cell_size(text, left).rstrip() + UNICODE.cut, style)]
                     break
-            spans = [*shown, (UNICODE.cut, shown[-1][1])]
+                whole.append((text, style))
+                left -= size
         room = width - width_of(spans)  # also of cut text: a wide character may leave a cell
         before = {"right": room, "center": room // 2}.get(align, 0)  # blanks before the text
         null = Style.null()
