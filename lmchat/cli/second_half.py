@@ -19,7 +19,7 @@ from lmchat.chat.ports import ServerClient
 from lmchat.chat_import import Importer
 from lmchat.cli import local, wiring
 from lmchat.cli.context import Context
-from lmchat.cli.handlers.doctor import examine_machine
+from lmchat.cli.doctor_checks import examine_machine
 from lmchat.cli.target import configured_endpoints, configured_names
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State, change_state

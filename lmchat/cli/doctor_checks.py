@@ -1,0 +1,73 @@
+"""The doctor's checks with the options of this run, for `lmchat doctor` and `/doctor`.
+
+`lmchat.doctor` has the table of checks, and the functions that make rows. What some of them look at
+depends on options, and is found out here: servers and their keys, and tool servers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, suppress
+from functools import partial
+
+from lmchat.chat.ports import ServerClient
+from lmchat.cli.context import Context
+from lmchat.cli.local import find_installed
+from lmchat.cli.target import configured_endpoints
+from lmchat.cli.toolbox import how_to_correct, make_toolbox
+from lmchat.cli.wiring import api_keys_of
+from lmchat.config.state import State, read_state
+from lmchat.doctor.examine import examine
+from lmchat.doctor.machine_checks import START_ENGINE, tool_findings
+from lmchat.doctor.report import CheckResult, Findings
+from lmchat.doctor.server_checks import key_findings, server_findings
+from lmchat.processes.threads import run_abandonable
+from lmchat.servers.discovery.choose_model import choose
+from lmchat.servers.engine.download import is_engine_installed
+
+_TOOLS_S = 8.0  # a tool server that needs longer may be downloading itself, or hang
+
+
+async def examine_machine(context: Context, backend: ServerClient) -> list[CheckResult]:
+    """Run the doctor's checks with the options of this run and return their rows."""
+    return await examine(
+        context.paths,
+        context.loaded,
+        context.environ,
+        problems=lambda: context.problems,  # called in a thread: it checks keyboard keys anew
+        check_servers=partial(_check_servers, context, backend),
+        check_tools=partial(_check_tools, context),
+    )
+
+
+async def _check_servers(context: Context, backend: ServerClient) -> Findings:
+    """Look for servers as the chat does, and return the rows about them and their keys."""
+    settings = context.loaded.settings
+    keys = api_keys_of(context)
+    warning = await run_abandonable(keys.load)  # before a server is asked with them
+    results = await backend.detect(expected=configured_endpoints(settings))
+    state, _ = await run_abandonable(partial(read_state, context.paths.state_file))
+    is_named = bool(settings.endpoint)
+    rows = server_findings(
+        results,
+        choose(results, model=settings.model, state=state, is_named=is_named),
+        installed=await run_abandonable(partial(find_installed, context)),
+        is_named=is_named,
+        engine_step=START_ENGINE if is_engine_installed() else "",
+    )
+    sources = {probed.endpoint.origin: keys.source_of(probed.endpoint) for probed in results}
+    return [*rows, *key_findings(results, sources, [*keys.stored], warning)]
+
+
+async def _check_tools(context: Context) -> Findings:
+    """Start the tool servers, wait up to `_TOOLS_S`, return a row for each, and stop them."""
+    if not context.has_tools:
+        return []
+    # `State()` allows no tool to run without a question; none is called here
+    toolbox = make_toolbox(context, context.loaded.settings, State())
+    async with aclosing(toolbox.host) as host:
+        with suppress(TimeoutError):  # a server that still starts then has a row, too
+            async with asyncio.timeout(_TOOLS_S):
+                await host.list_servers()
+        steps = {server.name: how_to_correct(server, context) for server in host.servers}
+        return tool_findings(host.servers, steps, waited_s=_TOOLS_S)
