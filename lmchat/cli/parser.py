@@ -92,7 +92,10 @@ class _Parser(argparse.ArgumentParser):
         sentence = message.removeprefix("argument ")
         hint = f"Run `{self.prog} --help` for usage."
         if message.startswith("unrecognized"):
-            hint = "Put a prompt in quotes, and the options of a command after the command."
+            hint = (
+                "Put a prompt in quotes, and the options of a command after the command; "
+                "`lmchat COMMAND --help` lists them."
+            )
         raise WrongUse(f"{sentence[:1].upper()}{sentence[1:]}.", hint=hint)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:

@@ -107,6 +107,7 @@ def test_wrong_arguments_are_one_sentence():
             parse(words)
         assert caught.value.message.startswith(sentence)
         assert "\n" not in caught.value.message
+        assert "--help" in str(caught.value.hint)
 
 
 def _all(commands, prefix=()):
