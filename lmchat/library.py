@@ -14,9 +14,9 @@ from msgspec.structs import replace
 
 from lmchat.errors import LMChatError, StoreUnavailable
 from lmchat.files.disk import write_new_file
+from lmchat.formats.export_entries import WriteOptions
 from lmchat.formats.exporting import export_name, form_of, render
 from lmchat.formats.html_export import MarkdownConverter
-from lmchat.formats.text_export import WriteOptions
 from lmchat.sessions.message import now
 from lmchat.sessions.session import Session, SessionGroup, SessionHeader, group_by_day, tags_from
 from lmchat.storage.store import Store
@@ -27,7 +27,7 @@ _FORMS_WITH_FILES = ("json", "html")  # formats that hold the content of attache
 class ExportAs(Struct, frozen=True, kw_only=True):
     """Format of an export, and its contents beside the text."""
 
-    form: str = ""  # `md`, `json`, `html` or `txt`; empty: by the name of the file, else Markdown
+    form: str = ""  # one of `EXPORT_FORMATS`; empty: by the name of the file, else Markdown
     with_reasoning: bool = False
     with_branches: bool = False
     """Whether to export all branches; JSON has them anyway, where they can be read."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentTypeError
 from typing import Any, NamedTuple
 
+from lmchat.formats.export_formats import EXPORT_FORMATS
 from lmchat.formats.programs import PROGRAM_NAMES
 
 _JSON_HELP = "print one JSON document"
@@ -382,7 +383,7 @@ lmchat export --all backup""",
         argument(
             "--format",
             "default: from the file name, otherwise md",
-            choices=("md", "json", "html", "txt"),
+            choices=tuple(EXPORT_FORMATS),
         ),
         argument("--all DIR", "write every session to a folder", dest="all_into"),
         argument("--reasoning", "include the reasoning of the models"),

@@ -1,36 +1,29 @@
-"""Export of a session as text: the formats, and the names of files."""
+"""Export of a session as text in one of `EXPORT_FORMATS`, and the names of exported files."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 from lmchat.errors import WrongUse
-from lmchat.formats.html_export import to_html
-from lmchat.formats.json_sessions import to_json
-from lmchat.formats.markdown_export import to_markdown
-from lmchat.formats.text_export import PLAIN, WriteOptions, to_text
+from lmchat.formats.export_entries import PLAIN, WriteOptions
+from lmchat.formats.export_formats import EXPORT_FORMATS
 from lmchat.safe_text import safe_line
 from lmchat.sessions.session import Session
 
-# Function of each format, by file extension.
-_WRITERS: dict[str, Callable[[Session, WriteOptions], str]] = {
-    "md": to_markdown,
-    "json": lambda session, _: to_json(session),
-    "html": to_html,
-    "txt": to_text,
-}
-FORMATS = tuple(_WRITERS)
-_BY_SUFFIX = {f".{form}": form for form in FORMATS} | {"": "md", ".markdown": "md", ".htm": "html"}
+_BY_SUFFIX = {f".{form}": form for form in EXPORT_FORMATS}
+_BY_SUFFIX |= {"": "md", ".markdown": "md", ".htm": "html"}
 _TITLE_CHARS = 50  # of a title in a file name
 _ID_CHARS = 8  # of an id in a file name
 
 
 def render(session: Session, form: str, options: WriteOptions = PLAIN) -> str:
-    """Return a session as text in the format `form`, one of `FORMATS`."""
-    return _WRITERS[form](session, options)
+    """Return a session as text in the format `form`, one of `EXPORT_FORMATS`."""
+    module, function = EXPORT_FORMATS[form].split(":")
+    writer = getattr(import_module(f"lmchat.formats.{module}"), function)
+    return str(writer(session, options))
 
 
 def form_of(path: Path) -> str:
@@ -41,7 +34,7 @@ def form_of(path: Path) -> str:
     form = _BY_SUFFIX.get(path.suffix.lower())
     if form is None:
         suffix = safe_line(path.suffix, limit=20)
-        message = f"Sessions cannot be exported as {suffix}; use .md, .json, .html or .txt."
+        message = f"Sessions cannot be exported as {suffix}; use .{', .'.join(EXPORT_FORMATS)}."
         hint = "For another ending, choose the format with: lmchat export --format FORMAT"
         raise WrongUse(message, hint=hint)
     return form

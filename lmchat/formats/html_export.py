@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from html import escape
 
-from lmchat.formats.text_export import (
+from lmchat.formats.export_entries import (
     PLAIN,
     REFUSED,
     MessageEntry,

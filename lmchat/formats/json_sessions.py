@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from lmchat.errors import FileRefused
 from lmchat.files.images import MAX_IMAGE_BYTES, image_type
+from lmchat.formats.export_entries import PLAIN, WriteOptions
 from lmchat.formats.file_values import BAD_VALUE_ERRORS, Record, checked_time
 from lmchat.formats.foreign_chat import quoted_call
 from lmchat.formats.import_formats import JsonFormat, ReadSession, omissions
@@ -37,7 +38,7 @@ _PART_FIELDS: dict[str, tuple[str, ...]] = {
 }
 
 
-def to_json(session: Session) -> str:
+def to_json(session: Session, _options: WriteOptions = PLAIN) -> str:
     """Return a whole session as JSON in ASCII, which has nothing that a terminal would interpret.
 
     No option of an export leaves anything out of it, since the import needs all.

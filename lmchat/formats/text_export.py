@@ -1,55 +1,21 @@
-"""Export as plain text, and what all formats for people show of a message."""
+"""Export of a session as plain text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from textwrap import indent
 
-from msgspec import Struct
-
+from lmchat.formats.export_entries import (
+    PLAIN,
+    REFUSED,
+    MessageEntry,
+    WriteOptions,
+    entries,
+    is_tool_run,
+)
 from lmchat.safe_text import safe_line, safe_text
-from lmchat.sessions.message import AnswerState, ChatMessage, Role, ToolCallPart, tool_calls_text
-from lmchat.sessions.session import Session, branches
-
-REFUSED = "Refused"
-_QUOTED_CHARS = 60  # of a message in a heading
-_SPEAKERS = {
-    Role.USER: "You",
-    Role.SYSTEM: "System",
-    Role.TOOL: "Tool",
-    Role.ASSISTANT: "Assistant",
-}
-_STATES = {
-    AnswerState.STREAMING: "Still streaming",
-    AnswerState.STOPPED: "Stopped",
-    AnswerState.INTERRUPTED: "Interrupted",
-    AnswerState.FAILED: "Failed",
-}
-
-
-class WriteOptions(Struct, frozen=True, kw_only=True):
-    """Options of an export; JSON is always complete, with times in UTC."""
-
-    with_reasoning: bool = False
-    # HTML of messages by their ids, for an HTML page; others are shown as plain text.
-    html_by_id: Mapping[str, str] = {}
-
-
-PLAIN = WriteOptions()
-
-
-class MessageEntry(Struct, frozen=True, kw_only=True):
-    """Message to write, and what all formats show of it."""
-
-    message: ChatMessage
-    # Name above the message: `You`, or that of the model; `You (edited)` for an edited message.
-    speaker: str
-    time: str  # local time: `2026-11-20 14:02`
-    # Tool calls of an answer that no tool message below it shows with their results.
-    calls: tuple[ToolCallPart, ...]
-    thought_heading: str  # heading above the reasoning: `Thought for 2.0 s`
-    state: str  # state of an unfinished answer: `Stopped`; empty for a complete message
-    reason: str  # reason of a failed answer, or nothing
+from lmchat.sessions.message import tool_calls_text
+from lmchat.sessions.session import Session
 
 
 def to_text(session: Session, options: WriteOptions = PLAIN) -> str:
@@ -62,63 +28,6 @@ def to_text(session: Session, options: WriteOptions = PLAIN) -> str:
         else:  # the heading of a branch
             blocks.append(f"{entry}\n{'-' * len(entry)}")
     return "\n\n".join(blocks) + "\n"
-
-
-def entries(session: Session) -> Iterator[MessageEntry | str]:
-    """Yield an entry for each message of the path, then the heading and entries of each branch.
-
-    A heading, such as `Another branch, after “Hello”`, is a text. Times are local.
-    """
-    # Ids of messages whose entries have no `calls`: tool messages, which show a call with its
-    # result, and their parents, the answers with these calls.
-    ids_with_shown_calls: set[str | None] = set()
-    for message in (*session.messages, *session.branches):
-        if is_tool_run(message):
-            ids_with_shown_calls |= {message.message_id, message.parent_id}
-
-    def entry_of(message: ChatMessage) -> MessageEntry:
-        """Return what all formats show of a message."""
-        speaker = _SPEAKERS[message.role]
-        if message.role is Role.ASSISTANT and message.model:
-            speaker = safe_line(message.model)
-        if message.stats is not None and message.stats.is_edited:
-            speaker = f"{speaker} (edited)"
-        time = message.created_at.astimezone()
-        thought_ms = message.stats.reasoning_ms if message.stats else None
-        thought_heading = "Thought"
-        if thought_ms is not None:
-            thought_heading = f"Thought for {thought_ms / 1e3:.1f} s"
-        state = ""
-        reason = ""
-        if message.state is not AnswerState.COMPLETE:
-            state = _STATES[message.state]
-            if message.failure is not None:
-                reason = safe_line(f"{message.failure.message} {message.failure.hint}")
-        return MessageEntry(
-            message=message,
-            speaker=speaker,
-            time=f"{time:%Y-%m-%d %H:%M}",
-            calls=() if message.message_id in ids_with_shown_calls else message.tool_calls,
-            thought_heading=thought_heading,
-            state=state,
-            reason=reason,
-        )
-
-    yield from map(entry_of, session.messages)
-    messages_by_id = {message.message_id: message for message in session.tree}
-    for branch in branches(session.branches):
-        parent = messages_by_id.get(branch.messages[0].parent_id or "")
-        if parent is None:
-            yield "Another beginning"
-        else:
-            above = safe_line(parent.text or tool_calls_text(parent), limit=_QUOTED_CHARS)
-            yield f"Another branch, after “{above}”"
-        yield from map(entry_of, branch.messages)
-
-
-def is_tool_run(message: ChatMessage) -> bool:
-    """Return whether a message is that of a tool, which shows a call and its result."""
-    return message.role is Role.TOOL and bool(message.tool_calls)
 
 
 def _text_blocks(entry: MessageEntry, *, with_reasoning: bool) -> Iterator[str]:

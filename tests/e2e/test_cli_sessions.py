@@ -178,7 +178,7 @@ def test_export_refuses_what_it_cannot_write_and_overwrites_only_if_forced(saved
     done = cli("export", "-o", str(pdf))
     assert (done.returncode, pdf.exists()) == (2, False)
     assert done.stderr.splitlines() == [
-        "lmchat: Sessions cannot be exported as .pdf; use .md, .json, .html or .txt.",
+        "lmchat: Sessions cannot be exported as .pdf; use .md, .json, .html, .txt.",
         "For another ending, choose the format with: lmchat export --format FORMAT",
     ]
     assert cli("export", "-o", str(pdf), "--format", "txt").returncode == 0

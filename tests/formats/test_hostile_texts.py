@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lmchat.errors import FileRefused
-from lmchat.formats.exporting import FORMATS, render
+from lmchat.formats.export_formats import EXPORT_FORMATS
+from lmchat.formats.exporting import render
 from tests.support.chats import chat
 from tests.support.foreign_chats import read_text
 from tests.support.hostile_files import FILES, TEXTS, limited_processor_time, message_files
@@ -33,7 +34,7 @@ def test_a_file_of_any_structure_is_read_in_linear_time():
     assert found["deep lists"] == []
 
 
-@pytest.mark.parametrize("form", [form for form in FORMATS if form != "html"])
+@pytest.mark.parametrize("form", [form for form in EXPORT_FORMATS if form != "html"])
 def test_any_text_is_exported_in_linear_time(form):
     for text in TEXTS.values():
         with limited_processor_time():

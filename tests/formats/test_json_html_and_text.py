@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from lmchat.formats import json_sessions
-from lmchat.formats.exporting import FORMATS, export_name, render
+from lmchat.formats.export_entries import WriteOptions
+from lmchat.formats.export_formats import EXPORT_FORMATS
+from lmchat.formats.exporting import export_name, render
 from lmchat.formats.html_export import MarkdownConverter
 from lmchat.formats.json_sessions import to_json
 from lmchat.formats.markdown_child import markdown_html
-from lmchat.formats.text_export import WriteOptions
 from lmchat.safe_text import safe_text
 from lmchat.sessions.message import (
     AnswerState,
@@ -173,7 +174,7 @@ def test_every_format_is_safe_utf_8_and_takes_an_empty_session():
     session = talk()
     asked, said = session.messages
     evil = replace(session, messages=(asked, replace(said, model=f"model {EVIL}\n## You")))
-    for form in FORMATS:
+    for form in EXPORT_FORMATS:
         text = render(evil, form, WriteOptions(with_reasoning=True))
         assert text == safe_text(text), form
         assert text.encode()
