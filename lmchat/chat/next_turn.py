@@ -33,7 +33,7 @@ from lmchat.config.settings import (
 from lmchat.errors import RequestInvalid, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.servers.model import Target
-from lmchat.servers.products import product_named
+from lmchat.servers.products import no_model_selected, product_named
 from lmchat.servers.products.taken_options import refuse_ignored
 from lmchat.servers.request import Sampling
 from lmchat.servers.sampling_options import (
@@ -127,7 +127,7 @@ class NextTurn:
             raise RequestInvalid(problem, hint="Try again when it is loaded.", kind="loading")
         if not target.model_id:
             # without a full stop: scripts rely on these words for LM Studio
-            problem = product_named(target.product).no_model_selected
+            problem = no_model_selected(target.product)
             raise RequestInvalid(problem, hint="Choose one with Ctrl+O.", kind="model_missing")
         return target
 

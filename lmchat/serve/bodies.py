@@ -10,7 +10,8 @@ from msgspec import Struct
 from starlette.requests import Request
 
 from lmchat.errors import BodyTooLarge, RequestInvalid
-from lmchat.servers.products import UNKNOWN
+from lmchat.servers.products import no_model_selected
+from lmchat.servers.products.product import OPENAI_COMPATIBLE
 
 _MB = 1e6
 _MAX_NAME_CHARS = 1000
@@ -36,7 +37,7 @@ class BodyFields(Struct, frozen=True):
         name = self.model
         if name == "":
             # the words for a server of no known product: "No LM Studio model selected"
-            raise RequestInvalid(f"{UNKNOWN.no_model_selected}: name a model.")
+            raise RequestInvalid(f"{no_model_selected(OPENAI_COMPATIBLE)}: name a model.")
         if not isinstance(name, str) or not name.strip():
             raise RequestInvalid("Invalid model parameter: the name of a model is needed.")
         if len(name) > _MAX_NAME_CHARS:

@@ -21,7 +21,7 @@ from lmchat.errors import (
     TooManyRequests,
 )
 from lmchat.servers.endpoint import Endpoint, usual_host
-from lmchat.servers.products import PRODUCTS, product_named
+from lmchat.servers.products import PRODUCTS, no_model_selected, too_many_requests
 from lmchat.servers.request import CHAT_PATH, ChatRequest, ForwardedRequest
 from lmchat.sessions.message import AnswerState, ChatMessage, Role
 from lmchat.sessions.stats import Budget, Metrics
@@ -135,7 +135,7 @@ class Limiter:
         # Until the oldest request leaves the window. At least 1, as "in 0 s" would be wrong.
         wait_s = max(math.ceil(self._times[0] + _WINDOW_S - time.monotonic()), 1)
         raise TooManyRequests(
-            f"{product_named(product).too_many_requests}: the limit is {self._limit} a minute; "
+            f"{too_many_requests(product)}: the limit is {self._limit} a minute; "
             f"try again in {wait_s} s.",
             wait_s=wait_s,
             hint=f"Wait, or raise requests_per_minute under [{self._section}].",
@@ -158,7 +158,7 @@ def check_request(request: ChatRequest) -> None:
     """
     model: object = request.model  # a program may have passed anything
     if model == "":
-        sentence = product_named(request.product).no_model_selected
+        sentence = no_model_selected(request.product)
         raise RequestInvalid(sentence, hint="Choose a model.")
     if not isinstance(model, str) or not model.strip():
         raise RequestInvalid("Invalid model parameter: a model name must be a text.")

@@ -33,7 +33,7 @@ from lmchat.servers.model import (
     unknown_model,
     usual_server_id,
 )
-from lmchat.servers.products import product_named
+from lmchat.servers.products import no_model_selected, product_named
 from lmchat.servers.products.product import NOTHING_FOUND, step_sentence
 
 _NAME_A_SERVER = "Start a model server, or name one with --endpoint URL."
@@ -267,8 +267,8 @@ def why_no_model(choice: TargetChoice) -> RequestInvalid:
         hint = "The models of this server cannot chat. Load another one there."
     else:
         hint = "The server has no models. Download one there."
-    product = product_named(choice.probed.product if choice.probed else "")
-    return RequestInvalid(product.no_model_selected, hint=hint, kind="model_missing")
+    product = choice.probed.product if choice.probed else ""
+    return RequestInvalid(no_model_selected(product), hint=hint, kind="model_missing")
 
 
 def endpoints_of(state: State) -> tuple[Endpoint, ...]:

@@ -15,7 +15,7 @@ from lmchat.servers.products.litellm import LiteLlm
 from lmchat.servers.products.llama_cpp import BuiltIn, LlamaCpp
 from lmchat.servers.products.lm_studio import LmStudio
 from lmchat.servers.products.ollama import Ollama
-from lmchat.servers.products.product import Product
+from lmchat.servers.products.product import LM_STUDIO, Product
 from lmchat.servers.products.server_api import ServerApi
 from lmchat.servers.products.vllm import SgLang, Vllm
 
@@ -60,6 +60,25 @@ def named_endpoints(environ: Mapping[str, str]) -> dict[str, Endpoint]:
     """Return the addresses that the environment names, by the name of the product."""
     found = {product.name: product.named_endpoint(environ) for product in PRODUCTS}
     return {name: endpoint for name, endpoint in found.items() if endpoint is not None}
+
+
+def no_model_selected(product: str) -> str:
+    """Return the words for a missing model at a product, without a full stop.
+
+    Scripts know them with the name of LM Studio, which they also have for an unknown product.
+    """
+    named = product_named(product)
+    return f"No {LM_STUDIO if named is UNKNOWN else named.name} model selected"
+
+
+def too_many_requests(product: str) -> str:
+    """Return the words for a limit of lmchat that is reached at a product, without a full stop.
+
+    Scripts know them with `LMStudio`, which they also have for an unknown product.
+    """
+    named = product_named(product)
+    name = "LMStudio" if named is UNKNOWN or named.name == LM_STUDIO else named.name
+    return f"Too many requests to {name}, please try again later"
 
 
 async def identify(api: ServerApi, expected: Product) -> Product | None:

@@ -136,24 +136,6 @@ class Product:
         """Name of a server of this product at the beginning of a sentence."""
         return "The server" if self.name == OPENAI_COMPATIBLE else self.name
 
-    @property
-    def no_model_selected(self) -> str:
-        """Words for a missing model, without a full stop.
-
-        Scripts know them with the name of LM Studio, so an unknown product has that name in them.
-        """
-        name = LM_STUDIO if self.name == OPENAI_COMPATIBLE else self.name
-        return f"No {name} model selected"
-
-    @property
-    def too_many_requests(self) -> str:
-        """Words for a limit of lmchat that is reached, without a full stop.
-
-        Scripts know them with the name of LM Studio, so an unknown product has that name in them.
-        """
-        name = "LMStudio" if self.name in (LM_STUDIO, OPENAI_COMPATIBLE) else self.name
-        return f"Too many requests to {name}, please try again later"
-
     def request_facts(self, *, key: str = "", model: str = "", host: str = "") -> RequestFacts:
         """Return the facts that the error for a refusal by this product needs.
 
