@@ -199,14 +199,15 @@ class Prober:
         read_s: float | None = None,
         key: str | None = None,
     ) -> ServerApi:
-        """Return a new API of an address, without the replies of earlier ones.
+        """Return a new API of an address, for the requests of one probe or action.
 
-        `read_s` is the timeout of a reply in seconds; None: no timeout, as loading may take
-        minutes. `key` is the key to send, which may be empty; None: the one that is known for the
-        address.
+        It has no replies of earlier ones, which it would return again. `product` is the one whose
+        words its errors have. `read_s` is the timeout of a reply in seconds; None: no timeout, as
+        loading may take minutes. `key` is the key to send, which may be empty; None: the one that
+        is known for the address.
         """
         connect_s = connect_timeout_s(endpoint, self._timeouts_for(endpoint).connect_s)
-        if read_s is not None:
+        if read_s is not None:  # who waits that long for a reply waits no longer for a connection
             connect_s = min(connect_s, read_s)
         if key is None:
             key = await self._keys.key_for(endpoint) or ""
@@ -235,10 +236,10 @@ class Prober:
     async def _probe(
         self, probe: Probe, *, key: str | None = None, is_scan: bool = False
     ) -> ProbeResult:
-        """Probe one address, and note what answers; `key` is as for `new_api`.
+        """Probe one address: ask for its models, and note which product answers.
 
-        In a scan, replies of this machine have to come soon, and only a known address gets a key,
-        if that is known without asking.
+        `key` is as for `new_api`. In a scan, replies of this machine have to come soon, and only a
+        known address gets a key, if that is known without asking.
         """
         endpoint = probe.endpoint
         read_s = self._timeouts_for(endpoint).health_s
@@ -246,24 +247,30 @@ class Prober:
             read_s = _SCAN_READ_S if endpoint.is_loopback else read_s
             key = (self._keys.known_key(endpoint) if probe.is_known else None) or _NO_KEY
         api = await self.new_api(endpoint, probe.expected.name, read_s=read_s, key=key)
+
+        # the models, or the error, give the verdict
         error: LMChatError | None = None
         models: tuple[ModelInfo, ...] = ()
         try:
             models = await _read_models(api, probe.expected)
             states = {model.state for model in models if model.can_chat}
-            verdict = Verdict.LOADING if LoadState.LOADING in states else Verdict.NO_MODEL
             if states & _READY_STATES:  # one that answers counts more than one that loads
                 verdict = Verdict.READY
+            else:
+                verdict = Verdict.LOADING if LoadState.LOADING in states else Verdict.NO_MODEL
         except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:
             error = caught  # `RequestInvalid`: the key has characters that no header can hold
             verdict = _verdict_of_error(caught, api)
 
+        # The product that the result names. One that is only expected is named where nothing has
+        # answered, and where a server of this machine has refused. On another one, the port tells
+        # nothing.
         product = product_named(api.facts.product)  # found by `_read_models`, or expected
-        # Without a product, the expected one is named where nothing has answered. It is also named
-        # where a server has only refused, but not on another machine: its port tells nothing.
         may_be_expected = error is not None and (endpoint.is_loopback or not verdict.is_server)
         if not api.is_identified and not may_be_expected:
             product = UNKNOWN
+
+        # what later probes may know
         if verdict.is_server and (api.is_identified or models):
             self._memory_of(endpoint).product = product.name
         elif verdict is Verdict.REFUSED:
@@ -272,7 +279,8 @@ class Prober:
             self._memories[endpoint] = ServerMemory(product=self._memory_of(endpoint).product)
             if endpoint.is_loopback and await asyncio.to_thread(probe.expected.is_open):
                 verdict = Verdict.SERVER_OFF  # LM Studio runs, for instance, but not its server
-        # a key may be set that was not sent; the reason has the next step
+
+        # the next step; a key may be set that was not sent, and the reason says what to do
         if verdict is Verdict.NEEDS_KEY and (why := self._keys.why_withheld(endpoint)):
             step = why
         elif error is not None and _has_own_step(error, probe, verdict):
@@ -304,6 +312,8 @@ async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ..
     # a product with `hosts` is a provider, which alone answers there: nothing has to be asked
     product = expected if expected.hosts else await identify(api, expected)
     api.is_identified = product is not None  # else no product has recognised its replies
+    # One that is not recognised may still be the expected one, so errors have the words of that.
+    # But it is only asked for the list that every server has.
     api.facts = (product or expected).request_facts(key=api.facts.key, host=api.facts.host)
     return await (product or UNKNOWN).models(api)
 
