@@ -69,8 +69,11 @@ class Database:
         # Device and inode of the opened file, to notice that another file has replaced it.
         self._opened_file: tuple[int, int] | None = None
 
-    async def read(self, job: Callable[[Connection], T]) -> T:
-        """Run a job without a transaction; its queries end if the caller is cancelled."""
+    async def run(self, job: Callable[[Connection], T]) -> T:
+        """Run a job that only reads, or begins its own transactions.
+
+        Its queries end if the caller is cancelled.
+        """
         is_over = threading.Event()
 
         def cancellable_job(connection: Connection) -> T:
@@ -80,7 +83,7 @@ class Database:
             return job(connection)
 
         try:
-            return await self._thread.submit(lambda: self._run(cancellable_job))
+            return await self._thread.submit(lambda: self._run_or_explain(cancellable_job))
         finally:
             # if the caller was cancelled, this ends the running query; after a result, it does
             # nothing
@@ -94,16 +97,16 @@ class Database:
 
         def in_transaction(connection: Connection) -> T:
             """Run the job to its end, in a transaction."""
-            connection.set_progress_handler(None, 0)  # `read` may have set one
+            connection.set_progress_handler(None, 0)  # `run` may have set one
             with transaction(connection):
                 return job(connection)
 
-        return await self._thread.run(lambda: self._run(in_transaction))
+        return await self._thread.run(lambda: self._run_or_explain(in_transaction))
 
     async def aclose(self) -> None:
         await self._thread.aclose(self._disconnect)
 
-    def _run(self, job: Callable[[Connection], T]) -> T:
+    def _run_or_explain(self, job: Callable[[Connection], T]) -> T:
         """Run a job on the thread and return its result.
 
         An error of the database or the system is raised as `StoreUnavailable`, and closes the
@@ -196,7 +199,7 @@ def reading(
 
     @wraps(method)
     async def run(owner: OwnerT, /, *args: P.args, **options: P.kwargs) -> T:
-        return await owner.database.read(
+        return await owner.database.run(
             lambda connection: method(owner, connection, *args, **options)
         )
 

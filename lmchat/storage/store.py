@@ -160,7 +160,7 @@ class Store:
         """
         # two different ones only in a temporary chat
         for database in (self.figures.database, self.database):
-            await database.read(lambda _: None)
+            await database.run(lambda _: None)
         return self.notice
 
     async def daily_check(self) -> None:
@@ -171,12 +171,12 @@ class Store:
         if self._is_temporary:
             return
         path, folder, moment = self._path, self._attachments_folder, self._clock()
-        if not await self.database.read(lambda connection: backup.is_due(connection, moment)):
+        if not await self.database.run(lambda connection: backup.is_due(connection, moment)):
             return
         if await run_abandonable(lambda: is_damaged(path)):
             await self._raise_if_damaged()
         else:
-            await self.database.read(
+            await self.database.run(
                 lambda connection: attachment_files.remove_unnamed(connection, folder, moment)
             )
         await run_abandonable(lambda: backup.back_up(path, moment))
@@ -386,10 +386,10 @@ class Store:
             )
         messages_before = _LATEST if is_with_messages else ""
         folder = self._attachments_folder
-        # Cancelling the caller must not leave files with the text of deleted rows. `read` runs the
-        # job without a transaction: `purge` has its own.
+        # Cancelling the caller must not leave files with the text of deleted rows. It is no job for
+        # `write`, since it has a transaction of its own, between work that can be in none.
         await asyncio.shield(
-            self.database.read(
+            self.database.run(
                 lambda connection: purge(
                     connection, session_ids, folder, messages_before=messages_before
                 )

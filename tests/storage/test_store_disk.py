@@ -106,7 +106,7 @@ async def test_a_file_that_another_program_keeps_locked_is_waited_for_then_told(
 
 async def test_the_event_loop_goes_on_while_the_disk_is_busy(store):
     is_free = threading.Event()
-    busy = asyncio.create_task(store.database.read(lambda _: is_free.wait(10)))
+    busy = asyncio.create_task(store.database.run(lambda _: is_free.wait(10)))
     waiting = [
         asyncio.create_task(store.list_sessions()),
         asyncio.create_task(say(store, header(), "hello")),
