@@ -233,6 +233,7 @@ def _rejection(
 
     `status` is 0 for an error inside a stream that names none.
     """
+    # the rule
     tags = f"<{status}> <web page>" if body.is_html else f"<{status}>"
     words = f"{tags} {body.type} {body.code} {body.param} {body.message}".lower()
     rule = next(
@@ -240,9 +241,12 @@ def _rejection(
         for rule in RULES
         if (not rule.statuses or status in rule.statuses) and re.search(rule.pattern, words)
     )
-    said = f"answered {status_words(status)}." if status else "sent an error without a message."
+
+    # the message
     if body.message:
         said = f"says: {body.message}"
+    else:
+        said = f"answered {status_words(status)}." if status else "sent an error without a message."
     # without user, password and query, which may be secret
     location = re.sub("//[^/]*@", "//", headers.get("location", "")).partition("?")[0]
     message = rule.message.format(
@@ -263,6 +267,7 @@ def _rejection(
         if needed and room:
             message = f"The session needs {needed} tokens; the context window has {room}."
 
+    # the next step: that of the product, or of the rule
     wait_s = retry_after_s(headers, body)
     hint = facts.hints.get(rule.kind, "") or rule.hint
     if hint == _KEY_REJECTED and not facts.key:
@@ -275,6 +280,7 @@ def _rejection(
         if wait_s > _MINUTES_FROM_S:
             wait = f"{math.ceil(wait_s / 60)} min"
         hint = f"Wait {wait}, as the server asks, then try again."
+
     details = f"HTTP {status or 'stream'}: {body.type} {body.code} {body.message}".strip()
     error = ServerRejected(
         without_secret(message, facts.key),
