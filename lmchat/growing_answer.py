@@ -147,7 +147,7 @@ class WholeAnswer:
         """Read a stream to its end and close it; call `show` with each event.
 
         After an error or a cancellation, which is raised, `growing` has the text so far, and `turn`
-        has ended in the state `FAILED`.
+        has ended in the state `FAILED`. `STOPPED` is for turns that a user stops.
         """
         state = AnswerState.FAILED
         try:

@@ -226,13 +226,14 @@ def _faults(row: Row, value: Any, key_path: KeyPath) -> list[tuple[KeyPath, str]
     nothing inside it is wrong.
     """
     faults: list[tuple[KeyPath, str]] = []
+    # an array of tables; a list of texts holds no rows, and is checked as a whole
     if row.table and get_origin(row.type) is tuple and isinstance(value, list):
         for index, item in enumerate(value):
             faults += _faults(row.inside(index), item, (*key_path, index))
     elif row.is_mapping and isinstance(value, dict):
         for key, item in value.items():
             faults += _faults(row.inside(key), item, (*key_path, key))
-    elif row.table and row.is_one_table and isinstance(value, dict):
+    elif row.is_one_table and isinstance(value, dict):
         known = rows(row.type)
         for key, item in value.items():
             if key in known:
@@ -240,7 +241,7 @@ def _faults(row: Row, value: Any, key_path: KeyPath) -> list[tuple[KeyPath, str]
             else:
                 reason = f"is unknown{did_you_mean(key, tuple(known))}".removesuffix(".")
                 faults.append(((*key_path, key), reason))
-        for field in fields(row.table):
+        for field in fields(row.type):
             if field.required and field.name not in value:
                 faults.append(((*key_path, field.name), "is missing"))
     if not faults:
