@@ -73,7 +73,7 @@ class TurnFigures(Struct, kw_only=True):
     first_token_s: float | None = None
     last_token_s: float | None = None
     thought_from_s: float | None = None  # time of the first token of a thought
-    thought_to_s: float | None = None  # end of the thought; None while the model thinks
+    thought_ended_s: float | None = None  # None while the model thinks
     answer_from_s: float | None = None  # time of the first word of the answer
     ended_s: float | None = None
     queued_from_s: float | None = None  # while the request waits for another answer
@@ -148,7 +148,7 @@ class TurnFigures(Struct, kw_only=True):
             case Rethought():  # all text so far was a thought, which began with the first token
                 self.stage = Stage.ANSWERING
                 self.thought_from_s = self.first_token_s or now_s
-                self.thought_to_s = now_s
+                self.thought_ended_s = now_s
                 self.thought_chunks = self.chunks
                 self.answer_from_s = None  # no word of the answer itself has come
             case LifeSign(is_token=is_token):
@@ -169,7 +169,7 @@ class TurnFigures(Struct, kw_only=True):
         A thought that was not finished ends with its last token.
         """
         if self.is_thinking:
-            self.thought_to_s = self.last_token_s
+            self.thought_ended_s = self.last_token_s
         self.state = state
         self.stage = Stage.ENDED
         self.ended_s = now_s
@@ -221,12 +221,12 @@ class TurnFigures(Struct, kw_only=True):
         it, and reasoning after that continues it.
         """
         if stage is Stage.THINKING:
-            self.thought_to_s = None
+            self.thought_ended_s = None
             self.thought_chunks += chunks
             if self.thought_from_s is None:
                 self.thought_from_s = now_s
         elif self.is_thinking:
-            self.thought_to_s = now_s
+            self.thought_ended_s = now_s
         if stage is Stage.ANSWERING and self.answer_from_s is None:
             self.answer_from_s = now_s
         if self.first_token_s is None:
@@ -256,7 +256,7 @@ class TurnFigures(Struct, kw_only=True):
 
     @property
     def is_thinking(self) -> bool:
-        return self.thought_from_s is not None and self.thought_to_s is None
+        return self.thought_from_s is not None and self.thought_ended_s is None
 
     @property
     def is_running(self) -> bool:
@@ -282,7 +282,7 @@ class TurnFigures(Struct, kw_only=True):
         """
         if self.thought_from_s is None:
             return None
-        end_s = now_s if self.thought_to_s is None else self.thought_to_s
+        end_s = now_s if self.thought_ended_s is None else self.thought_ended_s
         return end_s - self.thought_from_s
 
     @property

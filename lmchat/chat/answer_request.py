@@ -253,19 +253,21 @@ class AnswerRequest:
     def _adapt_request(self, error: ServerRejected) -> bool:
         """Change what is sent after a refusal, and return whether to send the request again.
 
-        If prefill may be the reason, and the answer can also be continued without it, it is
-        switched off, and a new plan is made. Else a plan that was too long is shortened, at most
-        once in an answer.
+        There are two changes: a beginning that need not be continued exactly is sent without
+        prefill, and a plan that is too long leaves out more, at most once in an answer.
         """
-        is_prefill_refused = self._is_prefilled and error.kind in _PREFILL_REFUSED
-        if is_prefill_refused and self.beginning is not None and not self.beginning.is_exact:
+        if self._is_prefilled and error.kind in _PREFILL_REFUSED:
+            if self.beginning is None or self.beginning.is_exact:
+                return False
             self._is_prefilled = False
             self.plan = self._make_plan()
             return True
+        if error.kind != "context_overflow" or self._was_shortened:
+            return False
         # The prompt has at least the tokens that the server has counted in it, else those of the
         # window that the server has named, else those of the window that was planned for.
         least_tokens = error.needed_tokens or error.room_tokens or self.plan.limit
-        if self._was_shortened or error.kind != "context_overflow" or not least_tokens:
+        if not least_tokens:
             return False
         refused_plan = self.plan
         factor = self._meter.learn_refusal(self.settings.target, refused_plan, least_tokens)

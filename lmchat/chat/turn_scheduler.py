@@ -239,15 +239,15 @@ class TurnScheduler:
         Return False if the server cannot be asked now, or does not know the answer any more. In the
         second case the answer is not asked for again.
         """
-        kept = kept_answer(opened.messages)
-        if kept is None or opened.is_busy or not self.next_turn.chat_settings.detach:
+        kept = None if opened.is_busy else kept_answer(opened.messages)
+        if kept is None or not self.next_turn.chat_settings.detach:
             return False
         try:
             is_kept = await self.backend.keeps_answer(replay_request(kept))
         except LMChatError:
             return False
-        # all may have changed while the server was asked; `is_busy` has not for mypy
-        if opened.task is not None or self.is_closing or opened.messages[-1] is not kept:
+        # all may have changed while the server was asked
+        if opened.is_busy or self.is_closing or opened.messages[-1] is not kept:
             return False
         if not is_kept:
             forgotten = without_replay(kept)

@@ -35,8 +35,11 @@ def server_id_of(endpoint: Endpoint, product: str) -> str:
     return product if product == BUILT_IN else endpoint.url
 
 
-def usual_server_id(saved: str) -> str:
-    """Return the text of a server from a file as `server_id_of` writes it now."""
+def normalized_server_id(saved: str) -> str:
+    """Return the id of a server in a file as `server_id_of` writes it now.
+
+    An earlier version may have written 127.0.0.1 for what is now localhost.
+    """
     return Endpoint.parse(saved).url if is_address(saved) else saved
 
 

@@ -111,11 +111,15 @@ def chosen_path(connection: Connection, session_id: str, count: int | None = Non
 
 
 def first_prompt_title(connection: Connection, session_id: str) -> str:
-    """Return the title that the first visible prompt with a text or files gives to its session."""
+    """Return the title that a session has from its first prompt; empty without such a prompt.
+
+    Deleted prompts (`hidden_by`), and those that give no words for a title, do not count.
+    """
     query = f"""select {TITLE_WORDS} as words from messages m
         where m.session_id = ? and m.role = 'user' and m.hidden_by is null and words <> ''
         order by m.number"""
-    return title_from(first_text(connection, query, session_id))
+    words = first_text(connection, query, session_id)
+    return title_from(words)
 
 
 def first_text(connection: Connection, query: str, session_id: str) -> str:

@@ -17,8 +17,8 @@ from lmchat.servers.model import (
     cannot_chat,
     find_by_part,
     find_model,
+    normalized_server_id,
     unknown_model,
-    usual_server_id,
 )
 
 
@@ -130,9 +130,8 @@ class Catalogue:
         Recently used models come first, the last used one at the top; those that cannot chat come
         last.
         """
-        # `usual_server_id`: the file may have 127.0.0.1 from an earlier version, now localhost
         recent_indexes = {
-            (usual_server_id(used.endpoint), used.model): index
+            (normalized_server_id(used.endpoint), used.model): index
             for index, used in enumerate(state.recent)
         }
         rows: list[ModelRow] = []

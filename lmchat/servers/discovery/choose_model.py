@@ -30,8 +30,8 @@ from lmchat.servers.model import (
     cannot_chat,
     find_model,
     is_other_model,
+    normalized_server_id,
     unknown_model,
-    usual_server_id,
 )
 from lmchat.servers.products import no_model_selected, product_named
 from lmchat.servers.products.product import NOTHING_FOUND, step_sentence
@@ -103,12 +103,9 @@ def _rank(probed: ProbeResult, state: State, model: str) -> tuple[bool, ...]:
     The first item that differs between two results decides.
     """
     lacks_model = bool(model) and find_model(model, probed.chat_models) is None
-    return (
-        lacks_model,
-        not probed.is_own,
-        probed.server_id != usual_server_id(state.endpoint),
-        probed.verdict is not Verdict.READY,
-    )
+    was_used_last = probed.server_id == normalized_server_id(state.endpoint)
+    is_ready = probed.verdict is Verdict.READY
+    return (lacks_model, not probed.is_own, not was_used_last, not is_ready)
 
 
 def choose_on_server(
@@ -156,7 +153,7 @@ def choose_model(
             return None
         return ModelInfo(model_id=model, endpoint=probed.endpoint, product=probed.product)
 
-    if usual_server_id(state.endpoint) == probed.server_id:
+    if normalized_server_id(state.endpoint) == probed.server_id:
         last = find_model(state.model, models)
         if last is not None:  # also unloaded, as Ollama leaves it: the first prompt loads it
             return last
@@ -170,7 +167,7 @@ def choose_model(
         return None
     for one in state.recent:  # newest first; `state.model` may be on another server
         used = find_model(one.model, models)
-        if used is not None and usual_server_id(one.endpoint) == probed.server_id:
+        if used is not None and normalized_server_id(one.endpoint) == probed.server_id:
             return used
     return models[0] if len(models) == 1 else None
 

@@ -104,7 +104,7 @@ def _selected_part(document: Document, index: int, selected: Selected) -> str:
             part = "\n".join(_shown_text(block, span) for block, span in group if span)
         else:
             is_alone = chosen.count(True) == 1
-            part = _source_of([block for block, _ in group], has_fence=not is_alone)
+            part = _joined_source([block for block, _ in group], has_fence=not is_alone)
         if text and first.gap:  # a blank row is above the block
             text = text.rstrip("\n") + "\n\n" + part.lstrip("\n")
         elif text and not text[-1].isspace():
@@ -123,19 +123,18 @@ def _is_whole(piece: Piece) -> bool:
     return not (text[: span[0]].strip() or text[span[1] :].strip())
 
 
-def _source_of(group: Sequence[Block], *, has_fence: bool) -> str:
-    """Return the source of the pieces of a block.
+def _joined_source(pieces: Sequence[Block], *, has_fence: bool) -> str:
+    """Return the source of one fence, table or text that was cut into pieces.
 
-    All pieces are of one kind, except in a table: its first piece is `MARKDOWN`, and the others are
-    `TABLE`. Pieces of these two kinds end with their own line ends. Those of a fence and of plain
-    text do not; with `has_fence`, a fence gets its opening and its end again.
+    With `has_fence`, code is between its fences again.
     """
-    if group[0].kind is Kind.MARKDOWN:
-        return "".join(block.source for block in group)
-    text = "\n".join(block.source for block in group)
-    if group[0].kind is Kind.FENCE and has_fence:
+    first = pieces[0]
+    if first.kind is Kind.MARKDOWN:  # as the first piece of a table: all end with their line ends
+        return "".join(block.source for block in pieces)
+    text = "\n".join(block.source for block in pieces)
+    if first.kind is Kind.FENCE and has_fence:
         fence = fence_for(text)
-        return f"{fence}{group[0].info}\n{text}\n{fence}"
+        return f"{fence}{first.info}\n{text}\n{fence}"
     return text
 
 

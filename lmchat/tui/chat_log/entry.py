@@ -443,7 +443,7 @@ class Entry(Struct):
         elif self.is_streaming and self.turn is not None:
             thought_s = self.turn.thought_s(self.now_s)
 
-        has_ended = self.turn is not None and self.turn.thought_to_s is not None
+        has_ended = self.turn is not None and self.turn.thought_ended_s is not None
         is_last = self.parts[-1].kind is ReasoningPart  # no other text has followed
         if self.is_streaming and is_last and not has_ended:
             seconds = "" if thought_s is None else f" {max(thought_s, 0):.0f}{units.GAP}s"

@@ -205,24 +205,28 @@ class Painter:
         return Strip(segments).adjust_cell_length(self._look.width, base)
 
     def _marked(self, page: Page, place: Place, line: Line, strip: Strip) -> Strip:
-        """Return a painted line with its hits and the selection marked; without text, as it is."""
+        """Return a painted line with its parts marked that are hits or selected."""
         if not line.text:
             return strip
         document = self._viewport.document
         block = document.entries[place.message].blocks[place.block]
-        row = place.row - document.blank_rows(place)
+        row = place.row - document.blank_rows(place)  # index of the line in its block
         start = self.left + 1 + line.start  # characters before the text: margin, bar and prefix
         for first, last, is_current in self._finder.marks(place, block, row):
             style = page.styles["hit-now" if is_current else "hit"]
             strip = mark(strip, start + first, start + last, style)
         selected = self._selection.selected
-        span = selected.span(place.message, place.block) if selected is not None else None
-        if span and selected and (block.source or selected.is_in_log_row):
-            row_start = row_starts(block)[row]
-            first = max(span[0] - row_start, 0)
-            last = min(span[1] - row_start, len(line.text))
-            if first < last:
-                strip = mark(strip, start + first, start + last, self._selected_style)
+        # a block that the log adds to a message has no source; only a selection in it marks it
+        if selected is None or not (block.source or selected.is_in_log_row):
+            return strip
+        span = selected.span(place.message, place.block)
+        if span is None:
+            return strip
+        row_start = row_starts(block)[row]  # `span` counts from the start of the block
+        first = max(span[0] - row_start, 0)
+        last = min(span[1] - row_start, len(line.text))
+        if first < last:
+            strip = mark(strip, start + first, start + last, self._selected_style)
         return strip
 
 

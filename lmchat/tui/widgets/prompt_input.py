@@ -397,19 +397,19 @@ class PromptInput(TextArea):
         """Do what Enter does with the chosen row; return False if Enter is to send the text.
 
         A command that needs no argument is sent; one that needs it is inserted. A file named with
-        `@` is inserted. What was typed of a name, as of a preset, or after `/file `, is sent as it
-        is, unless a row was chosen with ↓.
+        `@` is inserted. The argument of a command, as the name of a preset or what follows
+        `/file `, is sent as it was typed, unless a row was chosen with ↓.
         """
         row = self.completion.row
-        # whether the row belongs behind a command, not behind `@`
-        is_argument = self.text.startswith(_FILE_COMMAND) or self._typed_file_name() is None
         if isinstance(row, Command):
             if not row.needs_argument:
                 self.put("")
                 self._post_to_parent(self.Submitted(row.name))
                 return True
-        elif is_argument and self.completion.chosen == 0:  # the first row, chosen by default
-            return False
+        else:
+            is_argument = self.text.startswith(_FILE_COMMAND) or self._typed_file_name() is None
+            if is_argument and self.completion.chosen == 0:  # the first row, chosen by default
+                return False
         self._insert_chosen()
         return True
 
