@@ -202,7 +202,7 @@ class Dispatcher:
                 self.turns.remove_queued()
             case PromptInput.FileNamed(path=path, text=text):
                 self.prompt_files.attach(path, text)
-            case ChatLog.ActionWanted(name="stop"):  # below the answer: unlike Esc, only that
+            case ChatLog.StopClicked():  # unlike Esc, it only stops the answer
                 self.turns.stop()
             case ChatLog.ActionWanted(name=name, message=target):
                 self.message_actions.act(name, target)
@@ -240,6 +240,9 @@ class Dispatcher:
 
         Keys and the palette have no argument: a dialog asks for one if the command needs it, and
         then runs the command with it. A command on a message uses the focused message.
+
+        A key awaits this, so that the next key finds its effect, such as a panel that opened. A
+        slash command is run in a worker: it may take long, or ask the user.
         """
         if command.on_message:
             self.message_actions.act(command.command_id.removeprefix("message."))

@@ -68,8 +68,11 @@ class ChatLog(ScrollView, can_focus=True):
     class ActionWanted(Post):
         """A command on a message was wanted by a key or a click; `MessageActions` runs it."""
 
-        name: str  # the last part of the command's id; `stop` for a click on that word
+        name: str  # the last part of the command's id
         message: ChatMessage  # the one with the focus
+
+    class StopClicked(Post):
+        """The word `stop` below the running answer was clicked."""
 
     class CopyWanted(Post):
         """A text of the log is to be copied: the selection, a message or a part of it."""
@@ -646,6 +649,8 @@ class ChatLog(ScrollView, can_focus=True):
                 self.action_message(act)  # which says that there is no code
         elif act in CHOICES:
             self._decide(act, event.time)
+        elif act == "stop":
+            self.post_message(self.StopClicked())
         elif act:
             self.action_message(act)
         elif "link" in meta:

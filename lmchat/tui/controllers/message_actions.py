@@ -89,9 +89,11 @@ class MessageActions:
             self._ui.notify(NOTHING_YET)
             return
         widgets = self._ui.widgets
-        # before `act_on`: a selection is copied also if the message itself has no text
+        # From the log, what it shows is copied: the selection, also if the message has no text, or
+        # the message with its failure. `copy` below finds what the log has not: files, calls, and
+        # reasoning alone.
         if name == "copy" and widgets.has_log_focus and widgets.log.copy(message):
-            return  # else it has files, or nothing but reasoning or calls: `copy` finds those
+            return
         self.act_on(name, message)
 
     def act_on(self, name: str, message: ChatMessage) -> None:
