@@ -88,7 +88,10 @@ class OpenSession:
         """
 
         self.queue: list[str] = []
-        """Prompts that wait for the end of the running turn, for a server, or for a model."""
+        """Prompts that wait for the end of the running turn, for a server, or for a model.
+
+        `TurnScheduler` changes it, and shows and saves each change.
+        """
         self.unsent = ""  # the prompt of the running turn, until it is a message of the path
         self.task: asyncio.Task[None] | None = None  # of the running turn
         self.is_summarising = False  # whether that turn writes a summary

@@ -99,8 +99,10 @@ class TurnScheduler:
 
     # Sending
 
-    def send(self, opened: OpenSession, text: str) -> None:
-        """Send a prompt; queue it while a turn runs, or until a model is ready.
+    def send(self, opened: OpenSession, text: str) -> bool:
+        """Send a prompt, or queue it while a turn runs or no model is ready.
+
+        Return whether it is queued.
 
         `text` is a draft: attached files are lines of it. If the settings want that and the context
         window is nearly full, a summary is made first, and the prompt is in the queue meanwhile. An
@@ -110,8 +112,9 @@ class TurnScheduler:
         if opened.is_busy or not self.next_turn.is_ready:
             opened.queue.append(text)
             self._report(opened, QueueChanged())
-        else:
-            self._send_draft_now(opened, text)
+            return True
+        self._send_draft_now(opened, text)
+        return False
 
     def _send_draft_now(self, opened: OpenSession, draft: str, *, may_compact: bool = True) -> None:
         """Begin the turn of a draft; with `may_compact`, a summary may be made first."""

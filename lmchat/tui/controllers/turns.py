@@ -117,10 +117,15 @@ class Turns(FrontEnd):
             return
         # now, not when a queued prompt is sent: the user may then be reading farther up
         self._ui.widgets.log.scroll_end()
-        queue_length = len(opened.queue)
-        if not self._attempt(partial(self._scheduler.send, opened, text)):
+        is_queued = False
+
+        def send() -> None:
+            nonlocal is_queued
+            is_queued = self._scheduler.send(opened, text)
+
+        if not self._attempt(send):
             self._prompt_text.give_back(opened, text)
-        elif len(opened.queue) > queue_length:
+        elif is_queued:
             self._status.show_action("queued")
             state = self._ui.workspace.target_state
             if state.lacks_server:
