@@ -145,7 +145,7 @@ class WebPages:
         connections = Connections(ca_file=self._ca_file)
         try:
             client = await connections.client(endpoint)
-            client.event_hooks = {"response": [_take_location]}  # sets `extensions["location"]`
+            client.event_hooks = {"response": [_move_location]}  # sets `extensions["location"]`
             response = await connections.send(
                 endpoint, "GET", address.url, headers=_HEADERS, timeout=timeout
             )
@@ -161,7 +161,7 @@ class WebPages:
             await connections.aclose()
 
 
-async def _take_location(response: httpx.Response) -> None:
+async def _move_location(response: httpx.Response) -> None:
     """Move the address of a redirect from the headers to the extensions of the response.
 
     It is a hook of the client. Without it, httpx parses the header even if it does not follow

@@ -61,7 +61,10 @@ _MAX_VALUE_CHARS = 60
 
 
 class NextTurn:
-    """Owner of the choices for the next turn in all sessions, of the tools, and of the meter."""
+    """Owner of the choices for the next turn in all sessions, of the tools, and of the meter.
+
+    It is no turn itself: `settings` returns what one begins with, and a running turn keeps.
+    """
 
     def __init__(
         self, chat: ChatSettings, profile_name: str = "", layers: SamplingLayers | None = None

@@ -48,8 +48,8 @@ class OpenSession:
     - `TurnScheduler` begins and ends turns. It sets what goes beyond one: queue, first words until
       a turn uses them, `turn_error`, question, and the flags of a stop. After `fetch_kept` has
       found an answer forgotten by its server, it replaces that message.
-    - `TurnRunner` calls the steps of a turn below, `take_path` after a summary, and sets `unsent`
-      and `answer_error`.
+    - `TurnRunner` calls the steps of a turn below, `replace_path` after a summary, and sets
+      `unsent` and `answer_error`.
     - `changes` changes messages and sampling, and `titles` the title, without a turn.
     - `SessionsInMemory` takes over header and path from the disk, and sets the system prompt of a
       new session.
@@ -179,11 +179,11 @@ class OpenSession:
                 older, earlier_id = await store.read_back(
                     self.session_id, last_id, count=MESSAGES_PER_READ
                 )
-                if last_id == self._earlier_id:  # else `take_path` has changed the path
+                if last_id == self._earlier_id:  # else `replace_path` has changed the path
                     self.messages = self.messages.after(older)
                     self._earlier_id = earlier_id
 
-    def take_path(self, session: Session) -> None:
+    def replace_path(self, session: Session) -> None:
         """Replace header and messages by those of a path that was read from the disk.
 
         It may be another branch, also while an answer streams.

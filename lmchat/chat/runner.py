@@ -170,7 +170,7 @@ class TurnRunner:
         if start.summarised:
             branch = compacted_branch(start, answer)
             await self._save_queue.write_unsaved()  # the branch needs its session on the disk
-            opened.take_path(await self._save_queue.store.append_branch(opened.header, branch))
+            opened.replace_path(await self._save_queue.store.append_branch(opened.header, branch))
 
     async def _show_prompts(self) -> None:
         """Show the new prompts at once, then wait until the save queue has tried to write them.

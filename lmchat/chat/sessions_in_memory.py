@@ -41,8 +41,9 @@ class SessionsInMemory:
         self._next_turn = next_turn
         self._clock = clock
         self._sessions: dict[str, OpenSession] = {}
-        self.newest = self._new_session()  # the one that `show_new` shows until its first prompt
-        self.shown = self.show(self.newest)
+        self.new_session = self._make_new()
+        """The session that `show_new` shows, and replaces by another one once it has begun."""
+        self.shown = self.show(self.new_session)
 
     @property
     def all(self) -> tuple[OpenSession, ...]:
@@ -50,13 +51,13 @@ class SessionsInMemory:
 
     def show_new(self) -> OpenSession:
         """Show the new session, and return it: the same one until its first prompt."""
-        if self.newest.has_begun:
-            self.newest = self._new_session()
+        if self.new_session.has_begun:
+            self.new_session = self._make_new()
         # another profile may have changed it since the session was made
-        self.newest.system_prompt = self._next_turn.chat_settings.system_prompt
-        return self.show(self.newest)
+        self.new_session.system_prompt = self._next_turn.chat_settings.system_prompt
+        return self.show(self.new_session)
 
-    def _new_session(self) -> OpenSession:
+    def _make_new(self) -> OpenSession:
         """Return an empty session with an id of its own; the disk has it from its first prompt."""
         moment = now()
         header = SessionHeader(session_id=new_id(), title="", created_at=moment, updated_at=moment)
@@ -94,7 +95,7 @@ class SessionsInMemory:
         opened = self._sessions.get(session.header.session_id)
         if opened is None:
             return self.show(self._make(session))
-        opened.take_path(session)
+        opened.replace_path(session)
         return self.show(opened)
 
     def show(self, opened: OpenSession) -> OpenSession:
@@ -148,8 +149,8 @@ class SessionsInMemory:
         """Return the session of an id if it is in memory."""
         return self._sessions.get(session_id)
 
-    def take_header(self, changed: SessionHeader) -> None:
-        """Take over what was changed on the disk, if the session is in memory.
+    def update_header(self, changed: SessionHeader) -> None:
+        """Change the header as it was changed on the disk, if the session is in memory.
 
         Without that, an export, which writes what is in memory, would lack the change.
         """

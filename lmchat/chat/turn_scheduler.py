@@ -201,7 +201,7 @@ class TurnScheduler:
             settings = replace(settings, target=target)
         self._begin(opened, make_start, settings=settings)
 
-    def resume(
+    def continue_answer(
         self, opened: OpenSession, message: ChatMessage, beginning: Beginning | None = None
     ) -> None:
         """Continue an unfinished answer in another version; regenerate one without any words.
@@ -456,8 +456,8 @@ class TurnScheduler:
 
     # The queues
 
-    def target_ready(self, *, has_loaded: bool = False) -> None:
-        """Send the first prompt of each session that waits, as a model is ready.
+    def begin_waiting(self, *, has_loaded: bool = False) -> None:
+        """Begin the turns that waited for a model: send the first prompt of each queue.
 
         If its load has just ended, and the last answer of the shown session has failed because no
         model was loaded, regenerate that first. While lmchat is closing, prompts stay in the queue,
@@ -475,7 +475,7 @@ class TurnScheduler:
         for opened in self.in_memory.waiting:
             self._send_first_queued(opened)
 
-    def target_failed(self) -> None:
+    def return_waiting(self) -> None:
         """Return all waiting prompts to the prompt field, as no model can answer."""
         for opened in self.in_memory.waiting:
             self._return_queue(opened)
@@ -522,7 +522,7 @@ class TurnScheduler:
 
         Return them, or an empty text.
         """
-        session_id = self.in_memory.newest.session_id
+        session_id = self.in_memory.new_session.session_id
         draft = await self.store.take_drafts(session_id)
         if draft:
             self.drafts.note(session_id, joined_prompts(draft, self.drafts.text(session_id)))

@@ -22,7 +22,7 @@ from lmchat.cli.line_reader import QUOTES
 from lmchat.cli.plain_turns import PlainTurns, model_words, session_words
 from lmchat.cli.prompt import preset_prompt, read_named, require_consent_to_set
 from lmchat.cli.wiring import make_pages
-from lmchat.commands.conditions import NOTHING_YET, is_resumable
+from lmchat.commands.conditions import NOTHING_YET, is_continuable
 from lmchat.commands.table import COMMANDS, require_slash
 from lmchat.config.state import change_state
 from lmchat.errors import WrongUse
@@ -102,11 +102,11 @@ class PlainCommands:
         """Continue the last answer; raise `WrongUse` if nothing of it is missing."""
         opened = self._scheduler.shown
         message = self._last_message()
-        if not is_resumable(message):
+        if not is_continuable(message):
             words = "The last message is no answer that can be continued."
             raise WrongUse(words, hint="/retry asks again.")
         await self._turns.connect()
-        self._scheduler.resume(opened, message)
+        self._scheduler.continue_answer(opened, message)
         await self._turns.print_turn()
 
     async def _retry(self, _: str) -> None:

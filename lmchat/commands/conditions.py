@@ -46,7 +46,7 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
             return StillAnswering().message_with_hint
         case "rewrite" if message.tool_calls:
             return "This answer calls tools. Rewrite the answer after them."
-        case "resume" if not is_resumable(message):
+        case "resume" if not is_continuable(message):
             return "This answer is complete; r regenerates it."
         case "another_model" | "regenerate" if role is Role.SYSTEM:
             return "Only prompts and answers can be regenerated."
@@ -64,11 +64,11 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
     return ""
 
 
-def is_resumable(message: ChatMessage) -> bool:
+def is_continuable(message: ChatMessage) -> bool:
     """Return whether a message is an answer that can be continued or retried.
 
     That is one that was stopped, interrupted or failed, and a complete one with text that the
-    server has cut, or whose end the user has written. A streaming answer is not resumable.
+    server has cut, or whose end the user has written. A streaming answer cannot be continued.
     """
     if message.role is not Role.ASSISTANT:
         return False

@@ -406,11 +406,11 @@ COMMANDS: tuple[Command, ...] = (
         "model_switch.regenerate_with_another",
     ),
     _message(
-        "resume",
+        "resume",  # as `[keys]` has it; in the code, a session is resumed and an answer continued
         "a",
         "continue",
         "Continue an unfinished answer",
-        "turns.resume",
+        "turns.continue_answer",
         slash="/continue",
     ),
     _message(

@@ -125,11 +125,11 @@ class Dispatcher:
         self.appearance.warn_of_unknown_theme()
         self.ui.begin(open_store, "history")
         if workspace.resume_id:
-            self.shown_session.begin_switch(self._resume)
+            self.shown_session.begin_switch(self._open_named_session)
         check = partial(self.ui.begin, check_daily, "daily check")
         self.ui.begin_later(CHECK_AFTER_S, check)
 
-    async def _resume(self) -> None:
+    async def _open_named_session(self) -> None:
         """Show the session that the command line names.
 
         Until it is read, a new session is shown. A prompt that was sent there and still waits is
@@ -138,7 +138,7 @@ class Dispatcher:
         session_id = await self.workspace.store.find(self.workspace.resume_id)
         await self.shown_session.go_to(session_id, takes_queue=True)
         if self.scheduler.shown.is_waiting and self.ui.next_turn.is_ready:
-            self.scheduler.target_ready()
+            self.scheduler.begin_waiting()
 
     # What the app asks for
 
@@ -231,7 +231,7 @@ class Dispatcher:
             case ShowChat(typed=typed):
                 self.connect.leave_page(typed)
             case WelcomeScreen.Chosen(choice=choice, typed=typed):
-                self.connect.take(choice, typed)
+                self.connect.act_on_choice(choice, typed)
             case _:
                 pass
 

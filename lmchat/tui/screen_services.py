@@ -77,8 +77,9 @@ class ScreenServices:
     def begin(self, work: Work, group: str, *, is_only: bool = False, typed: str = "") -> None:
         """Run work in a worker, and show the `LMChatError` that it raises.
 
-        After such an error, `typed`, the command that began the work, returns to the prompt if the
-        prompt has no words. With `is_only`, earlier workers of the group are cancelled.
+        After such an error, `typed`, the command or the rewritten answer that began the work,
+        returns to the prompt if the prompt has no words. With `is_only`, earlier workers of the
+        group are cancelled.
         """
 
         async def run() -> None:

@@ -30,7 +30,7 @@ async def resumed(store, *scripts) -> ChatTurns:
     """Return a session whose first answer broke off and was continued."""
     chat = ChatTurns(store, *scripts)
     await chat.send("x")
-    await chat.resume(chat.path[-1])
+    await chat.continue_answer(chat.path[-1])
     return chat
 
 
@@ -141,7 +141,7 @@ async def test_no_answer_becomes_empty_or_changes_while_one_streams_and_no_promp
 async def test_words_of_the_user_are_continued_behind_their_last_letter(store):
     chat = await answered(store, [TextDelta(text=" well"), TextDelta(text="."), END])
     version = await rewrite(chat, "Ferns grow ve \n ")
-    await chat.resume(version)
+    await chat.continue_answer(version)
     sent = chat.server.requests[1].messages[-1]
     assert (sent.role, sent.text, sent.reasoning) == (Role.ASSISTANT, "Ferns grow ve", "")
     continued = (await chat.on_disk())[-1]
@@ -158,12 +158,12 @@ async def test_words_of_the_user_that_a_server_cannot_continue_are_refused_and_n
     for product in ("LM Studio", "OpenAI-compatible"):
         chat.use(product)
         with pytest.raises(RequestInvalid, match="cannot continue a text") as caught:
-            await chat.resume(version)
+            await chat.continue_answer(version)
         assert (caught.value.kind, caught.value.exit_code) == ("unsupported", 2)
     assert len(chat.server.requests) == 1
     assert (await chat.on_disk())[-1] == version == chat.path[-1]
     chat.use("llama.cpp")
-    await chat.resume(version)
+    await chat.continue_answer(version)
     assert len(chat.server.requests) == 2
     assert (chat.path[-1].text, chat.path[-1].failure.kind) == ("Ferns gr", "bad_request")
 

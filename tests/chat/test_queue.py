@@ -76,12 +76,12 @@ async def test_prompts_wait_for_a_model_and_the_answer_that_lacked_one_is_retrie
     chat.sessions.send(chat.opened, "two")
     assert chat.opened.is_waiting
     chat.sessions.next_turn.use_target(target)
-    chat.sessions.target_ready(has_loaded=True)
+    chat.sessions.begin_waiting(has_loaded=True)
     await chat.wait()
     assert chat.texts == ["one", "There.", "two", "Two."]
     chat.sessions.next_turn.use_target(None)
     chat.sessions.send(chat.opened, "three")
-    chat.sessions.target_failed()
+    chat.sessions.return_waiting()
     assert chat.returned == ["three"]
     assert chat.opened.queue == []
 
@@ -197,7 +197,7 @@ async def test_a_session_in_which_prompts_only_wait_is_listed_by_the_words_or_fi
         chat.sessions.in_memory.show_new()
         (listed,) = chat.sessions.in_memory.only_queued()
         assert listed.title == ("What grows?" if "grows" in text else "notes.md")
-        chat.sessions.target_failed()
+        chat.sessions.return_waiting()
 
 
 async def test_the_model_names_a_session_unless_the_user_has_and_a_turn_ends_that(store):

@@ -114,7 +114,7 @@ async def test_an_answer_is_continued_as_if_it_had_never_been_cut(real_server, c
     for tokens in (1, 3, 20, 33):  # in the line of a fence, in a word, in a line, in a comment
         chat = await asked(client, store, url, tokens)
         await use_tokens(chat, 50 - tokens)
-        await chat.resume(chat.path[-1])
+        await chat.continue_answer(chat.path[-1])
         assert chat.path[-1].text == whole.text
     await use_tokens(chat, 20)
     written = "Adding numbers is easy:  first you tak"
@@ -122,7 +122,7 @@ async def test_an_answer_is_continued_as_if_it_had_never_been_cut(real_server, c
     version = await changes.rewrite(
         chat.sessions, opened, opened.messages[-1].message_id, f"{written} \n"
     )
-    await chat.resume(version)
+    await chat.continue_answer(version)
     rest = await sent_directly(url, written, 20)
     assert chat.path[-1].text == written + rest
     begun = await asked(client, store, url, 20, first_words="Numbers are")

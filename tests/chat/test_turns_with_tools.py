@@ -156,7 +156,7 @@ async def test_no_call_of_an_imported_or_continued_answer_runs(store):
         cut = chats.answer("I look", told, parent=asked, state=state)
         chat.server.scripts = [answer_steps(" into it.")]
         await chat.open_import(asked, cut)
-        await chat.resume(cut)
+        await chat.continue_answer(cut)
         assert chat.path[-1].text == "I look into it."
     assert host.calls == []
 

@@ -137,8 +137,8 @@ class ChatTurns(FrontEnd):
         self.sessions.regenerate(self.opened, message, target)
         await self.wait()
 
-    async def resume(self, message: ChatMessage) -> None:
-        self.sessions.resume(self.opened, message)
+    async def continue_answer(self, message: ChatMessage) -> None:
+        self.sessions.continue_answer(self.opened, message)
         await self.wait()
 
     async def compact(self) -> None:

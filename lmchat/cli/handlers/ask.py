@@ -186,7 +186,7 @@ class _Question(FrontEnd):
                 misfit = await self._run_turn(misfit.retry_prompt)
         except asyncio.CancelledError:
             if self._opened.figures is not None:  # otherwise no answer has begun
-                self._take_extract()
+                self._set_extract()
                 self._print_end(None)
             raise
         return self._print_end(misfit)
@@ -195,10 +195,10 @@ class _Question(FrontEnd):
         """Send a prompt, print the answer while it arrives, and return its misfit."""
         self._scheduler.send_now(self._opened, prompt, files, settings=self.settings)
         await self._scheduler.wait(self._opened)
-        return self._take_extract()
+        return self._set_extract()
 
-    def _take_extract(self) -> LMChatError | None:
-        """Take the extract out of the answer; return the misfit of a complete answer without one.
+    def _set_extract(self) -> LMChatError | None:
+        """Set the extract from the answer; return the misfit of a complete answer without one.
 
         An incomplete answer has no misfit: its code is taken, but no JSON value.
         """
@@ -234,8 +234,8 @@ class _Question(FrontEnd):
         A note says how to continue a session that this command has saved as a new one.
         """
         save_error = self._scheduler.save_queue.warning if self._is_saved else None
-        is_kept = self._is_saved and save_error is None
-        session_id = self._opened.session_id if is_kept else None
+        is_in_store = self._is_saved and save_error is None
+        session_id = self._opened.session_id if is_in_store else None
         answer = self._answer
         # of the answer, without `save_error`: the answer may be complete, though it is not saved
         error = misfit if answer.state is AnswerState.COMPLETE else self._opened.answer_error

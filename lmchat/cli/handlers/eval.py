@@ -75,7 +75,7 @@ async def evaluate(context: Context) -> int:
                 file.keep_done(is_forced=options.force)
                 for result in results:
                     if row := file.kept_row(result.task):
-                        result.take(row)
+                        result.set_row(row)
             stack.callback(_print_report, output, results)  # at the end, also after an error
             missing = [result for result in results if not result.row]
             progress = stack.enter_context(Progress(output, len(missing)))
@@ -95,7 +95,7 @@ async def evaluate(context: Context) -> int:
                         row["tokens"] = answer.stats.completion_tokens
                     if file:
                         file.add(row)
-                    result.take(row)
+                    result.set_row(row)
                     progress.count(is_failed=bool(result.failures), tokens=row.get("tokens"))
     return 1 if any(result.failures for result in results) else 0
 
@@ -108,8 +108,8 @@ class _Result(Struct):
     row: Mapping[str, Any] = {}  # as in the output file; empty: not answered yet
     failures: Mapping[str, str] = {}  # checks that it fails, each with the reason
 
-    def take(self, row: Mapping[str, Any]) -> None:
-        """Take the row of the answer, which may be of an earlier run, and check it."""
+    def set_row(self, row: Mapping[str, Any]) -> None:
+        """Set the row of the answer, which may be of an earlier run, and check it."""
         self.row = row
         self.failures = self.case.failures(row)
 

@@ -122,10 +122,10 @@ class ChunkReader:
             self._post(ModelNamed(model=model, build=build))
         if progress := prompt_progress(chunk.get("prompt_progress")):
             self._post(progress)
-        self._usage.take_usage(chunk.get("usage"))
+        self._usage.keep_usage(chunk.get("usage"))
         # llama.cpp sends `timings`, LM Studio sends `stats`.
         timings = chunk.get("timings") or chunk.get("stats")
-        if report := self._usage.take_timings(timings):
+        if report := self._usage.keep_timings(timings):
             self._post(report)
 
         choices = dicts_in(chunk.get("choices"))
@@ -282,11 +282,11 @@ class ServerUsage:
         self._timings: dict[str, Any] = {}
         self._last_report_s = time.monotonic()
 
-    def take_usage(self, usage: object) -> None:
+    def keep_usage(self, usage: object) -> None:
         """Keep the usage of a chunk in place of the last one; ignore an empty or missing one."""
         self._usage = dict_or_empty(usage) or self._usage
 
-    def take_timings(self, timings: object) -> UsageReported | None:
+    def keep_timings(self, timings: object) -> UsageReported | None:
         """Keep the timings of a chunk in place of the last ones.
 
         Returns a report if `USAGE_EVERY_S` have passed since the last one and there is something to

@@ -87,7 +87,7 @@ class Branches:
         answer = AnswerChoices(message, choices)
         taken = await self._ui.ask(ChoicesDialog(answer))
         if taken is not None:
-            self._turns.resume(message, answer.begun_with(taken.index, taken.token))
+            self._turns.continue_answer(message, answer.begun_with(taken.index, taken.token))
 
     def _show_path(self, path: Session) -> bool:
         """Show another path of the shown session, and return True.

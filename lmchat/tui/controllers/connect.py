@@ -75,7 +75,7 @@ class Connect:
     async def _watch_server(self) -> None:
         """Take over and show the results of the health checks, until lmchat ends."""
         async for health in self._workspace.monitor.watch():
-            self._model_switch.take_over(health)
+            self._model_switch.update_target(health)
             self._status.refresh()
 
     async def _search(self) -> None:
@@ -141,7 +141,7 @@ class Connect:
             self._model_switch.aim_at(target)
         self._show_page()
 
-    def _take_result(self, probed: ProbeResult | None) -> None:
+    def _use_result(self, probed: ProbeResult | None) -> None:
         """Use a server that the user has chosen, or ask for what it lacks.
 
         If it cannot be used, search at once. Without one (None, if a dialog was left), do nothing.
@@ -152,7 +152,7 @@ class Connect:
             self._ui.begin(partial(self._ask_about_host, probed.endpoint), "allow", is_only=True)
         elif probed.verdict in WANTS_KEY:
             attempt = partial(self._try_key, probed.endpoint)
-            self._ui.open_dialog(key_dialog(probed, attempt), self._take_result)
+            self._ui.open_dialog(key_dialog(probed, attempt), self._use_result)
         elif not (probed.verdict.is_usable and probed.has_model):
             self._wake.set()
         elif (choice := self._choice_on(probed)).missing is Missing.NOTHING:
@@ -173,7 +173,7 @@ class Connect:
         """
         result = await self._try_server(endpoint)
         if not isinstance(result, str):
-            self._take_result(result)
+            self._use_result(result)
         elif result:
             self._ui.warn(result)
             self._wake.set()
@@ -229,7 +229,7 @@ class Connect:
 
     # The welcome page
 
-    def take(self, choice: ServerRow | str, typed: str) -> None:
+    def act_on_choice(self, choice: ServerRow | str, typed: str) -> None:
         """Do what the chosen row of the page offers: a server, or another way to one by its key.
 
         `typed` is the address in the input at first, where the user is asked for one.
@@ -251,7 +251,7 @@ class Connect:
             case ServerRow(start=start) if start is not None:
                 self._ui.begin(partial(self._start, start), "start")
             case ServerRow(probed=probed):
-                self._take_result(probed)
+                self._use_result(probed)
             case _:  # "address"
                 self._ask_address(typed)
 
@@ -266,7 +266,7 @@ class Connect:
         dialog = AskDialog(
             "Server address", text=text, value=typed, verb="check it", attempt=attempt
         )
-        self._ui.open_dialog(dialog, self._take_result)
+        self._ui.open_dialog(dialog, self._use_result)
 
     def _start_engine(self, name: str) -> None:
         """Start the built-in engine in a worker with a model file."""

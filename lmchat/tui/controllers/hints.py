@@ -9,7 +9,7 @@ from __future__ import annotations
 from textual.content import Content
 
 from lmchat.chat.answer_beginnings import has_text_to_continue
-from lmchat.commands.conditions import is_resumable, unavailable_reason
+from lmchat.commands.conditions import is_continuable, unavailable_reason
 from lmchat.commands.table import BY_ID, keys_of
 from lmchat.servers.discovery.probe_result import TargetState
 from lmchat.sessions.message import Role
@@ -190,7 +190,7 @@ class KeyHints:
         retry = self._hint("retry")
         if last.role is Role.USER:  # its answer was deleted, or stopped before it began
             return [retry]
-        if not is_resumable(last):
+        if not is_continuable(last):
             return []
         # typed, not a key; its name says what it does
         return [("/continue", ""), retry] if has_text_to_continue(last) else [retry]

@@ -68,7 +68,7 @@ class ModelSwitch:
         self._ui.remember(lambda state: state.with_model(target.server_id, target.model_id))
         self._status.show_action("model chosen")
         if not target.is_loading:
-            self._ui.scheduler.target_ready()
+            self._ui.scheduler.begin_waiting()
 
     def aim_at(self, target: Target | None) -> None:
         """Set the target, or none, and let the monitor check its server.
@@ -79,8 +79,8 @@ class ModelSwitch:
         self._workspace.monitor.aim(target)
         self._status.refresh()  # shows the health that the monitor keeps of this server
 
-    def take_over(self, health: Health) -> None:
-        """Take over product and model from a health check of the server in use.
+    def update_target(self, health: Health) -> None:
+        """Give the target the product and model of a health check of the server in use.
 
         The user and the search decide which server and model are the target; what they are like is
         known from the checks. Do nothing if the check was one of another server, or found no model.
@@ -292,9 +292,9 @@ class ModelSwitch:
                 self._picker.update_model(model)
             if self._change_load(model, is_loading=False):
                 if can_answer:
-                    self._ui.scheduler.target_ready(has_loaded=True)
+                    self._ui.scheduler.begin_waiting(has_loaded=True)
                 else:
-                    self._ui.scheduler.target_failed()
+                    self._ui.scheduler.return_waiting()
             self._show_new_states()
 
     def _show_new_states(self) -> None:

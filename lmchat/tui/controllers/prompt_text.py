@@ -156,7 +156,7 @@ class PromptText:
         if opened is not shown and not opened.messages:
             prompts = (*prompts, self._drafts.text(opened.session_id))
             self._drafts.note(opened.session_id, "")
-            opened = self._scheduler.in_memory.newest
+            opened = self._scheduler.in_memory.new_session
         if opened is not shown:
             draft = joined_prompts(*prompts, self._drafts.text(opened.session_id))
             self._drafts.note(opened.session_id, draft)

@@ -133,7 +133,7 @@ class SavedSessions:
                     return ""
                 changed = await library.tag(session_id, tags_from(typed))
                 words = _tagged(changed)
-        self._scheduler.in_memory.take_header(changed)
+        self._scheduler.in_memory.update_header(changed)
         self._shown_session.show_title()
         return words
 

@@ -163,13 +163,13 @@ class Turns(FrontEnd):
         opened = self._scheduler.shown
         self._attempt(partial(self._scheduler.regenerate, opened, message, target))
 
-    def resume(self, message: ChatMessage, beginning: Beginning | None = None) -> None:
-        """Continue an answer, as `TurnScheduler.resume` says.
+    def continue_answer(self, message: ChatMessage, beginning: Beginning | None = None) -> None:
+        """Continue an answer, as `TurnScheduler.continue_answer` says.
 
         `beginning` is the answer up to a word for which the user has taken an alternative.
         """
         opened = self._scheduler.shown
-        self._attempt(partial(self._scheduler.resume, opened, message, beginning))
+        self._attempt(partial(self._scheduler.continue_answer, opened, message, beginning))
 
     def compact(self) -> None:
         """Begin a turn in which the model summarises the older messages of the shown session."""

@@ -79,7 +79,7 @@ class CommandsDialog(ListDialog):
             key=entry,
         )
 
-    def action_take(self) -> None:
+    def action_accept(self) -> None:
         """Leave with the chosen command; a row that only explains a key closes the dialog."""
         if isinstance(self.list.key, CommandRow):
             self.dismiss(self.list.key.command)

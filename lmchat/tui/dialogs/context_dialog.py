@@ -96,6 +96,6 @@ class ContextDialog(ListDialog):
         else:
             self.app.notify("Only messages of the session can be taken out.")
 
-    def action_take(self) -> None:
+    def action_accept(self) -> None:
         if self._chosen_id:
             self.dismiss(self._chosen_id)

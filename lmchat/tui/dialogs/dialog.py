@@ -151,7 +151,7 @@ class ListDialog(Dialog):
         ("pagedown", "page(1)"),
         ("home", "move(-1_000_000)"),  # to the first row: `move` stops at the ends
         ("end", "move(1_000_000)"),
-        ("enter", "take"),
+        ("enter", "accept"),
     ]
     GROWS = "RowList"
     PLACEHOLDER: ClassVar[str] = ""  # words in the empty filter; without them there is no filter
@@ -197,13 +197,13 @@ class ListDialog(Dialog):
         self.redraw()
 
     @on(Input.Submitted)
-    @on(RowList.Taken)
-    def take_chosen(self, event: Message) -> None:
+    @on(RowList.Clicked)
+    def accept_chosen(self, event: Message) -> None:
         """Act on the chosen row after Enter in the filter, or after a click."""
         event.stop()
-        self.action_take()
+        self.action_accept()
 
-    def action_take(self) -> None:
+    def action_accept(self) -> None:
         """Act on the chosen row, if there is one: here, leave with its key."""
         if self.list.key is not None:
             self.dismiss(self.list.key)

@@ -274,7 +274,7 @@ class ModelPicker(ListDialog):
         """Return the model of the chosen row; None if no model is listed."""
         return next((row.model for row in self._rows if row.key == self.list.key), None)
 
-    def action_take(self) -> None:
+    def action_accept(self) -> None:
         if (model := self._chosen()) is not None:
             self.dismiss(model)
 

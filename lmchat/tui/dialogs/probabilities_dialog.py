@@ -160,7 +160,7 @@ class ChoicesDialog(ListDialog):
             self._words.move_to(index)
             self.draw()
 
-    def action_take(self) -> None:
+    def action_accept(self) -> None:
         if self.list.key is not None:
             self.dismiss(TakenWord(index=self._words.cursor, token=str(self.list.key)))
 

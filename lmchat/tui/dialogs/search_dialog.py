@@ -103,7 +103,7 @@ class SearchDialog(ListDialog):
         sessions = units.counted(len({hit.session_id for hit in self._hits.values()}), "session")
         self.show_rows(rows, f"{count} in {sessions}" if rows else "", nothing=self._nothing)
 
-    def action_take(self) -> None:
+    def action_accept(self) -> None:
         """Leave with the chosen hit; do nothing if none exists."""
         if (hit := self._hits.get(self.list.key)) is not None:
             self.dismiss(hit)

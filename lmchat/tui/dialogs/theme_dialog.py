@@ -50,8 +50,8 @@ class ThemeDialog(ListDialog):
         super().action_page(direction)
         self.app.theme = str(self.list.key)
 
-    @on(RowList.Taken)
-    def take_chosen(self, event: Message) -> None:
+    @on(RowList.Clicked)
+    def accept_chosen(self, event: Message) -> None:
         """Show the theme that was clicked; unlike in other lists, only Enter takes it."""
         event.stop()
         self.app.theme = str(self.list.key)

@@ -109,7 +109,7 @@ class ToolsDialog(ListDialog):
             key=None if is_server_off else tool.full_name,
         )
 
-    def action_take(self) -> None:
+    def action_accept(self) -> None:
         """Switch the chosen server or tool off, or on again; the dialog stays open."""
         if self.list.key is not None:
             self._toolbox.toggle(self._session_id, str(self.list.key))

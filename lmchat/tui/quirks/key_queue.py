@@ -40,8 +40,8 @@ class KeyQueue:
         self._field: Widget | None = None  # input that got `_current` as text; None for others
         self._time_limit: asyncio.TimerHandle | None = None  # ends the wait for `_current`
 
-    async def take(self, event: Typed) -> None:
-        """Deliver a key or paste now, or after those before it."""
+    async def put(self, event: Typed) -> None:
+        """Put a key or paste behind those that wait; without any, deliver it now."""
         self._waiting.append(event)
         await self._deliver_waiting()
 

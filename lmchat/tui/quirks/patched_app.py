@@ -66,7 +66,7 @@ class PatchedApp(App[None]):
         if isinstance(event, events.InputEvent) and self._is_late(event):
             return
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
-            await self._key_queue.take(event)
+            await self._key_queue.put(event)
         else:
             await super().on_event(event)
 

@@ -68,12 +68,12 @@ class WelcomeScreen(Screen[None]):
 
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
-        ("enter", "take"),
+        ("enter", "accept"),
         ("up", "move(-1)"),
         ("down", "move(1)"),
         ("pageup", "page(-1)"),
         ("pagedown", "page(1)"),
-        *((digit, f"take_number({digit})") for digit in "123456789"),
+        *((digit, f"accept_number({digit})") for digit in "123456789"),
         ("f5", "app.run('check')"),
         ("ctrl+k", "app.run('search')"),
         ("ctrl+o", "pick_model"),
@@ -208,12 +208,12 @@ class WelcomeScreen(Screen[None]):
         self._is_touched = True
         self._rows.page(direction)
 
-    def action_take_number(self, number: int) -> None:
+    def action_accept_number(self, number: int) -> None:
         """Choose and take the row with a digit, if there is one and no dialog is open."""
         keys = self._rows.keys
         if self.is_active and number <= len(keys):
             self._rows.choose(keys[number - 1])
-            self.action_take()
+            self.action_accept()
 
     def action_pick_model(self) -> None:
         self.app.post_message(self.Chosen("models"))
@@ -221,8 +221,8 @@ class WelcomeScreen(Screen[None]):
     def action_leave(self) -> None:
         self.app.post_message(ShowChat())
 
-    @on(RowList.Taken)
-    def action_take(self) -> None:
+    @on(RowList.Clicked)
+    def action_accept(self) -> None:
         """Do what the chosen row offers, unless a dialog is open."""
         if not self.is_active:
             return

@@ -161,8 +161,8 @@ class Prompt(Vertical):
         for rows in self.query(SlashList):  # one, or none before the first completion
             rows.show_completion(completion)
 
-    @on(RowList.Taken)
-    def choose_clicked(self, event: RowList.Taken) -> None:
+    @on(RowList.Clicked)
+    def choose_clicked(self, event: RowList.Clicked) -> None:
         """Insert the command or file that was clicked in the list above the prompt."""
         event.stop()
         self.input.choose(event.key)

@@ -83,7 +83,7 @@ class RowList(ScrollView):
     The list itself never has Textual's focus: its owner has it, and calls `move` for a key.
     """
 
-    class Taken(Post):
+    class Clicked(Post):
         """A row was clicked."""
 
         key: Hashable
@@ -183,12 +183,12 @@ class RowList(ScrollView):
             self._scroll_to_chosen()
 
     def on_click(self, event: events.Click) -> None:
-        """Choose the row under the pointer and post `Taken`, if the row has a key."""
+        """Choose the row under the pointer and post `Clicked`, if the row has a key."""
         y = event.get_content_offset_capture(self).y + self.scroll_offset.y
         key = self.rows[y].key if 0 <= y < len(self.rows) else None
         if key is not None:
             self.choose(key)
-            self.post_message(self.Taken(key))
+            self.post_message(self.Clicked(key))
 
     def render_line(self, y: int) -> Strip:
         """Return the row `y` of the widget as a strip; blank below the last row of the list."""

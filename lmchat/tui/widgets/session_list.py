@@ -186,8 +186,8 @@ class SessionList(Vertical, can_focus=True):
         if self._rows.key is None:  # the sentence for no sessions is wrapped to the new width
             self._draw()
 
-    @on(RowList.Taken)
-    def open_clicked(self, event: RowList.Taken) -> None:
+    @on(RowList.Clicked)
+    def open_clicked(self, event: RowList.Clicked) -> None:
         event.stop()
         self.post_message(self.ActWanted("open", str(event.key)))
 
@@ -197,7 +197,7 @@ class SessionList(Vertical, can_focus=True):
         self._draw()
 
     @on(Input.Submitted)
-    def take_filtered(self, event: Input.Submitted) -> None:
+    def accept_filtered(self, event: Input.Submitted) -> None:
         """Post the request to open the chosen session.
 
         If no title fits the filter, post the request to search the messages of all sessions for it.
