@@ -36,7 +36,7 @@ class Command(Struct, frozen=True, kw_only=True):
     function: str = ""
     """Function that runs it: of `Dispatcher`, or of a controller, as `connect.check_now`.
 
-    It may have arguments, as `log_focus.focus_message(-1)`.
+    It may have arguments, as `log_navigation.focus_message(-1)`.
     """
     action: str = ""
     """Without such a function: Textual's action of the log, the list or the picker."""
@@ -126,7 +126,7 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+f",
         "find",
         "Find in this session",
-        "log_focus.open_find_bar",
+        "log_navigation.open_find_bar",
         slash="/find [TEXT]",
     ),
     _key(
@@ -194,9 +194,9 @@ COMMANDS: tuple[Command, ...] = (
         "alt+up",
         "previous",
         "Focus the previous message",
-        "log_focus.focus_message(-1)",
+        "log_navigation.focus_message(-1)",
     ),
-    _key("next", "alt+down", "next", "Focus the next message", "log_focus.focus_message(1)"),
+    _key("next", "alt+down", "next", "Focus the next message", "log_navigation.focus_message(1)"),
     _key("check", "f5", "check now", "Check the server now", "connect.check_now"),
     *(
         _key(

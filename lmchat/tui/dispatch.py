@@ -31,7 +31,7 @@ from lmchat.tui.controllers.appearance import Appearance
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.connect import Connect
 from lmchat.tui.controllers.hints import KeyHints
-from lmchat.tui.controllers.log_focus import LogFocus
+from lmchat.tui.controllers.log_navigation import LogNavigation
 from lmchat.tui.controllers.message_actions import MessageActions
 from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.controllers.next_request import NextRequest
@@ -67,11 +67,11 @@ class Dispatcher:
         self.scheduler = workspace.scheduler
         self.ui = ui = ScreenServices(app, workspace)
         self.status = status = StatusDisplay(ui)
-        self.log_focus = log_focus = LogFocus(ui)
+        self.log_navigation = log_navigation = LogNavigation(ui)
         self.prompt_text = prompt_text = PromptText(ui, status)
         self.prompt_files = PromptFiles(ui, status, prompt_text)
-        self.shown_session = shown_session = ShownSession(ui, status, log_focus, prompt_text)
-        self.turns = turns = Turns(ui, status, log_focus, shown_session, prompt_text)
+        self.shown_session = shown_session = ShownSession(ui, status, log_navigation, prompt_text)
+        self.turns = turns = Turns(ui, status, log_navigation, shown_session, prompt_text)
         self.branches = branches = Branches(ui, status, shown_session, turns)
         self.session_files = SessionFiles(ui, status, shown_session)
         self.saved_sessions = SavedSessions(ui, status, shown_session)
@@ -85,7 +85,7 @@ class Dispatcher:
         self.appearance = Appearance(ui, status, shown_session)
         self.reports = Reports(ui)
         self.palette = Palette(ui, message_actions, connect, self.run)
-        self.hints = KeyHints(ui, status, log_focus, prompt_text, self.prompt_files)
+        self.hints = KeyHints(ui, status, log_navigation, prompt_text, self.prompt_files)
         self._last_ctrl_c_s = 0.0  # when Ctrl+C was pressed and had nothing to do
 
     # The start
@@ -313,8 +313,8 @@ class Dispatcher:
         viewport = self.ui.widgets.log.viewport
         words = "new text" if viewport.has_new_text else "more below"
         self.ui.widgets.prompt.pill.words = "" if viewport.is_at_end else words
-        if self.log_focus.find_bar is not None:
-            self.log_focus.find_bar.show_standing()
+        if self.log_navigation.find_bar is not None:
+            self.log_navigation.find_bar.show_standing()
         self.status.refresh()
 
     # Esc
@@ -340,7 +340,7 @@ class Dispatcher:
             or (is_in_prompt and self.turns.take_back())  # elsewhere, Esc leads to the prompt
         )
         if not has_done_something:
-            self.log_focus.close_find_bar()
+            self.log_navigation.close_find_bar()
             self.ui.screen.remove_class("-sessions-over", "-telemetry-over")
             prompt_input.focus()
 

@@ -14,7 +14,7 @@ from lmchat.commands.table import BY_ID, keys_of
 from lmchat.servers.discovery.probe_result import TargetState
 from lmchat.sessions.message import Role
 from lmchat.tools.tool import CHOICES
-from lmchat.tui.controllers.log_focus import LogFocus
+from lmchat.tui.controllers.log_navigation import LogNavigation
 from lmchat.tui.controllers.prompt_files import PromptFiles
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.status import StatusDisplay
@@ -41,13 +41,13 @@ class KeyHints:
         self,
         ui: ScreenServices,
         status: StatusDisplay,
-        log_focus: LogFocus,
+        log_navigation: LogNavigation,
         prompt_text: PromptText,
         prompt_files: PromptFiles,
     ) -> None:
         self._ui = ui
         self._status = status
-        self._log_focus = log_focus
+        self._log_navigation = log_navigation
         self._prompt_text = prompt_text
         self._prompt_files = prompt_files
 
@@ -111,7 +111,7 @@ class KeyHints:
                 self._hint("copy_or_stop"),
                 *([] if stop_hint else [(stop_key, "clear selection")]),
             ]
-        bar = self._log_focus.find_bar
+        bar = self._log_navigation.find_bar
         if bar is not None and bar.has_focus_within:
             return [*stop_hint, *_FIND_HINTS]
         if widgets.has_log_focus:

@@ -13,7 +13,7 @@ from lmchat.safe_text import safe_line
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import Session, SessionGroup, with_unsaved
 from lmchat.tui.chat_log.viewport import Bookmark
-from lmchat.tui.controllers.log_focus import LogFocus
+from lmchat.tui.controllers.log_navigation import LogNavigation
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.screen_services import ScreenServices, Work
@@ -32,13 +32,13 @@ class ShownSession:
         self,
         ui: ScreenServices,
         status: StatusDisplay,
-        log_focus: LogFocus,
+        log_navigation: LogNavigation,
         prompt_text: PromptText,
     ) -> None:
         self._ui = ui
         self._scheduler = ui.scheduler
         self._status = status
-        self._log_focus = log_focus
+        self._log_navigation = log_navigation
         self._prompt_text = prompt_text
         self._groups: tuple[SessionGroup, ...] = ()  # of the list, as they were read last
         self._mark_timer: Timer | None = None  # runs from a key until `mark_left_out`
@@ -235,12 +235,12 @@ class ShownSession:
         log = self._ui.widgets.log
         if bookmark is not None:
             log.go_to_bookmark(bookmark)
-        self._log_focus.focus_card()  # of a tool call that waits
+        self._log_navigation.focus_card()  # of a tool call that waits
         if message_id:
             # the prompt keeps the focus: a letter that is typed must not run a command
             log.show_message(message_id, takes_focus=False)
         if words:
-            self._log_focus.close_find_bar()
+            self._log_navigation.close_find_bar()
             log.finder.mark_words(message_id, words)
         # if llama.cpp has continued the last answer while lmchat was away, a turn fetches it
         _: bool = await self._scheduler.fetch_kept(self._scheduler.shown)

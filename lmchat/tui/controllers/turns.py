@@ -44,7 +44,7 @@ from lmchat.servers.model import LoadState, ModelInfo, Target
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import AnswerState, ChatMessage, Role
 from lmchat.tools.tool import Choice, Decision
-from lmchat.tui.controllers.log_focus import LogFocus
+from lmchat.tui.controllers.log_navigation import LogNavigation
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
@@ -84,14 +84,14 @@ class Turns(FrontEnd):
         self,
         ui: ScreenServices,
         status: StatusDisplay,
-        log_focus: LogFocus,
+        log_navigation: LogNavigation,
         shown_session: ShownSession,
         prompt_text: PromptText,
     ) -> None:
         self._ui = ui
         self._scheduler = ui.scheduler
         self._status = status
-        self._log_focus = log_focus
+        self._log_navigation = log_navigation
         self._shown_session = shown_session
         self._prompt_text = prompt_text
         self._decisions: dict[str, asyncio.Future[Decision]] = {}
@@ -246,7 +246,7 @@ class Turns(FrontEnd):
         if question.note:  # why it is asked again about a tool that was always allowed
             self._ui.notify(question.note)
         if opened is self._scheduler.shown:
-            self._log_focus.focus_card()
+            self._log_navigation.focus_card()
         else:
             name = safe_line(question.name, limit=_MAX_NAME)
             title = safe_line(opened.header.title, limit=_MAX_NAME)
@@ -283,7 +283,7 @@ class Turns(FrontEnd):
             decision = Decision(choice=choice, reason=" ".join(reason.split()))
             self._decisions[question.message.message_id].set_result(decision)
             self._status.show_action(question.name)
-            self._log_focus.leave_card()
+            self._log_navigation.leave_card()
 
         self._ui.begin(give, "decision")
 
@@ -389,7 +389,7 @@ class Turns(FrontEnd):
         if opened is self._scheduler.shown:
             log = self._ui.widgets.log
             if log.calls.has_focus:  # the card of a call, which goes with the turn
-                self._log_focus.leave_card()
+                self._log_navigation.leave_card()
             for message in opened.last_calls:  # the log still shows stopped ones as running
                 log.replace(message)
             if ended.answer is None or ended.is_summary:  # stopped early, or another branch

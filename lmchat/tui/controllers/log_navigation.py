@@ -9,7 +9,7 @@ from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.find_bar import FindBar
 
 
-class LogFocus:
+class LogNavigation:
     """Moves the focus between log and prompt, and opens and closes the find bar."""
 
     def __init__(self, ui: ScreenServices) -> None:
