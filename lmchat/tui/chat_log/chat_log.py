@@ -293,9 +293,6 @@ class ChatLog(ScrollView, can_focus=True):
     def append(self, message: ChatMessage) -> None:
         self._add(Entry(message))
 
-    def notice(self, text: str) -> None:
-        self._add(Entry(None, note=text))
-
     def begin_answer(self, message: ChatMessage) -> None:
         self._streaming = self._add(Entry(message, is_streaming=True))
 
@@ -395,8 +392,7 @@ class ChatLog(ScrollView, can_focus=True):
         A count of 0 removes the words, and so does None for the id: no message has them then.
         """
         for index, entry in enumerate(self.document.entries):
-            is_first_sent = entry.message is not None and entry.message.message_id == before_id
-            left_out = count if is_first_sent else 0
+            left_out = count if entry.message.message_id == before_id else 0
             if entry.left_out != left_out:
                 with self._changed(index):
                     entry.left_out = left_out
@@ -638,8 +634,6 @@ class ChatLog(ScrollView, can_focus=True):
             return
         place = self.document.locate(y)
         message = self.document.entries[place.message].message
-        if message is None:
-            return
         self.viewport.set_cursor(place.message)
         self._repaint()
         meta = event.style.meta

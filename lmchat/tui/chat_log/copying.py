@@ -59,7 +59,7 @@ def _message_text(entry: Entry) -> str:
     """
     message = entry.message
     texts = [entry.source]
-    if message is not None and message.role is Role.TOOL:
+    if message.role is Role.TOOL:
         texts = [tool_calls_text(message)]
         if not entry.is_folded:
             texts = [text.text for text in call_texts(message)]

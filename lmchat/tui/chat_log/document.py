@@ -39,9 +39,8 @@ def _entries_of(messages: Iterable[ChatMessage]) -> list[Entry]:
     """
     entries = [Entry(message) for message in messages]
     for entry, following in pairwise(entries):
-        if entry.message and entry.message.role is Role.ASSISTANT and entry.message.tool_calls:
-            role = following.message.role if following.message else None
-            entry.were_calls_run = role in (Role.TOOL, Role.ASSISTANT)
+        if entry.message.role is Role.ASSISTANT and entry.message.tool_calls:
+            entry.were_calls_run = following.message.role in (Role.TOOL, Role.ASSISTANT)
     return entries
 
 
@@ -73,9 +72,8 @@ class Document:
 
     def prepend(self, earlier: Sequence[ChatMessage]) -> None:
         """Put messages before all others."""
-        first = self.entries[0].message if self.entries else None
         # an entry depends on the message after it: the last one needs the first that was there
-        following = [] if first is None else [first]
+        following = [entry.message for entry in self.entries[:1]]
         self.entries[:0] = _entries_of([*earlier, *following])[: len(earlier)]
         self._measure_all()
 
@@ -87,12 +85,12 @@ class Document:
         return index
 
     def message_from(self, index: int, step: int) -> int | None:
-        """Return the index of the first message that can be focused: no notice, and not blank.
+        """Return the index of the first message that can be focused: that is not blank.
 
         Messages are tried from `index` on in steps of 1 or -1. None: there is no such message.
         """
         while 0 <= index < len(self):
-            if self.entries[index].message is not None and not self.entries[index].is_blank:
+            if not self.entries[index].is_blank:
                 return index
             index += step
         return None
@@ -100,8 +98,7 @@ class Document:
     def index_of(self, message_id: str) -> int | None:
         """Return the index of a message; the newest ones are compared first."""
         for index in range(len(self) - 1, -1, -1):
-            message = self.entries[index].message
-            if message is not None and message.message_id == message_id:
+            if self.entries[index].message.message_id == message_id:
                 return index
         return None
 
@@ -134,9 +131,7 @@ class Document:
         """Return the blank rows above a message: none above the first and above calls of tools."""
         if index == 0:
             return 0
-        message = self.entries[index].message
-        is_tool_call = message is not None and message.role is Role.TOOL
-        return 0 if is_tool_call else 1
+        return 0 if self.entries[index].message.role is Role.TOOL else 1
 
     def locate(self, y: int) -> Place:
         """Return the message, the block and the row in it that row `y` of the log belongs to.

@@ -174,10 +174,9 @@ _NO_HEIGHTS = Heights()
 
 
 class Entry(Struct):
-    """A message or a notice, and how it is shown; blocks are made when it comes near the screen."""
+    """A message and how it is shown; blocks are made when it comes near the screen."""
 
-    message: ChatMessage | None  # the message; None for a notice
-    note: str = ""  # the words of a notice
+    message: ChatMessage
     left_out: int = 0  # number of messages before it that the next request leaves out
     is_streaming: bool = False  # whether it is the answer that is streaming
     is_folded: bool = True  # whether reasoning, a system prompt or a call is one row
@@ -200,24 +199,24 @@ class Entry(Struct):
         """The text as it was written, without reasoning and calls."""
         if self.is_streaming:
             return "".join(part.text for part in self.parts if part.kind in _TEXT_KINDS)
-        return self.message.text if self.message else ""
+        return self.message.text
 
     @property
     def is_excluded(self) -> bool:
         """Whether its message is taken out of requests; then it is dim."""
-        return self.message is not None and self.message.is_excluded
+        return self.message.is_excluded
 
     @property
     def texts(self) -> list[str]:
         """All texts of the message, in which hits are counted.
 
         Reasoning is one of them, and so are the arguments of calls that have no message of a tool.
-        Of an answer that streams, the texts are those so far. A notice has none.
+        Of an answer that streams, the texts are those so far.
         """
         if self.is_streaming:
             return [part.text for part in self.parts]
         texts: list[str] = []
-        for part in self.message.parts if self.message else ():
+        for part in self.message.parts:
             if isinstance(part, ToolCallPart):
                 if not self.were_calls_run:
                     texts.append(part.arguments)
@@ -231,7 +230,7 @@ class Entry(Struct):
 
         One with several versions is not blank: its row switches between them.
         """
-        if self.message is None or not self.were_calls_run or self.message.versions > 1:
+        if not self.were_calls_run or self.message.versions > 1:
             return False
         return not (self.source + self.message.reasoning).strip()
 
@@ -283,7 +282,7 @@ class Entry(Struct):
         A piece of a call is added to the part of that call, wherever it is. An answer that is
         continued first gets the parts of its message.
         """
-        if not self.parts and self.message is not None:
+        if not self.parts:
             self.parts = _live_parts(self.message.parts, is_streaming=self.is_streaming)
         if isinstance(delta, ToolCallDelta):
             calls = (one for one in self.parts if one.kind is ToolCallPart)
@@ -347,8 +346,6 @@ class Entry(Struct):
     def _body_blocks(self) -> list[Block]:
         """Return the blocks of the message without the rows around it, by its role."""
         message = self.message
-        if message is None:
-            return [rule_block(self.note)]
         match message.role:
             case Role.SYSTEM:
                 words = safe_line(message.text, limit=_PROMPT_CHARS)
@@ -421,7 +418,7 @@ class Entry(Struct):
         """
         if self.is_streaming:
             return [state_block(self.turn, self.now_s)]
-        if self.message is None or self.message.role is not Role.ASSISTANT:
+        if self.message.role is not Role.ASSISTANT:
             return []
         if self.were_calls_run and self.message.versions == 1:
             return []  # the last answer of the turn has the stats; versions need a row to switch
@@ -436,7 +433,7 @@ class Entry(Struct):
         the thought. Afterwards the words are `Thought for 12 s`. If the time is not known, they are
         without it.
         """
-        stats = self.message.stats if self.message and not self.is_streaming else None
+        stats = self.message.stats if not self.is_streaming else None
         thought_s = None
         if stats is not None and stats.reasoning_ms is not None:
             thought_s = stats.reasoning_ms / 1e3

@@ -168,8 +168,7 @@ class Finder:
             return
         self._search(words, start=Place(index), is_kept_for_next_session=False)
         if self._counts[index]:
-            message = self._document.entries[index].message
-            parts = message.parts if message else ()
+            parts = self._document.entries[index].message.parts
             thoughts = (part.text for part in parts if isinstance(part, ReasoningPart))
             # these hits come first: their number is the index of the first hit in the text
             in_thoughts = sum(map(self._query.count, thoughts))

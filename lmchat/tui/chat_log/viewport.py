@@ -356,9 +356,8 @@ class Viewport:
         if self.is_at_end or not len(self.document):
             return ""
         index, number, row = self.document.locate(self.top)
-        message = self.document.entries[index].message
-        # without a message it is a notice, which is not saved
-        return str(Bookmark(message.message_id, number, row)) if message is not None else ""
+        message_id = self.document.entries[index].message.message_id
+        return str(Bookmark(message_id, number, row))
 
     def go_to_bookmark(self, bookmark: Bookmark) -> None:
         """Bring a saved position to the top of the screen, if its message is in the log."""

@@ -16,7 +16,6 @@ def bars(log):
 
 async def test_the_focus_moves_from_message_to_message_and_stops_at_both_ends(log):
     log.load([question("one"), answer("two"), question("three")])
-    log.notice("not a message")
     assert log.focused_message is None
     seen = []
     for _ in range(4):

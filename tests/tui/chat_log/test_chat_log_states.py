@@ -169,13 +169,11 @@ async def test_what_changes_with_a_message_is_told_by_thin_lines(pilot, log):
     prompt = text_message(Role.SYSTEM, "You are terse.\nVery.")
     answers = [answer("b"), answer("d")]
     log.load([prompt, *answers, last])
-    log.notice("System prompt changed")
     log.mark_left_out(2, last.message_id)
     lines = [row.strip(" ─▌") for row in rows(log) if row.strip().startswith("──")]
     assert lines == [
         "System prompt: You are terse. Very.",
         "! 2 messages left out",
-        "System prompt changed",
     ]
     log.mark_left_out(0, None)
     assert "left out" not in plain(log)
@@ -247,7 +245,6 @@ async def test_nothing_hostile_reaches_a_segment():
     async with LogApp().run_test(size=(80, 200)) as pilot:
         log = pilot.app.log_view
         log.load(messages)
-        log.notice(HOSTILE)
         for _ in messages:
             log.focus_message(-1)
             await pilot.press("enter")

@@ -196,7 +196,6 @@ async def test_a_selection_survives_scrolling_and_another_width(pilot, log):
 
 async def test_keys_select_message_by_message(pilot, log):
     log.load([question("one"), answer("two"), question("three"), answer("four")])
-    log.notice("not a message")
     log.focus()
     await pilot.pause()
     await pilot.press("shift+up")
