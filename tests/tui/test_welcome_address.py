@@ -114,10 +114,8 @@ async def test_a_typed_server_that_wants_a_key_gets_it_after_a_wrong_one(tmp_pat
         await desk.say("sk-é", sees="! What you typed has control characters or letters beyond")
         assert (backend.keys, desk.kept_keys) == ([], [])
         assert "sk-é" not in desk.text
-        await desk.press("ctrl+u")
         await desk.say("wrong", sees="! The server rejects this API key.")
-        await desk.press("ctrl+u")
-        await desk.type("sk-good")
+        await desk.type("sk-good")  # takes the place of what was rejected
         await desk.press("enter", leads_to=ChatScreen)
         assert desk.kept_keys == [(NEAR, "sk-good")]
         assert backend.keys == ["wrong", "sk-good"]

@@ -113,6 +113,8 @@ class AskDialog(Dialog):
                 result = error.message_with_hint
             if isinstance(result, str):
                 self.show_problem(result)
+                if self._is_masked:  # unseen text is typed or pasted again as a whole
+                    self.query_one(Input).select_all()
             else:
                 self.dismiss(result)
 
