@@ -191,7 +191,7 @@ class Document:
         """
         entry = self.entries[index]
         if not entry.blocks:
-            entry.build()
+            self._build(index)
         if self.layout is None:
             return entry.blocks
         # blocks that have a height are laid out already
@@ -214,9 +214,22 @@ class Document:
         if not (entry.blocks or entry.is_streaming):
             self.heights[index] = self._height(index)
             return 0
-        first = entry.build()
+        first = self._build(index)
         self.lay_out(index)
         return first
+
+    def _build(self, index: int) -> int:
+        """Cut a message into blocks, below a line if its model is not that of the answer before it.
+
+        Return the number of the first block that changed.
+        """
+        entry = self.entries[index]
+        entry.new_model = ""
+        if model := entry.message.model:
+            above = (self.entries[number].message.model for number in range(index - 1, -1, -1))
+            if next(filter(None, above), model) != model:
+                entry.new_model = model
+        return entry.build()
 
     def toggle(self, index: int, attribute: Literal["is_folded", "is_source"]) -> None:
         """Fold or unfold a message, or switch between its source and its Markdown."""

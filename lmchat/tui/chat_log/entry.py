@@ -177,6 +177,7 @@ class Entry(Struct):
     """A message and how it is shown; blocks are made when it comes near the screen."""
 
     message: ChatMessage
+    new_model: str = ""  # its model, if the answer before it is of another one
     left_out: int = 0  # number of messages before it that the next request leaves out
     is_streaming: bool = False  # whether it is the answer that is streaming
     is_folded: bool = True  # whether reasoning, a system prompt or a call is one row
@@ -260,6 +261,9 @@ class Entry(Struct):
         if not self.blocks:
             self.heights = Heights()
         blocks = [*self._body_blocks(), *self._rows_below()]
+        if self.new_model:
+            words = f"{self.new_model} answers from here"
+            blocks.insert(0, self._kept(rule_block(words), words))
         if self.left_out:
             words = f"! {counted(self.left_out, 'message')} left out"
             blocks.insert(0, self._kept(rule_block(words, style="warning"), words))

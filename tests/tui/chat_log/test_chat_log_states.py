@@ -167,12 +167,13 @@ def test_the_live_line_is_one_row_on_a_narrow_page_whatever_its_figures():
 async def test_what_changes_with_a_message_is_told_by_thin_lines(pilot, log):
     last = question("three")
     prompt = text_message(Role.SYSTEM, "You are terse.\nVery.")
-    answers = [answer("b"), answer("d")]
+    answers = [answer("b"), answer("d", model="gemma"), answer("e", model="gemma")]
     log.load([prompt, *answers, last])
     log.mark_left_out(2, last.message_id)
     lines = [row.strip(" ─▌") for row in rows(log) if row.strip().startswith("──")]
     assert lines == [
         "System prompt: You are terse. Very.",
+        "gemma answers from here",
         "! 2 messages left out",
     ]
     log.mark_left_out(0, None)
