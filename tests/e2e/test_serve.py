@@ -191,27 +191,6 @@ def test_models_are_listed_with_the_details_that_the_command_prints(several):
         assert all(row in listed for row in printed["data"])
 
 
-def test_it_is_no_server_of_its_own_by_the_name_at_which_it_listens(tmp_path):
-    host = socket.gethostname().lower()
-    try:
-        with socket.create_server((host, 0)) as listening:
-            address, port = listening.getsockname()
-    except OSError:
-        address = ""
-    if not address.startswith("127."):
-        pytest.skip(f"{host} is no name of this machine alone")
-    url = f"http://{host}:{port}"
-    config = f'allowed_hosts = ["{host}"]\n[[endpoints]]\nname = "own"\nurl = "{url}"\n'
-    words = ("--host", host, "--port", str(port))
-    env = {"LMCHAT_SERVE_KEY": GATE, "TEST_NAMES_OF_THIS_MACHINE": host}
-    with serving(tmp_path, config=config, env=env, words=words) as program:
-        program.http.headers["Authorization"] = f"Bearer {GATE}"
-        program.url = f"http://{address}:{port}"
-        candidates = program.get("/detect-endpoint").json()["candidates"]
-    assert candidates
-    assert url not in [one["url"] for one in candidates]
-
-
 # What is refused
 
 

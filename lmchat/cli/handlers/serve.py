@@ -18,7 +18,7 @@ from lmchat.errors import LMChatError, WrongUse
 from lmchat.processes.system import ENDING_SIGNALS
 from lmchat.safe_text import header_value
 from lmchat.servers.discovery.probe_result import ProbeResult
-from lmchat.servers.endpoint import Endpoint, is_loopback_host, loopback, usual_host
+from lmchat.servers.endpoint import is_loopback_host, loopback
 from lmchat.terminal.output import Output
 from lmchat.units import counted
 
@@ -62,14 +62,12 @@ async def serve(context: Context) -> int:
         # name leads to this machine
         names = (*_LOOPBACK_HOSTS, host.lower())
         async with open_runtime(context) as runtime:
-            here = Endpoint(scheme="http", host=usual_host(options.host.lower()), port=port)
-            # endpoints name each loopback address `localhost`, and 0.0.0.0 too
-            own = (loopback(port).netloc, here.netloc)
+            own = loopback(port)
 
             async def find_others() -> tuple[ProbeResult, ...]:
                 """Look for servers, without this one: it would pass requests on to itself."""
                 results = await find_servers(runtime.backend, runtime.settings)
-                return tuple(found for found in results if found.endpoint.netloc not in own)
+                return tuple(found for found in results if found.endpoint.netloc != own.netloc)
 
             watch = ServerWatch(find_others, partial(_print_servers, context.output))
             await watch.look()  # before the first request, which needs to know the servers

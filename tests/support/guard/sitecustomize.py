@@ -11,9 +11,6 @@ import sys
 REPORT = "TEST_NETWORK_REPORT"
 """Environment variable that names the file with one line for each refused connection."""
 
-NAMES = "TEST_NAMES_OF_THIS_MACHINE"
-"""Environment variable with names of hosts that lead to this machine, with blanks between them."""
-
 _INSTALLERS = ("pip", "pip3", "uv", "__pip-runner__.py")
 _installed = False
 
@@ -27,19 +24,6 @@ def install():
     if not _installed and not _is_installer(sys.orig_argv):
         sys.addaudithook(_watch)
         _installed = True
-
-
-def _lead_here(hosts):
-    """Let names of hosts elsewhere mean 127.0.0.1 for this process."""
-    import socket  # noqa: PLC0415 - see above
-
-    look_up = socket.getaddrinfo
-
-    def here(host, *rest, **more):
-        name = host.decode("ascii", "replace") if isinstance(host, bytes) else host
-        return look_up("127.0.0.1" if name in hosts else host, *rest, **more)
-
-    socket.getaddrinfo = here
 
 
 def _is_installer(argv):
@@ -84,5 +68,3 @@ def _refuse(what):
 
 
 install()
-if os.environ.get(NAMES):
-    _lead_here(frozenset(os.environ[NAMES].split()))
