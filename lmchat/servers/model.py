@@ -11,7 +11,7 @@ from msgspec import Struct
 from lmchat.errors import WrongUse
 from lmchat.matching import closest_word
 from lmchat.safe_text import safe_line
-from lmchat.servers.endpoint import Endpoint, is_address
+from lmchat.servers.endpoint import Endpoint
 
 BUILT_IN = "built-in"  # product of the built-in engine
 
@@ -33,14 +33,6 @@ def server_id_of(endpoint: Endpoint, product: str) -> str:
     It is the address, and for the built-in engine its product: its port changes with each run.
     """
     return product if product == BUILT_IN else endpoint.url
-
-
-def normalized_server_id(saved: str) -> str:
-    """Return the id of a server in a file as `server_id_of` writes it now.
-
-    An earlier version may have written 127.0.0.1 for what is now localhost.
-    """
-    return Endpoint.parse(saved).url if is_address(saved) else saved
 
 
 class ModelInfo(Struct, frozen=True, kw_only=True):

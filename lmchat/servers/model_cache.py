@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.files.disk import read_plain, write_atomically
-from lmchat.servers.endpoint import Endpoint, usual_host
+from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo, ModelList
 
 _log = logging.getLogger(__name__)
@@ -118,9 +118,7 @@ class ModelCache:
 def _read(file: Path) -> list[_CachedList]:
     """Return the lists in a file; an empty list if it is missing, or damaged (which is logged)."""
     try:
-        lists = msgspec.json.decode(read_plain(file), type=list[_CachedList])
-        # without those of older versions, which wrote 127.0.0.1 for `localhost`
-        return [one for one in lists if one.endpoint.host == usual_host(one.endpoint.host)]
+        return msgspec.json.decode(read_plain(file), type=list[_CachedList])
     except FileNotFoundError:
         return []
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -17,7 +17,6 @@ from lmchat.servers.model import (
     cannot_chat,
     find_by_part,
     find_model,
-    normalized_server_id,
     unknown_model,
 )
 
@@ -131,8 +130,7 @@ class Catalogue:
         last.
         """
         recent_indexes = {
-            (normalized_server_id(used.endpoint), used.model): index
-            for index, used in enumerate(state.recent)
+            (used.endpoint, used.model): index for index, used in enumerate(state.recent)
         }
         rows: list[ModelRow] = []
         for model in models:

@@ -30,7 +30,6 @@ from lmchat.servers.model import (
     cannot_chat,
     find_model,
     is_other_model,
-    normalized_server_id,
     unknown_model,
 )
 from lmchat.servers.products import no_model_selected, product_named
@@ -103,7 +102,7 @@ def _rank(probed: ProbeResult, state: State, model: str) -> tuple[bool, ...]:
     The first item that differs between two results decides.
     """
     lacks_model = bool(model) and find_model(model, probed.chat_models) is None
-    was_used_last = probed.server_id == normalized_server_id(state.endpoint)
+    was_used_last = probed.server_id == state.endpoint
     is_ready = probed.verdict is Verdict.READY
     return (lacks_model, not probed.is_own, not was_used_last, not is_ready)
 
@@ -153,7 +152,7 @@ def choose_model(
             return None
         return ModelInfo(model_id=model, endpoint=probed.endpoint, product=probed.product)
 
-    if normalized_server_id(state.endpoint) == probed.server_id:
+    if state.endpoint == probed.server_id:
         last = find_model(state.model, models)
         if last is not None:  # also unloaded, as Ollama leaves it: the first prompt loads it
             return last
@@ -167,7 +166,7 @@ def choose_model(
         return None
     for one in state.recent:  # newest first; `state.model` may be on another server
         used = find_model(one.model, models)
-        if used is not None and normalized_server_id(one.endpoint) == probed.server_id:
+        if used is not None and one.endpoint == probed.server_id:
             return used
     return models[0] if len(models) == 1 else None
 
