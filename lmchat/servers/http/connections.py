@@ -88,7 +88,6 @@ class Connections:
                     # A proxy of the environment cannot reach this machine (R-8).
                     trust_env=not endpoint.is_near,
                     follow_redirects=False,
-                    event_hooks={"response": [_raise_refusal_of_proxy]},
                     limits=limits,
                     headers={
                         "User-Agent": f"lmchat/{__version__}",
@@ -185,15 +184,6 @@ class Connections:
         self._clients.clear()
         for client in clients:
             await client.aclose()
-
-
-async def _raise_refusal_of_proxy(response: httpx.Response) -> None:
-    """Raise the error of httpx for a proxy that refuses a user.
-
-    For https, httpx raises it itself. For http, the refusal would look like a reply of the server.
-    """
-    if response.status_code == httpx.codes.PROXY_AUTHENTICATION_REQUIRED:
-        raise httpx.ProxyError("407 Proxy Authentication Required")
 
 
 def request_headers(key: str | None, *, has_body: bool = False) -> dict[str, str]:
