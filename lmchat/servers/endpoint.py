@@ -15,8 +15,8 @@ _PORT_ALONE = r"^:?(\d{1,5})$"  # "1234" or ":1234"
 _NOT_IN_ADDRESSES = r"[\s\\%\x00-\x1f\x7f-\x9f\ud800-\udfff]"
 _MAX_ADDRESS_CHARS = 2000
 _MAX_HOST_CHARS = 253
-# a name in ASCII, or a number, which a hint explains; a name does not end with a number
-_NAME = r"\d+|([a-z0-9_-]{1,63}\.)*(?!\d+$)[a-z0-9_-]{1,63}"
+# a name in ASCII, which does not end with a number
+_NAME = r"([a-z0-9_-]{1,63}\.)*(?!\d+$)[a-z0-9_-]{1,63}"
 _VERSION_SEGMENT = r"/v\d[a-z0-9]*(/|$)"  # "/v1", "/v1beta/"
 _REQUEST_PATH = r"(/api/(chat|generate|tags|show|ps|version)|/(chat/)?completions|/models)$"
 """Ending of an address that was copied from a request."""

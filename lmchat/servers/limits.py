@@ -75,13 +75,10 @@ class AllowList:
         if endpoint.is_loopback or self.names(host, endpoint.port):
             return
 
-        hint = "Check the address, or add the host to allowed_hosts in config.toml."
-        if endpoint.host.isdecimal():  # as in http://8080: probably a port of this machine
-            hint = f"Write http://localhost:{endpoint.host}."
         raise EndpointNotAllowed(
             "Endpoint not allowed: Endpoint must be localhost, "
             f"or be allowed by --allow-host {endpoint.host}",
-            hint=hint,
+            hint="Check the address, or add the host to allowed_hosts in config.toml.",
         )
 
     def names(self, host: str, port: int) -> bool:
