@@ -63,24 +63,21 @@ _POLL_S = 0.2  # between two checks whether a started server answers
 _started: list[subprocess.Popen[bytes]] = []  # Python warns of a running process that is dropped
 
 
-def installed_products(environ: Mapping[str, str], home: Path | None) -> tuple[Installed, ...]:
+def installed_products(environ: Mapping[str, str], home: Path) -> tuple[Installed, ...]:
     """Return the products whose program or folder exists, in the order of `PRODUCTS`.
 
     lmchat can start a product (`Installed.start`) only if its program exists and needs no further
-    choices, such as a model. `start_words` tell the user how to start any of them. `home` is None
-    if the home folder is unknown.
+    choices, such as a model. `start_words` tell the user how to start any of them.
     """
     installed: list[Installed] = []
     for product in PRODUCTS:
         if not product.program:  # it is not known how to find the product
             continue
         # folders that show that it is installed; these may also hold the program, in `bin`
-        folders = product.own_folders(home) if home else []
+        folders = product.own_folders(home)
         search_path = [environ.get("PATH") or os.defpath, *(str(one / "bin") for one in folders)]
         program = find_program(product.program, os.pathsep.join(search_path))
-        # An absolute name replaces the home folder in `Path`. Without a home folder, the other
-        # names lead to folders below `/` that do not exist.
-        folders += [Path(home or "/", name) for name in product.folders]
+        folders += [home / name for name in product.folders]  # an absolute name replaces `home`
         # `Path.is_dir` would raise an error where a folder above may not be entered
         if not program and not any(map(os.path.isdir, folders)):
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -85,11 +86,8 @@ class LmStudio(Product):
 
         Each folder of LM Studio may have the file; one that notes an error is left out.
         """
-        try:
-            home = Path.home()
-        except RuntimeError:  # it is not known
-            return None
-        for folder in lm_studio_folders(home):
+        home = os.path.expanduser("~")  # noqa: PTH111 - Path.home may raise
+        for folder in lm_studio_folders(Path(home)):
             fields = _read_settings(folder / ".internal" / "http-server-config.json")
             port = count_or_none(fields.get("port")) or 0
             if 0 < port <= _MAX_PORT and not str_or_empty(fields.get("error")):
