@@ -336,11 +336,9 @@ class ChildProcess:
         if self._process.returncode is None:
             return False
         try:
-            os.kill(self._process.pid, _NO_SIGNAL)
+            os.getpgid(self._process.pid)
         except ProcessLookupError:
             return False
-        except PermissionError:  # the process is another user's
-            return True
         return True
 
     async def wait(self) -> None:
