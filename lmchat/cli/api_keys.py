@@ -161,7 +161,7 @@ class ApiKeys:
             if key and exit_code == 0:
                 return key
             reason = f"exited with status {exit_code}" if exit_code else "printed nothing"
-        command = f"api_key_cmd of endpoint {entry.name!r}"
+        command = f"The api_key_cmd of endpoint {entry.name!r}"
         self._faults[_origin(entry.url)] = f"{command} {reason}. Run it in a shell to see why."
         return ""
 

@@ -75,7 +75,7 @@ def test_a_command_that_fails_is_told_without_what_it_printed(keys_of, command, 
         f"[[endpoints]]\nname='a'\nurl='http://a:1'\napi_key_cmd='echo secret >&2; {command}'"
     )
     assert _key_for(keys, "http://a:1") is None
-    told = f"api_key_cmd of endpoint 'a' {why}. Run it in a shell to see why."
+    told = f"The api_key_cmd of endpoint 'a' {why}. Run it in a shell to see why."
     assert keys.why_withheld(Endpoint.parse("http://a:1")) == told
 
 

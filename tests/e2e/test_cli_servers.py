@@ -202,3 +202,15 @@ def test_only_the_server_that_is_used_has_its_key_command_run(tmp_path, server):
     cli.configure("".join(entries))
     assert cli("ask", "Hi").returncode == 0
     assert runs.read_text() == "used\n"
+
+
+@pytest.mark.parametrize("is_named", [True, False], ids=["named", "found"])
+def test_a_key_command_that_fails_is_the_next_step(tmp_path, server, is_named):
+    products.plain(server, "tiny", key="sk-right")
+    cli = Cli(home=tmp_path, url=server.url if is_named else "")
+    cli.configure(f'[[endpoints]]\nname = "used"\nurl = "{server.url}"\napi_key_cmd = "exit 3"\n')
+    done = cli("ask", "Hi")
+    _, step = done.stderr.splitlines()
+    assert step == (
+        "The api_key_cmd of endpoint 'used' exited with status 3. Run it in a shell to see why."
+    )

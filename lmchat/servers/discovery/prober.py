@@ -153,10 +153,15 @@ class Prober:
             refused = _empty_result(probe, Verdict.REFUSED)
             return replace(refused, detail=error.message, kind=error.kind, next_step=step)
         probed = await self._probe_in_time(probe)
-        if probed.verdict is Verdict.NEEDS_KEY and await self._keys.key_for(probe.endpoint):
+        if probed.verdict is not Verdict.NEEDS_KEY:
+            return probed
+        if await self._keys.key_for(probe.endpoint):
             # `is_known`: a scan sends a key only to known addresses, and this one has asked for it
             return await self._probe_in_time(replace(probe, is_known=True))
-        return probed
+        # the command that should print the key has run only now, and may have failed
+        return replace(
+            probed, next_step=self._keys.why_withheld(probe.endpoint) or probed.next_step
+        )
 
     async def _probe_in_time(self, probe: Probe) -> ProbeResult:
         """Run a probe of a scan, for `_SCAN_S` at most; an unexpected error becomes a result."""
