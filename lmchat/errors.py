@@ -92,6 +92,7 @@ class BodyTooLarge(LMChatError):
     """A request is larger than the limit; nothing was sent."""
 
     kind = "too_large"
+    exit_code = 2
 
 
 class TooManyRequests(LMChatError):

@@ -56,7 +56,7 @@ def test_a_hostile_name_cannot_paint_and_a_damaged_row_costs_itself_alone(cli):
 
 def test_what_is_refused_unsent_is_counted_and_logged_without_a_word_of_it(cli, server):
     cli.configure("[limits]\nmax_body_mb = 0.001\n")
-    assert cli("ask", "-m", "tiny", "marked-words " * 200, "--log-level", "info").returncode == 1
+    assert cli("ask", "-m", "tiny", "marked-words " * 200, "--log-level", "info").returncode == 2
     assert server.seen(CHAT) == []
     assert cli.json("metrics")["refusedRequests"] == 1
     log = (cli.folder / "lmchat.log").read_text()
