@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import LimitSettings, Settings, TimeoutSettings
 from lmchat.config.state import State
-from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
+from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, WrongUse
 from lmchat.growing_answer import WholeAnswer
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.choose_model import (
@@ -302,15 +302,17 @@ class Client:
         model, wait until that has ended.
 
         Raises:
+            RequestInvalid: the name of the model is not a text.
             ServerUnavailable: the model was not loaded within the limit for the first token.
             LMChatError: no server has a model that can be used.
         """
+        name: object = model or self._model  # a program may have passed anything
+        if not isinstance(name, str):
+            raise RequestInvalid("Invalid model parameter: a model name must be a text.")
         async with self._probe_lock, first_token_limit(self._timeouts.first_token_s):
             results = self._results or await self._probe(*self._named)
             while True:
-                choice = choose_without_asking(
-                    results, model=model or self._model, state=_NO_EARLIER_CHATS
-                )
+                choice = choose_without_asking(results, model=name, state=_NO_EARLIER_CHATS)
                 if choice.target is None or not choice.awaits_model:
                     break
                 await asyncio.sleep(_POLL_S)

@@ -115,6 +115,8 @@ async def test_what_is_no_chat_is_refused_unsent(server, client):
 
 
 async def test_a_wrong_option_is_refused_unsent(server, client):
+    with pytest.raises(RequestInvalid, match="Invalid model parameter"):
+        await client.chat("Hi", model=7)
     with pytest.raises(WrongUse, match="temperature must be a number, not hot"):
         await client.chat("Hi", temperature="hot")
     with pytest.raises(WrongUse, match="top_k must be a whole number"):
