@@ -330,11 +330,14 @@ class TurnFigures(Struct, kw_only=True):
         is_measured = span_s >= SHORTEST_SPAN_S and self.tokens > 1
         return (self.tokens - 1) / span_s if is_measured else None
 
-    def stats(self, *, context: int | None = None, max_tokens: int | None = None) -> AnswerStats:
+    def stats(
+        self, *, product: str = "", context: int | None = None, max_tokens: int | None = None
+    ) -> AnswerStats:
         """Return the figures to save with the answer.
 
-        `context` is the size of the window and `max_tokens` the longest answer, both in tokens;
-        None where they are not known. They are needed to tell which limit cut the answer short.
+        `product` is the product of the server, "" where it is not known. `context` is the size of
+        the window and `max_tokens` the longest answer, both in tokens; None where they are not
+        known. They are needed to tell which limit cut the answer short.
         """
         # a turn that has not ended has no duration yet
         ended_s = self.started_s if self.ended_s is None else self.ended_s
@@ -355,6 +358,7 @@ class TurnFigures(Struct, kw_only=True):
             limit=self._limit(context, max_tokens),
             steps=self.steps,
             sampling=self.sampling,
+            product=product,
             build=self.build,
             context=context,
             wait_ms=_milliseconds(wait_s),

@@ -282,7 +282,11 @@ class Client:
             model=turn.model,
             endpoint=request.endpoint.url,
             finish_reason=turn.finish_reason,
-            stats=turn.stats(context=target.context, max_tokens=request.sampling.max_tokens),
+            stats=turn.stats(
+                product=target.product,
+                context=target.context,
+                max_tokens=request.sampling.max_tokens,
+            ),
         )
 
     async def _events_of(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:

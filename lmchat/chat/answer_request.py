@@ -221,12 +221,15 @@ class AnswerRequest:
     def stats(self, turn: TurnFigures) -> AnswerStats:
         """Return the figures of an answer, including those of the answer that it continues."""
         settings = self.settings
-        # the window and the limit tell which of them cut an answer short
-        stats = turn.stats(context=settings.target.context, max_tokens=settings.sampling.max_tokens)
         product = settings.target.product
+        # the window and the limit tell which of them cut an answer short
+        stats = turn.stats(
+            product=product,
+            context=settings.target.context,
+            max_tokens=settings.sampling.max_tokens,
+        )
         stats = replace(
             stats,
-            product=product,
             # the field that it comes from (`system_fingerprint`) is no build at other products
             build=stats.build if product_named(product).names_build else "",
         )

@@ -244,7 +244,7 @@ class TurnRunner:
             return
         target = request.settings.target
         # not `answer.stats`: those include the answer that this one continues
-        stats = replace(turn.stats(), product=target.product)
+        stats = turn.stats(product=target.product)
         record = TurnRecord(
             message_id=answer.message_id,
             endpoint=target.server_id,

@@ -80,6 +80,7 @@ async def test_a_chat_returns_the_whole_answer_with_its_figures(server, client):
     assert [(one.name, one.arguments) for one in answer.tool_calls] == [("look", "{}")]
     assert (answer.stats.prompt_tokens, answer.stats.completion_tokens) == (7, 3)
     assert answer.stats.ttft_ms is not None
+    assert answer.stats.product == (await client.health()).product
     assert (answer.message.role, answer.message.text) == ("assistant", "Hello")
 
 
