@@ -115,6 +115,8 @@ class ApiKeys:
             (settings.api_key if is_setting_for_it else "", f"api_key, {setting_origin.words}"),
             (self.stored.get(origin, ""), _KEY_FILE),
         ]
+        if entry.api_key_cmd and origin not in self._printed:
+            del possible_keys[-2:]  # they come after the key of the command, which has not run
         if origin == _OPENAI_ORIGIN:
             possible_keys.append((self._environ.get("OPENAI_API_KEY", ""), "OPENAI_API_KEY"))
         for key, source in possible_keys:
@@ -152,7 +154,11 @@ class ApiKeys:
         try:
             async with self.lent_terminal(), asyncio.timeout(_COMMAND_S):
                 exit_code, output = await run_in_terminal(
-                    argv, environ=self._environ, data=b"", has_output=True
+                    argv,
+                    environ=self._environ,
+                    data=b"",
+                    has_output=True,
+                    folder=self._loaded.file.parent,
                 )
         except (OSError, TimeoutError) as error:
             reason = type(error).__name__

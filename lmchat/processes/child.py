@@ -113,13 +113,14 @@ async def run_in_terminal(
     environ: Mapping[str, str],
     data: bytes | None = None,
     has_output: bool = False,
+    folder: Path | None = None,
 ) -> tuple[int, bytes]:
     """Run a program that uses the terminal to its end, and return its exit code and its output.
 
     Its input is `data`, or the terminal if that is None. Without `has_output`, its output and its
     errors go to the terminal; else its errors are dropped. It gets `environ` without lmchat's own
-    variables, one of which may hold an API key. Cancelling kills the program. Raises `OSError` if
-    it cannot start.
+    variables, one of which may hold an API key. It runs in `folder`, else in the current one.
+    Cancelling kills the program. Raises `OSError` if it cannot start.
     """
     process = await asyncio.create_subprocess_exec(
         *with_absolute_program(argv, environ),
@@ -127,6 +128,7 @@ async def run_in_terminal(
         stdout=PIPE if has_output else None,
         stderr=DEVNULL if has_output else None,
         env=environment_for_others(environ),
+        cwd=folder,
     )
     output: bytes | None = None
     try:

@@ -90,6 +90,13 @@ def test_a_command_runs_once_when_its_key_is_needed(keys_of, tmp_path):
     assert runs.read_text() == "run\n"
 
 
+def test_no_other_key_goes_to_a_server_before_its_command_has_run(keys_of):
+    text = "[[endpoints]]\nname='a'\nurl='http://127.0.0.1:1'\napi_key_cmd='echo own'"
+    keys = keys_of(text, {"LMCHAT_API_KEY": "k"}, stored={"http://127.0.0.1:1": "old"})
+    assert keys.known_key(Endpoint.parse("http://127.0.0.1:1")) is None
+    assert _key_for(keys, "http://127.0.0.1:1") == "own"
+
+
 def test_a_stored_key_holds_where_nothing_is_configured(keys_of):
     stored = {"http://127.0.0.1:1337": "stored"}
     assert _key_for(keys_of(stored=stored), "http://127.0.0.1:1337") == "stored"
@@ -180,7 +187,9 @@ def test_a_configured_key_that_cannot_be_sent_is_a_problem_of_the_configuration(
     assert "s3cr" not in problem.sentence
 
 
-def test_a_key_command_gets_the_environment_without_the_keys_of_lmchat(keys_of, monkeypatch):
+def test_a_key_command_gets_the_environment_without_the_keys_of_lmchat(
+    keys_of, monkeypatch, tmp_path
+):
     monkeypatch.setenv("LMCHAT_API_KEY", "of-lmchat")
     monkeypatch.setenv("STORE", "mine")
     text = (
@@ -188,6 +197,10 @@ def test_a_key_command_gets_the_environment_without_the_keys_of_lmchat(keys_of, 
     )
     keys = keys_of(text, {"LMCHAT_API_KEY": "of-lmchat", "STORE": "mine", "PATH": "/usr/bin:/bin"})
     assert _key_for(keys, "http://a:1") == "/mine"
+    # nor a program of the current folder, which is not that of the configuration
+    monkeypatch.chdir(tmp_path.parent)
+    keys = keys_of("[[endpoints]]\nname='a'\nurl='http://a:1'\napi_key_cmd='pwd'")
+    assert _key_for(keys, "http://a:1") == str(tmp_path)
 
 
 KEY = "sk-marked-key-4711"
