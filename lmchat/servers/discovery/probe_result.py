@@ -27,8 +27,8 @@ class Verdict(StrEnum):
     SERVER_OFF = "server off"  # the program runs, and says so, but serves no models
     SERVER_ERROR = "server error"
     NOT_AN_LLM = "not an LLM server"
+    TIMED_OUT = "timed out"  # a program is there, which says more than that nothing answers
     REFUSED = "refused"  # the connection, so nothing answers; or by lmchat, which may not connect
-    TIMED_OUT = "timed out"
 
     @property
     def is_server(self) -> bool:
