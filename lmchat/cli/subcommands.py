@@ -376,7 +376,7 @@ _EXPORT = Subcommand(
     """\
 lmchat export last > garden.md
 lmchat export 3f2a -o garden.md
-lmchat export --all backup""",
+lmchat export --all backup --format json""",
     (
         argument("id ID", "session id; default: `last`", nargs="?", type=session_id),
         argument("-o --output FILE", "write to a file"),

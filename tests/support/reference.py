@@ -95,6 +95,7 @@ def configuration_page() -> str:
     parts += ["## `[keys]`\n", f"{tables['keys'].help}\n", _keys()]
     for name, title in (
         ("endpoints", "[[endpoints]]"),
+        ("models", '[models."PATTERN"]'),
         ("profiles", "[profiles.NAME]"),
         ("prompts", "[prompts.NAME]"),
     ):
