@@ -6,8 +6,8 @@ import json
 import signal
 
 from tests.support.programs import Inside, wait_until
-from tests.support.scripted_products import CHAT, router
-from tests.support.scripted_server import Hold, sse
+from tests.support.scripted_products import CHAT, LLAMA, router, router_rows
+from tests.support.scripted_server import Hold, json_reply, sse
 
 PRODUCT = router
 
@@ -41,6 +41,19 @@ def test_several_runs_give_medians_and_json_has_all_figures(cli, server):
     seeds = [request.json["seed"] for request in server.seen(CHAT)]
     assert len(set(seeds)) == 6
     assert [one["sampling"]["seed"] for one in (first, second)] == [seeds[0], seeds[3]]
+
+
+def test_a_model_is_loaded_first_if_the_one_before_has_taken_its_place(cli, server):
+    """The server has memory for one model, and `small` was loaded at the start."""
+    states = {"small": "loaded", "large": "unloaded"}
+
+    def load(seen):
+        states.update(dict.fromkeys(states, "unloaded") | {seen.json["model"]: "loaded"})
+        return json_reply({"success": True}, headers=LLAMA)
+
+    server.on("GET /v1/models", lambda _: router_rows(**states)).on("POST /models/load", load)
+    value = cli.json("compare", "-m", "large", "-m", "small", "--json", "Hi")
+    assert None not in [model["load_s"] for model in value["models"]]
 
 
 def test_after_ctrl_c_the_models_that_have_answered_are_reported(cli, server):

@@ -121,10 +121,13 @@ async def load_with_progress(
 async def load_if_needed(runtime: Runtime, model: ModelInfo, output: Output) -> float | None:
     """Load a model that its server reports as not loaded, and return the seconds that this took.
 
-    Return None if the model is in another state or its state is unknown. Return None, too, if the
-    server cannot load a model on request: it then loads the model with the first prompt.
+    The server is asked now: another model may have taken the place of this one since `model` was
+    listed. Return None if the model is in another state or its state is unknown. Return None, too,
+    if the server cannot load a model on request: it then loads the model with the first prompt.
     """
-    if model.state is not LoadState.NOT_LOADED:
+    probed = await runtime.backend.check(model.endpoint)
+    now = find_model(model.model_id, probed.models)
+    if now is None or now.state is not LoadState.NOT_LOADED:
         return None
     started_s = monotonic()
     try:
