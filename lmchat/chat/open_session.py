@@ -60,16 +60,14 @@ class OpenSession:
         self,
         session: Session,
         *,
-        system_prompt: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take over what was read; `system_prompt` goes before the first prompt of a new one."""
+        """Take over what was read; a new session has no messages."""
         self.header: SessionHeader = session.header
         self.messages = MessagePath(session.messages)
         """The path; of a long session only its newest messages, until `fill`."""
         self.aside = MessagePath()
         """Shown behind the path and not part of it: a summary that streams, with its prompt."""
-        self.system_prompt = system_prompt
         self.first_words = ""  # words of the user with which the next answer begins
         self.figures: TurnFigures | None = None  # of the running turn, or of the last one
         self.last_plan: ContextPlan | None = None  # what was sent for the last answer

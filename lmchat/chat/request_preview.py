@@ -61,7 +61,7 @@ async def next_request(
         opened.shown_messages,
         text,
         files,
-        system_prompt=opened.system_prompt,
+        system_prompt=scheduler.next_turn.chat_settings.system_prompt,
         first_words=opened.first_words,
     )
     refuse_unseen_images(settings.target, start.prompts)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from lmchat.chat.next_turn import NextTurn
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.save_queue import SaveQueue
 from lmchat.chat.turn_starts import new_prompt
@@ -30,7 +29,6 @@ class SessionsInMemory:
         self,
         store: Store,
         save_queue: SaveQueue,
-        next_turn: NextTurn,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -38,7 +36,6 @@ class SessionsInMemory:
         self.unread: set[str] = set()  # sessions whose answer ended while another was shown
         self._store = store
         self._save_queue = save_queue
-        self._next_turn = next_turn
         self._clock = clock
         self._sessions: dict[str, OpenSession] = {}
         self.new_session = self._make_new()
@@ -53,15 +50,13 @@ class SessionsInMemory:
         """Show the new session, and return it: the same one until its first prompt."""
         if self.new_session.has_begun:
             self.new_session = self._make_new()
-        # another profile may have changed it since the session was made
-        self.new_session.system_prompt = self._next_turn.chat_settings.system_prompt
         return self.show(self.new_session)
 
     def _make_new(self) -> OpenSession:
         """Return an empty session with an id of its own; the disk has it from its first prompt."""
         moment = now()
         header = SessionHeader(session_id=new_id(), title="", created_at=moment, updated_at=moment)
-        return self._make(Session(header=header), self._next_turn.chat_settings.system_prompt)
+        return self._make(Session(header=header))
 
     async def load(self, session_id: str) -> OpenSession:
         """Return a session, which is not shown yet: from memory if the disk lacks a part of it.
@@ -121,8 +116,8 @@ class SessionsInMemory:
             return True
         return self._save_queue.is_unsaved(opened.session_id)
 
-    def _make(self, session: Session, system_prompt: str = "") -> OpenSession:
-        return OpenSession(session, system_prompt=system_prompt, clock=self._clock)
+    def _make(self, session: Session) -> OpenSession:
+        return OpenSession(session, clock=self._clock)
 
     @property
     def running_ids(self) -> frozenset[str]:

@@ -90,7 +90,7 @@ class TurnScheduler:
         self._naming: asyncio.Task[None] | None = None  # asks the model for a title
         self.is_closing = False
         """Whether lmchat is quitting: then no queued prompt is sent, and no kept answer fetched."""
-        self.in_memory = SessionsInMemory(store, self.save_queue, self.next_turn, clock=clock)
+        self.in_memory = SessionsInMemory(store, self.save_queue, clock=clock)
 
     @property
     def shown(self) -> OpenSession:
@@ -154,7 +154,7 @@ class TurnScheduler:
             new_prompt,
             text=text,
             files=files,
-            system_prompt=opened.system_prompt,
+            system_prompt=self.next_turn.chat_settings.system_prompt,
             first_words=opened.first_words,
         )
         self._begin(

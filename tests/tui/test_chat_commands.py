@@ -151,11 +151,16 @@ async def test_a_command_that_cannot_run_stays_in_the_prompt_and_others_show_a_d
 async def test_a_system_prompt_a_profile_and_an_effort_hold_from_the_next_turn(tmp_path):
     settings = calm(
         chat=ChatSettings(system_prompt="Be kind."),
-        profiles={"calm": Profile(temperature=0.1, max_tokens=50)},
+        profiles={
+            "calm": Profile(temperature=0.1, max_tokens=50),
+            "brief": Profile(system_prompt="Be brief."),
+        },
     )
-    async with ready_desktop(tmp_path, asked=["one"], settings=settings) as desk:
+    async with ready_desktop(tmp_path, settings=settings) as desk:
+        await desk.say("/profile brief")
+        await desk.ask("one", 1)
         requests = desk.backend.requests
-        assert [m.text for m in requests[0].messages] == ["Be kind.", "one"]
+        assert [m.text for m in requests[0].messages] == ["Be brief.", "one"]
         assert (await desk.store.open_session(desk.session_id)).header.title == "one"
         await desk.say("/system Answer in one word.", sees="Answer in one word.")
         await desk.say("/effort low", sees="effort: low")
@@ -168,7 +173,7 @@ async def test_a_system_prompt_a_profile_and_an_effort_hold_from_the_next_turn(t
         roles = ["system", "user", "assistant", "system", "user", "assistant"]
         assert [m.role for m in await desk.on_disk()] == roles
         await desk.say('/system ""', sees="No system prompt")
-        await desk.say("/profile wild", sees="Configured: calm")
+        await desk.say("/profile wild", sees="Configured: calm, brief")
         desk.prompt_input.put("")
         for count, (line, told, effort) in enumerate(
             (
