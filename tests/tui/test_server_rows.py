@@ -118,7 +118,8 @@ def test_a_server_that_lacks_one_thing_is_told_with_the_step():
     assert headline_and_advice(off)[0] == "LM Studio runs, but its server is off."
     blocked = probed(Verdict.HOST_BLOCKED, endpoint=BOX, product="Jan", is_own=True)
     words = "Jan at gpu-box:1337 does not accept the host name gpu-box."
-    assert headline_and_advice([blocked])[0] == words
+    for found in ([blocked], [probed(Verdict.NEEDS_KEY), blocked]):  # the named one comes first
+        assert headline_and_advice(found)[0] == words
     for none in ([], [probed(Verdict.REFUSED), probed(Verdict.NOT_AN_LLM)]):
         assert headline_and_advice(none) == (NO_SERVER, "")
 

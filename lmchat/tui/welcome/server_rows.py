@@ -167,15 +167,15 @@ def headline_and_advice(results: Sequence[ProbeResult]) -> tuple[str, str]:
     """Return a sentence about the servers, and the one step that is missing for a chat.
 
     Both may contain text of a server. They are about the first of these that there is: a server
-    that answers although the one that the user named does not; a server that needs a step; a usable
-    one, which needs none; the only server that the user named, with the error of its probe.
-    Otherwise they say that no server answers.
+    that answers although the one that the user named does not; a server that needs a step, a named
+    one before others; a usable one, which needs none; the only server that the user named, with the
+    error of its probe. Otherwise they say that no server answers.
     """
     named = [probed for probed in results if probed.has_named_address]
     usable = [probed for probed in results if probed.verdict.is_usable]
     if named and usable and not any(probed.verdict.is_server for probed in named):
         return f"The server you named does not answer. {usable[0].product} does.", ""
-    for probed in results:
+    for probed in (*named, *results):
         if probed.verdict in _STEP_AWAY:
             can_choose_model = probed.verdict is Verdict.NO_MODEL and probed.has_model
             advice = "Press Enter to choose one." if can_choose_model else _advice(probed)
