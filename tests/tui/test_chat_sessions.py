@@ -10,7 +10,16 @@ from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
-from tests.support.desktop import desktop, half, hold, kept_as, ready_desktop, sent, shown
+from tests.support.desktop import (
+    HandClock,
+    desktop,
+    half,
+    hold,
+    kept_as,
+    ready_desktop,
+    sent,
+    shown,
+)
 from tests.support.scripted_backend import answer_steps
 
 
@@ -18,11 +27,14 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
     gates = [asyncio.Event(), asyncio.Event()]
     script = half("Let", gates[0], "tu")
     script[-1:] = half("ce.", gates[1], " Done.")[1:]
-    async with ready_desktop(tmp_path, script) as desk:
+    clock = HandClock()
+    async with ready_desktop(tmp_path, script, clock=clock) as desk:
         await desk.say("first", sees="Let")
+        clock.now_s += 2
         first = desk.shown
         session_id = first.header.session_id
         await desk.press("ctrl+n", hides="Let")
+        assert not re.search("speed.*\n.*[▁-█]", desk.text)  # the speeds of the other answer
         assert session_id in desk.scheduler.in_memory.running_ids
         await desk.until(lambda: re.search(r"first +↓", desk.text), "the mark")
         await desk.dispatch.saved_sessions.act("rename", session_id, "The garden")

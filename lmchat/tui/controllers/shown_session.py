@@ -167,9 +167,13 @@ class ShownSession:
         self._ui.widgets.prompt_input.focus()
 
     def leave(self) -> None:
-        """Keep draft and bookmark of the session, and end an edit: another one is shown next."""
+        """Prepare for another session, which is shown next.
+
+        Draft and bookmark are kept; an edit, and the bars of speeds in the panel, end.
+        """
         self.keep_draft_and_place()
         self._prompt_text.cancel_edit()
+        self._status.speedometer.restart()
 
     def show_new(self) -> None:
         """Show the new session; what is typed stays in the prompt."""
