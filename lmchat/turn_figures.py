@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from msgspec import Struct, field
 
+from lmchat import units
 from lmchat.servers.events import (
     LifeSign,
     ModelLoading,
@@ -162,6 +163,11 @@ class TurnFigures(Struct, kw_only=True):
                 self.finish_reason = reason
             case RequestAdapted() | TokensChosen():
                 pass  # they change no figure
+
+    def retry_words(self, retry: RetryScheduled, now_s: float) -> str:
+        """Return which attempt comes next, and when, such as `retry 2/3 in 1.9 s`."""
+        wait_s = max(self.retry_from_s + retry.wait_s - now_s, 0.0)
+        return f"retry {retry.attempt}/{retry.attempts} in {units.elapsed(wait_s)}"
 
     def end(self, state: AnswerState, now_s: float) -> None:
         """End the turn at `now_s`, in a final state.

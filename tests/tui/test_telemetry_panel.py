@@ -126,10 +126,13 @@ def test_the_stage_is_told_in_a_word():
         (turn(stage=Stage.READING, fraction=0.0), "reading prompt"),
         (turn(stage=Stage.READING, fraction=0.62), "reading 62\u00a0%"),
         (turn(stage=Stage.STALLED, silent_s=12.0), "stalled 12\u00a0s"),
-        (turn(stage=Stage.RETRYING, retry=RETRY), "retry 2/3 in 1.9\u00a0s"),
+        (
+            turn(stage=Stage.RETRYING, retry=RETRY, retry_from_s=100.5),
+            "retry 2/3 in 1.4\u00a0s",
+        ),
         (ended(AnswerState.STOPPED, 105.0), "stopped"),
     ]:
-        text, _ = stage_text(value)
+        text, _ = stage_text(value, now_s=101.0)
         assert text == word
 
 

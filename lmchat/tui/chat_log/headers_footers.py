@@ -328,11 +328,8 @@ def _state_spans(page: Page, turn: TurnFigures, now_s: float) -> list[Span]:
     clock = ("  " + units.elapsed(max(turn.elapsed_s(now_s), 0.0)), page.styles["strong"])
     match turn.stage:
         case Stage.RETRYING if turn.retry is not None:
-            retry = turn.retry
-            wait_s = max(turn.retry_from_s + retry.wait_s - now_s, 0.0)
-            words = f"retry {retry.attempt}/{retry.attempts} in {units.elapsed(wait_s)}"
-            reason = safe_line(retry.reason, limit=_LONG_NAME_CHARS)
-            return [(words, warning), _after_dot(page, reason)]
+            reason = safe_line(turn.retry.reason, limit=_LONG_NAME_CHARS)
+            return [(turn.retry_words(turn.retry, now_s), warning), _after_dot(page, reason)]
         case Stage.LOADING | Stage.READING:
             return [(turn.stage.value + units.so_far(turn.fraction), _NULL), clock]
         case Stage.STALLED:

@@ -181,7 +181,7 @@ def turn_rows(
     server has read ahead, None while it reads nothing. Without `speeds` of a turn that has ended,
     there are no bars.
     """
-    word, style = stage_text(turn)
+    word, style = stage_text(turn, now_s)
     if is_asking:
         word, style = "waiting for you", _WARN
     elif read_ahead is not None:
@@ -198,7 +198,7 @@ def turn_rows(
     return rows
 
 
-def stage_text(turn: TurnFigures | None) -> StyledText:
+def stage_text(turn: TurnFigures | None, now_s: float) -> StyledText:
     """Return words for the stage of a running turn, or for how the turn ended."""
     if turn is None:
         return UNKNOWN, MUTED
@@ -213,9 +213,7 @@ def stage_text(turn: TurnFigures | None) -> StyledText:
         case Stage.STALLED:
             return f"stalled {units.elapsed(turn.silent_s)}", _WARN
         case Stage.RETRYING if turn.retry is not None:
-            retry = turn.retry
-            wait = units.elapsed(retry.wait_s)
-            return f"retry {retry.attempt}/{retry.attempts} in {wait}", _WARN
+            return turn.retry_words(turn.retry, now_s), _WARN
     return turn.stage_word, ""
 
 
