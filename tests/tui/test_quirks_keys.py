@@ -61,6 +61,8 @@ KEYS = [
     *((f"\x1b{digit}", [f"alt+{digit}"]) for digit in range(10)),
     ("\x1b[1;3A", ["alt+up"]),
     ("\x1b[1;3B", ["alt+down"]),
+    ("\x1b\x1b[A", ["alt+up"]),
+    ("\x1b\x1bOB", ["alt+down"]),
     ("\x1b[A", ["up"]),
     ("\x1bx", ["alt+x"]),
     ("\x1bno" + "o" * 40 + "\x1b[A", ["alt+n", *"o" * 41, "up"]),

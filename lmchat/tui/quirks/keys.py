@@ -25,6 +25,7 @@ _PASTE_END = "\x1b[201~"
 # at the end of a read: the beginning of a control sequence, or of the answer to `ASK_BACKGROUND`
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*|\]1{0,2}|\]11;[^\x07\x1b]*\x1b?)\Z")
 _OTHER_ENTER = re.compile(r"\x1b\[27;(\d);13~")  # with a modifier, under modifyOtherKeys
+_ALT_ARROW = re.compile(r"\x1b\x1b[\[O]([A-D])")  # as rxvt, PuTTY and others send it
 _ALT_LETTER = re.compile(r"\x1b[^\W\d_O]")  # ESC and O begin cursor keys
 
 
@@ -83,7 +84,7 @@ class KeyParser(XTermParser):
                 yield BackgroundReported(is_dark=brightness < _LIGHT_FROM)
                 typed = typed.replace(match[0], "")
             if typed:  # without data, Textual's parser would end
-                yield from super().feed(typed)
+                yield from super().feed(_ALT_ARROW.sub("\x1b[1;3\\1", typed))
             if end:  # terminals send line ends as CR
                 lines = pasted.replace("\x00", "").replace("\r\n", "\n").replace("\r", "\n")
                 yield events.Paste(lines)
