@@ -109,7 +109,7 @@ class WebPages:
         address = _parse(text)
         for _ in range(_MOST_REDIRECTS + 1):
             consent = (session_id, address.host, address.port)
-            is_configured = self._allow_list.names(address.host, address.port)
+            is_configured = self._allow_list.has_host(address.host, address.port)
             if not is_configured and consent not in self._consents:
                 if not await ask(address):
                     problem = f"Nothing was downloaded from {address.origin}."

@@ -180,6 +180,7 @@ class HttpServerClient:
         if self._engine is not None and self._engine.endpoint is not None:
             # a refresh searches the disk again: model files may have come or gone
             probed_engine = await self._engine.probe(self._prober.check, is_refresh=True)
+            # the scan may have probed its address, too, as that of a plain llama.cpp
             others = (probed for probed in results if probed.endpoint != probed_engine.endpoint)
             return (self._cache_models(probed_engine), *others)
         return results
@@ -224,7 +225,8 @@ class HttpServerClient:
     ) -> None:
         """Load a model and return when it is loaded; cancelling stops the loading if possible.
 
-        `on_progress` takes a fraction from 0 to 1.
+        `context` is the context window in tokens; None: the server decides. `on_progress` takes a
+        fraction from 0 to 1. Raises `ServerRejected` if the server cannot do what is asked.
         """
         if engine := self._engine_at(model.endpoint):
             # not before the answer that it is writing has ended
@@ -266,7 +268,7 @@ class HttpServerClient:
             return None
         api = await self._new_api(request.endpoint, request.product, read_s=COUNT_S)
         try:
-            async with asyncio.timeout(COUNT_S):
+            async with asyncio.timeout(COUNT_S):  # `read_s` only limits the wait for more bytes
                 return await product.count_tokens(api, self._writer.write(request).prompt_body())
         except TimeoutError:
             return None
@@ -344,9 +346,10 @@ class HttpServerClient:
                 drop.add_done_callback(self._drops.discard)
 
     async def _drop_answer(self, request: ChatRequest) -> None:
-        """Order a server to stop and forget an answer (R-42), which it may not know any more.
+        """Order a server to stop an answer and forget what it has kept of it (R-42).
 
         The order is repeated: the server may read the request for the answer only after the first.
+        Errors are ignored: the server may not know the answer any more.
         """
         url = kept_answer_url(request.endpoint, request.replay_id)
         key = self._keys.known_key(request.endpoint)
@@ -453,9 +456,9 @@ class HttpServerClient:
     def _engine_serving(
         self, endpoint: Endpoint, model_id: str, on_load: Callable[[], None] = lambda: None
     ) -> AbstractAsyncContextManager[None]:
-        """Return a block in which the built-in engine serves a model.
+        """Return a context manager that lets the built-in engine serve a model for its block.
 
-        At any other address the block does nothing: other servers run anyway.
+        At any other address it does nothing: other servers run anyway.
         """
         engine = self._engine_at(endpoint)
         return engine.serving(model_id, on_load) if engine else nullcontext()
@@ -495,8 +498,8 @@ class HttpServerClient:
     async def _would_load(self, request: ChatRequest) -> bool:
         """Whether a request would make its server load or wake the model (R-29, R-41).
 
-        The state of the model is asked for first if it is not fresh; one that is not known counts
-        as not loaded.
+        The state of the model is asked for first if the cached one is not fresh. A model whose
+        state is not known counts as not loaded.
         """
         endpoint = request.endpoint
         self._admission.allowed.check(endpoint)
@@ -510,8 +513,9 @@ class HttpServerClient:
     async def _require_loaded(self, request: ChatRequest) -> None:
         """Raise `ServerRejected` if a request would make its server load or wake the model.
 
-        The message is written for users who ask for the text of a request (`template_text`), and
-        could have its JSON instead. Users do not see the errors of `read_ahead`.
+        The message is for users who want to see the text that the model gets (`template_text`). The
+        JSON of the request can be shown without the model. Users do not see the errors of
+        `read_ahead`.
         """
         if await self._would_load(request):
             raise ServerRejected(
@@ -522,8 +526,9 @@ class HttpServerClient:
             )
 
     def _admit(self, request: ChatRequest) -> Exchange:
-        """Check a request and return its exchange, with a note for each option that is not sent.
+        """Check a request and return its exchange; nothing is sent yet.
 
+        For each option that is not sent, the queue of events already has a note for the user.
         Raises `LMChatError` for a request that is invalid, too large, not allowed or over a limit.
         A request for a kept answer sends no messages and no options: only its address is checked.
         """
@@ -611,7 +616,7 @@ class HttpServerClient:
                 _log.info("chat request: %s", error.kind)
                 raise
             except Exception as error:  # noqa: BLE001 - of httpx; its message may quote secrets
-                _log.exception("chat request")
+                _log.exception("chat request")  # the log file leaves out the message
                 sentence = "Streaming failed: lmchat had an internal error."
                 raise LMChatError(sentence, details=type(error).__name__) from None
             finally:

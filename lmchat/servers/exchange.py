@@ -40,7 +40,7 @@ class Exchange(Struct, kw_only=True):
     _reader: AnswerReader | None = None  # of the last answer
 
     def outgoing(self, *, has_key: bool) -> OutgoingRequest:
-        """Return the request without its API key, because the user may be shown it.
+        """Return the request without its API key, because users may look at it.
 
         After a refusal, it has the form that `_adapt` gave it.
         """

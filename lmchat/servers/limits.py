@@ -72,7 +72,7 @@ class AllowList:
                 hint=f"Write https://{host} in the address.",
                 kind="insecure",
             )
-        if endpoint.is_loopback or self.names(host, endpoint.port):
+        if endpoint.is_loopback or self.has_host(host, endpoint.port):
             return
 
         raise EndpointNotAllowed(
@@ -81,7 +81,7 @@ class AllowList:
             hint="Check the address, or add the host to allowed_hosts in config.toml.",
         )
 
-    def names(self, host: str, port: int) -> bool:
+    def has_host(self, host: str, port: int) -> bool:
         """Whether the list has this host, with all its ports or with this one."""
         host = usual_host(host)
         return (host, None) in self._hosts or (host, port) in self._hosts

@@ -61,7 +61,7 @@ class ModelCache:
         """
         if self._file is None or not self._has_new_lists:
             return
-        await self.read_once()  # other servers keep their lists
+        await self.read_once()  # else the lists of other servers would be lost
         lists = [cached for cached in self._lists.values() if cached.endpoint != without]
         data = msgspec.json.encode(lists)
         try:

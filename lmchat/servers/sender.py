@@ -96,7 +96,7 @@ class Sender(Struct, kw_only=True):
                         self.is_loading = True
                         self.post(ModelLoading())
                         await asyncio.sleep(LOADING_PAUSE_S)
-                        idle_timeout.check_first_token()
+                        idle_timeout.check_first_token()  # raises if the limit has passed
                     elif not await remedy(error):
                         raise
             except (ServerUnavailable, ServerRejected) as error:  # also what is raised above
@@ -176,7 +176,7 @@ class Sender(Struct, kw_only=True):
     def _add_hint(self, error: ServerUnavailable | ServerRejected) -> None:
         """Let the error say how to start a server that is off, or why a key was withheld."""
         if isinstance(error, ServerUnavailable):
-            self.product.add_hint(error)
+            self.product.set_start_hint(error)
         elif error.kind == "auth" and not self.key:
             error.hint = self.keys.why_withheld(self.endpoint) or error.hint
 

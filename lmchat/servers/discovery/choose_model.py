@@ -157,17 +157,17 @@ def choose_model(
         if last is not None:  # also unloaded, as Ollama leaves it: the first prompt loads it
             return last
     for load_state in _PREFERRED_STATES:  # which does not contain `NOT_LOADED`
-        if load_state is LoadState.UNKNOWN and _is_provider(probed):
-            break
-        for info in models:
-            if info.state is load_state:
-                return info
+        if load_state is LoadState.UNKNOWN and _may_be_provider(probed):
+            break  # the models of providers have this state
+        for candidate in models:
+            if candidate.state is load_state:
+                return candidate
     if not may_load or probed.verdict is Verdict.LOADING:  # that model will soon have a name
         return None
-    for one in state.recent:  # newest first; `state.model` may be on another server
-        used = find_model(one.model, models)
-        if used is not None and one.endpoint == probed.server_id:
-            return used
+    for used in state.recent:  # newest first; `state.model` may be on another server
+        served = find_model(used.model, models)
+        if served is not None and used.endpoint == probed.server_id:
+            return served
     return models[0] if len(models) == 1 else None
 
 
@@ -176,8 +176,8 @@ def _find_non_chat_model(probed: ProbeResult, name: str) -> ModelInfo | None:
     return None if model is None or model.can_chat else model
 
 
-def _is_provider(probed: ProbeResult) -> bool:
-    """Whether a server is a gateway or a cloud provider, as any outside your network may be."""
+def _may_be_provider(probed: ProbeResult) -> bool:
+    """Whether a server is a gateway, or is outside the user's network, as cloud providers are."""
     return product_named(probed.product).is_gateway or not probed.endpoint.is_near
 
 
@@ -185,9 +185,9 @@ def _lacks(probed: ProbeResult, name: str) -> bool:
     """Return whether a server lists its models, and this name means none of them.
 
     A name may mean a model that is listed under a similar one (`is_other_model`). It is False for
-    providers, which take names that they do not list.
+    gateways and providers, which take names that they do not list.
     """
-    if _is_provider(probed):
+    if _may_be_provider(probed):
         return False
     # without models that can chat, the name is compared with the others
     listed = probed.chat_models or probed.models

@@ -60,7 +60,7 @@ class ServerLauncher(Struct, frozen=True, kw_only=True):
 
 START_S = 60.0  # time for a server to answer after its start
 _POLL_S = 0.2  # between two checks whether a started server answers
-_started: list[subprocess.Popen[bytes]] = []  # Python warns of a running process that is dropped
+_started: list[subprocess.Popen[bytes]] = []  # servers that may still run
 
 
 def installed_products(environ: Mapping[str, str], home: Path) -> tuple[Installed, ...]:
@@ -75,7 +75,10 @@ def installed_products(environ: Mapping[str, str], home: Path) -> tuple[Installe
             continue
         # folders that show that it is installed; these may also hold the program, in `bin`
         folders = product.own_folders(home)
-        search_path = [environ.get("PATH") or os.defpath, *(str(one / "bin") for one in folders)]
+        search_path = [
+            environ.get("PATH") or os.defpath,
+            *(str(folder / "bin") for folder in folders),
+        ]
         program = find_program(product.program, os.pathsep.join(search_path))
         folders += [home / name for name in product.folders]  # an absolute name replaces `home`
         # `Path.is_dir` would raise an error where a folder above may not be entered
@@ -110,7 +113,7 @@ async def start_server(
         message = f"{name} cannot be started: {error.strerror or error}."
         hint = f"Start it yourself with: {start.command}"
         raise LMChatError(message, hint=hint, kind="program") from error
-    _started.append(process)
+    _started.append(process)  # without a reference to it, Python warns that it still runs
     with suppress(TimeoutError):
         async with asyncio.timeout(limit_s):
             # `lms server start` ends with the exit code 0 when it has started the server

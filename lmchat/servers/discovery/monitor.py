@@ -70,7 +70,7 @@ class Monitor:
         `check_now` ends it.
         """
         while True:
-            self._is_check_due.clear()  # here: `check_now` during the check leads to another one
+            self._is_check_due.clear()  # before the check: `check_now` during it asks for another
             health = None
             endpoint = self.health.endpoint
             if endpoint is not None and not self._is_streaming:

@@ -96,9 +96,9 @@ class Prober:
         `named` are the addresses that the user has named. Of the usual addresses of a product
         where nothing answers, only the best is shown, and none if another one of them answers.
         """
-        probes = await asyncio.to_thread(self._usual_probes, named)
+        probes = await asyncio.to_thread(self._probes_of_scan, named)
         results = await asyncio.gather(*map(self._scan_one, probes))
-        order = list(Verdict)
+        order = list(Verdict)  # best first
         ranked = sorted(
             zip(probes, results, strict=True), key=lambda pair: order.index(pair[1].verdict)
         )
@@ -107,15 +107,16 @@ class Prober:
         # a better such row is shown.
         products_shown = {probed.product for probed in results if probed.verdict.is_server}
         for probe, probed in ranked:
-            is_answer = probed.verdict.is_server or probed.verdict is Verdict.SERVER_ERROR
-            if not is_answer and not probe.is_known:  # a usual address of a product
+            has_answered = probed.verdict.is_server or probed.verdict is Verdict.SERVER_ERROR
+            is_usual_address = not probe.is_known  # a port of its product on this machine
+            if is_usual_address and not has_answered:
                 if probe.expected.name in products_shown:
                     continue
                 products_shown.add(probe.expected.name)
             shown.append(probed)
         return tuple(shown)
 
-    def _usual_probes(self, named: Sequence[Endpoint]) -> list[Probe]:
+    def _probes_of_scan(self, named: Sequence[Endpoint]) -> list[Probe]:
         """Return what a scan probes, each address once.
 
         First come the `named` addresses, then those of the products, last the known ones. A product
@@ -206,10 +207,10 @@ class Prober:
     ) -> ServerApi:
         """Return a new API of an address, for the requests of one probe or action.
 
-        It has no replies of earlier ones, which it would return again. `product` is the one whose
-        words its errors have. `read_s` is the timeout of a reply in seconds; None: no timeout, as
-        loading may take minutes. `key` is the key to send, which may be empty; None: the one that
-        is known for the address.
+        Each gets a new one, because an API returns its reply to an earlier GET again. `product` is
+        the one that its errors name. `read_s` is the timeout of a reply in seconds; None: no
+        timeout, as loading may take minutes. `key` is the key to send, which may be empty; None:
+        the one that is known for the address.
         """
         connect_s = connect_timeout_s(endpoint, self._timeouts_for(endpoint).connect_s)
         if read_s is not None:  # who waits that long for a reply waits no longer for a connection
@@ -267,12 +268,12 @@ class Prober:
             error = caught  # `RequestInvalid`: the key has characters that no header can hold
             verdict = _verdict_of_error(caught, api)
 
-        # The product that the result names. One that is only expected is named where nothing has
-        # answered, and where a server of this machine has refused. On another one, the port tells
-        # nothing.
+        # The result names the product that was identified. One that is only expected is named after
+        # an error, where no model server has answered, or one of this machine has refused. On other
+        # machines, the port does not tell the product.
         product = product_named(api.facts.product)  # found by `_read_models`, or expected
-        may_be_expected = error is not None and (endpoint.is_loopback or not verdict.is_server)
-        if not api.is_identified and not may_be_expected:
+        may_name_expected = error is not None and (endpoint.is_loopback or not verdict.is_server)
+        if not api.is_identified and not may_name_expected:
             product = UNKNOWN
 
         # what later probes may know
@@ -288,7 +289,7 @@ class Prober:
         # the next step; a key may be set that was not sent, and the reason says what to do
         if verdict is Verdict.NEEDS_KEY and (why := self._keys.why_withheld(endpoint)):
             step = why
-        elif error is not None and _has_own_step(error, probe, verdict):
+        elif error is not None and _has_better_hint(error, probe, verdict):
             # A step has no full stop, unless it has several sentences.
             step = error.hint if ". " in error.hint else error.hint.removesuffix(".")
         else:
@@ -342,7 +343,7 @@ def _next_step(
     Most steps of `VERDICTS` are one placeholder, such as "{key}", which the product's words fill.
     `has_models` is whether the server lists models that can chat.
     """
-    host_step = product.host_step.format(host=shell_word(endpoint.host))
+    host_step = product.host_step.format(host=shell_word(endpoint.host))  # some are commands
     return VERDICTS[verdict].step.format(
         model=product.model_step if has_models else product.empty_step,
         key=product.key_step,
@@ -353,11 +354,12 @@ def _next_step(
     )
 
 
-def _has_own_step(error: LMChatError, probe: Probe, verdict: Verdict) -> bool:
+def _has_better_hint(error: LMChatError, probe: Probe, verdict: Verdict) -> bool:
     """Whether the hint of an error says more than the step of the verdict does."""
     if verdict is Verdict.NOT_AN_LLM:
         return probe.is_known  # at an address that the user knows, the fault is of interest
     if verdict is Verdict.SERVER_ERROR:
+        # the step of the verdict, to read the server's log, would not help with these
         return error.kind in ("certificate", "wrong_path")
     # REFUSED for another reason than that nothing answers: a proxy, or an unknown name
     return verdict is Verdict.REFUSED and not isinstance(error, NothingAnswers)
@@ -366,9 +368,9 @@ def _has_own_step(error: LMChatError, probe: Probe, verdict: Verdict) -> bool:
 def _verdict_of_error(error: LMChatError, api: ServerApi) -> Verdict:
     """Return the verdict for an error.
 
-    As long as the product is not identified, another program may answer: a web login shows this,
-    and so does a refusal that a model server would not send. A server that wants a key has its own
-    verdicts; all other kinds of errors are in `_VERDICT_BY_KIND`, or are a SERVER_ERROR.
+    As long as the product is not identified, another program may answer. A web login is a sign of
+    one, and so is a refusal that a model server would not send. A server that wants a key has its
+    own verdicts; all other kinds of errors are in `_VERDICT_BY_KIND`, or are a SERVER_ERROR.
     """
     may_be_other_program = not api.is_identified
     if error.kind == "auth":

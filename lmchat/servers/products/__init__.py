@@ -82,7 +82,7 @@ def too_many_requests(product: str) -> str:
 
 
 async def identify(api: ServerApi, expected: Product) -> Product | None:
-    """Return the first product that says that it answers, the expected one first; else None."""
+    """Return the product that recognises the server, else None; `expected` is asked first."""
     # the expected one comes twice, at no cost: `api` remembers the replies
     for product in (expected, *PRODUCTS):
         if await product.recognises(api):

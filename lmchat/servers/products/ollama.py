@@ -81,16 +81,17 @@ class Ollama(Product):
         tags = api.require_good(await api.get("/api/tags"))
         listed = [row for row in dicts_in(tags.object.get("models")) if row.get("name")]
         running = await api.get_extra("/api/ps")
-        rows = dicts_in(running.object.get("models")) if running is not None else []
-        contexts = {
-            str_or_empty(row.get("name")): count_or_none(row.get("context_length")) for row in rows
+        running_rows = dicts_in(running.object.get("models")) if running is not None else []
+        running_contexts = {
+            str_or_empty(row.get("name")): count_or_none(row.get("context_length"))
+            for row in running_rows
         }
         await _read_details(api, listed)
         models: list[ModelInfo] = []
         for row in listed:
             model = self._model_from_tag(api, row)
-            if model.model_id in contexts:
-                context = contexts[model.model_id]
+            if model.model_id in running_contexts:
+                context = running_contexts[model.model_id]
                 model = replace(model, state=LoadState.LOADED, context_loaded=context)
             # Without a reply of `/api/ps`, the state of all models stays unknown.
             elif running is not None:
@@ -107,8 +108,8 @@ class Ollama(Product):
         shown = api.memory.model_facts.get(_digest(row), {})
         info = dict_or_empty(shown.get("model_info"))
         family = str_or_empty(info.get("general.architecture") or details.get("family"))
-        named = shown.get("capabilities") or row.get("capabilities")
-        abilities = named if isinstance(named, list) else []
+        listed = shown.get("capabilities") or row.get("capabilities")
+        abilities = listed if isinstance(listed, list) else []
         return ModelInfo(
             model_id=str_or_empty(row.get("name")),
             endpoint=api.endpoint,

@@ -139,12 +139,12 @@ class Product:
     def request_facts(self, *, key: str = "", model: str = "", host: str = "") -> RequestFacts:
         """Return the facts that the error for a refusal by this product needs.
 
-        They are its names and next steps, and of the request the API key, the model, and the host
-        that it went to.
+        Of the product, they are names and next steps; of the request, the API key, the model, and
+        the host that it went to.
         """
         hints = {"host_blocked": f"{self.host_step}.", **self.refusal_hints}
-        # A step that is not of this product is no better than the hint of the rule for `auth`,
-        # which says whether a key was sent.
+        # A product without a key step of its own gets the hint of the rule for `auth`, which says
+        # whether a key was sent.
         if self.key_step != Product.key_step:
             hints["auth"] = f"{self.key_step}."
         return RequestFacts(
@@ -210,7 +210,10 @@ class Product:
         return False
 
     async def recognises(self, api: ServerApi) -> bool:  # noqa: ARG002 - for those that override it
-        """Whether this product answers at an address, by replies that can come from no other."""
+        """Whether this product answers at an address, by replies that can come from no other.
+
+        Here, return False: a plain server has no such replies.
+        """
         return False
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
@@ -378,7 +381,7 @@ class Product:
         self.require_done(api, await api.post(self.load_path, body), "load")
 
     async def follow_loading(self, api: ServerApi, model_id: str, on_progress: OnProgress) -> None:
-        """Report the progress of a model that is being loaded, by whatever request, until its end.
+        """Report the progress while a model is loaded, whatever request has begun that.
 
         Here, return at once: only some products tell the progress.
         """
@@ -390,7 +393,7 @@ class Product:
         body = {"model": model.model_id}
         self.require_done(api, await api.post(self.unload_path, body), "unload")
 
-    def add_hint(self, error: ServerUnavailable) -> None:
+    def set_start_hint(self, error: ServerUnavailable) -> None:
         """Replace the hint of a refused connection by how to start a server of this product.
 
         The hint of any other error stays as it is.

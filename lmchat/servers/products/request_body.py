@@ -204,11 +204,11 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
             role = Role.ASSISTANT
             result = without_surrogates(message.sent_text)
             content = f"Result of {without_surrogates(tool_calls_text(message))}:\n{result}"
+        elif message.files:
+            content = self._with_files(message)
 
         may_join = role is Role.ASSISTANT and not self.has_tools
         follows_answer = bool(encoded) and encoded[-1]["role"] == "assistant"
-        if message.files:
-            content = self._with_files(message)
         if may_join and follows_answer:
             encoded[-1]["content"] = _joined_contents(encoded[-1]["content"], content)
         else:

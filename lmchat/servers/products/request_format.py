@@ -67,9 +67,9 @@ class Dialect(Struct, frozen=True, kw_only=True):
     ) -> Dialect | None:
         """Return the form to try after a refusal; None if no other form would help.
 
-        Only a bad request (status 400 or 422) is about fields. The first of these that its text
-        names is changed: `stream_options` is left out; the limit of the answer gets its other name;
-        extra fields are left out.
+        Only a bad request (status 400 or 422) is about fields. If its text names `stream_options`,
+        that is left out. Else, if it names the limit of the answer, the limit gets its other name.
+        Else, the extra fields that it names are left out.
 
         `extra_fields` are the fields of the request that may be left out, with their values;
         `has_limit` is whether the request limited the length of the answer.
@@ -106,7 +106,9 @@ class Dialect(Struct, frozen=True, kw_only=True):
         is_about_json = error.kind in _JSON_KINDS and _ABOUT_JSON.search(_words_of(error))
         if mode is JsonMode.WORDS or not is_about_json:
             return None
-        return replace(self, json_modes=tuple(one for one in self.json_modes if one is not mode))
+        return replace(
+            self, json_modes=tuple(other for other in self.json_modes if other is not mode)
+        )
 
     def json_mode(self, output: WantedOutput) -> JsonMode:
         """Return the first mode that can ask for this output and was not refused.

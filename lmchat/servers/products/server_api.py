@@ -120,7 +120,7 @@ async def background_task(work: Coroutine[Any, Any, None]) -> AsyncIterator[None
 def throttled(report: OnProgress) -> OnProgress:
     """Return a function that calls `report`, but only if the fraction in whole percent changed.
 
-    Each call of `report` posts an event, or shows the fraction at once.
+    A call of `report` posts an event or prints the fraction, which only a visible change is worth.
     """
     last_percent = -1
 

@@ -9,7 +9,7 @@ from lmchat.errors import WrongUse
 from lmchat.servers.products import UNKNOWN, product_named
 from lmchat.servers.sampling_options import COMMON, EXTRA, FURTHER_OPTIONS
 
-_SEEDS = 4_294_967_295  # number of seeds, from 0 on; this one means "random" to llama.cpp
+_SEEDS = 2**32 - 1  # seeds are 0 to one less: this number itself means "random" to llama.cpp
 
 
 def refuse_ignored(product_name: str, options: Iterable[str]) -> None:
