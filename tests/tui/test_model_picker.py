@@ -7,6 +7,7 @@ from textual.widgets import Input
 
 from lmchat.matching import fuzzy_match
 from lmchat.servers.discovery.catalogue import ModelRow
+from lmchat.servers.endpoint import Endpoint
 from lmchat.tui.widgets.row_list import RowList
 from tests.support.look_data import QWEN, model, model_picker, picker_rows
 from tests.support.tui_host import Host, drawn, screen_text
@@ -87,6 +88,14 @@ async def test_newer_lists_keep_filter_and_choice(app, pilot):
     assert "6 of 12" in screen_text(app)
     assert "updated 0 s ago" in screen_text(app)
     assert chosen(app) == before
+
+
+async def test_one_name_on_two_servers_of_a_product_has_their_addresses():
+    servers = ["localhost:8000", "localhost:8001"]
+    endpoints = [Endpoint.parse(server) for server in servers]
+    rows = [ModelRow(model=model("same", "vLLM", endpoint=one)) for one in endpoints]
+    async with drawn(host(rows)) as (app, _):
+        assert [server for server in servers if f"same  {server}" in screen_text(app)] == servers
 
 
 async def test_an_empty_picker_says_what_to_do():

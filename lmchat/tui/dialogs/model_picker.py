@@ -215,8 +215,8 @@ class ModelPicker(ListDialog):
         names: list[tuple[SafeText, str]] = []
         for row in self._rows:
             server = ""
-            # one name on two servers: among the recent models, no heading says which it is
-            if twins[row.model.model_id] > 1 and row.recent_index is not None:
+            # one name on two servers: the heading may be "Recent", or the product of both
+            if twins[row.model.model_id] > 1:
                 server = safe_line(row.server_name or row.model.endpoint.netloc, limit=24)
                 server = f"{' ' * GAP}{server}"
             names.append((safe_line(row.model.model_id), server))
