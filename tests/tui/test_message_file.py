@@ -19,7 +19,10 @@ def test_a_name_comes_from_the_first_words_and_the_language():
         ("", "Hello", "Hello.txt"),
         ("markdown", "# Hello there\n\nMore.", "Hello-there.md"),
         ("markdown", "\n\n", "message.md"),
-        ("python ../../.ssh/id.py", "../x", "x.py"),
+        ("python ../../.ssh/id.py", "../x", "id.py"),
+        (r"python C:\src\id.py", "x", "id.py"),
+        ("python .bashrc", "../x", "x.py"),
+        ('python title="a.py"', "x", "x.py"),
         ("python \x1b[31m.py", "\x1b[31mred", "31mred.py"),
     ):
         assert suggested_name(info, words) == name
@@ -34,7 +37,7 @@ async def test_each_block_is_saved_and_an_existing_file_is_asked_about(tmp_path,
     async with ready_desktop(tmp_path, answer_steps(TWO_BLOCKS), asked=["first"]) as desk:
         await desk.press("alt+up", "w", leads_to=AskDialog, sees="Block 1 of 2")
         name = desk.app.screen.query_one(Input)
-        assert name.value == "Here.py"
+        assert name.value == "garden.py"
         name.value = "notes/garden.py"
         await desk.press("enter", sees="written:")
         assert name.value == "notes/garden.py"

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from pathlib import PurePath
+from pathlib import PurePath, PureWindowsPath
 from typing import Any
 
 from lmchat.commands.conditions import NOTHING_YET, unavailable_reason, words_of
@@ -313,11 +313,15 @@ class MessageActions:
 def suggested_name(info: str, words: str) -> str:
     """Return the name of a file for a code block, or for the words of a message.
 
-    It is made of the first words of the message, with the suffix of the language, with which the
-    opening fence of the block begins (`info`).
+    `info` is what the opening fence of the block says: the language, and often the name of a file,
+    as `python garden.py`. Without a name, it is made of the first words of the message.
     """
+    language, _, place = info.strip().partition(" ")
+    name = PureWindowsPath(place).name  # without folders, whether they are divided by / or by \\
+    if re.fullmatch(r"\w[\w.-]{0,50}\.\w{1,9}", name):
+        return name
     plain_words = re.findall(r"\w+", safe_line(words.strip().partition("\n")[0]))
     stem = "-".join(plain_words[:_MOST_WORDS])[:_MOST_CHARS].strip("-_") or "message"
-    language = info.strip().partition(" ")[0].lower()
+    language = language.lower()
     is_suffix = re.fullmatch(r"[a-z0-9]{1,5}", language)
     return f"{stem}.{_SUFFIXES.get(language, language if is_suffix else 'txt')}"
