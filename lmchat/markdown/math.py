@@ -10,6 +10,7 @@ _MOST_CHARS = 400  # of a formula that is converted; a longer one does not fit o
 _OUTER_MARKS = r"(?s)(?:\$\$?|\\\(|\\\[)(.+?)(?:\$\$?|\\\)|\\\])([.,;:]?)$"
 _GROUP = r"\{([^{}\\^_]+)\}"  # without commands and scripts: an innermost group
 _FRACTION = rf"\\[dt]?frac\s*{_GROUP}\s*{_GROUP}"
+_ROOT_OF_ONE = r"\\sqrt\s*\{(\w|\d+)\}(?!\s*[^-\s+=,.)<>≤≥≠≈}])"  # and no factor behind it
 _ROOT = rf"\\sqrt\s*{_GROUP}"
 _WORDS = rf"\\(?:text|textrm|mathrm|mathit|operatorname|boxed)\s*{_GROUP}"
 _ACCENTS = {
@@ -84,6 +85,7 @@ def unicode_formula(source: str) -> str:
         text = re.sub(_MODULUS, r"(mod \1)", text)
         text = re.sub(_SCRIPT, _raised_or_lowered, text)
         text = re.sub(_FRACTION, _fraction, text)
+        text = re.sub(_ROOT_OF_ONE, r"√\1", text)
         text = re.sub(_ROOT, r"√(\1)", text)
         text = re.sub(_ALONE, r"\1", text)
     if re.search(r"[\\{}^_&#]", text):

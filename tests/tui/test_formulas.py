@@ -13,7 +13,7 @@ from lmchat.markdown.math import unicode_formula
 from tests.support.chat_log_app import laid_out, plain_page, tail_of
 
 SAME = {
-    r"x^2 \le \sqrt{2}": "x² ≤ √(2)",
+    r"x^2 \le \sqrt{2}": "x² ≤ √2",
     r"\frac{a}{b}": "a/b",
     r"\frac{a+b}{c}": "(a+b)/c",
     r"\frac{a}{bc}": "a/(bc)",
