@@ -56,7 +56,7 @@ class FileSet(Struct, frozen=True, kw_only=True):
     """Text files with their relative paths as names, in the order of these."""
 
     files: Sequence[Attachment]
-    left_out_count: int  # files that are no text, or too long
+    left_out_count: int  # files that are not text, or too long
 
     @property
     def tokens(self) -> int:
@@ -74,7 +74,7 @@ class FileSet(Struct, frozen=True, kw_only=True):
         estimate = tokens(self.tokens, is_estimated=True)
         words = f"{counted(len(self.files), 'file')}, {size}, {estimate} tokens".replace(GAP, " ")
         if self.left_out_count:
-            words += f"; left out: {self.left_out_count} that are no text, or too long"
+            words += f"; {self.left_out_count} skipped (not text, or too long)"
         return words
 
     def needs_consent(self, window: int | None) -> bool:

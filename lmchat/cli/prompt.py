@@ -83,8 +83,8 @@ async def require_consent_to_set(found: FileSet, window: int | None) -> None:
     if not found.needs_consent(window):
         return
     if not can_ask():
-        problem = f"These are over {MOST_UNASKED} files, or half of the context window"
-        raise WrongUse(f"{problem}: {found.words}.", hint="Name fewer files, or add --yes to ask.")
+        problem = f"More than {MOST_UNASKED} files, or half of the context window, need --yes"
+        raise WrongUse(f"{problem}: {found.words}.", hint="Add --yes, or name fewer files.")
     if not await ask_yes_no(f"Attach {found.words}?"):
         raise WrongUse("The files were not attached.", hint="Name a smaller folder or a pattern.")
 

@@ -221,6 +221,8 @@ class ServeApp(Struct, kw_only=True):
         except LMChatError as failure:
             error = failure
         document = health_json(results, self.settings, self.state, error=error)
+        if error and "endpoint" in request.query_params:
+            document["endpoint"] = None  # not the configured one, which was not asked for
         if document["healthy"]:
             return JSONResponse(document)
         status = _status_of(error) if error else HTTPStatus.INTERNAL_SERVER_ERROR

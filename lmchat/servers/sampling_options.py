@@ -126,7 +126,7 @@ def checked_option(name: str, value: object) -> object:
         field = name.removeprefix(EXTRA)
         if field in _OWN_FIELDS:
             message = f"{name} cannot be set: lmchat itself sets {field} in each request."
-            raise WrongUse(message, hint="Nothing is changed.")
+            raise WrongUse(message, hint="Leave it out; nothing was changed.")
         return value
     if name in FURTHER_OPTIONS:
         return value
@@ -153,7 +153,7 @@ def checked_option(name: str, value: object) -> object:
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     raise WrongUse(
         f"{name} must be {_FORMS[option.type]}, not {safe_line(text)[:_MAX_SHOWN_CHARS]}.",
-        hint="Nothing is changed.",
+        hint="Use another value; nothing was changed.",
     )
 
 

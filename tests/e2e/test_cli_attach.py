@@ -73,7 +73,7 @@ def test_the_texts_of_a_folder_or_a_pattern_are_sent_by_name(cli, server, tmp_pa
     done = cli("ask", "-f", f"{work}/src/**/*.py", "What is it?")
     assert done.stderr == (
         f"lmchat: {work}/src/**/*.py: 3 files, 37 B, ~10 tokens; "
-        "left out: 1 that are no text, or too long.\n"
+        "1 skipped (not text, or too long).\n"
     )
     text = server.seen(CHAT)[0].json["messages"][-1]["content"]
     heads = [line for line in text.splitlines() if line.startswith("File ")]
@@ -95,6 +95,9 @@ def test_many_files_or_long_ones_are_not_sent_without_consent(cli, server, tmp_p
         (notes / f"{number:03}.md").write_text("Words.\n")
     done = cli("ask", *words)
     assert done.returncode == 2
-    assert "These are over 50 files, or half of the context window: 51 files, 357 B" in done.stderr
+    assert (
+        "More than 50 files, or half of the context window, need --yes: 51 files, 357 B"
+        in done.stderr
+    )
     assert server.seen(CHAT) == []
     assert cli("ask", "--yes", *words).returncode == 0

@@ -270,6 +270,7 @@ def test_health_models_and_detection_say_what_the_commands_say(gateway, server):
         unknown = gateway.get(path, params={"endpoint": "http://localhost:1"})
         assert unknown.status_code == 403
         assert unknown.json()["error"].startswith("Endpoint not allowed: no server was found")
+        assert unknown.json().get("endpoint") is None
 
 
 def test_health_of_a_server_that_is_gone_has_the_same_fields_and_says_why(tmp_path):

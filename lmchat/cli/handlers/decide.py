@@ -189,5 +189,5 @@ def _without_probabilities(product_name: str) -> ServerRejected:
 
 
 def _undecided(reason: str) -> AnswerUnfit:
-    hint = "Ask a shorter question, or use another model, which does not think."
+    hint = "Ask a clearer question, or use another model that does not think."
     return AnswerUnfit(f"No decision: {reason}.", hint=hint, kind="undecided")

@@ -127,7 +127,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError, UnicodeError) as error:  # a port or host that is none
         listening.close()
         raise WrongUse(
-            f"Cannot listen at {host}, port {port}: {error}.",
+            f"Cannot listen at {host}, port {port}: {str(error).rstrip('.')}.",
             hint="Choose another port with --port, or end the program that uses it.",
         ) from error
     return listening
