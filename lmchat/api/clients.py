@@ -173,7 +173,10 @@ class Client:
         return best_result(results, self._model, _NO_EARLIER_CHATS) or results[0]
 
     async def detect(self) -> tuple[ProbeResult, ...]:
-        """Check the given address and all usual ones at the same time; the best comes first."""
+        """Check the given address and all usual ones at the same time; the best comes first.
+
+        Of its usual addresses where nothing answers, a product has one result at most.
+        """
         return await self._backend.detect(expected=self._named)
 
     async def models(self, *, is_refresh: bool = False) -> tuple[ModelInfo, ...]:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import pytest
-
 from lmchat.config.state import State
 from lmchat.doctor.report import Grade
 from lmchat.doctor.server_checks import key_findings, server_findings
@@ -53,7 +51,6 @@ def test_a_verdict_is_as_bad_as_it_keeps_from_a_chat_and_no_fault_beside_a_ready
         assert servers["Jan"].grade is not Grade.FAULT
 
 
-@pytest.mark.rule("R-44")
 def test_what_is_installed_and_not_running_comes_first_among_what_helps():
     words = "nothing answers at http://localhost:9931."
     refused = probed(Verdict.REFUSED)

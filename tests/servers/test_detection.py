@@ -85,6 +85,7 @@ async def test_all_products_at_once_are_told_apart(start, detect):
     assert [one.product for one in found][-1] == "Ollama"
 
 
+@pytest.mark.rule("R-44")
 async def test_nothing_found_tells_each_product_with_its_ports_and_the_step_that_helps(detect):
     found, ports = await detect({})
     assert {one.product for one in found} == set(PORTS.values())
