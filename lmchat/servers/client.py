@@ -177,6 +177,8 @@ class HttpServerClient:
         """
         await self._read_cache()
         results = tuple(map(self._cache_models, await self._prober.scan(expected)))
+        if any(probed.verdict.is_usable for probed in results):
+            self._admission.count(cache_misses=1)
         if self._engine is not None and self._engine.endpoint is not None:
             # a refresh searches the disk again: model files may have come or gone
             probed_engine = await self._engine.probe(self._prober.check, is_refresh=True)
@@ -214,7 +216,10 @@ class HttpServerClient:
 
     def cached_models(self) -> ModelList:
         """Return the models as they were read last; no server is asked."""
-        return self._cache.all_models()
+        listed = self._cache.all_models()
+        if listed.models:
+            self._admission.count(cache_hits=1)
+        return listed
 
     async def load(
         self,

@@ -62,6 +62,9 @@ async def test_models_come_from_the_cache_until_they_are_refreshed(server, clien
     assert len(server.seen("GET /v1/models")) == asked + 1
     assert (client.metrics().cache_hits, client.metrics().cache_misses) == (1, 2)
     assert client.cached_models().models == first
+    assert (client.metrics().cache_hits, client.metrics().cache_misses) == (2, 2)
+    assert any(probed.verdict.is_usable for probed in await client.detect(expected=[endpoint]))
+    assert (client.metrics().cache_hits, client.metrics().cache_misses) == (2, 3)
 
 
 async def test_an_ability_goes_with_the_server_that_had_it(server, make_client, tmp_path):
