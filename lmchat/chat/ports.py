@@ -45,7 +45,7 @@ class ModelServer(Protocol):
         thought was ended: servers also agree if the model does not think. Raises no `LMChatError`.
         """
 
-    async def keeps_answer(self, request: ChatRequest) -> bool:
+    async def has_kept_answer(self, request: ChatRequest) -> bool:
         """Return whether the server still has the answer that a request with `is_replay` wants."""
 
     def leave_answers(self) -> None:

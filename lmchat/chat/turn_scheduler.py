@@ -246,7 +246,7 @@ class TurnScheduler:
         if kept is None or not self.next_turn.chat_settings.detach:
             return False
         try:
-            is_kept = await self.backend.keeps_answer(replay_request(kept))
+            is_kept = await self.backend.has_kept_answer(replay_request(kept))
         except LMChatError:
             return False
         # all may have changed while the server was asked

@@ -283,8 +283,8 @@ class HttpServerClient:
 
         The state of the model is checked first: a model that is not in memory is not loaded for
         this. llama.cpp generates one token, which is dropped, and keeps what it has read, also if
-        this generator is closed earlier. A last message without text is the start of a prompt that
-        is still being typed.
+        this generator is closed earlier. The last message may be without text: it is in the place
+        of the prompt, which is still being typed.
 
         Raises `LMChatError` if the request may not be sent, or was not read to its end.
         """
@@ -314,7 +314,7 @@ class HttpServerClient:
         return exchange.outgoing(has_key=bool(await self._keys.key_for(request.endpoint)))
 
     async def template_text(self, request: ChatRequest) -> TemplateText:
-        """Let the server apply its chat template to a request, within `TEMPLATE_S`.
+        """Let the server apply its chat template to a request, to show users what the model gets.
 
         Raises `ServerRejected` if it cannot, or if it would have to load or wake the model.
         """
@@ -398,7 +398,7 @@ class HttpServerClient:
             async with forwarding.reply() as reply:
                 yield reply
 
-    async def keeps_answer(self, request: ChatRequest) -> bool:
+    async def has_kept_answer(self, request: ChatRequest) -> bool:
         """Return whether the server still has the answer that a request wants to fetch (R-42).
 
         Raises `LMChatError` if the reply does not come within `LOOKUP_S`.
@@ -556,7 +556,7 @@ class HttpServerClient:
         request = written.request
         # A server keeps an answer under its `replay_id`, if the request has one. A replay fetches a
         # kept answer: so the server can keep answers, even if no probe of this run has asked it.
-        can_keep = request.is_replay or self._prober.keeps_answers(request.endpoint)
+        can_keep = request.is_replay or self._prober.can_keep_answers(request.endpoint)
         events: EventQueue = asyncio.Queue()
         return Exchange(
             written=written,
@@ -565,7 +565,7 @@ class HttpServerClient:
             ),
             events=events,
             has_think_tags=self._settings.chat.think_tags,
-            keeps_answer=bool(request.replay_id) and can_keep,
+            is_kept=bool(request.replay_id) and can_keep,
         )
 
     def _new_sender(
@@ -657,7 +657,7 @@ class HttpServerClient:
         def slot_count() -> int:
             """Return how many requests the server answers at once.
 
-            It is what it said last, or else the usual number of its product.
+            That is the number that the server said last, or else the usual one of its product.
             """
             model = self._cache.model(endpoint, model_id)  # a probe may have changed it since
             return (model.slots if model is not None else None) or product_named(product).slots

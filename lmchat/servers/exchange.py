@@ -32,7 +32,7 @@ class Exchange(Struct, kw_only=True):
     sender: Sender
     events: EventQueue  # what `post` and the sender put in
     has_think_tags: bool  # whether thoughts are told apart by their tags
-    keeps_answer: bool = False  # whether the server keeps the answer under its id (R-42)
+    is_kept: bool = False  # whether the server keeps the answer, under its `replay_id` (R-42)
     must_be_dropped: bool = False
     """Whether closing this exchange has to stop the answer at its server, which would continue it.
 
@@ -45,7 +45,7 @@ class Exchange(Struct, kw_only=True):
         After a refusal, it has the form that `_adapt` gave it.
         """
         headers = stream_headers("", has_body=True)
-        if self.keeps_answer:
+        if self.is_kept:
             headers[ID_HEADER] = self.written.request.replay_id
         endpoint = self.written.request.endpoint
         return OutgoingRequest(
@@ -90,8 +90,8 @@ class Exchange(Struct, kw_only=True):
         silence apply. Raises the error of a refusal.
         """
         written = self.written
-        self.post(RequestSent(sampling=written.sent_options(), is_kept=self.keeps_answer))
-        self.must_be_dropped = self.keeps_answer
+        self.post(RequestSent(sampling=written.sent_options(), is_kept=self.is_kept))
+        self.must_be_dropped = self.is_kept
         if written.is_unloaded or self.sender.is_loading:
             self.post(ModelLoading(is_asleep=written.is_asleep))
         if written.request.is_replay:

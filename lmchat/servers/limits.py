@@ -165,7 +165,8 @@ def check_request(request: ChatRequest) -> None:
     last = request.messages[-1]
     for position, message in enumerate(request.messages, 1):
         is_continued = message is last and last.role is Role.ASSISTANT and bool(last.reasoning)
-        if not (message.sent_text or message.files or is_continued):
+        has_content = message.sent_text or message.files or is_continued
+        if not has_content:
             raise RequestInvalid(f"Invalid message content: message {position} has no text.")
 
 

@@ -226,8 +226,9 @@ def plan_for(
         # An error without a status came inside a stream. A model server that has begun to answer
         # does not refuse any more, but a gateway, which may stand before each far server, passes on
         # refusals.
-        is_refusal = error.status is not None or not is_near or product_named(product).is_gateway
-        if not (is_temporary and is_refusal):
+        may_be_gateway = product_named(product).is_gateway or not is_near
+        is_mid_answer = error.status is None and not may_be_gateway
+        if is_mid_answer or not is_temporary:
             return None
         if error.retry_after_s is not None:
             if error.retry_after_s > MAX_WAIT_S:

@@ -225,7 +225,7 @@ class ScriptedBackend:
             self.cancelled_read_aheads += 1
             raise
 
-    async def keeps_answer(self, request: ChatRequest) -> bool:
+    async def has_kept_answer(self, request: ChatRequest) -> bool:
         return request.replay_id in self.kept
 
     def leave_answers(self) -> None:

@@ -233,7 +233,8 @@ def why_unusable(results: Sequence[ProbeResult]) -> LMChatError:
     for probed in results:
         is_asked_for = probed.is_own or is_only
         is_other_program = probed.verdict in (Verdict.SERVER_ERROR, Verdict.NOT_AN_LLM)
-        if not (probed.verdict.is_server or (is_asked_for and is_other_program)):
+        is_reported = probed.verdict.is_server or (is_asked_for and is_other_program)
+        if not is_reported:
             continue
         hint = step_sentence(probed.next_step)
         if probed.kind == "certificate":  # its message names the address, too

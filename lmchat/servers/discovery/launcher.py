@@ -82,7 +82,8 @@ def installed_products(environ: Mapping[str, str], home: Path) -> tuple[Installe
         program = find_program(product.program, os.pathsep.join(search_path))
         folders += [home / name for name in product.folders]  # an absolute name replaces `home`
         # `Path.is_dir` would raise an error where a folder above may not be entered
-        if not program and not any(map(os.path.isdir, folders)):
+        is_installed = bool(program) or any(map(os.path.isdir, folders))
+        if not is_installed:
             continue
         start: tuple[str, ...] = ()
         start_words = product.start_step  # a command, or where to click

@@ -194,8 +194,8 @@ class Prober:
         if memory.product is None and product != OPENAI_COMPATIBLE:
             memory.product = product
 
-    def keeps_answers(self, endpoint: Endpoint) -> bool:
-        return self._memory_of(endpoint).keeps_answers is True
+    def can_keep_answers(self, endpoint: Endpoint) -> bool:
+        return self._memory_of(endpoint).can_keep_answers is True
 
     async def new_api(
         self,
@@ -251,7 +251,8 @@ class Prober:
         read_s = self._timeouts_for(endpoint).health_s
         if is_scan:
             read_s = _SCAN_READ_S if endpoint.is_loopback else read_s
-            key = (self._keys.known_key(endpoint) if probe.is_known else None) or _NO_KEY
+            known_key = self._keys.known_key(endpoint) if probe.is_known else None
+            key = known_key or _NO_KEY
         api = await self.new_api(endpoint, probe.expected.name, read_s=read_s, key=key)
 
         # the models, or the error, give the verdict
@@ -271,17 +272,16 @@ class Prober:
         # The result names the product that was identified. One that is only expected is named after
         # an error, where no model server has answered, or one of this machine has refused. On other
         # machines, the port does not tell the product.
-        product = product_named(api.facts.product)  # found by `_read_models`, or expected
-        may_name_expected = error is not None and (endpoint.is_loopback or not verdict.is_server)
-        if not api.is_identified and not may_name_expected:
-            product = UNKNOWN
+        names_expected = error is not None and (endpoint.is_loopback or not verdict.is_server)
+        has_name = api.is_identified or names_expected
+        product = product_named(api.facts.product) if has_name else UNKNOWN
 
         # what later probes may know
         if verdict.is_server and (api.is_identified or models):
             self._memory_of(endpoint).product = product.name
         elif verdict is Verdict.REFUSED:
-            # It has ended, and another version may be the next one. The product stays noted, to be
-            # asked for first; other facts of the server are forgotten.
+            # The server has ended, and the next one may be another version. The product stays
+            # noted, to be asked for first; other facts are forgotten.
             self._memories[endpoint] = ServerMemory(product=self._memory_of(endpoint).product)
             if endpoint.is_loopback and await asyncio.to_thread(probe.expected.is_open):
                 verdict = Verdict.SERVER_OFF  # LM Studio runs, for instance, but not its server

@@ -74,7 +74,7 @@ class Mistral(Hosted):
     def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
         """Return the model of a row, also with its context window and abilities.
 
-        A model that cannot chat counts as one for embeddings.
+        A model that cannot chat counts as one for embeddings, so it is not offered for chats.
         """
         abilities = dict_or_empty(row.get("capabilities"))
         return replace(

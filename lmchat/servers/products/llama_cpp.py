@@ -121,11 +121,11 @@ class LlamaCpp(Product):
         That is noted in `api.memory`, and asked again if no reply came.
         """
         models = await self._models_with_facts(api)
-        if api.memory.keeps_answers is None:
+        if api.memory.can_keep_answers is None:
             with suppress(LMChatError):
                 # wakes no sleeping model, and a router needs no name of a model for it
                 reply = await api.post(_LOOKUP, {"conversation_ids": []})
-                api.memory.keeps_answers = reply.is_good
+                api.memory.can_keep_answers = reply.is_good
         return models
 
     async def _models_with_facts(self, api: ServerApi) -> tuple[ModelInfo, ...]:
@@ -198,7 +198,7 @@ class LlamaCpp(Product):
     async def end_thought(self, api: ServerApi, model_id: str, answer_id: str) -> bool:
         """Order the end of the thought; return whether the server agreed.
 
-        A router needs the name of the model; for another name, it would load that model.
+        A router needs the name of the model that is answering: it would load any other one.
         """
         order = {"model": model_id, "id": answer_id, "action": "reasoning_end"}
         return (await api.post(_CONTROL, order)).object.get("success") is True

@@ -129,7 +129,7 @@ class LmStudio(Product):
         return effort in efforts or (effort == "none" and "off" in efforts)
 
     async def unload(self, api: ServerApi, model: ModelInfo) -> None:
-        """Unload all instances of a model, each of which has another name.
+        """Unload all instances of a model, each of which has a name of its own.
 
         The names are read from the list of models. If the model has no instance there, the request
         names the model, so the server says why it cannot be unloaded.

@@ -144,9 +144,8 @@ def _with_output_instruction(
     The mode `json_object` needs the instruction, too: OpenAI refuses that mode unless a message
     names JSON.
     """
-    if isinstance(output, AnyText) or (
-        isinstance(output, FittingValue) and mode is JsonMode.SCHEMA
-    ):
+    has_schema = isinstance(output, FittingValue) and mode is JsonMode.SCHEMA
+    if isinstance(output, AnyText) or has_schema:
         return messages
     instruction = f"Answer with one JSON object, {_NOTHING_ELSE}"
     if isinstance(output, FittingValue):
@@ -217,7 +216,8 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
     def _add_thought(self, thought: str, encoded_message: dict[str, Any]) -> None:
         """Add a thought to an encoded message, in each of `thought_fields`.
 
-        If the message was joined with an earlier answer, the thought follows that of this answer.
+        If the message was joined with the answer before it, the thought is put behind the thought
+        of that answer.
         """
         for name in self.thought_fields:
             earlier = encoded_message.get(name, "")
@@ -312,7 +312,7 @@ def _joined_contents(first: Any, second: Any) -> Any:
 
 
 def _text_parts(content: Any) -> list[dict[str, Any]]:
-    """Return a text as a list of one part, which is empty for an empty text; a list unchanged."""
+    """Return a text as a list of one part, or of none if it is empty; return a list unchanged."""
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if content else []
     parts: list[dict[str, Any]] = content

@@ -27,7 +27,7 @@ class ServerMemory(Struct, kw_only=True):
     product: str | None = None  # that has answered, or is expected
     model_facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Facts that do not change, by a digest or name of the model; used for Ollama."""
-    keeps_answers: bool | None = None  # whether it can keep answers (R-42); None: not asked yet
+    can_keep_answers: bool | None = None  # whether it can keep answers (R-42); None: not asked yet
 
 
 class ServerApi(Struct, kw_only=True):
@@ -120,7 +120,7 @@ async def background_task(work: Coroutine[Any, Any, None]) -> AsyncIterator[None
 def throttled(report: OnProgress) -> OnProgress:
     """Return a function that calls `report`, but only if the fraction in whole percent changed.
 
-    A call of `report` posts an event or prints the fraction, which only a visible change is worth.
+    Each call of `report` posts an event or prints the fraction; smaller changes are not visible.
     """
     last_percent = -1
 
