@@ -22,7 +22,10 @@ OnProgress = Callable[[float], None]  # takes the fraction that is done, 0 to 1
 
 
 class ServerMemory(Struct, kw_only=True):
-    """What is known of the server at one address from earlier requests."""
+    """What is known of the server at one address from earlier requests.
+
+    `Prober` has one for each address and notes the product; products note the rest.
+    """
 
     product: str | None = None  # that has answered, or is expected
     model_facts: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -31,7 +34,10 @@ class ServerMemory(Struct, kw_only=True):
 
 
 class ServerApi(Struct, kw_only=True):
-    """API of one server for one probe or action; remembers the replies to its GET requests."""
+    """API of one server for one probe or action; remembers the replies to its GET requests.
+
+    A probe sets `facts` and `is_identified` when it has found out which product answers.
+    """
 
     endpoint: Endpoint
     facts: RequestFacts
