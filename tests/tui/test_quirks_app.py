@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from textual import events
 from textual.app import ComposeResult
-from textual.widgets import Static
+from textual.screen import Screen
+from textual.widgets import Input, Static
 
 from lmchat.tui.quirks.patched_app import PatchedApp
 from tests.support.tui_host import drawn
@@ -29,6 +31,24 @@ class Paced(PatchedApp):
         rows = self.screen._compositor.render_strips()
         if text := "\n".join(strip.text.rstrip() for strip in rows).strip():
             self.shown.append(text)
+
+
+class Asking(Screen[None]):
+    AUTO_FOCUS = "Input"
+
+    def compose(self) -> ComposeResult:
+        yield Input()
+
+
+async def test_a_screen_that_opens_while_the_window_has_no_focus_is_focused_with_it():
+    async with drawn(Paced()) as (app, pilot):
+        app.post_message(events.AppBlur())
+        await pilot.pause()
+        await app.push_screen(Asking())
+        assert app.focused is None
+        app.post_message(events.AppFocus())
+        await pilot.pause()
+        assert isinstance(app.focused, Input)
 
 
 async def test_a_slow_terminal_gets_only_the_newest_of_all_frames():

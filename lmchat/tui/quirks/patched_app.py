@@ -78,6 +78,15 @@ class PatchedApp(App[None]):
         await super().on_event(event)
         return receiver if event.is_forwarded else None  # Textual has set it if no binding took it
 
+    def _watch_app_focus(self, focus: bool) -> None:
+        """Follow the focus of the terminal's window.
+
+        A screen that was opened without it has no focused widget; Textual would leave it so.
+        """
+        super()._watch_app_focus(focus)
+        if focus:
+            self.screen._update_auto_focus()
+
     def _is_late(self, event: events.Event) -> bool:
         """Return whether the app has ended, or the widget under a pressed mouse button is gone."""
         if self._exit or not self.is_running or not self._screen_stack:
