@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lmchat.servers.events import ModelNamed, PromptProgress, StreamFinished, UsageReported
-from tests.support.client_calls import answered, ask, growing
+from tests.support.client_calls import answered, ask, events_of, growing
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import DONE, delta, finish, sse, usage
 
@@ -35,6 +35,13 @@ TIMED = UsageReported(
 )
 
 
+# A chunk while the prompt is read, before its end.
+READING = delta(content=None, role="assistant") | {
+    "timings": TIMINGS | {"prompt_n": 0, "predicted_n": 0},
+    "prompt_progress": {"total": 9, "cache": 4, "processed": 4},
+}
+
+
 def used(completion: int, **more: object) -> dict:
     return {"usage": {"prompt_tokens": 9, "completion_tokens": completion, **more}}
 
@@ -49,6 +56,14 @@ VLLM = (
     DONE,
 )
 COUNTED = UsageReported(prompt_tokens=9, completion_tokens=3, cached_tokens=4)
+
+
+async def test_a_prompt_that_is_not_read_to_its_end_is_not_counted(server, client):
+    server.on(CHAT, sse(READING))
+    events, error = await events_of(client, ask(server, product="llama.cpp"))
+    assert error is not None
+    counts = [one.prompt_tokens for one in events if isinstance(one, UsageReported)]
+    assert set(counts) == {None}
 
 
 @pytest.mark.rule("R-18", "R-19")

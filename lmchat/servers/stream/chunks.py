@@ -314,7 +314,9 @@ class ServerUsage:
 
         cached = count_or_none(timings.get("cache_n"))
         prompt = count_or_none(usage.get("prompt_tokens"))
-        if prompt is None and "prompt_n" in timings:  # `prompt_n` leaves out cached tokens
+        # While llama.cpp reads the prompt, it counts what it has read so far, and no answer yet.
+        is_read = timings.get("predicted_n") != 0
+        if prompt is None and "prompt_n" in timings and is_read:  # it leaves out cached tokens
             prompt = (cached or 0) + (count_or_none(timings.get("prompt_n")) or 0)
         if cached is None:
             prompt_details = dict_or_empty(usage.get("prompt_tokens_details"))
