@@ -232,7 +232,13 @@ class LimitSettings(Table, frozen=True, kw_only=True):
     """Limits on requests."""
 
     requests_per_minute: Annotated[
-        int, setting("maximum number of chat requests per minute", ge=1, le=100_000)
+        int,
+        setting(
+            "maximum number of chat requests per minute; those of batch, eval and compare to this "
+            "machine do not count",
+            ge=1,
+            le=100_000,
+        ),
     ] = 60
     max_body_mb: Annotated[
         float, setting("maximum size of a request in MB, without images", ge=0.001, le=10_000)
