@@ -38,10 +38,13 @@ class RetryScheduled(Struct, frozen=True, kw_only=True):
 
 
 class RequestAdapted(Struct, frozen=True, kw_only=True):
-    """The request was changed because the server rejected part of it (R-13)."""
+    """The request was changed because the server rejected part of it (R-13).
+
+    Also sent if chunks of the answer were skipped.
+    """
 
     note: str
-    """What was changed, for the user."""
+    """What was changed or skipped, for the user."""
 
 
 class ModelLoading(Struct, frozen=True, kw_only=True):

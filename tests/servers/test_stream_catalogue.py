@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from lmchat.servers.events import LifeSign, StreamFinished, TextDelta
+from lmchat.servers.events import LifeSign, RequestAdapted, StreamFinished, TextDelta
 from tests.support.client_calls import ask, events_of, growing
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (
@@ -139,6 +139,13 @@ CASES = {
     ),
     "deep nesting": Case(sse(R, H, b"data: " + b"[" * 100_000 + b"\n\n", W, F, DONE)),
 }
+
+
+async def test_skipped_events_are_counted_for_the_user(server, client):
+    server.on(CHAT, CASES["events that are no JSON"].reply)
+    events, _ = await events_of(client, ask(server))
+    notes = [one.note for one in events if isinstance(one, RequestAdapted)]
+    assert notes == ["Skipped 5 malformed events of the server."]
 
 
 @pytest.mark.rule("R-1", "R-16", "R-17", "R-21", "R-22", "R-23", "R-26", "R-38")

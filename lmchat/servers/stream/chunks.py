@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from lmchat import units
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.servers.events import (
     LifeSign,
@@ -17,6 +18,7 @@ from lmchat.servers.events import (
     PromptProgress,
     ReasoningDelta,
     RefusalDelta,
+    RequestAdapted,
     Rethought,
     StreamEvent,
     StreamFinished,
@@ -77,6 +79,7 @@ class ChunkReader:
         self._splitter = splitter  # until thought comes in fields of its own
         self._char_count = 0  # of text, thought and tool calls so far
         self._post_count = 0  # events that were posted
+        self._malformed_count = 0  # chunks that are not JSON
 
     def read(self, data: bytes, name: str = "") -> None:
         """Read one SSE event; after `[DONE]`, return without reading it.
@@ -97,10 +100,11 @@ class ChunkReader:
         if data:
             try:
                 value = decode(data)
-            except NotJsonError:  # such a chunk is skipped
+            except NotJsonError:  # such a chunk is skipped, and counted
                 if name == "error":
                     raise self._refuse(data.decode("utf-8", "replace")) from None
                 value = None
+                self._malformed_count += 1
             if name == "error" or is_error(value):
                 raise self._refuse(value)
             self._read_object(value)
@@ -155,11 +159,17 @@ class ChunkReader:
         self.finish_reason = reason or self.finish_reason
 
     def close(self) -> None:
-        """End the answer: post the text and thought that were held back, and the last usage."""
+        """End the answer: post the text and thought that were held back, and the last usage.
+
+        If chunks were skipped, post a note that says how many.
+        """
         if self._splitter is not None:
             self._post_split(self._splitter.close())
         if report := self._usage.report():
             self._post(report)
+        if self._malformed_count:
+            skipped = units.counted(self._malformed_count, "malformed event")
+            self._post(RequestAdapted(note=f"Skipped {skipped} of the server."))
 
     def conclude(self, network_error: str = "") -> StreamFinished:
         """Return the last event of a complete answer, or raise the error for any other.
