@@ -141,6 +141,8 @@ class Client:
     """
 
     def __init__(self, endpoint: str = "", **settings: Unpack[ClientOptions]) -> None:
+        for name in settings.keys() - ClientOptions.__annotations__.keys():
+            raise TypeError(f"Unexpected keyword argument {name!r}")
         # the address that the caller has named, as a tuple; it is empty without one
         self._named = (Endpoint.parse(endpoint),) if endpoint else ()
         self._model = settings.get("model", "")

@@ -588,7 +588,7 @@ def _message(entry: object, position: int) -> ChatMessage:
     if not isinstance(role, str) or role not in set(Role):
         raise RequestInvalid(f"Invalid message role: message {position} has an unknown role.")
     if not isinstance(content, str):
-        raise RequestInvalid(f"Invalid message content: message {position} has no text.")
+        raise RequestInvalid(f"Invalid message content: that of message {position} must be text.")
     return text_message(Role(role), content)
 
 

@@ -108,6 +108,7 @@ async def test_what_is_no_chat_is_refused_unsent(server, client):
         (None, "pass a prompt or a list of messages"),
         ([("user", "one"), "two"], "entry 2 is not a message"),
         ([([], "Hi")], "Invalid message role"),
+        ([("user", [{"type": "text", "text": "Hi"}])], "that of message 1 must be text"),
     ):
         server.requests.clear()
         with pytest.raises(RequestInvalid, match=words):
@@ -123,6 +124,8 @@ async def test_a_wrong_option_is_refused_unsent(server, client):
     with pytest.raises(WrongUse, match="top_k must be a whole number"):
         await client.chat("Hi", more={"top_k": 0.5})
     assert server.seen(CHAT) == []
+    with pytest.raises(TypeError, match="'api_key'"):
+        Client(server.url, api_key="which is named key")
 
 
 def test_every_way_to_choose_words_is_an_option():
