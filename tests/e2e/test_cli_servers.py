@@ -153,6 +153,7 @@ def test_the_real_router_loads_and_unloads_and_the_next_answer_is_of_the_other_m
     assert states()[thinking] == "loaded"
     assert cli.json("models", "unload", thinking[1:].upper(), "--json")["state"] == "not loaded"
     assert states()[thinking] == "not loaded"
+    assert cli("models", "unload", thinking).stdout == f"{thinking}: not loaded\n"
 
 
 def test_metrics_add_up_over_runs_and_can_be_reset(cli, server):

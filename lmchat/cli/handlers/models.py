@@ -79,7 +79,8 @@ async def unload(context: Context) -> int:
     """Unload the model that the command names, and print its state."""
     async with open_runtime(context) as runtime:
         model = await model_meant(runtime, context.options.model_id)
-        await runtime.backend.unload(model)
+        if model.state is not LoadState.NOT_LOADED:  # servers refuse that, with other words
+            await runtime.backend.unload(model)
     return _print_state(context, model, LoadState.NOT_LOADED)
 
 
