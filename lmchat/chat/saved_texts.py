@@ -32,13 +32,13 @@ class SavedTexts:
         self._read = read
         self._save = save
         self._unsaved = unsaved
-        self._texts: dict[str, str] = {}  # that were read or noted in this run
+        self._texts: dict[str, str] = {}  # that were read or changed in this run
         self._written: dict[str, str] = {}  # as they are on the disk
         self._lock = asyncio.Lock()
         self._has_changed = False  # since `_task` began to sleep
         self._task: asyncio.Task[None] | None = None
 
-    def note(self, session_id: str, text: str) -> None:
+    def change(self, session_id: str, text: str) -> None:
         """Change the text of a session in memory, and write it soon."""
         self._texts[session_id] = text
         self.write_soon()
@@ -57,14 +57,14 @@ class SavedTexts:
                 text = await self._read(session_id)
             except LMChatError:
                 return ""
-            if session_id not in self._texts:  # else it was noted during the reading
+            if session_id not in self._texts:  # else it was changed during the reading
                 self._texts[session_id] = self._written[session_id] = text
         return self._texts[session_id]
 
     def write_soon(self) -> None:
         """Write in `SAVE_AFTER_S` what has changed by then, also the unsaved prompts.
 
-        The draft of a session that was neither read nor noted stays as it is on the disk.
+        The draft of a session that was neither read nor changed stays as it is on the disk.
         """
         self._has_changed = True
         if self._task is None or self._task.done():
@@ -80,8 +80,9 @@ class SavedTexts:
     async def write(self) -> None:
         """Write the texts that have changed; those that cannot be written stay in memory."""
         async with self._lock:
-            for session_id, typed in list(self._texts.items()):  # a copy: texts may come meanwhile
-                text = joined_prompts(*self._unsaved(session_id), typed)
+            # a copy of the texts: others may come during a write
+            for session_id, own_text in list(self._texts.items()):
+                text = joined_prompts(*self._unsaved(session_id), own_text)
                 if self._written.get(session_id) != text:
                     with suppress(LMChatError):  # the next change tries again
                         await self._save(session_id, text)

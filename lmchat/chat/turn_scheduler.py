@@ -525,7 +525,7 @@ class TurnScheduler:
         session_id = self.in_memory.new_session.session_id
         draft = await self.store.take_drafts(session_id)
         if draft:
-            self.drafts.note(session_id, joined_prompts(draft, self.drafts.text(session_id)))
+            self.drafts.change(session_id, joined_prompts(draft, self.drafts.text(session_id)))
         return draft
 
     async def add_file(self, file: Attachment) -> FilePart:

@@ -27,7 +27,7 @@ async def test_a_draft_is_loaded_once_and_written_soon_with_what_waits_if_it_has
     drafts = SavedTexts(store.draft, save, lambda _: waiting)
     assert await drafts.load("a") == "old"
     for letters in ("n", "ne", "new"):
-        drafts.note("a", letters)
+        drafts.change("a", letters)
     assert await drafts.load("a") == "new"
     await is_on_disk(store, "new")
     assert save.await_count == 1
@@ -36,7 +36,7 @@ async def test_a_draft_is_loaded_once_and_written_soon_with_what_waits_if_it_has
     await is_on_disk(store, "first\n\nsecond\n\nnew")
     assert drafts.text("a") == "new"
     waiting.clear()  # they are messages now
-    drafts.note("a", "")
+    drafts.change("a", "")
     await drafts.write()
     await drafts.write()
     assert await store.draft("a") == ""
@@ -48,7 +48,7 @@ async def test_a_failing_disk_costs_nothing_that_is_in_memory_and_is_tried_again
     save = AsyncMock(wraps=store.save_draft, side_effect=[full, None])
     drafts = SavedTexts(AsyncMock(side_effect=full), save)
     assert await drafts.load("a") == ""
-    drafts.note("a", "x")
+    drafts.change("a", "x")
     await drafts.write()
     await drafts.write()
     assert save.await_args_list[1].args == ("a", "x")
@@ -58,7 +58,7 @@ async def test_a_sent_prompt_stays_in_the_draft_until_it_is_a_row(store):
     turns = ChatTurns(store, answer_steps("Lettuce."))
     drafts, session_id = turns.sessions.drafts, turns.opened.session_id
     gate = hold(store, "append")
-    drafts.note(session_id, "next")
+    drafts.change(session_id, "next")
     turns.sessions.send(turns.opened, "What grows?")
     await turns.until(MessageAdded)
     await drafts.write()
@@ -78,7 +78,7 @@ async def test_no_lmchat_overwrites_the_draft_of_another_and_the_next_one_gets_t
 
         ours, theirs, later = run(), run(), run()
         for sessions, text in ((ours, "ours"), (theirs, "theirs"), (ours, "ours, too")):
-            sessions.drafts.note(sessions.shown.session_id, text)
+            sessions.drafts.change(sessions.shown.session_id, text)
             await sessions.drafts.write()
         assert await later.restore_draft() == "theirs\n\nours, too"
         assert await store.draft(later.shown.session_id) == "theirs\n\nours, too"

@@ -85,7 +85,7 @@ class PromptText:
         was changed.
         """
         draft = joined_prompts(self._before_edit, self._changed_text)
-        self._drafts.note(self._scheduler.shown.session_id, draft)
+        self._drafts.change(self._scheduler.shown.session_id, draft)
 
     @property
     def _changed_text(self) -> str:
@@ -139,7 +139,7 @@ class PromptText:
         """
         if opened is not self._scheduler.shown:
             draft = line + self._drafts.text(opened.session_id)
-            self._drafts.note(opened.session_id, draft)
+            self._drafts.change(opened.session_id, draft)
         elif self.edited_id:
             self._before_edit = line + self._before_edit
         else:
@@ -155,11 +155,11 @@ class PromptText:
         shown = self._scheduler.shown
         if opened is not shown and not opened.messages:
             prompts = (*prompts, self._drafts.text(opened.session_id))
-            self._drafts.note(opened.session_id, "")
+            self._drafts.change(opened.session_id, "")
             opened = self._scheduler.in_memory.new_session
         if opened is not shown:
             draft = joined_prompts(*prompts, self._drafts.text(opened.session_id))
-            self._drafts.note(opened.session_id, draft)
+            self._drafts.change(opened.session_id, draft)
         elif self.edited_id:
             self._before_edit = joined_prompts(*prompts, self._before_edit)
             self.keep_draft()  # the input has not changed, which would do it

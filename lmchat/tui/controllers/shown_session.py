@@ -252,5 +252,5 @@ class ShownSession:
     def keep_draft_and_place(self) -> None:
         """Keep the draft of the shown session, and its bookmark: which text is on the screen."""
         bookmark = self._ui.widgets.log.viewport.bookmark
-        self._scheduler.bookmarks.note(self.shown_id, bookmark)
+        self._scheduler.bookmarks.change(self.shown_id, bookmark)
         self._prompt_text.keep_draft()
