@@ -84,9 +84,13 @@ async def test_a_slash_filters_titles_and_enter_opens_or_searches():
         assert [fact.query for fact in facts(app, SessionList.SearchWanted)] == ["zebra"]
 
 
-async def test_an_empty_list_says_how_to_begin_and_offers_no_session():
-    app, sessions = host(groups=(), open_id="")
+async def test_an_empty_list_says_how_to_begin_once_it_was_read_and_offers_no_session():
+    sessions = SessionList()
+    app = Host(sessions)
     async with app.run_test(size=WIDE) as pilot:
+        assert words_of(sessions) == []
+        sessions.show((), "")
+        await pilot.pause()
         assert " ".join(words_of(sessions)) == "No sessions. Your next message starts one."
         sessions.focus()
         await pilot.press("enter", "d", "u")

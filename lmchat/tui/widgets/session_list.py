@@ -104,7 +104,7 @@ class SessionList(Vertical, can_focus=True):
         return "" if self._rows.key is None else str(self._rows.key)
 
     def _draw(self, choose: str | None = None) -> None:
-        """Show the sessions that fit the filter in their groups, or a sentence if none exist.
+        """Show the sessions that fit the filter in their groups, or a sentence if there are none.
 
         The session with the id `choose` is chosen; by default the choice stays.
         """
@@ -128,7 +128,7 @@ class SessionList(Vertical, can_focus=True):
                     is_open=header.session_id == self._open_id,
                 )
                 rows.append(row)
-        if not rows:
+        if not rows and self._open_id is not None:  # else no list was read yet
             words = _EMPTY
             if typed:
                 words = f"No title has “{typed}”. Enter searches messages."
