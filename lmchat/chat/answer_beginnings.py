@@ -67,7 +67,7 @@ class Beginning(Struct, frozen=True, kw_only=True):
         stats = answer.stats
         if stats is not None and stats.ends_with_edit:  # then it has no part but its text
             answer = replace(answer, parts=(TextPart(text=answer.text.rstrip()),))
-        # words of the user are in it, even if a model has continued them since
+        # it has words of the user, which are continued exactly, even if a model has added others
         return cls(message=answer, is_exact=stats is not None and stats.is_edited)
 
     def can_prefill(self, target: Target) -> bool:
@@ -131,34 +131,34 @@ class AnswerChoices:
         return None if start < 0 else start
 
     def begun_with(self, index: int, token: str) -> Beginning:
-        """Return the answer up to the token with an index, with another token in its place.
+        """Return the answer up to the choice with an index, with another token in its place.
 
-        `token` is one of the alternatives of that token. Raises `RequestInvalid` if the text up to
+        `token` is one of the alternatives of that choice. Raises `RequestInvalid` if the text up to
         there is not exactly known, or if `token` is only a part of a character.
         """
-        chosen = self.choices[index]
+        old_choice = self.choices[index]
         earlier = self.choices[:index]
         thought = self.answer.reasoning
-        start = self.thought_start if chosen.is_thought else self.text_start
+        start = self.thought_start if old_choice.is_thought else self.text_start
         if start is None or HALF_CHARACTER in token:
             problem = "The text of this token is not exactly known."
             raise RequestInvalid(problem, hint="Choose another one, or rewrite the answer with E.")
         # text of earlier tokens that the server has not reported came with this one, and stays
-        text_of_token = chosen.text_before + token
-        whole = thought if chosen.is_thought else self.answer.text
-        begun = whole[:start] + _text_of(earlier, is_thought=chosen.is_thought) + text_of_token
-        logprobs = [other.logprob for other in chosen.top if other.token == token]
-        logprob = logprobs[0] if logprobs else chosen.logprob
-        taken = replace(chosen, token=token, logprob=logprob, text=text_of_token)
+        text_of_token = old_choice.text_before + token
+        whole = thought if old_choice.is_thought else self.answer.text
+        begun = whole[:start] + _text_of(earlier, is_thought=old_choice.is_thought) + text_of_token
+        logprobs = [other.logprob for other in old_choice.top if other.token == token]
+        logprob = logprobs[0] if logprobs else old_choice.logprob
+        new_choice = replace(old_choice, token=token, logprob=logprob, text=text_of_token)
         parts: list[Part] = [ReasoningPart(text=begun)]
-        if not chosen.is_thought:
+        if not old_choice.is_thought:
             parts = [ReasoningPart(text=thought)] if thought else []
             parts.append(TextPart(text=begun))
         # the figures of the old answer are not those of this one
         stats = AnswerStats(is_edited=True, completion_tokens=len(earlier) + 1)
         return Beginning(
             message=replace(self.answer, parts=tuple(parts), stats=stats, failure=None),
-            choices=(*earlier, taken),
+            choices=(*earlier, new_choice),
             is_exact=True,
         )
 

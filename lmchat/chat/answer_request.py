@@ -145,15 +145,15 @@ class AnswerRequest:
         self._tools: tuple[Tool, ...] = ()  # offered to the model
         self._tool_tokens = 0  # estimate for the descriptions of these tools
         has_called = rounds is not None and rounds.steps > 0
-        # it reads the attributes above; after a call, `events` raises the error of a plan that is
-        # too long, so that it ends the turn
+        # after the attributes above, which `_make_plan` reads. After a call, a plan may be too long
+        # here: `events` then raises the error, so that it ends the turn as that of an answer
         self.plan = self._make_plan(may_be_too_long=has_called)
 
         self._request_id = ""  # of the request that runs
         self._drawn_seed: int | None = None  # random seed of all requests for this answer
         self.reported_left_out = 0
         """Number of left-out messages in the last note about them; the session sets it first."""
-        self._is_too_long = False  # whether a note has said that the window is too small
+        self._has_noted_length = False  # whether a note has said that the prompt is too long
         self._files: dict[str, bytes] = {}
         """Content by digest; b"" for images that are not sent. Missing files have no entry."""
         self._must_end_thought = False  # the user wants it, and the server was not asked yet
@@ -218,12 +218,12 @@ class AnswerRequest:
         await self._prepare()
         return self._make_request()
 
-    def stats(self, turn: TurnFigures) -> AnswerStats:
+    def stats(self, figures: TurnFigures) -> AnswerStats:
         """Return the figures of an answer, including those of the answer that it continues."""
         settings = self.settings
         product = settings.target.product
         # the window and the limit tell which of them cut an answer short
-        stats = turn.stats(
+        stats = figures.stats(
             product=product,
             context=settings.target.context,
             max_tokens=settings.sampling.max_tokens,
@@ -235,23 +235,22 @@ class AnswerRequest:
         )
         return stats.after(self.beginning.message.stats if self.beginning is not None else None)
 
-    def learn_from(self, turn: TurnFigures) -> str:
+    def learn_from(self, figures: TurnFigures) -> str:
         """Correct the estimates by the server's count of the prompt, if it has counted.
 
         Return a sentence if the count shows that the server has dropped a part of the prompt, and
         the user has not been told that it was too long.
         """
-        if turn.usage.prompt_tokens is None:
+        if figures.usage.prompt_tokens is None:
             return ""
         target = self.settings.target
-        counted = turn.usage.prompt_tokens - self._tool_tokens  # those of the messages
-        is_cut = self._meter.is_cut(target, self.plan, counted)
+        counted = figures.usage.prompt_tokens - self._tool_tokens  # those of the messages
+        is_cut = self._meter.is_cut(target, self.plan, counted)  # by the factor before this count
         self._meter.learn(target, self.plan, counted)
-        is_new = is_cut and not self._is_too_long
-        if not is_new:
+        if self._has_noted_length or not is_cut:
             return ""
         # a prompt that was cut fills the window, so its count stands for the size of the window
-        return cut_note(target, tokens=self.plan.tokens, window=turn.usage.prompt_tokens)
+        return cut_note(target, tokens=self.plan.tokens, window=figures.usage.prompt_tokens)
 
     def _adapt_request(self, error: ServerRejected) -> bool:
         """Change what is sent after a refusal, and return whether to send the request again.
@@ -322,16 +321,17 @@ class AnswerRequest:
         """Return the plan: the messages of the path, without the oldest if they do not fit.
 
         Raises `RequestInvalid` if they do not fit and none may be left out, unless it
-        `may_be_too_long`. `limit` is the context window in tokens that a server has named in a
-        refusal, and `factor` what follows from the refusal for the estimates; None takes those of
-        the target.
+        `may_be_too_long`. After a refusal, `limit` is the context window in tokens that the server
+        has named, and `factor` the factor of the estimates that `learn_refusal` has returned. None
+        takes those of the target.
         """
         target = self.settings.target
         path = self.path
         sent_thoughts = product_named(target.product).sent_thoughts(target.model)
         if self.beginning is not None:
             path = path.added(self.beginning.message)
-            # without prefill, a prompt for the continuation comes last: no answer is behind it
+            # without prefill, the prompt that asks for the continuation comes last: there is no
+            # answer since then, whose thought could be sent
             if not self._is_prefilled and sent_thoughts is SentThoughts.SINCE_PROMPT:
                 sent_thoughts = SentThoughts.NONE
         plan = plan_context(
@@ -365,8 +365,8 @@ class AnswerRequest:
             self.reported_left_out = plan.left_out
             oldest = "message is" if plan.left_out == 1 else f"{plan.left_out} messages are"
             notes.append(f"The context window is full: the oldest {oldest} left out.")
-        if plan.limit is not None and plan.tokens > plan.limit and not self._is_too_long:
-            self._is_too_long = True
+        if plan.limit is not None and plan.tokens > plan.limit and not self._has_noted_length:
+            self._has_noted_length = True
             notes.append(cut_note(self.settings.target, tokens=plan.tokens, window=plan.limit))
         return notes
 

@@ -23,7 +23,7 @@ async def rewrite(
     It is saved in a task, for which `wait_until_saved` waits: the disk may be locked for seconds.
     Raises `RequestInvalid` while a turn runs, and as `rewritten` does; then nothing has changed.
     """
-    await opened.fill(scheduler.store)
+    await opened.fill(scheduler.store)  # of a long session, only the end was read
     opened.require_idle()
     branch = rewritten(opened.messages, answer_id, text)
     opened.begin_branch(branch)
@@ -72,7 +72,10 @@ async def toggle_excluded(
 
 
 async def set_option(scheduler: TurnScheduler, opened: OpenSession, typed: str) -> str:
-    """Change or explain a sampling option of a session; return a sentence on it."""
+    """Change or explain a sampling option of a session, as `NAME VALUE`; return a sentence on it.
+
+    Raises `WrongUse` as `NextTurn.with_option` does.
+    """
     options, words = scheduler.next_turn.with_option(opened, typed)
     if options != opened.header.sampling:
         await set_sampling(scheduler, opened, options)

@@ -34,9 +34,10 @@ def summary_start(
     """Start a summary of all but the last two exchanges.
 
     `tokens` are those of the whole path, with which the tokens of the kept exchanges are compared.
-    The prompt of a summary has the text `prompt`; those that are taken out of requests do not
-    count. Raises `RequestInvalid` if nothing but summaries would be replaced, if the kept exchanges
-    take most of the tokens, or while the last answer is streaming, perhaps in another lmchat.
+    The prompt of a summary has the text `prompt`. Prompts that are taken out of requests begin no
+    exchange. Raises `RequestInvalid` if nothing but summaries would be replaced, if the kept
+    exchanges take most of the tokens, or while the last answer is streaming, perhaps in another
+    lmchat.
     """
     if path and path[-1].state is AnswerState.STREAMING:
         raise StillAnswering
@@ -74,7 +75,8 @@ def compacted_branch(start: TurnStart, answer: ChatMessage) -> tuple[ChatMessage
     if not answer.text.strip():
         raise LMChatError("The model wrote no summary.", hint=hint)
 
-    copied_system = [one for one in start.summarised if one.role is Role.SYSTEM][-1:]
+    system_prompts = [message for message in start.summarised if message.role is Role.SYSTEM]
+    copied_system = system_prompts[-1:]
     parent_id: str | None = None
     if copied_system and copied_system[0] == start.path[0]:
         parent_id = start.path[0].message_id

@@ -329,7 +329,7 @@ class ContextMeter:
 
 
 def _model_key(target: Target) -> tuple[str, str]:
-    """Return what a factor is kept by: each server may have a model of this name."""
+    """Return the key of a model's factor, with the server: others may have a model of this name."""
     return target.endpoint.url, target.model_id
 
 
@@ -379,7 +379,8 @@ def context_list(
         if index is None:
             if not (message.sent_text or message.files):  # such as a failed answer
                 continue
-            # a later system prompt replaces one; other messages would be sent if there were room
+            # an old system prompt, which a later one has replaced, is never sent; other messages
+            # would be sent if there were room
             is_replaced = message.role is Role.SYSTEM
             state = NOT_SENT if message.is_excluded or is_replaced else LEFT_OUT
         author = _AUTHORS.get(message.role) or message.model or "answer"
@@ -407,10 +408,10 @@ def context_list(
         items.insert(1 if is_system_first else 0, tools)
     tokens = sum(item.tokens for item in items if not item.state)
     if total is not None:
-        share = total / max(tokens, 1)
+        scale = total / max(tokens, 1)
         tokens = total
         items = [
-            item if item.state else replace(item, tokens=round(item.tokens * share))
+            item if item.state else replace(item, tokens=round(item.tokens * scale))
             for item in items
         ]
     return ContextList(

@@ -98,6 +98,7 @@ class NextTurn:
 
     @property
     def compact_prompt(self) -> str:
+        """The prompt that asks for a summary: the configured one, or else the built-in one."""
         return self.chat_settings.compact_prompt.strip() or COMPACT_PROMPT
 
     @property
@@ -170,6 +171,7 @@ class NextTurn:
         if profile is None:  # "none": an empty profile changes nothing
             profile, name = Profile(), first_name
         options = {**layers.profile, **options_set_in(profile)}
+        # an effort that was chosen with /effort stays
         self.layers = replace(layers, profile_name=name, profile=options, effort=self.layers.effort)
         chat_values = set_values(profile)
         chat_values.pop("model", None)  # which the caller switches to
@@ -183,17 +185,21 @@ class NextTurn:
         The level "default" leaves it to the server. Raises `WrongUse` for a text that is neither
         one of `LEVELS` nor a number of tokens.
         """
-        effort = "" if typed == _NO_EFFORT else effort_of(typed)
+        effort = "" if typed == _NO_EFFORT else effort_of(typed)  # an empty one is not sent
         if effort is None:
             hint = f"The levels are {', '.join(LEVELS)}; or type a number of tokens."
             raise WrongUse(f"Unknown reasoning effort: {safe_line(typed, limit=20)}.", hint=hint)
         self.layers = replace(self.layers, effort=effort)
 
     def options_of(self, opened: OpenSession) -> tuple[SetOption, ...]:
-        """Return the options that are set; the words of one that is not sent say so."""
+        """Return the sampling options that are set for a session.
+
+        The server in use ignores some of them: then the words on where an option is set add that it
+        is not sent to this server.
+        """
         product = self.target.product if self.target else ""
         listed: list[SetOption] = []
-        for option in self._sent_options(opened.own_sampling):
+        for option in self._effective_options(opened.own_sampling):
             if product and not product_named(product).takes_option(option.name):
                 words = f"{option.origin.words}; not sent to {product}"
                 origin = replace(option.origin, words=words)
@@ -216,7 +222,7 @@ class NextTurn:
             )
         name, text = match[1], match[2]
         options = dict(opened.header.sampling)
-        before = self._option(name, options)  # as it is sent without this change
+        before = self._option(name, options)  # as it is set without this change
         if not text:
             form = f"It may be {option_form(name)}, or {_NO_VALUE}."
             if before is None:
@@ -240,12 +246,13 @@ class NextTurn:
         words = f"{name} is {value_words(option)} from the next answer on ({option.origin.words})."
         return options, words
 
-    def _sent_options(self, own_options: OptionValues) -> tuple[SetOption, ...]:
+    def _effective_options(self, own_options: OptionValues) -> tuple[SetOption, ...]:
+        """Return the options of a session that sets `own_options`, those of all layers included."""
         return self.layers.options(own_options, self.target.model_id if self.target else "")
 
     def _option(self, name: str, own_options: OptionValues) -> SetOption | None:
-        """Return an option as a session with these options sends it; None if it is not set."""
-        options = self._sent_options(usable_options(own_options))
+        """Return the option of this name as it is set for a session with `own_options`, or None."""
+        options = self._effective_options(usable_options(own_options))
         return next((option for option in options if option.name == name), None)
 
     def has_tools(self, session_id: str) -> bool:
@@ -312,7 +319,7 @@ class NextTurn:
         tokens = use.tokens + self.draft_tokens(draft)
         if use.limit is None or tokens < COMPACT_FROM * use.limit:
             return False
-        try:
+        try:  # a summary that would make no room cannot begin
             summary_start(
                 messages,
                 prompt=self.compact_prompt,

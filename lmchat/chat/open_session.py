@@ -232,8 +232,10 @@ class OpenSession:
     @property
     def last_answer_or_prompt(self) -> ChatMessage | None:
         """The last answer or prompt on the path, on which commands act; None without one."""
-        ours = (one for one in reversed(self.messages) if one.role in (Role.ASSISTANT, Role.USER))
-        return next(ours, None)
+        for message in reversed(self.messages):
+            if message.role in (Role.ASSISTANT, Role.USER):
+                return message
+        return None
 
     @property
     def last_calls(self) -> list[ChatMessage]:
@@ -377,23 +379,23 @@ class OpenSession:
         state: AnswerState,
         failure: Failure | None,
         request: AnswerRequest,
-        turn: TurnFigures,
+        figures: TurnFigures,
     ) -> ChatMessage:
         """Make an answer final with all its text, and return it.
 
-        `request` and `turn` are those that it began with. `add_figures` follows: the text is final
-        before that, so that no error there can lose it.
+        `request` and `figures` are those that it began with. `add_figures` follows: the text is
+        final before that, so that no error there can lose it.
         """
-        turn.end(state, self._clock())
+        figures.end(state, self._clock())
         self.last_plan = request.plan
         self.request = None
         # 0 again once all fits, so that the next cut is reported at once
         self.reported_left_out = request.reported_left_out if request.plan.left_out else 0
         answer = replace(
-            answer, state=state, failure=failure, parts=self._growing.parts, model=turn.model
+            answer, state=state, failure=failure, parts=self._growing.parts, model=figures.model
         )
         # the user has not stopped it: the terminal is gone, and the server continues the answer
-        if state is AnswerState.STOPPED and self.is_hung_up and turn.is_kept:
+        if state is AnswerState.STOPPED and self.is_hung_up and figures.is_kept:
             answer = interrupted(answer, "The terminal was closed")
         self._put_answer(answer)
         if request.fetched is None and not self.aside:  # else it is no new message of the session
@@ -406,16 +408,16 @@ class OpenSession:
         return answer
 
     def add_figures(
-        self, answer: ChatMessage, request: AnswerRequest, turn: TurnFigures
+        self, answer: ChatMessage, request: AnswerRequest, figures: TurnFigures
     ) -> ChatMessage:
         """Give an ended answer its figures, and return it.
 
         If its server may continue it, they have the id under which it can be fetched (R-42).
         """
-        stats = request.stats(turn)
+        stats = request.stats(figures)
         # after a hang-up, `interrupted` makes an answer without any text a failed one; it can be
         # fetched, too
-        if turn.is_kept and (answer.state is AnswerState.INTERRUPTED or self.is_hung_up):
+        if figures.is_kept and (answer.state is AnswerState.INTERRUPTED or self.is_hung_up):
             stats = replace(stats, replay_id=request.replay_id)
         answer = replace(answer, stats=stats)
         if request.fetched is not None:

@@ -55,7 +55,7 @@ async def next_request(
     Without text and files, its last prompt is empty. A running answer is in it as far as it has
     arrived. Raises the errors of `TurnScheduler.send_now`.
     """
-    await opened.fill(scheduler.store)
+    await opened.fill(scheduler.store)  # of a long session, only the end was read
     settings = settings or scheduler.next_turn.settings(opened.own_sampling)
     start = new_prompt(
         opened.shown_messages,

@@ -113,10 +113,11 @@ class TurnRunner:
         show: Callable[[OpenSession, ChatEvent], None],
         ask: Callable[[OpenSession, ToolQuestion], Awaitable[Decision]],
     ) -> None:
-        """Plan the first request; raises `RequestInvalid` before anything has changed.
+        """Plan the first request; nothing is shown, saved or sent.
 
-        `show` shows an event; it raises `ShowError` if the front end fails. `ask` asks the user
-        about a tool call.
+        Raises `FileRefused` for an image that the model cannot see, and `RequestInvalid` as
+        `AnswerRequest` does. `show` shows an event; it raises `ShowError` if the front end fails.
+        `ask` asks the user about a tool call.
         """
         refuse_unseen_images(settings.target, start.prompts)
         self._opened = opened
@@ -181,18 +182,18 @@ class TurnRunner:
         try:
             for message in start.prompts:
                 self._show(MessageAdded(message))  # the disk may be locked for seconds
-        finally:
+        finally:  # they are saved even if they could not be shown
             try:
                 if start.prompts and not start.summarised:
                     await self._shielded(self._save_queue.save(opened.header, *start.prompts))
-            finally:  # only now: until then it stays in the draft, as lmchat may be killed
+            finally:  # only now: until then, the prompt is in the draft, as lmchat may be killed
                 opened.unsent = ""
 
     async def _answer(self, version: int) -> ChatMessage:
         """Stream one answer to its end, whatever that is, and return it."""
         opened, request = self._opened, self._request
         is_aside = bool(self._start.summarised)  # a summary is written when it is complete
-        answer, turn = opened.begin_answer(request, version, is_aside=is_aside)
+        answer, figures = opened.begin_answer(request, version, is_aside=is_aside)
         state = AnswerState.STOPPED  # a stop is a cancellation, which only `finally` sees
         failure: Failure | None = None
         cut_note = ""
@@ -221,20 +222,20 @@ class TurnRunner:
             failure = log_failure(error)
             opened.answer_error = shown_error(error, failure)
         finally:  # memory first: the screen never waits for the disk
-            answer = opened.end_answer(answer, state, failure, request, turn)
+            answer = opened.end_answer(answer, state, failure, request, figures)
             try:
-                answer = opened.add_figures(answer, request, turn)
+                answer = opened.add_figures(answer, request, figures)
                 if request.fetched is None:  # else no prompt was sent
-                    cut_note = request.learn_from(turn)
+                    cut_note = request.learn_from(figures)
             except Exception:  # noqa: BLE001 - the text of the answer must be saved in any case
                 _log.exception("the figures of an answer could not be made")
-            await self._shielded(self._save_answer(answer, turn, request))
+            await self._shielded(self._save_answer(answer, figures, request))
         if cut_note:
             self._show(RequestAdapted(note=cut_note))
         return answer
 
     async def _save_answer(
-        self, answer: ChatMessage, turn: TurnFigures, request: AnswerRequest
+        self, answer: ChatMessage, figures: TurnFigures, request: AnswerRequest
     ) -> None:
         """Save an ended answer, unless it is a summary, and its figures."""
         opened, save_queue = self._opened, self._save_queue
@@ -244,14 +245,14 @@ class TurnRunner:
             return
         target = request.settings.target
         # not `answer.stats`: those include the answer that this one continues
-        stats = turn.stats(product=target.product)
+        stats = figures.stats(product=target.product)
         record = TurnRecord(
             message_id=answer.message_id,
             endpoint=target.server_id,
             model=answer.model,
             quantization=target.model.quantization if target.model else "",
             state=answer.state,
-            stalls=turn.stalls,
+            stalls=figures.stalls,
             **{name: getattr(stats, name) for name in _FIELDS_OF_STATS},
         )
         await save_queue.add_turn_record(record)

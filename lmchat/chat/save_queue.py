@@ -73,10 +73,10 @@ class SaveQueue:
             self.warning = None
         return True
 
-    async def add_turn_record(self, row: TurnRecord) -> None:
+    async def add_turn_record(self, record: TurnRecord) -> None:
         """Write the figures of a turn; they are dropped if the disk fails."""
         try:
-            await self.store.figures.add_turn_record(row)
+            await self.store.figures.add_turn_record(record)
         except LMChatError as error:
             log.warning("the record of a turn could not be written: %s", error.kind)
 

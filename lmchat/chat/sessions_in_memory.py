@@ -40,7 +40,7 @@ class SessionsInMemory:
         self._sessions: dict[str, OpenSession] = {}
         self.new_session = self._make_new()
         """The session that `show_new` shows, and replaces by another one once it has begun."""
-        self.shown = self.show(self.new_session)
+        self.shown = self.show(self.new_session)  # `show` sets it too; this declares it
 
     @property
     def all(self) -> tuple[OpenSession, ...]:

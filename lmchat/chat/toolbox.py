@@ -98,7 +98,7 @@ class Toolbox:
         return (session_id, name) in self._off
 
     def approval(self, session_id: str, tool: Tool) -> Approval:
-        """Return whether a tool may run in a session: always, never, or if the user agrees.
+        """Return whether a tool may run in a session: always, never, or after asking the user.
 
         It is `NEVER` if the tool or its server is switched off, or if the configuration says so.
         Otherwise it is `ALWAYS` if the configuration or the user has allowed the tool, else `ASK`.
@@ -110,7 +110,8 @@ class Toolbox:
             return configured
         fingerprint = self._fingerprint(tool)
         is_allowed = (session_id, tool.full_name, fingerprint) in self._allowed_in_session
-        if not self._configured_rule(tool):  # which has priority over an earlier "always"
+        # a rule in the configuration has priority over what the user once always allowed
+        if not self._configured_rule(tool):
             is_allowed = is_allowed or self.allowed.get(tool.full_name) == fingerprint
         return Approval.ALWAYS if is_allowed else configured
 

@@ -63,7 +63,7 @@ class TurnScheduler:
 
     A turn is a task; a session has at most one. A prompt that is sent during a turn, or before a
     model is ready, waits in the queue of its session. All this is the same for the shown session
-    and the others.
+    and the others. *First words* are those with which the user has the next answer begin.
     """
 
     def __init__(
@@ -104,10 +104,10 @@ class TurnScheduler:
 
         Return whether it is queued.
 
-        `text` is a draft: attached files are lines of it. If the settings want that and the context
-        window is nearly full, a summary is made first, and the prompt is in the queue meanwhile. An
-        error that is raised leaves the prompt to the caller; later ones return it
-        (`PromptsReturned`).
+        `text` is a draft: attached files are lines of it. With `auto_compact` and a context window
+        that is nearly full, a summary is made first, and the prompt waits in the queue. If an error
+        is raised, the caller keeps the prompt. After it has returned, a prompt that cannot be sent
+        comes back as `PromptsReturned`.
         """
         if opened.is_busy or not self.next_turn.is_ready:
             opened.queue.append(text)
@@ -147,8 +147,8 @@ class TurnScheduler:
         """Send a prompt with its files, without waiting for a model.
 
         `unsent` is the prompt as a draft, which returns if it cannot become a message. With
-        `may_compact`, a summary is made first if the settings want that and the context window is
-        nearly full: meanwhile `unsent` is in the queue, and it is sent when the summary has ended.
+        `may_compact`, `auto_compact` and a context window that is nearly full, a summary is made
+        first. Until it has ended, `unsent` waits in the queue.
         """
         make_start = partial(
             new_prompt,
@@ -206,7 +206,8 @@ class TurnScheduler:
     ) -> None:
         """Continue an unfinished answer in another version; regenerate one without any words.
 
-        A failed answer is regenerated, too. With `beginning`, the new version continues that.
+        A failed answer is regenerated, too. With `beginning`, such as the tokens up to one that the
+        user has chosen, the new version continues that in place of the answer's own text.
         """
         if beginning is None and not has_text_to_continue(message):
             self.regenerate(opened, message)
@@ -224,8 +225,13 @@ class TurnScheduler:
         self._begin(opened, make_start, settings=settings, is_summary=True)
 
     def _summary_settings(self, opened: OpenSession) -> TurnSettings:
-        # a summary may lack what does not fit, and is no message of the path that could be fetched
-        return replace(self._settings(opened), is_truncating=True, toolbox=None, is_kept=False)
+        """Return the settings for a summary, which is only a text, and better short than none."""
+        return replace(
+            self._settings(opened),
+            is_truncating=True,  # it may lack what does not fit
+            toolbox=None,
+            is_kept=False,  # only an answer on the path can be fetched later
+        )
 
     def _summary_start(self, target: Target, path: MessagePath) -> TurnStart:
         """Return the start of a summary by the model of a target."""
@@ -243,7 +249,7 @@ class TurnScheduler:
         second case the answer is not asked for again.
         """
         kept = None if opened.is_busy else kept_answer(opened.messages)
-        if kept is None or not self.next_turn.chat_settings.detach:
+        if kept is None or not self.next_turn.chat_settings.detach:  # lets servers continue answers
             return False
         try:
             is_kept = await self.backend.has_kept_answer(replay_request(kept))
@@ -283,12 +289,12 @@ class TurnScheduler:
         may_compact: bool = False,
         is_summary: bool = False,
     ) -> None:
-        """Begin a turn in a task; raises `RequestInvalid` if none can begin now.
+        """Begin a turn in a task; raises `RequestInvalid` if the session already has one.
 
         `make_start` gets the whole path. `unsent` is the prompt as a draft, which returns if it
-        cannot become a message. With `may_compact`, a summary is made first if the settings want
-        that and the context window is nearly full. The naming of a session is cancelled: it would
-        keep the server busy.
+        cannot become a message. With `may_compact`, a summary is made in its place if
+        `must_compact` says so, and the prompt waits in the queue. A title that the model is writing
+        is given up: it would keep the server busy.
         """
         opened.require_idle()
         if self._naming is not None:
@@ -326,7 +332,7 @@ class TurnScheduler:
         While lmchat is closing, nothing is sent, and only the unsent prompt is shown.
         """
         is_summary = opened.is_summarising
-        unsent = opened.end_turn()
+        unsent_prompt = opened.end_turn()  # a tuple of one, or empty
         state, error = self._ending(opened, task)
         ended = TurnEnded(
             state=state,
@@ -339,13 +345,13 @@ class TurnScheduler:
         if self.is_closing:
             # `end_turn` has taken it out of the session, so it returns; the queue stays there, and
             # is the next start's draft
-            if unsent:
-                self._report(opened, PromptsReturned(prompts=unsent))
+            if unsent_prompt:
+                self._report(opened, PromptsReturned(prompts=unsent_prompt))
             return
         if ended.has_failed:  # the next prompt would probably fail, too
-            self._return_queue(opened, *unsent)
-        elif unsent:
-            self._report(opened, PromptsReturned(prompts=unsent))
+            self._return_queue(opened, *unsent_prompt)
+        elif unsent_prompt:
+            self._report(opened, PromptsReturned(prompts=unsent_prompt))
         self._report(opened, ended)
         if opened.queue:
             # one summary is enough, also if it was stopped, or the session is still too long
@@ -372,11 +378,11 @@ class TurnScheduler:
         if raised is not None:
             opened.turn_error = error = shown_error(raised)
             return AnswerState.FAILED, error
-        # the figures exist: the turn has run to its end, and so has begun an answer
+        # the figures exist, as the turn has begun an answer: `else` is for the type checker
         return (opened.figures.state if opened.figures is not None else AnswerState.STOPPED), None
 
     def _refuse(self, opened: OpenSession, error: LMChatError, *prompts: str) -> None:
-        """Return prompts that no turn can take, and say why."""
+        """Return prompts that no turn can take to the prompt field, with the queue, and say why."""
         opened.turn_error = error
         self._return_queue(opened, *prompts)
         self._report(opened, TurnEnded(state=AnswerState.FAILED, error=error))
@@ -390,7 +396,7 @@ class TurnScheduler:
 
     def _report(self, opened: OpenSession, event: ChatEvent) -> None:
         """Show an event at the front end, if there is one; raises `ShowError` if that fails."""
-        # after these, other prompts than before are unsaved, and belong to the draft
+        # these change which prompts are unsaved, and so the draft on the disk, which includes them
         if isinstance(event, AnswerBegun | QueueChanged | TurnEnded):
             self.drafts.write_soon()
         if self.front_end is not None:
@@ -430,9 +436,10 @@ class TurnScheduler:
         return True
 
     async def wait(self, opened: OpenSession) -> None:
-        """Wait until no turn runs in a session; only a cancelled wait ends its turns and its queue.
+        """Wait until no turn runs in a session, also of queued prompts.
 
-        Raises the error of a refused turn, or what the front end has raised.
+        If the wait is cancelled, its turn is stopped, and its queue is returned. Raises the error
+        of a refused turn, or what the front end has raised.
         """
         try:
             while opened.task is not None:
@@ -459,14 +466,14 @@ class TurnScheduler:
     def begin_waiting(self, *, has_loaded: bool = False) -> None:
         """Begin the turns that waited for a model: send the first prompt of each queue.
 
-        If its load has just ended, and the last answer of the shown session has failed because no
-        model was loaded, regenerate that first. While lmchat is closing, prompts stay in the queue,
-        which is the draft of the next start.
+        With `has_loaded`, a model has just been loaded: if the last answer of the shown session has
+        failed because there was none, regenerate that first. While lmchat is closing, prompts stay
+        in the queue, which is the draft of the next start.
         """
         if self.is_closing:
             return
-        last = self.shown.last_answer_or_prompt
-        failure = last.failure if last is not None and has_loaded else None
+        last = self.shown.last_answer_or_prompt if has_loaded else None
+        failure = last.failure if last is not None else None
         if last is not None and failure is not None and failure.kind == "model_not_loaded":
             try:
                 self.regenerate(self.shown, last)
@@ -489,7 +496,7 @@ class TurnScheduler:
     def move_queue(self, opened: OpenSession, other: OpenSession) -> None:
         """Move the queued prompts of a session to the end of the queue of another one.
 
-        The caller shows the queues.
+        Nothing is reported to the front end: the caller shows both queues.
         """
         other.queue += opened.queue
         opened.queue.clear()

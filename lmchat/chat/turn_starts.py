@@ -166,9 +166,10 @@ def rewritten(path: MessagePath, answer_id: str, text: str) -> MessagePath:
 
 
 def messages_together(path: MessagePath, message_id: str) -> list[ChatMessage]:
-    """Return the messages that are taken out together with one; an empty list for an unknown one.
+    """Return the messages that are taken out of requests together with this one, itself included.
 
-    They are an answer with tool calls and all its results. Any other message is alone.
+    They are an answer with tool calls and all its results. Any other message is alone. The list is
+    empty if the message is not on the path.
     """
     first = path.index_of(message_id)
     if first is None:
@@ -193,7 +194,10 @@ def _index_of(path: MessagePath, message_id: str) -> int:
 
 
 def _require_sent(path: Sequence[ChatMessage]) -> None:
-    """Raise `RequestInvalid` if the last message or the last prompt is taken out of requests."""
+    """Raise `RequestInvalid` if the last message or the last prompt is taken out of requests.
+
+    Without them, the model would not know what to answer or to continue.
+    """
     prompts = [message for message in path if message.role is Role.USER]
     if any(message.is_excluded for message in (*prompts[-1:], *path[-1:])):
         problem = "This message, or its prompt, is taken out of requests."

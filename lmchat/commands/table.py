@@ -653,4 +653,6 @@ def _command_named(name: str, *, has_argument: bool) -> Command | None:
     if len(results) != 1:
         return None
     command = results[0]
-    return command if command.takes_argument or not has_argument else None
+    if has_argument and not command.takes_argument:
+        return None
+    return command

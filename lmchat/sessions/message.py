@@ -537,9 +537,9 @@ def parts_of(entries: Iterable[JournalEntry]) -> tuple[Part, ...]:
 
 
 def call_entries(message: ChatMessage) -> tuple[JournalEntry, ...]:
-    """Return the tool calls of a message as entries for the file of its running call.
+    """Return the calls of a tool message as entries for the file that it has while it runs.
 
-    Of these, `parts_of` makes the calls again.
+    `parts_of` makes the calls of these entries again.
     """
     entries: list[JournalEntry] = []
     for index, call in enumerate(message.tool_calls):
