@@ -32,11 +32,16 @@ BUSY_S = 5.0  # wait for another process that is writing
 _CHECK_BUSY_S = 0.5  # the same, while the user waits for a report
 _SETTINGS = (
     "pragma cache_size = -500",  # kB; the system caches the file too
-    # a turn changes about 20 pages: 65 kB, not 205 kB as with SQLite's usual 4096
-    "pragma page_size = 1024",
     "pragma wal_autocheckpoint = 4000",  # pages: 4 MB, SQLite's usual size
     "pragma synchronous = full",
     "pragma foreign_keys = on",
+)
+_NO_SHARED_MEMORY = "SQLITE_IOERR_SHM"  # beginning of the names of errors
+# The file is in this mode by then; a connection that has it alone needs no shared memory.
+_LEAVE_WAL = (
+    "pragma locking_mode = exclusive",
+    "pragma journal_mode = delete",
+    "pragma locking_mode = normal",
 )
 _FILE_MODE = 0o600
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -88,14 +93,22 @@ def connect(path: Path) -> Connection:
         path.chmod(_FILE_MODE)
     connection = _open(path, "mode=rw", busy_s=BUSY_S)
     try:
-        for setting in _SETTINGS:
-            connection.execute(setting)
         try:
+            # a turn changes about 20 pages: 65 kB, not 205 kB as with SQLite's usual 4096
+            connection.execute("pragma page_size = 1024")
             connection.execute("pragma journal_mode = wal")
+            version_of(connection)  # the first use of the memory that processes then share
         except sqlite3.OperationalError as error:
             # Another process is just creating the file, or the file system cannot share memory.
             # The journal in use works too, only slower.
             log.info("write-ahead logging is off: %s", name_of(error))
+            if name_of(error).startswith(_NO_SHARED_MEMORY):
+                connection.close()
+                connection = _open(path, "mode=rw", busy_s=BUSY_S)
+                for setting in _LEAVE_WAL:
+                    connection.execute(setting)
+        for setting in _SETTINGS:
+            connection.execute(setting)
         if version_of(connection) == 0:
             with transaction(connection):
                 if version_of(connection) == 0:  # no other process can change it now

@@ -8,7 +8,7 @@ from contextlib import aclosing
 import pytest
 
 from tests.support.chats import store_at
-from tests.support.programs import Inside
+from tests.support.programs import PYTHON, Inside, run
 from tests.support.scripted_products import CHAT, plain
 from tests.support.scripted_server import DONE, ScriptedServer, delta, finish, sse
 
@@ -223,3 +223,17 @@ def test_a_damaged_file_of_sessions_is_set_aside_and_told(saved):
     assert done.returncode == 0
     assert "sessions.db" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_sessions_are_listed_and_changed_where_processes_cannot_share_memory(saved):
+    cli, _ = saved
+    # SQLite shares 32 kB of memory by a file beside the database, which is too large here
+    limited = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (32767,) * 2); "
+        "from lmchat.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    )
+    for words in (("rename", "last", "Plan"), ()):
+        done = run([PYTHON, "-c", limited, "sessions", *words], home=cli.home)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert "Plan" in done.stdout
+    assert "Plan" in cli("sessions").stdout
