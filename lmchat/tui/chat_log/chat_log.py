@@ -359,17 +359,17 @@ class ChatLog(ScrollView, can_focus=True):
                 entry.is_folded = False  # it may be read: what becomes reasoning must not disappear
             entry.set_parts(message.parts)
 
-    def finish(self, message: ChatMessage, *, were_calls_run: bool = False) -> None:
+    def finish(self, message: ChatMessage, *, has_call_messages: bool = False) -> None:
         """Show the final form of the answer that streams, or add it if the log does not have it.
 
-        `were_calls_run`: its calls are run, and their messages follow.
+        `has_call_messages`: its calls are run, and each has a message of its own, below the answer.
         """
         self.flush()
         index = self._streaming
         self._streaming = None
         if index is not None:
             with self._changed(index) as entry:
-                entry.were_calls_run = were_calls_run
+                entry.has_call_messages = has_call_messages
                 entry.finish(message)
         elif not self.replace(message):
             self.append(message)

@@ -65,7 +65,7 @@ def _message_text(entry: Entry) -> str:
             texts = [text.text for text in call_texts(message)]
     elif entry.parts and not (entry.is_folded or entry.is_source):
         # calls that have messages of their own are copied with those
-        left_out = ToolCallPart if entry.were_calls_run else None
+        left_out = ToolCallPart if entry.has_call_messages else None
         texts = [part.text for part in entry.parts if part.kind is not left_out]
     stripped = [text.strip("\n") for text in texts]
     return "\n\n".join(text for text in stripped if text)

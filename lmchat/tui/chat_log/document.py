@@ -40,7 +40,7 @@ def _entries_of(messages: Iterable[ChatMessage]) -> list[Entry]:
     entries = [Entry(message) for message in messages]
     for entry, following in pairwise(entries):
         if entry.message.role is Role.ASSISTANT and entry.message.tool_calls:
-            entry.were_calls_run = following.message.role in (Role.TOOL, Role.ASSISTANT)
+            entry.has_call_messages = following.message.role in (Role.TOOL, Role.ASSISTANT)
     return entries
 
 

@@ -183,7 +183,7 @@ class Entry(Struct):
     is_folded: bool = True  # whether reasoning, a system prompt or a call is one row
     is_source: bool = False  # whether it is shown as source, without Markdown
     call_state: str = ""  # of a call of the running turn: `ASKS`, or what its row says
-    were_calls_run: bool = False  # whether each of its calls has a message of its own, below
+    has_call_messages: bool = False  # whether each of its calls has a message of its own, below
     turn: TurnFigures | None = None  # figures of the running turn
     now_s: float = 0.0  # monotonic time of these figures
     thought_hint: str = ""  # key that ends the thought while it streams; empty if none can
@@ -219,7 +219,7 @@ class Entry(Struct):
         texts: list[str] = []
         for part in self.message.parts:
             if isinstance(part, ToolCallPart):
-                if not self.were_calls_run:
+                if not self.has_call_messages:
                     texts.append(part.arguments)
             elif not isinstance(part, FilePart):
                 texts.append(part.text)
@@ -231,7 +231,7 @@ class Entry(Struct):
 
         One with several versions is not blank: its row switches between them.
         """
-        if not self.were_calls_run or self.message.versions > 1:
+        if not self.has_call_messages or self.message.versions > 1:
             return False
         return not (self.source + self.message.reasoning).strip()
 
@@ -271,7 +271,7 @@ class Entry(Struct):
             blocks.append(self._kept(remark_block(NOT_SENT, is_attached=True), NOT_SENT))
         if not blocks:  # every entry of the document needs at least one block
             # without a line for an answer with tool calls below it; else a bare rule shows it
-            blocks = [made_block(lambda _: []) if self.were_calls_run else rule_block("")]
+            blocks = [made_block(lambda _: []) if self.has_call_messages else rule_block("")]
         # where the lists begin to differ: at the end of the shorter one, if not before
         pairs = enumerate(zip(self.blocks, blocks, strict=False))
         shorter = min(len(self.blocks), len(blocks))
@@ -396,7 +396,7 @@ class Entry(Struct):
 
         Folded reasoning is only its row. Calls whose messages follow have no blocks here.
         """
-        if part.kind is ToolCallPart and self.were_calls_run:
+        if part.kind is ToolCallPart and self.has_call_messages:
             return []
         if part.kind is TextPart:
             return part.update_blocks()
@@ -424,7 +424,7 @@ class Entry(Struct):
             return [state_block(self.turn, self.now_s)]
         if self.message.role is not Role.ASSISTANT:
             return []
-        if self.were_calls_run and self.message.versions == 1:
+        if self.has_call_messages and self.message.versions == 1:
             return []  # the last answer of the turn has the stats; versions need a row to switch
         if self.message.state is AnswerState.STREAMING:  # no key of this lmchat stops it
             return [remark_block("another lmchat is writing this")]

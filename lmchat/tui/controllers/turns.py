@@ -323,8 +323,8 @@ class Turns(FrontEnd):
             case MessageEnded(message) if is_shown and message.role is Role.TOOL:
                 self._ui.widgets.log.replace(message)
                 self._status.refresh()
-            case MessageEnded(message) if is_shown:  # an answer, whose calls run next
-                self._ui.widgets.log.finish(message, were_calls_run=True)
+            case MessageEnded(message) if is_shown:  # an answer; the messages of its calls follow
+                self._ui.widgets.log.finish(message, has_call_messages=True)
             case Rethought() if is_shown:  # text that was shown as the answer was reasoning
                 self._ui.widgets.log.restate(opened.shown_messages[-1])
             case RetryScheduled():
