@@ -92,7 +92,7 @@ class IdleTimeout:
     async def _watch(self, block: asyncio.Timeout) -> None:
         """Check the silence in rounds, and post stalls; end the watched block at a limit.
 
-        Each round has three steps: count the silence, ask the health of a silent server, decide.
+        Each round has three steps: ask the health of a silent server, count the silence, decide.
         """
         limits = self._timeouts
         limits_s = (limits.first_token_s, limits.stalled_after_s, limits.give_up_after_s)
@@ -106,16 +106,17 @@ class IdleTimeout:
         try:
             while True:
                 await asyncio.sleep(round_s)
-                passed_s = min(self._loop.time() - checked_s, LONGEST_ROUND_S)
-                checked_s = self._loop.time()
-                silent_s += passed_s
-                unheard_s += passed_s
                 if not self._has_token:
                     self.check_first_token()
 
                 was_gone = is_gone  # in the last round; then a stall was posted
-                must_ask = not self._has_arrivals and unheard_s >= ASK_AFTER_S
+                must_ask = not self._has_arrivals and unheard_s + round_s >= ASK_AFTER_S
                 is_gone = must_ask and not await self._is_alive()
+
+                passed_s = min(self._loop.time() - checked_s, LONGEST_ROUND_S)
+                checked_s = self._loop.time()
+                silent_s += passed_s  # with the time of the health check
+                unheard_s += passed_s
                 if must_ask and not is_gone:  # it has answered, or cannot be asked
                     unheard_s = 0.0
                     if was_gone:
