@@ -38,11 +38,11 @@ _SETTINGS = (
 )
 _NO_SHARED_MEMORY = "SQLITE_IOERR_SHM"  # beginning of the names of errors
 # The file is in this mode by then; a connection that has it alone needs no shared memory.
-_LEAVE_WAL = (
-    "pragma locking_mode = exclusive",
-    "pragma journal_mode = delete",
-    "pragma locking_mode = normal",
-)
+_LEAVE_WAL = """
+    pragma locking_mode = exclusive;
+    pragma journal_mode = delete;
+    pragma locking_mode = normal;
+"""
 _FILE_MODE = 0o600
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 # Decoder of text columns: a damaged byte does not cost the row.
@@ -105,8 +105,7 @@ def connect(path: Path) -> Connection:
             if name_of(error).startswith(_NO_SHARED_MEMORY):
                 connection.close()
                 connection = _open(path, "mode=rw", busy_s=BUSY_S)
-                for setting in _LEAVE_WAL:
-                    connection.execute(setting)
+                connection.executescript(_LEAVE_WAL)
         for setting in _SETTINGS:
             connection.execute(setting)
         if version_of(connection) == 0:
