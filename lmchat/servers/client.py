@@ -319,7 +319,8 @@ class HttpServerClient:
         Raises `ServerRejected` if it cannot, or if it would have to load or wake the model.
         """
         product = product_named(request.product)
-        await self._require_loaded(request)
+        if product.shows_template_text:
+            await self._require_loaded(request)
         api = await self._new_api(request.endpoint, request.product, read_s=TEMPLATE_S)
         return await product.template_text(api, self._writer.write(request).body())
 

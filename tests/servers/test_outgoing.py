@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
+from lmchat.errors import ServerRejected
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.request import ChatRequest, Sampling
 from tests.support.client_calls import ask
 from tests.support.scripted_backend import read
-from tests.support.scripted_products import CHAT, LLAMA, chat_reply, llama_models
+from tests.support.scripted_products import CHAT, LLAMA, chat_reply, llama_models, ollama
 from tests.support.scripted_server import json_reply
 
 KEY = "sk-marked-key-4711"
@@ -52,3 +54,9 @@ async def test_the_text_of_a_prompt_comes_with_the_number_of_its_tokens(server, 
     assert (prompt.text, prompt.tokens) == ("<s>Hi", 2)
     (asked,) = server.seen(TEMPLATE)
     assert asked.body == (await client.outgoing(request_to(server))).body
+
+
+async def test_a_server_that_shows_no_text_says_so_also_if_the_model_is_not_loaded(server, client):
+    ollama(server)
+    with pytest.raises(ServerRejected, match="Ollama does not show the text"):
+        await client.template_text(request_to(server, "Ollama"))

@@ -81,6 +81,7 @@ class LlamaCpp(Product):
     can_prefill_thought = True
     can_read_ahead = True
     can_keep_answers = True
+    shows_template_text = True
     lists_tool_models = True
     ignores_model_name = True
     names_build = True

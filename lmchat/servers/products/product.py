@@ -101,6 +101,7 @@ class Product:
     """Whether it reads a prompt into its cache and answers nothing."""
     can_keep_answers: bool = False
     """Whether it can continue an answer while lmchat is away; not all its versions can (R-42)."""
+    shows_template_text: bool = False  # see `template_text`
     lists_tool_models: bool = False  # whether it says which models can use tools
     ignores_model_name: bool = False  # whether it answers with its one model to any name
     cuts_prompts: bool = False  # whether it drops the beginning of a too long prompt
