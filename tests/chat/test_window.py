@@ -116,7 +116,7 @@ async def test_an_answer_after_calls_fails_if_their_results_do_not_fit(store):
     [
         (
             "Ollama",
-            "Ollama drops its beginning. Set it when you start Ollama: OLLAMA_CONTEXT_LENGTH=2048 ",
+            "Ollama drops its beginning. For a larger window: OLLAMA_CONTEXT_LENGTH=2048 ",
         ),
         (
             "LM Studio",

@@ -75,7 +75,7 @@ class LlamaCpp(Product):
     model_step = "Choose a model with Ctrl+O or -m; lmchat loads it"
     empty_step = "llama-server -m MODEL.gguf"
     load_step = "It serves the model it was started with: llama-server -m MODEL.gguf"
-    larger_window = "Set it when you start the server: llama-server -c {context}"
+    larger_window = "For a larger window: llama-server -c {context}"
     loads_on_demand = True
     can_prefill = True
     can_prefill_thought = True

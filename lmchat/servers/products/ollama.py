@@ -37,7 +37,7 @@ class Ollama(Product):
     model_step = "Choose a model with Ctrl+O or -m; lmchat loads it"
     empty_step = "ollama pull llama3.2"
     host_step = "Use localhost, or OLLAMA_HOST={host} ollama serve"
-    larger_window = "Set it when you start Ollama: OLLAMA_CONTEXT_LENGTH={context} ollama serve"
+    larger_window = "For a larger window: OLLAMA_CONTEXT_LENGTH={context} ollama serve"
     refusal_hints: ClassVar = {
         "model_missing": "Download it with: ollama pull {model}",
         "forbidden": f"{host_step}.",

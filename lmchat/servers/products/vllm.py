@@ -23,7 +23,7 @@ class Vllm(Product):
     start_step = "vllm serve MODEL"
     key_step = "Use the API key that vllm serve was started with (--api-key)"
     load_step = "It serves the model it was started with: vllm serve MODEL"
-    larger_window = "Set it when you start the server: vllm serve MODEL --max-model-len {context}"
+    larger_window = "For a larger window: vllm serve MODEL --max-model-len {context}"
     state = LoadState.LOADED
     names_build = True
     health_path = "/health"
@@ -59,9 +59,7 @@ class SgLang(Vllm):
     start_step = "sglang serve MODEL"
     key_step = "Use the API key that sglang serve was started with (--api-key)"
     load_step = "It serves the model it was started with: sglang serve MODEL"
-    larger_window = (
-        "Set it when you start the server: sglang serve MODEL --context-length {context}"
-    )
+    larger_window = "For a larger window: sglang serve MODEL --context-length {context}"
     names_build = False
     health_path = ""
     count_path = ""
