@@ -84,6 +84,15 @@ async def test_a_model_that_is_not_listed_is_asked_only_where_there_may_be_more(
         assert (await _find_target((seen,), settings=Settings(model="c"))).model_id == "c"
 
 
+async def test_a_server_that_needs_a_key_may_have_the_missing_model():
+    # none of its models is known before it has the key
+    locked = probed(Verdict.NEEDS_KEY, product="Jan")
+    found = (probed(Verdict.READY, model("a")), locked)
+    with pytest.raises(WrongUse, match="No server has a model c") as caught:
+        await _find_target(found, settings=Settings(model="c"))
+    assert caught.value.hint.startswith(f"Jan at {ENDPOINT.url} answers, but needs an API key.")
+
+
 async def test_a_server_is_waited_for_as_long_as_the_first_token_may_take():
     settings = Settings(timeouts=TimeoutSettings(first_token_s=0.1))
     with pytest.raises(ServerUnavailable, match=r"no token arrived within 0\.1 s"):

@@ -20,7 +20,7 @@ from lmchat.errors import (
     ServerUnavailable,
 )
 from lmchat.safe_text import shell_word
-from lmchat.servers.discovery.probe_result import VERDICTS, ProbeResult, Verdict
+from lmchat.servers.discovery.probe_result import VERDICTS, WANTS_KEY, ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.model import (
     BUILT_IN,
@@ -91,7 +91,7 @@ def choose(
         best = min(usable, key=lambda probed: _rank(probed, state, model))
         return choose_on_server(best, model=model, state=state, may_load=may_load)
     for probed in results:
-        if probed.verdict in (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED):
+        if probed.verdict in WANTS_KEY:
             return TargetChoice(missing=Missing.KEY, probed=probed)
     return TargetChoice(missing=Missing.SERVER)
 
@@ -198,11 +198,16 @@ def require_model(name: str, chosen: ProbeResult | None, results: Sequence[Probe
     """Raise `WrongUse` if the chosen server lacks the model of this name.
 
     `choose_without_asking` chooses such a model all the same, and only the server would refuse it.
-    The error suggests similar models of all `results`. Without a chosen server, do nothing.
+    The error suggests similar models of all `results`, or says which server needs a key: that one
+    may have the model. Without a chosen server, do nothing.
     """
     if chosen is not None and _lacks(chosen, name):
         listed = [model for probed in results for model in probed.chat_models]
-        raise unknown_model(name, listed)
+        error = unknown_model(name, listed)
+        for probed in results:
+            if probed.verdict in WANTS_KEY:
+                error.hint = f"{probed.sentence(probed.name)} {step_sentence(probed.next_step)}"
+        raise error
 
 
 def choose_without_asking(
