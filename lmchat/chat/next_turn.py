@@ -268,8 +268,10 @@ class NextTurn:
     def draft_tokens(self, draft: str) -> int:
         """Estimate the tokens of a draft with its files."""
         text, files = split_draft(draft)
-        file_tokens = sum(part.tokens for part in files)
-        return estimate_tokens(text, factor=self.meter.factor(self.target)) + file_tokens
+        factor = self.meter.factor(self.target)
+        # no factor applies to images
+        file_tokens = sum(part.tokens * (1 if part.is_image else factor) for part in files)
+        return estimate_tokens(text, factor=factor) + round(file_tokens)
 
     def context_use(self, opened: OpenSession) -> ContextUse | None:
         """Return how much of the context window the messages of a session take.

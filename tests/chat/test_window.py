@@ -7,6 +7,7 @@ import pytest
 from lmchat.chat.context_window import plan_context
 from lmchat.errors import RequestInvalid, ServerRejected
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta, UsageReported
+from lmchat.sessions.attached_files import file_line
 from lmchat.sessions.message import AnswerState, FilePart, Role, text_message
 from tests.support.chat_turns import ChatTurns
 from tests.support.scripted_tools import calls, toolbox
@@ -164,3 +165,6 @@ def test_what_is_typed_adds_an_estimate_that_learns_from_the_server(store):
     prompt = text_message(Role.USER, "word " * 40)
     next_turn.meter.learn(next_turn.target, plan_context([prompt], limit=None), 104)
     assert next_turn.draft_tokens("word " * 40) == 100
+    text_file = FilePart(name="a.txt", media_type="text/plain", digest="0" * 64, size=9, tokens=50)
+    image = FilePart(name="a.png", media_type="image/png", digest="1" * 64, size=9, tokens=85)
+    assert next_turn.draft_tokens(file_line(text_file) + file_line(image)) == 100 + 85
