@@ -259,6 +259,8 @@ class AnswerRequest:
         prefill, and a plan that is too long leaves out more, at most once in an answer.
         """
         if self._is_prefilled and error.kind in _PREFILL_REFUSED:
+            # exact words are sent with prefill or not at all. A prefilled request has a beginning:
+            # `None` is for the type checker
             if self.beginning is None or self.beginning.is_exact:
                 return False
             self._is_prefilled = False

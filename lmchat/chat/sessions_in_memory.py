@@ -105,7 +105,7 @@ class SessionsInMemory:
         self.unread.discard(opened.session_id)
         return opened
 
-    def note_end(self, opened: OpenSession) -> None:
+    def mark_unread(self, opened: OpenSession) -> None:
         """Mark a session whose turn has ended as unread, unless it is shown."""
         if opened is not self.shown:
             self.unread.add(opened.session_id)

@@ -77,7 +77,10 @@ class TurnScheduler:
         with_titles: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin with a new session; `with_titles` lets the model write titles."""
+        """Begin with a new session; `with_titles` lets the model write titles.
+
+        `chat`, `profile_name` and `layers` are the choices for the next turn, as in `NextTurn`.
+        """
         self.front_end: FrontEnd | None = None
         self.next_turn = NextTurn(chat, profile_name, layers)
         self.save_queue = SaveQueue(store)
@@ -87,7 +90,7 @@ class TurnScheduler:
         self.store = store
         self._with_titles = with_titles
         self._clock = clock
-        self._naming: asyncio.Task[None] | None = None  # asks the model for a title
+        self._title_task: asyncio.Task[None] | None = None  # asks the model for a title
         self.is_closing = False
         """Whether lmchat is quitting: then no queued prompt is sent, and no kept answer fetched."""
         self.in_memory = SessionsInMemory(store, self.save_queue, clock=clock)
@@ -122,8 +125,9 @@ class TurnScheduler:
         self.send_now(opened, words, files, unsent=draft, may_compact=may_compact)
 
     def _send_first_queued(self, opened: OpenSession, *, may_compact: bool = True) -> None:
-        """Send the first prompt of the queue; if it is refused, return it and those behind it.
+        """Send the first prompt of the queue.
 
+        If it is refused, it and those behind it return to the prompt field.
         With `may_compact`, a summary may be made first.
         """
         prompt = opened.queue.pop(0)
@@ -297,8 +301,8 @@ class TurnScheduler:
         is given up: it would keep the server busy.
         """
         opened.require_idle()
-        if self._naming is not None:
-            self._naming.cancel()
+        if self._title_task is not None:
+            self._title_task.cancel()
 
         async def run() -> None:
             """Run the turn, or in its place that of a summary, behind which its prompt waits."""
@@ -341,7 +345,7 @@ class TurnScheduler:
             is_summary=is_summary,
             seconds=self._clock() - began_s,
         )
-        self.in_memory.note_end(opened)
+        self.in_memory.mark_unread(opened)
         if self.is_closing:
             # `end_turn` has taken it out of the session, so it returns; the queue stays there, and
             # is the next start's draft
@@ -357,7 +361,7 @@ class TurnScheduler:
             # one summary is enough, also if it was stopped, or the session is still too long
             self._send_first_queued(opened, may_compact=not is_summary)
         elif self._with_titles and self.next_turn.chat_settings.auto_title:
-            self._naming = asyncio.create_task(self._name_session(opened), name="title")
+            self._title_task = asyncio.create_task(self._name_session(opened), name="title")
 
     def _ending(
         self, opened: OpenSession, task: asyncio.Task[None]
@@ -383,7 +387,7 @@ class TurnScheduler:
 
     def _refuse(self, opened: OpenSession, error: LMChatError, *prompts: str) -> None:
         """Return prompts that no turn can take to the prompt field, with the queue, and say why."""
-        opened.turn_error = error
+        opened.turn_error = error  # which `wait` raises
         self._return_queue(opened, *prompts)
         self._report(opened, TurnEnded(state=AnswerState.FAILED, error=error))
 

@@ -191,7 +191,7 @@ class FilePart(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag
         Name and figures have ordinary blanks.
         """
         pixels = f", {self.width}×{self.height}" if self.width else ""
-        size = size_text(self.size, is_exact=True).replace(GAP, " ")
+        size = size_text(self.size, is_exact=True).replace(GAP, " ")  # `GAP` does not break
         return f"{safe_line(self.name, limit=_MAX_NAME_CHARS)} ({size}{pixels})"
 
 
@@ -307,7 +307,8 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
     def ends_with_edit(self) -> bool:
         """Whether the user has written the end of the answer: no model has continued it since.
 
-        A rewritten answer has no count of tokens (`EDITED`) before that.
+        When the user has rewritten an answer, its tokens are not counted (`EDITED`); those that a
+        model adds to it are.
         """
         return self.is_edited and self.completion_tokens is None
 

@@ -161,7 +161,8 @@ def title_from(prompt: str) -> str:
     Without such a line, it is "Untitled". A long title is cut at the end of a word.
     """
     words_by_line = (line.lstrip("#>*-` \t").split() for line in prompt.splitlines())
-    title = " ".join(next(filter(None, words_by_line), ["Untitled"]))
+    title_words = next(filter(None, words_by_line), ["Untitled"])  # of the first line with any
+    title = " ".join(title_words)
     if len(title) <= _MAX_TITLE_CHARS:
         return title
     # one character less, for `…`
