@@ -195,7 +195,7 @@ class AnswerRequest:
                 return
 
     def answer_now(self) -> str:
-        """End the thought that streams, or else the first one, so that the model answers at once.
+        """End the thought that the model is writing, or its next one, so that it answers at once.
 
         Return why the server cannot do that, or an empty text. A second call does nothing.
         """

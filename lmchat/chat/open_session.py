@@ -141,7 +141,7 @@ class OpenSession:
         return self.is_running and self.request is not None and self.request.can_answer_now
 
     def answer_now(self) -> str:
-        """End the thought of the running answer, or the first one that comes; the text follows.
+        """End the thought that the model is writing, or its next one, so that it answers at once.
 
         Return why that is not possible, or an empty text.
         """
@@ -278,7 +278,7 @@ class OpenSession:
         self.is_summarising = True
 
     def end_turn(self) -> tuple[str, ...]:
-        """End the turn, and return its prompt if this has not become a message, else nothing."""
+        """End the turn; return its prompt if it has not become a message, else an empty tuple."""
         self.task = None
         self.is_stopping = self.is_summarising = False
         self.question = None
@@ -447,7 +447,10 @@ class OpenSession:
         self.messages = self.messages.replaced(message)
 
     def begin_branch(self, path: MessagePath) -> None:
-        """Replace the path by one whose last message is new; what it lacks stays in the tree."""
+        """Replace the path by one whose last message is new.
+
+        Messages of the old path that are not on it are then on another branch.
+        """
         self.messages = MessagePath(path[:-1])
         self.add(path[-1])  # which counts it, and says that the session has changed
 

@@ -323,5 +323,5 @@ class TurnRunner:
         self._show_event(event)
 
     async def _shielded(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do work to its end, also if the turn is cancelled; `OpenSession.saves` has it."""
+        """Do work to its end, also if the turn is cancelled; `wait_until_saved` waits for it."""
         await asyncio.shield(self._opened.track_save(asyncio.ensure_future(work)))

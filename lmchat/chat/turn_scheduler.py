@@ -192,7 +192,7 @@ class TurnScheduler:
     ) -> None:
         """Give an answer another version, perhaps by another model, or repeat a tool call.
 
-        A prompt means its answer; it is answered if it has none.
+        If `message` is a prompt, its answer gets another version; without one, it is answered.
         """
         if message.role is Role.TOOL and self.next_turn.toolbox is None:
             problem = "No tools are configured."

@@ -62,7 +62,7 @@ def new_prompt(
     system_prompt: str = "",
     first_words: str = "",
 ) -> TurnStart:
-    """Start with a prompt at the end; the system prompt comes before the first one of all."""
+    """Start with a prompt at the end; the system prompt comes before the first of a session."""
     prompts: list[ChatMessage] = []
     parent_id = path[-1].message_id if path else None
     if not path and system_prompt:
@@ -95,8 +95,9 @@ def edited(
 def regenerated(path: MessagePath, message_id: str, *, first_words: str = "") -> TurnStart:
     """Answer a prompt, repeat a tool call, or give an answer another version.
 
-    A prompt means its answer, if it has one. Raises `RequestInvalid` for a message on another
-    branch, for an imported call, and if a message that the turn needs is taken out of requests.
+    If the prompt already has an answer, this answer gets another version. Raises `RequestInvalid`
+    for a message on another branch, for an imported call, and if a message that the turn needs is
+    taken out of requests.
     """
     index = _index_of(path, message_id)
     following = path[index + 1 : index + 2]  # one message, or none at the end

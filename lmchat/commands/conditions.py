@@ -20,7 +20,7 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
     match name:
         case "regenerate" | "another_model" | "resume" if is_busy:
             return StillAnswering().message_with_hint
-        case "copy" if message.failure is not None:  # its words are copied
+        case "copy" if message.failure is not None:  # the words of the failure are copied
             return ""
         case "pager" if message.files:  # these are shown, also without a text
             return ""
@@ -31,9 +31,9 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
             mark in f"\n{message.text}" for mark in ("```", "~~~", "\n    ")
         ):
             return "This message has no code block."
-        case "links" if "http" not in message.text.lower():  # parsed only for the list
+        case "links" if "http" not in message.text.lower():  # a cheap test: it is not parsed here
             return "This message has no links."
-        # the whole text of a tool message or a system prompt, reasoning, or attached files
+        # what unfolds: a tool message or system prompt to its whole text, reasoning, attached files
         case "fold" if not (role in (Role.SYSTEM, Role.TOOL) or message.reasoning or message.files):
             return "This message has nothing to unfold."
         case "edit" if role in (Role.SYSTEM, Role.TOOL):  # of an answer, its prompt is edited
