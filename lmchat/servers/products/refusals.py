@@ -128,7 +128,7 @@ RULES: tuple[Rule, ...] = (
         "wrong_path",
         (301, 302, 303, 307, 308),
         message="{product} redirects to {location}.",
-        hint="lmchat does not follow redirects; use the other address.",
+        hint="lmchat does not follow the redirect to {location}; use the address of that server.",
     ),
     Rule(
         "timeout",
@@ -249,10 +249,11 @@ def _rejection(
         said = f"answered {status_words(status)}." if status else "sent an error without a message."
     # without user, password and query, which may be secret
     location = re.sub("//[^/]*@", "//", headers.get("location", "")).partition("?")[0]
+    location = safe_line(location, limit=200) or "another address"
     message = rule.message.format(
         product=facts.subject,
         said=f"{facts.subject} {said}",
-        location=safe_line(location, limit=200) or "another address",
+        location=location,
         model=facts.model or "MODEL",
         host=facts.host,
     )
@@ -273,7 +274,8 @@ def _rejection(
     if hint == _KEY_REJECTED and not facts.key:
         hint = _KEY_MISSING
     # The hint may hold a command, in which names have to be quoted.
-    hint = hint.format(model=shell_word(facts.model or "MODEL"), host=shell_word(facts.host))
+    model, host = shell_word(facts.model or "MODEL"), shell_word(facts.host)
+    hint = hint.format(model=model, host=host, location=location)
     # R-32; a wait of less than a second is not told
     if rule.kind in _TEMPORARY and wait_s is not None and wait_s >= 1:
         wait = f"{math.ceil(wait_s)} s"
