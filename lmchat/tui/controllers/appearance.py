@@ -38,7 +38,7 @@ class Appearance:
         app = self._ui.app
         own_names = [theme.name for theme in THEMES]
         other_names = sorted(app.available_themes.keys() - set(own_names))
-        # lmchat's styles use variables that the themes of Textual do not have
+        # lmchat's styles use variables that these, the themes of Textual, do not have
         for other_name in other_names:
             app.register_theme(fitted(app.available_themes[other_name]))
 
@@ -76,15 +76,15 @@ class Appearance:
         self._status.refresh()
 
     def _toggle_panel(self, name: str, *, is_over: bool) -> None:
-        """Show a column, or hide it if it is shown, and remember that.
+        """Show a panel, or hide it if it is shown, and remember that for the next run.
 
-        On a screen that is too narrow for it (`is_over`), show it over the chat; that is not
-        remembered.
+        `is_over` says that the screen is too narrow for it as a column: then it is shown over the
+        chat, or hidden again, and that is not remembered.
         """
         screen = self._ui.screen
         if is_over:
             screen.toggle_class(f"-{name}-over")
             return
-        screen.toggle_class(f"-{name}-hidden")
+        screen.toggle_class(f"-{name}-hidden")  # the style sheets hide the column by this class
         is_shown = not screen.has_class(f"-{name}-hidden")
         self._ui.remember(lambda state: replace(state, **{f"has_{name}": is_shown}))

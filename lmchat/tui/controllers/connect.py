@@ -112,25 +112,26 @@ class Connect:
             self._draw_page()
             return
         settings, state = self._workspace.settings, self._workspace.state
-        is_named = bool(settings.endpoint)
+        is_named = bool(settings.endpoint)  # then others are not used, even if it does not answer
         self._settle(choose(results, model=settings.model, state=state, is_named=is_named))
 
     # The decision
 
     def _choice_on(self, probed: ProbeResult) -> TargetChoice:
-        """Return the model to use on one server, by the settings and by what was used last."""
+        """Return the model to use on a server, by the configured and the last used one."""
         model, state = self._workspace.settings.model, self._workspace.state
         return choose_on_server(probed, model=model, state=state)
 
     def _settle(self, choice: TargetChoice) -> None:
         """Use the chosen server if nothing is missing; otherwise show the welcome page.
 
-        Prompts that wait are sent to a server that is used, unless it is still loading its model.
-        A server of which only the model is missing is watched, and the picker lists its models.
+        Waiting prompts are sent to the chosen server, unless it is still loading its model. If only
+        the model is missing, the server becomes the target without one: health checks and the
+        picker, in which the user can choose a model, then use it.
         """
         self._missing = choice.missing
         if choice.missing is Missing.NOTHING and choice.target is not None:
-            # else it is in use already: it still loads its model, or the user has chosen its row
+            # it may be in use already: it still loads its model, or the user has chosen its row
             if choice.target != self._ui.next_turn.target:
                 self._model_switch.use(choice.target)
             self.close_page()
@@ -144,7 +145,8 @@ class Connect:
     def _use_result(self, probed: ProbeResult | None) -> None:
         """Use a server that the user has chosen, or ask for what it lacks.
 
-        If it cannot be used, search at once. Without one (None, if a dialog was left), do nothing.
+        That is the permission for its host, an API key, or a model. If it cannot be used, search at
+        once: it may have changed. None, from a dialog that was left, is ignored.
         """
         if probed is None:
             return
@@ -162,19 +164,16 @@ class Connect:
             self._model_switch.open_picker(then=self._use_model)
 
     def _use_model(self, model: ModelInfo) -> None:
-        """Use a model that was picked while the page is open, which has no more to offer then."""
+        """Use a model that was picked from the welcome page, and close the page."""
         self._model_switch.switch_to(model)
         self.close_page()
 
     async def _ask_about_host(self, endpoint: Endpoint) -> None:
-        """Use a server if the user allows its host, as `_try_server` asks; else warn why not.
-
-        A user who does not allow it is not warned.
-        """
-        result = await self._try_server(endpoint)
+        """Ask whether requests may go to the host of a server, and then use it or warn why not."""
+        result = await self._try_server(endpoint)  # asks
         if not isinstance(result, str):
             self._use_result(result)
-        elif result:
+        elif result:  # why it cannot be used; empty if the user did not allow the host
             self._ui.warn(result)
             self._wake.set()
 
@@ -209,7 +208,7 @@ class Connect:
         """
         try:
             header_value(key)
-        except ValueError as error:  # says which characters the key has that no header can have
+        except ValueError as error:  # its words follow "What you typed": "has control characters …"
             return f"What you typed {error}. Type the API key without them."
         try:
             probed = await self._workspace.backend.check(endpoint, key=key)
@@ -230,9 +229,10 @@ class Connect:
     # The welcome page
 
     def act_on_choice(self, choice: ServerRow | str, typed: str) -> None:
-        """Do what the chosen row of the page offers: a server, or another way to one by its key.
+        """Do what the chosen row of the page offers.
 
-        `typed` is the address in the input at first, where the user is asked for one.
+        `choice` is a server, or names another way to one, as `files`. `typed` is a word that was
+        pasted on the page: the question for an address begins with it.
         """
         machine = self._starts.machine
         match choice:
@@ -252,7 +252,7 @@ class Connect:
                 self._ui.begin(partial(self._start, start), "start")
             case ServerRow(probed=probed):
                 self._use_result(probed)
-            case _:  # "address"
+            case _:  # "address": any server can be typed
                 self._ask_address(typed)
 
     def _ask_address(self, typed: str) -> None:
@@ -272,7 +272,7 @@ class Connect:
         """Start the built-in engine in a worker with a model file."""
 
         async def start() -> None:
-            """Close the page if the engine serves the model; else a search shows what there is."""
+            """Close the page if the engine serves the model; search at once, for an open page."""
             if await self._starts.start_engine(name):
                 self.close_page()
             self._wake.set()
@@ -284,7 +284,10 @@ class Connect:
             self._start_engine(file.name)
 
     async def _start(self, start: ServerStart) -> None:
-        """Start a server, and use it if it is ready, unless the page was closed since."""
+        """Start a server, and use it if it is usable then, unless the page was closed since.
+
+        A page that is open shows why a start failed; without it, a notification does.
+        """
         probed = await self._starts.start_program(start)
         if self._page is None and self._starts.problem:
             self._ui.warn(self._starts.problem)
@@ -295,9 +298,8 @@ class Connect:
     def _show_page(self) -> None:
         """Show the results on the welcome page, and open the page if it may be opened.
 
-        It is not opened over a dialog. While the user writes a prompt or reads a session with
-        messages, and after the user has left it, it is not opened either: it would get the next
-        keys, and the Enter.
+        It is not opened over a dialog, or after the user has left it. While the user writes a
+        prompt, or reads a session with messages, it would get the keys that are meant for these.
         """
         is_writing = self._ui.widgets.prompt_input.is_being_written
         is_reading = bool(self._workspace.scheduler.shown.messages)
@@ -315,9 +317,9 @@ class Connect:
         self.check_now()
 
     def _open_page(self) -> None:
-        """Open the page; `_page` is the page until it is closed, in whatever way."""
+        """Open the page; when it is closed, in whatever way, `_page` becomes None."""
 
-        def forget(_: None) -> None:  # the page returns no value
+        def forget(_: None) -> None:  # the page returns no value when it is closed
             self._page = None
 
         self._page = WelcomeScreen(self._workspace.clock)
@@ -333,7 +335,7 @@ class Connect:
         facts = WelcomeFacts(
             results=self._workspace.catalogue.results,
             searched_at_s=self._searched_at_s,
-            # not shown before the first search has ended
+            # without a search yet, this has no meaning, and the page does not show it
             next_search_at_s=(self._searched_at_s or 0.0) + self._workspace.search_pause_s,
             machine=self._starts.machine,
             problem=problem,
@@ -349,9 +351,9 @@ class Connect:
     def leave_page(self, typed: events.Key | events.Paste | None = None) -> None:
         """Close the welcome page, so that the chat is shown.
 
-        `typed`, a key or a paste that is meant for the prompt, is handed to it. A user who types
-        has not decided against the page: the next search opens it again, once the prompt is sent or
-        deleted. A user who leaves it in another way does not want to see it: it stays closed.
+        `typed` is a key or a paste that was meant for the prompt, which gets it. A user who types
+        has not decided against the page: once the prompt is sent or deleted, the next search opens
+        it again. A user who leaves it in another way does not want to see it: it stays closed.
         """
         if typed is not None:
             hand_over(typed, self._ui.widgets.prompt_input)

@@ -31,7 +31,7 @@ class LogNavigation:
         return next(iter(self._ui.screen.query(FindBar)), None)
 
     async def open_find_bar(self, query: str = "") -> None:
-        """Open the find bar with a query, empty by default."""
+        """Open the find bar with a query, by default the last one."""
         bar = self.find_bar
         if bar is None:
             bar = FindBar(self._log)
@@ -43,7 +43,7 @@ class LogNavigation:
         if self.find_bar is not None:
             self.find_bar.close()
         else:
-            self._log.finder.clear()  # a hit of the search in all sessions is marked without it
+            self._log.finder.clear()  # the search in all sessions marks its hit without the bar
 
     # Card of a tool call
 
@@ -56,7 +56,7 @@ class LogNavigation:
         prompt_input = self._ui.widgets.prompt_input
         is_in_prompt = self._ui.screen.focused is prompt_input
         if is_in_prompt and not prompt_input.text and self._log.viewport.is_following:
-            # does nothing without a card: its id is empty
+            # without a card, its id is empty, and this does nothing
             self._log.show_message(self._log.calls.card_id)
 
     def leave_card(self) -> None:

@@ -59,8 +59,8 @@ class ModelSwitch:
     def use(self, target: Target) -> None:
         """Use a server and its model from now on.
 
-        If the target has a model, this is remembered; unless it is still loading, the waiting
-        prompts are sent to it.
+        If the target has a model, the choice is remembered for the next run, and the waiting
+        prompts are sent, unless the model is still loading.
         """
         self.aim_at(target)
         if not target.model_id:
@@ -82,8 +82,9 @@ class ModelSwitch:
     def update_target(self, health: Health) -> None:
         """Give the target the product and model of a health check of the server in use.
 
-        The user and the search decide which server and model are the target; what they are like is
-        known from the checks. Do nothing if the check was one of another server, or found no model.
+        The user and the search decide which server and model are the target; the checks find out
+        their state, as whether the model is loaded. Do nothing if the check was one of another
+        server, or found no model.
         """
         target = self._ui.next_turn.target
         if target is None or health.model is None or health.endpoint != target.endpoint:
@@ -93,9 +94,10 @@ class ModelSwitch:
         self._ui.next_turn.use_target(replace(target, product=product, model=health.model))
 
     def _change_load(self, model: ModelInfo, **fields: float | bool | None) -> bool:
-        """Change fields of the target that say how far its model is loaded.
+        """Change fields of the target that say how far its model is loaded, as `is_loading`.
 
-        Return False, and change nothing, if the given model is not the one in use.
+        Return False, and change nothing, if the given model is not the one in use: any model of the
+        picker can be loaded.
         """
         target = self._ui.next_turn.target
         if target is None or not self.is_in_use(model):
@@ -109,8 +111,8 @@ class ModelSwitch:
     def pick(self, name: str = "") -> None:
         """Switch to a model by its name, a part of it, or its number among the recent ones.
 
-        Without a name, ask which. Raises `WrongUse` for an unknown name. For a number without
-        a model, and for a recent model that cannot chat, the user is told so.
+        Without a name, open the picker. Raises `WrongUse` for an unknown name. If no model has the
+        number, or it cannot chat, the user is told so.
         """
         if not name:
             self.open_picker()
@@ -189,7 +191,7 @@ class ModelSwitch:
         """Use a model from the next turn on, and begin to load it if it is not loaded."""
         if model.state is LoadState.NOT_LOADED:
             self._begin_load(model)
-        # without the fraction of the list, which gets old: `loading_fraction` follows the load
+        # without the progress in the list, which gets old; `_load` updates that of the target
         target = Target.of(replace(model, load_fraction=None))
         if _key(model) in self._loads:
             target = replace(target, is_loading=True, loading_since_s=self._workspace.clock())
@@ -210,14 +212,14 @@ class ModelSwitch:
     def _ask_for_context(self, model: ModelInfo) -> None:
         """Ask for the size of the context window, and begin to load the model with it.
 
-        A model that is in memory is loaded again. A server that does not load with a given window
-        is named in a notification, with the way to a larger one.
+        A model that is in memory is loaded again. If its server does not take a size when it loads
+        a model, a notification says so, and how to get a larger window there.
         """
         product = product_named(model.product)
         if not product.context_field:
             words = f"{model.product} takes no context window when it loads a model."
             hint = product.larger_window.format(model=model.model_id, context="TOKENS")
-            self._ui.notify(f"{words} {hint}".rstrip())
+            self._ui.notify(f"{words} {hint}".rstrip())  # the hint may be empty
             return
 
         async def load(typed: str) -> str | bool:
@@ -266,8 +268,8 @@ class ModelSwitch:
     async def _load(self, model: ModelInfo, context: int | None) -> None:
         """Load a model; if it is in use, the prompts that wait for it are sent then.
 
-        If it cannot be loaded, they return to the prompt field. A server that does not load on
-        request may load with the first prompt: for a model in use, this is no failure.
+        If it cannot be loaded, they return to the prompt field. That a server does not load on
+        request is no failure for a model in use: it may load it with the first prompt.
         """
         self._status.show_action(f"loading {_short_name(model)}")
 
@@ -288,9 +290,9 @@ class ModelSwitch:
         finally:
             del self._loads[_key(model)]
             if not can_answer and self._picker is not None:
-                # as it was before, at once; below, the lists of the servers are read
+                # its state before the load, until `_show_new_states` has asked the servers
                 self._picker.update_model(model)
-            if self._change_load(model, is_loading=False):
+            if self._change_load(model, is_loading=False):  # it is the model in use
                 if can_answer:
                     self._ui.scheduler.begin_waiting(has_loaded=True)
                 else:
@@ -304,7 +306,7 @@ class ModelSwitch:
             self._begin_refresh()
 
     def _show_load(self, loading: ModelInfo) -> None:
-        """Keep how far a model is loaded, and show it in the picker."""
+        """Keep how far a model is loaded (`load_fraction`), and show it in the picker, if open."""
         self._loads[_key(loading)] = loading
         if self._picker is not None:
             self._picker.update_model(loading)
@@ -315,7 +317,7 @@ class ModelSwitch:
 
 
 def _key(model: ModelInfo) -> tuple[Endpoint, str]:
-    """Return what is the same in all states of a model, by which it is found again."""
+    """Return what identifies a model, whatever its state is."""
     return model.endpoint, model.model_id
 
 

@@ -33,10 +33,10 @@ class NextRequest:
 
         Raises `LMChatError` if no model can answer.
         """
-        self._ui.next_turn.required_target()
+        self._ui.next_turn.required_target()  # raises before the dialog opens
 
         async def fill() -> None:
-            """Fill the dialog, which is made below; if there is no such request, close it."""
+            """Show the messages in the dialog, which is made below; after an error, close it."""
             text, files = split_draft(self._prompt_text.new_prompt)
             opened = self._ui.scheduler.shown
             try:
@@ -46,7 +46,7 @@ class NextRequest:
                 raise
 
         def begin_to_fill() -> None:
-            """Fill the dialog in a worker: the server may be asked to count the tokens."""
+            """Call `fill` in a worker: the server may be asked to count the tokens."""
             self._ui.begin(fill, "context", is_only=True)
 
         async def toggle(message_id: str) -> None:
@@ -59,7 +59,10 @@ class NextRequest:
             if message_id:
                 self._ui.widgets.log.show_message(message_id)
 
-        dialog = ContextDialog(lambda one_id: self._ui.begin(partial(toggle, one_id), "exclude"))
+        def begin_to_toggle(message_id: str) -> None:
+            self._ui.begin(partial(toggle, message_id), "exclude")
+
+        dialog = ContextDialog(begin_to_toggle)
         self._ui.open_dialog(dialog, go_to)
         begin_to_fill()
 

@@ -42,7 +42,7 @@ class PromptFiles:
     def running_words(self) -> str:
         """Words for the commands that are running, else for the pages that are fetched; or ""."""
         if self._running:
-            return f"Running: {', '.join(safe_line(one.command) for one in self._running)}"
+            return f"Running: {', '.join(safe_line(run.command) for run in self._running)}"
         return f"Downloading: {safe_line(', '.join(self._pages))}" if self._pages else ""
 
     def stop(self) -> bool:
@@ -79,10 +79,10 @@ class PromptFiles:
         return file_line(await self._ui.scheduler.add_file(file))
 
     async def _attach_page(self, address: str, opened: OpenSession) -> None:
-        """Fetch a page once the user allows it, and put it into the prompt of a session."""
+        """Fetch a page from hosts that the user allows, and put it into the prompt of a session."""
 
         async def ask(host_address: PageAddress) -> bool:
-            """Ask the user whether the page may be fetched from this host."""
+            """Ask whether a request may go to this host: that of the page, or of a redirect."""
             return bool(await self._ui.ask(page_question(host_address)))
 
         self._pages.append(address)
@@ -107,10 +107,13 @@ class PromptFiles:
             await self.attach_named(name)
 
     def attach(self, path: str, text: str) -> None:
-        """Attach the file that was chosen after `@`; without a path, those of a pasted text."""
+        """Attach the file with which `@` was completed; without a path, those that were pasted.
+
+        `text` is what they replace in the prompt: `@` with the typed letters, or the pasted text.
+        """
 
         async def attach_pasted() -> None:
-            """Attach the files that the text names; a text that names none stays as it is."""
+            """Attach the files that the pasted text names; if it names none, it stays as it is."""
             paths = await run_abandonable(partial(named_files, text))
             if paths:
                 await self._attach_files(paths, text, shown_name="")
@@ -135,9 +138,9 @@ class PromptFiles:
         await self._attach_files(paths, typed, safe_line(Path(name).name))
 
     async def _attach_files(self, paths: Sequence[Path], typed: str, shown_name: str) -> None:
-        """Attach files in place of `typed`, if the user allows that they are read.
+        """Attach files in place of `typed`, words of the prompt, if the user lets them be read.
 
-        If other words are in the line of `typed`, `shown_name` is written there instead of it.
+        In a sentence, as `Explain @gar`, `shown_name` takes the place of these words.
         """
         if await self._may_read(paths):
             files = [await read_attachment(path) for path in paths]
@@ -150,8 +153,9 @@ class PromptFiles:
     async def _put(self, files: Sequence[Attachment], typed: str = "", name: str = "") -> None:
         """Store files, and put them into the prompt, above the line of `typed` or of the cursor.
 
-        There, `name` takes the place of `typed` if other words are in the line; else `typed` is
-        removed. The user is told if the model cannot see an image.
+        `typed` is the words of the prompt that named the files. In a line with other words, `name`
+        takes their place; otherwise they are removed. The user is told if the model cannot see an
+        image.
         """
         lines = [await self._stored(file) for file in files]
         self._ui.widgets.prompt_input.attach(typed, lines, name)
@@ -161,10 +165,10 @@ class PromptFiles:
             self._ui.notify(f"This model cannot see images. {key} lists the models that can.")
 
     async def _attach_set(self, typed: str, name: SetName) -> None:
-        """Attach the text files of a folder or a pattern, and tell how much that is.
+        """Attach the text files of a folder or a pattern, and tell the user how much that is.
 
         The user is asked first if there are many, or if they fill half of the context window.
-        `typed` is the text that they replace, or empty, as in `attach_named`.
+        `typed` is the text in the prompt that they replace, or empty.
         """
         if not await self._may_read([name.folder]):
             return
@@ -182,7 +186,7 @@ class PromptFiles:
     async def _may_read(self, paths: Sequence[Path]) -> bool:
         """Return whether files may be read; ask the user if some are outside the working folder.
 
-        A path that was pasted without a thought must not be enough to send such a file.
+        A path may be pasted with a text, unnoticed: that must not be enough to send such a file.
         """
         outside = await files_outside(paths, Path.cwd())
         return not outside or bool(await self._ui.ask(outside_question(outside)))

@@ -71,11 +71,11 @@ class PromptText:
         if draft and is_new and not self._input.text:
             self._input.load_draft(draft)
         elif draft:
-            earlier.insert(0, draft)
+            earlier.insert(0, draft)  # the newest comes first
         self._input.remember_older(earlier)
 
     def remember(self, prompt: str) -> None:
-        """Let ↑ bring back a prompt that is sent or run."""
+        """Let ↑ bring back a prompt that is sent, or a command that is run."""
         self._input.remember_newest(prompt)
 
     def keep_draft(self) -> None:
@@ -89,7 +89,7 @@ class PromptText:
 
     @property
     def _changed_text(self) -> str:
-        """The text in the input; empty if an edit began with it, as nothing was typed then."""
+        """The text in the input; empty if it is still the text with which an edit began."""
         text = self._input.full_text
         return "" if text == self._unedited else text
 
@@ -133,9 +133,10 @@ class PromptText:
         self._input.put(text)
 
     def add_file(self, opened: OpenSession, line: str) -> None:
-        """Put the line of a stored file into the prompt of a session, or its draft if not shown.
+        """Put a stored file into the prompt of a session; if that is not shown, into its draft.
 
-        While a message is edited, it is put into what comes back after the edit.
+        `line` represents the file there, and has its line end. While a message is edited, it is put
+        into what comes back after the edit.
         """
         if opened is not self._scheduler.shown:
             draft = line + self._drafts.text(opened.session_id)
@@ -143,7 +144,8 @@ class PromptText:
         elif self.edited_id:
             self._before_edit = line + self._before_edit
         else:
-            self._input.attach(typed="", files=[line])  # above the line of the cursor
+            # above the line of the cursor; `typed` would be words there that it replaces
+            self._input.attach(typed="", files=[line])
 
     def give_back(self, opened: OpenSession, *prompts: str) -> None:
         """Return unsent prompts to their session, in front of what is typed there.
@@ -162,7 +164,7 @@ class PromptText:
             self._drafts.change(opened.session_id, draft)
         elif self.edited_id:
             self._before_edit = joined_prompts(*prompts, self._before_edit)
-            self.keep_draft()  # the input has not changed, which would do it
+            self.keep_draft()  # else only a change of the input does it
         else:
             self._input.put(joined_prompts(*prompts, self._input.full_text))
 
@@ -189,7 +191,7 @@ class PromptText:
         """
 
         async def paste() -> str:
-            """Return the clipboard; a line in it that means a file would attach it unseen."""
+            """Return the clipboard without marks of files, which would attach files unseen."""
             return without_file_lines(await self._ui.workspace.platform.paste())
 
         name, _, text = typed.partition(" ")

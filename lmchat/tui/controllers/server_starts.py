@@ -58,7 +58,7 @@ class ServerStarts:
         return state.model if state.endpoint == BUILT_IN else ""
 
     async def _read_machine(self) -> None:
-        """Read the facts, and take them over together when all are known."""
+        """Read what this machine has, and put it into `machine` at once when all is known."""
         engine, launcher = self._workspace.engine, self._workspace.launcher
         machine = MachineState(last_model=self._last_model)
         if launcher is not None:
@@ -68,7 +68,7 @@ class ServerStarts:
                 install_command=launcher.install_command,
             )
         if engine is not None:
-            is_engine_installed = not machine.install_command
+            is_engine_installed = not machine.install_command  # empty where it is installed
             machine = replace(
                 machine,
                 files=await engine.files(is_refresh=True),
@@ -105,7 +105,7 @@ class ServerStarts:
         """Start the engine with the named model, or without a name one that it chooses.
 
         Return True if it serves the model. Return False if there is no engine, if the user does not
-        want a download, and after a failure, which `problem` tells.
+        want a download, and after a failure; then `problem` says why.
         """
         if (engine := self._workspace.engine) is None:
             return False
@@ -121,12 +121,11 @@ class ServerStarts:
         return model is not None
 
     async def _choose(self, engine: LocalEngine, named: str) -> ModelFile | None:
-        """Return a model file of this disk; if there is none, download the demo model.
+        """Return a model file of this disk; if there is none, ask to download the demo model.
 
-        The demo model is also downloaded if it is named and not on the disk. Without a name, the
-        configured model is meant. If none is configured either, it is the model that was used last,
-        if that was one of the engine. Return None if the user does not want the download, or stops
-        it.
+        The file is the named or the configured one; if there is no name, the one that the engine
+        used last, else the best. A demo model that is named and not on the disk is downloaded, too.
+        Return None if the user does not want a download, or stops it.
         """
         named = named or self._workspace.local_model or self._workspace.settings.local.model
         model = await engine.choose(named, last=self._last_model)
@@ -147,8 +146,8 @@ class ServerStarts:
             return None
 
         async def fetch(report: Callable[[str], None]) -> ModelFile:
-            """Download the model; the dialog shows for how long."""
-            report("0 s")  # opens the dialog at once
+            """Download the model; the dialog shows since when."""
+            report("0 s")  # the dialog opens with the first report
             return await engine.fetch(lambda elapsed_s: report(f"{elapsed_s:.0f} s"))
 
         return await with_progress(self._ui, f"Downloading {demo.name}", fetch)
@@ -156,9 +155,9 @@ class ServerStarts:
     async def _serve(self, engine: LocalEngine, model: ModelFile) -> None:
         """Start the engine with a model, and use it from now on; requests wait until it is loaded.
 
-        If the start fails, the target before it is set again, unless that was the engine, too: its
-        server has ended. A target that the user has chosen since then stays. The error is raised. A
-        start that is cancelled leaves its target: the next request starts the engine.
+        If the start fails, the error is raised, and the earlier target is set again, unless that
+        was the engine, too, whose earlier server has ended. A target that the user has chosen since
+        stays. A start that is cancelled leaves its target: the next request starts the engine.
         """
         old_target = self._ui.next_turn.target
         info = model.info(engine.reserve_address(), LoadState.LOADING)

@@ -115,7 +115,7 @@ class Turns(FrontEnd):
         if self._prompt_text.edited_id:
             self._submit_edit(opened, text, self._prompt_text.edited_id)
             return
-        # now, not when a queued prompt is sent: the user may then be reading farther up
+        # now, not when a queued prompt is sent later: the user may then be reading farther up
         self._ui.widgets.log.scroll_end()
         is_queued = False
 
@@ -135,7 +135,7 @@ class Turns(FrontEnd):
 
     async def use_preset(self, typed: str) -> None:
         """Send the prompt that a preset makes of `typed`, as `NAME [TEXT]`."""
-        if self._prompt_text.is_rewriting:  # it would be sent as another version of the answer
+        if self._prompt_text.is_rewriting:  # `submit` would send the preset as the rewritten answer
             problem = "You are rewriting an answer, which Enter saves."
             key = self._ui.key_name("stop")
             raise WrongUse(problem, hint=f"Press {key} first, then send the preset.")
@@ -164,9 +164,10 @@ class Turns(FrontEnd):
         self._attempt(partial(self._scheduler.regenerate, opened, message, target))
 
     def continue_answer(self, message: ChatMessage, beginning: Beginning | None = None) -> None:
-        """Continue an answer, as `TurnScheduler.continue_answer` says.
+        """Continue an unfinished answer in another version; without any words, regenerate it.
 
-        `beginning` is the answer up to a word for which the user has taken an alternative.
+        `beginning` is the answer up to a word for which the user has taken an alternative; the new
+        version then continues that.
         """
         opened = self._scheduler.shown
         self._attempt(partial(self._scheduler.continue_answer, opened, message, beginning))
@@ -194,9 +195,9 @@ class Turns(FrontEnd):
             self._status.show_action("answer now")
 
     def _attempt(self, command: Callable[[], None]) -> bool:
-        """Give `TurnScheduler` a command that begins or queues a turn; return whether it took it.
+        """Call a command of `TurnScheduler` that begins or queues a turn; return whether it did.
 
-        The user is told why not, unless lmchat quits.
+        If it is refused, the error is shown. While lmchat quits, the command is not called.
         """
         if self._scheduler.is_closing:
             return False
@@ -210,15 +211,16 @@ class Turns(FrontEnd):
     # Queued prompts
 
     def edit_queued(self) -> None:
-        """Move the newest queued prompt into the prompt, before what is typed there."""
+        """Move the newest queued prompt into the prompt field, before what is typed there."""
         opened = self._scheduler.shown
         if opened.queue:
             self._prompt_text.give_back(opened, self._scheduler.take_back(opened))
 
     def take_back(self) -> bool:
-        """Move the newest queued prompt into the prompt if it waits for a server or a model.
+        """Move the newest queued prompt back into the prompt field, for Esc.
 
-        Return False, and do nothing, if none waits.
+        Return False, and do nothing, unless it waits for a server or a model. If it waits for the
+        end of the running answer, it stays: Esc stops that answer.
         """
         if not self._scheduler.shown.is_waiting:
             return False
@@ -234,14 +236,14 @@ class Turns(FrontEnd):
     # Questions about tool calls
 
     async def ask(self, opened: OpenSession, question: ToolQuestion) -> Decision:
-        """Show the user that a call waits for a decision, and return that.
+        """Show the user that a call waits for a decision, and return the decision.
 
         In the shown session, the card of the call gets the focus if the user is not typing. For
         another session, a notification names it, and the list marks it.
         """
         decision: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
         self._decisions[question.message.message_id] = decision
-        self._status.show_calls()  # with the card of this one
+        self._status.show_calls()  # shows the card of this call, which `focus_card` needs
         self._status.show_action("waiting for you")
         if question.note:  # why it is asked again about a tool that was always allowed
             self._ui.notify(question.note)
@@ -259,7 +261,7 @@ class Turns(FrontEnd):
             del self._decisions[question.message.message_id]
 
     def decide(self, choice: Choice) -> None:
-        """Give what the user chose on the card of the shown session to the turn, in a worker.
+        """Give the turn of the shown session what the user chose on the card, in a worker.
 
         After a no, ask for a reason first. Do nothing if the user leaves that dialog, or if no call
         waits any more, as after a stop of the turn.
@@ -270,8 +272,8 @@ class Turns(FrontEnd):
             return
 
         async def give() -> None:
-            """Give the turn the decision, after a no with the reason that the user is asked for."""
-            reason: str | None = ""  # empty: none; None: the dialog was left without a decision
+            """Give the turn the decision; a no includes the reason that the user is asked for."""
+            reason: str | None = ""  # "": no reason; None: the dialog was left without a decision
             if choice is Choice.NO:
                 title = f"Refuse {safe_line(question.name, limit=_MAX_NAME)}?"
                 text = "The model gets your reason. Leave it empty to give none."
@@ -292,10 +294,10 @@ class Turns(FrontEnd):
     def show(self, opened: OpenSession, event: ChatEvent) -> None:
         """Show an event of a turn in the log, the list of sessions, the panel or a notification.
 
-        If the session of the turn is not shown, nothing is changed in the log. An error of the
-        screen itself ends the turn, which is saved.
+        If the session of the turn is not shown, nothing is changed in the log. A bug in showing the
+        event is reported on the screen, and its exception ends the turn, which is saved.
         """
-        if not self._ui.screen.is_attached:  # lmchat ends
+        if not self._ui.screen.is_attached:  # lmchat ends: the widgets are gone
             return
         try:
             self._show(opened, event)
@@ -313,7 +315,7 @@ class Turns(FrontEnd):
             case ToolCallDelta() if is_shown:
                 self._ui.widgets.log.apply(event)
             case TurnBegun():
-                self._ui.read_ahead.cancel()  # it may use the same server
+                self._ui.read_ahead.cancel()  # the turn may need the same server
             case PathChanged() if is_shown:
                 self._shown_session.show_messages()
             case MessageAdded(message):
@@ -352,7 +354,7 @@ class Turns(FrontEnd):
         """Show a prompt or a tool message that was added to a session; title and list follow."""
         is_shown = opened is self._scheduler.shown
         log = self._ui.widgets.log
-        # the log may have been loaded after the message was put on the path
+        # the log has it already if it was loaded after the message was put on the path
         if is_shown and log.document.index_of(message.message_id) is None:
             log.append(message)
         if message.role is Role.TOOL:  # such a message has one call
@@ -367,7 +369,7 @@ class Turns(FrontEnd):
         self._status.show_action("streaming")
         if opened is self._scheduler.shown:
             log = self._ui.widgets.log
-            # the log may have been loaded after the answer was put on the path
+            # the log has it already if it was loaded after the answer was put on the path
             if log.document.index_of(answer.message_id) is not None:
                 self._shown_session.show_messages()
             else:
@@ -388,17 +390,18 @@ class Turns(FrontEnd):
         monitor.note_streaming(is_streaming=bool(self._scheduler.in_memory.running_ids))
         if opened is self._scheduler.shown:
             log = self._ui.widgets.log
-            if log.calls.has_focus:  # the card of a call, which goes with the turn
+            if log.calls.has_focus:  # the card of a call, which disappears with the turn
                 self._log_navigation.leave_card()
             for message in opened.last_calls:  # the log still shows stopped ones as running
                 log.replace(message)
-            if ended.answer is None or ended.is_summary:  # stopped early, or another branch
+            # without an answer, it was stopped early; a summary begins another branch
+            if ended.answer is None or ended.is_summary:
                 self._shown_session.show_messages()
             else:
                 log.finish(ended.answer)
             self._shown_session.mark_left_out()
             self._shown_session.show_queue()
-        # also for a session that is not shown
+        # from here on also for a session that is not shown
         if ended.is_summary and ended.answer is not None:
             self._status.show_action("compacted")
             self._ui.notify(
@@ -408,7 +411,7 @@ class Turns(FrontEnd):
             self._status.show_action(_ENDED_WORDS[ended.state])
         self._shown_session.show_list()
 
-        # the server may be gone; or the turn has loaded the model, and the panel does not show that
+        # check the server at once if it may be gone, or if the turn has made it load the model
         model = monitor.health.model
         was_out_of_memory = model is not None and model.state in _OUT_OF_MEMORY
         if ended.has_failed or was_out_of_memory:
