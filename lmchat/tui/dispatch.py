@@ -271,7 +271,7 @@ class Dispatcher:
 
         async def run() -> None:
             """Find the command that the line names, and run it with what follows its name."""
-            slash = require_slash(line, help_by="F1")
+            slash = require_slash(line, help_by=self.ui.key_name("help"))
             await self.run(slash.command, slash.argument)
 
         self.ui.begin(run, "slash", typed=line)
@@ -370,7 +370,8 @@ class Dispatcher:
             self.ui.begin(self.quit, "quit", is_only=True)
         else:
             self._last_ctrl_c_s = now_s
-            self.ui.notify("Press Ctrl+C again to quit.", timeout_s=_TWICE_WITHIN_S)
+            key = self.ui.key_name("copy_or_stop")
+            self.ui.notify(f"Press {key} again to quit.", timeout_s=_TWICE_WITHIN_S)
 
     def suspend(self) -> None:
         """Suspend lmchat until the shell resumes it; refuse if no shell could do that."""

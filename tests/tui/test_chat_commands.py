@@ -285,7 +285,8 @@ async def test_keys_of_ones_own_replace_ours_and_a_command_without_a_key_can_be_
 
 
 async def test_hints_and_sentences_name_the_keys_that_the_user_has_configured(tmp_path):
-    own = {"stop": "f9", "copy_or_stop": "f8", "session.undo": "x", "message.undo": "z"}
+    undo = {"session.undo": "x", "message.undo": "z"}
+    own = {"stop": "f9", "copy_or_stop": "f8", "help": "f7", **undo}
     text = answer_steps("Ferns do")
     async with ready_desktop(tmp_path, text, settings=calm(keys=own), asked=["one"]) as desk:
         await desk.press("alt+up", "e", sees="F9 cancel edit")
@@ -298,6 +299,9 @@ async def test_hints_and_sentences_name_the_keys_that_the_user_has_configured(tm
         await desk.press("f9", hides="Running:")
         await desk.go_to_list()
         await desk.press("d", sees="In the trash; x restores it.")
+        await desk.press("f8", sees="Press F8 again to quit.")
+        await desk.press("f9")
+        await desk.say("/nothing", sees="F7 lists the commands.")
 
 
 def test_a_command_is_a_known_name_or_a_word_of_letters_also_if_such_a_folder_exists():
