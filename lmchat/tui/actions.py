@@ -16,8 +16,8 @@ from lmchat.commands.table import COMMANDS, Scope
 class Post(Message):
     """Message of Textual that takes its annotated attributes as arguments, by position or by name.
 
-    It is no dataclass: one takes 0.2 ms to define, and its `repr`, which may get into a log, shows
-    the values.
+    It is no dataclass, which takes 0.2 ms to define, and whose `repr`, with the values of the
+    attributes, may get into a log.
     """
 
     _names: ClassVar[tuple[str, ...]] = ()
@@ -51,9 +51,9 @@ class ShowChat(Post):
 def bindings(scope: Scope) -> list[BindingType]:
     """Return the bindings of Textual for the commands of a scope.
 
-    Commands with a function go through `run` of the app, whichever widget has the bindings; others
-    are actions of that widget. A command without a key gets the name of a key that no keyboard has,
-    so that the configuration can give it another.
+    The keys of commands with a function call `LMChatApp.action_run`, whichever widget has the
+    bindings; those of others call an action of that widget. A command without a key gets the name
+    of a key that no keyboard has, so that the configuration can give it another.
     """
     return [
         Binding(

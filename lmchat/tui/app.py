@@ -1,4 +1,4 @@
-"""The app: themes, notifications, and the one wait for the half that answers."""
+"""The app: themes, notifications, and the import of the second half of the chat screen."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _STYLE_SHEETS = ("lmchat", "chat", "chat_log", "prompt", "dialogs")
 _FIRST_KEY_S = 0.03  # from the first paint to other work: keys that are typed now are shown first
 
 OpenSecondHalf = Callable[["LMChatApp"], Awaitable[SecondHalf]]
-"""Imports what answers and connects it with the app, which it is given."""
+"""Imports the second half, which acts on messages, and connects it with the app that it gets."""
 
 
 class LMChatApp(PatchedApp):
@@ -99,13 +99,13 @@ class LMChatApp(PatchedApp):
 
     @property
     def second_half(self) -> SecondHalf | None:
-        """What answers; None until it is imported, after the first paint."""
+        """What acts on messages; None until it is imported, after the first paint."""
         return self.chat_screen.second_half
 
     def on_ready(self) -> None:
         """Begin what the first paint and the first key do not wait for.
 
-        If no theme was wanted, the terminal is asked for its background.
+        If no theme was wanted, ask the terminal for its background, on which the theme depends.
         """
         self.set_timer(_FIRST_KEY_S, self._begin)
         if not self.wanted_theme:
@@ -113,7 +113,7 @@ class LMChatApp(PatchedApp):
 
     def _begin(self) -> None:
         """Open the second half; switch the garbage collector on, off until now for a fast start."""
-        gc.freeze()  # it need not visit what was imported
+        gc.freeze()  # it need not visit what was imported, which stays until the end
         gc.enable()
         _: Worker[None] = self.run_worker(self._open, name="open", group="second half")
 
@@ -126,7 +126,7 @@ class LMChatApp(PatchedApp):
 
     @on(Post)
     async def pass_on(self, message: Message) -> None:
-        """Give what a dialog wants to the second half."""
+        """Give a message of a dialog to the second half, which has opened it."""
         if self.second_half is not None:
             await self.second_half.receive(message)
 
@@ -139,9 +139,9 @@ class LMChatApp(PatchedApp):
             self.second_half.follow_app_focus(is_focused=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Return False for the palette and the help while a dialog is on top; else ask Textual."""
-        is_dialog = action == "run" and parameters in (("commands",), ("help",))
-        if is_dialog and isinstance(self.screen, ModalScreen):
+        """Forbid the palette and the help while a dialog is on top; else let Textual decide."""
+        opens_dialog = action == "run" and parameters in (("commands",), ("help",))
+        if opens_dialog and isinstance(self.screen, ModalScreen):
             return False
         return super().check_action(action, parameters)
 
@@ -165,7 +165,10 @@ class LMChatApp(PatchedApp):
             self.notify(words, severity="error")
 
     def copy_to_clipboard(self, text: str) -> None:
-        """Copy what Textual copies, such as a selection in an input, as lmchat copies all else."""
+        """Copy what Textual copies, such as a selection in an input, in lmchat's own way.
+
+        That is by a tool of the desktop; Textual's way works only in some terminals.
+        """
         if self.second_half is None:
             super().copy_to_clipboard(text)
         else:
@@ -200,7 +203,7 @@ class LMChatApp(PatchedApp):
     # The terminal's background
 
     def on_background_reported(self, event: BackgroundReported) -> None:
-        """Use the light theme on a light background, unless another was wanted or chosen."""
+        """Use the light theme on a light background, unless the user has set or chosen a theme."""
         is_unset = not self.wanted_theme and self.theme == THEMES[0].name
         if is_unset and not event.is_dark:
             self.theme = LIGHT.name

@@ -1,4 +1,4 @@
-"""The half of the screen that answers: it makes the controllers, and finds who does what.
+"""The second half of the screen: it makes the controllers, and finds which does what.
 
 A command names its function in the table, as `connect.check_now`: an attribute of `Dispatcher`,
 and its method. Without a dot, it is a method of `Dispatcher` itself. That of a command on a message
@@ -91,17 +91,17 @@ class Dispatcher:
     # The start
 
     def start(self) -> None:
-        """Show the session and begin to search for a server.
+        """Show the session, begin to search for a server, and begin to read what is on the disk.
 
-        The list and the store are read, the session that the command line names is opened, and the
-        daily check follows a few seconds later.
+        That is the list of sessions, earlier prompts, and the session that the command line names.
+        The daily check of the file follows a few seconds later.
         """
         widgets, workspace = self.ui.widgets, self.workspace
 
         async def open_store() -> None:
             """Open the store, show the notice that it may have, and read earlier prompts."""
             await workspace.store.open()
-            self.status.refresh()
+            self.status.refresh()  # shows the notice, as of a damaged file that was replaced
             await self.prompt_text.load_history()
 
         async def check_daily() -> None:
@@ -113,7 +113,7 @@ class Dispatcher:
 
         widgets.log.today = workspace.library.today  # messages of other days show their date
         widgets.prompt_input.find_files = workspace.platform.find_files
-        widgets.prompt_input.names = {  # completed behind the command
+        widgets.prompt_input.names = {  # what the list completes behind each of these commands
             "/p": lambda: workspace.settings.prompts,
             "/profile": lambda: workspace.settings.profiles,
             "/set": lambda: (*COMMON, *FURTHER_OPTIONS),
@@ -149,7 +149,7 @@ class Dispatcher:
         """Stop all answers, and wait until the answers, the drafts and the bookmark are saved.
 
         The bookmark is the place to which the shown session is scrolled. When the terminal is gone
-        (`is_hang_up`), servers may continue answers (R-42).
+        (`is_hang_up`), servers that can continue an answer without lmchat may do so (R-42).
         """
         if is_hang_up:
             self.scheduler.leave_answers()
@@ -161,9 +161,9 @@ class Dispatcher:
         await self.scheduler.bookmarks.write()
 
     def follow_app_focus(self, *, is_focused: bool) -> None:
-        """Follow that the terminal's window got or lost the focus.
+        """React to the terminal's window getting or losing the focus.
 
-        With the focus, search for a server at once if there is no model. Without it, keep draft and
+        With the focus, search for a server at once if there is no model. Without it, save draft and
         bookmark: another lmchat, to which the user may go now, opens the session with them.
         """
         if is_focused:
@@ -181,7 +181,7 @@ class Dispatcher:
             self.ui.show_error(error)
 
     async def _act_on(self, message: Message) -> None:  # noqa: C901 - one case a message
-        """Do what a message asks for; those without a case concern their widgets only."""
+        """Do what a message asks for; one without a case concerns only widgets."""
         match message:
             case Run(command_id=command_id):
                 await self.run(BY_ID[command_id])
@@ -312,7 +312,7 @@ class Dispatcher:
         """
         viewport = self.ui.widgets.log.viewport
         words = "new text" if viewport.has_new_text else "more below"
-        self.ui.widgets.prompt.pill.words = "" if viewport.is_at_end else words
+        self.ui.widgets.prompt.pill.words = "" if viewport.is_at_end else words  # "" hides it
         if self.log_navigation.find_bar is not None:
             self.log_navigation.find_bar.show_standing()
         self.status.refresh()
@@ -320,16 +320,16 @@ class Dispatcher:
     # Esc
 
     def stop_running(self) -> bool:
-        """Stop the commands that run in the shell; else pages that are fetched; else the answer.
+        """Stop the first of these that runs: shell commands, downloads of pages, the answer.
 
         Return whether anything was stopped.
         """
         return self.prompt_files.stop() or self.turns.stop()
 
     def stop_or_leave(self) -> None:
-        """Run the first of the steps of Esc that has something to do, as its return value says.
+        """Do the first of these for Esc that has an effect; each returns whether it had one.
 
-        If none has, close the find bar and the panels over the chat, and focus the prompt.
+        If none had, close the find bar and the panels over the chat, and focus the prompt.
         """
         prompt_input = self.ui.widgets.prompt_input
         is_in_prompt = self.ui.screen.focused is prompt_input
@@ -337,7 +337,7 @@ class Dispatcher:
             self.stop_running()
             or self.prompt_text.cancel_edit()
             or self.ui.widgets.log.drop_selection()
-            or (is_in_prompt and self.turns.take_back())  # elsewhere, Esc leads to the prompt
+            or (is_in_prompt and self.turns.take_back())  # elsewhere, Esc first leads to the prompt
         )
         if not has_done_something:
             self.log_navigation.close_find_bar()

@@ -1,4 +1,7 @@
-"""The rest before a key says yes to a question that may open while the user types."""
+"""The rest: a short time without keys before a question takes one.
+
+The question may open while the user types: then the next keys are meant for the prompt.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +27,11 @@ class Rest:
         self.ready_s = inf
 
     def prolong(self, time_s: float) -> None:
-        """Rest anew after a key, or something else that happened at `time_s`."""
+        """Begin the rest again after a key, or something else that happened at `time_s`."""
         self.ready_s = max(self.ready_s, time_s + REST_S)
 
     def takes_key(self, time_s: float) -> bool:
-        """Return whether a key of the time `time_s` counts; the rest begins anew after it."""
+        """Return whether a key that was pressed at `time_s` counts; it begins the rest again."""
         is_over = time_s >= self.ready_s
         self.prolong(time_s)
         return is_over

@@ -1,7 +1,7 @@
-"""The chat screen as it is painted first: its widgets, and the one way by which wishes leave it.
+"""The chat screen as it is painted first: its widgets, and the one way by which messages leave it.
 
-What answers is imported after the first paint (`dispatch.py`). Until then, letters go into the
-prompt, and wishes wait.
+The second half of the screen, which acts on messages, is imported after the first paint
+(`dispatch.py`). Until then, letters go into the prompt, and messages wait.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NEW_SESSION = "New session"
 
 
 class SecondHalf(Protocol):
-    """What answers keys and messages of the screen; `dispatch.Dispatcher` is it."""
+    """What acts on keys and messages of the screen; `dispatch.Dispatcher` implements it."""
 
     async def receive(self, message: Message) -> None:
         """Do what a message of a widget or dialog asks for."""
@@ -44,7 +44,7 @@ class SecondHalf(Protocol):
         """Copy a text to the clipboard."""
 
     def follow_app_focus(self, *, is_focused: bool) -> None:
-        """Follow that the terminal's window got or lost the focus."""
+        """React to the terminal's window getting or losing the focus."""
 
     async def stop_and_save(self, *, is_hang_up: bool = False) -> None:
         """Stop all answers, and wait until they, the drafts and the bookmark are saved."""
@@ -89,7 +89,7 @@ class ChatScreen(PatchedScreen):
         self._state = state
         self._is_temporary = is_temporary
         self.second_half: SecondHalf | None = None  # None until after the first paint
-        self._waiting: list[Message] = []  # what was wished for before the second half was there
+        self._waiting: list[Message] = []  # messages that came before the second half was there
         self._was_shown = False  # whether the screen has been on top before
 
     def compose(self) -> ComposeResult:
@@ -111,7 +111,7 @@ class ChatScreen(PatchedScreen):
         styles again. They are set here before, so that nothing changes after that paint.
         """
         app = self.app
-        for breakpoints, size in (
+        for breakpoints, size in (  # pairs of a least size and the class from there on, ascending
             (app.HORIZONTAL_BREAKPOINTS, app.size.width),
             (app.VERTICAL_BREAKPOINTS, app.size.height),
         ):
@@ -125,7 +125,7 @@ class ChatScreen(PatchedScreen):
         widgets = self.widgets
         widgets.log.inflow.frames_per_second = self._settings.ui.frames_per_second
         widgets.log.typed_into = widgets.prompt_input  # by letters while the log has the focus
-        widgets.show_title("")
+        widgets.show_title("")  # the title of a new session
         widgets.prompt.status.show_state(
             server_sign(None),  # no server is checked yet
             [LOOKING],
@@ -140,38 +140,39 @@ class ChatScreen(PatchedScreen):
             [command_hint(name, keys) for name in ("commands", "help")],
         )
 
-    # Wishes
+    # Messages for the second half
 
     async def action_run(self, command_id: str) -> None:
-        """Run a command; the second half does it as soon as it is there."""
+        """Let the second half run a command, as soon as it is there."""
         await self.pass_on(Run(command_id))
 
     @on(Post)
     async def pass_on(self, message: Message) -> None:
-        """Give a wish or a fact to the second half, or keep it until that is there."""
+        """Give a message to the second half, or keep it until that is there."""
         message.stop()
+        # while kept messages are being received, later ones wait behind them
         if self.second_half is None or self._waiting:
             self._waiting.append(message)
         else:
             await self.second_half.receive(message)
 
     async def open(self, second_half: SecondHalf) -> None:
-        """Let the second half answer from now on, beginning with what waits."""
+        """Give all messages to the second half from now on, those that wait first."""
         self.second_half = second_half
         while self._waiting:
             await second_half.receive(self._waiting[0])
-            del self._waiting[0]  # only now: until then, `pass_on` puts what comes behind it
+            del self._waiting[0]  # only now: until then, `pass_on` puts later messages behind it
 
     @on(events.DescendantFocus)
     @on(events.DescendantBlur)
     def follow_focus(self) -> None:
-        """Let the row of keys follow, once the focus has arrived at the new widget."""
+        """Update the row of keys, once the focus has arrived at the new widget."""
         self.call_later(self.post_message, KeysChanged())
 
     def on_screen_resume(self, event: events.ScreenResume) -> None:
-        """Tell Textual at the start not to compute all styles again, which mounting has just done.
+        """Spare Textual a second computation of all styles at the start: mounting has just done it.
 
-        Later, when a dialog above the screen is left, Textual computes them.
+        Later, when a dialog above the screen is left, Textual computes them as usual.
         """
         if not self._was_shown:
             event.refresh_styles = False

@@ -48,7 +48,7 @@ class ScreenServices:
         return written(key, ctrl="Ctrl+")
 
     def notify(self, words: str, *, timeout_s: float | None = None) -> None:
-        """Show a notification, for a number of seconds or by default as long as Textual does."""
+        """Show a notification, for `timeout_s` or by default for as long as Textual shows one."""
         self.app.notify(words, timeout=timeout_s)
 
     def warn(self, words: str) -> None:
@@ -83,7 +83,7 @@ class ScreenServices:
         """
 
         async def run() -> None:
-            """Work; an error of another kind goes on to Textual, and to `App.report_failure`."""
+            """Do the work; Textual gives another error to `LMChatApp.report_failure`."""
             try:
                 await work()
             except LMChatError as error:
@@ -107,7 +107,7 @@ class ScreenServices:
         """
 
         async def run() -> None:
-            """Work while the terminal is lent, and take it back."""
+            """Do the work while the terminal is lent, and take it back."""
             async with self.app.lent_terminal():
                 await work()
 
@@ -132,7 +132,7 @@ class ScreenServices:
             tool = await self.workspace.platform.copy(text)
             words = f"copied ({tool})"
             if not tool:  # none could copy
-                # of Textual, by OSC 52; that of `self.app` would call this method again
+                # Textual's method, which uses OSC 52; that of LMChatApp would call this one again
                 App.copy_to_clipboard(self.app, safe_text(text))
                 words = "sent to the terminal's clipboard (OSC 52); it does not report success"
             self.notify(f"{note}: {words}" if note else words[0].upper() + words[1:])
@@ -147,7 +147,7 @@ class ScreenServices:
         """
 
         async def save() -> None:
-            """Write the change; the changed state is in memory before this begins."""
+            """Write the change to the disk; in memory, it is made before this begins."""
             async with self._remember_lock:  # else a later change may be written first
                 try:
                     await self.workspace.platform.remember(change)

@@ -45,7 +45,7 @@ class AnswerSettings:
         self._status.show_action(f"profile {safe_line(name, limit=20)}")
 
     def use_effort(self, typed: str) -> None:
-        """Set the reasoning effort, and tell the user which one the shown session has then."""
+        """Set the reasoning effort of the next answers in all sessions, and show it to the user."""
         self._ui.next_turn.use_effort(typed)
         effort = self._ui.next_turn.effort_words(self._scheduler.shown.own_sampling)
         self._status.show_action(f"effort {effort}")

@@ -57,14 +57,17 @@ class Branches:
     # Versions
 
     async def show_neighbour(self, step: int, message: ChatMessage) -> None:
-        """Show the version `step` places after a message at its row, in a ring."""
+        """Show the next version of a message (`step` 1) or the previous one (-1), in a ring.
+
+        It is at the row of the screen where the message was.
+        """
         session_id = self._shown_session.shown_id
         ids = [
             other.message_id
             for other in await self._store.tree(session_id)
             if (other.parent_id, other.role) == (message.parent_id, message.role)
         ]
-        # it may not be saved, or another lmchat may have deleted it
+        # the message may not be saved, or another lmchat may have deleted it or its versions
         if message.message_id not in ids or len(ids) < 2:  # noqa: PLR2004 - it and another one
             self._ui.notify("Only one version is left.")
             return
@@ -128,7 +131,7 @@ class Branches:
         for message in changed:
             self._ui.widgets.log.replace(message)
         if changed:
-            self._ui.read_ahead.cancel()  # what it reads is another prompt now
+            self._ui.read_ahead.cancel()  # the server reads messages that will not be sent so
             self._shown_session.mark_left_out()
             self._status.show_action("taken out" if changed[0].is_excluded else "put back")
 

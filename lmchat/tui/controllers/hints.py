@@ -55,7 +55,9 @@ class KeyHints:
         """Show the keys, the note above the prompt, and in an empty prompt a placeholder."""
         widgets = self._ui.widgets
         last_hints = [self._hint("commands"), self._hint("help")]
-        if widgets.has_log_focus:  # the help has the keys that there is no room for; `?` opens it
+        if widgets.has_log_focus:
+            # the help has the keys that there is no room for; the last of its own keys is `?`,
+            # which is shorter than F1, and which the prompt would take as a letter
             help_keys = keys_of(BY_ID["help"], self._ui.workspace.settings.keys)
             last_hints = [(help_keys.rpartition(",")[2], "more")]
         widgets.key_bar.show(self._hints(), last_hints)
@@ -103,8 +105,8 @@ class KeyHints:
         a selection nor cancels an edit.
         """
         widgets = self._ui.widgets
-        stop_key, stop = self._hint("stop")
-        stop_hint = [(stop_key, stop)] if self._ui.scheduler.shown.is_busy else []
+        stop_key, stop_word = self._hint("stop")
+        stop_hint = [(stop_key, stop_word)] if self._ui.scheduler.shown.is_busy else []
         if widgets.log.selection.selected is not None:
             return [
                 *stop_hint,
@@ -141,7 +143,7 @@ class KeyHints:
             hints.append((model_key, "choose a model"))
         elif self._prompt_text.has_unseen_image:
             hints.append((model_key, "model with vision"))
-        if shown.question is not None:
+        if shown.question is not None:  # its card is in the log, above the prompt
             previous_key, _ = self._hint("previous")
             hints.append((previous_key, "answer the tool"))
         is_down = self._status.health.is_down

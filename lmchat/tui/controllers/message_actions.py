@@ -89,22 +89,26 @@ class MessageActions:
             self._ui.notify(NOTHING_YET)
             return
         widgets = self._ui.widgets
-        # From the log, what it shows is copied: the selection, also if the message has no text, or
-        # the message with its failure. `copy` below finds what the log has not: files, calls, and
-        # reasoning alone.
+        # With the focus in the log, it copies what it shows: the selection, else the message with
+        # its failure. If it has nothing to copy, `act_on` copies what only the message has: files,
+        # calls, and reasoning alone.
         if name == "copy" and widgets.has_log_focus and widgets.log.copy(message):
             return
         self.act_on(name, message)
 
     def act_on(self, name: str, message: ChatMessage) -> None:
-        """Call the function of a command with a message as it is now, unless it can do nothing."""
+        """Call the function of a command, as `copy`, with a message as it is now.
+
+        If the command can do nothing with it, notify the user why.
+        """
         message = self._ui.scheduler.shown.current(message)
         reason = self._reason(name, message)
         if reason:
             self._ui.notify(reason)
             return
-        coroutine = self._function_of(BY_ID[f"message.{name}"].on_message)(message)
-        if coroutine is not None:  # else it has acted at once
+        function = self._function_of(BY_ID[f"message.{name}"].on_message)
+        coroutine = function(message)
+        if coroutine is not None:  # else it was no coroutine function, and has acted already
             self._ui.begin(lambda: coroutine, "message")
 
     def _reason(self, name: str, message: ChatMessage) -> str:
@@ -130,7 +134,7 @@ class MessageActions:
         self._ui.begin(rewrite, "message", typed=text)
 
     def act_on_last(self, name: str) -> None:
-        """Run a command on the last answer, or on the last prompt if it has none."""
+        """Run a command on the last answer, or on the last prompt if that has no answer."""
         if last := self._ui.scheduler.shown.last_answer_or_prompt:
             self.act_on(name, last)
         else:
@@ -169,11 +173,11 @@ class MessageActions:
         """Copy the first code block of a message; if one was copied last, copy the next one."""
         self._focus(message)
         if not self._ui.widgets.log.copy_code(message):
-            # only now all of the text was parsed: `unavailable_reason` looks for signs of code
+            # the check before, `unavailable_reason`, does not parse the text: it looks for a fence
             self._ui.notify("This message has no code block.")
 
     def _focus(self, message: ChatMessage) -> None:
-        """Focus a message in the log unless it has the focus: the user sees what changes."""
+        """Focus a message in the log, if it is not focused, so that the user sees what changes."""
         focused = self._focused_message
         if focused is None or focused.message_id != message.message_id:
             self._ui.widgets.log.show_message(message.message_id)
@@ -183,7 +187,8 @@ class MessageActions:
         contents: dict[str, bytes] = {}
         for file in message.files:
             if file.place is not None:  # a text file: others have no place in the text
-                with suppress(LMChatError):  # `text_with_files` says that it is missing
+                # without its content, `text_with_files` says that the file is missing
+                with suppress(LMChatError):
                     data = await self._store.read_file(file.digest)
                     contents[file.digest] = data
         words = text_with_files(message.text, message.files, contents) or words_of(message)
@@ -209,7 +214,7 @@ class MessageActions:
     # Files and links
 
     async def page(self, message: ChatMessage) -> None:
-        """Open each file of a message in the system's viewer; without files, page its text."""
+        """Show the files of a message in the system's viewer, or else its text in a pager."""
         for file in message.files:
             await self._open_file(file)
         if not message.files:
@@ -271,15 +276,15 @@ class MessageActions:
         self._ui.open_dialog(TextDialog("Details", details_text(answer)))
 
     async def save(self, message: ChatMessage) -> None:
-        """Ask for a file, and write a code block of a message into it, or else its words.
+        """Ask for a file, and write a code block of a message into it; without code, its words.
 
-        If the user was asked about this message last, it is the next block, and after the last one
-        the first.
+        It is the first block. Called again for the same message, it is the next one, and after the
+        last one the first again.
         """
         # which block
         words = words_of(message)
-        found = await asyncio.to_thread(code_blocks, message.text)
-        blocks = [one for one in found if one.content.strip()]
+        all_blocks = await asyncio.to_thread(code_blocks, message.text)
+        blocks = [block for block in all_blocks if block.content.strip()]
         last_id, last_index = self._asked_for
         index = 0
         if blocks and message.message_id == last_id:
@@ -316,8 +321,8 @@ def suggested_name(info: str, words: str) -> str:
     `info` is what the opening fence of the block says: the language, and often the name of a file,
     as `python garden.py`. Without a name, it is made of the first words of the message.
     """
-    language, _, place = info.strip().partition(" ")
-    name = PureWindowsPath(place).name  # without folders, whether they are divided by / or by \\
+    language, _, path = info.strip().partition(" ")
+    name = PureWindowsPath(path).name  # without folders, whether they are divided by / or by \\
     if re.fullmatch(r"\w[\w.-]{0,50}\.\w{1,9}", name):
         return name
     plain_words = re.findall(r"\w+", safe_line(words.strip().partition("\n")[0]))

@@ -38,15 +38,17 @@ class Palette:
         """
         keys = self._ui.workspace.settings.keys
         offered = [command for command in COMMANDS if command.is_offered]
-        rows = [row_of(one, keys) for one in offered if one.scope in (Scope.CHAT, Scope.APP)]
+        rows = [
+            row_of(command, keys) for command in offered if command.scope in (Scope.CHAT, Scope.APP)
+        ]
         if self._ui.app.screen is self._ui.screen:
             log = self._ui.widgets.log
             is_focused = self._ui.widgets.has_log_focus and log.focused_message is not None
             subject = "This message" if is_focused else "Last answer"
             of_message = [
-                row_of(one, keys, "" if one.command_id in _OF_THE_SESSION else subject)
-                for one in offered
-                if one.scope is Scope.MESSAGE and not self._messages.unavailable_reason(one)
+                row_of(command, keys, "" if command.command_id in _OF_THE_SESSION else subject)
+                for command in offered
+                if command.scope is Scope.MESSAGE and not self._messages.unavailable_reason(command)
             ]
             rows = [*of_message, *rows] if is_focused else [*rows, *of_message]
         self._offer(CommandsDialog("Commands", {"": rows}))
@@ -60,7 +62,7 @@ class Palette:
     def _offer(self, dialog: CommandsDialog) -> None:
         """Show a dialog, and run the command that is chosen in it.
 
-        If the welcome page is shown, a chosen command of the chat first closes it.
+        If the dialog was opened over the welcome page, a command of the chat first closes the page.
         """
         is_over_chat = self._ui.app.screen is self._ui.screen
 

@@ -29,16 +29,16 @@ class SavedSessions:
         self._shown_session = shown_session
 
     async def act(self, name: str, session_id: str, typed: str = "") -> None:
-        """Do what a key of the list or a slash command asks for, and notify the user of it.
+        """Change or delete a session, and notify the user of it.
 
-        `name` is pin, archive, rename, tag or delete. `typed` is the argument of the slash command.
-        If it is empty and the command needs it, as a title, it is asked for in a dialog.
+        `name` is pin, archive, rename, tag or delete. `typed` is what follows a slash command; a
+        key of the list gives none. What is missing, as a new title, is asked for in a dialog.
         """
         opened = self._scheduler.in_memory.find(session_id)
         if opened is not None and not opened.messages:
             try:
                 await self._ui.workspace.store.find(session_id)
-            except SessionNotFound:  # it is new; one that is found has only deleted messages
+            except SessionNotFound:  # it is new; if it is found, all its messages are deleted
                 self._ui.notify(NOTHING_YET)
                 return
         if name == "delete":
@@ -66,7 +66,10 @@ class SavedSessions:
         self._ui.notify(f"{words}.")
 
     def act_on_shown(self, name: str, slash: str, typed: str = "") -> None:
-        """Act on the shown session, as `rename`, with what was typed after a slash command."""
+        """Call `act` for the shown session in a worker, for the slash command `slash`.
+
+        If that fails, command and argument return to the prompt, to be corrected.
+        """
         act = partial(self.act, name, self._shown_session.shown_id, typed)
         self._ui.begin(act, "change", typed=f"{slash} {typed}" if typed else "")
 

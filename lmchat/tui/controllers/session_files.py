@@ -47,7 +47,7 @@ class SessionFiles:
         """
         if not self._ui.scheduler.shown.messages:
             self._ui.notify("There is nothing to export yet.")
-        elif set(typed.split()) - _OPTIONS:  # a name is among the words
+        elif set(typed.split()) - _OPTIONS:  # other words than the options: a name was typed
             self._ui.begin(partial(self._write, typed), "export", typed=f"/export {typed}")
         else:
             dialog = AskDialog(
@@ -121,13 +121,13 @@ class SessionFiles:
 
         Raises the error of the first refused file if no chat was imported.
         """
-        sources = [(AUTO, name)]  # of any program: the content tells which
+        sources = [(AUTO, name)]  # AUTO: the content tells from which program it is
         if name == "all":
             sources = await self._confirmed_places(importer)
         outcome = ImportOutcome()
 
         async def run(report: Callable[[str], None]) -> bool:
-            """Import all sources, and return True: `with_progress` returns None after a stop."""
+            """Import all sources; return True, where `with_progress` returns None after a stop."""
             for source, path in sources:
                 await importer.import_files(
                     [path],
@@ -187,7 +187,7 @@ class Write(Protocol):
 async def write_asking(ui: ScreenServices, write: Write, done: str) -> bool:
     """Write a file; if it exists, ask whether to overwrite it. Return whether it was written.
 
-    The notification of it begins with the word `done`, as `Exported`.
+    `done` is the first word of the notification that follows, as `Exported`.
     """
     try:
         file = await write(is_forced=False)

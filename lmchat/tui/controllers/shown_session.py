@@ -50,7 +50,7 @@ class ShownSession:
     # Messages, title and queue
 
     def redraw(self) -> None:
-        """Show everything of the session after a change to another one or another path."""
+        """Show everything of the session, after a change to another session or another path."""
         self.show_session()
         self.show_queue()
         self.show_list()
@@ -94,8 +94,8 @@ class ShownSession:
     def mark_left_out(self) -> None:
         """Mark in the log which messages a request with the typed text would leave out.
 
-        Their number is kept for the panel. Without a plan, which needs a model with a known context
-        window, none is marked.
+        The panel shows their number with its next `refresh`. If the context window of the model is
+        not known, there is no plan, and none is marked.
         """
         self._mark_timer = None
         draft = self._ui.widgets.prompt_input.full_text
@@ -110,7 +110,7 @@ class ShownSession:
         self._ui.widgets.log.mark_left_out(count, first_sent_id)
 
     def mark_left_out_soon(self) -> None:
-        """Call `mark_left_out` in `_MARK_AFTER_S`, unless it is going to be called already."""
+        """Call `mark_left_out` in `_MARK_AFTER_S`, once for all keys typed until then."""
         if self._mark_timer is None:
             self._mark_timer = self._ui.begin_later(_MARK_AFTER_S, self.mark_left_out)
 
@@ -130,7 +130,8 @@ class ShownSession:
     async def fetch_list(self) -> None:
         """Read the saved sessions, and show them with those that are not on the disk.
 
-        If they cannot be read, show them as they were read last, and a warning in the panel.
+        Those are sessions whose messages wait to be written, or with only a queued prompt. If the
+        saved ones cannot be read, show them as they were read last, and a warning in the panel.
         """
         try:
             self._groups = await self._ui.workspace.library.groups()
@@ -161,15 +162,15 @@ class ShownSession:
             self.show_new()
             self._prompt_text.load_draft()
         else:
-            self._prompt_text.leave_edit()  # of a message that was deleted, with all others
+            self._prompt_text.leave_edit()  # one whose message was deleted, with all others
             self.show_list()  # another lmchat may have begun sessions
         self._status.show_action("new session")
         self._ui.widgets.prompt_input.focus()
 
     def leave(self) -> None:
-        """Prepare for another session, which is shown next.
+        """Do what must precede the change to another session, which the caller shows next.
 
-        Draft and bookmark are kept; an edit, and the bars of speeds in the panel, end.
+        Keep draft and bookmark, cancel an edit, and begin the curve of speeds in the panel again.
         """
         self.keep_draft_and_place()
         self._prompt_text.cancel_edit()
@@ -188,7 +189,7 @@ class ShownSession:
     def switch_to(
         self, session_id: str, *, message_id: str = "", words: Sequence[str] = ()
     ) -> None:
-        """Show another session in a worker, as `go_to` does."""
+        """Call `go_to` in a worker: show another session, or a message in it with marked words."""
         self.begin_switch(partial(self.go_to, session_id, message_id=message_id, words=words))
 
     def begin_switch(self, work: Work) -> None:
@@ -210,7 +211,7 @@ class ShownSession:
             message_id: The message to show. The path to it becomes the chosen one of its session,
                 also on the disk. If empty, show the place where the user left the session.
             words: Words to mark in this message, as hits of a search.
-            takes_queue: Whether prompts that wait in the left session move into the other one.
+            takes_queue: Whether prompts that wait in the session shown now move into the other one.
         """
         # read all that is needed; nothing is changed yet
         await self._scheduler.drafts.load(session_id)
@@ -246,7 +247,8 @@ class ShownSession:
         if words:
             self._log_navigation.close_find_bar()
             log.finder.mark_words(message_id, words)
-        # if llama.cpp has continued the last answer while lmchat was away (R-42), a turn fetches it
+        # llama.cpp may have continued the last answer while lmchat was away (R-42): then a turn
+        # fetches it; nothing here depends on whether one has begun
         _: bool = await self._scheduler.fetch_kept(self._scheduler.shown)
 
     def keep_draft_and_place(self) -> None:

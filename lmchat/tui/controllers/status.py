@@ -93,7 +93,7 @@ class StatusDisplay:
         of keys follows with `KeysChanged`. The timer is resumed or paused, as it is needed.
         """
         workspace, scheduler = self._ui.workspace, self._ui.scheduler
-        while workspace.notices:
+        while workspace.notices:  # each is shown once
             self._ui.warn(workspace.notices.pop(0))
         notice = workspace.store.notice  # any reading may meet damage, and replace the file
         if notice != self._store_notice:
@@ -181,11 +181,12 @@ class StatusDisplay:
     # The status line
 
     def show_line(self) -> None:
-        """Show the status line: the server's sign, model, product, size of the draft, and context.
+        """Show the status line: the server's sign, model and product, then the figures.
 
-        The context is the share of the window that session and draft take. A command counts as an
-        empty draft. On a narrow screen, which has no panel, the speed of the answer is shown in
-        place of the size. Before them, it says if nothing is saved.
+        The figures are the size of the draft, and which share of the context window session and
+        draft take; a command counts as an empty draft. On a narrow screen, which has no panel, the
+        speed of the answer takes the place of the size. If nothing is saved, the figures begin with
+        that.
         """
         widgets, next_turn = self._ui.widgets, self._ui.next_turn
         shown = self._ui.scheduler.shown
@@ -195,7 +196,7 @@ class StatusDisplay:
         size = units.tokens(draft_tokens, is_estimated=True) if draft_tokens else ""
         speed = shown.figures.tokens_per_second if shown.figures else None
         saving = "! not saved" if self._ui.scheduler.save_queue.warning else ""
-        if self._ui.workspace.is_temporary:
+        if self._ui.workspace.is_temporary:  # a temporary chat, which is never saved
             saving = "temporary"
 
         use = next_turn.context_use(shown)  # None while older messages are not read
@@ -232,7 +233,7 @@ class StatusDisplay:
     def _loading_progress(self) -> str:
         """How much of the model is loaded, as ` 40 %`, else for how long it loads, as ` 12 s`.
 
-        If lmchat did not begin the load, that is since the first check that found the server in its
+        A load that lmchat did not begin is timed from the first check that found the server in its
         present state. The text is empty if the model is not loading, and if neither is known.
         """
         target = self._ui.next_turn.target
