@@ -70,7 +70,7 @@ def remove_copies(path: Path) -> None:
 def daily_copies(path: Path) -> list[Path]:
     """Return the daily copies, newest first; an empty list if one is just being removed.
 
-    Files with other names than a date at the end are copies that the user has made.
+    A file whose name does not end with a date is left out: the user may have made such a copy.
     """
     path = path.resolve()
     copies = path.parent.glob(f"{path.name}.backup-{_DATE}")
@@ -86,19 +86,22 @@ def copy_database(path: Path, copy: Path) -> None:
     The copy gets its name once it is complete. Raises `sqlite3.Error` or `OSError`; nothing is left
     of an incomplete copy then.
     """
-    fresh = copy.with_name(f".{copy.name}.{os.urandom(4).hex()}")
+    incomplete = copy.with_name(f".{copy.name}.{os.urandom(4).hex()}")
     # created here, for its owner alone: SQLite would let others read it
-    os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, _FILE_MODE))
+    os.close(os.open(incomplete, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, _FILE_MODE))
     try:
-        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(fresh)) as target:
+        with (
+            closing(sqlite3.connect(path)) as source,
+            closing(sqlite3.connect(incomplete)) as target,
+        ):
             source.backup(target)
             # without write-ahead logging, the copy is a single file, which is easy to put back
             target.execute("pragma journal_mode = delete")
-        fresh.replace(copy)
+        incomplete.replace(copy)
     except BaseException:
         # on a full disk, SQLite does not remove its companions
         for ending in ("", *_COMPANIONS):
-            _remove(fresh.with_name(fresh.name + ending))
+            _remove(incomplete.with_name(incomplete.name + ending))
         raise
 
 
@@ -133,7 +136,7 @@ def repair(path: Path, moment: datetime) -> Connection:
     if copies and not is_damaged(copies[0]):
         copy_database(copies[0], file)
     connection = connect(path)  # creates an empty file if no copy took the place
-    is_all_read = False
+    is_all_read = False  # remains so if the copying below fails
     try:
         connection.execute("pragma foreign_keys = off")  # rows may come before those they refer to
         with transaction(connection):
@@ -142,10 +145,10 @@ def repair(path: Path, moment: datetime) -> Connection:
         log.warning("copying from the damaged file failed: %s", error)
     connection.execute("pragma foreign_keys = on")
     message_count = connection.execute("select count(*) from messages").fetchone()[0]
-    rest = "" if is_all_read else " Not everything in it could be read."
+    loss = "" if is_all_read else " Not everything in it could be read."
     connection.notice = (
         f"{path.name} was damaged. It is kept as {damaged.name}; the new file has {message_count} "
-        f"messages recovered from it.{rest}"
+        f"messages recovered from it.{loss}"
     )
     return connection
 
@@ -173,8 +176,8 @@ def _add_rows_of(damaged: Path, target: Connection) -> bool:
                     if table == "parts":
                         # The damaged file may have other parts of a message, which were written
                         # after the copy was made: these are not added to those of the copy.
-                        number = names.index("number")
-                        rows = (row for row in rows if row[number] not in complete_messages)
+                        index = names.index("number")  # of the column with the message
+                        rows = (row for row in rows if row[index] not in complete_messages)
                     target.executemany(insertion, rows)
                     break  # all rows were read
                 except DATABASE_ERRORS as error:

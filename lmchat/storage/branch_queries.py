@@ -165,7 +165,7 @@ def whole_path(connection: Connection, session_id: str, leaf_id: str | None) -> 
     last_id = leaf_id  # of the last message of the next batch
     while last_id is not None:
         batch, last_id = end_of_path(connection, session_id, last_id, MESSAGES_PER_READ)
-        path = path.after(batch)
+        path = path.after(batch)  # the batch, then what was read before it
     return path
 
 

@@ -41,6 +41,7 @@ class Figures:
     def add_turn_record(self, connection: Connection, record: TurnRecord) -> None:
         """Add the figures of a turn to the turn records; a turn without `ended_at` ended now."""
         values = {name: column(value) for name, value in asdict(record).items()}
+        # the column `created_at` has the field `ended_at`
         values["created_at"] = values.pop("ended_at") or stored_time(self._clock())
         insert(connection, "ledger", values)
 
@@ -52,13 +53,14 @@ class Figures:
 
         For None, return those of all turns. Damaged rows are left out.
         """
-        earliest = "" if since is None else stored_time(since)
+        earliest = "" if since is None else stored_time(since)  # all texts come after an empty one
         query = f"select {_RECORD_COLUMNS} from ledger where created_at >= ? order by ledger_id"
         records: list[TurnRecord] = []
         for row in connection.execute(query, (earliest,)):
             # only a text is ever stored as bytes
             values = [text_from(value) if isinstance(value, bytes) else value for value in row]
             fields_by_name = dict(zip(_RECORD_FIELDS, values, strict=True))
+            # `strict=False`: SQLite returns 0 or 1 for a flag
             with suppress(ValidationError):  # a damaged row
                 records.append(convert(fields_by_name, TurnRecord, strict=False))
         return tuple(records)
@@ -69,8 +71,8 @@ class Figures:
 
         The keys are pairs of an endpoint and a model. Turns whose speed is not known do not count.
         """
-        # `real`: neither null, for a speed that is not known, nor what a damaged row may have
         speeds_by_model: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+        # `real`: neither null, for a speed that is not known, nor what a damaged row may have
         rows = connection.execute(
             """select endpoint, model, tokens_per_second from ledger
                 where typeof(tokens_per_second) = 'real' order by ledger_id desc limit ?""",
@@ -85,6 +87,7 @@ class Figures:
         """Return the sums of all counters, all 0 if one is damaged."""
         values = dict(connection.execute("select name, value from metrics"))
         try:
+            # `strict=False`: the column has all as floats, also the whole numbers
             return convert(values, Metrics, strict=False)
         except ValidationError:
             log.warning("the counters are damaged")

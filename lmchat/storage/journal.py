@@ -107,6 +107,7 @@ def entries_after_reset(entries: Iterable[JournalEntry]) -> list[JournalEntry]:
 def _parsed(line: bytes, value_type: type[T]) -> T | None:
     """Return the value in a line of JSON; None if the line is cut off or damaged."""
     try:
+        # lone surrogates, as `_json_line` writes them
         return convert(json.loads(line.decode(errors="surrogatepass")), value_type)
     except (ValueError, RecursionError, ValidationError):
         return None

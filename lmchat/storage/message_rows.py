@@ -54,9 +54,9 @@ def ensure_session(connection: Connection, session_id: str, moment: datetime) ->
 
 
 def set_columns(connection: Connection, session_id: str, **values: object) -> None:
-    """Set columns of the row of a session to values, by name, in the form in which they are stored.
+    """Set columns of the row of a session.
 
-    `row_values.column` returns that form.
+    `values` are by the name of the column, each in the form that `row_values.column` returns.
     """
     assignments = ", ".join(f"{name} = ?" for name in values)
     query = f"update sessions set {assignments} where session_id = ?"

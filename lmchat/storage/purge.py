@@ -26,7 +26,8 @@ from lmchat.storage.schema import transaction
 # root itself is visible if another window has added a message below it since.
 DELETED_MESSAGES = """messages m join messages root
     on root.message_id = m.hidden_by and root.session_id = m.session_id"""
-_OLDER = f"select m.number from {DELETED_MESSAGES} where root.hidden_at < ?"
+# Query of the numbers of the messages that were deleted before the time of the question mark.
+_DELETED_BEFORE = f"select m.number from {DELETED_MESSAGES} where root.hidden_at < ?"
 
 
 def purge_expired(connection: Connection, moment: datetime, folder: Path) -> None:
@@ -37,7 +38,7 @@ def purge_expired(connection: Connection, moment: datetime, folder: Path) -> Non
     before = stored_time(moment - timedelta(days=TRASH_DAYS))
     query = "select session_id from sessions where deleted_at < ?"
     session_ids = [session_id for (session_id,) in connection.execute(query, (before,))]
-    has_expired = session_ids or connection.execute(_OLDER, (before,)).fetchone()
+    has_expired = session_ids or connection.execute(_DELETED_BEFORE, (before,)).fetchone()
     if has_expired and not is_damaged(connection.path):
         purge(connection, session_ids, folder, messages_before=before)
         backup.back_up(connection.path, moment)
@@ -82,19 +83,19 @@ def _delete_session(connection: Connection, session_id: str) -> set[str]:
 
 
 def _delete_messages(connection: Connection, before: str) -> set[str]:
-    """Delete the messages that the user has deleted before a stored time; none for an empty one.
+    """Delete for good what the user deleted before a stored time; for an empty time, nothing.
 
-    If the title of a session was made of one of them, it is made of the first visible prompt.
-    Return the digests of the files that were attached to them.
+    A session whose title was made of a deleted prompt gets that of its first visible prompt. Return
+    the digests of the files that were attached to the deleted messages.
     """
-    digests = _digests(connection, _OLDER, before)
+    digests = _digests(connection, _DELETED_BEFORE, before)
     titles = connection.execute(
         f"""select s.session_id, s.title, {TITLE_WORDS} from messages m
             join sessions s on s.session_id = m.session_id
-            where m.role = ? and m.number in ({_OLDER})""",
+            where m.role = ? and m.number in ({_DELETED_BEFORE})""",
         (Role.USER, before),
     ).fetchall()
-    connection.execute(f"delete from messages where number in ({_OLDER})", (before,))
+    connection.execute(f"delete from messages where number in ({_DELETED_BEFORE})", (before,))
     for session_id, title, words in titles:
         if title_from(text_from(words)) == text_from(title):
             new_title = first_prompt_title(connection, session_id)
@@ -103,7 +104,7 @@ def _delete_messages(connection: Connection, before: str) -> set[str]:
 
 
 def _digests(connection: Connection, numbers_query: str, value: str) -> set[str]:
-    """Return the digests of the files of some messages.
+    """Return the digests of the files that are attached to some messages.
 
     `numbers_query` is a query of their numbers, and `value` that of the question mark in it.
     """

@@ -147,9 +147,9 @@ def column(value: object) -> object:
     """Return the value of a field of a message or a session as its column stores it.
 
     `_READERS` has the opposite for each column. Texts become as `storable` returns them, times text
-    in UTC, and tags (a tuple) one text. Figures and failures become JSON, without the figures of a
-    stats that were not measured. Sampling options (a mapping) become JSON, or an empty text
-    without any. Numbers, flags and None stay.
+    in UTC, and tags (a tuple) one text. Figures (`AnswerStats`) and failures become JSON; figures
+    that were not measured are left out. Sampling options (a mapping) become JSON, or an empty text
+    if there are none. Numbers, flags and None stay.
     """
     match value:
         case str():
@@ -201,7 +201,7 @@ def message_from(
     try:
         _number, *columns = row  # the number is the key of the row, and no field
         values = _field_values(_MESSAGE_FIELDS, columns)
-        stats = values.pop("receipt")  # the name of the field `stats` in files
+        stats = values.pop("receipt")  # this column has the field `stats`
         return ChatMessage(
             **values, stats=stats, parts=tuple(parts), version=version, versions=versions
         )

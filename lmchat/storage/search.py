@@ -142,6 +142,7 @@ def _messages(connection: Connection, terms: Sequence[str], filters: Filters) ->
     index_query = _index_query(connection, terms) if has_many_messages else None
     if index_query == "":  # no text has all terms
         return
+    # without terms, each part of a message would be a hit
     conditions = filters.sql if terms else f"{filters.sql} {_TEXTS_AND_TOOLS}"
     if index_query is None:
         query = f"{_ALL_PARTS} {conditions} order by m.number desc, p.part_id desc"
@@ -310,7 +311,7 @@ def parse_filters(text: str) -> tuple[str, Filters]:
     needs_code = False
     for match in _FILTER.finditer(text):
         name = match[1].lower()
-        value = match[2] or match[3]
+        value = match[2] or match[3]  # in quotes, or a word
         if name == "has" and value.lower() == "code":
             needs_code = True
             continue

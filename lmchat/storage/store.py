@@ -174,7 +174,7 @@ class Store:
         if not await self.database.run(lambda connection: backup.is_due(connection, moment)):
             return
         if await run_abandonable(lambda: is_damaged(path)):
-            await self._raise_if_damaged()
+            await self._repair_if_damaged()
         else:
             await self.database.run(
                 lambda connection: attachment_files.remove_unnamed(connection, folder, moment)
@@ -188,8 +188,12 @@ class Store:
         await self.figures.database.aclose()
 
     @reading
-    def _raise_if_damaged(self, connection: Connection) -> None:
-        """Check the file once more as a job of `Database`, which repairs it after this error."""
+    def _repair_if_damaged(self, connection: Connection) -> None:
+        """Check the file once more, and let `Database` repair it if it is still damaged.
+
+        `Database` repairs the file when a job raises such an error, then runs the job again. So
+        callers get an error only if the repair fails.
+        """
         if is_damaged(connection.path):
             raise LostRowError("the pages of the file do not fit together")
 
@@ -314,10 +318,11 @@ class Store:
         *,
         old_title: str | None = None,
     ) -> SessionHeader:
-        """Set columns of a session to values by name, and return the new header.
+        """Change a session, and return its new header.
 
-        An empty title is replaced by the title of the first prompt. Nothing is set if `old_title`
-        is given, and the session has another one by now: a title that a model has made must not
+        `changes` are the new values of fields of the header, by the names of the fields. An empty
+        title is replaced by the title of the first prompt. Nothing is changed if `old_title` is
+        given, and the session has another one by now: a title that a model has made must not
         replace one of the user. Raises `SessionNotFound`.
         """
         old = header(connection, session_id)  # raises an error where there is no such session
@@ -674,9 +679,9 @@ class Store:
         """Move the drafts that belong to no saved session to a new session, and return them.
 
         A run leaves such a draft if it ends before its first prompt is saved. The draft of another
-        lmchat that runs now is taken too, as its row looks the same; that one still has the text in
-        memory. The drafts are joined, the oldest first, and come before the draft that the new
-        session has itself.
+        lmchat that runs now is taken too, as its row looks the same; the other lmchat still has the
+        text in memory. The drafts are joined, the oldest first, and come before the draft that the
+        new session has itself.
         """
         # the comparison is 0 or 1 in SQL: so the new session's own draft is the last row
         rows = connection.execute(
