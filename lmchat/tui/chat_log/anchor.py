@@ -39,14 +39,15 @@ def anchor_at(document: Document, place: Place, screen_row: int = 0) -> Anchor:
     """Return an anchor for a row of the log, which is to be shown on a row of the screen.
 
     Its message is laid out. Above all blocks, or before there is a page, the anchor has no block:
-    its fields are the numbers of the place, with the row as `chars`. `relocate` returns them.
+    its fields are the numbers of the place, with the row as `chars`. `relocate` makes the place of
+    them again.
     """
     blocks = document.lay_out(place.message) if place.block >= 0 else []
     if not blocks or document.layout is None:
         return Anchor(place.message, place.block, place.row, screen_row)
     starts = row_starts(blocks[place.block])
     row = place.row - document.blank_rows(place)
-    # a row below the block counts as the end of its text, which is the last of `starts`
+    # a row below the last line counts as the end of the text, which is the last of `starts`
     chars = starts[min(row, len(starts) - 1)] if row >= 0 else -1
     return anchor_in_text(document, place.message, place.block, chars, screen_row)
 
@@ -54,7 +55,11 @@ def anchor_at(document: Document, place: Place, screen_row: int = 0) -> Anchor:
 def anchor_in_text(
     document: Document, index: int, number: int, chars: int, screen_row: int = 0
 ) -> Anchor:
-    """Return an anchor for a character of a block that is laid out."""
+    """Return an anchor for a character of a block that is laid out.
+
+    The block has the number `number` in the message with the index `index`. The character is the
+    one after `chars` others, or if `chars` is -1, the blank row above the block.
+    """
     blocks = document.entries[index].blocks
     size = row_starts(blocks[number])[-1]
     source_before = sum(len(above.source) for above in blocks[:number])
@@ -107,9 +112,9 @@ def find_again(document: Document, anchor: Anchor) -> Anchor | None:
 def relocate(document: Document, anchor: Anchor) -> Place:
     """Return the row of an anchor, or the nearest one where its text is gone.
 
-    If the anchor has no block, its fields are the place: `anchor_at`. If its character is found
-    again, the row is that of the character. Otherwise it is in a block that takes the place of the
-    old one, as far into its text as before into that of the old one. That block is:
+    If the anchor has no block, its fields are the place: see `anchor_at`. If its character is found
+    again, the row is that of the character. Otherwise it is a row of another block, as far down in
+    the text of that block as the anchor was in that of the old one, in proportion. The block is:
 
     - for reasoning, whose blocks are gone while it is folded, the first one of the message;
     - the block that now has the source at this place, if the message was cut into other blocks;
@@ -125,14 +130,14 @@ def relocate(document: Document, anchor: Anchor) -> Place:
     else:
         if old.is_thought:
             number = 0
-        elif old.source and not any(block is old for block in blocks):
+        elif old.source and not any(block is old for block in blocks):  # cut into other blocks
             ends = list(accumulate(len(block.source) for block in blocks))
             number = min(bisect_right(ends, anchor.source_before), len(blocks) - 1)
         else:
             number = min(anchor.number, len(blocks) - 1)
         chars = anchor.chars * row_starts(blocks[number])[-1] // max(anchor.size, 1)
     starts = row_starts(blocks[number])
-    # the line with the character; -1 for -1, which is the blank row above the block
+    # the line with the character; for the blank row above the block, `chars` and `row` are -1
     row = min(bisect_right(starts, chars), len(starts) - 1) - 1
     place = Place(anchor.index, number, 0)
     return place._replace(row=max(row + document.blank_rows(place), 0))

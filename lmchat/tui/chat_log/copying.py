@@ -82,7 +82,7 @@ def _selected_part(document: Document, index: int, selected: Selected) -> str:
     """
     groups: list[list[Piece]] = []  # the pieces of one fence, table or text together
     for number, block in enumerate(document.lay_out(index)):
-        if block.source:
+        if block.source:  # else it is a row that the log adds
             # a row of a table, or a further part of code or plain text: it has no blank row above
             is_piece = block.kind is Kind.TABLE or (block.kind in AS_WRITTEN and not block.gap)
             if not (groups and is_piece):
@@ -154,8 +154,8 @@ def _shown_text(block: Block, span: Range) -> str:
 def code_number(document: Document, place: Place) -> int:
     """Return the index of the code block whose head is at a place, among those of its message.
 
-    A head is the row above code, with its language. Code in reasoning is not counted. In an answer,
-    only heads of code have a `hint`.
+    A head is the row above code, with its language. The index is the number of heads above this
+    one, without those in reasoning. In an answer, only heads of code have a `hint`.
     """
     index, number, row = place
     blocks = document.entries[index].blocks

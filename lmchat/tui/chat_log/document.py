@@ -34,13 +34,13 @@ class Place(NamedTuple):
 def _entries_of(messages: Iterable[ChatMessage]) -> list[Entry]:
     """Return an entry for each message.
 
-    Calls of an answer were run if the message of a tool, or a further answer, follows. Otherwise
-    the answer itself shows them.
+    Calls of an answer were run if the message of a tool, or a further answer, follows: then each
+    has a message of its own. Otherwise the answer itself shows them.
     """
     entries = [Entry(message) for message in messages]
-    for entry, following in pairwise(entries):
+    for entry, next_entry in pairwise(entries):
         if entry.message.role is Role.ASSISTANT and entry.message.tool_calls:
-            entry.has_call_messages = following.message.role in (Role.TOOL, Role.ASSISTANT)
+            entry.has_call_messages = next_entry.message.role in (Role.TOOL, Role.ASSISTANT)
     return entries
 
 
@@ -72,9 +72,9 @@ class Document:
 
     def prepend(self, earlier: Sequence[ChatMessage]) -> None:
         """Put messages before all others."""
-        # an entry depends on the message after it: the last one needs the first that was there
-        following = [entry.message for entry in self.entries[:1]]
-        self.entries[:0] = _entries_of([*earlier, *following])[: len(earlier)]
+        # an entry depends on the message after it: the last new one on the first that was there
+        old_first = [entry.message for entry in self.entries[:1]]
+        self.entries[:0] = _entries_of([*earlier, *old_first])[: len(earlier)]
         self._measure_all()
 
     def append(self, entry: Entry) -> int:
@@ -85,9 +85,10 @@ class Document:
         return index
 
     def message_from(self, index: int, step: int) -> int | None:
-        """Return the index of the first message that can be focused: that is not blank.
+        """Return the index of the first message that can be focused, from `index` on.
 
-        Messages are tried from `index` on in steps of 1 or -1. None: there is no such message.
+        It goes down (`step` 1) or up (-1). Blank messages are skipped: answers without words, whose
+        calls follow. Return None if there is no other message.
         """
         while 0 <= index < len(self):
             if not self.entries[index].is_blank:
@@ -109,7 +110,7 @@ class Document:
         """
         self.layout = Layout(page)
         for entry in self.entries:
-            if entry.blocks:
+            if entry.blocks:  # else there is nothing to forget yet
                 entry.forget()
         self._measure_all()
 
@@ -207,8 +208,8 @@ class Document:
     def rebuild(self, index: int) -> int:
         """Cut a message, which has changed, into blocks again, and lay them out.
 
-        Return the number of the first block that changed. A message that was not cut into blocks
-        yet is not cut now.
+        Return the number of the first block that changed. A message that was not cut yet is far
+        from the screen, and only gets a new estimate of its height, unless it streams.
         """
         entry = self.entries[index]
         if not (entry.blocks or entry.is_streaming):
@@ -227,6 +228,7 @@ class Document:
         entry.new_model = ""
         if model := entry.message.model:
             above = (self.entries[number].message.model for number in range(index - 1, -1, -1))
+            # the nearest one: prompts have none, and above the first answer there is none at all
             if next(filter(None, above), model) != model:
                 entry.new_model = model
         return entry.build()
@@ -241,7 +243,10 @@ class Document:
         self.rebuild(index)
 
     def grow(self, index: int) -> Place:
-        """Take up new text of a message; return the first row that looks different."""
+        """Lay out the text that was added to a message; return the first row that looks different.
+
+        That is where the screen has to be painted from.
+        """
         entry = self.entries[index]
         old_blocks = entry.blocks
         first = self.rebuild(index)
@@ -253,8 +258,8 @@ class Document:
     def _keep_same_lines(self, place: Place, old_block: Block) -> int:
         """Give a block that has replaced `old_block` the old lines as far as they look the same.
 
-        These are painted already. `place` is the first row of the block. Return the number of rows
-        from there that look the same; 0 if the old block was not laid out.
+        The old lines are painted already. `place` is the first row of the new block. Return the
+        number of rows from there that look the same; 0 if the old block was not laid out.
         """
         old_lines = old_block.lines
         lines = self.entries[place.message].blocks[place.block].lines

@@ -126,7 +126,7 @@ class LivePart(Struct):
         if text:
             self.chunks[self._parsed_chunks :] = [text]  # one chunk for hundreds of tokens
             self._parsed_chunks = len(self.chunks)
-            # the arguments of a call are shown as code, without blank lines above
+            # at its beginning: the arguments of a call are shown as code, without blank lines above
             if self.kind is ToolCallPart and not (self.tail.closed or self.tail.open):
                 self.tail.open_code("json")
                 text = text.lstrip("\n")
@@ -163,7 +163,7 @@ def _live_parts(parts: Iterable[Part], *, is_streaming: bool) -> list[LivePart]:
 
 
 def _code_blocks(text: str, language: str) -> list[Block]:
-    """Return the blocks of a text that is shown as code."""
+    """Return the blocks of a text that is shown as code, such as the arguments of a call."""
     tail = IncrementalMarkdown()
     tail.open_code(language)
     tail.feed(text, is_final=True)
@@ -227,9 +227,9 @@ class Entry(Struct):
 
     @property
     def is_blank(self) -> bool:
-        """Whether it has nothing to read: an answer without words, whose calls follow.
+        """Whether it has nothing to read: an answer without words, whose calls have messages below.
 
-        One with several versions is not blank: its row switches between them.
+        One with several versions is not blank: it has a row that switches between them.
         """
         if not self.has_call_messages or self.message.versions > 1:
             return False
@@ -237,7 +237,7 @@ class Entry(Struct):
 
     @property
     def references(self) -> References:
-        """Link definitions in the last of its text parts; empty without one."""
+        """Link definitions (`[name]: address`) in the last text part; empty without one."""
         for part in reversed(self.parts):
             if part.kind is TextPart:
                 return part.tail.references
@@ -245,7 +245,7 @@ class Entry(Struct):
 
     def forget(self) -> None:
         """Drop all lines and heights, which do not fit to another page."""
-        # those of the parts too: not all of their blocks are in `blocks` while it is folded
+        # also of blocks that are in parts only, such as reasoning that is folded now
         tails = (part.tail for part in self.parts)
         for block in chain(self.blocks, *(tail.closed + tail.open for tail in tails)):
             block.lines = None
@@ -270,7 +270,7 @@ class Entry(Struct):
         if self.is_excluded and not self.is_blank:
             blocks.append(self._kept(remark_block(NOT_SENT, is_attached=True), NOT_SENT))
         if not blocks:  # every entry of the document needs at least one block
-            # without a line for an answer with tool calls below it; else a bare rule shows it
+            # an answer with its calls below has no row; any other is shown as a bare rule
             blocks = [made_block(lambda _: []) if self.has_call_messages else rule_block("")]
         # where the lists begin to differ: at the end of the shorter one, if not before
         pairs = enumerate(zip(self.blocks, blocks, strict=False))
@@ -289,12 +289,12 @@ class Entry(Struct):
         if not self.parts:
             self.parts = _live_parts(self.message.parts, is_streaming=self.is_streaming)
         if isinstance(delta, ToolCallDelta):
-            calls = (one for one in self.parts if one.kind is ToolCallPart)
-            part = next((one for one in calls if one.index == delta.index), None)
+            calls = (call for call in self.parts if call.kind is ToolCallPart)
+            part = next((call for call in calls if call.index == delta.index), None)
             if part is None:
                 part = LivePart(ToolCallPart, index=delta.index)
                 self._add_part(part)
-            part.name = part.name or delta.name
+            part.name = part.name or delta.name  # only the first pieces have it
             part.chunks.append(delta.arguments)
             return
         kind = _PART_OF_DELTA[type(delta)]
@@ -315,9 +315,10 @@ class Entry(Struct):
         self.thought_hint = thought_hint
 
     def set_parts(self, parts: Iterable[Part]) -> None:
-        """Take the parts of another form of the message; those that are the same keep their blocks.
+        """Replace the parts by those of another form of the message, such as its final one.
 
-        Unless the entry streams, all parts are ended.
+        Parts that are the same keep their blocks, which are laid out already. Unless the entry
+        streams, all parts are ended.
         """
         old_parts = {(part.kind, part.name, part.text): part for part in self.parts}
         self.parts = _live_parts(parts, is_streaming=self.is_streaming)
@@ -328,22 +329,22 @@ class Entry(Struct):
             self.parts[number] = kept
 
     def finish(self, message: ChatMessage) -> None:
-        """Take the final form of the message, which no longer streams or runs."""
+        """Take another form of the message: the final one of an answer or call, or one changed."""
         self.is_streaming = False
         self.message = message
         self.turn = None
         self.call_state = ""
         if self.parts:  # else they are made when the message is first laid out
             self.set_parts(message.parts)
-        # a link definition may have arrived after lines with its link were laid out
+        # a link definition may have arrived after lines with its link were laid out: lay out again
         if self.references:
             self.forget()
 
     def _kept(self, block: Block, *key: object) -> Block:
-        """Return the block of a row of the log, or the one before that has the same key.
+        """Return the block that was kept under this key; the first time, keep and return `block`.
 
-        The key says what the row shows, and of which part. The same block need not be laid out or
-        painted again.
+        The block is a row of the log. Its key says what the row shows, and of which part. A block
+        that stays the same object need not be laid out or painted again.
         """
         return self._kept_rows.setdefault(key, block)
 
@@ -365,11 +366,12 @@ class Entry(Struct):
                     pieces = [_code_blocks(code.text, code.language) for code in codes]
                     return question_blocks(message, list(chain(*pieces)))
                 blocks = [made_block(partial(call_lines, message, self.call_state, self.is_folded))]
-                for code in () if self.is_folded else call_texts(message):
-                    blocks.append(remark_block(code.heading))
-                    blocks += _code_blocks(code.text, code.language)
+                if not self.is_folded:
+                    for code in call_texts(message):
+                        blocks.append(remark_block(code.heading))
+                        blocks += _code_blocks(code.text, code.language)
                 return blocks
-            case _:
+            case _:  # `Role.ASSISTANT`
                 return self._answer_blocks(message)
 
     def _answer_blocks(self, message: ChatMessage) -> list[Block]:
@@ -392,9 +394,10 @@ class Entry(Struct):
         return blocks
 
     def _part_blocks(self, number: int, part: LivePart) -> list[Block]:
-        """Return the blocks of a part, below a row with their name unless the part is text.
+        """Return the blocks of the part with a number, below a row that says what it is.
 
-        Folded reasoning is only its row. Calls whose messages follow have no blocks here.
+        Text has no such row. Folded reasoning is only this row. A call with a message of its own,
+        below the answer, has no blocks here.
         """
         if part.kind is ToolCallPart and self.has_call_messages:
             return []
@@ -425,8 +428,10 @@ class Entry(Struct):
         if self.message.role is not Role.ASSISTANT:
             return []
         if self.has_call_messages and self.message.versions == 1:
-            return []  # the last answer of the turn has the stats; versions need a row to switch
-        if self.message.state is AnswerState.STREAMING:  # no key of this lmchat stops it
+            # no stats, which the last answer of the turn has; with versions, a row to switch them
+            return []
+        # it streams, but not here, as `is_streaming` is false: no key of this lmchat stops it
+        if self.message.state is AnswerState.STREAMING:
             return [remark_block("another lmchat is writing this")]
         return end_blocks(self.message)
 

@@ -50,6 +50,6 @@ class Highlighting:
         return blocks
 
     def reset(self) -> None:
-        """Forget the code of the session that was shown before; its colours stay in the cache."""
+        """Forget the code of the session that was shown before; known colours stay cached."""
         self.drain()  # blocks that are no longer shown
         self.colours.drop_requests()

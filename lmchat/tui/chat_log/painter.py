@@ -129,7 +129,9 @@ class Painter:
             has_tints=not log.app.current_theme.ansi,  # not in the terminal's own colours
             today=today,
             colours=colours,
-            is_ascii=any(isinstance(one, AsciiFilter) for one in log.get_line_filters()),
+            is_ascii=any(
+                isinstance(line_filter, AsciiFilter) for line_filter in log.get_line_filters()
+            ),
             own_keys=own_keys,
         )
         is_other = page != self.page
@@ -205,7 +207,7 @@ class Painter:
         return Strip(segments).adjust_cell_length(self._look.width, base)
 
     def _marked(self, page: Page, place: Place, line: Line, strip: Strip) -> Strip:
-        """Return a painted line with its parts marked that are hits or selected."""
+        """Return a painted line with hits and the selection marked; `strip` is the painted line."""
         if not line.text:
             return strip
         document = self._viewport.document
@@ -231,7 +233,10 @@ class Painter:
 
 
 def mark(strip: Strip, start: int, end: int, style: Style) -> Strip:
-    """Return a row with a style added to the characters from `start` up to `end`."""
+    """Return a row with a style added to the characters from `start` up to `end`.
+
+    Each segment is cut into the parts before, within and after these; empty parts are left out.
+    """
     segments = []
     position = 0
     for text, text_style, _ in strip:

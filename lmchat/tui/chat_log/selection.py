@@ -75,10 +75,11 @@ class Selected(Struct):
         return is_one_block and block is not None and not block.source
 
     def span(self, index: int, number: int) -> Range | None:
-        """Return the first selected character of a block, and the one after the last.
+        """Return the first selected character of block `number` of message `index`, and its end.
 
-        The latter is `END` if the selection continues below the block. Return None if nothing of
-        the block is selected. Characters are those of its unwrapped text.
+        The end is the character after the last one, or `END` if the selection continues below the
+        block. Return None if nothing of the block is selected. Characters are counted in its
+        unwrapped text.
         """
         block = (index, number)
         start = (self.start.index, self.start.number)
@@ -157,7 +158,7 @@ class Selection:
             self.pressed = self.pressed.find_again(self._document)
         if self.pressed is not None:
             self.was_dragged = True
-            self._presses = 0  # the next press is not the second one on its cell
+            self._presses = 0  # a press after a drag begins to count again
             self.pressed.head = self._ends_under(x, y, self.pressed.unit)
             self.selected = self.pressed
 
@@ -178,7 +179,8 @@ class Selection:
     def extend(self, step: int) -> None:
         """Extend a selection of messages by the next one (`step` 1) or the previous one (-1).
 
-        It begins at the focused message, and the focus moves along.
+        The focus moves to that message. If none is selected yet, the first one is the message that
+        had the focus.
         """
         first = self._viewport.cursor
         if self.selected is not None and self.selected.unit is Unit.MESSAGE:
@@ -209,7 +211,7 @@ def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
         begin = anchor_in_text(document, index, number, 0)
         return begin, begin
 
-    row = min(row, len(lines) - 1)  # the height that was estimated may have had more rows
+    row = min(row, len(lines) - 1)  # the place may be from an estimate, which had more rows
     row_start = row_starts(block)[row]
     first, last = _character_at_cell(lines[row], cell)
     first += row_start

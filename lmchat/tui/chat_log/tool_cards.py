@@ -46,7 +46,7 @@ class RunningCalls:
         run. The rest before its card takes keys begins when it is seen. While it is off the screen,
         or a dialog covers the log (not `is_on_top`), it takes no keys.
         """
-        if not calls or asked_id:  # no call runs: the time of the next one begins here
+        if not calls or asked_id:  # no call runs, so that the time of the next ones begins now
             self._began_s = now_s
         waiting = "waiting" if asked_id else f"running {units.elapsed(now_s - self._began_s)}"
         document = self._viewport.document

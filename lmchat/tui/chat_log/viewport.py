@@ -43,7 +43,10 @@ class Bookmark(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Bookmark | None:
-        """Return the bookmark that a text is; None for another text, as that of the log's end."""
+        """Return the bookmark that a text is; None for another text, such as the empty one.
+
+        That one is the bookmark at the end of the log.
+        """
         found = re.fullmatch(r"(\S+) (-1|\d{1,9}) (\d{1,9})", text)
         return cls(found[1], int(found[2]), int(found[3])) if found else None
 
@@ -80,8 +83,8 @@ class Viewport:
         anchor = self._anchor
         if anchor is not None and len(document) and document.layout is not None:
             row = document.position(relocate(document, anchor)) - anchor.screen_row
-            # `lay_out` had to keep `top` between the start and the end of the log, away from the
-            # anchor: then the place to keep is what is read now
+            # `lay_out` cannot show the anchor on its row where the log begins or ends there: then
+            # what is on the screen has to stay, not what the anchor says
             if row != self.top:
                 self._anchor = self._anchor_at_top()
         yield
@@ -106,23 +109,24 @@ class Viewport:
             screen_row = min(anchor.screen_row, height - 1)
             document.lay_out_around(place, height + screen_row, 2 * height)
             self.top = max(min(document.position(place) - screen_row, self.last_top), 0)
-            if anchor.block is None and anchor.number >= 0:  # it was set before there was a page
+            # it was set before there was a page: now it can have its block
+            if anchor.block is None and anchor.number >= 0:
                 self._anchor = self._anchor_at_top()
         if self.is_at_end:
             self.has_new_text = False
 
     def note_new_text(self) -> None:
-        """Note that text is added to the end; if `lay_out` finds that it is seen, it is not new."""
+        """Note that text is added to the end; `lay_out` takes this back if the end is seen."""
         self.has_new_text = True
 
     def resize(self, height: int) -> None:
-        """Take the number of rows of the screen."""
+        """Take the number of rows of the screen, and lay out if it is another one."""
         if height != self.height:
             self.height = height
             self.lay_out()
 
     def set_page(self, page: Page, height: int) -> None:
-        """Lay out the log for another page, at a number of rows of the screen."""
+        """Lay out the log for another page, on a screen of `height` rows."""
         self.height = height
         self.document.set_page(page)
         self.lay_out()
@@ -175,7 +179,7 @@ class Viewport:
         if y >= self.last_top:
             self._move(None)
         else:
-            # what is laid out has another height than the estimate: only now `y` is a certain place
+            # once its message is laid out, other rows may be at `y`: its height was an estimate
             self.document.lay_out(self.document.locate(y).message)
             self._move(anchor_at(self.document, self.document.locate(y)))
         self._keep_cursor_in_view()
@@ -288,7 +292,7 @@ class Viewport:
     def row_of(self, message_id: str) -> int | None:
         """Return the row of the screen on which a message begins; None if it is off the screen.
 
-        There, another version of the message is shown in its place.
+        Callers ask before they replace the message by another version, which they show on this row.
         """
         index = self.document.index_of(message_id)
         if index is None:
@@ -299,7 +303,7 @@ class Viewport:
     def _begins_above(self, index: int) -> bool:
         """Return whether a message begins above the screen and ends on it or below.
 
-        It begins below its blank row.
+        The blank row above it does not count.
         """
         top = self.document.heights.top(index)
         end = top + self.document.heights[index]
@@ -315,7 +319,7 @@ class Viewport:
             return
         first = document.locate(self.top).message
         last, number, _ = document.locate(self.top + self.height - 1)
-        if number < 0:  # only the blank row above that message is on the screen
+        if number < 0:  # only the blank row above the last message is on the screen
             last -= 1
 
         target = None
@@ -331,8 +335,8 @@ class Viewport:
     def toggle(self, attribute: Literal["is_folded", "is_source"]) -> None:
         """Fold or unfold the focused message, or switch between its source and its Markdown.
 
-        The first of its rows on the screen stays there, also if the end was followed, except that
-        of an answer that streams: it stays followed.
+        The first of its rows on the screen stays there. The end is no longer followed then, unless
+        the message is an answer that streams: then it is followed as before.
         """
         index = self.cursor
         if index is None:

@@ -30,15 +30,16 @@ def with_changed_colours(text: str) -> str:
     """Return output that draws the same as `text` with fewer colour codes.
 
     Codes are written only before output that draws something, and only if they differ from those
-    that hold. The terminal's own colours must be set before the output, and they are set after it.
+    that hold. The output begins and ends with the terminal's own colours.
     """
     written: list[str] = []
     terminal_style = text_style = ""  # codes since the last reset, in what is written and in `text`
     for index, piece in enumerate(_CODE.split(text)):  # output, code, output, …, code, output
-        if index % 2:
+        if index % 2:  # a code
             text_style = "" if piece in _RESETS else text_style + piece
         elif piece:
             if terminal_style != text_style and not _DRAWS_NOTHING.fullmatch(piece):
+                # reset, unless codes need only be added
                 if not text_style.startswith(terminal_style):
                     written.append(_RESETS[0])
                     terminal_style = ""

@@ -58,8 +58,9 @@ def guard_terminal(app: App[Any], on_terminate: Callable[[int], Awaitable[object
     leaves it raw. `on_terminate(signal)` has a second to save; the app exits with 128 + signal.
     """
     mend_keys()
-    if termios is None:
+    if termios is None:  # Windows, where Textual's own driver stays in use
         return
+    # Textual only calls `driver_class` to make the driver, so that this need not be a class
     app.driver_class = cast("type[Driver]", partial(TerminalDriver, on_terminate=on_terminate))
 
 
@@ -91,7 +92,10 @@ def lend_terminal(app: App[Any]) -> Iterator[None]:
 
 
 def remember_copied(app: App[Any], text: str) -> None:
-    """Keep a text for pasting in the app, without the OSC 52 of `App.copy_to_clipboard`."""
+    """Keep a text for pasting in the app, without writing it to the terminal's own clipboard.
+
+    `App.copy_to_clipboard` does both, the latter by the control sequence OSC 52.
+    """
     app._clipboard = text
 
 
@@ -110,6 +114,7 @@ class TerminalDriver(LinuxDriver):
         self, app: App[Any], *, on_terminate: Callable[[int], Awaitable[object]], **options: Any
     ) -> None:
         super().__init__(app, **options)
+        # at a signal or hang-up, its thread calls these functions, and ends the program in any case
         self._guard = SignalGuard(
             restore_terminal=self.give_back, ask_to_end=self._ask_to_end, timeout_s=SAVE_S + END_S
         )
@@ -117,7 +122,8 @@ class TerminalDriver(LinuxDriver):
         self._file: Any = StringIO()  # for Textual's own writer, which has nothing to do
         self._writer: TerminalWriter | None = None
         self._on_terminate = on_terminate
-        self._stop_reading: tuple[int, int] | None = None  # pipe: a byte ends `run_input_thread`
+        # pipe: a byte that is written into it ends `run_input_thread`
+        self._stop_reading: tuple[int, int] | None = None
         self._owns_terminal = False
         self._release_lock = Lock()  # lets only one of several threads restore the terminal
         self._early_keys: list[Message] = []  # typed before widgets are mounted
@@ -127,7 +133,8 @@ class TerminalDriver(LinuxDriver):
         """Queue a frame or a control sequence; drop it while the app does not have the terminal."""
         if self._owns_terminal and self._writer is not None:
             rows = rows_of(data)
-            convert = _cached_row if len(rows) > 1 else _as_written  # a frame has several rows
+            # only a frame has several rows, which come again in the next frame: they are cached
+            convert = _cached_row if len(rows) > 1 else _as_written
             self._writer.write("".join(map(convert, rows)))
 
     @property
@@ -136,8 +143,9 @@ class TerminalDriver(LinuxDriver):
 
     def start_application_mode(self) -> None:
         """Take the terminal, unless the app has it or a signal has ended the app."""
+        # a second start would take the app's terminal modes for those to restore at the end
         if self._guard.ended_by is not None or self._owns_terminal:
-            return  # a second start would take the app's modes for those to restore at the end
+            return
         self._output.begin()
         self._owns_terminal = True
         self._writer = TerminalWriter(self._output)
@@ -147,10 +155,13 @@ class TerminalDriver(LinuxDriver):
             self._stop_reading = os.pipe()
         super().start_application_mode()  # type: ignore[no-untyped-call]
         signal.signal(signal.SIGWINCH, self._resized)  # replaces the handler of `super`
-        self._guard.watch()
+        self._guard.watch()  # handles signals that end the app from now on
 
     def _resized(self, _number: int, _frame: object) -> None:
-        """Read the size on the event loop: a handler that is interrupted would post an old one."""
+        """Handle SIGWINCH, by which the terminal reports a new size: let the event loop read it.
+
+        If this handler read it and was interrupted by the next signal, it would post the old size.
+        """
         if not self._in_band_window_resize:  # else the terminal reports its size as input
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._post_size)
@@ -174,18 +185,18 @@ class TerminalDriver(LinuxDriver):
         if self._stop_owning_terminal():
             self._output.end(_RESTORE_MODES)
             with suppress(termios.error):  # the terminal hung up
-                if self.attrs_before is not None:
+                if self.attrs_before is not None:  # its settings before Textual changed them
                     termios.tcsetattr(self.fileno, termios.TCSANOW, self.attrs_before)
 
     def disable_input(self) -> None:
-        """Let the thread that reads keys end, for which Textual's method waits."""
+        """End the thread that reads keys; Textual's method alone waits for it without ending it."""
         is_reading = self._key_thread is not None and self._key_thread.is_alive()
         if self._stop_reading is not None and is_reading:
             os.write(self._stop_reading[1], b"x")  # ends `run_input_thread`
         super().disable_input()
 
     def close(self) -> None:
-        """Write what is queued, for a limited time, and release the pipe; the app has ended."""
+        """Write what is queued, for a limited time, and close the pipe, as the app has ended."""
         super().close()
         if self._writer is not None:
             self._writer.stop()
@@ -206,10 +217,12 @@ class TerminalDriver(LinuxDriver):
             selector.register(self.fileno, selectors.EVENT_READ)
             selector.register(self._stop_reading[0], selectors.EVENT_READ)
             while True:
+                # while early keys wait, `_post_messages` is called often: it looks whether they can
+                # be posted; else wait for input, or until an ESC that was read counts as a key
                 wait_s = _EARLY_KEYS_S if self._early_keys else parser.wait_s
                 ready = {key.fd for key, _ in selector.select(wait_s)}
                 if self._stop_reading[0] in ready:
-                    os.read(self._stop_reading[0], 1)
+                    os.read(self._stop_reading[0], 1)  # or the next thread would end at once
                     return
                 if not ready:
                     self._post_messages(parser.tick())
@@ -239,7 +252,10 @@ class TerminalDriver(LinuxDriver):
         return b""
 
     def _stop_owning_terminal(self) -> bool:
-        """Note that the terminal is given back; return whether the app had it until now."""
+        """Note that the terminal is given back; return whether the app had it until now.
+
+        So only the first of several threads restores it.
+        """
         with self._release_lock:
             owned_terminal = self._owns_terminal
             self._owns_terminal = False
@@ -249,7 +265,7 @@ class TerminalDriver(LinuxDriver):
         asyncio.run_coroutine_threadsafe(self._save_and_exit(number), self._loop)
 
     async def _save_and_exit(self, number: int) -> None:
-        """Let the app save for a limited time, then end it as ended by the signal `number`."""
+        """Let the app save for a limited time, then end it; 128 + `number` says by which signal."""
         with self._app._context():  # sets the active app, which code from another thread lacks
             try:
                 async with asyncio.timeout(SAVE_S):

@@ -33,7 +33,7 @@ def hand_over(event: events.Key | events.Paste, widget: Widget) -> None:
     """Send a key or a paste to another widget than the one that has got it."""
     event.stop()
     event.prevent_default()
-    # a new event: after `prevent_default`, no widget handles this one any more
+    # as a new event: after `prevent_default`, no widget handles the old one any more
     if isinstance(event, events.Key):
         widget._forward_event(events.Key(event.key, event.character))
     else:
@@ -65,13 +65,16 @@ class KeyParser(XTermParser):
         return None if self._timeout_time is None else constants.ESCAPE_DELAY
 
     def feed(self, data: str) -> Iterator[Message]:
-        """Yield the events of one read, which may be empty."""
+        """Yield the events of one read, which may be none.
+
+        They are keys, pastes, and the answer of the terminal to the question for its background.
+        """
         # `[` and `O` continue an ESC, even if its time is over; before others, it is a key then
         if not data.startswith(("[", "O")):
             yield from self.tick()
         text = self._held + data
         self._held = ""
-        while text:  # each time keys, and the paste behind them, if any
+        while text:  # each time what was typed, and the paste behind it, if any
             typed, start, rest = text.partition(_PASTE_START)
             pasted, end, text = rest.partition(_PASTE_END)
             if start and not end:  # the end of the paste is not there yet

@@ -33,7 +33,10 @@ class PatchedApp(App[None]):
         self._key_queue = KeyQueue(self, self._deliver_key)
 
     def begin_with_theme(self, name: str) -> None:
-        """Set the theme before the app runs. Assigning `theme` would parse all styles twice."""
+        """Set the theme before the app runs. Assigning `theme` would parse all styles twice.
+
+        This does what Textual's watcher of `theme` does, except that it parses no styles.
+        """
         self.set_reactive(App.theme, name)
         self.set_class(True, f"-theme-{name}", update=False)
         self.set_class(self.current_theme.dark, "-dark-mode", update=False)
@@ -42,7 +45,7 @@ class PatchedApp(App[None]):
         self.stylesheet.set_variables(self.get_css_variables())
 
     def report_failure(self, error: BaseException) -> None:
-        """Report the exception of a worker; unless a subclass continues, this ends the app."""
+        """Report the exception of a worker. This ends the app; a subclass may show it instead."""
         super()._handle_exception(WorkerFailed(error))
 
     @property
@@ -51,7 +54,7 @@ class PatchedApp(App[None]):
 
     def has_notification(self, message: str) -> bool:
         """Whether a notification with these words is still shown."""
-        return any(one.message == message for one in self._notifications)
+        return any(shown.message == message for shown in self._notifications)
 
     @property
     def is_terminal_behind(self) -> bool:
@@ -88,9 +91,10 @@ class PatchedApp(App[None]):
             self.screen._update_auto_focus()
 
     def _is_late(self, event: events.Event) -> bool:
-        """Return whether the app has ended, or the widget under a pressed mouse button is gone."""
+        """Return whether input comes too late: the app has ended, or a clicked widget is gone."""
         if self._exit or not self.is_running or not self._screen_stack:
             return True
+        # a forwarded event comes back from its widget: it was looked at when it came first
         if event.is_forwarded or not isinstance(event, events.MouseDown):
             return False
         try:
@@ -116,7 +120,10 @@ class PatchedApp(App[None]):
             self.screen.refresh()
 
     def _handle_exception(self, error: Exception) -> None:
-        """Report an error, but not missing widgets of a screen that opens while the app ends."""
+        """Report an error, but not missing widgets of a screen that opens while the app ends.
+
+        Textual calls this. Exceptions of workers go to `report_failure`, which a subclass replaces.
+        """
         if isinstance(error, WorkerFailed):
             self.report_failure(error.error)
         elif self.is_running or not isinstance(error, NoMatches):

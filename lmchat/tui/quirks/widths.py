@@ -40,7 +40,10 @@ def with_sure_widths(text: str) -> str:
 
 
 def _has_sure_width(text: str) -> bool:
-    """Return whether all characters are in sure ranges: each has an odd number of borders below."""
+    """Return whether all characters are in sure ranges.
+
+    A character is in one of them if an odd number of their starts and ends are at or below it.
+    """
     return text.isascii() or all(bisect_right(_SURE_RANGES, ord(char)) % 2 for char in set(text))
 
 
@@ -61,9 +64,9 @@ def _unsure_runs() -> re.Pattern[str]:
 def _with_cursor_set(match: re.Match[str]) -> str:
     """Return a match of `_unsure_runs` with the cursor set after each unsure character."""
     run = match[0]
-    if match["sequence"] is not None:
+    if match["sequence"] is not None:  # a control sequence, which stays as it is
         return run
-    if all(ord(char) < _FIRST_SYMBOL for char in run):
+    if all(ord(char) < _FIRST_SYMBOL for char in run):  # a word, placed as a whole: fewer bytes
         return _with_cursor_behind(run)
     begins = [begin for begin, _ in graphemes(run)]
     parts = [run[begin:end] for begin, end in zip(begins, [*begins[1:], len(run)], strict=True)]
@@ -72,6 +75,7 @@ def _with_cursor_set(match: re.Match[str]) -> str:
 
 def _with_cursor_behind(group: str) -> str:
     """Return text drawn over as many blanks as rich counts cells, and the cursor behind these."""
+    # the position is saved twice, as some terminals forget it when they restore it
     cells = cell_len(group)
     forward = f"\x1b[{cells}C" if cells else ""
     return f"{_SAVE}{' ' * cells}{_RESTORE}{_SAVE}{group}{_RESTORE}{forward}"
