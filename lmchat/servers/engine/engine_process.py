@@ -112,13 +112,13 @@ def why_failed(
             kind="memory",
         )
     if report is None:  # errors in the log may then be those of requests
-        end = f"exit code {exit_code}"
+        how_it_ended = f"exit code {exit_code}"
         if exit_code is None:
-            end = "it does not answer"
+            how_it_ended = "it does not answer"
         elif exit_code < 0:
             names = {number.value: number.name for number in signal.Signals}
-            end = f"signal {names.get(-exit_code, -exit_code)}"
-        message = f"The built-in engine crashed ({end})."
+            how_it_ended = f"signal {names.get(-exit_code, -exit_code)}"
+        message = f"The built-in engine crashed ({how_it_ended})."
     else:
         reason = report.error_text
         for line in lines:

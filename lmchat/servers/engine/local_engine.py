@@ -205,6 +205,7 @@ class LocalEngine:
         await _wait_for_end(child, wait_s)
         if child.exit_code is None:
             return None
+        # None: the child was ready, so no report says why it ended
         return await asyncio.to_thread(why_failed, model, None, child.exit_code, self._log_file)
 
     async def stop(self) -> None:
@@ -227,14 +228,15 @@ class LocalEngine:
         *,
         is_refresh: bool = False,
     ) -> ProbeResult:
-        """Return the engine as a probed server; `check` probes its address.
+        """Return the engine as a server that was probed, also while no model is served.
 
-        Its models are the files of this disk, searched for again if `is_refresh`.
+        Its models are the files of this disk, searched for again if `is_refresh`. `check` probes
+        the address of the engine, once a model is served.
         """
         files = await self.files(is_refresh=is_refresh)
         endpoint = self.reserve_address()
-        # The user's own, who has started it: so it comes before servers that were found. `LOADING`
-        # is also the verdict while its server is up and does not answer yet.
+        # `is_own`: only the user can start it, so it comes before servers that were found. The
+        # verdict `LOADING` stays during a start, and until a started server answers.
         probed = ProbeResult(
             endpoint=endpoint, product=BUILT_IN, verdict=Verdict.LOADING, is_own=True
         )

@@ -168,7 +168,7 @@ def with_unique_names(models: Iterable[ModelFile]) -> tuple[ModelFile, ...]:
 
 
 def find_named_model(name_or_path: str, models: Sequence[ModelFile]) -> ModelFile:
-    """Return the model that the user named: by its name in any case, else by the path of a file.
+    """Return the model that the user named by its name, without regard to capitals, or by a path.
 
     Raises `WrongUse` if none exists, or if files of a split model are missing.
     """

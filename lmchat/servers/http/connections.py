@@ -70,9 +70,11 @@ class Connections:
         if endpoint.origin in self._clients:
             return self._clients[endpoint.origin]
         is_https = endpoint.scheme == "https"
-        # The transport of tests needs no certificates.
-        if is_https and self._transport is None and self._tls_context is None:
-            self._tls_context = await asyncio.to_thread(new_tls_context, self._ca_file)
+        tls_context = self._empty_tls_context
+        if is_https and self._transport is None:  # the transport of tests needs no certificates
+            if self._tls_context is None:
+                self._tls_context = await asyncio.to_thread(new_tls_context, self._ca_file)
+            tls_context = self._tls_context
         # Slots and limits say how many requests run at once, so there is no limit of connections.
         limits = httpx.Limits(keepalive_expiry=KEEPALIVE_S)
         transport = self._transport
@@ -84,7 +86,7 @@ class Connections:
                 endpoint.origin,
                 httpx.AsyncClient(
                     transport=transport,
-                    verify=(self._tls_context if is_https else None) or self._empty_tls_context,
+                    verify=tls_context,
                     # A proxy of the environment cannot reach this machine.
                     trust_env=not endpoint.is_near,
                     follow_redirects=False,
@@ -278,7 +280,7 @@ def new_tls_context(ca_file: str = "") -> ssl.SSLContext:
     # which variable is set, or else `ca_file`, and its value: the error names both
     setting = "SSL_CERT_FILE" if os.environ.get("SSL_CERT_FILE") else "SSL_CERT_DIR"
     path = os.environ.get(setting, "")
-    has_own_file = bool(ca_file) or (bool(path) and setting == "SSL_CERT_FILE")
+    has_own_file = bool(ca_file or os.environ.get("SSL_CERT_FILE"))
     try:
         context = httpx.create_ssl_context()  # with those of the variable that is set
         if not path:

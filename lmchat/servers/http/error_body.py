@@ -56,17 +56,17 @@ def read_value(value: object, *, key: str = "") -> ErrorBody:
     """
     if isinstance(value, list) and value:  # Gemini wraps its error in a list
         value = value[0]
-    outer = dict_or_empty(value)
+    reply = dict_or_empty(value)
     # {"error": {"message": …, "type": …}} is usual; some servers send these fields without "error".
-    named = (outer.get(name) for name in ("error", "message", "error_message", "detail"))
-    inner = next(filter(None, named), None)
-    error_object = dict_or_empty(inner) or outer
+    possible = (reply.get(name) for name in ("error", "message", "error_message", "detail"))
+    error = next(filter(None, possible), None)
+    error_object = dict_or_empty(error) or reply
     param = str_or_empty(error_object.get("param"))
-    # `value` or `inner` may be the message itself: {"error": "not found"}
-    texts = (value, inner, error_object.get("message"), error_object.get("error"))
+    # `value` or `error` may be the message itself: {"error": "not found"}
+    texts = (value, error, error_object.get("message"), error_object.get("error"))
     message = next((text for text in texts if isinstance(text, str)), "")
     # FastAPI has a list of faults: [{"msg": "Input should be valid", "loc": ["body", "top_p"]}]
-    faults = dicts_in(inner) or dicts_in(error_object.get("detail"))
+    faults = dicts_in(error) or dicts_in(error_object.get("detail"))
     if faults and not message:
         location = faults[0].get("loc")
         steps = [str(step) for step in location] if isinstance(location, list) else []

@@ -48,8 +48,8 @@ class AnswerReader:
     ) -> None:
         """Create it; `read` reads the response.
 
-        `facts` are those that the error for a refusal needs. `idle_timeout` is told which data has
-        arrived. `splitter` is as for `ChunkReader`.
+        `facts` about the request go into the error for a refusal. `idle_timeout` is told when data
+        arrives. `splitter` is as for `ChunkReader`.
         """
         self.network_error = ""  # how the connection broke, empty if it did not
         self._response = response

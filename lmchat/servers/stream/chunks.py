@@ -152,9 +152,10 @@ class ChunkReader:
             self._probabilities = ProbabilityReader()
         # A chunk has a `delta`, a whole reply a `message`.
         self._read_delta(dict_or_empty(choice.get("delta") or choice.get("message")))
-        chosen = self._probabilities.read(logprobs) if logprobs and self._probabilities else ()
-        if chosen:
-            self._post(TokensChosen(choices=chosen))
+        if logprobs and self._probabilities is not None:
+            choices = self._probabilities.read(logprobs)
+            if choices:
+                self._post(TokensChosen(choices=choices))
         reason = str_or_empty(choice.get("finish_reason"))[:MAX_NAME_CHARS]
         self.finish_reason = reason or self.finish_reason
 
@@ -211,7 +212,8 @@ class ChunkReader:
             fields = dict_or_empty(part)  # a part is a text, or an object with a text or thought
             thinking = fields.get("thinking")  # of Mistral
             if isinstance(thinking, list):
-                thinking = "".join(str_or_empty(one.get("text")) for one in dicts_in(thinking))
+                texts = (str_or_empty(piece.get("text")) for piece in dicts_in(thinking))
+                thinking = "".join(texts)
             self._add_thought(str_or_empty(thinking))
             self._add_content(str_or_empty(part) or str_or_empty(fields.get("text")))
         if refusal := str_or_empty(delta.get("refusal")):
@@ -222,10 +224,10 @@ class ChunkReader:
             self._post_token(call, char_count + _CALL_CHARS)
 
     def _add_thought(self, thought: str) -> None:
-        """Post a thought that a field marks as such, not tags; an empty one is ignored.
+        """Post a thought that came in a field of its own; an empty one is ignored.
 
-        A server that sends such fields leaves no tags in the text: those that come from then on
-        are words of the answer, so the splitter ends.
+        A server that sends such fields does not mark thought by tags in the text. Tags that come
+        from then on are words of the answer, so the splitter ends.
         """
         if not thought:
             return
@@ -325,8 +327,9 @@ class ServerUsage:
         cached = count_or_none(timings.get("cache_n"))
         prompt = count_or_none(usage.get("prompt_tokens"))
         # While llama.cpp reads the prompt, it counts what it has read so far, and no answer yet.
-        is_read = timings.get("predicted_n") != 0
-        if prompt is None and "prompt_n" in timings and is_read:  # it leaves out cached tokens
+        is_prompt_read = timings.get("predicted_n") != 0
+        if prompt is None and "prompt_n" in timings and is_prompt_read:
+            # `prompt_n` leaves out cached tokens
             prompt = (cached or 0) + (count_or_none(timings.get("prompt_n")) or 0)
         if cached is None:
             prompt_details = dict_or_empty(usage.get("prompt_tokens_details"))

@@ -124,10 +124,10 @@ class ThinkSplitter:
 
     def _without_begun_tag(self, text: str) -> str:
         """Hold back the beginning of a tag at the end of a text; return the text before it."""
-        at = text.rfind("<")
-        end = text[at:]
-        is_begun = at >= 0 and (_OPEN.startswith(end) or _CLOSE.startswith(end))
+        start = text.rfind("<")
+        end = text[start:]
+        is_begun = start >= 0 and (_OPEN.startswith(end) or _CLOSE.startswith(end))
         if not is_begun or self._has_ended:
             return text
         self._held = end
-        return text[:at]
+        return text[:start]

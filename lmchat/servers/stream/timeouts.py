@@ -63,7 +63,7 @@ class IdleTimeout:
             yield
         finally:
             self._is_paused = False
-            self._has_news = True
+            self._has_news = True  # so the silence counts from now
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
@@ -97,7 +97,7 @@ class IdleTimeout:
         limits = self._timeouts
         limits_s = (limits.first_token_s, limits.stalled_after_s, limits.give_up_after_s)
         shortest_s = min(filter(None, (ASK_AFTER_S, *limits_s)))  # a limit of 0 means none
-        round_s = shortest_s / 2
+        round_s = shortest_s / 2  # two checks within the shortest limit
         silent_s = 0.0  # since the last bytes
         unheard_s = 0.0  # since the last sign of life: bytes, or an answer to a health check
         has_begun = False  # whether the answer has begun: any bytes have arrived
@@ -110,6 +110,7 @@ class IdleTimeout:
                     self.check_first_token()
 
                 was_gone = is_gone  # in the last round; then a stall was posted
+                # `round_s`: this round is counted below, after the health check
                 must_ask = not self._has_arrivals and unheard_s + round_s >= ASK_AFTER_S
                 is_gone = must_ask and not await self._is_alive()
 
