@@ -150,5 +150,6 @@ def unwrapped_text(block: Block) -> str:
 
 def row_starts(block: Block) -> list[int]:
     """Return where each line of a block begins in its unwrapped text, and last where that ends."""
+    # a line that is not wrapped has one character more: its line end
     sizes = (len(line.text) + (not line.is_wrapped) for line in block.lines or ())
     return list(accumulate(sizes, initial=0))

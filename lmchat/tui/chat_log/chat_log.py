@@ -48,7 +48,12 @@ _LEFT_BUTTON = 1
 
 
 class ChatLog(ScrollView, can_focus=True):
-    """The messages of a session. `settle` brings the screen up to date after any change."""
+    """The messages of a session. `settle` brings the screen up to date after any change.
+
+    Its parts are the `document` (messages and their rows), the `viewport` (scroll position, and as
+    `cursor` the index of the focused message), `finder`, `selection`, `painter`, `inflow` (streamed
+    text that waits for the next frame), `highlighting`, and `calls` (of the running turn).
+    """
 
     ALLOW_SELECT: ClassVar[bool] = False  # it selects by itself, also what is off the screen
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.MESSAGE)]
@@ -131,9 +136,11 @@ class ChatLog(ScrollView, can_focus=True):
         if self.selection.selected is not None:
             with self.viewport.anchored():
                 self.selection.find_again()  # this lays out its ends
-        is_colouring = any(one.node is self and not one.is_finished for one in self.workers)
+        is_colouring = any(
+            worker.node is self and not worker.is_finished for worker in self.workers
+        )
         if self.is_attached and self.highlighting.is_needed and not is_colouring:
-            # the name is not used, but mypy needs the type
+            # the only worker of the log; its result is not used, but mypy needs the type
             _: Worker[None] = self.run_worker(self.highlighting.run, group="colours")
         self._copy_viewport(changed)
         self._post_change()
@@ -192,7 +199,7 @@ class ChatLog(ScrollView, can_focus=True):
             self.refresh()
 
     def on_resize(self) -> None:
-        """Make the page anew; without one, `settle` makes it as soon as there are messages."""
+        """Make the page anew for the new size; the first one is made by `settle`, for messages."""
         if self.painter.page is not None:
             self._fit_page()
         self.settle()
@@ -310,7 +317,7 @@ class ChatLog(ScrollView, can_focus=True):
         """Take an event; if it is text of a running answer, show it with the next frame."""
         if self._streaming is None or not isinstance(event, Delta):
             return
-        self.inflow.pending.append(event)
+        self.inflow.add(event)
         self.inflow.request_frame(self._post_frame)
 
     def _post_frame(self) -> None:
@@ -380,7 +387,8 @@ class ChatLog(ScrollView, can_focus=True):
         if index is None:
             return False
         with self._changed(index) as entry:
-            if index == self._streaming:  # its parts, which the log shows, are newer
+            # the text that the entry shows of it is newer than that of `message`
+            if index == self._streaming:
                 entry.message = message
             else:
                 entry.finish(message)
@@ -515,7 +523,10 @@ class ChatLog(ScrollView, can_focus=True):
         self._repaint()
 
     def _scroll_by_drag(self) -> None:
-        """Scroll while the pointer is held above or below the log, the faster the farther it is."""
+        """Scroll while the pointer is held above or below the log, the faster the farther it is.
+
+        A timer calls this as long as the button is held.
+        """
         x, y = self.selection.pointer
         if 0 <= y < self.size.height:
             return
@@ -532,7 +543,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.release_mouse()
 
     def check_message_enabled(self, message: Message) -> bool:
-        """Ignore the click at the end of a drag."""
+        """Ignore the click at the end of a drag; Textual asks this before each event."""
         is_drag = isinstance(message, events.Click) and self.selection.was_dragged
         return not is_drag and super().check_message_enabled(message)
 

@@ -47,7 +47,8 @@ def _entries_of(messages: Iterable[ChatMessage]) -> list[Entry]:
 class Document:
     """All messages with their heights: exact where laid out, estimates elsewhere.
 
-    A message near the screen is cut into blocks and laid out as a whole.
+    A message near the screen is cut into blocks and laid out as a whole. `layout` does so for the
+    page; it is None as long as there is none.
     """
 
     def __init__(self) -> None:

@@ -71,14 +71,17 @@ class Inflow:
     def __init__(self) -> None:
         self.frames_per_second = 15  # at most, while text arrives; the screen sets what you chose
         self.timer: TimerHandle | None = None  # runs to the next frame
-        self.pending: list[Delta] = []
+        self._pending: list[Delta] = []
         self._shown_s = 0.0  # when the last frame was begun
         self._costs_s = (0.0, 0.0)  # of the last two frames
 
+    def add(self, delta: Delta) -> None:
+        self._pending.append(delta)
+
     def drain(self) -> list[Delta]:
         """Return the deltas that wait, and cancel the timer of the next frame."""
-        deltas = self.pending
-        self.pending = []
+        deltas = self._pending
+        self._pending = []
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
@@ -107,9 +110,8 @@ class LivePart(Struct):
 
     kind: type[Part]
     chunks: list[str] = field(default_factory=list)  # its text, or the arguments of a call
-    tail: IncrementalMarkdown = field(
-        default_factory=IncrementalMarkdown
-    )  # its blocks; those of a call are code
+    # parser of its text, which has its blocks; those of a call are code
+    markdown: IncrementalMarkdown = field(default_factory=IncrementalMarkdown)
     name: str = ""  # name of the tool
     index: int = 0  # index of the call in the answer
     is_ended: bool = False  # whether no more text follows
@@ -127,14 +129,14 @@ class LivePart(Struct):
             self.chunks[self._parsed_chunks :] = [text]  # one chunk for hundreds of tokens
             self._parsed_chunks = len(self.chunks)
             # at its beginning: the arguments of a call are shown as code, without blank lines above
-            if self.kind is ToolCallPart and not (self.tail.closed or self.tail.open):
-                self.tail.open_code("json")
+            if self.kind is ToolCallPart and not (self.markdown.closed or self.markdown.open):
+                self.markdown.open_code("json")
                 text = text.lstrip("\n")
         # without new text, the end of the part may have become known: its open blocks are closed
         if text or self._is_final != self.is_ended:
-            self.tail.feed(text, is_final=self.is_ended)
+            self.markdown.feed(text, is_final=self.is_ended)
             self._is_final = self.is_ended
-        return self.tail.closed + self.tail.open
+        return self.markdown.closed + self.markdown.open
 
 
 def _live_parts(parts: Iterable[Part], *, is_streaming: bool) -> list[LivePart]:
@@ -144,13 +146,14 @@ def _live_parts(parts: Iterable[Part], *, is_streaming: bool) -> list[LivePart]:
     for its last part and for all calls.
     """
     live_parts: list[LivePart] = []
-    calls = 0
+    call_index = 0
     for part in parts:
         if isinstance(part, FilePart):
             continue
         if isinstance(part, ToolCallPart):
-            live_parts.append(LivePart(ToolCallPart, [part.arguments], name=part.name, index=calls))
-            calls += 1
+            call = LivePart(ToolCallPart, [part.arguments], name=part.name, index=call_index)
+            live_parts.append(call)
+            call_index += 1
         elif live_parts and live_parts[-1].kind is type(part):
             live_parts[-1].chunks.append(part.text)
         else:
@@ -164,10 +167,10 @@ def _live_parts(parts: Iterable[Part], *, is_streaming: bool) -> list[LivePart]:
 
 def _code_blocks(text: str, language: str) -> list[Block]:
     """Return the blocks of a text that is shown as code, such as the arguments of a call."""
-    tail = IncrementalMarkdown()
-    tail.open_code(language)
-    tail.feed(text, is_final=True)
-    return tail.closed
+    markdown = IncrementalMarkdown()
+    markdown.open_code(language)
+    markdown.feed(text, is_final=True)
+    return markdown.closed
 
 
 _NO_HEIGHTS = Heights()
@@ -240,14 +243,14 @@ class Entry(Struct):
         """Link definitions (`[name]: address`) in the last text part; empty without one."""
         for part in reversed(self.parts):
             if part.kind is TextPart:
-                return part.tail.references
+                return part.markdown.references
         return {}
 
     def forget(self) -> None:
         """Drop all lines and heights, which do not fit to another page."""
         # also of blocks that are in parts only, such as reasoning that is folded now
-        tails = (part.tail for part in self.parts)
-        for block in chain(self.blocks, *(tail.closed + tail.open for tail in tails)):
+        part_blocks = (part.markdown.closed + part.markdown.open for part in self.parts)
+        for block in chain(self.blocks, *part_blocks):
             block.lines = None
         self._kept_rows = {}
         self.heights.truncate(0)
@@ -388,7 +391,7 @@ class Entry(Struct):
             blocks += self._part_blocks(number, part)
         last_part = self.parts[-1] if self.parts else None
         if self.is_streaming and last_part is not None and last_part.kind in _TEXT_KINDS:
-            open_blocks = last_part.tail.open
+            open_blocks = last_part.markdown.open
             if open_blocks:
                 open_blocks[-1].has_cursor = True
         return blocks

@@ -63,7 +63,7 @@ class Query:
         if text.isascii():
             yield from (match.span() for match in self._pattern.finditer(text.lower()))
             return
-        letters = ""
+        letters = ""  # the folded text, which may be longer or shorter
         places = {0: 0}  # by the place between two folded letters, that in the text
         bounds = [*(start for start, _ in graphemes(text)), len(text)]
         for start, end in pairwise(bounds):
@@ -86,7 +86,8 @@ class Finder:
     """Finds words in all messages, and brings one hit after the other into view.
 
     The hits of an answer that streams are counted when a search begins, and again when it ends.
-    What the log adds (stats, states, cards) is not searched.
+    What the log adds (stats, states, cards) is not searched. `_counts` has the number of hits of
+    each message. The current hit is the one with the number `_nth` in message `index`.
     """
 
     def __init__(self, viewport: Viewport, on_change: Callable[[], None]) -> None:
@@ -122,9 +123,9 @@ class Finder:
         They are the first character, the one after the last, and whether the hit is the current
         one.
         """
-        if not self.is_active or not block.source:
+        if not self.is_active or not block.source:  # rows of the log have no source
             return
-        current = (self.index, *self._shown)
+        current = (self.index, *self._shown)  # message, block, number of the hit in the block
         for start, end, nth in self._marks_of(block)[row]:
             yield start, end, (place.message, place.block, nth) == current
 
@@ -214,7 +215,7 @@ class Finder:
         self._counts = [self._count(index) for index in range(len(document))]
 
     def _count(self, index: int) -> int:
-        """Return the hits of a message, shown or not."""
+        """Return how many hits a message has, also in text that is folded."""
         if not self.is_active:
             return 0
         return sum(map(self._query.count, self._document.entries[index].texts))
@@ -224,7 +225,8 @@ class Finder:
 
         An answer that streams is counted when it ends.
         """
-        self._counts += [0] * (len(self._document) - len(self._counts))  # of a new message
+        # a new message has no count yet: it gets 0 here
+        self._counts += [0] * (len(self._document) - len(self._counts))
         if not self.is_active or self._document.entries[index].is_streaming:
             return
         self._counts[index] = self._count(index)
@@ -258,7 +260,8 @@ class Finder:
                 above = self._document.entries[index].blocks[: max(number, 0)]
                 hits_above = sum(self._query.count(block.source) for block in above)
                 nth = hits_above if step > 0 else hits_above - 1
-            while not 0 <= nth < self._counts[index]:  # on to the next message that has hits
+            # on to the next message that has hits, and from the last one to the first
+            while not 0 <= nth < self._counts[index]:
                 index = (index + step) % len(self._counts)
                 nth = 0 if step > 0 else self._counts[index] - 1
             self._show(index, nth)
@@ -279,31 +282,30 @@ class Finder:
             viewport.stop_following()  # or new text would push the hit away
 
     def _locate(self, index: int) -> Place:
-        """Lay out the block of the current hit, in message `index`, which is unfolded if needed.
+        """Lay out message `index`, which has the current hit, and unfold it if it hides the hit.
 
-        Return the first row of the hit. One that is not shown, as in the address of a link, counts
-        as the one before it.
+        Return the first row of the hit, and note its block and its number there. A hit that is not
+        shown, as in the address of a link, counts as the last one of its block that is shown.
         """
         document = self._document
         document.lay_out(index)
         entry = document.entries[index]
         hits = self._hits_of(entry.blocks)
-        # hits in text that is folded
-        hidden = max(self._counts[index] - len(hits), 0) if entry.is_folded else 0
-        if self._nth < hidden:  # what is folded comes before the other text
+        folded_count = max(self._counts[index] - len(hits), 0) if entry.is_folded else 0
+        if self._nth < folded_count:  # what is folded comes before the other text
             document.toggle(index, "is_folded")
             hits = self._hits_of(entry.blocks)
-            hidden = 0
-        number, nth = hits[min(self._nth - hidden, len(hits) - 1)] if hits else (0, 0)
-        # the first row of each hit that is shown: in reverse order, it replaces the others
+            folded_count = 0
+        number, nth = hits[min(self._nth - folded_count, len(hits) - 1)] if hits else (0, 0)
+        # a hit may go over several rows: from the last row up, its first one replaces the others
         marked_rows = reversed([*enumerate(self._marks_of(entry.blocks[number]))])
-        rows = {mark.nth: row for row, marks in marked_rows for mark in marks}
-        nth = min(nth, max(rows, default=0))
+        first_rows = {mark.nth: row for row, marks in marked_rows for mark in marks}
+        nth = min(nth, max(first_rows, default=0))  # the last hit of the block that is shown
         self._shown = number, nth
         place = Place(index, number, 0)
-        return place._replace(row=rows.get(nth, 0) + document.blank_rows(place))
+        return place._replace(row=first_rows.get(nth, 0) + document.blank_rows(place))
 
     def _hits_of(self, blocks: Iterable[Block]) -> list[tuple[int, int]]:
-        """Return the hits in blocks, each as the number of its block and its number within it."""
+        """Return the hits in blocks, each as its block's number and its own number in the block."""
         counts = enumerate(self._query.count(block.source) for block in blocks)
         return [(number, nth) for number, count in counts for nth in range(count)]

@@ -3,7 +3,8 @@
 Functions `…_block` return a block of kind `MADE`, and functions `…_lines` its lines on a page.
 Words of servers and users pass through `safe_line`. Stats are the figures of an answer that has
 ended. What is at the right of a row begins with a gap of two blanks. A page is the width and the
-styles that lines are laid out for. Cards and prompts have a tint, and a bar at their left.
+styles that lines are laid out for. Cards and prompts have a tint, and a bar at their left. The last
+argument of `key_hint` and `clickable` names what a click does. No row is wrapped at a `units.GAP`.
 """
 
 from __future__ import annotations
@@ -160,7 +161,10 @@ def remark_block(words: str, style: str = "muted", *, is_attached: bool = False)
 
 
 def thought_block(words: str, hint: str = "", *, is_folded: bool) -> Block:
-    """Return the block with the row that reasoning is folded into; a hint follows the words."""
+    """Return the block with the row that folds reasoning, which is below it while unfolded.
+
+    A hint, such as the key that ends the thought, follows the words.
+    """
 
     def make(page: Page) -> list[Line]:
         """Return the row on a page: fold sign, words, and the hint unless it is empty."""
@@ -199,12 +203,11 @@ def call_texts(message: ChatMessage) -> list[CallText]:
     for heading, text in (("arguments", arguments), ("result", message.tool_result)):
         call_text = CallText(heading, text, "")
         try:
-            # None, as for all that is not indented: `text` stays as it is
-            value = json.loads(text) if len(text) <= _MOST_JSON_CHARS else None
-            indented = json.dumps(value, ensure_ascii=False, indent=2)
+            parsed = json.loads(text) if len(text) <= _MOST_JSON_CHARS else None  # not indented
+            indented = json.dumps(parsed, ensure_ascii=False, indent=2)
         except (ValueError, RecursionError):  # no JSON, a huge number, or nested too deep
-            value, indented = None, ""
-        if isinstance(value, dict | list) and len(indented) <= _MOST_INDENTED_CHARS:
+            parsed, indented = None, ""
+        if isinstance(parsed, dict | list) and len(indented) <= _MOST_INDENTED_CHARS:
             call_text = CallText(heading, indented, "json")
         if text:
             texts.append(call_text)
@@ -283,9 +286,10 @@ def question_blocks(message: ChatMessage, pieces: Sequence[Block]) -> list[Block
 
 
 def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
-    """Return the question of a card, which shows how to focus it, or focused, the keys that decide.
+    """Return the question of a card, and a row of keys below it.
 
-    They are above the arguments: what gets the focus is shown from its beginning.
+    Without the focus, the row has the key that focuses the card; with it, the keys that decide.
+    They are above the arguments, since what gets the focus is shown from its beginning.
     """
     name = safe_line(message.tool_calls[0].name, limit=_LONG_NAME_CHARS)
     question = [
@@ -384,7 +388,7 @@ def _stats_lines(message: ChatMessage, page: Page) -> list[Line]:
         figures.append("edited")
     if stats.was_away:
         figures.append("continued while you were away")
-    if stats.steps:
+    if stats.steps:  # rounds of tool calls before this answer
         figures.append(units.counted(stats.steps, "step"))
     warnings = []
     if stats.asked:  # another model has answered

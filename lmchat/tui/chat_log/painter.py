@@ -111,7 +111,10 @@ class Painter:
     def fit(
         self, log: Widget, *, today: date | None, colours: Colours, own_keys: Mapping[str, str]
     ) -> bool:
-        """Make the page for the width and theme of the log; return whether it is another one."""
+        """Make the page for the width and theme of the log; return whether it is another one.
+
+        The page takes over the other arguments, which the log does not have as a widget.
+        """
         styles = {
             name: log.get_component_rich_style(f"chat-log--{name}", partial=True)
             for name in PARTIAL_STYLES
@@ -165,7 +168,7 @@ class Painter:
         for place, line in viewport.document.rows(viewport.top + y, count):
             # the blank row above a message has no bar
             is_focused = place.message == focused and place.block >= 0
-            is_dim = viewport.document.entries[place.message].is_excluded
+            is_dim = viewport.document.entries[place.message].is_excluded  # from requests
             if line is None and not is_focused:
                 strips.append(blank)
             elif line is None:

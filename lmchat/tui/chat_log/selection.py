@@ -103,7 +103,10 @@ class Selected(Struct):
 
 
 class Selection:
-    """The selection by mouse or keys, which keeps its text when the log changes."""
+    """The selection by mouse or keys, which keeps its text when the log changes.
+
+    `selected` is what is marked; `pressed` is what a drag extends, while a button is held.
+    """
 
     def __init__(self, viewport: Viewport) -> None:
         self._viewport = viewport
@@ -140,7 +143,7 @@ class Selection:
         self._presses = self._presses % Unit.PARAGRAPH + 1 if is_again else 1
         self._pressed_s = time_s
         self.pointer = (x, y)
-        unit = Unit(self._presses)
+        unit = Unit(self._presses)  # the one that this number of presses begins
         ends = self._ends_under(x, y, unit)
         self.drop()
         self.was_dragged = False

@@ -48,7 +48,7 @@ class RunningCalls:
         """
         if not calls or asked_id:  # no call runs, so that the time of the next ones begins now
             self._began_s = now_s
-        waiting = "waiting" if asked_id else f"running {units.elapsed(now_s - self._began_s)}"
+        other_state = "waiting" if asked_id else f"running {units.elapsed(now_s - self._began_s)}"
         document = self._viewport.document
         is_visible = False  # whether any row of the card is on the screen
         for call in calls:
@@ -56,7 +56,7 @@ class RunningCalls:
             if index is None:
                 continue
             is_card = call.message_id == asked_id
-            state = ASKS if is_card else waiting
+            state = ASKS if is_card else other_state
             if document.entries[index].call_state != state:
                 with self._changed(index) as entry:
                     entry.call_state = state

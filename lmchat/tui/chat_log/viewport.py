@@ -55,7 +55,10 @@ class Bookmark(NamedTuple):
 
 
 class Viewport:
-    """The window on a document: its height, its first row, and the message with the focus."""
+    """The window on a document: its height, its first row, and the message with the focus.
+
+    `cursor` is the index of that message. The log itself need not have the focus.
+    """
 
     def __init__(self, document: Document, is_focused: Callable[[], bool] = lambda: False) -> None:
         self.document = document
@@ -101,12 +104,13 @@ class Viewport:
         if not len(document) or document.layout is None:
             self.top = 0
             return
-        if anchor is None:
+        if anchor is None:  # the end, and a screenful above it
             document.lay_out_from(len(document) - 1, -1, 2 * height)
             self.top = self.last_top
         else:
             place = relocate(document, anchor)
             screen_row = min(anchor.screen_row, height - 1)
+            # from a screenful above the screen to at least one below it
             document.lay_out_around(place, height + screen_row, 2 * height)
             self.top = max(min(document.position(place) - screen_row, self.last_top), 0)
             # it was set before there was a page: now it can have its block

@@ -108,7 +108,11 @@ _cached_row = lru_cache(_CACHED_ROWS)(_as_written)
 
 
 class TerminalDriver(LinuxDriver):
-    """Textual's driver with a writer and a reader of its own."""
+    """Textual's driver with a writer and a reader of its own.
+
+    `_writer` is the thread that writes what is queued to `_output`, the terminal. `_guard` has the
+    thread that acts on signals, even if the app hangs.
+    """
 
     def __init__(
         self, app: App[Any], *, on_terminate: Callable[[int], Awaitable[object]], **options: Any
