@@ -72,7 +72,8 @@ class Database:
     async def run(self, job: Callable[[Connection], T]) -> T:
         """Run a job that only reads, or begins its own transactions.
 
-        Its queries end if the caller is cancelled.
+        If the caller is cancelled, a job that has not begun is dropped, and the queries of one that
+        runs end.
         """
         is_over = threading.Event()
 
@@ -137,7 +138,7 @@ class Database:
                     raise
                 log.warning("the session file: %s", name_of(error) or type(error).__name__)
                 self._disconnect()
-                # a second error counts more than a check that finds nothing
+                # after a second error the file is repaired even if the check would find nothing
                 if is_second_try or is_damaged(self.path):
                     self._use(self._repair())
         return self._run_once(job)

@@ -108,9 +108,10 @@ def connect(path: Path) -> Connection:
                 connection.executescript(_LEAVE_WAL)
         for setting in _SETTINGS:
             connection.execute(setting)
-        if version_of(connection) == 0:
+        if version_of(connection) == 0:  # the file has no tables yet
             with transaction(connection):
-                if version_of(connection) == 0:  # no other process can change it now
+                # again: another process may have created them before the transaction began
+                if version_of(connection) == 0:
                     create_tables(connection)
     except BaseException:
         connection.close()

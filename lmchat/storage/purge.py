@@ -33,7 +33,8 @@ _DELETED_BEFORE = f"select m.number from {DELETED_MESSAGES} where root.hidden_at
 def purge_expired(connection: Connection, moment: datetime, folder: Path) -> None:
     """Delete what has been in the trash for `TRASH_DAYS`, and make a daily copy without that.
 
-    Nothing is deleted if the file is damaged: the copies may be needed then.
+    `folder` has the attached files. Nothing is deleted if the database is damaged: the older
+    copies, which would be removed, may be needed then.
     """
     before = stored_time(moment - timedelta(days=TRASH_DAYS))
     query = "select session_id from sessions where deleted_at < ?"

@@ -159,6 +159,7 @@ class Connections:
     ) -> AsyncGenerator[dict[str, Any]]:
         """Yield the JSON objects of the stream with which a GET, or a POST of a body, is answered.
 
+        Such streams report the state of models, for example; answers are read by `AnswerReader`.
         Data that is not JSON is left out, and a value that is not an object becomes an empty one.
         The generator ends with the stream, after any failure, and if the reply is no event stream.
         """

@@ -72,6 +72,7 @@ def read_value(value: object, *, key: str = "") -> ErrorBody:
         steps = [str(step) for step in location] if isinstance(location, list) else []
         param = steps[-1] if steps else ""
         message = f"{str_or_empty(faults[0].get('msg'))} ({'.'.join(steps)})"
+    # servers without a `code` may have the status of HTTP in the body
     code = error_object.get("code", error_object.get("status"))
     return ErrorBody(
         # The key is cut out before the message is shortened, which could leave half of a key.

@@ -64,10 +64,10 @@ class ProbabilityReader:
 
 
 def read_alternatives(entry: dict[str, Any]) -> tuple[Alternative, ...]:
-    """Return the likeliest tokens in place of a token, of which `entry` is the description.
+    """Return the likeliest tokens that the model could have chosen in place of a reported one.
 
-    At most `MAX_ALTERNATIVES` are returned. Empty ones, such as the end of the answer, are left
-    out.
+    `entry` is the server's object for the reported token. At most `MAX_ALTERNATIVES` are returned.
+    Empty ones, such as the end of the answer, are left out.
     """
     listed = dicts_in(entry.get("top_logprobs"))[:MAX_ALTERNATIVES]
     return tuple(filter(None, map(read_token, listed)))
