@@ -85,8 +85,6 @@ def _params(xllamacpp: Any, order: dict[str, Any]) -> Any:
     # decides what goes onto which graphics card; 0.2 s that are wasted without one
     params.fit_params = _has_graphics_card(xllamacpp)
     params.ui = False
-    params.endpoint_slots = True
-    params.endpoint_metrics = True
     if order["threads"]:
         params.cpuparams.n_threads = order["threads"]
         params.cpuparams_batch.n_threads = order["threads"]
