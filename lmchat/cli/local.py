@@ -47,7 +47,7 @@ async def start_engine(context: Context, runtime: Runtime) -> Settings:
     engine, output = runtime.engine, context.output
     model = await engine.choose(context.local_model or runtime.settings.local.model)
     if model is None:
-        engine.check()  # before the download, which would be of no use without the engine
+        engine.raise_if_not_installed()  # before a download, which would be of no use
         demo = engine.demo
         size = f"{demo.download_bytes / _BYTES_PER_MB:.0f} MB"
         words = (

@@ -19,7 +19,7 @@ from msgspec.structs import asdict, fields
 from lmchat.sessions.stats import Metrics, TurnRecord
 from lmchat.storage.database import Database, reading, writing
 from lmchat.storage.opening import Connection
-from lmchat.storage.row_values import column, insert, stored_time, text_from
+from lmchat.storage.row_values import column_value, insert, stored_time, text_from
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Figures:
     @writing
     def add_turn_record(self, connection: Connection, record: TurnRecord) -> None:
         """Add the figures of a turn to the turn records; a turn without `ended_at` ended now."""
-        values = {name: column(value) for name, value in asdict(record).items()}
+        values = {name: column_value(value) for name, value in asdict(record).items()}
         # the column `created_at` has the field `ended_at`
         values["created_at"] = values.pop("ended_at") or stored_time(self._clock())
         insert(connection, "ledger", values)

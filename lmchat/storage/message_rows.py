@@ -14,7 +14,7 @@ from lmchat.sessions.session import SessionHeader
 from lmchat.storage.branch_queries import PATH_TO_ROOT
 from lmchat.storage.opening import Connection, LostRowError
 from lmchat.storage.row_values import (
-    column,
+    column_value,
     insert,
     packed_choices,
     storable,
@@ -56,7 +56,7 @@ def ensure_session(connection: Connection, session_id: str, moment: datetime) ->
 def set_columns(connection: Connection, session_id: str, **values: object) -> None:
     """Set columns of the row of a session.
 
-    `values` are by the name of the column, each in the form that `row_values.column` returns.
+    `values` are by the name of the column, each in the form that `row_values.column_value` returns.
     """
     assignments = ", ".join(f"{name} = ?" for name in values)
     query = f"update sessions set {assignments} where session_id = ?"
@@ -170,7 +170,7 @@ def _columns_of(value: ChatMessage | SessionHeader) -> dict[str, object]:
     # not `msgspec.structs.fields`, which reads the annotations again with each call
     names = zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True)
     return {
-        column_name: column(getattr(value, field_name))
+        column_name: column_value(getattr(value, field_name))
         for column_name, field_name in names
         if field_name not in _NOT_COLUMNS
     }

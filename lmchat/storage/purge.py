@@ -19,7 +19,7 @@ from lmchat.storage.branch_queries import DRAFT, TITLE_WORDS, first_prompt_title
 from lmchat.storage.journal import answer_files, read_answer
 from lmchat.storage.message_rows import set_columns
 from lmchat.storage.opening import Connection, is_damaged
-from lmchat.storage.row_values import column, stored_time, text_from
+from lmchat.storage.row_values import column_value, stored_time, text_from
 from lmchat.storage.schema import transaction
 
 # `root` is a message that the user has deleted, `m` one that it hides: itself or one below it. The
@@ -100,7 +100,7 @@ def _delete_messages(connection: Connection, before: str) -> set[str]:
     for session_id, title, words in titles:
         if title_from(text_from(words)) == text_from(title):
             new_title = first_prompt_title(connection, session_id)
-            set_columns(connection, session_id, title=column(new_title))
+            set_columns(connection, session_id, title=column_value(new_title))
     return digests
 
 

@@ -143,7 +143,7 @@ def stored_time(moment: datetime) -> str:
 # Rows of sessions and messages
 
 
-def column(value: object) -> object:
+def column_value(value: object) -> object:
     """Return the value of a field of a message or a session as its column stores it.
 
     `_READERS` has the opposite for each column. Texts become as `storable` returns them, times text
@@ -216,8 +216,8 @@ def _field_values(names: Sequence[str], columns: Sequence[Any]) -> dict[str, Any
     Columns after the last name are ignored. Raises `ValueError` or `TypeError` for a damaged one.
     """
     values: dict[str, Any] = {}
-    for name, column_value in zip(names, columns, strict=False):
-        values[name] = None if column_value is None else _READERS[name](column_value)
+    for name, stored in zip(names, columns, strict=False):
+        values[name] = None if stored is None else _READERS[name](stored)
     return values
 
 

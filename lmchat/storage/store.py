@@ -82,7 +82,7 @@ from lmchat.storage.purge import DELETED_MESSAGES, purge, purge_expired
 from lmchat.storage.recovery import recover_killed_answers
 from lmchat.storage.row_values import (
     HEADER_COLUMNS,
-    column,
+    column_value,
     header_from,
     insert,
     read_parts,
@@ -332,7 +332,7 @@ class Store:
             new_value = value
             if name == "title" and not value:
                 new_value = first_prompt_title(connection, session_id)
-            set_columns(connection, session_id, **{name: column(new_value)})
+            set_columns(connection, session_id, **{name: column_value(new_value)})
         return header(connection, session_id)
 
     @writing

@@ -89,7 +89,7 @@ class LocalEngine:
         """Whether the model is served; a child that has ended unasked serves nothing."""
         return self._child is not None and self._child.exit_code is None
 
-    def check(self) -> None:
+    def raise_if_not_installed(self) -> None:
         """Raise `EngineUnavailable` if the engine is not installed."""
         if not is_engine_installed():
             raise not_installed()

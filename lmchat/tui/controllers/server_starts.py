@@ -131,7 +131,7 @@ class ServerStarts:
         model = await engine.choose(named, last=self._last_model)
         if model is not None:
             return model
-        engine.check()  # raises if it is not installed: a download would be of no use
+        engine.raise_if_not_installed()  # a download would be of no use
         demo = engine.demo
         reason = "" if await engine.files() else "There is no model file on this disk. "
         text = (
