@@ -335,7 +335,7 @@ class ScriptedEngine(LocalEngine):
         wanted = [one for one in self._files if one.name in (named, last)]
         return next(iter(wanted or self._files), None)
 
-    def check(self) -> None:
+    def raise_if_not_installed(self) -> None:
         self._fail("check")
 
     async def fetch(self, report: Callable[[float], None]) -> ModelFile:
