@@ -194,8 +194,7 @@ class NextTurn:
     def options_of(self, opened: OpenSession) -> tuple[SetOption, ...]:
         """Return the sampling options that are set for a session.
 
-        The server in use ignores some of them: then the words on where an option is set add that it
-        is not sent to this server.
+        If the server in use ignores an option, the `origin.words` of it add that it is not sent.
         """
         product = self.target.product if self.target else ""
         listed: list[SetOption] = []

@@ -313,9 +313,10 @@ class TurnRunner:
                 await self._shielded(save_queue.save(opened.header, *stopped))
 
     def _show(self, event: ChatEvent) -> None:
-        """Show an event of the turn, and before the first one that messages have left the path.
+        """Show an event of the turn; if messages have left the path, first say so.
 
-        The first event comes when its message is on the path, so both are shown at once.
+        This waits for the first event, whose message is already on the new path, so that the front
+        end shows both at once.
         """
         if self._must_show_cut:
             self._must_show_cut = False

@@ -85,7 +85,7 @@ class SessionsInMemory:
     def show_path(self, session: Session) -> OpenSession:
         """Show a session with a path that was read from the disk, and return it.
 
-        If the session is open, its messages are replaced by this path.
+        If the session is in memory, its messages are replaced by this path.
         """
         opened = self._sessions.get(session.header.session_id)
         if opened is None:
@@ -111,7 +111,7 @@ class SessionsInMemory:
             self.unread.add(opened.session_id)
 
     def _is_ahead_of_disk(self, opened: OpenSession) -> bool:
-        """Whether a session has something that is not on the disk, as the class says."""
+        """Whether a session has something that is not on the disk, so that it must stay here."""
         if opened.is_busy or opened.queue or opened.first_words:
             return True
         return self._save_queue.is_unsaved(opened.session_id)
@@ -169,8 +169,8 @@ class SessionsInMemory:
     def only_queued(self) -> list[SessionHeader]:
         """Return headers for the other sessions that have prompts in the queue and no message.
 
-        They are for the list of sessions, too. The first of these prompts gives the title, as when
-        it is sent.
+        They are for the list of sessions, as the disk does not have these sessions yet. The first
+        queued prompt gives the title, as when it is sent.
         """
         headers: list[SessionHeader] = []
         for opened in self.waiting:

@@ -75,7 +75,7 @@ class ToolRounds:
     async def offered(self, target: Target) -> tuple[Tool, ...]:
         """Return the tools to offer for the next answer.
 
-        Raises the error that `count_round` has noted, if that has not allowed a round.
+        Raises the error that `count_round` has noted when it refused a round.
         """
         if self._limit is not None:
             raise self._limit

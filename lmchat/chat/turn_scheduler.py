@@ -507,9 +507,9 @@ class TurnScheduler:
         self.drafts.write_soon()
 
     def _unsaved_prompts(self, session_id: str) -> tuple[str, ...]:
-        """Return the queued prompts, and before them the one that its turn has yet to write.
+        """Return the prompt of the running turn, while it is no message yet, and the queued ones.
 
-        That one is empty if there is none. On the disk, all are a part of the draft.
+        The first is empty without such a prompt. On the disk, all are a part of the draft.
         """
         opened = self.in_memory.find(session_id)
         return (opened.unsent, *opened.queue) if opened is not None else ()

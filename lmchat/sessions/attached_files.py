@@ -28,7 +28,7 @@ _DIGEST = "[0-9a-f]{64}"
 
 
 def fence_for(text: str) -> str:
-    """Return backticks for a fence around a text: at least three, and more than in its fences."""
+    """Return the backticks of a fence around a text: three, or more than any fence in it has."""
     longest = max(map(len, re.findall(_OPENING_TICKS, text)), default=0)
     return "`" * max(longest + 1, _MIN_TICKS)
 
@@ -113,7 +113,8 @@ def text_with_files(text: str, files: Sequence[FilePart], contents: Mapping[str,
 def split_draft(draft: str) -> tuple[str, list[FilePart]]:
     """Return the typed text of a draft, and its attached files, each image once.
 
-    The lines of files are not part of the typed text. A text file has its place there.
+    The lines of files are not part of the typed text. The `place` of a text file is the index in
+    this text where its line was; an image gets none.
     """
     if _FILE_LINE not in draft:
         return draft, []
