@@ -122,7 +122,9 @@ class Document:
         """Return the height of a message with the blank row above it: exact, or an estimate."""
         entry = self.entries[index]
         rows = entry.heights.total
-        if not entry.heights:  # an estimate: the rows of its text, and two that the log adds
+        # an estimate: the rows of its text, which are one more than its line ends, and two that the
+        # log adds
+        if not entry.heights:
             width = self.layout.page.text_width if self.layout else _DEFAULT_WIDTH
             rows = 3 + entry.source.count("\n") + len(entry.source) // width
         return rows + self.gap_above(index)
@@ -175,7 +177,7 @@ class Document:
         end = min(y + count, self.total)
         while y < end:
             place = self.locate(y)
-            # rows of the block up to its end; without a block, of the message up to row `y`
+            # all rows of the block; without a block, those of the message up to this one, all blank
             lines: list[Line | None] = [None] * (place.row + 1)
             if place.block >= 0:  # to locate each row alone would cost as much as painting it
                 lines = [None] * self.blank_rows(place)
@@ -266,8 +268,9 @@ class Document:
         lines = self.entries[place.message].blocks[place.block].lines
         if old_lines is None or lines is None:
             return 0
-        if old_block.kind is not Kind.MADE:  # a row of the log may still be shown, further down
-            # it has left the log: `lay_out_again` must not search it when its colours arrive
+        # A row of the log (`MADE`) may still be shown, further down. Any other block has left the
+        # log: without lines, `lay_out_again` does not search it when its colours arrive.
+        if old_block.kind is not Kind.MADE:
             old_block.lines = None
         same_count = 0
         for before, after in zip(old_lines, lines, strict=False):

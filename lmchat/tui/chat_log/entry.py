@@ -445,12 +445,13 @@ class Entry(Struct):
         the thought. Afterwards the words are `Thought for 12 s`. If the time is not known, they are
         without it.
         """
-        stats = self.message.stats if not self.is_streaming else None
+        stats = self.message.stats
         thought_s = None
-        if stats is not None and stats.reasoning_ms is not None:
+        if self.is_streaming:
+            if self.turn is not None:
+                thought_s = self.turn.thought_s(self.now_s)
+        elif stats is not None and stats.reasoning_ms is not None:
             thought_s = stats.reasoning_ms / 1e3
-        elif self.is_streaming and self.turn is not None:
-            thought_s = self.turn.thought_s(self.now_s)
 
         has_ended = self.turn is not None and self.turn.thought_ended_s is not None
         is_last = self.parts[-1].kind is ReasoningPart  # no other text has followed

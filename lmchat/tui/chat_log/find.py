@@ -36,7 +36,10 @@ def folded(text: str) -> str:
 
 
 class Query:
-    """A search for any of some words; without words it finds nothing."""
+    """A search for any of some words; without words it finds nothing.
+
+    `needles` are the words as they are searched: folded, without the empty ones.
+    """
 
     def __init__(self, words: Iterable[str] = ()) -> None:
         cut_words = {re.sub(r"\s+", " ", folded(safe_text(word[:MAX_CHARS]))) for word in words}

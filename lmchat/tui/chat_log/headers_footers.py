@@ -82,7 +82,10 @@ def prompt_blocks(message: ChatMessage) -> list[Block]:
 
 
 def _file_row(words: str, message: ChatMessage | None, page: Page) -> list[Line]:
-    """Return the row of a file; it looks folded, as a click on it lets the screen show the file."""
+    """Return the row of a file; it looks folded, as a click on it lets the screen show the file.
+
+    With a `message`, its version and time are at the right.
+    """
     left = _fold_spans(page, [(words, _NULL)], is_folded=True)
     return _card(page, page.row(left, _version_and_time(page, message), tint="panel"), "faint")
 
@@ -177,7 +180,10 @@ def thought_block(words: str, hint: str = "", *, is_folded: bool) -> Block:
 
 
 def tool_block(name: str) -> Block:
-    """Return the block with the row above the arguments of a call that was not run."""
+    """Return the block with the row above the arguments of a call that is not run, or not yet.
+
+    Once it runs, it has a message of its own, with another row: `call_lines`.
+    """
     words = "calls a tool"
     if name.strip():
         words = f"calls the tool {safe_line(name, limit=_NAME_CHARS)}"
@@ -203,7 +209,8 @@ def call_texts(message: ChatMessage) -> list[CallText]:
     for heading, text in (("arguments", arguments), ("result", message.tool_result)):
         call_text = CallText(heading, text, "")
         try:
-            parsed = json.loads(text) if len(text) <= _MOST_JSON_CHARS else None  # not indented
+            # only objects and arrays are indented; None, for a text that is too long, is neither
+            parsed = json.loads(text) if len(text) <= _MOST_JSON_CHARS else None
             indented = json.dumps(parsed, ensure_ascii=False, indent=2)
         except (ValueError, RecursionError):  # no JSON, a huge number, or nested too deep
             parsed, indented = None, ""

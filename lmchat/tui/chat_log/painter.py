@@ -113,7 +113,7 @@ class Painter:
     ) -> bool:
         """Make the page for the width and theme of the log; return whether it is another one.
 
-        The page takes over the other arguments, which the log does not have as a widget.
+        The page takes over the other arguments as they are.
         """
         styles = {
             name: log.get_component_rich_style(f"chat-log--{name}", partial=True)
@@ -221,10 +221,11 @@ class Painter:
             style = page.styles["hit-now" if is_current else "hit"]
             strip = mark(strip, start + first, start + last, style)
         selected = self._selection.selected
-        # a block that the log adds to a message has no source; only a selection in it marks it
-        if selected is None or not (block.source or selected.is_in_log_row):
+        if selected is None:
             return strip
-        span = selected.span(place.message, place.block)
+        # a block that the log adds to a message has no source; only a selection in it marks it
+        can_be_marked = block.source or selected.is_in_log_row
+        span = selected.span(place.message, place.block) if can_be_marked else None
         if span is None:
             return strip
         row_start = row_starts(block)[row]  # `span` counts from the start of the block

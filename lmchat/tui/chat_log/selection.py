@@ -229,7 +229,7 @@ def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
             last = len(text)
         if unit is Unit.WORD:
             words = (match.span() for match in re.compile(_WORD).finditer(text, first, last))
-            # at the end of the paragraph, it is empty
+            # the first that ends behind what was pressed; none does at the end of the paragraph
             first, last = next((word for word in words if word[1] > pressed), (last, last))
     return (
         anchor_in_text(document, index, number, first),

@@ -86,8 +86,8 @@ class Viewport:
         anchor = self._anchor
         if anchor is not None and len(document) and document.layout is not None:
             row = document.position(relocate(document, anchor)) - anchor.screen_row
-            # `lay_out` cannot show the anchor on its row where the log begins or ends there: then
-            # what is on the screen has to stay, not what the anchor says
+            # Where the log begins or ends near the anchor, `lay_out` could not show it on its row.
+            # Then what is on the screen has to stay, not what the anchor says.
             if row != self.top:
                 self._anchor = self._anchor_at_top()
         yield
@@ -232,8 +232,8 @@ class Viewport:
     def set_cursor(self, index: int) -> None:
         """Focus a message.
 
-        If other messages come after it, the end is no longer followed. If it is the last one and
-        the end is on the screen, the end is followed.
+        If other messages come after it, the end is no longer followed: new text must not push the
+        message away. If it is the last one and the end is on the screen, the end is followed.
         """
         self.cursor = index
         is_last = self.document.message_from(index + 1, 1) is None
@@ -250,11 +250,11 @@ class Viewport:
     def step_cursor(self, step: int, *, had_focus: bool) -> bool:
         """Move the focus to the next message (`step` 1) or the previous one (-1), and show it.
 
-        Return False if no message is there: in a log without messages, or down from the last one.
-        From the last one, the end is followed if it is on the screen. `had_focus` says whether the
-        log had the focus before. Otherwise the step comes from the prompt below the log: down
-        returns False, and up focuses the last message in view, which does not move if it begins
-        above the screen.
+        `had_focus` says whether the log had the focus before. Otherwise, the step comes from the
+        prompt below the log: up focuses the last message in view, which does not move if it begins
+        above the screen. Return False if no message is in this direction: down from the prompt or
+        from the last message, or in a log without messages. Down from the last message, the end is
+        followed from now on if it is on the screen.
         """
         first = self.document.message_from(0, 1)
         if first is None or (step > 0 and not had_focus):

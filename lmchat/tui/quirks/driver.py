@@ -76,7 +76,8 @@ def write_to_terminal(app: App[Any], data: str) -> None:
 def lend_terminal(app: App[Any]) -> Iterator[None]:
     """Lend the terminal to another program while the block runs; then raise the block's exception.
 
-    `App.suspend` alone would not resume: https://github.com/Textualize/textual/issues/6692
+    Within `App.suspend`, the exception would keep the app from taking the terminal back:
+    https://github.com/Textualize/textual/issues/6692
     """
     if app._driver is None or not app._driver.can_suspend:  # there is no terminal to lend
         yield

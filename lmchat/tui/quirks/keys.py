@@ -69,7 +69,8 @@ class KeyParser(XTermParser):
 
         They are keys, pastes, and the answer of the terminal to the question for its background.
         """
-        # `[` and `O` continue an ESC, even if its time is over; before others, it is a key then
+        # An ESC that was read before continues with `[` or `O`, even if its time is over. Before
+        # anything else, `tick` makes a key of it then.
         if not data.startswith(("[", "O")):
             yield from self.tick()
         text = self._held + data
@@ -115,7 +116,7 @@ def mend_keys() -> None:
     """
     if "ESCDELAY" not in os.environ:
         setattr(constants, "ESCAPE_DELAY", ESCAPE_DELAY_S)  # noqa: B010 - for mypy
-    # of enumeration members, of which only the `value` is used
+    # its values are tuples of enumeration members, of which Textual uses only the `value`
     table = cast("dict[str, Any]", ANSI_SEQUENCES_KEYS)
     table |= {f"\x1b{digit}": (SimpleNamespace(value=f"alt+{digit}"),) for digit in range(10)}
     table |= {f"\x1b{end}": (SimpleNamespace(value="alt+enter"),) for end in "\r\n"}

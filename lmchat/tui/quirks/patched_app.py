@@ -105,11 +105,12 @@ class PatchedApp(App[None]):
 
     def _display(self, screen: Screen[Any], renderable: Any) -> None:
         """Write a frame, or drop it while the terminal is behind: it would come seconds late."""
-        if not (isinstance(renderable, CompositorUpdate) and self.is_terminal_behind):
+        if isinstance(renderable, CompositorUpdate) and self.is_terminal_behind:
+            if not self._has_dropped_frame:  # the first one: `_catch_up` paints for all of them
+                self._has_dropped_frame = True
+                self.set_timer(CATCH_UP_S, self._catch_up)
+        else:
             super()._display(screen, renderable)
-        elif not self._has_dropped_frame:  # the first one; `_catch_up` then paints for all of them
-            self._has_dropped_frame = True
-            self.set_timer(CATCH_UP_S, self._catch_up)
 
     def _catch_up(self) -> None:
         """Paint everything once the terminal has read what was written."""
