@@ -75,7 +75,7 @@ def _with_cursor_set(match: re.Match[str]) -> str:
 
 def _with_cursor_behind(group: str) -> str:
     """Return text drawn over as many blanks as rich counts cells, and the cursor behind these."""
-    # the position is saved twice, as some terminals forget it when they restore it
+    # saved twice: a terminal may drop a position when it restores it, as pyte does in the tests
     cells = cell_len(group)
     forward = f"\x1b[{cells}C" if cells else ""
     return f"{_SAVE}{' ' * cells}{_RESTORE}{_SAVE}{group}{_RESTORE}{forward}"
