@@ -13,7 +13,7 @@ from lmchat.servers.discovery.choose_model import (
 )
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model import LoadState
+from lmchat.servers.model import BUILT_IN, LoadState
 from tests.support.scripted_backend import model, probed
 
 OTHER = Endpoint.parse("http://localhost:8080")
@@ -67,6 +67,12 @@ def test_what_is_needed_before_a_chat():
         assert choice.missing is missing
         assert (choice.probed is None) is (missing is Missing.SERVER)
         assert choice.target is None or choice.target.model is None
+
+
+def test_the_built_in_engine_is_not_started_again_after_its_start_has_failed():
+    cold_engine = replace(COLD, product=BUILT_IN)
+    choice = choose([cold_engine], model="", state=NEW.with_model(BUILT_IN, "qwen3-8b"))
+    assert choice.missing is Missing.MODEL
 
 
 def test_a_model_that_may_cost_money_is_chosen_only_if_the_user_named_used_or_has_only_it():

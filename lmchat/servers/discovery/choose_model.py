@@ -152,7 +152,8 @@ def choose_model(
             return None
         return ModelInfo(model_id=model, endpoint=probed.endpoint, product=probed.product)
 
-    if state.endpoint == probed.server_id:
+    # not one of the built-in engine: if it is not loaded, its start has failed, and would again
+    if state.endpoint == probed.server_id and probed.product != BUILT_IN:
         last = find_model(state.model, models)
         if last is not None:  # also unloaded, as Ollama leaves it: the first prompt loads it
             return last
