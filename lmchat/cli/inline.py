@@ -254,7 +254,7 @@ class InlineText:
 def _is_whole(block: Block) -> bool:
     """Return whether a block must be complete to be printed: all of its text decides its lines."""
     if block.kind is not Kind.MARKDOWN:
-        return block.kind is Kind.TABLE
+        return block.kind is Kind.MORE_ROWS
     if re.match(_MAY_BE_WHOLE, block.source):
         return True
     return any(token.type in _WHOLE for token in parse_blocks(block.source, {}))

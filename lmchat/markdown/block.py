@@ -49,7 +49,7 @@ class Kind(StrEnum):
 
     MARKDOWN = "markdown"
     FENCE = "fence"
-    TABLE = "table"  # rows that continue a table
+    MORE_ROWS = "more rows"  # rows that continue the table of an earlier block
     PLAIN = "plain"  # text as it is
     MADE = "made"  # by `Block.make`: rows of the log itself, as stats and cards, and prompts
 
@@ -62,7 +62,7 @@ class Block(Struct, gc=False):
 
     kind: Kind
     source: str = ""  # Markdown, bare code, or plain text
-    info: str = ""  # language of a fence; of a block of kind `TABLE`, head and first rows
+    info: str = ""  # language of a fence; of a block of kind `MORE_ROWS`, head and first rows
     is_first: bool = True  # false where it continues its predecessor without a blank row
     is_attached: bool = False  # as a list below its paragraph: no blank row is above it
     number: int | None = None  # number of its first item where it continues a list

@@ -301,7 +301,7 @@ class IncrementalMarkdown(Struct):
 
         A list directly below a paragraph or a list has no blank row above it.
         """
-        kind = Kind.TABLE if self._table_start else Kind.MARKDOWN
+        kind = Kind.MORE_ROWS if self._table_start else Kind.MARKDOWN
         is_attached = self._type_above in ABOVE_LISTS and re.match(_LIST, source) is not None
         return Block(
             kind,

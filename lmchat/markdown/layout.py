@@ -207,7 +207,7 @@ class Layout:
             return list(code)
         # a copy: a definition in the block may be half written, and must not reach other blocks
         self._references = dict(references)
-        if block.kind is Kind.TABLE:
+        if block.kind is Kind.MORE_ROWS:
             return list(self._continued_rows(block, prefix))
         return self._markdown_lines(block, prefix)
 

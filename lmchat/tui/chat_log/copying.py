@@ -84,7 +84,7 @@ def _selected_part(document: Document, index: int, selected: Selected) -> str:
     for number, block in enumerate(document.lay_out(index)):
         if block.source:  # else it is a row that the log adds
             # a row of a table, or a further part of code or plain text: it has no blank row above
-            is_piece = block.kind is Kind.TABLE or (block.kind in AS_WRITTEN and not block.gap)
+            is_piece = block.kind is Kind.MORE_ROWS or (block.kind in AS_WRITTEN and not block.gap)
             if not (groups and is_piece):
                 groups.append([])
             groups[-1].append((block, selected.span(index, number)))
