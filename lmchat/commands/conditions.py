@@ -24,7 +24,7 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
             return ""
         case "pager" if message.files:  # these are shown, also without a text
             return ""
-        case "copy" | "save" | "pager" if not words_of(message):
+        case "copy" | "save" | "pager" if not readable_text(message):
             return "This message has no text yet."
         # a fence, or lines that begin with four blanks
         case "copy_code" if not any(
@@ -77,7 +77,7 @@ def is_continuable(message: ChatMessage) -> bool:
     return message.state is not AnswerState.STREAMING
 
 
-def words_of(message: ChatMessage) -> str:
+def readable_text(message: ChatMessage) -> str:
     """Return the text of a message for copying and reading: its text, else its result or reasoning.
 
     Without any of these, return the arguments of its tool calls, one a line; empty without calls.

@@ -50,7 +50,8 @@ class Appearance:
                 self._ui.notify(f"Theme: {short_name(chosen)}.")
 
         if not name:
-            themes = [app.available_themes[each] for each in (*own_names, *other_names)]
+            names = (*own_names, *other_names)
+            themes = [app.available_themes[theme_name] for theme_name in names]
             self._ui.open_dialog(ThemeDialog(themes, app.theme), use)
         elif full_name := theme_named(name, app.available_themes):
             use(full_name)

@@ -298,8 +298,8 @@ class Connect:
     def _show_page(self) -> None:
         """Show the results on the welcome page, and open the page if it may be opened.
 
-        It is not opened over a dialog, or after the user has left it. While the user writes a
-        prompt, or reads a session with messages, it would get the keys that are meant for these.
+        It is not opened over a dialog, or after the user has left it. Nor is it opened while the
+        user writes a prompt, or reads a session with messages: it would get the next keys.
         """
         is_writing = self._ui.widgets.prompt_input.is_being_written
         is_reading = bool(self._workspace.scheduler.shown.messages)

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import PurePath, PureWindowsPath
 from typing import Any
 
-from lmchat.commands.conditions import NOTHING_YET, unavailable_reason, words_of
+from lmchat.commands.conditions import NOTHING_YET, readable_text, unavailable_reason
 from lmchat.commands.table import BY_ID, Command
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path, write_new_file
@@ -183,7 +183,7 @@ class MessageActions:
             self._ui.widgets.log.show_message(message.message_id)
 
     async def copy(self, message: ChatMessage) -> None:
-        """Copy the text of a message, with the text files in it."""
+        """Copy the text of a message with the text files in it, or else its reasoning or calls."""
         contents: dict[str, bytes] = {}
         for file in message.files:
             if file.place is not None:  # a text file: others have no place in the text
@@ -191,10 +191,11 @@ class MessageActions:
                 with suppress(LMChatError):
                     data = await self._store.read_file(file.digest)
                     contents[file.digest] = data
-        words = text_with_files(message.text, message.files, contents) or words_of(message)
-        if not words and message.failure is not None:  # as `y` in the log does
-            words = failure_text(message.failure)
-        self._ui.copy(words)
+        text = text_with_files(message.text, message.files, contents)
+        text = text or readable_text(message)
+        if not text and message.failure is not None:  # as `y` in the log does
+            text = failure_text(message.failure)
+        self._ui.copy(text)
 
     async def edit(self, message: ChatMessage) -> None:
         """Edit a prompt; for an answer or a tool message, the prompt before it on the path.
@@ -218,7 +219,7 @@ class MessageActions:
         for file in message.files:
             await self._open_file(file)
         if not message.files:
-            self._ui.page(words_of(message))
+            self._ui.page(readable_text(message))
 
     async def _open_file(self, file: FilePart) -> None:
         """Open a file in the system's viewer.
@@ -282,7 +283,7 @@ class MessageActions:
         last one the first again.
         """
         # which block
-        words = words_of(message)
+        words = readable_text(message)
         all_blocks = await asyncio.to_thread(code_blocks, message.text)
         blocks = [block for block in all_blocks if block.content.strip()]
         last_id, last_index = self._asked_for

@@ -46,7 +46,7 @@ class SavedSessions:
         else:
             words = await self._change(name, session_id, typed)
         if words:
-            await self._show_deed(words)
+            await self._show_result(words)
 
     def undo(self) -> None:
         """Restore in a worker the session that was deleted last."""
@@ -54,15 +54,15 @@ class SavedSessions:
         async def restore() -> None:
             """Restore it, and say so, or that no session was deleted."""
             is_restored = await self._ui.workspace.library.undo_delete() is not None
-            await self._show_deed("Restored" if is_restored else "Nothing to undo")
+            await self._show_result("Restored" if is_restored else "Nothing to undo")
 
         self._ui.begin(restore, "change")
 
-    async def _show_deed(self, words: str) -> None:
+    async def _show_result(self, words: str) -> None:
         """Read the list again, and say what was done; a hint may follow behind a semicolon."""
         await self._shown_session.fetch_list()
-        deed, _, _hint = words.partition(";")  # the panel has no room for the hint
-        self._status.show_action(deed.lower())
+        result, _, _hint = words.partition(";")  # the panel has no room for the hint
+        self._status.show_action(result.lower())
         self._ui.notify(f"{words}.")
 
     def act_on_shown(self, name: str, slash: str, typed: str = "") -> None:

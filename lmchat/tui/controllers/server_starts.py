@@ -58,7 +58,7 @@ class ServerStarts:
         return state.model if state.endpoint == BUILT_IN else ""
 
     async def _read_machine(self) -> None:
-        """Read what this machine has, and put it into `machine` at once when all is known."""
+        """Read what this machine has; when all is known, put it into `machine` in one step."""
         engine, launcher = self._workspace.engine, self._workspace.launcher
         machine = MachineState(last_model=self._last_model)
         if launcher is not None:

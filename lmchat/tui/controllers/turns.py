@@ -70,7 +70,7 @@ _ENDED_WORDS = {
     AnswerState.FAILED: "request failed",
     AnswerState.STREAMING: "streaming",
 }
-_OUT_OF_MEMORY = (LoadState.ASLEEP, LoadState.NOT_LOADED)
+_UNLOADED_STATES = (LoadState.ASLEEP, LoadState.NOT_LOADED)
 """States of a model that its server loads with the next request."""
 
 
@@ -310,6 +310,7 @@ class Turns(FrontEnd):
         is_shown = opened is self._scheduler.shown
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta() if is_shown:
+                # a chunk of the server is about a token
                 self._status.speedometer.count(self._ui.workspace.clock(), event.chunks)
                 self._ui.widgets.log.apply(event)
             case ToolCallDelta() if is_shown:
@@ -413,8 +414,8 @@ class Turns(FrontEnd):
 
         # check the server at once if it may be gone, or if the turn has made it load the model
         model = monitor.health.model
-        was_out_of_memory = model is not None and model.state in _OUT_OF_MEMORY
-        if ended.has_failed or was_out_of_memory:
+        was_unloaded = model is not None and model.state in _UNLOADED_STATES
+        if ended.has_failed or was_unloaded:
             monitor.check_now()
         if ended.seconds > _LONG_ANSWER_S:
             what = "summary" if ended.is_summary else "answer"
