@@ -154,7 +154,7 @@ class LMChatApp(PatchedApp):
         await self.chat_screen.widgets.highlighter.aclose()
 
     def report_failure(self, error: BaseException) -> None:
-        """Show the error of a worker; lmchat continues, unless it could not be opened at all."""
+        """Show an error, such as that of a worker; lmchat continues if it could be opened."""
         if self.second_half is None:
             super().report_failure(error)
         elif isinstance(error, LMChatError):
@@ -188,11 +188,11 @@ class LMChatApp(PatchedApp):
             super().notify(words, severity=severity, **(options | {"markup": False}))
 
     async def run_action(self, *args: Any, **options: Any) -> bool:
-        """Run an action of a key, and show the `LMChatError` that it raises; Textual would end."""
+        """Run an action of a key, and show the error that it raises; Textual would end."""
         try:
             return await super().run_action(*args, **options)
-        except LMChatError as error:
-            self.notify(error.message_with_hint, severity="warning")
+        except Exception as error:  # noqa: BLE001 - an answer may be running: lmchat continues
+            self.report_failure(error)
             return True
 
     @on(Driver.SignalResume)

@@ -177,8 +177,8 @@ class Dispatcher:
         """Do what a message of a widget or dialog asks for; if that fails, show the error."""
         try:
             await self._act_on(message)
-        except LMChatError as error:
-            self.ui.show_error(error)
+        except Exception as error:  # noqa: BLE001 - an answer may be running: lmchat continues
+            self.ui.app.report_failure(error)
 
     async def _act_on(self, message: Message) -> None:  # noqa: C901 - one case a message
         """Do what a message asks for; one without a case concerns only widgets."""

@@ -1,4 +1,4 @@
-"""lmchat that fails by keys: F11 raises an error, F12 hangs."""
+"""lmchat that fails by keys: F8 fails itself, F11 makes the app fail, F12 hangs."""
 
 from __future__ import annotations
 
@@ -25,13 +25,17 @@ class BreakingApp(LMChatApp):
     ]
     BINDINGS: ClassVar = [
         *LMChatApp.BINDINGS,
-        ("f11", "fail", ""),
+        ("f8", "fail", ""),
+        ("f11", "fail_later", ""),
         ("f12", "hang", ""),
     ]
 
     def action_fail(self) -> None:
         local = SECRET
         raise ValueError(f"on purpose, with {local}")
+
+    def action_fail_later(self) -> None:
+        self.call_later(self.action_fail)
 
     def action_hang(self) -> None:
         logging.getLogger("lmchat").warning(HANGS)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+import lmchat.tui.app
+from lmchat.errors import log_bug
 from tests.support.desktop import ready_desktop
 from tests.support.tui_host import pass_over_others, shortened
 
@@ -15,6 +17,20 @@ def _shortened_waits():
 @pytest.fixture(autouse=True)
 def _no_threads_of_others():
     pass_over_others()
+
+
+@pytest.fixture(autouse=True)
+def _no_internal_errors(monkeypatch):
+    """Fail after an error that lmchat would only show as a notice."""
+    errors = []
+
+    def note(error):
+        errors.append(error)
+        return log_bug(error)
+
+    monkeypatch.setattr(lmchat.tui.app, "log_bug", note)
+    yield
+    assert errors == []
 
 
 @pytest.fixture
