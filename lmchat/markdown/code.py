@@ -94,7 +94,7 @@ def language_of(info: str) -> str:
 def head_line(
     page: Page, words: str, prefix: Sequence[Span] = (), *, has_copy_key: bool = True
 ) -> Line:
-    """Return the row above code.
+    """Return the row above code, which shows `words`, such as its language.
 
     With `has_copy_key`, it has a `hint` that names the key which copies the code. The hint replaces
     the row while the message has the focus.

@@ -65,7 +65,8 @@ class Colours:
         language, code = request
         if colours:
             beginning, _ = self._last_coloured.get(language, ("", b""))
-            if code.startswith(beginning):  # likely the same code, which has grown
+            # likely the same code, which has grown: it needs the earlier colours no more
+            if code.startswith(beginning):
                 self._cache.pop((language, beginning), None)
             self._last_coloured[language] = code, colours
         if sum(len(cached) for _, cached in self._cache) + len(code) > _MOST_CHARS:

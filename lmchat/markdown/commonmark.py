@@ -167,7 +167,7 @@ def blocks_of(tokens: list[Token]) -> Iterator[tuple[Token, list[Token]]]:
         first = tokens[start]
         end = start
         if first.nesting == 1:  # up to the token that closes it
-            while tokens[end].nesting != -1 or tokens[end].level != first.level:
+            while (tokens[end].nesting, tokens[end].level) != (-1, first.level):
                 end += 1
         yield first, tokens[start + 1 : end]
         start = end + 1

@@ -199,12 +199,13 @@ def address_rule(state: StateInline, silent: bool) -> bool:
 
 
 def bounded_link_rule(rule: RuleFuncInlineType, state: StateInline, silent: bool) -> bool:
-    """Take a link or an image by a rule, unless the rest of the text has no end of one.
+    """Take a link or an image by a rule of the parser, if the end of one may follow in the text.
 
-    Without this, the parser would search it for each bracket. The place of the last end is cached.
+    `rule` would search all of the text behind each bracket, which takes quadratic time in a text of
+    brackets alone. So the place of the last end is cached, and no rule is asked behind it.
     """
     last_end = state.cache.get(_LAST_END)
-    if last_end is None:
+    if last_end is None:  # the first bracket of the text
         # with definitions, `[words]` is a link too
         end = "]" if state.env.get("references") else "]("
         last_end = state.src.rfind(end)
@@ -223,7 +224,7 @@ def emphasis_rule(state: StateInline, silent: bool) -> bool:
     before = state.src[start - 1 : start].strip()
     after = state.src[state.pos : state.pos + 1].strip()
     if state.src[start] == "*" and before and after and re.search(_IDEOGRAPH, before + after):
-        # one delimiter for each asterisk that was taken
+        # the last delimiters, one for each asterisk that was taken
         for delimiter in state.delimiters[start - state.pos :]:
             delimiter.open = delimiter.close = True
     return True

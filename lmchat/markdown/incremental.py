@@ -64,8 +64,11 @@ class OpenFence(Struct):
         return len(lines), False
 
     def feed_line(self, line: str) -> None:
-        """Add a line, and close the piece if it is long enough; a longer line is cut."""
-        for start in range(0, max(len(line), 1), PIECE_CHARS):
+        """Add a line, and close the piece if it is long enough.
+
+        A line that is longer than a piece is cut, as if it were several lines.
+        """
+        for start in range(0, max(len(line), 1), PIECE_CHARS):  # once for an empty line, too
             self._lines.append(self._dedented(line[start : start + PIECE_CHARS]))
             if len(self._lines) >= CODE_LINES or sum(map(len, self._lines)) >= PIECE_CHARS:
                 self._close()
@@ -166,10 +169,10 @@ class IncrementalMarkdown(Struct):
             self._tail = ""
 
     def open_code(self, language: str) -> None:
-        """Show all text that follows as code, as the arguments of a call, which have no fence.
+        """Show all text that follows as code: the arguments of a tool call, which have no fence.
 
         It is treated as the text behind a fence of NULs. No line of the text ends this fence, as
-        controls are made visible. No row with the language is above it (`is_first`).
+        `_normalized` replaces each NUL. With `is_first` False, no row with the language is above.
         """
         self._fence = OpenFence(Fence("", "\0", language), self.closed, is_first=False)
 
@@ -208,6 +211,7 @@ class IncrementalMarkdown(Struct):
         """
         *complete, last_line = self._tail.split("\n")
         lines = [line + "\n" for line in complete]
+        # such text ends most kinds of blocks, even before its line is complete
         has_text_after_blank = bool(last_line.strip() and lines) and lines[-1].isspace()
         tokens = parse_blocks("".join(lines), self.references)
         # within a table, the tail begins with the table's head, which is closed already
@@ -220,7 +224,7 @@ class IncrementalMarkdown(Struct):
             opening = None  # the line that opens the block, if it is a fence behind the head
             if token.type == "fence" and start >= head_lines:
                 opening = opening_fence(lines[start])
-            if opening is None:  # only the last block may go on
+            if opening is None:  # another kind of block: only the last one may still grow
                 has_ended = token is not top[-1] or (
                     has_text_after_blank and token.type in _END_AT_BLANK_LINE
                 )
@@ -231,9 +235,10 @@ class IncrementalMarkdown(Struct):
                 break  # the next line decides whether it is a fence or the head of a table
             else:  # the fence closes its pieces itself
                 fence = OpenFence(opening, self.closed)
-                _, has_ended = fence.feed([line[:-1] for line in lines[start + 1 : end]])
+                without_line_ends = [line[:-1] for line in lines[start + 1 : end]]
+                _, has_ended = fence.feed(without_line_ends)
                 self._begin_new_block()
-                self._type_above = ""
+                self._type_above = ""  # no list is attached to a fence
                 closed_lines = end
                 if not has_ended:
                     self._fence = fence
@@ -264,15 +269,18 @@ class IncrementalMarkdown(Struct):
         """
         # Find where the pieces begin and end.
         start, end = span(token)
-        inner: Iterable[int] = ()  # first lines of the pieces behind the first one
+        later_starts: Iterable[int] = ()  # first lines of the pieces behind the first one
         if token.type.endswith("_list_open"):
-            items = (one for one in tokens if one.type == "list_item_open" and one.level == 1)
-            inner = (span(item)[0] for item in items)
+            # those of all lists at the outermost level; `cuts` takes the lines in this one
+            items = (item for item in tokens if item.type == "list_item_open" and item.level == 1)
+            later_starts = (span(item)[0] for item in items)
         elif token.type == "table_open":
             # each row is a piece; the first piece of a table holds its head and its first rows
-            inner = range(start if self._table_start else start + HEAD_LINES + TABLE_ROWS, end)
+            rows_start = start if self._table_start else start + HEAD_LINES + TABLE_ROWS
+            later_starts = range(rows_start, end)
         # the lines between which the pieces are; behind the last cut is what may still change
-        cuts = [closed_lines, *(line for line in inner if max(start, closed_lines) < line < end)]
+        begin = max(start, closed_lines)
+        cuts = [closed_lines, *(line for line in later_starts if begin < line < end)]
         if has_ended:
             cuts.append(end)
         # the number of the first item, from which its further pieces count on
@@ -289,6 +297,8 @@ class IncrementalMarkdown(Struct):
                 first_rows = lines[start : start + HEAD_LINES + TABLE_ROWS]
                 self._table_start = self._table_start or "".join(first_rows)
                 self._head = "".join(lines[start : start + HEAD_LINES])
+            # A blank line between pieces becomes a blank row. Nothing else decides about that row:
+            # without a type above, the next piece is not attached.
             self._is_first = _is_blank(lines[piece_end - 1])
             self._type_above = ""
         if has_ended:
@@ -322,7 +332,7 @@ class IncrementalMarkdown(Struct):
         self._most_chars = PIECE_CHARS
 
     def _begin_new_block(self) -> None:
-        """Expect a block that continues nothing."""
+        """Forget what the next block would continue: it begins on its own."""
         self._table_start = ""
         self._head = ""
         self._number = None

@@ -207,19 +207,20 @@ class Layout:
             return list(code)
         # a copy: a definition in the block may be half written, and must not reach other blocks
         self._references = dict(references)
-        if block.kind is Kind.MORE_ROWS:
+        if block.kind is Kind.MORE_ROWS:  # a whole table is Markdown like any other
             return list(self._continued_rows(block, prefix))
         return self._markdown_lines(block, prefix)
 
     def _markdown_lines(self, block: Block, prefix: Prefix) -> list[Line]:
         """Return the lines of a block of Markdown.
 
-        An open one is parsed as if its marks were complete, and shows the cursor at its end.
+        One that still grows (`has_cursor`) is parsed as if its marks were complete, and shows the
+        cursor at its end.
         """
         text = block.source
         tokens = parse_blocks(text, self._references)
         if block.has_cursor:
-            # which marks are missing depends on the last block, so it is parsed twice
+            # which marks are missing depends on the last block, so the text is parsed twice
             kind = last_leaf(tokens)
             if kind in _MARKUP_BLOCKS:
                 text = completed(block.source)
@@ -334,7 +335,7 @@ class Layout:
             prefixes = self._nested_prefixes(prefixes, (_INDENT, _NULL), (_INDENT, _NULL))
         prefix, next_prefix = prefixes
         for text in shown.split("\n"):
-            parts = re.split(_ADDRESS, on_one_line(text))  # words and addresses, by turns
+            parts = re.split(_ADDRESS, on_one_line(text))  # words and addresses in turn
             spans = [(part, style + _link_meta(part)) for part in parts if part]
             yield from self.page.wrap(spans, prefix=prefix, next_prefix=next_prefix)
             prefix = next_prefix
@@ -344,8 +345,9 @@ class Layout:
     ) -> Iterator[Line]:
         """Yield the lines of all items of a list; `inner` are the tokens within it.
 
-        Items have their number, or the box of a task, or else a dot. Blank lines between items in
-        the source are blank rows.
+        An item of an ordered list begins with its number and, if it is a task, its box. Another
+        item begins with its box, or else with a dot. Blank lines between items in the source are
+        blank rows.
         """
         prefix, next_prefix = prefixes
         # of the lists in a block, only the first one may continue another block
@@ -393,7 +395,7 @@ class Layout:
     def _spans(self, token: Token, style: Style) -> list[Span]:
         """Return the spans of the text of a paragraph, a heading or a cell, as safe text."""
         text = token.content
-        if _SIGNS.isdisjoint(text) and "://" not in text:
+        if _SIGNS.isdisjoint(text) and "://" not in text:  # nothing for the parser to find
             return [(on_one_line(text), style)] if text else []
         return _Writer(self.page, style).write(parse_inline(text, self._references))
 

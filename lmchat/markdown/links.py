@@ -65,8 +65,9 @@ def names_target(address: str, words: str) -> bool:
     if not can_be_opened(address) or len(words) > _MOST_WORDS:
         return False
     host = host_of(address)
+    # characters of the category Cf are invisible, as U+200B
     plain = unicodedata.normalize("NFKC", words).replace("\u3002", ".")  # as a browser reads it
-    visible = "".join(char for char in plain if unicodedata.category(char) != "Cf")  # as U+200B
+    visible = "".join(char for char in plain if unicodedata.category(char) != "Cf")
     if "://" in visible:  # the words are another address
         return host_of(visible) == host
     named_hosts = [match[0].lower() for match in re.finditer(_HOST_LIKE, visible)]

@@ -115,7 +115,7 @@ def _fraction(match: re.Match[str]) -> str:
 
 def _accented(match: re.Match[str]) -> str:
     """Return the letter below an accent with its combining mark; one character if there is one."""
-    command, *letters = match.groups()
+    command, *letters = match.groups()  # only one of the groups for the letter has matched
     return unicodedata.normalize("NFC", "".join(filter(None, letters)) + _ACCENTS[command])
 
 
@@ -126,7 +126,10 @@ def _sign(command: str) -> str:
 
 
 def _raised_or_lowered(script: re.Match[str]) -> str:
-    """Return a script as raised or lowered signs; as it is if one of its signs has none."""
+    """Return a script, as `^2` or `_{10}`, in raised or lowered signs.
+
+    It stays as it is if one of its signs has no such form.
+    """
     _, scripts = _tables()
     forms = [scripts.get(script[1] + sign, "") for sign in (script[2] or script[3])]
     return script[0] if "" in forms else "".join(forms)

@@ -34,11 +34,14 @@ def completed(source: str, *, is_table: bool = False) -> str:
     emphasis = re.search(_OPEN_EMPHASIS, without_ended)
     if emphasis:
         last = last.rstrip("* \t") + emphasis[1]  # the end mark, in place of a part of it
-    above, _, head = before.rpartition("\n")  # `head` is the line above the last one
-    if re.match(_ONLY_MARKS, last):  # below the head of a table, these are dashes
-        is_below_head = not is_table and _is_row(head) and not _is_row(above.rpartition("\n")[2])
-        return f"{before}\n{_dashes(head)}" if is_below_head else before
-    if not is_table and _is_row(last) and not _is_row(head):  # `last` is the head of a table
+    above, _, previous = before.rpartition("\n")  # `previous` is the line above the last one
+    # a row without a row above it is the head of a table
+    if re.match(_ONLY_MARKS, last):
+        line_above = above.rpartition("\n")[2]
+        is_below_head = not is_table and _is_row(previous) and not _is_row(line_above)
+        # below a head, the marks become its line of dashes; elsewhere they are not shown yet
+        return f"{before}\n{_dashes(previous)}" if is_below_head else before
+    if not is_table and _is_row(last) and not _is_row(previous):
         return f"{before}{line_end}{last}\n{_dashes(last)}"
     return before + line_end + last
 

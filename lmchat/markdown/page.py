@@ -133,6 +133,7 @@ class Page(Struct):
         """
         key = self.own_keys.get(command_id) or key
         hint = [(f"  {key}", self.styles["strong"]), (f" {words}", self.styles["muted"])]
+        # a click runs a message command by the rest of its id: `copy` for `message.copy`
         return clickable(hint, command_id.removeprefix("message."))
 
     def rule(self, words: str, style: str = "muted") -> Line:

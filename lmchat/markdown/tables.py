@@ -133,15 +133,15 @@ def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> I
 
 
 def _records(page: Page, rows: list[list[Cell]], prefixes: Prefixes) -> Iterator[Line]:
-    """Yield a table as a list: each value in a line `HEAD: VALUE`, a blank row between two rows."""
+    """Yield a table as a list: `HEAD: VALUE` for each cell, and a blank row between two rows."""
     prefix, next_prefix = prefixes
     for number, row in enumerate(rows[1:]):
         if number:
             yield page.line([], prefix=next_prefix)
-        for name, value in zip(rows[0], row, strict=False):
+        for head, cell in zip(rows[0], row, strict=False):
             muted = page.styles["muted"]
-            label = [(text.replace(BREAK, " "), muted) for text, _ in name]
-            for spans in split_lines([*label, (": ", muted), *value]):
+            label = [(text.replace(BREAK, " "), muted) for text, _ in head]  # always on one line
+            for spans in split_lines([*label, (": ", muted), *cell]):
                 yield from page.wrap(
                     spans, prefix=prefix, next_prefix=[*next_prefix, (_HANGING, _NULL)]
                 )
