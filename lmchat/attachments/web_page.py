@@ -223,13 +223,13 @@ async def _read(response: httpx.Response, address: PageAddress) -> Attachment:
         raise FileRefused(f"The page cannot be read: {error}.", hint=_IN_BROWSER) from None
 
     # the charset that the header names, or else the page; without a usable one, it is guessed
-    named = _CHARSET.search(response.headers["Content-Type"].encode())
-    if named is None and media_type in _HTML_TYPES:
-        named = _CHARSET_OF_HTML.search(content, 0, _HEAD_BYTES)
+    charset = _CHARSET.search(response.headers["Content-Type"].encode())
+    if charset is None and media_type in _HTML_TYPES:
+        charset = _CHARSET_OF_HTML.search(content, 0, _HEAD_BYTES)
     text = None
-    if named is not None:
+    if charset is not None:
         with suppress(LookupError, UnicodeError):  # an unknown charset, or a wrong one
-            codec = codecs.lookup(named[1].decode()).name
+            codec = codecs.lookup(charset[1].decode()).name
             text = content.decode("utf-8" if codec in _NAME_CODECS else codec)
     if text is None:
         text = decoded_text(bytes(content))

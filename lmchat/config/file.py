@@ -67,9 +67,9 @@ class Row(Struct, frozen=True):
     @property
     def words(self) -> str:
         """Words for what a value must be: they follow "must be" in a problem."""
-        # of a type such as `tuple[str, ...]`: `tuple`, and `(str, ...)`
+        # `tuple` and `(str, ...)` for a type such as `tuple[str, ...]`
         kind, arguments = get_origin(self.type), get_args(self.type)
-        # also a text with a pattern, as an API key below, but with other words
+        # a text with a pattern, but not that of an API key, which the last words are about
         if self.name == "reasoning_effort":
             return f"one of {_quoted(EFFORTS)}, or a number of tokens in quotes"
         if kind is Literal:

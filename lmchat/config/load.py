@@ -91,7 +91,8 @@ def load(
 
     # keys, values and origins that replace those of the file; of one key, the last counts
     overrides = list(_from_environment(environ, problems))
-    # for `key_endpoint`: a key set in one place must not be sent to an address from the other
+    # What is set in the same place as the API key: the environment, or else the file. It is for
+    # `key_endpoint`, as a key set in one place must not be sent to an address from the other.
     values = {key: value for key, value, _ in overrides}
     beside_key = values if "api_key" in values else file.tables
 

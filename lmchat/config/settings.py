@@ -77,10 +77,10 @@ class Secret(Table, frozen=True, kw_only=True):
 def set_values(table: Struct) -> dict[str, Any]:
     """Return the values of a table that differ from their defaults, by name.
 
-    A profile replaces only these of the other settings.
+    All others count as not set, so a profile does not override them.
     """
-    values = asdict(table)
-    return {one.name: values[one.name] for one in fields(table) if values[one.name] != one.default}
+    defaults = {field.name: field.default for field in fields(table)}
+    return {name: value for name, value in asdict(table).items() if value != defaults[name]}
 
 
 class SamplingSettings(Table, frozen=True, kw_only=True):

@@ -42,7 +42,7 @@ class State(Struct, frozen=True, kw_only=True):
         `recent` keeps the newest `_MAX_RECENT` models.
         """
         newest = UsedModel(endpoint, model)
-        others = [one for one in self.recent if one != newest]
+        others = [used for used in self.recent if used != newest]
         recent = (newest, *others)[:_MAX_RECENT]
         return replace(self, endpoint=endpoint, model=model, recent=recent)
 

@@ -87,7 +87,7 @@ def _rules_in(folder: Path, path: str) -> list[_Rules]:
     lines = os.fsdecode(without_bom).split("\n")
     patterns: list[Any] = []
     for line in lines:
-        if line.replace("**/", "*").count("*") > _MOST_WILDCARDS:
+        if line.replace("**/", "*").count("*") > _MOST_WILDCARDS:  # `**/` is one wildcard
             continue
         with suppress(ValueError):  # a line that Git does not accept
             patterns += GitIgnoreSpec.from_lines([line.removesuffix("\r")]).patterns

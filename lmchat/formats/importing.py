@@ -246,8 +246,8 @@ class _FileReader:
 
 def _companions() -> set[str]:
     """Return the names of files that are read with the chat beside them, and are no chats."""
-    formats = [one for _, one in _formats() if isinstance(one, JsonFormat)]
-    return {name for one in formats for name in one.companions}
+    json_formats = [form for _, form in _formats() if isinstance(form, JsonFormat)]
+    return {name for form in json_formats for name in form.companions}
 
 
 @cache
@@ -283,26 +283,26 @@ def _records(source: Source) -> Iterator[Record | Skipped]:
             message = "Its format cannot be imported."
         raise FormatUnknown(message, hint=_FORMATS_HINT)
 
-    values: Iterable[tuple[str, Any]]  # place and JSON of each object
+    encoded: Iterable[tuple[str, Any]]  # place and JSON of each object
     try:
         # `Raw` is JSON that is not decoded yet
         if begin == b"[":
             raw_values = msgspec.json.decode(data, type=list[msgspec.Raw])
         else:
             raw_values = [msgspec.json.decode(data, type=msgspec.Raw)]
-        values = ((f"record {number}", raw) for number, raw in enumerate(raw_values, 1))
+        encoded = ((f"record {number}", raw) for number, raw in enumerate(raw_values, 1))
     except (msgspec.DecodeError, RecursionError) as error:
         # a text whose first line is an object is JSON Lines, whatever its name
         if not (source.has_lines or _is_object(data.lstrip().partition(b"\n")[0])):
             message = f"It is not valid JSON: {str(error)[:100]}."
             raise FileRefused(message, hint="Export it again.") from error
         lines = enumerate(BytesIO(data), 1)
-        values = ((f"line {number}", line) for number, line in lines if not line.isspace())
+        encoded = ((f"line {number}", line) for number, line in lines if not line.isspace())
 
-    for where, value in values:
+    for where, value_json in encoded:
         try:
             # msgspec would refuse half of a surrogate pair, as cut texts have it
-            record = json.loads(bytes(value))
+            record = json.loads(bytes(value_json))
         except (ValueError, RecursionError):
             record = None
         yield record if isinstance(record, dict) else Skipped(where=where, reason=_DAMAGED)

@@ -57,7 +57,9 @@ class Source(Struct, frozen=True, kw_only=True):
         its file: an ending, or a hyphen and the name that the user gave it. `file_1` finds
         `file_1.png` and `file_1-photo.png`, but not `file_12.png`.
         """
-        for file_name, read in self.files() if name else ():  # any name begins with ""
+        if not name:  # the name of any file begins with ""
+            return b""
+        for file_name, read in self.files():
             if file_name.startswith(name) and not file_name.removeprefix(name)[:1].isalnum():
                 with suppress(OSError, *_BROKEN_ZIP):
                     return read()

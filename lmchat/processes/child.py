@@ -102,7 +102,8 @@ async def run_tool(
     except TimeoutError:
         return None
     finally:
-        if child.exit_code is None:  # what a tool that has ended left in the background stays
+        # a tool that ended may have left programs in the background, which stay
+        if child.exit_code is None:
             await child.end()
     return output if child.exit_code == 0 else None
 
@@ -260,8 +261,8 @@ class ChildProcess:
     def stop(self, kill_after_s: float) -> None:
         """Ask the program and what it has started to end.
 
-        If the program still runs some seconds later, both are killed. If it has ended, what it has
-        left then is for `end_group`.
+        If the program still runs some seconds later, both are killed. What it leaves behind if it
+        ends before is not killed here, but by `end_group`.
         """
         if self._process.returncode is None:
             self._signal(signal.SIGTERM)
@@ -315,14 +316,14 @@ class ChildProcess:
         `_NO_SIGNAL` only asks for that. The group may be there after the program has ended.
         """
         try:
-            if hasattr(os, "killpg"):
+            if hasattr(os, "killpg"):  # Windows has no process groups
                 if self._is_pid_taken():
                     return False
                 os.killpg(self._process.pid, number)
                 return True
             if self._process.returncode is None:
                 if number != _NO_SIGNAL:
-                    self._process.terminate()  # the children that lmchat kills there start none
+                    self._process.terminate()  # those that lmchat starts there start no others
                 return True
         except (ProcessLookupError, PermissionError):  # it has ended; macOS raises the second
             pass
@@ -344,7 +345,10 @@ class ChildProcess:
         return True
 
     async def wait(self) -> None:
-        """Wait for the end of the program; if it writes much that is not read, drop that first."""
+        """Wait for the end of the program.
+
+        If it has an output that is not read to its end, call `drop_output` before.
+        """
         await self._process.wait()
 
     async def drop_output(self) -> None:

@@ -155,14 +155,14 @@ def _load(path: Path) -> tuple[dict[str, FunctionTool], str]:
         return {}, _describe_error(path, error)
     functions: dict[str, FunctionTool] = {}
     problems: list[str] = []
-    for name, value in vars(module).items():
-        is_function = isinstance(value, FunctionType) and not name.startswith("_")
+    for name, member in vars(module).items():
+        is_function = isinstance(member, FunctionType) and not name.startswith("_")
         # neither an imported function nor a second name of one
-        if is_function and (value.__module__, value.__name__) == (module.__name__, name):
+        if is_function and (member.__module__, member.__name__) == (module.__name__, name):
             try:
-                functions[name] = FunctionTool(value)
+                functions[name] = FunctionTool(member)
             except RequestInvalid as error:
-                line = value.__code__.co_firstlineno
+                line = member.__code__.co_firstlineno
                 problems.append(f"{path.name}, line {line}: {error.message_with_hint}")
     return functions, " ".join(problems)
 

@@ -124,14 +124,14 @@ class McpServers:
         async with self._opening_log:  # the servers start at the same time
             if self._log is None and self.log_file is not None:
                 self._log = await asyncio.to_thread(begin_log, self.log_file)
-        own = dict(settings.env or {})
+        added_variables = dict(settings.env or {})
         folder = self._folder / expanded_path(settings.cwd)
         command = settings.command
         if os.path.dirname(command):  # noqa: PTH120 - pathlib drops the `./` that makes the difference
             command = str(folder / command)
         return await ChildProcess.start(
-            with_absolute_program([command, *settings.args], {**self._environ, **own}),
-            environment=needed_environment(self._environ) | own,
+            with_absolute_program([command, *settings.args], {**self._environ, **added_variables}),
+            environment=needed_environment(self._environ) | added_variables,
             folder=folder,
             errors=DEVNULL if self._log is None else self._log,
             line_bytes=_MESSAGE_BYTES,
@@ -229,7 +229,7 @@ class _McpServer:
         """
         self.state = replace(self.state, state=ServerState.STARTING, error="")
         self._must_end.clear()
-        sentence = self._ended_sentence
+        sentence = self._ended_sentence  # unless an error ends the server
         try:
             await run_abandonable(_import_sdk)
             import anyio
@@ -242,7 +242,7 @@ class _McpServer:
                     if self._settings.name == FUNCTIONS:
                         problem = client.instructions or ""
                         if problem and not tools:
-                            raise LMChatError(problem, kind="tools")  # noqa: TRY301 - see below
+                            raise LMChatError(problem, kind="tools")  # noqa: TRY301 - shown like other failures
                     limit.deadline = math.inf  # no limit while the connection waits
                     self._client = client
                     self.state = replace(

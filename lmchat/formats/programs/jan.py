@@ -49,7 +49,8 @@ def _read(records: Sequence[Record], source: Source) -> ForeignChat:
         parent = metadata.get("parentId")
         # null is the parent of a first prompt. Some versions of Jan lost those of answers. Such an
         # answer, and a message without the field, follows the message before it.
-        if parent is None and not ("parentId" in metadata and row.get("role") == Role.USER):
+        may_be_first_prompt = "parentId" in metadata and row.get("role") == Role.USER
+        if parent is None and not may_be_first_prompt:
             parent = chat.last_key
         chat.add(
             text_in(row, "id") or str(number),

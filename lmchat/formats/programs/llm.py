@@ -65,7 +65,7 @@ def _rows(database: sqlite3.Connection, query: str, **values: Any) -> list[Recor
     return [dict(row) for row in database.execute(query, values)]
 
 
-_Figures = dict[str, dict[str, Any]]  # time and model of each message that a turn has, by its hash
+_Metadata = dict[str, dict[str, Any]]  # time and model of each message that a turn has, by its hash
 
 
 def _fits(path: Path) -> bool:
@@ -77,15 +77,15 @@ def _fits(path: Path) -> bool:
 def _read(path: Path) -> Iterator[Callable[[], ForeignChat]]:
     """Yield a function for each thread, which reads it while the database is still open."""
     with closing(_opened(path)) as database:
-        figures: _Figures = {}
+        metadata: _Metadata = {}
         for turn in _rows(database, "select * from turns order by id"):
             with suppress(*BAD_VALUE_ERRORS):  # a damaged turn; its messages are read without it
-                _add_figures(turn, figures)
+                _add_metadata(turn, metadata)
         for thread in _rows(database, "select * from threads order by id"):
-            yield partial(_read_thread, database, thread, figures)
+            yield partial(_read_thread, database, thread, metadata)
 
 
-def _add_figures(turn: Record, figures: _Figures) -> None:
+def _add_metadata(turn: Record, metadata: _Metadata) -> None:
     """Add what a turn says of its prompt and its answer, unless an earlier turn has said it.
 
     Its tip is the answer, and the parent of that the prompt.
@@ -95,14 +95,14 @@ def _add_figures(turn: Record, figures: _Figures) -> None:
     if begun is not None:
         ended = begun + timedelta(milliseconds=turn["duration_ms"] or 0)
     answer = {"created_at": ended, "model": turn["model"]}
-    figures.setdefault(turn["tip_message_hash"], answer)
-    figures.setdefault(turn["parent_message_hash"], {"created_at": begun})
+    metadata.setdefault(turn["tip_message_hash"], answer)
+    metadata.setdefault(turn["parent_message_hash"], {"created_at": begun})
 
 
-def _read_thread(database: sqlite3.Connection, thread: Record, figures: _Figures) -> ForeignChat:
+def _read_thread(database: sqlite3.Connection, thread: Record, metadata: _Metadata) -> ForeignChat:
     """Return the chat of a row of the table `threads`, whose messages are a tree.
 
-    `figures` has the time and the model of messages, by their hashes.
+    `metadata` has the time and the model of messages, by their hashes.
     """
     thread_id = thread["id"]
     title = thread["name"] or ""
@@ -118,7 +118,7 @@ def _read_thread(database: sqlite3.Connection, thread: Record, figures: _Figures
             message["role"],
             _parts(database, rows_by_message[key], chat),
             parent=message["parent_hash"],
-            **figures.get(key, {}),
+            **metadata.get(key, {}),
         )
     times = (message.created_at for message in chat.messages.values())
     # the row has the time of the thread, which is later for a fork that took messages over

@@ -84,7 +84,7 @@ def _parts(version: Record, source: Source, chat: ForeignChat) -> Iterator[Forei
                 yield quoted_result(part.get("content"))
             elif text_in(part, "fileType") == "image":
                 yield from chat.image(source.file_content(text_in(part, "fileIdentifier")))
-            elif kind != "text":
+            elif kind != "text":  # else it is a structural text
                 chat.omit(kind)
 
 
