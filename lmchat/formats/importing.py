@@ -107,10 +107,13 @@ def _results(file: str, items: ReadItems) -> Iterator[ImportResult]:
         yield file, error_about(file, error)
     # `UnicodeDecodeError`: SQLite may quote a damaged name of a column
     except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        if isinstance(error, OSError) and error.errno == errno.EFBIG:
-            reason = "it is too large"
-        hint = "Check the path, and close the program that uses the file."
+        reason = str(error)
+        hint = "Close the program that uses the file. If that does not help, the file is damaged."
+        if isinstance(error, OSError):
+            reason = error.strerror or reason
+            if error.errno == errno.EFBIG:
+                reason = "it is too large"
+            hint = "Check the path."
         yield file, FileRefused(f"{file} cannot be read: {reason}.", hint=hint)
 
 
