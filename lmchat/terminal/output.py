@@ -76,7 +76,7 @@ class Output:
         empty.
         """
         if self.is_json:
-            self.print_json({"object": "list", "data": data})
+            self.print_json({"object": "list", "data": data})  # as in the API of OpenAI
         elif data:
             self.print_lines(lines)
         else:
@@ -208,7 +208,9 @@ def _json_form(value: object) -> object:
     """
     if isinstance(value, Struct):
         fields = asdict(value).items()
-        return {name: round(item, 3) if isinstance(item, float) else item for name, item in fields}
+        return {
+            name: round(field, 3) if isinstance(field, float) else field for name, field in fields
+        }
     return value.isoformat() if isinstance(value, date) else str(value)
 
 

@@ -100,7 +100,9 @@ def _open(address: str, environ: Mapping[str, str]) -> bool:
     if "WSL_DISTRO_NAME" in environment:
         environment.setdefault("BROWSER", "wslview")  # that of the Windows around WSL
     folders = environment.get("PATH", os.defpath).split(os.pathsep)
-    environment["PATH"] = os.pathsep.join(one for one in folders if Path(one).is_absolute())
+    environment["PATH"] = os.pathsep.join(
+        folder for folder in folders if Path(folder).is_absolute()
+    )
     command = [sys.executable, "-I", "-c", _OPEN_PROGRAM, address]
     process = start_in_background(command, environment=environment)
     try:

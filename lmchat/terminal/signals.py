@@ -63,8 +63,8 @@ class SignalGuard:
     def lend(self, *, is_lent: bool) -> None:
         """Tell the thread that another program has the terminal, or that lmchat has it again.
 
-        While the terminal is lent, signals from keys are meant for the other program. The note goes
-        through the pipe, so that it stays in order with these signals.
+        While the terminal is lent, signals from keys are meant for the other program. The thread
+        reads this from the pipe, so that it stays in order with these signals.
         """
         self._write(_LENT if is_lent else _RETURNED)
 
@@ -86,7 +86,7 @@ class SignalGuard:
         Other signals that Python handles are in the pipe, too, and are ignored.
         """
         is_lent = False
-        while self._pipe is not None:
+        while self._pipe is not None:  # always: `watch` has made it
             for number in os.read(self._pipe[0], 64):
                 if number in (_LENT, _RETURNED):
                     is_lent = number == _LENT

@@ -178,10 +178,10 @@ class TerminalWriter(Thread):
             texts = [self._texts.get()]
             while not self._texts.empty():
                 texts.append(self._texts.get())
-            is_over = None in texts
+            is_over = None in texts  # from `stop`
             self._output.write("".join(text for text in texts if text is not None))
             with self._counting:
-                self._unwritten -= len(texts)  # with None, which `stop` adds: nothing follows it
+                self._unwritten -= len(texts)  # None was not counted, but nothing follows it
 
     def stop(self) -> None:
         """End the thread after the queued texts; wait for that no longer than `LAST_WRITES_S`."""

@@ -158,8 +158,8 @@ def key_dialog(probed: ProbeResult, attempt: Attempt) -> AskDialog:
 class ConfirmDialog(Dialog):
     """Yes-or-no question; returns True on its key, and None on Esc.
 
-    The key counts only after a `Rest`: otherwise it may be the next key of a text that the user
-    types, who has not seen the question yet.
+    The key counts only after a `Rest`, a short time without keys: otherwise it may be the next key
+    of a text that the user types, who has not seen the question yet.
     """
 
     AUTO_FOCUS = ""
@@ -186,7 +186,7 @@ class ConfirmDialog(Dialog):
 
     def on_screen_resume(self) -> None:
         """Begin the rest: the question is on top now. Textual calls that of `Dialog`, too."""
-        self.rest.cancel()  # another dialog may have covered this one
+        self.rest.cancel()  # a rest of before another dialog covered this one does not count
         self.rest.begin()
 
     def on_key(self, event: events.Key) -> None:

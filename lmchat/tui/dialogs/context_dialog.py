@@ -17,7 +17,7 @@ from lmchat.units import UNICODE
 
 _AUTHOR_CELLS = 12
 _BAR_CELLS = 16
-_WITH_BAR = 70  # cells from which a row has a bar
+_BAR_FROM_CELLS = 70  # cells from which a row has a bar
 
 
 class ContextDialog(ListDialog):
@@ -51,8 +51,8 @@ class ContextDialog(ListDialog):
         content = self._content
         if content is None:  # not read yet
             return
-        most = max((item.tokens for item in content.items), default=0)
-        rows = [self._row(item, most) for item in content.items]
+        most_tokens = max((item.tokens for item in content.items), default=0)
+        rows = [self._row(item, most_tokens) for item in content.items]
         tokens = units.tokens(content.tokens, is_estimated=content.is_estimated)
         figures = [f"{tokens}{units.GAP}tokens"]
         if content.limit:  # the context window, if it is known
@@ -62,15 +62,16 @@ class ContextDialog(ListDialog):
         self.show_rows(rows, *figures, choose=end_key)
 
     def _row(self, item: ContextItem, most_tokens: int) -> ListRow:
-        """Return the row of an item: author and first words, at the right state, bar and tokens.
+        """Return the row of an item: author and first words; at the right state, bar and tokens.
 
-        The state says why an item is not sent; it is empty if the item is sent.
+        The state says why an item is not sent; it is empty if the item is sent. The bar is full for
+        `most_tokens`, the tokens of the largest item, and is left out on a narrow screen.
         """
         author = safe_line(item.author, limit=_AUTHOR_CELLS).ljust(_AUTHOR_CELLS)
         words = safe_line(item.words, limit=200) or "(empty)"
         style = MUTED if item.state else NAME
         bar: StyledTexts = ()
-        if self.list.text_width >= _WITH_BAR:
+        if self.list.text_width >= _BAR_FROM_CELLS:
             used = 0 if item.state else round(_BAR_CELLS * item.tokens / max(most_tokens, 1))
             rest = UNICODE.rule * (_BAR_CELLS - used)
             bar = ((f"  {UNICODE.used * used}", "$primary"), (rest, FAINT))

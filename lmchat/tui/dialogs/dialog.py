@@ -133,7 +133,7 @@ class Dialog(ModalScreen[Any]):
 
         Keys that were meant for the chat can arrive before the dialog is complete.
         """
-        if not (self.can_show or action == "leave"):
+        if action != "leave" and not self.can_show:
             return False
         return super().check_action(action, parameters)
 

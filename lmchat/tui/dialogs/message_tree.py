@@ -24,8 +24,8 @@ def message_tree(messages: Sequence[ChatMessage], path_ids: Collection[str]) -> 
     """Return the dialog, in which the branch at the end of the path is chosen.
 
     Its result is the id of the branch to open. `messages` are all that are not deleted, `path_ids`
-    the ids of those that the chat shows. The row of a branch has its first words or its state, and
-    at the right author and length.
+    the ids of those that the chat shows: the rows of their branches are marked. The row of a branch
+    has its first words or its state, and at the right author and length.
     """
     rows: list[ListRow] = []
     tree = branches(messages)
@@ -51,7 +51,7 @@ def message_tree(messages: Sequence[ChatMessage], path_ids: Collection[str]) -> 
     next_depths = [*depths[1:], 0]
     # the title counts the ends: branches without children, which would follow at a greater depth
     # (not strict: without branches, `next_depths` has one depth)
-    ends = sum(depth >= after for depth, after in zip(depths, next_depths, strict=False))
+    ends = sum(depth >= following for depth, following in zip(depths, next_depths, strict=False))
     return PickDialog(
         "Tree",
         rows,

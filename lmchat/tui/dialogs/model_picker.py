@@ -35,7 +35,7 @@ _NO_MODELS = "No models found. ^R checks again."
 _NO_VISION = "No model is known to see images. Load one that can on its server, then press ^R."
 _LEAST_NAME = 16  # cells that the names keep beside the columns
 _MOST_NAME = 48  # cells from which names are cut rather than columns dropped
-_LEAD = "   "  # before headings, for the bar of the chosen row, the sign of a state and a blank
+_INDENT = "   "  # of headings; in rows, the bar, the sign of a state and a blank are there
 _COLUMNS = (
     Column("Params", 2, is_right=True),
     Column("Quant", 4),
@@ -211,22 +211,22 @@ class ModelPicker(ListDialog):
 
         Columns are laid out for all models, so that nothing moves while the user types.
         """
-        twins = Counter(row.model.model_id for row in self._rows)
-        names: list[tuple[SafeText, str]] = []
+        name_counts = Counter(row.model.model_id for row in self._rows)
+        names: list[tuple[SafeText, str]] = []  # of a model, and if it is needed, of its server
         for row in self._rows:
             server = ""
-            # one name on two servers: the heading may be "Recent", or the product of both
-            if twins[row.model.model_id] > 1:
+            # one name on two servers: the heading, "Recent" or a product, may be that of both
+            if name_counts[row.model.model_id] > 1:
                 server = safe_line(row.server_name or row.model.endpoint.netloc, limit=24)
                 server = f"{' ' * GAP}{server}"
             names.append((safe_line(row.model.model_id), server))
         # the columns get what the longest name leaves, between two limits for the names
-        width = max(self.list.text_width - len(_LEAD), 1)
+        width = max(self.list.text_width - len(_INDENT), 1)
         longest = max([_LEAST_NAME, *(cell_len("".join(name)) for name in names)])
         room = width - min(longest, _MOST_NAME, width) - GAP
         titles, *lines = aligned(_COLUMNS, [_cells(row) for row in self._rows], room)
         right = content((*titles, (" ", "")))  # it ends before the scrollbar of the list
-        self.query_one(".columns", LineWidget).show([styled(f"{_LEAD}Model", MUTED)], right)
+        self.query_one(".columns", LineWidget).show([styled(f"{_INDENT}Model", MUTED)], right)
 
         rows: list[ListRow] = []
         last_group = ""
@@ -236,7 +236,7 @@ class ModelPicker(ListDialog):
             group = _group(row)
             if group != last_group:
                 rows += [ListRow()] if last_group else []  # an empty one between two groups
-                rows.append(heading_row(f"{_LEAD}{group}"))
+                rows.append(heading_row(f"{_INDENT}{group}"))
                 last_group = group
             can_chat = row.model.can_chat
             left = (
@@ -270,20 +270,20 @@ class ModelPicker(ListDialog):
             return
         self.redraw(chooses_best=True)
 
-    def _chosen(self) -> ModelInfo | None:
+    def _chosen_model(self) -> ModelInfo | None:
         """Return the model of the chosen row; None if no model is listed."""
         return next((row.model for row in self._rows if row.key == self.list.key), None)
 
     def action_accept(self) -> None:
-        if (model := self._chosen()) is not None:
+        if (model := self._chosen_model()) is not None:
             self.dismiss(model)
 
     def action_load_or_unload(self) -> None:
-        if (model := self._chosen()) is not None:
+        if (model := self._chosen_model()) is not None:
             self._load_or_unload(model)
 
     def action_load_with(self) -> None:
-        if (model := self._chosen()) is not None:
+        if (model := self._chosen_model()) is not None:
             self._load_with(model)
 
     def action_refresh_models(self) -> None:

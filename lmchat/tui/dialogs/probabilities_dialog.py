@@ -135,11 +135,11 @@ class ChoicesDialog(ListDialog):
         place = f"word {units.tokens(index + 1)} of {units.tokens(len(self._choices))}"
         line = self.query_one("#chosen-word", LineWidget)
         line.show([content(shown)], styled(place, MUTED))
-        unsure = sum(map(_is_unsure, self._choices))
-        counted = units.counted(len(self._choices), "word")
+        unsure_count = sum(map(_is_unsure, self._choices))
+        words = units.counted(len(self._choices), "word")
         self.show_rows(
             _alternatives(choice),
-            f"{counted}, {unsure} of them below {units.percent(_UNSURE)}",
+            f"{words}, {unsure_count} of them below {units.percent(_UNSURE)}",
             choose=choice.token,
         )
 
@@ -199,14 +199,14 @@ def _marked_word(index: int, choice: TokenProbabilities) -> Content:
     # the text is empty if it came with a later token, as that of a half character
     word = safe_text(choice.text or choice.token).replace("\t", "    ")
     word = word.replace("\n", " \n")  # the cursor is seen on the blank
-    if not cell_len(word[:1]):  # such as an accent, drawn over the word before
+    if not cell_len(word[:1]):  # such as an accent: without a blank, it is on the word before
         word = GAP + word
     mark = "underline" if _is_unsure(choice) else ""
     if probability(choice.logprob) < _GUESSED:
         mark = "reverse"
     style = f"{MUTED if choice.is_thought else ''} {mark}"
     meta = Style.from_meta({"word": index})
-    return Content(word, [Span(0, len(word), one) for one in (style, meta)])
+    return Content(word, [Span(0, len(word), style), Span(0, len(word), meta)])
 
 
 def _is_unsure(choice: TokenProbabilities) -> bool:
@@ -220,16 +220,16 @@ def _alternatives(choice: TokenProbabilities) -> list[ListRow]:
     Other tokens that are parts of characters are left out: they cannot be sent.
     """
     logprobs = {other.token: other.logprob for other in choice.top}
-    logprobs[choice.token] = choice.logprob
+    logprobs[choice.token] = choice.logprob  # which may be too low for `top`
     rows: list[ListRow] = []
-    for token, logprob in sorted(logprobs.items(), key=lambda one: -one[1]):
+    for token in sorted(logprobs, key=lambda token: -logprobs[token]):
         is_chosen = token == choice.token
         if is_chosen or HALF_CHARACTER not in token:
             note = "in the answer  " if is_chosen else ""
             name = (f" {_quoted(token)}", NAME)
             row = ListRow(
                 pieces=((name,),),
-                right=((note, MUTED), (_percent(logprob), "")),
+                right=((note, MUTED), (_percent(logprobs[token]), "")),
                 key=token,
             )
             rows.append(row)

@@ -79,13 +79,13 @@ class LinksDialog(ListDialog):
         room = self.list.text_width - 2  # one cell for the bar of the row, one free at the end
         rows = []
         for address, words in self._links.items():
-            shown = cut_middle(address, room)
+            shown_address = cut_middle(address, room)
             name = safe_line(words, limit=200)
             if name and name != safe_line(address):  # else one row says it all
                 rows.append(text_row(name, key=address))
-                rows.append(text_row(shown, MUTED, key=address))
+                rows.append(text_row(shown_address, MUTED, key=address))
             else:
-                rows.append(text_row(shown, key=address))
+                rows.append(text_row(shown_address, key=address))
         self.show_rows(rows, f"{len(self._links)}")
 
     def action_copy_link(self) -> None:

@@ -59,9 +59,9 @@ _LAST_DIGIT = 9  # of the keys that take a row
 # Widths in cells
 _INDENT = 4  # bar, blank, sign and blank; a row begins behind the bar
 _GAP = 3  # between two columns
-_MOST_NAME = 26
-_MOST_STEP = 60  # a longer next step is cut where the table needs the room
-_KEY = 9  # ` Enter ` and the digit
+_MOST_NAME_CELLS = 26
+_MOST_STEP_CELLS = 60  # a longer next step is cut where the table needs the room
+_KEY_CELLS = 9  # ` Enter ` and the digit
 
 
 class ServerRow(Struct, frozen=True, kw_only=True):
@@ -83,10 +83,10 @@ class ServerRow(Struct, frozen=True, kw_only=True):
     def name(self) -> SafeText:
         """Product, or the address if the user named it, or if it says more than the product."""
         probed = self.probed
-        is_usual = probed.endpoint.is_loopback and probed.product != OPENAI_COMPATIBLE
-        if probed.has_named_address or not is_usual:
-            return safe_line(probed.endpoint.netloc)
-        return safe_line(probed.product)
+        is_usual_address = probed.endpoint.is_loopback and not probed.has_named_address
+        if is_usual_address and probed.product != OPENAI_COMPATIBLE:
+            return safe_line(probed.product)
+        return safe_line(probed.endpoint.netloc)
 
 
 class MachineState(Struct, frozen=True, kw_only=True):
@@ -144,14 +144,16 @@ def _row(probed: ProbeResult, machine: MachineState) -> ServerRow:
         next_step="Choose a model" if can_choose_model else probed.next_step,
         is_choice=probed.verdict.is_server or probed.can_be_allowed,
     )
-    # an address that the user named gets no other step than that of the probe
+    # a server that the user named, or the built-in one, gets no other step than that of the probe
     is_startable = probed.verdict in _STARTABLE and probed.endpoint.is_loopback
     if row.is_choice or machine.installed is None or probed.is_own or not is_startable:
         return row
 
-    # a program that runs with its server off is installed, also where it was not found
+    # A program that runs with its server off is installed, also where it was not found. Its row
+    # keeps the result of the probe, and the next step unless lmchat can start the server.
     is_off = probed.verdict is Verdict.SERVER_OFF
-    installed = next((one for one in machine.installed if one.product == probed.product), None)
+    fitting = (found for found in machine.installed if found.product == probed.product)
+    installed = next(fitting, None)
     if installed is None:
         where_to_get = "" if is_off else product_named(probed.product).where_to_get
         return replace(row, next_step=where_to_get or row.next_step, is_here=is_off)
@@ -166,15 +168,14 @@ def _row(probed: ProbeResult, machine: MachineState) -> ServerRow:
 def headline_and_advice(results: Sequence[ProbeResult]) -> tuple[str, str]:
     """Return a sentence about the servers, and the one step that is missing for a chat.
 
-    Both may contain text of a server. They are about the first of these that there is: a server
-    that answers although the one that the user named does not; a server that needs a step, a named
-    one before others; a usable one, which needs none; the only server that the user named, with the
-    error of its probe. Otherwise they say that no server answers.
+    Both may contain text of a server. The step is empty if none is missing, or none is known.
     """
     named = [probed for probed in results if probed.has_named_address]
     usable = [probed for probed in results if probed.verdict.is_usable]
+    # another server than the one that the user named answers
     if named and usable and not any(probed.verdict.is_server for probed in named):
         return f"The server you named does not answer. {usable[0].product} does.", ""
+    # a server needs a step; one that the user named comes before others
     for probed in (*named, *results):
         if probed.verdict in _STEP_AWAY:
             can_choose_model = probed.verdict is Verdict.NO_MODEL and probed.has_model
@@ -182,6 +183,7 @@ def headline_and_advice(results: Sequence[ProbeResult]) -> tuple[str, str]:
             return probed.sentence(_server_name(probed)), advice
     if usable:
         return usable[0].sentence(usable[0].product), ""
+    # none answers: if the user named exactly one, the error of its probe says more than that
     if len(named) != 1 or not named[0].detail:
         return NO_SERVER, ""
     endpoint, detail = named[0].endpoint, named[0].detail
@@ -217,12 +219,13 @@ def welcome_rows(machine: MachineState, servers: Sequence[ServerRow], width: int
         rows.append(ListRow())
     if servers:
         rule = heading_row(UNICODE.rule * width, FAINT)
-        rows += [*(_table(servers, rule, width) or (rule, *_pairs(servers))), ListRow()]
+        rows += _table(servers, rule, width) or [rule, *_pairs(servers)]  # without room: pairs
+        rows.append(ListRow())
     return _with_digits(rows)
 
 
 def _ways(machine: MachineState) -> Iterator[tuple[str, str, str]]:
-    """Yield the ways to a server: a key by which the page knows them, and two rows of words.
+    """Yield for each way to a server the key by which it is chosen, and two rows of words.
 
     If the built-in engine is installed, its ways come first: the model used last, the demo model,
     and model files of this disk. An address can always be typed. If the engine is not installed,
@@ -257,15 +260,15 @@ def _sign(server: ServerRow) -> StyledText:
 
 
 def _table(servers: Sequence[ServerRow], rule: ListRow, width: int) -> list[ListRow]:
-    """Return the servers as a table below a head and a rule; empty if the width is too small."""
+    """Return the servers as a table with its head above a rule; empty if it has no room."""
     step_width = max(  # with the key to press, which `_with_digits` writes behind the next step
-        min(cell_len(safe_line(server.next_step)), _MOST_STEP)
-        + (_KEY if server.key is not None else 0)
+        min(cell_len(safe_line(server.next_step)), _MOST_STEP_CELLS)
+        + (_KEY_CELLS if server.key is not None else 0)
         for server in servers
     )
     texts = [
         (
-            (cut_middle(server.name, _MOST_NAME), NAME),
+            (cut_middle(server.name, _MOST_NAME_CELLS), NAME),
             (str(server.probed.endpoint.port), MUTED),
             (server.result, _sign(server)[1]),
         )

@@ -40,7 +40,8 @@ from lmchat.tui.widgets.row_list import RowList
 _HINTS = (("Enter", "choose"), ("F5", "check now"), ("^K", "search"), ("Esc", "chat"))
 _LAST_HINTS = (("^P", "commands"), ("F1", "help"))
 _WAITING = "Your message waits until a model is ready."
-_BESIDE, _BESIDE_SHORT = 7, 4  # rows of the screen without those of the list
+_OTHER_ROWS = 7  # rows of the screen beside those of the list
+_OTHER_ROWS_SHORT = 4  # the same on a screen of few rows
 
 
 class WelcomeFacts(Struct, frozen=True, kw_only=True):
@@ -117,7 +118,7 @@ class WelcomeScreen(Screen[None]):
         self.set_interval(1.0, self._show_status)
 
     def on_screen_resume(self) -> None:
-        if self._is_leaving:  # the dialog above, which was not to be lost, is closed now
+        if self._is_leaving:  # `leave` was called while a dialog was above the page
             self.call_later(self.leave)
 
     def on_resize(self) -> None:
@@ -141,8 +142,9 @@ class WelcomeScreen(Screen[None]):
             return
         self._draw_sentences()
         rows = welcome_rows(machine, self._servers, self._rows.text_width)
-        if len(rows) > self.size.height - (_BESIDE_SHORT if self.has_class("-short") else _BESIDE):
-            rows = [row for row in rows if row.pieces]
+        other_rows = _OTHER_ROWS_SHORT if self.has_class("-short") else _OTHER_ROWS
+        if len(rows) > self.size.height - other_rows:
+            rows = [row for row in rows if row.pieces]  # those that are not blank
         if rows != self._rows.rows:
             self._rows.styles.max_height = len(rows)
             default = default_choice(self._servers) or rows[0].key
@@ -153,9 +155,9 @@ class WelcomeScreen(Screen[None]):
     def _draw_sentences(self) -> None:
         """Draw what was found, what the user can do, and why the last start failed."""
         # the next steps of the rows, unlike those of the probes, depend on what this machine has
-        servers = [replace(row.probed, next_step=row.next_step) for row in self._servers]
-        headline, advice = headline_and_advice(servers)
-        if not advice and not any(server.verdict.is_usable for server in servers):
+        results = [replace(row.probed, next_step=row.next_step) for row in self._servers]
+        headline, advice = headline_and_advice(results)
+        if not advice and not any(probed.verdict.is_usable for probed in results):
             has_engine = self._facts.machine.offer is not None
             way = "try the built-in engine" if has_engine else "type an address"
             advice = f"Start one, or {way}. This page continues when a server appears."
@@ -167,7 +169,7 @@ class WelcomeScreen(Screen[None]):
         self._problem.update(styled(f"! {self._facts.problem}", "$error"))
 
     def _show_status(self) -> None:
-        """Show in the status line when the searches are, and the key that searches at once."""
+        """Show when the last search was and the next one is, and the key that searches at once."""
         pieces = ["Checking"]
         facts = self._facts
         if facts.searched_at_s is not None:
@@ -235,7 +237,10 @@ class WelcomeScreen(Screen[None]):
             self.app.post_message(self.Chosen(key))
 
     def leave(self) -> None:
-        """Close the page; if a dialog is above it, when that is left: its text must not be lost."""
-        self._is_leaving = True
+        """Close the page, at once or as soon as the dialog above it is closed.
+
+        That dialog is not closed here, as what was typed into it must not be lost.
+        """
+        self._is_leaving = True  # `on_screen_resume` calls this again
         if self.app.screen is self and self.is_mounted:
             self.dismiss(None)

@@ -26,7 +26,7 @@ def aligned(
     """Return a line with the titles of the columns, then one for each row.
 
     A column is as wide as its widest text, which must be safe to show. Columns without texts are
-    left out, and others are dropped until all fit into `room` cells.
+    left out, and others are dropped until all fit into `room` cells, with `gap` cells between two.
     """
     lines = [[(column.title, MUTED) for column in columns], *rows]
     widths = [max(cell_len(text) for text, _ in cells) for cells in zip(*lines, strict=True)]

@@ -54,10 +54,11 @@ class FindBar(Horizontal):
     def show_standing(self) -> None:
         """Show at the right of the input which hit is the current one, and how many there are."""
         number, count = self._log.finder.standing  # 0 and a count while no hit is current
-        words = f"{number}/{count}"
-        if not self._field.value:  # hits may be marked by the search over all sessions
+        if not self._field.value:  # the hits, if any, are those of the search over all sessions
             words = ""
-        elif not number:
+        elif number:
+            words = f"{number}/{count}"
+        else:
             words = counted(count, "hit") if count else "no hits"
         self._field.show_note(words)
 

@@ -52,6 +52,7 @@ def written(keys: str, *, ctrl: str = "^") -> SafeText:
 def _written(key: str, ctrl: str = "^") -> str:
     """Return a key as people write it: `^B` for `ctrl+b`, `Alt+↑` for `alt+up`, `F2` for `f2`."""
     *modifiers, last = key.split("+")
+    # names such as `f2` or `tab` get a capital; a letter, or a slash command of a hint, stays
     word = _WORDS.get(last) or (last.title() if len(last) > 1 and last.isalnum() else last)
     if modifiers == ["ctrl"] and len(word) == 1:
         return f"{ctrl}{word.upper()}"
@@ -88,15 +89,18 @@ class KeyBar(Widget):
             self.refresh()
 
     def render(self) -> Content:
-        """Return the row; of the hints at the left, the last ones are dropped without room."""
+        """Return the row; of the hints at the left, the last ones are dropped without room.
+
+        On a very narrow terminal, there are no hints at the right.
+        """
         width = self.content_size.width
-        left, at_right = (list(map(_drawn, hints)) for hints in self._hints)
+        left_hints, right_hints = (list(map(_drawn, hints)) for hints in self._hints)
         between = Content(_BETWEEN)
-        right = between.join(at_right if self.app.size.width >= _LEAST_COLUMNS else ())
+        right = between.join(right_hints if self.app.size.width >= _LEAST_COLUMNS else ())
         room = width - right.cell_length - (len(_BETWEEN) if right else 0)
-        while left and between.join(left).cell_length > room:
-            left.pop()
-        return fit([between.join(left)], right, width)
+        while left_hints and between.join(left_hints).cell_length > room:
+            left_hints.pop()
+        return fit([between.join(left_hints)], right, width)
 
     def on_click(self, event: events.Click) -> None:
         """Act on the hint under the pointer, if there is one, as its key does."""

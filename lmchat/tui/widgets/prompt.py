@@ -158,8 +158,8 @@ class Prompt(Vertical):
         """Show the rows of a completion above the prompt, in a list that is made when needed."""
         if completion.rows and not self.query(SlashList):
             await self.mount(SlashList(), before="#prompt-card")
-        for rows in self.query(SlashList):  # one, or none before the first completion
-            rows.show_completion(completion)
+        for slash_list in self.query(SlashList):  # one, or none before the first completion
+            slash_list.show_completion(completion)
 
     @on(RowList.Clicked)
     def choose_clicked(self, event: RowList.Clicked) -> None:

@@ -25,7 +25,7 @@ from lmchat.tui.widgets.folded_blocks import FoldedBlocks
 
 
 async def _find_none(_typed: str) -> tuple[str, ...]:
-    """Find no files: the search until the screen sets another one."""
+    """Find no files: the search until `Dispatcher` sets another one."""
     return ()
 
 
@@ -118,7 +118,7 @@ class PromptInput(TextArea):
 
     @property
     def is_being_written(self) -> bool:
-        """Whether the prompt has a text, and it is not the draft as it was loaded."""
+        """Whether the prompt has a text, other than the draft as it was loaded."""
         return bool(self.text) and self.text != self._loaded_draft
 
     @property
@@ -132,9 +132,12 @@ class PromptInput(TextArea):
         """The text without folded blocks, and without line breaks around it."""
         return self._blocks.without_lines(self.text).strip("\n")
 
-    def _leave_lost_mode(self) -> None:
-        """Leave the shell mode if the text is no longer one line that begins with `!`."""
-        if self.is_shell:  # it is never begun here
+    def _check_shell_mode(self) -> None:
+        """End the shell mode if the text is no longer one line that begins with `!`.
+
+        Such a line alone does not begin the mode: it may be a pasted one.
+        """
+        if self.is_shell:
             self.is_shell = self._words.startswith("!") and "\n" not in self._words
 
     def action_undo(self) -> None:
@@ -147,8 +150,8 @@ class PromptInput(TextArea):
 
     def insert_block(self, block: str, label: str) -> None:
         """Insert a long text at the cursor, on a line of its own, shown as the label."""
-        is_within_line = min(self.selection)[1] > 0  # the column at which it is inserted
-        line_end = "\n" if is_within_line else ""
+        _row, column = min(self.selection)  # where it is inserted: the selection may be backward
+        line_end = "\n" if column else ""
         self._insert(f"{line_end}{self._blocks.fold(block, label)}\n")
 
     def action_delete_to_start_of_line(self) -> None:
@@ -170,6 +173,7 @@ class PromptInput(TextArea):
         row, column = self.cursor_location
         if self.selection.is_empty:
             block_line = self._blocks.line_at_end(self.document[row][:column])
+            # without a block, `block_line` is empty, and this selects nothing
             self.move_cursor((row, column - len(block_line)), select=True)
         super().action_delete_left()
 
@@ -179,7 +183,8 @@ class PromptInput(TextArea):
         The cursor stays at the same text.
 
         Args:
-            typed: How the files were named before the cursor; empty if they were not.
+            typed: The text before the cursor that named the files, such as `@not`; empty if the
+                files were not named there.
             files: The texts of the files as a prompt holds them; each is shown folded.
             name: Takes the place of `typed` if other words are in its line. Without other words,
                 `typed` is removed.
@@ -236,10 +241,10 @@ class PromptInput(TextArea):
         self.move_cursor(self.document.end)
 
     def _leave_history(self, text: str) -> None:
-        """Take what is shown, and is about to change, as a draft, no longer as an earlier prompt.
+        """End the recall of earlier prompts: what is shown from now on is a draft.
 
-        The list of commands or files stays closed unless `text` is `/file `, behind which files are
-        offered.
+        The list of commands or files stays closed for it, unless `text`, which is shown next, is
+        `/file `: then files are offered.
         """
         self._history_index = _DRAFT
         self._is_list_dismissed = text != _FILE_COMMAND
@@ -266,7 +271,10 @@ class PromptInput(TextArea):
             self._post_to_parent(self.Submitted(text, is_for_shell))
 
     def restore_typed(self, text: str) -> None:
-        """Put what could not be run or saved below the folded blocks, unless words are there."""
+        """Put a text that could not be run or saved back below the folded blocks.
+
+        Words that were typed since then are kept instead.
+        """
         if not self._words.strip():
             self.put(self._blocks.lines_of(self.text) + text)
 
@@ -284,7 +292,7 @@ class PromptInput(TextArea):
         left to Textual.
         """
         key = event.key
-        self._leave_lost_mode()
+        self._check_shell_mode()
         if event.character == "!" and self.runs_commands and not self._words.strip():
             self.is_shell = True
         if self._handle_list_key(key) or self._handle_key(key):
@@ -300,7 +308,7 @@ class PromptInput(TextArea):
         """
         event.stop()
         event.prevent_default()
-        self._leave_lost_mode()
+        self._check_shell_mode()
         text = safe_text(event.text)
         if len(text) > FOLDED_FROM:
             lines = text.count("\n") + 1
@@ -316,7 +324,7 @@ class PromptInput(TextArea):
     def post_draft(self, event: TextArea.Changed) -> None:
         """Update mode and list for the changed text, and post the text."""
         event.stop()
-        self._leave_lost_mode()
+        self._check_shell_mode()
         self._update_list()
         self.post_message(self.Drafted(self.full_text))
 
@@ -352,7 +360,7 @@ class PromptInput(TextArea):
             )
 
     async def _show_found_files(self, typed: str) -> None:
-        """Search for files, and list them if their letters are still what is typed."""
+        """Search for files, and list them unless the user has typed on or closed the list."""
         rows = await self.find_files(typed)
         if typed == self._typed_file_name() and not self._is_list_dismissed:
             self.completion = Completion(rows)
@@ -376,7 +384,8 @@ class PromptInput(TextArea):
     def _handle_list_key(self, key: str) -> bool:
         """Handle a key of the list of commands or files; return whether this was done."""
         self._update_list()  # a key may arrive before the message of the last change
-        if not self.completion.rows:  # Tab must not leave the prompt while files are searched
+        if not self.completion.rows:
+            # Tab, which else moves the focus, has no effect while files are searched
             return key == "tab" and self._typed_file_name() is not None
         if key == "enter":
             return self._accept_chosen()
@@ -475,7 +484,8 @@ class PromptInput(TextArea):
         if self._history_index == _DRAFT and (step < 0 or self.text):
             return False
         row = self.wrapped_document.location_to_offset(self.cursor_location).y
-        if row != (0 if step > 0 else self.wrapped_document.height - 1):
+        edge_row = 0 if step > 0 else self.wrapped_document.height - 1
+        if row != edge_row:
             return False
 
         index = self._history_index + step

@@ -170,6 +170,7 @@ class RowList(ScrollView):
         if height and self.size.height:
             top = start if self._chosen_index else 0
             region = Region(0, top, 1, start + height - top)
+            # `force`: new rows get their scrollbar, without which Textual does not scroll, later
             self.scroll_to_region(region, animate=False, force=True)
 
     def on_resize(self) -> None:

@@ -112,7 +112,9 @@ class SessionList(Vertical, can_focus=True):
         list_filter = ListFilter.typed(typed)
         rows: list[ListRow] = []
         for group in self._groups:
-            shown = [one for one in group.headers if list_filter.fits(one.title, one.tags)]
+            shown = [
+                header for header in group.headers if list_filter.fits(header.title, header.tags)
+            ]
             if shown:
                 rows += [ListRow()] if rows else []  # a blank one between two groups
                 count = units.tokens(len(shown)) if len(shown) >= _COUNTED_FROM else ""

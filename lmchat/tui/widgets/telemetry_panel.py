@@ -77,7 +77,7 @@ def spark(values: Sequence[float | None], width: int, *, at_least: float = 0.0) 
     A bar of full height is the largest of these values, or `at_least` if that is larger. None is
     a failure, and is drawn as a sign. Neighbours in the same style are joined.
     """
-    shown = values[max(len(values) - width, 0) :] if width > 0 else ()
+    shown = values[max(len(values) - width, 0) :]
     known = [value for value in shown if value is not None]
     full_bar = max([at_least, *known]) or 1.0  # not 0, by which nothing can be divided
     parts: list[StyledText] = [(" " * (width - len(shown)), SPARK)]  # before the first bar

@@ -28,17 +28,25 @@ _FAILURES = (AnswerState.INTERRUPTED, AnswerState.FAILED)
 _LARGE_WINDOW = 100_000  # from this on, numbers of tokens are rounded to fit into the panel
 _CALM_LATENCY_MS = 8.0  # a full bar below this latency, so that small changes look small
 
-_STYLES: Mapping[ServerGrade, str] = {ServerGrade.READY: _OK, ServerGrade.STEP: _WARN}
+# a server with another grade cannot be used: it has the style of a failure
+_STYLES_OF_GRADES: Mapping[ServerGrade, str] = {
+    ServerGrade.READY: _OK,
+    ServerGrade.STEP: _WARN,
+}
 
 
 def server_sign(verdict: Verdict | None) -> StyledText:
-    """Return the sign of a server's state; None while it is checked for the first time."""
-    style = _STYLES.get(VERDICTS[verdict].grade, _BAD) if verdict else MUTED
+    """Return the sign of a server's state, in its colour.
+
+    `verdict` is None while the server is checked for the first time: then it is the sign of one
+    that is off, muted.
+    """
+    style = _STYLES_OF_GRADES.get(VERDICTS[verdict].grade, _BAD) if verdict else MUTED
     return _SIGNS.get(style, UNICODE.off), style
 
 
 def _head(name: str, word: str, style: str = "") -> TextRow:
-    """Return the first row of a section: its name, and a word for its state."""
+    """Return the first row of a section: its name in bold, and at the right a word or figure."""
     return TextRow(label=name, value=word, style=style, label_style=STRONG)
 
 
@@ -58,7 +66,10 @@ def search_word(state: TargetState) -> str:
 
 
 def server_rows(health: Health, state: TargetState) -> list[TelemetryRow]:
-    """Return name and state of the server, its address, and the latencies of the last checks."""
+    """Return name and state of the server, its address, and the latencies of the last checks.
+
+    At the right of the address is the reason of the state, or without one the last latency.
+    """
     word, reason = search_word(state), ""
     if health.verdict:  # None until the server was checked for the first time
         meaning = VERDICTS[health.verdict]
@@ -151,7 +162,7 @@ def context_rows(
     """
     share = used / limit if used is not None and limit else None
     words = units.tokens(used, is_estimated=is_estimated)
-    if limit and limit >= _LARGE_WINDOW and used is not None:
+    if limit and limit >= _LARGE_WINDOW and used is not None:  # rounded, to fit into the panel
         words = f"{'~' if is_estimated else ''}{units.window(used)} of {units.window(limit)}"
     elif limit:
         words = f"{words} of {units.tokens(limit)}"
@@ -235,7 +246,8 @@ def activity_rows(
 ) -> list[TelemetryRow]:
     """Return whether tools are used, and the number of steps of the last turn if they are.
 
-    While the server is down, the time until the next check follows, otherwise the last action.
+    The last row is the time until the next check, or if that is None, as while the server answers,
+    what was done last.
     """
     rows: list[TelemetryRow] = [_head("Activity", "tools" if has_tools else "chat")]
     if has_tools:
