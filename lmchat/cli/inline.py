@@ -32,8 +32,8 @@ _MOST_AT_END = 50_000  # characters that are formatted after Ctrl+C; they take u
 _ENDLESS = 10_000  # columns
 _WIDEST_LINE = 92  # columns, as on the screen; longer lines are hard to read
 # blocks that are printed when they are complete: their lines depend on all of their text
-_WHOLE = ("table_open", "hr", "html_block", "math_block")
-_MAY_BE_WHOLE = r"[\s>]*(?:\||\$\$|\\\[|\\begin|<)"  # how most of them begin
+_PRINTED_WHOLE = ("table_open", "hr", "html_block", "math_block")
+_MAY_BE_PRINTED_WHOLE = r"[\s>]*(?:\||\$\$|\\\[|\\begin|<)"  # how most of them begin
 _NULL = Style.null()
 _LINE_END: Span = ("\n", _NULL)
 _OPEN_FORMULA = r"(?<![\w$\\])\$(?=[^\s$])[^$\n]{0,200}$"  # at the end of the text
@@ -91,8 +91,8 @@ class InlineText:
         """Forget the text that is printed; the next piece begins another one, such as an answer."""
         self._markdown = IncrementalMarkdown()
         self._is_complete = False  # whether no more text arrives
-        self._blocks = 0  # how many closed blocks are printed
-        self._words = 0  # how many words of the blocks after these are printed
+        self._printed_blocks = 0  # how many closed blocks are printed
+        self._printed_words = 0  # how many words of the blocks after these are printed
 
     def write(self, piece: str) -> None:
         """Add a piece of the text; what it completes is printed with the next frame."""
@@ -120,7 +120,7 @@ class InlineText:
         if self._printing is not None:
             self._printing.cancel()
         size = len(self._unread)
-        if size > _MOST_AT_END:  # cut after a line, if there is one
+        if size > _MOST_AT_END:  # cut after a line; a text without line ends is formatted whole
             size = self._unread.rfind("\n", 0, _MOST_AT_END) + 1 or size
         rest = self._unread[size:].removesuffix("\n")
         self._markdown.feed(self._unread[:size], is_final=True)
@@ -153,7 +153,7 @@ class InlineText:
 
     async def _fetch_colours(self) -> None:
         """Get the colours of the code that is printed next: printed code cannot be coloured."""
-        for block in (*self._markdown.closed[self._blocks :], *self._markdown.open):
+        for block in (*self._markdown.closed[self._printed_blocks :], *self._markdown.open):
             self._block_lines(block)  # the layout requests the colours of its code
             while (request := self._colours.newest_request) is not None:
                 colours = await self._highlighter.colours(*request)
@@ -169,19 +169,20 @@ class InlineText:
         """
         spans: list[Span] = []
         closed = self._markdown.closed
-        for block in closed[self._blocks :]:
+        for block in closed[self._printed_blocks :]:
             words = self._block_words(block)
-            spans += chain.from_iterable(words[self._words :])
-            # it may be the beginning of a block that was open, such as the first item of a list
-            self._words = max(self._words - len(words), 0)
+            spans += chain.from_iterable(words[self._printed_words :])
+            # it may be the beginning of a block that was open, such as the first item of a list:
+            # then words of the blocks after it are printed, too
+            self._printed_words = max(self._printed_words - len(words), 0)
             block.lines = None  # they are not needed again
-        self._blocks = len(closed)
+        self._printed_blocks = len(closed)
         for block in self._markdown.open:  # one, or none
             words = self._block_words(block)
             if block.kind is not Kind.FENCE:
                 del words[-1:]  # it may not be complete
-            spans += chain.from_iterable(words[self._words :])
-            self._words = max(self._words, len(words))
+            spans += chain.from_iterable(words[self._printed_words :])
+            self._printed_words = max(self._printed_words, len(words))
         if spans:
             # in a new line, the first word needs no line end or blanks before it
             if not self._is_line_open:
@@ -221,7 +222,7 @@ class InlineText:
             return block.lines
         is_open = any(block is other for other in self._markdown.open)
         block.lines = []
-        if is_open and _is_whole(block):
+        if is_open and _is_printed_whole(block):
             return block.lines
         if is_open and block.kind is Kind.MARKDOWN:
             # printed as text, the beginning of a formula could not become one later
@@ -230,7 +231,7 @@ class InlineText:
         # a page is three cells wider than its text; the text leaves one column of the terminal
         # free, as some terminals begin a line after a full one
         width = min(get_terminal_size().columns, _WIDEST_LINE) + 2
-        # code has no other line ends, for copies of it
+        # lines of code are not wrapped: copied code has only its own line ends
         self._layout.page.width = _ENDLESS if block.kind is Kind.FENCE else width
         block.lines = self._layout.lines(block, self._markdown.references)
         if is_open and block.kind is Kind.FENCE:
@@ -251,10 +252,11 @@ class InlineText:
         return painted
 
 
-def _is_whole(block: Block) -> bool:
-    """Return whether a block must be complete to be printed: all of its text decides its lines."""
+def _is_printed_whole(block: Block) -> bool:
+    """Return whether a block is printed when it is complete: all of its text decides its lines."""
     if block.kind is not Kind.MARKDOWN:
         return block.kind is Kind.MORE_ROWS
-    if re.match(_MAY_BE_WHOLE, block.source):
+    # the parser may not see yet what such a beginning becomes, as the first row of a table
+    if re.match(_MAY_BE_PRINTED_WHOLE, block.source):
         return True
-    return any(token.type in _WHOLE for token in parse_blocks(block.source, {}))
+    return any(token.type in _PRINTED_WHOLE for token in parse_blocks(block.source, {}))

@@ -159,8 +159,9 @@ class PlainChat:
         # safe: a prompt of an imported chat may hold what readline cannot take, or prints as it is
         drafts = await turns.runtime.store.prompt_history()
         history = [safe_text(split_draft(draft)[0]) for draft in drafts]
-        # ↑ and Enter must not run a prompt that was sent as a text, perhaps by another program;
-        # the line ends around a typed command do not count either
+        # prompts that look like a shell command are left out: ↑ and Enter would run one that was
+        # sent as a text, perhaps by another program. Line ends around it would not prevent that:
+        # `_handle_line` does not count them.
         turns.reader.begin(
             prompt for prompt in history if prompt and not is_shell_command(prompt.strip("\n"))
         )
@@ -174,7 +175,7 @@ class PlainChat:
     async def _handle_line(self, line: str) -> None:
         """Run a command of the chat or of the user's shell, or send any other text."""
         shell_line = line.strip("\n")
-        # `is_command` takes one line only, but the message to edit may have several
+        # for `is_command`, a text of several lines is none, but an edited prompt may have several
         if is_command(line) or line.startswith("/edit "):
             await self._commands.run(line)
         elif self._turns.reader.is_terminal and is_shell_command(shell_line):

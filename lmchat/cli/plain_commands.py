@@ -125,9 +125,10 @@ class PlainCommands:
         return message
 
     async def _edit(self, text: str) -> None:
-        """Send a text as another version of the last prompt; without one, put the prompt to edit.
+        """Send a text as another version of the last prompt.
 
-        Where no line can be begun with a text, the prompt is printed.
+        Without a text, the next line begins with this command and the prompt, which the user can
+        then change. Where lines cannot be edited, both are printed, and the user has to type them.
         """
         opened = self._scheduler.shown
         await opened.fill(self._scheduler.store)  # at first, only its last messages are loaded
@@ -137,10 +138,9 @@ class PlainCommands:
         if text:
             await self._turns.send(text, edited_id=prompts[-1].message_id)
             return
-        # safe: readline prints it as it is
-        line = safe_text(f"/edit {prompts[-1].text}")
+        line = safe_text(f"/edit {prompts[-1].text}")  # readline does not filter what it prints
         self._note("Change the next line, and press Enter.")
-        if not self._reader.begin_with(line):  # then the user has to type it
+        if not self._reader.begin_with(line):
             self._note(*line.split("\n"))
 
     async def _effort(self, level: str) -> None:
@@ -175,6 +175,7 @@ class PlainCommands:
         listed = await fetch_models(self._runtime)
         self._models = [model for model in listed if model.can_chat]
         lines = _numbered(
+            # the state is shown if an answer has to wait until the model is loaded
             f"{model_words(model)}, {model.state}"
             if model.state in (LoadState.NOT_LOADED, LoadState.ASLEEP)
             else model_words(model)
@@ -188,7 +189,7 @@ class PlainCommands:
         A number means that list, though another model may have been loaded since. Raises `WrongUse`
         for an unknown model, or one that cannot chat.
         """
-        model = _item(self._models, argument) or await model_meant(self._runtime, argument)
+        model = _by_number(self._models, argument) or await model_meant(self._runtime, argument)
         if not model.can_chat:
             raise cannot_chat(model)
         if model.state is LoadState.NOT_LOADED:
@@ -239,7 +240,7 @@ class PlainCommands:
             self._print_lines(lines or ["There are no saved sessions."])
             return
         # digits may begin an id, if the list has no such number
-        header = _item(self._headers, wanted)
+        header = _by_number(self._headers, wanted)
         session_id = await self._store.find(wanted if header is None else header.session_id)
         in_memory = self._scheduler.in_memory
         in_memory.show(await in_memory.load(session_id))
@@ -247,13 +248,16 @@ class PlainCommands:
         await self._turns.fetch_kept()
 
     async def _set(self, argument: str) -> None:
-        """Set a sampling option of the session; without an argument, list what is set."""
+        """Set a sampling option of the session, as `top_k 40`; with a name alone, explain it.
+
+        Without an argument, list the options that are set, and where each comes from.
+        """
         opened = self._scheduler.shown
         if argument:
             self._note(await changes.set_option(self._scheduler, opened, argument))
             return
-        found = self._next_turn.options_of(opened)
-        rows = [(option.name, value_words(option), option.origin.words) for option in found]
+        options = self._next_turn.options_of(opened)
+        rows = [(option.name, value_words(option), option.origin.words) for option in options]
         self._print_lines(table(("OPTION", "VALUE", "FROM"), rows) if rows else [NOTHING_SET])
 
     async def _system(self, prompt: str) -> None:
@@ -320,7 +324,7 @@ class PlainCommands:
 
 
 def _require_value(name: str, argument: str) -> None:
-    """Raise `WrongUse` if a command has no argument and cannot do without."""
+    """Raise `WrongUse` for an empty argument of a command that needs one."""
     if not argument:
         raise WrongUse(f"{name} needs a value.", hint="/help shows its form.")
 
@@ -335,11 +339,11 @@ async def _user_agrees(question: str) -> bool:
 
 
 def _numbered(texts: Iterable[str]) -> list[str]:
-    """Return lines with the numbers that `_item` finds them by."""
+    """Return the texts as lines with numbers from 1, which the user can type to choose one."""
     return [f"{number}. {text}" for number, text in enumerate(texts, 1)]
 
 
-def _item(items: Sequence[Item], argument: str) -> Item | None:
-    """Return the item that `_numbered` gave this number; None if the argument is no such number."""
+def _by_number(items: Sequence[Item], argument: str) -> Item | None:
+    """Return the item with the typed number, from 1; None if the argument is no such number."""
     number = int(argument) if argument.isdecimal() else 0
     return items[number - 1] if 0 < number <= len(items) else None

@@ -48,7 +48,7 @@ class PlainTurns(FrontEnd):
         self._inline: InlineText | None = None  # what formats answers, if they are formatted
         if context.options.inline and reader.can_redraw:
             self._inline = InlineText(self.output.print_exactly, context.environ)
-            self.output.before_notes = self._inline.end_line
+            self.output.before_notes = self._inline.end_line  # a note begins a line of its own
         # a screen reader, which may read the plain chat, would repeat a progress again and again
         self.output.has_progress = self._inline is not None
         self._stream = self._inline or SafeStream()
@@ -125,12 +125,14 @@ class PlainTurns(FrontEnd):
             # None: the new version has the files of the old one
             scheduler.edit(opened, edited_id, text, files or None)
         else:
-            draft = draft_of(text, files)
+            draft = draft_of(text, files)  # returns to the user if the prompt cannot be sent
             scheduler.send_now(opened, text, files, unsent=draft, may_compact=True)
         try:
             await self.print_turn()
         finally:
-            if self._has_ended_in_summary:  # it failed or was stopped: the prompt was not sent
+            # after a summary, the turn of the prompt follows; if it does not, the summary failed or
+            # was stopped, and the prompt was not sent
+            if self._has_ended_in_summary:
                 self._files = attached
 
     async def compact(self) -> None:
