@@ -161,16 +161,16 @@ class RowFile:
             self._file.close()
 
     def keep_done(self, *, is_forced: bool) -> None:
-        """Keep the rows without an error, and remove others; with `is_forced`, remove all.
+        """Keep the rows of an earlier run that have no error, for `kept_row`; remove the others.
 
-        Then `kept_row` finds the kept ones. Raises `WrongUse` if the file has anything but rows,
-        and `FileRefused` if it cannot be read or written.
+        With `is_forced`, remove all. Raises `WrongUse` if the file has anything but rows, and
+        `FileRefused` if it cannot be read or written.
         """
         if not self._path.is_file():  # a pipe, from which nothing can be read
             return
         try:
             kept = b"" if is_forced else b"".join(self._kept_lines())
-            if len(kept) < self._path.stat().st_size:
+            if len(kept) < self._path.stat().st_size:  # else all lines are kept
                 self._file.close()  # Windows replaces no open file
                 write_atomically(self._path, kept)
                 self._file = self._open()

@@ -84,15 +84,15 @@ class Case(Struct, frozen=True, kw_only=True):
             return {"answer": "the answer is empty"}
 
         folded = text.casefold()
-        missed = {
+        violated = {  # the texts and patterns of each check for which it fails
             "expect": [words for words in self.expected if words.casefold() not in folded],
             "reject": [words for words in self.rejected if words.casefold() in folded],
             "regex": [regex for regex, schema in self.patterns.items() if schema.misfit(text)],
         }
         failures = {
-            check: f"{check} {', '.join(f'“{words}”' for words in missed_words)}"
-            for check, missed_words in missed.items()
-            if missed_words
+            check: f"{check} {', '.join(f'“{words}”' for words in texts)}"
+            for check, texts in violated.items()
+            if texts
         }
         if self.wanted is not None:
             try:

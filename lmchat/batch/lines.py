@@ -116,17 +116,17 @@ def _read_fields(line: BatchLine, fields: Mapping[str, Any]) -> None:
 def _messages_of(entries: Any) -> tuple[ChatMessage, ...]:
     """Return the messages of a line; raises `RequestInvalid` if they cannot be sent.
 
-    Entries that are no list are given on as they are: `messages_of` takes a prompt, and refuses
-    anything else.
+    `entries` is a list of messages as JSON. A text is taken, too, as a prompt; anything else is
+    refused by `messages_of`.
     """
     return messages_of(list(map(_message, entries)) if isinstance(entries, list) else entries)
 
 
 def _message(entry: Any) -> Any:
-    """Turn a message of OpenAI's API into one of lmchat.
+    """Turn a message in the form of OpenAI's API into one that `messages_of` takes.
 
-    There, the role may be `developer`, and the content a list. A list with more than one part
-    stays as it is, and is refused later.
+    In OpenAI's form, the role may be `developer`, and the content a list of parts. A list with more
+    than one part stays as it is, and is refused later.
     """
     match entry:
         # a list of one part with a text, or the text itself

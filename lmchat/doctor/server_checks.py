@@ -39,9 +39,9 @@ def server_findings(
     this machine, running or not. With `is_named`, the user has named the one server to use.
     `engine_step` says how to chat without a server, if the engine is installed.
     """
-    # as in `_chat_row`: the user may still choose the model
+    # a chat can begin without a model: the user then chooses one
     has_chat = choice.missing in (Missing.NOTHING, Missing.MODEL)
-    start_words = {one.product: one.start_words for one in installed}
+    start_words = {program.product: program.start_words for program in installed}
     row = partial(CheckResult, Group.SERVERS, "server")
     rows: list[CheckResult] = []
     for probed in results:
@@ -80,9 +80,10 @@ def _chat_row(
     *,
     is_named: bool,
 ) -> CheckResult:
-    """Return the row about the chat that would begin now, or what is most likely to help.
+    """Return the row about the chat that would begin now, with what is most likely to help.
 
-    It is a fault if no chat can begin, or a warning if the built-in engine could be used instead.
+    `start_words` say how to start the installed servers. The row is a fault if no chat can begin,
+    or a warning if the built-in engine could be used instead.
     """
     row = partial(CheckResult, Group.SERVERS, "chat", "Chat")
     probed, target = choice.probed, choice.target
@@ -95,12 +96,16 @@ def _chat_row(
         return row(Grade.WARNING, cause, probed.next_step or "Choose a model with Ctrl+O or -m")
 
     if is_named:
-        steps = [one.next_step for one in results if one.is_own]
+        steps = [result.next_step for result in results if result.is_own]
         cause, last_step = "The server you named cannot be used.", "Correct its address"
         return row(Grade.FAULT, cause, next(filter(None, steps), last_step))
     # a server that answers, or whose program runs, needs one step only, so it comes first
     one_step_away = (*_ANSWERS_BUT_REFUSES, Verdict.SERVER_OFF)
-    steps = [f"{one.product}: {one.next_step}" for one in results if one.verdict in one_step_away]
+    steps = [
+        f"{result.product}: {result.next_step}"
+        for result in results
+        if result.verdict in one_step_away
+    ]
     grade = Grade.WARNING if engine_step else Grade.FAULT
     cause = "No server is ready for a chat."
     return row(

@@ -146,7 +146,8 @@ class ServeApp(Struct, kw_only=True):
 
         A web page that a browser shows can send requests to this machine. They have its origin, or
         the name of a host that only pretends to be this machine (DNS rebinding). For an image, they
-        have neither, but the browser says that another site asks for it.
+        have neither, but the browser says in `Sec-Fetch-Site` that another site asks for it. Other
+        programs send no such header.
         """
         if not self.key and headers.get("host", "").lower() not in self.hosts:
             raise LMChatError(
@@ -313,8 +314,8 @@ class ServeApp(Struct, kw_only=True):
             # servers do not know the field `endpoint`
             body = with_changes(body, changes, removed="endpoint" if is_bare_route else "")
 
-        order = ForwardedRequest(model=model, path=path, body=body, messages=fields.messages)
-        async with self.client.forward(order, report.keep_row) as reply:
+        forwarded = ForwardedRequest(model=model, path=path, body=body, messages=fields.messages)
+        async with self.client.forward(forwarded, report.keep_row) as reply:
             if is_bare_route and reply.status >= HTTPStatus.BAD_REQUEST:
                 message = f"The server refused the request with status {reply.status}."
                 raise ServerRejected(message, kind="server_error", status=reply.status)

@@ -111,7 +111,11 @@ async def ask(context: Context) -> int:
 
 
 async def _print_request(context: Context, runtime: Runtime, request: ChatRequest) -> None:
-    """Print a request in the form that `--dry-run` names: JSON, a command, or its text."""
+    """Print a request in the form that `--dry-run` names.
+
+    It is its body as JSON, a `curl` command, or the text that the server makes of the messages by
+    the chat template of the model.
+    """
     output, form = context.output, context.options.dry_run_form
     if form != "text":
         outgoing = await runtime.backend.outgoing(request)

@@ -67,15 +67,15 @@ async def batch(context: Context) -> int:
             preset_text=preset_text,
         )
         with ExitStack() as stack:
-            rows = stack.enter_context(RowFile(output_path)) if output_path else None
-            if rows:  # a line that an earlier run has answered is not sent again, unless forced
-                rows.keep_done(is_forced=options.force)
+            row_file = stack.enter_context(RowFile(output_path)) if output_path else None
+            if row_file:  # a line that an earlier run has answered is not sent again, unless forced
+                row_file.keep_done(is_forced=options.force)
             elif sys.stdout is not None and sys.stdout.isatty():
-                output.has_progress = False  # the rows show it
+                output.has_progress = False  # the printed rows show the progress
 
             def is_done(task: Task) -> bool:
                 """Return whether an earlier run has written the answer to the output file."""
-                return rows is not None and rows.kept_row(task) is not None
+                return row_file is not None and row_file.kept_row(task) is not None
 
             def count_missing() -> int:
                 """Read the input once, and return how many of its lines are to be answered."""
@@ -103,8 +103,8 @@ async def batch(context: Context) -> int:
                         done += 1
                         continue
                     row, tokens = await run.answer(task)  # `tokens` may be unknown
-                    if rows:
-                        rows.add(row)
+                    if row_file:
+                        row_file.add(row)
                     else:
                         output.print_safe(to_json(row))
                     is_failed = "error" in row
@@ -151,9 +151,9 @@ class _Run(Struct, frozen=True, kw_only=True):
             except WrongUse as unknown:
                 error = unknown
         messages = line.messages
-        if options.system_prompt is not None:  # those of lines do not count
-            messages = tuple(one for one in messages if one.role is not Role.SYSTEM)
-        if system_prompt and not any(one.role is Role.SYSTEM for one in messages):
+        if options.system_prompt is not None:  # it takes the place of those of the line
+            messages = tuple(message for message in messages if message.role is not Role.SYSTEM)
+        if system_prompt and not any(message.role is Role.SYSTEM for message in messages):
             messages = (text_message(Role.SYSTEM, system_prompt), *messages)
         head: dict[str, Any] = {"index": line.number}
         if line.line_id is not None:

@@ -60,15 +60,16 @@ async def compare(context: Context) -> int:
             elif comparisons:
                 rows = [
                     (
-                        one["model"],
-                        "" if one["load_s"] is None else f"{one['load_s']:.1f} s",
-                        *figure_cells(*(one[name] for name in _FIGURES)),
-                        "failed" if one["detail"] else "",
+                        measured["model"],
+                        "" if measured["load_s"] is None else f"{measured['load_s']:.1f} s",
+                        *figure_cells(*(measured[name] for name in _FIGURES)),
+                        "failed" if measured["detail"] else "",
                     )
-                    for one in comparisons
+                    for measured in comparisons
                 ]
                 output.print_lines(["", *table(("MODEL", "LOAD", *FIGURES, ""), rows)])
-    return 1 if any(one["detail"] for one in comparisons) else 0
+    # `detail` is the error of a model
+    return 1 if any(measured["detail"] for measured in comparisons) else 0
 
 
 async def _measure(context: Context, runtime: Runtime, task: Task) -> dict[str, Any]:
@@ -104,14 +105,17 @@ async def _measure(context: Context, runtime: Runtime, task: Task) -> dict[str, 
         failure = answers[-1].error
     if failure is not None:
         output.note(f"lmchat: {failure.message_with_hint}")
-    stats = [answer.stats for answer in answers]
+    stats_of_runs = [answer.stats for answer in answers]
     return {
         "model": model.model_id,
         "endpoint": model.endpoint.url,
         "runs": len(answers),  # how often it was asked
         "load_s": rounded(load_s),
-        **{name: rounded_median([getattr(one, name) for one in stats]) for name in _FIGURES},
-        "sampling": stats[0].sampling if stats else {},
+        **{
+            name: rounded_median([getattr(stats, name) for stats in stats_of_runs])
+            for name in _FIGURES
+        },
+        "sampling": stats_of_runs[0].sampling if stats_of_runs else {},
         "reply": answers[0].reply if answers else "",
         "detail": failure_detail(failure) if failure else None,
     }

@@ -66,6 +66,7 @@ def show(context: Context) -> int:
         values["mcp"] = [server.name for server in settings.mcp]
     if settings.endpoints:
         values["endpoints"] = [endpoint.name for endpoint in settings.endpoints]
+    # tables with names of the user, by the template of their keys
     tables: dict[str, Mapping[str, object]] = {
         "keys.{}": settings.keys,
         "tools.approval.{}": settings.tools.approval,
@@ -73,10 +74,11 @@ def show(context: Context) -> int:
         "profiles.{}": settings.profiles,
         "prompts.{}": settings.prompts,
     }
-    for key, table_of_names in tables.items():
+    for template, table_of_names in tables.items():
         for name, value in table_of_names.items():
-            # of a table, what has its default is left out
-            values[key.format(name)] = set_values(value) if isinstance(value, Struct) else value
+            # a value that is a table itself, such as a profile, is given without its defaults
+            value_set = set_values(value) if isinstance(value, Struct) else value
+            values[template.format(name)] = value_set
 
     document: dict[str, object] = {}
     lines: list[str] = []

@@ -74,7 +74,7 @@ async def decide(context: Context) -> int:
         for start in range(len(options)):
             rotated = [*options[start:], *options[:start]]
             # the question is first, so that a cache holds it for all rotations
-            lines = [f"{label}: {one}" for label, one in zip(labels, rotated, strict=True)]
+            lines = [f"{label}: {option}" for label, option in zip(labels, rotated, strict=True)]
             prompt = _PROMPT.format(question=question, options="\n".join(lines))
             request = ChatRequest(
                 endpoint=target.endpoint,
@@ -112,10 +112,10 @@ def _labels_for(options: Sequence[str]) -> list[str]:
     taken = {option.upper() for option in options}
     pool = _LETTERS if taken.isdisjoint(_LETTERS) else _DIGITS + _LETTERS
     labels = [label for label in pool if label not in taken][: len(options)]
-    is_number_right = _MIN_OPTIONS <= len(options) <= _MAX_OPTIONS
-    has_labels = len(labels) == len(options)  # options of one letter may leave too few
-    are_different = len(set(options)) == len(options)
-    if not (is_number_right and has_labels and are_different) or "" in options:
+    has_wrong_number = len(options) not in range(_MIN_OPTIONS, _MAX_OPTIONS + 1)
+    lacks_labels = len(labels) < len(options)  # options of one letter may leave too few
+    has_equal_ones = len(set(options)) < len(options)
+    if has_wrong_number or lacks_labels or has_equal_ones or "" in options:
         words = f"decide needs {_MIN_OPTIONS} to {_MAX_OPTIONS} different options of words."
         raise WrongUse(words, hint="Example: --options yes,no")
     return labels

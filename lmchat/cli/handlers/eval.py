@@ -68,13 +68,13 @@ async def evaluate(context: Context) -> int:
             results.append(_Result(case, task))
 
         with ExitStack() as stack:
-            file = None
+            row_file = None
             if options.output:
-                file = stack.enter_context(RowFile(expanded_path(options.output)))
+                row_file = stack.enter_context(RowFile(expanded_path(options.output)))
                 # rows of an earlier run that have an answer; none with `--force`
-                file.keep_done(is_forced=options.force)
+                row_file.keep_done(is_forced=options.force)
                 for result in results:
-                    if row := file.kept_row(result.task):
+                    if row := row_file.kept_row(result.task):
                         result.set_row(row)
             stack.callback(_print_report, output, results)  # at the end, also after an error
             missing = [result for result in results if not result.row]
@@ -93,8 +93,8 @@ async def evaluate(context: Context) -> int:
                     if answer.error is None:
                         row["tokens_per_second"] = rounded(answer.stats.tokens_per_second)
                         row["tokens"] = answer.stats.completion_tokens
-                    if file:
-                        file.add(row)
+                    if row_file:
+                        row_file.add(row)
                     result.set_row(row)
                     progress.count(is_failed=bool(result.failures), tokens=row.get("tokens"))
     return 1 if any(result.failures for result in results) else 0
@@ -122,14 +122,15 @@ def _print_report(output: Output, results: Sequence[_Result]) -> None:
     failed_lines: list[str] = []  # the failed answers as text
     answered = [result for result in results if result.row]
     for model, group in groupby(answered, lambda result: result.task.model.model_id):
-        own = list(group)
+        model_results = list(group)
         medians = {
-            name: rounded_median([result.row.get(name) for result in own]) for name in _FIGURES
+            name: rounded_median([result.row.get(name) for result in model_results])
+            for name in _FIGURES
         }
-        passed = sum(not result.failures for result in own)
-        figures.append({"model": model, "passed": passed, "cases": len(own), **medians})
-        table_rows.append((model, f"{passed} of {len(own)}", *figure_cells(**medians)))
-        for result in own:
+        passed = sum(not result.failures for result in model_results)
+        figures.append({"model": model, "passed": passed, "cases": len(model_results), **medians})
+        table_rows.append((model, f"{passed} of {len(model_results)}", *figure_cells(**medians)))
+        for result in model_results:
             row, failures, reply = result.row, result.failures, result.row.get("reply", "")
             answer = {
                 "name": row["id"],

@@ -91,8 +91,8 @@ async def import_files(context: Context) -> int:
     ids = dict.fromkeys(chat.header.session_id for chat in chats)
     if options.dry_run:
         for chat in chats:
-            if not chat.was_known:
-                ids.pop(chat.header.session_id, None)  # it is not in the store
+            if not chat.was_known:  # it is not in the store; a later file may list it as known
+                ids.pop(chat.header.session_id, None)
     if ids:
         output.print_lines([" ".join(ids)])
     return 1 if outcome.refused else 0

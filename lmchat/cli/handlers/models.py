@@ -85,9 +85,9 @@ async def unload(context: Context) -> int:
 
 
 async def model_meant(runtime: Runtime, name: str) -> ModelInfo:
-    """Return the model of this name, or else the only one whose name contains it.
+    """Ask the servers for the model of this name, or else the only one whose name contains it.
 
-    The servers are asked for their models. Raises an error if no model, or several, are meant.
+    Raises an error if no name, or the names of several models, contain it.
     """
     listed = await fetch_models(runtime)
     model = find_by_part(name, listed)
@@ -127,8 +127,8 @@ async def load_if_needed(runtime: Runtime, model: ModelInfo, output: Output) -> 
     if the server cannot load a model on request: it then loads the model with the first prompt.
     """
     probed = await runtime.backend.check(model.endpoint)
-    now = find_model(model.model_id, probed.models)
-    if now is None or now.state is not LoadState.NOT_LOADED:
+    current = find_model(model.model_id, probed.models)
+    if current is None or current.state is not LoadState.NOT_LOADED:
         return None
     started_s = monotonic()
     try:
@@ -150,7 +150,7 @@ async def fetch_models(runtime: Runtime) -> list[ModelInfo]:
 
 
 def model_named(model_id: str, listed: Sequence[ModelInfo]) -> ModelInfo:
-    """Return the model with this name; a part of the name is not enough, as in `model_meant`.
+    """Return the model with exactly this name, for a command that sends it prompts.
 
     Raises `WrongUse` if there is none, or if it cannot chat.
     """

@@ -118,16 +118,16 @@ async def purge(context: Context) -> int:
             subjects = [_id_and_title(headers[0])]
         if message_count:
             subjects.append(counted(message_count, "deleted message"))
-        what = " and ".join(subjects)
-        refusal = f"Deleting {what} cannot be undone."
-        if not await is_confirmed(context, f"Delete {what} permanently?", refusal):
+        subject = " and ".join(subjects)  # of the sentences, as `2 sessions and 1 deleted message`
+        refusal = f"Deleting {subject} cannot be undone."
+        if not await is_confirmed(context, f"Delete {subject} permanently?", refusal):
             return output.print_list([], [], "Nothing was deleted.")
         ids = [header.session_id for header in headers]
         await store.purge(*ids, is_with_messages=not wanted)
     await asyncio.to_thread(empty_log, context.paths.tools_log_file)
     documents = [header_json(header) for header in headers]
     value = documents[0] if wanted else {"object": "list", "data": documents}
-    return output.print_result(value, f"Deleted permanently: {what}.")
+    return output.print_result(value, f"Deleted permanently: {subject}.")
 
 
 def header_json(header: SessionHeader) -> dict[str, object]:
