@@ -20,7 +20,10 @@ def graphemes(text: str) -> Iterator[tuple[int, int]]:
     """
     from rich.cells import split_graphemes  # noqa: PLC0415 - commands start without rich
 
-    if text.startswith(_JOINER):  # rich counts what follows as nothing, but its spans do not
+    # rich gives the character after a joiner no cell; but for a joiner at the beginning, only its
+    # `cell_len` does so, and `split_graphemes` does not. So `_` is put before the text, and what it
+    # adds, one character and one cell, is subtracted.
+    if text.startswith(_JOINER):
         (_, cells), *others = graphemes("_" + text)
         yield 0, cells - 1
         yield from ((begin - 1, cells) for begin, cells in others)

@@ -103,10 +103,10 @@ class Importer:
                 known |= {header.session_id: header for header in headers}
         results = import_chats(names, moment=now(), source=source, stdin=stdin)
         begun_s = time.monotonic()
-        # in a thread: a cancelled import waits for no record, however long it takes to read
+        # each result is read in a thread that a cancelled import leaves behind, as it may take long
         while (result := await run_abandonable(lambda: next(results, None))) is not None:
-            file, item = result
-            match item:
+            file, found = result
+            match found:
                 case ReadSession(session=session, skipped=skipped):
                     header = session.header
                     known_header = known.get(header.session_id)
@@ -131,16 +131,15 @@ class Importer:
                     outcome.chats.append(chat)
                     if is_trial:  # an import would find the session again in a later file
                         known.setdefault(header.session_id, header)
-                    if (
-                        time.monotonic() - begun_s >= self._quiet_s
-                    ):  # a short import reports nothing
+                    elapsed_s = time.monotonic() - begun_s
+                    if elapsed_s >= self._quiet_s:  # a short import reports nothing
                         report_progress(_counts(outcome.chats))
                 case Skipped():
-                    outcome.left_out.append((file, item))
+                    outcome.left_out.append((file, found))
                 case FormatUnknown() if file not in names:  # it is in a named folder
                     outcome.unknown_count += 1
                 case LMChatError():
-                    outcome.refused.append((file, item))
+                    outcome.refused.append((file, found))
 
 
 def _counts(chats: Sequence[ImportedChat]) -> str:
@@ -150,10 +149,10 @@ def _counts(chats: Sequence[ImportedChat]) -> str:
 
 
 def result_lines(outcome: ImportOutcome, *, is_trial: bool = False) -> list[str]:
-    """Return a line for each chat, unless there are too many, and a sum of several.
+    """Return a line for each chat, and below several chats a line with the sum.
 
-    The line of a chat that was imported before names the session, or says how to restore it. The
-    numbers of the sum are those of new sessions.
+    Of more than `_MAX_LISTED` chats, only the sum is returned. The line of a chat that was imported
+    before names the session, or says how to restore it. The sum counts new sessions.
     """
     chats = outcome.chats
     lines: list[str] = []
@@ -179,7 +178,10 @@ def result_lines(outcome: ImportOutcome, *, is_trial: bool = False) -> list[str]
 
 
 def loss_lines(outcome: ImportOutcome) -> list[str]:
-    """Return a line for each part that was left out, unless there are too many."""
+    """Return a line for each part that was left out; of too many, the first ones and a number.
+
+    The last line counts the files that were passed over in named folders.
+    """
     parts = [(chat.file, part) for chat in outcome.chats for part in chat.skipped]
     parts += outcome.left_out
     lines = [f"{file}, {part.where}: {part.reason}." for file, part in parts]

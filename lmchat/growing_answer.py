@@ -41,8 +41,8 @@ _MAX_PROBABILITIES = 300_000
 class GrowingAnswer:
     """Text of a running answer, and before it the text of `begun`, the answer that it continues.
 
-    `begun` is None if it continues none. `choices` are those of the tokens of `begun`, if they are
-    known.
+    `begun` is None if it continues none. `choices` are the tokens of `begun`, each with those that
+    the model could have chosen in its place, if they are known.
     """
 
     def __init__(
@@ -61,8 +61,9 @@ class GrowingAnswer:
     def add(self, event: StreamEvent) -> tuple[JournalEntry, ...]:
         """Add the text of an event; return the entries for its journal.
 
-        For an event without text there are none. A `Rethought` changes the kind of earlier entries:
-        then they are `RESET`, which drops those in the journal, and all entries anew.
+        For an event without text there are none. A `Rethought`, which says that all text so far was
+        reasoning, changes the kind of earlier entries. For it, the entries are `RESET`, which drops
+        those in the journal, and then all entries so far, each with its right kind.
         """
         match event:
             case TextDelta(text=text):
@@ -96,9 +97,9 @@ class GrowingAnswer:
             self.choices[index] = replace(self.choices[index], is_thought=True)
 
     def _entries_of_call(self, delta: ToolCallDelta) -> list[JournalEntry]:
-        """Return an event of a tool call as entries.
+        """Return an event of a tool call as entries: the next characters of its arguments.
 
-        Id and name are among them until the call has them. A call without an id gets a new one.
+        Before them are the id and the name, until the call has them. A call without an id gets one.
         """
         prefix = f"tool_call {delta.index}"
         entries: list[JournalEntry] = []
@@ -111,7 +112,7 @@ class GrowingAnswer:
         return entries
 
     def _add_entries(self, entries: Sequence[JournalEntry]) -> tuple[JournalEntry, ...]:
-        """Add the entries whose text is not empty; return these."""
+        """Add the entries whose text is not empty, and return the added ones."""
         not_empty = tuple((kind, text) for kind, text in entries if text)
         for kind, text in not_empty:
             self._texts.setdefault(kind, []).append(text)

@@ -80,9 +80,9 @@ class Library:
         return await self.store.update_session(session_id, {"deleted_at": self._clock()})
 
     async def undo_delete(self) -> SessionHeader | None:
-        """Restore the session that was deleted last, also by an earlier run; return its header.
+        """Restore the session that was deleted last, by this run or an earlier one.
 
-        Return None if the trash is empty.
+        Return its header, or None if the trash is empty.
         """
         trash = await self.store.list_sessions(is_trash=True)  # the last deleted one is first
         return await self.restore(trash[0].session_id) if trash else None

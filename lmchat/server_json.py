@@ -21,7 +21,7 @@ from lmchat.terminal.output import rounded, timestamp
 
 
 def special_type(model: ModelInfo) -> str:
-    """Return the type of a model that cannot chat, "embedding"; empty for one that can."""
+    """Return "embedding" for a model that only makes embeddings; empty for one that can chat."""
     return "embedding" if model.is_embedding else ""
 
 
@@ -74,17 +74,18 @@ def health_json(
     model = None
     is_loaded = False
     url = settings.endpoint
-    shown_url = Endpoint.parse(url).url if is_address(url) else None  # it may hold a password
+    # a setting that is no address, such as a mistyped one, may hold a password: it is not shown
+    shown_url = Endpoint.parse(url).url if is_address(url) else None
     if probed is not None:
         shown_url = probed.endpoint.url
     if probed is None or not probed.verdict.is_usable:
         error = error or why_unusable(results)
     elif target := choose_on_server(probed, model=settings.model, state=state).target:
         model = target.model
-        states = [LoadState.LOADED]
+        loaded_states = [LoadState.LOADED]
         if probed.verdict is Verdict.READY:  # it may be a server that reports no states
-            states.append(LoadState.UNKNOWN)
-        is_loaded = model is not None and model.state in states
+            loaded_states.append(LoadState.UNKNOWN)
+        is_loaded = model is not None and model.state in loaded_states
     status = "ok" if is_loaded else "degraded"  # degraded: the first answer waits for the model
     return {
         "healthy": error is None,

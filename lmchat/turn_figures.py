@@ -1,8 +1,8 @@
 """Stages and figures of a turn: what its events say of time, tokens and limits.
 
-Servers send an answer in chunks of about a token each; an event joins one or more of them. They are
-not in `chat`, because the chat log shows them, and is painted before `chat` is imported (contract
-"First paint" in `pyproject.toml`).
+Servers send an answer in chunks of about a token each; an event joins one or more of them. This
+module is not in `chat`, because the chat log shows the figures, and is painted before `chat` is
+imported (contract "First paint" in `pyproject.toml`).
 """
 
 from __future__ import annotations
@@ -124,13 +124,14 @@ class TurnFigures(Struct, kw_only=True):
                 self.retry_from_s = now_s
                 self.retries = event.attempt - 1  # the first attempt is no retry
             case ModelLoading(fraction=fraction, is_asleep=is_asleep):
-                self._leave_queue(now_s)
+                self._leave_queue(now_s)  # the server has taken the request
                 self.stage = Stage.LOADING
                 self.fraction = fraction
                 self.was_asleep |= is_asleep
                 if self.loading_from_s is None:
                     self.loading_from_s = now_s
             case PromptProgress(fraction=fraction):
+                # a server reads the prompt when the model is loaded
                 if self.loading_from_s is not None and self.loading_s is None:
                     self.loading_s = now_s - self.loading_from_s
                 self.stage = Stage.READING
@@ -152,9 +153,9 @@ class TurnFigures(Struct, kw_only=True):
                 self.thought_ended_s = now_s
                 self.thought_chunks = self.chunks
                 self.answer_from_s = None  # no word of the answer itself has come
-            case LifeSign(is_token=is_token):
+            case LifeSign(is_token=is_token):  # the server has sent data without a text to show
                 self._end_stall()
-                if is_token and self.first_token_s is None:  # its text comes later
+                if is_token and self.first_token_s is None:  # the text of the token comes later
                     self.first_token_s = now_s
             case UsageReported():
                 self.usage = event
@@ -293,9 +294,10 @@ class TurnFigures(Struct, kw_only=True):
 
     @property
     def is_estimated(self) -> bool:
-        """Whether `tokens` is an estimate: the server did not count, or more has arrived since.
+        """Whether `tokens` is an estimate, in whole or in part.
 
-        It is one, too, if the tokens of an earlier request for the answer are.
+        It is one if the server did not count, if text has arrived since its count, or if the number
+        for the earlier requests is an estimate.
         """
         is_uncounted = self._server_count is None or self.chunks > self.counted_chunks
         return is_uncounted or self.is_earlier_estimated
@@ -347,6 +349,7 @@ class TurnFigures(Struct, kw_only=True):
         """
         # a turn that has not ended has no duration yet
         ended_s = self.started_s if self.ended_s is None else self.ended_s
+        # until the first word of the answer; a thought before it is part of the wait
         wait_s = None if self.answer_from_s is None else self.answer_from_s - self.started_s
         usage = self.usage
         return AnswerStats(

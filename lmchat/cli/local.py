@@ -54,7 +54,7 @@ async def start_engine(context: Context, runtime: Runtime) -> Settings:
             "There is no model on this disk. A demo model, only for trying lmchat, can be "
             f"downloaded: {demo.name}, {size}, {demo.licence}, into {engine.folder}."
         )
-        if can_ask():
+        if can_ask():  # else the error of `is_confirmed` has these words
             output.note(words)
         if not await is_confirmed(context, "Download it?", words):
             raise WrongUse("There is no model.", hint="Name a file with -m FILE.gguf.")

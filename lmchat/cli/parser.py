@@ -1,6 +1,6 @@
 """Parser of the command line.
 
-It is built from the tables in `commands.py`. Common options may precede or follow a command, own
+It is built from the table in `subcommands.py`. Common options may precede or follow a command, own
 options of a command only follow it. Actions are the commands of a command, as `sessions show`.
 """
 
@@ -128,7 +128,7 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
     except WrongUse as error:
         # argparse takes the value of an unknown option for a command, and complains about that;
         # the option itself is a better message
-        known = tuple(name for one in arguments_of(parser) for name in one.option_strings)
+        known = tuple(name for action in arguments_of(parser) for name in action.option_strings)
         for word in argv:
             # the value may be in the same word, as in `--model=NAME` and `-mNAME`
             option = word.partition("=")[0] if word.startswith("--") else word[:2]

@@ -64,7 +64,7 @@ async def read_named(
 
     `ask` asks the user before a page is downloaded in a session; by default, it is downloaded only
     from a host that the options or the settings allow. `require_consent` is called with the path
-    of a file or folder before that is read.
+    of a file or folder before that is read; it raises an error if the user does not agree.
     """
     if is_page_address(name):
         return await pages.attachment(name, session_id, ask)
@@ -76,9 +76,9 @@ async def read_named(
 
 
 async def require_consent_to_set(found: FileSet, window: int | None) -> None:
-    """Ask whether a large set is attached; raises `WrongUse` unless the answer is yes.
+    """Ask whether a large set of files is attached; raises `WrongUse` unless the answer is yes.
 
-    `window` is the size of the context window in tokens.
+    A set is large by itself, or in relation to `window`, the size of the context window in tokens.
     """
     if not found.needs_consent(window):
         return

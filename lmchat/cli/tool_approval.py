@@ -32,7 +32,7 @@ async def approve(question: ToolQuestion, context: Context) -> Decision:
         reason = "A tool that needs approval cannot run without a terminal."
         return Decision(choice=Choice.NO, reason=reason)
 
-    if question.note:  # why it is asked about a tool that was always allowed
+    if question.note:  # it says why a tool that was always allowed needs an answer again
         note(f"lmchat: {question.note}")
     arguments = safe_line(question.message.tool_calls[0].arguments, limit=_MAX_ARGUMENTS)
     while True:

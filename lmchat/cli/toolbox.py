@@ -27,7 +27,10 @@ def make_toolbox(context: Context, settings: Settings, state: State) -> Toolbox:
     """Return the toolbox of this run; the tool servers start when tools are first used."""
 
     async def save_allowed(tool: str, fingerprint: str) -> None:
-        """Allow a tool for later runs, after "always"; a tool that has changed asks again."""
+        """Allow a tool for later runs, after the user has answered "always".
+
+        `fingerprint` is a hash of the tool: when it has changed, the user is asked again.
+        """
         file = context.paths.state_file
         try:
             await asyncio.to_thread(

@@ -97,7 +97,7 @@ def make_scheduler(
     """
     options, chat = context.options, runtime.settings.chat
     is_chat = not options.handler  # and not `ask`
-    if options.temporary or not is_chat:  # in these, no server continues an answer alone
+    if options.temporary or not is_chat:  # in these, no server continues an answer alone (R-42)
         chat = replace(chat, detach=False)
     scheduler = TurnScheduler(
         chat=chat,
