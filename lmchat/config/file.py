@@ -40,6 +40,7 @@ class Row(Struct, frozen=True):
     @property
     def table(self) -> type[Struct] | None:
         """Type of the table or tables that it holds; None if it holds none."""
+        # the type itself, or what an array or a mapping of tables holds
         for inner in (self.type, *get_args(self.type)):
             if isinstance(inner, type) and issubclass(inner, Struct):
                 return inner

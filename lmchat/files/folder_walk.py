@@ -22,9 +22,9 @@ _Rules = tuple[str, Any]
 
 
 def walk(folder: Path, *, most_entries: int) -> tuple[list[tuple[str, os.DirEntry[str]]], bool]:
-    """Return all below a folder that is no folder, such as files and links, with its relative path.
+    """Return all files and links below a folder that are not ignored, each with its relative path.
 
-    Files of upper folders come first, and those of one folder by name. Hidden folders are not
+    Those of upper folders come first, and those of one folder by name. Hidden folders are not
     entered, nor links to folders. After `most_entries` files and folders the walk ends: then the
     second value is True. Blocks.
     """

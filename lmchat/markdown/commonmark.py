@@ -31,8 +31,8 @@ class Fence(Struct, frozen=True):
     def is_closed_by(self, line: str) -> bool:
         """Return whether a line ends the block.
 
-        It holds only marks of this kind, at least as many as the opening line, and is indented by
-        less than four blanks.
+        Such a line holds only marks of this kind, at least as many as the opening line, and is
+        indented by less than four blanks.
         """
         indent = len(line) - len(line.lstrip(" "))
         if indent >= _CODE_INDENT:
@@ -110,7 +110,8 @@ def _block_parser() -> Any:
 
     from lmchat.markdown.extensions import MOST_LEVELS, add_rules
 
-    # The parser drops what is nested deeper; `deep_nesting_rule` takes it before that.
+    # The parser drops what is nested deeper. `deep_nesting_rule` takes it at half that depth, so
+    # nothing is dropped.
     options = {"linkify": False, "maxNesting": 2 * MOST_LEVELS}
     parser = add_rules(MarkdownIt("gfm-like", options))
     parser.core.ruler.disable(_NOT_NEEDED)
@@ -174,7 +175,10 @@ def blocks_of(tokens: list[Token]) -> Iterator[tuple[Token, list[Token]]]:
 
 
 def code_blocks(text: str) -> list[Token]:
-    """Return the fences and indented code blocks of a text: `content` is code, `info` its head."""
+    """Return the fences and indented code blocks of a text.
+
+    `content` of a token is its code, `info` what follows the opening marks of its fence.
+    """
     return [token for token in parse_blocks(text, {}) if token.type in ("fence", "code_block")]
 
 

@@ -21,9 +21,9 @@ _OPEN_EMPHASIS = r"(?a)(?<![\w*\\])(\*{1,3})(?=[^\s*])[^*]*\*{0,2}$"  # perhaps 
 def completed(source: str, *, is_table: bool = False) -> str:
     """Return the source of an open block as it will likely look when it is complete.
 
-    In its last line, code and emphasis that have begun end, and a link is shown as its words
-    until its address is complete. A line of marks alone is left out. The head of a table gets its
-    line of dashes. With `is_table`, the source is that of rows that continue a table.
+    In its last line, code and emphasis get the end marks that they lack, and a link is shown as its
+    words until its address is complete. A line of marks alone is left out. The head of a table gets
+    its line of dashes. With `is_table`, the source is that of rows that continue a table.
     """
     before, line_end, last = source.rpartition("\n")
     last = re.sub(_LONE_MARK, "", re.sub(_HALF_LINK, r"\1", last))
@@ -57,6 +57,6 @@ def _is_row(line: str) -> bool:
 
 
 def _dashes(head: str) -> str:
-    """Return the line of dashes below the head of a table."""
+    """Return the line of dashes below the head of a table, with a cell for each column."""
     indent = " " * (len(head) - len(head.lstrip()))
     return f"{indent}|" + "---|" * (head.strip().strip("|").count("|") + 1)

@@ -145,7 +145,7 @@ class Page(Struct):
         if cell_len(words) > room:
             shown = self.fit(shown, room)
         lead = [(sign * 2 + " ", faint), *shown]
-        fill = self.text_width - width_of(lead) - 1
+        fill = self.text_width - width_of(lead) - 1  # signs behind the words and a blank
         text = "".join(part for part, _ in shown).strip()
         return self.line([*lead, (" " + sign * max(fill, 0), faint)], text=text)
 

@@ -80,7 +80,7 @@ def _lock_byte(descriptor: int) -> None:
     """
     try:
         import msvcrt  # noqa: PLC0415 - only Windows has it
-    except ImportError as error:
+    except ImportError as error:  # a system with neither `fcntl` nor `msvcrt`
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK)) from error
     os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
     msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]

@@ -366,8 +366,8 @@ async def _pipes(
         """Pass on the messages of the program to the client, until the program ends."""
         try:
             while line := await child.read_line():
-                # What is no message is left out: many programs greet. `by_name`: fields have their
-                # names in the protocol, not those of the SDK's classes.
+                # What is no message is left out: many programs print a greeting. `by_name`: fields
+                # have their names in the protocol, not those of the SDK's classes.
                 with suppress(ValidationError):
                     message = jsonrpc_message_adapter.validate_json(line, by_name=False)
                     await from_program_in.send(SessionMessage(message))
