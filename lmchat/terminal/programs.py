@@ -56,7 +56,8 @@ def _private_copy(name: str, data: bytes, folders: ExitStack) -> Path:
     """Write a file in a new private folder, which `folders` removes; raises `FileRefused`."""
     path = PurePath(name)
     try:
-        # in the folder, also for a name as `../a.md`, and short, also for one of an imported chat
+        # Only the last part of the name is used, so that `../a.md` stays in the folder. It is cut,
+        # as a file system may refuse the long name of an imported chat.
         folder = folders.enter_context(TemporaryDirectory(prefix="lmchat-"))
         copy = Path(folder) / f"{path.stem[:_MAX_STEM_CHARS]}{path.suffix}"
         copy.write_bytes(data)

@@ -82,7 +82,10 @@ class AskDialog(Dialog):
             self.query_one(Input).insert_text_at_cursor(event.character)
 
     def show_problem(self, words: str) -> None:
-        """Show words under the input that say what is wrong; empty words remove them."""
+        """Show words under the input that say what is wrong; empty words remove them.
+
+        Do nothing if the dialog was left: an attempt may end after that.
+        """
         if self.can_show:
             verdict = f"! {words}" if words else ""
             self.query_one(".verdict", Static).update(styled(verdict, "$error"))

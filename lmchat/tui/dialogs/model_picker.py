@@ -94,7 +94,8 @@ def _cells(row: ModelRow) -> list[StyledText]:
 def _group(row: ModelRow) -> str:
     """Return the heading under which a model is listed.
 
-    That of a server is the name that the user gave it, or else its product.
+    Other models than recent ones are below the name that the user gave to their server, or else
+    below its product.
     """
     if row.model.is_embedding:
         return "For embeddings only"

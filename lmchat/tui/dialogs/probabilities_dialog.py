@@ -172,11 +172,12 @@ def _marked_text(answer: AnswerChoices) -> Content:
     out where the place of the choices in the text is not known.
     """
     pieces: list[Content] = []
+    # of each part the whole text, the place in it where its choices begin, and which choices it has
     parts = (
         (answer.answer.reasoning, answer.thought_start, True),
         (answer.answer.text, answer.text_start, False),
     )
-    for whole, start, is_thought in parts:  # `start` is None where that place is not known
+    for whole, start, is_thought in parts:  # `start` is None if that place is not known
         if any(pieces) and whole:  # between thought and text; empty pieces do not count
             pieces.append(Content("\n\n"))
         before = "" if start is None else whole[:start]

@@ -43,7 +43,7 @@ class TextDialog(Dialog):
         return self.query_one(VerticalScroll).scrollable_content_region.width
 
     def show(self, text: str, *figures: str) -> None:
-        """Show another text, and figures about it in the title."""
+        """Show another text, and figures about it in the title, unless the dialog was left."""
         if self.can_show:
             self._text = text
             self.query_one(Static).update(paragraphs(_shortened(text)))
@@ -54,7 +54,10 @@ class TextDialog(Dialog):
 
 
 def _shortened(text: str) -> str:
-    """Return a text, of a long one its ends, and between them a line about what is left out."""
+    """Return a text, of a long one its ends, and between them a line about what is left out.
+
+    Laying out the whole text would take too long.
+    """
     left_out = len(text) - 2 * _END_CHARS
     if left_out <= 0:
         return text

@@ -202,7 +202,7 @@ class PromptInput(TextArea):
         if not (words_before + words_behind).strip():
             name = ""  # nothing else is in the line
 
-        self._leave_history(text)
+        self._leave_history(text)  # a recalled prompt becomes a draft when it is changed
         self.history.checkpoint()
         if name:  # it was not typed, and may change what a command runs
             self.is_shell = False
@@ -233,7 +233,7 @@ class PromptInput(TextArea):
         self._begin_with(self._loaded_draft)
 
     def _begin_with(self, text: str) -> None:
-        """Show a folded text, and forget earlier ones with their blocks: undo starts here."""
+        """Show a folded text, and forget earlier texts with their blocks: undo goes back to it."""
         self._leave_history(text)
         self.is_shell = False
         self._blocks.keep_only(text)

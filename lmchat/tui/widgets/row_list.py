@@ -200,7 +200,7 @@ class RowList(ScrollView):
         if self._hides_choice and not self.looks_focused:
             is_chosen = False
         base = self.get_visual_style("row-list--chosen") if is_chosen else self.visual_style
-        bar = Content("" if row.is_heading else " ")
+        bar = Content("" if row.is_heading else " ")  # a heading begins in the column of the bar
         styles = _STYLES_OF_OTHERS
         if is_chosen or row.is_open:
             has_focus = is_chosen and self.looks_focused

@@ -56,7 +56,7 @@ def _figure(label: str, value: str, style: str = "") -> TextRow:
 
 
 def search_word(state: TargetState) -> str:
-    """Return the word for the search, or for a server that was found and not checked yet."""
+    """Return the word for how far the search is: `checking` once it has found a server to use."""
     words = {
         TargetState.SEARCHING: "looking",
         TargetState.NOT_FOUND: "not found",
@@ -132,7 +132,7 @@ def _model_state(health: Health, turn: TurnFigures | None, loading: str) -> Styl
         if turn.stage is Stage.LOADING:
             state, fraction = LoadState.LOADING, turn.fraction
         elif turn.stage is Stage.READING or turn.first_token_s is not None:
-            state = LoadState.LOADED
+            state = LoadState.LOADED  # only a loaded model reads the prompt or answers
     if state is LoadState.LOADING:
         return f"loading{units.so_far(fraction)}", _WARN
     return state.value, "" if state is LoadState.LOADED else MUTED
@@ -219,7 +219,7 @@ def stage_text(turn: TurnFigures | None, now_s: float) -> StyledText:
     match turn.stage:
         case Stage.LOADING if share:
             return f"loading{share}", _WARN
-        case Stage.READING if share:  # with `prompt`, as without a share, it would be too wide
+        case Stage.READING if share:  # `reading prompt`, the stage word, and share are too wide
             return f"reading{share}", ""
         case Stage.STALLED:
             return f"stalled {units.elapsed(turn.silent_s)}", _WARN
@@ -229,7 +229,10 @@ def stage_text(turn: TurnFigures | None, now_s: float) -> StyledText:
 
 
 def request_rows(metrics: Metrics, budget: Budget, turn: TurnFigures | None) -> list[TelemetryRow]:
-    """Return how many requests may be sent now, and the counters of this run."""
+    """Return how many requests may be sent now, and the counters of this run.
+
+    The counter of failed ones is red if the last turn failed.
+    """
     left = f"{budget.left} of {budget.limit}/min"
     has_failed = turn is not None and turn.state in _FAILURES
     return [
