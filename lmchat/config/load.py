@@ -129,8 +129,8 @@ def load(
         settings = replace(settings, allowed_hosts=hosts)
         origins["allowed_hosts"] = named_origin(Level.COMMAND_LINE, "--allow-host")
     servers = [
-        # A timeout that a server leaves out is that of all servers, not the default. A server
-        # without timeouts of its own keeps None.
+        # A timeout that a server leaves out is that of all servers, not the default: `table` has
+        # only those that the file sets. A server without timeouts of its own keeps None.
         replace(server, timeouts=replace(settings.timeouts, **table["timeouts"]))
         if server.timeouts
         else server

@@ -97,8 +97,8 @@ def _rules_in(folder: Path, path: str) -> list[_Rules]:
 def _is_ignored(path: str, rules: tuple[_Rules, ...]) -> bool:
     """Return whether a path is ignored; the last file with a matching rule decides."""
     for folder, spec in reversed(rules):
-        # to pathspec, an ignored path is included: True; False: a rule with `!` keeps it; None: no
-        # rule matches
+        # For pathspec, a path that a rule ignores is included (True), and one that a rule with `!`
+        # keeps is not (False). Without a rule for the path, it returns None.
         is_ignored = spec.check_file(path[len(folder) :]).include
         if is_ignored is not None:
             return bool(is_ignored)

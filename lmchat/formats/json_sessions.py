@@ -120,7 +120,7 @@ def _values(record: Record, names: Sequence[str]) -> list[Any]:
 
 
 class ExportedChat(Struct, frozen=True):
-    """Session of an export, which may be made to harm."""
+    """Session of an export, whose file may be hostile."""
 
     session: Session
 

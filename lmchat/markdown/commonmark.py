@@ -193,7 +193,7 @@ def links(text: str) -> dict[str, str]:
     for block in parse_blocks(text, references):
         if block.type != "inline" or not any(sign in block.content for sign in _LINK_SIGNS):
             continue
-        target = words = ""
+        target = words = ""  # of the link that is open: its address, and its text so far
         for token in parse_inline(block.content, references):
             if token.type == "link_open":
                 target = str(token.attrs.get("href", ""))

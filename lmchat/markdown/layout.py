@@ -154,7 +154,10 @@ class _Writer:
 
 
 def _shown_formula(page: Page, source: str) -> str:
-    """Return a formula as one line of Unicode; as its source in ASCII, or if that is uncertain."""
+    """Return a formula as one line of Unicode.
+
+    It is its source if the page has only ASCII, or if a line cannot say the same.
+    """
     if page.is_ascii:
         return source
     return unicode_formula(source) or source
@@ -437,7 +440,7 @@ class Layout:
             self._columns_of_table[key] = fit_columns(cells, aligns, room)
         source = block.source
         if block.has_cursor:
-            source = completed(source, is_table=True)
+            source = completed(source, is_continued=True)
         # the parser takes rows for a table only with a head above them
         head = block.info.split("\n", HEAD_LINES)[:HEAD_LINES]
         text = "\n".join([*head, source])

@@ -18,12 +18,13 @@ _EMPHASIS = r"(?<!\*)(\*{1,3})(?![\s*])[^*]*(?<!\s)\1(?!\*)"
 _OPEN_EMPHASIS = r"(?a)(?<![\w*\\])(\*{1,3})(?=[^\s*])[^*]*\*{0,2}$"  # perhaps a part of its end
 
 
-def completed(source: str, *, is_table: bool = False) -> str:
+def completed(source: str, *, is_continued: bool = False) -> str:
     """Return the source of an open block as it will likely look when it is complete.
 
     In its last line, code and emphasis get the end marks that they lack, and a link is shown as its
     words until its address is complete. A line of marks alone is left out. The head of a table gets
-    its line of dashes. With `is_table`, the source is that of rows that continue a table.
+    its line of dashes. With `is_continued`, the source is rows of a table whose head is in an
+    earlier block.
     """
     before, line_end, last = source.rpartition("\n")
     last = re.sub(_LONE_MARK, "", re.sub(_HALF_LINK, r"\1", last))
@@ -38,10 +39,10 @@ def completed(source: str, *, is_table: bool = False) -> str:
     # a row without a row above it is the head of a table
     if re.match(_ONLY_MARKS, last):
         line_above = above.rpartition("\n")[2]
-        is_below_head = not is_table and _is_row(previous) and not _is_row(line_above)
+        is_below_head = not is_continued and _is_row(previous) and not _is_row(line_above)
         # below a head, the marks become its line of dashes; elsewhere they are not shown yet
         return f"{before}\n{_dashes(previous)}" if is_below_head else before
-    if not is_table and _is_row(last) and not _is_row(previous):
+    if not is_continued and _is_row(last) and not _is_row(previous):
         return f"{before}{line_end}{last}\n{_dashes(last)}"
     return before + line_end + last
 

@@ -84,9 +84,9 @@ def wrap_points(text: str, width: int) -> list[int]:
 
 
 def word_starts(text: str) -> list[int]:
-    """Return where the words of a text begin, as which each ideograph counts.
+    """Return where the words of a text begin; each ideograph counts as a word.
 
-    Blanks before the first one are a part of it.
+    Blanks before the first word are a part of it.
     """
     starts = [match.start() for match in re.finditer(_ATOM, text)]
     return [0, *starts[1:]] if starts else []

@@ -340,9 +340,9 @@ class ChildProcess:
             return False
         try:
             os.getpgid(self._process.pid)
-        except ProcessLookupError:
+        except ProcessLookupError:  # no process has the id
             return False
-        return True
+        return True  # this program has ended, so that process is another one
 
     async def wait(self) -> None:
         """Wait for the end of the program.

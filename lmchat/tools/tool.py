@@ -133,7 +133,8 @@ async def run_call(call: ChatMessage, run: Run | str) -> ChatMessage:
     if isinstance(run, str):
         result = ToolResult(text=run, is_error=True)
     else:
-        # they are an object, perhaps an empty one: else `run` is the reason why it does not run
+        # Arguments that are no JSON object do not get here: for them, `run` is the reason. `{}` is
+        # for the type alone.
         result = await run(parse_arguments(call.tool_calls[0].arguments) or {})
     return replace(
         call,
