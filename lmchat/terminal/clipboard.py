@@ -91,6 +91,7 @@ class Clipboard:
         """
         for tool in self._usable_tools():
             data = await self._output_of(tool.image_command)
+            # osascript prints the bytes of the image in hexadecimal
             if data is not None and (hexadecimal := _HEX_OF_OSASCRIPT.match(data)):
                 data = bytes.fromhex(hexadecimal[1].decode())
             if data and image_type(data):  # a tool may print another content than was asked for

@@ -104,6 +104,7 @@ def _open(address: str, environ: Mapping[str, str]) -> bool:
     environment["PATH"] = os.pathsep.join(
         folder for folder in folders if Path(folder).is_absolute()
     )
+    # `-I`: no Python module of the current folder is imported either
     command = [sys.executable, "-I", "-c", _OPEN_PROGRAM, address]
     process = start_in_background(command, environment=environment)
     try:

@@ -124,8 +124,9 @@ class Dialog(ModalScreen[Any]):
         """Limit the height of the widget that grows to what its siblings leave of the screen."""
         if self.can_show:
             widget, box = self.query_one(self.GROWS), self.query_one(".dialog")
-            others = box.virtual_size.height - widget.outer_size.height  # height of the siblings
-            room = self.size.height - others - box.gutter.height - box.styles.margin.height
+            siblings_height = box.virtual_size.height - widget.outer_size.height
+            frame_height = box.gutter.height + box.styles.margin.height
+            room = self.size.height - siblings_height - frame_height
             widget.styles.max_height = max(room, 1)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

@@ -89,8 +89,9 @@ class SearchDialog(ListDialog):
         rows: list[ListRow] = []
         for key, hit in self._hits.items():
             author = "you" if hit.role == Role.USER else safe_line(hit.model, limit=30)
-            notes = (author, HIT_KIND_NAMES.get(hit.kind, ""), when(hit.created_at, now))
-            right = f" {UNICODE.dot} ".join(filter(None, notes))
+            # the second names the place of the hit; it is empty for the text of a message
+            facts = (author, HIT_KIND_NAMES.get(hit.kind, ""), when(hit.created_at, now))
+            right = f" {UNICODE.dot} ".join(filter(None, facts))
             if rows:
                 rows.append(ListRow())  # a blank one between two hits
             rows.append(text_row(f" {hit.title}", STRONG, right=right, key=key))

@@ -96,7 +96,10 @@ class WelcomeScreen(Screen[None]):
 
     @property
     def can_show(self) -> bool:
-        """Whether the page is open and all its widgets exist, nested ones included."""
+        """Whether the page is open and all its widgets exist, nested ones included.
+
+        When the app ends, the widgets are removed while the page still counts as open.
+        """
         has_widgets = self.is_mounted and self.is_attached and bool(self.children)
         return has_widgets and self in self.app.screen_stack
 
