@@ -99,12 +99,13 @@ class GrowingAnswer:
     def _entries_of_call(self, delta: ToolCallDelta) -> list[JournalEntry]:
         """Return an event of a tool call as entries: the next characters of its arguments.
 
-        Before them are the id and the name, until the call has them. A call without an id gets one.
+        Before these come the id and the name, if the call has none yet. If the server gives no id,
+        the call gets a new one.
         """
         prefix = f"tool_call {delta.index}"
         entries: list[JournalEntry] = []
         if f"{prefix} id" not in self._texts:
-            call_id = delta.call_id or f"call_{new_id()[:8]}"  # some servers give no ids
+            call_id = delta.call_id or f"call_{new_id()[:8]}"
             entries.append((f"{prefix} id", call_id))
         if f"{prefix} name" not in self._texts:
             entries.append((f"{prefix} name", delta.name))

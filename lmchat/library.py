@@ -47,7 +47,7 @@ class Library:
         return self._clock().astimezone().date()
 
     async def groups(self) -> tuple[SessionGroup, ...]:
-        """Return the sessions that are not in the trash, in the groups of `group_by_day`."""
+        """Return the sessions outside the trash, grouped by day or month, for the sidebar."""
         headers = await self.store.list_sessions()
         return await asyncio.to_thread(group_by_day, headers, moment=self._clock())
 

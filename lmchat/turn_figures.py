@@ -222,10 +222,10 @@ class TurnFigures(Struct, kw_only=True):
             self.stage = Stage.THINKING if self.is_thinking else Stage.ANSWERING
 
     def _count(self, chars: int, now_s: float, stage: Stage, chunks: int = 1) -> None:
-        """Count a text of this number of characters and chunks.
+        """Count a text of this number of characters and chunks, which belongs to `stage`.
 
-        The first text in the stage `THINKING` begins a thought. The next text in another stage ends
-        it, and reasoning after that continues it.
+        The stage is `THINKING` or `ANSWERING`. The first text in the stage `THINKING` begins a
+        thought, the next text of the answer ends it, and reasoning after that continues it.
         """
         if stage is Stage.THINKING:
             self.thought_ended_s = None

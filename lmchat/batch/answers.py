@@ -59,6 +59,7 @@ class Task(Struct, frozen=True, kw_only=True):
     def key(self) -> str:
         """A short hash of prompt, model and settings, which tells rows of another run."""
         texts = [(message.role, message.text) for message in self.messages]
+        # of the files, their digests
         parts = [texts, self.model.model_id, self.options, repr(self.output), *self.files]
         text = json.dumps([*parts, self.preset_text], sort_keys=True, default=str)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_DIGITS]

@@ -109,7 +109,8 @@ def _read_fields(line: BatchLine, fields: Mapping[str, Any]) -> None:
             raise RequestInvalid("its response_format is unknown.")
     for name, value in body.items():
         if name not in _READ_BY_NAME | _WITHOUT_EFFECT and value is not None:
-            option = "max_tokens" if name == "max_completion_tokens" else name  # the newer name
+            # OpenAI's newer name
+            option = "max_tokens" if name == "max_completion_tokens" else name
             line.options[option] = checked_option(option, value)
 
 

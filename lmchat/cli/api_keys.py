@@ -103,7 +103,7 @@ class ApiKeys:
         # an `api_key` that is set together with an address is for that address, another one for
         # this machine only
         key_url = self._loaded.key_endpoint
-        is_setting_for_it = _origin(key_url) == origin if key_url else endpoint.is_loopback
+        is_setting_for_server = _origin(key_url) == origin if key_url else endpoint.is_loopback
         possible_keys = [
             (self._accepted.get(origin, ""), "the key dialog"),
             (
@@ -112,7 +112,7 @@ class ApiKeys:
             ),
             (self._printed.get(origin, ""), f"api_key_cmd of endpoint {entry.name!r}"),
             ("" if entry.api_key_cmd else entry.api_key, "[[endpoints]] in the configuration"),
-            (settings.api_key if is_setting_for_it else "", f"api_key, {setting_origin.words}"),
+            (settings.api_key if is_setting_for_server else "", f"api_key, {setting_origin.words}"),
             (self.stored.get(origin, ""), _KEY_FILE),
         ]
         if entry.api_key_cmd and origin not in self._printed:

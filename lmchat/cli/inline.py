@@ -71,7 +71,7 @@ class InlineText:
     Call its methods while an event loop runs.
     """
 
-    is_at_line_start = True  # notes get a line of their own: see `end_line`
+    is_at_line_start = True  # for notes: `end_line`, called before each, ends an open line
 
     def __init__(self, write: Callable[[str], None], environ: Mapping[str, str]) -> None:
         """Create it; `write` writes to the terminal. With `NO_COLOR`, there are no colours."""
@@ -254,7 +254,7 @@ class InlineText:
 
 def _is_printed_whole(block: Block) -> bool:
     """Return whether a block is printed when it is complete: all of its text decides its lines."""
-    if block.kind is not Kind.MARKDOWN:
+    if block.kind is not Kind.MARKDOWN:  # more rows of a table, or code, which is printed by line
         return block.kind is Kind.MORE_ROWS
     # the parser may not see yet what such a beginning becomes, as the first row of a table
     if re.match(_MAY_BE_PRINTED_WHOLE, block.source):

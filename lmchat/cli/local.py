@@ -92,16 +92,16 @@ async def list_files(context: Context) -> int:
 
 
 def make_launcher(context: Context, backend: ServerClient) -> ServerLauncher:
-    """Return what the welcome page of the screen starts servers with, each with its own log file.
+    """Return the launcher by which the welcome page of the screen starts installed servers.
 
-    The page also shows how to install the built-in engine.
+    Each server gets a log file of its own. The page also shows how to install the built-in engine.
     """
 
-    async def start(order: ServerStart) -> ProbeResult:
+    async def start(chosen: ServerStart) -> ProbeResult:
         """Start the server that the user has chosen, and return the result of its probe."""
-        log_name = order.product.lower().replace(" ", "-")
+        log_name = chosen.product.lower().replace(" ", "-")
         return await start_server(
-            order,
+            chosen,
             log_file=context.paths.state_dir / f"{log_name}.log",
             environ=context.environ_of_programs,
             check=backend.check,

@@ -156,7 +156,7 @@ class PlainChat:
             return
         if notice := await turns.runtime.store.open():
             turns.note(f"lmchat: {notice}")
-        # safe: a prompt of an imported chat may hold what readline cannot take, or prints as it is
+        # filtered, as an imported prompt may hold what readline cannot take, or prints as it is
         drafts = await turns.runtime.store.prompt_history()
         history = [safe_text(split_draft(draft)[0]) for draft in drafts]
         # prompts that look like a shell command are left out: ↑ and Enter would run one that was

@@ -186,8 +186,8 @@ class PlainCommands:
     async def _use_model(self, argument: str) -> None:
         """Use a model for the next turn, by its number in the last list, its name or a part of it.
 
-        A number means that list, though another model may have been loaded since. Raises `WrongUse`
-        for an unknown model, or one that cannot chat.
+        A number counts in the list as it was printed, though the servers may list their models in
+        another order now. Raises `WrongUse` for an unknown model, or one that cannot chat.
         """
         model = _by_number(self._models, argument) or await model_meant(self._runtime, argument)
         if not model.can_chat:

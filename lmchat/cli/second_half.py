@@ -115,6 +115,7 @@ class ScreenPlatform:
     def __init__(
         self, context: Context, settings: Settings, backend: ServerClient, folders: ExitStack
     ) -> None:
+        """Create it; `folders` gets the temporary folders of editor and viewer, to remove them."""
         environ = context.environ_of_programs
         clipboard = Clipboard(environ)
         self.log_file = str(context.paths.log_file)

@@ -59,7 +59,7 @@ async def find_servers(backend: ServerClient, settings: Settings) -> tuple[Probe
 async def choose_target(context: Context, runtime: Runtime) -> Target:
     """Return the server and model that a command asks, after the built-in engine has started.
 
-    Raises what `start_engine` and `find_target` raise.
+    Raises an `LMChatError` if the engine does not start, or if there is no such server and model.
     """
     settings = await start_engine(context, runtime) if context.is_local else runtime.settings
     return await find_target(runtime.backend, settings, runtime.state, context.output.note)
@@ -84,7 +84,7 @@ async def find_target(
     if settings.model:
         require_model(settings.model, choice.probed, results)
 
-    # while a server loads its first model, it does not tell its name
+    # the note has no name of a model: a server that loads its first one does not tell it
     if choice.target is not None and choice.awaits_model:
         note(f"{choice.target.product} is loading its model …")
     async with first_token_limit(settings.timeouts.first_token_s):

@@ -60,9 +60,9 @@ async def open_runtime(
     """Give a command all that it needs to talk to servers, and close it after the block.
 
     The API keys are loaded first; a warning about them is printed, or passed to `warn`. At the end
-    of the block, the counters of its requests are saved. `is_saved` says whether sessions are
-    saved, as in `make_store`, and `reads_per_second` how often a stream is read, as in
-    `make_backend`.
+    of the block, the counters of its requests are saved. `is_saved` is False for a command that
+    saves no session. `reads_per_second` is how often the screen shows new text; without it, streams
+    are read as their bytes arrive.
     """
     settings = context.settings
     if warning := await run_abandonable(api_keys_of(context).load):

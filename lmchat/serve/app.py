@@ -366,7 +366,7 @@ def _status_of(error: LMChatError) -> HTTPStatus:
 def _openai_error(error: LMChatError, status: int | None = None) -> Response:
     """Return the reply for an error in the shape of OpenAI's API.
 
-    `status` is that of the reply; None stands for the one that `_status_of` returns.
+    `status` is that of the reply; by default, it follows from the error.
     """
     if status is None:
         status = _status_of(error)
@@ -383,8 +383,8 @@ def _openai_error(error: LMChatError, status: int | None = None) -> Response:
 def _bare_route_error(error: LMChatError, *, is_chat: bool) -> Response:
     """Return the reply of a bare route for an error, which is one text.
 
-    All failures of servers have the status 500. `is_chat` is whether the chat route was asked: its
-    programs then get a fixed text, and the message beside it.
+    All failures of servers have the status 500. `is_chat` is whether the chat route was asked: the
+    programs that use it expect a fixed text for such a failure, so the message is beside it.
     """
     status = _status_of(error)
     document = {"error": error.message}

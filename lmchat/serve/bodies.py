@@ -31,12 +31,12 @@ class BodyFields(Struct, frozen=True):
     def model_name(self) -> str:
         """Return the name of the model.
 
-        Raises `RequestInvalid` if it is missing, blank, no text or too long. Scripts know the first
-        words of these messages.
+        Raises `RequestInvalid` if it is missing, blank, no text or too long. Older scripts look for
+        the first words of these messages, as "No LM Studio model selected".
         """
         name = self.model
         if name == "":
-            # the words for a server of no known product: "No LM Studio model selected"
+            # no product is known; the words then name LM Studio
             raise RequestInvalid(f"{no_model_selected(OPENAI_COMPATIBLE)}: name a model.")
         if not isinstance(name, str) or not name.strip():
             raise RequestInvalid("Invalid model parameter: the name of a model is needed.")

@@ -178,8 +178,9 @@ class _Question(FrontEnd):
     async def run(self, prompt: str, files: Sequence[FilePart]) -> LMChatError | None:
         """Send the prompt and print the answer; return the error to print, None without one.
 
-        The error is that of `_print_end`. A signal cancels this method: it then prints the end of
-        the part that has arrived, and raises `CancelledError`.
+        It is the error of the answer, else its misfit, else the error of saving it. A signal
+        cancels this method: it then prints the end of the part that has arrived, and raises
+        `CancelledError`.
         """
         try:
             misfit = await self._run_turn(prompt, files)

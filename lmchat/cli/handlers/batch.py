@@ -174,7 +174,8 @@ class _Run(Struct, frozen=True, kw_only=True):
         The preset is filled with the last message, if that is a prompt. The row has an error in
         place of the answer also if the answer has no value that matches the schema.
         """
-        preset, sent = self.context.options.preset, task
+        preset = self.context.options.preset
+        sent = task  # gets the filled preset, if there is one
         if preset is not None and task.messages and task.messages[-1].role is Role.USER:
             *before, prompt = task.messages
             try:
@@ -183,10 +184,10 @@ class _Run(Struct, frozen=True, kw_only=True):
             except LMChatError as error:
                 sent = replace(task, error=error)
         answer = await answer_to(sent, self.runtime.backend)
-        value = {}
+        value_field = {}
         if self.wanted is not None and answer.error is None:
             try:
-                value["value"] = self.wanted.value_in(
+                value_field["value"] = self.wanted.value_in(
                     answer.reply,
                     thought=answer.reasoning,
                     finish_reason=answer.stats.finish_reason,
@@ -195,4 +196,4 @@ class _Run(Struct, frozen=True, kw_only=True):
             except LMChatError as error:
                 answer = replace(answer, error=error)
         # the row of `task`, not of `sent`: its key does not depend on the filled preset
-        return {**answer.row(task), **value}, answer.stats.completion_tokens
+        return {**answer.row(task), **value_field}, answer.stats.completion_tokens

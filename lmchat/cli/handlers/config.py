@@ -52,9 +52,10 @@ def show(context: Context) -> int:
     for section, table in sections().items():
         # a section is a table of the file with fixed names; the settings above all tables are one
         # without a name
-        holder = getattr(settings, section) if section else settings
+        section_settings = getattr(settings, section) if section else settings
         for row in values_of(table.type):
-            values[f"{section}.{row.name}".removeprefix(".")] = getattr(holder, row.name)
+            key = f"{section}.{row.name}".removeprefix(".")
+            values[key] = getattr(section_settings, row.name)
     if settings.api_key:
         values["api_key"] = _MASK
     if settings.endpoint and not is_address(settings.endpoint):  # it may have a password
@@ -104,7 +105,7 @@ def check(context: Context) -> int:
     """Print every problem of the configuration with its line; return 2 if there is one, else 0."""
     loaded = context.loaded
     problems = list(context.problems)
-    addresses: list[tuple[KeyPath, str]] = []  # in the file, whose form is not checked yet
+    addresses: list[tuple[KeyPath, str]] = []  # those in the file, by their keys: not checked yet
     if loaded.origin("endpoint").level is Level.FILE:
         addresses.append((("endpoint",), loaded.settings.endpoint))
     for section in ("endpoints", "mcp"):

@@ -126,8 +126,8 @@ def _sampling(product_name: str, labels: Sequence[str], given: Mapping[str, obje
 
     `given` are the options of the user.
 
-    llama.cpp reports the probabilities as they were before its samplers and the grammar. The
-    grammar is sent so that a token is reported in any case: the end of an answer is none.
+    llama.cpp reports the probabilities as they were before its samplers and the grammar. Without
+    the grammar, the model could end its answer at once, and then no token would be reported.
 
     llama.cpp's cache is not used, unless `given` sets `cache_prompt`: what earlier requests have
     left there changes the probabilities by up to 0.01, and the same call has to get the same ones.

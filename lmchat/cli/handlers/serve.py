@@ -62,12 +62,12 @@ async def serve(context: Context) -> int:
         # name leads to this machine
         names = (*_LOOPBACK_HOSTS, host.lower())
         async with open_runtime(context) as runtime:
-            own = loopback(port)
+            own_address = loopback(port).netloc
 
             async def find_others() -> tuple[ProbeResult, ...]:
                 """Look for servers, without this one: it would pass requests on to itself."""
                 results = await find_servers(runtime.backend, runtime.settings)
-                return tuple(found for found in results if found.endpoint.netloc != own.netloc)
+                return tuple(found for found in results if found.endpoint.netloc != own_address)
 
             watch = ServerWatch(find_others, partial(_print_servers, context.output))
             await watch.look()  # before the first request, which needs to know the servers
@@ -172,7 +172,8 @@ def _print_servers(output: Output, routes: ModelRoutes) -> None:
 def _print_report(output: Output, report: RequestReport) -> None:
     """Print the line of a request on a terminal: time, program, model, status, TTFT, speed.
 
-    The status is that of HTTP, or "closed" without a reply.
+    Without a model, the path is in its place. The status is that of HTTP, or "closed" without a
+    reply.
     """
     row = report.row  # the figures; None if the request was not passed on to a server
     status = str(report.status or "closed")
@@ -184,8 +185,8 @@ def _print_report(output: Output, report: RequestReport) -> None:
             figures += f"  {row.tokens_per_second:.1f} tok/s"
     clock = datetime.now().astimezone().strftime("%H:%M:%S")
     program = f"{report.program[:_PROGRAM_COLUMNS] or '-':<{_PROGRAM_COLUMNS}}"
-    model = f"{report.subject[:_MODEL_COLUMNS]:<{_MODEL_COLUMNS}}"
-    _print_line(output, f"{clock}  {program}  {model}  {status}{figures}")
+    subject = f"{report.subject[:_MODEL_COLUMNS]:<{_MODEL_COLUMNS}}"
+    _print_line(output, f"{clock}  {program}  {subject}  {status}{figures}")
 
 
 def _print_line(output: Output, line: str) -> None:

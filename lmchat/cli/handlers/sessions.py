@@ -126,8 +126,8 @@ async def purge(context: Context) -> int:
         await store.purge(*ids, is_with_messages=not wanted)
     await asyncio.to_thread(empty_log, context.paths.tools_log_file)
     documents = [header_json(header) for header in headers]
-    value = documents[0] if wanted else {"object": "list", "data": documents}
-    return output.print_result(value, f"Deleted permanently: {subject}.")
+    document = documents[0] if wanted else {"object": "list", "data": documents}
+    return output.print_result(document, f"Deleted permanently: {subject}.")
 
 
 def header_json(header: SessionHeader) -> dict[str, object]:

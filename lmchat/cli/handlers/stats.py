@@ -26,7 +26,9 @@ async def stats(context: Context) -> int:
     lines: list[str] = []
     if context.options.plot:
         for figures in figures_of_models:
-            lines += [*([""] if lines else []), *_plot(figures)]
+            if lines:
+                lines.append("")
+            lines += _plot(figures)
     else:
         lines = table(_HEAD, [_row(figures) for figures in figures_of_models])
     empty_note = "No answers yet. Ask something first."

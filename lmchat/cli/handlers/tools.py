@@ -36,7 +36,7 @@ async def _open_toolbox(context: Context, *, only: str = "") -> AsyncIterator[To
     `tools.py` are started in any case.
     """
     state, _ = await run_abandonable(partial(read_state, context.paths.state_file))
-    mcp = tuple(server for server in context.settings.mcp if only in ("", server.name))
+    mcp = tuple(server for server in context.settings.mcp if not only or server.name == only)
     toolbox = make_toolbox(context, replace(context.settings, mcp=mcp), state)
     async with aclosing(toolbox.host) as host:
         await host.list_servers()
