@@ -46,7 +46,7 @@ class Attachment(Struct, frozen=True, kw_only=True):
     data: bytes = b""  # content as it is stored and sent; empty if the store already has it
 
 
-class Clipboard(Protocol):
+class ClipboardReader(Protocol):
     """The clipboard of the system."""
 
     async def paste(self) -> str:
@@ -79,7 +79,7 @@ def files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
     return tuple(targets_outside)
 
 
-async def read_clipboard(clipboard: Clipboard) -> Attachment:
+async def read_clipboard(clipboard: ClipboardReader) -> Attachment:
     """Return the image in the clipboard as an attachment, or else its text.
 
     Raises `FileRefused` if the image cannot be attached, or without an image, the text cannot.
