@@ -249,7 +249,7 @@ def _rejection(
         said = f"answered {status_words(status)}." if status else "sent an error without a message."
     # without user, password and query, which may be secret
     location = re.sub("//[^/]*@", "//", headers.get("location", "")).partition("?")[0]
-    location = safe_line(location, limit=200) or "another address"
+    location = without_secret(safe_line(location, limit=200), facts.key) or "another address"
     message = rule.message.format(
         product=facts.subject,
         said=f"{facts.subject} {said}",
