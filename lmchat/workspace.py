@@ -102,4 +102,4 @@ class Workspace(Struct, kw_only=True):
     @property
     def target_state(self) -> TargetState:
         """The step between searching for a server and a model that is ready."""
-        return target_state(self.scheduler.next_turn.target, self.catalogue.results)
+        return target_state(self.scheduler.turn_choices.target, self.catalogue.results)

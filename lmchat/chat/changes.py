@@ -74,9 +74,9 @@ async def toggle_excluded(
 async def set_option(scheduler: TurnScheduler, opened: OpenSession, typed: str) -> str:
     """Change or explain a sampling option of a session, as `NAME VALUE`; return a sentence on it.
 
-    Raises `WrongUse` as `NextTurn.with_option` does.
+    Raises `WrongUse` as `TurnChoices.with_option` does.
     """
-    options, words = scheduler.next_turn.with_option(opened, typed)
+    options, words = scheduler.turn_choices.with_option(opened, typed)
     if options != opened.header.sampling:
         await set_sampling(scheduler, opened, options)
     return words

@@ -51,8 +51,7 @@ class OpenSession:
     - `TurnRunner` calls the steps of a turn below, `replace_path` after a summary, and sets
       `unsent` and `answer_error`.
     - `changes` changes messages and sampling, and `titles` the title, without a turn.
-    - `SessionsInMemory` takes over header and path from the disk, and sets the system prompt of a
-      new session.
+    - `SessionsInMemory` takes over header and path from the disk.
     - Front ends call `fill`, `answer_now` and `take_question` only.
     """
 

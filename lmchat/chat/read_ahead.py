@@ -31,7 +31,7 @@ class ReadAhead:
         self.on_change: Callable[[], None] = lambda: None  # called when reading begins and ends
         self._backend = backend
         self._scheduler = scheduler
-        self._next_turn = scheduler.next_turn
+        self._turn_choices = scheduler.turn_choices
         self._task: asyncio.Task[None] | None = None
         self._followed: object = None  # what is read, or was read last; None after `cancel`
 
@@ -44,7 +44,7 @@ class ReadAhead:
         if not draft:
             self.cancel()
             return
-        shown, target = self._scheduler.shown, self._next_turn.target
+        shown, target = self._scheduler.shown, self._turn_choices.target
         model = target and (target.endpoint, target.model_id)
         followed = (model, shown.session_id, shown.leaf_id)
         if followed == self._followed:
@@ -67,10 +67,10 @@ class ReadAhead:
 
         While any session has a turn, nothing is read: its request may be to the same server.
         """
-        wanted = self._next_turn.chat_settings.read_ahead
-        toolbox = self._next_turn.toolbox
+        wanted = self._turn_choices.chat_settings.read_ahead
+        toolbox = self._turn_choices.toolbox
         return (
-            self._next_turn.is_ready
+            self._turn_choices.is_ready
             and bool(target.model_id)
             and product_named(target.product).can_read_ahead
             and (wanted == "always" or (wanted == "local" and target.endpoint.is_loopback))
@@ -86,7 +86,7 @@ class ReadAhead:
         An error only ends the reading: the prompt is sent without it.
         """
         opened = self._scheduler.shown
-        use = self._next_turn.context_use(opened)
+        use = self._turn_choices.context_use(opened)
         if use is None or use.tokens < LEAST_TOKENS:
             return
         try:

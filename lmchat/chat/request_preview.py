@@ -56,12 +56,12 @@ async def next_request(
     arrived. Raises the errors of `TurnScheduler.send_now`.
     """
     await opened.fill(scheduler.store)  # of a long session, only the end was read
-    settings = settings or scheduler.next_turn.settings(opened.own_sampling)
+    settings = settings or scheduler.turn_choices.settings(opened.own_sampling)
     start = new_prompt(
         opened.shown_messages,
         text,
         files,
-        system_prompt=scheduler.next_turn.chat_settings.system_prompt,
+        system_prompt=scheduler.turn_choices.chat_settings.system_prompt,
         first_words=opened.first_words,
     )
     refuse_unseen_images(settings.target, start.prompts)
@@ -69,7 +69,7 @@ async def next_request(
         settings,
         start.sent_path,
         backend=scheduler.backend,
-        meter=scheduler.next_turn.meter,
+        meter=scheduler.turn_choices.meter,
         store=scheduler.store,
         rounds=ToolRounds(settings.toolbox, opened.session_id) if settings.toolbox else None,
         beginning=start.beginning,
@@ -96,8 +96,8 @@ async def context_of_next_request(
     long and nothing may be left out, the list shows what is too much. Raises the errors of
     `next_request`.
     """
-    next_turn = scheduler.next_turn
-    settings = replace(next_turn.settings(opened.own_sampling), is_truncating=True)
+    turn_choices = scheduler.turn_choices
+    settings = replace(turn_choices.settings(opened.own_sampling), is_truncating=True)
     request = await next_request(scheduler, opened, text, files, settings=settings)
     total: int | None = None
     with suppress(LMChatError):
@@ -106,7 +106,7 @@ async def context_of_next_request(
         request,
         opened.shown_messages,
         settings.target,
-        factor=next_turn.meter.factor(settings.target),
+        factor=turn_choices.meter.factor(settings.target),
         total=total,
     )
 

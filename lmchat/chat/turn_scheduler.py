@@ -25,7 +25,6 @@ from lmchat.chat.events import (
     TurnEnded,
 )
 from lmchat.chat.kept_answers import kept_answer, replay_request, target_of_kept, without_replay
-from lmchat.chat.next_turn import NextTurn
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.ports import ModelServer
 from lmchat.chat.runner import ShowError, TurnRunner, shown_error
@@ -35,6 +34,7 @@ from lmchat.chat.saved_texts import SavedTexts, joined_prompts
 from lmchat.chat.sessions_in_memory import SessionsInMemory
 from lmchat.chat.titles import rename_by_model
 from lmchat.chat.tool_rounds import ToolQuestion
+from lmchat.chat.turn_choices import TurnChoices
 from lmchat.chat.turn_starts import (
     MakeStart,
     TurnStart,
@@ -79,10 +79,10 @@ class TurnScheduler:
     ) -> None:
         """Begin with a new session; `with_titles` lets the model write titles.
 
-        `chat`, `profile_name` and `layers` are the choices for the next turn, as in `NextTurn`.
+        `chat`, `profile_name` and `layers` are the choices for the next turn, as in `TurnChoices`.
         """
         self.front_end: FrontEnd | None = None
-        self.next_turn = NextTurn(chat, profile_name, layers)
+        self.turn_choices = TurnChoices(chat, profile_name, layers)
         self.save_queue = SaveQueue(store)
         self.drafts = SavedTexts(store.draft, store.save_draft, self._unsaved_prompts)
         self.bookmarks = SavedTexts(store.bookmark, store.save_bookmark)
@@ -112,7 +112,7 @@ class TurnScheduler:
         is raised, the caller keeps the prompt. After it has returned, a prompt that cannot be sent
         comes back as `PromptsReturned`.
         """
-        if opened.is_busy or not self.next_turn.is_ready:
+        if opened.is_busy or not self.turn_choices.is_ready:
             opened.queue.append(text)
             self._report(opened, QueueChanged())
             return True
@@ -158,7 +158,7 @@ class TurnScheduler:
             new_prompt,
             text=text,
             files=files,
-            system_prompt=self.next_turn.chat_settings.system_prompt,
+            system_prompt=self.turn_choices.chat_settings.system_prompt,
             first_words=opened.first_words,
         )
         self._begin(
@@ -194,7 +194,7 @@ class TurnScheduler:
 
         If `message` is a prompt, its answer gets another version; without one, it is answered.
         """
-        if message.role is Role.TOOL and self.next_turn.toolbox is None:
+        if message.role is Role.TOOL and self.turn_choices.toolbox is None:
             problem = "No tools are configured."
             raise RequestInvalid(problem, hint="/tools shows what to write in config.toml.")
         make_start = partial(
@@ -241,9 +241,9 @@ class TurnScheduler:
         """Return the start of a summary by the model of a target."""
         return summary_start(
             path,
-            prompt=self.next_turn.compact_prompt,
-            tokens=self.next_turn.meter.use(target, path).tokens,
-            sent_thoughts=self.next_turn.sent_thoughts,
+            prompt=self.turn_choices.compact_prompt,
+            tokens=self.turn_choices.meter.use(target, path).tokens,
+            sent_thoughts=self.turn_choices.sent_thoughts,
         )
 
     async def fetch_kept(self, opened: OpenSession) -> bool:
@@ -253,7 +253,8 @@ class TurnScheduler:
         second case the answer is not asked for again.
         """
         kept = None if opened.is_busy else kept_answer(opened.messages)
-        if kept is None or not self.next_turn.chat_settings.detach:  # lets servers continue answers
+        # the setting `detach` lets servers continue answers
+        if kept is None or not self.turn_choices.chat_settings.detach:
             return False
         try:
             is_kept = await self.backend.has_kept_answer(replay_request(kept))
@@ -281,7 +282,7 @@ class TurnScheduler:
     # A turn
 
     def _settings(self, opened: OpenSession) -> TurnSettings:
-        return self.next_turn.settings(opened.own_sampling)
+        return self.turn_choices.settings(opened.own_sampling)
 
     def _begin(
         self,
@@ -308,7 +309,7 @@ class TurnScheduler:
             """Run the turn, or in its place that of a summary, behind which its prompt waits."""
             await opened.fill(self.store)  # of a long session, only the end was read
             used_start, used_settings = make_start, settings
-            if may_compact and self.next_turn.must_compact(opened, unsent):
+            if may_compact and self.turn_choices.must_compact(opened, unsent):
                 opened.make_way_for_summary()
                 self._report(opened, QueueChanged())
                 used_settings = self._summary_settings(opened)
@@ -319,7 +320,7 @@ class TurnScheduler:
                 used_settings,
                 backend=self.backend,
                 save_queue=self.save_queue,
-                meter=self.next_turn.meter,
+                meter=self.turn_choices.meter,
                 show=self._report,
                 ask=self._ask,
             )
@@ -360,7 +361,7 @@ class TurnScheduler:
         if opened.queue:
             # one summary is enough, also if it was stopped, or the session is still too long
             self._send_first_queued(opened, may_compact=not is_summary)
-        elif self._with_titles and self.next_turn.chat_settings.auto_title:
+        elif self._with_titles and self.turn_choices.chat_settings.auto_title:
             self._title_task = asyncio.create_task(self._name_session(opened), name="title")
 
     def _ending(
@@ -426,7 +427,7 @@ class TurnScheduler:
         user is kept. If the model fails, the title made of the prompt is kept.
         """
         with suppress(LMChatError, TimeoutError):
-            settings = self.next_turn.settings()
+            settings = self.turn_choices.settings()
             if await rename_by_model(opened, settings, self.backend, self.store):
                 self._report(opened, TitleChanged())
 
@@ -523,7 +524,7 @@ class TurnScheduler:
         words = words.rstrip()
         if not words and not self.shown.first_words:
             raise WrongUse("Type a text after /start.", hint="The next answer begins with it.")
-        target = self.next_turn.target
+        target = self.turn_choices.target
         if words and target is not None:  # without a server, the turn checks it
             require_prefill(target)
         self.shown.first_words = words

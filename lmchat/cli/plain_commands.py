@@ -16,7 +16,7 @@ from lmchat.attachments.attachment import Attachment, files_outside, read_clipbo
 from lmchat.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.attachments.web_page import PageAddress, refuse_host
 from lmchat.chat import changes
-from lmchat.chat.next_turn import LEVELS, NO_PROFILE, NOTHING_SET, value_words
+from lmchat.chat.turn_choices import LEVELS, NO_PROFILE, NOTHING_SET, value_words
 from lmchat.cli.handlers.models import fetch_models, load_if_needed, model_meant
 from lmchat.cli.line_reader import QUOTES
 from lmchat.cli.plain_turns import PlainTurns, model_words, session_words
@@ -49,7 +49,7 @@ class PlainCommands:
         self._runtime = turns.runtime
         self._store = turns.runtime.store
         self._scheduler = turns.scheduler
-        self._next_turn = turns.next_turn
+        self._turn_choices = turns.turn_choices
         self._reader = turns.reader
         self._note = turns.note
         self._print_lines = turns.output.print_lines
@@ -146,8 +146,8 @@ class PlainCommands:
     async def _effort(self, level: str) -> None:
         """Use a reasoning effort; without a level, print the one in use and the possible ones."""
         if level:
-            self._next_turn.use_effort(level)
-        words = self._next_turn.effort_words(self._scheduler.shown.own_sampling)
+            self._turn_choices.use_effort(level)
+        words = self._turn_choices.effort_words(self._scheduler.shown.own_sampling)
         if level:
             self._note(f"Reasoning effort: {words}.")
         else:
@@ -196,7 +196,7 @@ class PlainCommands:
             self._note("Loading model…")
             await load_if_needed(self._runtime, model, self._turns.output)
         target = Target.of(model)
-        self._next_turn.use_target(target)
+        self._turn_choices.use_target(target)
         await asyncio.to_thread(  # the next start of lmchat uses it, too
             change_state,
             self._context.paths.state_file,
@@ -221,12 +221,12 @@ class PlainCommands:
     async def _profile(self, name: str) -> None:
         """Use a profile and its model; without a name, print the one in use and the others."""
         if name:
-            profile = self._next_turn.use_profile(name, self._settings.profiles)
-            self._note(f"Profile: {self._next_turn.profile_name or NO_PROFILE}.")
+            profile = self._turn_choices.use_profile(name, self._settings.profiles)
+            self._note(f"Profile: {self._turn_choices.profile_name or NO_PROFILE}.")
             if profile.model:
                 await self._use_model(profile.model)
         else:
-            words = self._next_turn.profile_name or NO_PROFILE
+            words = self._turn_choices.profile_name or NO_PROFILE
             self._print_lines([f"In use: {words}", *self._settings.profiles, NO_PROFILE])
 
     async def _quit(self, _: str) -> None:
@@ -256,7 +256,7 @@ class PlainCommands:
         if argument:
             self._note(await changes.set_option(self._scheduler, opened, argument))
             return
-        options = self._next_turn.options_of(opened)
+        options = self._turn_choices.options_of(opened)
         rows = [(option.name, value_words(option), option.origin.words) for option in options]
         self._print_lines(table(("OPTION", "VALUE", "FROM"), rows) if rows else [NOTHING_SET])
 
@@ -296,7 +296,7 @@ class PlainCommands:
         if isinstance(found, Attachment):
             self._turns.attach(found)
         else:
-            target = self._next_turn.target
+            target = self._turn_choices.target
             await require_consent_to_set(found, target.context if target else None)
             self._turns.attach_all(found.files, found.words)
 

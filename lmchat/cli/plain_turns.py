@@ -40,7 +40,7 @@ class PlainTurns(FrontEnd):
         self.context = context
         self.runtime = runtime
         self.scheduler = scheduler
-        self.next_turn = scheduler.next_turn
+        self.turn_choices = scheduler.turn_choices
         self.reader = reader
         self.output = context.output
         self.note = context.output.note
@@ -62,15 +62,15 @@ class PlainTurns(FrontEnd):
         await self.scheduler.close()
         if self._inline is not None:
             await self._inline.aclose()
-        if self.next_turn.toolbox is not None:
-            await self.next_turn.toolbox.host.aclose()
+        if self.turn_choices.toolbox is not None:
+            await self.turn_choices.toolbox.host.aclose()
 
     async def connect(self) -> None:
         """Choose server and model for the next turn, unless they are chosen already."""
-        if self.next_turn.target is None:
+        if self.turn_choices.target is None:
             runtime = self.runtime
             target = await find_target(runtime.backend, runtime.settings, runtime.state, self.note)
-            self.next_turn.use_target(target)
+            self.turn_choices.use_target(target)
             self.print_label(f"Model: {model_words(target)}.")
 
     def show_session(self) -> None:

@@ -95,8 +95,8 @@ async def second_half(
             # for a screen that an error has ended; when the user quits, all is saved by now
             await scheduler.close()
             await asyncio.to_thread(folders.close)
-            if scheduler.next_turn.toolbox is not None:
-                await scheduler.next_turn.toolbox.host.aclose()
+            if scheduler.turn_choices.toolbox is not None:
+                await scheduler.turn_choices.toolbox.host.aclose()
             # the screen has shown a warning, but it is closed by now
             if titles := ", ".join(f"“{header.title}”" for header in scheduler.in_memory.unsaved()):
                 error = scheduler.save_queue.warning

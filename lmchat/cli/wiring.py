@@ -108,7 +108,7 @@ def make_scheduler(
         with_titles=with_titles,
     )
     if context.has_tools and (is_chat or options.tools):
-        scheduler.next_turn.toolbox = make_toolbox(context, runtime.settings, runtime.state)
+        scheduler.turn_choices.toolbox = make_toolbox(context, runtime.settings, runtime.state)
     return scheduler
 
 

@@ -13,7 +13,7 @@ from lmchat.commands.table import COMMANDS, Scope
 
 
 @dataclass_transform()
-class Post(Message):
+class AppMessage(Message):
     """Message of Textual that takes its annotated attributes as arguments, by position or by name.
 
     It is no dataclass, which takes 0.2 ms to define, and whose `repr`, with the values of the
@@ -32,17 +32,17 @@ class Post(Message):
         self.__dict__.update(zip(self._names, values, strict=False), **named)
 
 
-class Run(Post):
+class Run(AppMessage):
     """Request to run a command of the table."""
 
     command_id: str
 
 
-class ShowServers(Post):
+class ShowServers(AppMessage):
     """Request to show the welcome page, which lists the ways to a server."""
 
 
-class ShowChat(Post):
+class ShowChat(AppMessage):
     """Request to show the chat in place of the welcome page."""
 
     typed: events.Key | events.Paste | None = None  # what is meant for the prompt

@@ -22,7 +22,7 @@ from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.errors import LMChatError, log_bug
 from lmchat.safe_text import safe_line
-from lmchat.tui.actions import Post, bindings
+from lmchat.tui.actions import AppMessage, bindings
 from lmchat.tui.ascii_filter import ascii_filters
 from lmchat.tui.quirks.driver import lend_terminal, write_to_terminal
 from lmchat.tui.quirks.keys import ASK_BACKGROUND, BackgroundReported
@@ -124,7 +124,7 @@ class LMChatApp(PatchedApp):
         """Run a command, as the chat screen does: its key works on every screen."""
         await self.chat_screen.action_run(command_id)
 
-    @on(Post)
+    @on(AppMessage)
     async def pass_on(self, message: Message) -> None:
         """Give a message of a dialog to the second half, which has opened it."""
         if self.second_half is not None:

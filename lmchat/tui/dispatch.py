@@ -137,7 +137,7 @@ class Dispatcher:
         """
         session_id = await self.workspace.store.find(self.workspace.resume_id)
         await self.shown_session.go_to(session_id, takes_queue=True)
-        if self.scheduler.shown.is_waiting and self.ui.next_turn.is_ready:
+        if self.scheduler.shown.is_waiting and self.ui.turn_choices.is_ready:
             self.scheduler.begin_waiting()
 
     # What the app asks for

@@ -19,7 +19,7 @@ from lmchat.commands.table import Scope
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.markdown.highlighter import Highlighter
-from lmchat.tui.actions import Post, Run, bindings
+from lmchat.tui.actions import AppMessage, Run, bindings
 from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.quirks.patched_app import PatchedScreen
 from lmchat.tui.widgets.key_bar import PROMPT_COMMANDS, KeyBar, command_hint, written
@@ -146,7 +146,7 @@ class ChatScreen(PatchedScreen):
         """Let the second half run a command, as soon as it is there."""
         await self.pass_on(Run(command_id))
 
-    @on(Post)
+    @on(AppMessage)
     async def pass_on(self, message: Message) -> None:
         """Give a message to the second half, or keep it until that is there."""
         message.stop()
@@ -186,7 +186,7 @@ class ChatScreen(PatchedScreen):
         self.query("ToastRack").set(display=False)
 
 
-class KeysChanged(Post):
+class KeysChanged(AppMessage):
     """The focus has moved to another widget, or something else on which the keys depend."""
 
     def can_replace(self, message: Message) -> bool:

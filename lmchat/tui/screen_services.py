@@ -36,7 +36,7 @@ class ScreenServices:
         self.widgets = app.chat_screen.widgets
         self.workspace = workspace
         self.scheduler = workspace.scheduler
-        self.next_turn = workspace.scheduler.next_turn
+        self.turn_choices = workspace.scheduler.turn_choices
         self.read_ahead = ReadAhead(workspace.backend, workspace.scheduler)
         self._remember_lock = asyncio.Lock()
 

@@ -153,11 +153,11 @@ async def opened(store) -> tuple[ChatTurns, list[ChatMessage]]:
 
 async def test_a_long_session_is_opened_with_its_end_and_a_prompt_waits_for_the_rest(gated):
     chat, talk = await opened(gated)
-    next_turn = chat.sessions.next_turn
+    turn_choices = chat.sessions.turn_choices
     assert not chat.opened.has_all_messages
     assert list(chat.path) == talk[-FIRST_READ:]
-    assert next_turn.plan(chat.opened, "more") is None
-    assert next_turn.context_use(chat.opened) is None
+    assert turn_choices.plan(chat.opened, "more") is None
+    assert turn_choices.context_use(chat.opened) is None
     turn = asyncio.create_task(chat.send("and now?"))
     await gated.asked.wait()
     assert not chat.server.requests
@@ -165,8 +165,8 @@ async def test_a_long_session_is_opened_with_its_end_and_a_prompt_waits_for_the_
     await turn
     assert chat.sent() == [*(one.text for one in talk), "and now?"]
     assert len(chat.path) == COUNT + 2
-    assert next_turn.plan(chat.opened, "more").left_out == 0
-    assert next_turn.context_use(chat.opened) is not None
+    assert turn_choices.plan(chat.opened, "more").left_out == 0
+    assert turn_choices.context_use(chat.opened) is not None
 
 
 async def test_an_answer_is_regenerated_and_a_prompt_edited_in_its_place(gated):

@@ -214,12 +214,14 @@ async def test_an_ended_session_is_read_from_the_disk_again_and_unread_until_it_
 
 async def test_without_server_or_model_a_prompt_is_refused_with_the_next_step(store):
     chat = ChatTurns(store)
-    target = chat.sessions.next_turn.target
-    chat.sessions.next_turn.use_target(None)
+    target = chat.sessions.turn_choices.target
+    chat.sessions.turn_choices.use_target(None)
     with pytest.raises(RequestInvalid, match="No model server") as refused:
         await chat.send("x")
     assert "F5" in refused.value.hint
-    chat.sessions.next_turn.use_target(type(target)(endpoint=target.endpoint, product="LM Studio"))
+    chat.sessions.turn_choices.use_target(
+        type(target)(endpoint=target.endpoint, product="LM Studio")
+    )
     with pytest.raises(RequestInvalid, match=r"^No LM Studio model selected"):
         await chat.send("x")
     assert chat.path == ()
@@ -284,7 +286,7 @@ async def test_a_refusal_is_kept_apart_and_is_what_was_said(store):
 
 async def test_a_mistake_in_the_figures_of_an_answer_costs_none_of_its_text(store, caplog):
     chat = ChatTurns(store)
-    chat.sessions.next_turn.meter.learn = Mock(side_effect=ZeroDivisionError)
+    chat.sessions.turn_choices.meter.learn = Mock(side_effect=ZeroDivisionError)
     await chat.send("x")
     await chat.send("y")
     assert [message.text for message in await chat.on_disk()] == chat.texts

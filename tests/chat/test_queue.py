@@ -70,16 +70,16 @@ async def test_after_a_failure_the_queue_returns_in_order_also_behind_another_se
 
 async def test_prompts_wait_for_a_model_and_the_answer_that_lacked_one_is_retried_first(store):
     chat = ChatTurns(store, [NOT_LOADED], answer_steps("There."), answer_steps("Two."))
-    target = chat.sessions.next_turn.target
+    target = chat.sessions.turn_choices.target
     await chat.send("one")
-    chat.sessions.next_turn.use_target(replace(target, is_loading=True))
+    chat.sessions.turn_choices.use_target(replace(target, is_loading=True))
     chat.sessions.send(chat.opened, "two")
     assert chat.opened.is_waiting
-    chat.sessions.next_turn.use_target(target)
+    chat.sessions.turn_choices.use_target(target)
     chat.sessions.begin_waiting(has_loaded=True)
     await chat.wait()
     assert chat.texts == ["one", "There.", "two", "Two."]
-    chat.sessions.next_turn.use_target(None)
+    chat.sessions.turn_choices.use_target(None)
     chat.sessions.send(chat.opened, "three")
     chat.sessions.return_waiting()
     assert chat.returned == ["three"]
@@ -91,8 +91,8 @@ async def test_a_prompt_that_no_turn_can_take_returns_with_those_behind_it(store
     chat = ChatTurns(store, [*HALF, gate, END])
     for text in ("one", "two", "three"):
         chat.sessions.send(chat.opened, text)
-    known = chat.sessions.next_turn.target
-    chat.sessions.next_turn.use_target(replace(known, model=None))  # it went in the meantime
+    known = chat.sessions.turn_choices.target
+    chat.sessions.turn_choices.use_target(replace(known, model=None))  # it went in the meantime
     gate.set()
     await until(lambda: chat.returned, "the prompts")
     assert chat.returned == ["two", "three"]
@@ -188,7 +188,7 @@ async def test_a_session_in_which_prompts_only_wait_is_listed_by_the_words_or_fi
     store,
 ):
     chat = ChatTurns(store)
-    chat.sessions.next_turn.use_target(None)
+    chat.sessions.turn_choices.use_target(None)
     notes = FilePart(digest="0" * 64, name="notes.md", media_type="text/markdown", size=1)
     for text in (f"{file_line(notes)}What grows?", file_line(notes)):
         chat.sessions.send(chat.opened, text)
@@ -236,10 +236,10 @@ async def test_the_model_names_a_session_unless_the_user_has_and_a_turn_ends_tha
 
 async def test_another_model_answers_once_and_the_target_of_the_next_turn_stays(store):
     chat = ChatTurns(store)
-    target = chat.sessions.next_turn.target
+    target = chat.sessions.turn_choices.target
     await chat.send("one")
     other = replace(target, model=replace(target.model, model_id="other"))
     await chat.regenerate(chat.path[-1], other)
     await chat.send("two")
     assert [request.model for request in chat.server.requests] == ["qwen3-8b", "other", "qwen3-8b"]
-    assert chat.sessions.next_turn.target is target
+    assert chat.sessions.turn_choices.target is target

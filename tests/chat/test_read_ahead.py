@@ -45,7 +45,7 @@ class Typist:
         self.scheduler = TurnScheduler(chat=ChatSettings(**chat), backend=self.backend, store=store)
         known = replace(model("tiny", context_loaded=100_000), endpoint=endpoint, product=product)
         self.target = Target(endpoint=endpoint, product=product, model=known)
-        self.scheduler.next_turn.use_target(self.target)
+        self.scheduler.turn_choices.use_target(self.target)
         self.read_ahead = ReadAhead(self.backend, self.scheduler)
 
     def open(self, *texts: str, earlier_id: str | None = None) -> None:
@@ -114,8 +114,8 @@ async def test_typing_starts_no_server_of_tools(store):
     typist = Typist(store)
     typist.open(*LONG)
     able = replace(typist.target.model, capabilities=("tools",))
-    typist.scheduler.next_turn.use_target(replace(typist.target, model=able))
-    typist.scheduler.next_turn.toolbox = toolbox(host)
+    typist.scheduler.turn_choices.use_target(replace(typist.target, model=able))
+    typist.scheduler.turn_choices.toolbox = toolbox(host)
     assert await typist.type("W") == 0
     assert host.listings == 0
     host.is_starting = False

@@ -89,7 +89,7 @@ async def test_a_stop_ends_the_answer_at_the_server_and_a_hang_up_leaves_it_runn
     left = chat.path[-1]
     assert left.state is AnswerState.INTERRUPTED
     assert left.failure.message.startswith("The terminal was closed")
-    chat.sessions.next_turn.use_target(await target_at(client, url))
+    chat.sessions.turn_choices.use_target(await target_at(client, url))
     assert await chat.fetch_kept()
     assert chat.path[-1].state is AnswerState.COMPLETE
     assert chat.path[-1].text.startswith(left.text)

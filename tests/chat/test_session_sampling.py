@@ -7,8 +7,8 @@ from unittest.mock import AsyncMock
 import pytest
 
 from lmchat.chat import changes
-from lmchat.chat.next_turn import value_words
 from lmchat.chat.sampling_layers import SamplingLayers
+from lmchat.chat.turn_choices import value_words
 from lmchat.errors import StoreUnavailable, WrongUse
 from tests.support.chat_turns import ChatTurns
 from tests.support.scripted_backend import set_options
@@ -19,7 +19,7 @@ async def change(chat: ChatTurns, typed: str) -> str:
 
 
 def rows(chat: ChatTurns) -> list[tuple[str, str, str]]:
-    options = chat.sessions.next_turn.options_of(chat.opened)
+    options = chat.sessions.turn_choices.options_of(chat.opened)
     return [(option.name, value_words(option), option.origin.words) for option in options]
 
 
@@ -105,7 +105,7 @@ async def test_the_list_names_value_and_origin_and_one_name_says_what_it_may_be(
 
 async def test_what_the_command_line_or_effort_has_set_stays(store):
     chat = ChatTurns(store)
-    chat.sessions.next_turn.layers = SamplingLayers(
+    chat.sessions.turn_choices.layers = SamplingLayers(
         command_line={"temperature": 0.3}, chat={"top_p": 0.9}
     )
     for typed in ("temperature 1", "temperature default"):
@@ -114,7 +114,7 @@ async def test_what_the_command_line_or_effort_has_set_stays(store):
     await change(chat, "top_p 0.5")
     assert rows(chat) == [("temperature", "0.3", "command line"), ("top_p", "0.5", "session")]
     assert await change(chat, "top_p default") == "top_p is 0.9 from the next answer on ([chat])."
-    chat.sessions.next_turn.use_effort("low")
+    chat.sessions.turn_choices.use_effort("low")
     with pytest.raises(WrongUse, match="which has priority over /set"):
         await change(chat, "reasoning_effort high")
     assert chat.opened.header.sampling == {}

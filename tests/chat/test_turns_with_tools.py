@@ -134,7 +134,7 @@ async def test_a_stop_ends_what_runs_and_the_call_can_be_repeated(phase, store):
     assert (await chat.on_disk())[-1].state is AnswerState.STOPPED
     assert host.cancelled == (["read_text"] if phase == "call" else [])
     host.tools = {"read_text": lambda _: ToolResult(text="found")}
-    chat.sessions.next_turn.toolbox = toolbox(host)
+    chat.sessions.turn_choices.toolbox = toolbox(host)
     await chat.regenerate(chat.path[-1])
     assert results(chat) == [(AnswerState.COMPLETE, "found")]
     assert chat.path[-1].text == "Read."

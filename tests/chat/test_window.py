@@ -70,8 +70,8 @@ async def test_a_refusal_of_an_image_shortens_the_request_and_teaches_nothing_ab
     chat.sessions.send_now(chat.opened, "What grows here?", [image])
     await chat.wait()
     assert len(chat.sent(2)) > len(chat.sent(3)) >= 2
-    next_turn = chat.sessions.next_turn
-    assert next_turn.meter.factor(next_turn.target) == 1
+    turn_choices = chat.sessions.turn_choices
+    assert turn_choices.meter.factor(turn_choices.target) == 1
 
 
 async def test_nothing_is_left_out_where_the_user_does_not_want_it(store):
@@ -160,11 +160,11 @@ async def test_left_out_messages_are_noted_at_first_and_when_they_have_doubled(s
 
 
 def test_what_is_typed_adds_an_estimate_that_learns_from_the_server(store):
-    next_turn = ChatTurns(store).sessions.next_turn
-    assert next_turn.draft_tokens("word " * 40) == 50
+    turn_choices = ChatTurns(store).sessions.turn_choices
+    assert turn_choices.draft_tokens("word " * 40) == 50
     prompt = text_message(Role.USER, "word " * 40)
-    next_turn.meter.learn(next_turn.target, plan_context([prompt], limit=None), 104)
-    assert next_turn.draft_tokens("word " * 40) == 100
+    turn_choices.meter.learn(turn_choices.target, plan_context([prompt], limit=None), 104)
+    assert turn_choices.draft_tokens("word " * 40) == 100
     text_file = FilePart(name="a.txt", media_type="text/plain", digest="0" * 64, size=9, tokens=50)
     image = FilePart(name="a.png", media_type="image/png", digest="1" * 64, size=9, tokens=85)
-    assert next_turn.draft_tokens(file_line(text_file) + file_line(image)) == 100 + 85
+    assert turn_choices.draft_tokens(file_line(text_file) + file_line(image)) == 100 + 85

@@ -53,8 +53,8 @@ class ChatTurns(FrontEnd):
         if target is None:
             self.use(product, window=window)
         else:
-            self.sessions.next_turn.use_target(target)
-        self.sessions.next_turn.toolbox = box
+            self.sessions.turn_choices.use_target(target)
+        self.sessions.turn_choices.toolbox = box
         self.events: list[ChatEvent] = []
         self.returned: list[str] = []
         self.questions: list[ToolQuestion] = []
@@ -91,7 +91,9 @@ class ChatTurns(FrontEnd):
 
     def use(self, product: str, *, window: int | None = 8192) -> None:
         known = replace(model(context_loaded=window, capabilities=("tools",)), product=product)
-        self.sessions.next_turn.use_target(Target(endpoint=ENDPOINT, product=product, model=known))
+        self.sessions.turn_choices.use_target(
+            Target(endpoint=ENDPOINT, product=product, model=known)
+        )
 
     @property
     def opened(self) -> OpenSession:

@@ -114,7 +114,7 @@ class Desktop:
 
     @property
     def target(self):
-        return self.scheduler.next_turn.target
+        return self.scheduler.turn_choices.target
 
     @property
     def text(self) -> str:
@@ -263,7 +263,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     scheduler = TurnScheduler(
         chat=settings.chat, backend=backend, store=store, with_titles=True, clock=clock
     )
-    scheduler.next_turn.toolbox = toolbox
+    scheduler.turn_choices.toolbox = toolbox
     seen = Desktop(None, None, None, backend, store, folder)  # type: ignore[arg-type]
     state = state or State()
     seen.workspace = Workspace(
@@ -510,7 +510,7 @@ class Situation(Desktop):
     async def goes_on(self) -> None:
         await self.on(ChatScreen)
         await self.until(
-            lambda: getattr(self.scheduler.next_turn.target, "model_id", ""),
+            lambda: getattr(self.scheduler.turn_choices.target, "model_id", ""),
             "a server and a model",
         )
         await self.until(

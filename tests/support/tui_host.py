@@ -119,7 +119,7 @@ def confirm(app: App[None]) -> None:
     dialog = app.screen
     key = dialog.hints[0][0].lower()
     event = events.Key(key, key)
-    event.time = dialog.rest.ready_s
+    event.time = dialog.key_pause.ready_s
     event.set_sender(app)
     app._driver.send_message(event)
 

@@ -50,7 +50,7 @@ def results(desk) -> list[tuple[AnswerState, str]]:
 async def takes_keys(desk) -> None:
     await shown(desk, ASKS)
     await desk.until(
-        lambda: time.monotonic() >= desk.log_view.calls.rest.ready_s, "a card that takes keys"
+        lambda: time.monotonic() >= desk.log_view.calls.key_pause.ready_s, "a card that takes keys"
     )
 
 
@@ -83,7 +83,7 @@ async def test_calls_are_rows_that_unfold_and_their_results_are_copied_paged_and
 
 async def test_the_card_replaces_the_row_and_asks_as_often_as_was_decided(tmp_path):
     def allowed() -> dict[str, str]:
-        return desk.scheduler.next_turn.toolbox.allowed
+        return desk.scheduler.turn_choices.toolbox.allowed
 
     scripts = (call("a"), call("b"), call("c"), answer_steps("So far."), call("d"), call("e"))
     async with desk_with(tmp_path, *scripts) as desk:
@@ -133,7 +133,8 @@ async def test_the_card_lets_the_user_type_on_and_is_reached_with_a_key(tmp_path
         await takes_keys(desk)
         for key in "yx":
             event = events.Key(key, key)
-            event.time = desk.log_view.calls.rest.ready_s - 0.1  # typed early, and handed over late
+            # typed early, and handed over late
+            event.time = desk.log_view.calls.key_pause.ready_s - 0.1
             desk.log_view._forward_event(event)
         await desk.prompt_is("x")
         await desk.press("y", "s")
@@ -264,5 +265,5 @@ def test_the_look_of_the_card(snap_compare, tmp_path, size):
     files = {"path": "beds.md", "rows": list(range(12))}
     desk = seen(tmp_path, *TALK, script=calls((READ, files)))
     desk.backend.results = (probed(Verdict.READY, model(capabilities=("tools",))),)
-    desk.scheduler.next_turn.toolbox = toolbox(approve="ask")
+    desk.scheduler.turn_choices.toolbox = toolbox(approve="ask")
     assert snap_compare(desk.app, terminal_size=SIZES[size], run_before=steps(desk, ASKS, "ctrl+r"))

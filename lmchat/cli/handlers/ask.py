@@ -88,13 +88,13 @@ async def ask(context: Context) -> int:
             if options.system_prompt is not None:  # a new session has it from the settings
                 await changes.set_system_prompt(scheduler, opened, options.system_prompt)
         target = await choose_target(context, runtime)
-        scheduler.next_turn.use_target(target)
+        scheduler.turn_choices.use_target(target)
         if not options.yes:  # only now: a set is large in relation to the window of the model
             for file_set in file_sets:
                 await require_consent_to_set(file_set, target.context)
         if options.start.strip():
             scheduler.use_first_words(options.start)
-        toolbox = scheduler.next_turn.toolbox
+        toolbox = scheduler.turn_choices.toolbox
         if toolbox is not None:
             await stack.enter_async_context(aclosing(toolbox.host))
             await start_tools(context, toolbox, target)
@@ -164,7 +164,7 @@ class _Question(FrontEnd):
     @property
     def settings(self) -> TurnSettings:
         """The settings of the turn, with the output that the schema asks for."""
-        settings = self._scheduler.next_turn.settings(self._opened.own_sampling)
+        settings = self._scheduler.turn_choices.settings(self._opened.own_sampling)
         return settings if self._wanted is None else replace(settings, output=self._wanted.output)
 
     def show(self, _: OpenSession, event: ChatEvent) -> None:

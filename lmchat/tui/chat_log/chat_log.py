@@ -30,7 +30,7 @@ from lmchat.servers.events import StreamEvent
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import MessagePath
 from lmchat.tools.tool import CHOICES, Choice
-from lmchat.tui.actions import Post, Run, bindings
+from lmchat.tui.actions import AppMessage, Run, bindings
 from lmchat.tui.chat_log.copying import code_number, copied, text_to_copy
 from lmchat.tui.chat_log.document import Document, Place
 from lmchat.tui.chat_log.entry import Delta, Entry, Inflow, is_streaming_answer
@@ -64,33 +64,33 @@ class ChatLog(ScrollView, can_focus=True):
         *(f"chat-log--{name}" for name in PARTIAL_STYLES),
     }
 
-    class Changed(Post):
+    class Changed(AppMessage):
         """Focus, selection, hits, or what is below the screen changed; read the log for values."""
 
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, ChatLog.Changed)
 
-    class ActionWanted(Post):
+    class ActionWanted(AppMessage):
         """A command on a message was wanted by a key or a click; `MessageActions` runs it."""
 
         name: str  # the last part of the command's id
         message: ChatMessage  # the one with the focus
 
-    class StopClicked(Post):
+    class StopClicked(AppMessage):
         """The word `stop` below the running answer was clicked."""
 
-    class CopyWanted(Post):
+    class CopyWanted(AppMessage):
         """A text of the log is to be copied: the selection, a message or a part of it."""
 
         text: str
         note: str = ""  # which part of a message it is, as `Block 2 of 3`; else empty
 
-    class LinkClicked(Post):
+    class LinkClicked(AppMessage):
         """A link in a message was clicked."""
 
         address: str
 
-    class Decided(Post):
+    class Decided(AppMessage):
         """The user has decided about the tool call that asks."""
 
         choice: Choice
@@ -463,7 +463,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     def on_focus(self, event: events.Focus) -> None:
         """Focus the last message, too, if no message has the focus."""
-        self.calls.rest.prolong(event.time)  # keys typed before must not decide about a call
+        self.calls.key_pause.prolong(event.time)  # keys typed before must not decide about a call
         self.viewport.focus_last()
         self._repaint()
 
@@ -570,7 +570,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     def _decide(self, key: str, time_s: float) -> None:
         """Decide about the call that asks, if its card takes keys by now."""
-        if self.calls.rest.takes_key(time_s):
+        if self.calls.key_pause.takes_key(time_s):
             self.post_message(self.Decided(CHOICES[key]))
 
     def on_paste(self, event: events.Paste | events.Key) -> None:

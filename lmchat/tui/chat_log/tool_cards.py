@@ -9,18 +9,18 @@ from lmchat import units
 from lmchat.sessions.message import ChatMessage
 from lmchat.tui.chat_log.entry import ASKS, Entry
 from lmchat.tui.chat_log.viewport import Viewport
-from lmchat.tui.key_rest import Rest
+from lmchat.tui.key_pause import KeyPause
 
 
 class RunningCalls:
-    """States of the calls of the running turn, and the rest before the card takes keys."""
+    """States of the calls of the running turn, and the pause before the card takes keys."""
 
     def __init__(
         self, viewport: Viewport, changed: Callable[[int], AbstractContextManager[Entry]]
     ) -> None:
         """Create it; `changed` is the context for a change of the message with an index."""
         self.card_id = ""  # the tool message that asks
-        self.rest = Rest()  # before the card takes keys, which are meant for the prompt until then
+        self.key_pause = KeyPause()  # until it is over, keys are meant for the prompt
         self._viewport = viewport
         self._changed = changed
         self._began_s = 0.0  # monotonic time from which `running …` is counted
@@ -43,8 +43,8 @@ class RunningCalls:
 
         `asked_id` is the message of the call about which the user decides now: it gets the state
         `ASKS`, and the others wait. If it is empty, the user has decided about all calls, and they
-        run. The rest before its card takes keys begins when it is seen. While it is off the screen,
-        or a dialog covers the log (not `is_on_top`), it takes no keys.
+        run. The pause before its card takes keys begins when it is seen. While it is off the
+        screen, or a dialog covers the log (not `is_on_top`), it takes no keys.
         """
         if not calls or asked_id:  # no call runs, so that the time of the next ones begins now
             self._began_s = now_s
@@ -67,6 +67,6 @@ class RunningCalls:
         is_seen = is_visible and is_on_top
         if asked_id != self.card_id or not is_seen:  # a new card, which rests anew, or none in view
             self.card_id = asked_id
-            self.rest.cancel()
+            self.key_pause.cancel()
         if is_seen:
-            self.rest.begin()
+            self.key_pause.begin()

@@ -52,7 +52,7 @@ class ModelSwitch:
 
     def is_in_use(self, model: ModelInfo) -> bool:
         """Return whether a model is the one in use."""
-        target = self._ui.next_turn.target
+        target = self._ui.turn_choices.target
         used = target.model if target else None
         return used is not None and _key(used) == _key(model)
 
@@ -75,7 +75,7 @@ class ModelSwitch:
 
         Unlike `use`, this neither remembers the model nor sends the waiting prompts.
         """
-        self._ui.next_turn.use_target(target)
+        self._ui.turn_choices.use_target(target)
         self._workspace.monitor.aim(target)
         self._status.refresh()  # shows the health that the monitor keeps of this server
 
@@ -86,12 +86,12 @@ class ModelSwitch:
         their state, as whether the model is loaded. Do nothing if the check was one of another
         server, or found no model.
         """
-        target = self._ui.next_turn.target
+        target = self._ui.turn_choices.target
         if target is None or health.model is None or health.endpoint != target.endpoint:
             return
         product = health.product or target.product
         # not `aim_at`: the monitor has these values already, and would check again
-        self._ui.next_turn.use_target(replace(target, product=product, model=health.model))
+        self._ui.turn_choices.use_target(replace(target, product=product, model=health.model))
 
     def _change_load(self, model: ModelInfo, **fields: float | bool | None) -> bool:
         """Change fields of the target that say how far its model is loaded, as `is_loading`.
@@ -99,10 +99,10 @@ class ModelSwitch:
         Return False, and change nothing, if the given model is not the one in use: any model of the
         picker can be loaded.
         """
-        target = self._ui.next_turn.target
+        target = self._ui.turn_choices.target
         if target is None or not self.is_in_use(model):
             return False
-        self._ui.next_turn.use_target(replace(target, **fields))
+        self._ui.turn_choices.use_target(replace(target, **fields))
         self._status.refresh()
         return True
 
@@ -141,7 +141,7 @@ class ModelSwitch:
         if self._workspace.target_state.lacks_server:
             self._ui.app.post_message(ShowServers())
             return
-        target = self._ui.next_turn.target
+        target = self._ui.turn_choices.target
         rows, age_s = self._workspace.catalogue.cached_rows(self._workspace.state)
         picker = ModelPicker(
             self._with_loading(rows),

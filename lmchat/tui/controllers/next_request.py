@@ -33,7 +33,7 @@ class NextRequest:
 
         Raises `LMChatError` if no model can answer.
         """
-        self._ui.next_turn.required_target()  # raises before the dialog opens
+        self._ui.turn_choices.required_target()  # raises before the dialog opens
 
         async def fill() -> None:
             """Show the messages in the dialog, which is made below; after an error, close it."""

@@ -173,7 +173,7 @@ class PromptFiles:
         if not await self._may_read([name.folder]):
             return
         found = await read_set(name)
-        target = self._ui.next_turn.target
+        target = self._ui.turn_choices.target
         if found.needs_consent(target.context if target else None):
             title = f"Attach {len(found.files)} files?"
             # `y` and not Enter: the user may be typing when the question opens

@@ -47,7 +47,7 @@ class PromptText:
     @property
     def has_unseen_image(self) -> bool:
         """Whether an image is attached that the current model cannot see."""
-        return self._ui.next_turn.has_unseen_image(self._input.full_text)
+        return self._ui.turn_choices.has_unseen_image(self._input.full_text)
 
     def load_draft(self) -> None:
         """Put the draft of the shown session into the prompt."""
@@ -60,7 +60,7 @@ class PromptText:
         otherwise ↑ brings them back, too.
         """
         # this text, with which lmchat asks for a summary, was not typed
-        compact_prompt = self._ui.next_turn.compact_prompt
+        compact_prompt = self._ui.turn_choices.compact_prompt
         earlier = [
             prompt
             for prompt in await self._ui.workspace.store.prompt_history()

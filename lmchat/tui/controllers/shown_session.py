@@ -99,7 +99,7 @@ class ShownSession:
         """
         self._mark_timer = None
         draft = self._ui.widgets.prompt_input.full_text
-        plan = self._scheduler.next_turn.plan(self._scheduler.shown, draft)
+        plan = self._scheduler.turn_choices.plan(self._scheduler.shown, draft)
         count, first_sent_id = 0, None
         if plan is not None:
             count = plan.left_out

@@ -112,7 +112,7 @@ class StatusDisplay:
         self._ui.screen.post_message(KeysChanged())
         if self._ticker is None:
             return
-        target = self._ui.next_turn.target
+        target = self._ui.turn_choices.target
         is_loading = target is not None and target.is_loading
         is_reading = self._ui.read_ahead.fraction is not None
         is_answering = bool(scheduler.in_memory.running_ids)
@@ -138,13 +138,13 @@ class StatusDisplay:
     def _sections(self, now_s: float) -> Mapping[str, Sequence[TelemetryRow]]:
         """Return the panel's sections for the shown session and the server, in their order."""
         shown = self._ui.scheduler.shown
-        next_turn = self._ui.next_turn
+        turn_choices = self._ui.turn_choices
         backend = self._ui.workspace.backend
-        use = next_turn.context_use(shown)
+        use = turn_choices.context_use(shown)
         turn = shown.figures
         # after the end of a turn, the speeds of its last seconds stay in the panel
         speeds_until_s = now_s if turn is None or turn.ended_s is None else turn.ended_s
-        is_loading = next_turn.target is not None and next_turn.target.is_loading
+        is_loading = turn_choices.target is not None and turn_choices.target.is_loading
         next_check_s = self._ui.workspace.monitor.next_check_s if self.health.is_down else None
         return {
             "server": server_rows(self.health, self._ui.workspace.target_state),
@@ -153,14 +153,14 @@ class StatusDisplay:
                 turn,
                 now_s,
                 loading=f"loading{self._loading_progress}" if is_loading else "",
-                profile=next_turn.profile_name,
+                profile=turn_choices.profile_name,
             ),
             "context": context_rows(
                 use.tokens if use and shown.messages else None,
                 use.limit if use else None,
                 is_estimated=use is not None and use.is_estimated,
                 left_out=self._left_out,
-                can_compact=use is not None and next_turn.can_compact(shown),
+                can_compact=use is not None and turn_choices.can_compact(shown),
             ),
             "turn": turn_rows(
                 turn,
@@ -172,7 +172,7 @@ class StatusDisplay:
             "requests": request_rows(backend.metrics(), backend.budget(), turn),
             "activity": activity_rows(
                 turn,
-                has_tools=next_turn.has_tools(shown.session_id),
+                has_tools=turn_choices.has_tools(shown.session_id),
                 last_action=self.last_action,
                 next_check_in_s=None if next_check_s is None else next_check_s - now_s,
             ),
@@ -188,18 +188,18 @@ class StatusDisplay:
         speed of the answer takes the place of the size. If nothing is saved, the figures begin with
         that.
         """
-        widgets, next_turn = self._ui.widgets, self._ui.next_turn
+        widgets, turn_choices = self._ui.widgets, self._ui.turn_choices
         shown = self._ui.scheduler.shown
         prompt_input = widgets.prompt_input
         draft = "" if prompt_input.typed_command else prompt_input.full_text
-        draft_tokens = next_turn.draft_tokens(draft)
+        draft_tokens = turn_choices.draft_tokens(draft)
         size = units.tokens(draft_tokens, is_estimated=True) if draft_tokens else ""
         speed = shown.figures.tokens_per_second if shown.figures else None
         saving = "! not saved" if self._ui.scheduler.save_queue.warning else ""
         if self._ui.workspace.is_temporary:  # a temporary chat, which is never saved
             saving = "temporary"
 
-        use = next_turn.context_use(shown)  # None while older messages are not read
+        use = turn_choices.context_use(shown)  # None while older messages are not read
         fraction = replace(use, tokens=use.tokens + draft_tokens).fraction if use else None
         share = "" if fraction is None else units.percent(fraction)
 
@@ -219,7 +219,7 @@ class StatusDisplay:
 
         While the model loads, its name says so, and how much of it is loaded.
         """
-        target = self._ui.next_turn.target
+        target = self._ui.turn_choices.target
         if target is None:
             state = self._ui.workspace.target_state
             is_searching = state is TargetState.SEARCHING
@@ -236,7 +236,7 @@ class StatusDisplay:
         A load that lmchat did not begin is timed from the first check that found the server in its
         present state. The text is empty if the model is not loading, and if neither is known.
         """
-        target = self._ui.next_turn.target
+        target = self._ui.turn_choices.target
         if target is None or not target.is_loading:
             return ""
         since_s = target.loading_since_s

@@ -18,7 +18,7 @@ from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products import product_named
 from lmchat.tui.dialogs.dialog import Dialog
-from lmchat.tui.key_rest import Rest
+from lmchat.tui.key_pause import KeyPause
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import MUTED, cut_middle, paragraphs, styled
 from lmchat.units import counted
@@ -161,8 +161,8 @@ def key_dialog(probed: ProbeResult, attempt: Attempt) -> AskDialog:
 class ConfirmDialog(Dialog):
     """Yes-or-no question; returns True on its key, and None on Esc.
 
-    The key counts only after a `Rest`, a short time without keys: otherwise it may be the next key
-    of a text that the user types, who has not seen the question yet.
+    The key counts only after a `KeyPause`, a short time without keys: otherwise it may be the next
+    key of a text that the user types, who has not seen the question yet.
     """
 
     AUTO_FOCUS = ""
@@ -180,7 +180,7 @@ class ConfirmDialog(Dialog):
             key: The key for a yes: `y` for a question that may open while the user types.
         """
         super().__init__(title, ((key, verb),), is_small=True)
-        self.rest = Rest()
+        self.key_pause = KeyPause()
         self._text = text
         self._key = key.lower()
 
@@ -188,13 +188,13 @@ class ConfirmDialog(Dialog):
         yield Static(paragraphs(self._text), classes="words gap")
 
     def on_screen_resume(self) -> None:
-        """Begin the rest: the question is on top now. Textual calls that of `Dialog`, too."""
-        self.rest.cancel()  # a rest of before another dialog covered this one does not count
-        self.rest.begin()
+        """Begin the pause: the question is on top now. Textual calls that of `Dialog`, too."""
+        self.key_pause.cancel()  # a pause of before another dialog covered this one does not count
+        self.key_pause.begin()
 
     def on_key(self, event: events.Key) -> None:
-        """Leave with True on the key for a yes, if no key came in the rest before it."""
-        is_ready = self.rest.takes_key(event.time)  # also for other keys: each begins a rest
+        """Leave with True on the key for a yes, if no key came in the pause before it."""
+        is_ready = self.key_pause.takes_key(event.time)  # also for other keys: each begins a pause
         if event.key == self._key and is_ready:
             event.stop()
             self.dismiss(True)

@@ -35,8 +35,8 @@ def tools_dialog(scheduler: TurnScheduler, config_file: Path) -> Dialog:
 
     If the model in use cannot call tools, a note above the tools says so.
     """
-    toolbox = scheduler.next_turn.toolbox
-    target = scheduler.next_turn.target
+    toolbox = scheduler.turn_choices.toolbox
+    target = scheduler.turn_choices.target
     if toolbox is None:
         return TextDialog("Tools", _NOT_CONFIGURED.format(config_file))
     note = ""

@@ -23,7 +23,7 @@ from lmchat import units
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
-from lmchat.tui.actions import Post, ShowChat
+from lmchat.tui.actions import AppMessage, ShowChat
 from lmchat.tui.welcome.server_rows import (
     NO_SERVER,
     MachineState,
@@ -61,7 +61,7 @@ class WelcomeScreen(Screen[None]):
     It posts to the app, which gets the message before the next key.
     """
 
-    class Chosen(Post):
+    class Chosen(AppMessage):
         """The user wants to use a server, or another way to one."""
 
         choice: ServerRow | str  # the server, "models", or the key of a way in `welcome_rows`

@@ -18,7 +18,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from lmchat.safe_text import safe_line
-from lmchat.tui.actions import Post
+from lmchat.tui.actions import AppMessage
 from lmchat.tui.widgets.completion_list import Completion, SlashList
 from lmchat.tui.widgets.folded_blocks import FoldedBlocks
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, StyledText, content, fit, styled
@@ -30,7 +30,7 @@ from lmchat.units import UNICODE
 class Pill(Widget):
     """`↓ new text  End` at the right, or `↓ more below`; empty at the end of the log."""
 
-    class Pressed(Post):
+    class Pressed(AppMessage):
         """Request to scroll the log to its end."""
 
     words: reactive[str] = reactive("")

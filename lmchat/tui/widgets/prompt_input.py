@@ -19,7 +19,7 @@ from lmchat import units
 from lmchat.commands.table import Command, is_command, is_shell_command
 from lmchat.matching import fuzzy_match
 from lmchat.safe_text import safe_text
-from lmchat.tui.actions import Post, Run
+from lmchat.tui.actions import AppMessage, Run
 from lmchat.tui.widgets.completion_list import CLOSED, Completion, Names, complete
 from lmchat.tui.widgets.folded_blocks import FoldedBlocks
 
@@ -57,13 +57,13 @@ class PromptInput(TextArea):
     have `priority`: Textual asks those, from the app down, before the focused widget gets the key.
     """
 
-    class Submitted(Post):
+    class Submitted(AppMessage):
         """Enter was pressed; what is submitted is no longer in the prompt."""
 
         text: str  # prompt, `/command argument`, or `!COMMAND`; never blank
         is_for_shell: bool = False
 
-    class Drafted(Post):
+    class Drafted(AppMessage):
         """The text has changed."""
 
         text: str
@@ -71,18 +71,18 @@ class PromptInput(TextArea):
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, PromptInput.Drafted)  # only the newest text counts
 
-    class FileNamed(Post):
+    class FileNamed(AppMessage):
         """A file was chosen after `@`, or a text was pasted that may be the paths of files."""
 
         text: str  # `@` with the typed letters, or the pasted text
         path: str  # empty for a pasted text
 
-    class ScrollWanted(Post):
+    class ScrollWanted(AppMessage):
         """Request to scroll the log, by a key that has nothing to scroll in the prompt."""
 
         action: str  # of Textual, as `page_up`
 
-    class QueueActWanted(Post):
+    class QueueActWanted(AppMessage):
         """Request to `edit` or `remove` the newest queued prompt."""
 
         what: str

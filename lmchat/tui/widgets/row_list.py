@@ -17,7 +17,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from lmchat.tui.actions import Post
+from lmchat.tui.actions import AppMessage
 from lmchat.tui.widgets.line import MUTED, STRONG, StyledTexts, content, fit, styled
 from lmchat.units import UNICODE
 
@@ -83,7 +83,7 @@ class RowList(ScrollView):
     The list itself never has Textual's focus: its owner has it, and calls `move` for a key.
     """
 
-    class Clicked(Post):
+    class Clicked(AppMessage):
         """A row was clicked."""
 
         key: Hashable

@@ -15,7 +15,7 @@ from textual.widgets import Input
 from lmchat import units
 from lmchat.commands.table import Scope
 from lmchat.sessions.session import ListFilter, SessionGroup
-from lmchat.tui.actions import Post, bindings
+from lmchat.tui.actions import AppMessage, bindings
 from lmchat.tui.widgets.field import TextLine
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, StyledTexts, styled
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, heading_row, wrapped_rows
@@ -42,13 +42,13 @@ class SessionList(Vertical, can_focus=True):
         ("pagedown", "page(1)"),
     ]
 
-    class ActWanted(Post):
+    class ActWanted(AppMessage):
         """Request to act on a session."""
 
         name: str  # `open`, `rename`, `tag`, `pin`, `archive` or `delete`
         session_id: str
 
-    class SearchWanted(Post):
+    class SearchWanted(AppMessage):
         """Request to search all sessions."""
 
         query: str

@@ -60,7 +60,7 @@ _FORM = re.compile(r"([^\s=]+)(?:\s*=\s*|\s+)?(.*)", re.DOTALL)
 _MAX_VALUE_CHARS = 60
 
 
-class NextTurn:
+class TurnChoices:
     """Owner of the choices for the next turn in all sessions, of the tools, and of the meter.
 
     It is no turn itself: `settings` returns what one begins with, and a running turn keeps.

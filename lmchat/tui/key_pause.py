@@ -1,4 +1,4 @@
-"""The rest: a short time without keys before a question takes one.
+"""The pause: a short time without keys before a question takes one.
 
 The question may open while the user types: then the next keys are meant for the prompt.
 """
@@ -8,30 +8,30 @@ from __future__ import annotations
 from math import inf
 from time import monotonic
 
-REST_S = 0.5  # time without a key, after which a key is meant for the question
+KEY_PAUSE_S = 0.5  # time without a key, after which a key is meant for the question
 
 
-class Rest:
+class KeyPause:
     """Tells when a question takes keys: a key soon after another one is meant for the prompt."""
 
     def __init__(self) -> None:
         self.ready_s = inf  # monotonic time from which keys count; never until `begin`
 
     def begin(self) -> None:
-        """Begin the rest, as the question is seen now, unless it has begun already."""
+        """Begin the pause, as the question is seen now, unless it has begun already."""
         if self.ready_s == inf:
-            self.ready_s = monotonic() + REST_S
+            self.ready_s = monotonic() + KEY_PAUSE_S
 
     def cancel(self) -> None:
         """Take no keys until `begin`: the question is not seen."""
         self.ready_s = inf
 
     def prolong(self, time_s: float) -> None:
-        """Begin the rest again after a key, or something else that happened at `time_s`."""
-        self.ready_s = max(self.ready_s, time_s + REST_S)
+        """Begin the pause again after a key, or something else that happened at `time_s`."""
+        self.ready_s = max(self.ready_s, time_s + KEY_PAUSE_S)
 
     def takes_key(self, time_s: float) -> bool:
-        """Return whether a key that was pressed at `time_s` counts; it begins the rest again."""
+        """Return whether a key that was pressed at `time_s` counts; it begins the pause again."""
         is_over = time_s >= self.ready_s
         self.prolong(time_s)
         return is_over
