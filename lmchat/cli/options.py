@@ -14,7 +14,10 @@ class ParsedOptions:
     without importing argparse and dataclasses.
     """
 
-    handler = ""  # `module:function` of the command; empty for the chat screen
+    # facts of the command, as in `Subcommand`
+    handler = ""  # `module:function`; empty for the chat screen
+    takes_local = True  # the chat screen does
+    changes_sessions = False
 
     # options of every command
     endpoint: str | None = None

@@ -185,7 +185,11 @@ def _add_commands(
         )
         # for an action, the function of this name in the module of its command
         handler = command.handler or f"{module}:{command.name}"
-        command_parser.set_defaults(handler=handler)
+        command_parser.set_defaults(
+            handler=handler,
+            takes_local=command.takes_local,
+            changes_sessions=command.changes_sessions,
+        )
         if command.json_help == ALWAYS_JSON:
             command_parser.set_defaults(json=True)
         group_by_option: dict[str, Any] = {}  # groups of options that exclude each other

@@ -21,13 +21,6 @@ from lmchat.terminal.output import Output
 
 CommandHandler = Callable[[Context], int | Coroutine[None, None, int]]
 
-# handlers of commands that can use the built-in engine; "" is the chat
-_LOCAL_HANDLERS = ("", "ask:ask", "decide:decide", "models:list_models")
-# handlers of commands that change saved sessions, which `--temporary` forbids
-_CHANGING_HANDLERS = (
-    *("sessions:delete", "sessions:purge", "sessions:rename", "sessions:restore"),
-    "import_:import_files",
-)
 _SIGNAL_BASE = 128  # the exit code after a signal is this plus the number of the signal
 _INTERRUPTION = LMChatError("Interrupted.", kind="interrupted")
 _INTERRUPTION.exit_code = _SIGNAL_BASE + signal.SIGINT
@@ -105,10 +98,10 @@ def _require_compatible(options: ParsedOptions) -> None:
         message = "--local and --endpoint cannot be used together."
     elif options.temporary and options.save:
         message = "--temporary and --save cannot be used together."
-    elif options.local and options.handler not in _LOCAL_HANDLERS:
+    elif options.local and not options.takes_local:
         message = "--local cannot be used here."
         hint = "Use it with the chat screen, `ask`, `decide` or `models`."
-    elif options.temporary and options.handler in _CHANGING_HANDLERS:
+    elif options.temporary and options.changes_sessions:
         message = "--temporary changes no saved session, so it cannot be used here."
         hint = "Leave out --temporary."
     elif options.handler and (options.plain or options.inline):

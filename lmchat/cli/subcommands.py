@@ -29,13 +29,15 @@ class Subcommand(NamedTuple):
     arguments: tuple[Argument, ...] = ()
     commands: tuple[Subcommand, ...] = ()  # the actions of a command
     handler: str = ""
-    """`module:function` in `lmchat.cli`, or `module:` for a command that needs an action.
+    """`module:function` in `lmchat.cli.handlers`, or `module:` for a command that needs an action.
 
     Empty for an action: the function in the module of its command has the name of the action.
     """
     json_help: str = _JSON_HELP  # help of `--json`; empty where there is no such option
     notes: str = ""  # text of `--help` after the examples
     exclusive: tuple[tuple[str, ...], ...] = ()  # groups of options; one of each may be used
+    takes_local: bool = False  # whether it can use the built-in engine (`--local`)
+    changes_sessions: bool = False  # whether it changes saved ones, which `--temporary` forbids
 
     @property
     def all_arguments(self) -> tuple[Argument, ...]:
@@ -150,6 +152,7 @@ lmchat ask --dry-run=curl "Hello" > request.sh""",
     json_help="print one JSON document at the end",
     notes="ask reads standard input to its end; in a loop that reads lines, add </dev/null.",
     handler="ask:ask",
+    takes_local=True,
     exclusive=(
         ("--stream-json", "--json", "--dry-run", "--dry-run=text", "--dry-run=curl"),
         ("--schema", "--code"),
@@ -177,6 +180,7 @@ _MODELS = Subcommand(
         Subcommand("unload", "unload a model", "lmchat models unload qwen3-8b", (_MODEL_ID,)),
     ),
     handler="models:list_models",
+    takes_local=True,
 )
 _COMPARE = Subcommand(
     "compare",
@@ -214,6 +218,7 @@ cat mail.txt | lmchat decide --json "Is it polite?" | jq .probabilities.yes""",
     "samplers that would change them, such as the temperature, have no effect.\n"
     "Exit codes: 0 the first option, 10 another one, 1 no decision.",
     handler="decide:decide",
+    takes_local=True,
 )
 _BATCH = Subcommand(
     "batch",
@@ -330,18 +335,21 @@ _SESSIONS = Subcommand(
             "change the title of a session",
             "lmchat sessions rename 3f2a 'Plan for the garden'",
             (_ID, argument("title TITLE", "the new title")),
+            changes_sessions=True,
         ),
         Subcommand(
             "delete",
             "move a session to the trash, where it stays for 30 days",
             "lmchat sessions delete 3f2a",
             (_ID,),
+            changes_sessions=True,
         ),
         Subcommand(
             "restore",
             "restore a session from the trash",
             "lmchat sessions restore 3f2a",
             (_ID,),
+            changes_sessions=True,
         ),
         Subcommand(
             "purge",
@@ -356,6 +364,7 @@ _SESSIONS = Subcommand(
                 ),
                 argument("--yes", "do not ask"),
             ),
+            changes_sessions=True,
         ),
     ),
     handler="sessions:list_sessions",
@@ -419,6 +428,7 @@ curl -s https://example.org/chat.json | lmchat import -""",
     "The last line on stdout lists the session ids.\n"
     "Exit codes: 0 everything was imported,\n1 a file was rejected.",
     handler="import_:import_files",
+    changes_sessions=True,
 )
 _CONFIG = Subcommand(
     "config",

@@ -1,0 +1,92 @@
+"""The models of all servers, for the commands that name, list or load some."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import monotonic
+
+from lmchat.cli.target import find_servers
+from lmchat.cli.wiring import Runtime
+from lmchat.errors import LMChatError
+from lmchat.servers.discovery.choose_model import why_unusable
+from lmchat.servers.model import (
+    LoadState,
+    ModelInfo,
+    cannot_chat,
+    find_by_part,
+    find_model,
+    unknown_model,
+)
+from lmchat.terminal.output import Output
+
+
+async def fetch_models(runtime: Runtime) -> list[ModelInfo]:
+    """Return the models of all usable servers; raises an error if there is no such server."""
+    results = await find_servers(runtime.backend, runtime.settings)
+    usable = [probed for probed in results if probed.verdict.is_usable]
+    if not usable:
+        raise why_unusable(results)
+    return [model for probed in usable for model in probed.models]
+
+
+async def model_meant(runtime: Runtime, name: str) -> ModelInfo:
+    """Ask the servers for the model of this name, or else the only one whose name contains it.
+
+    Raises an error if no name, or the names of several models, contain it.
+    """
+    listed = await fetch_models(runtime)
+    model = find_by_part(name, listed)
+    if model is None:
+        raise unknown_model(name, listed)
+    return model
+
+
+def model_named(model_id: str, listed: Sequence[ModelInfo]) -> ModelInfo:
+    """Return the model with exactly this name, for a command that sends it prompts.
+
+    Raises `WrongUse` if there is none, or if it cannot chat.
+    """
+    model = find_model(model_id, listed)
+    if model is None:
+        raise unknown_model(model_id, listed)
+    if not model.can_chat:
+        raise cannot_chat(model)
+    return model
+
+
+async def load_with_progress(
+    runtime: Runtime, model: ModelInfo, output: Output, *, window: int | None = None
+) -> None:
+    """Load a model and show the progress on a terminal until it is loaded.
+
+    `window` is the size of the context window in tokens; by default, the server chooses it.
+    """
+    try:
+        await runtime.backend.load(
+            model,
+            context=window,
+            on_progress=lambda fraction: output.show_progress(f"{fraction:.0%}"),
+        )
+    finally:
+        output.show_progress("")
+
+
+async def load_if_needed(runtime: Runtime, model: ModelInfo, output: Output) -> float | None:
+    """Load a model that its server reports as not loaded, and return the seconds that this took.
+
+    The server is asked now: another model may have taken the place of this one since `model` was
+    listed. Return None if the model is in another state or its state is unknown. Return None, too,
+    if the server cannot load a model on request: it then loads the model with the first prompt.
+    """
+    probed = await runtime.backend.check(model.endpoint)
+    current = find_model(model.model_id, probed.models)
+    if current is None or current.state is not LoadState.NOT_LOADED:
+        return None
+    started_s = monotonic()
+    try:
+        await load_with_progress(runtime, model, output)
+    except LMChatError as error:
+        if error.kind == "unsupported":
+            return None
+        raise
+    return monotonic() - started_s
