@@ -69,7 +69,7 @@ def _run_command(context: Context) -> int:
     if options.handler:
         handler: CommandHandler = load(f"lmchat.cli.handlers.{options.handler}")
     elif is_plain:
-        handler = load("lmchat.cli.plain:run_plain")
+        handler = load("lmchat.cli.plain.chat:run_plain")
     else:
         return _run_screen(context)
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from lmchat.cli.inline import InlineText
+from lmchat.cli.plain.inline import InlineText
 
 
 async def test_words_after_a_note_in_the_middle_of_a_line_continue_below_it():

@@ -12,8 +12,8 @@ from lmchat.chat.open_session import OpenSession
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.chat.turn_scheduler import TurnScheduler
 from lmchat.cli.context import Context
-from lmchat.cli.inline import InlineText
-from lmchat.cli.line_reader import LineReader
+from lmchat.cli.plain.inline import InlineText
+from lmchat.cli.plain.line_reader import LineReader
 from lmchat.cli.target import find_target
 from lmchat.cli.tool_approval import approve
 from lmchat.cli.turn_printer import TurnPrinter

@@ -16,10 +16,10 @@ from contextlib import AsyncExitStack
 from msgspec.structs import replace
 
 from lmchat.cli.context import Context
-from lmchat.cli.line_reader import QUOTES, LineReader
 from lmchat.cli.local import start_engine
-from lmchat.cli.plain_commands import PlainCommands
-from lmchat.cli.plain_turns import PlainTurns
+from lmchat.cli.plain.commands import PlainCommands
+from lmchat.cli.plain.line_reader import QUOTES, LineReader
+from lmchat.cli.plain.turns import PlainTurns
 from lmchat.cli.wiring import make_scheduler, open_runtime
 from lmchat.commands.table import is_command, is_shell_command
 from lmchat.errors import LMChatError, NoServerFound
