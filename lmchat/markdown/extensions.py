@@ -58,7 +58,7 @@ def add_rules(parser: MarkdownIt) -> MarkdownIt:
     # gets a single rule, which asks the others only if the first sign may begin a block.
     ends = {chain: block.getRules(chain) for chain in _CHAINS}
     for name, rule in zip(block.get_active_rules(), block.getRules(), strict=True):
-        block.at(name, rule)  # without `alt`, which takes the rule out of all chains
+        block.at(name, rule)  # the same rule in its old place, but without `alt`: in no chain
     for chain, rules in ends.items():
         block.push(f"end of {chain}", partial(_ends_block, rules), {"alt": [chain]})
     inline.after("text", "address", address_rule)

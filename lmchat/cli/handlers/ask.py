@@ -192,7 +192,7 @@ class _Question(FrontEnd):
         except asyncio.CancelledError:
             if self._opened.figures is not None:  # otherwise no answer has begun
                 self._set_extract()
-                self._print_end(None)
+                self._print_end(None)  # its error is not printed: Ctrl+C has one of its own
             raise
         return self._print_end(misfit)
 
@@ -242,12 +242,7 @@ class _Question(FrontEnd):
         is_in_store = self._is_saved and save_error is None
         session_id = self._opened.session_id if is_in_store else None
         answer = self._answer
-        # of the answer, without `save_error`: the answer may be complete, though it is not saved
-        error = misfit if answer.state is AnswerState.COMPLETE else self._opened.answer_error
-        if error is None and answer.state is not AnswerState.COMPLETE:  # the user has stopped it
-            error = LMChatError("Stopped before the answer was complete.", kind="interrupted")
-        elif error is not None and error.kind == "interrupted":  # its hint names keys of the screen
-            error.hint = _SAVED_HINT.format(session_id[:SHORT_ID]) if session_id else _UNSAVED_HINT
+        error = self._error_of(answer, misfit, session_id)
 
         output = self._output
         if output.is_json_lines:
@@ -273,6 +268,22 @@ class _Question(FrontEnd):
             words = f"saved; to continue: lmchat ask -r {session_id[:SHORT_ID]}"
             output.note(f"lmchat: {words}")
         return error or save_error
+
+    def _error_of(
+        self, answer: ChatMessage, misfit: LMChatError | None, session_id: str | None
+    ) -> LMChatError | None:
+        """Return why an answer is incomplete, or the misfit of a complete one, if it has one.
+
+        `session_id` is the session in which the answer is saved, or None.
+        """
+        if answer.state is AnswerState.COMPLETE:
+            return misfit
+        error = self._opened.answer_error
+        if error is None:  # the user has stopped it
+            return LMChatError("Stopped before the answer was complete.", kind="interrupted")
+        if error.kind == "interrupted":  # the connection broke; the hint names keys of the screen
+            error.hint = _SAVED_HINT.format(session_id[:SHORT_ID]) if session_id else _UNSAVED_HINT
+        return error
 
     def _print_last_lines(self, answer: ChatMessage, session_id: str | None) -> None:
         """Print the JSON lines after the text of an answer: tool calls, refusal, and the end."""
