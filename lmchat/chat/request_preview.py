@@ -13,12 +13,10 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
-from lmchat.chat.answer_request import AnswerRequest, TurnSettings, refuse_unseen_images
+from lmchat.chat.answer_request import TurnSettings
 from lmchat.chat.context_window import ContextList, context_list
 from lmchat.chat.open_session import OpenSession
-from lmchat.chat.tool_rounds import ToolRounds
 from lmchat.chat.turn_scheduler import TurnScheduler
-from lmchat.chat.turn_starts import new_prompt
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_json, safe_line, shell_word
 from lmchat.servers.request import ChatRequest, OutgoingRequest
@@ -57,27 +55,13 @@ async def next_request(
     """
     await opened.fill(scheduler.store)  # of a long session, only the end was read
     settings = settings or scheduler.turn_choices.settings(opened.own_sampling)
-    start = new_prompt(
-        opened.shown_messages,
-        text,
-        files,
-        system_prompt=scheduler.turn_choices.chat_settings.system_prompt,
-        first_words=opened.first_words,
-    )
-    refuse_unseen_images(settings.target, start.prompts)
-    planned = AnswerRequest(
-        settings,
-        start.sent_path,
-        backend=scheduler.backend,
-        meter=scheduler.turn_choices.meter,
-        store=scheduler.store,
-        rounds=ToolRounds(settings.toolbox, opened.session_id) if settings.toolbox else None,
-        beginning=start.beginning,
-    )
-    request = await planned.prepared_request()
+    start = scheduler.prompt_start(opened, text, files)(opened.shown_messages)
+    request = await scheduler.plan_turn(opened, start, settings).prepared_request()
     if text or files:
         return request
-    # an empty prompt is not in the plan; only the first words of the answer come after it
+    # Plans leave out messages without content. Without a prompt, the last message would be an
+    # answer, which the server continues: its chat template then writes another text than for the
+    # next prompt. Only the first words of the next answer come after the prompt.
     messages = list(request.messages)
     index = len(messages) if start.beginning is None else len(messages) - 1
     messages.insert(index, text_message(Role.USER, ""))

@@ -39,6 +39,7 @@ from lmchat.chat.tool_rounds import ToolQuestion, ToolRounds, streamed_calls
 from lmchat.chat.turn_starts import TurnStart
 from lmchat.errors import LMChatError, log_bug, new_error_id
 from lmchat.servers.events import RequestAdapted
+from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import (
     AnswerState,
     AnswerStats,
@@ -141,6 +142,10 @@ class TurnRunner:
         self._request = self._make_answer_request(  # for the next answer
             start.sent_path, beginning=start.beginning, fetched=start.fetched
         )
+
+    async def prepared_request(self) -> ChatRequest:
+        """Return the first request of the turn for a preview, in place of `run`."""
+        return await self._request.prepared_request()
 
     async def run(self) -> None:
         """Run the turn to its end: answers, each after a round of the calls of the one before.

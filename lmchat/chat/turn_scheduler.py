@@ -154,19 +154,22 @@ class TurnScheduler:
         `may_compact`, `auto_compact` and a context window that is nearly full, a summary is made
         first. Until it has ended, `unsent` waits in the queue.
         """
-        make_start = partial(
+        self._begin(
+            opened,
+            self.prompt_start(opened, text, files),
+            settings=settings or self._settings(opened),
+            unsent=unsent,
+            may_compact=may_compact,
+        )
+
+    def prompt_start(self, opened: OpenSession, text: str, files: Sequence[FilePart]) -> MakeStart:
+        """Return what makes the start of the turn of a new prompt, and of the preview of it."""
+        return partial(
             new_prompt,
             text=text,
             files=files,
             system_prompt=self.turn_choices.chat_settings.system_prompt,
             first_words=opened.first_words,
-        )
-        self._begin(
-            opened,
-            make_start,
-            settings=settings or self._settings(opened),
-            unsent=unsent,
-            may_compact=may_compact,
         )
 
     def edit(
@@ -314,22 +317,27 @@ class TurnScheduler:
                 self._report(opened, QueueChanged())
                 used_settings = self._summary_settings(opened)
                 used_start = partial(self._summary_start, used_settings.target)
-            runner = TurnRunner(
-                opened,
-                used_start(opened.messages),
-                used_settings,
-                backend=self.backend,
-                save_queue=self.save_queue,
-                meter=self.turn_choices.meter,
-                show=self._report,
-                ask=self._ask,
-            )
-            await runner.run()
+            await self.plan_turn(opened, used_start(opened.messages), used_settings).run()
 
         task = asyncio.create_task(run(), name=f"turn-{opened.session_id}")
         task.add_done_callback(partial(self._after_turn, opened, self._clock()))
         opened.begin_turn(task, unsent, is_summary=is_summary)
         self._report(opened, TurnBegun())
+
+    def plan_turn(
+        self, opened: OpenSession, start: TurnStart, settings: TurnSettings
+    ) -> TurnRunner:
+        """Return a turn whose first request is planned; raises the errors of `TurnRunner`."""
+        return TurnRunner(
+            opened,
+            start,
+            settings,
+            backend=self.backend,
+            save_queue=self.save_queue,
+            meter=self.turn_choices.meter,
+            show=self._report,
+            ask=self._ask,
+        )
 
     def _after_turn(self, opened: OpenSession, began_s: float, task: asyncio.Task[None]) -> None:
         """Show how a turn ended; then send what waits, or let the model name the session.

@@ -7,8 +7,10 @@ from contextlib import aclosing, suppress
 from unittest.mock import AsyncMock, Mock
 
 import pytest
+from msgspec.structs import replace
 
 from lmchat.chat.events import AnswerBegun, MessageAdded, TurnBegun, TurnEnded
+from lmchat.chat.request_preview import next_request
 from lmchat.chat.runner import log_failure
 from lmchat.errors import (
     RequestInvalid,
@@ -29,6 +31,7 @@ from tests.support.chat_turns import ChatTurns
 from tests.support.desktop import hold
 from tests.support.programs import until
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
+from tests.support.scripted_tools import toolbox
 
 END = StreamFinished(reason="stop")
 OFFLINE = ServerUnavailable("Nothing answers at 127.0.0.1:1234.")
@@ -65,6 +68,20 @@ async def test_a_prompt_is_shown_then_on_the_disk_then_sent_and_its_answer_is_ke
     assert not chat.opened.is_busy
     await chat.send("And in the sun?")  # without the thought
     assert chat.sent() == ["Be brief.", prompt.text, reply.text, "And in the sun?"]
+
+
+async def test_the_preview_of_a_prompt_is_the_request_that_the_server_gets(store):
+    chat = ChatTurns(store, box=toolbox(), system_prompt="Be brief.", seed=42)
+    chat.sessions.use_first_words("Ferns")
+    for text in ("What grows in shade?", "And in the sun?"):
+        preview = await next_request(chat.sessions, chat.opened, text)
+        await chat.send(text)
+        sent = chat.server.requests[-1]
+        assert chat.sent() == [message.text for message in preview.messages]
+        assert sent.tools
+        # ids of requests and messages are new each time
+        ids = {"messages": (), "request_id": "", "replay_id": ""}
+        assert replace(preview, **ids) == replace(sent, **ids)
 
 
 async def test_a_disk_that_fails_stops_no_answer_and_all_is_written_in_order_when_it_is_back(store):

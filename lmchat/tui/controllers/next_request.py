@@ -16,7 +16,11 @@ from lmchat.tui.screen_services import ScreenServices
 
 
 class NextRequest:
-    """Shows the request that Enter would send now, with the draft as its prompt."""
+    """Shows the request of the next new prompt, with what is typed as this prompt.
+
+    The prompt is empty while a message is edited, and while a command is typed. If `auto_compact`
+    makes a summary before the prompt is sent, the request is still that without a summary.
+    """
 
     def __init__(
         self,
