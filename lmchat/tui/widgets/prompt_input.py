@@ -64,12 +64,10 @@ class PromptInput(TextArea):
         is_for_shell: bool = False
 
     class Drafted(AppMessage):
-        """The text has changed."""
-
-        text: str
+        """The text has changed; who needs it reads `full_text`."""
 
         def can_replace(self, message: Message) -> bool:
-            return isinstance(message, PromptInput.Drafted)  # only the newest text counts
+            return isinstance(message, PromptInput.Drafted)  # one is enough for several changes
 
     class FileNamed(AppMessage):
         """A file was chosen after `@`, or a text was pasted that may be the paths of files."""
@@ -322,11 +320,11 @@ class PromptInput(TextArea):
 
     @on(TextArea.Changed)
     def post_draft(self, event: TextArea.Changed) -> None:
-        """Update mode and list for the changed text, and post the text."""
+        """Update mode and list for the changed text, and post that it has changed."""
         event.stop()
         self._check_shell_mode()
         self._update_list()
-        self.post_message(self.Drafted(self.full_text))
+        self.post_message(self.Drafted())
 
     def choose(self, row: Any) -> None:
         """Choose and insert a row of the list, such as a clicked one; do nothing if it has gone."""
