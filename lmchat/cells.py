@@ -20,9 +20,9 @@ def graphemes(text: str) -> Iterator[tuple[int, int]]:
     """
     from rich.cells import split_graphemes  # noqa: PLC0415 - commands start without rich
 
-    # rich gives the character after a joiner no cell; but for a joiner at the beginning, only its
-    # `cell_len` does so, and `split_graphemes` does not. So `_` is put before the text, and what it
-    # adds, one character and one cell, is subtracted.
+    # The character after a joiner takes no cell. If the joiner begins the text, rich's
+    # `split_graphemes` counts a cell for it, unlike its `cell_len`. So `_` is put before the text,
+    # and what it adds, one character and one cell, is subtracted.
     if text.startswith(_JOINER):
         (_, cells), *others = graphemes("_" + text)
         yield 0, cells - 1

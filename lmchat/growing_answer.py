@@ -49,7 +49,7 @@ class GrowingAnswer:
         self, begun: ChatMessage | None = None, choices: Sequence[TokenProbabilities] = ()
     ) -> None:
         self.choices = list(choices)  # of the tokens so far, if the server reports them
-        self._begun_choice_count = len(choices)
+        self._begun_choice_count = len(choices)  # those of `begun`, which no event changes
         self._probability_count = count_probabilities(choices)
         self._texts: dict[str, list[str]] = {"reasoning": [], "text": [], "refusal": []}
         """Texts of all entries so far, by the kind of the entry."""
@@ -57,6 +57,7 @@ class GrowingAnswer:
             self._texts["reasoning"] = [begun.reasoning]
             self._texts["text"] = [begun.text]  # which has its refusal too
         self._begun_text_count = len(self._texts["text"])
+        """Number of texts that are of `begun`, 1 or 0: a `Rethought` is about those behind them."""
 
     def add(self, event: StreamEvent) -> tuple[JournalEntry, ...]:
         """Add the text of an event; return the entries for its journal.

@@ -159,7 +159,7 @@ class TurnFigures(Struct, kw_only=True):
                     self.first_token_s = now_s
             case UsageReported():
                 self.usage = event
-                self.counted_chunks = self.chunks
+                self.counted_chunks = self.chunks  # later ones are not in the server's count
             case StreamFinished(reason=reason):
                 self.finish_reason = reason
             case RequestAdapted() | TokensChosen():
@@ -317,7 +317,7 @@ class TurnFigures(Struct, kw_only=True):
 
         It is the count of the server and the chunks since then, about a token each. Without a
         count, it is estimated from chunks or characters: some servers send several tokens in a
-        chunk.
+        chunk. To this come the tokens of earlier requests, which the running request continues.
         """
         if self._server_count is not None:
             return self.earlier_tokens + self._server_count + self.chunks - self.counted_chunks

@@ -59,7 +59,7 @@ class Beginning(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of_answer(cls, answer: ChatMessage) -> Beginning:
-        """Return an answer as a turn continues it.
+        """Return the beginning with which an answer is continued: its text so far.
 
         Blanks that end words of the user are left out (R-43): the model writes the blank before its
         next word itself.
@@ -146,6 +146,7 @@ class AnswerChoices:
         # text of earlier tokens that the server has not reported came with this one, and stays
         text_of_token = old_choice.text_before + token
         whole = thought if old_choice.is_thought else self.answer.text
+        # what the answer itself continued, its tokens up to the chosen one, and the new token
         begun = whole[:start] + _text_of(earlier, is_thought=old_choice.is_thought) + text_of_token
         logprobs = [other.logprob for other in old_choice.top if other.token == token]
         logprob = logprobs[0] if logprobs else old_choice.logprob

@@ -145,18 +145,22 @@ class AnswerRequest:
         self._tools: tuple[Tool, ...] = ()  # offered to the model
         self._tool_tokens = 0  # estimate for the descriptions of these tools
         has_called = rounds is not None and rounds.steps > 0
-        # after the attributes above, which `_make_plan` reads. After a call, a plan may be too long
-        # here: `events` then raises the error, so that it ends the turn as that of an answer
+        # Made after the attributes above, which `_make_plan` reads. If the turn has called tools,
+        # it may be too long: `events` plans again and raises the error. There it is that of an
+        # answer, which is shown and saved; here it would be that of a turn without an answer.
         self.plan = self._make_plan(may_be_too_long=has_called)
 
         self._request_id = ""  # of the request that runs
         self._drawn_seed: int | None = None  # random seed of all requests for this answer
         self.reported_left_out = 0
-        """Number of left-out messages in the last note about them; the session sets it first."""
+        """Number of left-out messages in the last note about them, perhaps in an earlier answer.
+
+        `OpenSession` keeps it from one answer to the next, and sets it here as an answer begins.
+        """
         self._has_noted_length = False  # whether a note has said that the prompt is too long
         self._files: dict[str, bytes] = {}
         """Content by digest; b"" for images that are not sent. Missing files have no entry."""
-        self._must_end_thought = False  # the user wants it, and the server was not asked yet
+        self._must_end_thought = False  # `answer_now` was called, and the server not asked yet
         self.can_answer_now = product_named(settings.target.product).can_prefill_thought
         """Whether `answer_now` was not called yet, and the server may be able to end a thought."""
         self._was_shortened = False  # whether a refusal has made the plan shorter
@@ -199,7 +203,8 @@ class AnswerRequest:
 
         Return why the server cannot do that, or an empty text. A second call does nothing.
         """
-        # only llama.cpp and the engine built on it can end thoughts, and only they continue them
+        # the servers that can continue a thought are also those that can end one: llama.cpp and the
+        # engine that is built on it
         if not product_named(self.settings.target.product).can_prefill_thought:
             return self._no_thought_end_note
         if self.can_answer_now:
@@ -376,7 +381,8 @@ class AnswerRequest:
         """Return the request for the plan; without prefill, a prompt asks for the continuation."""
         messages = self.plan.messages
         begun_text = self.beginning.message.text if self.beginning is not None else ""
-        # a thought alone cannot be continued without prefill: then the model answers its prompt
+        # Without prefill, a prompt quotes the end of the beginning, from which the model continues.
+        # A thought alone cannot be continued in this way: then the model answers the last prompt.
         if begun_text and not self._is_prefilled:
             text = f"{CONTINUE}\n\n{begun_text.rstrip()[-ANCHOR_CHARS:]}"
             messages = (*messages, text_message(Role.USER, text))

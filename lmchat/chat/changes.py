@@ -29,7 +29,7 @@ async def rewrite(
     opened.begin_branch(branch)
     message = branch[-1]
     saving = scheduler.save_queue.save(opened.header, message)
-    # named, as nothing here awaits it: `OpenSession.saves` has it
+    # `OpenSession.saves` keeps the task. Nothing here awaits it: the name `_` tells mypy so
     _: asyncio.Future[None] = opened.track_save(asyncio.ensure_future(saving))
     return message
 
@@ -92,5 +92,5 @@ async def set_sampling(
     """
     opened.change_header(sampling=options)
     await scheduler.save_queue.write_unsaved()  # one of these messages may create the session
-    with suppress(SessionNotFound):
+    with suppress(SessionNotFound):  # a new session, whose first message saves them
         await scheduler.store.update_session(opened.session_id, {"sampling": options})

@@ -52,7 +52,7 @@ def summary_start(
     if all(path[index].text == prompt for index in summarised_indexes):
         raise RequestInvalid("There are no older messages to summarise yet.", hint=hint)
     older = MessagePath(path[: prompt_indexes[-_KEPT_EXCHANGES]])
-    # nothing is planned: the plan has the sums of the kept messages
+    # only for its sums: without a limit, the plan has all kept messages, and leaves none out
     kept = plan_context(path[len(older) :], limit=None, sent_thoughts=sent_thoughts)
     if kept.raw_text + kept.raw_thoughts > _MAX_KEPT_SHARE * tokens:
         problem = "A summary would make no room: the last prompts and answers take most of it."

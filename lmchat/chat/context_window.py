@@ -308,7 +308,9 @@ class ContextMeter:
 
         tokens = 0
         uncounted = [message for message in messages if not message.is_excluded]
-        if len(uncounted) == len(messages):  # else the counts have messages that are not sent now
+        # The last count is searched. If messages are taken out of requests now, no count fits: it
+        # may be from the time when they were sent
+        if len(uncounted) == len(messages):
             for index in reversed(range(len(messages))):
                 answer = messages[index]
                 # another model counts in other tokens; without a target, any count is good

@@ -50,7 +50,7 @@ def replay_request(answer: ChatMessage) -> ChatRequest:
         endpoint=target.endpoint,
         product=target.product,
         model=target.model_id,
-        messages=(),
+        messages=(),  # the server has them from the first request
         replay_id=replay_id_of(answer),
         is_replay=True,
     )
@@ -76,7 +76,8 @@ def joined_answer(fetched: ChatMessage, earlier: ChatMessage) -> ChatMessage:
     is_complete = fetched.state is AnswerState.COMPLETE  # else the fetching has not reached its end
     fetched_words = fetched.reasoning + fetched.text
     earlier_words = earlier.reasoning + earlier.text
-    # it does not if the server has dropped the beginning of a very long answer
+    # it does not if the server has dropped the beginning of a very long answer. The last characters
+    # that were saved are not compared: half a tag of a thought may have been taken for words there
     begins_the_same = fetched_words.startswith(earlier_words[:-_UNSURE_CHARS])
     if begins_the_same and (is_complete or len(fetched_words) >= len(earlier_words)):
         # the times are those of fetching it; only the server's own figures are right

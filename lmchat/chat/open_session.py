@@ -198,6 +198,7 @@ class OpenSession:
         newest = self._newest_answer
         if newest is None or newest.state is not AnswerState.STREAMING or self.figures is None:
             return newest
+        # the server may have named another model than was asked for
         return replace(newest, parts=self._growing.parts, model=self.figures.model)
 
     @property
@@ -340,7 +341,7 @@ class OpenSession:
                 request.settings.target,
                 version,
             )
-            if request.replay_id:  # saved with the answer before the request is sent
+            if request.replay_id:  # saved before the request is sent: after a kill it is needed
                 product = request.settings.target.product
                 stats = AnswerStats(replay_id=request.replay_id, product=product)
                 answer = replace(answer, stats=stats)
@@ -368,7 +369,7 @@ class OpenSession:
 
     def add_event(self, event: StreamEvent) -> tuple[JournalEntry, ...]:
         """Add an event to figures and text of the answer; return the entries for its file."""
-        if self.figures is not None:
+        if self.figures is not None:  # always, as an answer has begun: for the type checker
             self.figures.apply(event, self._clock())
         return self._growing.add(event)
 

@@ -47,7 +47,7 @@ class ReadAhead:
         shown, target = self._scheduler.shown, self._turn_choices.target
         model = target and (target.endpoint, target.model_id)
         followed = (model, shown.session_id, shown.leaf_id)
-        if followed == self._followed:
+        if followed == self._followed:  # it is read, or was read, for this draft
             return
         self.cancel()
         if target is not None and self._may_read(target):  # else the next letter tries again
@@ -90,7 +90,7 @@ class ReadAhead:
         if use is None or use.tokens < LEAST_TOKENS:
             return
         try:
-            request = await next_request(self._scheduler, opened, "")
+            request = await next_request(self._scheduler, opened, text="")
             self.fraction = 0.0
             self.on_change()
             async with aclosing(self._backend.read_ahead(request)) as reports:

@@ -125,8 +125,8 @@ def _cut_image(image: re.Match[bytes]) -> bytes:
 
     An image with short data stays as it is.
     """
-    data = image[2]
+    media_type, data = image.groups()
     if len(data) <= _SHOWN_DATA_CHARS:
         return image[0]
     words = f"… ({len(data)} characters)"
-    return image[1] + data[:_SHOWN_DATA_CHARS] + words.encode()
+    return media_type + data[:_SHOWN_DATA_CHARS] + words.encode()

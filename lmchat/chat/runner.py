@@ -197,7 +197,8 @@ class TurnRunner:
     async def _answer(self, version: int) -> ChatMessage:
         """Stream one answer to its end, whatever that is, and return it."""
         opened, request = self._opened, self._request
-        is_aside = bool(self._start.summarised)  # a summary is written when it is complete
+        # a summary has no row and no file while it streams: `run` writes it when it is complete
+        is_aside = bool(self._start.summarised)
         answer, figures = opened.begin_answer(request, version, is_aside=is_aside)
         state = AnswerState.STOPPED  # a stop is a cancellation, which only `finally` sees
         failure: Failure | None = None
@@ -242,7 +243,10 @@ class TurnRunner:
     async def _save_answer(
         self, answer: ChatMessage, figures: TurnFigures, request: AnswerRequest
     ) -> None:
-        """Save an ended answer, unless it is a summary, and its figures."""
+        """Save an ended answer and its figures.
+
+        Of a summary, only the figures: `run` saves it with its branch.
+        """
         opened, save_queue = self._opened, self._save_queue
         if not self._start.summarised:
             await save_queue.save(opened.header, answer, choices=opened.token_choices)
@@ -279,19 +283,21 @@ class TurnRunner:
         running: dict[str, ChatMessage] = {}  # those without a result, by message id
 
         async def end_call(call: ChatMessage) -> None:
-            """Put a call with its result in its place, save it, and show it."""
-            del running[call.message_id]
+            """Put a call with its result in its place on the path, save it, and show it."""
+            del running[call.message_id]  # else a stop would mark it as stopped
             opened.replace(call)
+            # shielded, as a stop may cancel this task, and the result must not be lost
             await self._shielded(save_queue.save(opened.header, call))
             self._show(MessageEnded(call))
 
         has_ended = False
         try:
-            await rounds.toolbox.host.list_servers()  # starts them for a turn that repeats a call
+            # starts them for a turn that repeats a call: no answer before it has asked for tools
+            await rounds.toolbox.host.list_servers()
             for call in calls:
                 named = replace(call, name=rounds.full_name(call.name))  # `SERVER/TOOL`
                 message = opened.add_call(named, target, version)
-                version = 1
+                version = 1  # those behind the first have no other version
                 running[message.message_id] = message
                 self._show(MessageAdded(message))
                 # a call has a row and a file of its own, as an answer has, before it runs

@@ -157,6 +157,7 @@ class ToolRounds:
                 reason = f" Reason: {decision.reason}" if decision.reason else ""
                 return f"The user refused this call.{reason}"
             await toolbox.allow(session_id, tool, decision.choice)
+        # last, as the user may have switched it off while the question waited
         if not toolbox.is_offered(session_id, tool):
             return "This tool is switched off, or not allowed to run."
         return partial(toolbox.call, tool)

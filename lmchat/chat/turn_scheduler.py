@@ -81,7 +81,7 @@ class TurnScheduler:
 
         `chat`, `profile_name` and `layers` are the choices for the next turn, as in `TurnChoices`.
         """
-        self.front_end: FrontEnd | None = None
+        self.front_end: FrontEnd | None = None  # it sets itself here
         self.turn_choices = TurnChoices(chat, profile_name, layers)
         self.save_queue = SaveQueue(store)
         self.drafts = SavedTexts(store.draft, store.save_draft, self._unsaved_prompts)
@@ -120,7 +120,10 @@ class TurnScheduler:
         return False
 
     def _send_draft_now(self, opened: OpenSession, draft: str, *, may_compact: bool = True) -> None:
-        """Begin the turn of a draft; with `may_compact`, a summary may be made first."""
+        """Begin the turn of a draft; with `may_compact`, a summary may be made first.
+
+        If the draft cannot become a message, it returns to the prompt field as it is (`unsent`).
+        """
         words, files = split_draft(draft)
         self.send_now(opened, words, files, unsent=draft, may_compact=may_compact)
 
@@ -232,10 +235,10 @@ class TurnScheduler:
         self._begin(opened, make_start, settings=settings, is_summary=True)
 
     def _summary_settings(self, opened: OpenSession) -> TurnSettings:
-        """Return the settings for a summary, which is only a text, and better short than none."""
+        """Return the settings for a summary: without tools, and of what fits."""
         return replace(
             self._settings(opened),
-            is_truncating=True,  # it may lack what does not fit
+            is_truncating=True,  # a summary of the messages that fit is better than none
             toolbox=None,
             is_kept=False,  # only an answer on the path can be fetched later
         )
@@ -301,8 +304,9 @@ class TurnScheduler:
 
         `make_start` gets the whole path. `unsent` is the prompt as a draft, which returns if it
         cannot become a message. With `may_compact`, a summary is made in its place if
-        `must_compact` says so, and the prompt waits in the queue. A title that the model is writing
-        is given up: it would keep the server busy.
+        `must_compact` says so, and the prompt waits in the queue. `is_summary` says that the turn
+        itself is a summary. A title that the model is writing is given up: it would keep the server
+        busy.
         """
         opened.require_idle()
         if self._title_task is not None:
@@ -312,8 +316,9 @@ class TurnScheduler:
             """Run the turn, or in its place that of a summary, behind which its prompt waits."""
             await opened.fill(self.store)  # of a long session, only the end was read
             used_start, used_settings = make_start, settings
+            # only now, as `must_compact` counts the messages in memory
             if may_compact and self.turn_choices.must_compact(opened, unsent):
-                opened.make_way_for_summary()
+                opened.make_way_for_summary()  # puts `unsent` in front of the queue
                 self._report(opened, QueueChanged())
                 used_settings = self._summary_settings(opened)
                 used_start = partial(self._summary_start, used_settings.target)

@@ -113,6 +113,7 @@ def regenerated(path: MessagePath, message_id: str, *, first_words: str = "") ->
         raise RequestInvalid(problem, hint=hint)
     version = old.versions + 1
     if old.role is Role.TOOL:
+        # the results of other calls of the same answer do not change: they are copied behind it
         copied = tuple(_results(path[index + 1 :]))
         return TurnStart(path=earlier, version=version, calls=old.tool_calls, copied=copied)
     beginning = Beginning.of_words(first_words)

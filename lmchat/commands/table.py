@@ -646,13 +646,13 @@ def _command_named(name: str, *, has_argument: bool) -> Command | None:
     takes one. In all other cases return None.
     """
     slash_commands = [command for command in COMMANDS if command.slash]
-    results = [command for command in slash_commands if command.name.startswith(name)]
-    for command in results:
+    candidates = [command for command in slash_commands if command.name.startswith(name)]
+    for command in candidates:
         if command.name == name:
             return command
-    if len(results) != 1:
+    if len(candidates) != 1:
         return None
-    command = results[0]
+    command = candidates[0]
     if has_argument and not command.takes_argument:
         return None
     return command

@@ -134,7 +134,7 @@ def file_in_line(line: str) -> FilePart | None:
 
     A line whose JSON is no `FilePart` with a valid digest represents no file.
     """
-    if not (line.startswith(_FILE_LINE) and line.endswith("]")):
+    if not (line.startswith(_FILE_LINE) and line.endswith("]")):  # the JSON is an array
         return None
     try:
         file = json.decode(line.removeprefix(_FILE_MARK), type=FilePart)
