@@ -90,6 +90,7 @@ def remove(connection: Connection, folder: Path, digests: Collection[str]) -> No
 def remove_unnamed(connection: Connection, folder: Path, moment: datetime) -> None:
     """Remove all files that neither a message nor a draft names, except those younger than 60 s.
 
+    The message of a young file may not be written yet: that is done after the file is saved.
     Only files with names of this module are removed: the user may keep others in a folder of this
     name, where LMCHAT_HOME is a folder of theirs.
     """

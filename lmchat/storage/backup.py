@@ -62,7 +62,7 @@ def remove_copies(path: Path) -> None:
 
     `purge` calls this: the copies have what it deletes.
     """
-    path = path.resolve()
+    path = path.resolve()  # it may be a link; the copies are beside the file
     for copy in (*daily_copies(path), *path.parent.glob(f".{path.name}.backup-*")):
         _remove(copy)
 
@@ -72,7 +72,7 @@ def daily_copies(path: Path) -> list[Path]:
 
     A file whose name does not end with a date is left out: the user may have made such a copy.
     """
-    path = path.resolve()
+    path = path.resolve()  # it may be a link; the copies are beside the file
     copies = path.parent.glob(f"{path.name}.backup-{_DATE}")
     try:
         return sorted(copies, key=lambda copy: copy.stat().st_mtime, reverse=True)
@@ -111,7 +111,7 @@ def _remove(file: Path) -> None:
 
 
 def _copy_of_day(path: Path, moment: datetime) -> Path:
-    path = path.resolve()
+    path = path.resolve()  # it may be a link; the copies are beside the file
     return path.with_name(f"{path.name}.backup-{moment:%Y-%m-%d}")
 
 

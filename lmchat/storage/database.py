@@ -98,7 +98,8 @@ class Database:
 
         def in_transaction(connection: Connection) -> T:
             """Run the job to its end, in a transaction."""
-            connection.set_progress_handler(None, 0)  # `run` may have set one
+            # the handler that an earlier `run` has set would interrupt this job
+            connection.set_progress_handler(None, 0)
             with transaction(connection):
                 return job(connection)
 

@@ -77,7 +77,7 @@ def read_answer(path: Path) -> tuple[FileHead | None, list[JournalEntry]]:
     """Return the head of a file and the entries that count; raises `OSError`.
 
     The head is None if its line is damaged. Damaged lines of entries are left out, and so are all
-    entries before the last `RESET`.
+    entries before the last `RESET`, which those after it replace.
     """
     first_line, *further_lines = read_plain(path, max_bytes=_MOST_BYTES).split(b"\n")
     head = _parsed(first_line, FileHead)
@@ -183,7 +183,7 @@ class FileJournal:
             await self._thread.run(file.remove)
 
     async def aclose(self) -> None:
-        """Close the files without removing them: their answers could not be saved."""
+        """Close the files, and leave them for `recovery`: their answers are not in the tables."""
         files = list(self._files.values())
         self._files.clear()
 
@@ -266,7 +266,7 @@ class AnswerFile:
         # hidden until it is locked, except on Windows, which cannot rename an open file.
         hidden = self._path.with_name(f".{self._path.name}")
         path = hidden if CAN_RENAME_OPEN_FILES else self._path
-        path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)  # left by an attempt that failed or was killed
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | OPEN_FLAGS
         descriptor = os.open(path, flags, _FILE_MODE)
         with suppress(OSError):  # a file system without locks

@@ -31,8 +31,8 @@ _CHANGED_AT_END = ("state", "model", "endpoint", "receipt", "failure")
 def put_session(connection: Connection, header: SessionHeader) -> None:
     """Write the row of a session.
 
-    If the session has a row, it only leaves the trash, and gets the title of the header if it has
-    no title.
+    If the session has a row, its values may be newer than the header, and stay. It only leaves the
+    trash, as a message follows, and gets the title of the header if it has no title.
     """
     insert(
         connection,

@@ -97,10 +97,11 @@ def connect(path: Path) -> Connection:
             # a turn changes about 20 pages: 65 kB, not 205 kB as with SQLite's usual 4096
             connection.execute("pragma page_size = 1024")
             connection.execute("pragma journal_mode = wal")
-            version_of(connection)  # the first use of the memory that processes then share
+            version_of(connection)  # to see whether the shared memory of this mode can be used
         except sqlite3.OperationalError as error:
             # Another process is just creating the file, or the file system cannot share memory.
-            # The journal in use works too, only slower.
+            # The journal in use works too, only slower. Without shared memory, the file is in the
+            # refused mode by now, and a new connection has to leave that.
             log.info("write-ahead logging is off: %s", name_of(error))
             if name_of(error).startswith(_NO_SHARED_MEMORY):
                 connection.close()
@@ -222,6 +223,7 @@ def _ensure_file(path: Path) -> None:
     if not path.exists():
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, _FILE_MODE))
         return
+    # SQLite opens the file with the rights of the effective user
     can_use_effective_ids = os.access in os.supports_effective_ids
     if not os.access(path, os.R_OK | os.W_OK, effective_ids=can_use_effective_ids):
         raise system_error(errno.EACCES, path)

@@ -53,6 +53,7 @@ def purge(
     Without a time, no other messages are deleted. `folder` has the attached files; those that
     nothing else names are removed.
     """
+    # before the rows: a kill in the middle must not leave their text in these files for days
     backup.remove_copies(connection.path)
     for path in answer_files(connection.path):
         with suppress(OSError):  # the answer has just ended, or the folder is read-only

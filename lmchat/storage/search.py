@@ -130,8 +130,9 @@ def _titles(connection: Connection, terms: Sequence[str]) -> list[_Match]:
 def _messages(connection: Connection, terms: Sequence[str], filters: Filters) -> Iterator[_Match]:
     """Yield the parts of messages that hold all terms, newest first.
 
-    If the index does not help, or few messages pass the filters, all parts are compared, else those
-    that the index names. If a filter asks for a code block, a part must be a text with a fence.
+    All parts of the messages that pass the filters are compared if the index does not help, or if
+    these messages are so few that it would save no work; else only the parts that the index names.
+    If a filter asks for a code block, a part must be a text with a fence.
     """
     values = filters.values
     has_many_messages = True  # also assumed without a filter

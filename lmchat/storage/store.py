@@ -131,8 +131,8 @@ class Store:
         self._files_in_memory: dict[str, bytes] = {}  # attached ones of a temporary chat, by digest
         database_in_file = Database(
             path,
-            lambda: self._tidied(connect(path)),
-            repair=lambda: self._tidied(backup.repair(path, clock())),
+            lambda: self._recovered_and_purged(connect(path)),
+            repair=lambda: self._recovered_and_purged(backup.repair(path, clock())),
         )
         self.figures = Figures(database_in_file, clock)
         self._journal: FileJournal | MemoryJournal
@@ -174,7 +174,7 @@ class Store:
         if not await self.database.run(lambda connection: backup.is_due(connection, moment)):
             return
         if await run_abandonable(lambda: is_damaged(path)):
-            await self._repair_if_damaged()
+            await self._raise_if_damaged()  # so that `Database` repairs it
         else:
             await self.database.run(
                 lambda connection: attachment_files.remove_unnamed(connection, folder, moment)
@@ -188,16 +188,17 @@ class Store:
         await self.figures.database.aclose()
 
     @reading
-    def _repair_if_damaged(self, connection: Connection) -> None:
-        """Check the file once more, and let `Database` repair it if it is still damaged.
+    def _raise_if_damaged(self, connection: Connection) -> None:
+        """Check the file once more; if it is still damaged, raise what makes `Database` repair it.
 
-        `Database` repairs the file when a job raises such an error, then runs the job again. So
-        callers get an error only if the repair fails.
+        The first check ran beside the thread of the database: a job or another process may have
+        replaced the file since. `Database` runs this job again after the repair, so callers get an
+        error only if the repair fails.
         """
         if is_damaged(connection.path):
             raise LostRowError("the pages of the file do not fit together")
 
-    def _tidied(self, connection: Connection) -> Connection:
+    def _recovered_and_purged(self, connection: Connection) -> Connection:
         """Recover killed answers, and delete what has expired; return the same connection.
 
         Both steps leave a file that is opened for reading as it is. Each step has transactions of
@@ -227,7 +228,8 @@ class Store:
             # before the copy: the text of killed answers is in files beside `saved` until now
             recover_killed_answers(saved, self._clock())
             connection = connect_in_memory(saved, entries)
-            # an answer that another window is streaming has no more than its row in the copy
+            # An answer that another window is streaming is only a row in the copy, which would stay
+            # in this state: its text and its end are written elsewhere.
             connection.execute(
                 "update messages set state = 'interrupted' where state = 'streaming'"
             )
@@ -389,6 +391,7 @@ class Store:
                 "A temporary chat cannot delete saved sessions permanently.",
                 hint="Start lmchat without --temporary.",
             )
+        # all were deleted before the latest time, none before an empty one
         messages_before = _LATEST if is_with_messages else ""
         folder = self._attachments_folder
         # Cancelling the caller must not leave files with the text of deleted rows. It is no job for

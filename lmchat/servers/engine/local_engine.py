@@ -130,7 +130,7 @@ class LocalEngine:
         """Return the model of this name or path; without one, the last used or the best model.
 
         `last` is the name of the last used one. Return None if there is no model, or if the demo
-        model is named and was not downloaded yet. Raises `WrongUse` if the named model does not
+        model is named and must be downloaded first. Raises `WrongUse` if the named model does not
         exist, or is not complete.
         """
         files = await self.files()
@@ -256,7 +256,7 @@ class LocalEngine:
         models = []
         for file in files:
             if self.model is None or file.path != self.model.path:
-                models.append(file.info(endpoint, LoadState.NOT_LOADED))
+                models.append(file.info(endpoint, LoadState.NOT_LOADED))  # not the served one
                 continue
             model = file.info(endpoint, served_state)
             if probed.models:  # the server tells more of its only model than the file
@@ -285,6 +285,7 @@ class LocalEngine:
         try:
             yield
         except (ServerUnavailable, StreamInterrupted) as error:
+            # a connection breaks before the system reports that the process has ended
             reason = await self.why_crashed(_EXIT_WAIT_S)
             if reason is None:
                 raise

@@ -116,6 +116,7 @@ def gguf_models(sources: Mapping[Path, str]) -> Iterator[ModelFile]:
                 if path.suffix.lower() != _SUFFIX or not is_first_visit(path):
                     continue
                 model = _model_at(path)
+                # encoders of images and texts cannot chat
                 if model and not any(word in model.name.casefold() for word in _ENCODERS):
                     yield replace(model, source=source)
 
@@ -140,7 +141,7 @@ def _model_at(path: Path) -> ModelFile | None:
         return None
     if not all(stat.S_ISREG(state.st_mode) for state in states):
         return None
-    if name == _NAMELESS:
+    if name == _NAMELESS:  # a file “model.gguf” in a folder with the name of the model
         name = path.parent.name
     quantization = _QUANTIZATION.search(name)
     return ModelFile(
@@ -198,7 +199,8 @@ def best_model(models: Sequence[ModelFile], last: str = "") -> ModelFile | None:
     """Return the model to start where the user named none; None if there are no models.
 
     It is the one that was used last, whose name is `last`; else the largest fast one, or the
-    smallest if none is fast. The demo model is the last resort: any other one is better.
+    smallest if none is fast. A fast one needs at most `_FAST_SHARE` of the free memory: larger ones
+    are slow without a graphics card. The demo model is the last resort: any other one is better.
     """
     for model in models:
         if model.name == last:

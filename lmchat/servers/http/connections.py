@@ -70,8 +70,8 @@ class Connections:
         if endpoint.origin in self._clients:
             return self._clients[endpoint.origin]
         is_https = endpoint.scheme == "https"
-        tls_context = self._empty_tls_context
-        if is_https and self._transport is None:  # the transport of tests needs no certificates
+        tls_context = self._empty_tls_context  # over http, and in tests, nothing is verified
+        if is_https and self._transport is None:  # tests pass a transport
             if self._tls_context is None:
                 self._tls_context = await asyncio.to_thread(new_tls_context, self._ca_file)
             tls_context = self._tls_context
@@ -87,7 +87,8 @@ class Connections:
                 httpx.AsyncClient(
                     transport=transport,
                     verify=tls_context,
-                    # A proxy of the environment cannot reach this machine (R-8).
+                    # A proxy of the environment reaches neither this machine nor its
+                    # private network (R-8).
                     trust_env=not endpoint.is_near,
                     follow_redirects=False,
                     limits=limits,
@@ -214,8 +215,8 @@ def request_headers(key: str | None, *, has_body: bool = False) -> dict[str, str
 async def body_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
     """Yield the body of a response, decompressed; what follows compressed data is not read.
 
-    httpx would read it to its end, and zlib keeps and copies all of it with each chunk. 1 kB of
-    compressed data may become 1 MB, so the caller can stop after each `_STEP_BYTES`.
+    httpx would read what follows, too, and zlib would keep and copy all of it with each chunk. 1 kB
+    of compressed data may become 1 MB, so the caller can stop after each `_STEP_BYTES`.
     """
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding in ("", "identity"):

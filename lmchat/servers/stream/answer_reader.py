@@ -49,7 +49,8 @@ class AnswerReader:
         """Create it; `read` reads the response.
 
         `facts` about the request go into the error for a refusal. `idle_timeout` is told when data
-        arrives. `splitter` is as for `ChunkReader`.
+        arrives. `splitter` separates thought that `<think>` tags mark in the text; None: the tags
+        are left in it.
         """
         self.network_error = ""  # how the connection broke, empty if it did not
         self._response = response
@@ -102,7 +103,7 @@ class AnswerReader:
         async for data in body:
             await self._read_part(data)
             if self._chunks.has_done:
-                await _read_to_end(body)
+                await _read_to_end(body)  # so that its connection can be used again
                 return
         self._read_events(self._sse.close())
 

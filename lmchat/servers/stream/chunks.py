@@ -129,7 +129,7 @@ class ChunkReader:
         self._usage.keep_usage(chunk.get("usage"))
         # llama.cpp sends `timings`, LM Studio sends `stats`.
         timings = chunk.get("timings") or chunk.get("stats")
-        if report := self._usage.keep_timings(timings):
+        if report := self._usage.keep_timings(timings):  # one is due every `USAGE_EVERY_S`
             self._post(report)
 
         choices = dicts_in(chunk.get("choices"))
@@ -220,6 +220,7 @@ class ChunkReader:
             self._post_token(RefusalDelta(text=refusal), len(refusal))
         for fragment in dicts_in(delta.get("tool_calls")):
             call = self._calls.read(fragment)
+            # each counts `_CALL_CHARS` more: endless empty ones must reach the limit, too
             char_count = len(call.name) + len(call.call_id) + len(call.arguments)
             self._post_token(call, char_count + _CALL_CHARS)
 
@@ -231,7 +232,7 @@ class ChunkReader:
         """
         if not thought:
             return
-        if self._probabilities is not None:
+        if self._probabilities is not None:  # it tells which text came with each token
             self._probabilities.add_text(thought, is_thought=True)
         if self._splitter is not None:
             self._post_split(self._splitter.close())
@@ -246,7 +247,7 @@ class ChunkReader:
         """
         if not content:
             return
-        if self._probabilities is not None:
+        if self._probabilities is not None:  # it tells which text came with each token
             self._probabilities.add_text(content, is_thought=False)
         if self._splitter is None:
             self._post_token(TextDelta(text=content), len(content))

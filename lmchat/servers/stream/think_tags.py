@@ -85,7 +85,7 @@ class ThinkSplitter:
 
     def close(self) -> list[SplitPiece | Rethought]:
         """End the text; return what was held back, but not white space behind a closing tag."""
-        self._has_ended = True
+        self._has_ended = True  # so `feed` holds back nothing more
         return self.feed("")
 
     def _read_unsure(self, text: str, pieces: list[SplitPiece | Rethought]) -> str:

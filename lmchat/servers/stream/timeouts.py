@@ -96,7 +96,8 @@ class IdleTimeout:
         """
         limits = self._timeouts
         limits_s = (limits.first_token_s, limits.stalled_after_s, limits.give_up_after_s)
-        shortest_s = min(filter(None, (ASK_AFTER_S, *limits_s)))  # a limit of 0 means none
+        # without 0, which means that the first token has no limit
+        shortest_s = min(filter(None, (ASK_AFTER_S, *limits_s)))
         round_s = shortest_s / 2  # two checks within the shortest limit
         silent_s = 0.0  # since the last bytes
         unheard_s = 0.0  # since the last sign of life: bytes, or an answer to a health check
@@ -114,6 +115,7 @@ class IdleTimeout:
                 must_ask = not self._has_arrivals and unheard_s + round_s >= ASK_AFTER_S
                 is_gone = must_ask and not await self._is_alive()
 
+                # a longer time is no silence of the server: this process was suspended
                 passed_s = min(self._loop.time() - checked_s, LONGEST_ROUND_S)
                 checked_s = self._loop.time()
                 silent_s += passed_s  # with the time of the health check
