@@ -156,7 +156,7 @@ class HttpServerClient:
         # Running chat requests whose thought can be ended, by their `request_id`.
         self._running: dict[str, Exchange] = {}
         self._drops: set[asyncio.Task[None]] = set()  # orders to servers to drop an answer
-        self._leaves_answers = False  # see `leave_answers`
+        self._leaves_answers = False  # whether a closed stream leaves its answer for a later run
 
     def expect(self, hinted: Mapping[str, Endpoint], *, used: Sequence[Endpoint] = ()) -> None:
         """Let `detect` also probe `hinted` and `used` addresses.
@@ -178,7 +178,7 @@ class HttpServerClient:
         await self._read_cache()
         results = tuple(map(self._cache_models, await self._prober.scan(expected)))
         if any(probed.verdict.is_usable for probed in results):
-            self._admission.count(cache_misses=1)
+            self._admission.count(cache_misses=1)  # lists of models came from servers
         if self._engine is not None and self._engine.endpoint is not None:
             # a refresh searches the disk again: model files may have come or gone
             probed_engine = await self._engine.probe(self._prober.check, is_refresh=True)
@@ -205,7 +205,7 @@ class HttpServerClient:
         await self._read_cache()
         cached = self._cache.models_of(endpoint, max_age_s=self._settings.limits.models_ttl_s)
         if cached is not None and not is_refresh:
-            self._admission.allowed.check(endpoint)
+            self._admission.allowed.check(endpoint)  # as `check` does, where a server is asked
             self._admission.count(cache_hits=1)
             return cached
         self._admission.count(cache_misses=1)
@@ -319,7 +319,7 @@ class HttpServerClient:
         Raises `ServerRejected` if it cannot, or if it would have to load or wake the model.
         """
         product = product_named(request.product)
-        if product.shows_template_text:
+        if product.shows_template_text:  # any other one says that it cannot, and asks no server
             await self._require_loaded(request)
         api = await self._new_api(request.endpoint, request.product, read_s=TEMPLATE_S)
         return await product.template_text(api, self._writer.write(request).body())
@@ -464,7 +464,8 @@ class HttpServerClient:
     ) -> AbstractAsyncContextManager[None]:
         """Return a context manager that lets the built-in engine serve a model for its block.
 
-        At any other address it does nothing: other servers run anyway.
+        `on_load` is called if the engine has to load the model for that. At any other address,
+        nothing is done: other servers run anyway.
         """
         engine = self._engine_at(endpoint)
         return engine.serving(model_id, on_load) if engine else nullcontext()
@@ -505,7 +506,8 @@ class HttpServerClient:
         """Whether a request would make its server load or wake the model (R-29, R-41).
 
         The state of the model is asked for first if the cached one is not fresh. A model whose
-        state is not known counts as not loaded.
+        state is not known counts as not loaded. The built-in engine loads on demand, too: a request
+        to it starts it with the model.
         """
         endpoint = request.endpoint
         self._admission.allowed.check(endpoint)
@@ -519,9 +521,9 @@ class HttpServerClient:
     async def _require_loaded(self, request: ChatRequest) -> None:
         """Raise `ServerRejected` if a request would make its server load or wake the model.
 
-        The message is for users who want to see the text that the model gets (`template_text`). The
-        JSON of the request can be shown without the model. Users do not see the errors of
-        `read_ahead`.
+        The message is for users who want to see the text that the model gets (`template_text`), so
+        it also says what can be shown without the model. `read_ahead` calls this, too, but users do
+        not see its errors.
         """
         if await self._would_load(request):
             raise ServerRejected(

@@ -45,7 +45,7 @@ class Exchange(Struct, kw_only=True):
         After a refusal, it has the form that `_adapt` gave it.
         """
         headers = stream_headers("", has_body=True)
-        if self.is_kept:
+        if self.is_kept:  # the server keeps the answer if it gets an id to keep it under
             headers[ID_HEADER] = self.written.request.replay_id
         endpoint = self.written.request.endpoint
         return OutgoingRequest(
@@ -91,6 +91,7 @@ class Exchange(Struct, kw_only=True):
         """
         written = self.written
         self.post(RequestSent(sampling=written.sent_options(), is_kept=self.is_kept))
+        # from now on, a server that keeps the answer would continue it without this connection
         self.must_be_dropped = self.is_kept
         if written.is_unloaded or self.sender.is_loading:
             self.post(ModelLoading(is_asleep=written.is_asleep))

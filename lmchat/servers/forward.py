@@ -70,8 +70,7 @@ class Forwarding(Struct, kw_only=True):
             ServerUnavailable: the server does not answer, or the reply has broken off.
             StreamInterrupted: the reply has stopped for too long.
         """
-        # Also after a refusal, and after an unexpected error, which is raised.
-        state = AnswerState.FAILED
+        state = AnswerState.FAILED  # this stays so after a refusal, and after an unexpected error
         try:
             async with AsyncExitStack() as stack:
                 try:
@@ -143,7 +142,7 @@ class Forwarding(Struct, kw_only=True):
                 if self._first_byte_s is None:
                     self._first_byte_s = time.perf_counter()
                 self._tail += chunk
-                if self._is_stream:
+                if self._is_stream:  # the last chunks of a stream have the counts
                     del self._tail[:-_STREAM_TAIL_BYTES]
                 else:
                     del self._tail[_WHOLE_BYTES:]  # what is cut is no JSON, and gives no counts

@@ -141,7 +141,7 @@ class Limiter:
     def budget(self) -> Budget:
         """Return how many requests may be sent now; those that left the window are forgotten.
 
-        Without a limit, both figures are 0.
+        Without a limit, both figures are 0, because no request is noted.
         """
         while self._times and self._times[0] <= time.monotonic() - _WINDOW_S:
             self._times.popleft()

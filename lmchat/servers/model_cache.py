@@ -38,17 +38,17 @@ class ModelCache:
         self._file = file
         self._clock = clock
         self._lists: dict[Endpoint, _CachedList] = {}
-        self._has_read = False
-        self._has_new_lists = False
+        self._has_read_file = False
+        self._has_new_lists = False  # whether a list was fetched that the file does not have
 
     async def read_once(self) -> bool:
         """Read the file with the first call; return whether this call has read it.
 
         Lists that were put before stay as they are.
         """
-        if self._has_read or self._file is None:
+        if self._has_read_file or self._file is None:
             return False
-        self._has_read = True
+        self._has_read_file = True
         for cached in await asyncio.to_thread(_read, self._file):
             self._lists.setdefault(cached.endpoint, cached)
         return True

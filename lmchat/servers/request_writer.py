@@ -88,7 +88,8 @@ class WrittenRequest(Struct, kw_only=True):
         for name, value in self.options.items():
             # The first field is the option; further ones, such as `top_logprobs`, only go with it.
             option_field, *_ = self.product.fields_of_option(name, value)
-            # a refused value is left out, another value of the same field is sent
+            # A refused value is left out, another value of the same field is sent. Options such as
+            # `temperature`, which `extra_fields` does not have, are never left out.
             field_value = str(self.extra_fields.get(option_field))
             if (option_field, field_value) not in self.dialect.dropped:
                 options[name] = value
@@ -155,7 +156,7 @@ class RequestWriter:
         request = written.request
         new_notes: list[str] = []
         for name in request.sampling.options:
-            if name in written.options:
+            if name in written.options:  # the product takes it
                 continue
             note = (
                 f"{written.product.subject} does not take {name} here, as far as lmchat knows. "

@@ -101,9 +101,9 @@ class Catalogue:
         return self._rows(listed.models, state), listed.age_s
 
     def expect(self, endpoint: Endpoint) -> None:
-        """Probe one more address from now on, unless it is probed anyway."""
-        probed = (probed.endpoint for probed in self.results)
-        if endpoint not in (*self._expected, *probed):
+        """Probe one more address from now on, unless the last search has probed it anyway."""
+        searched = (probed.endpoint for probed in self.results)
+        if endpoint not in (*self._expected, *searched):
             self._expected = (endpoint, *self._expected)
 
     async def probe_all(self) -> tuple[ProbeResult, ...]:

@@ -190,7 +190,7 @@ def _lacks(probed: ProbeResult, name: str) -> bool:
     """
     if _may_be_provider(probed):
         return False
-    # without models that can chat, the name is compared with the others
+    # a server whose models all cannot chat still lists them, so the name is compared with these
     listed = probed.chat_models or probed.models
     return bool(listed) and all(is_other_model(name, model.model_id) for model in listed)
 
@@ -277,14 +277,14 @@ def why_no_model(choice: TargetChoice) -> RequestInvalid:
 def endpoints_of(state: State) -> tuple[Endpoint, ...]:
     """Return the addresses of the last used models, each once, newest first.
 
-    The built-in engine has none: it gets another one in each run.
+    That of the built-in engine is left out, because it gets another one in each run.
     """
     servers = (used.endpoint for used in state.recent if used.endpoint != BUILT_IN)
     return tuple(dict.fromkeys(Endpoint.parse(server) for server in servers if is_address(server)))
 
 
 def best_result(results: Sequence[ProbeResult], model: str, state: State) -> ProbeResult | None:
-    """Return the server that the chat would choose; `model` is the name of the set model, or "".
+    """Return the server that the chat would choose; `model` is the configured one, or "".
 
     If it would choose none, return the first model server, such as one that needs a key. Return
     None if no result is a model server.

@@ -143,4 +143,4 @@ def _start(
             output=log,
         )
     finally:
-        os.close(log)
+        os.close(log)  # the server has its own copy

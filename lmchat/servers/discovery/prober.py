@@ -103,8 +103,8 @@ class Prober:
             zip(probes, results, strict=True), key=lambda pair: order.index(pair[1].verdict)
         )
         shown: list[ProbeResult] = []
-        # Products that need no row for a usual address without an answer: one of theirs answers, or
-        # a better such row is shown.
+        # Products of which one server answers, or one usual address is already shown. Their other
+        # usual addresses, where nothing answers, are left out.
         products_shown = {probed.product for probed in results if probed.verdict.is_server}
         for probe, probed in ranked:
             has_answered = probed.verdict.is_server or probed.verdict is Verdict.SERVER_ERROR
@@ -237,7 +237,8 @@ class Prober:
         """
         usual = product_at(endpoint)
         noted = self._memory_of(endpoint).product
-        return product_named(noted) if noted and not usual.hosts else usual
+        is_provider = bool(usual.hosts)
+        return product_named(noted) if noted and not is_provider else usual
 
     async def _probe(
         self, probe: Probe, *, key: str | None = None, is_scan: bool = False

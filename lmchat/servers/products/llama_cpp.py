@@ -306,7 +306,8 @@ class LlamaCpp(Product):
         for _ in range(_MAX_UNLOAD_POLLS):
             status = await self._status(api, model) or {}
             state = _STATES.get(str_or_empty(status.get("value")))
-            if state not in (*_DONE_LOADING, LoadState.LOADING):
+            is_in_memory = state in (*_DONE_LOADING, LoadState.LOADING)
+            if not is_in_memory:
                 return
             await asyncio.sleep(LOADING_POLL_S)
 

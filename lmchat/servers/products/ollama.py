@@ -54,7 +54,8 @@ class Ollama(Product):
         """Return the address in `OLLAMA_HOST`: `HOST`, `HOST:PORT`, `:PORT` or a URL.
 
         A host without a port gets the usual port. It may be on another machine: Ollama's own
-        clients read the variable, too. None for a wrong value, and for the usual address.
+        clients read the variable, too. None for a wrong value, and for the usual address, which a
+        search probes anyway.
         """
         value = environ.get("OLLAMA_HOST", "").strip().rstrip("/")
         if value.startswith(":"):

@@ -226,7 +226,10 @@ class Product:
         return tuple(self.model_from_row(api, row) for row in await self.read_rows(api))
 
     def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
-        """Return the model of a row of the OpenAI-like list, with what all servers say of it."""
+        """Return the model of a row of the OpenAI-like list, with what all servers say of it.
+
+        The rows do not have its state, so it is the one that all models of the product have.
+        """
         return ModelInfo(
             model_id=str_or_empty(row.get("id")),
             endpoint=api.endpoint,
@@ -251,7 +254,8 @@ class Product:
     def request_fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
         """Return the fields of a chat request whose names depend on the product.
 
-        `model` is None if the server has not listed it.
+        Those of `_SENT_TO_ALL` are left out: `body_of` writes them. `model` is None if the server
+        has not listed it.
         """
         fields: dict[str, Any] = {}
         for name, value in self.sent_options(sampling, model).items():
@@ -297,7 +301,7 @@ class Product:
         if effort.isdecimal():
             return {self.thought_limit_field: int(effort)}
         fields: dict[str, Any] = {"reasoning_effort": effort}
-        # templates that know no efforts have this variable in many cases
+        # many chat templates that know no efforts have this variable, which stops the thought
         if effort == "none" and self.has_thinking_switch:
             fields["chat_template_kwargs"] = {"enable_thinking": False}
         return fields

@@ -233,7 +233,7 @@ def _rejection(
 
     `status` is 0 for an error inside a stream that names none.
     """
-    # the rule
+    # the rule; patterns can ask for a status or a web page by these tags
     tags = f"<{status}> <web page>" if body.is_html else f"<{status}>"
     words = f"{tags} {body.type} {body.code} {body.param} {body.message}".lower()
     rule = next(

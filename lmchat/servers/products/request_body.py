@@ -110,6 +110,7 @@ def tool_fields(request: ChatRequest) -> dict[str, Any]:
 
 def json_mode_note(error: ServerRejected, output: WantedOutput, mode: JsonMode) -> str:
     """Return a note: why the server refused the last mode, and that `mode` is used now."""
+    # `json_object` has no field for a schema, so `_with_output_instruction` writes it out
     is_schema_in_words = isinstance(output, FittingValue) and mode is JsonMode.OBJECT
     schema = ", the schema in words" if is_schema_in_words else ""
     return f"{error.message.rstrip('.')}. lmchat now asks for JSON {_MODE_WORDS[mode]}{schema}."
@@ -216,8 +217,8 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
     def _add_thought(self, thought: str, encoded_message: dict[str, Any]) -> None:
         """Add a thought to an encoded message, in each of `thought_fields`.
 
-        If the message was joined with the answer before it, the thought is put behind the thought
-        of that answer.
+        There may be several, because versions of a product read different ones. If the message was
+        joined with the answer before it, the thought is put behind the thought of that answer.
         """
         for name in self.thought_fields:
             earlier = encoded_message.get(name, "")

@@ -66,7 +66,10 @@ class ServerApi(Struct, kw_only=True):
         return await self._send("POST", self.url(path), encode(value))
 
     def require_good(self, reply: Reply) -> Reply:
-        """Return a reply that `is_good`; keep any other as refused, and raise `ServerRejected`."""
+        """Return a reply that `is_good`, else raise `ServerRejected`.
+
+        A bad one is kept as `refused_reply`: it may show a probe that this is no model server.
+        """
         if not reply.is_good:
             self.refused_reply = reply
             raise refusal(reply.status, reply.headers, reply.body, self.facts)
