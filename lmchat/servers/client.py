@@ -677,7 +677,7 @@ class HttpServerClient:
         If the request does not make the server load its model, nothing is posted.
         """
         written = exchange.written
-        if not written.is_unloaded:
+        if not written.will_load:
             yield
             return
         request = written.request

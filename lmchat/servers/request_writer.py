@@ -49,7 +49,7 @@ class WrittenRequest(Struct, kw_only=True):
     sent_thoughts: SentThoughts
 
     @property
-    def is_unloaded(self) -> bool:
+    def will_load(self) -> bool:
         """Whether the request will make the server load its model, or wake it."""
         is_out_of_memory = self.model is not None and self.model.state in (
             LoadState.NOT_LOADED,
