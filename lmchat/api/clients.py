@@ -287,6 +287,7 @@ class Client:
             model=turn.model,
             endpoint=request.endpoint.url,
             finish_reason=turn.finish_reason,
+            # with both limits, the figures say which one cut an answer short
             stats=turn.stats(
                 product=target.product,
                 context=target.context,
@@ -350,8 +351,9 @@ def _request(
     A further option of the same name as one of the others, such as `top_p`, replaces it. Raises
     `WrongUse` for a wrong option.
     """
-    given = Sampling(**options)  # whose `options` have the further ones at the same level
-    checked = {name: checked_option(name, value) for name, value in given.options.items()}
+    # one dictionary of the options with a name of their own and of those in `more`, which win
+    set_options = Sampling(**options).options
+    checked = {name: checked_option(name, value) for name, value in set_options.items()}
     return ChatRequest(
         endpoint=target.endpoint,
         product=target.product,

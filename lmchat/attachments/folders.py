@@ -132,7 +132,7 @@ def read_set(name: SetName) -> FileSet:
     total_bytes = 0
     for path in sorted(paths):
         file = _text_file(name.start + path, name.folder / path)
-        if file is None:
+        if file is None:  # it is no text, or too long
             left_out_count += 1
             continue
         files.append(file)

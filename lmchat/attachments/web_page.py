@@ -47,7 +47,7 @@ _HOST = re.compile(r"[a-z0-9._:-]+")  # a name in ASCII, or an IP address
 _REDIRECTS = (301, 302, 303, 307, 308)
 _OK = 200
 # Codecs of Python for names of hosts: a page of 1 MB would take them minutes.
-_NAME_CODECS = ("idna", "punycode")
+_HOST_NAME_CODECS = ("idna", "punycode")
 _HEADERS = {
     "Accept": "text/html, text/markdown, text/plain, application/json;q=0.9, */*;q=0.1",
 }
@@ -230,7 +230,8 @@ async def _read(response: httpx.Response, address: PageAddress) -> Attachment:
     if charset is not None:
         with suppress(LookupError, UnicodeError):  # an unknown charset, or a wrong one
             codec = codecs.lookup(charset[1].decode()).name
-            text = content.decode("utf-8" if codec in _NAME_CODECS else codec)
+            # a codec for names of hosts would take minutes, and no page is written in one
+            text = content.decode("utf-8" if codec in _HOST_NAME_CODECS else codec)
     if text is None:
         text = decoded_text(bytes(content))
     if media_type in _HTML_TYPES:

@@ -57,9 +57,9 @@ class Task(Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """A short hash of prompt, model and settings, which tells rows of another run."""
+        """A short hash of prompt, model and settings, by which rows of another run are found."""
         texts = [(message.role, message.text) for message in self.messages]
-        # of the files, their digests
+        # of the files, their digests; the text of a preset fills in the prompt only as it is sent
         parts = [texts, self.model.model_id, self.options, repr(self.output), *self.files]
         text = json.dumps([*parts, self.preset_text], sort_keys=True, default=str)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_DIGITS]
@@ -248,7 +248,7 @@ class RowFile:
     def _file_error(self, error: OSError) -> FileRefused:
         """Return the error to raise when the file cannot be opened, read or written.
 
-        `strerror` does not say which of these failed.
+        Its words fit all three: `strerror` does not say which of them failed.
         """
         return FileRefused(
             f"{self._path} cannot be used: {error.strerror or error}.",

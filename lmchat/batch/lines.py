@@ -42,7 +42,8 @@ def lines_of(path: Path | None, *, is_text: bool) -> Iterator[BatchLine]:
     With `is_text`, a line is a prompt, and no JSON. Raises `WrongUse` if the file cannot be read.
     """
     try:
-        # not `sys.stdin`: Python could not exit while an abandoned thread holds the lock of it
+        # Not `sys.stdin`: lines are read in a thread, which is abandoned if it waits for more.
+        # Python could not exit while that thread holds the lock of `sys.stdin`.
         with path.open("rb") if path else os.fdopen(os.dup(sys.stdin.fileno()), "rb") as file:
             for number, data in enumerate(file, 1):
                 # editors of Windows begin files with a byte order mark
@@ -108,6 +109,7 @@ def _read_fields(line: BatchLine, fields: Mapping[str, Any]) -> None:
         case _:
             raise RequestInvalid("its response_format is unknown.")
     for name, value in body.items():
+        # all fields are options, but those read above, and those without effect on an answer
         if name not in _READ_BY_NAME | _WITHOUT_EFFECT and value is not None:
             # OpenAI's newer name
             option = "max_tokens" if name == "max_completion_tokens" else name

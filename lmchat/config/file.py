@@ -70,7 +70,7 @@ class Row(Struct, frozen=True):
         """Words for what a value must be: they follow "must be" in a problem."""
         # `tuple` and `(str, ...)` for a type such as `tuple[str, ...]`
         kind, arguments = get_origin(self.type), get_args(self.type)
-        # a text with a pattern, but not that of an API key, which the last words are about
+        # It has a pattern, as API keys have; the words for a pattern below are about those alone.
         if self.name == "reasoning_effort":
             return f"one of {_quoted(EFFORTS)}, or a number of tokens in quotes"
         if kind is Literal:
@@ -89,7 +89,7 @@ class Row(Struct, frozen=True):
             words += f" from {self.meta.ge} to {self.meta.le}"
         if self.meta.min_length:
             words += ", not empty"
-        if self.meta.pattern:  # of an API key
+        if self.meta.pattern:  # that of an API key: the only other pattern has returned above
             words += " without control characters and letters beyond ASCII"
         return words
 
@@ -100,7 +100,8 @@ class Row(Struct, frozen=True):
         """
         if self.is_one_table:
             return rows(self.type)[str(step)]
-        # The names of these rows are parts of headings, which `words` tells to write.
+        # `words` makes the heading of a table of the name of its row: `[profiles.NAME]` of
+        # `profiles.NAME`, and `[[endpoints]]` of `[endpoints]`.
         if self.is_mapping:
             _, item = get_args(self.type)  # of `Mapping[str, ITEM]`
             return Row(f"{self.name}.{step}", item)

@@ -88,7 +88,8 @@ def change_state(path: Path, change: Change) -> State:
 
     try:
         with locked(path):
-            state = change(read_state(path)[0])
+            remembered, _ = read_state(path)  # a warning is shown at the start of the screen
+            state = change(remembered)
             head = "# Written by lmchat; put your settings in config.toml.\n"
             write_atomically(path, head + tomli_w.dumps(to_builtins(state)))
     except OSError as error:

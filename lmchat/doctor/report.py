@@ -94,6 +94,7 @@ def report_text(findings: Findings, *, width: int = _UNLIMITED_WIDTH) -> str:
             name = set_cell_size(safe_line(row.name), name_width)
             columns = f"  {row.grade.label:<{grade_width}}  {name}  "
             lines += wrapped(safe_line(row.cause), initial_indent=columns)
+            # what works, or is absent and not needed, gives nothing to do
             if row.next_step and row.grade not in (Grade.OK, Grade.ABSENT):
                 lines += wrapped(f"next: {safe_line(row.next_step)}", initial_indent=indent)
         lines.append("")

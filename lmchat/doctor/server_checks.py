@@ -82,8 +82,9 @@ def _chat_row(
 ) -> CheckResult:
     """Return the row about the chat that would begin now, with what is most likely to help.
 
-    `start_words` say how to start the installed servers. The row is a fault if no chat can begin,
-    or a warning if the built-in engine could be used instead.
+    `start_words` say how to start the installed servers, `engine_step` how to chat with the
+    built-in engine, if it is installed. With `is_named`, the user has named the one server to use.
+    The row is a fault if no chat can begin, or a warning if the engine could be used instead.
     """
     row = partial(CheckResult, Group.SERVERS, "chat", "Chat")
     probed, target = choice.probed, choice.target

@@ -347,7 +347,8 @@ class ChildProcess:
     async def wait(self) -> None:
         """Wait for the end of the program.
 
-        If it has an output that is not read to its end, call `drop_output` before.
+        If it has an output that is not read to its end, call `drop_output` before; else this may
+        not return.
         """
         await self._process.wait()
 

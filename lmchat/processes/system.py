@@ -43,7 +43,7 @@ def interrupt_at_end(on_hang_up: Callable[[], None] = lambda: None) -> list[int]
         received.append(number)
         if number == HANG_UP:
             on_hang_up()
-        # a script starts its background programs with SIGINT ignored: it would have no effect
+        # a script starts its background programs with SIGINT ignored: raising it would do nothing
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.raise_signal(signal.SIGINT)

@@ -61,7 +61,7 @@ _STATUS_BY_KIND = {
     "model_missing": HTTPStatus.NOT_FOUND,
     "bug": HTTPStatus.INTERNAL_SERVER_ERROR,
 }
-_CODES = {"auth": "invalid_api_key", "model_missing": "model_not_found"}
+_OPENAI_CODES = {"auth": "invalid_api_key", "model_missing": "model_not_found"}
 """Codes of OpenAI for kinds of errors; others have the kind as their code."""
 _REPORT = "lmchat.report"  # key of the report in the scope of a request
 _log = logging.getLogger(__name__)
@@ -190,6 +190,7 @@ class ServeApp(Struct, kw_only=True):
         path = request.scope["path"]
         if path.startswith(f"{API}/"):
             return _openai_error(error)
+        # programs of the chat route expect a fixed text where a server has failed
         return _bare_route_error(error, is_chat=path == CHAT_PATH)
 
     # Models
@@ -272,6 +273,7 @@ class ServeApp(Struct, kw_only=True):
             # their errors are returned, not raised: the record of the turn is written first
             outcome, _ = await asyncio.gather(answering, hanging_up, return_exceptions=True)
 
+        # `report.row`: the turn record, which `_answer` has kept if a request was sent
         is_turn = not request.scope["path"].endswith(EMBEDDINGS_PATH)
         if report.row is not None and is_turn:
             try:
@@ -291,7 +293,7 @@ class ServeApp(Struct, kw_only=True):
         """Send a request to the server of its model, and the reply to the program as it comes.
 
         A request at the bare route may name the server (`endpoint`), and is streamed unless the
-        body says otherwise.
+        body says otherwise. `report` gets the name of the model, and at the end the turn record.
         """
         path = request.scope["path"].removeprefix(API)
         is_bare_route = path == request.scope["path"]
@@ -375,7 +377,7 @@ def _openai_error(error: LMChatError, status: int | None = None) -> Response:
         "message": error.message_with_hint,
         "type": "server_error" if is_server_error else "invalid_request_error",
         "param": None,
-        "code": _CODES.get(error.kind, error.kind),
+        "code": _OPENAI_CODES.get(error.kind, error.kind),
     }
     return JSONResponse({"error": detail}, status, _headers_of(error))
 

@@ -90,7 +90,7 @@ class ModelRoutes(Struct, frozen=True):
         Raises the error that says why it cannot be used.
         """
         results = self.at(url)
-        for probed in results:
+        for probed in results:  # the best one first
             if probed.verdict.is_usable:
                 return probed
         raise why_unusable(results)

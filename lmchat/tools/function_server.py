@@ -108,7 +108,8 @@ def main() -> None:
 
 async def _serve(path: Path) -> None:
     """Execute a file and serve its functions, until stdin ends."""
-    # from now on, functions and the programs that they start read nothing, and write into stderr
+    # `stdio_server` takes stdin and stdout for itself: functions, and the programs that they start,
+    # read nothing then, and write into stderr
     async with stdio_server() as (source, sink):
         sys.stdout = sys.stderr
         functions, problem = _load(path)

@@ -65,6 +65,7 @@ class WantedValue:
         self._schema = None if schema is None else Schema(schema)
         self.output: WantedOutput = AnyObject()  # the form of the answer, for a request
         if self._schema is not None:
+            # `sent`: without the name of its draft, which some servers refuse
             self.output = FittingValue(schema=self._schema.sent, name=name)
 
     def value_in(

@@ -61,6 +61,7 @@ class McpServers:
         which servers start. What they print goes into `log_file`; if that is None, it is dropped.
         `check_address` raises `LMChatError` for an address that is not allowed.
         """
+        # a relative path of a program would be searched below the folder in which it starts
         self._folder = folder.absolute()
         self.log_file = log_file
         self._log: int | None = None  # descriptor of the log, since the first program started
@@ -203,9 +204,10 @@ class _McpServer:
                 self.end()
             raise
         except Exception as error:  # noqa: BLE001 - of the server, or of the SDK
-            if str(error) == _SESSION_ENDED:
+            if str(error) == _SESSION_ENDED:  # an HTTP server forgot it; nothing else tells that
                 self.end()
-            # by `end`, or by the task when the program ended; another call may have restarted it
+            # `end` sets `_client` to None, and so does `_run` when the program ends; another call
+            # may have restarted the server since
             has_ended = self._client is not client
             words = self._ended_sentence if has_ended else cut_result(self._words_of(error))
             return ToolResult(text=words, is_error=True)
@@ -223,9 +225,9 @@ class _McpServer:
     async def _run(self) -> None:
         """Run the server to its end, and keep its state.
 
-        The end of a server always counts as a failure, and so does a list of tools that takes
-        longer than `START_S`. The server of functions says in its instructions what is wrong with
-        the file of the user.
+        A server that has ended counts as failed, whatever has ended it: the next call starts it
+        again. It has also failed if its list of tools takes longer than `START_S`. The server of
+        functions says in its instructions what is wrong with the file of the user.
         """
         self.state = replace(self.state, state=ServerState.STARTING, error="")
         self._must_end.clear()
@@ -319,7 +321,7 @@ class _McpServer:
 
         address = self._settings.url
         headers = self._owner.headers(self._settings)
-        self._secrets = tuple(headers.values())
+        self._secrets = tuple(headers.values())  # errors are shown without them
         client = httpx2.AsyncClient(
             headers=headers,
             follow_redirects=False,
@@ -348,9 +350,10 @@ def _import_sdk() -> None:
 async def _pipes(
     name: str, child: ChildProcess, on_end: Callable[[], None]
 ) -> AsyncIterator[tuple[Any, Any]]:
-    """Yield the SDK's streams of messages from and to a program; `on_end` is called at its end.
+    """Yield the SDK's streams of messages from and to a program.
 
-    `name` is that of the server. Raises `LMChatError` after a message that is too long.
+    `name` is that of the server; `on_end` is called when no more messages can come. Raises
+    `LMChatError` after a message that is too long.
     This takes the place of the SDK's own transport, which reads lines of any length.
     """
     import anyio
