@@ -85,6 +85,7 @@ def entries(session: Session) -> Iterator[MessageEntry | str]:
             message=message,
             speaker=speaker,
             time=f"{time:%Y-%m-%d %H:%M}",
+            # tool messages show these calls with their results
             calls=() if message.message_id in ids_with_shown_calls else message.tool_calls,
             thought_heading=thought_heading,
             state=state,

@@ -316,15 +316,15 @@ def _tree(messages: Mapping[str, _Message], default_time: datetime) -> dict[str,
         if not message.parts:
             continue
         parent_key = message.parent or ""  # the system prompt has no parent, and no key is empty
-        step = kept.get(parent_key)
+        above = kept.get(parent_key)
         is_only_child = child_counts[message.parent] == 1
         is_answer = message.role is Role.ASSISTANT
-        if step is not None and step.is_step and is_answer and is_only_child:
+        if above is not None and above.is_step and is_answer and is_only_child:
             del kept[parent_key]
-            step.answer = key  # for a `path_end` that is this step
-            step.parts += message.parts  # the same list grows, as there may be thousands of steps
-            message.parts = step.parts
-            message.parent = step.parent
+            above.answer = key  # for a `path_end` that is this step
+            above.parts += message.parts  # the same list grows, as there may be thousands of steps
+            message.parts = above.parts
+            message.parent = above.parent
         kept[key] = message
 
     return {
@@ -341,8 +341,9 @@ def _tree(messages: Mapping[str, _Message], default_time: datetime) -> dict[str,
 
 
 def _joined(parts: Sequence[Part]) -> tuple[Part, ...]:
-    """Return the parts of a message and its steps, with one for all thoughts and one for all texts.
+    """Return the parts of a message, with one for all thoughts and one for all texts.
 
+    An answer has several because the steps before it (tool calls, thoughts) have become its parts.
     Blank lines are between what is joined.
     """
     thoughts = [part.text for part in parts if isinstance(part, ReasoningPart)]

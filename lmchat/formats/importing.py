@@ -277,6 +277,7 @@ def _records(source: Source) -> Iterator[Record | Skipped]:
     begin = data.lstrip()[:1]
     if not begin:
         raise FileRefused("It is empty.", hint="Export the chats again.")
+    # only JSON Lines, known by the name, may begin with a broken line
     if begin not in (b"[", b"{") and not source.has_lines:
         # lmchat's own Markdown exports begin with their title
         is_markdown = source.name.lower().endswith(".md") or data.startswith(b"# ")

@@ -142,10 +142,13 @@ class ExportedChat(Struct, frozen=True):
                 files[digest] = data
         header, messages = self.session.header, self.session.messages
         tree = self.session.tree or messages
-        answered = {message.parent_id for message in tree if message.role is Role.TOOL}
+        ids_with_results = {message.parent_id for message in tree if message.role is Role.TOOL}
         session = sound_session(
             header,
-            [_safe(message, has_results=message.message_id in answered) for message in tree],
+            [
+                _safe(message, has_results=message.message_id in ids_with_results)
+                for message in tree
+            ],
             messages[-1].message_id if messages else None,
             files,
             moment,

@@ -118,7 +118,7 @@ def parents_first(parents: Mapping[str, str | None]) -> list[str]:
 
 
 def _sound_part(part: Part) -> Part:
-    """Return a part; the figures of a file become 0 if one is absurdly large."""
+    """Return a part; if a figure of a file is too large to be shown, all become 0 (unknown)."""
     if isinstance(part, FilePart):
         figures = (part.size, part.width, part.height, part.tokens)
         if not all(map(_is_usual, figures)):
@@ -127,7 +127,7 @@ def _sound_part(part: Part) -> Part:
 
 
 def _sound_stats(stats: AnswerStats | None) -> AnswerStats | None:
-    """Return stats; None if any figure is absurdly large."""
+    """Return stats; None if any figure is too large to be shown."""
     values = asdict(stats).values() if stats is not None else ()
     figures = (value for value in values if isinstance(value, int | float))
     return stats if all(map(_is_usual, figures)) else None

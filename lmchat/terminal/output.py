@@ -86,7 +86,7 @@ class Output:
     def note(self, *lines: str) -> None:
         """Print each text on one line of stderr, so that a name in it cannot forge a line."""
         if sys.stderr is not None:
-            self.before_notes()
+            self.before_notes()  # with `--inline`, it ends the line of the answer
             sys.stderr.write("\n".join(map(_one_line, lines)) + "\n")
             sys.stderr.flush()
 
@@ -134,8 +134,10 @@ class SafeStream:
     """Printer of a text that arrives in pieces, as safe as if it were printed at once."""
 
     def __init__(self) -> None:
-        self._pending = ""  # end of the text that is printed with the next piece
-        self._last_character = ""  # of the text that was printed
+        # end of the text, printed with the next piece: its safe form depends on what follows
+        self._pending = ""
+        # of the printed text: the safe form of the next character depends on it
+        self._last_character = ""
         self.is_at_line_start = True  # whether the next character would begin a line
 
     def write(self, piece: str) -> None:

@@ -39,7 +39,8 @@ class SignalGuard:
         On a signal, the thread calls `restore_terminal`, then `ask_to_end` with the number of the
         signal, and ends the program itself after `timeout_s`.
         """
-        # Number of the signal that ends the program: the screen does not take the terminal then.
+        # Number of the signal that ends the program, or None. Once it is set, the screen may not
+        # take the terminal back: this thread restores it for the shell.
         self.ended_by: int | None = None
         self._restore_terminal = restore_terminal
         self._ask_to_end = ask_to_end

@@ -155,14 +155,14 @@ class TerminalWriter(Thread):
         self._output = output
         self._texts: SimpleQueue[str | None] = SimpleQueue()
         self._unwritten = 0  # number of texts that are queued or being written
-        self._busy_since_s = 0.0  # time at which that number last rose from 0
+        self._busy_since_s = 0.0  # time at which that number last rose from 0, for `is_behind`
         self._counting = Lock()  # held while both are changed
 
     def write(self, text: str) -> None:
         """Queue a text, without waiting."""
         with self._counting:
             if not self._unwritten:
-                self._busy_since_s = monotonic()
+                self._busy_since_s = monotonic()  # `is_behind` measures from here
             self._unwritten += 1
         self._texts.put(text)
 
