@@ -60,7 +60,8 @@ class AskDialog(Dialog):
             verb: The word for Enter.
             may_be_empty: Whether an empty text is accepted.
             is_masked: Whether the typed text is hidden.
-            attempt: Tries the text, while the dialog is open; without one, the text is the result.
+            attempt: Tries the text, while the dialog is open. A text that it returns is a problem
+                to show; anything else is the result. Without an attempt, the text is the result.
         """
         super().__init__(title, (("Enter", verb),), is_small=True)
         self._text = text
@@ -109,7 +110,7 @@ class AskDialog(Dialog):
             return
 
         async def try_typed() -> None:
-            """Leave with the result of the attempt, or show its problem and stay."""
+            """Leave with the result of the attempt, or stay if it is a text: that is a problem."""
             try:
                 result = await attempt(typed)
             except LMChatError as error:
@@ -189,7 +190,7 @@ class ConfirmDialog(Dialog):
 
     def on_screen_resume(self) -> None:
         """Begin the pause: the question is on top now. Textual calls that of `Dialog`, too."""
-        self.key_pause.cancel()  # a pause of before another dialog covered this one does not count
+        self.key_pause.cancel()  # one may be left from before another dialog covered this one
         self.key_pause.begin()
 
     def on_key(self, event: events.Key) -> None:

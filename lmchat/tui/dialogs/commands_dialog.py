@@ -94,8 +94,8 @@ def _match(typed: str, entry: CommandRow) -> FuzzyMatch | None:
     if found is not None:
         return found
     name = entry.slash.partition(" ")[0]  # without the form of its argument
-    in_rest = fuzzy_match(typed, name) or fuzzy_match(typed, entry.keys)
-    return None if in_rest is None else FuzzyMatch(score=in_rest.score, offsets=())
+    other_match = fuzzy_match(typed, name) or fuzzy_match(typed, entry.keys)
+    return None if other_match is None else FuzzyMatch(score=other_match.score, offsets=())
 
 
 def row_of(command: Command, overrides: Mapping[str, str], subject: str = "") -> CommandRow:

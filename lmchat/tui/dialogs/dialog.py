@@ -50,7 +50,8 @@ class Dialog(ModalScreen[Any]):
         super().__init__(classes="-small" if is_small else None)
         self.heading = safe_line(heading or self.HEADING)
         self.hints = hints or self.HINTS
-        # at most one, with which to leave once the dialog is on top: a list, as None is a result
+        # The result of a `dismiss` that came before the dialog was on top; `on_screen_resume` then
+        # repeats it. It is in a list, empty before, because None is a result, too.
         self._late_results: list[Any] = []
 
     @property
@@ -68,7 +69,7 @@ class Dialog(ModalScreen[Any]):
         """
         if self.is_active and self.is_mounted:
             return super().dismiss(result)
-        self._late_results = [result]
+        self._late_results = [result]  # `on_screen_resume` leaves with it
         return AwaitComplete()
 
     def on_screen_resume(self) -> None:
@@ -81,7 +82,7 @@ class Dialog(ModalScreen[Any]):
             """
             self.dismiss(result)
 
-        for result in self._late_results:
+        for result in self._late_results:  # at most one
             self.call_later(leave, result)
 
     def compose(self) -> ComposeResult:

@@ -70,7 +70,7 @@ class ChoicesText(ScrollView):
         """Wrap the text for the new width, and scroll to the word under the cursor again."""
         width = max(self.outer_size.width - 2, 1)  # of the text, without bar and scrollbar
         self._lines = self._text.wrap(width)
-        # of a word in several lines, the last one stays; -1, for other spans, is never asked for
+        # a word in several lines gets the last one; spans that are no words are all under -1
         self._line_of = {
             _word_of(span): number for number, line in enumerate(self._lines) for span in line.spans
         }

@@ -45,11 +45,11 @@ async def with_progress(
     dialog = ProgressDialog(title)
 
     def stop(_: None) -> None:
-        """Cancel the work: the dialog is left, by Esc or after the work, when it has no effect."""
+        """Cancel the work, since Esc left the dialog; after the work, this has no effect."""
         task.cancel()
 
     def report(words: str) -> None:
-        """Show how far the work is, and open the dialog for the first words."""
+        """Show how far the work is; for the first words, open the dialog, which Esc leaves."""
         if not dialog.is_attached:
             ui.open_dialog(dialog, stop)
         dialog.show_progress(words)

@@ -36,7 +36,7 @@ def aligned(
         shown.remove(min(shown, key=lambda index: columns[index].rank))
 
     def cell(index: int, text: str, style: str) -> StyledText:
-        """Return a text as wide as its column, with the gap before it in all but the first."""
+        """Return a text as wide as its column, with the gap before it unless it is shown first."""
         padding = " " * (widths[index] - cell_len(text))
         text = padding + text if columns[index].is_right else text + padding
         left_gap = "" if index == shown[0] else " " * gap

@@ -101,7 +101,7 @@ def fit(pieces: Sequence[Content], right: Content, width: int) -> Content:
 
 
 class LineWidget(Widget):
-    """Row of the screen with a line as `fit` makes it; redrawn only when its text changes."""
+    """Row of the screen with a line as `fit` makes it; redrawn only when text or style changes."""
 
     def __init__(
         self, left: Sequence[Content] = (), right: Content = _EMPTY, **options: Any
@@ -112,6 +112,7 @@ class LineWidget(Widget):
     def show(self, left: Sequence[Content], right: Content = _EMPTY) -> None:
         """Show pieces at the left and a text at the right, for which `fit` finds room."""
         pieces = [*left, right]
+        # `is_same` also compares styles, `==` only texts
         is_same = len(pieces) == len(self._pieces) and all(
             map(Content.is_same, pieces, self._pieces)
         )

@@ -101,10 +101,10 @@ class PromptInput(TextArea):
         self.runs_commands = True  # whether Enter runs `!COMMAND`; not while a message is edited
         self._blocks = FoldedBlocks()
         self._is_list_dismissed = False  # whether the list stays closed, as after Esc
-        # text and cursor that the list is for; None at first, before any list
+        # text and place of the cursor for which the list was made; no place before the first list
         self._listed_for: tuple[str, object] = ("", None)
         self._history_index = _DRAFT  # index in `history_of_prompts` of what is shown
-        self._loaded_draft = ""  # draft as it was shown when its session was opened
+        self._loaded_draft = ""  # draft as it was loaded; it does not count as being written
 
     def on_mount(self) -> None:
         self.cursor_blink = self.app.animation_level != "none"
@@ -122,21 +122,22 @@ class PromptInput(TextArea):
     @property
     def typed_command(self) -> str:
         """The line `/COMMAND` or `!COMMAND` if nothing else is there but folded blocks; or ""."""
-        line = self._words.rstrip()
+        line = self._words_beside_blocks.rstrip()
         return line if is_command(line) or is_shell_command(line) else ""
 
     @property
-    def _words(self) -> str:
+    def _words_beside_blocks(self) -> str:
         """The text without folded blocks, and without line breaks around it."""
         return self._blocks.without_lines(self.text).strip("\n")
 
-    def _check_shell_mode(self) -> None:
+    def _end_shell_mode_if_over(self) -> None:
         """End the shell mode if the text is no longer one line that begins with `!`.
 
         Such a line alone does not begin the mode: it may be a pasted one.
         """
         if self.is_shell:
-            self.is_shell = self._words.startswith("!") and "\n" not in self._words
+            words = self._words_beside_blocks
+            self.is_shell = words.startswith("!") and "\n" not in words
 
     def action_undo(self) -> None:
         self.is_shell = False  # what comes back may be a text that was not typed
@@ -153,7 +154,7 @@ class PromptInput(TextArea):
         self._insert(f"{line_end}{self._blocks.fold(block, label)}\n")
 
     def action_delete_to_start_of_line(self) -> None:
-        """Delete to the start of a line, also of one that is wrapped: there Textual stops.
+        """Delete to the start of a line, across its wrapped rows: Textual would stop at a row.
 
         At the start of a line, delete the line break before it.
         """
@@ -227,13 +228,13 @@ class PromptInput(TextArea):
 
     def load_draft(self, text: str) -> None:
         """Show the draft of another session, and forget all earlier texts."""
-        self._loaded_draft = self._folded(text)
+        self._loaded_draft = self._folded(text)  # until it is changed, no prompt is being written
         self._begin_with(self._loaded_draft)
 
     def _begin_with(self, text: str) -> None:
-        """Show a folded text, and forget earlier texts with their blocks: undo goes back to it."""
+        """Show a folded text, and forget earlier texts with their blocks: undo ends at this one."""
         self._leave_history(text)
-        self.is_shell = False
+        self.is_shell = False  # the text was not typed
         self._blocks.keep_only(text)
         self.load_text(text)
         self.move_cursor(self.document.end)
@@ -265,6 +266,7 @@ class PromptInput(TextArea):
             return
         text = command or self.full_text.strip("\n").rstrip()
         if text.strip():
+            # of a prompt with a command, the folded blocks stay
             self._begin_with(self._blocks.lines_of(self.text) if command else "")
             self._post_to_parent(self.Submitted(text, is_for_shell))
 
@@ -273,7 +275,7 @@ class PromptInput(TextArea):
 
         Words that were typed since then are kept instead.
         """
-        if not self._words.strip():
+        if not self._words_beside_blocks.strip():
             self.put(self._blocks.lines_of(self.text) + text)
 
     def _post_to_parent(self, message: Message) -> None:
@@ -290,8 +292,8 @@ class PromptInput(TextArea):
         left to Textual.
         """
         key = event.key
-        self._check_shell_mode()
-        if event.character == "!" and self.runs_commands and not self._words.strip():
+        self._end_shell_mode_if_over()  # a key may arrive before the message of the last change
+        if event.character == "!" and self.runs_commands and not self._words_beside_blocks.strip():
             self.is_shell = True
         if self._handle_list_key(key) or self._handle_key(key):
             event.stop()
@@ -302,11 +304,12 @@ class PromptInput(TextArea):
     def on_paste(self, event: events.Paste) -> None:
         """Insert a pasted text, folded if it is longer than `FOLDED_FROM`.
 
-        If a shorter text begins like a path, also post `FileNamed`, unless a command is typed.
+        If a shorter text begins like a path, as of a file that was dropped on the terminal, also
+        post `FileNamed`, unless a command is typed.
         """
         event.stop()
         event.prevent_default()
-        self._check_shell_mode()
+        self._end_shell_mode_if_over()
         text = safe_text(event.text)
         if len(text) > FOLDED_FROM:
             lines = text.count("\n") + 1
@@ -322,7 +325,7 @@ class PromptInput(TextArea):
     def post_draft(self, event: TextArea.Changed) -> None:
         """Update mode and list for the changed text, and post that it has changed."""
         event.stop()
-        self._check_shell_mode()
+        self._end_shell_mode_if_over()
         self._update_list()
         self.post_message(self.Drafted())
 
@@ -489,7 +492,7 @@ class PromptInput(TextArea):
         index = self._history_index + step
         if index < len(self.history_of_prompts):
             self._history_index = index
-            self._is_list_dismissed = True
+            self._is_list_dismissed = True  # no list opens for a recalled command
             # as `_DRAFT` is -1, ↓ in the newest comes to it
             self._replace_all("" if index == _DRAFT else self.history_of_prompts[index])
             if step > 0:  # to the first line, so that the next ↑ recalls again
@@ -498,6 +501,6 @@ class PromptInput(TextArea):
 
     def _replace_all(self, text: str) -> None:
         """Replace the text, as one step that can be undone, and go to its end."""
-        self.is_shell = False
+        self.is_shell = False  # the new text was not typed
         self.history.checkpoint()
         self.replace(self._folded(text), (0, 0), self.document.end, maintain_selection_offset=False)

@@ -96,7 +96,7 @@ class RowList(ScrollView):
         self.keys: list[Hashable] = []  # keys of the rows that can be chosen
         self._chosen_index = 0  # index in `keys`
         self._hides_choice = hides_choice
-        self._most_rows = 0  # the largest number of rows so far
+        self._most_rows = 0  # the largest number of rows so far: the height never shrinks
 
     @property
     def key(self) -> Hashable:
@@ -121,6 +121,7 @@ class RowList(ScrollView):
             self._chosen_index = self.keys.index(wanted_key)
         else:
             self._chosen_index = min(self._chosen_index, max(len(self.keys) - 1, 0))
+        # the height never shrinks, so that a filter above the list stays where it is
         self._most_rows = max(self._most_rows, len(rows))
         self.virtual_size = Size(self.size.width, len(rows))
         self.refresh()
@@ -170,7 +171,7 @@ class RowList(ScrollView):
         if height and self.size.height:
             top = start if self._chosen_index else 0
             region = Region(0, top, 1, start + height - top)
-            # `force`: new rows get their scrollbar, without which Textual does not scroll, later
+            # `force`: Textual else scrolls only with a scrollbar, and new rows get theirs later
             self.scroll_to_region(region, animate=False, force=True)
 
     def on_resize(self) -> None:
@@ -202,6 +203,7 @@ class RowList(ScrollView):
         base = self.get_visual_style("row-list--chosen") if is_chosen else self.visual_style
         bar = Content("" if row.is_heading else " ")  # a heading begins in the column of the bar
         styles = _STYLES_OF_OTHERS
+        # an open row, such as that of the shown session, is marked without being chosen
         if is_chosen or row.is_open:
             has_focus = is_chosen and self.looks_focused
             bar = styled(UNICODE.bar, "$primary" if has_focus else MUTED)

@@ -130,7 +130,8 @@ class SessionList(Vertical, can_focus=True):
                     is_open=header.session_id == self._open_id,
                 )
                 rows.append(row)
-        if not rows and self._open_id is not None:  # else no list was read yet
+        is_list_read = self._open_id is not None  # `show` sets both together
+        if not rows and is_list_read:
             words = _EMPTY
             if typed:
                 words = f"No title has “{typed}”. Enter searches messages."

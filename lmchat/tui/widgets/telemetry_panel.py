@@ -99,7 +99,7 @@ class TelemetryPanel(Widget):
         self._section_names = section_names
         self._sections: Mapping[str, Sequence[TelemetryRow]] = {}
         self._warning = ""
-        self._rows: Sequence[TelemetryRow | None] = ()
+        self._rows: Sequence[TelemetryRow | None] = ()  # None is a blank row
 
     def show(self, sections: Mapping[str, Sequence[TelemetryRow]], warning: str = "") -> None:
         """Show the sections that the panel was made for, and at the bottom a lasting warning."""

@@ -120,7 +120,7 @@ def _model_state(health: Health, turn: TurnFigures | None, loading: str) -> Styl
     """Return the state of the model as a word in a style.
 
     While a turn runs, the server is not asked, so the turn knows more than the last check.
-    `loading` is that of `model_rows`.
+    `loading` says how far the model in use is loaded; it is empty while it is not loading.
     """
     model = health.model
     if loading and not health.is_down:
