@@ -55,7 +55,7 @@ async def test_a_question_takes_its_key_for_yes_escape_for_no_and_running_text_f
             dialog = make()
             app.push_screen(dialog, app.results.append)
             await pilot.pause()
-            dialog.rest.ready_s = time.monotonic() - 10  # however long it has been open
+            dialog.key_pause.ready_s = time.monotonic() - 10  # however long it has been open
             for number, letter in enumerate(text):
                 event = events.Key("enter" if letter == "\n" else letter, letter)
                 event.time = time.monotonic() + number * 0.1
