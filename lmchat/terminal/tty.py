@@ -58,7 +58,7 @@ class TerminalOutput:
         the terminal does not take in time is dropped.
         """
         self._is_open = False
-        is_acquired = self._writing.acquire(timeout=_END_S)
+        is_acquired = self._writing.acquire(timeout=_END_S)  # a running `write` may end before
         # in a thread, which is abandoned if the terminal takes nothing
         writing = Thread(target=self._write_last, args=(last_text.encode(),), daemon=True)
         writing.start()

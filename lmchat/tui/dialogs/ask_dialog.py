@@ -123,7 +123,7 @@ class AskDialog(Dialog):
                 self.dismiss(result)
 
         self.query_one(".verdict", Static).update(styled("Checking", MUTED))
-        # mypy needs the type of what is not used here
+        # the worker is not used; its type is written because mypy cannot infer it
         _: Worker[None] = self.run_worker(
             try_typed, name="attempt", group="attempt", exclusive=True
         )

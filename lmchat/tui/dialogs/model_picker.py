@@ -74,7 +74,7 @@ def _match(typed: str, row: ModelRow) -> FuzzyMatch | None:
 
 
 def _cells(row: ModelRow) -> list[StyledText]:
-    """Return the texts of a model for the columns; those of a model that cannot chat are muted."""
+    """Return the texts of a model for `_COLUMNS`; those of a model that cannot chat are muted."""
     model = row.model
     style = "" if model.can_chat else MUTED
     context = (context_text(model), style)
@@ -267,7 +267,8 @@ class ModelPicker(ListDialog):
         recent = None if self._typed else self._recent_model(typed)
         self._typed = typed
         if recent is not None:
-            self.dismiss(recent)  # Textual gives digits to the input before any binding
+            # not by a binding: Textual gives digits to the input before any binding
+            self.dismiss(recent)
             return
         self.redraw(chooses_best=True)
 

@@ -172,7 +172,7 @@ def _marked_text(answer: AnswerChoices) -> Content:
     out where the place of the choices in the text is not known.
     """
     pieces: list[Content] = []
-    # of each part the whole text, the place in it where its choices begin, and which choices it has
+    # for thought and text: all of it, where its choices begin in it, and whether they are thoughts
     parts = (
         (answer.answer.reasoning, answer.thought_start, True),
         (answer.answer.text, answer.text_start, False),

@@ -80,7 +80,7 @@ class SearchDialog(ListDialog):
                 self._nothing = error.message
             self.redraw()
 
-        # mypy needs the type of what is not used here
+        # the worker is not used; its type is written because mypy cannot infer it
         _: Worker[None] = self.run_worker(search, name="search", group="search", exclusive=True)
 
     def draw(self) -> None:

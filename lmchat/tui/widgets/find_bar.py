@@ -54,7 +54,7 @@ class FindBar(Horizontal):
     def show_standing(self) -> None:
         """Show at the right of the input which hit is the current one, and how many there are."""
         number, count = self._log.finder.standing  # 0 and a count while no hit is current
-        if not self._field.value:  # the hits, if any, are those of the search over all sessions
+        if not self._field.value:  # hits, if any, come from the dialog that searches all sessions
             words = ""
         elif number:
             words = f"{number}/{count}"

@@ -58,7 +58,7 @@ class QueueCards(Widget):
 
     def show(self, texts: Sequence[str]) -> None:
         """Show queued prompts; the keys of the prompt act on the newest one, which is the last."""
-        # files are only named here: the queue has their whole text, so no `FoldedBlocks` is kept
+        # nothing shown here is unfolded again, so that no `FoldedBlocks` need be kept
         self._texts = [safe_line(FoldedBlocks().fold_files(text)) for text in texts]
         self.display = bool(texts)
         self.styles.height = len(texts)

@@ -242,8 +242,8 @@ class PromptInput(TextArea):
     def _leave_history(self, text: str) -> None:
         """End the recall of earlier prompts: what is shown from now on is a draft.
 
-        The list of commands or files stays closed for it, unless `text`, which is shown next, is
-        `/file `: then files are offered.
+        The list of commands or files stays closed for it, since it is not being typed, unless
+        `text`, which is shown next, is `/file `: then files are offered.
         """
         self._history_index = _DRAFT
         self._is_list_dismissed = text != _FILE_COMMAND
