@@ -45,4 +45,4 @@ class JobThread:
             future = self.submit(last_job)
             self._has_ended = True
             self._executor.shutdown(wait=False)
-            await asyncio.shield(future)
+            await asyncio.shield(future)  # cancelling the caller must not drop the job

@@ -149,7 +149,7 @@ class Store:
     def notice(self) -> str:
         """Sentence for the user about a file that was replaced; empty if none was.
 
-        The figures are always in the file, also those of a temporary chat.
+        The database of the figures has it: that one is in the file also in a temporary chat.
         """
         return self.figures.database.notice
 

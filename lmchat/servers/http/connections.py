@@ -167,7 +167,8 @@ class Connections:
         headers = request_headers(key, has_body=body is not None)
         headers["Accept"] = "text/event-stream"
         method = "GET" if body is None else "POST"
-        timeout = httpx.Timeout(POOL_S, read=None)  # also for connecting; not between events
+        # the same limit for connecting and writing; none for the wait between two events
+        timeout = httpx.Timeout(POOL_S, read=None)
         reader = SseReader()
         with suppress(MalformedStreamError, ServerUnavailable, *TRANSPORT_ERRORS):
             response = await self.send(

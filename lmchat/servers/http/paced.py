@@ -101,8 +101,9 @@ class PacedStream(httpcore.AsyncNetworkStream):
     ) -> bytes:
         """Read what has arrived, or wait for more; `timeout` is that of httpcore, in seconds.
 
-        Behind the first reads of a response, wait first until `_gap_s` has passed since the last
-        read. If the last read was full, do not wait: more has probably arrived.
+        Behind the first reads of a response, which bring its head and first words, wait until
+        `_gap_s` has passed since the last read. If the last read was full, do not wait: more has
+        probably arrived.
         """
         self._read_count += 1
         pause_s = self._next_read_s - monotonic()

@@ -128,6 +128,7 @@ class AnswerReader:
         content = bytearray()
         async for data in body:
             content += data
+            # a byte order mark or white space may come first
             beginning = content[:_BEGINNING_BYTES].lstrip(_BEFORE_STREAM)
             if beginning.startswith(_STREAM_BEGINNINGS):
                 await self._read_stream(body, bytes(content))
