@@ -89,7 +89,8 @@ class Forwarding(Struct, kw_only=True):
             state = AnswerState.STOPPED
             raise
         except LMChatError as error:
-            state = AnswerState.INTERRUPTED if self._status else AnswerState.FAILED
+            has_begun = bool(self._status)
+            state = AnswerState.INTERRUPTED if has_begun else AnswerState.FAILED
             _log.info("forwarded request: %s", error.kind)
             raise
         finally:

@@ -65,7 +65,7 @@ class TargetChoice(Struct, frozen=True, kw_only=True):
         Then there is a target without a model, and the user need not choose one.
         """
         if self.target is None or self.missing is Missing.MODEL:
-            return False
+            return False  # no model is being loaded: the user has to choose
         return self.target.model is None
 
 
@@ -159,7 +159,7 @@ def choose_model(
             return last
     for load_state in _PREFERRED_STATES:  # which does not contain `NOT_LOADED`
         if load_state is LoadState.UNKNOWN and _may_be_provider(probed):
-            break  # the models of providers have this state
+            break  # the models of providers have this state, which is the last to be tried
         for candidate in models:
             if candidate.state is load_state:
                 return candidate

@@ -188,7 +188,8 @@ class Prober:
     def expect(self, endpoint: Endpoint, product: str) -> None:
         """Note which product is expected at an address, so that a probe asks for it first.
 
-        Nothing changes if a product was noted there before, or if `product` is not a known one.
+        Nothing changes if a product was noted there before, which may have answered itself, or if
+        `product` is not a known one.
         """
         memory = self._memory_of(endpoint)
         if memory.product is None and product != OPENAI_COMPATIBLE:
@@ -253,7 +254,7 @@ class Prober:
         if is_scan:
             read_s = _SCAN_READ_S if endpoint.is_loopback else read_s
             known_key = self._keys.known_key(endpoint) if probe.is_known else None
-            key = known_key or _NO_KEY
+            key = known_key or _NO_KEY  # for None, `new_api` may ask the user for a key
         api = await self.new_api(endpoint, probe.expected.name, read_s=read_s, key=key)
 
         # the models, or the error, give the verdict
@@ -277,7 +278,8 @@ class Prober:
         has_name = api.is_identified or names_expected
         product = product_named(api.facts.product) if has_name else UNKNOWN
 
-        # what later probes may know
+        # What later probes may know. A server that was not recognised and lists no models says
+        # nothing about its product.
         if verdict.is_server and (api.is_identified or models):
             self._memory_of(endpoint).product = product.name
         elif verdict is Verdict.REFUSED:

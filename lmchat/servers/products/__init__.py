@@ -65,7 +65,7 @@ def named_endpoints(environ: Mapping[str, str]) -> dict[str, Endpoint]:
 def no_model_selected(product: str) -> str:
     """Return the words for a missing model at a product, without a full stop.
 
-    Scripts know them with the name of LM Studio, which they also have for an unknown product.
+    Scripts look for them: for an unknown product, they have to name LM Studio.
     """
     named = product_named(product)
     return f"No {LM_STUDIO if named is UNKNOWN else named.name} model selected"
@@ -74,7 +74,7 @@ def no_model_selected(product: str) -> str:
 def too_many_requests(product: str) -> str:
     """Return the words for a limit of lmchat that is reached at a product, without a full stop.
 
-    Scripts know them with `LMStudio`, which they also have for an unknown product.
+    Scripts look for them: for LM Studio and an unknown product, they have to name `LMStudio`.
     """
     named = product_named(product)
     name = "LMStudio" if named is UNKNOWN or named.name == LM_STUDIO else named.name

@@ -155,8 +155,9 @@ class Ollama(Product):
 async def _read_details(api: ServerApi, listed: list[dict[str, Any]]) -> None:
     """Ask for the details of models within `_DETAILS_S`, and keep them in `api.memory`.
 
-    `listed` are rows of `/api/tags`. Only models whose details are not known are asked for. A model
-    that the server refuses to show is not asked for again.
+    They are kept by `_digest`, which changes if the model of a name does. `listed` are rows of
+    `/api/tags`. Only models whose details are not known are asked for. A model that the server
+    refuses to show is not asked for again.
     """
 
     async def read(row: dict[str, Any]) -> None:

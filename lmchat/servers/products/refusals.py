@@ -322,7 +322,10 @@ def _token_count(body: ErrorBody, field: str, pattern: re.Pattern[str]) -> int |
 
 
 def status_words(status: int) -> str:
-    """Return a status and its name, as "502 Bad Gateway"; if it has no name, "with status 799"."""
+    """Return a status and its name, as "502 Bad Gateway"; if it has no name, "with status 799".
+
+    Both fit behind "answered".
+    """
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:

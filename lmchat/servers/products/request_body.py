@@ -91,7 +91,7 @@ def body_of(
     options = {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
-        dialect.limit_field: sampling.max_tokens,
+        dialect.limit_field: sampling.max_tokens,  # the name of the limit that the server takes
         "stop": [without_surrogates(stop) for stop in sampling.stop] or None,
     }
     body |= {name: value for name, value in options.items() if value is not None}
@@ -255,6 +255,7 @@ def _answered_calls(message: ChatMessage, following: Sequence[ChatMessage]) -> l
     for result in following:
         if result.role is not Role.TOOL:
             break
+        # a result has the call that it answers
         answered_ids.update(call.call_id for call in result.tool_calls)
     return [call for call in message.tool_calls if call.call_id in answered_ids]
 
