@@ -95,7 +95,7 @@ def parse_set_name(name: str, folder: Path) -> SetName | None:
     """
     full_path = os.path.join(folder, expanded_path(name))  # noqa: PTH118 - Path.is_dir may raise
     if os.path.isdir(full_path):  # noqa: PTH112 - see above
-        # the files of `.` are named without it
+        # `start`: names of the files begin with what was typed, but those of `.` have no `./`
         start = "" if name.rstrip("/") == "." else f"{name.rstrip('/')}/"
         return SetName(typed=name, start=start, folder=Path(full_path), pattern=(_ANY_FOLDERS,))
     steps = name.split("/")

@@ -186,6 +186,7 @@ class RowFile:
         """
         with self._path.open("rb") as file:
             for number, line in enumerate(file, 1):
+                # a line that was cut may have ended within the beginning of the row
                 is_begun_row = line.startswith(_ROW_START) or _ROW_START.startswith(line)
                 if is_begun_row and not line.endswith(b"\n"):
                     return  # cut by a kill or a full disk

@@ -44,7 +44,7 @@ class ApiKeys:
         self._environ = environ
         self._credentials = credentials
         self.stored: dict[str, str] = {}  # keys of `credentials.toml`, by origin
-        self._accepted: dict[str, str] = {}  # keys of this run, by origin
+        self._accepted: dict[str, str] = {}  # keys that were accepted in this run, by origin
         self._entries = {_origin(entry.url): entry for entry in loaded.settings.endpoints}
         self._printed: dict[str, str] = {}  # what commands have printed, by origin
         self._faults: dict[str, str] = {}  # why a command has printed no key, by origin
@@ -55,7 +55,7 @@ class ApiKeys:
     def load(self) -> str:
         """Read `credentials.toml`; return a warning if it could not be read, else "". Blocks."""
         warning = self._credentials.load()
-        # the file may have another form of an address
+        # the file may write an address in another form than `Endpoint.origin` does
         self.stored = {_origin(name): key for name, key in self._credentials.keys.items()}
         return warning
 
@@ -127,7 +127,7 @@ class ApiKeys:
                 # "them": the error names the characters that no header can hold
                 sentence = f"The API key from {source} was not sent: it {error}."
                 return "", "", f"{sentence} Set it again without them."
-        why = self._faults.get(origin, "")
+        why = self._faults.get(origin, "")  # why the command of its entry has printed no key
         if settings.api_key and not why:
             place = setting_origin.name or "the configuration"
             why = f"The API key in {place} was not sent: {_FOR_ANOTHER}"

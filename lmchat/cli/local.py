@@ -82,7 +82,7 @@ async def list_files(context: Context) -> int:
     ]
     return context.output.print_list(
         [
-            {"id": file.name, "object": "model"}
+            {"id": file.name, "object": "model"}  # as in the API of OpenAI
             | {name: getattr(file, name) or None for name in _JSON_FIELDS}
             for file in files
         ],

@@ -140,6 +140,7 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands, for one command line."""
+    # `SUPPRESS`: an option that is missing after the command keeps its value from before it
     shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
     group = shared.add_argument_group("common options")
     for shared_argument in SHARED_ARGUMENTS:
@@ -180,7 +181,7 @@ def _add_commands(
             epilog=f"example:\n{examples}\n\n{command.notes}".rstrip(),
             parents=[shared],
             formatter_class=argparse.RawDescriptionHelpFormatter,
-            argument_default=argparse.SUPPRESS,
+            argument_default=argparse.SUPPRESS,  # `ParsedOptions` has the defaults
             allow_abbrev=False,
         )
         # for an action, the function of this name in the module of its command

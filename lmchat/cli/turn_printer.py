@@ -52,8 +52,8 @@ class TurnPrinter:
         """Create a printer; without `prints_text`, plain text is left to the caller to print.
 
         `stream` prints the text of the answer, by default as it is. `asked_model` is the model of
-        the request: a note says if another one answers. `AnswerBegun` tells it, too, so it is
-        needed only for events without that one, as those of `compare`.
+        the request: a note says if another one answers. In a turn of a session, the event
+        `AnswerBegun` names it; `compare` has no such event, so it passes the name here.
         """
         self.steps: list[dict[str, Any]] = []  # ended tool calls, as JSON
         self.output = output

@@ -121,6 +121,7 @@ def _print_report(output: Output, results: Sequence[_Result]) -> None:
     answers: list[dict[str, Any]] = []  # as JSON
     failed_lines: list[str] = []  # the failed answers as text
     answered = [result for result in results if result.row]
+    # `groupby` finds each model once: the results are in the order of the models
     for model, group in groupby(answered, lambda result: result.task.model.model_id):
         model_results = list(group)
         medians = {

@@ -64,7 +64,8 @@ async def unload(context: Context) -> int:
     """Unload the model that the command names, and print its state."""
     async with open_runtime(context) as runtime:
         model = await model_meant(runtime, context.options.model_id)
-        if model.state is not LoadState.NOT_LOADED:  # servers refuse that, with other words
+        # servers refuse to unload it twice, each in words of its own
+        if model.state is not LoadState.NOT_LOADED:
             await runtime.backend.unload(model)
     return _print_state(context, model, LoadState.NOT_LOADED)
 

@@ -136,6 +136,7 @@ class PlainChat:
                 else:
                     output.note("Stopped.")
             except LMChatError as error:
+                # the usual hint of these kinds names keys of the screen
                 error.hint = _HINTS.get(error.kind, error.hint)
                 output.print_error(error)
                 if not reader.is_terminal:
@@ -174,7 +175,7 @@ class PlainChat:
 
     async def _handle_line(self, line: str) -> None:
         """Run a command of the chat or of the user's shell, or send any other text."""
-        shell_line = line.strip("\n")
+        shell_line = line.strip("\n")  # a paste of one line may have line ends around it
         # for `is_command`, a text of several lines is none, but an edited prompt may have several
         if is_command(line) or line.startswith("/edit "):
             await self._commands.run(line)

@@ -149,6 +149,7 @@ class InlineText:
             self._unread = self._unread[_FRAME_CHARS:]
             await self._fetch_colours()
             self._print()
+            # once no more text can come, there is no pause: `settle` waits for this
             await asyncio.sleep(0 if self._is_complete else _FRAME_S)
 
     async def _fetch_colours(self) -> None:
@@ -165,7 +166,8 @@ class InlineText:
         """Print the words that are complete and not printed yet.
 
         An open block is laid out again with each frame. What it had printed before is found by the
-        number of its words.
+        number of its words, `_printed_words`: those of the blocks after the first
+        `_printed_blocks`.
         """
         spans: list[Span] = []
         closed = self._markdown.closed
@@ -254,7 +256,8 @@ class InlineText:
 
 def _is_printed_whole(block: Block) -> bool:
     """Return whether a block is printed when it is complete: all of its text decides its lines."""
-    if block.kind is not Kind.MARKDOWN:  # more rows of a table, or code, which is printed by line
+    # the kinds without Markdown: more rows of a table, and code, which is printed line by line
+    if block.kind is not Kind.MARKDOWN:
         return block.kind is Kind.MORE_ROWS
     # the parser may not see yet what such a beginning becomes, as the first row of a table
     if re.match(_MAY_BE_PRINTED_WHOLE, block.source):
