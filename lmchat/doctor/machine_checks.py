@@ -97,7 +97,7 @@ def tool_findings(
     row = partial(CheckResult, TOOLS.group, TOOLS.check)
     rows: list[CheckResult] = []
     for server in servers:
-        step = steps[server.name]
+        step = steps[server.name]  # the text of the report leaves it out for `OK`
         if server.state is ServerState.READY:  # an error means that some of its tools are left out
             grade = Grade.WARNING if server.error else Grade.OK
             cause = f"It is {server.state_sentence}"

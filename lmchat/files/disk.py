@@ -103,8 +103,9 @@ def write_atomically(path: Path, data: str | bytes) -> None:
 def locked(path: Path) -> Iterator[None]:
     """Hold a file while it is read, changed and written: other processes that do so wait.
 
-    The folder of the file is locked, which is made if it is missing. Windows locks no folders:
-    there, of two changes at one moment the second wins. Raises `OSError`.
+    Its folder is locked, and made if it is missing: a lock of the file itself would stay with the
+    old one when `write_atomically` replaces it. Windows locks no folders: there, of two changes at
+    one moment the second wins. Raises `OSError`.
     """
     ensure_folder(path.parent)
     if fcntl is None:

@@ -390,6 +390,7 @@ async def _pipes(
         """Pass on the messages of the client to the program, until the client is closed."""
         async with to_program_out:
             async for message in to_program_out:
+                # `by_alias`: fields get their names in the protocol
                 text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
                 await child.write_line(text.encode())
 

@@ -150,6 +150,7 @@ def _sampling(product_name: str, labels: Sequence[str], given: Mapping[str, obje
         options |= {"extra.logprobs": True, "extra.top_logprobs": _USUAL_ALTERNATIVES}
     else:
         raise _without_probabilities(product_name)
+    # those of the user do not count against these, without which no probability is reported
     return Sampling().with_options({**given, **options})
 
 

@@ -60,7 +60,7 @@ async def serve(context: Context) -> int:
         host = f"[{options.host}]" if ":" in options.host else options.host
         # without a key, only requests to these hosts are served, and none of a web page whose own
         # name leads to this machine
-        names = (*_LOOPBACK_HOSTS, host.lower())
+        own_names = (*_LOOPBACK_HOSTS, host.lower())
         async with open_runtime(context) as runtime:
             own_address = loopback(port).netloc
 
@@ -76,7 +76,7 @@ async def serve(context: Context) -> int:
                 watch=watch,
                 settings=runtime.settings,
                 state=runtime.state,
-                hosts=frozenset((*names, *(f"{name}:{port}" for name in names))),
+                hosts=frozenset((*own_names, *(f"{name}:{port}" for name in own_names))),
                 key=key,
                 add_turn_record=runtime.store.figures.add_turn_record,
                 on_request=partial(_print_report, context.output),
