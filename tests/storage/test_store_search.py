@@ -55,6 +55,11 @@ async def test_what_was_said_is_found_as_people_type_it(store, session):
         assert hits[0].session_id == session.session_id
 
 
+async def test_an_accent_alone_between_blanks_does_not_hide_the_place_of_a_hit(store):
+    await begin_session(store, "x " * 100 + "plan \u0301 now")
+    assert marked(await store.search('"plan now"')) == ["plan \u0301 now"]
+
+
 async def test_hits_come_newest_first_with_the_words_around_on_one_line(store):
     session, asked = await begin_session(store, "The first\nneedle here")
     said = await reply(store, session, "x " * 200 + "second\n\nneedle\tthere" + " y" * 200, asked)
