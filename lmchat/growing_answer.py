@@ -50,7 +50,7 @@ class GrowingAnswer:
     ) -> None:
         self.choices = list(choices)  # of the tokens so far, if the server reports them
         self._begun_choice_count = len(choices)  # those of `begun`, which no event changes
-        self._probability_count = count_probabilities(choices)
+        self._probability_count = count_probabilities(choices)  # limited, as they take memory
         self._texts: dict[str, list[str]] = {"reasoning": [], "text": [], "refusal": []}
         """Texts of all entries so far, by the kind of the entry."""
         if begun is not None:

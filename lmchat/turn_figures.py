@@ -138,7 +138,7 @@ class TurnFigures(Struct, kw_only=True):
                 self.fraction = fraction
             case ModelNamed(model=model, build=build):
                 if is_other_model(self.model, model):
-                    self.asked = self.model
+                    self.asked = self.model  # so that the answer names both models
                 self.model = model
                 self.build = build or self.build
             case StreamStalled(silent_s=silent_s):

@@ -249,8 +249,10 @@ class AnswerRequest:
         if figures.usage.prompt_tokens is None:
             return ""
         target = self.settings.target
-        counted = figures.usage.prompt_tokens - self._tool_tokens  # those of the messages
-        is_cut = self._meter.is_cut(target, self.plan, counted)  # by the factor before this count
+        # tokens of the messages alone, as the meter learns and compares only these
+        counted = figures.usage.prompt_tokens - self._tool_tokens
+        # before `learn`, which fits the estimate to this very count
+        is_cut = self._meter.is_cut(target, self.plan, counted)
         self._meter.learn(target, self.plan, counted)
         if self._has_noted_length or not is_cut:
             return ""

@@ -91,6 +91,6 @@ async def set_sampling(
     the error is raised.
     """
     opened.change_header(sampling=options)
-    await scheduler.save_queue.write_unsaved()  # one of these messages may create the session
+    await scheduler.save_queue.write_unsaved()  # the first message creates the session
     with suppress(SessionNotFound):  # a new session, whose first message saves them
         await scheduler.store.update_session(opened.session_id, {"sampling": options})

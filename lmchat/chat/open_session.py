@@ -76,7 +76,7 @@ class OpenSession:
         self.question: ToolQuestion | None = None  # the tool call that waits until the user decides
         self.answer_id = ""  # of the answer that the turn began last
         self.answer_error: LMChatError | None = None
-        """In which the last answer has ended: also saved with it, as `ChatMessage.failure`."""
+        """The error that ended the last answer: also saved with it, as `ChatMessage.failure`."""
         self.turn_error: BaseException | None = None
         """What the last turn itself has raised: no answer could begin, or a summary is unusable.
 
@@ -92,7 +92,7 @@ class OpenSession:
         self.unsent = ""  # the prompt of the running turn, until it is a message of the path
         self.task: asyncio.Task[None] | None = None  # of the running turn
         self.is_summarising = False  # whether that turn writes a summary
-        self.is_stopping = False
+        self.is_stopping = False  # whether that turn is about to be cancelled
         self.is_hung_up = False
         """Whether the terminal is gone: answers that servers keep are interrupted, not stopped."""
         self.saves: set[asyncio.Future[None]] = set()  # writes that run, as of an ended answer
@@ -102,7 +102,7 @@ class OpenSession:
         """The answer that began last: empty while it streams into `_growing`, then as it ended."""
         self._earlier_id = session.earlier_id
         """The newest message that is still only on the disk; None if all are in memory."""
-        self._fill_lock = asyncio.Lock()
+        self._fill_lock = asyncio.Lock()  # so that two callers do not read the same messages
 
     @property
     def session_id(self) -> str:
@@ -398,7 +398,8 @@ class OpenSession:
         if state is AnswerState.STOPPED and self.is_hung_up and figures.is_kept:
             answer = interrupted(answer, "The terminal was closed")
         self._put_answer(answer)
-        if request.fetched is None and not self.aside:  # else it is no new message of the session
+        # a fetched answer is no new message of the session, and a summary is none until it is saved
+        if request.fetched is None and not self.aside:
             self.change_header(
                 updated_at=now(),
                 message_count=self.header.message_count + 1,

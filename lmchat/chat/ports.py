@@ -95,7 +95,8 @@ class ServerClient(ModelServer, ModelSource, Protocol):
     ) -> None:
         """Load a model and return when it is loaded.
 
-        `on_progress` gets the fraction that is loaded, from 0 to 1.
+        `context` is the size of its window in tokens; None leaves that to the server. `on_progress`
+        gets the fraction that is loaded, from 0 to 1.
         """
 
     async def unload(self, model: ModelInfo) -> None: ...

@@ -75,7 +75,7 @@ class ReadAhead:
             and product_named(target.product).can_read_ahead
             and (wanted == "always" or (wanted == "local" and target.endpoint.is_loopback))
             and self._scheduler.shown.has_all_messages
-            # only a prompt that is sent starts the servers of tools
+            # a request with tools starts their servers, which only a prompt that is sent may do
             and (toolbox is None or toolbox.has_started or not toolbox.can_use(target))
             and not self._scheduler.in_memory.busy
         )
@@ -90,6 +90,7 @@ class ReadAhead:
         if use is None or use.tokens < LEAST_TOKENS:
             return
         try:
+            # with an empty prompt: what the user types is not known yet
             request = await next_request(self._scheduler, opened, text="")
             self.fraction = 0.0
             self.on_change()

@@ -154,7 +154,7 @@ class TurnRunner:
         fails with the reason: the rounds refuse to offer tools for it.
         """
         opened, start, rounds = self._opened, self._start, self._rounds
-        # the messages behind the cut stay in the tree
+        # the messages behind the end of `start.path` leave the path; they stay in the tree
         self._must_show_cut = len(opened.messages) > len(start.path)
         opened.apply_start(start, may_call_tools=rounds is not None)
         await self._show_prompts()
@@ -165,7 +165,7 @@ class TurnRunner:
                 if rounds.count_round(calls):  # else the next answer fails
                     await self._run_calls(rounds, calls, copied, version)
                     version = 1  # all that follows the first new message is new, too
-                self._request = self._make_answer_request(opened.messages)
+                self._request = self._make_answer_request(opened.messages)  # with the results
             answer = await self._answer(version)
             version = 1
             calls = streamed_calls(opened.messages, answer) if rounds is not None else ()
@@ -186,12 +186,13 @@ class TurnRunner:
         opened, start = self._opened, self._start
         try:
             for message in start.prompts:
-                self._show(MessageAdded(message))  # the disk may be locked for seconds
+                self._show(MessageAdded(message))  # first, as the disk may be locked for seconds
         finally:  # they are saved even if they could not be shown
             try:
                 if start.prompts and not start.summarised:
                     await self._shielded(self._save_queue.save(opened.header, *start.prompts))
-            finally:  # only now: until then, the prompt is in the draft, as lmchat may be killed
+            finally:
+                # only now: until here, the saved draft includes the prompt, as lmchat may be killed
                 opened.unsent = ""
 
     async def _answer(self, version: int) -> ChatMessage:
@@ -250,7 +251,7 @@ class TurnRunner:
         opened, save_queue = self._opened, self._save_queue
         if not self._start.summarised:
             await save_queue.save(opened.header, answer, choices=opened.token_choices)
-        if request.fetched is not None:  # the times are those of fetching it
+        if request.fetched is not None:  # no record: its times would be those of fetching it
             return
         target = request.settings.target
         # not `answer.stats`: those include the answer that this one continues
@@ -324,10 +325,10 @@ class TurnRunner:
                 await self._shielded(save_queue.save(opened.header, *stopped))
 
     def _show(self, event: ChatEvent) -> None:
-        """Show an event of the turn; if messages have left the path, first say so.
+        """Show an event of the turn; if messages have left the path, first show a `PathChanged`.
 
-        This waits for the first event, whose message is already on the new path, so that the front
-        end shows both at once.
+        That is not shown until the first event, whose message is already on the new path: so the
+        front end shows both at once.
         """
         if self._must_show_cut:
             self._must_show_cut = False

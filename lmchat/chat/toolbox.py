@@ -105,15 +105,14 @@ class Toolbox:
         """
         if not self.is_offered(session_id, tool):
             return Approval.NEVER
-        configured = self._configured_approval(tool)
-        if configured is Approval.ALWAYS:
-            return configured
+        if self._configured_approval(tool) is Approval.ALWAYS:
+            return Approval.ALWAYS
         fingerprint = self._fingerprint(tool)
         is_allowed = (session_id, tool.full_name, fingerprint) in self._allowed_in_session
         # a rule in the configuration has priority over what the user once always allowed
         if not self._configured_rule(tool):
             is_allowed = is_allowed or self.allowed.get(tool.full_name) == fingerprint
-        return Approval.ALWAYS if is_allowed else configured
+        return Approval.ALWAYS if is_allowed else Approval.ASK
 
     def why_asked_again(self, tool: Tool) -> str:
         """Return why the user has to decide about this tool, although it was once always allowed.

@@ -159,7 +159,7 @@ class TurnChoices:
     def use_profile(self, name: str, profiles: Mapping[str, Profile]) -> Profile:
         """Use the profile `name` for the next turns, and return it.
 
-        It changes the settings that lmchat was started with, so that nothing of a profile that was
+        It is applied to the settings that lmchat was started with, so that nothing of a profile
         chosen since then stays; "none" returns to these settings, unless a profile has this name.
         Raises `WrongUse` for an unknown name.
         """
@@ -167,9 +167,9 @@ class TurnChoices:
         if profile is None and name != NO_PROFILE:
             problem = f"Unknown profile: {safe_line(name, limit=40)}."
             raise WrongUse(problem, hint=f"Configured: {', '.join(profiles) or NO_PROFILE}.")
-        chat, layers, first_name = self._started_with
+        chat, layers, first_profile_name = self._started_with
         if profile is None:  # "none": an empty profile changes nothing
-            profile, name = Profile(), first_name
+            profile, name = Profile(), first_profile_name
         options = {**layers.profile, **options_set_in(profile)}
         # an effort that was chosen with /effort stays
         self.layers = replace(layers, profile_name=name, profile=options, effort=self.layers.effort)
@@ -234,6 +234,7 @@ class TurnChoices:
             options[name] = checked_option(name, parsed_value(text))
             if self.target is not None:
                 refuse_ignored(self.target.product, [name])
+        # then the value of the session has no effect
         if before is not None and before.origin.level in (Level.EFFORT, Level.COMMAND_LINE):
             raise WrongUse(
                 f"{name} keeps its value ({before.origin.words}), which has priority over /set.",

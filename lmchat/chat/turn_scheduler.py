@@ -198,7 +198,8 @@ class TurnScheduler:
     ) -> None:
         """Give an answer another version, perhaps by another model, or repeat a tool call.
 
-        If `message` is a prompt, its answer gets another version; without one, it is answered.
+        If `message` is a prompt, its answer gets another version; a prompt without an answer is
+        answered.
         """
         if message.role is Role.TOOL and self.turn_choices.toolbox is None:
             problem = "No tools are configured."
@@ -255,8 +256,8 @@ class TurnScheduler:
     async def fetch_kept(self, opened: OpenSession) -> bool:
         """Begin to fetch the last answer if its server has continued it without lmchat (R-42).
 
-        Return False if the server cannot be asked now, or does not know the answer any more. In the
-        second case the answer is not asked for again.
+        Return False if there is no such answer, or if its server cannot be asked now, or does not
+        know the answer any more: then it is not asked for again.
         """
         kept = None if opened.is_busy else kept_answer(opened.messages)
         # the setting `detach` lets servers continue answers
@@ -313,7 +314,7 @@ class TurnScheduler:
             self._title_task.cancel()
 
         async def run() -> None:
-            """Run the turn, or in its place that of a summary, behind which its prompt waits."""
+            """Run the turn; or a summary in its place, while the prompt waits in the queue."""
             await opened.fill(self.store)  # of a long session, only the end was read
             used_start, used_settings = make_start, settings
             # only now, as `must_compact` counts the messages in memory
@@ -368,7 +369,7 @@ class TurnScheduler:
             return
         if ended.has_failed:  # the next prompt would probably fail, too
             self._return_queue(opened, *unsent_prompt)
-        elif unsent_prompt:
+        elif unsent_prompt:  # stopped before it was a message
             self._report(opened, PromptsReturned(prompts=unsent_prompt))
         self._report(opened, ended)
         if opened.queue:
@@ -460,7 +461,7 @@ class TurnScheduler:
         of a refused turn, or what the front end has raised.
         """
         try:
-            while opened.task is not None:
+            while opened.task is not None:  # the end of a turn may begin that of a queued prompt
                 await asyncio.wait([opened.task])
         except asyncio.CancelledError:
             await self.end_turns(opened)

@@ -64,7 +64,8 @@ def without_file_lines(text: str, *, allowed_lines: Collection[str] = ()) -> str
 def draft_of(text: str, files: Iterable[FilePart]) -> str:
     """Return a draft with these files, which `split_draft` takes apart again.
 
-    Files without a place, such as images, come first. A mark in the text itself is removed.
+    Files without a place, such as images, come first. A mark in the text itself is removed: else
+    a line of it could attach a file.
     """
     before = "".join(file_line(part) for part in files if part.place is None)
     return before + "".join(
@@ -118,7 +119,7 @@ def split_draft(draft: str) -> tuple[str, list[FilePart]]:
     """
     if _FILE_LINE not in draft:
         return draft, []
-    files: dict[FilePart, None] = {}  # used as a set that keeps the order
+    files: dict[FilePart, None] = {}  # a set with an order: each image is in it once
     typed = ""
     for line in re.split(r"(?<=\n)", draft):  # behind each line end
         file = file_in_line(line.removesuffix("\n"))

@@ -21,7 +21,7 @@ def details_text(answer: ChatMessage) -> str:
     """Return the details of an answer, a line each; the first says why it was slow, if it was."""
     stats = answer.stats or AnswerStats()
     tokens = units.tokens  # for other counts too; of None it makes `UNKNOWN`, a row left out below
-    reason = stats.ending or stats.finish_reason  # the second after a normal end
+    reason = stats.ending or stats.finish_reason  # `ending` is empty after a normal end
     if answer.state is not AnswerState.COMPLETE:
         reason = answer.failure.message if answer.failure else ""
     marks = ["edited"] if stats.is_edited else []
@@ -49,8 +49,8 @@ def details_text(answer: ChatMessage) -> str:
     if stats.completion_tokens is not None:
         words = f"{tokens(stats.completion_tokens, is_estimated=stats.is_estimated)} tokens"
         if stats.thought_tokens:
-            rest = max(stats.completion_tokens - stats.thought_tokens, 0)
-            words += f": ~{tokens(stats.thought_tokens)} thought, ~{tokens(rest)} answer"
+            answer_tokens = max(stats.completion_tokens - stats.thought_tokens, 0)
+            words += f": ~{tokens(stats.thought_tokens)} thought, ~{tokens(answer_tokens)} answer"
         rows.append(("Answer", words))
     rows.append(("Written at", units.rate(stats.tokens_per_second)))
     if stats.draft_tokens is not None:
