@@ -68,7 +68,7 @@ def tool_calls(calls: Iterable[object], chat: ForeignChat) -> Iterator[ToolQuote
 
 
 def _parts(row: Record, role: Role, chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield the parts of a message.
+    """Yield the parts of a message; `ForeignChat.add` leaves empty ones out.
 
     Its content is a text, or a list of texts, of parts like `{"type": "text", "text": "Hello"}`,
     and of images like `{"type": "image_url", "image_url": {"url": "data:image/png;base64,…"}}`.

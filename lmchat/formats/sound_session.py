@@ -96,6 +96,7 @@ def own_id(file_id: str, session_id: str = "") -> str:
     if _OWN_ID.fullmatch(file_id):
         return file_id
     text = f"{session_id} {file_id}" if session_id else file_id
+    # `surrogatepass`: a text from JSON may have half of a surrogate pair
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_ID_CHARS]
 
 

@@ -136,7 +136,7 @@ def files_below(folder: Path, *, without: set[str]) -> list[Path]:
 
 
 def _utf_8(data: bytes) -> bytes:
-    """Return a text in UTF-8 without a byte order mark; invalid UTF-16 is replaced."""
+    """Return a text in UTF-8 without a byte order mark, by which UTF-16 is recognized."""
     if data.startswith(_UTF_16):
         return data.decode("utf-16", errors="replace").encode()
     return data.removeprefix(b"\xef\xbb\xbf")

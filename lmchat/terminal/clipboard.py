@@ -66,7 +66,7 @@ class Clipboard:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         """Run nothing yet; `environ` is the environment of the programs."""
-        self.timeout_s = _TIMEOUT_S
+        self.timeout_s = _TIMEOUT_S  # for each run of a program
         self._environ = environ
 
     async def copy(self, text: str) -> str:

@@ -30,7 +30,7 @@ class TerminalOutput:
         self._fileno = fileno
         self._on_gone = on_gone
         self._is_open = True
-        self._writing = Lock()
+        self._writing = Lock()  # held by `write`: `end` waits for it, but not for long
 
     def begin(self) -> None:
         """Allow writing again after `end`."""
@@ -185,5 +185,5 @@ class TerminalWriter(Thread):
 
     def stop(self) -> None:
         """End the thread after the queued texts; wait for that no longer than `LAST_WRITES_S`."""
-        self._texts.put(None)
+        self._texts.put(None)  # at which `run` ends
         self.join(LAST_WRITES_S)

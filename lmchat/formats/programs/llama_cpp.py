@@ -78,7 +78,7 @@ def _parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
     """Yield the attached files of a message, then its content.
 
     The content is the result of a tool, or else thought, text and tool calls. Files that are
-    neither texts nor images are counted as left out.
+    neither texts nor images are counted as left out. `ForeignChat.add` leaves empty parts out.
     """
     for extra in message.get("extra") or ():
         name = text_in(extra, "name")

@@ -87,6 +87,7 @@ def _parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
     """
     for file in message.get("files") or ():
         kind = "image" if text_in(file, "type") == "image" else "file"
+        # what is no image is only counted, by its kind
         yield from chat.image(file.get("url"), text_in(file, "name"), omitted_as=kind)
     if items := message.get("output"):
         yield from _item_parts(items, chat)

@@ -202,7 +202,10 @@ class ConfirmDialog(Dialog):
 
 
 def outside_question(paths: Sequence[Path]) -> ConfirmDialog:
-    """Return the question whether files outside the working folder are read for a prompt."""
+    """Return the question whether files outside the working folder are read for a prompt.
+
+    Its key is not Enter, since it may open while the user types.
+    """
     lines = [str(cut_middle(str(path), _PATH_CELLS)) for path in paths[:_MOST_PATHS]]
     if more := len(paths) - len(lines):  # those behind `_MOST_PATHS`
         lines.append(f"and {counted(more, 'more file')}")
@@ -211,7 +214,10 @@ def outside_question(paths: Sequence[Path]) -> ConfirmDialog:
 
 
 def page_question(address: PageAddress) -> ConfirmDialog:
-    """Return the question whether a page of the web is fetched for a prompt."""
+    """Return the question whether a page of the web is fetched for a prompt.
+
+    Its key is not Enter, since it may open while the user types.
+    """
     url = cut_middle(address.url, _PATH_CELLS)
     text = f"{url}\nHost: {address.host}, port {address.port}"
     return ConfirmDialog("Download this page?", text=text, verb="download", key="y")

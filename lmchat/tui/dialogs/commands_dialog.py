@@ -55,7 +55,7 @@ class CommandsDialog(ListDialog):
             rows += [self._row(entry, found.offsets) for entry, found in matches]
         else:
             for heading, entries in self._groups.items():
-                if heading:
+                if heading:  # an empty one is not shown
                     rows += [ListRow()] if rows else []  # an empty one between two groups
                     rows.append(heading_row(heading, STRONG))
                 rows += [self._row(entry) for entry in entries]

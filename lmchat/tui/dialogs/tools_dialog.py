@@ -65,7 +65,7 @@ class ToolsDialog(ListDialog):
     def on_mount(self) -> None:
         # `again`: also servers that have failed are started, once more
         self.run_worker(self._toolbox.host.list_servers(again=True), name="tools", group="tools")
-        self.set_interval(_DRAW_EVERY_S, self.redraw)
+        self.set_interval(_DRAW_EVERY_S, self.redraw)  # their states change while they start
 
     def draw(self) -> None:
         """Draw the note, and the servers with their tools as they are now.
