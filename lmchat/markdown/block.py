@@ -120,7 +120,8 @@ def cut_place(text: str) -> int:
         ends = list(re.compile(pattern).finditer(text, PIECE_CHARS // 2, PIECE_CHARS))
         if ends:
             return ends[-1].end()
-    # before the grapheme that holds the first character behind the piece
+    # before the grapheme that holds the first character behind the piece; it is found from as far
+    # back as the longest grapheme reaches
     start = PIECE_CHARS - _MOST_CLUSTER
     starts = [place for place, _ in graphemes(text[start : PIECE_CHARS + 1])]
     return start + starts[-1]

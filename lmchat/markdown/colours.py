@@ -45,7 +45,7 @@ class Colours:
             # Likely the same code, which has grown: its blocks wait for the new request. A block
             # whose code only began alike requests its own when it is laid out with these colours.
             blocks += self._waiting.pop(newest)
-        if self.block is not None:
+        if self.block is not None:  # the block that is being laid out shows this code
             blocks.append(self.block)
         self._waiting[request] = blocks
         beginning, colours = self._last_coloured.get(language, ("", b""))

@@ -74,8 +74,9 @@ def _ends_block(
 ) -> bool:
     """Return whether a line ends the block above it: by one of `rules`, a block begins there.
 
-    A table that has too many tokens ends, too. To the parser this is a rule like others, but it
-    only answers that question (`silent`), and never takes lines.
+    A table with too many tokens for its text ends, too: the parser fills up each short row. To the
+    parser this is a rule like others, but it only answers that question (`silent`), and never takes
+    lines.
     """
     if not silent:
         return False

@@ -125,7 +125,7 @@ class IncrementalMarkdown(Struct):
     _head: str = ""
     _table_start: str = ""  # head and first rows of a table that continues; empty outside of one
     _number: int | None = None  # number of the first item of a list that continues
-    _is_first: bool = True  # whether the next block has a blank row above it
+    _has_blank_row: bool = True  # whether the next block has a blank row above it
 
     def feed(self, text: str, *, is_final: bool = False) -> None:
         """Append text; afterwards `closed` and `open` cover all of it.
@@ -244,9 +244,10 @@ class IncrementalMarkdown(Struct):
                     self._fence = fence
                     break
         if closed_lines > head_lines:
-            # `_head` is by now that of the table which the rest continues, or empty
+            # `_head` is by now that of the table which the lines left continue, or empty
             self._drop_start(sum(map(len, lines[:closed_lines])), self._head)
-        elif not self._head and not "".join(lines).strip():  # of several blank lines one is kept
+        elif not self._head and not "".join(lines).strip():
+            # blank lines alone must not fill the tail; the last one becomes source of what follows
             self._drop_start(sum(map(len, lines[:-1])), "")
 
     def _close_pieces(
@@ -294,12 +295,13 @@ class IncrementalMarkdown(Struct):
             if self._number is not None:
                 self._number += 1
             if token.type == "table_open":
+                # set with the first piece: later, the tail has the head, but not the first rows
                 first_rows = lines[start : start + HEAD_LINES + TABLE_ROWS]
                 self._table_start = self._table_start or "".join(first_rows)
                 self._head = "".join(lines[start : start + HEAD_LINES])
             # A blank line between pieces becomes a blank row. Nothing else decides about that row:
             # without a type above, the next piece is not attached.
-            self._is_first = _is_blank(lines[piece_end - 1])
+            self._has_blank_row = _is_blank(lines[piece_end - 1])
             self._type_above = ""
         if has_ended:
             self._begin_new_block()
@@ -317,7 +319,7 @@ class IncrementalMarkdown(Struct):
             kind,
             source,
             info=self._table_start,
-            is_first=self._is_first,
+            is_first=self._has_blank_row,
             is_attached=is_attached,
             number=self._number,
         )
@@ -336,7 +338,7 @@ class IncrementalMarkdown(Struct):
         self._table_start = ""
         self._head = ""
         self._number = None
-        self._is_first = True
+        self._has_blank_row = True
 
     def _cut_long_tail(self) -> None:
         """Close the beginning of a tail that is too long, or let it grow to `_MOST_CHARS`.
@@ -369,7 +371,7 @@ class IncrementalMarkdown(Struct):
         self.closed.append(self._next_block(self._tail[begin:place]))
         self._drop_start(place, "")
         self._begin_new_block()
-        self._is_first = False
+        self._has_blank_row = False
         self._type_above = ""
 
 

@@ -272,6 +272,7 @@ class Layout:
     def _is_below_blank(self, token: Token) -> bool:
         """Return whether there is a blank line above a token in the source."""
         line = token.map[0] - 1 if token.map else -1
+        # within a quote, a blank line has the marks of the quote
         return 0 <= line < len(self._source) and not self._source[line].strip("> \t")
 
     def _block_lines(
@@ -440,7 +441,7 @@ class Layout:
             self._columns_of_table[key] = fit_columns(cells, aligns, room)
         source = block.source
         if block.has_cursor:
-            source = completed(source, is_continued=True)
+            source = completed(source, is_continued=True)  # with marks that are still to come
         # the parser takes rows for a table only with a head above them
         head = block.info.split("\n", HEAD_LINES)[:HEAD_LINES]
         text = "\n".join([*head, source])

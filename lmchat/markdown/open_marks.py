@@ -36,12 +36,13 @@ def completed(source: str, *, is_continued: bool = False) -> str:
     if emphasis:
         last = last.rstrip("* \t") + emphasis[1]  # the end mark, in place of a part of it
     above, _, previous = before.rpartition("\n")  # `previous` is the line above the last one
-    # a row without a row above it is the head of a table
-    if re.match(_ONLY_MARKS, last):
+    if re.match(_ONLY_MARKS, last):  # marks alone, or nothing
         line_above = above.rpartition("\n")[2]
+        # a row without a row above it is the head of a table
         is_below_head = not is_continued and _is_row(previous) and not _is_row(line_above)
         # below a head, the marks become its line of dashes; elsewhere they are not shown yet
         return f"{before}\n{_dashes(previous)}" if is_below_head else before
+    # the last line is the head itself
     if not is_continued and _is_row(last) and not _is_row(previous):
         return f"{before}{line_end}{last}\n{_dashes(last)}"
     return before + line_end + last

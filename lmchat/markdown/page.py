@@ -80,7 +80,7 @@ class Page(Struct):
             if shown:
                 segments.append(Segment(shown, ground + style))
                 room -= size
-        if room > 0 and self.has_padding:
+        if room > 0 and self.has_padding:  # not in the plain chat
             segments.append(Segment(" " * room, ground))
         segments += [Segment(part, ground + style) for part, style in right]
         return Line(segments, text, start, tint=lead)

@@ -62,6 +62,7 @@ def fit_columns(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) ->
         shrinkable = [column for column, least in enumerate(least_widths) if widths[column] > least]
         widest = max(shrinkable, key=widths.__getitem__)
         widths[widest] -= 1
+    # where cells may have several lines, blank rows show where a row begins
     return Columns(widths, aligns, has_blank_rows=sum(full_widths) > space or has_breaks)
 
 

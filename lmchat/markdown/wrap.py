@@ -92,10 +92,10 @@ def word_starts(text: str) -> list[int]:
     return [0, *starts[1:]] if starts else []
 
 
-def cut_points(text: str, width: int, rest_width: int = 0) -> list[int]:
+def cut_points(text: str, width: int, next_width: int = 0) -> list[int]:
     """Return where to cut a text into lines of `width` cells, wherever its blanks are.
 
-    With `rest_width`, all lines but the first have that many cells. No drawn character is split:
+    With `next_width`, all lines but the first have that many cells. No drawn character is split:
     one that is wider than a line has a line alone.
     """
     points: list[int] = []
@@ -104,7 +104,7 @@ def cut_points(text: str, width: int, rest_width: int = 0) -> list[int]:
         if used + size > width and start:  # nothing is cut off before the first character
             points.append(start)
             used = 0
-            width = rest_width or width
+            width = next_width or width
         used += size
     return points
 

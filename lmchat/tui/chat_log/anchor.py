@@ -47,7 +47,8 @@ def anchor_at(document: Document, place: Place, screen_row: int = 0) -> Anchor:
         return Anchor(place.message, place.block, place.row, screen_row)
     starts = row_starts(blocks[place.block])
     row = place.row - document.blank_rows(place)
-    # a row below the last line counts as the end of the text, which is the last of `starts`
+    # -1 for the blank row above the block; a row below the last line counts as the end of the text,
+    # which is the last of `starts`
     chars = starts[min(row, len(starts) - 1)] if row >= 0 else -1
     return anchor_in_text(document, place.message, place.block, chars, screen_row)
 

@@ -227,6 +227,7 @@ class ChatLog(ScrollView, can_focus=True):
         """Follow the user's scrolling; ignore what `settle` copies, and scrolls by a resize."""
         y = round(new_value)
         if round(old_value) != y:
+            # without the scrollbar, which `_thumb` paints if it has to
             self.refresh(rows_region(self, 0, self.size.height))
         if self._is_settling or y == self.viewport.top:
             return
@@ -563,13 +564,16 @@ class ChatLog(ScrollView, can_focus=True):
                 self._decide(event.key, event.time)
             else:
                 self.on_paste(event)
-        elif event.is_printable and event.key != "space":  # a blank alone is not typed
+        elif event.is_printable and event.key != "space":  # a blank begins no prompt
             is_bound = event.key in self.screen.active_bindings
             if event.key == "slash" or not is_bound:  # `/` begins a command in the prompt
                 self.on_paste(event)
 
     def _decide(self, key: str, time_s: float) -> None:
-        """Decide about the call that asks, if its card takes keys by now."""
+        """Decide about the call that asks, if its card takes keys by now.
+
+        A key soon after the card was seen, or soon after another key, was meant for the prompt.
+        """
         if self.calls.key_pause.takes_key(time_s):
             self.post_message(self.Decided(CHOICES[key]))
 

@@ -72,7 +72,9 @@ def _message_text(entry: Entry) -> str:
 
 
 def _selected_part(document: Document, index: int, selected: Selected) -> str:
-    """Return what is selected of a message, whose pieces of one fence or table are one block here.
+    """Return what is selected of a message.
+
+    The pieces of one fence, table or text, which was cut as it is long, count as one block here.
 
     - If all blocks are selected whole, it is the text of the message.
     - Of a block that is selected whole, it is the source.

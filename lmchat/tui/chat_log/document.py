@@ -201,7 +201,7 @@ class Document:
         # blocks that have a height are laid out already
         for number in range(len(entry.heights), len(entry.blocks)):
             block = entry.blocks[number]
-            if block.lines is None:
+            if block.lines is None:  # else a block before it has changed, and it has only moved
                 block.lines = self.layout.lines(block, entry.references)
             blank_rows = self.blank_rows(Place(index, number, 0))
             entry.heights.append(len(block.lines) + blank_rows)

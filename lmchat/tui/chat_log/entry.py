@@ -262,7 +262,7 @@ class Entry(Struct):
         The heights of the new blocks are forgotten.
         """
         if not self.blocks:
-            self.heights = Heights()
+            self.heights = Heights()  # until now, the empty one that all new entries share
         blocks = [*self._body_blocks(), *self._rows_below()]
         if self.new_model:
             words = f"{self.new_model} answers from here"

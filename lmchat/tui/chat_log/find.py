@@ -102,10 +102,10 @@ class Finder:
         self._viewport = viewport
         self._document: Document = viewport.document
         self._on_change = on_change
-        self._words: tuple[str, ...] = ()  # searched in the next session, too
+        self._kept_words: tuple[str, ...] = ()  # searched in the next session, too
         self._query = Query()
         self._counts: list[int] = []  # hits of each message
-        self._start = Place(0)  # row from which on the first hit is searched
+        self._search_start = Place(0)  # row from which the first hit is searched
         # marks in each line, by `id(block)`; with the block, so that no other one gets its id, and
         # with the lines that were searched
         self._marks: dict[int, tuple[Block, list[Line], list[list[Mark]]]] = {}
@@ -191,7 +191,7 @@ class Finder:
 
         The session has been loaded into the document already.
         """
-        self._search(self._words)
+        self._search(self._kept_words)
 
     def _search(
         self,
@@ -208,8 +208,8 @@ class Finder:
         document = self._document
         if start is None:
             start = document.locate(self._viewport.top) if len(document) else Place(0)
-        self._start = start
-        self._words = tuple(words) if is_kept_for_next_session else ()
+        self._search_start = start
+        self._kept_words = tuple(words) if is_kept_for_next_session else ()
         if any(words):  # an emptied query is not searched again by `n`
             self.last_words = tuple(words)
         self._query = Query(words)
@@ -243,7 +243,7 @@ class Finder:
     def shift_messages(self, count: int) -> None:
         """Adapt to `count` messages that were put before all others."""
         self._counts[:0] = [self._count(index) for index in range(count)]
-        self._start = self._start._replace(message=self._start.message + count)
+        self._search_start = self._search_start._replace(message=self._search_start.message + count)
         if self.index is not None:
             self.index += count
 
@@ -259,7 +259,7 @@ class Finder:
                 index, nth = self.index, self._nth + step
             else:
                 # from the block where the search began: the hits above it are passed over
-                index, number, _ = self._start
+                index, number, _ = self._search_start
                 above = self._document.entries[index].blocks[: max(number, 0)]
                 hits_above = sum(self._query.count(block.source) for block in above)
                 nth = hits_above if step > 0 else hits_above - 1
@@ -276,7 +276,7 @@ class Finder:
         self.index = index
         self._nth = nth
         viewport = self._viewport
-        with viewport.anchored():
+        with viewport.anchored():  # as this lays out the message, and may unfold it
             place = self._locate(index)
         if not viewport.shows(self._document.position(place), 1):
             # a third from the top, so that what leads to it is read
@@ -299,6 +299,7 @@ class Finder:
             document.toggle(index, "is_folded")
             hits = self._hits_of(entry.blocks)
             folded_count = 0
+        # without hits in what is shown, the beginning of the message
         number, nth = hits[min(self._nth - folded_count, len(hits) - 1)] if hits else (0, 0)
         # a hit may go over several rows: from the last row up, its first one replaces the others
         marked_rows = reversed([*enumerate(self._marks_of(entry.blocks[number]))])

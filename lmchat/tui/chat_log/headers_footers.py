@@ -59,7 +59,8 @@ def prompt_blocks(message: ChatMessage) -> list[Block]:
     """Return the blocks of a prompt and its files, on a tint.
 
     Each file is a row: a click lets the screen show it. Files without a place in the text come
-    first. The first block also shows time and version: only that one gets the `message`.
+    first. The first block also shows time and version: only that one gets the `message`. The other
+    ones have no blank row above them (`is_attached`).
     """
     blocks: list[Block] = []
     pieces: list[str | FilePart] = [part for part in message.files if part.place is None]

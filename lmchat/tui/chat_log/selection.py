@@ -71,7 +71,7 @@ class Selected(Struct):
         Only then is such a block marked and copied: a longer selection is of what was written.
         """
         block = self.start.block
-        is_one_block = self.start.order[:2] == self.end.order[:2]
+        is_one_block = self.start.order[:2] == self.end.order[:2]  # message and block
         return is_one_block and block is not None and not block.source
 
     def span(self, index: int, number: int) -> Range | None:

@@ -43,8 +43,9 @@ class RunningCalls:
 
         `asked_id` is the message of the call about which the user decides now: it gets the state
         `ASKS`, and the others wait. If it is empty, the user has decided about all calls, and they
-        run. The pause before its card takes keys begins when it is seen. While it is off the
-        screen, or a dialog covers the log (not `is_on_top`), it takes no keys.
+        run. The pause before its card takes keys begins when it is seen: the user may be typing a
+        prompt. While it is off the screen, or a dialog covers the log (not `is_on_top`), it takes
+        no keys.
         """
         if not calls or asked_id:  # no call runs, so that the time of the next ones begins now
             self._began_s = now_s
@@ -65,7 +66,7 @@ class RunningCalls:
                 is_visible = self._viewport.shows(top, document.heights[index])
 
         is_seen = is_visible and is_on_top
-        if asked_id != self.card_id or not is_seen:  # a new card, which rests anew, or none in view
+        if asked_id != self.card_id or not is_seen:  # a new card has a pause of its own
             self.card_id = asked_id
             self.key_pause.cancel()
         if is_seen:

@@ -113,7 +113,8 @@ class Viewport:
             # from a screenful above the screen to at least one below it
             document.lay_out_around(place, height + screen_row, 2 * height)
             self.top = max(min(document.position(place) - screen_row, self.last_top), 0)
-            # it was set before there was a page: now it can have its block
+            # An anchor without a block, but not above all blocks, was set before there was a page.
+            # Now it can have its block, with which it survives changes of the message.
             if anchor.block is None and anchor.number >= 0:
                 self._anchor = self._anchor_at_top()
         if self.is_at_end:
@@ -236,6 +237,7 @@ class Viewport:
         message away. If it is the last one and the end is on the screen, the end is followed.
         """
         self.cursor = index
+        # answers without words that follow do not count: they cannot be focused
         is_last = self.document.message_from(index + 1, 1) is None
         if self.is_following and not is_last:
             self.stop_following()

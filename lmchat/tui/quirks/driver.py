@@ -156,7 +156,7 @@ class TerminalDriver(LinuxDriver):
         self._writer = TerminalWriter(self._output)
         self._writer.start()
         self._guard.lend(is_lent=False)  # Ctrl+C and other signals of keys are for lmchat again
-        if self._stop_reading is None:
+        if self._stop_reading is None:  # kept while the terminal is lent; `close` drops it
             self._stop_reading = os.pipe()
         super().start_application_mode()  # type: ignore[no-untyped-call]
         signal.signal(signal.SIGWINCH, self._resized)  # replaces the handler of `super`
@@ -201,7 +201,10 @@ class TerminalDriver(LinuxDriver):
         super().disable_input()
 
     def close(self) -> None:
-        """Write what is queued, for a limited time, and close the pipe, as the app has ended."""
+        """Write what is queued, for a limited time, as the app has ended.
+
+        Close the pipe that ended the thread which read keys.
+        """
         super().close()
         if self._writer is not None:
             self._writer.stop()

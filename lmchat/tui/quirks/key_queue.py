@@ -48,7 +48,7 @@ class KeyQueue:
     async def _deliver_waiting(self) -> None:
         """Deliver keys in order, until the first one that has to wait for the current one."""
         while self._waiting and (self._current is None or self._is_more_text(self._waiting[0])):
-            self._cancel_time_limit()  # of text that this text need not wait for
+            self._cancel_time_limit()  # of the text before: this text need not wait for it
             self._current = event = self._waiting.popleft()
             loop = asyncio.get_running_loop()
             # the timer puts `_end` into the queue of the app, as a timer can await nothing

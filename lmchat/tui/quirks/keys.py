@@ -69,8 +69,8 @@ class KeyParser(XTermParser):
 
         They are keys, pastes, and the answer of the terminal to the question for its background.
         """
-        # An ESC that was read before continues with `[` or `O`, even if its time is over. Before
-        # anything else, `tick` makes a key of it then.
+        # An ESC that was read before may be a key, or begin a sequence. With `[` or `O` it is a
+        # sequence, even if they come late. Otherwise `tick` makes a key of it, if its time is over.
         if not data.startswith(("[", "O")):
             yield from self.tick()
         text = self._held + data
@@ -100,6 +100,7 @@ class KeyParser(XTermParser):
         typed next for a part of the sequence.
         """
         try:
+            # Enter with a modifier comes in two forms; Textual knows only this one
             usual_form = _OTHER_ENTER.sub("\x1b[13;\\1u", sequence)
             keys = list(super()._sequence_to_key_events(usual_form, alt))
         except (ValueError, OverflowError):  # of an impossible number; it would end the app

@@ -99,8 +99,9 @@ class PatchedApp(App[None]):
             return False
         try:
             widget = self.screen.get_widget_and_offset_at(event.x, event.y)[0]
-        except NoWidget:  # a click beside all widgets
+        except NoWidget:  # a click outside of the screen
             return False
+        # a click beside all widgets is on the screen itself, which takes it
         return widget is not None and not isinstance(widget, Screen) and not widget.is_attached
 
     def _display(self, screen: Screen[Any], renderable: Any) -> None:

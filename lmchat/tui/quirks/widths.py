@@ -75,7 +75,8 @@ def _with_cursor_set(match: re.Match[str]) -> str:
 
 def _with_cursor_behind(group: str) -> str:
     """Return text drawn over as many blanks as rich counts cells, and the cursor behind these."""
-    # saved twice: a terminal may drop a position when it restores it, as pyte does in the tests
+    # The blanks replace what was there, as the text may get fewer cells. The position is saved
+    # twice: a terminal may drop a position when it restores it, as pyte does in the tests.
     cells = cell_len(group)
     forward = f"\x1b[{cells}C" if cells else ""
     return f"{_SAVE}{' ' * cells}{_RESTORE}{_SAVE}{group}{_RESTORE}{forward}"
