@@ -57,13 +57,13 @@ class ChoicesText(ScrollView):
         self.cursor = 0  # index of the word under the cursor
         self._text = text
         self._lines: list[Content] = []
-        self._line_of: dict[int, int] = {}  # the line in which a word ends, by its index
+        self._line_of_word: dict[int, int] = {}  # the line in which a word ends, by its index
 
     def move_to(self, index: int) -> None:
         """Move the cursor to a word, and scroll to it."""
         self.cursor = index
         self.refresh()
-        line = self._line_of.get(index, 0)  # 0 also before the text is wrapped, in `on_resize`
+        line = self._line_of_word.get(index, 0)  # 0 also before the text is wrapped, in `on_resize`
         self.scroll_to_region(Region(0, line, 1, 1), animate=False, force=True)
 
     def on_resize(self) -> None:
@@ -71,7 +71,7 @@ class ChoicesText(ScrollView):
         width = max(self.outer_size.width - 2, 1)  # of the text, without bar and scrollbar
         self._lines = self._text.wrap(width)
         # a word in several lines gets the last one; spans that are no words are all under -1
-        self._line_of = {
+        self._line_of_word = {
             _word_of(span): number for number, line in enumerate(self._lines) for span in line.spans
         }
         self.virtual_size = Size(self.size.width, len(self._lines))
