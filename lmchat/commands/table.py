@@ -41,7 +41,7 @@ class Command(Struct, frozen=True, kw_only=True):
     action: str = ""
     """Without such a function: Textual's action of the log, the list or the picker."""
     on_message: str = ""
-    """Function that a command on a message calls with it: `MessageActions.act_on`."""
+    """Function that a command on a message calls with it: `MessageActions.run_on`."""
     slash: str = ""  # the slash command with the form of its argument, as `/title [TEXT]`
     is_priority: bool = False  # whether the key takes precedence over the focused widget
     is_offered: bool = True  # whether the palette lists it
@@ -103,7 +103,7 @@ def _slash(name: str, title: str, slash: str, function: str, **fields: Any) -> C
 def _message(
     name: str, keys: str, label: str, title: str, on_message: str = "", **fields: Any
 ) -> Command:
-    """Return a command on the focused message; by default `MessageActions.act` runs it.
+    """Return a command on the focused message; by default `MessageActions` runs it.
 
     Those with another `action` concern only the log, which runs them itself.
     """

@@ -205,7 +205,7 @@ class Dispatcher:
             case ChatLog.StopClicked():  # unlike Esc, it only stops the answer
                 self.turns.stop()
             case ChatLog.ActionWanted(name=name, message=target):
-                self.message_actions.act(name, target)
+                self.message_actions.act_on_focused(name, target)
             case ChatLog.CopyWanted(text=text, note=note):
                 self.ui.copy(text, note)
             case ChatLog.LinkClicked(address=address):
@@ -245,7 +245,7 @@ class Dispatcher:
         slash command is run in a worker: it may take long, or ask the user.
         """
         if command.on_message:
-            self.message_actions.act(command.command_id.removeprefix("message."))
+            self.message_actions.act_on_focused(command.command_id.removeprefix("message."))
             return
         if command.needs_argument and not argument:
             run_with = partial(self.run, command)

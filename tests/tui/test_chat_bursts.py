@@ -33,7 +33,7 @@ async def test_a_turn_stopped_or_deleted_at_once_leaves_the_session_at_rest(tmp_
         await shown(desk, "Second.")
 
         last = desk.shown.messages[-1]
-        desk.dispatch.message_actions.act_on("delete", last)
+        desk.dispatch.message_actions.run_on("delete", last)
         desk.dispatch.turns.regenerate(last)
         await shown(desk, "Deleted")
         await desk.at_rest()

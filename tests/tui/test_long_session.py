@@ -37,7 +37,7 @@ async def test_the_end_is_shown_before_the_beginning_is_read_and_stays_where_it_
         assert is_shown(desk, f"prompt {COUNT}")
         first = desk.shown.messages[0]
         assert first.role is Role.ASSISTANT
-        desk.dispatch.message_actions.act_on("edit", first)  # its prompt was not read yet
+        desk.dispatch.message_actions.run_on("edit", first)  # its prompt was not read yet
         assert not desk.prompt_input.text
         desk.store.gate.set()
         await desk.until(lambda: len(desk.log_view.document) == COUNT + 1, "all of it in the log")

@@ -65,24 +65,24 @@ class MessageActions:
         self._function_of = function_of
         self._asked_for = ("", 0)  # message and code block whose file `save` has asked for last
 
-    def unavailable_reason(self, command: Command) -> str:
-        """Return why a command on the focused message, or the last answer, can do nothing now.
+    def can_run(self, command: Command) -> bool:
+        """Return whether a command can do something with the focused message, or the last answer.
 
-        The reason is empty if it can do something, and for a command that gets no message.
+        A command that the log runs itself always can.
         """
         if not command.on_message:
-            return ""
+            return True
         message = self._message_to_act_on()
         if message is None:
-            return NOTHING_YET
+            return False
         name = command.command_id.removeprefix("message.")
-        return self._reason(name, self._ui.scheduler.shown.current(message))
+        return not self._reason(name, self._ui.scheduler.shown.current(message))
 
-    def act(self, name: str, message: ChatMessage | None = None) -> None:
-        """Run a command on a message, or show why it can do nothing.
+    def act_on_focused(self, name: str, message: ChatMessage | None = None) -> None:
+        """Run a command on the focused message, or show why it can do nothing.
 
-        Keys and clicks in the log give the message. For slash commands and the palette, it is the
-        focused one, or else the last answer.
+        Keys and clicks in the log give the message that they have found focused. For slash commands
+        and the palette, it is the one that is focused now, or else the last answer.
         """
         message = message or self._message_to_act_on()
         if message is None:
@@ -90,13 +90,13 @@ class MessageActions:
             return
         widgets = self._ui.widgets
         # With the focus in the log, it copies what it shows: the selection, else the message with
-        # its failure. If it has nothing to copy, `act_on` copies what only the message has: files,
+        # its failure. If it has nothing to copy, `copy` copies what only the message has: files,
         # calls, and reasoning alone.
         if name == "copy" and widgets.has_log_focus and widgets.log.copy(message):
             return
-        self.act_on(name, message)
+        self.run_on(name, message)
 
-    def act_on(self, name: str, message: ChatMessage) -> None:
+    def run_on(self, name: str, message: ChatMessage) -> None:
         """Call the function of a command, as `copy`, with a message as it is now.
 
         If the command can do nothing with it, notify the user why.
@@ -136,7 +136,7 @@ class MessageActions:
     def act_on_last(self, name: str) -> None:
         """Run a command on the last answer, or on the last prompt if that has no answer."""
         if last := self._ui.scheduler.shown.last_answer_or_prompt:
-            self.act_on(name, last)
+            self.run_on(name, last)
         else:
             self._ui.notify(NOTHING_YET)
 
@@ -147,7 +147,7 @@ class MessageActions:
         another part.
         """
         if part == "code":
-            self.act("copy_code")
+            self.act_on_focused("copy_code")
         elif part:
             words = f"Unknown argument: {safe_line(part, limit=40)}."
             raise WrongUse(words, hint="Use /copy or /copy code.")
@@ -203,7 +203,7 @@ class MessageActions:
         If there is no such prompt, notify the user.
         """
         opened = self._ui.scheduler.shown
-        await opened.fill(self._ui.scheduler.store)  # the prompt may not be read yet
+        await opened.fill(self._store)  # the prompt may not be read yet
         prompt: ChatMessage | None = message
         while prompt is not None and prompt.role is not Role.USER:
             prompt = opened.find(prompt.parent_id or "")

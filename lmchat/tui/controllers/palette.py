@@ -48,7 +48,7 @@ class Palette:
             of_message = [
                 row_of(command, keys, "" if command.command_id in _OF_THE_SESSION else subject)
                 for command in offered
-                if command.scope is Scope.MESSAGE and not self._messages.unavailable_reason(command)
+                if command.scope is Scope.MESSAGE and self._messages.can_run(command)
             ]
             rows = [*of_message, *rows] if is_focused else [*rows, *of_message]
         self._offer(CommandsDialog("Commands", {"": rows}))

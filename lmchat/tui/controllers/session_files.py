@@ -65,7 +65,7 @@ class SessionFiles:
         Return True; or "" if the user does not want to overwrite a file, so that a dialog of which
         this is the attempt stays open for another name.
         """
-        await self._ui.scheduler.shown.fill(self._ui.scheduler.store)
+        await self._ui.scheduler.shown.fill(self._ui.workspace.store)
         words = typed.split()
         name = " ".join(word for word in words if word not in _OPTIONS)
         contents = ExportAs(

@@ -85,7 +85,7 @@ class ShownSession:
         during the reading, nothing is shown.
         """
         if opened is self._scheduler.shown:
-            await opened.fill(self._scheduler.store)
+            await opened.fill(self._ui.workspace.store)
         if opened is self._scheduler.shown:
             self._ui.widgets.log.fill(opened.shown_messages)
             self.mark_left_out()
@@ -224,7 +224,7 @@ class ShownSession:
             opened = await self._scheduler.in_memory.load(session_id)
             bookmark = Bookmark.parse(await self._scheduler.bookmarks.load(session_id))
             if bookmark is not None and opened.find(bookmark.message_id) is None:
-                await opened.fill(self._scheduler.store)  # it is among the older messages
+                await opened.fill(self._ui.workspace.store)  # it is among the older messages
             change_session = partial(self._scheduler.in_memory.show, opened)
         self.leave()  # only now: until here, the user may have typed and scrolled
 
