@@ -64,7 +64,10 @@ def entries(session: Session) -> Iterator[MessageEntry | str]:
             ids_with_shown_calls |= {message.message_id, message.parent_id}
 
     def entry_of(message: ChatMessage) -> MessageEntry:
-        """Return what all formats show of a message."""
+        """Return what all formats show of a message.
+
+        `ids_with_shown_calls`, made above from all messages, says whose calls are left out.
+        """
         speaker = _SPEAKERS[message.role]
         if message.role is Role.ASSISTANT and message.model:
             speaker = safe_line(message.model)

@@ -96,8 +96,9 @@ class Page(Struct):
     ) -> Iterator[Line]:
         """Yield the wrapped lines of a paragraph, each with what a selection copies of it.
 
-        The first line begins with `prefix`, the others with `next_prefix`. The first line ends with
-        `right`, and all lines leave room for it. `tint` is the ground of prefixes and text.
+        The first line begins with `prefix`, which is not wider than `next_prefix` of the others. It
+        ends with `right`, and all lines leave room for it. `tint` is the ground of prefixes and
+        text. On a page that is too narrow for `MIN_WIDTH` cells of text, `line` cuts the lines.
         """
         text = "".join(words for words, _ in spans)
         width = max(self.text_width - width_of(next_prefix) - width_of(right), MIN_WIDTH)

@@ -62,7 +62,7 @@ def anchor_in_text(
     one after `chars` others, or if `chars` is -1, the blank row above the block.
     """
     blocks = document.entries[index].blocks
-    size = row_starts(blocks[number])[-1]
+    size = row_starts(blocks[number])[-1]  # where the text ends, as everywhere in this module
     source_before = sum(len(above.source) for above in blocks[:number])
     return Anchor(
         index,

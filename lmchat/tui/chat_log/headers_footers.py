@@ -85,7 +85,8 @@ def prompt_blocks(message: ChatMessage) -> list[Block]:
 def _file_row(words: str, message: ChatMessage | None, page: Page) -> list[Line]:
     """Return the row of a file; it looks folded, as a click on it lets the screen show the file.
 
-    With a `message`, its version and time are at the right.
+    If it is the first row of its prompt, that is `message`, and its version and time are at the
+    right; otherwise `message` is None.
     """
     left = _fold_spans(page, [(words, _NULL)], is_folded=True)
     return _card(page, page.row(left, _version_and_time(page, message), tint="panel"), "faint")
@@ -94,8 +95,8 @@ def _file_row(words: str, message: ChatMessage | None, page: Page) -> list[Line]
 def _prompt_lines(source: str, message: ChatMessage | None, page: Page) -> list[Line]:
     """Return the wrapped lines of a prompt or a part of it.
 
-    With a `message`, its version and time are at the right of the first line, and all lines leave
-    room for them.
+    If it is the first part of its prompt, that is `message`. Then its version and time are at the
+    right of the first line, and all lines leave room for them. Otherwise `message` is None.
     """
     right = _version_and_time(page, message)
     lines: list[Line] = []

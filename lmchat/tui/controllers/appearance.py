@@ -62,6 +62,7 @@ class Appearance:
     def toggle_sessions(self) -> None:
         """Show the list of sessions and focus it; if it is shown, hide it and focus the prompt."""
         screen = self._ui.screen
+        # a `-mid` screen has room for one column, which is the telemetry panel
         self._toggle_panel(
             "sessions", is_over=screen.has_class("-narrow") or screen.has_class("-mid")
         )
