@@ -370,6 +370,7 @@ class IncrementalMarkdown(Struct):
             place = begin + cut_place(self._tail[begin:])
         self.closed.append(self._next_block(self._tail[begin:place]))
         self._drop_start(place, "")
+        # what follows is in the middle of the text: no blank row, and not attached as a list
         self._begin_new_block()
         self._has_blank_row = False
         self._type_above = ""

@@ -212,7 +212,8 @@ class Document:
         """Cut a message, which has changed, into blocks again, and lay them out.
 
         Return the number of the first block that changed. A message that was not cut yet is far
-        from the screen, and only gets a new estimate of its height, unless it streams.
+        from the screen, and only gets a new estimate of its height. One that streams is always cut:
+        so its text is parsed little by little.
         """
         entry = self.entries[index]
         if not (entry.blocks or entry.is_streaming):

@@ -392,7 +392,7 @@ class Entry(Struct):
         last_part = self.parts[-1] if self.parts else None
         if self.is_streaming and last_part is not None and last_part.kind in _TEXT_KINDS:
             open_blocks = last_part.markdown.open
-            if open_blocks:
+            if open_blocks:  # they are made anew with the next text, without the cursor
                 open_blocks[-1].has_cursor = True
         return blocks
 
