@@ -72,3 +72,15 @@ async def test_an_output_that_comes_later_is_in_the_prompt_of_its_session_and_ch
         desk.dispatch.shown_session.switch_to(session_id)
         await desk.until(lambda: "[$ until " in desk.prompt_input.text, "the output")
         assert len(desk.backend.requests) == 1
+
+
+async def test_an_output_that_comes_during_an_edit_is_kept_at_once_with_the_draft(tmp_path):
+    async with ready_desktop(tmp_path, answer_steps("A"), asked=["first"]) as desk:
+        await run(desk, "!until [ -e go ]; do sleep 0.01; done; echo gone", sees="Running:")
+        await desk.type("/edit")
+        await desk.press("enter")
+        await desk.until(lambda: desk.prompt_input.text == "first", "the edit")
+        (desk.folder / "go").touch()
+        drafts = desk.dispatch.scheduler.drafts
+        await desk.until(lambda: "$ until " in drafts.text(desk.session_id), "the output")
+        assert desk.prompt_input.text == "first"

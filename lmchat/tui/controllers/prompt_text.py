@@ -135,16 +135,17 @@ class PromptText:
     def add_file(self, opened: OpenSession, line: str) -> None:
         """Put a stored file into the prompt of a session; if that is not shown, into its draft.
 
-        `line` represents the file there, and has its line end. While a message is edited, it is put
-        into what comes back after the edit.
+        `line` represents the file there, and ends with a line break. While a message is edited, it
+        is put into what comes back after the edit: the file does not belong to that message.
         """
         if opened is not self._scheduler.shown:
             draft = line + self._drafts.text(opened.session_id)
             self._drafts.change(opened.session_id, draft)
         elif self.edited_id:
             self._before_edit = line + self._before_edit
+            self.keep_draft()  # else only a change of the input does it
         else:
-            # above the line of the cursor; `typed` would be words there that it replaces
+            # no typed words named the file, so it goes above the line of the cursor
             self._input.attach(typed="", files=[line])
 
     def give_back(self, opened: OpenSession, *prompts: str) -> None:
