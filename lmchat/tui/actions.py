@@ -28,7 +28,7 @@ class AppMessage(Message):
 
     def __init__(self, *values: Any, **named: Any) -> None:
         super().__init__()
-        # not strict: the last attributes may be in `named`
+        # `_names` are those of the annotated attributes; the last ones may be in `named`
         self.__dict__.update(zip(self._names, values, strict=False), **named)
 
 

@@ -154,7 +154,10 @@ class LMChatApp(PatchedApp):
         await self.chat_screen.widgets.highlighter.aclose()
 
     def report_failure(self, error: BaseException) -> None:
-        """Show an error, such as that of a worker; lmchat continues if it could be opened."""
+        """Show an error, such as that of a worker; lmchat continues.
+
+        Before the second half is open, an error ends lmchat.
+        """
         if self.second_half is None:
             super().report_failure(error)
         elif isinstance(error, LMChatError):

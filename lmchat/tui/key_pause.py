@@ -31,7 +31,10 @@ class KeyPause:
         self.ready_s = max(self.ready_s, time_s + KEY_PAUSE_S)
 
     def takes_key(self, time_s: float) -> bool:
-        """Return whether a key that was pressed at `time_s` counts; it begins the pause again."""
+        """Return whether a key that was pressed at `time_s` counts, since the pause was over.
+
+        The key begins the pause again, whether it counts or not.
+        """
         is_over = time_s >= self.ready_s
         self.prolong(time_s)
         return is_over

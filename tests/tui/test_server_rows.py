@@ -83,7 +83,10 @@ def test_each_program_that_is_not_running_has_its_step():
         if product_named(product).where_to_get:
             place = found(product, here=none)
             assert (place.result, place.key) == ("refused", None)
-            assert (place.is_here, place.next_step) == (False, product_named(product).where_to_get)
+            assert (place.may_be_installed, place.next_step) == (
+                False,
+                product_named(product).where_to_get,
+            )
 
 
 def test_nothing_is_started_where_it_answers_or_is_far_or_in_the_way():

@@ -64,7 +64,7 @@ class Appearance:
         screen = self._ui.screen
         # a `-mid` screen has room for one column, which is the telemetry panel
         self._toggle_panel(
-            "sessions", is_over=screen.has_class("-narrow") or screen.has_class("-mid")
+            "sessions", covers_chat=screen.has_class("-narrow") or screen.has_class("-mid")
         )
         if self._ui.widgets.session_list.display:
             self._shown_session.show_list()
@@ -74,17 +74,17 @@ class Appearance:
 
     def toggle_telemetry(self) -> None:
         """Show the telemetry panel with new figures, or hide it."""
-        self._toggle_panel("telemetry", is_over=self._ui.screen.has_class("-narrow"))
+        self._toggle_panel("telemetry", covers_chat=self._ui.screen.has_class("-narrow"))
         self._status.refresh()
 
-    def _toggle_panel(self, name: str, *, is_over: bool) -> None:
+    def _toggle_panel(self, name: str, *, covers_chat: bool) -> None:
         """Show a panel, or hide it if it is shown, and remember that for the next run.
 
-        `is_over` says that the screen is too narrow for it as a column: then it is shown over the
+        With `covers_chat`, the screen is too narrow for it as a column: then it is shown over the
         chat, or hidden again, and that is not remembered.
         """
         screen = self._ui.screen
-        if is_over:
+        if covers_chat:
             screen.toggle_class(f"-{name}-over")
             return
         screen.toggle_class(f"-{name}-hidden")  # the style sheets hide the column by this class

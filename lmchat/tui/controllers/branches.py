@@ -59,7 +59,8 @@ class Branches:
     async def show_neighbour(self, step: int, message: ChatMessage) -> None:
         """Show the next version of a message (`step` 1) or the previous one (-1), in a ring.
 
-        It is at the row of the screen where the message was.
+        It is at the row of the screen where the message was. Raises `RequestInvalid` while a turn
+        may add messages to the shown path.
         """
         session_id = self._shown_session.shown_id
         ids = [
@@ -131,7 +132,7 @@ class Branches:
         for message in changed:
             self._ui.widgets.log.replace(message)
         if changed:
-            self._ui.read_ahead.cancel()  # the server reads messages that will not be sent so
+            self._ui.read_ahead.cancel()  # what the server reads now is not what will be sent
             self._shown_session.mark_left_out()
             self._status.show_action("taken out" if changed[0].is_excluded else "put back")
 
@@ -157,7 +158,10 @@ class Branches:
         self._ui.begin(self._undo, "message")
 
     async def _undo(self) -> None:
-        """Restore what was deleted last; if nothing was deleted, notify the user."""
+        """Restore what was deleted last; if nothing was deleted, notify the user.
+
+        Raises `RequestInvalid` while a turn may add messages to the shown path.
+        """
         session_id = self._shown_session.shown_id
         deleted_id = await self._store.last_deleted_message(session_id)
         if deleted_id is None:

@@ -48,7 +48,7 @@ class Connect:
         self._model_switch = model_switch
         self._starts = ServerStarts(ui, status, model_switch, self._draw_page)
         self._page: WelcomeScreen | None = None  # while it is open, also below a dialog
-        self._wake = asyncio.Event()  # ends the pause between two searches
+        self._search_wanted = asyncio.Event()  # ends the pause between two searches
         self._searched_at_s: float | None = None  # end of the last search
         self._missing = Missing.SERVER  # what kept the last choice from being used
         # whether the page stays closed: the user has left it, or wants to read a resumed session
@@ -62,7 +62,7 @@ class Connect:
 
     def search_soon(self) -> None:
         """End the pause of the search."""
-        self._wake.set()
+        self._search_wanted.set()
 
     def check_now(self) -> None:
         """Search at once if there is no model or the page is open, and check the server in use."""
@@ -86,8 +86,8 @@ class Connect:
         if self._workspace.is_local:
             await self._starts.start_engine()
         while True:
-            self._wake.clear()
-            pause_s: float | None = None  # until `_wake`
+            self._search_wanted.clear()
+            pause_s: float | None = None  # None: until a search is wanted
             if not self._has_model or self._page is not None:
                 try:
                     await self._search_once()
@@ -97,7 +97,7 @@ class Connect:
                 pause_s = _LOADING_PAUSE_S if is_loading else self._workspace.search_pause_s
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
-                    await self._wake.wait()
+                    await self._search_wanted.wait()
 
     @property
     def _has_model(self) -> bool:
@@ -156,7 +156,7 @@ class Connect:
             attempt = partial(self._try_key, probed.endpoint)
             self._ui.open_dialog(key_dialog(probed, attempt), self._use_result)
         elif not (probed.verdict.is_usable and probed.has_model):
-            self._wake.set()
+            self._search_wanted.set()
         elif (choice := self._choice_on(probed)).missing is Missing.NOTHING:
             self._settle(choice)
         else:  # only a model is missing: the user picks one
@@ -175,7 +175,7 @@ class Connect:
             self._use_result(result)
         elif result:  # why it cannot be used; empty if the user did not allow the host
             self._ui.warn(result)
-            self._wake.set()
+            self._search_wanted.set()
 
     async def _try_server(self, endpoint: Endpoint) -> ProbeResult | str:
         """Check a server; before anything is sent to another machine, ask whether that is allowed.
@@ -275,7 +275,7 @@ class Connect:
             """Close the page if the engine serves the model; search at once, for an open page."""
             if await self._starts.start_engine(name):
                 self.close_page()
-            self._wake.set()
+            self._search_wanted.set()
 
         self._ui.begin(start, "engine", is_only=True)
 
@@ -293,7 +293,7 @@ class Connect:
             self._ui.warn(self._starts.problem)
         elif self._page is not None and probed is not None and probed.verdict.is_usable:
             self._settle(self._choice_on(probed))
-        self._wake.set()
+        self._search_wanted.set()
 
     def _show_page(self) -> None:
         """Show the results on the welcome page, and open the page if it may be opened.

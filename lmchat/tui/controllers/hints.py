@@ -167,7 +167,7 @@ class KeyHints:
         if log.calls.has_focus:
             return list(CHOICES.items())
         shown = self._ui.scheduler.shown
-        current = shown.current(message)
+        current = shown.current(message)  # the log may have it without its text
         hints: list[Hint] = []
         for name in _MESSAGE_COMMANDS:
             if unavailable_reason(name, current, is_busy=shown.is_busy):
@@ -177,6 +177,7 @@ class KeyHints:
             key, label = self._hint(f"message.{name}")
             if name == "next_version":  # one hint for two keys
                 key = f"{self._hint('message.previous_version')[0]} {key}"
+            # on a message with files, some commands act on these, and their labels say so
             hints.append((key, _FILE_LABELS.get(name, label) if message.files else label))
         return hints
 

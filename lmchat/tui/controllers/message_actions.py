@@ -76,6 +76,7 @@ class MessageActions:
         if message is None:
             return False
         name = command.command_id.removeprefix("message.")
+        # the log may still have it as it was when its answer began to stream
         return not self._reason(name, self._ui.scheduler.shown.current(message))
 
     def act_on_focused(self, name: str, message: ChatMessage | None = None) -> None:

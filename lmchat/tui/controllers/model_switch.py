@@ -193,7 +193,7 @@ class ModelSwitch:
             self._begin_load(model)
         # without the progress in the list, which gets old; `_load` updates that of the target
         target = Target.of(replace(model, load_fraction=None))
-        if _key(model) in self._loads:
+        if _key(model) in self._loads:  # begun just now or before
             target = replace(target, is_loading=True, loading_since_s=self._workspace.clock())
         self.use(target)
 
@@ -294,6 +294,7 @@ class ModelSwitch:
                 self._picker.update_model(model)
             if self._change_load(model, is_loading=False):  # it is the model in use
                 if can_answer:
+                    # also regenerates the last answer if it failed for want of a loaded model
                     self._ui.scheduler.begin_waiting(has_loaded=True)
                 else:
                     self._ui.scheduler.return_waiting()

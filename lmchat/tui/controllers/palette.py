@@ -45,6 +45,7 @@ class Palette:
             log = self._ui.widgets.log
             is_focused = self._ui.widgets.has_log_focus and log.focused_message is not None
             subject = "This message" if is_focused else "Last answer"
+            # a command that concerns the whole session names no message as its subject
             of_message = [
                 row_of(command, keys, "" if command.command_id in _OF_THE_SESSION else subject)
                 for command in offered

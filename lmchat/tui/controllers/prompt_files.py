@@ -63,7 +63,7 @@ class PromptFiles:
             """Run the command to its end, and attach what it has printed."""
             text = line.removeprefix("!").strip()
             command = self._ui.workspace.platform.shell_command(text)
-            self._running.append(command)
+            self._running.append(command)  # `stop` finds it there, and `running_words` names it
             self._status.show_action("running a command")
             try:
                 await command.run()
@@ -85,7 +85,7 @@ class PromptFiles:
             """Ask whether a request may go to this host: that of the page, or of a redirect."""
             return bool(await self._ui.ask(page_question(host_address)))
 
-        self._pages.append(address)
+        self._pages.append(address)  # `running_words` names it
         self._status.show_action("downloading a page")
         ending = "no page attached"
         try:
@@ -130,6 +130,7 @@ class PromptFiles:
         """
         paths = list(await run_abandonable(partial(named_files, name)))
         if not paths:
+            # the files of a folder or a pattern; None if the name is neither
             set_name = await parse_set_name(name, Path.cwd())
             if set_name is not None:
                 await self._attach_set(typed, set_name)
@@ -144,6 +145,7 @@ class PromptFiles:
         """
         if await self._may_read(paths):
             files = [await read_attachment(path) for path in paths]
+            # without typed words, there is no place for the name
             await self._put(files, typed, shown_name if typed else "")
 
     async def attach_copied(self) -> None:

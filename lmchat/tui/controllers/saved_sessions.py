@@ -36,9 +36,10 @@ class SavedSessions:
         """
         opened = self._scheduler.in_memory.find(session_id)
         if opened is not None and not opened.messages:
+            # a saved session whose messages are all deleted can be changed, but not a new one
             try:
                 await self._ui.workspace.store.find(session_id)
-            except SessionNotFound:  # it is new; if it is found, all its messages are deleted
+            except SessionNotFound:  # it is new
                 self._ui.notify(NOTHING_YET)
                 return
         if name == "delete":

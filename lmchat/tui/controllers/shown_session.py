@@ -56,7 +56,10 @@ class ShownSession:
         self.show_list()
 
     def show_session(self) -> None:
-        """Show messages with their marks, title and figures; `redraw` adds queue and list."""
+        """Show messages, title and figures; `redraw` adds queue and list.
+
+        The messages that the next request leaves out are marked.
+        """
         self.show_messages()
         self.mark_left_out()
         self.show_title()
@@ -66,13 +69,14 @@ class ShownSession:
         """Show the messages of the session in the log, scrolled to their end.
 
         Of a long session only the newest messages are in memory. The older ones are read in a
-        worker, `_FILL_AFTER_S` later.
+        worker, `_FILL_AFTER_S` later, so that the first keys do not wait.
         """
         opened = self._scheduler.shown
         self._ui.widgets.log.load(
             opened.shown_messages,
             has_all_messages=opened.has_all_messages,
-            is_ours=opened.is_running,  # else another lmchat writes an answer that streams
+            # if the last answer still streams, but no turn runs here, another lmchat writes it
+            is_ours=opened.is_running,
         )
         if not opened.has_all_messages:
             fill = partial(self._ui.begin, partial(self._fill, opened), "fill")
@@ -217,6 +221,7 @@ class ShownSession:
         await self._scheduler.drafts.load(session_id)
         bookmark: Bookmark | None = None
         if message_id:
+            # raises while a turn may add messages to the path that is chosen now
             self._scheduler.in_memory.require_free_path(session_id)
             path = await self._ui.workspace.store.set_leaf(session_id, message_id)
             change_session = partial(self._scheduler.in_memory.show_path, path)

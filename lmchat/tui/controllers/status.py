@@ -44,7 +44,7 @@ class StatusDisplay:
         self.last_action = ""  # words for what was done last
         self._left_out = 0  # messages that the next request would leave out
         self._list_warning = ""  # why the list of sessions is not up to date; empty if it is
-        self._store_notice = ""  # the one that was shown last
+        self._shown_store_notice = ""  # the last one
         self._ticker: Timer | None = None  # None until `start`
 
     def start(self) -> None:
@@ -96,11 +96,11 @@ class StatusDisplay:
         while workspace.notices:  # each is shown once
             self._ui.warn(workspace.notices.pop(0))
         notice = workspace.store.notice  # any reading may meet damage, and replace the file
-        if notice != self._store_notice:
-            self._store_notice = notice
+        if notice != self._shown_store_notice:
+            self._shown_store_notice = notice
             self._ui.warn(notice)
-        # these change without an event, too: for how long calls run, and whether the card of the
-        # one that asks is seen
+        # calls change without an event, too: for how long they run, and whether the card of the one
+        # that asks is seen
         self.show_calls()
         save_error = scheduler.save_queue.warning
         warning = self._list_warning or workspace.save_warning or workspace.warning

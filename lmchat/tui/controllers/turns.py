@@ -283,6 +283,7 @@ class Turns(FrontEnd):
             if reason is None or not opened.take_question(question):
                 return
             decision = Decision(choice=choice, reason=" ".join(reason.split()))
+            # the turn waits in `ask` for this future
             self._decisions[question.message.message_id].set_result(decision)
             self._status.show_action(question.name)
             self._log_navigation.leave_card()
@@ -326,7 +327,8 @@ class Turns(FrontEnd):
             case MessageEnded(message) if is_shown and message.role is Role.TOOL:
                 self._ui.widgets.log.replace(message)
                 self._status.refresh()
-            case MessageEnded(message) if is_shown:  # an answer; the messages of its calls follow
+            case MessageEnded(message) if is_shown:
+                # an answer with tool calls, each of which follows as a message of its own
                 self._ui.widgets.log.finish(message, has_call_messages=True)
             case Rethought() if is_shown:  # text that was shown as the answer was reasoning
                 self._ui.widgets.log.restate(opened.shown_messages[-1])
@@ -370,7 +372,8 @@ class Turns(FrontEnd):
         self._status.show_action("streaming")
         if opened is self._scheduler.shown:
             log = self._ui.widgets.log
-            # the log has it already if it was loaded after the answer was put on the path
+            # The log has it already if the answer was on the path when it was loaded: a new one, or
+            # one that is fetched again. Loaded again, it shows that the answer streams here.
             if log.document.index_of(answer.message_id) is not None:
                 self._shown_session.show_messages()
             else:
@@ -395,7 +398,8 @@ class Turns(FrontEnd):
                 self._log_navigation.leave_card()
             for message in opened.last_calls:  # the log still shows stopped ones as running
                 log.replace(message)
-            # without an answer, it was stopped early; a summary begins another branch
+            # The log loads the path again if there is no answer to finish, since the turn was
+            # stopped early; and after a summary, which begins another branch.
             if ended.answer is None or ended.is_summary:
                 self._shown_session.show_messages()
             else:

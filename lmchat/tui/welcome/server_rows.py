@@ -72,7 +72,7 @@ class ServerRow(Struct, frozen=True, kw_only=True):
     next_step: str
     is_choice: bool = False  # whether Enter uses the server, or asks for what it lacks
     start: ServerStart | None = None  # what Enter runs
-    is_here: bool = True  # whether the product is installed on this machine, or may be
+    may_be_installed: bool = True  # False: it was looked for on this machine, and not found
 
     @property
     def key(self) -> Endpoint | None:
@@ -103,9 +103,9 @@ def server_rows(results: Sequence[ProbeResult], machine: MachineState) -> tuple[
     """Return a row for each result: servers that run, then installed products, then others."""
 
     def rank(row: ServerRow) -> int:  # the lowest comes first
-        if VERDICTS[row.probed.verdict].grade is not ServerGrade.AWAY:
+        if VERDICTS[row.probed.verdict].grade is not ServerGrade.AWAY:  # a server answers
             return 0
-        return 1 if row.is_here else 2
+        return 1 if row.may_be_installed else 2
 
     return tuple(sorted((_row(probed, machine) for probed in results), key=rank))
 
@@ -144,7 +144,8 @@ def _row(probed: ProbeResult, machine: MachineState) -> ServerRow:
         next_step="Choose a model" if can_choose_model else probed.next_step,
         is_choice=probed.verdict.is_server or probed.can_be_allowed,
     )
-    # a server that the user named, or the built-in one, gets no other step than that of the probe
+    # The step of the probe stays for a server that the user named, and for the built-in one; for
+    # any row until the programs of this machine are known; and where none can be started.
     is_startable = probed.verdict in _STARTABLE and probed.endpoint.is_loopback
     if row.is_choice or machine.installed is None or probed.is_own or not is_startable:
         return row
@@ -156,7 +157,7 @@ def _row(probed: ProbeResult, machine: MachineState) -> ServerRow:
     installed = next(fitting, None)
     if installed is None:
         where_to_get = "" if is_off else product_named(probed.product).where_to_get
-        return replace(row, next_step=where_to_get or row.next_step, is_here=is_off)
+        return replace(row, next_step=where_to_get or row.next_step, may_be_installed=is_off)
     if installed.start:
         start = ServerStart(product=probed.product, argv=installed.start, endpoint=probed.endpoint)
         row = replace(row, next_step=start.short, start=start)
@@ -282,7 +283,8 @@ def _table(servers: Sequence[ServerRow], rule: ListRow, width: int) -> list[List
     rows = [heading_row(f"{' ' * _INDENT}{head}{gap}Next step"), rule]
     for server, (name, port, result) in zip(servers, cells, strict=True):
         sign, style = _sign(server)
-        step = (f"{gap}{safe_line(server.next_step)}", "" if server.is_here else MUTED)
+        # muted: how to get a product that is not installed
+        step = (f"{gap}{safe_line(server.next_step)}", "" if server.may_be_installed else MUTED)
         pieces = ((f" {sign} ", style), name, port, result, step)
         rows.append(ListRow(pieces=(pieces,), key=server.key))
     return rows
