@@ -10,6 +10,7 @@ from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState
 from lmchat.servers.products import product_named
+from lmchat.servers.products.product import OPENAI_COMPATIBLE
 from lmchat.tui.welcome.server_rows import (
     NO_SERVER,
     MachineState,
@@ -140,7 +141,12 @@ def test_a_named_server_that_is_away_is_told_in_its_own_words():
     assert headline_and_advice([unloaded]) == (words, "Press Enter to choose one.")
     named = probed(Verdict.READY, model(), endpoint=BOX, is_own=True)
     assert headline_and_advice([probed(Verdict.READY, model()), named])[0] == "LM Studio answers."
-    assert headline_and_advice([named])[0] == "LM Studio answers."
+    assert headline_and_advice([named])[0] == "LM Studio at gpu-box:1337 answers."
+    unknown = probed(Verdict.READY, model(), product=OPENAI_COMPATIBLE)
+    subject = f"The server at {unknown.endpoint.netloc}"
+    assert headline_and_advice([unknown])[0] == f"{subject} answers."
+    words = f"The server you named does not answer. {subject} does."
+    assert headline_and_advice([away, unknown]) == (words, "")
 
 
 def test_a_named_server_without_a_loaded_model_is_chosen_before_another_that_is_ready():

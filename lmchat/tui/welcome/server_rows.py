@@ -175,7 +175,7 @@ def headline_and_advice(results: Sequence[ProbeResult]) -> tuple[str, str]:
     usable = [probed for probed in results if probed.verdict.is_usable]
     # another server than the one that the user named answers
     if named and usable and not any(probed.verdict.is_server for probed in named):
-        return f"The server you named does not answer. {usable[0].product} does.", ""
+        return f"The server you named does not answer. {_server_name(usable[0])} does.", ""
     # a server needs a step; one that the user named comes before others
     for probed in (*named, *results):
         if probed.verdict in _STEP_AWAY:
@@ -183,7 +183,7 @@ def headline_and_advice(results: Sequence[ProbeResult]) -> tuple[str, str]:
             advice = "Press Enter to choose one." if can_choose_model else _advice(probed)
             return probed.sentence(_server_name(probed)), advice
     if usable:
-        return usable[0].sentence(usable[0].product), ""
+        return usable[0].sentence(_server_name(usable[0])), ""
     # none answers: if the user named exactly one, the error of its probe says more than that
     if len(named) != 1 or not named[0].detail:
         return NO_SERVER, ""
