@@ -139,7 +139,10 @@ class LMChatApp(PatchedApp):
             self.second_half.follow_app_focus(is_focused=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Forbid the palette and the help while a dialog is on top; else let Textual decide."""
+        """Forbid the palette and the help, which are dialogs, while another dialog is on top.
+
+        Of all else, let Textual decide.
+        """
         opens_dialog = action == "run" and parameters in (("commands",), ("help",))
         if opens_dialog and isinstance(self.screen, ModalScreen):
             return False

@@ -133,6 +133,7 @@ class ServerStarts:
             return model
         engine.raise_if_not_installed()  # a download would be of no use
         demo = engine.demo
+        # if there are other files, the user has named the demo model
         reason = "" if await engine.files() else "There is no model file on this disk. "
         text = (
             f"{reason}{demo.name} is a small model, only for trying lmchat.\n\n"

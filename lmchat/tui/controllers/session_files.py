@@ -49,7 +49,7 @@ class SessionFiles:
             self._ui.notify("There is nothing to export yet.")
         elif set(typed.split()) - _OPTIONS:  # other words than the options: a name was typed
             self._ui.begin(partial(self._write, typed), "export", typed=f"/export {typed}")
-        else:
+        else:  # `typed` has only options, or nothing
             dialog = AskDialog(
                 "Export to which file?",
                 text="Add --reasoning for the thoughts, --branches for all versions.",

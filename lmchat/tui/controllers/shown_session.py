@@ -107,7 +107,8 @@ class ShownSession:
         count, first_sent_id = 0, None
         if plan is not None:
             count = plan.left_out
-            # nothing is left out before the system prompt, which is sent in any case
+            # The mark is at the first message behind those that are left out. That is never
+            # the system prompt, which is sent in any case.
             sent = (message for message in plan.messages if message.role is not Role.SYSTEM)
             first_sent_id = next((message.message_id for message in sent), None)
         self._status.note_left_out(count)
@@ -166,7 +167,8 @@ class ShownSession:
             self.show_new()
             self._prompt_text.load_draft()
         else:
-            self._prompt_text.leave_edit()  # one whose message was deleted, with all others
+            # an edit may be left of a message that was deleted, with all others
+            self._prompt_text.leave_edit()
             self.show_list()  # another lmchat may have begun sessions
         self._status.show_action("new session")
         self._ui.widgets.prompt_input.focus()
