@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from lmchat.attachments.shell_command import ShellCommand
 from lmchat.attachments.web_page import WebPages
 from lmchat.chat.ports import ServerClient
-from lmchat.chat.turn_scheduler import TurnScheduler
+from lmchat.chat.service import ChatService
 from lmchat.chat_import import Importer
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State
@@ -80,7 +80,7 @@ class Workspace(Struct, kw_only=True):
     backend: ServerClient
     store: Store
     library: Library
-    scheduler: TurnScheduler
+    chat: ChatService
     monitor: Monitor
     catalogue: Catalogue
     platform: Platform
@@ -102,4 +102,4 @@ class Workspace(Struct, kw_only=True):
     @property
     def target_state(self) -> TargetState:
         """The step between searching for a server and a model that is ready."""
-        return target_state(self.scheduler.turn_choices.target, self.catalogue.results)
+        return target_state(self.chat.turn_choices.target, self.catalogue.results)

@@ -9,34 +9,30 @@ from contextlib import suppress
 from msgspec.structs import replace
 
 from lmchat.chat.open_session import OpenSession
-from lmchat.chat.turn_scheduler import TurnScheduler
+from lmchat.chat.service import ChatService
 from lmchat.chat.turn_starts import messages_together, rewritten
 from lmchat.errors import SessionNotFound
 from lmchat.sessions.message import ChatMessage, Role, text_message
 
 
-async def rewrite(
-    scheduler: TurnScheduler, opened: OpenSession, answer_id: str, text: str
-) -> ChatMessage:
+async def rewrite(chat: ChatService, opened: OpenSession, answer_id: str, text: str) -> ChatMessage:
     """Add and return another version of an answer, with a text by the user; send nothing.
 
     It is saved in a task, for which `wait_until_saved` waits: the disk may be locked for seconds.
     Raises `RequestInvalid` while a turn runs, and as `rewritten` does; then nothing has changed.
     """
-    await opened.fill(scheduler.store)  # of a long session, only the end was read
+    await opened.fill(chat.store)  # of a long session, only the end was read
     opened.require_idle()
     branch = rewritten(opened.messages, answer_id, text)
     opened.begin_branch(branch)
     message = branch[-1]
-    saving = scheduler.save_queue.save(opened.header, message)
+    saving = chat.save_queue.save(opened.header, message)
     # `OpenSession.saves` keeps the task. Nothing here awaits it: the name `_` tells mypy so
     _: asyncio.Future[None] = opened.track_save(asyncio.ensure_future(saving))
     return message
 
 
-async def set_system_prompt(
-    scheduler: TurnScheduler, opened: OpenSession, text: str
-) -> ChatMessage:
+async def set_system_prompt(chat: ChatService, opened: OpenSession, text: str) -> ChatMessage:
     """Add, save and return a system prompt for the next answers; two quotes `""` remove it.
 
     Raises `RequestInvalid` while a turn may add messages behind the last one.
@@ -45,12 +41,12 @@ async def set_system_prompt(
     content = "" if text == '""' else text
     message = text_message(Role.SYSTEM, content, parent_id=opened.leaf_id)
     opened.add(message)
-    await scheduler.save_queue.save(opened.header, message)
+    await chat.save_queue.save(opened.header, message)
     return message
 
 
 async def toggle_excluded(
-    scheduler: TurnScheduler, opened: OpenSession, message_id: str
+    chat: ChatService, opened: OpenSession, message_id: str
 ) -> list[ChatMessage]:
     """Take a message out of requests, or put it back, on the disk and on the path.
 
@@ -61,29 +57,29 @@ async def toggle_excluded(
     opened.require_idle()
     together = messages_together(opened.messages, message_id)
     if together:
-        await scheduler.save_queue.write_unsaved()  # only messages on the disk can be marked there
+        await chat.save_queue.write_unsaved()  # only messages on the disk can be marked there
         is_excluded = not together[0].is_excluded
         ids = [message.message_id for message in together]
-        await scheduler.store.set_excluded(opened.session_id, ids, is_excluded=is_excluded)
+        await chat.store.set_excluded(opened.session_id, ids, is_excluded=is_excluded)
         together = [replace(message, is_excluded=is_excluded) for message in together]
         for message in together:
             opened.replace(message)
     return together
 
 
-async def set_option(scheduler: TurnScheduler, opened: OpenSession, typed: str) -> str:
+async def set_option(chat: ChatService, opened: OpenSession, typed: str) -> str:
     """Change or explain a sampling option of a session, as `NAME VALUE`; return a sentence on it.
 
     Raises `WrongUse` as `TurnChoices.with_option` does.
     """
-    options, words = scheduler.turn_choices.with_option(opened, typed)
+    options, words = chat.turn_choices.with_option(opened, typed)
     if options != opened.header.sampling:
-        await set_sampling(scheduler, opened, options)
+        await set_sampling(chat, opened, options)
     return words
 
 
 async def set_sampling(
-    scheduler: TurnScheduler, opened: OpenSession, options: Mapping[str, object]
+    chat: ChatService, opened: OpenSession, options: Mapping[str, object]
 ) -> None:
     """Give a session other sampling options from the next answer on, and save them.
 
@@ -91,6 +87,6 @@ async def set_sampling(
     the error is raised.
     """
     opened.change_header(sampling=options)
-    await scheduler.save_queue.write_unsaved()  # the first message creates the session
+    await chat.save_queue.write_unsaved()  # the first message creates the session
     with suppress(SessionNotFound):  # a new session, whose first message saves them
-        await scheduler.store.update_session(opened.session_id, {"sampling": options})
+        await chat.store.update_session(opened.session_id, {"sampling": options})

@@ -45,7 +45,7 @@ class OpenSession:
 
     Who changes it:
 
-    - `TurnScheduler` begins and ends turns. It sets what goes beyond one: queue, first words until
+    - `ChatService` begins and ends turns. It sets what goes beyond one: queue, first words until
       a turn uses them, `turn_error`, question, and the flags of a stop. After `fetch_kept` has
       found an answer forgotten by its server, it replaces that message.
     - `TurnRunner` calls the steps of a turn below, `replace_path` after a summary, and sets
@@ -80,14 +80,14 @@ class OpenSession:
         self.turn_error: BaseException | None = None
         """What the last turn itself has raised: no answer could begin, or a summary is unusable.
 
-        `TurnScheduler.wait` raises it, and `TurnEnded.error` shows it. It may also be what the
+        `ChatService.wait` raises it, and `TurnEnded.error` shows it. It may also be what the
         front end has raised, which `TurnEnded` does not show.
         """
 
         self.queue: list[str] = []
         """Prompts that wait for the end of the running turn, for a server, or for a model.
 
-        `TurnScheduler` changes it, and shows and saves each change.
+        `ChatService` changes it, and shows and saves each change.
         """
         self.unsent = ""  # the prompt of the running turn, until it is a message of the path
         self.task: asyncio.Task[None] | None = None  # of the running turn

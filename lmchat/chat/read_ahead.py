@@ -13,7 +13,7 @@ from contextlib import aclosing
 
 from lmchat.chat.ports import ModelServer
 from lmchat.chat.request_preview import next_request
-from lmchat.chat.turn_scheduler import TurnScheduler
+from lmchat.chat.service import ChatService
 from lmchat.errors import LMChatError
 from lmchat.servers.model import Target
 from lmchat.servers.products import product_named
@@ -25,13 +25,13 @@ _log = logging.getLogger(__name__)
 class ReadAhead:
     """Lets the server of the next turn read the shown session while a prompt is typed."""
 
-    def __init__(self, backend: ModelServer, scheduler: TurnScheduler) -> None:
+    def __init__(self, backend: ModelServer, chat: ChatService) -> None:
         """Read nothing yet: the screen calls `follow` and `cancel`, and shows `fraction`."""
         self.fraction: float | None = None  # part that is read, 0 to 1; None while nothing is read
         self.on_change: Callable[[], None] = lambda: None  # called when reading begins and ends
         self._backend = backend
-        self._scheduler = scheduler
-        self._turn_choices = scheduler.turn_choices
+        self._chat = chat
+        self._turn_choices = chat.turn_choices
         self._task: asyncio.Task[None] | None = None
         self._followed: object = None  # what is read, or was read last; None after `cancel`
 
@@ -44,7 +44,7 @@ class ReadAhead:
         if not draft:
             self.cancel()
             return
-        shown, target = self._scheduler.shown, self._turn_choices.target
+        shown, target = self._chat.shown, self._turn_choices.target
         model = target and (target.endpoint, target.model_id)
         followed = (model, shown.session_id, shown.leaf_id)
         if followed == self._followed:  # it is read, or was read, for this draft
@@ -74,10 +74,10 @@ class ReadAhead:
             and bool(target.model_id)
             and product_named(target.product).can_read_ahead
             and (wanted == "always" or (wanted == "local" and target.endpoint.is_loopback))
-            and self._scheduler.shown.has_all_messages
+            and self._chat.shown.has_all_messages
             # a request with tools starts their servers, which only a prompt that is sent may do
             and (toolbox is None or toolbox.has_started or not toolbox.can_use(target))
-            and not self._scheduler.in_memory.busy
+            and not self._chat.in_memory.busy
         )
 
     async def _read(self) -> None:
@@ -85,13 +85,13 @@ class ReadAhead:
 
         An error only ends the reading: the prompt is sent without it.
         """
-        opened = self._scheduler.shown
+        opened = self._chat.shown
         use = self._turn_choices.context_use(opened)
         if use is None or use.tokens < LEAST_TOKENS:
             return
         try:
             # with an empty prompt: what the user types is not known yet
-            request = await next_request(self._scheduler, opened, text="")
+            request = await next_request(self._chat, opened, text="")
             self.fraction = 0.0
             self.on_change()
             async with aclosing(self._backend.read_ahead(request)) as reports:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from lmchat.chat.answer_request import TurnSettings
 from lmchat.chat.context_window import ContextList, context_list
 from lmchat.chat.open_session import OpenSession
-from lmchat.chat.turn_scheduler import TurnScheduler
+from lmchat.chat.service import ChatService
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_json, safe_line, shell_word
 from lmchat.servers.request import ChatRequest, OutgoingRequest
@@ -41,22 +41,22 @@ def checked_form(typed: str) -> str:
 
 
 async def next_request(
-    scheduler: TurnScheduler,
+    chat: ChatService,
     opened: OpenSession,
     text: str,
     files: Sequence[FilePart] = (),
     *,
     settings: TurnSettings | None = None,
 ) -> ChatRequest:
-    """Return the request that `TurnScheduler.send_now` would send first, without sending it.
+    """Return the request that `ChatService.send_now` would send first, without sending it.
 
     Without text and files, its last prompt is empty. A running answer is in it as far as it has
-    arrived. Raises the errors of `TurnScheduler.send_now`.
+    arrived. Raises the errors of `ChatService.send_now`.
     """
-    await opened.fill(scheduler.store)  # of a long session, only the end was read
-    settings = settings or scheduler.turn_choices.settings(opened.own_sampling)
-    start = scheduler.prompt_start(opened, text, files)(opened.shown_messages)
-    request = await scheduler.plan_turn(opened, start, settings).prepared_request()
+    await opened.fill(chat.store)  # of a long session, only the end was read
+    settings = settings or chat.turn_choices.settings(opened.own_sampling)
+    start = chat.prompt_start(opened, text, files)(opened.shown_messages)
+    request = await chat.plan_turn(opened, start, settings).prepared_request()
     if text or files:
         return request
     # Plans leave out messages without content. Without a prompt, the last message would be an
@@ -69,7 +69,7 @@ async def next_request(
 
 
 async def context_of_next_request(
-    scheduler: TurnScheduler,
+    chat: ChatService,
     opened: OpenSession,
     text: str,
     files: Sequence[FilePart] = (),
@@ -80,12 +80,12 @@ async def context_of_next_request(
     long and nothing may be left out, the list shows what is too much. Raises the errors of
     `next_request`.
     """
-    turn_choices = scheduler.turn_choices
+    turn_choices = chat.turn_choices
     settings = replace(turn_choices.settings(opened.own_sampling), is_truncating=True)
-    request = await next_request(scheduler, opened, text, files, settings=settings)
+    request = await next_request(chat, opened, text, files, settings=settings)
     total: int | None = None
     with suppress(LMChatError):
-        total = await scheduler.backend.count_tokens(request)
+        total = await chat.backend.count_tokens(request)
     return context_list(
         request,
         opened.shown_messages,

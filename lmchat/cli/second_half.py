@@ -55,14 +55,14 @@ async def second_half(
         context, reads_per_second=settings.ui.frames_per_second, warn=notices.append
     ) as runtime:
         store, backend = runtime.store, runtime.backend
-        scheduler = wiring.make_scheduler(context, runtime, with_titles=not options.temporary)
+        chat = wiring.make_chat(context, runtime, with_titles=not options.temporary)
         folders = ExitStack()  # temporary ones, with the editor's and the viewer's files
         workspace = Workspace(
             settings=settings,
             backend=backend,
             store=store,
             library=Library(store),
-            scheduler=scheduler,
+            chat=chat,
             monitor=Monitor(backend.check),
             catalogue=Catalogue(
                 backend,
@@ -93,13 +93,13 @@ async def second_half(
             yield dispatcher
         finally:
             # for a screen that an error has ended; when the user quits, all is saved by now
-            await scheduler.close()
+            await chat.close()
             await asyncio.to_thread(folders.close)
-            if scheduler.turn_choices.toolbox is not None:
-                await scheduler.turn_choices.toolbox.host.aclose()
+            if chat.turn_choices.toolbox is not None:
+                await chat.turn_choices.toolbox.host.aclose()
             # the screen has shown a warning, but it is closed by now
-            if titles := ", ".join(f"“{header.title}”" for header in scheduler.in_memory.unsaved()):
-                error = scheduler.save_queue.warning
+            if titles := ", ".join(f"“{header.title}”" for header in chat.in_memory.unsaved()):
+                error = chat.save_queue.warning
                 reason = "." if error is None else f": {error.message}"
                 with suppress(OSError):  # the terminal may be gone, too
                     context.output.note(f"lmchat: the end of {titles} could not be saved{reason}")

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from lmchat.attachments.web_page import WebPages
 from lmchat.chat.ports import ServerClient
 from lmchat.chat.sampling_layers import SamplingLayers
-from lmchat.chat.turn_scheduler import TurnScheduler
+from lmchat.chat.service import ChatService
 from lmchat.cli.api_keys import ApiKeys
 from lmchat.cli.context import Context
 from lmchat.cli.store import make_store
@@ -88,19 +88,17 @@ async def open_runtime(
                     log.warning("the counters could not be saved: %s", error.kind)
 
 
-def make_scheduler(
-    context: Context, runtime: Runtime, *, with_titles: bool = False
-) -> TurnScheduler:
+def make_chat(context: Context, runtime: Runtime, *, with_titles: bool = False) -> ChatService:
     """Return what sends prompts and saves answers, for a chat or `ask`; with tools, if it has any.
 
     `with_titles` lets the model write titles, if the settings do.
     """
-    options, chat = context.options, runtime.settings.chat
+    options, chat_settings = context.options, runtime.settings.chat
     is_chat = not options.handler  # and not `ask`
     if options.temporary or not is_chat:  # in these, no server continues an answer alone (R-42)
-        chat = replace(chat, detach=False)
-    scheduler = TurnScheduler(
-        chat=chat,
+        chat_settings = replace(chat_settings, detach=False)
+    chat = ChatService(
+        chat=chat_settings,
         backend=runtime.backend,
         store=runtime.store,
         profile_name=options.profile or "",
@@ -108,8 +106,8 @@ def make_scheduler(
         with_titles=with_titles,
     )
     if context.has_tools and (is_chat or options.tools):
-        scheduler.turn_choices.toolbox = make_toolbox(context, runtime.settings, runtime.state)
-    return scheduler
+        chat.turn_choices.toolbox = make_toolbox(context, runtime.settings, runtime.state)
+    return chat
 
 
 def sampling_layers(context: Context) -> SamplingLayers:

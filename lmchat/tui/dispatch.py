@@ -64,7 +64,7 @@ class Dispatcher:
 
     def __init__(self, app: LMChatApp, workspace: Workspace) -> None:
         self.workspace = workspace
-        self.scheduler = workspace.scheduler
+        self.chat = workspace.chat
         self.ui = ui = ScreenServices(app, workspace)
         self.status = status = StatusDisplay(ui)
         self.log_navigation = log_navigation = LogNavigation(ui)
@@ -137,8 +137,8 @@ class Dispatcher:
         """
         session_id = await self.workspace.store.find(self.workspace.resume_id)
         await self.shown_session.go_to(session_id, takes_queue=True)
-        if self.scheduler.shown.is_waiting and self.ui.turn_choices.is_ready:
-            self.scheduler.begin_waiting()
+        if self.chat.shown.is_waiting and self.ui.turn_choices.is_ready:
+            self.chat.begin_waiting()
 
     # What the app asks for
 
@@ -152,13 +152,13 @@ class Dispatcher:
         (`is_hang_up`), servers that can continue an answer without lmchat may do so (R-42).
         """
         if is_hang_up:
-            self.scheduler.leave_answers()
+            self.chat.leave_answers()
         self.ui.read_ahead.cancel()
-        await self.scheduler.close()
+        await self.chat.close()
         with suppress(NoMatches):  # a signal may come before the prompt exists: nothing was typed
             self.shown_session.keep_draft_and_place()
-        await self.scheduler.drafts.write()
-        await self.scheduler.bookmarks.write()
+        await self.chat.drafts.write()
+        await self.chat.bookmarks.write()
 
     def follow_app_focus(self, *, is_focused: bool) -> None:
         """React to the terminal's window getting or losing the focus.

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.chat.read_ahead import ReadAhead
-from lmchat.chat.turn_scheduler import TurnScheduler
+from lmchat.chat.service import ChatService
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import ServerUnavailable
 from lmchat.servers.endpoint import Endpoint
@@ -42,16 +42,16 @@ class Typist:
         self.backend.reading_script = [
             PromptProgress(fraction=1.0, processed_tokens=1, total_tokens=1)
         ]
-        self.scheduler = TurnScheduler(chat=ChatSettings(**chat), backend=self.backend, store=store)
+        self.chat = ChatService(chat=ChatSettings(**chat), backend=self.backend, store=store)
         known = replace(model("tiny", context_loaded=100_000), endpoint=endpoint, product=product)
         self.target = Target(endpoint=endpoint, product=product, model=known)
-        self.scheduler.turn_choices.use_target(self.target)
-        self.read_ahead = ReadAhead(self.backend, self.scheduler)
+        self.chat.turn_choices.use_target(self.target)
+        self.read_ahead = ReadAhead(self.backend, self.chat)
 
     def open(self, *texts: str, earlier_id: str | None = None) -> None:
-        header = self.scheduler.in_memory.show_new().header
+        header = self.chat.in_memory.show_new().header
         session = Session(header=header, messages=path_of(*texts), earlier_id=earlier_id)
-        self.scheduler.in_memory.show_path(session)
+        self.chat.in_memory.show_path(session)
 
     async def type(self, draft: str) -> int:
         """Type a draft; return how many requests were sent to read ahead, in all."""
@@ -114,8 +114,8 @@ async def test_typing_starts_no_server_of_tools(store):
     typist = Typist(store)
     typist.open(*LONG)
     able = replace(typist.target.model, capabilities=("tools",))
-    typist.scheduler.turn_choices.use_target(replace(typist.target, model=able))
-    typist.scheduler.turn_choices.toolbox = toolbox(host)
+    typist.chat.turn_choices.use_target(replace(typist.target, model=able))
+    typist.chat.turn_choices.toolbox = toolbox(host)
     assert await typist.type("W") == 0
     assert host.listings == 0
     host.is_starting = False
@@ -125,14 +125,14 @@ async def test_typing_starts_no_server_of_tools(store):
 async def test_nothing_is_read_while_any_session_is_answered(store):
     typist = Typist(store)
     typist.open(*LONG)
-    other = typist.scheduler.shown
+    other = typist.chat.shown
     gate = asyncio.Event()
     typist.backend.scripts = [[gate]]
-    typist.scheduler.send_now(other, "And?")
+    typist.chat.send_now(other, "And?")
     typist.open(*LONG)
     assert await typist.type("W") == 0
     gate.set()
-    await typist.scheduler.wait(other)
+    await typist.chat.wait(other)
     assert await typist.type("Wh") > 0
 
 

@@ -6,7 +6,7 @@ from unittest.mock import AsyncMock
 
 from lmchat.chat.events import AnswerBegun, MessageAdded
 from lmchat.chat.saved_texts import SavedTexts
-from lmchat.chat.turn_scheduler import TurnScheduler
+from lmchat.chat.service import ChatService
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import StoreUnavailable
 from tests.support.chat_turns import ChatTurns
@@ -73,8 +73,8 @@ async def test_a_sent_prompt_stays_in_the_draft_until_it_is_a_row(store):
 async def test_no_lmchat_overwrites_the_draft_of_another_and_the_next_one_gets_them_all(tmp_path):
     async with aclosing(store_at(tmp_path)) as store:
 
-        def run() -> TurnScheduler:
-            return TurnScheduler(chat=ChatSettings(), backend=ScriptedBackend(), store=store)
+        def run() -> ChatService:
+            return ChatService(chat=ChatSettings(), backend=ScriptedBackend(), store=store)
 
         ours, theirs, later = run(), run(), run()
         for sessions, text in ((ours, "ours"), (theirs, "theirs"), (ours, "ours, too")):

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from lmchat.chat.events import ChatEvent, FrontEnd, PromptsReturned, TurnEnded
 from lmchat.chat.open_session import OpenSession
+from lmchat.chat.service import ChatService
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.chat.toolbox import Toolbox
-from lmchat.chat.turn_scheduler import TurnScheduler
 from lmchat.config.settings import ChatSettings
 from lmchat.servers.events import RequestAdapted
 from lmchat.servers.model import Target
@@ -42,7 +42,7 @@ class ChatTurns(FrontEnd):
     ) -> None:
         self.store = store
         self.server = server or ScriptedBackend(*scripts)
-        self.sessions = TurnScheduler(
+        self.sessions = ChatService(
             chat=ChatSettings(**settings),
             backend=self.server,
             store=store,

@@ -20,8 +20,8 @@ from textual.pilot import Pilot
 from lmchat.attachments.folders import FileFinder
 from lmchat.attachments.shell_command import ShellCommand
 from lmchat.attachments.web_page import WebPages
+from lmchat.chat.service import ChatService
 from lmchat.chat.toolbox import Toolbox
-from lmchat.chat.turn_scheduler import TurnScheduler
 from lmchat.chat_import import Importer
 from lmchat.cli.api_keys import ApiKeys
 from lmchat.cli.target import configured_endpoints, configured_names
@@ -89,8 +89,8 @@ class Desktop:
         return self.app.second_half
 
     @property
-    def scheduler(self) -> TurnScheduler:
-        return self.workspace.scheduler
+    def chat(self) -> ChatService:
+        return self.workspace.chat
 
     @property
     def prompt_input(self):
@@ -102,7 +102,7 @@ class Desktop:
 
     @property
     def shown(self):
-        return self.scheduler.shown
+        return self.chat.shown
 
     @property
     def session_id(self) -> str:
@@ -114,7 +114,7 @@ class Desktop:
 
     @property
     def target(self):
-        return self.scheduler.turn_choices.target
+        return self.chat.turn_choices.target
 
     @property
     def text(self) -> str:
@@ -188,7 +188,7 @@ class Desktop:
     async def answered(self, count: int = 1) -> None:
         await self.until(
             lambda: (
-                not self.scheduler.shown.is_busy
+                not self.chat.shown.is_busy
                 and sum(bool(m.stats) for m in self.shown.messages) >= count
             ),
             f"{count} answers",
@@ -198,7 +198,7 @@ class Desktop:
     async def at_rest(self, *, requests: int = 0) -> None:
         """Wait until the shown session has no turn, and so many requests have gone out."""
         await self.until(
-            lambda: len(self.backend.requests) >= requests and not self.scheduler.shown.is_busy,
+            lambda: len(self.backend.requests) >= requests and not self.chat.shown.is_busy,
             "a session at rest",
         )
         await self.pilot.pause()
@@ -260,10 +260,10 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     settings = settings or calm()
     store = store or Store(folder / "sessions.db")
     backend.engine = engine
-    scheduler = TurnScheduler(
+    chat = ChatService(
         chat=settings.chat, backend=backend, store=store, with_titles=True, clock=clock
     )
-    scheduler.turn_choices.toolbox = toolbox
+    chat.turn_choices.toolbox = toolbox
     seen = Desktop(None, None, None, backend, store, folder)  # type: ignore[arg-type]
     state = state or State()
     seen.workspace = Workspace(
@@ -271,7 +271,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
         backend=backend,
         store=store,
         library=Library(store, clock=moment),
-        scheduler=scheduler,
+        chat=chat,
         monitor=Monitor(backend.check, clock=clock),
         catalogue=Catalogue(
             backend,
@@ -510,7 +510,7 @@ class Situation(Desktop):
     async def goes_on(self) -> None:
         await self.on(ChatScreen)
         await self.until(
-            lambda: getattr(self.scheduler.turn_choices.target, "model_id", ""),
+            lambda: getattr(self.chat.turn_choices.target, "model_id", ""),
             "a server and a model",
         )
         await self.until(

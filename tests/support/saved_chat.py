@@ -116,7 +116,7 @@ def steps(
         await pilot.pause()
         await desk.until(lambda: not {one.group for one in desk.app.workers} & PASSING, "rest")
         await pilot.pause()
-        if not desk.scheduler.in_memory.running_ids:
+        if not desk.chat.in_memory.running_ids:
             await desk.store.aclose()
 
     return run

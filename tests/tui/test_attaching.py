@@ -190,7 +190,7 @@ async def test_what_lies_outside_the_folder_is_read_only_after_a_question(
         await desk.say(typed)
         await declined(desk)
         assert desk.prompt_input.text == ""
-    await desk.scheduler.drafts.write()
+    await desk.chat.drafts.write()
     assert files_with("PRIVATE KEY", tmp_path) == ["id_rsa"]
     paste(desk, link)
     await desk.on(ConfirmDialog)

@@ -35,7 +35,7 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
         session_id = first.header.session_id
         await desk.press("ctrl+n", hides="Let")
         assert not re.search("speed.*\n.*[▁-█]", desk.text)  # the speeds of the other answer
-        assert session_id in desk.scheduler.in_memory.running_ids
+        assert session_id in desk.chat.in_memory.running_ids
         await desk.until(lambda: re.search(r"first +↓", desk.text), "the mark")
         await desk.dispatch.saved_sessions.act("rename", session_id, "The garden")
         gates[0].set()
@@ -45,14 +45,14 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
         assert desk.shown.header.title == "The garden"
         await desk.press("ctrl+n", hides="Lettuce.")
         gates[1].set()
-        await desk.until(lambda: session_id in desk.scheduler.in_memory.unread, "unread")
+        await desk.until(lambda: session_id in desk.chat.in_memory.unread, "unread")
         await desk.until(lambda: re.search(r"The garden +•", desk.text), "the mark")
         saved = (await desk.store.open_session(session_id)).messages[-1]
         assert (saved.text, saved.state) == ("Lettuce. Done.", AnswerState.COMPLETE)
         assert "Lettuce." not in desk.text
         await desk.open_in_list(session_id)
         await shown(desk, "Lettuce. Done.")
-        assert desk.scheduler.in_memory.unread == set()
+        assert desk.chat.in_memory.unread == set()
 
 
 async def test_a_title_is_changed_by_command_and_by_key(tmp_path):
@@ -89,7 +89,7 @@ async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):
 
 
 async def test_what_is_typed_is_on_the_disk_a_moment_later_until_it_is_there_as_a_prompt(desk):
-    session_id = desk.scheduler.shown.session_id
+    session_id = desk.chat.shown.session_id
     await desk.press(*"abc")
     await kept_as(desk, session_id, "abc")
     gate = hold(desk.store, "append")
@@ -139,14 +139,14 @@ async def test_deleting_a_session_stops_its_answer_and_keeps_its_queue_as_a_draf
         sessions = desk.session_list
         await desk.say("first", sees="Let")
         await desk.say("queued", sees="next")
-        first = desk.scheduler.shown
+        first = desk.chat.shown
         await desk.until(lambda: sessions.chosen_id == first.session_id, "the list")
         await desk.go_to_list()
         await desk.press("d", sees="In the trash; u restores it.")
         assert desk.session_id != first.session_id
         assert desk.backend.stopped == 1
         assert (first.queue, sent(desk.backend)) == ([], ["first"])
-        assert desk.scheduler.drafts.text(first.session_id) == "queued"
+        assert desk.chat.drafts.text(first.session_id) == "queued"
         await desk.press("u")
         await desk.until(lambda: sessions.chosen_id == first.session_id, "the session in the list")
         stored = (await desk.store.open_session(first.session_id)).messages[-1]

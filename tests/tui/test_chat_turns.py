@@ -96,9 +96,9 @@ async def test_keys_while_an_answer_streams_take_prompts_back_and_stop_it(tmp_pa
             await desk.say(text)
         await desk.press("up")
         await desk.prompt_is("three")
-        assert desk.scheduler.shown.queue == ["two"]
+        assert desk.chat.shown.queue == ["two"]
         await desk.press("ctrl+u", "delete")
-        await desk.until(lambda: not desk.scheduler.shown.queue, "an empty queue")
+        await desk.until(lambda: not desk.chat.shown.queue, "an empty queue")
         await desk.press("ctrl+r")  # harms nothing
         gate.set()
         await desk.answered()
@@ -186,7 +186,7 @@ async def test_quitting_keeps_a_running_answer_as_stopped_and_what_was_not_sent_
 
 async def test_enter_after_the_way_out_was_taken_sends_nothing_and_keeps_the_text(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        desk.scheduler.is_closing = True
+        desk.chat.is_closing = True
         await desk.say("two")
         await desk.press("ctrl+q")
         await desk.until(lambda: desk.app._exit, "the end")

@@ -81,6 +81,6 @@ async def test_an_output_that_comes_during_an_edit_is_kept_at_once_with_the_draf
         await desk.press("enter")
         await desk.until(lambda: desk.prompt_input.text == "first", "the edit")
         (desk.folder / "go").touch()
-        drafts = desk.dispatch.scheduler.drafts
+        drafts = desk.dispatch.chat.drafts
         await desk.until(lambda: "$ until " in drafts.text(desk.session_id), "the output")
         assert desk.prompt_input.text == "first"

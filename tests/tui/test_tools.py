@@ -83,7 +83,7 @@ async def test_calls_are_rows_that_unfold_and_their_results_are_copied_paged_and
 
 async def test_the_card_replaces_the_row_and_asks_as_often_as_was_decided(tmp_path):
     def allowed() -> dict[str, str]:
-        return desk.scheduler.turn_choices.toolbox.allowed
+        return desk.chat.turn_choices.toolbox.allowed
 
     scripts = (call("a"), call("b"), call("c"), answer_steps("So far."), call("d"), call("e"))
     async with desk_with(tmp_path, *scripts) as desk:
@@ -194,7 +194,7 @@ async def test_a_tool_that_waits_in_another_session_is_reported_and_asks_there(t
     gate = asyncio.Event()
     async with desk_with(tmp_path, [gate, *call()]) as desk:
         await desk.say("read my notes")
-        await desk.until(lambda: desk.scheduler.in_memory.running_ids, "the turn")
+        await desk.until(lambda: desk.chat.in_memory.running_ids, "the turn")
         waiting_id = desk.session_id
         await desk.press("ctrl+n")
         gate.set()
@@ -265,5 +265,5 @@ def test_the_look_of_the_card(snap_compare, tmp_path, size):
     files = {"path": "beds.md", "rows": list(range(12))}
     desk = seen(tmp_path, *TALK, script=calls((READ, files)))
     desk.backend.results = (probed(Verdict.READY, model(capabilities=("tools",))),)
-    desk.scheduler.turn_choices.toolbox = toolbox(approve="ask")
+    desk.chat.turn_choices.toolbox = toolbox(approve="ask")
     assert snap_compare(desk.app, terminal_size=SIZES[size], run_before=steps(desk, ASKS, "ctrl+r"))

@@ -17,15 +17,15 @@ from lmchat.chat.answer_request import TurnSettings
 from lmchat.chat.events import ChatEvent, FrontEnd
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.request_preview import curl_command, json_text, next_request
+from lmchat.chat.service import ChatService
 from lmchat.chat.tool_rounds import ToolQuestion
-from lmchat.chat.turn_scheduler import TurnScheduler
 from lmchat.cli.context import Context
 from lmchat.cli.prompt import prompt_of, read_named, require_consent_to_set, wanted_value
 from lmchat.cli.target import choose_target
 from lmchat.cli.tool_approval import approve
 from lmchat.cli.toolbox import how_to_configure, start_tools
 from lmchat.cli.turn_printer import TurnPrinter
-from lmchat.cli.wiring import Runtime, make_pages, make_scheduler, open_runtime
+from lmchat.cli.wiring import Runtime, make_chat, make_pages, open_runtime
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.markdown.commonmark import code_blocks
 from lmchat.safe_text import safe_json, safe_text
@@ -81,28 +81,28 @@ async def ask(context: Context) -> int:
         is_saved = False
     async with AsyncExitStack() as stack:
         runtime = await stack.enter_async_context(open_runtime(context, is_saved=is_saved))
-        scheduler = make_scheduler(context, runtime)
+        chat = make_chat(context, runtime)
         if options.resume is not None:
             session_id = await runtime.store.find(options.resume)
-            opened = scheduler.in_memory.show(await scheduler.in_memory.load(session_id))
+            opened = chat.in_memory.show(await chat.in_memory.load(session_id))
             if options.system_prompt is not None:  # a new session has it from the settings
-                await changes.set_system_prompt(scheduler, opened, options.system_prompt)
+                await changes.set_system_prompt(chat, opened, options.system_prompt)
         target = await choose_target(context, runtime)
-        scheduler.turn_choices.use_target(target)
+        chat.turn_choices.use_target(target)
         if not options.yes:  # only now: a set is large in relation to the window of the model
             for file_set in file_sets:
                 await require_consent_to_set(file_set, target.context)
         if options.start.strip():
-            scheduler.use_first_words(options.start)
-        toolbox = scheduler.turn_choices.toolbox
+            chat.use_first_words(options.start)
+        toolbox = chat.turn_choices.toolbox
         if toolbox is not None:
             await stack.enter_async_context(aclosing(toolbox.host))
             await start_tools(context, toolbox, target)
-        parts = [await scheduler.add_file(file) for file in files]
-        question = _Question(context, scheduler, wanted, is_saved=is_saved)
+        parts = [await chat.add_file(file) for file in files]
+        question = _Question(context, chat, wanted, is_saved=is_saved)
         if options.dry_run_form:
             request = await next_request(
-                scheduler, scheduler.shown, prompt, parts, settings=question.settings
+                chat, chat.shown, prompt, parts, settings=question.settings
             )
             await _print_request(context, runtime, request)
             return 0
@@ -141,16 +141,16 @@ class _Question(FrontEnd):
     def __init__(
         self,
         context: Context,
-        scheduler: TurnScheduler,
+        chat: ChatService,
         wanted: WantedValue | None,
         *,
         is_saved: bool,
     ) -> None:
         self._context = context
         self._output = context.output
-        self._scheduler = scheduler
-        self._opened = scheduler.shown
-        scheduler.front_end = self
+        self._chat = chat
+        self._opened = chat.shown
+        chat.front_end = self
         self._wanted = wanted
         # the extract as a field of JSON output, `code` or `value`, which is None while there is no
         # extract; empty if none is wanted
@@ -164,7 +164,7 @@ class _Question(FrontEnd):
     @property
     def settings(self) -> TurnSettings:
         """The settings of the turn, with the output that the schema asks for."""
-        settings = self._scheduler.turn_choices.settings(self._opened.own_sampling)
+        settings = self._chat.turn_choices.settings(self._opened.own_sampling)
         return settings if self._wanted is None else replace(settings, output=self._wanted.output)
 
     def show(self, _: OpenSession, event: ChatEvent) -> None:
@@ -198,8 +198,8 @@ class _Question(FrontEnd):
 
     async def _run_turn(self, prompt: str, files: Sequence[FilePart] = ()) -> LMChatError | None:
         """Send a prompt, print the answer while it arrives, and return its misfit."""
-        self._scheduler.send_now(self._opened, prompt, files, settings=self.settings)
-        await self._scheduler.wait(self._opened)
+        self._chat.send_now(self._opened, prompt, files, settings=self.settings)
+        await self._chat.wait(self._opened)
         return self._set_extract()
 
     def _set_extract(self) -> LMChatError | None:
@@ -238,7 +238,7 @@ class _Question(FrontEnd):
         That is the error of the answer, else its misfit, else the error of saving it, else None.
         A note says how to continue a session that this command has saved as a new one.
         """
-        save_error = self._scheduler.save_queue.warning if self._is_saved else None
+        save_error = self._chat.save_queue.warning if self._is_saved else None
         is_in_store = self._is_saved and save_error is None
         session_id = self._opened.session_id if is_in_store else None
         answer = self._answer

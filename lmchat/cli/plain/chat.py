@@ -20,7 +20,7 @@ from lmchat.cli.local import start_engine
 from lmchat.cli.plain.commands import PlainCommands
 from lmchat.cli.plain.line_reader import QUOTES, LineReader
 from lmchat.cli.plain.turns import PlainTurns
-from lmchat.cli.wiring import make_scheduler, open_runtime
+from lmchat.cli.wiring import make_chat, open_runtime
 from lmchat.commands.table import is_command, is_shell_command
 from lmchat.errors import LMChatError, NoServerFound
 from lmchat.processes.system import interrupt_at_end
@@ -81,12 +81,12 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
     runtime = await stack.enter_async_context(open_runtime(context))
     if context.is_local:
         runtime = replace(runtime, settings=await start_engine(context, runtime))
-    scheduler = make_scheduler(context, runtime)
-    turns = PlainTurns(context, runtime, scheduler, reader)
+    chat = make_chat(context, runtime)
+    turns = PlainTurns(context, runtime, chat, reader)
     stack.push_async_callback(turns.aclose)
     if context.options.resume is not None:
         session_id = await runtime.store.find(context.options.resume)
-        scheduler.in_memory.show(await scheduler.in_memory.load(session_id))
+        chat.in_memory.show(await chat.in_memory.load(session_id))
     return PlainChat(turns)
 
 
@@ -99,7 +99,7 @@ class PlainChat:
 
     def leave_answers(self) -> None:
         """Let servers continue the answers of this chat when it ends (R-42)."""
-        self._turns.scheduler.leave_answers()
+        self._turns.chat.leave_answers()
 
     def read_lines(self, runner: asyncio.Runner, signals: Sequence[int]) -> int:
         """Read and handle one line after the other until the chat ends; return the exit code.

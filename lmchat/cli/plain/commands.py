@@ -48,7 +48,7 @@ class PlainCommands:
         self._settings = turns.context.settings
         self._runtime = turns.runtime
         self._store = turns.runtime.store
-        self._scheduler = turns.scheduler
+        self._chat = turns.chat
         self._turn_choices = turns.turn_choices
         self._reader = turns.reader
         self._note = turns.note
@@ -92,7 +92,7 @@ class PlainCommands:
         await function(slash.argument)
 
     async def _new(self, _: str) -> None:
-        self._scheduler.in_memory.show_new()
+        self._chat.in_memory.show_new()
         self._note("New session.")
 
     async def _compact(self, _: str) -> None:
@@ -100,26 +100,26 @@ class PlainCommands:
 
     async def _continue(self, _: str) -> None:
         """Continue the last answer; raise `WrongUse` if nothing of it is missing."""
-        opened = self._scheduler.shown
+        opened = self._chat.shown
         message = self._last_message()
         if not is_continuable(message):
             words = "The last message is no answer that can be continued."
             raise WrongUse(words, hint="/retry asks again.")
         await self._turns.connect()
-        self._scheduler.continue_answer(opened, message)
+        self._chat.continue_answer(opened, message)
         await self._turns.print_turn()
 
     async def _retry(self, _: str) -> None:
         """Ask again for the last answer; the new one becomes another version of it."""
-        opened = self._scheduler.shown
+        opened = self._chat.shown
         message = self._last_message()
         await self._turns.connect()
-        self._scheduler.regenerate(opened, message)
+        self._chat.regenerate(opened, message)
         await self._turns.print_turn()
 
     def _last_message(self) -> ChatMessage:
         """Return the last answer or prompt; raise `WrongUse` if the session has none."""
-        message = self._scheduler.shown.last_answer_or_prompt
+        message = self._chat.shown.last_answer_or_prompt
         if message is None:
             raise WrongUse(NOTHING_YET)
         return message
@@ -130,8 +130,8 @@ class PlainCommands:
         Without a text, the next line begins with this command and the prompt, which the user can
         then change. Where lines cannot be edited, both are printed, and the user has to type them.
         """
-        opened = self._scheduler.shown
-        await opened.fill(self._scheduler.store)  # at first, only its last messages are loaded
+        opened = self._chat.shown
+        await opened.fill(self._chat.store)  # at first, only its last messages are loaded
         prompts = [message for message in opened.messages if message.role is Role.USER]
         if not prompts:
             raise WrongUse(NOTHING_YET)
@@ -147,7 +147,7 @@ class PlainCommands:
         """Use a reasoning effort; without a level, print the one in use and the possible ones."""
         if level:
             self._turn_choices.use_effort(level)
-        words = self._turn_choices.effort_words(self._scheduler.shown.own_sampling)
+        words = self._turn_choices.effort_words(self._chat.shown.own_sampling)
         if level:
             self._note(f"Reasoning effort: {words}.")
         else:
@@ -242,7 +242,7 @@ class PlainCommands:
         # digits may begin an id, if the list has no such number
         header = _by_number(self._headers, wanted)
         session_id = await self._store.find(wanted if header is None else header.session_id)
-        in_memory = self._scheduler.in_memory
+        in_memory = self._chat.in_memory
         in_memory.show(await in_memory.load(session_id))
         self._turns.show_session()
         await self._turns.fetch_kept()
@@ -252,9 +252,9 @@ class PlainCommands:
 
         Without an argument, list the options that are set, and where each comes from.
         """
-        opened = self._scheduler.shown
+        opened = self._chat.shown
         if argument:
-            self._note(await changes.set_option(self._scheduler, opened, argument))
+            self._note(await changes.set_option(self._chat, opened, argument))
             return
         options = self._turn_choices.options_of(opened)
         rows = [(option.name, value_words(option), option.origin.words) for option in options]
@@ -262,7 +262,7 @@ class PlainCommands:
 
     async def _system(self, prompt: str) -> None:
         _require_value("/system", prompt)
-        await changes.set_system_prompt(self._scheduler, self._scheduler.shown, prompt)
+        await changes.set_system_prompt(self._chat, self._chat.shown, prompt)
         self._note("System prompt changed.")
 
     async def _file(self, name: str) -> None:
@@ -289,7 +289,7 @@ class PlainCommands:
         found = await read_named(
             self._pages,
             name,
-            session_id=self._scheduler.shown.session_id,
+            session_id=self._chat.shown.session_id,
             ask=ask if can_ask() else refuse_host,
             require_consent=require_consent if self._reader.is_terminal else None,
         )

@@ -9,8 +9,8 @@ from contextlib import nullcontext
 from lmchat.attachments.attachment import Attachment
 from lmchat.chat.events import AnswerBegun, ChatEvent, FrontEnd, TurnEnded
 from lmchat.chat.open_session import OpenSession
+from lmchat.chat.service import ChatService
 from lmchat.chat.tool_rounds import ToolQuestion
-from lmchat.chat.turn_scheduler import TurnScheduler
 from lmchat.cli.context import Context
 from lmchat.cli.plain.inline import InlineText
 from lmchat.cli.plain.line_reader import LineReader
@@ -35,12 +35,12 @@ class PlainTurns(FrontEnd):
     """
 
     def __init__(
-        self, context: Context, runtime: Runtime, scheduler: TurnScheduler, reader: LineReader
+        self, context: Context, runtime: Runtime, chat: ChatService, reader: LineReader
     ) -> None:
         self.context = context
         self.runtime = runtime
-        self.scheduler = scheduler
-        self.turn_choices = scheduler.turn_choices
+        self.chat = chat
+        self.turn_choices = chat.turn_choices
         self.reader = reader
         self.output = context.output
         self.note = context.output.note
@@ -55,11 +55,11 @@ class PlainTurns(FrontEnd):
         self._printer = TurnPrinter(self.output, stream=self._stream)  # of the last turn
         self._has_thought = False  # whether its answer has begun with reasoning
         self._has_ended_in_summary = False  # whether the last turn that ended was that of a summary
-        scheduler.front_end = self
+        chat.front_end = self
 
     async def aclose(self) -> None:
         """Save the sessions, and end the programs that the chat has started."""
-        await self.scheduler.close()
+        await self.chat.close()
         if self._inline is not None:
             await self._inline.aclose()
         if self.turn_choices.toolbox is not None:
@@ -75,7 +75,7 @@ class PlainTurns(FrontEnd):
 
     def show_session(self) -> None:
         """At a terminal, print the title of the shown session and the last two of its messages."""
-        opened = self.scheduler.shown
+        opened = self.chat.shown
         if self.reader.is_terminal and opened.messages:
             self.note(f"Session: {session_words(opened.header)}")
             for message in opened.messages[-2:]:
@@ -89,14 +89,14 @@ class PlainTurns(FrontEnd):
 
         It is printed from its beginning. On a pipe, the answer is fetched and not printed.
         """
-        opened = self.scheduler.shown
-        if not await self.scheduler.fetch_kept(opened):
+        opened = self.chat.shown
+        if not await self.chat.fetch_kept(opened):
             return
         if self.reader.is_terminal:
             self.note("This answer was continued while you were away:")
             await self.print_turn()
         else:
-            await self.scheduler.wait(opened)
+            await self.chat.wait(opened)
 
     def attach(self, file: Attachment) -> None:
         """Attach a file to the next prompt, and say so."""
@@ -117,16 +117,16 @@ class PlainTurns(FrontEnd):
         if not text.strip():
             return
         await self.connect()
-        scheduler, opened = self.scheduler, self.scheduler.shown
-        files = [await scheduler.add_file(file) for file in self._files]
+        chat, opened = self.chat, self.chat.shown
+        files = [await chat.add_file(file) for file in self._files]
         attached, self._files = self._files, []  # after an error above, they stay
         self._has_ended_in_summary = False
         if edited_id:
             # None: the new version has the files of the old one
-            scheduler.edit(opened, edited_id, text, files or None)
+            chat.edit(opened, edited_id, text, files or None)
         else:
             draft = draft_of(text, files)  # returns to the user if the prompt cannot be sent
-            scheduler.send_now(opened, text, files, unsent=draft, may_compact=True)
+            chat.send_now(opened, text, files, unsent=draft, may_compact=True)
         try:
             await self.print_turn()
         finally:
@@ -138,7 +138,7 @@ class PlainTurns(FrontEnd):
     async def compact(self) -> None:
         """Have the model summarise the older messages, and print the summary."""
         await self.connect()
-        self.scheduler.compact(self.scheduler.shown)
+        self.chat.compact(self.chat.shown)
         await self.print_turn()
 
     async def print_turn(self) -> None:
@@ -146,17 +146,17 @@ class PlainTurns(FrontEnd):
 
         Raises the error of the turn, of its answer, or of saving it.
         """
-        opened, inline = self.scheduler.shown, self._inline
+        opened, inline = self.chat.shown, self._inline
         printer = self._printer = TurnPrinter(self.output, stream=self._stream)
         try:
             # what is typed would get between the words of a paragraph
             with nullcontext() if inline is None else echo(sys.stdin.fileno(), is_on=False):
-                await self.scheduler.wait(opened)
+                await self.chat.wait(opened)
                 if inline is not None:
                     await inline.settle()
         finally:  # also if Ctrl+C stops the answer
             printer.end()
-        error = opened.answer_error or self.scheduler.save_queue.warning
+        error = opened.answer_error or self.chat.save_queue.warning
         if error is not None:
             raise error
         printer.note_unshown(opened.messages[-1])

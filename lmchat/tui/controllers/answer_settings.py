@@ -22,7 +22,7 @@ class AnswerSettings:
     ) -> None:
         self._ui = ui
         self._status = status
-        self._scheduler = ui.scheduler
+        self._chat = ui.chat
         self._model_switch = model_switch
 
     async def change_system_prompt(self, text: str) -> None:
@@ -30,7 +30,7 @@ class AnswerSettings:
 
         Raises `RequestInvalid` while a turn may add messages there.
         """
-        message = await changes.set_system_prompt(self._scheduler, self._scheduler.shown, text)
+        message = await changes.set_system_prompt(self._chat, self._chat.shown, text)
         self._ui.widgets.log.append(message)
         self._status.show_action("system prompt changed")
 
@@ -47,14 +47,14 @@ class AnswerSettings:
     def use_effort(self, typed: str) -> None:
         """Set the reasoning effort of the next answers in all sessions, and show it to the user."""
         self._ui.turn_choices.use_effort(typed)
-        effort = self._ui.turn_choices.effort_words(self._scheduler.shown.own_sampling)
+        effort = self._ui.turn_choices.effort_words(self._chat.shown.own_sampling)
         self._status.show_action(f"effort {effort}")
         self._ui.notify(f"Reasoning effort: {effort}.")
 
     async def use_first_words(self, words: str = "") -> None:
         """Let the next answer begin with words; without any, take back those set before, or ask."""
-        if words or self._scheduler.shown.first_words:
-            self._scheduler.use_first_words(words)
+        if words or self._chat.shown.first_words:
+            self._chat.use_first_words(words)
             self._status.show_action("first words set" if words else "first words removed")
         else:
             dialog = argument_dialog("Begin the next answer with which text?", self.use_first_words)
@@ -65,11 +65,11 @@ class AnswerSettings:
 
         Enter on a row of the list asks for another value.
         """
-        opened = self._scheduler.shown
+        opened = self._chat.shown
 
         async def change(typed: str) -> None:
             """Do what `NAME`, `NAME VALUE` or `NAME=VALUE` says, and tell the user the result."""
-            self._ui.notify(await changes.set_option(self._scheduler, opened, typed))
+            self._ui.notify(await changes.set_option(self._chat, opened, typed))
 
         def ask_for_value(name: str | None) -> None:
             """Ask for another value of the option that was chosen; None if the list was left."""

@@ -32,7 +32,7 @@ class Branches:
         turns: Turns,
     ) -> None:
         self._ui = ui
-        self._scheduler = ui.scheduler
+        self._chat = ui.chat
         self._store = ui.workspace.store
         self._status = status
         self._shown_session = shown_session
@@ -73,7 +73,7 @@ class Branches:
             self._ui.notify("Only one version is left.")
             return
         chosen_id = ids[(ids.index(message.message_id) + step) % len(ids)]
-        self._scheduler.in_memory.require_free_path(session_id)
+        self._chat.in_memory.require_free_path(session_id)
         path = await self._store.set_leaf(session_id, chosen_id)
         row = self._ui.widgets.log.viewport.row_of(message.message_id)
         if self._show_path(path):
@@ -113,10 +113,10 @@ class Branches:
         if files:
             problem = "Files go with prompts, not with answers."
             raise RequestInvalid(problem, hint="Remove their lines, then press Enter.")
-        opened = self._scheduler.shown
+        opened = self._chat.shown
         old_id = prompt_text.edited_id
-        version = await changes.rewrite(self._scheduler, opened, old_id, words)
-        if opened is not self._scheduler.shown:  # the user has changed the session
+        version = await changes.rewrite(self._chat, opened, old_id, words)
+        if opened is not self._chat.shown:  # the user has changed the session
             return
         row = self._ui.widgets.log.viewport.row_of(old_id)
         prompt_text.leave_edit()
@@ -128,7 +128,7 @@ class Branches:
 
     async def toggle_excluded(self, message_id: str) -> None:
         """Take a message of the path out of all requests with its tool calls, or put it back."""
-        changed = await changes.toggle_excluded(self._scheduler, self._scheduler.shown, message_id)
+        changed = await changes.toggle_excluded(self._chat, self._chat.shown, message_id)
         for message in changed:
             self._ui.widgets.log.replace(message)
         if changed:
@@ -144,7 +144,7 @@ class Branches:
         Prompts in the queue return to the prompt field.
         """
         session_id = self._shown_session.shown_id
-        await self._scheduler.end_turns(self._scheduler.shown)
+        await self._chat.end_turns(self._chat.shown)
         path = await self._store.delete_message(session_id, message.message_id)
         self._show_path(path)
         self._status.show_action("deleted")
@@ -167,7 +167,7 @@ class Branches:
         if deleted_id is None:
             self._ui.notify("Nothing to undo.")
             return
-        self._scheduler.in_memory.require_free_path(session_id)
+        self._chat.in_memory.require_free_path(session_id)
         self._show_path(await self._store.restore_message(session_id, deleted_id))
         self._status.show_action("restored")
         self._ui.notify("Restored.")
@@ -179,11 +179,11 @@ class Branches:
 
         The message is there because this is a command on messages; the tree does not depend on it.
         """
-        opened = self._scheduler.shown
+        opened = self._chat.shown
         messages = await self._store.tree(opened.session_id)
         await opened.fill(self._store)
         path_ids = {message.message_id for message in opened.messages}
-        if opened is self._scheduler.shown:
+        if opened is self._chat.shown:
             self._ui.open_dialog(message_tree(messages, path_ids), self._go_to_branch)
 
     def _go_to_branch(self, branch_id: str | None) -> None:
@@ -194,7 +194,7 @@ class Branches:
         """
         if not branch_id:
             return
-        if self._scheduler.shown.find(branch_id) is None:
+        if self._chat.shown.find(branch_id) is None:
             self._shown_session.switch_to(self._shown_session.shown_id, message_id=branch_id)
         else:
             self._ui.widgets.log.show_message(branch_id)

@@ -302,7 +302,7 @@ class Connect:
         user writes a prompt, or reads a session with messages: it would get the next keys.
         """
         is_writing = self._ui.widgets.prompt_input.is_being_written
-        is_reading = bool(self._workspace.scheduler.shown.messages)
+        is_reading = bool(self._workspace.chat.shown.messages)
         is_busy = is_writing or is_reading or self._has_left_page
         if self._page is None and self._app.screen is self._ui.screen and not is_busy:
             self._open_page()
@@ -339,7 +339,7 @@ class Connect:
             next_search_at_s=(self._searched_at_s or 0.0) + self._workspace.search_pause_s,
             machine=self._starts.machine,
             problem=problem,
-            has_waiting_message=self._workspace.scheduler.shown.is_waiting,
+            has_waiting_message=self._workspace.chat.shown.is_waiting,
         )
         self._page.show(facts)
 

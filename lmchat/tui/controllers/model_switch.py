@@ -68,7 +68,7 @@ class ModelSwitch:
         self._ui.remember(lambda state: state.with_model(target.server_id, target.model_id))
         self._status.show_action("model chosen")
         if not target.is_loading:
-            self._ui.scheduler.begin_waiting()
+            self._ui.chat.begin_waiting()
 
     def aim_at(self, target: Target | None) -> None:
         """Set the target, or none, and let the monitor check its server.
@@ -295,9 +295,9 @@ class ModelSwitch:
             if self._change_load(model, is_loading=False):  # it is the model in use
                 if can_answer:
                     # also regenerates the last answer if it failed for want of a loaded model
-                    self._ui.scheduler.begin_waiting(has_loaded=True)
+                    self._ui.chat.begin_waiting(has_loaded=True)
                 else:
-                    self._ui.scheduler.return_waiting()
+                    self._ui.chat.return_waiting()
             self._show_new_states()
 
     def _show_new_states(self) -> None:

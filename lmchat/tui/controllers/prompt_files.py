@@ -57,7 +57,7 @@ class PromptFiles:
 
         Several commands may run at the same time. The output of a stopped one is attached, too.
         """
-        opened = self._ui.scheduler.shown
+        opened = self._ui.chat.shown
 
         async def run() -> None:
             """Run the command to its end, and attach what it has printed."""
@@ -76,7 +76,7 @@ class PromptFiles:
 
     async def _stored(self, file: Attachment) -> str:
         """Store a file, and return its line for the prompt."""
-        return file_line(await self._ui.scheduler.add_file(file))
+        return file_line(await self._ui.chat.add_file(file))
 
     async def _attach_page(self, address: str, opened: OpenSession) -> None:
         """Fetch a page from hosts that the user allows, and put it into the prompt of a session."""
@@ -101,7 +101,7 @@ class PromptFiles:
     async def add(self, name: str) -> None:
         """Attach what was typed behind `/file`: a page of the web, or what `attach_named` takes."""
         if is_page_address(name):
-            work = partial(self._attach_page, name, self._ui.scheduler.shown)
+            work = partial(self._attach_page, name, self._ui.chat.shown)
             self._ui.begin(work, _PAGES, typed=f"/file {name}")
         else:
             await self.attach_named(name)

@@ -6,7 +6,7 @@ a line. An edit of an earlier prompt or answer replaces that text for a while. T
 the input if it is another than `_unedited`, with which the edit began. `keep_draft` notes this sum
 in `SavedTexts`, which has the drafts of all sessions. Only on the disk, a draft begins with two
 parts more: the `unsent` prompt of the running turn, and the queue (`_unsaved_prompts` of
-`TurnScheduler`).
+`ChatService`).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class PromptText:
 
     def __init__(self, ui: ScreenServices, status: StatusDisplay) -> None:
         self._ui = ui
-        self._scheduler = ui.scheduler
-        self._drafts = ui.scheduler.drafts
+        self._chat = ui.chat
+        self._drafts = ui.chat.drafts
         self.edited_id = ""  # the earlier message that is being edited; empty for a new prompt
         self.is_rewriting = False  # whether that message is an answer
         self._status = status
@@ -51,7 +51,7 @@ class PromptText:
 
     def load_draft(self) -> None:
         """Put the draft of the shown session into the prompt."""
-        self._input.load_draft(self._drafts.text(self._scheduler.shown.session_id))
+        self._input.load_draft(self._drafts.text(self._chat.shown.session_id))
 
     async def load_history(self) -> None:
         """Read what earlier runs have left: prompts, which ↑ brings back, and drafts.
@@ -66,8 +66,8 @@ class PromptText:
             for prompt in await self._ui.workspace.store.prompt_history()
             if prompt != compact_prompt
         ]
-        draft = await self._scheduler.restore_draft()
-        is_new = not (self._scheduler.shown.messages or self._ui.workspace.resume_id)
+        draft = await self._chat.restore_draft()
+        is_new = not (self._chat.shown.messages or self._ui.workspace.resume_id)
         if draft and is_new and not self._input.text:
             self._input.load_draft(draft)
         elif draft:
@@ -85,7 +85,7 @@ class PromptText:
         was changed.
         """
         draft = joined_prompts(self._before_edit, self._changed_text)
-        self._drafts.change(self._scheduler.shown.session_id, draft)
+        self._drafts.change(self._chat.shown.session_id, draft)
 
     @property
     def _changed_text(self) -> str:
@@ -138,7 +138,7 @@ class PromptText:
         `line` represents the file there, and ends with a line break. While a message is edited, it
         is put into what comes back after the edit: the file does not belong to that message.
         """
-        if opened is not self._scheduler.shown:
+        if opened is not self._chat.shown:
             draft = line + self._drafts.text(opened.session_id)
             self._drafts.change(opened.session_id, draft)
         elif self.edited_id:
@@ -155,11 +155,11 @@ class PromptText:
         together. The prompts of a session that is not shown go into its draft. If it has no
         message, so that nothing leads to it any more, they go with its draft to the new session.
         """
-        shown = self._scheduler.shown
+        shown = self._chat.shown
         if opened is not shown and not opened.messages:
             prompts = (*prompts, self._drafts.text(opened.session_id))
             self._drafts.change(opened.session_id, "")
-            opened = self._scheduler.in_memory.new_session
+            opened = self._chat.in_memory.new_session
         if opened is not shown:
             draft = joined_prompts(*prompts, self._drafts.text(opened.session_id))
             self._drafts.change(opened.session_id, draft)

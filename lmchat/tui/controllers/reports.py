@@ -49,9 +49,7 @@ class Reports:
         self._ui.begin(examine, "doctor", is_only=True)
 
     def show_tools(self) -> None:
-        self._ui.open_dialog(
-            tools_dialog(self._ui.scheduler, self._ui.workspace.platform.config_file)
-        )
+        self._ui.open_dialog(tools_dialog(self._ui.chat, self._ui.workspace.platform.config_file))
 
     def show_log_file(self) -> None:
         self._ui.open_dialog(

@@ -24,7 +24,7 @@ class SavedSessions:
         self, ui: ScreenServices, status: StatusDisplay, shown_session: ShownSession
     ) -> None:
         self._ui = ui
-        self._scheduler = ui.scheduler
+        self._chat = ui.chat
         self._status = status
         self._shown_session = shown_session
 
@@ -34,7 +34,7 @@ class SavedSessions:
         `name` is pin, archive, rename, tag or delete. `typed` is what follows a slash command; a
         key of the list gives none. What is missing, as a new title, is asked for in a dialog.
         """
-        opened = self._scheduler.in_memory.find(session_id)
+        opened = self._chat.in_memory.find(session_id)
         if opened is not None and not opened.messages:
             # a saved session whose messages are all deleted can be changed, but not a new one
             try:
@@ -137,7 +137,7 @@ class SavedSessions:
                     return ""
                 changed = await library.tag(session_id, tags_from(typed))
                 words = _tagged(changed)
-        self._scheduler.in_memory.update_header(changed)
+        self._chat.in_memory.update_header(changed)
         self._shown_session.show_title()
         return words
 
@@ -147,11 +147,11 @@ class SavedSessions:
         Its queued prompts return to the prompt field: a later turn would bring it back from the
         trash. The new session is not shown if the user has changed to another one during the wait.
         """
-        opened = self._scheduler.in_memory.find(session_id)
+        opened = self._chat.in_memory.find(session_id)
         if opened is not None:
-            await self._scheduler.end_turns(opened)
+            await self._chat.end_turns(opened)
         await self._ui.workspace.library.delete(session_id)
-        if opened is self._scheduler.shown:
+        if opened is self._chat.shown:
             self._shown_session.leave()
             self._shown_session.show_new()
         return f"In the trash; {self._ui.key_name('session.undo')} restores it"

@@ -36,7 +36,7 @@ class ShownSession:
         prompt_text: PromptText,
     ) -> None:
         self._ui = ui
-        self._scheduler = ui.scheduler
+        self._chat = ui.chat
         self._status = status
         self._log_navigation = log_navigation
         self._prompt_text = prompt_text
@@ -45,7 +45,7 @@ class ShownSession:
 
     @property
     def shown_id(self) -> str:
-        return self._scheduler.shown.session_id
+        return self._chat.shown.session_id
 
     # Messages, title and queue
 
@@ -71,7 +71,7 @@ class ShownSession:
         Of a long session only the newest messages are in memory. The older ones are read in a
         worker, `_FILL_AFTER_S` later, so that the first keys do not wait.
         """
-        opened = self._scheduler.shown
+        opened = self._chat.shown
         self._ui.widgets.log.load(
             opened.shown_messages,
             has_all_messages=opened.has_all_messages,
@@ -88,9 +88,9 @@ class ShownSession:
         If another session is shown by now, nothing is read. If the user changes to another one
         during the reading, nothing is shown.
         """
-        if opened is self._scheduler.shown:
+        if opened is self._chat.shown:
             await opened.fill(self._ui.workspace.store)
-        if opened is self._scheduler.shown:
+        if opened is self._chat.shown:
             self._ui.widgets.log.fill(opened.shown_messages)
             self.mark_left_out()
             self._status.refresh()
@@ -103,7 +103,7 @@ class ShownSession:
         """
         self._mark_timer = None
         draft = self._ui.widgets.prompt_input.full_text
-        plan = self._scheduler.turn_choices.plan(self._scheduler.shown, draft)
+        plan = self._chat.turn_choices.plan(self._chat.shown, draft)
         count, first_sent_id = 0, None
         if plan is not None:
             count = plan.left_out
@@ -120,11 +120,11 @@ class ShownSession:
             self._mark_timer = self._ui.begin_later(_MARK_AFTER_S, self.mark_left_out)
 
     def show_title(self) -> None:
-        self._ui.widgets.show_title(safe_line(self._scheduler.shown.header.title))
+        self._ui.widgets.show_title(safe_line(self._chat.shown.header.title))
 
     def show_queue(self) -> None:
         """Show the queued prompts of the session above the prompt."""
-        self._ui.widgets.prompt.show_queue(self._scheduler.shown.queue)
+        self._ui.widgets.prompt.show_queue(self._chat.shown.queue)
 
     # The list of sessions
 
@@ -143,7 +143,7 @@ class ShownSession:
             self._status.show_list_warning("")
         except LMChatError as error:
             self._status.show_list_warning(error.message_with_hint)
-        in_memory = self._scheduler.in_memory
+        in_memory = self._chat.in_memory
         self._ui.widgets.session_list.show(
             with_unsaved(self._groups, [*in_memory.unsaved(), *in_memory.only_queued()]),
             open_id=self.shown_id,
@@ -161,7 +161,7 @@ class ShownSession:
         of sessions is read again. A switch that still reads another session is given up.
         """
         self._ui.stop(_SWITCH)
-        opened = self._scheduler.shown
+        opened = self._chat.shown
         if opened.has_begun:
             self.leave()
             self.show_new()
@@ -184,12 +184,12 @@ class ShownSession:
 
     def show_new(self) -> None:
         """Show the new session; what is typed stays in the prompt."""
-        self._scheduler.in_memory.show_new()
+        self._chat.in_memory.show_new()
         self.redraw()
 
     def show_path(self, session: Session) -> None:
         """Show a path that was read from the disk, of the shown session or of another one."""
-        self._scheduler.in_memory.show_path(session)
+        self._chat.in_memory.show_path(session)
         self.redraw()
 
     def switch_to(
@@ -220,25 +220,25 @@ class ShownSession:
             takes_queue: Whether prompts that wait in the session shown now move into the other one.
         """
         # read all that is needed; nothing is changed yet
-        await self._scheduler.drafts.load(session_id)
+        await self._chat.drafts.load(session_id)
         bookmark: Bookmark | None = None
         if message_id:
             # raises while a turn may add messages to the path that is chosen now
-            self._scheduler.in_memory.require_free_path(session_id)
+            self._chat.in_memory.require_free_path(session_id)
             path = await self._ui.workspace.store.set_leaf(session_id, message_id)
-            change_session = partial(self._scheduler.in_memory.show_path, path)
+            change_session = partial(self._chat.in_memory.show_path, path)
         else:
-            opened = await self._scheduler.in_memory.load(session_id)
-            bookmark = Bookmark.parse(await self._scheduler.bookmarks.load(session_id))
+            opened = await self._chat.in_memory.load(session_id)
+            bookmark = Bookmark.parse(await self._chat.bookmarks.load(session_id))
             if bookmark is not None and opened.find(bookmark.message_id) is None:
                 await opened.fill(self._ui.workspace.store)  # it is among the older messages
-            change_session = partial(self._scheduler.in_memory.show, opened)
+            change_session = partial(self._chat.in_memory.show, opened)
         self.leave()  # only now: until here, the user may have typed and scrolled
 
-        left = self._scheduler.shown
+        left = self._chat.shown
         change_session()
         if takes_queue:
-            self._scheduler.move_queue(left, self._scheduler.shown)
+            self._chat.move_queue(left, self._chat.shown)
         self._prompt_text.load_draft()
         self.redraw()
         self._ui.widgets.prompt_input.focus()
@@ -256,10 +256,10 @@ class ShownSession:
             log.finder.mark_words(message_id, words)
         # llama.cpp may have continued the last answer while lmchat was away (R-42): then a turn
         # fetches it; nothing here depends on whether one has begun
-        _: bool = await self._scheduler.fetch_kept(self._scheduler.shown)
+        _: bool = await self._chat.fetch_kept(self._chat.shown)
 
     def keep_draft_and_place(self) -> None:
         """Keep the draft of the shown session, and its bookmark: which text is on the screen."""
         bookmark = self._ui.widgets.log.viewport.bookmark
-        self._scheduler.bookmarks.change(self.shown_id, bookmark)
+        self._chat.bookmarks.change(self.shown_id, bookmark)
         self._prompt_text.keep_draft()

@@ -76,7 +76,7 @@ class StatusDisplay:
 
     def tick(self) -> None:
         """Update the figures of a running turn below its answer, then those of `refresh`."""
-        shown = self._ui.scheduler.shown
+        shown = self._ui.chat.shown
         turn = shown.figures
         if turn is not None and turn.is_running:
             hint = ""
@@ -92,7 +92,7 @@ class StatusDisplay:
         The figures are in the cards of running calls, in the panel and in the status line. The row
         of keys follows with `KeysChanged`. The timer is resumed or paused, as it is needed.
         """
-        workspace, scheduler = self._ui.workspace, self._ui.scheduler
+        workspace, chat = self._ui.workspace, self._ui.chat
         while workspace.notices:  # each is shown once
             self._ui.warn(workspace.notices.pop(0))
         notice = workspace.store.notice  # any reading may meet damage, and replace the file
@@ -102,7 +102,7 @@ class StatusDisplay:
         # calls change without an event, too: for how long they run, and whether the card of the one
         # that asks is seen
         self.show_calls()
-        save_error = scheduler.save_queue.warning
+        save_error = chat.save_queue.warning
         warning = self._list_warning or workspace.save_warning or workspace.warning
         if save_error is not None:
             key = self._ui.key_name("export")
@@ -115,7 +115,7 @@ class StatusDisplay:
         target = self._ui.turn_choices.target
         is_loading = target is not None and target.is_loading
         is_reading = self._ui.read_ahead.fraction is not None
-        is_answering = bool(scheduler.in_memory.running_ids)
+        is_answering = bool(chat.in_memory.running_ids)
         is_failing = save_error is not None or self.health.is_down
         if is_failing or is_loading or is_reading or is_answering:
             self._ticker.resume()
@@ -127,7 +127,7 @@ class StatusDisplay:
 
         Below a dialog, the card takes no keys.
         """
-        shown = self._ui.scheduler.shown
+        shown = self._ui.chat.shown
         self._ui.widgets.log.calls.show(
             shown.running_calls,
             asked_id=shown.question.message.message_id if shown.question else "",
@@ -137,7 +137,7 @@ class StatusDisplay:
 
     def _sections(self, now_s: float) -> Mapping[str, Sequence[TelemetryRow]]:
         """Return the panel's sections for the shown session and the server, in their order."""
-        shown = self._ui.scheduler.shown
+        shown = self._ui.chat.shown
         turn_choices = self._ui.turn_choices
         backend = self._ui.workspace.backend
         use = turn_choices.context_use(shown)
@@ -189,13 +189,13 @@ class StatusDisplay:
         that.
         """
         widgets, turn_choices = self._ui.widgets, self._ui.turn_choices
-        shown = self._ui.scheduler.shown
+        shown = self._ui.chat.shown
         prompt_input = widgets.prompt_input
         draft = "" if prompt_input.typed_command else prompt_input.full_text
         draft_tokens = turn_choices.draft_tokens(draft)
         size = units.tokens(draft_tokens, is_estimated=True) if draft_tokens else ""
         speed = shown.figures.tokens_per_second if shown.figures else None
-        saving = "! not saved" if self._ui.scheduler.save_queue.warning else ""
+        saving = "! not saved" if self._ui.chat.save_queue.warning else ""
         if self._ui.workspace.is_temporary:  # a temporary chat, which is never saved
             saving = "temporary"
 

@@ -1,7 +1,7 @@
 """Turns on the chat screen: commands to the sessions in memory, and the events that come back.
 
 A prompt passes, in order: `PromptInput.submit`, `ChatScreen.pass_on`, `Dispatcher.receive` and
-`_submit`, `Turns.submit`, `TurnScheduler.send`, and in a task of its session the `TurnRunner`,
+`_submit`, `Turns.submit`, `ChatService.send`, and in a task of its session the `TurnRunner`,
 which shows it here (`MessageAdded`), saves it and then asks the server. Events come to
 `Turns.show`, also those of sessions that are not shown.
 """
@@ -89,7 +89,7 @@ class Turns(FrontEnd):
         prompt_text: PromptText,
     ) -> None:
         self._ui = ui
-        self._scheduler = ui.scheduler
+        self._chat = ui.chat
         self._status = status
         self._log_navigation = log_navigation
         self._shown_session = shown_session
@@ -99,7 +99,7 @@ class Turns(FrontEnd):
 
         `OpenSession.question` alone says whether a call waits; this only brings it the answer.
         """
-        ui.scheduler.front_end = self
+        ui.chat.front_end = self
 
     # Commands
 
@@ -111,7 +111,7 @@ class Turns(FrontEnd):
         until the running answer has ended and a model is ready; the user is told if a server is
         missing. A rewritten answer does not come here: `MessageActions.save_rewritten` gets it.
         """
-        opened = self._scheduler.shown
+        opened = self._chat.shown
         if self._prompt_text.edited_id:
             self._submit_edit(opened, text, self._prompt_text.edited_id)
             return
@@ -121,7 +121,7 @@ class Turns(FrontEnd):
 
         def send() -> None:
             nonlocal is_queued
-            is_queued = self._scheduler.send(opened, text)
+            is_queued = self._chat.send(opened, text)
 
         if not self._attempt(send):
             self._prompt_text.give_back(opened, text)
@@ -145,7 +145,7 @@ class Turns(FrontEnd):
         """Send a text as another version of a prompt; the edit ends if a turn can begin."""
         words, files = split_draft(text)
         # `unsent` returns to the prompt field if the turn has begun and is then refused
-        edit = partial(self._scheduler.edit, opened, edited_id, words, files, unsent=text)
+        edit = partial(self._chat.edit, opened, edited_id, words, files, unsent=text)
         if self._attempt(edit):
             self._prompt_text.leave_edit()
             self._status.show_action("edited")
@@ -160,8 +160,8 @@ class Turns(FrontEnd):
             model: The model that answers; None for the current one.
         """
         target = Target.of(model) if model is not None else None
-        opened = self._scheduler.shown
-        self._attempt(partial(self._scheduler.regenerate, opened, message, target))
+        opened = self._chat.shown
+        self._attempt(partial(self._chat.regenerate, opened, message, target))
 
     def continue_answer(self, message: ChatMessage, beginning: Beginning | None = None) -> None:
         """Continue an unfinished answer in another version; without any words, regenerate it.
@@ -169,37 +169,37 @@ class Turns(FrontEnd):
         `beginning` is the answer up to a word for which the user has taken an alternative; the new
         version then continues that.
         """
-        opened = self._scheduler.shown
-        self._attempt(partial(self._scheduler.continue_answer, opened, message, beginning))
+        opened = self._chat.shown
+        self._attempt(partial(self._chat.continue_answer, opened, message, beginning))
 
     def compact(self) -> None:
         """Begin a turn in which the model summarises the older messages of the shown session."""
-        self._attempt(partial(self._scheduler.compact, self._scheduler.shown))
+        self._attempt(partial(self._chat.compact, self._chat.shown))
 
     def stop(self) -> bool:
         """Begin to stop the turn of the shown session; return whether one was running.
 
         Return False also for a turn that is being stopped already.
         """
-        is_stopping = self._scheduler.stop(self._scheduler.shown)
+        is_stopping = self._chat.stop(self._chat.shown)
         if is_stopping:
             self._status.show_action("stopped")
         return is_stopping
 
     def answer_now(self) -> None:
         """Let the model end its thought and answer; if that is not possible, tell the user why."""
-        refusal = self._scheduler.shown.answer_now()
+        refusal = self._chat.shown.answer_now()
         if refusal:
             self._ui.notify(refusal)
         else:
             self._status.show_action("answer now")
 
     def _attempt(self, command: Callable[[], None]) -> bool:
-        """Call a command of `TurnScheduler` that begins or queues a turn; return whether it did.
+        """Call a command of `ChatService` that begins or queues a turn; return whether it did.
 
         If it is refused, the error is shown. While lmchat quits, the command is not called.
         """
-        if self._scheduler.is_closing:
+        if self._chat.is_closing:
             return False
         try:
             command()
@@ -212,9 +212,9 @@ class Turns(FrontEnd):
 
     def edit_queued(self) -> None:
         """Move the newest queued prompt into the prompt field, before what is typed there."""
-        opened = self._scheduler.shown
+        opened = self._chat.shown
         if opened.queue:
-            self._prompt_text.give_back(opened, self._scheduler.take_back(opened))
+            self._prompt_text.give_back(opened, self._chat.take_back(opened))
 
     def take_back(self) -> bool:
         """Move the newest queued prompt back into the prompt field, for Esc.
@@ -222,7 +222,7 @@ class Turns(FrontEnd):
         Return False, and do nothing, unless it waits for a server or a model. If it waits for the
         end of the running answer, it stays: Esc stops that answer.
         """
-        if not self._scheduler.shown.is_waiting:
+        if not self._chat.shown.is_waiting:
             return False
         self.edit_queued()
         self._status.show_action("cancelled")
@@ -230,8 +230,8 @@ class Turns(FrontEnd):
 
     def remove_queued(self) -> None:
         """Drop the newest queued prompt."""
-        if self._scheduler.shown.queue:
-            self._scheduler.take_back(self._scheduler.shown)
+        if self._chat.shown.queue:
+            self._chat.take_back(self._chat.shown)
 
     # Questions about tool calls
 
@@ -247,7 +247,7 @@ class Turns(FrontEnd):
         self._status.show_action("waiting for you")
         if question.note:  # why it is asked again about a tool that was always allowed
             self._ui.notify(question.note)
-        if opened is self._scheduler.shown:
+        if opened is self._chat.shown:
             self._log_navigation.focus_card()
         else:
             name = safe_line(question.name, limit=_MAX_NAME)
@@ -266,7 +266,7 @@ class Turns(FrontEnd):
         After a no, ask for a reason first. Do nothing if the user leaves that dialog, or if no call
         waits any more, as after a stop of the turn.
         """
-        opened = self._scheduler.shown
+        opened = self._chat.shown
         question = opened.question
         if question is None:
             return
@@ -308,7 +308,7 @@ class Turns(FrontEnd):
 
     def _show(self, opened: OpenSession, event: ChatEvent) -> None:
         """Show an event; the cases without `is_shown` concern every session, shown or not."""
-        is_shown = opened is self._scheduler.shown
+        is_shown = opened is self._chat.shown
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta() if is_shown:
                 # a chunk of the server is about a token
@@ -355,7 +355,7 @@ class Turns(FrontEnd):
 
     def _show_added(self, opened: OpenSession, message: ChatMessage) -> None:
         """Show a prompt or a tool message that was added to a session; title and list follow."""
-        is_shown = opened is self._scheduler.shown
+        is_shown = opened is self._chat.shown
         log = self._ui.widgets.log
         # the log has it already if it was loaded after the message was put on the path
         if is_shown and log.document.index_of(message.message_id) is None:
@@ -370,7 +370,7 @@ class Turns(FrontEnd):
         """Show the beginning of an answer; panel and list follow, and health checks pause."""
         self._ui.workspace.monitor.note_streaming(is_streaming=True)
         self._status.show_action("streaming")
-        if opened is self._scheduler.shown:
+        if opened is self._chat.shown:
             log = self._ui.widgets.log
             # The log has it already if the answer was on the path when it was loaded: a new one, or
             # one that is fetched again (R-42). Loaded again, it shows that the answer streams here.
@@ -391,8 +391,8 @@ class Turns(FrontEnd):
                 return
         monitor = self._ui.workspace.monitor
         # health checks pause while an answer streams in any session (R-29)
-        monitor.note_streaming(is_streaming=bool(self._scheduler.in_memory.running_ids))
-        if opened is self._scheduler.shown:
+        monitor.note_streaming(is_streaming=bool(self._chat.in_memory.running_ids))
+        if opened is self._chat.shown:
             log = self._ui.widgets.log
             if log.calls.has_focus:  # the card of a call, which disappears with the turn
                 self._log_navigation.leave_card()

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from lmchat import units
+from lmchat.chat.service import ChatService
 from lmchat.chat.toolbox import Toolbox
-from lmchat.chat.turn_scheduler import TurnScheduler
 from lmchat.safe_text import safe_line
 from lmchat.servers.request import Tool
 from lmchat.tools.tool import ServerState
@@ -30,19 +30,19 @@ _STYLES = {ServerState.STARTING: "$warning", ServerState.READY: MUTED, ServerSta
 _DRAW_EVERY_S = 0.5  # between two drawings: the states of the tool servers change without a key
 
 
-def tools_dialog(scheduler: TurnScheduler, config_file: Path) -> Dialog:
+def tools_dialog(chat: ChatService, config_file: Path) -> Dialog:
     """Return the dialog with the tools, or if none are configured, a text that says how to do it.
 
     If the model in use cannot call tools, a note above the tools says so.
     """
-    toolbox = scheduler.turn_choices.toolbox
-    target = scheduler.turn_choices.target
+    toolbox = chat.turn_choices.toolbox
+    target = chat.turn_choices.target
     if toolbox is None:
         return TextDialog("Tools", _NOT_CONFIGURED.format(config_file))
     note = ""
     if target is not None and not toolbox.can_use(target):
         note = f"! {safe_line(target.model_id, limit=60)} cannot use tools."
-    return ToolsDialog(toolbox, scheduler.shown.session_id, note)
+    return ToolsDialog(toolbox, chat.shown.session_id, note)
 
 
 class ToolsDialog(ListDialog):

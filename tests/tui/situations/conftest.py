@@ -25,7 +25,7 @@ def still(monkeypatch, tmp_path):
     for module in (
         "sessions.message",
         "chat.open_session",
-        "chat.turn_scheduler",
+        "chat.service",
         "chat.turn_starts",
     ):
         monkeypatch.setattr(f"lmchat.{module}.now", moment, raising=False)

@@ -1,4 +1,4 @@
-"""Turns of the sessions in memory, the prompts that wait for one, and what follows a turn."""
+"""The chat as front ends use it: turns, prompts that wait for one, and what follows a turn."""
 
 from __future__ import annotations
 
@@ -58,8 +58,11 @@ from lmchat.storage.store import Store
 from lmchat.tools.tool import Choice, Decision
 
 
-class TurnScheduler:
-    """Begins, stops and ends the turns of all sessions in memory, and queues their prompts.
+class ChatService:
+    """The root of the chat: begins, stops and ends the turns of all sessions, queues prompts.
+
+    It holds what turns share: sessions in memory, drafts and bookmarks, the choices for the next
+    turn, the queue of saves, the store, and the servers (`backend`).
 
     A turn is a task; a session has at most one. A prompt that is sent during a turn, or before a
     model is ready, waits in the queue of its session. All this is the same for the shown session
