@@ -406,6 +406,7 @@ class ChatService:
     def _refuse(self, opened: OpenSession, error: LMChatError, *prompts: str) -> None:
         """Return prompts that no turn can take to the prompt field, with the queue, and say why."""
         opened.turn_error = error  # which `wait` raises
+        opened.answer_id = ""  # that of the turn before: this one has begun none
         self._return_queue(opened, *prompts)
         self._report(opened, TurnEnded(state=AnswerState.FAILED, error=error))
 

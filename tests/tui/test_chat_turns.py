@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 
+from msgspec.structs import replace
+
 from lmchat.errors import ServerUnavailable, StreamInterrupted
 from lmchat.servers.events import ReasoningDelta, RequestSent, TextDelta
 from lmchat.sessions.message import AnswerState, Role
@@ -52,6 +54,19 @@ async def test_typing_works_while_an_answer_streams_and_prompts_wait(tmp_path):
         assert desk.prompt_input.text == "th"
         assert "next" not in desk.text
         assert await desk.texts_on_disk() == ["one", "Lettuce.", "two", "Chives."]
+
+
+async def test_a_queued_prompt_that_is_refused_leaves_the_answer_before_it_as_it_is(tmp_path):
+    gate = asyncio.Event()
+    async with ready_desktop(tmp_path, half("Let", gate, "tuce.")) as desk:
+        await desk.say("one", sees="Let")
+        await desk.say("two", sees="next  two")
+        known = desk.chat.turn_choices.target
+        desk.chat.turn_choices.use_target(replace(known, model=None))  # it went in the meantime
+        gate.set()
+        await desk.prompt_is("two")
+        await shown(desk, "Lettuce.", "No LM Studio model selected", "complete")
+        assert "failed" not in desk.text.replace("failed                 0", "")
 
 
 async def test_after_a_failure_the_queue_returns_to_the_prompt_and_stays_saved(
