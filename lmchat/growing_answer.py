@@ -101,7 +101,8 @@ class GrowingAnswer:
         """Return an event of a tool call as entries: the next characters of its arguments.
 
         Before these come the id and the name, if the call has none yet. If the server gives no id,
-        the call gets a new one.
+        the call gets a new one. Empty entries are dropped by `_add_entries`, so a name may come
+        with a later event.
         """
         prefix = f"tool_call {delta.index}"
         entries: list[JournalEntry] = []

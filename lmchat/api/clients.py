@@ -282,7 +282,7 @@ class Client:
         return Answer(
             text=content.text("text", "refusal"),
             reasoning=content.text("reasoning"),
-            refusal=content.text("refusal"),
+            refusal=content.text("refusal"),  # also in `text`
             tool_calls=tuple(part for part in content.parts if isinstance(part, ToolCallPart)),
             model=turn.model,
             endpoint=request.endpoint.url,

@@ -59,7 +59,8 @@ class Task(Struct, frozen=True, kw_only=True):
     def key(self) -> str:
         """A short hash of prompt, model and settings, by which rows of another run are found."""
         texts = [(message.role, message.text) for message in self.messages]
-        # of the files, their digests; the text of a preset fills in the prompt only as it is sent
+        # Of the files, the digests. The messages do not contain the preset yet, which is applied
+        # when the prompt is sent.
         parts = [texts, self.model.model_id, self.options, repr(self.output), *self.files]
         text = json.dumps([*parts, self.preset_text], sort_keys=True, default=str)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_DIGITS]

@@ -43,7 +43,7 @@ from lmchat.servers.events import (
     ToolCallDelta,
 )
 from lmchat.servers.model import Target
-from lmchat.servers.products import product_named
+from lmchat.servers.products import product_named, sent_thoughts_to
 from lmchat.servers.products.taken_options import drawn_seed
 from lmchat.servers.request import (
     AnyText,
@@ -336,7 +336,7 @@ class AnswerRequest:
         """
         target = self.settings.target
         path = self.path
-        sent_thoughts = product_named(target.product).sent_thoughts(target.model)
+        sent_thoughts = sent_thoughts_to(target)
         if self.beginning is not None:
             path = path.added(self.beginning.message)
             # without prefill, the prompt that asks for the continuation comes last: there is no

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from lmchat.safe_text import shell_word
 from lmchat.servers.model import Target
-from lmchat.servers.products import product_named
+from lmchat.servers.products import product_named, sent_thoughts_to
 from lmchat.servers.request import ChatRequest, tool_in_request
 from lmchat.servers.token_count import estimate_tokens, raw_tokens
 from lmchat.sessions.message import (
@@ -252,8 +252,7 @@ class ContextMeter:
         raw = plan.raw_text + plan.raw_thoughts
         if plan.has_images or counted <= 0 or raw < _SMALL_TOKENS:
             return
-        sent_thoughts = product_named(target.product).sent_thoughts(target.model)
-        sends_all = sent_thoughts is SentThoughts.ALL
+        sends_all = sent_thoughts_to(target) is SentThoughts.ALL
         if (plan.raw_thoughts > 0 and not sends_all) or self.is_cut(target, plan, counted):
             return
         # the part of the count that the text has made, without the marks of the chat template
@@ -296,9 +295,7 @@ class ContextMeter:
         """
         factor = self.factor(target)
         limit = target.context if target else None
-        sent_thoughts = SentThoughts.NONE
-        if target is not None:
-            sent_thoughts = product_named(target.product).sent_thoughts(target.model)
+        sent_thoughts = sent_thoughts_to(target)
         model_id = target.model_id if target else ""
         key = (model_id, factor, limit, sent_thoughts)
         if self._last_use is not None:  # this method is called often
@@ -368,8 +365,7 @@ def context_list(
     that the request does not hold, the item says why. `total` is the server's count of the request,
     to which the estimates are scaled; None without one.
     """
-    sent_thoughts = product_named(target.product).sent_thoughts(target.model)
-    thoughts = thoughts_to_send(request.messages, sent_thoughts)
+    thoughts = thoughts_to_send(request.messages, sent_thoughts_to(target))
     indexes = {message.message_id: index for index, message in enumerate(request.messages)}
     path_ids = {message.message_id for message in path}
     new = [message for message in request.messages if message.message_id not in path_ids]

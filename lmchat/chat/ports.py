@@ -54,8 +54,8 @@ class ModelServer(Protocol):
     async def count_tokens(self, request: ChatRequest) -> int | None:
         """Let the server count the tokens of a request without answering it.
 
-        The last message may be empty. Return None if it cannot, if it is busy, or if it would have
-        to load the model.
+        The last message may be empty. Return None if it cannot, if it does not answer in time, or
+        if it would have to load the model.
         """
 
 

@@ -46,6 +46,7 @@ from lmchat.chat.turn_starts import (
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import LMChatError, RequestInvalid, WrongUse
 from lmchat.servers.model import Target
+from lmchat.servers.products import sent_thoughts_to
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import (
     AnswerState,
@@ -253,7 +254,7 @@ class ChatService:
             path,
             prompt=self.turn_choices.compact_prompt,
             tokens=self.turn_choices.meter.use(target, path).tokens,
-            sent_thoughts=self.turn_choices.sent_thoughts,
+            sent_thoughts=sent_thoughts_to(target),
         )
 
     async def fetch_kept(self, opened: OpenSession) -> bool:

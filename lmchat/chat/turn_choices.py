@@ -33,7 +33,7 @@ from lmchat.config.settings import (
 from lmchat.errors import RequestInvalid, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.servers.model import Target
-from lmchat.servers.products import no_model_selected, product_named
+from lmchat.servers.products import no_model_selected, product_named, sent_thoughts_to
 from lmchat.servers.products.taken_options import refuse_ignored
 from lmchat.servers.request import Sampling
 from lmchat.servers.sampling_options import (
@@ -44,7 +44,6 @@ from lmchat.servers.sampling_options import (
 )
 from lmchat.servers.token_count import estimate_tokens
 from lmchat.sessions.attached_files import split_draft
-from lmchat.sessions.message import SentThoughts
 
 NO_PROFILE = "none"  # name that returns to the settings without a profile
 _NO_EFFORT = "default"  # level that lets the server decide
@@ -100,14 +99,6 @@ class TurnChoices:
     def compact_prompt(self) -> str:
         """The prompt that asks for a summary: the configured one, or else the built-in one."""
         return self.chat_settings.compact_prompt.strip() or COMPACT_PROMPT
-
-    @property
-    def sent_thoughts(self) -> SentThoughts:
-        """Which answers the model of the target gets together with their thoughts (R-45)."""
-        target = self.target
-        if target is None:
-            return SentThoughts.NONE
-        return product_named(target.product).sent_thoughts(target.model)
 
     def has_unseen_image(self, draft: str) -> bool:
         """Whether a draft has an image and the model cannot see."""
@@ -304,7 +295,7 @@ class TurnChoices:
             limit=target.context,
             max_tokens=self.sampling(opened.own_sampling).max_tokens,
             factor=self.meter.factor(target),
-            sent_thoughts=product_named(target.product).sent_thoughts(target.model),
+            sent_thoughts=sent_thoughts_to(target),
         )
 
     def must_compact(self, opened: OpenSession, draft: str) -> bool:
@@ -326,7 +317,7 @@ class TurnChoices:
                 messages,
                 prompt=self.compact_prompt,
                 tokens=use.tokens,
-                sent_thoughts=self.sent_thoughts,
+                sent_thoughts=sent_thoughts_to(self.target),
             )
         except RequestInvalid:
             return False

@@ -105,7 +105,8 @@ def regenerated(path: MessagePath, message_id: str, *, first_words: str = "") ->
         index += 1
     earlier = MessagePath(path[:index])
     old = path[index]
-    # what the model gets: the messages before an answer; a prompt or the call of a tool itself, too
+    # For another version of an answer, the model gets the messages before it. A prompt is sent
+    # itself, too, and so is a call, which gets another result.
     _require_sent(earlier if old.role is Role.ASSISTANT else earlier.added(old))
     if is_imported_call(old):
         problem = "This call came with an imported chat, so lmchat does not run it."

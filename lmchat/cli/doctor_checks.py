@@ -34,7 +34,8 @@ async def examine_machine(context: Context, backend: ServerClient) -> list[Check
         context.paths,
         context.loaded,
         context.environ,
-        problems=lambda: context.problems,  # called in a thread: it checks keyboard keys anew
+        # called in a thread: to check keyboard keys may take long, as it imports Textual
+        problems=lambda: context.problems,
         check_servers=partial(_check_servers, context, backend),
         check_tools=partial(_check_tools, context),
     )

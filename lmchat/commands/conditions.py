@@ -12,7 +12,7 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
     """Return why a command on messages, as `edit`, can do nothing with this one; else "".
 
     The first case that fits gives the reason; later ones rely on the earlier. `is_busy` says
-    whether an answer of the session is streaming: then no other turn can begin.
+    whether a turn of the session runs: then no other one can begin.
     """
     role = message.role
     is_answer = role is Role.ASSISTANT

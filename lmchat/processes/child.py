@@ -385,6 +385,7 @@ def answer_parent(answer: Callable[[bytes, Callable[[bytes], None]], None]) -> N
     # what libraries print goes to stderr, so that it does not get between the frames
     os.dup2(2, 1)
     frames: SimpleQueue[bytes] = SimpleQueue()
+    # the thread that reads is also the one that ends the process with the parent
     threading.Thread(target=_read_frames, args=(frames,), daemon=True).start()
 
     def send(frame: bytes) -> None:

@@ -544,6 +544,7 @@ class HttpServerClient:
         if request.is_replay:
             self._admission.allowed.check(endpoint)
         else:
+            # written here only to be measured, once its messages are found valid
             self._admission.admit(request, lambda: self._writer.write(request).encoded_body())
             _log.info("chat request to %s", endpoint.origin)
         self._prober.expect(endpoint, request.product)  # a later probe asks for it first

@@ -44,8 +44,10 @@ class WrittenRequest(Struct, kw_only=True):
     product: Product
     model: ModelInfo | None  # as its server last listed it
     dialect: Dialect
-    options: Mapping[str, object]  # the sampling options that the product takes, by name
-    extra_fields: Mapping[str, Any]  # fields of the product, and those of tools
+    # the sampling options that the product takes, by name: to be recorded with the answer
+    options: Mapping[str, object]
+    # fields of the body: the same options in the product's spelling, and those of tools
+    extra_fields: Mapping[str, Any]
     sent_thoughts: SentThoughts
 
     @property

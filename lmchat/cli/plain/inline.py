@@ -32,8 +32,8 @@ _MOST_AT_END = 50_000  # characters that are formatted after Ctrl+C; they take u
 _ENDLESS = 10_000  # columns
 _WIDEST_LINE = 92  # columns, as on the screen; longer lines are hard to read
 # blocks that are printed when they are complete: their lines depend on all of their text
-_PRINTED_WHOLE = ("table_open", "hr", "html_block", "math_block")
-_MAY_BE_PRINTED_WHOLE = r"[\s>]*(?:\||\$\$|\\\[|\\begin|<)"  # how most of them begin
+_WAITING_TOKENS = ("table_open", "hr", "html_block", "math_block")
+_WAITING_BEGINNING = r"[\s>]*(?:\||\$\$|\\\[|\\begin|<)"  # how most of them begin
 _NULL = Style.null()
 _LINE_END: Span = ("\n", _NULL)
 _OPEN_FORMULA = r"(?<![\w$\\])\$(?=[^\s$])[^$\n]{0,200}$"  # at the end of the text
@@ -224,7 +224,7 @@ class InlineText:
             return block.lines
         is_open = any(block is other for other in self._markdown.open)
         block.lines = []
-        if is_open and _is_printed_whole(block):
+        if is_open and _must_wait(block):
             return block.lines
         if is_open and block.kind is Kind.MARKDOWN:
             # printed as text, the beginning of a formula could not become one later
@@ -254,12 +254,16 @@ class InlineText:
         return painted
 
 
-def _is_printed_whole(block: Block) -> bool:
-    """Return whether a block is printed when it is complete: all of its text decides its lines."""
-    # the kinds without Markdown: more rows of a table, and code, which is printed line by line
-    if block.kind is not Kind.MARKDOWN:
-        return block.kind is Kind.MORE_ROWS
-    # the parser may not see yet what such a beginning becomes, as the first row of a table
-    if re.match(_MAY_BE_PRINTED_WHOLE, block.source):
+def _must_wait(block: Block) -> bool:
+    """Return whether a block is printed only when it is complete.
+
+    That is a table, formula, rule or HTML: all of its text decides how its first line looks.
+    """
+    if block.kind is Kind.MORE_ROWS:  # of a table
         return True
-    return any(token.type in _PRINTED_WHOLE for token in parse_blocks(block.source, {}))
+    if block.kind is not Kind.MARKDOWN:  # code, which is printed line by line
+        return False
+    # the parser may not see yet what such a beginning becomes, as the first row of a table
+    if re.match(_WAITING_BEGINNING, block.source):
+        return True
+    return any(token.type in _WAITING_TOKENS for token in parse_blocks(block.source, {}))

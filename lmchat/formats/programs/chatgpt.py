@@ -133,7 +133,7 @@ def _text(content: Record, chat: ForeignChat) -> str:
     for part in parts:
         text = part if isinstance(part, str) else text_in(part, "text")
         texts.append(text)
-        kind = text_in(part, _KIND)
+        kind = text_in(part, _KIND)  # empty for a string
         if part and not text and kind != _IMAGE:  # `_parts` reads images
             chat.omit("recording" if kind in _RECORDINGS else kind)
     text = "\n".join(filter(None, texts)) or text_in(content, "text") or text_in(content, "result")

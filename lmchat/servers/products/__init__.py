@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.model import Target
 from lmchat.servers.products.hosted import Anthropic, Gemini, Mistral, OpenAi, OpenRouter
 from lmchat.servers.products.jan import Jan
 from lmchat.servers.products.litellm import LiteLlm
@@ -18,6 +19,7 @@ from lmchat.servers.products.ollama import Ollama
 from lmchat.servers.products.product import LM_STUDIO, Product
 from lmchat.servers.products.server_api import ServerApi
 from lmchat.servers.products.vllm import SgLang, Vllm
+from lmchat.sessions.message import SentThoughts
 
 UNKNOWN = Product()  # any other OpenAI-compatible server
 PRODUCTS: tuple[Product, ...] = (
@@ -60,6 +62,13 @@ def named_endpoints(environ: Mapping[str, str]) -> dict[str, Endpoint]:
     """Return the addresses that the environment names, by the name of the product."""
     found = {product.name: product.named_endpoint(environ) for product in PRODUCTS}
     return {name: endpoint for name, endpoint in found.items() if endpoint is not None}
+
+
+def sent_thoughts_to(target: Target | None) -> SentThoughts:
+    """Return which answers the model of a target gets together with their thoughts (R-45)."""
+    if target is None:
+        return SentThoughts.NONE
+    return product_named(target.product).sent_thoughts(target.model)
 
 
 def no_model_selected(product: str) -> str:

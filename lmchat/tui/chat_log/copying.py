@@ -131,7 +131,8 @@ def _joined_source(pieces: Sequence[Block], *, has_fence: bool) -> str:
     With `has_fence`, code is between its fences again.
     """
     first = pieces[0]
-    if first.kind is Kind.MARKDOWN:  # as the first piece of a table: all end with their line ends
+    # text, or a table, whose other pieces are `MORE_ROWS`: all pieces end with their line ends
+    if first.kind is Kind.MARKDOWN:
         return "".join(block.source for block in pieces)
     text = "\n".join(block.source for block in pieces)
     if first.kind is Kind.FENCE and has_fence:

@@ -11,8 +11,10 @@ These methods move:
 - `scroll_to_row`: to a row of the whole log.
 - `scroll_to_end`: to the end, which is followed then.
 - `scroll_to_message`: to a message.
-- `scroll_to_place`: to a place in a message, as a hit or a bookmark.
-- `set_cursor`, `step_cursor`: the focus moves; the end is followed only with the last message.
+- `scroll_to_place`, `go_to_bookmark`: to a place in a message, as a hit or a bookmark.
+- `set_cursor`, `step_cursor`, `extend_cursor`: the focus moves; the end is followed only with the
+  last message.
+- `toggle`: the focused message is folded; what is read stays, if it is still there.
 - `stop_following`: the position stays, but new text no longer moves it.
 
 `ChatLog.settle` copies `top` to Textual after every change. A page is the width and the styles that

@@ -116,6 +116,7 @@ class PromptFiles:
             """Attach the files that the pasted text names; if it names none, it stays as it is."""
             paths = await run_abandonable(partial(named_files, text))
             if paths:
+                # a pasted path is no word of a sentence: nothing takes its place in the text
                 await self._attach_files(paths, text, shown_name="")
 
         work = partial(self.attach_named, path, typed=text) if path else attach_pasted

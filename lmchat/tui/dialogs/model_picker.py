@@ -157,7 +157,8 @@ class ModelPicker(ListDialog):
     def on_mount(self) -> None:
         if self._typed:
             self.query_one(Field).input.select_all()  # typing takes its place
-        # the model in use is chosen once, here: drawings for another size keep the choice
+        # the model in use is chosen once, here: drawings for another size keep the choice; after
+        # the refresh, as the dialog has no size yet
         self.call_after_refresh(self.redraw, choose=self._current)
 
     def update_rows(self, rows: Sequence[ModelRow], *, age_s: float, note: str = "") -> None:

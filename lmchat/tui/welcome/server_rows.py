@@ -203,7 +203,10 @@ def _advice(probed: ProbeResult) -> str:
 
 
 def _server_name(probed: ProbeResult) -> str:
-    """Return the product of a server as the subject of a sentence, with an unusual address."""
+    """Return the product of a server as the subject of a sentence.
+
+    Its address follows if it is on another host, or if the user has named it.
+    """
     endpoint = probed.endpoint
     if probed.product == OPENAI_COMPATIBLE:
         return f"The server at {endpoint.netloc}"
