@@ -122,13 +122,16 @@ class PatchedApp(App[None]):
             self.screen.refresh()
 
     def _handle_exception(self, error: Exception) -> None:
-        """Report an error, but not missing widgets of a screen that opens while the app ends.
+        """Report an error, but not that a widget is missing while the app ends.
 
         Textual calls this. Exceptions of workers go to `report_failure`, which a subclass replaces.
         """
+        cause = error.error if isinstance(error, WorkerFailed) else error
+        if not self.is_running and isinstance(cause, NoMatches):
+            return  # the widgets of a screen go before its workers and messages
         if isinstance(error, WorkerFailed):
             self.report_failure(error.error)
-        elif self.is_running or not isinstance(error, NoMatches):
+        else:
             super()._handle_exception(error)
 
     def _fatal_error(self) -> None:
