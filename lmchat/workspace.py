@@ -51,13 +51,13 @@ class Platform(Protocol):
     async def edit(self, text: str) -> str:
         """Let the user change a text in their editor; return the changed text."""
 
-    async def page(self, text: str) -> None:
+    async def show_in_pager(self, text: str) -> None:
         """Show a text in the user's pager; return when the pager has ended."""
 
     def shell_command(self, command: str) -> ShellCommand:
         """Return a command of the user's shell, which does not run yet; may raise `WrongUse`."""
 
-    async def open_page(self, address: str) -> bool:
+    async def open_in_browser(self, address: str) -> bool:
         """Open a web page in the browser; return whether a program for it was found."""
 
     async def open_file(self, name: str, data: bytes) -> bool:

@@ -11,7 +11,7 @@ from lmchat.errors import EngineUnavailable, WrongUse
 from lmchat.processes.environment import environment_for_others, find_program, needed_environment
 from lmchat.servers.engine.download import find_installer
 from lmchat.terminal.clipboard import Clipboard
-from lmchat.terminal.programs import edit_text, page_text
+from lmchat.terminal.programs import edit_text, show_in_pager
 from tests.support.start_desk import put
 
 PROGRAMS = (
@@ -77,11 +77,11 @@ async def test_no_tool_of_a_terminal_is_taken_out_of_the_current_folder(in_a_str
     with pytest.raises(WrongUse, match="vi cannot be run"), ExitStack() as folders:
         await edit_text("words", folders=folders, environ=environ)
     with pytest.raises(WrongUse, match="less cannot be run"):
-        await page_text("words", environ=environ | {"PAGER": "less -R"})
+        await show_in_pager("words", environ=environ | {"PAGER": "less -R"})
     with pytest.raises(WrongUse, match="No editor"):
         await edit_text("words", folders=ExitStack(), environ={"PATH": path})
     with pytest.raises(WrongUse, match="No pager"):
-        await page_text("words", environ={"PATH": path})
+        await show_in_pager("words", environ={"PATH": path})
     assert not (in_a_strange_folder / "trace").exists()
 
 
@@ -99,7 +99,7 @@ async def test_no_tool_of_a_terminal_gets_a_variable_of_lmchat(tmp_path):
     assert await Clipboard(environ).copy("words") == "wl-copy"
     with ExitStack() as folders:
         await edit_text("words", folders=folders, environ=environ)
-    await page_text("words", environ=environ)
+    await show_in_pager("words", environ=environ)
     lines = (tmp_path / "told").read_text().splitlines()
     assert len(lines) == 3
     assert all("EDITOR" in line and "LMCHAT" not in line for line in lines)

@@ -19,7 +19,7 @@ from lmchat.files.disk import read_plain
 from lmchat.files.images import fit_image, image_type
 from lmchat.processes.threads import in_thread, run_abandonable
 from lmchat.safe_text import decoded_text, safe_line
-from lmchat.servers.token_count import estimate_tokens
+from lmchat.servers.token_estimate import estimate_tokens
 from lmchat.sessions.message import FilePart
 
 MAX_TEXT_BYTES = 1_000_000  # more than the context window of most local models

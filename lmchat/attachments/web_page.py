@@ -19,10 +19,10 @@ from lmchat.attachments.attachment import MAX_TEXT_BYTES, Attachment, text_attac
 from lmchat.errors import EndpointNotAllowed, FileRefused, ServerUnavailable, WrongUse
 from lmchat.processes.child import ChildEndedError, ChildProcess
 from lmchat.safe_text import decoded_text, safe_line, safe_text
+from lmchat.servers.admission import AllowList
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.connections import CONNECT_ELSEWHERE_S, Connections, body_chunks
 from lmchat.servers.http.network_errors import errors_as_unavailable
-from lmchat.servers.limits import AllowList
 
 MAX_PAGE_BYTES = 10_000_000  # of a page, also after it was decompressed
 _FETCH_S = 30.0  # for a page, with its conversion

@@ -53,7 +53,7 @@ from lmchat.servers.request import (
     WantedOutput,
     tool_in_request,
 )
-from lmchat.servers.token_count import estimate_tokens
+from lmchat.servers.token_estimate import estimate_tokens
 from lmchat.sessions.message import (
     AnswerStats,
     ChatMessage,

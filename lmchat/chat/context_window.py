@@ -16,7 +16,7 @@ from lmchat.safe_text import shell_word
 from lmchat.servers.model import Target
 from lmchat.servers.products import product_named, sent_thoughts_to
 from lmchat.servers.request import ChatRequest, tool_in_request
-from lmchat.servers.token_count import estimate_tokens, raw_tokens
+from lmchat.servers.token_estimate import estimate_tokens, raw_tokens
 from lmchat.sessions.message import (
     NOT_SENT,
     ChatMessage,

@@ -46,8 +46,9 @@ class OpenSession:
     Who changes it:
 
     - `ChatService` begins and ends turns. It sets what goes beyond one: queue, first words until
-      a turn uses them, `turn_error`, question, and the flags of a stop. After `fetch_kept` has
-      found an answer forgotten by its server, it replaces that message.
+      a turn uses them, `turn_error`, question, and the flags of a stop. For a prompt that is
+      refused, it empties `answer_id`. After `fetch_kept` has found an answer forgotten by its
+      server, it replaces that message.
     - `TurnRunner` calls the steps of a turn below, `replace_path` after a summary, and sets
       `unsent` and `answer_error`.
     - `changes` changes messages and sampling, and `titles` the title, without a turn.

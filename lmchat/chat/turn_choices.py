@@ -42,7 +42,7 @@ from lmchat.servers.sampling_options import (
     parsed_value,
     usable_options,
 )
-from lmchat.servers.token_count import estimate_tokens
+from lmchat.servers.token_estimate import estimate_tokens
 from lmchat.sessions.attached_files import split_draft
 
 NO_PROFILE = "none"  # name that returns to the settings without a profile

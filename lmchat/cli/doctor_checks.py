@@ -14,7 +14,7 @@ from lmchat.chat.ports import ServerClient
 from lmchat.cli.context import Context
 from lmchat.cli.local import find_installed
 from lmchat.cli.target import configured_endpoints
-from lmchat.cli.toolbox import how_to_correct, make_toolbox
+from lmchat.cli.tool_setup import how_to_correct, make_toolbox
 from lmchat.cli.wiring import api_keys_of
 from lmchat.config.state import State, read_state
 from lmchat.doctor.examine import examine

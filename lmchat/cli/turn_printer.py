@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from lmchat.chat.events import AnswerBegun, ChatEvent, MessageEnded
-from lmchat.cli.toolbox import step_json
+from lmchat.cli.tool_setup import step_json
 from lmchat.safe_text import safe_line
 from lmchat.servers.events import (
     ModelLoading,

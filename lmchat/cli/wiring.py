@@ -21,7 +21,7 @@ from lmchat.chat.service import ChatService
 from lmchat.cli.api_keys import ApiKeys
 from lmchat.cli.context import Context
 from lmchat.cli.store import make_store
-from lmchat.cli.toolbox import make_toolbox
+from lmchat.cli.tool_setup import make_toolbox
 from lmchat.config.credentials import Credentials
 from lmchat.config.origin import Level
 from lmchat.config.settings import SamplingSettings, Settings

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from lmchat.files.images import MAX_IMAGE_BYTES, image_type
 from lmchat.formats.file_values import BAD_VALUE_ERRORS, text_in
 from lmchat.formats.import_formats import ReadSession, omissions
-from lmchat.formats.sound_session import own_id, parents_first, sound_session
+from lmchat.formats.valid_session import own_id, parents_first, valid_session
 from lmchat.sessions.message import (
     ChatMessage,
     FilePart,
@@ -218,7 +218,7 @@ class ForeignChat(Struct, kw_only=True):
             model=self.model,
             tags=(source,) if source else (),
         )
-        session = sound_session(header, tree.values(), end, self.files, moment)
+        session = valid_session(header, tree.values(), end, self.files, moment)
         prompts = (message.text for message in session.messages if message.role is Role.USER)
         newest_models = (message.model for message in reversed(session.messages) if message.model)
         header = replace(

@@ -23,8 +23,8 @@ from lmchat.formats.export_entries import PLAIN, WriteOptions
 from lmchat.formats.file_values import BAD_VALUE_ERRORS, Record, checked_time
 from lmchat.formats.foreign_chat import quoted_call
 from lmchat.formats.import_formats import JsonFormat, ReadSession, omissions
-from lmchat.formats.sound_session import sound_session
 from lmchat.formats.sources import Source
+from lmchat.formats.valid_session import valid_session
 from lmchat.sessions.message import ChatMessage, Part, Role, TextPart, ToolCallPart
 from lmchat.sessions.session import MessagePath, Session, SessionHeader
 
@@ -143,7 +143,7 @@ class ExportedChat(Struct, frozen=True):
         header, messages = self.session.header, self.session.messages
         tree = self.session.tree or messages
         ids_with_results = {message.parent_id for message in tree if message.role is Role.TOOL}
-        session = sound_session(
+        session = valid_session(
             header,
             [
                 _safe(message, has_results=message.message_id in ids_with_results)

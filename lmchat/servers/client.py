@@ -33,6 +33,7 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import Settings, TimeoutSettings
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
+from lmchat.servers.admission import Admission
 from lmchat.servers.discovery.choose_model import why_unusable
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.discovery.prober import Prober
@@ -49,7 +50,6 @@ from lmchat.servers.exchange import Exchange
 from lmchat.servers.forward import Forwarding
 from lmchat.servers.http.api_keys import KeySource, NoKeys
 from lmchat.servers.http.connections import Connections
-from lmchat.servers.limits import Admission
 from lmchat.servers.model import LoadState, ModelInfo, ModelList
 from lmchat.servers.model_cache import ModelCache
 from lmchat.servers.products import product_named

@@ -17,9 +17,9 @@ from lmchat.servers.http.json_values import encode, utf8_safe
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.model_cache import ModelCache
 from lmchat.servers.products import product_named
+from lmchat.servers.products.dialect import Dialect
 from lmchat.servers.products.product import Product
 from lmchat.servers.products.request_body import body_of, json_mode_note, tool_fields
-from lmchat.servers.products.request_format import Dialect
 from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import SentThoughts
 

@@ -26,7 +26,7 @@ _LONGEST_CHARS = 120  # of a notification
 _WITH_OSC_777 = ("rxvt", "foot")  # beginnings of $TERM
 
 
-async def open_page(address: str, *, environ: Mapping[str, str] = os.environ) -> bool:
+async def open_in_browser(address: str, *, environ: Mapping[str, str] = os.environ) -> bool:
     """Open a web page in a browser outside this terminal.
 
     Return False if no such browser could be started, or if the address is not that of a web page.
@@ -161,7 +161,7 @@ def editor_command(environ: Mapping[str, str]) -> list[str]:
     return argv
 
 
-async def page_text(text: str, *, environ: Mapping[str, str] = os.environ) -> None:
+async def show_in_pager(text: str, *, environ: Mapping[str, str] = os.environ) -> None:
     """Show a text in the pager of $PAGER, else in the first installed one.
 
     The caller has suspended the screen. Raises `WrongUse` if there is no pager, or if it cannot be

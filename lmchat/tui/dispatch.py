@@ -227,7 +227,7 @@ class Dispatcher:
             case KeyBar.CommandClicked(line=line):
                 self.run_line(line)
             case ShowServers():
-                self.connect.open_page()
+                self.connect.open_welcome_page()
             case ShowChat(typed=typed):
                 self.connect.leave_page(typed)
             case WelcomeScreen.Chosen(choice=choice, typed=typed):

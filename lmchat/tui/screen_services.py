@@ -115,9 +115,9 @@ class ScreenServices:
         if all(worker.is_finished for worker in workers):
             self.begin(run, _OTHER_PROGRAM)
 
-    def page(self, text: str) -> None:
+    def show_in_pager(self, text: str) -> None:
         """Show a text in the user's pager."""
-        self.lend_terminal_to(partial(self.workspace.platform.page, text))
+        self.lend_terminal_to(partial(self.workspace.platform.show_in_pager, text))
 
     def copy(self, text: str, note: str = "") -> None:
         """Copy a text to the clipboard in a worker, and notify the user.

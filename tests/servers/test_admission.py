@@ -13,8 +13,8 @@ from lmchat.errors import (
     RequestInvalid,
     TooManyRequests,
 )
+from lmchat.servers.admission import AllowList, Limiter, check_request
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.limits import AllowList, Limiter, check_request
 from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import Role, text_message
 from tests.support.client_calls import ask, events_of, failure_of

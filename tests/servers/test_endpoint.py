@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmchat.errors import EndpointNotAllowed
+from lmchat.servers.admission import AllowList
 from lmchat.servers.endpoint import Endpoint, is_address
-from lmchat.servers.limits import AllowList
 
 
 def test_an_address_may_be_typed_with_or_without_version_and_scheme():

@@ -325,13 +325,13 @@ class DeskPlatform:
     async def edit(self, text: str) -> str:
         return text + " edited"
 
-    async def page(self, text: str) -> None:
+    async def show_in_pager(self, text: str) -> None:
         self.seen.paged.append(text)
 
     def shell_command(self, command: str) -> ShellCommand:
         return ShellCommand(command, os.environ)
 
-    async def open_page(self, address: str) -> bool:
+    async def open_in_browser(self, address: str) -> bool:
         self.seen.opened.append(address)
         return self.seen.has_browser
 

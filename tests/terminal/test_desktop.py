@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.terminal.programs import notification, open_page
+from lmchat.terminal.programs import notification, open_in_browser
 from tests.support.programs import put_script, until
 
 PAGE = "https://example.org/a?b=c&d=$(id)"
@@ -37,7 +37,7 @@ async def test_the_page_is_handed_to_the_browser_as_one_word_and_nothing_is_prin
 ):
     programs(name)
     programs("lynx")
-    assert await open_page(PAGE, environ=programs.environ | environ)
+    assert await open_in_browser(PAGE, environ=programs.environ | environ)
     await until(programs.log.exists, "the browser is asked")
     assert programs.log.read_text() == words
     assert capfd.readouterr().out == ""
@@ -53,14 +53,14 @@ async def test_no_browser_is_run_that_needs_the_terminal_or_lies_in_the_current_
     for name in ("lynx", "w3m", "www-browser", "xdg-open"):
         programs(name)
     monkeypatch.chdir(programs.log.parent)
-    assert not await open_page(PAGE, environ=programs.environ | environ)
+    assert not await open_in_browser(PAGE, environ=programs.environ | environ)
     assert not programs.log.exists()
 
 
 async def test_nothing_but_pages_of_the_web_is_opened(programs):
     programs("xdg-open")
     for address in ("file:///etc/passwd", "javascript:alert(1)", "--help", ""):
-        assert not await open_page(address, environ=programs.environ | {"DISPLAY": ":9"})
+        assert not await open_in_browser(address, environ=programs.environ | {"DISPLAY": ":9"})
     assert not programs.log.exists()
 
 

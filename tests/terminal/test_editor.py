@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lmchat.errors import FileRefused, LMChatError, WrongUse
-from lmchat.terminal.programs import edit_text, editor_command, page_text
+from lmchat.terminal.programs import edit_text, editor_command, show_in_pager
 from tests.support.programs import put_script
 
 
@@ -85,9 +85,9 @@ def test_visual_goes_before_editor_and_both_may_have_options() -> None:
 
 
 async def test_the_pager_gets_safe_text(tool, tmp_path: Path) -> None:
-    await page_text("a\x1b[2Jb", environ=tool(f"cat > {tmp_path}/seen"))
+    await show_in_pager("a\x1b[2Jb", environ=tool(f"cat > {tmp_path}/seen"))
     assert (tmp_path / "seen").read_text() == "a\u241b[2Jb"
 
 
 async def test_a_pager_that_is_left_early_is_no_error(tool) -> None:
-    await page_text("line\n" * 500_000, environ=tool("head -1 > /dev/null"))
+    await show_in_pager("line\n" * 500_000, environ=tool("head -1 > /dev/null"))

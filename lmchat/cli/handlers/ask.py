@@ -23,7 +23,7 @@ from lmchat.cli.context import Context
 from lmchat.cli.prompt import prompt_of, read_named, require_consent_to_set, wanted_value
 from lmchat.cli.target import choose_target
 from lmchat.cli.tool_approval import approve
-from lmchat.cli.toolbox import how_to_configure, start_tools
+from lmchat.cli.tool_setup import how_to_configure, start_tools
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.cli.wiring import Runtime, make_chat, make_pages, open_runtime
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from lmchat.chat.toolbox import Toolbox
 from lmchat.cli.context import Context
-from lmchat.cli.toolbox import (
+from lmchat.cli.tool_setup import (
     how_to_configure,
     how_to_correct,
     is_any_ready,

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from lmchat.config.settings import EFFORTS
 from lmchat.servers.http.json_values import count_or_none, dict_or_empty
 from lmchat.servers.model import ModelInfo
+from lmchat.servers.products.dialect import Dialect, JsonMode
 from lmchat.servers.products.product import (
     OPENAI_SAMPLING,
     VLLM_SAMPLING,
@@ -17,7 +18,6 @@ from lmchat.servers.products.product import (
     has_word,
     lacks_word,
 )
-from lmchat.servers.products.request_format import Dialect, JsonMode
 from lmchat.servers.products.server_api import ServerApi
 
 

@@ -18,6 +18,7 @@ from lmchat.servers.http.json_values import (
     str_or_empty,
 )
 from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.products.dialect import Dialect, JsonMode
 from lmchat.servers.products.product import (
     LM_STUDIO,
     LOAD_WITH_CONTEXT,
@@ -26,7 +27,6 @@ from lmchat.servers.products.product import (
     capabilities,
     same_names,
 )
-from lmchat.servers.products.request_format import Dialect, JsonMode
 from lmchat.servers.products.server_api import ServerApi
 
 _MAX_FILE_BYTES = 1024 * 1024

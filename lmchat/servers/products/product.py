@@ -15,8 +15,8 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.json_values import count_or_none, dicts_in, number_or_none, str_or_empty
 from lmchat.servers.http.reply import Reply
 from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.products.dialect import Dialect
 from lmchat.servers.products.refusals import RequestFacts, not_an_llm
-from lmchat.servers.products.request_format import Dialect
 from lmchat.servers.products.server_api import OnProgress, ServerApi
 from lmchat.servers.request import Sampling, TemplateText
 from lmchat.servers.sampling_options import EXTRA, FURTHER_OPTIONS, TAKEN_BY_ALL

@@ -17,7 +17,7 @@ from lmchat.errors import ServerRejected
 from lmchat.safe_text import safe_line
 from lmchat.servers.http.json_values import utf8_safe, without_surrogates
 from lmchat.servers.products import product_named
-from lmchat.servers.products.request_format import Dialect, JsonMode
+from lmchat.servers.products.dialect import Dialect, JsonMode
 from lmchat.servers.request import (
     AnyObject,
     AnyText,

@@ -34,7 +34,8 @@ from lmchat.sessions.message import (
     TextPart,
     ToolCallPart,
 )
-from lmchat.tui.chat_log.headers_footers import (
+from lmchat.tui.chat_log.heights import Heights
+from lmchat.tui.chat_log.own_rows import (
     call_lines,
     call_texts,
     end_blocks,
@@ -46,7 +47,6 @@ from lmchat.tui.chat_log.headers_footers import (
     thought_block,
     tool_block,
 )
-from lmchat.tui.chat_log.heights import Heights
 from lmchat.turn_figures import TurnFigures
 from lmchat.units import counted
 

@@ -305,18 +305,18 @@ class Connect:
         is_reading = bool(self._workspace.chat.shown.messages)
         is_busy = is_writing or is_reading or self._has_left_page
         if self._page is None and self._app.screen is self._ui.screen and not is_busy:
-            self._open_page()
+            self._open_welcome_page()
             self._starts.read_machine()
         self._draw_page()
         self._status.refresh()
 
-    def open_page(self) -> None:
+    def open_welcome_page(self) -> None:
         """Show the welcome page because the user asks for it, and search."""
         if self._page is None:
-            self._open_page()
+            self._open_welcome_page()
         self.check_now()
 
-    def _open_page(self) -> None:
+    def _open_welcome_page(self) -> None:
         """Open the page; when it is closed, in whatever way, `_page` becomes None."""
 
         def forget(_: None) -> None:  # the page returns no value when it is closed

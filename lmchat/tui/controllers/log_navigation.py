@@ -18,9 +18,7 @@ class LogNavigation:
 
     def focus_message(self, step: int) -> None:
         """Focus the message below (`step` 1) or above (-1); below the last one is the prompt."""
-        if self._log.focus_message(step):
-            self._log.focus()
-        else:
+        if not self._log.focus_message(step):
             self._ui.widgets.prompt_input.focus()
 
     # Find bar

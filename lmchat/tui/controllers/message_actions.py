@@ -220,7 +220,7 @@ class MessageActions:
         for file in message.files:
             await self._open_file(file)
         if not message.files:
-            self._ui.page(readable_text(message))
+            self._ui.show_in_pager(readable_text(message))
 
     async def _open_file(self, file: FilePart) -> None:
         """Open a file in the system's viewer.
@@ -271,7 +271,7 @@ class MessageActions:
         short_address = cut_middle(safe_line(address), _ADDRESS_CELLS)
         text = f"{short_address}\n\nThis page is at {safe_line(ascii_host(address))}"
         dialog = ConfirmDialog("Open this link?", text=text, verb="open it")
-        if await self._ui.ask(dialog) and not await self._platform.open_page(address):
+        if await self._ui.ask(dialog) and not await self._platform.open_in_browser(address):
             self._ui.copy(address, "No browser is available; address")
 
     def show_details(self, answer: ChatMessage) -> None:

@@ -93,5 +93,5 @@ class NextRequest:
         except LMChatError as error:  # the dialog shows it, and the other forms of the request
             template_text = error
         if opened is self._ui.chat.shown:
-            dialog = RequestDialog(template_text, outgoing, form, self._ui.page)
+            dialog = RequestDialog(template_text, outgoing, form, self._ui.show_in_pager)
             self._ui.open_dialog(dialog)

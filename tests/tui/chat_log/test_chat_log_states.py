@@ -22,7 +22,7 @@ from lmchat.sessions.message import (
     ToolCallPart,
     text_message,
 )
-from lmchat.tui.chat_log.headers_footers import state_block
+from lmchat.tui.chat_log.own_rows import state_block
 from lmchat.turn_figures import TurnFigures
 from tests.support.chat_log_app import (
     STATS,

@@ -26,7 +26,7 @@ _LONGEST_TITLE = 1000  # characters; lists read titles whole
 _LARGEST_FIGURE = 1e13  # of milliseconds (300 years), tokens, bytes or pixels
 
 
-def sound_session(
+def valid_session(
     header: SessionHeader,
     tree: Collection[ChatMessage],
     end: str | None,

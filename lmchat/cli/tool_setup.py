@@ -12,8 +12,8 @@ from lmchat.cli.context import Context
 from lmchat.config.settings import FUNCTIONS, Settings
 from lmchat.config.state import State, change_state
 from lmchat.errors import LMChatError
+from lmchat.servers.admission import AllowList
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.limits import AllowList
 from lmchat.servers.model import Target
 from lmchat.sessions.message import ChatMessage, parse_arguments
 from lmchat.terminal.output import rounded

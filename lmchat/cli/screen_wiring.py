@@ -29,7 +29,13 @@ from lmchat.servers.discovery.catalogue import Catalogue
 from lmchat.servers.discovery.monitor import Monitor
 from lmchat.servers.endpoint import Endpoint
 from lmchat.terminal.clipboard import Clipboard
-from lmchat.terminal.programs import edit_text, notification, open_file, open_page, page_text
+from lmchat.terminal.programs import (
+    edit_text,
+    notification,
+    open_file,
+    open_in_browser,
+    show_in_pager,
+)
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.dispatch import Dispatcher
 from lmchat.workspace import Workspace
@@ -126,9 +132,9 @@ class ScreenPlatform:
         self.find_files = FileFinder(Path()).find
         self.examine = partial(examine_machine, context, backend)
         self.edit = partial(edit_text, environ=environ, folders=folders)
-        self.page = partial(page_text, environ=environ)
+        self.show_in_pager = partial(show_in_pager, environ=environ)
         self.shell_command = partial(ShellCommand, environ=environ)
-        self.open_page = partial(open_page, environ=environ)
+        self.open_in_browser = partial(open_in_browser, environ=environ)
         self.open_file = partial(open_file, environ=environ, folders=folders)
         self.notification = partial(notification, settings.ui.notify, environ=environ)
         self._context = context

@@ -14,7 +14,7 @@ from lmchat.tui.app import LMChatApp
 from lmchat.tui.quirks.driver import guard_terminal
 from lmchat.tui.screen import SecondHalf
 
-_SECOND_HALF = "lmchat.cli.second_half:second_half"
+_SECOND_HALF = "lmchat.cli.screen_wiring:second_half"
 
 
 async def run_chat(settings: Settings, context: Context) -> int:
