@@ -55,10 +55,15 @@ class Palette:
         self._offer(CommandsDialog("Commands", {"": rows}))
 
     def show_help(self) -> None:
-        """Show all commands and keys, and run the chosen one."""
-        self._offer(
-            CommandsDialog("Keys and commands", help_groups(self._ui.workspace.settings.keys))
-        )
+        """Show all commands and keys, and run the chosen one.
+
+        Where a message has the focus, those on messages come first: `?` there asks for them.
+        """
+        groups = help_groups(self._ui.workspace.settings.keys)
+        if self._ui.widgets.has_log_focus:
+            of_message = next(name for name in groups if name.startswith(Scope.MESSAGE))
+            groups = {of_message: groups.pop(of_message), **groups}
+        self._offer(CommandsDialog("Keys and commands", groups))
 
     def _offer(self, dialog: CommandsDialog) -> None:
         """Show a dialog, and run the command that is chosen in it.
