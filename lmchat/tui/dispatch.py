@@ -31,6 +31,7 @@ from lmchat.tui.controllers.appearance import Appearance
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.connect import Connect
 from lmchat.tui.controllers.hints import KeyHints
+from lmchat.tui.controllers.listed_sessions import ListedSessions
 from lmchat.tui.controllers.log_navigation import LogNavigation
 from lmchat.tui.controllers.message_actions import MessageActions
 from lmchat.tui.controllers.model_switch import ModelSwitch
@@ -67,14 +68,19 @@ class Dispatcher:
         self.chat = workspace.chat
         self.ui = ui = ScreenServices(app, workspace)
         self.status = status = StatusDisplay(ui)
+        self.listed_sessions = listed_sessions = ListedSessions(ui, status)
         self.log_navigation = log_navigation = LogNavigation(ui)
         self.prompt_text = prompt_text = PromptText(ui, status)
         self.prompt_files = PromptFiles(ui, status, prompt_text)
-        self.shown_session = shown_session = ShownSession(ui, status, log_navigation, prompt_text)
-        self.turns = turns = Turns(ui, status, log_navigation, shown_session, prompt_text)
-        self.branches = branches = Branches(ui, status, shown_session, turns)
-        self.session_files = SessionFiles(ui, status, shown_session)
-        self.saved_sessions = SavedSessions(ui, status, shown_session)
+        self.shown_session = shown_session = ShownSession(
+            ui, status, listed_sessions, log_navigation, prompt_text
+        )
+        self.turns = turns = Turns(
+            ui, status, listed_sessions, log_navigation, shown_session, prompt_text
+        )
+        self.branches = branches = Branches(ui, status, listed_sessions, shown_session, turns)
+        self.session_files = SessionFiles(ui, status, listed_sessions, shown_session)
+        self.saved_sessions = SavedSessions(ui, status, listed_sessions, shown_session)
         self.model_switch = model_switch = ModelSwitch(ui, status, prompt_text, turns)
         self.connect = connect = Connect(ui, status, model_switch)
         self.message_actions = message_actions = MessageActions(
@@ -82,7 +88,7 @@ class Dispatcher:
         )
         self.next_request = NextRequest(ui, prompt_text, branches)
         self.answer_settings = AnswerSettings(ui, status, model_switch)
-        self.appearance = Appearance(ui, status, shown_session)
+        self.appearance = Appearance(ui, status, listed_sessions)
         self.reports = Reports(ui)
         self.palette = Palette(ui, message_actions, connect, self.run)
         self.hints = KeyHints(ui, status, log_navigation, prompt_text, self.prompt_files)
@@ -109,7 +115,7 @@ class Dispatcher:
             with suppress(LMChatError):  # a file that cannot be read is reported where it is used
                 await workspace.store.daily_check()
                 self.status.refresh()
-                self.shown_session.show_list()
+                self.listed_sessions.refresh()
 
         widgets.log.today = workspace.library.today  # messages of other days show their date
         widgets.prompt_input.find_files = workspace.platform.find_files
@@ -121,7 +127,7 @@ class Dispatcher:
         self.status.start()
         self.shown_session.show_session()
         self.connect.start()
-        self.shown_session.show_list()
+        self.listed_sessions.refresh()
         self.appearance.warn_of_unknown_theme()
         self.ui.begin(open_store, "history")
         if workspace.resume_id:

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_line
-from lmchat.tui.controllers.shown_session import ShownSession
+from lmchat.tui.controllers.listed_sessions import ListedSessions
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.theme_dialog import ThemeDialog
 from lmchat.tui.screen_services import ScreenServices
@@ -17,11 +17,11 @@ class Appearance:
     """Changes the theme, shows and hides the panels, and remembers that."""
 
     def __init__(
-        self, ui: ScreenServices, status: StatusDisplay, shown_session: ShownSession
+        self, ui: ScreenServices, status: StatusDisplay, listed_sessions: ListedSessions
     ) -> None:
         self._ui = ui
         self._status = status
-        self._shown_session = shown_session
+        self._listed_sessions = listed_sessions
 
     def warn_of_unknown_theme(self) -> None:
         """Warn if there is no theme with the configured or remembered name."""
@@ -67,7 +67,7 @@ class Appearance:
             "sessions", covers_chat=screen.has_class("-narrow") or screen.has_class("-mid")
         )
         if self._ui.widgets.session_list.display:
-            self._shown_session.show_list()
+            self._listed_sessions.refresh()
             self._ui.widgets.session_list.focus()
         else:
             self._ui.widgets.prompt_input.focus()

@@ -12,6 +12,7 @@ from lmchat.errors import RequestInvalid
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import Session
+from lmchat.tui.controllers.listed_sessions import ListedSessions
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
@@ -28,6 +29,7 @@ class Branches:
         self,
         ui: ScreenServices,
         status: StatusDisplay,
+        listed_sessions: ListedSessions,
         shown_session: ShownSession,
         turns: Turns,
     ) -> None:
@@ -35,6 +37,7 @@ class Branches:
         self._chat = ui.chat
         self._store = ui.workspace.store
         self._status = status
+        self._listed_sessions = listed_sessions
         self._shown_session = shown_session
         self._turns = turns
 
@@ -46,7 +49,7 @@ class Branches:
         session_id = self._shown_session.shown_id
         fork = await self._store.fork(session_id, message.message_id)
         if session_id != self._shown_session.shown_id:
-            self._shown_session.show_list()
+            self._listed_sessions.refresh()
             return
         self._shown_session.leave()
         self._shown_session.show_path(fork)

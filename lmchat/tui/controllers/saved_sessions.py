@@ -10,6 +10,7 @@ from lmchat.safe_text import safe_line
 from lmchat.sessions.message import now
 from lmchat.sessions.session import SearchHit, SessionHeader, tags_from
 from lmchat.tui.actions import ShowChat
+from lmchat.tui.controllers.listed_sessions import ListedSessions
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.ask_dialog import AskDialog
@@ -21,11 +22,16 @@ class SavedSessions:
     """Changes saved sessions as a whole; nothing here deletes them permanently."""
 
     def __init__(
-        self, ui: ScreenServices, status: StatusDisplay, shown_session: ShownSession
+        self,
+        ui: ScreenServices,
+        status: StatusDisplay,
+        listed_sessions: ListedSessions,
+        shown_session: ShownSession,
     ) -> None:
         self._ui = ui
         self._chat = ui.chat
         self._status = status
+        self._listed_sessions = listed_sessions
         self._shown_session = shown_session
 
     async def act(self, name: str, session_id: str, typed: str = "") -> None:
@@ -61,7 +67,7 @@ class SavedSessions:
 
     async def _show_result(self, words: str) -> None:
         """Read the list again, and say what was done; a hint may follow behind a semicolon."""
-        await self._shown_session.fetch_list()
+        await self._listed_sessions.load()
         result, _, _hint = words.partition(";")  # the panel has no room for the hint
         self._status.show_action(result.lower())
         self._ui.notify(f"{words}.")

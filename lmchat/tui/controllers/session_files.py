@@ -18,6 +18,7 @@ from lmchat.formats.programs import AUTO
 from lmchat.library import ExportAs
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.sessions.session import Session
+from lmchat.tui.controllers.listed_sessions import ListedSessions
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
@@ -32,10 +33,15 @@ class SessionFiles:
     """Writes sessions into files and reads them; asks before a file is overwritten."""
 
     def __init__(
-        self, ui: ScreenServices, status: StatusDisplay, shown_session: ShownSession
+        self,
+        ui: ScreenServices,
+        status: StatusDisplay,
+        listed_sessions: ListedSessions,
+        shown_session: ShownSession,
     ) -> None:
         self._ui = ui
         self._status = status
+        self._listed_sessions = listed_sessions
         self._shown_session = shown_session
 
     # Export
@@ -163,7 +169,7 @@ class SessionFiles:
 
         A single chat is opened, unless it is in the trash.
         """
-        await self._shown_session.fetch_list()
+        await self._listed_sessions.load()
         self._status.show_action("imported")
         headers = [chat.header for chat in outcome.chats]
         if len(headers) == 1 and headers[0].deleted_at is None:

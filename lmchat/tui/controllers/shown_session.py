@@ -8,11 +8,11 @@ from functools import partial
 from textual.timer import Timer
 
 from lmchat.chat.open_session import OpenSession
-from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import Role
-from lmchat.sessions.session import Session, SessionGroup, with_unsaved
+from lmchat.sessions.session import Session
 from lmchat.tui.chat_log.viewport import Bookmark
+from lmchat.tui.controllers.listed_sessions import ListedSessions
 from lmchat.tui.controllers.log_navigation import LogNavigation
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.status import StatusDisplay
@@ -32,15 +32,16 @@ class ShownSession:
         self,
         ui: ScreenServices,
         status: StatusDisplay,
+        listed_sessions: ListedSessions,
         log_navigation: LogNavigation,
         prompt_text: PromptText,
     ) -> None:
         self._ui = ui
         self._chat = ui.chat
         self._status = status
+        self._listed_sessions = listed_sessions
         self._log_navigation = log_navigation
         self._prompt_text = prompt_text
-        self._groups: tuple[SessionGroup, ...] = ()  # of the list, as they were read last
         self._mark_timer: Timer | None = None  # runs from a key until `mark_left_out`
 
     @property
@@ -53,7 +54,7 @@ class ShownSession:
         """Show everything of the session, after a change to another session or another path."""
         self.show_session()
         self.show_queue()
-        self.show_list()
+        self._listed_sessions.refresh()
 
     def show_session(self) -> None:
         """Show messages, title and figures; `redraw` adds queue and list.
@@ -126,32 +127,6 @@ class ShownSession:
         """Show the queued prompts of the session above the prompt."""
         self._ui.widgets.prompt.show_queue(self._chat.shown.queue)
 
-    # The list of sessions
-
-    def show_list(self) -> None:
-        """Read and show the list in a worker."""
-        self._ui.begin(self.fetch_list, "library", is_only=True)
-
-    async def fetch_list(self) -> None:
-        """Read the saved sessions, and show them with those that are not on the disk.
-
-        Those are sessions whose messages wait to be written, or with only a queued prompt. If the
-        saved ones cannot be read, show them as they were read last, and a warning in the panel.
-        """
-        try:
-            self._groups = await self._ui.workspace.library.groups()
-            self._status.show_list_warning("")
-        except LMChatError as error:
-            self._status.show_list_warning(error.message_with_hint)
-        in_memory = self._chat.in_memory
-        self._ui.widgets.session_list.show(
-            with_unsaved(self._groups, [*in_memory.unsaved(), *in_memory.only_queued()]),
-            open_id=self.shown_id,
-            streaming=in_memory.running_ids,
-            unread=in_memory.unread,
-            with_question=in_memory.asking_ids,
-        )
-
     # Changing the session
 
     def start_new(self) -> None:
@@ -169,7 +144,7 @@ class ShownSession:
         else:
             # an edit may be left of a message that was deleted, with all others
             self._prompt_text.leave_edit()
-            self.show_list()  # another lmchat may have begun sessions
+            self._listed_sessions.refresh()  # another lmchat may have begun sessions
         self._status.show_action("new session")
         self._ui.widgets.prompt_input.focus()
 

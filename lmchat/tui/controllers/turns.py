@@ -44,6 +44,7 @@ from lmchat.servers.model import LoadState, ModelInfo, Target
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import AnswerState, ChatMessage, Role
 from lmchat.tools.tool import Choice, Decision
+from lmchat.tui.controllers.listed_sessions import ListedSessions
 from lmchat.tui.controllers.log_navigation import LogNavigation
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.shown_session import ShownSession
@@ -84,6 +85,7 @@ class Turns(FrontEnd):
         self,
         ui: ScreenServices,
         status: StatusDisplay,
+        listed_sessions: ListedSessions,
         log_navigation: LogNavigation,
         shown_session: ShownSession,
         prompt_text: PromptText,
@@ -91,6 +93,7 @@ class Turns(FrontEnd):
         self._ui = ui
         self._chat = ui.chat
         self._status = status
+        self._listed_sessions = listed_sessions
         self._log_navigation = log_navigation
         self._shown_session = shown_session
         self._prompt_text = prompt_text
@@ -253,7 +256,7 @@ class Turns(FrontEnd):
             name = safe_line(question.name, limit=_MAX_NAME)
             title = safe_line(opened.header.title, limit=_MAX_NAME)
             self._ui.notify(f"{name} waits for you in the session “{title}”.")
-            self._shown_session.show_list()
+            self._listed_sessions.refresh()
         self._ui.notify_if_unfocused("A tool waits for you.")
         try:
             return await decision
@@ -344,10 +347,10 @@ class Turns(FrontEnd):
                 if is_shown:
                     self._shown_session.show_queue()
                 else:  # without a message, it is in the list only while prompts wait
-                    self._shown_session.show_list()
+                    self._listed_sessions.refresh()
             case TitleChanged():
                 self._shown_session.show_title()
-                self._shown_session.show_list()
+                self._listed_sessions.refresh()
             case TurnEnded():
                 self._show_end(opened, event)
             case _:
@@ -364,7 +367,7 @@ class Turns(FrontEnd):
             self._status.show_action(message.tool_calls[0].name)
         elif is_shown:
             self._shown_session.show_title()
-        self._shown_session.show_list()
+        self._listed_sessions.refresh()
 
     def _show_begun(self, opened: OpenSession, answer: ChatMessage) -> None:
         """Show the beginning of an answer; panel and list follow, and health checks pause."""
@@ -379,7 +382,7 @@ class Turns(FrontEnd):
             else:
                 log.begin_answer(answer)
             self._status.speedometer.restart()
-        self._shown_session.show_list()
+        self._listed_sessions.refresh()
 
     # The end of a turn
 
@@ -414,7 +417,7 @@ class Turns(FrontEnd):
             )
         else:
             self._status.show_action(_ENDED_WORDS[ended.state])
-        self._shown_session.show_list()
+        self._listed_sessions.refresh()
 
         # check the server at once if it may be gone, or if the turn has made it load the model
         model = monitor.health.model
