@@ -20,7 +20,7 @@ async def test_words_after_a_note_in_the_middle_of_a_line_continue_below_it():
     text.end_line()
     printed += "a note\n"
     text.write(" four\nfive")
-    await text.settle()
+    await text.print_all()
     text.end()
     await text.aclose()
     assert printed == "one two\na note\nthree four\nfive\n"

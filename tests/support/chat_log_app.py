@@ -151,7 +151,7 @@ async def highlighted(log: ChatLog) -> None:
         return not (is_busy or log.highlighting.is_needed)
 
     await until(lambda: log.painter.page is not None, "the log has a page")
-    log.settle()  # what is near the screen is laid out, and asks for its colours
+    log.update_screen()  # what is near the screen is laid out, and asks for its colours
     await until(is_done, "the colours of the code")
     log.flush()
 

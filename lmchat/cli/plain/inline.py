@@ -100,7 +100,7 @@ class InlineText:
         if self._printing is None or self._printing.done():
             self._printing = asyncio.ensure_future(self._print_frames())
 
-    async def settle(self) -> None:
+    async def print_all(self) -> None:
         """Print all text, with the colours of its code; then `end` has nothing left to print.
 
         `end` alone, which cannot wait for colours, would print the last code without them.
@@ -149,7 +149,7 @@ class InlineText:
             self._unread = self._unread[_FRAME_CHARS:]
             await self._fetch_colours()
             self._print()
-            # once no more text can come, there is no pause: `settle` waits for this
+            # once no more text can come, there is no pause: `print_all` waits for this
             await asyncio.sleep(0 if self._is_complete else _FRAME_S)
 
     async def _fetch_colours(self) -> None:

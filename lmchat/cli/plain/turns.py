@@ -153,7 +153,7 @@ class PlainTurns(FrontEnd):
             with nullcontext() if inline is None else echo(sys.stdin.fileno(), is_on=False):
                 await self.chat.wait(opened)
                 if inline is not None:
-                    await inline.settle()
+                    await inline.print_all()
         finally:  # also if Ctrl+C stops the answer
             printer.end()
         error = opened.answer_error or self.chat.save_queue.warning

@@ -1,6 +1,6 @@
 """The log: a `ScrollView` that paints lines; messages are data, so long ones cost no frame more.
 
-Entrance: `chat_log.ChatLog`. `Viewport` alone moves the position; `settle` alone knows what
+Entrance: `chat_log.ChatLog`. `Viewport` alone moves the position; `update_screen` alone knows what
 follows a change. Must not know: how a turn runs, where it is saved, Markdown's grammar.
 """
 

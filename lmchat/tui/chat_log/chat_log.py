@@ -48,7 +48,7 @@ _LEFT_BUTTON = 1
 
 
 class ChatLog(ScrollView, can_focus=True):
-    """The messages of a session. `settle` brings the screen up to date after any change.
+    """The messages of a session. `update_screen` brings the screen up to date after any change.
 
     Its parts are the `document` (messages and their rows), the `viewport` (scroll position, and as
     `cursor` the index of the focused message), `finder`, `selection`, `painter`, `inflow` (streamed
@@ -116,22 +116,23 @@ class ChatLog(ScrollView, can_focus=True):
         self.calls = RunningCalls(self.viewport, self._changed)
         self._copied_code = ("", 0)  # message and index of the code block that was copied last
         self._streaming: int | None = None  # index of the answer that streams
-        self._settled_size = Size(0, 0)  # of the widget when `settle` last ran
-        self._is_settling = False  # whether `settle` sets the scroll position now
+        self._updated_size = Size(0, 0)  # of the widget when `update_screen` last ran
+        self._is_own_scroll = False  # whether `_scroll_and_repaint` sets the scroll position now
         self._thumb = Thumb(self)
         self._drag_timer: Timer | None = None
         self._posted: object = None  # what `_post_change` told of last
 
     # Bringing the screen up to date
 
-    def settle(self, changed: Place | None = None) -> None:
+    def update_screen(self, changed: Place | None = None) -> None:
         """Bring the screen up to date after a change; the only place with the order of the steps.
 
-        `changed` is the first row that may look different; if rows only moved, it is not needed.
+        From the row of `changed` on, rows are painted again. It is not needed if the log only
+        scrolls: then `watch_scroll_y` paints all of them.
         """
         if self.painter.page is None and len(self.document):  # the first messages
             self._fit_page()
-        self._settled_size = self.outer_size  # `watch_scroll_y` compares it
+        self._updated_size = self.outer_size  # `watch_scroll_y` compares it
         self.viewport.resize(max(self.size.height, 1))
         if self.selection.selected is not None:
             with self.viewport.anchored():
@@ -142,22 +143,22 @@ class ChatLog(ScrollView, can_focus=True):
         if self.is_attached and self.highlighting.is_needed and not is_colouring:
             # the only worker of the log; its result is not used, but mypy needs the type
             _: Worker[None] = self.run_worker(self.highlighting.run, group="colours")
-        self._copy_viewport(changed)
+        self._scroll_and_repaint(changed)
         self._post_change()
 
-    def _copy_viewport(self, changed: Place | None) -> None:
-        """Copy size and position of the viewport to Textual, and repaint what changed."""
+    def _scroll_and_repaint(self, changed: Place | None) -> None:
+        """Give Textual the number of rows and the viewport's `top`, and repaint what changed."""
         total = self.document.total
         top = self.viewport.top
-        self._is_settling = True  # `watch_scroll_y` must not take it for scrolling by the user
+        self._is_own_scroll = True  # `watch_scroll_y` must not take it for scrolling by the user
         self.virtual_size = Size(1, total) if total else Size(0, 0)  # 1: it has no width to scroll
         if top != round(self.scroll_y):  # `watch_scroll_y` then repaints all rows
-            # not its own `scroll_to`, which may call `settle`
+            # that of Textual: the method of this class may call `update_screen`
             super().scroll_to(y=top, animate=False, force=True)
         elif changed is not None:
             row = self.document.position(changed) - top  # of the screen; all below it are painted
             self.refresh(rows_region(self, row, max(self.size.height - row, 1)))
-        self._is_settling = False
+        self._is_own_scroll = False
         self._thumb.move(is_growing=self._streaming is not None and self.viewport.is_following)
 
     def _post_change(self) -> None:
@@ -174,7 +175,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     def _repaint(self) -> None:
         """Bring the screen up to date, and paint all of its rows again."""
-        self.settle()
+        self.update_screen()
         self.refresh()
 
     def watch_virtual_size(self, size: Size) -> None:
@@ -199,10 +200,10 @@ class ChatLog(ScrollView, can_focus=True):
             self.refresh()
 
     def on_resize(self) -> None:
-        """Make the page anew for the new size; the first one is made by `settle`, for messages."""
+        """Make the page anew for the new size; `update_screen` makes the first one for messages."""
         if self.painter.page is not None:
             self._fit_page()
-        self.settle()
+        self.update_screen()
 
     def notify_style_update(self) -> None:
         """Lay out again in the styles of another theme.
@@ -220,22 +221,22 @@ class ChatLog(ScrollView, can_focus=True):
         return strips if is_whole_width else [strip.crop(*crop.column_span) for strip in strips]
 
     # Scrolling by a key, in order: binding and action of Textual's ScrollableContainer,
-    # `scroll_to`, `watch_scroll_y`, `Viewport.scroll_to_row`, `settle`; at the end also
+    # `scroll_to`, `watch_scroll_y`, `Viewport.scroll_to_row`, `update_screen`; at the end also
     # `scroll_end`.
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Follow the user's scrolling; ignore what `settle` copies, and scrolls by a resize."""
+        """Follow the user's scrolling; ignore the scrolls of `update_screen` and of a resize."""
         y = round(new_value)
         if round(old_value) != y:
             # without the scrollbar, which `_thumb` paints if it has to
             self.refresh(rows_region(self, 0, self.size.height))
-        if self._is_settling or y == self.viewport.top:
+        if self._is_own_scroll or y == self.viewport.top:
             return
         if not len(self.document) or self.painter.page is None:
             return
-        if self._settled_size == self.outer_size:  # else a resize scrolled, and `on_resize` follows
+        if self._updated_size == self.outer_size:  # else a resize scrolled, and `on_resize` follows
             self.viewport.scroll_to_row(y)
-            self.settle()
+            self.update_screen()
 
     def scroll_to(self, x: float | None = None, y: float | None = None, **options: Any) -> None:
         """Scroll at once, as animations miss moving targets; at the end, follow the end."""
@@ -296,7 +297,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.viewport.prepend(MessagePath(messages[:earlier_count]))
         self.selection.drop()  # its ends have the indices of before
         self.finder.shift_messages(earlier_count)
-        self.settle()
+        self.update_screen()
 
     def append(self, message: ChatMessage) -> None:
         self._add(Entry(message))
@@ -311,7 +312,7 @@ class ChatLog(ScrollView, can_focus=True):
             index = self.document.append(entry)
             self.viewport.note_new_text()
         self.finder.recount(index)
-        self.settle(Place(index))
+        self.update_screen(Place(index))
         return index
 
     def apply(self, event: StreamEvent) -> None:
@@ -344,7 +345,7 @@ class ChatLog(ScrollView, can_focus=True):
             place = self.document.lay_out_again(recoloured)
             if place is not None:
                 changed.append(place)
-        self.settle(min(changed, default=None))  # all rows from the topmost place on
+        self.update_screen(min(changed, default=None))  # all rows from the topmost place on
 
     def show_turn(self, turn: TurnFigures, now_s: float, thought_hint: str = "") -> None:
         """Show the figures of the running turn at `now_s`, and a hint beside a running thought."""
@@ -413,7 +414,7 @@ class ChatLog(ScrollView, can_focus=True):
             yield self.document.entries[index]
             self.document.rebuild(index)
             self.finder.recount(index)
-        self.settle(Place(index))
+        self.update_screen(Place(index))
 
     # Focus of messages
 

@@ -113,7 +113,9 @@ class Connect:
             return
         settings, state = self._workspace.settings, self._workspace.state
         is_named = bool(settings.endpoint)  # then others are not used, even if it does not answer
-        self._settle(choose(results, model=settings.model, state=state, is_named=is_named))
+        self._use_or_show_page(
+            choose(results, model=settings.model, state=state, is_named=is_named)
+        )
 
     # The decision
 
@@ -122,7 +124,7 @@ class Connect:
         model, state = self._workspace.settings.model, self._workspace.state
         return choose_on_server(probed, model=model, state=state)
 
-    def _settle(self, choice: TargetChoice) -> None:
+    def _use_or_show_page(self, choice: TargetChoice) -> None:
         """Use the chosen server if nothing is missing; otherwise show the welcome page.
 
         Waiting prompts are sent to the chosen server, unless it is still loading its model. If only
@@ -158,7 +160,7 @@ class Connect:
         elif not (probed.verdict.is_usable and probed.has_model):
             self._search_wanted.set()
         elif (choice := self._choice_on(probed)).missing is Missing.NOTHING:
-            self._settle(choice)
+            self._use_or_show_page(choice)
         else:  # only a model is missing: the user picks one
             self._model_switch.aim_at(choice.target)
             self._model_switch.open_picker(then=self._use_model)
@@ -292,7 +294,7 @@ class Connect:
         if self._page is None and self._starts.problem:
             self._ui.warn(self._starts.problem)
         elif self._page is not None and probed is not None and probed.verdict.is_usable:
-            self._settle(self._choice_on(probed))
+            self._use_or_show_page(self._choice_on(probed))
         self._search_wanted.set()
 
     def _show_page(self) -> None:
