@@ -185,14 +185,16 @@ _MOST_PASTED_CHARS = 10_000  # a longer text is not searched for names of files
 class FileFinder:
     """Fuzzy search for files below a folder; what `.gitignore` names is left out.
 
-    `clock` returns seconds.
+    Each typed letter is a search, so the files are listed only once in `_LIST_VALID_S`.
     """
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        """Create it; `clock` returns seconds."""
         self._folder = folder
         self._clock = clock
-        self._listing: asyncio.Future[Sequence[str]] | None = None  # the list, or its making
-        self._listing_begun_s = 0.0
+        # the newest list of the files, which may still be in the making; None before a search
+        self._listing: asyncio.Future[Sequence[str]] | None = None
+        self._listing_begun_s = 0.0  # by the clock
 
     async def find(self, typed: str) -> tuple[str, ...]:
         """Return at most 20 paths that match what was typed, the best ones first.

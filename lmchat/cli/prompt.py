@@ -62,6 +62,9 @@ async def read_named(
 ) -> Attachment | FileSet:
     """Read what a name means: a page, a file, or the text files of a folder or a pattern.
 
+    `PromptFiles` of the screen decides the same, by the same two functions; it asks in dialogs and
+    attaches several pasted paths.
+
     `ask` asks the user before a page is downloaded in a session; by default, it is downloaded only
     from a host that the options or the settings allow. `require_consent` is called with the path
     of a file or folder before that is read; it raises an error if the user does not agree.

@@ -96,7 +96,7 @@ class SearchDialog(ListDialog):
                 rows.append(ListRow())  # a blank one between two hits
             rows.append(text_row(f" {hit.title}", STRONG, right=right, key=key))
             # without the bar of the row and the blank that it begins with
-            words = around(hit, self.list.text_width - 2)
+            words = match_in_context(hit, self.list.text_width - 2)
             rows.append(ListRow(pieces=(words,), key=key))
         count = units.counted(len(self._hits), "hit")
         if len(self._hits) == _MOST_HITS:
@@ -110,16 +110,16 @@ class SearchDialog(ListDialog):
             self.dismiss(hit)
 
 
-def around(hit: SearchHit, width: int) -> StyledTexts:
-    """Return the match of a hit with the words around it, for a width in cells.
+def match_in_context(hit: SearchHit, width: int) -> StyledTexts:
+    """Return the match of a hit with the words around it, for a row of this width in cells.
 
     The words before the match are cut at their start, so that the match is in view, and up to a
-    third of the width is left for the words after it.
+    third of the width is left for the words after it. The row cuts those at its end.
     """
     texts = (hit.before, hit.match, hit.after)
     before, match, after = (on_one_line(re.sub(r"\s+", " ", text)) for text in texts)
-    room = width - cell_len(match) - min(cell_len(after), width // 3)
-    if (excess := cell_len(before) - room) > 0:
+    room_before = width - cell_len(match) - min(cell_len(after), width // 3)
+    if (excess := cell_len(before) - room_before) > 0:
         _, kept = split_at_cell(before, excess + 2)  # the sign and a blank take two cells
         before = SafeText(f"{UNICODE.cut} {kept}")
     return ((" ", ""), (before, ASIDE), (match, HIT), (after, ASIDE))

@@ -54,9 +54,14 @@ class KeyQueue:
             # the timer puts `_end` into the queue of the app, as a timer can await nothing
             self._time_limit = loop.call_later(LONGEST_S, self._app.call_later, self._end, event)
             receiver = await self._deliver(event)
-            is_input = isinstance(receiver, Input | TextArea)
-            self._field = receiver if is_input and _is_text(event) else None
-            self._pass_queues(event, self._queues_from(receiver))
+            self._field = None
+            passed: list[MessagePump] = []  # widgets whose queues the event passes, innermost first
+            if isinstance(receiver, Input | TextArea) and _is_text(event):
+                self._field = receiver
+                passed = [receiver]  # it takes text; other keys may pass to the widgets around it
+            elif receiver is not None:
+                passed = list(receiver.ancestors_with_self)
+            self._pass_queues(event, passed)
 
     def _is_more_text(self, event: Typed) -> bool:
         """Return whether an event is text for the input that got the current text.
@@ -65,25 +70,15 @@ class KeyQueue:
         """
         return self._field is not None and self._app.focused is self._field and _is_text(event)
 
-    def _queues_from(self, receiver: Widget | None) -> list[MessagePump]:
-        """Return the widgets whose queues a delivered event passes, innermost first.
+    def _pass_queues(self, event: Typed, widgets: list[MessagePump]) -> None:
+        """Find out when an event has passed the queues of `widgets` and app; then call `_end`.
 
-        These are the receiver and the widgets around it. Text that an input has got stays in the
-        queue of this input. Without a receiver, the list is empty.
+        A callback is put into the queue of the first one, behind the event. When its turn comes,
+        this is called again with the remaining widgets. `widgets` is emptied on the way.
         """
-        if self._field is not None:
-            return [self._field]
-        return list(receiver.ancestors_with_self) if receiver is not None else []
-
-    def _pass_queues(self, event: Typed, queues: list[MessagePump]) -> None:
-        """Find out when an event has passed all `queues` and that of the app, and then call `_end`.
-
-        A callback is put into the first queue, behind the event. When its turn comes, this is
-        called again with the remaining queues. `queues` is emptied on the way.
-        """
-        while queues:
+        while widgets:
             # False if this widget is gone, and takes nothing: then the next one is tried
-            is_queued = queues.pop(0).call_later(self._pass_queues, event, queues)
+            is_queued = widgets.pop(0).call_later(self._pass_queues, event, widgets)
             if is_queued:
                 return
         self._app.call_later(self._end, event)
