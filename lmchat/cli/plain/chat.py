@@ -63,7 +63,7 @@ def run_plain(context: Context) -> int:
     with asyncio.Runner() as runner:
         try:
             chat = runner.run(_open(context, stack, reader))
-            return chat.read_lines(runner, signals)
+            return chat.run(runner, signals)
         except KeyboardInterrupt:
             if not signals:  # it was Ctrl+C
                 raise
@@ -91,7 +91,7 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
 
 
 class PlainChat:
-    """The loop that reads lines: each is a command or a prompt."""
+    """The loop of the chat: it reads a line, a command or a prompt, and runs it to its end."""
 
     def __init__(self, turns: PlainTurns) -> None:
         self._turns = turns
@@ -101,13 +101,15 @@ class PlainChat:
         """Let servers continue the answers of this chat when it ends (R-42)."""
         self._turns.chat.leave_answers()
 
-    def read_lines(self, runner: asyncio.Runner, signals: Sequence[int]) -> int:
-        """Read and handle one line after the other until the chat ends; return the exit code.
+    def run(self, runner: asyncio.Runner, signals: Sequence[int]) -> int:
+        """Read and run one line after the other until the chat ends; return the exit code.
 
         At a terminal, Ctrl+C clears the line or stops what runs, and errors are only printed. On a
         pipe, Ctrl+C raises `KeyboardInterrupt`, errors set the exit code, and the chat ends if no
         server is found. `signals` has the numbers of other signals that have arrived; after one of
         them, `KeyboardInterrupt` is raised.
+
+        It is no coroutine, as reading blocks: what a line begins runs in `runner`.
         """
         reader, output = self._turns.reader, self._turns.output
         has_begun = is_reading = False

@@ -110,7 +110,7 @@ class InlineText:
             await self._printing
         self._markdown.feed("", is_final=True)
         await self._fetch_colours()
-        self._print()
+        self._print_complete_words()
 
     def end(self) -> None:
         """Print the rest of the text, code without colours; the next piece begins another text.
@@ -125,7 +125,7 @@ class InlineText:
         rest = self._unread[size:].removesuffix("\n")
         self._markdown.feed(self._unread[:size], is_final=True)
         self._unread = ""
-        self._print()
+        self._print_complete_words()
         self.end_line()
         if rest:
             self._write(f"{safe_text(rest)}\n")
@@ -148,7 +148,7 @@ class InlineText:
             self._markdown.feed(self._unread[:_FRAME_CHARS])
             self._unread = self._unread[_FRAME_CHARS:]
             await self._fetch_colours()
-            self._print()
+            self._print_complete_words()
             # once no more text can come, there is no pause: `print_all` waits for this
             await asyncio.sleep(0 if self._is_complete else _FRAME_S)
 
@@ -162,20 +162,20 @@ class InlineText:
                     waiting_block.lines = None  # laid out without colours
                 self._block_lines(block)
 
-    def _print(self) -> None:
+    def _print_complete_words(self) -> None:
         """Print the words that are complete and not printed yet.
 
-        An open block is laid out again with each frame. What it had printed before is found by the
-        number of its words, `_printed_words`: those of the blocks after the first
-        `_printed_blocks`.
+        Printed text cannot be changed, but an open block is laid out again with each frame, and may
+        then be cut into closed blocks. So the words are counted: of the blocks after the first
+        `_printed_blocks`, the first `_printed_words` words are printed.
         """
         spans: list[Span] = []
         closed = self._markdown.closed
         for block in closed[self._printed_blocks :]:
             words = self._block_words(block)
             spans += chain.from_iterable(words[self._printed_words :])
-            # it may be the beginning of a block that was open, such as the first item of a list:
-            # then words of the blocks after it are printed, too
+            # the rest of the count is of the blocks after this one: it may be only the beginning of
+            # the block that was open, such as the first item of a list
             self._printed_words = max(self._printed_words - len(words), 0)
             block.lines = None  # they are not needed again
         self._printed_blocks = len(closed)
