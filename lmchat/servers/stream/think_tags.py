@@ -74,7 +74,7 @@ class ThinkSplitter:
                 pieces.append((True, thought))  # True: it is thought
             text = behind  # empty without a tag
         elif self._state is _State.UNSURE:
-            text = self._read_unsure(text, pieces)
+            text = self._read_to_first_tag(text, pieces)
         if self._state is _State.AFTER:  # empty lines between thought and answer belong to neither
             text = text.lstrip()
             if text:
@@ -88,13 +88,13 @@ class ThinkSplitter:
         self._has_ended = True  # so `feed` holds back nothing more
         return self.feed("")
 
-    def _read_unsure(self, text: str, pieces: list[SplitPiece | Rethought]) -> str:
-        """Read text in the state `UNSURE`, and return the rest for the next state.
+    def _read_to_first_tag(self, text: str, pieces: list[SplitPiece | Rethought]) -> str:
+        """Read text in the state `UNSURE`, which its first tag ends; return what is left.
 
-        The text before the first tag is added to `pieces` as answer. The tag is held back until the
-        rest of its line has come; until then, nothing is returned. Then it is either a word of the
-        answer, and returned with what follows, or it ends a thought: a `Rethought` is added to
-        `pieces`, and what follows the tag is returned.
+        The text before the tag is added to `pieces` as answer. The tag is held back until the rest
+        of its line has come, and nothing is left. Then it may prove to end a thought: a `Rethought`
+        is added to `pieces`, and what follows the tag is left. Otherwise it is a word of the
+        answer, and left with what follows.
         """
         tag = _TAG.search(text)
         before = self._without_begun_tag(text) if tag is None else text[: tag.start()]
@@ -114,13 +114,13 @@ class ThinkSplitter:
         # a blank before the tag is that of a sentence, such as "then it writes </think>"
         is_in_sentence = line_before.endswith((" ", "\t"))
         is_in_code = line_before.count("`") % 2 == 1 or unclosed_fence(unsure) is not None
-        if tag[0] != _CLOSE or not ends_line or is_in_sentence or is_in_code:
-            self._state = _State.ANSWER
-            return text[tag.start() :]
-        if self._unsure:  # else nothing was returned as answer
-            pieces.append(Rethought())
-        self._state = _State.AFTER
-        return behind
+        if tag[0] == _CLOSE and ends_line and not is_in_sentence and not is_in_code:
+            if self._unsure:  # else nothing was returned as answer
+                pieces.append(Rethought())
+            self._state = _State.AFTER
+            return behind
+        self._state = _State.ANSWER
+        return text[tag.start() :]
 
     def _without_begun_tag(self, text: str) -> str:
         """Hold back the beginning of a tag at the end of a text; return the text before it."""
