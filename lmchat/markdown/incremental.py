@@ -200,28 +200,29 @@ class IncrementalMarkdown(Struct):
             if has_ended:
                 self._fence = None
         if self._fence is None:
-            self._close_blocks()
+            self._close_ended_blocks()
 
-    def _close_blocks(self) -> None:
-        """Close all blocks that end in the complete lines, and what is certain of the last one.
+    def _close_ended_blocks(self) -> None:
+        """Close the blocks of the tail that end in its complete lines, and drop them from it.
 
-        What is closed is dropped from the tail; its last line, which is not complete, stays. A
-        fence that has not ended becomes `_fence`: it has taken all complete lines by then, and
-        takes those that follow.
+        Each block but the last one has ended. Of the last one, the pieces that cannot change are
+        closed, as the items of a list but the last. If it is a fence, it has taken all complete
+        lines by then, and as `_fence` takes those that follow. A last line that is not complete
+        stays in the tail.
         """
         *complete, last_line = self._tail.split("\n")
         lines = [line + "\n" for line in complete]
-        # such text ends most kinds of blocks, even before its line is complete
+        # text behind a blank line ends most kinds of blocks, even before its line is complete
         has_text_after_blank = bool(last_line.strip() and lines) and lines[-1].isspace()
         tokens = parse_blocks("".join(lines), self.references)
-        # within a table, the tail begins with the table's head, which is closed already
+        # within a table, the tail begins with a copy of the table's head, for the parser alone
         head_lines = HEAD_LINES if self._table_start else 0
         closed_lines = head_lines  # how many of the lines are closed, from the first one on
-        # the first token of each block of the outermost level that ends behind the head
+        # the first token of each block of the outermost level, unless it is only that head
         top = [token for token in tokens if not token.level and span(token)[1] > head_lines]
         for token in top:
             start, end = span(token)
-            opening = None  # the line that opens the block, if it is a fence behind the head
+            opening = None  # the line that opens the block, if it is a fence
             if token.type == "fence" and start >= head_lines:
                 opening = opening_fence(lines[start])
             if opening is None:  # another kind of block: only the last one may still grow
@@ -233,7 +234,7 @@ class IncrementalMarkdown(Struct):
                 )
             elif "|" in lines[start] and start == len(lines) - 1:
                 break  # the next line decides whether it is a fence or the head of a table
-            else:  # the fence closes its pieces itself
+            else:  # `OpenFence` closes the pieces of a fence
                 fence = OpenFence(opening, self.closed)
                 without_line_ends = [line[:-1] for line in lines[start + 1 : end]]
                 _, has_ended = fence.feed(without_line_ends)

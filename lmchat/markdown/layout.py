@@ -192,11 +192,14 @@ class Layout:
         None: that list begins with the number in its source.
         """
 
-    def lines(self, block: Block, references: References) -> list[Line]:
-        """Return the lines of a block by its kind; those of a `MADE` block come from its `make`."""
+    def lay_out(self, block: Block, references: References) -> list[Line]:
+        """Return the lines of a block, by its kind; the caller keeps them as `Block.lines`.
+
+        `references` are the link definitions of the text of which it is a block.
+        """
         # colours that are requested on the way are for this block
         self.page.colours.block = block
-        if block.make is not None:
+        if block.make is not None:  # a block of the kind `MADE`
             return block.make(self.page)
         prefix: Prefix = [(_INDENT, _NULL)] if block.is_thought else ()
         if block.kind is Kind.PLAIN:

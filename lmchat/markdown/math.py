@@ -69,15 +69,18 @@ def unicode_formula(source: str) -> str:
     empty text if a sign of TeX is left: then the source says more than half a formula.
     """
     match = re.match(_OUTER_MARKS, source.strip())
-    if match is None or len(source) > _MOST_CHARS or re.search(_ODD_SCRIPT, match[1]):
+    if match is None or len(source) > _MOST_CHARS:
         return ""
-    text = re.sub(_SIZE, "", match[1]).replace("'", "′")
+    tex, stop = match.groups()  # what is between the marks, and a stop behind them
+    if re.search(_ODD_SCRIPT, tex):
+        return ""
+    text = re.sub(_SIZE, "", tex).replace("'", "′")
     # the names of functions are words: a blank divides them from a factor and from a command
     text = re.sub(rf"(?<=[\w)}}]){_FUNCTION}", r" \1", text)
     text = re.sub(rf"{_FUNCTION}(?=\\)", r"\1 ", text)
     text = re.sub(_FUNCTION, r"\1", text)
     text = re.sub(_COMMAND, lambda command: _sign(command[0]), text)
-    before = ""
+    before = ""  # the text before the last pass
     while text != before:  # each pass converts the innermost groups that are left
         before = text
         text = re.sub(_WORDS, r"\1", text)
@@ -88,9 +91,9 @@ def unicode_formula(source: str) -> str:
         text = re.sub(_ROOT_OF_ONE, r"√\1", text)
         text = re.sub(_ROOT, r"√(\1)", text)
         text = re.sub(_ALONE, r"\1", text)
-    if re.search(r"[\\{}^_&#]", text):
+    if re.search(r"[\\{}^_&#]", text):  # a sign of TeX that no rule has converted
         return ""
-    text = " ".join(text.replace(_BRACE, "{").replace(_END_BRACE, "}").split()) + match[2]
+    text = " ".join(text.replace(_BRACE, "{").replace(_END_BRACE, "}").split()) + stop
     return text if text.isprintable() else ""
 
 

@@ -192,7 +192,7 @@ def laid_out(tail: IncrementalMarkdown, page: Page) -> list[Line]:
     """All lines of a Markdown text, with the blank rows between its blocks."""
     layout, lines = Layout(page), []
     for number, block in enumerate(tail.closed + tail.open):
-        made = layout.lines(block, tail.references)
+        made = layout.lay_out(block, tail.references)
         if number and block.gap and made:
             lines.append(page.line([]))
         lines += made
@@ -213,7 +213,7 @@ def picture(tail: IncrementalMarkdown, page: Page) -> str:
     for block in tail.open:
         block.has_cursor = True
     lines = (
-        line for block in tail.closed + tail.open for line in layout.lines(block, tail.references)
+        line for block in tail.closed + tail.open for line in layout.lay_out(block, tail.references)
     )
     return "\n".join(map(shown, lines))
 

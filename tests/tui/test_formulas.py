@@ -124,7 +124,7 @@ def test_while_it_streams_a_formula_changes_its_form_once():
             tail.feed(letter)
             layout = Layout(page)
             blocks = tail.closed + tail.open
-            row = "\n".join(line.text for block in blocks for line in layout.lines(block, {}))
+            row = "\n".join(line.text for block in blocks for line in layout.lay_out(block, {}))
             forms.append(shown in row)
         changes = sum(before != after for before, after in pairwise(forms))
         assert (forms[0], forms[-1], changes) == (False, True, 1), source

@@ -235,7 +235,7 @@ class InlineText:
         width = min(get_terminal_size().columns, _WIDEST_LINE) + 2
         # lines of code are not wrapped: copied code has only its own line ends
         self._layout.page.width = _ENDLESS if block.kind is Kind.FENCE else width
-        block.lines = self._layout.lines(block, self._markdown.references)
+        block.lines = self._layout.lay_out(block, self._markdown.references)
         if is_open and block.kind is Kind.FENCE:
             del block.lines[-1:]  # its line has not ended
         closed = self._markdown.closed

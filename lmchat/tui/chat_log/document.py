@@ -202,7 +202,7 @@ class Document:
         for number in range(len(entry.heights), len(entry.blocks)):
             block = entry.blocks[number]
             if block.lines is None:  # else a block before it has changed, and it has only moved
-                block.lines = self.layout.lines(block, entry.references)
+                block.lines = self.layout.lay_out(block, entry.references)
             blank_rows = self.blank_rows(Place(index, number, 0))
             entry.heights.append(len(block.lines) + blank_rows)
         self.heights[index] = self._height(index)

@@ -41,9 +41,9 @@ def frames(text):
         for block in tail.open:
             block.has_cursor = True
         for block in tail.closed[len(known) :]:
-            known[len(known)] = words(layout.lines(block, tail.references))
+            known[len(known)] = words(layout.lay_out(block, tail.references))
         yield sum(known.values(), Counter()) + words(
-            line for block in tail.open for line in layout.lines(block, tail.references)
+            line for block in tail.open for line in layout.lay_out(block, tail.references)
         )
 
 
