@@ -61,7 +61,7 @@ async def test_a_closed_client_says_so_and_asks_nothing(server):
     client = Client(server.url)
     await client.aclose()
     await client.aclose()
-    for call in (lambda: client.chat("Hi"), client.models, client.health):
+    for call in (lambda: client.chat("Hi"), client.models, client.health, client.detect):
         with pytest.raises(LMChatError, match="This client is closed"):
             await call()
     assert server.requests == []

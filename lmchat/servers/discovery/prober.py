@@ -23,6 +23,7 @@ from lmchat.errors import (
     RequestInvalid,
     ServerRejected,
     ServerUnavailable,
+    WrongUse,
 )
 from lmchat.safe_text import shell_word
 from lmchat.servers.discovery.probe_result import VERDICTS, ProbeResult, Verdict
@@ -171,6 +172,8 @@ class Prober:
                 return await self._probe(probe, is_scan=True)
         except TimeoutError:
             return _empty_result(probe, Verdict.TIMED_OUT)
+        except WrongUse:  # the client is closed, so no address can be probed
+            raise
         except Exception as error:  # noqa: BLE001 - one strange server must not end the scan
             _log.warning("probe of %s: %s", probe.endpoint.netloc, type(error).__name__)
             probed = _empty_result(probe, Verdict.SERVER_ERROR)
