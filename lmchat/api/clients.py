@@ -50,7 +50,11 @@ from lmchat.tools.json_schema import WantedValue
 
 
 class Options(TypedDict, total=False):
-    """Options for the model; unset options are not sent."""
+    """Options for the model; unset options are not sent.
+
+    An option that the server is known not to take is not sent either. `AnswerStats.sampling` has
+    those that were sent.
+    """
 
     temperature: float | None
     """Randomness, 0 to 2."""
@@ -177,7 +181,7 @@ class Client:
     async def detect(self) -> tuple[ProbeResult, ...]:
         """Check the given address and all usual ones at the same time; the best comes first.
 
-        Of its usual addresses where nothing answers, a product has one result at most.
+        If nothing answers at any usual address of a product, it has one result.
         """
         return await self._backend.detect(expected=self._named)
 

@@ -38,7 +38,7 @@ class RetryScheduled(Struct, frozen=True, kw_only=True):
 
 
 class RequestAdapted(Struct, frozen=True, kw_only=True):
-    """The request was changed because the server rejected part of it (R-13).
+    """The request was changed: the server rejected part of it, or is known not to take it (R-13).
 
     Also sent if chunks of the answer were skipped.
     """
