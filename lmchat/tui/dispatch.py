@@ -143,7 +143,7 @@ class Dispatcher:
         """
         session_id = await self.workspace.store.find(self.workspace.resume_id)
         await self.shown_session.go_to(session_id, takes_queue=True)
-        if self.chat.shown.is_waiting and self.ui.turn_choices.is_ready:
+        if self.chat.shown.is_waiting and self.chat.turn_choices.is_ready:
             self.chat.begin_waiting()
 
     # What the app asks for

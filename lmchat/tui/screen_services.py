@@ -35,8 +35,6 @@ class ScreenServices:
         self.screen = app.chat_screen
         self.widgets = app.chat_screen.widgets
         self.workspace = workspace
-        self.chat = workspace.chat
-        self.turn_choices = workspace.chat.turn_choices
         self.read_ahead = ReadAhead(workspace.backend, workspace.chat)
         self._remember_lock = asyncio.Lock()
 

@@ -22,7 +22,7 @@ class AnswerSettings:
     ) -> None:
         self._ui = ui
         self._status = status
-        self._chat = ui.chat
+        self._chat = ui.workspace.chat
         self._model_switch = model_switch
 
     async def change_system_prompt(self, text: str) -> None:
@@ -39,15 +39,15 @@ class AnswerSettings:
 
         Raises `WrongUse` for an unknown profile or model.
         """
-        profile = self._ui.turn_choices.use_profile(name, self._ui.workspace.settings.profiles)
+        profile = self._chat.turn_choices.use_profile(name, self._ui.workspace.settings.profiles)
         if profile.model:
             self._model_switch.pick(profile.model)
         self._status.show_action(f"profile {safe_line(name, limit=20)}")
 
     def use_effort(self, typed: str) -> None:
         """Set the reasoning effort of the next answers in all sessions, and show it to the user."""
-        self._ui.turn_choices.use_effort(typed)
-        effort = self._ui.turn_choices.effort_words(self._chat.shown.own_sampling)
+        self._chat.turn_choices.use_effort(typed)
+        effort = self._chat.turn_choices.effort_words(self._chat.shown.own_sampling)
         self._status.show_action(f"effort {effort}")
         self._ui.notify(f"Reasoning effort: {effort}.")
 
@@ -86,7 +86,7 @@ class AnswerSettings:
         if typed:
             await change(typed)
             return
-        options = self._ui.turn_choices.options_of(opened)
+        options = self._chat.turn_choices.options_of(opened)
         width = max((len(option.name) for option in options), default=0)
         rows: list[ListRow] = []
         for option in options:

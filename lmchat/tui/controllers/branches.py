@@ -34,7 +34,7 @@ class Branches:
         turns: Turns,
     ) -> None:
         self._ui = ui
-        self._chat = ui.chat
+        self._chat = ui.workspace.chat
         self._store = ui.workspace.store
         self._status = status
         self._listed_sessions = listed_sessions

@@ -101,7 +101,7 @@ class Connect:
 
     @property
     def _has_model(self) -> bool:
-        target = self._ui.turn_choices.target
+        target = self._workspace.chat.turn_choices.target
         return target is not None and bool(target.model_id)
 
     async def _search_once(self) -> None:
@@ -134,13 +134,13 @@ class Connect:
         self._missing = choice.missing
         if choice.missing is Missing.NOTHING and choice.target is not None:
             # it may be in use already: it still loads its model, or the user has chosen its row
-            if choice.target != self._ui.turn_choices.target:
+            if choice.target != self._workspace.chat.turn_choices.target:
                 self._model_switch.use(choice.target)
             self.close_page()
             return
         has_models = choice.probed is not None and choice.probed.has_model
         target = choice.target if has_models else None
-        if target != self._ui.turn_choices.target:
+        if target != self._workspace.chat.turn_choices.target:
             self._model_switch.aim_at(target)
         self._show_page()
 

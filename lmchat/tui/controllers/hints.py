@@ -46,6 +46,7 @@ class KeyHints:
         prompt_files: PromptFiles,
     ) -> None:
         self._ui = ui
+        self._chat = ui.workspace.chat
         self._status = status
         self._log_navigation = log_navigation
         self._prompt_text = prompt_text
@@ -74,7 +75,7 @@ class KeyHints:
             return running_words, f"{self._ui.key_name('stop')} stops it"
         if self._prompt_text.is_rewriting:
             return "Rewriting an answer", f"Enter saves · {self._ui.key_name('stop')} cancels"
-        first_words = self._ui.chat.shown.first_words
+        first_words = self._chat.shown.first_words
         if not first_words:
             return "", ""
         return f"Next answer: {first_words}", "/start takes it back"
@@ -91,7 +92,7 @@ class KeyHints:
         next_steps = self._next_steps()
         if next_steps:
             return ", ".join(f"{written(key)} {word}".rstrip() for key, word in next_steps)
-        if self._ui.chat.shown.messages:
+        if self._chat.shown.messages:
             return ""
         return f"/ commands, @ files, {written(self._hint('search')[0])} search"
 
@@ -106,7 +107,7 @@ class KeyHints:
         """
         widgets = self._ui.widgets
         stop_key, stop_word = self._hint("stop")
-        stop_hint = [(stop_key, stop_word)] if self._ui.chat.shown.is_busy else []
+        stop_hint = [(stop_key, stop_word)] if self._chat.shown.is_busy else []
         if widgets.log.selection.selected is not None:
             return [
                 *stop_hint,
@@ -132,7 +133,7 @@ class KeyHints:
         (`stop_hint`, empty if none runs). Then come what the user needs to do next, and general
         commands.
         """
-        shown = self._ui.chat.shown
+        shown = self._chat.shown
         stop_key, _ = self._hint("stop")
         hints = [(stop_key, "cancel")] if shown.is_waiting else [*stop_hint]
         model_key, _ = self._hint("model")
@@ -166,7 +167,7 @@ class KeyHints:
             return [self._hint("message.undo")]
         if log.calls.has_focus:
             return list(CHOICES.items())
-        shown = self._ui.chat.shown
+        shown = self._chat.shown
         current = shown.current(message)  # the log may have it without its text
         hints: list[Hint] = []
         for name in _MESSAGE_COMMANDS:
@@ -186,7 +187,7 @@ class KeyHints:
 
         Return an empty list while a turn runs or something is typed.
         """
-        shown = self._ui.chat.shown
+        shown = self._chat.shown
         last = shown.last_answer_or_prompt
         if last is None or shown.is_busy or self._ui.widgets.prompt_input.text:
             return []

@@ -31,7 +31,7 @@ class ListedSessions:
             self._status.show_list_warning("")
         except LMChatError as error:
             self._status.show_list_warning(error.message_with_hint)
-        chat = self._ui.chat
+        chat = self._ui.workspace.chat
         in_memory = chat.in_memory
         self._ui.widgets.session_list.show(
             with_unsaved(self._groups, [*in_memory.unsaved(), *in_memory.only_queued()]),

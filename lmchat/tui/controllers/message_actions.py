@@ -58,6 +58,7 @@ class MessageActions:
     ) -> None:
         """Create it; `function_of` returns the function that a row of the table names."""
         self._ui = ui
+        self._chat = ui.workspace.chat
         self._store = ui.workspace.store
         self._platform = ui.workspace.platform
         self._prompt_text = prompt_text
@@ -77,7 +78,7 @@ class MessageActions:
             return False
         name = command.command_id.removeprefix("message.")
         # the log may still have it as it was when its answer began to stream
-        return not self._reason(name, self._ui.chat.shown.current(message))
+        return not self._reason(name, self._chat.shown.current(message))
 
     def act_on_focused(self, name: str, message: ChatMessage | None = None) -> None:
         """Run a command on the focused message, or show why it can do nothing.
@@ -102,7 +103,7 @@ class MessageActions:
 
         If the command can do nothing with it, notify the user why.
         """
-        message = self._ui.chat.shown.current(message)
+        message = self._chat.shown.current(message)
         reason = self._reason(name, message)
         if reason:
             self._ui.notify(reason)
@@ -114,7 +115,7 @@ class MessageActions:
 
     def _reason(self, name: str, message: ChatMessage) -> str:
         """Return why a command can do nothing with a message as it is now; else ""."""
-        return unavailable_reason(name, message, is_busy=self._ui.chat.shown.is_busy)
+        return unavailable_reason(name, message, is_busy=self._chat.shown.is_busy)
 
     @property
     def _focused_message(self) -> ChatMessage | None:
@@ -124,7 +125,7 @@ class MessageActions:
 
     def _message_to_act_on(self) -> ChatMessage | None:
         """Return the focused message, or else the last answer; None in an empty session."""
-        return self._focused_message or self._ui.chat.shown.last_answer_or_prompt
+        return self._focused_message or self._chat.shown.last_answer_or_prompt
 
     def save_rewritten(self, text: str) -> None:
         """Save a text as another version of the answer that is being rewritten.
@@ -136,7 +137,7 @@ class MessageActions:
 
     def act_on_last(self, name: str) -> None:
         """Run a command on the last answer, or on the last prompt if that has no answer."""
-        if last := self._ui.chat.shown.last_answer_or_prompt:
+        if last := self._chat.shown.last_answer_or_prompt:
             self.run_on(name, last)
         else:
             self._ui.notify(NOTHING_YET)
@@ -203,7 +204,7 @@ class MessageActions:
 
         If there is no such prompt, notify the user.
         """
-        opened = self._ui.chat.shown
+        opened = self._chat.shown
         await opened.fill(self._store)  # the prompt may not be read yet
         prompt: ChatMessage | None = message
         while prompt is not None and prompt.role is not Role.USER:

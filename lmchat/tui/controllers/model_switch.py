@@ -40,6 +40,7 @@ class ModelSwitch:
         turns: Turns,
     ) -> None:
         self._ui = ui
+        self._chat = ui.workspace.chat
         self._workspace = ui.workspace
         self._status = status
         self._prompt_text = prompt_text
@@ -52,7 +53,7 @@ class ModelSwitch:
 
     def is_in_use(self, model: ModelInfo) -> bool:
         """Return whether a model is the one in use."""
-        target = self._ui.turn_choices.target
+        target = self._chat.turn_choices.target
         used = target.model if target else None
         return used is not None and _key(used) == _key(model)
 
@@ -68,14 +69,14 @@ class ModelSwitch:
         self._ui.remember(lambda state: state.with_model(target.server_id, target.model_id))
         self._status.show_action("model chosen")
         if not target.is_loading:
-            self._ui.chat.begin_waiting()
+            self._chat.begin_waiting()
 
     def aim_at(self, target: Target | None) -> None:
         """Set the target, or none, and let the monitor check its server.
 
         Unlike `use`, this neither remembers the model nor sends the waiting prompts.
         """
-        self._ui.turn_choices.use_target(target)
+        self._chat.turn_choices.use_target(target)
         self._workspace.monitor.aim(target)
         self._status.refresh()  # shows the health that the monitor keeps of this server
 
@@ -86,12 +87,12 @@ class ModelSwitch:
         their state, as whether the model is loaded. Do nothing if the check was one of another
         server, or found no model.
         """
-        target = self._ui.turn_choices.target
+        target = self._chat.turn_choices.target
         if target is None or health.model is None or health.endpoint != target.endpoint:
             return
         product = health.product or target.product
         # not `aim_at`: the monitor has these values already, and would check again
-        self._ui.turn_choices.use_target(replace(target, product=product, model=health.model))
+        self._chat.turn_choices.use_target(replace(target, product=product, model=health.model))
 
     def _change_load(self, model: ModelInfo, **fields: float | bool | None) -> bool:
         """Change fields of the target that say how far its model is loaded, as `is_loading`.
@@ -99,10 +100,10 @@ class ModelSwitch:
         Return False, and change nothing, if the given model is not the one in use: any model of the
         picker can be loaded.
         """
-        target = self._ui.turn_choices.target
+        target = self._chat.turn_choices.target
         if target is None or not self.is_in_use(model):
             return False
-        self._ui.turn_choices.use_target(replace(target, **fields))
+        self._chat.turn_choices.use_target(replace(target, **fields))
         self._status.refresh()
         return True
 
@@ -141,7 +142,7 @@ class ModelSwitch:
         if self._workspace.target_state.lacks_server:
             self._ui.app.post_message(ShowServers())
             return
-        target = self._ui.turn_choices.target
+        target = self._chat.turn_choices.target
         rows, age_s = self._workspace.catalogue.cached_rows(self._workspace.state)
         picker = ModelPicker(
             self._with_loading(rows),
@@ -295,9 +296,9 @@ class ModelSwitch:
             if self._change_load(model, is_loading=False):  # it is the model in use
                 if can_answer:
                     # also regenerates the last answer if it failed for want of a loaded model
-                    self._ui.chat.begin_waiting(has_loaded=True)
+                    self._chat.begin_waiting(has_loaded=True)
                 else:
-                    self._ui.chat.return_waiting()
+                    self._chat.return_waiting()
             self._show_new_states()
 
     def _show_new_states(self) -> None:

@@ -29,6 +29,7 @@ class NextRequest:
         branches: Branches,
     ) -> None:
         self._ui = ui
+        self._chat = ui.workspace.chat
         self._prompt_text = prompt_text
         self._branches = branches
 
@@ -37,14 +38,14 @@ class NextRequest:
 
         Raises `LMChatError` if no model can answer.
         """
-        self._ui.turn_choices.required_target()  # raises before the dialog opens
+        self._chat.turn_choices.required_target()  # raises before the dialog opens
 
         async def fill() -> None:
             """Show the messages in the dialog, which is made below; after an error, close it."""
             text, files = split_draft(self._prompt_text.new_prompt)
-            opened = self._ui.chat.shown
+            opened = self._chat.shown
             try:
-                dialog.show(await context_of_next_request(self._ui.chat, opened, text, files))
+                dialog.show(await context_of_next_request(self._chat, opened, text, files))
             except LMChatError:
                 dialog.dismiss(None)
                 raise
@@ -82,16 +83,16 @@ class NextRequest:
     async def _show(self, typed_form: str) -> None:
         """Show the next request, unless another session is shown by the time it is complete."""
         form = checked_form(typed_form)
-        opened = self._ui.chat.shown
+        opened = self._chat.shown
         backend = self._ui.workspace.backend
         words, files = split_draft(self._prompt_text.new_prompt)
-        request = await next_request(self._ui.chat, opened, words, files)
+        request = await next_request(self._chat, opened, words, files)
         outgoing = await backend.outgoing(request)
         template_text: TemplateText | LMChatError
         try:
             template_text = await backend.template_text(request)
         except LMChatError as error:  # the dialog shows it, and the other forms of the request
             template_text = error
-        if opened is self._ui.chat.shown:
+        if opened is self._chat.shown:
             dialog = RequestDialog(template_text, outgoing, form, self._ui.show_in_pager)
             self._ui.open_dialog(dialog)

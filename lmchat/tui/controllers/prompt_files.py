@@ -33,6 +33,7 @@ class PromptFiles:
 
     def __init__(self, ui: ScreenServices, status: StatusDisplay, prompt_text: PromptText) -> None:
         self._ui = ui
+        self._chat = ui.workspace.chat
         self._status = status
         self._prompt_text = prompt_text
         self._running: list[ShellCommand] = []
@@ -57,7 +58,7 @@ class PromptFiles:
 
         Several commands may run at the same time. The output of a stopped one is attached, too.
         """
-        opened = self._ui.chat.shown
+        opened = self._chat.shown
 
         async def run() -> None:
             """Run the command to its end, and attach what it has printed."""
@@ -76,7 +77,7 @@ class PromptFiles:
 
     async def _stored(self, file: Attachment) -> str:
         """Store a file, and return its line for the prompt."""
-        return file_line(await self._ui.chat.add_file(file))
+        return file_line(await self._chat.add_file(file))
 
     async def _attach_page(self, address: str, opened: OpenSession) -> None:
         """Fetch a page from hosts that the user allows, and put it into the prompt of a session."""
@@ -101,7 +102,7 @@ class PromptFiles:
     async def add(self, name: str) -> None:
         """Attach what was typed behind `/file`: a page of the web, or what `attach_named` takes."""
         if is_page_address(name):
-            work = partial(self._attach_page, name, self._ui.chat.shown)
+            work = partial(self._attach_page, name, self._chat.shown)
             self._ui.begin(work, _PAGES, typed=f"/file {name}")
         else:
             await self.attach_named(name)
@@ -176,7 +177,7 @@ class PromptFiles:
         if not await self._may_read([name.folder]):
             return
         found = await read_set(name)
-        target = self._ui.turn_choices.target
+        target = self._chat.turn_choices.target
         if found.needs_consent(target.context if target else None):
             title = f"Attach {len(found.files)} files?"
             # `y` and not Enter: the user may be typing when the question opens

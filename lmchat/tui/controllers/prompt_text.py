@@ -26,8 +26,9 @@ class PromptText:
 
     def __init__(self, ui: ScreenServices, status: StatusDisplay) -> None:
         self._ui = ui
-        self._chat = ui.chat
-        self._drafts = ui.chat.drafts
+        self._workspace = ui.workspace
+        self._chat = ui.workspace.chat
+        self._drafts = self._chat.drafts
         self.edited_id = ""  # the earlier message that is being edited; empty for a new prompt
         self.is_rewriting = False  # whether that message is an answer
         self._status = status
@@ -47,7 +48,7 @@ class PromptText:
     @property
     def has_unseen_image(self) -> bool:
         """Whether an image is attached that the current model cannot see."""
-        return self._ui.turn_choices.has_unseen_image(self._input.full_text)
+        return self._chat.turn_choices.has_unseen_image(self._input.full_text)
 
     def load_draft(self) -> None:
         """Put the draft of the shown session into the prompt."""
@@ -60,14 +61,14 @@ class PromptText:
         otherwise ↑ brings them back, too.
         """
         # this text, with which lmchat asks for a summary, was not typed
-        compact_prompt = self._ui.turn_choices.compact_prompt
+        compact_prompt = self._chat.turn_choices.compact_prompt
         earlier = [
             prompt
-            for prompt in await self._ui.workspace.store.prompt_history()
+            for prompt in await self._workspace.store.prompt_history()
             if prompt != compact_prompt
         ]
         draft = await self._chat.restore_draft()
-        is_new = not (self._chat.shown.messages or self._ui.workspace.resume_id)
+        is_new = not (self._chat.shown.messages or self._workspace.resume_id)
         if draft and is_new and not self._input.text:
             self._input.load_draft(draft)
         elif draft:
@@ -179,7 +180,7 @@ class PromptText:
         async def edit() -> None:
             """Put the edited text into the prompt, without marks that were not in it before."""
             before = self._input.full_text
-            after = await self._ui.workspace.platform.edit(before)
+            after = await self._workspace.platform.edit(before)
             self._input.put(without_file_lines(after, allowed_lines=before.split("\n")))
 
         self._ui.lend_terminal_to(edit)
@@ -193,7 +194,7 @@ class PromptText:
 
         async def paste() -> str:
             """Return the clipboard without marks of files, which would attach files unseen."""
-            return without_file_lines(await self._ui.workspace.platform.paste())
+            return without_file_lines(await self._workspace.platform.paste())
 
         name, _, text = typed.partition(" ")
-        return await filled(self._ui.workspace.settings.prompts, name, text, paste)
+        return await filled(self._workspace.settings.prompts, name, text, paste)

@@ -21,16 +21,18 @@ class Reports:
 
     def __init__(self, ui: ScreenServices) -> None:
         self._ui = ui
+        self._workspace = ui.workspace
 
     async def show_statistics(self) -> None:
         """Show the requests of this run, and what each model did in the last `RECORD_DAYS` days."""
-        store, backend = self._ui.workspace.store, self._ui.workspace.backend
         try:
-            rows = await store.figures.turn_records(since=now() - timedelta(days=RECORD_DAYS))
+            since = now() - timedelta(days=RECORD_DAYS)
+            rows = await self._workspace.store.figures.turn_records(since=since)
         except LMChatError as error:
             models = error.message
         else:
             models = models_text(figures_by_model(rows))
+        backend = self._workspace.backend
         text = statistics_text(backend.metrics(), backend.budget(), models)
         self._ui.open_dialog(TextDialog("Statistics", text))
 
@@ -40,7 +42,7 @@ class Reports:
 
         async def examine() -> None:
             """Run the checks, and show their report in the dialog, which is open already."""
-            findings = await self._ui.workspace.platform.examine()
+            findings = await self._workspace.platform.examine()
             width = max(dialog.text_width, _LEAST_REPORT_WIDTH)
             text = report_text(findings, width=width)
             dialog.show(text, summary(findings))
@@ -49,9 +51,9 @@ class Reports:
         self._ui.begin(examine, "doctor", is_only=True)
 
     def show_tools(self) -> None:
-        self._ui.open_dialog(tools_dialog(self._ui.chat, self._ui.workspace.platform.config_file))
+        self._ui.open_dialog(
+            tools_dialog(self._workspace.chat, self._workspace.platform.config_file)
+        )
 
     def show_log_file(self) -> None:
-        self._ui.open_dialog(
-            TextDialog("Log file", safe_text(self._ui.workspace.platform.log_file))
-        )
+        self._ui.open_dialog(TextDialog("Log file", safe_text(self._workspace.platform.log_file)))

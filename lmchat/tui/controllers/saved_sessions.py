@@ -29,7 +29,9 @@ class SavedSessions:
         shown_session: ShownSession,
     ) -> None:
         self._ui = ui
-        self._chat = ui.chat
+        self._chat = ui.workspace.chat
+        self._store = ui.workspace.store
+        self._library = ui.workspace.library
         self._status = status
         self._listed_sessions = listed_sessions
         self._shown_session = shown_session
@@ -44,7 +46,7 @@ class SavedSessions:
         if opened is not None and not opened.messages:
             # a saved session whose messages are all deleted can be changed, but not a new one
             try:
-                await self._ui.workspace.store.find(session_id)
+                await self._store.find(session_id)
             except SessionNotFound:  # it is new
                 self._ui.notify(NOTHING_YET)
                 return
@@ -60,7 +62,7 @@ class SavedSessions:
 
         async def restore() -> None:
             """Restore it, and say so, or that no session was deleted."""
-            is_restored = await self._ui.workspace.library.undo_delete() is not None
+            is_restored = await self._library.undo_delete() is not None
             await self._show_result("Restored" if is_restored else "Nothing to undo")
 
         self._ui.begin(restore, "change")
@@ -96,7 +98,7 @@ class SavedSessions:
                 hit.session_id, message_id=hit.message_id, words=hit.words
             )
 
-        self._ui.open_dialog(SearchDialog(self._ui.workspace.store.search, now, query), open_chosen)
+        self._ui.open_dialog(SearchDialog(self._store.search, now, query), open_chosen)
 
     async def _change(self, name: str, session_id: str, typed: str) -> str:
         """Change the header of a session, and return words for the user that say what was done.
@@ -104,17 +106,15 @@ class SavedSessions:
         They are without a full stop, and a hint may follow behind a semicolon. They are empty if
         the user has left the dialog.
         """
-        workspace = self._ui.workspace
-        library = workspace.library
         # only the header is needed, so not more than one message is read
-        old = (await workspace.store.open_session(session_id, count=1)).header
+        old = (await self._store.open_session(session_id, count=1)).header
         changed: SessionHeader
         match name:
             case "pin":
-                changed = await library.pin(session_id, is_pinned=not old.is_pinned)
+                changed = await self._library.pin(session_id, is_pinned=not old.is_pinned)
                 words = "Pinned" if changed.is_pinned else "Unpinned"
             case "archive":
-                changed = await library.archive(session_id, is_archived=not old.is_archived)
+                changed = await self._library.archive(session_id, is_archived=not old.is_archived)
                 words = "Restored from the archive"
                 if changed.is_archived:
                     words = f"Archived; {self._ui.key_name('session.archive')} restores it"
@@ -125,10 +125,10 @@ class SavedSessions:
                     typed = await self._ui.ask(dialog)
                 if typed is None:
                     return ""
-                changed = await library.rename(session_id, typed)
+                changed = await self._library.rename(session_id, typed)
                 words = "Renamed"
             case "tag" if typed:  # each of these is removed if the session has it, else added
-                changed = await library.toggle_tags(session_id, typed)
+                changed = await self._library.toggle_tags(session_id, typed)
                 words = _tagged(changed)
             case _:  # tag, by a key of the list: all tags in a dialog
                 text = (
@@ -141,7 +141,7 @@ class SavedSessions:
                 typed = await self._ui.ask(dialog)
                 if typed is None:
                     return ""
-                changed = await library.tag(session_id, tags_from(typed))
+                changed = await self._library.tag(session_id, tags_from(typed))
                 words = _tagged(changed)
         self._chat.in_memory.update_header(changed)
         self._shown_session.show_title()
@@ -156,7 +156,7 @@ class SavedSessions:
         opened = self._chat.in_memory.find(session_id)
         if opened is not None:
             await self._chat.end_turns(opened)
-        await self._ui.workspace.library.delete(session_id)
+        await self._library.delete(session_id)
         if opened is self._chat.shown:
             self._shown_session.leave()
             self._shown_session.show_new()

@@ -160,7 +160,7 @@ class ServerStarts:
         was the engine, too, whose earlier server has ended. A target that the user has chosen since
         stays. A start that is cancelled leaves its target: the next request starts the engine.
         """
-        old_target = self._ui.turn_choices.target
+        old_target = self._workspace.chat.turn_choices.target
         info = model.info(engine.reserve_address(), LoadState.LOADING)
         self._model_switch.use(Target.of(info))
         name = safe_line(model.name, limit=20)

@@ -40,6 +40,7 @@ class SessionFiles:
         shown_session: ShownSession,
     ) -> None:
         self._ui = ui
+        self._chat = ui.workspace.chat
         self._status = status
         self._listed_sessions = listed_sessions
         self._shown_session = shown_session
@@ -51,7 +52,7 @@ class SessionFiles:
 
         An empty session is not exported.
         """
-        if not self._ui.chat.shown.messages:
+        if not self._chat.shown.messages:
             self._ui.notify("There is nothing to export yet.")
         elif set(typed.split()) - _OPTIONS:  # other words than the options: a name was typed
             self._ui.begin(partial(self._write, typed), "export", typed=f"/export {typed}")
@@ -71,7 +72,7 @@ class SessionFiles:
         Return True; or "" if the user does not want to overwrite a file, so that a dialog of which
         this is the attempt stays open for another name.
         """
-        await self._ui.chat.shown.fill(self._ui.workspace.store)
+        await self._chat.shown.fill(self._ui.workspace.store)
         words = typed.split()
         name = " ".join(word for word in words if word not in _OPTIONS)
         contents = ExportAs(
@@ -89,7 +90,7 @@ class SessionFiles:
         return True
 
     def _session_to_export(self) -> Session:
-        opened = self._ui.chat.shown
+        opened = self._chat.shown
         return Session(header=opened.header, messages=opened.shown_messages)
 
     # Import

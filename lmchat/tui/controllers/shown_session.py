@@ -37,7 +37,8 @@ class ShownSession:
         prompt_text: PromptText,
     ) -> None:
         self._ui = ui
-        self._chat = ui.chat
+        self._chat = ui.workspace.chat
+        self._store = ui.workspace.store
         self._status = status
         self._listed_sessions = listed_sessions
         self._log_navigation = log_navigation
@@ -90,7 +91,7 @@ class ShownSession:
         during the reading, nothing is shown.
         """
         if opened is self._chat.shown:
-            await opened.fill(self._ui.workspace.store)
+            await opened.fill(self._store)
         if opened is self._chat.shown:
             self._ui.widgets.log.fill(opened.shown_messages)
             self.mark_left_out()
@@ -200,13 +201,13 @@ class ShownSession:
         if message_id:
             # raises while a turn may add messages to the path that is chosen now
             self._chat.in_memory.require_free_path(session_id)
-            path = await self._ui.workspace.store.set_leaf(session_id, message_id)
+            path = await self._store.set_leaf(session_id, message_id)
             change_session = partial(self._chat.in_memory.show_path, path)
         else:
             opened = await self._chat.in_memory.load(session_id)
             bookmark = Bookmark.parse(await self._chat.bookmarks.load(session_id))
             if bookmark is not None and opened.find(bookmark.message_id) is None:
-                await opened.fill(self._ui.workspace.store)  # it is among the older messages
+                await opened.fill(self._store)  # it is among the older messages
             change_session = partial(self._chat.in_memory.show, opened)
         self.leave()  # only now: until here, the user may have typed and scrolled
 

@@ -40,6 +40,8 @@ class StatusDisplay:
 
     def __init__(self, ui: ScreenServices) -> None:
         self._ui = ui
+        self._workspace = ui.workspace
+        self._chat = ui.workspace.chat
         self.speedometer = Speedometer()
         self.last_action = ""  # words for what was done last
         self._left_out = 0  # messages that the next request would leave out
@@ -49,7 +51,7 @@ class StatusDisplay:
 
     def start(self) -> None:
         """Make the timer of the figures, paused; `refresh` starts it while they change."""
-        has_reduced_motion = self._ui.workspace.settings.ui.reduced_motion
+        has_reduced_motion = self._workspace.settings.ui.reduced_motion
         tick_s = _REDUCED_MOTION_TICK_S if has_reduced_motion else _TICK_S
         self._ticker = self._ui.screen.set_interval(tick_s, self.tick, pause=True)
         self._ui.read_ahead.on_change = self.refresh
@@ -57,7 +59,7 @@ class StatusDisplay:
     @property
     def health(self) -> Health:
         """What the monitor knows of the server in use."""
-        return self._ui.workspace.monitor.health
+        return self._workspace.monitor.health
 
     def show_action(self, words: str) -> None:
         """Show what was done last."""
@@ -76,14 +78,14 @@ class StatusDisplay:
 
     def tick(self) -> None:
         """Update the figures of a running turn below its answer, then those of `refresh`."""
-        shown = self._ui.chat.shown
+        shown = self._chat.shown
         turn = shown.figures
         if turn is not None and turn.is_running:
             hint = ""
             if shown.can_answer_now:  # the key that ends a thought, and what it does
                 hint = f"{self._ui.key_name('now')} {BY_ID['now'].label}"
             # a copy: the turn changes its figures in place
-            self._ui.widgets.log.show_turn(replace(turn), self._ui.workspace.clock(), hint)
+            self._ui.widgets.log.show_turn(replace(turn), self._workspace.clock(), hint)
         self.refresh()
 
     def refresh(self) -> None:
@@ -92,7 +94,7 @@ class StatusDisplay:
         The figures are in the cards of running calls, in the panel and in the status line. The row
         of keys follows with `KeysChanged`. The timer is resumed or paused, as it is needed.
         """
-        workspace, chat = self._ui.workspace, self._ui.chat
+        workspace = self._workspace
         while workspace.notices:  # each is shown once
             self._ui.warn(workspace.notices.pop(0))
         notice = workspace.store.notice  # any reading may meet damage, and replace the file
@@ -102,7 +104,7 @@ class StatusDisplay:
         # calls change without an event, too: for how long they run, and whether the card of the one
         # that asks is seen
         self.show_calls()
-        save_error = chat.save_queue.warning
+        save_error = self._chat.save_queue.warning
         warning = self._list_warning or workspace.save_warning or workspace.warning
         if save_error is not None:
             key = self._ui.key_name("export")
@@ -112,10 +114,10 @@ class StatusDisplay:
         self._ui.screen.post_message(KeysChanged())
         if self._ticker is None:
             return
-        target = self._ui.turn_choices.target
+        target = self._chat.turn_choices.target
         is_loading = target is not None and target.is_loading
         is_reading = self._ui.read_ahead.fraction is not None
-        is_answering = bool(chat.in_memory.running_ids)
+        is_answering = bool(self._chat.in_memory.running_ids)
         is_failing = save_error is not None or self.health.is_down
         if is_failing or is_loading or is_reading or is_answering:
             self._ticker.resume()
@@ -127,27 +129,27 @@ class StatusDisplay:
 
         Below a dialog, the card takes no keys.
         """
-        shown = self._ui.chat.shown
+        shown = self._chat.shown
         self._ui.widgets.log.calls.show(
             shown.running_calls,
             asked_id=shown.question.message.message_id if shown.question else "",
-            now_s=self._ui.workspace.clock(),
+            now_s=self._workspace.clock(),
             is_on_top=self._ui.app.screen is self._ui.screen,
         )
 
     def _sections(self, now_s: float) -> Mapping[str, Sequence[TelemetryRow]]:
         """Return the panel's sections for the shown session and the server, in their order."""
-        shown = self._ui.chat.shown
-        turn_choices = self._ui.turn_choices
-        backend = self._ui.workspace.backend
+        shown = self._chat.shown
+        turn_choices = self._chat.turn_choices
+        backend = self._workspace.backend
         use = turn_choices.context_use(shown)
         turn = shown.figures
         # after the end of a turn, the speeds of its last seconds stay in the panel
         speeds_until_s = now_s if turn is None or turn.ended_s is None else turn.ended_s
         is_loading = turn_choices.target is not None and turn_choices.target.is_loading
-        next_check_s = self._ui.workspace.monitor.next_check_s if self.health.is_down else None
+        next_check_s = self._workspace.monitor.next_check_s if self.health.is_down else None
         return {
-            "server": server_rows(self.health, self._ui.workspace.target_state),
+            "server": server_rows(self.health, self._workspace.target_state),
             "model": model_rows(
                 self.health,
                 turn,
@@ -188,15 +190,15 @@ class StatusDisplay:
         speed of the answer takes the place of the size. If nothing is saved, the figures begin with
         that.
         """
-        widgets, turn_choices = self._ui.widgets, self._ui.turn_choices
-        shown = self._ui.chat.shown
+        widgets, turn_choices = self._ui.widgets, self._chat.turn_choices
+        shown = self._chat.shown
         prompt_input = widgets.prompt_input
         draft = "" if prompt_input.typed_command else prompt_input.full_text
         draft_tokens = turn_choices.draft_tokens(draft)
         size = units.tokens(draft_tokens, is_estimated=True) if draft_tokens else ""
         speed = shown.figures.tokens_per_second if shown.figures else None
-        saving = "! not saved" if self._ui.chat.save_queue.warning else ""
-        if self._ui.workspace.is_temporary:  # a temporary chat, which is never saved
+        saving = "! not saved" if self._chat.save_queue.warning else ""
+        if self._workspace.is_temporary:  # a temporary chat, which is never saved
             saving = "temporary"
 
         use = turn_choices.context_use(shown)  # None while older messages are not read
@@ -219,9 +221,9 @@ class StatusDisplay:
 
         While the model loads, its name says so, and how much of it is loaded.
         """
-        target = self._ui.turn_choices.target
+        target = self._chat.turn_choices.target
         if target is None:
-            state = self._ui.workspace.target_state
+            state = self._workspace.target_state
             is_searching = state is TargetState.SEARCHING
             return [LOOKING if is_searching else f"server {search_word(state)}"]
         name = safe_line(target.model_id)
@@ -236,7 +238,7 @@ class StatusDisplay:
         A load that lmchat did not begin is timed from the first check that found the server in its
         present state. The text is empty if the model is not loading, and if neither is known.
         """
-        target = self._ui.turn_choices.target
+        target = self._chat.turn_choices.target
         if target is None or not target.is_loading:
             return ""
         since_s = target.loading_since_s
@@ -244,4 +246,4 @@ class StatusDisplay:
             since_s = self.health.since_s
         if target.loading_fraction or since_s is None:
             return units.so_far(target.loading_fraction)  # empty without a fraction
-        return f" {units.rough_time(self._ui.workspace.clock() - since_s)}"
+        return f" {units.rough_time(self._workspace.clock() - since_s)}"

@@ -91,7 +91,7 @@ class Turns(FrontEnd):
         prompt_text: PromptText,
     ) -> None:
         self._ui = ui
-        self._chat = ui.chat
+        self._chat = ui.workspace.chat
         self._status = status
         self._listed_sessions = listed_sessions
         self._log_navigation = log_navigation
@@ -102,7 +102,7 @@ class Turns(FrontEnd):
 
         `OpenSession.question` alone says whether a call waits; this only brings it the answer.
         """
-        ui.chat.front_end = self
+        self._chat.front_end = self
 
     # Commands
 
