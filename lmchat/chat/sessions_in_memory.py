@@ -39,18 +39,18 @@ class SessionsInMemory:
         self._clock = clock
         self._sessions: dict[str, OpenSession] = {}
         self.new_session = self._make_new()
-        """The session that `show_new` shows, and replaces by another one once it has begun."""
-        self.shown = self.show(self.new_session)  # `show` sets it too; this declares it
+        """The session that `switch_to_new` shows, and replaces by another one once it has begun."""
+        self.shown = self.switch_to(self.new_session)  # `switch_to` sets it too; this declares it
 
     @property
     def all(self) -> tuple[OpenSession, ...]:
         return tuple(self._sessions.values())
 
-    def show_new(self) -> OpenSession:
-        """Show the new session, and return it: the same one until its first prompt."""
+    def switch_to_new(self) -> OpenSession:
+        """Make the new session the shown one: the same one until its first prompt. Return it."""
         if self.new_session.has_begun:
             self.new_session = self._make_new()
-        return self.show(self.new_session)
+        return self.switch_to(self.new_session)
 
     def _make_new(self) -> OpenSession:
         """Return an empty session with an id of its own; the disk has it from its first prompt."""
@@ -82,19 +82,19 @@ class SessionsInMemory:
         if opened is not None:
             opened.require_free_end()
 
-    def show_path(self, session: Session) -> OpenSession:
-        """Show a session with a path that was read from the disk, and return it.
+    def switch_to_path(self, session: Session) -> OpenSession:
+        """Make a session the shown one, with a path that was read from the disk; return it.
 
         If the session is in memory, its messages are replaced by this path.
         """
         opened = self._sessions.get(session.header.session_id)
         if opened is None:
-            return self.show(self._make(session))
+            return self.switch_to(self._make(session))
         opened.replace_path(session)
-        return self.show(opened)
+        return self.switch_to(opened)
 
-    def show(self, opened: OpenSession) -> OpenSession:
-        """Show a session and return it; drop the others that can be read from the disk again."""
+    def switch_to(self, opened: OpenSession) -> OpenSession:
+        """Make a session the shown one; drop the others that can be read from the disk again."""
         self.shown = opened
         self._sessions = {
             session_id: other

@@ -34,7 +34,7 @@ async def test_a_queue_is_sent_in_order_in_its_own_session_after_good_ends_and_s
     for text in ("one", "two", "three"):
         chat.sessions.send(first, text)
     assert first.queue == ["two", "three"]
-    chat.sessions.in_memory.show_new()
+    chat.sessions.in_memory.switch_to_new()
     assert await chat.sessions.in_memory.load(first.session_id) is first
     gate.set()
     await until(lambda: len(chat.server.requests) == 2, "the second prompt")
@@ -43,7 +43,7 @@ async def test_a_queue_is_sent_in_order_in_its_own_session_after_good_ends_and_s
     await chat.sessions.wait(first)
     assert chat.path == ()
     assert chat.sessions.in_memory.unread == {first.session_id}
-    chat.sessions.in_memory.show(first)
+    chat.sessions.in_memory.switch_to(first)
     assert prompts(chat) == ["one", "two", "three"]
     assert chat.path == await chat.on_disk()
     assert [end.state for end in chat.ends] == [
@@ -60,7 +60,7 @@ async def test_after_a_failure_the_queue_returns_in_order_also_behind_another_se
         first = chat.opened
         for text in ("one", "two", "three"):
             chat.sessions.send(first, text)
-        chat.sessions.in_memory.show_new()
+        chat.sessions.in_memory.switch_to_new()
         gate.set()
         await chat.sessions.wait(first)
         assert chat.returned == ["two", "three"]
@@ -133,7 +133,7 @@ async def test_all_of_a_long_session_counts_for_the_summary_before_a_prompt(stor
     await fill_long(store, 300)  # the newest 64 alone take a third of the window
     chat = ChatTurns(store, window=2048, auto_compact=True)
     (listed,) = await store.list_sessions()
-    chat.sessions.in_memory.show(await chat.sessions.in_memory.load(listed.session_id))
+    chat.sessions.in_memory.switch_to(await chat.sessions.in_memory.load(listed.session_id))
     chat.sessions.send(chat.opened, "And now?")
     await chat.wait()
     assert [chat.sent(0)[-1], chat.sent(1)[-1]] == [COMPACT_PROMPT, "And now?"]
@@ -174,7 +174,7 @@ async def test_quitting_stops_all_turns_and_the_queue_stays_for_the_draft(store)
     first = chat.opened
     chat.sessions.send(first, "one")
     chat.sessions.send(first, "two")
-    second = chat.sessions.in_memory.show_new()
+    second = chat.sessions.in_memory.switch_to_new()
     chat.sessions.send(second, "three")
     await until(lambda: len(chat.server.requests) == 2, "both requests")
     await chat.sessions.close()
@@ -194,7 +194,7 @@ async def test_a_session_in_which_prompts_only_wait_is_listed_by_the_words_or_fi
         chat.sessions.send(chat.opened, text)
         chat.sessions.send(chat.opened, "and in shade?")
         assert chat.sessions.in_memory.only_queued() == [], "it is the shown one"
-        chat.sessions.in_memory.show_new()
+        chat.sessions.in_memory.switch_to_new()
         (listed,) = chat.sessions.in_memory.only_queued()
         assert listed.title == ("What grows?" if "grows" in text else "notes.md")
         chat.sessions.return_waiting()

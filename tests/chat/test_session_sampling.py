@@ -35,7 +35,7 @@ async def test_an_option_is_sent_after_a_restart_until_default_takes_it_back(sto
     assert await change(chat, "top_k 20") == "top_k is 20 from the next answer on (session)."
     await change(chat, 'stop=["###", "ä"]')
     again = ChatTurns(store)
-    again.sessions.in_memory.show(await again.sessions.in_memory.load(chat.opened.session_id))
+    again.sessions.in_memory.switch_to(await again.sessions.in_memory.load(chat.opened.session_id))
     assert await ask(again, "two") == {"top_k": 20, "stop": ("###", "ä")}
     await change(again, "stop default")
     assert await change(again, "top_k default") == "top_k is not sent, from the next answer on."
@@ -46,10 +46,10 @@ async def test_options_of_a_new_session_are_saved_with_its_first_message(store):
     chat = ChatTurns(store)
     await change(chat, "seed 7")
     assert await store.list_sessions() == ()
-    saved_id = chat.sessions.in_memory.show_new().session_id
+    saved_id = chat.sessions.in_memory.switch_to_new().session_id
     assert await ask(chat, "one") == {"seed": 7}
     assert (await store.open_session(saved_id)).header.sampling == {"seed": 7}
-    chat.sessions.in_memory.show_new()
+    chat.sessions.in_memory.switch_to_new()
     assert await ask(chat, "one") == {}
 
 

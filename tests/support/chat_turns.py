@@ -124,7 +124,9 @@ class ChatTurns(FrontEnd):
     async def open_import(self, *messages: ChatMessage) -> None:
         session = Session(header=header("Imported"), messages=MessagePath(messages))
         await self.store.import_session(session)
-        self.sessions.in_memory.show(await self.sessions.in_memory.load(session.header.session_id))
+        self.sessions.in_memory.switch_to(
+            await self.sessions.in_memory.load(session.header.session_id)
+        )
 
     async def send(self, text: str, files: Sequence[Any] = ()) -> None:
         parts = [await self.sessions.add_file(file) for file in files]

@@ -52,7 +52,7 @@ class Branches:
             self._listed_sessions.refresh()
             return
         self._shown_session.leave()
-        self._shown_session.show_path(fork)
+        self._shown_session.switch_to_path(fork)
         self._status.show_action("forked")
         self._ui.notify("This is a new session; the old one is unchanged.")
         self._ui.widgets.prompt_input.focus()
@@ -103,7 +103,7 @@ class Branches:
         """
         is_shown = path.header.session_id == self._shown_session.shown_id
         if is_shown:
-            self._shown_session.show_path(path)
+            self._shown_session.switch_to_path(path)
         return is_shown
 
     async def rewrite(self, prompt_text: PromptText, text: str) -> None:

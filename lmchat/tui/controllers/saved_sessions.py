@@ -159,7 +159,7 @@ class SavedSessions:
         await self._library.delete(session_id)
         if opened is self._chat.shown:
             self._shown_session.leave()
-            self._shown_session.show_new()
+            self._shown_session.switch_to_new()
         return f"In the trash; {self._ui.key_name('session.undo')} restores it"
 
 

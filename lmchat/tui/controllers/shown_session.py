@@ -140,7 +140,7 @@ class ShownSession:
         opened = self._chat.shown
         if opened.has_begun:
             self.leave()
-            self.show_new()
+            self.switch_to_new()
             self._prompt_text.load_draft()
         else:
             # an edit may be left of a message that was deleted, with all others
@@ -158,14 +158,14 @@ class ShownSession:
         self._prompt_text.cancel_edit()
         self._status.speedometer.restart()
 
-    def show_new(self) -> None:
+    def switch_to_new(self) -> None:
         """Show the new session; what is typed stays in the prompt."""
-        self._chat.in_memory.show_new()
+        self._chat.in_memory.switch_to_new()
         self.redraw()
 
-    def show_path(self, session: Session) -> None:
+    def switch_to_path(self, session: Session) -> None:
         """Show a path that was read from the disk, of the shown session or of another one."""
-        self._chat.in_memory.show_path(session)
+        self._chat.in_memory.switch_to_path(session)
         self.redraw()
 
     def switch_to(
@@ -202,13 +202,13 @@ class ShownSession:
             # raises while a turn may add messages to the path that is chosen now
             self._chat.in_memory.require_free_path(session_id)
             path = await self._store.set_leaf(session_id, message_id)
-            change_session = partial(self._chat.in_memory.show_path, path)
+            change_session = partial(self._chat.in_memory.switch_to_path, path)
         else:
             opened = await self._chat.in_memory.load(session_id)
             bookmark = Bookmark.parse(await self._chat.bookmarks.load(session_id))
             if bookmark is not None and opened.find(bookmark.message_id) is None:
                 await opened.fill(self._store)  # it is among the older messages
-            change_session = partial(self._chat.in_memory.show, opened)
+            change_session = partial(self._chat.in_memory.switch_to, opened)
         self.leave()  # only now: until here, the user may have typed and scrolled
 
         left = self._chat.shown
