@@ -244,7 +244,7 @@ COMMANDS: tuple[Command, ...] = (
         "request",
         "Show the next request as text, JSON or curl",
         "/request [FORM]",
-        "next_request.show",
+        "next_request.open_request",
     ),
     _slash("file", "Add files or a page to the prompt", "/file PATH", "prompt_files.add"),
     _slash(
@@ -273,7 +273,7 @@ COMMANDS: tuple[Command, ...] = (
         "context",
         "Show what the next request holds, and take messages out of it",
         "/context",
-        "next_request.show_context",
+        "next_request.open_context",
     ),
     _slash(
         "clear",
@@ -286,26 +286,26 @@ COMMANDS: tuple[Command, ...] = (
         "stats",
         "Show the statistics",
         "/stats",
-        "reports.show_statistics",
+        "reports.open_statistics",
     ),
     _slash(
         "log",
         "Show where the log file is",
         "/log",
-        "reports.show_log_file",
+        "reports.open_log_file",
     ),
     _slash(
         "tools",
         "List the tools, and switch them on or off",
         "/tools",
-        "reports.show_tools",
+        "reports.open_tools",
     ),
     _slash("theme", "Change the theme", "/theme [NAME]", "appearance.use_theme"),
     _slash(
         "doctor",
         "Check everything and show what to do next",
         "/doctor",
-        "reports.show_doctor",
+        "reports.open_doctor",
     ),
     _command(
         Scope.APP,
@@ -323,7 +323,7 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+p",
         "commands",
         "Command palette",
-        "palette.show",
+        "palette.open",
         is_offered=False,
     ),
     _command(
@@ -332,7 +332,7 @@ COMMANDS: tuple[Command, ...] = (
         "f1,question_mark",
         "help",
         "All commands and their keys",
-        "palette.show_help",
+        "palette.open_help",
         slash="/help",
     ),
     _command(
@@ -418,7 +418,7 @@ COMMANDS: tuple[Command, ...] = (
         "p",
         "probabilities",
         "Show how sure the model was of each word",
-        "branches.show_choices",
+        "branches.open_probabilities",
         slash="/probabilities",
     ),
     _message(
@@ -426,7 +426,7 @@ COMMANDS: tuple[Command, ...] = (
         "i",
         "details",
         "Show its details: times, tokens, sampling",
-        "message_actions.show_details",
+        "message_actions.open_details",
         slash="/details",
     ),
     _message("fork", "f", "fork", "Fork into a new session from here", "branches.fork"),
@@ -435,17 +435,17 @@ COMMANDS: tuple[Command, ...] = (
         "left_square_bracket",
         "versions",
         "Previous version",
-        "branches.show_neighbour(-1)",
+        "branches.switch_version(-1)",
     ),
     _message(
         "next_version",
         "right_square_bracket",
         "versions",
         "Next version",
-        "branches.show_neighbour(1)",
+        "branches.switch_version(1)",
     ),
     _message(
-        "tree", "t", "tree", "Show the tree of this session", "branches.show_tree", slash="/tree"
+        "tree", "t", "tree", "Show the tree of this session", "branches.open_tree", slash="/tree"
     ),
     _message(
         "source",

@@ -59,7 +59,7 @@ class Branches:
 
     # Versions
 
-    async def show_neighbour(self, step: int, message: ChatMessage) -> None:
+    async def switch_version(self, step: int, message: ChatMessage) -> None:
         """Show the next version of a message (`step` 1) or the previous one (-1), in a ring.
 
         It is at the row of the screen where the message was. Raises `RequestInvalid` while a turn
@@ -82,7 +82,7 @@ class Branches:
         if self._show_path(path):
             self._ui.widgets.log.show_message(chosen_id, row=row)
 
-    async def show_choices(self, message: ChatMessage) -> None:
+    async def open_probabilities(self, message: ChatMessage) -> None:
         """Show how sure the model was of each word of an answer.
 
         If an alternative is taken, it begins another version, which the model continues.
@@ -177,7 +177,7 @@ class Branches:
 
     # The tree
 
-    async def show_tree(self, _: ChatMessage) -> None:
+    async def open_tree(self, _: ChatMessage) -> None:
         """Show all branches of the session in a dialog; if one is chosen, go to it.
 
         The message is there because this is a command on messages; the tree does not depend on it.

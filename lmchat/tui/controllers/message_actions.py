@@ -163,7 +163,7 @@ class MessageActions:
         """
         self._focus(message)
         if message.files:
-            self._ui.begin(partial(self.show_files, message), "message")
+            self._ui.begin(partial(self.open_files, message), "message")
         self._ui.widgets.log.toggle("is_folded")
 
     def switch_source(self, message: ChatMessage) -> None:
@@ -234,7 +234,7 @@ class MessageActions:
         if not await self._platform.open_file(name, data):
             self._ui.notify("No viewer is available on this machine.")
 
-    async def show_files(self, message: ChatMessage) -> None:
+    async def open_files(self, message: ChatMessage) -> None:
         """Open the attached images of a message in the viewer, and show its texts in one dialog."""
         texts: list[str] = []
         for file in message.files:
@@ -275,7 +275,7 @@ class MessageActions:
         if await self._ui.ask(dialog) and not await self._platform.open_in_browser(address):
             self._ui.copy(address, "No browser is available; address")
 
-    def show_details(self, answer: ChatMessage) -> None:
+    def open_details(self, answer: ChatMessage) -> None:
         self._ui.open_dialog(TextDialog("Details", details_text(answer)))
 
     async def save(self, message: ChatMessage) -> None:

@@ -33,7 +33,7 @@ class NextRequest:
         self._prompt_text = prompt_text
         self._branches = branches
 
-    def show_context(self) -> None:
+    def open_context(self) -> None:
         """Show the messages of the next request, in a dialog that can take them out of it.
 
         Raises `LMChatError` if no model can answer.
@@ -71,16 +71,16 @@ class NextRequest:
         self._ui.open_dialog(dialog, go_to)
         begin_to_fill()
 
-    def show(self, form: str = "") -> None:
+    def open_request(self, form: str = "") -> None:
         """Show the next request in a worker; nothing is generated or saved.
 
         `form` is what was typed behind `/request`: `text`, `json` or `curl`, or nothing, for the
         first of them that the server has.
         """
         typed = f"/request {form}" if form else ""  # given back after an error, to be corrected
-        self._ui.begin(partial(self._show, form), "request", typed=typed, is_only=True)
+        self._ui.begin(partial(self._open_request, form), "request", typed=typed, is_only=True)
 
-    async def _show(self, typed_form: str) -> None:
+    async def _open_request(self, typed_form: str) -> None:
         """Show the next request, unless another session is shown by the time it is complete."""
         form = checked_form(typed_form)
         opened = self._chat.shown

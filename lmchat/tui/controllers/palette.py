@@ -30,7 +30,7 @@ class Palette:
         self._connect = connect
         self._run = run
 
-    def show(self) -> None:
+    def open(self) -> None:
         """Show the commands that can do something now, and run the chosen one.
 
         If another screen covers the chat, no commands on a message are among them. Those on a
@@ -54,7 +54,7 @@ class Palette:
             rows = [*of_message, *rows] if is_focused else [*rows, *of_message]
         self._offer(CommandsDialog("Commands", {"": rows}))
 
-    def show_help(self) -> None:
+    def open_help(self) -> None:
         """Show all commands and keys, and run the chosen one.
 
         Where a message has the focus, those on messages come first: `?` there asks for them.

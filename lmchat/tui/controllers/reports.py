@@ -23,7 +23,7 @@ class Reports:
         self._ui = ui
         self._workspace = ui.workspace
 
-    async def show_statistics(self) -> None:
+    async def open_statistics(self) -> None:
         """Show the requests of this run, and what each model did in the last `RECORD_DAYS` days."""
         try:
             since = now() - timedelta(days=RECORD_DAYS)
@@ -36,7 +36,7 @@ class Reports:
         text = statistics_text(backend.metrics(), backend.budget(), models)
         self._ui.open_dialog(TextDialog("Statistics", text))
 
-    def show_doctor(self) -> None:
+    def open_doctor(self) -> None:
         """Run all checks in a worker, and show the report, as on the command line."""
         dialog = TextDialog("Doctor", "Checking servers, keys, files, engine and tools …")
 
@@ -50,10 +50,10 @@ class Reports:
         self._ui.open_dialog(dialog)
         self._ui.begin(examine, "doctor", is_only=True)
 
-    def show_tools(self) -> None:
+    def open_tools(self) -> None:
         self._ui.open_dialog(
             tools_dialog(self._workspace.chat, self._workspace.platform.config_file)
         )
 
-    def show_log_file(self) -> None:
+    def open_log_file(self) -> None:
         self._ui.open_dialog(TextDialog("Log file", safe_text(self._workspace.platform.log_file)))
