@@ -34,7 +34,7 @@ CONTINUE = (
     "No greeting, no comment, no code fence that is open already."
 )
 ANCHOR_CHARS = 60  # at the end of the answer, which the prompt to continue quotes
-NO_CHOICES = (
+NO_PROBABILITIES = (
     "This answer has no probabilities. "
     "Type /set logprobs 5, and the next answers have those of each word."
 )
@@ -102,15 +102,15 @@ def require_prefill(target: Target, beginning: Beginning | None = None) -> None:
         )
 
 
-# Choices of the model in an answer
+# Tokens of an answer
 
 
-class AnswerChoices:
-    """The choices of the tokens of an answer, in their order, with their place in its text."""
+class AnswerTokens:
+    """The tokens of an answer with their alternatives, and their place in its text."""
 
-    def __init__(self, answer: ChatMessage, choices: Sequence[TokenProbabilities]) -> None:
+    def __init__(self, answer: ChatMessage, tokens: Sequence[TokenProbabilities]) -> None:
         self.answer = answer
-        self.choices = choices
+        self.tokens = tokens
         self.text_start = self._start_of_tokens(is_thought=False)
         """Index in the text of the answer from which its tokens are known.
 
@@ -127,39 +127,39 @@ class AnswerChoices:
         """
         whole = self.answer.reasoning if is_thought else self.answer.text
         # from the end, since what an answer continues comes before its tokens
-        start = whole.rfind(_text_of(self.choices, is_thought=is_thought))
+        start = whole.rfind(_text_of(self.tokens, is_thought=is_thought))
         return None if start < 0 else start
 
     def begun_with(self, index: int, token: str) -> Beginning:
-        """Return the answer up to the choice with an index, with another token in its place.
+        """Return the answer up to the token with an index, with another one in its place.
 
-        `token` is one of the alternatives of that choice. Raises `RequestInvalid` if the text up to
+        `token` is one of its alternatives. Raises `RequestInvalid` if the text up to
         there is not exactly known, or if `token` is only a part of a character.
         """
-        old_choice = self.choices[index]
-        earlier = self.choices[:index]
+        old_token = self.tokens[index]
+        earlier = self.tokens[:index]
         thought = self.answer.reasoning
-        start = self.thought_start if old_choice.is_thought else self.text_start
+        start = self.thought_start if old_token.is_thought else self.text_start
         if start is None or HALF_CHARACTER in token:
             problem = "The text of this token is not exactly known."
             raise RequestInvalid(problem, hint="Choose another one, or rewrite the answer with E.")
         # text of earlier tokens that the server has not reported came with this one, and stays
-        text_of_token = old_choice.text_before + token
-        whole = thought if old_choice.is_thought else self.answer.text
+        text_of_token = old_token.text_before + token
+        whole = thought if old_token.is_thought else self.answer.text
         # what the answer itself continued, its tokens up to the chosen one, and the new token
-        begun = whole[:start] + _text_of(earlier, is_thought=old_choice.is_thought) + text_of_token
-        logprobs = [other.logprob for other in old_choice.top if other.token == token]
-        logprob = logprobs[0] if logprobs else old_choice.logprob
-        new_choice = replace(old_choice, token=token, logprob=logprob, text=text_of_token)
+        begun = whole[:start] + _text_of(earlier, is_thought=old_token.is_thought) + text_of_token
+        logprobs = [other.logprob for other in old_token.top if other.token == token]
+        logprob = logprobs[0] if logprobs else old_token.logprob
+        new_token = replace(old_token, token=token, logprob=logprob, text=text_of_token)
         parts: list[Part] = [ReasoningPart(text=begun)]
-        if not old_choice.is_thought:
+        if not old_token.is_thought:
             parts = [ReasoningPart(text=thought)] if thought else []
             parts.append(TextPart(text=begun))
         # the figures of the old answer are not those of this one
         stats = AnswerStats(is_edited=True, completion_tokens=len(earlier) + 1)
         return Beginning(
             message=replace(self.answer, parts=tuple(parts), stats=stats, failure=None),
-            choices=(*earlier, new_choice),
+            choices=(*earlier, new_token),
             is_exact=True,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat.answer_beginnings import AnswerChoices
+from lmchat.chat.answer_beginnings import AnswerTokens
 from lmchat.errors import RequestInvalid
 from lmchat.servers.request import Sampling
 from lmchat.sessions.message import (
@@ -34,21 +34,21 @@ def said(text: str, thought: str = ""):
 def test_a_begun_answer_has_the_exact_text_up_to_the_token():
     for start in ("", "Of course: "):
         tokens = [choice("a "), choice(" b\n"), choice("c", "d ")]
-        begun = AnswerChoices(said(f"{start}a  b\nc", "Hm."), tokens).begun_with(2, "d ")
+        begun = AnswerTokens(said(f"{start}a  b\nc", "Hm."), tokens).begun_with(2, "d ")
         assert (begun.message.text, begun.message.reasoning) == (f"{start}a  b\nd ", "Hm.")
         assert begun.message.stats.is_edited
         assert [kept.token for kept in begun.choices] == ["a ", " b\n", "d "]
         assert begun.choices[2].logprob == -2.0
     late = TokenProbabilities(token="c", logprob=-1.0, text="xc")  # noqa: S106 - text came before it
-    begun = AnswerChoices(said("axc"), [choice("a"), late]).begun_with(1, "d")
+    begun = AnswerTokens(said("axc"), [choice("a"), late]).begun_with(1, "d")
     assert begun.message.text == "axd"
     tokens = [choice("Hm", is_thought=True), choice(".", "!", is_thought=True), choice("Yes")]
-    begun = AnswerChoices(said("Yes", "Hm."), tokens).begun_with(1, "!")
+    begun = AnswerTokens(said("Yes", "Hm."), tokens).begun_with(1, "!")
     assert (begun.message.reasoning, begun.message.text) == ("Hm!", "")
 
 
 def test_a_part_of_a_character_and_a_token_whose_place_is_not_certain_are_refused():
     with pytest.raises(RequestInvalid, match="not exactly known"):
-        AnswerChoices(said("a"), [choice("a")]).begun_with(0, "\ufffd")
+        AnswerTokens(said("a"), [choice("a")]).begun_with(0, "\ufffd")
     with pytest.raises(RequestInvalid, match="not exactly known"):
-        AnswerChoices(said("other"), [choice("a"), choice("b")]).begun_with(1, "c")
+        AnswerTokens(said("other"), [choice("a"), choice("b")]).begun_with(1, "c")

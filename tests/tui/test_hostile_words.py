@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from lmchat.chat.answer_beginnings import AnswerChoices
+from lmchat.chat.answer_beginnings import AnswerTokens
 from lmchat.chat.context_window import ContextItem, ContextList
 from lmchat.servers.discovery.catalogue import ModelRow
 from lmchat.servers.discovery.launcher import Installed
@@ -30,7 +30,7 @@ from lmchat.tui.dialogs.ask_dialog import (
 )
 from lmchat.tui.dialogs.context_dialog import ContextDialog
 from lmchat.tui.dialogs.model_picker import ModelPicker, file_picker
-from lmchat.tui.dialogs.probabilities_dialog import ChoicesDialog
+from lmchat.tui.dialogs.probabilities_dialog import ProbabilitiesDialog
 from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.welcome.server_rows import MachineState
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
@@ -96,10 +96,10 @@ def page() -> WelcomeScreen:
     return bare_page(found(places, HERE, problem=EVIL))
 
 
-def choices() -> ChoicesDialog:
+def choices() -> ProbabilitiesDialog:
     top = (Alternative(token=EVIL, logprob=-1.0), Alternative(token=f"{EVIL}!", logprob=-2.0))
     choice = TokenProbabilities(token=EVIL, logprob=-1.0, text=EVIL, top=top)
-    return ChoicesDialog(AnswerChoices(text_message(Role.ASSISTANT, EVIL), [choice]))
+    return ProbabilitiesDialog(AnswerTokens(text_message(Role.ASSISTANT, EVIL), [choice]))
 
 
 SCREENS = {

@@ -10,7 +10,7 @@ from lmchat.servers.events import (
     TokensChosen,
 )
 from lmchat.sessions.message import Alternative, Role, TokenProbabilities
-from lmchat.tui.dialogs.probabilities_dialog import ChoicesDialog, ChoicesText
+from lmchat.tui.dialogs.probabilities_dialog import ProbabilitiesDialog, WordsText
 from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import ready_desktop, shown
 from tests.support.scripted_backend import llama
@@ -46,15 +46,17 @@ def chosen(desk) -> str:
 
 
 async def look(desk) -> None:
-    await desk.press("alt+up", "p", leads_to=ChoicesDialog, sees="4 words, 2 of them below 50")
+    await desk.press(
+        "alt+up", "p", leads_to=ProbabilitiesDialog, sees="4 words, 2 of them below 50"
+    )
 
 
 async def test_words_are_gone_through_and_another_one_begins_a_version_that_goes_on(tmp_path):
     backend = llama([*FERNS, END], [*words(word(" warm", UNSURE), word(" rain")), END])
     async with ready_desktop(tmp_path, backend=backend, asked=["one"]) as desk:
         await look(desk)
-        assert "Ferns like shade." in text_of(desk.app.screen.query_one(ChoicesText))
-        strip = desk.app.screen.query_one(ChoicesText).render_line(0)
+        assert "Ferns like shade." in text_of(desk.app.screen.query_one(WordsText))
+        strip = desk.app.screen.query_one(WordsText).render_line(0)
         styles = {segment.text.strip(): segment.style for segment in strip if segment.style}
         assert styles["like"].underline
         assert not styles["like"].reverse
@@ -73,14 +75,14 @@ async def test_words_are_gone_through_and_another_one_begins_a_version_that_goes
         assert desk.texts == ["one", "Ferns like shade."]
         assert len(backend.requests) == 1
 
-        await desk.press("p", leads_to=ChoicesDialog)
+        await desk.press("p", leads_to=ProbabilitiesDialog)
         await desk.press("right", "down", "enter", leads_to=ChatScreen, sees="2/2")
         await desk.until(lambda: desk.texts == ["one", "Ferns love warm rain"], "the version")
         await desk.answered()
         last = backend.requests[-1].messages[-1]
         assert (last.role, last.text) == (Role.ASSISTANT, "Ferns love")
         await shown(desk, "edited")
-        await desk.press("p", leads_to=ChoicesDialog, sees="4 words, 2 of them below 50")
+        await desk.press("p", leads_to=ProbabilitiesDialog, sees="4 words, 2 of them below 50")
         await desk.press("right", sees='" love"  22')  # the first words have theirs from before
         await desk.press("escape", "left_square_bracket")
         await desk.until(lambda: desk.texts == ["one", "Ferns like shade."], "the old version")
@@ -89,6 +91,6 @@ async def test_words_are_gone_through_and_another_one_begins_a_version_that_goes
 async def test_an_answer_of_5000_words_can_be_gone_through(tmp_path):
     script = words(*(word(f" w{number}", GUESSED, *"abcd") for number in range(5000)))
     async with ready_desktop(tmp_path, backend=llama([*script, END]), asked=["one"]) as desk:
-        await desk.press("alt+up", "p", leads_to=ChoicesDialog, sees="word 1 of 5 000")
+        await desk.press("alt+up", "p", leads_to=ProbabilitiesDialog, sees="word 1 of 5 000")
         await desk.press("end", sees='" w4999"')
         await shown(desk, "word 5 000 of 5 000", "w4990 w4991")

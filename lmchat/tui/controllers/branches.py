@@ -7,7 +7,7 @@ message of the path is its leaf. Versions are messages of one role with the same
 from __future__ import annotations
 
 from lmchat.chat import changes
-from lmchat.chat.answer_beginnings import NO_CHOICES, AnswerChoices
+from lmchat.chat.answer_beginnings import NO_PROBABILITIES, AnswerTokens
 from lmchat.errors import RequestInvalid
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import ChatMessage
@@ -18,7 +18,7 @@ from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.controllers.turns import Turns
 from lmchat.tui.dialogs.message_tree import message_tree
-from lmchat.tui.dialogs.probabilities_dialog import ChoicesDialog
+from lmchat.tui.dialogs.probabilities_dialog import ProbabilitiesDialog
 from lmchat.tui.screen_services import ScreenServices
 
 
@@ -87,12 +87,12 @@ class Branches:
 
         If an alternative is taken, it begins another version, which the model continues.
         """
-        choices = await self._store.token_choices(message.message_id)
-        if not choices:
-            self._ui.notify(NO_CHOICES)
+        tokens = await self._store.token_choices(message.message_id)
+        if not tokens:
+            self._ui.notify(NO_PROBABILITIES)
             return
-        answer = AnswerChoices(message, choices)
-        taken = await self._ui.ask(ChoicesDialog(answer))
+        answer = AnswerTokens(message, tokens)
+        taken = await self._ui.ask(ProbabilitiesDialog(answer))
         if taken is not None:
             self._turns.continue_answer(message, answer.begun_with(taken.index, taken.token))
 

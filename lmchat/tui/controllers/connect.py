@@ -119,7 +119,7 @@ class Connect:
 
     # The decision
 
-    def _choice_on(self, probed: ProbeResult) -> TargetChoice:
+    def _target_on(self, probed: ProbeResult) -> TargetChoice:
         """Return the model to use on a server, by the configured and the last used one."""
         model, state = self._workspace.settings.model, self._workspace.state
         return choose_on_server(probed, model=model, state=state)
@@ -159,7 +159,7 @@ class Connect:
             self._ui.open_dialog(key_dialog(probed, attempt), self._use_result)
         elif not (probed.verdict.is_usable and probed.has_model):
             self._search_wanted.set()
-        elif (choice := self._choice_on(probed)).missing is Missing.NOTHING:
+        elif (choice := self._target_on(probed)).missing is Missing.NOTHING:
             self._use_or_show_page(choice)
         else:  # only a model is missing: the user picks one
             self._model_switch.aim_at(choice.target)
@@ -294,7 +294,7 @@ class Connect:
         if self._page is None and self._starts.problem:
             self._ui.warn(self._starts.problem)
         elif self._page is not None and probed is not None and probed.verdict.is_usable:
-            self._use_or_show_page(self._choice_on(probed))
+            self._use_or_show_page(self._target_on(probed))
         self._search_wanted.set()
 
     def _show_page(self) -> None:

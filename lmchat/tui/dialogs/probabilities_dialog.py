@@ -1,7 +1,7 @@
 """Dialog with the words of an answer, how sure the model was of each, and the alternatives.
 
-A word is a token of the model here. A choice is such a word with its probability and with the
-likeliest other tokens in its place.
+A word is a token of the model here, with its probability and the likeliest other tokens in its
+place.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from textual.style import Style
 from textual.widget import Widget
 
 from lmchat import units
-from lmchat.chat.answer_beginnings import AnswerChoices
+from lmchat.chat.answer_beginnings import AnswerTokens
 from lmchat.safe_text import SafeText, on_one_line, safe_text
 from lmchat.sessions.message import HALF_CHARACTER, TokenProbabilities, probability
 from lmchat.tui.dialogs.dialog import ListDialog
@@ -38,11 +38,11 @@ _CURSOR = "bold reverse $primary"
 class TakenWord(Struct, frozen=True):
     """A token that the user wants in the place of another one."""
 
-    index: int  # of the other one, among the choices of the answer
+    index: int  # of the other one, among the words of the answer
     token: str
 
 
-class ChoicesText(ScrollView):
+class WordsText(ScrollView):
     """Text in which one word after the other can be chosen; a bar marks its line.
 
     Only the lines in view are painted.
@@ -96,11 +96,11 @@ def _word_of(span: Span) -> int:
     return span.style.meta.get("word", -1) if isinstance(span.style, Style) else -1
 
 
-class ChoicesDialog(ListDialog):
+class ProbabilitiesDialog(ListDialog):
     """Text with marked words, and the alternatives to one of them; returns a `TakenWord`."""
 
     AUTO_FOCUS = ""
-    GROWS = "ChoicesText"
+    GROWS = "WordsText"
     HEADING = "Probabilities"
     HINTS = (
         ("← →", "word"),
@@ -117,35 +117,35 @@ class ChoicesDialog(ListDialog):
         ("shift+tab", "next_unsure(-1)"),
     ]
 
-    def __init__(self, answer: AnswerChoices) -> None:
+    def __init__(self, answer: AnswerTokens) -> None:
         super().__init__()
-        self._choices = answer.choices
-        self._words = ChoicesText(_marked_text(answer))
+        self._words = answer.tokens
+        self._text = WordsText(_marked_text(answer))
 
     def compose_content(self) -> Iterable[Widget]:
-        yield self._words
+        yield self._text
         yield LineWidget(id="chosen-word")
         yield RowList()
 
     def draw(self) -> None:
         """Show the word under the cursor, its probability, and its alternatives."""
-        index = self._words.cursor
-        choice = self._choices[index]
-        shown = ((_quoted(choice.token), STRONG), (f"  {_percent(choice.logprob)}", ""))
-        place = f"word {units.tokens(index + 1)} of {units.tokens(len(self._choices))}"
+        index = self._text.cursor
+        word = self._words[index]
+        shown = ((_quoted(word.token), STRONG), (f"  {_percent(word.logprob)}", ""))
+        place = f"word {units.tokens(index + 1)} of {units.tokens(len(self._words))}"
         line = self.query_one("#chosen-word", LineWidget)
         line.show([content(shown)], styled(place, MUTED))
-        unsure_count = sum(map(_is_unsure, self._choices))
-        words = units.counted(len(self._choices), "word")
+        unsure_count = sum(map(_is_unsure, self._words))
+        words = units.counted(len(self._words), "word")
         self.show_rows(
-            _alternatives(choice),
+            _alternatives(word),
             f"{words}, {unsure_count} of them below {units.percent(_UNSURE)}",
-            choose=choice.token,
+            choose=word.token,
         )
 
     def action_move_word(self, step: int) -> None:
         """Move the cursor forward by `step` words, or back if negative; it stops at both ends."""
-        self._words.move_to(min(max(self._words.cursor + step, 0), len(self._choices) - 1))
+        self._text.move_to(min(max(self._text.cursor + step, 0), len(self._words) - 1))
         self.draw()
 
     def action_next_unsure(self, step: int) -> None:
@@ -153,26 +153,26 @@ class ChoicesDialog(ListDialog):
 
         Without such a word in this direction, it stays.
         """
-        index = self._words.cursor + step
-        while 0 <= index < len(self._choices) and not _is_unsure(self._choices[index]):
+        index = self._text.cursor + step
+        while 0 <= index < len(self._words) and not _is_unsure(self._words[index]):
             index += step
-        if 0 <= index < len(self._choices):
-            self._words.move_to(index)
+        if 0 <= index < len(self._words):
+            self._text.move_to(index)
             self.draw()
 
     def action_accept(self) -> None:
         if self.list.key is not None:
-            self.dismiss(TakenWord(index=self._words.cursor, token=str(self.list.key)))
+            self.dismiss(TakenWord(index=self._text.cursor, token=str(self.list.key)))
 
 
-def _marked_text(answer: AnswerChoices) -> Content:
+def _marked_text(answer: AnswerTokens) -> Content:
     """Return the thought and the text of an answer, with marks where the model was unsure.
 
-    Text before and behind the choices, of which no probabilities are known, is muted. It is left
-    out where the place of the choices in the text is not known.
+    Text before and behind the words, of which no probabilities are known, is muted. It is left
+    out where the place of the words in the text is not known.
     """
     pieces: list[Content] = []
-    # for thought and text: all of it, where its choices begin in it, and whether they are thoughts
+    # for thought and text: all of it, where its words begin in it, and whether they are thoughts
     parts = (
         (answer.answer.reasoning, answer.thought_start, True),
         (answer.answer.text, answer.text_start, False),
@@ -182,49 +182,49 @@ def _marked_text(answer: AnswerChoices) -> Content:
             pieces.append(Content("\n\n"))
         before = "" if start is None else whole[:start]
         pieces.append(Content.styled(safe_text(before), MUTED))
-        length = 0  # of the text of the choices
-        for index, choice in enumerate(answer.choices):
-            if choice.is_thought == is_thought:
-                pieces.append(_marked_word(index, choice))
-                length += len(choice.text)
+        length = 0  # of the text of the words
+        for index, word in enumerate(answer.tokens):
+            if word.is_thought == is_thought:
+                pieces.append(_marked_word(index, word))
+                length += len(word.text)
         behind = "" if start is None else whole[start + length :]
         pieces.append(Content.styled(safe_text(behind), MUTED))
     return Content("").join(pieces)
 
 
-def _marked_word(index: int, choice: TokenProbabilities) -> Content:
-    """Return the word of a choice, with a mark if the model was unsure.
+def _marked_word(index: int, word: TokenProbabilities) -> Content:
+    """Return the text of a word, with a mark if the model was unsure.
 
-    It is in a span with its index among all choices, by which `ChoicesText` finds it.
+    It is in a span with its index among all words, by which `WordsText` finds it.
     """
     # the text is empty if it came with a later token, as that of a half character
-    word = safe_text(choice.text or choice.token).replace("\t", "    ")
-    word = word.replace("\n", " \n")  # the cursor is seen on the blank
-    if not cell_len(word[:1]):  # such as an accent: without a blank, it is on the word before
-        word = GAP + word
-    mark = "underline" if _is_unsure(choice) else ""
-    if probability(choice.logprob) < _GUESSED:
+    text = safe_text(word.text or word.token).replace("\t", "    ")
+    text = text.replace("\n", " \n")  # the cursor is seen on the blank
+    if not cell_len(text[:1]):  # such as an accent: without a blank, it is on the word before
+        text = GAP + text
+    mark = "underline" if _is_unsure(word) else ""
+    if probability(word.logprob) < _GUESSED:
         mark = "reverse"
-    style = f"{MUTED if choice.is_thought else ''} {mark}"
+    style = f"{MUTED if word.is_thought else ''} {mark}"
     meta = Style.from_meta({"word": index})
-    return Content(word, [Span(0, len(word), style), Span(0, len(word), meta)])
+    return Content(text, [Span(0, len(text), style), Span(0, len(text), meta)])
 
 
-def _is_unsure(choice: TokenProbabilities) -> bool:
+def _is_unsure(word: TokenProbabilities) -> bool:
     """Whether the model gave the token of the answer a probability below `_UNSURE`."""
-    return probability(choice.logprob) < _UNSURE
+    return probability(word.logprob) < _UNSURE
 
 
-def _alternatives(choice: TokenProbabilities) -> list[ListRow]:
+def _alternatives(word: TokenProbabilities) -> list[ListRow]:
     """Return a row for each token that can be chosen, also that of the answer; likeliest first.
 
     Other tokens that are parts of characters are left out: they cannot be sent.
     """
-    logprobs = {other.token: other.logprob for other in choice.top}
-    logprobs[choice.token] = choice.logprob  # which may be too low for `top`
+    logprobs = {other.token: other.logprob for other in word.top}
+    logprobs[word.token] = word.logprob  # which may be too low for `top`
     rows: list[ListRow] = []
     for token in sorted(logprobs, key=lambda token: -logprobs[token]):
-        is_chosen = token == choice.token
+        is_chosen = token == word.token
         if is_chosen or HALF_CHARACTER not in token:
             note = "in the answer  " if is_chosen else ""
             name = (f" {_quoted(token)}", NAME)
