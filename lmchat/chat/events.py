@@ -89,8 +89,8 @@ ChatEvent = (
 class FrontEnd(Protocol):
     """The screen, the plain chat, or `ask`."""
 
-    def show(self, opened: OpenSession, event: ChatEvent) -> None:
-        """Show an event of a session, which need not be the shown one."""
+    def receive(self, opened: OpenSession, event: ChatEvent) -> None:
+        """Take an event of a session, which need not be the shown one, and let the user see it."""
 
     async def ask(self, opened: OpenSession, question: ToolQuestion) -> Decision:
         """Ask the user about a call of a tool; a stop of the turn cancels this."""

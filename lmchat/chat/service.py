@@ -419,13 +419,13 @@ class ChatService:
             self._report(opened, PromptsReturned(prompts=returned))
 
     def _report(self, opened: OpenSession, event: ChatEvent) -> None:
-        """Show an event at the front end, if there is one; raises `ShowError` if that fails."""
+        """Give an event to the front end, if there is one; raises `ShowError` if that fails."""
         # these change which prompts are unsaved, and so the draft on the disk, which includes them
         if isinstance(event, AnswerBegun | QueueChanged | TurnEnded):
             self.drafts.write_soon()
         if self.front_end is not None:
             try:
-                self.front_end.show(opened, event)
+                self.front_end.receive(opened, event)
             except Exception as error:
                 raise ShowError from error
 

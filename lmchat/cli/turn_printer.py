@@ -64,7 +64,7 @@ class TurnPrinter:
         self._is_loading_noted = False
         self._is_stall_noted = False
 
-    def show(self, event: ChatEvent) -> None:
+    def print_event(self, event: ChatEvent) -> None:
         """Print what an event says to the user; nothing for events without words.
 
         That the model loads, and that no data comes, is noted once a turn. The model that answers

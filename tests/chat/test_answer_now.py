@@ -44,8 +44,8 @@ class Pressing(ChatTurns):
         self.kinds = list(kinds)
         self.replies: list[str] = []
 
-    def show(self, opened, event) -> None:
-        super().show(opened, event)
+    def receive(self, opened, event) -> None:
+        super().receive(opened, event)
         if self.kinds and isinstance(event, self.kinds[0]):
             del self.kinds[0]
             self.replies.append(opened.answer_now())

@@ -20,7 +20,7 @@ def print_events(capsys, *events, **options) -> tuple[str, str]:
     """Print the events of a turn; return stdout and stderr."""
     printer = TurnPrinter(Output(**options))
     for event in events:
-        printer.show(event)
+        printer.print_event(event)
     captured = capsys.readouterr()
     return captured.out, captured.err
 

@@ -63,7 +63,7 @@ class ChatTurns(FrontEnd):
         """A kind of event that the front end cannot show."""
         self._came = asyncio.Event()
 
-    def show(self, opened: OpenSession, event: ChatEvent) -> None:
+    def receive(self, opened: OpenSession, event: ChatEvent) -> None:
         if self.breaks_at is not None and isinstance(event, self.breaks_at):
             raise BrokenPipeError
         self.events.append(event)

@@ -167,9 +167,9 @@ class _Question(FrontEnd):
         settings = self._chat.turn_choices.settings(self._opened.own_sampling)
         return settings if self._wanted is None else replace(settings, output=self._wanted.output)
 
-    def show(self, _: OpenSession, event: ChatEvent) -> None:
+    def receive(self, _: OpenSession, event: ChatEvent) -> None:
         """Print an event of the turn; there is only one session."""
-        self._printer.show(event)
+        self._printer.print_event(event)
 
     async def ask(self, _: OpenSession, question: ToolQuestion) -> Decision:
         """Ask the user about a call of a tool."""

@@ -90,7 +90,7 @@ async def _measure(context: Context, runtime: Runtime, task: Task) -> dict[str, 
         """
         is_first = not answers  # an answer is added when it has ended
         if is_first and not isinstance(event, ModelLoading):
-            printer.show(event)
+            printer.print_event(event)
 
     load_s = failure = None
     try:

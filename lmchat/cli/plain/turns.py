@@ -161,7 +161,7 @@ class PlainTurns(FrontEnd):
             raise error
         printer.note_unshown(opened.messages[-1])
 
-    def show(self, _: OpenSession, event: ChatEvent) -> None:
+    def receive(self, _: OpenSession, event: ChatEvent) -> None:
         """Print an event of a turn; a turn with tools has several answers.
 
         A note below a complete summary says where the older messages are.
@@ -180,7 +180,7 @@ class PlainTurns(FrontEnd):
         elif isinstance(event, ReasoningDelta) and not self._has_thought:
             self._has_thought = True
             self.note("Thinking…")
-        self._printer.show(event)
+        self._printer.print_event(event)
 
     def print_label(self, label: str) -> None:
         """At a terminal, print a line such as the name of the model above its answer, on stderr."""

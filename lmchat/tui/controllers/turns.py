@@ -3,7 +3,7 @@
 A prompt passes, in order: `PromptInput.submit`, `ChatScreen.pass_on`, `Dispatcher.receive` and
 `_submit`, `Turns.submit`, `ChatService.send`, and in a task of its session the `TurnRunner`,
 which shows it here (`MessageAdded`), saves it and then asks the server. Events come to
-`Turns.show`, also those of sessions that are not shown.
+`Turns.receive`, also those of sessions that are not shown.
 """
 
 from __future__ import annotations
@@ -295,7 +295,7 @@ class Turns(FrontEnd):
 
     # What turns do
 
-    def show(self, opened: OpenSession, event: ChatEvent) -> None:
+    def receive(self, opened: OpenSession, event: ChatEvent) -> None:
         """Show an event of a turn in the log, the list of sessions, the panel or a notification.
 
         If the session of the turn is not shown, nothing is changed in the log. A bug in showing the
