@@ -127,13 +127,13 @@ def call(arguments: str = "{}", result: str = "") -> ChatMessage:
 
 
 async def load(pilot: Pilot, *messages: ChatMessage) -> None:
-    pilot.app.log_view.load(messages)
+    pilot.app.log_view.show(messages)
     await pilot.pause()
 
 
 async def load_focused(pilot: Pilot, *messages: ChatMessage) -> None:
     """Show messages, and give the focus to the last of them."""
-    pilot.app.log_view.load(messages)
+    pilot.app.log_view.show(messages)
     pilot.app.log_view.focus()
     await pilot.pause()
 

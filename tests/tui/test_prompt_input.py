@@ -90,7 +90,7 @@ async def test_up_in_an_empty_prompt_brings_earlier_prompts_and_down_comes_back(
         await pilot.press(key)
         seen.append(prompt.text)
     assert seen == ["newest", "two\nlines", "oldest", "oldest", "two\nlines", "newest", "", ""]
-    prompt.load_draft("")
+    prompt.show_draft("")
     prompt.remember_newest("older")
     prompt.remember_newest("/new")
     await pilot.press("up", "up")
@@ -102,7 +102,7 @@ async def test_up_in_an_empty_prompt_brings_earlier_prompts_and_down_comes_back(
 
 
 async def test_what_comes_back_from_disk_or_editor_cannot_write_to_the_terminal(app, pilot) -> None:
-    for load in (app.prompt.input.put, app.prompt.input.load_draft):
+    for load in (app.prompt.input.put, app.prompt.input.show_draft):
         load("a\x1b]52;c;aGk=\x07b\x9b31m\u202ec\x00\nd\te")
         await pilot.pause()
         assert "a␛]52;c;aGk=␇b" in screen_text(app)
@@ -255,7 +255,7 @@ async def test_a_command_for_the_shell_that_was_not_typed_is_seen_before_it_runs
         prompt.put(line)
 
     async def restart() -> None:
-        prompt.load_draft(line)
+        prompt.show_draft(line)
 
     for bring in (paste, recall, undo, editor, restart, attach):
         await bring()

@@ -256,7 +256,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     # Messages and their text
 
-    def load(
+    def show(
         self,
         messages: Sequence[ChatMessage],
         *,
@@ -274,7 +274,7 @@ class ChatLog(ScrollView, can_focus=True):
         is_streaming = is_ours and bool(messages) and is_streaming_answer(messages[-1])
         if is_streaming:
             self._streaming = len(messages) - 1
-        self.document.load(messages, is_streaming=is_streaming)
+        self.document.reset(messages, is_streaming=is_streaming)
         self.viewport.reset()
         self.selection.drop()
         if self.has_focus:
@@ -327,7 +327,9 @@ class ChatLog(ScrollView, can_focus=True):
 
         That is no timer of Textual, which drops one that starts late: the text would wait.
         """
-        self.post_message(events.Callback(callback=partial(self.inflow.show, self.flush)))
+        self.post_message(
+            events.Callback(callback=partial(self.inflow.show_and_measure, self.flush))
+        )
 
     def flush(self) -> None:
         """Show the text and colours that have arrived, and the figures that `show_turn` took."""
@@ -428,7 +430,7 @@ class ChatLog(ScrollView, can_focus=True):
         had_focus = self.screen.focused is self  # Textual sets `has_focus` later, by an event
         # from the prompt, up focuses the tool call that asks, or the last message in view; if no
         # call asks, `card_id` is empty, and no message has this id
-        if step < 0 and not had_focus and self.show_message(self.calls.card_id):
+        if step < 0 and not had_focus and self.go_to_message(self.calls.card_id):
             return True
         has_moved = self.viewport.step_cursor(step, had_focus=had_focus)
         if has_moved:  # not by `focus`, which acts later: `_repaint` draws the mark of the focus
@@ -436,7 +438,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._repaint()
         return has_moved
 
-    def show_message(
+    def go_to_message(
         self, message_id: str, *, row: int | None = None, takes_focus: bool = True
     ) -> bool:
         """Bring a message into view, or to a given row of the screen; return whether it exists.

@@ -64,7 +64,7 @@ class Document:
         """Number of rows of the log."""
         return self.heights.total
 
-    def load(self, messages: Iterable[ChatMessage], *, is_streaming: bool = False) -> None:
+    def reset(self, messages: Iterable[ChatMessage], *, is_streaming: bool = False) -> None:
         """Replace all messages by others, of which the last one may be streaming; lay out none."""
         self.entries = _entries_of(messages)
         if is_streaming:

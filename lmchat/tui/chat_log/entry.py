@@ -98,7 +98,7 @@ class Inflow:
             pause_s = max(self._shown_s + gap_s - perf_counter(), 0.0)
             self.timer = asyncio.get_running_loop().call_later(pause_s, show_frame)
 
-    def show(self, show_frame: Callable[[], object]) -> None:
+    def show_and_measure(self, show_frame: Callable[[], object]) -> None:
         """Show a frame and measure its cost."""
         self._shown_s = perf_counter()
         show_frame()

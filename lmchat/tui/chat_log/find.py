@@ -189,7 +189,7 @@ class Finder:
     def restart(self) -> None:
         """Search the messages of another session, unless the words were only for the last one.
 
-        The session has been loaded into the document already.
+        The document has the messages of the session already.
         """
         self._search(self._kept_words)
 

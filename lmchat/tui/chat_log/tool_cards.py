@@ -31,7 +31,7 @@ class RunningCalls:
         cursor = self._viewport.cursor
         return cursor is not None and self._viewport.document.entries[cursor].call_state == ASKS
 
-    def show(
+    def set_states(
         self,
         calls: Sequence[ChatMessage],
         asked_id: str,

@@ -80,7 +80,7 @@ class Branches:
         path = await self._store.set_leaf(session_id, chosen_id)
         row = self._ui.widgets.log.viewport.row_of(message.message_id)
         if self._show_path(path):
-            self._ui.widgets.log.show_message(chosen_id, row=row)
+            self._ui.widgets.log.go_to_message(chosen_id, row=row)
 
     async def open_probabilities(self, message: ChatMessage) -> None:
         """Show how sure the model was of each word of an answer.
@@ -124,7 +124,7 @@ class Branches:
         row = self._ui.widgets.log.viewport.row_of(old_id)
         prompt_text.leave_edit()
         self._shown_session.redraw()
-        self._ui.widgets.log.show_message(version.message_id, row=row)
+        self._ui.widgets.log.go_to_message(version.message_id, row=row)
         self._status.show_action("rewritten")
 
     # Taking out of requests
@@ -200,4 +200,4 @@ class Branches:
         if self._chat.shown.find(branch_id) is None:
             self._shown_session.switch_to(self._shown_session.shown_id, message_id=branch_id)
         else:
-            self._ui.widgets.log.show_message(branch_id)
+            self._ui.widgets.log.go_to_message(branch_id)

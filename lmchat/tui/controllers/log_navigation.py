@@ -55,7 +55,7 @@ class LogNavigation:
         is_in_prompt = self._ui.screen.focused is prompt_input
         if is_in_prompt and not prompt_input.text and self._log.viewport.is_following:
             # without a card, its id is empty, and this does nothing
-            self._log.show_message(self._log.calls.card_id)
+            self._log.go_to_message(self._log.calls.card_id)
 
     def leave_card(self) -> None:
         """Focus the prompt after the decision on a tool call, or the end of its turn.

@@ -182,7 +182,7 @@ class MessageActions:
         """Focus a message in the log, if it is not focused, so that the user sees what changes."""
         focused = self._focused_message
         if focused is None or focused.message_id != message.message_id:
-            self._ui.widgets.log.show_message(message.message_id)
+            self._ui.widgets.log.go_to_message(message.message_id)
 
     async def copy(self, message: ChatMessage) -> None:
         """Copy the text of a message with the text files in it, or else its reasoning or calls."""

@@ -62,7 +62,7 @@ class NextRequest:
         def go_to(message_id: str | None) -> None:
             """Show the message on which the dialog was left with Enter; None after Esc."""
             if message_id:
-                self._ui.widgets.log.show_message(message_id)
+                self._ui.widgets.log.go_to_message(message_id)
 
         def begin_to_toggle(message_id: str) -> None:
             self._ui.begin(partial(toggle, message_id), "exclude")

@@ -50,9 +50,9 @@ class PromptText:
         """Whether an image is attached that the current model cannot see."""
         return self._chat.turn_choices.has_unseen_image(self._input.full_text)
 
-    def load_draft(self) -> None:
+    def show_draft(self) -> None:
         """Put the draft of the shown session into the prompt."""
-        self._input.load_draft(self._drafts.text(self._chat.shown.session_id))
+        self._input.show_draft(self._drafts.text(self._chat.shown.session_id))
 
     async def load_history(self) -> None:
         """Read what earlier runs have left: prompts, which ↑ brings back, and drafts.
@@ -70,7 +70,7 @@ class PromptText:
         draft = await self._chat.restore_draft()
         is_new = not (self._chat.shown.messages or self._workspace.resume_id)
         if draft and is_new and not self._input.text:
-            self._input.load_draft(draft)
+            self._input.show_draft(draft)
         elif draft:
             earlier.insert(0, draft)  # the newest comes first
         self._input.remember_older(earlier)

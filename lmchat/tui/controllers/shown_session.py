@@ -74,7 +74,7 @@ class ShownSession:
         worker, `_FILL_AFTER_S` later, so that the first keys do not wait.
         """
         opened = self._chat.shown
-        self._ui.widgets.log.load(
+        self._ui.widgets.log.show(
             opened.shown_messages,
             has_all_messages=opened.has_all_messages,
             # if the last answer still streams, but no turn runs here, another lmchat writes it
@@ -141,7 +141,7 @@ class ShownSession:
         if opened.has_begun:
             self.leave()
             self.switch_to_new()
-            self._prompt_text.load_draft()
+            self._prompt_text.show_draft()
         else:
             # an edit may be left of a message that was deleted, with all others
             self._prompt_text.leave_edit()
@@ -215,7 +215,7 @@ class ShownSession:
         change_session()
         if takes_queue:
             self._chat.move_queue(left, self._chat.shown)
-        self._prompt_text.load_draft()
+        self._prompt_text.show_draft()
         self.redraw()
         self._ui.widgets.prompt_input.focus()
 
@@ -226,7 +226,7 @@ class ShownSession:
         self._log_navigation.focus_card()  # of a tool call that waits
         if message_id:
             # the prompt keeps the focus: a letter that is typed must not run a command
-            log.show_message(message_id, takes_focus=False)
+            log.go_to_message(message_id, takes_focus=False)
         if words:
             self._log_navigation.close_find_bar()
             log.finder.mark_words(message_id, words)

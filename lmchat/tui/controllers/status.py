@@ -130,7 +130,7 @@ class StatusDisplay:
         Below a dialog, the card takes no keys.
         """
         shown = self._chat.shown
-        self._ui.widgets.log.calls.show(
+        self._ui.widgets.log.calls.set_states(
             shown.running_calls,
             asked_id=shown.question.message.message_id if shown.question else "",
             now_s=self._workspace.clock(),

@@ -360,7 +360,7 @@ class Turns(FrontEnd):
         """Show a prompt or a tool message that was added to a session; title and list follow."""
         is_shown = opened is self._chat.shown
         log = self._ui.widgets.log
-        # the log has it already if it was loaded after the message was put on the path
+        # the log has it already if the path was shown after the message was put on the path
         if is_shown and log.document.index_of(message.message_id) is None:
             log.append(message)
         if message.role is Role.TOOL:  # such a message has one call
@@ -375,8 +375,8 @@ class Turns(FrontEnd):
         self._status.show_action("streaming")
         if opened is self._chat.shown:
             log = self._ui.widgets.log
-            # The log has it already if the answer was on the path when it was loaded: a new one, or
-            # one that is fetched again (R-42). Loaded again, it shows that the answer streams here.
+            # The log has it already if the answer was on the path when it was shown: a new one, or
+            # one that is fetched again (R-42). Shown again, it has the marks of one streaming here.
             if log.document.index_of(answer.message_id) is not None:
                 self._shown_session.show_messages()
             else:
@@ -401,7 +401,7 @@ class Turns(FrontEnd):
                 self._log_navigation.leave_card()
             for message in opened.last_calls:  # the log still shows stopped ones as running
                 log.replace(message)
-            # The log loads the path again if there is no answer to finish, since the turn was
+            # The whole path is shown again if there is no answer to finish, since the turn was
             # stopped early; and after a summary, which begins another branch.
             if ended.answer is None or ended.is_summary:
                 self._shown_session.show_messages()

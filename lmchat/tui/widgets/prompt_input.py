@@ -104,7 +104,7 @@ class PromptInput(TextArea):
         # text and place of the cursor for which the list was made; no place before the first list
         self._listed_for: tuple[str, object] = ("", None)
         self._history_index = _DRAFT  # index in `history_of_prompts` of what is shown
-        self._loaded_draft = ""  # draft as it was loaded; it does not count as being written
+        self._shown_draft = ""  # draft as it was loaded; it does not count as being written
 
     def on_mount(self) -> None:
         self.cursor_blink = self.app.animation_level != "none"
@@ -117,7 +117,7 @@ class PromptInput(TextArea):
     @property
     def is_being_written(self) -> bool:
         """Whether the prompt has a text, other than the draft as it was loaded."""
-        return bool(self.text) and self.text != self._loaded_draft
+        return bool(self.text) and self.text != self._shown_draft
 
     @property
     def typed_command(self) -> str:
@@ -226,10 +226,10 @@ class PromptInput(TextArea):
         self._leave_history(text)
         self._replace_all(text)
 
-    def load_draft(self, text: str) -> None:
+    def show_draft(self, text: str) -> None:
         """Show the draft of another session, and forget all earlier texts."""
-        self._loaded_draft = self._folded(text)  # until it is changed, no prompt is being written
-        self._begin_with(self._loaded_draft)
+        self._shown_draft = self._folded(text)  # until it is changed, no prompt is being written
+        self._begin_with(self._shown_draft)
 
     def _begin_with(self, text: str) -> None:
         """Show a folded text, and forget earlier texts with their blocks: undo ends at this one."""

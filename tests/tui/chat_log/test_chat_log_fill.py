@@ -25,7 +25,7 @@ def talk(count):
 
 
 async def begin(pilot, whole):
-    pilot.app.log_view.load(whole[-END:], has_all_messages=False)
+    pilot.app.log_view.show(whole[-END:], has_all_messages=False)
     await pilot.pause()
     return whole
 

@@ -15,7 +15,7 @@ def bars(log):
 
 
 async def test_the_focus_moves_from_message_to_message_and_stops_at_both_ends(log):
-    log.load([question("one"), answer("two"), question("three")])
+    log.show([question("one"), answer("two"), question("three")])
     assert log.focused_message is None
     seen = []
     for _ in range(4):
@@ -34,7 +34,7 @@ async def test_the_focus_moves_from_message_to_message_and_stops_at_both_ends(lo
 async def test_only_the_focused_message_has_the_bar_and_only_while_the_log_has_the_focus(
     pilot, log
 ):
-    log.load([question("one"), answer("two")])
+    log.show([question("one"), answer("two")])
     assert bars(log) == []
     log.focus_message(-1)
     await pilot.pause()
@@ -48,7 +48,7 @@ async def test_only_the_focused_message_has_the_bar_and_only_while_the_log_has_t
 
 
 async def test_source_and_rendered_text_take_turns(pilot, log):
-    log.load([answer("**bold**")])
+    log.show([answer("**bold**")])
     log.focus_message(-1)
     assert "**bold**" not in screen_text(log)
     await pilot.press("s")

@@ -51,7 +51,7 @@ def plain(log):
 
 
 async def test_a_prompt_has_a_bar_its_time_and_its_version(log):
-    log.load([question("Is it too late?\n  indented **as it is**", version=2, versions=3)])
+    log.show([question("Is it too late?\n  indented **as it is**", version=2, versions=3)])
     first, second, *_ = rows(log)
     assert first.startswith("   ▌ Is it too late?")
     assert first.endswith("‹2/3›  14:02")
@@ -60,7 +60,7 @@ async def test_a_prompt_has_a_bar_its_time_and_its_version(log):
 
 def stats_rows(log, message):
     """The rows below the one row of an answer."""
-    log.load([message])
+    log.show([message])
     return [row.replace(GAP, " ").strip() for row in rows(log)[2:] if row]
 
 
@@ -95,7 +95,7 @@ async def test_the_figures_tell_model_and_figures_and_only_an_unusual_end(log):
 
 
 async def test_an_answer_that_was_cut_short_says_how_and_offers_its_keys(log):
-    log.load([answer("Half an ans", state=AnswerState.INTERRUPTED, failure=FAILURE)])
+    log.show([answer("Half an ans", state=AnswerState.INTERRUPTED, failure=FAILURE)])
     text = plain(log)
     assert "× interrupted · 96 tok" in text
     assert "a continue  e edit" in text
@@ -104,17 +104,17 @@ async def test_an_answer_that_was_cut_short_says_how_and_offers_its_keys(log):
     assert "r regenerate  y copy details" in text
     assert "error id 7f3a" in text
     assert "ECONNREFUSED" not in text
-    log.load([answer("Half", state=AnswerState.STOPPED)])
+    log.show([answer("Half", state=AnswerState.STOPPED)])
     assert "stopped · 96 tok" in plain(log)
     assert "×" not in plain(log)
     continued = STATS.after(AnswerStats(completion_tokens=100))
-    log.load([answer("Half", state=AnswerState.STOPPED, stats=continued)])
+    log.show([answer("Half", state=AnswerState.STOPPED, stats=continued)])
     assert "stopped · ~196 tok" in plain(log)
-    log.load([answer("", state=AnswerState.FAILED, failure=FAILURE, version=2, versions=2)])
+    log.show([answer("", state=AnswerState.FAILED, failure=FAILURE, version=2, versions=2)])
     assert rows(log)[0].startswith("   ▌ × LM Studio went away")
     assert "interrupted" not in plain(log)
     assert "2/2" in plain(log)
-    log.load([answer("", state=AnswerState.FAILED)])
+    log.show([answer("", state=AnswerState.FAILED)])
     assert "× failed" in plain(log)
     assert "r regenerate" in plain(log)
 
@@ -143,7 +143,7 @@ LIVE = [
 
 async def test_the_live_line_tells_what_the_turn_is_doing(log):
     for events, words in LIVE:
-        log.load([question("q")])
+        log.show([question("q")])
         log.begin_answer(streaming())
         turn = begun()
         for event in events:
@@ -168,7 +168,7 @@ async def test_what_changes_with_a_message_is_told_by_thin_lines(pilot, log):
     last = question("three")
     prompt = text_message(Role.SYSTEM, "You are terse.\nVery.")
     answers = [answer("b"), answer("d", model="gemma"), answer("e", model="gemma")]
-    log.load([prompt, *answers, last])
+    log.show([prompt, *answers, last])
     log.mark_left_out(2, last.message_id)
     lines = [row.strip(" ─▌") for row in rows(log) if row.strip().startswith("──")]
     assert lines == [
@@ -182,7 +182,7 @@ async def test_what_changes_with_a_message_is_told_by_thin_lines(pilot, log):
     assert "‹1/2›" in plain(log)
     log.replace(answer("nobody"))
     assert "nobody" not in plain(log)
-    log.show_message(prompt.message_id)
+    log.go_to_message(prompt.message_id)
     await pilot.press("enter")
     assert rows(log)[3] == "   ▌ Very."
 
@@ -220,7 +220,7 @@ async def test_a_refusal_has_its_word_above_it_while_it_arrives_and_afterwards(l
     final = replace(answer(""), parts=(RefusalPart(text="I cannot *do* that."),))
     log.finish(replace(final, message_id=begun.message_id))
     assert plain(log).splitlines()[:3] == streamed
-    log.load([final])
+    log.show([final])
     assert [line.strip() for line in plain(log).splitlines()[:3]] == told
 
 
@@ -245,7 +245,7 @@ async def test_nothing_hostile_reaches_a_segment():
     ]
     async with LogApp().run_test(size=(80, 200)) as pilot:
         log = pilot.app.log_view
-        log.load(messages)
+        log.show(messages)
         for _ in messages:
             log.focus_message(-1)
             await pilot.press("enter")

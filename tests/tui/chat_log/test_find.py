@@ -13,7 +13,7 @@ from tests.support.chat_log_app import (
 
 
 async def test_hits_are_counted_and_marked_whatever_their_case(log):
-    log.load([question("Shade or sun?"), answer("The **shade**, deep SHADE.")])
+    log.show([question("Shade or sun?"), answer("The **shade**, deep SHADE.")])
     assert log.finder.find("shade") == 3
     assert marked(log) == ["Shade", "shade", "SHADE"]
     for number, current in enumerate(("Shade", "shade", "SHADE"), 1):
@@ -32,7 +32,7 @@ async def test_hits_are_found_in_all_that_is_said_and_not_in_what_the_log_tells(
     call = replace(
         answer(""), parts=(ToolCallPart(call_id="", name="plant", arguments='{"a": "fern"}'),)
     )
-    log.load([question("fern?"), replace(answer(text), model="fern"), call])
+    log.show([question("fern?"), replace(answer(text), model="fern"), call])
     assert log.finder.find("fern") == 12  # with the address of a link, which is not marked
     assert len(marked(log)) == 11
 
@@ -58,18 +58,18 @@ async def test_words_of_a_search_are_marked_everywhere_and_the_message_shows_its
         pilot, *[question(f"{n} Shade") for n in range(50)] + [answer("hay") for _ in range(50)]
     )
     message_id = log.document.entries[7].message.message_id
-    assert log.show_message(message_id)
+    assert log.go_to_message(message_id)
     log.finder.mark_words(message_id, ("shade", "Shade", "had", "7"))
     await pilot.pause()
     assert "7 Shade" in screen_text(log)
     assert marked(log, "hit-now") == ["7"]
     assert log.finder.index == 7
     assert log.focused_message.message_id == message_id
-    assert not log.show_message("nowhere")
+    assert not log.go_to_message("nowhere")
 
 
 async def test_n_goes_on_after_the_search_was_left(pilot, log):
-    log.load([answer("fern fern")])
+    log.show([answer("fern fern")])
     log.finder.find("fern")
     log.finder.clear()
     log.focus()

@@ -64,7 +64,7 @@ CALLS = {
 async def lines_of_looking_at(log, message):
     """Count what it takes to show a message from end to end, to search, unfold and copy it."""
     with counted_lines() as lines:
-        log.load([question("Go on."), message])
+        log.show([question("Go on."), message])
         log.scroll_home()
         log.scroll_end()
         log.finder.find("hello world", "aa", "word")
@@ -138,7 +138,7 @@ async def test_a_frame_costs_the_same_after_any_length(log):
     text = MIXED.replace("[ref]: ", "")  # a definition changes what is above it
     most = []
     for repeats in (1, 20):
-        log.load([])
+        log.show([])
         log.begin_answer(streaming())
         await pour(log, f"{text}\n\n" * repeats)
         frames = []

@@ -14,7 +14,7 @@ class SheetApp(LogApp):
     """Shows one answer from its first row on."""
 
     def on_mount(self) -> None:
-        self.log_view.load([answer(SHEET)])
+        self.log_view.show([answer(SHEET)])
         self.call_after_refresh(self.log_view.scroll_home)
 
 

@@ -30,7 +30,7 @@ async def log(pilot):
 async def test_the_view_follows_while_the_last_message_has_the_focus_and_no_longer_with_another(
     pilot, log
 ):
-    log.load([question("One."), question("Two.")])
+    log.show([question("One."), question("Two.")])
     log.begin_answer(streaming("Begun."))
     await pilot.pause()
     assert log.focus_message(-1)

@@ -70,7 +70,7 @@ async def test_whole_blocks_are_copied_as_they_were_written_and_parts_as_they_ar
     await press(pilot, log, (20, 8))
     assert log.selected_text == ""
     assert chosen(log) == []
-    log.load([])
+    log.show([])
     await drag(pilot, log, (3, 3), (20, 8))
     log.action_select(-1)
     assert log.selected_text == ""
@@ -163,7 +163,7 @@ async def test_the_end_of_a_drag_is_no_click(pilot, log):
 
 
 async def test_a_selection_stays_with_its_words_while_an_answer_streams(pilot, log):
-    log.load([question("go")])
+    log.show([question("go")])
     log.begin_answer(streaming("A first paragraph.\n\n- one\n- two and a **half"))
     await pilot.pause()
     await select(pilot, log, "first", "two")
@@ -195,7 +195,7 @@ async def test_a_selection_survives_scrolling_and_another_width(pilot, log):
 
 
 async def test_keys_select_message_by_message(pilot, log):
-    log.load([question("one"), answer("two"), question("three"), answer("four")])
+    log.show([question("one"), answer("two"), question("three"), answer("four")])
     log.focus()
     await pilot.pause()
     await pilot.press("shift+up")
