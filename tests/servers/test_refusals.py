@@ -153,6 +153,13 @@ TABLE = [
         "busy",
     ),
     (400, b"Client sent an HTTP request to an HTTPS server.", ANY, "wrong_path", "uses https"),
+    (
+        400,
+        b"<html><title>400 The plain HTTP request was sent to HTTPS port</title>",
+        ANY,
+        "wrong_path",
+        "uses https",
+    ),
     (200, b"<!DOCTYPE html><p>Hi", ANY, "not_an_llm", "not a model server"),
     (
         422,

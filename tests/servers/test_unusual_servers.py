@@ -65,6 +65,7 @@ ELSEWHERE = "https://me:secret@example.com/v1/models?token=secret"
 
 async def test_what_answers_in_place_of_a_model_server_is_named(server, make_client):
     for status, location, verdict, detail in (
+        (400, "", Verdict.NOT_AN_LLM, "400 Bad Request"),
         (502, "", Verdict.SERVER_ERROR, "502 Bad Gateway"),
         (504, "", Verdict.TIMED_OUT, ""),
         (301, ELSEWHERE, Verdict.NOT_AN_LLM, "redirects to https://example.com/v1/models"),
@@ -76,3 +77,4 @@ async def test_what_answers_in_place_of_a_model_server_is_named(server, make_cli
         assert (probed.verdict, detail in probed.detail) == (verdict, True)
         assert detail.removeprefix("redirects ") in probed.next_step or not location
         assert "secret" not in repr(probed)
+        assert "options" not in probed.next_step  # of a chat: there are none in this request

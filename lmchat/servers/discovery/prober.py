@@ -363,7 +363,9 @@ def _next_step(
 def _has_better_hint(error: LMChatError, probe: Probe, verdict: Verdict) -> bool:
     """Whether the hint of an error says more than the step of the verdict does."""
     if verdict is Verdict.NOT_AN_LLM:
-        return probe.is_known  # at an address that the user knows, the fault is of interest
+        # At an address that the user knows, the fault is of interest. The hint of a `bad_request`
+        # is about options, which a request for models does not have.
+        return probe.is_known and error.kind != "bad_request"
     if verdict is Verdict.SERVER_ERROR:
         # the step of the verdict, to read the server's log, would not help with these
         return error.kind in ("certificate", "wrong_path")

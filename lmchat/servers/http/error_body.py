@@ -21,6 +21,7 @@ MESSAGE_CHARS = 300
 # Only so much of a longer text is cleaned: a megabyte would take seconds.
 _READ_CHARS = 16 * MESSAGE_CHARS
 _HTML = re.compile(rb"^\s*(<!doctype html|<html|<head|<\?xml)", re.IGNORECASE)
+_WANTS_HTTPS = "http request was sent to https port"  # on the page of nginx for this error
 
 
 class ErrorBody(Struct, frozen=True, kw_only=True):
@@ -37,11 +38,13 @@ class ErrorBody(Struct, frozen=True, kw_only=True):
 def read_body(body: bytes, content_type: str = "", *, key: str = "") -> ErrorBody:
     """Return the facts of a refusal from its body.
 
-    Of a web page, only `is_html` is set. Of a body that is not JSON, the beginning is the message.
-    If the message repeats `key`, the key that was sent, it is cut out.
+    Of a web page, only `is_html` is set, and `type` if the page asks for https. Of a body that is
+    not JSON, the beginning is the message. If the message repeats `key`, the key that was sent, it
+    is cut out.
     """
     if "html" in content_type.lower() or _HTML.match(body[:512]):
-        return ErrorBody(is_html=True)
+        wants_https = _WANTS_HTTPS.encode() in body[:_READ_CHARS].lower()
+        return ErrorBody(is_html=True, type=_WANTS_HTTPS if wants_https else "")
     try:
         return read_value(decode(body), key=key)
     except NotJsonError:
