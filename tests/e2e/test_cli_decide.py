@@ -92,7 +92,7 @@ def test_wrong_options_are_refused_and_nothing_is_sent(llama, server, alone):
     ):
         done = llama("decide", QUESTION, "--options", options)
         assert (done.returncode, done.stdout) == (2, "")
-        assert "decide needs 2 to 20 different options of words." in done.stderr
+        assert "decide needs 2 to 20 different options." in done.stderr
     done = llama("decide", " ", stdin="Buy now!")
     assert (done.returncode, done.stdout) == (2, "")
     assert "The question is empty." in done.stderr

@@ -116,8 +116,8 @@ def _labels_for(options: Sequence[str]) -> list[str]:
     lacks_labels = len(labels) < len(options)  # options of one letter may leave too few
     has_equal_ones = len(set(options)) < len(options)
     if has_wrong_number or lacks_labels or has_equal_ones or "" in options:
-        words = f"decide needs {_MIN_OPTIONS} to {_MAX_OPTIONS} different options of words."
-        raise WrongUse(words, hint="Example: --options yes,no")
+        words = f"decide needs {_MIN_OPTIONS} to {_MAX_OPTIONS} different options."
+        raise WrongUse(words, hint="Use words, and not many single letters: --options yes,no")
     return labels
 
 
@@ -190,5 +190,5 @@ def _without_probabilities(product_name: str) -> ServerRejected:
 
 
 def _undecided(reason: str) -> AnswerUnfit:
-    hint = "Ask a clearer question, or use another model that does not think."
+    hint = "Ask a clearer question, or use another model."
     return AnswerUnfit(f"No decision: {reason}.", hint=hint, kind="undecided")
