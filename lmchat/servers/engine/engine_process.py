@@ -104,8 +104,8 @@ def why_failed(
     if exit_code == -_KILLED or any(words in log.lower() for words in _OUT_OF_MEMORY):
         needed, available = model.needed_bytes / _GB, available_bytes() / _GB
         return EngineUnavailable(
-            f"There is not enough memory for {model.name}: it needs about {needed:.1f} GB, "
-            f"{available:.1f} GB are free.",
+            f"There is not enough memory for {model.name} and its context window: the model alone "
+            f"needs about {needed:.1f} GB, {available:.1f} GB are free.",
             hint="Choose a smaller model, or a smaller context window under [local] in the "
             "configuration.",
             details=details,

@@ -57,7 +57,8 @@ def test_too_little_memory_is_told_with_need_and_supply(monkeypatch, reason_of, 
     error = reason_of(FAILED, -ended_by, log)
     assert error.kind == "memory"
     assert error.message == (
-        "There is not enough memory for big: it needs about 46.0 GB, 3.0 GB are free."
+        "There is not enough memory for big and its context window: "
+        "the model alone needs about 46.0 GB, 3.0 GB are free."
     )
     assert "smaller context window under [local]" in error.hint
 
