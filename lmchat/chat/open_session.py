@@ -1,4 +1,7 @@
-"""One session in memory: its path, its running answer, its queue. It sends and writes nothing."""
+"""One session in memory: its path, its turn, its running answer, its queue.
+
+It sends and writes nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import takewhile
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.chat.answer_request import AnswerRequest
@@ -40,17 +44,38 @@ from lmchat.turn_figures import Stage, TurnFigures
 NOT_THINKING = "The model is not thinking now."
 
 
+class Turn(Struct, kw_only=True):
+    """The running turn of a session, or the one that ran last; empty before the first.
+
+    What belongs to one turn only is here, so that the next one begins without it.
+    """
+
+    task: asyncio.Task[None] | None = None  # None once it has ended
+    unsent: str = ""  # its prompt as it was typed, until this is a message of the path
+    is_summary: bool = False  # whether it writes a summary
+    may_call_tools: bool = False  # whether it offers tools to the model
+    is_stopping: bool = False  # whether it is about to be cancelled
+    answer_id: str = ""  # of the answer that it began last
+    answer_error: LMChatError | None = None
+    """The error that ended its last answer: also saved with it, as `ChatMessage.failure`."""
+    error: BaseException | None = None
+    """What the turn itself has raised: no answer could begin, or a summary is unusable.
+
+    `ChatService.wait` raises it, and `TurnEnded.error` shows it. It may also be what the
+    front end has raised, which `TurnEnded` does not show.
+    """
+
+
 class OpenSession:
     """A session with at most one running turn, which changes it step by step.
 
     Who changes it:
 
-    - `ChatService` begins and ends turns. It sets what goes beyond one: queue, first words until
-      a turn uses them, `turn_error`, question, and the flags of a stop. For a prompt that is
-      refused, it empties `answer_id`. After `fetch_kept` has found an answer forgotten by its
-      server, it replaces that message.
+    - `ChatService` begins and ends turns. It sets what a turn does not know: queue, first words
+      until a turn uses them, question, how a turn is stopped, refused or fails. After `fetch_kept`
+      has found an answer forgotten by its server, it replaces that message.
     - `TurnRunner` calls the steps of a turn below, `replace_path` after a summary, and sets
-      `unsent` and `answer_error`.
+      `unsent` and `answer_error` of the turn.
     - `changes` changes messages and sampling, and `titles` the title, without a turn.
     - `SessionsInMemory` takes over header and path from the disk.
     - Front ends call `fill`, `answer_now` and `take_question` only.
@@ -69,31 +94,18 @@ class OpenSession:
         self.aside = MessagePath()
         """Shown behind the path and not part of it: a summary that streams, with its prompt."""
         self.first_words = ""  # words of the user with which the next answer begins
-        self.figures: TurnFigures | None = None  # of the running turn, or of the last one
+        self.turn = Turn()
+        self.figures: TurnFigures | None = None
+        """Of the answer or round of calls that began last, also while the next turn begins."""
         self.last_plan: ContextPlan | None = None  # what was sent for the last answer
-        self.may_call_tools = False  # whether the newest turn offers tools to the model
         self.reported_left_out = 0  # number of left-out messages in the last note about them
         self.request: AnswerRequest | None = None  # of the running answer
         self.question: ToolQuestion | None = None  # the tool call that waits until the user decides
-        self.answer_id = ""  # of the answer that the turn began last
-        self.answer_error: LMChatError | None = None
-        """The error that ended the last answer: also saved with it, as `ChatMessage.failure`."""
-        self.turn_error: BaseException | None = None
-        """What the last turn itself has raised: no answer could begin, or a summary is unusable.
-
-        `ChatService.wait` raises it, and `TurnEnded.error` shows it. It may also be what the
-        front end has raised, which `TurnEnded` does not show.
-        """
-
         self.queue: list[str] = []
         """Prompts that wait for the end of the running turn, for a server, or for a model.
 
         `ChatService` changes it, and shows and saves each change.
         """
-        self.unsent = ""  # the prompt of the running turn, until it is a message of the path
-        self.task: asyncio.Task[None] | None = None  # of the running turn
-        self.is_summarising = False  # whether that turn writes a summary
-        self.is_stopping = False  # whether that turn is about to be cancelled
         self.is_hung_up = False
         """Whether the terminal is gone: answers that servers keep are interrupted, not stopped."""
         self.saves: set[asyncio.Future[None]] = set()  # writes that run, as of an ended answer
@@ -114,7 +126,7 @@ class OpenSession:
     @property
     def is_busy(self) -> bool:
         """Whether a turn runs, also before its first request and until its end is saved."""
-        return self.task is not None
+        return self.turn.task is not None
 
     @property
     def has_begun(self) -> bool:
@@ -159,7 +171,7 @@ class OpenSession:
 
         It may run tools, whose messages have to follow their calls, or it writes a summary.
         """
-        if self.may_call_tools or self.aside:
+        if self.turn.may_call_tools or self.aside:
             self.require_idle()
 
     # The messages
@@ -262,30 +274,18 @@ class OpenSession:
 
     # Steps of a turn
 
-    def begin_turn(
-        self, task: asyncio.Task[None], unsent: str, *, is_summary: bool = False
-    ) -> None:
-        """Begin a turn, which runs in a task; `unsent` is its prompt as it was typed, if any."""
-        self.task = task
-        self.unsent = unsent
-        self.is_summarising = is_summary
-        self.turn_error = self.answer_error = None
-        self.answer_id = ""
-
     def make_way_for_summary(self) -> None:
         """Put the prompt of the turn in front of the queue; the turn writes a summary instead."""
-        self.queue.insert(0, self.unsent)
-        self.unsent = ""
-        self.is_summarising = True
+        self.queue.insert(0, self.turn.unsent)
+        self.turn.unsent = ""
+        self.turn.is_summary = True
 
     def end_turn(self) -> tuple[str, ...]:
         """End the turn; return its prompt if it has not become a message, else an empty tuple."""
-        self.task = None
-        self.is_stopping = self.is_summarising = False
-        self.question = None
+        unsent = (self.turn.unsent,) if self.turn.unsent else ()
+        self.turn.task = None
+        self.turn.unsent = ""
         self.aside = MessagePath()
-        unsent = (self.unsent,) if self.unsent else ()
-        self.unsent = ""
         return unsent
 
     def apply_start(self, start: TurnStart, *, may_call_tools: bool) -> None:
@@ -294,7 +294,7 @@ class OpenSession:
         The prompt of a summary is put aside, behind the path. First words are used up. A session
         without a title gets that of the last prompt.
         """
-        self.may_call_tools = may_call_tools
+        self.turn.may_call_tools = may_call_tools
         if start.beginning is not None and start.beginning.is_first_words:
             self.first_words = ""
         self.messages = start.path
@@ -352,7 +352,7 @@ class OpenSession:
             self.messages = request.path.added(answer)
         self._growing = GrowingAnswer(begun, beginning.choices if beginning is not None else ())
         self._newest_answer = answer
-        self.answer_id = answer.message_id
+        self.turn.answer_id = answer.message_id
         self.request = request
         request.reported_left_out = self.reported_left_out  # so that notes are not repeated
         self.figures = TurnFigures(

@@ -193,7 +193,7 @@ class TurnRunner:
                     await self._shielded(self._save_queue.save(opened.header, *start.prompts))
             finally:
                 # only now: until here, the saved draft includes the prompt, as lmchat may be killed
-                opened.unsent = ""
+                opened.turn.unsent = ""
 
     async def _answer(self, version: int) -> ChatMessage:
         """Stream one answer to its end, whatever that is, and return it."""
@@ -227,7 +227,7 @@ class TurnRunner:
         except Exception as error:  # noqa: BLE001 - any error is shown, the answer kept
             state = AnswerState.INTERRUPTED if opened.entries_so_far else AnswerState.FAILED
             failure = log_failure(error)
-            opened.answer_error = shown_error(error, failure)
+            opened.turn.answer_error = shown_error(error, failure)
         finally:  # memory first: the screen never waits for the disk
             answer = opened.end_answer(answer, state, failure, request, figures)
             try:

@@ -25,7 +25,7 @@ from lmchat.chat.events import (
     TurnEnded,
 )
 from lmchat.chat.kept_answers import kept_answer, replay_request, target_of_kept, without_replay
-from lmchat.chat.open_session import OpenSession
+from lmchat.chat.open_session import OpenSession, Turn
 from lmchat.chat.ports import ModelServer
 from lmchat.chat.runner import ShowError, TurnRunner, shown_error
 from lmchat.chat.sampling_layers import SamplingLayers
@@ -331,7 +331,7 @@ class ChatService:
 
         task = asyncio.create_task(run(), name=f"turn-{opened.session_id}")
         task.add_done_callback(partial(self._after_turn, opened, self._clock()))
-        opened.begin_turn(task, unsent, is_summary=is_summary)
+        opened.turn = Turn(task=task, unsent=unsent, is_summary=is_summary)
         self._report(opened, TurnBegun())
 
     def plan_turn(
@@ -354,14 +354,14 @@ class ChatService:
 
         While lmchat is closing, nothing is sent, and only the unsent prompt is shown.
         """
-        is_summary = opened.is_summarising
+        turn = opened.turn
         unsent_prompt = opened.end_turn()  # a tuple of one, or empty
         state, error = self._ending(opened, task)
         ended = TurnEnded(
             state=state,
-            answer=opened.find(opened.answer_id),
+            answer=opened.find(turn.answer_id),
             error=error,
-            is_summary=is_summary,
+            is_summary=turn.is_summary,
             seconds=self._clock() - began_s,
         )
         self.in_memory.mark_unread(opened)
@@ -378,7 +378,7 @@ class ChatService:
         self._report(opened, ended)
         if opened.queue:
             # one summary is enough, also if it was stopped, or the session is still too long
-            self._send_first_queued(opened, may_compact=not is_summary)
+            self._send_first_queued(opened, may_compact=not turn.is_summary)
         elif self._with_titles and self.turn_choices.chat_settings.auto_title:
             self._title_task = asyncio.create_task(self._name_session(opened), name="title")
 
@@ -387,7 +387,7 @@ class ChatService:
     ) -> tuple[AnswerState, LMChatError | None]:
         """Return how a turn ended, and the error that the user is shown, if the turn raised one.
 
-        What was raised is also noted as `turn_error` of the session, which `wait` raises.
+        What was raised is also noted as `error` of the turn, which `wait` raises.
         A turn that raises nothing may have an answer that failed: then only the state says so.
         """
         if task.cancelled():
@@ -396,18 +396,18 @@ class ChatService:
         if isinstance(raised, ShowError):
             # the front end has failed, not the server: the answer counts as stopped, as in the
             # runner, and `wait` raises what the front end has raised
-            opened.turn_error = raised.__cause__
+            opened.turn.error = raised.__cause__
             return AnswerState.STOPPED, None
         if raised is not None:
-            opened.turn_error = error = shown_error(raised)
+            opened.turn.error = error = shown_error(raised)
             return AnswerState.FAILED, error
         # the figures exist, as the turn has begun an answer: `else` is for the type checker
         return (opened.figures.state if opened.figures is not None else AnswerState.STOPPED), None
 
     def _refuse(self, opened: OpenSession, error: LMChatError, *prompts: str) -> None:
         """Return prompts that no turn can take to the prompt field, with the queue, and say why."""
-        opened.turn_error = error  # which `wait` raises
-        opened.answer_id = ""  # that of the turn before: this one has begun none
+        opened.turn.error = error  # which `wait` raises
+        opened.turn.answer_id = ""  # that of the turn before: this one has begun none
         self._return_queue(opened, *prompts)
         self._report(opened, TurnEnded(state=AnswerState.FAILED, error=error))
 
@@ -452,11 +452,11 @@ class ChatService:
 
     def stop(self, opened: OpenSession) -> bool:
         """Begin to stop the turn; return False if none runs, or it is being stopped."""
-        if opened.task is None or opened.is_stopping:
+        if opened.turn.task is None or opened.turn.is_stopping:
             return False
-        opened.is_stopping = True
+        opened.turn.is_stopping = True
         # later: a turn that was begun just now first adds its prompt
-        asyncio.get_running_loop().call_soon(opened.task.cancel)
+        asyncio.get_running_loop().call_soon(opened.turn.task.cancel)
         return True
 
     async def wait(self, opened: OpenSession) -> None:
@@ -466,17 +466,18 @@ class ChatService:
         of a refused turn, or what the front end has raised.
         """
         try:
-            while opened.task is not None:  # the end of a turn may begin that of a queued prompt
-                await asyncio.wait([opened.task])
+            # the end of a turn may begin that of a queued prompt
+            while opened.turn.task is not None:
+                await asyncio.wait([opened.turn.task])
         except asyncio.CancelledError:
             await self.end_turns(opened)
             raise
-        if opened.turn_error is not None:
-            raise opened.turn_error
+        if opened.turn.error is not None:
+            raise opened.turn.error
 
     async def wait_until_saved(self, opened: OpenSession) -> None:
         """Wait until no turn runs and the save queue has tried to write it; this stops nothing."""
-        while running := [work for work in (opened.task, *opened.saves) if work is not None]:
+        while running := [work for work in (opened.turn.task, *opened.saves) if work is not None]:
             await asyncio.wait(running)
 
     async def end_turns(self, opened: OpenSession) -> None:
@@ -532,7 +533,7 @@ class ChatService:
         The first is empty without such a prompt. On the disk, all are a part of the draft.
         """
         opened = self.in_memory.find(session_id)
-        return (opened.unsent, *opened.queue) if opened is not None else ()
+        return (opened.turn.unsent, *opened.queue) if opened is not None else ()
 
     def use_first_words(self, words: str) -> None:
         """Let the next answer of the shown session begin with words; blank words take them back.

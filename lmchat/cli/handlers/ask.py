@@ -278,7 +278,7 @@ class _Question(FrontEnd):
         """
         if answer.state is AnswerState.COMPLETE:
             return misfit
-        error = self._opened.answer_error
+        error = self._opened.turn.answer_error
         if error is None:  # the user has stopped it
             return LMChatError("Stopped before the answer was complete.", kind="interrupted")
         if error.kind == "interrupted":  # the connection broke; the hint names keys of the screen

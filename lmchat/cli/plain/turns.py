@@ -156,7 +156,7 @@ class PlainTurns(FrontEnd):
                     await inline.print_all()
         finally:  # also if Ctrl+C stops the answer
             printer.end()
-        error = opened.answer_error or self.chat.save_queue.warning
+        error = opened.turn.answer_error or self.chat.save_queue.warning
         if error is not None:
             raise error
         printer.note_unshown(opened.messages[-1])

@@ -390,7 +390,7 @@ class Turns(FrontEnd):
         """Show how a turn ended; of a turn that was refused, only why."""
         if ended.error is not None:
             self._ui.show_error(ended.error)
-            if not opened.answer_id:  # no answer has begun
+            if not opened.turn.answer_id:  # no answer has begun
                 return
         monitor = self._ui.workspace.monitor
         # health checks pause while an answer streams in any session (R-29)
