@@ -11,7 +11,6 @@ from msgspec import Struct, field
 
 from lmchat.attachments.shell_command import ShellCommand
 from lmchat.attachments.web_page import WebPages
-from lmchat.chat.ports import ServerClient
 from lmchat.chat.service import ChatService
 from lmchat.chat_import import Importer
 from lmchat.config.settings import Settings
@@ -24,6 +23,7 @@ from lmchat.servers.discovery.monitor import Monitor
 from lmchat.servers.discovery.probe_result import TargetState, target_state
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.local_engine import LocalEngine
+from lmchat.servers.protocols import ServerClient
 from lmchat.storage.store import Store
 
 

@@ -21,7 +21,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat import units
-from lmchat.chat.ports import ServerClient
 from lmchat.errors import FileRefused, LMChatError, WrongUse
 from lmchat.files.disk import write_atomically
 from lmchat.growing_answer import WholeAnswer
@@ -29,6 +28,7 @@ from lmchat.processes.system import CAN_RENAME_OPEN_FILES, try_lock
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.products.taken_options import drawn_seed
+from lmchat.servers.protocols import ServerClient
 from lmchat.servers.request import AnyText, ChatRequest, Sampling, WantedOutput
 from lmchat.sessions.message import AnswerStats, ChatMessage
 from lmchat.terminal.output import Output, failure_detail, rounded, to_json

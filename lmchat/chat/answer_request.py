@@ -29,7 +29,6 @@ from lmchat.chat.context_window import (
     plan_context,
 )
 from lmchat.chat.kept_answers import replay_id_of
-from lmchat.chat.ports import ModelServer
 from lmchat.chat.tool_rounds import ToolRounds
 from lmchat.chat.toolbox import Toolbox
 from lmchat.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
@@ -45,6 +44,7 @@ from lmchat.servers.events import (
 from lmchat.servers.model import Target
 from lmchat.servers.products import product_named, sent_thoughts_to
 from lmchat.servers.products.taken_options import drawn_seed
+from lmchat.servers.protocols import ModelServer
 from lmchat.servers.request import (
     AnyText,
     ChatRequest,

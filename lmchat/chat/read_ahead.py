@@ -11,12 +11,12 @@ import logging
 from collections.abc import Callable
 from contextlib import aclosing
 
-from lmchat.chat.ports import ModelServer
 from lmchat.chat.request_preview import next_request
 from lmchat.chat.service import ChatService
 from lmchat.errors import LMChatError
 from lmchat.servers.model import Target
 from lmchat.servers.products import product_named
+from lmchat.servers.protocols import ModelServer
 
 LEAST_TOKENS = 500  # fewer are read so fast that it is not worth a request
 _log = logging.getLogger(__name__)

@@ -33,12 +33,12 @@ from lmchat.chat.events import (
     PathChanged,
 )
 from lmchat.chat.open_session import OpenSession
-from lmchat.chat.ports import ModelServer
 from lmchat.chat.save_queue import SaveQueue, journal_writer
 from lmchat.chat.tool_rounds import ToolQuestion, ToolRounds, streamed_calls
 from lmchat.chat.turn_starts import TurnStart
 from lmchat.errors import LMChatError, log_bug, new_error_id
 from lmchat.servers.events import RequestAdapted
+from lmchat.servers.protocols import ModelServer
 from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import (
     AnswerState,

@@ -26,7 +26,6 @@ from lmchat.chat.events import (
 )
 from lmchat.chat.kept_answers import kept_answer, replay_request, target_of_kept, without_replay
 from lmchat.chat.open_session import OpenSession, Turn
-from lmchat.chat.ports import ModelServer
 from lmchat.chat.runner import ShowError, TurnRunner, shown_error
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.chat.save_queue import SaveQueue
@@ -47,6 +46,7 @@ from lmchat.config.settings import ChatSettings
 from lmchat.errors import LMChatError, RequestInvalid, WrongUse
 from lmchat.servers.model import Target
 from lmchat.servers.products import sent_thoughts_to
+from lmchat.servers.protocols import ModelServer
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import (
     AnswerState,

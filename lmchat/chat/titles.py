@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from lmchat.chat.answer_request import TurnSettings
 from lmchat.chat.open_session import OpenSession
-from lmchat.chat.ports import ModelServer
 from lmchat.growing_answer import WholeAnswer
+from lmchat.servers.protocols import ModelServer
 from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import AnswerState, Role, text_message
 from lmchat.sessions.session import title_from, title_of

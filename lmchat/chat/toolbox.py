@@ -8,13 +8,12 @@ from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
-from lmchat.chat.ports import ToolHost
 from lmchat.config.settings import Approval, McpSettings, ToolSettings
 from lmchat.safe_text import safe_line
 from lmchat.servers.model import Target
 from lmchat.servers.products import product_named
 from lmchat.servers.request import Tool
-from lmchat.tools.tool import Choice, ServerState, ToolResult
+from lmchat.tools.tool import Choice, ServerState, ToolHost, ToolResult
 
 
 class Toolbox:

@@ -10,7 +10,6 @@ import asyncio
 from contextlib import aclosing, suppress
 from functools import partial
 
-from lmchat.chat.ports import ServerClient
 from lmchat.cli.context import Context
 from lmchat.cli.local import find_installed
 from lmchat.cli.target import configured_endpoints
@@ -24,6 +23,7 @@ from lmchat.doctor.server_checks import key_findings, server_findings
 from lmchat.processes.threads import run_abandonable
 from lmchat.servers.discovery.choose_model import choose
 from lmchat.servers.engine.download import is_engine_installed
+from lmchat.servers.protocols import ServerClient
 
 _TOOLS_S = 8.0  # a tool server that needs longer may be downloading itself, or hang
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from lmchat import units
-from lmchat.chat.ports import ServerClient
 from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.wiring import Runtime, make_engine
 from lmchat.config.settings import Settings
@@ -23,6 +22,7 @@ from lmchat.servers.discovery.launcher import (
 )
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.engine.download import install_command, is_engine_installed
+from lmchat.servers.protocols import ServerClient
 from lmchat.terminal.output import can_ask, table
 
 _BYTES_PER_MB = 1_000_000

@@ -15,7 +15,6 @@ from msgspec.structs import replace
 
 from lmchat.attachments.folders import FileFinder
 from lmchat.attachments.shell_command import ShellCommand
-from lmchat.chat.ports import ServerClient
 from lmchat.chat_import import Importer
 from lmchat.cli import local, wiring
 from lmchat.cli.context import Context
@@ -28,6 +27,7 @@ from lmchat.library import Library
 from lmchat.servers.discovery.catalogue import Catalogue
 from lmchat.servers.discovery.monitor import Monitor
 from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.protocols import ServerClient
 from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.programs import (
     edit_text,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from lmchat.chat.ports import ServerClient
 from lmchat.cli.context import Context
 from lmchat.cli.local import start_engine
 from lmchat.cli.wiring import Runtime
@@ -23,6 +22,7 @@ from lmchat.servers.discovery.choose_model import (
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import Target
+from lmchat.servers.protocols import ServerClient
 from lmchat.servers.stream.timeouts import first_token_limit
 
 _CHECK_EVERY_S = 0.5  # while a server loads its model

@@ -15,7 +15,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.attachments.web_page import WebPages
-from lmchat.chat.ports import ServerClient
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.chat.service import ChatService
 from lmchat.cli.api_keys import ApiKeys
@@ -32,6 +31,7 @@ from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.choose_model import endpoints_of
 from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.products import named_endpoints
+from lmchat.servers.protocols import ServerClient
 from lmchat.servers.sampling_options import checked_option, parsed_value
 from lmchat.sessions.stats import Metrics
 from lmchat.storage.store import Store

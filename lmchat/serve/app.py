@@ -22,7 +22,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from lmchat.chat.ports import ServerClient
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.errors import (
@@ -45,6 +44,7 @@ from lmchat.server_json import (
 )
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.model import ModelInfo
+from lmchat.servers.protocols import ServerClient
 from lmchat.servers.request import CHAT_PATH, ForwardedRequest
 from lmchat.sessions.stats import Metrics, TurnRecord
 

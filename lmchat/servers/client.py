@@ -109,7 +109,7 @@ class BuiltInEngine(Protocol):
 
 
 class HttpServerClient:
-    """The `ServerClient` (`chat/ports.py`) over HTTP."""
+    """The `ServerClient` of `protocols.py`, over HTTP."""
 
     def __init__(
         self,

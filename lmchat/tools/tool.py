@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -62,6 +62,27 @@ class ToolResult(Struct, frozen=True, kw_only=True):
 
     text: str
     is_error: bool = False
+
+
+class ToolHost(Protocol):
+    """Tool servers, each of which starts at its first use and again after its end."""
+
+    @property
+    def servers(self) -> tuple[ToolServer, ...]:
+        """The servers as last reported, with the names of their tools in requests."""
+
+    async def list_servers(self, *, again: bool = False) -> tuple[ToolServer, ...]:
+        """Start all servers that do not run, and return them when each is ready or has failed.
+
+        Servers that have failed are started once more only if `again`.
+        """
+
+    async def call(
+        self, tool: Tool, arguments: Mapping[str, Any], *, timeout_s: float
+    ) -> ToolResult:
+        """Run a tool; errors, crashes and timeouts are results. Cancelling cancels the call."""
+
+    async def aclose(self) -> None: ...
 
 
 Run = Callable[[dict[str, Any]], Awaitable[ToolResult]]

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from time import monotonic
 
-from lmchat.chat.ports import ServerClient
 from lmchat.cli.context import Context
 from lmchat.cli.prompt import prompt_of
 from lmchat.cli.target import choose_target
@@ -20,6 +19,7 @@ from lmchat.safe_text import safe_line
 from lmchat.servers.products import product_named
 from lmchat.servers.products.product import OPENAI_COMPATIBLE
 from lmchat.servers.products.taken_options import refuse_ignored
+from lmchat.servers.protocols import ServerClient
 from lmchat.servers.request import ChatRequest, Sampling
 from lmchat.sessions.message import (
     MAX_ALTERNATIVES,

@@ -1,10 +1,14 @@
-"""What model servers and tool hosts must do; both are passed in, as is the store."""
+"""What all model servers together can be asked: the entrance of `servers`, as others name it.
+
+`client.HttpServerClient` is what runs; tests have a stand-in. Only `cli` and `api` import the
+client itself: chats and the screen, which load no HTTP, are handed it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Protocol
 
 from lmchat.servers.discovery.catalogue import ModelSource
 from lmchat.servers.discovery.probe_result import ProbeResult
@@ -17,10 +21,8 @@ from lmchat.servers.request import (
     ForwardedRequest,
     OutgoingRequest,
     TemplateText,
-    Tool,
 )
 from lmchat.sessions.stats import Budget, Metrics, TurnRecord
-from lmchat.tools.tool import ToolResult, ToolServer
 
 
 class ModelServer(Protocol):
@@ -108,26 +110,5 @@ class ServerClient(ModelServer, ModelSource, Protocol):
 
     def budget(self) -> Budget:
         """Return how many requests the limit of requests a minute allows now."""
-
-    async def aclose(self) -> None: ...
-
-
-class ToolHost(Protocol):
-    """Tool servers, each of which starts at its first use and again after its end."""
-
-    @property
-    def servers(self) -> tuple[ToolServer, ...]:
-        """The servers as last reported, with the names of their tools in requests."""
-
-    async def list_servers(self, *, again: bool = False) -> tuple[ToolServer, ...]:
-        """Start all servers that do not run, and return them when each is ready or has failed.
-
-        Servers that have failed are started once more only if `again`.
-        """
-
-    async def call(
-        self, tool: Tool, arguments: Mapping[str, Any], *, timeout_s: float
-    ) -> ToolResult:
-        """Run a tool; errors, crashes and timeouts are results. Cancelling cancels the call."""
 
     async def aclose(self) -> None: ...
