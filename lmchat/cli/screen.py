@@ -14,7 +14,7 @@ from lmchat.tui.app import LMChatApp
 from lmchat.tui.quirks.driver import guard_terminal
 from lmchat.tui.screen import SecondHalf
 
-_SECOND_HALF = "lmchat.cli.screen_wiring:second_half"
+_MAKE_SECOND_HALF = "lmchat.cli.screen_wiring:make_second_half"
 
 
 async def run_chat(settings: Settings, context: Context) -> int:
@@ -29,9 +29,9 @@ async def run_chat(settings: Settings, context: Context) -> int:
 
         async def open_second_half(app: LMChatApp) -> SecondHalf:
             """Import the second half and connect it with the app; `stack` closes it at the end."""
-            opening = await asyncio.to_thread(load, _SECOND_HALF)
+            make = await asyncio.to_thread(load, _MAKE_SECOND_HALF)
             opened: SecondHalf = await stack.enter_async_context(
-                opening(app, context, settings, state, warning)
+                make(app, context, settings, state, warning)
             )
             return opened
 

@@ -42,13 +42,13 @@ from lmchat.workspace import Workspace
 
 
 @asynccontextmanager
-async def second_half(
+async def make_second_half(
     app: LMChatApp, context: Context, settings: Settings, state: State, warning: str
 ) -> AsyncIterator[Dispatcher]:
-    """Make servers, store and controllers, so that the painted screen can chat for the block.
+    """Make the `Dispatcher` with its servers and store; with it, the painted screen can chat.
 
-    At its end, save the sessions, remove the temporary folders, and end servers and tool servers
-    that lmchat has started. `warning` is what was wrong with the file of `state`.
+    At the end of the block, save the sessions, remove the temporary folders, and end servers and
+    tool servers that lmchat has started. `warning` is what was wrong with the file of `state`.
     """
     # a command that prints a key may ask for a password, so the screen lends it the terminal
     wiring.api_keys_of(context).lent_terminal = app.lent_terminal

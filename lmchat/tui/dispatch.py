@@ -125,9 +125,8 @@ class Dispatcher:
             "/set": lambda: (*COMMON, *FURTHER_OPTIONS),
         }
         self.status.start()
-        self.shown_session.show_session()
+        self.shown_session.redraw()
         self.connect.start()
-        self.listed_sessions.refresh()
         self.appearance.warn_of_unknown_theme()
         self.ui.begin(open_store, "history")
         if workspace.resume_id:

@@ -52,20 +52,16 @@ class ShownSession:
     # Messages, title and queue
 
     def redraw(self) -> None:
-        """Show everything of the session, after a change to another session or another path."""
-        self.show_session()
-        self.show_queue()
-        self._listed_sessions.refresh()
+        """Show everything of the session, after a change to another session or another path.
 
-    def show_session(self) -> None:
-        """Show messages, title and figures; `redraw` adds queue and list.
-
-        The messages that the next request leaves out are marked.
+        The messages that the next request leaves out are marked; the list marks the session.
         """
         self.show_messages()
         self.mark_left_out()
         self.show_title()
         self._status.refresh()
+        self.show_queue()
+        self._listed_sessions.refresh()
 
     def show_messages(self) -> None:
         """Show the messages of the session in the log, scrolled to their end.
