@@ -117,7 +117,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._copied_code = ("", 0)  # message and index of the code block that was copied last
         self._streaming: int | None = None  # index of the answer that streams
         self._updated_size = Size(0, 0)  # of the widget when `update_screen` last ran
-        self._is_own_scroll = False  # whether `_scroll_and_repaint` sets the scroll position now
+        self._is_own_scroll = False  # whether `update_screen` sets the scroll position now
         self._thumb = Thumb(self)
         self._drag_timer: Timer | None = None
         self._posted: object = None  # what `_post_change` told of last
@@ -143,23 +143,22 @@ class ChatLog(ScrollView, can_focus=True):
         if self.is_attached and self.highlighting.is_needed and not is_colouring:
             # the only worker of the log; its result is not used, but mypy needs the type
             _: Worker[None] = self.run_worker(self.highlighting.run, group="colours")
-        self._scroll_and_repaint(changed)
-        self._post_change()
 
-    def _scroll_and_repaint(self, changed: Place | None) -> None:
-        """Give Textual the number of rows and the viewport's `top`, and repaint what changed."""
+        # give Textual the number of rows and the scroll position, and repaint what changed
         total = self.document.total
         top = self.viewport.top
         self._is_own_scroll = True  # `watch_scroll_y` must not take it for scrolling by the user
         self.virtual_size = Size(1, total) if total else Size(0, 0)  # 1: it has no width to scroll
         if top != round(self.scroll_y):  # `watch_scroll_y` then repaints all rows
-            # that of Textual: the method of this class may call `update_screen`
+            # that of Textual: `ChatLog.scroll_to` may call this method again
             super().scroll_to(y=top, animate=False, force=True)
         elif changed is not None:
             row = self.document.position(changed) - top  # of the screen; all below it are painted
             self.refresh(rows_region(self, row, max(self.size.height - row, 1)))
         self._is_own_scroll = False
+
         self._thumb.move(is_growing=self._streaming is not None and self.viewport.is_following)
+        self._post_change()
 
     def _post_change(self) -> None:
         """Post a message if what others show of the log has changed."""
