@@ -28,7 +28,10 @@ _OTHER_PROGRAM = "away"  # group of the worker in which another program uses the
 
 
 class ScreenServices:
-    """The chat on the screen, made once for all controllers."""
+    """The chat on the screen, made once for all controllers.
+
+    What a controller uses often of the widgets and the workspace, its `__init__` takes from here.
+    """
 
     def __init__(self, app: LMChatApp, workspace: Workspace) -> None:
         self.app = app

@@ -34,6 +34,7 @@ class Branches:
         turns: Turns,
     ) -> None:
         self._ui = ui
+        self._log = ui.widgets.log
         self._chat = ui.workspace.chat
         self._store = ui.workspace.store
         self._status = status
@@ -78,9 +79,9 @@ class Branches:
         chosen_id = ids[(ids.index(message.message_id) + step) % len(ids)]
         self._chat.in_memory.require_free_path(session_id)
         path = await self._store.set_leaf(session_id, chosen_id)
-        row = self._ui.widgets.log.viewport.row_of(message.message_id)
+        row = self._log.viewport.row_of(message.message_id)
         if self._show_path(path):
-            self._ui.widgets.log.go_to_message(chosen_id, row=row)
+            self._log.go_to_message(chosen_id, row=row)
 
     async def open_probabilities(self, message: ChatMessage) -> None:
         """Show how sure the model was of each word of an answer.
@@ -121,10 +122,10 @@ class Branches:
         version = await changes.rewrite(self._chat, opened, old_id, words)
         if opened is not self._chat.shown:  # the user has changed the session
             return
-        row = self._ui.widgets.log.viewport.row_of(old_id)
+        row = self._log.viewport.row_of(old_id)
         prompt_text.leave_edit()
         self._shown_session.redraw()
-        self._ui.widgets.log.go_to_message(version.message_id, row=row)
+        self._log.go_to_message(version.message_id, row=row)
         self._status.show_action("rewritten")
 
     # Taking out of requests
@@ -133,7 +134,7 @@ class Branches:
         """Take a message of the path out of all requests with its tool calls, or put it back."""
         changed = await changes.toggle_excluded(self._chat, self._chat.shown, message_id)
         for message in changed:
-            self._ui.widgets.log.replace(message)
+            self._log.replace(message)
         if changed:
             self._ui.read_ahead.cancel()  # what the server reads now is not what will be sent
             self._shown_session.mark_left_out()
@@ -200,4 +201,4 @@ class Branches:
         if self._chat.shown.find(branch_id) is None:
             self._shown_session.switch_to(self._shown_session.shown_id, message_id=branch_id)
         else:
-            self._ui.widgets.log.go_to_message(branch_id)
+            self._log.go_to_message(branch_id)

@@ -58,6 +58,7 @@ class MessageActions:
     ) -> None:
         """Create it; `function_of` returns the function that a row of the table names."""
         self._ui = ui
+        self._log = ui.widgets.log
         self._chat = ui.workspace.chat
         self._store = ui.workspace.store
         self._platform = ui.workspace.platform
@@ -90,11 +91,10 @@ class MessageActions:
         if message is None:
             self._ui.notify(NOTHING_YET)
             return
-        widgets = self._ui.widgets
         # With the focus in the log, it copies what it shows: the selection, else the message with
         # its failure. If it has nothing to copy, `copy` copies what only the message has: files,
         # calls, and reasoning alone.
-        if name == "copy" and widgets.has_log_focus and widgets.log.copy(message):
+        if name == "copy" and self._ui.widgets.has_log_focus and self._log.copy(message):
             return
         self.run_on(name, message)
 
@@ -120,8 +120,7 @@ class MessageActions:
     @property
     def _focused_message(self) -> ChatMessage | None:
         """The focused message; None while the focus is outside the log."""
-        widgets = self._ui.widgets
-        return widgets.log.focused_message if widgets.has_log_focus else None
+        return self._log.focused_message if self._ui.widgets.has_log_focus else None
 
     def _message_to_act_on(self) -> ChatMessage | None:
         """Return the focused message, or else the last answer; None in an empty session."""
@@ -164,17 +163,17 @@ class MessageActions:
         self._focus(message)
         if message.files:
             self._ui.begin(partial(self.open_files, message), "message")
-        self._ui.widgets.log.toggle("is_folded")
+        self._log.toggle("is_folded")
 
     def switch_source(self, message: ChatMessage) -> None:
         """Show the source of a message, or again its Markdown."""
         self._focus(message)
-        self._ui.widgets.log.toggle("is_source")
+        self._log.toggle("is_source")
 
     def copy_code(self, message: ChatMessage) -> None:
         """Copy the first code block of a message; if one was copied last, copy the next one."""
         self._focus(message)
-        if not self._ui.widgets.log.copy_code(message):
+        if not self._log.copy_code(message):
             # the check before, `unavailable_reason`, does not parse the text: it looks for a fence
             self._ui.notify("This message has no code block.")
 
@@ -182,7 +181,7 @@ class MessageActions:
         """Focus a message in the log, if it is not focused, so that the user sees what changes."""
         focused = self._focused_message
         if focused is None or focused.message_id != message.message_id:
-            self._ui.widgets.log.go_to_message(message.message_id)
+            self._log.go_to_message(message.message_id)
 
     async def copy(self, message: ChatMessage) -> None:
         """Copy the text of a message with the text files in it, or else its reasoning or calls."""
@@ -191,8 +190,7 @@ class MessageActions:
             if file.place is not None:  # a text file: others have no place in the text
                 # without its content, `text_with_files` says that the file is missing
                 with suppress(LMChatError):
-                    data = await self._store.read_file(file.digest)
-                    contents[file.digest] = data
+                    contents[file.digest] = await self._store.read_file(file.digest)
         text = text_with_files(message.text, message.files, contents)
         text = text or readable_text(message)
         if not text and message.failure is not None:  # as `y` in the log does

@@ -37,6 +37,7 @@ class ShownSession:
         prompt_text: PromptText,
     ) -> None:
         self._ui = ui
+        self._log = ui.widgets.log
         self._chat = ui.workspace.chat
         self._store = ui.workspace.store
         self._status = status
@@ -70,7 +71,7 @@ class ShownSession:
         worker, `_FILL_AFTER_S` later, so that the first keys do not wait.
         """
         opened = self._chat.shown
-        self._ui.widgets.log.show(
+        self._log.show(
             opened.shown_messages,
             has_all_messages=opened.has_all_messages,
             # if the last answer still streams, but no turn runs here, another lmchat writes it
@@ -89,7 +90,7 @@ class ShownSession:
         if opened is self._chat.shown:
             await opened.fill(self._store)
         if opened is self._chat.shown:
-            self._ui.widgets.log.fill(opened.shown_messages)
+            self._log.fill(opened.shown_messages)
             self.mark_left_out()
             self._status.refresh()
 
@@ -109,8 +110,8 @@ class ShownSession:
             # the system prompt, which is sent in any case.
             sent = (message for message in plan.messages if message.role is not Role.SYSTEM)
             first_sent_id = next((message.message_id for message in sent), None)
-        self._status.note_left_out(count)
-        self._ui.widgets.log.mark_left_out(count, first_sent_id)
+        self._status.left_out = count
+        self._log.mark_left_out(count, first_sent_id)
 
     def mark_left_out_soon(self) -> None:
         """Call `mark_left_out` in `_MARK_AFTER_S`, once for all keys typed until then."""
@@ -216,22 +217,21 @@ class ShownSession:
         self._ui.widgets.prompt_input.focus()
 
         # the place in the log, which `redraw` has scrolled to its end
-        log = self._ui.widgets.log
         if bookmark is not None:
-            log.go_to_bookmark(bookmark)
+            self._log.go_to_bookmark(bookmark)
         self._log_navigation.focus_card()  # of a tool call that waits
         if message_id:
             # the prompt keeps the focus: a letter that is typed must not run a command
-            log.go_to_message(message_id, takes_focus=False)
+            self._log.go_to_message(message_id, takes_focus=False)
         if words:
             self._log_navigation.close_find_bar()
-            log.finder.mark_words(message_id, words)
+            self._log.finder.mark_words(message_id, words)
         # llama.cpp may have continued the last answer while lmchat was away (R-42): then a turn
         # fetches it; nothing here depends on whether one has begun
         _: bool = await self._chat.fetch_kept(self._chat.shown)
 
     def keep_draft_and_place(self) -> None:
         """Keep the draft of the shown session, and its bookmark: which text is on the screen."""
-        bookmark = self._ui.widgets.log.viewport.bookmark
+        bookmark = self._log.viewport.bookmark
         self._chat.bookmarks.change(self.shown_id, bookmark)
         self._prompt_text.keep_draft()

@@ -15,6 +15,7 @@ from lmchat import units
 from lmchat.commands.table import BY_ID
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.probe_result import Health, TargetState
+from lmchat.servers.model import Target
 from lmchat.sessions.stats import Speedometer
 from lmchat.tui.screen import KeysChanged
 from lmchat.tui.screen_services import ScreenServices
@@ -44,7 +45,7 @@ class StatusDisplay:
         self._chat = ui.workspace.chat
         self.speedometer = Speedometer()
         self.last_action = ""  # words for what was done last
-        self._left_out = 0  # messages that the next request would leave out
+        self.left_out = 0  # messages that the next request would leave out; `refresh` shows it
         self._list_warning = ""  # why the list of sessions is not up to date; empty if it is
         self._shown_store_notice = ""  # the last one
         self._ticker: Timer | None = None  # None until `start`
@@ -65,10 +66,6 @@ class StatusDisplay:
         """Show what was done last."""
         self.last_action = words
         self.refresh()
-
-    def note_left_out(self, count: int) -> None:
-        """Keep how many messages the next request would leave out; `refresh` shows it."""
-        self._left_out = count
 
     def show_list_warning(self, words: str) -> None:
         """Show why the list of sessions is not up to date; no words end the warning."""
@@ -114,8 +111,7 @@ class StatusDisplay:
         self._ui.screen.post_message(KeysChanged())
         if self._ticker is None:
             return
-        target = self._chat.turn_choices.target
-        is_loading = target is not None and target.is_loading
+        is_loading = workspace.target_state is TargetState.LOADING
         is_reading = self._ui.read_ahead.fraction is not None
         is_answering = bool(self._chat.in_memory.running_ids)
         is_failing = save_error is not None or self.health.is_down
@@ -146,7 +142,7 @@ class StatusDisplay:
         turn = shown.figures
         # after the end of a turn, the speeds of its last seconds stay in the panel
         speeds_until_s = now_s if turn is None or turn.ended_s is None else turn.ended_s
-        is_loading = turn_choices.target is not None and turn_choices.target.is_loading
+        target = turn_choices.target
         next_check_s = self._workspace.monitor.next_check_s if self.health.is_down else None
         return {
             "server": server_rows(self.health, self._workspace.target_state),
@@ -154,14 +150,14 @@ class StatusDisplay:
                 self.health,
                 turn,
                 now_s,
-                loading=f"loading{self._loading_progress}" if is_loading else "",
+                loading=f"loading{self._progress(target)}" if target and target.is_loading else "",
                 profile=turn_choices.profile_name,
             ),
             "context": context_rows(
                 use.tokens if use and shown.messages else None,
                 use.limit if use else None,
                 is_estimated=use is not None and use.is_estimated,
-                left_out=self._left_out,
+                left_out=self.left_out,
                 can_compact=use is not None and turn_choices.can_compact(shown),
             ),
             "turn": turn_rows(
@@ -228,19 +224,15 @@ class StatusDisplay:
             return [LOOKING if is_searching else f"server {search_word(state)}"]
         name = safe_line(target.model_id)
         if target.is_loading:
-            return [f"loading {name or 'its model'}{self._loading_progress}", str(target.product)]
+            return [f"loading {name or 'its model'}{self._progress(target)}", str(target.product)]
         return [name or "no model", str(target.product)]
 
-    @property
-    def _loading_progress(self) -> str:
-        """How much of the model is loaded, as ` 40 %`, else for how long it loads, as ` 12 s`.
+    def _progress(self, target: Target) -> str:
+        """Return how much of a model is loaded, as ` 40 %`, or how long it has loaded, as ` 12 s`.
 
         A load that lmchat did not begin is timed from the first check that found the server in its
-        present state. The text is empty if the model is not loading, and if neither is known.
+        present state. The text is empty if neither is known.
         """
-        target = self._chat.turn_choices.target
-        if target is None or not target.is_loading:
-            return ""
         since_s = target.loading_since_s
         if since_s is None:
             since_s = self.health.since_s

@@ -91,6 +91,7 @@ class Turns(FrontEnd):
         prompt_text: PromptText,
     ) -> None:
         self._ui = ui
+        self._log = ui.widgets.log
         self._chat = ui.workspace.chat
         self._status = status
         self._listed_sessions = listed_sessions
@@ -119,7 +120,7 @@ class Turns(FrontEnd):
             self._submit_edit(opened, text, self._prompt_text.edited_id)
             return
         # now, not when a queued prompt is sent later: the user may then be reading farther up
-        self._ui.widgets.log.scroll_end()
+        self._log.scroll_end()
         is_queued = False
 
         def send() -> None:
@@ -316,9 +317,9 @@ class Turns(FrontEnd):
             case TextDelta() | ReasoningDelta() | RefusalDelta() if is_shown:
                 # a chunk of the server is about a token
                 self._status.speedometer.count(self._ui.workspace.clock(), event.chunks)
-                self._ui.widgets.log.apply(event)
+                self._log.apply(event)
             case ToolCallDelta() if is_shown:
-                self._ui.widgets.log.apply(event)
+                self._log.apply(event)
             case TurnBegun():
                 self._ui.read_ahead.cancel()  # the turn may need the same server
             case PathChanged() if is_shown:
@@ -328,13 +329,13 @@ class Turns(FrontEnd):
             case AnswerBegun(message=answer):
                 self._show_begun(opened, answer)
             case MessageEnded(message) if is_shown and message.role is Role.TOOL:
-                self._ui.widgets.log.replace(message)
+                self._log.replace(message)
                 self._status.refresh()
             case MessageEnded(message) if is_shown:
                 # an answer with tool calls, each of which follows as a message of its own
-                self._ui.widgets.log.finish(message, has_call_messages=True)
+                self._log.finish(message, has_call_messages=True)
             case Rethought() if is_shown:  # text that was shown as the answer was reasoning
-                self._ui.widgets.log.restate(opened.shown_messages[-1])
+                self._log.restate(opened.shown_messages[-1])
             case RetryScheduled():
                 reason = safe_line(event.reason, limit=_MAX_REASON)
                 self._status.show_action(f"retry {event.attempt} of {event.attempts}: {reason}")
@@ -359,10 +360,9 @@ class Turns(FrontEnd):
     def _show_added(self, opened: OpenSession, message: ChatMessage) -> None:
         """Show a prompt or a tool message that was added to a session; title and list follow."""
         is_shown = opened is self._chat.shown
-        log = self._ui.widgets.log
         # the log has it already if the path was shown after the message was put on the path
-        if is_shown and log.document.index_of(message.message_id) is None:
-            log.append(message)
+        if is_shown and self._log.document.index_of(message.message_id) is None:
+            self._log.append(message)
         if message.role is Role.TOOL:  # such a message has one call
             self._status.show_action(message.tool_calls[0].name)
         elif is_shown:
@@ -374,13 +374,12 @@ class Turns(FrontEnd):
         self._ui.workspace.monitor.note_streaming(is_streaming=True)
         self._status.show_action("streaming")
         if opened is self._chat.shown:
-            log = self._ui.widgets.log
             # The log has it already if the answer was on the path when it was shown: a new one, or
             # one that is fetched again (R-42). Shown again, it has the marks of one streaming here.
-            if log.document.index_of(answer.message_id) is not None:
+            if self._log.document.index_of(answer.message_id) is not None:
                 self._shown_session.show_messages()
             else:
-                log.begin_answer(answer)
+                self._log.begin_answer(answer)
             self._status.speedometer.restart()
         self._listed_sessions.refresh()
 
@@ -396,17 +395,16 @@ class Turns(FrontEnd):
         # health checks pause while an answer streams in any session (R-29)
         monitor.note_streaming(is_streaming=bool(self._chat.in_memory.running_ids))
         if opened is self._chat.shown:
-            log = self._ui.widgets.log
-            if log.calls.has_focus:  # the card of a call, which disappears with the turn
+            if self._log.calls.has_focus:  # the card of a call, which disappears with the turn
                 self._log_navigation.leave_card()
             for message in opened.last_calls:  # the log still shows stopped ones as running
-                log.replace(message)
+                self._log.replace(message)
             # The whole path is shown again if there is no answer to finish, since the turn was
             # stopped early; and after a summary, which begins another branch.
             if ended.answer is None or ended.is_summary:
                 self._shown_session.show_messages()
             else:
-                log.finish(ended.answer)
+                self._log.finish(ended.answer)
             self._shown_session.mark_left_out()
             self._shown_session.show_queue()
         # from here on also for a session that is not shown
