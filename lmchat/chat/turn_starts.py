@@ -30,6 +30,10 @@ from lmchat.sessions.message import (
 )
 from lmchat.sessions.session import MessagePath
 
+IMPORTED_CALL = (
+    "This call came with an imported chat, so lmchat does not run it; retry the answer above it."
+)
+
 
 class TurnStart(Struct, frozen=True, kw_only=True):
     """All that a turn begins with."""
@@ -109,9 +113,7 @@ def regenerated(path: MessagePath, message_id: str, *, first_words: str = "") ->
     # itself, too, and so is a call, which gets another result.
     _require_sent(earlier if old.role is Role.ASSISTANT else earlier.added(old))
     if is_imported_call(old):
-        problem = "This call came with an imported chat, so lmchat does not run it."
-        hint = "Retry the answer above it: the model then makes its own call."
-        raise RequestInvalid(problem, hint=hint)
+        raise RequestInvalid(IMPORTED_CALL)
     version = old.versions + 1
     if old.role is Role.TOOL:
         # the results of other calls of the same answer do not change: they are copied behind it
@@ -143,14 +145,14 @@ def rewritten(path: MessagePath, answer_id: str, text: str) -> MessagePath:
 
     It does not get the thought of the old answer. This thought led to other words, and would be
     sent back to the model (R-45) as if it had led to these. Raises `RequestInvalid` for a message
-    on another branch, for a blank text, and for what is no answer, or an answer with tool calls.
+    on another branch, for a blank text, and with the words of `why_not_rewritten`.
     """
     index = _index_of(path, answer_id)
     old = path[index]
     if not text.strip():
         raise RequestInvalid("An answer cannot be empty.", hint="Type a text.")
-    if old.role is not Role.ASSISTANT or old.tool_calls:
-        raise RequestInvalid("Only answers without tool calls can be rewritten.")
+    if problem := why_not_rewritten(old):
+        raise RequestInvalid(problem)
     version = old.versions + 1
     return MessagePath(path[:index]).added(
         replace(
@@ -166,6 +168,13 @@ def rewritten(path: MessagePath, answer_id: str, text: str) -> MessagePath:
             is_excluded=False,
         )
     )
+
+
+def why_not_rewritten(message: ChatMessage) -> str:
+    """Return why the user cannot give a message another text, in one sentence; else ""."""
+    if message.role is not Role.ASSISTANT:
+        return "Only answers can be rewritten."
+    return "Only answers without tool calls can be rewritten." if message.tool_calls else ""
 
 
 def messages_together(path: MessagePath, message_id: str) -> list[ChatMessage]:

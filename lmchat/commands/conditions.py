@@ -1,7 +1,11 @@
-"""What commands can do with a message, and why one can do nothing with it."""
+"""What commands can do with a message, and why one can do nothing with it.
+
+Where a turn would be refused for the same reason, the words are those of `chat/turn_starts.py`.
+"""
 
 from __future__ import annotations
 
+from lmchat.chat.turn_starts import IMPORTED_CALL, why_not_rewritten
 from lmchat.errors import StillAnswering
 from lmchat.sessions.message import AnswerState, ChatMessage, Role, is_imported_call
 
@@ -38,14 +42,12 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
             return "This message has nothing to unfold."
         case "edit" if role in (Role.SYSTEM, Role.TOOL):  # of an answer, its prompt is edited
             return "Only prompts can be edited; /system sets a new system prompt."
-        case "source" | "probabilities" | "details" | "rewrite" | "resume" if not is_answer:
+        case "source" | "probabilities" | "details" | "resume" if not is_answer:
             return "Only answers have this command."
-        case "resume" if is_streaming:
-            return "This answer is still streaming."
-        case "rewrite" | "probabilities" if is_streaming:
+        case "resume" | "rewrite" | "probabilities" if is_streaming:
             return StillAnswering().message_with_hint
-        case "rewrite" if message.tool_calls:
-            return "This answer calls tools. Rewrite the answer after them."
+        case "rewrite":
+            return why_not_rewritten(message)
         case "resume" if not is_continuable(message):
             return "This answer is complete; r regenerates it."
         case "another_model" | "regenerate" if role is Role.SYSTEM:
@@ -57,8 +59,7 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
         ):
             return "Only calls that failed or were stopped can be run again."
         case "regenerate" if is_imported_call(message):
-            words = "This call came with an imported chat and cannot be run"
-            return f"{words}; r on the answer above asks again."
+            return IMPORTED_CALL
         case "previous_version" | "next_version" if message.versions <= 1:
             return "Only one version. r regenerates an answer, e edits a prompt."
     return ""
