@@ -1,4 +1,4 @@
-"""Text that answers begin with and models continue: how it is sent, and choices of the model.
+"""Text that answers begin with and models continue: how it is sent, and the tokens of answers.
 
 An answer may begin with what came before a connection broke, with words of the user, or with the
 tokens up to one that the user has chosen. With *prefill*, that is the last message of the request,

@@ -95,7 +95,7 @@ def shown_error(error: BaseException, failure: Failure | None = None) -> LMChatE
     return LMChatError(failure.message, hint=failure.hint, kind=failure.kind)
 
 
-class ShowError(Exception):
+class FrontEndError(Exception):
     """A front end could not show an event; `__cause__` says why."""
 
 
@@ -111,22 +111,22 @@ class TurnRunner:
         backend: ModelServer,
         save_queue: SaveQueue,
         meter: ContextMeter,
-        show: Callable[[OpenSession, ChatEvent], None],
+        report: Callable[[OpenSession, ChatEvent], None],
         ask: Callable[[OpenSession, ToolQuestion], Awaitable[Decision]],
     ) -> None:
         """Plan the first request; nothing is shown, saved or sent.
 
         Raises `FileRefused` for an image that the model cannot see, and `RequestInvalid` as
-        `AnswerRequest` does. `show` shows an event; it raises `ShowError` if the front end fails.
-        `ask` asks the user about a tool call.
+        `AnswerRequest` does. `report` gives an event to the front end, and raises `FrontEndError`
+        if that fails. `ask` asks the user about a tool call.
         """
         refuse_unseen_images(settings.target, start.prompts)
         self._opened = opened
         self._start = start
         self._target = settings.target
         self._save_queue = save_queue
-        self._show_event = partial(show, opened)
-        self._must_show_cut = False  # whether messages have left the path, which is not shown yet
+        self._report_event = partial(report, opened)
+        self._must_report_cut = False  # whether messages have left the path since the last report
         self._ask = partial(ask, opened)
         self._rounds: ToolRounds | None = None  # None if the model gets no tools
         if settings.toolbox is not None:
@@ -155,9 +155,9 @@ class TurnRunner:
         """
         opened, start, rounds = self._opened, self._start, self._rounds
         # the messages behind the end of `start.path` leave the path; they stay in the tree
-        self._must_show_cut = len(opened.messages) > len(start.path)
+        self._must_report_cut = len(opened.messages) > len(start.path)
         opened.apply_start(start, may_call_tools=rounds is not None)
-        await self._show_prompts()
+        await self._save_prompts()
         # `copied`: results beside a repeated call, of which the new branch gets copies
         calls, copied, version = start.calls, start.copied, start.version
         while True:  # each pass is an answer, after the calls of the one before
@@ -172,21 +172,21 @@ class TurnRunner:
             copied = ()
             if not calls:
                 break  # `TurnEnded` shows the end of the last answer
-            self._show(MessageEnded(answer))
+            self._report(MessageEnded(answer))
         if start.summarised:
             branch = compacted_branch(start, answer)
             await self._save_queue.write_unsaved()  # the branch needs its session on the disk
             opened.replace_path(await self._save_queue.store.append_branch(opened.header, branch))
 
-    async def _show_prompts(self) -> None:
-        """Show the new prompts at once, then wait until the save queue has tried to write them.
+    async def _save_prompts(self) -> None:
+        """Report the new prompts at once, then wait until the save queue has tried to write them.
 
         The prompts of a summary are written with it.
         """
         opened, start = self._opened, self._start
         try:
             for message in start.prompts:
-                self._show(MessageAdded(message))  # first, as the disk may be locked for seconds
+                self._report(MessageAdded(message))  # first, as the disk may be locked for seconds
         finally:  # they are saved even if they could not be shown
             try:
                 if start.prompts and not start.summarised:
@@ -209,7 +209,7 @@ class TurnRunner:
                 await self._save_queue.begin_answer(opened.header, answer)
             has_first_words = request.beginning is not None and request.beginning.is_first_words
             first_words = answer.text if has_first_words else ""
-            self._show(AnswerBegun(message=answer, first_words=first_words))
+            self._report(AnswerBegun(message=answer, first_words=first_words))
             async with (
                 journal_writer(self._save_queue, answer.message_id) as entries,
                 aclosing(request.events()) as events,
@@ -220,9 +220,9 @@ class TurnRunner:
                     new_entries = opened.add_event(event)
                     if not is_aside:
                         entries.extend(new_entries)
-                    self._show(event)
+                    self._report(event)
             state = AnswerState.COMPLETE
-        except ShowError:
+        except FrontEndError:
             raise  # the front end has failed, not the server: the answer counts as stopped
         except Exception as error:  # noqa: BLE001 - any error is shown, the answer kept
             state = AnswerState.INTERRUPTED if opened.entries_so_far else AnswerState.FAILED
@@ -238,7 +238,7 @@ class TurnRunner:
                 _log.exception("the figures of an answer could not be made")
             await self._shielded(self._save_answer(answer, figures, request))
         if cut_note:
-            self._show(RequestAdapted(note=cut_note))
+            self._report(RequestAdapted(note=cut_note))
         return answer
 
     async def _save_answer(
@@ -289,7 +289,7 @@ class TurnRunner:
             opened.replace(call)
             # shielded, as a stop may cancel this task, and the result must not be lost
             await self._shielded(save_queue.save(opened.header, call))
-            self._show(MessageEnded(call))
+            self._report(MessageEnded(call))
 
         has_ended = False
         try:
@@ -300,7 +300,7 @@ class TurnRunner:
                 message = opened.add_call(named, target, version)
                 version = 1  # those behind the first have no other version
                 running[message.message_id] = message
-                self._show(MessageAdded(message))
+                self._report(MessageAdded(message))
                 # a call has a row and a file of its own, as an answer has, before it runs
                 await save_queue.begin_answer(opened.header, message)
             for ended in copied:
@@ -312,7 +312,7 @@ class TurnRunner:
                     versions=1,
                 )
                 opened.add(copy)
-                self._show(MessageAdded(copy))
+                self._report(MessageAdded(copy))
                 await save_queue.save(opened.header, copy)
             await rounds.run(tuple(running.values()), self._ask, end_call)
             has_ended = True
@@ -324,16 +324,16 @@ class TurnRunner:
                     opened.replace(message)
                 await self._shielded(save_queue.save(opened.header, *stopped))
 
-    def _show(self, event: ChatEvent) -> None:
-        """Show an event of the turn; if messages have left the path, first show a `PathChanged`.
+    def _report(self, event: ChatEvent) -> None:
+        """Report an event of the turn; if messages have left the path, first a `PathChanged`.
 
-        That is not shown until the first event, whose message is already on the new path: so the
-        front end shows both at once.
+        That waits for the first event, whose message is already on the new path: so the front end
+        shows both at once.
         """
-        if self._must_show_cut:
-            self._must_show_cut = False
-            self._show_event(PathChanged())
-        self._show_event(event)
+        if self._must_report_cut:
+            self._must_report_cut = False
+            self._report_event(PathChanged())
+        self._report_event(event)
 
     async def _shielded(self, work: Coroutine[Any, Any, None]) -> None:
         """Do work to its end, also if the turn is cancelled; `wait_until_saved` waits for it."""

@@ -26,7 +26,7 @@ from lmchat.chat.events import (
 )
 from lmchat.chat.kept_answers import kept_answer, replay_request, target_of_kept, without_replay
 from lmchat.chat.open_session import OpenSession, Turn
-from lmchat.chat.runner import ShowError, TurnRunner, shown_error
+from lmchat.chat.runner import FrontEndError, TurnRunner, shown_error
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.chat.save_queue import SaveQueue
 from lmchat.chat.saved_texts import SavedTexts, joined_prompts
@@ -345,7 +345,7 @@ class ChatService:
             backend=self.backend,
             save_queue=self.save_queue,
             meter=self.turn_choices.meter,
-            show=self._report,
+            report=self._report,
             ask=self._ask,
         )
 
@@ -393,7 +393,7 @@ class ChatService:
         if task.cancelled():
             return AnswerState.STOPPED, None
         raised = task.exception()
-        if isinstance(raised, ShowError):
+        if isinstance(raised, FrontEndError):
             # the front end has failed, not the server: the answer counts as stopped, as in the
             # runner, and `wait` raises what the front end has raised
             opened.turn.error = raised.__cause__
@@ -419,7 +419,7 @@ class ChatService:
             self._report(opened, PromptsReturned(prompts=returned))
 
     def _report(self, opened: OpenSession, event: ChatEvent) -> None:
-        """Give an event to the front end, if there is one; raises `ShowError` if that fails."""
+        """Give an event to the front end, if there is one; raises `FrontEndError` if that fails."""
         # these change which prompts are unsaved, and so the draft on the disk, which includes them
         if isinstance(event, AnswerBegun | QueueChanged | TurnEnded):
             self.drafts.write_soon()
@@ -427,7 +427,7 @@ class ChatService:
             try:
                 self.front_end.receive(opened, event)
             except Exception as error:
-                raise ShowError from error
+                raise FrontEndError from error
 
     async def _ask(self, opened: OpenSession, question: ToolQuestion) -> Decision:
         """Let the front end ask about a tool call, which waits; refuse it without a front end."""

@@ -80,7 +80,7 @@ class Branches:
         self._chat.in_memory.require_free_path(session_id)
         path = await self._store.set_leaf(session_id, chosen_id)
         row = self._log.viewport.row_of(message.message_id)
-        if self._show_path(path):
+        if self._switch_to_path(path):
             self._log.go_to_message(chosen_id, row=row)
 
     async def open_probabilities(self, message: ChatMessage) -> None:
@@ -97,7 +97,7 @@ class Branches:
         if taken is not None:
             self._turns.continue_answer(message, answer.begun_with(taken.index, taken.token))
 
-    def _show_path(self, path: Session) -> bool:
+    def _switch_to_path(self, path: Session) -> bool:
         """Show another path of the shown session, and return True.
 
         If the user has left that session since, do nothing and return False.
@@ -150,7 +150,7 @@ class Branches:
         session_id = self._shown_session.shown_id
         await self._chat.end_turns(self._chat.shown)
         path = await self._store.delete_message(session_id, message.message_id)
-        self._show_path(path)
+        self._switch_to_path(path)
         self._status.show_action("deleted")
         undo = "/undo"
         if self._ui.widgets.has_log_focus:  # elsewhere its key types a letter
@@ -172,7 +172,7 @@ class Branches:
             self._ui.notify("Nothing to undo.")
             return
         self._chat.in_memory.require_free_path(session_id)
-        self._show_path(await self._store.restore_message(session_id, deleted_id))
+        self._switch_to_path(await self._store.restore_message(session_id, deleted_id))
         self._status.show_action("restored")
         self._ui.notify("Restored.")
 

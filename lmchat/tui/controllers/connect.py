@@ -50,7 +50,7 @@ class Connect:
         self._page: WelcomeScreen | None = None  # while it is open, also below a dialog
         self._search_wanted = asyncio.Event()  # ends the pause between two searches
         self._searched_at_s: float | None = None  # end of the last search
-        self._missing = Missing.SERVER  # what kept the last choice from being used
+        self._missing = Missing.SERVER  # what the server that was found last lacks
         # whether the page stays closed: the user has left it, or wants to read a resumed session
         self._has_left_page = bool(ui.workspace.resume_id)
 
@@ -124,22 +124,22 @@ class Connect:
         model, state = self._workspace.settings.model, self._workspace.state
         return choose_on_server(probed, model=model, state=state)
 
-    def _use_or_show_page(self, choice: TargetChoice) -> None:
-        """Use the chosen server if nothing is missing; otherwise show the welcome page.
+    def _use_or_show_page(self, found: TargetChoice) -> None:
+        """Use the server that was found if nothing is missing; otherwise show the welcome page.
 
         Waiting prompts are sent to the chosen server, unless it is still loading its model. If only
         the model is missing, the server becomes the target without one: health checks and the
         picker, in which the user can choose a model, then use it.
         """
-        self._missing = choice.missing
-        if choice.missing is Missing.NOTHING and choice.target is not None:
+        self._missing = found.missing
+        if found.missing is Missing.NOTHING and found.target is not None:
             # it may be in use already: it still loads its model, or the user has chosen its row
-            if choice.target != self._workspace.chat.turn_choices.target:
-                self._model_switch.use(choice.target)
+            if found.target != self._workspace.chat.turn_choices.target:
+                self._model_switch.use(found.target)
             self.close_page()
             return
-        has_models = choice.probed is not None and choice.probed.has_model
-        target = choice.target if has_models else None
+        has_models = found.probed is not None and found.probed.has_model
+        target = found.target if has_models else None
         if target != self._workspace.chat.turn_choices.target:
             self._model_switch.aim_at(target)
         self._show_page()
@@ -159,10 +159,10 @@ class Connect:
             self._ui.open_dialog(key_dialog(probed, attempt), self._use_result)
         elif not (probed.verdict.is_usable and probed.has_model):
             self._search_wanted.set()
-        elif (choice := self._target_on(probed)).missing is Missing.NOTHING:
-            self._use_or_show_page(choice)
+        elif (found := self._target_on(probed)).missing is Missing.NOTHING:
+            self._use_or_show_page(found)
         else:  # only a model is missing: the user picks one
-            self._model_switch.aim_at(choice.target)
+            self._model_switch.aim_at(found.target)
             self._model_switch.open_picker(then=self._use_model)
 
     def _use_model(self, model: ModelInfo) -> None:
