@@ -58,10 +58,11 @@ class SessionsInMemory:
         header = SessionHeader(session_id=new_id(), title="", created_at=moment, updated_at=moment)
         return self._make(Session(header=header))
 
-    async def load(self, session_id: str) -> OpenSession:
-        """Return a session, which is not shown yet: from memory if the disk lacks a part of it.
+    async def find_or_load(self, session_id: str) -> OpenSession:
+        """Return the session of an id, to be passed to `switch_to`.
 
-        Otherwise its newest messages are read from the disk.
+        It is the one in memory if the disk lacks a part of that; otherwise another is made, with
+        its newest messages, read from the disk.
         """
         session: Session | None = None  # as read from the disk
         while True:

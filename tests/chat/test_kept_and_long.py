@@ -125,7 +125,9 @@ async def test_a_running_answer_names_the_product_that_keeps_it_and_is_fetched_a
 async def test_with_detach_off_as_in_a_temporary_chat_no_answer_is_kept_or_fetched(store):
     chat = await broken_off(store, SHORT)
     other = ChatTurns(store, detach=False)
-    other.sessions.in_memory.switch_to(await other.sessions.in_memory.load(chat.opened.session_id))
+    other.sessions.in_memory.switch_to(
+        await other.sessions.in_memory.find_or_load(chat.opened.session_id)
+    )
     other.server.kept.add(replay_id_of(other.path[-1]))
     assert not await other.fetch_kept()
     await other.send("And?")
@@ -147,7 +149,7 @@ async def opened(store) -> tuple[ChatTurns, list[ChatMessage]]:
     talk = await fill_long(store, COUNT)
     (header,) = await store.list_sessions()
     chat = ChatTurns(store, window=100_000)
-    chat.sessions.in_memory.switch_to(await chat.sessions.in_memory.load(header.session_id))
+    chat.sessions.in_memory.switch_to(await chat.sessions.in_memory.find_or_load(header.session_id))
     return chat, talk
 
 
@@ -177,7 +179,9 @@ async def test_an_answer_is_regenerated_and_a_prompt_edited_in_its_place(gated):
         assert chat.sent() == [one.text for one in talk[:place]]
         assert list(chat.path[:-1]) == talk[:place]
         assert (chat.path[-1].version, chat.path[-1].versions) == (2, 2)
-    chat.sessions.in_memory.switch_to(await chat.sessions.in_memory.load(chat.opened.session_id))
+    chat.sessions.in_memory.switch_to(
+        await chat.sessions.in_memory.find_or_load(chat.opened.session_id)
+    )
     await chat.edit(talk[0], "in other words")
     assert chat.sent() == ["in other words"]
 

@@ -95,7 +95,7 @@ async def test_a_disk_that_fails_stops_no_answer_and_all_is_written_in_order_whe
     assert queue.warning is FULL
     unsaved = chat.opened
     chat.sessions.in_memory.switch_to_new()
-    assert await chat.sessions.in_memory.load(unsaved.session_id) is unsaved
+    assert await chat.sessions.in_memory.find_or_load(unsaved.session_id) is unsaved
     assert [header.title for header in chat.sessions.in_memory.unsaved()] == ["one"]
     chat.sessions.in_memory.switch_to(unsaved)
     store.append, store.begin_answer, store.finish = real
@@ -205,7 +205,7 @@ async def test_a_second_turn_in_a_session_is_refused_and_an_answer_may_stream_in
     assert chat.sessions.in_memory.running_ids == {first.session_id}
     await chat.send("two")
     assert chat.texts == ["two", "Lettuce does well."]
-    assert await chat.sessions.in_memory.load(first.session_id) is first
+    assert await chat.sessions.in_memory.find_or_load(first.session_id) is first
     back = chat.sessions.in_memory.switch_to_path(await store.open_session(first.session_id))
     assert back is first
     assert [message.text for message in first.shown_messages] == ["one", "Let"]
@@ -223,7 +223,9 @@ async def test_an_ended_session_is_read_from_the_disk_again_and_unread_until_it_
     chat.sessions.in_memory.switch_to_new()
     await chat.sessions.wait(first)
     assert chat.sessions.in_memory.unread == {first.session_id}
-    again = chat.sessions.in_memory.switch_to(await chat.sessions.in_memory.load(first.session_id))
+    again = chat.sessions.in_memory.switch_to(
+        await chat.sessions.in_memory.find_or_load(first.session_id)
+    )
     assert chat.sessions.in_memory.unread == set()
     assert again is not first
     assert chat.texts == ["one", "Lettuce does well."]

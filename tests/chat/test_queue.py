@@ -35,7 +35,7 @@ async def test_a_queue_is_sent_in_order_in_its_own_session_after_good_ends_and_s
         chat.sessions.send(first, text)
     assert first.queue == ["two", "three"]
     chat.sessions.in_memory.switch_to_new()
-    assert await chat.sessions.in_memory.load(first.session_id) is first
+    assert await chat.sessions.in_memory.find_or_load(first.session_id) is first
     gate.set()
     await until(lambda: len(chat.server.requests) == 2, "the second prompt")
     assert chat.sessions.stop(first)
@@ -133,7 +133,7 @@ async def test_all_of_a_long_session_counts_for_the_summary_before_a_prompt(stor
     await fill_long(store, 300)  # the newest 64 alone take a third of the window
     chat = ChatTurns(store, window=2048, auto_compact=True)
     (listed,) = await store.list_sessions()
-    chat.sessions.in_memory.switch_to(await chat.sessions.in_memory.load(listed.session_id))
+    chat.sessions.in_memory.switch_to(await chat.sessions.in_memory.find_or_load(listed.session_id))
     chat.sessions.send(chat.opened, "And now?")
     await chat.wait()
     assert [chat.sent(0)[-1], chat.sent(1)[-1]] == [COMPACT_PROMPT, "And now?"]

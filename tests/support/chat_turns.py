@@ -125,7 +125,7 @@ class ChatTurns(FrontEnd):
         session = Session(header=header("Imported"), messages=MessagePath(messages))
         await self.store.import_session(session)
         self.sessions.in_memory.switch_to(
-            await self.sessions.in_memory.load(session.header.session_id)
+            await self.sessions.in_memory.find_or_load(session.header.session_id)
         )
 
     async def send(self, text: str, files: Sequence[Any] = ()) -> None:

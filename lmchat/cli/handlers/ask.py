@@ -84,7 +84,7 @@ async def ask(context: Context) -> int:
         chat = make_chat(context, runtime)
         if options.resume is not None:
             session_id = await runtime.store.find(options.resume)
-            opened = chat.in_memory.switch_to(await chat.in_memory.load(session_id))
+            opened = chat.in_memory.switch_to(await chat.in_memory.find_or_load(session_id))
             if options.system_prompt is not None:  # a new session has it from the settings
                 await changes.set_system_prompt(chat, opened, options.system_prompt)
         target = await choose_target(context, runtime)

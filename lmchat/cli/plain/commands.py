@@ -243,7 +243,7 @@ class PlainCommands:
         header = _by_number(self._headers, wanted)
         session_id = await self._store.find(wanted if header is None else header.session_id)
         in_memory = self._chat.in_memory
-        in_memory.switch_to(await in_memory.load(session_id))
+        in_memory.switch_to(await in_memory.find_or_load(session_id))
         self._turns.show_session()
         await self._turns.fetch_kept()
 

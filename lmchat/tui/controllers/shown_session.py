@@ -201,7 +201,7 @@ class ShownSession:
             path = await self._store.set_leaf(session_id, message_id)
             change_session = partial(self._chat.in_memory.switch_to_path, path)
         else:
-            opened = await self._chat.in_memory.load(session_id)
+            opened = await self._chat.in_memory.find_or_load(session_id)
             bookmark = Bookmark.parse(await self._chat.bookmarks.load(session_id))
             if bookmark is not None and opened.find(bookmark.message_id) is None:
                 await opened.fill(self._store)  # it is among the older messages
