@@ -14,7 +14,7 @@ from lmchat.config.settings import LimitSettings
 from lmchat.errors import LMChatError, ServerRejected
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products.refusals import RULES
-from lmchat.servers.sender import plan_for
+from lmchat.servers.sender import retry_plan
 from tests.support.reference import DOCS
 
 _ROW = re.compile(r"^\| `(\w+)` \| (.+) \| (.+) \| ([\d or]+) \| (.+) \|$", re.MULTILINE)
@@ -93,7 +93,7 @@ def test_what_the_table_says_is_never_tried_again_is_not():
         for address in map(Endpoint.parse, ("127.0.0.1:1", "api.example.com")):
             for status in (None, 408, 409, 429, 500, 502, 503, 504, 529):
                 error = ServerRejected("no", kind=kind, status=status)
-                assert plan_for(error, address, "LiteLLM", attempt=1, limits=limits) is None
+                assert retry_plan(error, address, "LiteLLM", attempt=1, limits=limits) is None
 
 
 def test_an_error_of_an_unknown_kind_is_noticed():

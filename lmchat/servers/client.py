@@ -303,7 +303,7 @@ class HttpServerClient:
                 "The server has not read the prompt to its end.", hint="Check the server's log."
             )
 
-    async def outgoing(self, request: ChatRequest) -> OutgoingRequest:
+    async def outgoing_request(self, request: ChatRequest) -> OutgoingRequest:
         """Return what `stream` would send first for a request; send nothing.
 
         The random id under which the server would keep the answer is left out: nothing would stop
@@ -311,7 +311,7 @@ class HttpServerClient:
         """
         self._admission.allowed.check(request.endpoint)
         exchange = self._new_exchange(self._writer.write(replace(request, replay_id="")))
-        return exchange.outgoing(has_key=bool(await self._keys.key_for(request.endpoint)))
+        return exchange.outgoing_request(has_key=bool(await self._keys.key_for(request.endpoint)))
 
     async def template_text(self, request: ChatRequest) -> TemplateText:
         """Let the server apply its chat template to a request, to show users what the model gets.

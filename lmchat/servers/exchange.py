@@ -39,7 +39,7 @@ class Exchange(Struct, kw_only=True):
     True from the request for an answer that is kept (R-42) until it has ended or cannot be had."""
     _reader: AnswerReader | None = None  # of the last answer
 
-    def outgoing(self, *, has_key: bool) -> OutgoingRequest:
+    def outgoing_request(self, *, has_key: bool) -> OutgoingRequest:
         """Return the request without its API key, because users may look at it.
 
         After a refusal, it has the form that `_adapt` gave it.
@@ -100,7 +100,7 @@ class Exchange(Struct, kw_only=True):
             url = kept_answer_url(written.request.endpoint, written.request.replay_id)
             opening = self.sender.response("GET", f"{url}&from=0", idle_timeout)
         else:
-            outgoing = self.outgoing(has_key=bool(self.sender.key))
+            outgoing = self.outgoing_request(has_key=bool(self.sender.key))
             opening = self.sender.response(
                 "POST", outgoing.url, idle_timeout, body=outgoing.body, headers=outgoing.headers
             )

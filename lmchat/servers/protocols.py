@@ -75,7 +75,7 @@ class ServerClient(ModelServer, ModelSource, Protocol):
         `on_end` gets its figures after the block, if the request was sent.
         """
 
-    async def outgoing(self, request: ChatRequest) -> OutgoingRequest:
+    async def outgoing_request(self, request: ChatRequest) -> OutgoingRequest:
         """Return what `stream` would send first for a request; send nothing.
 
         The random id under which the server would keep the answer is left out: if the user sends a

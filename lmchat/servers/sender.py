@@ -100,7 +100,7 @@ class Sender(Struct, kw_only=True):
                     elif not await remedy(error):
                         raise
             except (ServerUnavailable, ServerRejected) as error:  # also what is raised above
-                plan = plan_for(
+                plan = retry_plan(
                     error,
                     self.endpoint,
                     self.product.name,
@@ -205,7 +205,7 @@ class RetryPlan(Struct, frozen=True, kw_only=True):
     wait_s: float  # before the next one
 
 
-def plan_for(
+def retry_plan(
     error: LMChatError, endpoint: Endpoint, product: str, *, attempt: int, limits: LimitSettings
 ) -> RetryPlan | None:
     """Return how to repeat a request that failed before its first token; None: not at all.

@@ -237,7 +237,7 @@ class ScriptedBackend:
             raise self.tokens
         return self.tokens
 
-    async def outgoing(self, request: ChatRequest) -> OutgoingRequest:
+    async def outgoing_request(self, request: ChatRequest) -> OutgoingRequest:
         self.outgoing_requests.append(request)
         body = {"model": request.model, "prompt": request.messages[-1].text}
         return OutgoingRequest(

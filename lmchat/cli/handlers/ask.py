@@ -118,7 +118,7 @@ async def _print_request(context: Context, runtime: Runtime, request: ChatReques
     """
     output, form = context.output, context.options.dry_run_form
     if form != "text":
-        outgoing = await runtime.backend.outgoing(request)
+        outgoing = await runtime.backend.outgoing_request(request)
         text = curl_command(outgoing) if form == "curl" else json_text(outgoing)
         # the command, too, has letters beyond ASCII only in its JSON, where they can be escaped
         output.print_safe(safe_json(text, is_ascii=not is_utf8()))

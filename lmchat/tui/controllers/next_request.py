@@ -87,7 +87,7 @@ class NextRequest:
         backend = self._ui.workspace.backend
         words, files = split_draft(self._prompt_text.new_prompt)
         request = await next_request(self._chat, opened, words, files)
-        outgoing = await backend.outgoing(request)
+        outgoing = await backend.outgoing_request(request)
         template_text: TemplateText | LMChatError
         try:
             template_text = await backend.template_text(request)
