@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.errors import LMChatError
-from lmchat.servers.discovery.choose_model import (
+from lmchat.servers.discovery.choose_target import (
     best_result,
     choose_on_server,
     why_unusable,

@@ -21,7 +21,7 @@ from lmchat.config.state import State
 from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, WrongUse
 from lmchat.growing_answer import WholeAnswer
 from lmchat.servers.client import HttpServerClient
-from lmchat.servers.discovery.choose_model import (
+from lmchat.servers.discovery.choose_target import (
     best_result,
     choose_without_asking,
     why_no_model,

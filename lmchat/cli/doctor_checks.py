@@ -21,7 +21,7 @@ from lmchat.doctor.machine_checks import START_ENGINE, tool_findings
 from lmchat.doctor.report import CheckResult, Findings
 from lmchat.doctor.server_checks import key_findings, server_findings
 from lmchat.processes.threads import run_abandonable
-from lmchat.servers.discovery.choose_model import choose
+from lmchat.servers.discovery.choose_target import choose
 from lmchat.servers.engine.download import is_engine_installed
 from lmchat.servers.protocols import ServerClient
 

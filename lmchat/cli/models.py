@@ -8,7 +8,7 @@ from time import monotonic
 from lmchat.cli.target import find_servers
 from lmchat.cli.wiring import Runtime
 from lmchat.errors import LMChatError
-from lmchat.servers.discovery.choose_model import why_unusable
+from lmchat.servers.discovery.choose_target import why_unusable
 from lmchat.servers.model import (
     LoadState,
     ModelInfo,

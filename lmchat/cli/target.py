@@ -13,7 +13,7 @@ from lmchat.cli.local import start_engine
 from lmchat.cli.wiring import Runtime
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
-from lmchat.servers.discovery.choose_model import (
+from lmchat.servers.discovery.choose_target import (
     TargetChoice,
     choose_without_asking,
     require_model,

@@ -28,7 +28,7 @@ from lmchat.config.state import State, read_state
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.processes.threads import run_abandonable
 from lmchat.servers.client import HttpServerClient
-from lmchat.servers.discovery.choose_model import endpoints_of
+from lmchat.servers.discovery.choose_target import endpoints_of
 from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.products import named_endpoints
 from lmchat.servers.protocols import ServerClient

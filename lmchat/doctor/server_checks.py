@@ -7,7 +7,7 @@ from functools import partial
 
 from lmchat.doctor.report import Check, CheckResult, Grade, Group
 from lmchat.safe_text import safe_line
-from lmchat.servers.discovery.choose_model import Missing, TargetChoice
+from lmchat.servers.discovery.choose_target import Missing, TargetChoice
 from lmchat.servers.discovery.launcher import Installed
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 

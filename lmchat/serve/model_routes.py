@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from msgspec import Struct, field
 
 from lmchat.errors import EndpointNotAllowed, LMChatError
-from lmchat.servers.discovery.choose_model import why_unusable
+from lmchat.servers.discovery.choose_target import why_unusable
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import ModelInfo, find_model, unknown_model

@@ -34,7 +34,7 @@ from msgspec.structs import replace
 from lmchat.config.settings import Settings, TimeoutSettings
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
 from lmchat.servers.admission import Admission
-from lmchat.servers.discovery.choose_model import why_unusable
+from lmchat.servers.discovery.choose_target import why_unusable
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.discovery.prober import Prober
 from lmchat.servers.endpoint import Endpoint

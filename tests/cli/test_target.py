@@ -9,7 +9,7 @@ from lmchat.cli.target import find_servers, find_target
 from lmchat.config.settings import EndpointSettings, Settings, TimeoutSettings
 from lmchat.config.state import State
 from lmchat.errors import NoServerFound, RequestInvalid, ServerRejected, ServerUnavailable, WrongUse
-from lmchat.servers.discovery.choose_model import why_unusable
+from lmchat.servers.discovery.choose_target import why_unusable
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState

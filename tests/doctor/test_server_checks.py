@@ -3,7 +3,7 @@ from __future__ import annotations
 from lmchat.config.state import State
 from lmchat.doctor.report import Grade
 from lmchat.doctor.server_checks import key_findings, server_findings
-from lmchat.servers.discovery.choose_model import choose
+from lmchat.servers.discovery.choose_target import choose
 from lmchat.servers.discovery.launcher import Installed
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint

@@ -35,7 +35,7 @@ from lmchat.errors import FileRefused
 from lmchat.library import Library
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.catalogue import Catalogue
-from lmchat.servers.discovery.choose_model import endpoints_of
+from lmchat.servers.discovery.choose_target import endpoints_of
 from lmchat.servers.discovery.monitor import Monitor
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint

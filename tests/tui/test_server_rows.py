@@ -4,7 +4,7 @@ import pytest
 
 from lmchat.config.state import State
 from lmchat.doctor.server_checks import server_findings
-from lmchat.servers.discovery.choose_model import choose, why_unusable
+from lmchat.servers.discovery.choose_target import choose, why_unusable
 from lmchat.servers.discovery.launcher import Installed
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint

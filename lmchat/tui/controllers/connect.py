@@ -15,7 +15,7 @@ from textual import events
 
 from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.safe_text import header_value, safe_line
-from lmchat.servers.discovery.choose_model import Missing, TargetChoice, choose, choose_on_server
+from lmchat.servers.discovery.choose_target import Missing, TargetChoice, choose, choose_on_server
 from lmchat.servers.discovery.launcher import ServerStart
 from lmchat.servers.discovery.probe_result import WANTS_KEY, ProbeResult, TargetState, Verdict
 from lmchat.servers.endpoint import Endpoint

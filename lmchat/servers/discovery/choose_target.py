@@ -82,7 +82,7 @@ def choose(
     Of the usable servers, the one with the best `_rank` is chosen, and a model on it. Without a
     usable server, the first that needs or rejects a key is chosen, without a target. Without that,
     the server is what is missing. `model` is the configured one. With `is_named`, only servers that
-    the user has named count. `may_load` is as for `choose_model`.
+    the user has named count. `may_load` is as for `_choose_model`.
     """
     if is_named:
         results = [probed for probed in results if probed.is_own]
@@ -110,11 +110,11 @@ def _rank(probed: ProbeResult, state: State, model: str) -> tuple[bool, ...]:
 def choose_on_server(
     probed: ProbeResult, *, model: str, state: State, may_load: bool = False
 ) -> TargetChoice:
-    """Choose the model on a server as `choose_model` does.
+    """Choose the model on a server as `_choose_model` does.
 
     While the server loads a model of unknown name, the target has no model and nothing is missing.
     """
-    chosen = choose_model(probed, model=model, state=state, may_load=may_load)
+    chosen = _choose_model(probed, model=model, state=state, may_load=may_load)
     is_loading = chosen is None and probed.verdict is Verdict.LOADING
     target = Target(
         endpoint=probed.endpoint,
@@ -126,17 +126,18 @@ def choose_on_server(
     return TargetChoice(missing=missing, probed=probed, target=target)
 
 
-def choose_model(
+def _choose_model(
     probed: ProbeResult, *, model: str, state: State, may_load: bool = False
 ) -> ModelInfo | None:
-    """Choose the configured model, else the last used one, else by `_PREFERRED_STATES`.
+    """Choose a model of a server; return None if the user has to be asked for one.
 
-    `model` is the name of the configured one. If the server does not list it but may have it, it is
-    chosen with its name alone. Return None if the server lacks it, or if it cannot chat.
+    With `model`, the name of the configured model, only this one is chosen, and none if the server
+    lacks it or it cannot chat. If the server does not list it but may have it, it is chosen with
+    its name alone.
 
-    Without a configured model, return None if all are unloaded: the user is then asked. A
-    provider's models may cost money, or be made for other work than chats, so none of them is
-    chosen only because it is the first.
+    Otherwise, the model that was used last is chosen, if it is on this server; else one by
+    `_PREFERRED_STATES`, and none if all are unloaded. A provider's models may cost money, or be
+    made for other work than chats, so none of them is chosen only because it is the first.
 
     With `may_load`, there is no user to ask. A configured model that the server lacks is chosen all
     the same, and the server refuses it. Of unloaded models, the one that was used last on this

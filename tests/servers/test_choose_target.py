@@ -3,7 +3,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from lmchat.config.state import State
-from lmchat.servers.discovery.choose_model import (
+from lmchat.servers.discovery.choose_target import (
     Missing,
     choose,
     choose_without_asking,
