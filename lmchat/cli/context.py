@@ -55,14 +55,16 @@ class Context:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """All problems of the configuration, also those of its keyboard keys."""
-        return (*self.loaded.problems, *keymap_problems(self.loaded))
+        """All problems of the configuration, also those of its keyboard keys and its theme."""
+        loaded = self.loaded
+        return (*loaded.problems, *keymap_problems(loaded), *_theme_problems(loaded))
 
     @property
     def settings(self) -> Settings:
         """The settings of a configuration without problems; raises `ConfigError` for others.
 
-        Wrong keyboard keys do not count here: the screen starts and shows them as a notice.
+        Wrong keyboard keys and an unknown theme do not count here: the screen starts without them
+        and shows a notice.
         """
         return self.loaded.require_valid().settings
 
@@ -180,6 +182,25 @@ def keymap_problems(loaded: Loaded) -> list[Problem]:
             )
             problems.append(problem)
     return problems
+
+
+def _theme_problems(loaded: Loaded) -> list[Problem]:
+    """Return the problem that lmchat has no theme of the name in the section `[ui]`, if so."""
+    name = loaded.settings.ui.theme
+    if not name:
+        return []
+    # here, as only the screen needs Textual otherwise
+    from textual.theme import BUILTIN_THEMES  # noqa: PLC0415
+
+    from lmchat.tui.themes import THEMES, short_name, theme_named  # noqa: PLC0415
+
+    names = (*(theme.name for theme in THEMES), *BUILTIN_THEMES)
+    if theme_named(name, names):
+        return []
+    suggestion = did_you_mean(name, (*names, *map(short_name, names))).removesuffix(".")
+    reason = f"is not a theme{suggestion or '; /theme lists all themes'}"
+    line = line_of(loaded.text, ("ui", "theme"))
+    return [Problem(source=str(loaded.file), line=line, key="ui.theme", reason=reason)]
 
 
 def _is_key(word: str) -> bool:

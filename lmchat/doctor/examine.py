@@ -46,7 +46,8 @@ async def examine(
 ) -> list[CheckResult]:
     """Run all checks and return their rows.
 
-    `problems` returns those of `loaded` and of its keyboard keys. It is called in a thread.
+    `problems` returns those of `loaded`, of its keyboard keys and of its theme. It is called in a
+    thread.
     `check_servers` and `check_tools` are the checks that depend on the options of a run.
     """
     checks = (

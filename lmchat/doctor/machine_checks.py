@@ -36,7 +36,7 @@ VERSION = Check(Group.PROGRAM, "lmchat.version", "Version")
 def config_findings(loaded: Loaded, problems: Sequence[Problem]) -> list[CheckResult]:
     """Return a row for each problem of the configuration, or one that says there is none.
 
-    `problems` has those of `loaded`, and those of its keyboard keys.
+    `problems` has those of `loaded`, of its keyboard keys, and of its theme.
     """
     if problems:
         step = "Correct it, then lmchat config check"

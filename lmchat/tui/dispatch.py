@@ -127,7 +127,6 @@ class Dispatcher:
         self.status.start()
         self.shown_session.redraw()
         self.connect.start()
-        self.appearance.warn_of_unknown_theme()
         self.ui.begin(open_store, "history")
         if workspace.resume_id:
             self.shown_session.begin_switch(self._open_named_session)

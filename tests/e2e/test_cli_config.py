@@ -89,9 +89,10 @@ def test_show_tells_the_origin_of_each_value(cli):
 
 def test_check_tells_every_problem_with_its_line_and_is_exit_2(cli):
     file = cli.folder / "config.toml"
-    # names of commands, keys and addresses are checked where the values are right
+    # names of commands, keys, themes and addresses are checked where the values are right
     cli.configure(
         "[keys]\nserch = 'ctrl+k'\nfile = 'cntrl+o'\n[[endpoints]]\nname = 'a'\nurl = 'ftp://a'\n"
+        "[ui]\ntheme = 'drak'\n"
     )
     refused = "cannot be used: Endpoint not allowed: only http:// and https:// are supported"
     done = cli("config", "check")
@@ -99,8 +100,14 @@ def test_check_tells_every_problem_with_its_line_and_is_exit_2(cli):
     assert done.stdout.splitlines() == [
         f"{file}, line 2: keys.serch is not a command; did you mean search?",
         f'{file}, line 3: keys.file "cntrl+o" is not a key; write it like ctrl+k, alt+left or f9',
+        f"{file}, line 8: ui.theme is not a theme; did you mean dark?",
         f"{file}, line 6: endpoints[1].url {refused}",
     ]
+    for theme, code in (("Nord", 0), ("light", 0), ("sunny", 2)):
+        cli.configure(f"[ui]\ntheme = '{theme}'\n")
+        done = cli("config", "check")
+        assert done.returncode == code
+    assert done.stdout == f"{file}, line 2: ui.theme is not a theme; /theme lists all themes\n"
     cli.configure("modle = 'x'\n[chat]\ntemperature = 9\n")
     value = cli.json("config", "check", "--json", code=2)
     assert value["ok"] is False

@@ -7,7 +7,7 @@ from lmchat.config.state import State
 from lmchat.tui.dialogs.theme_dialog import ThemeDialog
 from lmchat.tui.quirks.keys import BackgroundReported
 from lmchat.tui.screen import ChatScreen
-from tests.support.desktop import desktop, ready_desktop, shown
+from tests.support.desktop import desktop
 
 
 async def test_the_list_shows_each_theme_live_and_only_a_chosen_one_is_remembered(desk):
@@ -27,17 +27,12 @@ async def test_the_list_shows_each_theme_live_and_only_a_chosen_one_is_remembere
     assert desk.state[-1].theme == names[-1]
 
 
-async def test_an_unknown_theme_that_is_set_is_told(tmp_path):
-    async with ready_desktop(tmp_path, settings=Settings(ui=UiSettings(theme="see"))) as desk:
-        await shown(desk, "Unknown theme: see. /theme lists all themes.")
-        assert desk.app.theme == "lmchat-dark"
-
-
 @pytest.mark.parametrize(
     ("settings", "state", "theme"),
     [
         (UiSettings(), State(), "lmchat-light"),
         (UiSettings(theme="dark"), State(), "lmchat-dark"),
+        (UiSettings(theme="unknown"), State(), "lmchat-dark"),
         (UiSettings(), State(theme="nord"), "nord"),
     ],
 )

@@ -23,13 +23,6 @@ class Appearance:
         self._status = status
         self._listed_sessions = listed_sessions
 
-    def warn_of_unknown_theme(self) -> None:
-        """Warn if there is no theme with the configured or remembered name."""
-        wanted = self._ui.app.wanted_theme
-        if wanted and not theme_named(wanted, self._ui.app.available_themes):
-            words = safe_line(wanted, limit=40)
-            self._ui.warn(f"Unknown theme: {words}. /theme lists all themes.")
-
     def use_theme(self, name: str = "") -> None:
         """Use the named theme, or without a name the one chosen from a list, and remember it.
 
