@@ -168,7 +168,7 @@ class PlainChat:
         turns.reader.begin(
             prompt for prompt in history if prompt and not is_shell_command(prompt.strip("\n"))
         )
-        turns.show_session()
+        turns.print_session()
         await turns.connect()
         await turns.fetch_kept()
         if turns.context.options.temporary:

@@ -244,7 +244,7 @@ class PlainCommands:
         session_id = await self._store.find(wanted if header is None else header.session_id)
         in_memory = self._chat.in_memory
         in_memory.switch_to(await in_memory.find_or_load(session_id))
-        self._turns.show_session()
+        self._turns.print_session()
         await self._turns.fetch_kept()
 
     async def _set(self, argument: str) -> None:

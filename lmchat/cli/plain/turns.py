@@ -73,7 +73,7 @@ class PlainTurns(FrontEnd):
             self.turn_choices.use_target(target)
             self.print_label(f"Model: {model_words(target)}.")
 
-    def show_session(self) -> None:
+    def print_session(self) -> None:
         """At a terminal, print the title of the shown session and the last two of its messages."""
         opened = self.chat.shown
         if self.reader.is_terminal and opened.messages:
