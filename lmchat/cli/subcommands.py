@@ -321,7 +321,7 @@ _METRICS = Subcommand(
         Subcommand("reset", "set all counters to 0", "lmchat metrics reset", json_help=ALWAYS_JSON),
     ),
     json_help=ALWAYS_JSON,
-    handler="stats:show",
+    handler="metrics:metrics",
 )
 _SESSIONS = Subcommand(
     "sessions",

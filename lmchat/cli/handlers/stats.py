@@ -1,10 +1,9 @@
-"""`lmchat stats` and `lmchat metrics`."""
+"""`lmchat stats`."""
 
 from __future__ import annotations
 
 from lmchat.cli.context import Context
 from lmchat.cli.store import open_store
-from lmchat.server_json import metrics_json
 from lmchat.sessions.stats import ModelFigures, Spread, figures_by_model
 from lmchat.terminal.output import local_time, table
 from lmchat.units import counted
@@ -75,18 +74,3 @@ def _plot(figures: ModelFigures) -> list[str]:
         answers = counted(day.turns, "answer")
         lines.append(f"{day.day.isoformat()}  {figure:>7}  {bar:<{_BAR_CELLS}}  {answers}")
     return lines
-
-
-async def show(context: Context) -> int:
-    """Print the counters of all runs as JSON."""
-    async with open_store(context) as store:
-        context.output.print_json(metrics_json(await store.figures.counters()))
-    return 0
-
-
-async def reset(context: Context) -> int:
-    """Set the counters to 0, and print that as JSON."""
-    async with open_store(context) as store:
-        await store.figures.reset_counters()
-    context.output.print_json({"message": "Metrics reset successfully"})
-    return 0

@@ -1,0 +1,22 @@
+"""`lmchat metrics`."""
+
+from __future__ import annotations
+
+from lmchat.cli.context import Context
+from lmchat.cli.store import open_store
+from lmchat.server_json import metrics_json
+
+
+async def metrics(context: Context) -> int:
+    """Print the counters of all runs as JSON."""
+    async with open_store(context) as store:
+        context.output.print_json(metrics_json(await store.figures.counters()))
+    return 0
+
+
+async def reset(context: Context) -> int:
+    """Set the counters to 0, and print that as JSON."""
+    async with open_store(context) as store:
+        await store.figures.reset_counters()
+    context.output.print_json({"message": "Metrics reset successfully"})
+    return 0
