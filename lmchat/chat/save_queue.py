@@ -118,13 +118,17 @@ class SaveQueue:
             log.warning("the store failed: %s", error.kind)
         self.warning = error
         if self._retrying is None or self._retrying.done():
-            self._retrying = asyncio.create_task(self._retry(), name="unsaved messages")
+            self._retrying = asyncio.create_task(self._retry_until_saved(), name="unsaved messages")
 
-    async def _retry(self) -> None:
-        """Try the unsaved messages again every few seconds, until a success ends the warning."""
+    async def _retry_until_saved(self) -> None:
+        """Try the unsaved messages again every few seconds, until a success ends the warning.
+
+        Without such messages, the warning is about text of an answer: `journal_writer` tries this
+        again, and its success ends the warning, too.
+        """
         while self.warning is not None:
             await asyncio.sleep(self._retry_s)
-            if self._unsaved:  # else it was text of an answer, which `journal_writer` tries again
+            if self._unsaved:
                 await self._write_unsaved()
 
 

@@ -574,13 +574,13 @@ class Store:
         return _choose_path(connection, session_id, leaf_id)
 
     @reading
-    def last_deleted_message(self, connection: Connection, session_id: str) -> str | None:
-        """Return the id of the message that was deleted last, whose deletion can be undone next.
+    def last_deleted_id(self, connection: Connection, session_id: str) -> str | None:
+        """Return the id of the message whose deletion can be undone next: the last; else None.
 
-        Return None if no deletion can be undone. The message may be visible itself, if another
-        window has added a message below it. Its deletion then still hides other messages below it.
+        A deletion hides messages, which have the id of the deleted one in `hidden_by`, and can be
+        undone while it hides any. The deleted one itself may be visible again, if another window
+        has added a message below it.
         """
-        # a hidden message has in `hidden_by` the one with whose deletion it was hidden
         query = """select root.message_id from messages root
             where root.session_id = ? and root.message_id in
                 (select hidden_by from messages where session_id = root.session_id)

@@ -177,10 +177,10 @@ async def test_a_deleted_message_expires_after_30_days_with_its_branch(tmp_path,
     await store.daily_check()
     store = await pass_days(tmp_path, store, clock, 29)
     assert left(tmp_path)
-    assert await store.last_deleted_message(session.session_id) == more.message_id
+    assert await store.last_deleted_id(session.session_id) == more.message_id
     store = await pass_days(tmp_path, store, clock, 2)
     assert left(tmp_path) == []
-    assert await store.last_deleted_message(session.session_id) is None
+    assert await store.last_deleted_id(session.session_id) is None
     assert (await store.open_session(session.session_id)).messages == (asked, said)
     assert shown.message_id not in [one.message_id for one in await store.tree(session.session_id)]
     with pytest.raises(SessionNotFound):

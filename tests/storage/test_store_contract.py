@@ -115,7 +115,7 @@ async def use_every_method(store, saved):
     assert [message.text for message in forked.messages][-2:] == [f"And {MARK}?", "Seed."]
     assert {hit.message_id for hit in await store.search(MARK)} >= {asked.message_id}
     await store.delete_message(session_id, asked.message_id)
-    assert await store.last_deleted_message(session_id) == asked.message_id
+    assert await store.last_deleted_id(session_id) == asked.message_id
     assert len((await store.restore_message(session_id, asked.message_id)).messages) == 6
     other = prompt(f"No {MARK}", saved.messages[-1])
     await store.append_branch(saved.header, [other, answer(MARK, parent=other)])

@@ -69,10 +69,10 @@ async def test_deleting_hides_all_that_hangs_below_and_search_no_longer_finds_it
     assert await store.prompt_history() == ()
     assert texts(await store.restore_message(session_id, asked.message_id)) == ["q1", "a1 again"]
     assert await store.search("q2") == ()  # its own deletion still holds
-    assert await store.last_deleted_message(session_id) == first.message_id
+    assert await store.last_deleted_id(session_id) == first.message_id
     await store.restore_message(session_id, first.message_id)
     assert await store.search("q2")
-    assert await store.last_deleted_message(session_id) is None
+    assert await store.last_deleted_id(session_id) is None
 
 
 async def test_a_fork_is_a_session_of_its_own(store, talk):

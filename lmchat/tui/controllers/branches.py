@@ -167,7 +167,7 @@ class Branches:
         Raises `RequestInvalid` while a turn may add messages to the shown path.
         """
         session_id = self._shown_session.shown_id
-        deleted_id = await self._store.last_deleted_message(session_id)
+        deleted_id = await self._store.last_deleted_id(session_id)
         if deleted_id is None:
             self._ui.notify("Nothing to undo.")
             return
