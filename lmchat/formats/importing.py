@@ -209,6 +209,7 @@ class _FileReader:
             message = "It is JSON, but not a chat format that lmchat knows."
             raise FormatUnknown(message, hint=_FORMATS_HINT)
 
+        # each chat is one record, or several in a row: the format says which begins the next chat
         chat: list[Record] = []
         number = 1  # of the chat
         for record in chain(first_records, records):

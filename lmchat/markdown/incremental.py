@@ -344,10 +344,11 @@ class IncrementalMarkdown(Struct):
     def _cut_long_tail(self) -> None:
         """Close the beginning of a tail that is too long, or let it grow to `_MOST_CHARS`.
 
-        It is called when the tail is longer than `_most_chars`. A fence and blanks without text are
-        cut anywhere. A list or HTML may grow to `_MOST_CHARS` first, and is then cut behind its
-        last whole line; a quote and rows of a table are so at once. Anything else is cut as a
-        paragraph. What follows is a block of its own, without a blank row above it.
+        It is called when the tail is longer than `_most_chars`: each new line has the whole tail
+        parsed again, which must not take longer and longer. A fence and blanks without text are cut
+        anywhere. A quote and rows of a table are cut behind their last whole line. So are a list,
+        HTML and indented code, but only when they have grown to `_MOST_CHARS`. Anything else is cut
+        as a paragraph. What follows is a block of its own, without a blank row above it.
         """
         if self._fence is not None:
             self._fence.feed_line(self._tail[:PIECE_CHARS])

@@ -88,12 +88,16 @@ class ModelList(Struct, frozen=True, kw_only=True):
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """Server and model that answer the next turn."""
+    """Server and model that answer the next turn.
+
+    `is_loading` says whether prompts have to wait for the model. The state of `model` does not: it
+    is what the server said last, and a server may load its model with the first prompt.
+    """
 
     endpoint: Endpoint
     product: str
     model: ModelInfo | None = None
-    is_loading: bool = False  # whether the model is being loaded; its name may not be known yet
+    is_loading: bool = False  # by lmchat; or by the server, and its name is not known yet
     loading_since_s: float | None = None  # monotonic time; None where the server loads it unasked
     loading_fraction: float | None = None
 

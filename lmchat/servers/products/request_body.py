@@ -42,7 +42,7 @@ from lmchat.sessions.message import (
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")  # characters that a schema's name may not have
 _MAX_NAME_CHARS = 64
 _NOTHING_ELSE = "and nothing else: no explanation, no code fence."
-_MODE_WORDS = {
+_MODE_WORDS = {  # for `json_mode_note`
     JsonMode.SCHEMA: "by a JSON schema",
     JsonMode.OBJECT: "as a JSON object",
     JsonMode.WORDS: "in words",
@@ -109,7 +109,10 @@ def tool_fields(request: ChatRequest) -> dict[str, Any]:
 
 
 def json_mode_note(error: ServerRejected, output: WantedOutput, mode: JsonMode) -> str:
-    """Return a note: why the server refused the last mode, and that `mode` is used now."""
+    """Return the note for the user after a server has refused a way of asking for JSON.
+
+    It has the reason of the server, and the way that the next attempt uses: `mode`.
+    """
     # `json_object` has no field for a schema, so `_with_output_instruction` writes it out
     is_schema_in_words = isinstance(output, FittingValue) and mode is JsonMode.OBJECT
     schema = ", the schema in words" if is_schema_in_words else ""

@@ -93,6 +93,9 @@ class IdleTimeout:
         """Check the silence in rounds, and post stalls; end the watched block at a limit.
 
         Each round has three steps: ask the health of a silent server, count the silence, decide.
+        An answer that has begun stalls after `stalled_after_s` without bytes, and fails after
+        `give_up_after_s`, even if health answers. Before, only health decides: the request stalls
+        while it does not answer, and fails after `give_up_after_s` without any sign of life.
         """
         limits = self._timeouts
         limits_s = (limits.first_token_s, limits.stalled_after_s, limits.give_up_after_s)
@@ -130,7 +133,7 @@ class IdleTimeout:
                     self._has_news = False
                     is_gone = False
                     silent_s = unheard_s = 0.0
-                elif has_begun and silent_s >= limits.give_up_after_s:  # even if health answers
+                elif has_begun and silent_s >= limits.give_up_after_s:
                     raise StreamInterrupted(
                         f"Streaming failed: no data for {limits.give_up_after_s:g} s.",
                         hint="The text so far is kept; continue or regenerate it.",

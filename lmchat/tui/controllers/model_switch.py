@@ -1,8 +1,9 @@
 """Models: the one in use, with its server; the picker, switching, loading and unloading.
 
 The target is one value of server, model and progress of loading; it is None without a server. The
-states of models that are being loaded are kept here, since the lists of the servers may be older;
-the picker shows them in place of theirs.
+loads that the user began, of any models, are kept here (`_loads`): the picker shows them in place
+of what the servers said last. If one is of the model in use, the target has its progress, too, as
+chats and the panel know only the target (`_change_load`).
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class ModelSwitch:
         self._prompt_text = prompt_text
         self._turns = turns
         self._picker: ModelPicker | None = None  # the picker while it is open
-        # models that are being loaded, with their progress, by `_key`
+        # models that lmchat is loading, with their progress, by `_key`
         self._loads: dict[tuple[Endpoint, str], ModelInfo] = {}
 
     # The model in use
