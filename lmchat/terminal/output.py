@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 from msgspec import Struct
 from msgspec.structs import asdict
 
+from lmchat.cells import split_at_cell
 from lmchat.errors import FileRefused, LMChatError
 from lmchat.safe_text import safe_json, safe_line, safe_text
 
@@ -216,10 +217,13 @@ def _json_form(value: object) -> object:
     return value.isoformat() if isinstance(value, date) else str(value)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, width: int | None = None
+) -> list[str]:
     """Return the lines of a table with its head, made safe for a terminal.
 
-    Columns are aligned by the width that texts have on a terminal. Long texts are cut.
+    Columns are aligned by the width that texts have on a terminal. Long texts are cut, and lines of
+    more than `width` cells.
     """
     from rich.cells import cell_len  # noqa: PLC0415 - commands start without rich
 
@@ -230,7 +234,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     for row in safe_rows:
         cells = zip(row, widths, strict=True)
         padded = [cell + " " * (width - cell_len(cell)) for cell, width in cells]
-        lines.append("  ".join(padded).rstrip())
+        line = "  ".join(padded).rstrip()
+        if width is not None and cell_len(line) > width:
+            line = f"{split_at_cell(line, width - 1)[0]}…"
+        lines.append(line)
     return lines
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests.support import scripted_products as products
 from tests.support.programs import Inside
+from tests.support.pty_program import PtyProgram
 from tests.support.scripted_server import Hold, ScriptedServer, html_reply, json_reply, raw_reply
 
 Cli = Inside
@@ -50,6 +51,10 @@ def test_health_detection_and_models_of_the_real_server(real, real_server):
     head, row = real("models").stdout.splitlines()
     assert head.split() == ["STATE", "MODEL", "PARAMS", "QUANT", "CONTEXT", "SIZE", "CAN", "SERVER"]
     assert row.split()[:5] == ["loaded", real_server.models[0], "135M", "Q4_1", "4k"]
+    with PtyProgram(real.argv("models"), home=real.home, size=(60, 24)) as program:
+        assert program.wait_exit() == 0
+        first, second, *_ = program.screen()
+        assert (first[-6:], second[-1], len(second)) == (" SIZE…", "…", 60)
     value = real.json("models", "--json")
     (row,) = value["data"]
     assert value["object"] == "list"

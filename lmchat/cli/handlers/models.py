@@ -5,6 +5,9 @@ A result is an address that was probed, with the result of the probe and the mod
 
 from __future__ import annotations
 
+import sys
+from shutil import get_terminal_size
+
 from lmchat import units
 from lmchat.cli.context import Context
 from lmchat.cli.local import list_files
@@ -43,10 +46,12 @@ async def list_models(context: Context) -> int:
         )
         for model in models
     ]
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    width = get_terminal_size().columns if is_terminal else None  # a pipe gets the whole lines
     head = ("STATE", "MODEL", "PARAMS", "QUANT", "CONTEXT", "SIZE", "CAN", "SERVER")
     return context.output.print_list(
         [model_json(model) for model in models],
-        table(head, rows),
+        table(head, rows, width=width),
         "The server has no models. Download one there.",
     )
 
