@@ -1,17 +1,15 @@
-"""Figures of answers and turns: sums, medians, and the text of `/stats`."""
+"""Figures of requests and turns: counters, sums and medians."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable
 from datetime import date, datetime
 
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from lmchat import units
-from lmchat.safe_text import safe_line
 from lmchat.sessions.message import AnswerState
 
 
@@ -169,81 +167,3 @@ def _figures_of_days(rows: Iterable[TurnRecord]) -> tuple[DayFigures, ...]:
         median = speed.p50 if speed else None
         days.append(DayFigures(day=day, turns=len(speeds), tokens_per_second=median))
     return tuple(days)
-
-
-_SHOWN_S = 31  # whole seconds in the curve of the telemetry panel
-
-
-class Speedometer:
-    """Counter of tokens by second, for the curve of the telemetry panel."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[int] = Counter()  # tokens by second of the monotonic clock
-
-    def restart(self) -> None:
-        self._counts.clear()
-
-    def count(self, now_s: float, tokens: int = 1) -> None:
-        """Count tokens that have just come; `now_s` is the time of the monotonic clock."""
-        self._counts[int(now_s)] += tokens
-
-    def values(self, now_s: float) -> tuple[float, ...]:
-        """Return the tokens of each second since the first token, oldest first, at most 31 seconds.
-
-        The running second is left out, because it is not complete.
-        """
-        running_second = int(now_s)
-        oldest_second = running_second - _SHOWN_S
-        first_second = max(min(self._counts, default=running_second), oldest_second)
-        return tuple(float(self._counts[second]) for second in range(first_second, running_second))
-
-
-RECORD_DAYS = 90  # period of the figures by model; `lmchat stats` shows all of the turn records
-_NAME_WIDTH = 24  # cells
-_VALUE_WIDTH = 12
-
-
-def statistics_text(metrics: Metrics, budget: Budget, text_of_models: str) -> str:
-    """Return the text of `/stats`: the counters of this run, and below them those of the models.
-
-    `text_of_models` is what `models_text` has returned.
-    """
-    list_requests = metrics.cache_hits + metrics.cache_misses
-    run = _lines(
-        ("requests", str(metrics.total_requests)),
-        ("ok", str(metrics.successful_requests)),
-        ("failed", str(metrics.failed_requests)),
-        ("stopped", str(metrics.stopped_requests)),
-        ("rejected by lmchat", str(metrics.refused_requests)),
-        ("retries", str(metrics.retries)),
-        ("average time", units.elapsed(metrics.average_response_ms / 1000)),
-        ("model lists from cache", f"{metrics.cache_hits} of {list_requests}"),
-        ("requests left", f"{budget.left} of {budget.limit}"),
-    )
-    return f"This run\n{run}\n\n{text_of_models}".rstrip()
-
-
-def models_text(models: Sequence[ModelFigures]) -> str:
-    """Return a heading and one paragraph of figures per model; empty if no model has answered."""
-    if not models:
-        return ""
-    paragraphs: list[str] = []
-    for figures in models:
-        rows = [("answers", f"{figures.turns}, {figures.complete} ok")]
-        # name, value, the words for it, and the factor to the unit that these take
-        for name, figure, in_words, factor in (
-            ("first token", figures.ttft_ms, units.exact_time, 1e-3),
-            ("speed", figures.tokens_per_second, units.rate, 1),
-            ("prompt speed", figures.prompt_tokens_per_second, units.rate, 1),
-            ("time", figures.elapsed_ms, units.elapsed, 1e-3),
-        ):
-            values = [] if figure is None else [figure.p50 * factor, figure.p95 * factor]
-            rows.append((name, ", ".join(map(in_words, values)) or units.UNKNOWN))
-        model = safe_line(f"{figures.model} · {figures.product} · {figures.endpoint}")
-        paragraphs.append(f"{model}\n{_lines(*rows)}")
-    heading = f"Last {RECORD_DAYS} days (median, 95th percentile)"
-    return "\n".join([heading, "\n\n".join(paragraphs)])
-
-
-def _lines(*rows: tuple[str, str]) -> str:
-    return "\n".join(f"{name:<{_NAME_WIDTH}}{value:>{_VALUE_WIDTH}}" for name, value in rows)

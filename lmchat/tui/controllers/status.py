@@ -6,6 +6,7 @@ without a key.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
@@ -16,7 +17,6 @@ from lmchat.commands.table import BY_ID
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.probe_result import Health, TargetState
 from lmchat.servers.model import Target
-from lmchat.sessions.stats import Speedometer
 from lmchat.tui.screen import KeysChanged
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.telemetry_panel import TelemetryRow
@@ -34,6 +34,31 @@ from lmchat.tui.widgets.telemetry_rows import (
 
 _TICK_S = 1 / 3  # between two updates while figures change; faster ones are hard to read
 _REDUCED_MOTION_TICK_S = 1.0  # the same with reduced motion
+_SHOWN_S = 31  # whole seconds in the curve of the telemetry panel
+
+
+class Speedometer:
+    """Counter of tokens by second, for the curve of the telemetry panel."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[int] = Counter()  # tokens by second of the monotonic clock
+
+    def restart(self) -> None:
+        self._counts.clear()
+
+    def count(self, now_s: float, tokens: int = 1) -> None:
+        """Count tokens that have just come; `now_s` is the time of the monotonic clock."""
+        self._counts[int(now_s)] += tokens
+
+    def values(self, now_s: float) -> tuple[float, ...]:
+        """Return the tokens of each second since the first token, oldest first, at most 31 seconds.
+
+        The running second is left out, because it is not complete.
+        """
+        running_second = int(now_s)
+        oldest_second = running_second - _SHOWN_S
+        first_second = max(min(self._counts, default=running_second), oldest_second)
+        return tuple(float(self._counts[second]) for second in range(first_second, running_second))
 
 
 class StatusDisplay:

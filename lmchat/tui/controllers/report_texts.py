@@ -1,24 +1,29 @@
-"""Text of `/details`: everything that is known of an answer, and why it was slow, if it was.
-
-A figure that was not measured or reported is left out.
-"""
+"""Texts of `/details`, all that is known of an answer, and of `/stats`, figures of many."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from lmchat import units
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import AnswerState, AnswerStats, ChatMessage
+from lmchat.sessions.stats import Budget, Metrics, ModelFigures
 
 _VALUE_CHARS = 2000  # of a sampling option, such as a grammar, or a name
-_LABEL_WIDTH = 14
+_LABEL_WIDTH = 14  # of `/details`, in cells
 _SLOW_MS = 3000.0  # wait for the first word from which on its causes are named
 _LEAST_SHARE = 0.2  # of the wait that a cause must have taken to be named
+RECORD_DAYS = 90  # period of the figures by model; `lmchat stats` shows all of the turn records
+_NAME_WIDTH = 24  # of `/stats`, in cells
+_VALUE_WIDTH = 12
 
 
 def details_text(answer: ChatMessage) -> str:
-    """Return the details of an answer, a line each; the first says why it was slow, if it was."""
+    """Return the details of an answer, a line each; the first says why it was slow, if it was.
+
+    A figure that was not measured or reported is left out.
+    """
     stats = answer.stats or AnswerStats()
     tokens = units.tokens  # for other counts too; of None it makes `UNKNOWN`, a row left out below
     reason = stats.ending or stats.finish_reason  # `ending` is empty after a normal end
@@ -107,3 +112,49 @@ def _causes(stats: AnswerStats) -> list[str]:
         for words, time_ms in causes
         if time_ms is None or time_ms >= _LEAST_SHARE * wait_ms
     ]
+
+
+def statistics_text(metrics: Metrics, budget: Budget, text_of_models: str) -> str:
+    """Return the text of `/stats`: the counters of this run, and below them those of the models.
+
+    `text_of_models` is what `models_text` has returned.
+    """
+    list_requests = metrics.cache_hits + metrics.cache_misses
+    run = _lines(
+        ("requests", str(metrics.total_requests)),
+        ("ok", str(metrics.successful_requests)),
+        ("failed", str(metrics.failed_requests)),
+        ("stopped", str(metrics.stopped_requests)),
+        ("rejected by lmchat", str(metrics.refused_requests)),
+        ("retries", str(metrics.retries)),
+        ("average time", units.elapsed(metrics.average_response_ms / 1000)),
+        ("model lists from cache", f"{metrics.cache_hits} of {list_requests}"),
+        ("requests left", f"{budget.left} of {budget.limit}"),
+    )
+    return f"This run\n{run}\n\n{text_of_models}".rstrip()
+
+
+def models_text(models: Sequence[ModelFigures]) -> str:
+    """Return a heading and one paragraph of figures per model; empty if no model has answered."""
+    if not models:
+        return ""
+    paragraphs: list[str] = []
+    for figures in models:
+        rows = [("answers", f"{figures.turns}, {figures.complete} ok")]
+        # name, value, the words for it, and the factor to the unit that these take
+        for name, figure, in_words, factor in (
+            ("first token", figures.ttft_ms, units.exact_time, 1e-3),
+            ("speed", figures.tokens_per_second, units.rate, 1),
+            ("prompt speed", figures.prompt_tokens_per_second, units.rate, 1),
+            ("time", figures.elapsed_ms, units.elapsed, 1e-3),
+        ):
+            values = [] if figure is None else [figure.p50 * factor, figure.p95 * factor]
+            rows.append((name, ", ".join(map(in_words, values)) or units.UNKNOWN))
+        model = safe_line(f"{figures.model} · {figures.product} · {figures.endpoint}")
+        paragraphs.append(f"{model}\n{_lines(*rows)}")
+    heading = f"Last {RECORD_DAYS} days (median, 95th percentile)"
+    return "\n".join([heading, "\n\n".join(paragraphs)])
+
+
+def _lines(*rows: tuple[str, str]) -> str:
+    return "\n".join(f"{name:<{_NAME_WIDTH}}{value:>{_VALUE_WIDTH}}" for name, value in rows)
