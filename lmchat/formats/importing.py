@@ -152,7 +152,10 @@ class _FileReader:
                 yield part
         if not has_messages:
             message = f"It has no readable messages{reason}."
-            raise FormatUnknown(message, hint="Export the chats again.")
+            hint = "Export the chats again."
+            if self._source != AUTO:
+                hint = "Import it without --from, or export the chats again."
+            raise FormatUnknown(message, hint=hint)
 
     def _zip_items(self, content: Path | bytes) -> ReadItems:
         """Yield the chats of the texts in a zip file, and a `Skipped` for each that is refused.

@@ -79,6 +79,9 @@ def test_the_same_chat_has_the_same_ids_also_in_a_zip(tmp_path):
     with pytest.raises(FileRefused, match="It has chats of LM Studio, not of llm") as caught:
         read_file(DATA / LM_STUDIO, source="llm")
     assert caught.value.hint == "Import it with --from lmstudio."
+    with pytest.raises(FileRefused, match="It has no readable messages") as caught:
+        read_file(packed, source="llm")
+    assert caught.value.hint.startswith("Import it without --from")
     assert left_out(packed)[1] == "broken.json: It is not valid JSON: Input data was truncated"
 
 
