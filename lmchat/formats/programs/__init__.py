@@ -64,15 +64,16 @@ class ChatPlace(NamedTuple):
 
 
 def chat_places(environ: Mapping[str, str], home: Path) -> list[ChatPlace]:
-    """Return the places of chats of other programs that exist on this machine. Blocks.
+    """Return the places of chats of other programs on this machine. Blocks.
 
-    A place to which several paths lead, as by links, is returned once, for the first path.
+    Empty folders are left out: the program is installed, but has no chats. A place to which several
+    paths lead, as by links, is returned once, for the first path.
     """
     places: dict[Path, ChatPlace] = {}
     for program in PROGRAMS:
         for folder in program.folders(environ, home):
             path = folder / program.chats
             with suppress(OSError):  # a folder above it may not be entered
-                if path.exists():
+                if path.is_file() or any(path.glob("[!.]*")):
                     places.setdefault(path.resolve(), ChatPlace(program, path))
     return list(places.values())
