@@ -53,7 +53,7 @@ def folder_findings(folder: Path) -> list[CheckResult]:
     if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
         return [FOLDER.row(Grade.OK, f"{folder} can be read and written.")]
     step = f"chmod u+rwx {shlex.quote(str(existing))}, or set LMCHAT_HOME to another folder"
-    return [FOLDER.row(Grade.FAULT, f"{existing} is no writable folder.", step)]
+    return [FOLDER.row(Grade.FAULT, f"lmchat cannot write to {existing}.", step)]
 
 
 def store_findings(path: Path) -> list[CheckResult]:
