@@ -288,6 +288,13 @@ COMMANDS: tuple[Command, ...] = (
         "/stats",
         "reports.open_statistics",
     ),
+    _chat(
+        "reset_metrics",
+        "",
+        "reset metrics",
+        "Set the counters of requests to 0",
+        "reports.reset_metrics",
+    ),
     _slash(
         "log",
         "Show where the log file is",

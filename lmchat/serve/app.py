@@ -46,11 +46,10 @@ from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.protocols import ServerClient
 from lmchat.servers.request import CHAT_PATH, ForwardedRequest
-from lmchat.sessions.stats import Metrics, TurnRecord
+from lmchat.sessions.stats import METRICS_RESET, Metrics, TurnRecord
 
 API = "/v1"
 EMBEDDINGS_PATH = "/embeddings"
-RESET = "Metrics reset successfully"
 _PASSED_HEADERS = ("content-type", "retry-after", "x-request-id")
 _OWN_SITES = frozenset(("none", "same-origin"))
 """Values of `Sec-Fetch-Site` for an address that a person has typed, and for what it shows."""
@@ -243,7 +242,7 @@ class ServeApp(Struct, kw_only=True):
     async def _reset_metrics(self, _: Request) -> Response:
         """Count from 0; the counters of all runs on the disk stay."""
         self._metrics_at_reset = self.client.metrics()
-        return JSONResponse({"message": RESET})
+        return JSONResponse({"message": METRICS_RESET})
 
     # Passing on
 

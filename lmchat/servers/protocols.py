@@ -108,6 +108,8 @@ class ServerClient(ModelServer, ModelSource, Protocol):
 
     def metrics(self) -> Metrics: ...
 
+    def reset_metrics(self) -> None: ...
+
     def budget(self) -> Budget:
         """Return how many requests the limit of requests a minute allows now."""
 

@@ -12,6 +12,8 @@ from msgspec.structs import asdict
 
 from lmchat.sessions.message import AnswerState
 
+METRICS_RESET = "Metrics reset successfully"
+
 
 class Metrics(Struct, frozen=True, kw_only=True):
     """Counters of requests."""

@@ -278,6 +278,9 @@ class ScriptedBackend:
     def metrics(self) -> Metrics:
         return self.counted
 
+    def reset_metrics(self) -> None:
+        self.counted = Metrics()
+
     def budget(self) -> Budget:
         return Budget(left=60 - len(self.requests), limit=60)
 

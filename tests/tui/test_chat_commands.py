@@ -7,6 +7,7 @@ from textual import events
 from lmchat.commands.table import is_command
 from lmchat.config.settings import ChatSettings, Profile
 from lmchat.errors import ServerUnavailable
+from lmchat.sessions.stats import Metrics
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog
 from lmchat.tui.dialogs.model_picker import ModelPicker
@@ -86,6 +87,19 @@ async def test_the_next_run_knows_hidden_columns_what_was_typed_and_the_speed_of
         await _counted(desk, 3)
         await desk.say("/stats", leads_to=TextDialog, sees="3, 3 ok")
         assert "Last 90 days (median, 95th percentile)" in desk.text
+
+
+async def test_the_palette_resets_the_counters_of_this_run_and_of_all_runs(tmp_path):
+    async with ready_desktop(tmp_path, asked=["one"]) as desk:
+        await desk.store.figures.count(Metrics(total_requests=3))  # of an earlier run
+        await desk.press("ctrl+p", leads_to=CommandsDialog)
+        await desk.type("counters")
+        await offered(desk, "Set the counters of requests to 0")
+        await desk.press("enter", leads_to=ChatScreen, sees="Metrics reset successfully")
+        assert await desk.store.figures.counters() == Metrics()
+        await desk.say("/stats", leads_to=TextDialog)
+        (requests,) = [row for row in desk.text.split("\n") if " requests   " in row]
+        assert requests.split()[-2:] == ["requests", "0"]
 
 
 async def test_the_share_of_the_window_counts_what_is_typed_but_no_command(desk):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lmchat.cli.context import Context
 from lmchat.cli.store import open_store
 from lmchat.server_json import metrics_json
+from lmchat.sessions.stats import METRICS_RESET
 
 
 async def metrics(context: Context) -> int:
@@ -18,5 +19,5 @@ async def reset(context: Context) -> int:
     """Set the counters to 0, and print that as JSON."""
     async with open_store(context) as store:
         await store.figures.reset_counters()
-    context.output.print_json({"message": "Metrics reset successfully"})
+    context.output.print_json({"message": METRICS_RESET})
     return 0

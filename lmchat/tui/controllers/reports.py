@@ -8,7 +8,7 @@ from lmchat.doctor.report import report_text, summary
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_text
 from lmchat.sessions.message import now
-from lmchat.sessions.stats import figures_by_model
+from lmchat.sessions.stats import METRICS_RESET, figures_by_model
 from lmchat.tui.controllers.report_texts import RECORD_DAYS, models_text, statistics_text
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.dialogs.tools_dialog import tools_dialog
@@ -18,7 +18,7 @@ _LEAST_REPORT_WIDTH = 54  # a narrower report of the doctor would have no room b
 
 
 class Reports:
-    """Shows the reports of slash commands."""
+    """Shows the reports of slash commands, and resets the counters of one."""
 
     def __init__(self, ui: ScreenServices) -> None:
         self._ui = ui
@@ -36,6 +36,12 @@ class Reports:
         backend = self._workspace.backend
         text = statistics_text(backend.metrics(), backend.budget(), models)
         self._ui.open_dialog(TextDialog("Statistics", text))
+
+    async def reset_metrics(self) -> None:
+        """Set the counters to 0: those of all runs, as `lmchat metrics reset`, and of this run."""
+        await self._workspace.store.figures.reset_counters()
+        self._workspace.backend.reset_metrics()
+        self._ui.notify(METRICS_RESET)
 
     def open_doctor(self) -> None:
         """Run all checks in a worker, and show the report, as on the command line."""
