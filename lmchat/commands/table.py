@@ -34,7 +34,7 @@ class Command(Struct, frozen=True, kw_only=True):
     title: str
     scope: Scope
     function: str = ""
-    """Function that runs it: of `Dispatcher`, or of a controller, as `connect.check_now`.
+    """Function that runs it: of `Dispatcher`, of a controller, as `connect.check_now`, or of `app`.
 
     It may have arguments, as `log_navigation.focus_message(-1)`.
     """
@@ -341,6 +341,22 @@ COMMANDS: tuple[Command, ...] = (
         "All commands and their keys",
         "palette.open_help",
         slash="/help",
+    ),
+    _command(
+        Scope.APP,
+        "redraw",
+        "",
+        "redraw",
+        "Retry drawing what failed",
+        "app.redraw",
+    ),
+    _command(
+        Scope.APP,
+        "copy_drawing_error",
+        "",
+        "copy drawing error",
+        "Copy the details of a failed drawing",
+        "app.copy_drawing_error",
     ),
     _command(
         Scope.APP,

@@ -6,6 +6,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from traceback import format_tb
 from typing import Any, ClassVar
 
 from textual import on
@@ -15,6 +16,7 @@ from textual.filter import LineFilter
 from textual.message import Message
 from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen
+from textual.widgets import Static
 from textual.worker import Worker
 
 from lmchat.commands.table import Scope
@@ -61,6 +63,7 @@ class LMChatApp(PatchedApp):
         self.chat_screen = ChatScreen(settings, state, is_temporary=is_temporary)
         self.wanted_theme = settings.ui.theme or state.theme  # empty for none
         self._open_second_half = open_second_half
+        self._drawing_error = "All parts of the screen could be drawn."
         self._terminal_lock = asyncio.Lock()
         self._begin_with_built_in_theme()
         self._ascii_filters = ascii_filters(is_ascii=settings.ui.ascii)
@@ -169,6 +172,23 @@ class LMChatApp(PatchedApp):
             error_id = log_bug(error)
             words = f"lmchat had an internal error (id {error_id}). The log file has the details."
             self.notify(words, severity="error")
+
+    def cover_for(self, error: Exception) -> Static:
+        """Log the error of a widget that could not be drawn; return a card for its place."""
+        error_id = log_bug(error)
+        # the stack has no values, and the text of the error is left out: both may quote a chat
+        stack = "".join(format_tb(error.__traceback__))
+        self._drawing_error = f"error id {error_id}: {type(error).__name__}\n{stack}"
+        return Static(  # of some widgets, only the first line has room
+            "[bold $error]Drawing failed[/]  [bold @click=app.run('redraw')]Retry[/]  "
+            "[bold @click=app.run('copy_drawing_error')]Copy details[/]\n"
+            f"This part of the screen could not be drawn (error id {error_id}).",
+            classes="card",
+        )
+
+    def copy_drawing_error(self) -> None:
+        """Copy the details of the last failure to draw a part of the screen, for a report."""
+        self.copy_to_clipboard(self._drawing_error)
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy what Textual copies, such as a selection in an input, in lmchat's own way.

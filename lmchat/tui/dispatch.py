@@ -64,6 +64,7 @@ class Dispatcher:
     """The controllers of the screen, and what concerns several of them: typing, Esc and Ctrl+C."""
 
     def __init__(self, app: LMChatApp, workspace: Workspace) -> None:
+        self.app = app
         self.workspace = workspace
         self.chat = workspace.chat
         self.ui = ui = ScreenServices(app, workspace)
@@ -182,7 +183,7 @@ class Dispatcher:
         try:
             await self._act_on(message)
         except Exception as error:  # noqa: BLE001 - an answer may be running: lmchat continues
-            self.ui.app.report_failure(error)
+            self.app.report_failure(error)
 
     async def _act_on(self, message: Message) -> None:  # noqa: C901 - one case a message
         """Do what a message asks for; one without a case concerns only widgets."""
@@ -199,7 +200,7 @@ class Dispatcher:
             case PromptInput.Drafted():
                 self.follow_typing()
             case PromptInput.ScrollWanted(action=action):
-                await self.ui.app.run_action(action, self.ui.widgets.log)
+                await self.app.run_action(action, self.ui.widgets.log)
             case PromptInput.QueueActWanted(what="edit"):
                 self.turns.edit_queued()
             case PromptInput.QueueActWanted():
@@ -357,7 +358,7 @@ class Dispatcher:
         the chat log. To quit, the key must be pressed twice within `_TWICE_WITHIN_S`; the first
         time, a notification says so.
         """
-        app, log = self.ui.app, self.ui.widgets.log
+        app, log = self.app, self.ui.widgets.log
         selected = ""
         if isinstance(app.focused, Input | TextArea):
             selected = app.focused.selected_text
@@ -380,10 +381,10 @@ class Dispatcher:
     def suspend(self) -> None:
         """Suspend lmchat until the shell resumes it; refuse if no shell could do that."""
         if has_shell():
-            self.ui.app.action_suspend_process()
+            self.app.action_suspend_process()
         else:
             self.ui.notify("lmchat was not started from a shell, so it cannot be suspended.")
 
     async def quit(self) -> None:
         await self.stop_and_save()
-        self.ui.app.exit()
+        self.app.exit()

@@ -20,8 +20,8 @@ def _no_threads_of_others():
 
 
 @pytest.fixture(autouse=True)
-def _no_internal_errors(monkeypatch):
-    """Fail after an error that lmchat would only show as a notice."""
+def internal_errors(monkeypatch):
+    """Fail after an error that lmchat would only show; a test that provokes some clears the list."""
     errors = []
 
     def note(error):
@@ -29,7 +29,7 @@ def _no_internal_errors(monkeypatch):
         return log_bug(error)
 
     monkeypatch.setattr(lmchat.tui.app, "log_bug", note)
-    yield
+    yield errors
     assert errors == []
 
 

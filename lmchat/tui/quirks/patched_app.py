@@ -1,9 +1,9 @@
-"""App and screen without the faults of Textual 8.2.8 that end a program or show what is private."""
+"""App and screens without the faults of Textual 8.2.8 that end it or show what is private."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from textual import events, messages
 from textual._compositor import Compositor, CompositorUpdate
@@ -47,6 +47,19 @@ class PatchedApp(App[None]):
     def report_failure(self, error: BaseException) -> None:
         """Report the exception of a worker. This ends the app; a subclass may show it instead."""
         super()._handle_exception(WorkerFailed(error))
+
+    def cover_for(self, error: Exception) -> Widget:
+        """Return what is shown in place of a widget whose drawing has raised an error.
+
+        Here the error is raised, which ends the app; a subclass may return a widget.
+        """
+        raise error
+
+    def redraw(self) -> None:
+        """Draw the covered widgets of all screens; one that fails again is covered again."""
+        for screen in self.screen_stack:
+            for widget in screen.query():
+                widget._uncover()
 
     @property
     def failure(self) -> Exception | None:
@@ -152,18 +165,36 @@ class _CroppedCompositor(Compositor):
         self, crop: Region | None = None
     ) -> Iterable[tuple[Region, Region, list[Strip]]]:
         """Yield region, rows and strips of each visible widget with rows in `crop`."""
-        if crop is None:
-            yield from super()._get_renders(crop)
-            return
         in_front: list[Region] = []  # of the widgets so far: the front ones come first
         for widget, (region, clip) in self.visible_widgets.items():
             visible = region.intersection(clip)
-            changed = visible.intersection(crop)
+            changed = visible.intersection(crop or self.size.region)
             is_hidden = any(other.contains_region(changed) for other in in_front)
             if changed and not is_hidden:
                 rows = Region(visible.x, changed.y, visible.width, changed.height)
-                yield region, rows, widget.render_lines(rows.translate((-region.x, -region.y)))
+                yield region, rows, _drawn(widget, rows.translate((-region.x, -region.y)))
                 in_front.append(visible)
+
+
+def _drawn(widget: Widget, rows: Region) -> list[Strip]:
+    """Return rows of a widget; if it cannot draw them, cover it, and return blank ones.
+
+    An error that left this function would end the screen, and the app with it. The cover replaces
+    the widget with the next layout; until then, the widget is not drawn.
+    """
+    if widget._cover_widget is None:
+        try:
+            return widget.render_lines(rows)
+        except Exception as error:  # noqa: BLE001 - a subclass of the app logs and shows it
+            cover = cast("PatchedApp", widget.app).cover_for(error)
+            widget._cover(cover)
+            cover._parent = widget.screen  # the widget would get its clicks
+    return [Strip.blank(rows.width)] * rows.height
+
+
+def patch_painting(screen: Screen[Any]) -> None:
+    """Let a screen paint only what has changed, and cover a widget whose drawing fails."""
+    screen._compositor = _CroppedCompositor()
 
 
 class PatchedScreen(Screen[None]):
@@ -175,7 +206,7 @@ class PatchedScreen(Screen[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._compositor = _CroppedCompositor()
+        patch_painting(self)
 
     def _compositor_refresh(self) -> None:
         """Paint; below a dialog, replace the full repaint that Textual requests by an update."""
