@@ -365,16 +365,12 @@ class ChatService:
             seconds=self._clock() - began_s,
         )
         self.in_memory.mark_unread(opened)
-        if self.is_closing:
-            # `end_turn` has taken it out of the session, so it returns; the queue stays there, and
-            # is the next start's draft
-            if unsent_prompt:
-                self._report(opened, PromptsReturned(prompts=unsent_prompt))
-            return
-        if ended.has_failed:  # the next prompt would probably fail, too
+        if ended.has_failed and not self.is_closing:  # the next prompt would probably fail, too
             self._return_queue(opened, *unsent_prompt)
-        elif unsent_prompt:  # stopped before it was a message
+        elif unsent_prompt:  # it has not become a message, and is no longer in the session
             self._report(opened, PromptsReturned(prompts=unsent_prompt))
+        if self.is_closing:  # the queue stays in the session: it is the next start's draft
+            return
         self._report(opened, ended)
         if opened.queue:
             # one summary is enough, also if it was stopped, or the session is still too long
