@@ -327,7 +327,7 @@ class Client:
             results = self._results or await self._probe(*self._named)
             while True:
                 choice = choose_without_asking(results, model=name, state=_NO_EARLIER_CHATS)
-                if choice.target is None or not choice.awaits_model:
+                if choice.target is None or not choice.target.is_loading:
                     break
                 await asyncio.sleep(_POLL_S)
                 results = await self._probe(choice.target.endpoint)

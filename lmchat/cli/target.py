@@ -85,10 +85,10 @@ async def find_target(
         require_model(settings.model, choice.probed, results)
 
     # the note has no name of a model: a server that loads its first one does not tell it
-    if choice.target is not None and choice.awaits_model:
+    if choice.target is not None and choice.target.is_loading:
         note(f"{choice.target.product} is loading its model …")
     async with first_token_limit(settings.timeouts.first_token_s):
-        while choice.target is not None and choice.awaits_model:
+        while choice.target is not None and choice.target.is_loading:
             await asyncio.sleep(_CHECK_EVERY_S)
             choice = choose(await backend.check(choice.target.endpoint))
 

@@ -58,16 +58,6 @@ class TargetChoice(Struct, frozen=True, kw_only=True):
     probed: ProbeResult | None = None
     target: Target | None = None
 
-    @property
-    def awaits_model(self) -> bool:
-        """Whether the server is loading its model, whose name is not known yet.
-
-        Then there is a target without a model, and the user need not choose one.
-        """
-        if self.target is None or self.missing is Missing.MODEL:
-            return False  # no model is being loaded: the user has to choose
-        return self.target.model is None
-
 
 def choose(
     results: Sequence[ProbeResult],

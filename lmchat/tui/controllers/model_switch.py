@@ -249,13 +249,8 @@ class ModelSwitch:
         """
         if _key(model) in self._loads:
             return
+        self._change_load(model, is_loading=True, loading_since_s=self._workspace.clock())
         self._show_load(replace(model, state=LoadState.LOADING, load_fraction=None))
-        self._change_load(
-            model,
-            is_loading=True,
-            loading_since_s=self._workspace.clock(),
-            loading_fraction=None,
-        )
         self._ui.begin(partial(self._load, model, context), _group(model))
 
     async def _unload(self, model: ModelInfo) -> None:
@@ -276,9 +271,7 @@ class ModelSwitch:
         self._status.show_action(f"loading {_short_name(model)}")
 
         def show_progress(fraction: float) -> None:
-            """Show in the picker, and in the panel if the model is in use, how far it is loaded."""
             self._show_load(replace(self._loads[_key(model)], load_fraction=fraction))
-            self._change_load(model, loading_fraction=fraction)
 
         can_answer = False
         try:
@@ -309,10 +302,14 @@ class ModelSwitch:
             self._begin_refresh()
 
     def _show_load(self, loading: ModelInfo) -> None:
-        """Keep how far a model is loaded (`load_fraction`), and show it in the picker, if open."""
+        """Keep how far a model is loaded, and show it in the picker, if that is open.
+
+        If the model is in use, the panel shows it, too.
+        """
         self._loads[_key(loading)] = loading
         if self._picker is not None:
             self._picker.update_model(loading)
+        self._change_load(loading, loading_fraction=loading.load_fraction)
 
     def _with_loading(self, rows: Sequence[ModelRow]) -> list[ModelRow]:
         """Return the rows of the picker, with the progress of the models that are being loaded."""
