@@ -94,7 +94,7 @@ class OpenSession:
         self.aside = MessagePath()
         """Shown behind the path and not part of it: a summary that streams, with its prompt."""
         self.first_words = ""  # words of the user with which the next answer begins
-        self.turn = Turn()
+        self.turn = Turn()  # the running one, or the last one
         self.figures: TurnFigures | None = None
         """Of the answer or round of calls that began last, also while the next turn begins."""
         self.last_plan: ContextPlan | None = None  # what was sent for the last answer
