@@ -131,6 +131,18 @@ def test_a_paste_is_one_prompt_and_no_command_of_it_runs(begin, server, folder):
     talk.leave()
 
 
+@pytest.mark.parametrize("keys", ["/quit\r", "And more?\r/system Be brief.\r/quit\r"])
+def test_lines_typed_during_an_answer_are_prompts_and_commands_of_their_own(begin, server, keys):
+    gate = Gate()
+    server.on(CHAT, sse("One", gate, ".", finish(), DONE), chat_reply("Two."))
+    talk = begin()
+    talk.type("Next\r", sees="One")
+    talk.type(keys, sees="/quit")
+    gate.open()
+    assert talk.wait_exit() == 0
+    assert prompts_sent(server) == ["Next", "And more?"][: keys.count("\r")]
+
+
 def test_lines_that_come_at_once_from_a_terminal_without_marks_are_one_prompt(
     begin, server, folder
 ):

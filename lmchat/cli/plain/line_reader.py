@@ -81,14 +81,17 @@ class LineReader:
         """Wait for a line or a paste, and return its text without the line end; None at the end.
 
         At a terminal, lines that arrive right after the first belong to the paste; line breaks
-        separate them.
+        separate them. If the terminal marks pastes, each line that waits already, as it was typed
+        during an answer, is a text of its own.
         """
+        is_typed_ahead = self.has_paste_marks and has_more_input(sys.stdin.fileno(), wait_s=0)
+        may_be_paste = self.is_terminal and not is_typed_ahead
         try:
             text = input(prompt if self.is_terminal else "")
         except (EOFError, RuntimeError):  # `input` raises `RuntimeError` if stdin is closed
             return None
         with suppress(EOFError):  # Ctrl+D after the last line of a paste
-            while self.is_terminal and has_more_input(sys.stdin.fileno(), wait_s=_PASTE_S):
+            while may_be_paste and has_more_input(sys.stdin.fileno(), wait_s=_PASTE_S):
                 text += "\n" + input()
         return text
 
