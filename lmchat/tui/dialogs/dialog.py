@@ -21,7 +21,6 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from lmchat.safe_text import safe_line
-from lmchat.tui.quirks.patched_app import patch_painting
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.key_bar import Hint
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
@@ -49,7 +48,6 @@ class Dialog(ModalScreen[Any]):
         A small one is narrow, for a question.
         """
         super().__init__(classes="-small" if is_small else None)
-        patch_painting(self)
         self.heading = safe_line(heading or self.HEADING)
         self.hints = hints or self.HINTS
         # The result of a `dismiss` that came before the dialog was on top; `on_screen_resume` then

@@ -29,6 +29,7 @@ class PatchedApp(App[None]):
     def __init__(self) -> None:
         super().__init__()
         mend_cuts()  # of rows: rich cuts flags and marks apart
+        mend_painting()  # of all screens: Textual renders too much, and fails with one widget
         self._has_dropped_frame = False  # whether `_catch_up` has to paint what was not written
         self._key_queue = KeyQueue(self, self._deliver_key)
 
@@ -155,32 +156,35 @@ class PatchedApp(App[None]):
         self._exit_renderables.clear()  # Textual would print its tracebacks
 
 
-class _CroppedCompositor(Compositor):
-    """Compositor that renders only changed rows, and no widget behind another.
+def mend_painting() -> None:
+    """Let all screens render only changed rows, no widget behind another, and cover what fails.
 
-    Textual 8.2.8 renders each widget that touches a changed region in full, for each new word.
+    Textual 8.2.8 renders each widget that touches a changed region in full, for each new word. An
+    error in the drawing of one widget ends the app.
     """
+    setattr(Compositor, "_get_renders", _rendered)  # noqa: B010 - for mypy
 
-    def _get_renders(
-        self, crop: Region | None = None
-    ) -> Iterable[tuple[Region, Region, list[Strip]]]:
-        """Yield region, rows and strips of each visible widget with rows in `crop`."""
-        in_front: list[Region] = []  # of the widgets so far: the front ones come first
-        for widget, (region, clip) in self.visible_widgets.items():
-            visible = region.intersection(clip)
-            changed = visible.intersection(crop or self.size.region)
-            is_hidden = any(other.contains_region(changed) for other in in_front)
-            if changed and not is_hidden:
-                rows = Region(visible.x, changed.y, visible.width, changed.height)
-                yield region, rows, _drawn(widget, rows.translate((-region.x, -region.y)))
-                in_front.append(visible)
+
+def _rendered(compositor: Compositor, crop: Region) -> Iterable[tuple[Region, Region, list[Strip]]]:
+    """Yield region, rows and strips of each visible widget with rows in `crop`.
+
+    This replaces `Compositor._get_renders` of Textual.
+    """
+    in_front: list[Region] = []  # of the widgets so far: the front ones come first
+    for widget, (region, clip) in compositor.visible_widgets.items():
+        visible = region.intersection(clip)
+        changed = visible.intersection(crop)
+        is_hidden = any(other.contains_region(changed) for other in in_front)
+        if changed and not is_hidden:
+            rows = Region(visible.x, changed.y, visible.width, changed.height)
+            yield region, rows, _drawn(widget, rows.translate((-region.x, -region.y)))
+            in_front.append(visible)
 
 
 def _drawn(widget: Widget, rows: Region) -> list[Strip]:
     """Return rows of a widget; if it cannot draw them, cover it, and return blank ones.
 
-    An error that left this function would end the screen, and the app with it. The cover replaces
-    the widget with the next layout; until then, the widget is not drawn.
+    The cover replaces the widget with the next layout; until then, the widget is not drawn.
     """
     if widget._cover_widget is None:
         try:
@@ -192,21 +196,12 @@ def _drawn(widget: Widget, rows: Region) -> list[Strip]:
     return [Strip.blank(rows.width)] * rows.height
 
 
-def patch_painting(screen: Screen[Any]) -> None:
-    """Let a screen paint only what has changed, and cover a widget whose drawing fails."""
-    screen._compositor = _CroppedCompositor()
-
-
 class PatchedScreen(Screen[None]):
     """Screen that paints only what has changed, below a dialog too.
 
     There Textual 8.2.8 writes the whole terminal for each frame of an answer, 375 kB/s. It also
     asks the dialog to refresh itself, which then forgets its widgets that wait to be painted.
     """
-
-    def __init__(self) -> None:
-        super().__init__()
-        patch_painting(self)
 
     def _compositor_refresh(self) -> None:
         """Paint; below a dialog, replace the full repaint that Textual requests by an update."""

@@ -24,7 +24,6 @@ from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
 from lmchat.tui.actions import AppMessage, ShowChat
-from lmchat.tui.quirks.patched_app import patch_painting
 from lmchat.tui.welcome.server_rows import (
     NO_SERVER,
     MachineState,
@@ -89,7 +88,6 @@ class WelcomeScreen(Screen[None]):
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__()
-        patch_painting(self)
         self._is_leaving = False  # whether the page closes as soon as no dialog is over it
         self._clock = clock
         self._facts = WelcomeFacts()
