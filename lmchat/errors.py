@@ -78,7 +78,7 @@ class StillAnswering(RequestInvalid):
     """A session whose turn has not ended cannot begin another one."""
 
     def __init__(self) -> None:
-        super().__init__("An answer is still streaming.", hint="Press Esc to stop it, or wait.")
+        super().__init__("An answer is still streaming.", hint="Stop it, or wait.")
 
 
 class EndpointNotAllowed(LMChatError):

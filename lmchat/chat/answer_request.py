@@ -216,7 +216,7 @@ class AnswerRequest:
     def _no_thought_end_note(self) -> str:
         """What the user is told if the server cannot end a thought."""
         subject = product_named(self.settings.target.product).subject
-        return f"{subject} cannot end a thought: wait, or press Esc and choose a lower /effort."
+        return f"{subject} cannot end a thought: wait, or stop it and choose a lower /effort."
 
     async def prepared_request(self) -> ChatRequest:
         """Complete the plan and return the request that `events` would send, without sending it."""

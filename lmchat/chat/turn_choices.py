@@ -115,7 +115,7 @@ class TurnChoices:
         """
         target = self.target
         if target is None:
-            hint = "lmchat keeps checking; F5 checks now, Ctrl+O lists models."
+            hint = "lmchat keeps checking; /model lists the models."
             raise RequestInvalid("No model server found yet.", hint=hint, kind="no_server")
         if target.is_loading:
             problem = f"{target.product} is still loading its model."
@@ -123,7 +123,7 @@ class TurnChoices:
         if not target.model_id:
             # without a full stop: scripts rely on these words for LM Studio
             problem = no_model_selected(target.product)
-            raise RequestInvalid(problem, hint="Choose one with Ctrl+O.", kind="model_missing")
+            raise RequestInvalid(problem, hint="Choose one with /model.", kind="model_missing")
         return target
 
     def settings(self, own_options: OptionValues = NO_OPTIONS) -> TurnSettings:

@@ -49,7 +49,7 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
         case "rewrite":
             return why_not_rewritten(message)
         case "resume" if not is_continuable(message):
-            return "This answer is complete; r regenerates it."
+            return "This answer is complete; it can be regenerated."
         case "another_model" | "regenerate" if role is Role.SYSTEM:
             return "Only prompts and answers can be regenerated."
         case "another_model" if role is Role.TOOL:
@@ -61,7 +61,7 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
         case "regenerate" if is_imported_call(message):
             return IMPORTED_CALL
         case "previous_version" | "next_version" if message.versions <= 1:
-            return "Only one version. r regenerates an answer, e edits a prompt."
+            return "Only one version. Regenerate an answer or edit a prompt for another."
     return ""
 
 

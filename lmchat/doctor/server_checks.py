@@ -94,7 +94,7 @@ def _chat_row(
         if model and probed.verdict is Verdict.READY:
             return row(Grade.OK, f"A chat would use {model} on {probed.name}.")
         cause = f"A chat would use {model or 'a model, when one is ready,'} on {probed.name}."
-        return row(Grade.WARNING, cause, probed.next_step or "Choose a model with Ctrl+O or -m")
+        return row(Grade.WARNING, cause, probed.next_step or "Choose a model with /model or -m")
 
     if is_named:
         steps = [result.next_step for result in results if result.is_own]

@@ -529,7 +529,7 @@ class HttpServerClient:
             raise ServerRejected(
                 "The model is not in memory, so the server cannot show the text.",
                 kind="model_not_loaded",
-                hint="Load it first: Ctrl+O, then Ctrl+L; in a shell: lmchat models load MODEL. "
+                hint="Load it first, in the list of /model; in a shell: lmchat models load MODEL. "
                 "The JSON needs no model.",
             )
 

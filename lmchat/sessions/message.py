@@ -434,7 +434,7 @@ def interrupted(message: ChatMessage, cause: str) -> ChatMessage:
     hint = "Continue it, or ask again."
     if message.role is Role.TOOL:
         reason = f"{cause} before this tool call had a result."
-        hint = "Press r to run it again."
+        hint = "Run it again, or ask again."
     elif not (message.text or message.reasoning or message.tool_calls):
         state = AnswerState.FAILED
         hint = "Ask again."

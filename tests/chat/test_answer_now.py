@@ -59,7 +59,7 @@ async def test_llama_cpp_is_told_the_id_of_the_answer_and_the_user_if_it_cannot_
         (json_reply({"success": True}), []),
         (
             text_reply("File Not Found", status=404),
-            ["llama.cpp cannot end a thought: wait, or press Esc and choose a lower /effort."],
+            ["llama.cpp cannot end a thought: wait, or stop it and choose a lower /effort."],
         ),
     ):
         told = Gate()

@@ -237,7 +237,7 @@ async def test_without_server_or_model_a_prompt_is_refused_with_the_next_step(st
     chat.sessions.turn_choices.use_target(None)
     with pytest.raises(RequestInvalid, match="No model server") as refused:
         await chat.send("x")
-    assert "F5" in refused.value.hint
+    assert "/model" in refused.value.hint
     chat.sessions.turn_choices.use_target(
         type(target)(endpoint=target.endpoint, product="LM Studio")
     )

@@ -281,7 +281,7 @@ class _Question(FrontEnd):
         error = self._opened.turn.answer_error
         if error is None:  # the user has stopped it
             return LMChatError("Stopped before the answer was complete.", kind="interrupted")
-        if error.kind == "interrupted":  # the connection broke; the hint names keys of the screen
+        if error.kind == "interrupted":  # the connection broke; the hint fits the screen
             error.hint = _SAVED_HINT.format(session_id[:SHORT_ID]) if session_id else _UNSAVED_HINT
         return error
 

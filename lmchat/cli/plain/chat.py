@@ -33,7 +33,7 @@ _HINTS = {
     "model_missing": _CHOOSE_MODEL,
     "model_not_loaded": _CHOOSE_MODEL,
 }
-"""Next steps by the kind of the error, where others name keys of the screen."""
+"""Next steps by the kind of the error, where the usual one fits the screen."""
 
 
 def run_plain(context: Context) -> int:
@@ -138,7 +138,7 @@ class PlainChat:
                 else:
                     output.note("Stopped.")
             except LMChatError as error:
-                # the usual hint of these kinds names keys of the screen
+                # the usual hint of these kinds fits the screen
                 error.hint = _HINTS.get(error.kind, error.hint)
                 output.print_error(error)
                 if not reader.is_terminal:

@@ -61,7 +61,7 @@ def matching_model(name: str, rows: Sequence[ModelRow]) -> ModelInfo:
     # none matches, or several do; if the name is that of a model that cannot chat, say so
     without_chat = find_model(name, models)
     error = cannot_chat(without_chat) if without_chat else unknown_model(name, chat_models)
-    error.hint = "Ctrl+O lists the models."  # a key of the screen, which alone calls this
+    error.hint = "/model lists the models."  # only the screen calls this
     raise error
 
 

@@ -26,7 +26,7 @@ class Hosted(Product):
 
     start_step = "Check the network, and the address"
     silent_step = start_step  # no program of the user has the port
-    model_step = "Choose a model with Ctrl+O or -m"
+    model_step = "Choose a model with /model or -m"
     load_step = "Its models are always loaded"
     empty_step = "Check what the account can use"
 

@@ -72,7 +72,7 @@ class LlamaCpp(Product):
     where_to_get = "Get it at github.com/ggml-org/llama.cpp"
     start_step = "llama-server -m MODEL.gguf"
     key_step = "Use the API key that llama-server was started with (--api-key)"
-    model_step = "Choose a model with Ctrl+O or -m; lmchat loads it"
+    model_step = "Choose a model with /model or -m; lmchat loads it"
     empty_step = "llama-server -m MODEL.gguf"
     load_step = "It serves the model it was started with: llama-server -m MODEL.gguf"
     larger_window = "For a larger window: llama-server -c {context}"

@@ -46,14 +46,14 @@ class LmStudio(Product):
     start_step = "Open LM Studio: Developer, Start server"
     stop_words = "`lms server stop` stops it."
     key_step = "Use a token from LM Studio: Developer, Server settings, Manage tokens"
-    model_step = "Choose a model with Ctrl+O or -m; lmchat loads it"
+    model_step = "Choose a model with /model or -m; lmchat loads it"
     empty_step = "Discover tab: download a model, then load it"
     load_step = (
         "Load it in LM Studio, or send a message: LM Studio may load it on the first request"
     )
     larger_window = LOAD_WITH_CONTEXT
     refusal_hints: ClassVar = {
-        "model_not_loaded": "Press Ctrl+O, Enter to load it; your message is then sent again. "
+        "model_not_loaded": "Load it with /model, Enter; your message is then sent again. "
         "In a shell: lmchat models load {model}",
     }
     loads_on_demand = True

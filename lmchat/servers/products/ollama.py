@@ -34,7 +34,7 @@ class Ollama(Product):
     where_to_get = "Get it at ollama.com"
     start_step = "ollama serve"
     key_step = "Ask the administrator of the proxy in front of Ollama for its API key"
-    model_step = "Choose a model with Ctrl+O or -m; lmchat loads it"
+    model_step = "Choose a model with /model or -m; lmchat loads it"
     empty_step = "ollama pull llama3.2"
     host_step = "Use localhost, or OLLAMA_HOST={host} ollama serve"
     larger_window = "For a larger window: OLLAMA_CONTEXT_LENGTH={context} ollama serve"

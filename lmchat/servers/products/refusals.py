@@ -57,7 +57,7 @@ _ADDRESS_HINT = "The server address should end in /v1 or have no path."
 _PAGE = "This is not a model server: a web page answered."
 _PAGE_HINT = "Check the port and the path of the address."
 _BUSY_HINT = "The server is busy; try again in a moment."
-_MODEL_HINT = "Choose another model with Ctrl+O or -m; `lmchat models` lists them."
+_MODEL_HINT = "Choose another model with /model or -m; `lmchat models` lists them."
 
 RULES: tuple[Rule, ...] = (
     Rule(

@@ -71,7 +71,7 @@ async def test_without_a_model_enter_opens_the_picker_and_enter_loads_one(
         assert (await seen.answered()).text == "Hello there."
 
 
-async def test_with_jit_loading_off_the_failure_names_the_keys_and_loading_asks_again(
+async def test_with_jit_loading_off_the_failure_names_the_command_and_loading_asks_again(
     tmp_path, start, small_picture
 ):
     server = start(lm_studio, loaded=(), has_jit=False)
@@ -81,7 +81,7 @@ async def test_with_jit_loading_off_the_failure_names_the_keys_and_loading_asks_
         await seen.says("Hello?")
         await seen.shows(
             "× LM Studio says: No models loaded.",
-            "Press Ctrl+O, Enter to load it; your message is then sent",
+            "Load it with /model, Enter; your message is then sent",
             "again.",
             "not loaded",
         )
