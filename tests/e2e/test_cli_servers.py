@@ -131,6 +131,10 @@ def test_detect_says_of_each_place_what_helps_and_what_it_heard(alone, server):
         "Ask the administrator of the server for its API key",
     )
     assert mine["detail"] == "The server says: No key"
+    assert alone("models", "--endpoint", server.url).stderr.splitlines()[1:] == [
+        "Ask the administrator of the server for its API key.",
+        "Set the API key in LMCHAT_API_KEY, and the address in LMCHAT_ENDPOINT.",
+    ]
     assert all(probed["next_step"] for probed in others if probed["verdict"] == "refused")
 
 
@@ -216,7 +220,7 @@ def test_a_key_command_that_fails_is_the_next_step(tmp_path, server, is_named):
     cli = Cli(home=tmp_path, url=server.url if is_named else "")
     cli.configure(f'[[endpoints]]\nname = "used"\nurl = "{server.url}"\napi_key_cmd = "exit 3"\n')
     done = cli("ask", "Hi")
-    _, step = done.stderr.splitlines()
+    _, step, _ = done.stderr.splitlines()
     assert step == (
         "The api_key_cmd of endpoint 'used' exited with status 3. Run it in a shell to see why."
     )
