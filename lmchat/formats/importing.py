@@ -152,9 +152,7 @@ class _FileReader:
                 yield part
         if not has_messages:
             message = f"It has no readable messages{reason}."
-            hint = "Export the chats again."
-            if self._source != AUTO:
-                hint = "Import it without --from, or export the chats again."
+            hint = "Import it without --from, or export the chats again."
             raise FormatUnknown(message, hint=hint)
 
     def _zip_items(self, content: Path | bytes) -> ReadItems:

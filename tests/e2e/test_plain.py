@@ -281,7 +281,6 @@ def test_commands_without_a_place_in_plain_text_say_so_and_help_lists_the_others
     ):
         assert words in done.stderr
     assert "/compact" in done.stdout
-    assert "Show or hide" not in done.stdout  # panels, which are on the screen
     assert "/theme" not in done.stdout
 
 

@@ -121,8 +121,7 @@ async def batch(context: Context) -> int:
             except ExceptionGroup as failures:  # after the first one, the others are cancelled
                 raise failures.exceptions[0] from None
     words = f"{counted(lines_read, 'line')}: {done} done before, "
-    words += f"{lines_read - done - failed} answered, {failed} failed"
-    output.note(f"lmchat: {words}{'; their rows say why' if failed else ''}.")
+    output.note(f"lmchat: {words}{lines_read - done - failed} answered, {failed} failed.")
     return 1 if failed else 0
 
 

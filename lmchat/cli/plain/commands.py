@@ -154,14 +154,11 @@ class PlainCommands:
             self._print_lines([f"In use: {words}", *LEVELS, "or a number of tokens"])
 
     async def _help(self, _: str) -> None:
-        """List the commands that work here, with the titles that they have on the screen.
-
-        That of /sessions is about a panel.
-        """
+        """List the commands that work here, with the titles that they have on the screen."""
         self._print_lines(
             f"{command.slash}: {command.title}"
             for command in COMMANDS
-            if command.name in self._functions and command.name != "/sessions"
+            if command.name in self._functions
         )
         self._note(
             "/sessions lists the sessions here, and /sessions N opens one.",

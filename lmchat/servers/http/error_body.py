@@ -43,7 +43,7 @@ def read_body(body: bytes, content_type: str = "", *, key: str = "") -> ErrorBod
     is cut out.
     """
     if "html" in content_type.lower() or _HTML.match(body[:512]):
-        wants_https = _WANTS_HTTPS.encode() in body[:_READ_CHARS].lower()
+        wants_https = _WANTS_HTTPS.encode() in body.lower()
         return ErrorBody(is_html=True, type=_WANTS_HTTPS if wants_https else "")
     try:
         return read_value(decode(body), key=key)
