@@ -302,7 +302,7 @@ class _McpServer:
             child = await self._owner.start(self._settings)
             # `stack` leaves what it got last first: the client, then the program
             stack.push_async_callback(_end, child)
-            transport = _pipes(self._settings.name, child, self.end)
+            transport = _transport_over_pipes(self._settings.name, child, self.end)
         info = Implementation(name="lmchat", version=__version__)
         # without the SDK's cache of lists: this class keeps the tools
         client = Client(transport, cache=None, client_info=info)
@@ -347,10 +347,10 @@ def _import_sdk() -> None:
 
 
 @asynccontextmanager
-async def _pipes(
+async def _transport_over_pipes(
     name: str, child: ChildProcess, on_end: Callable[[], None]
 ) -> AsyncIterator[tuple[Any, Any]]:
-    """Yield the SDK's streams of messages from and to a program.
+    """Yield the SDK's streams of messages over the pipes from and to a program.
 
     `name` is that of the server; `on_end` is called when no more messages can come. Raises
     `LMChatError` after a message that is too long.

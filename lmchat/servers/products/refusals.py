@@ -25,7 +25,7 @@ class Rule(Struct, frozen=True):
     kind: str
     statuses: tuple[int, ...] = ()  # empty: all; 0: an error inside a stream without a status
     pattern: str = ""  # searched in status and words of the server in lower case
-    message: str = "{said}"  # {said} is what the server says; others are those of `_rejection`
+    message: str = "{said}"  # {said} is what the server says; others are those of `_error_by_rule`
     hint: str = ""
     """The next step; one that the product has for this kind replaces it."""
 
@@ -203,7 +203,7 @@ def refusal(
     The caller has found out that it is one. `read_body` removes the key from the server's words.
     """
     error_body = read_body(body, headers.get("content-type", ""), key=facts.key)
-    return _rejection(status, headers, error_body, facts)
+    return _error_by_rule(status, headers, error_body, facts)
 
 
 def not_an_llm(reason: str, details: str = "") -> ServerRejected:
@@ -221,12 +221,12 @@ def refusal_in_stream(value: object, facts: RequestFacts) -> ServerRejected:
     error_body = read_value(value, key=facts.key)
     code = error_body.code
     is_status = code.isdecimal() and len(code) == _STATUS_DIGITS
-    error = _rejection(int(code) if is_status else 0, {}, error_body, facts)
+    error = _error_by_rule(int(code) if is_status else 0, {}, error_body, facts)
     error.status = None
     return error
 
 
-def _rejection(
+def _error_by_rule(
     status: int, headers: Mapping[str, str], body: ErrorBody, facts: RequestFacts
 ) -> ServerRejected:
     """Return the error for a refusal by the first rule that fits; the last rule fits all.
