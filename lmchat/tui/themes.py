@@ -82,6 +82,7 @@ ANSI = Theme(
         "ansi-foreground": "ansi_white",
     },
 )
+_OF_WORDS = ("primary", "secondary", "accent", "success", "warning", "error")
 THEMES = (DARK, LIGHT, ANSI)  # in the order of the list; the first is the default
 
 
@@ -113,13 +114,15 @@ def fitted(theme: Theme) -> Theme:
 def _variables_from(theme: Theme) -> dict[str, str]:
     """Return the variables that lmchat's styles use, mixed from the colours of a theme.
 
-    The factor of `blend` is the share of the second colour: 0.85 is mostly the text's.
+    The factor of `blend` is the share of the second colour: 0.85 is mostly the text's. Light themes
+    fill areas with the colours in which lmchat writes words; many have a contrast below 2 there.
     """
     colours = theme.to_color_system().generate()
     text = Color.parse(colours["foreground"])
     ground = Color.parse(colours["background"])
     panel = Color.parse(colours["panel"])
     muted = ground.blend(text, 0.85).hex
+    share = 0.3 if theme.dark else 0.5
     return {
         "block-cursor-background": panel.blend(Color.parse(colours["primary"]), 0.1).hex,
         "muted": muted,
@@ -130,4 +133,5 @@ def _variables_from(theme: Theme) -> dict[str, str]:
         "meter": muted,
         "scrollbar": ground.blend(text, 0.2).hex,
         "scrollbar-background": ground.hex,
+        **{name: Color.parse(colours[name]).blend(text, share).hex for name in _OF_WORDS},
     }

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 from textual.color import Color
+from textual.theme import BUILTIN_THEMES
 
-from lmchat.tui.themes import ANSI, DARK, LIGHT
+from lmchat.tui.themes import ANSI, DARK, LIGHT, fitted
 
 TEXT = ("foreground", "muted", "primary", "secondary", "accent", "success", "warning", "error")
 GROUNDS = ("background", "surface", "panel", "block-cursor-background")
@@ -33,6 +34,14 @@ def test_text_has_a_contrast_of_at_least_4_5_on_every_tint():
             for theme in [DARK, LIGHT]:
                 names = colours(theme)
                 assert contrast(Color.parse(names[text]), Color.parse(names[ground])) >= 4.5
+
+
+def test_words_in_themes_of_textual_have_a_contrast_of_at_least_3():
+    for theme in BUILTIN_THEMES.values():
+        if not theme.ansi:
+            names = colours(fitted(theme))
+            ground = Color.parse(names["background"])
+            assert all(contrast(Color.parse(names[text]), ground) >= 3 for text in TEXT), theme.name
 
 
 def test_the_theme_of_16_colours_names_no_colour_of_its_own():
