@@ -37,8 +37,8 @@ from lmchat.tui.chat_log.entry import Delta, Entry, Inflow, is_streaming_answer
 from lmchat.tui.chat_log.find import Finder
 from lmchat.tui.chat_log.highlighting import Highlighting
 from lmchat.tui.chat_log.painter import PARTIAL_STYLES, Painter, Thumb, rows_region
+from lmchat.tui.chat_log.running_calls import RunningCalls
 from lmchat.tui.chat_log.selection import Selection
-from lmchat.tui.chat_log.tool_cards import RunningCalls
 from lmchat.tui.chat_log.viewport import Bookmark, Viewport
 from lmchat.tui.quirks.keys import hand_over
 from lmchat.turn_figures import TurnFigures
