@@ -1,7 +1,7 @@
-"""The doctor's checks with the options of this run, for `lmchat doctor` and `/doctor`.
+"""The table of the doctor's checks, for `lmchat doctor` and `/doctor`.
 
-`lmchat.doctor` has the table of checks, and the functions that make rows. What some of them look at
-depends on options, and is found out here: servers and their keys, and tool servers.
+`lmchat.doctor` has the functions that make rows. What some of them look at depends on options, and
+is found out here: servers and their keys, and tool servers.
 """
 
 from __future__ import annotations
@@ -16,11 +16,27 @@ from lmchat.cli.target import configured_endpoints
 from lmchat.cli.tool_setup import how_to_correct, make_toolbox
 from lmchat.cli.wiring import api_keys_of
 from lmchat.config.state import State, read_state
-from lmchat.doctor.examine import examine
-from lmchat.doctor.machine_checks import START_ENGINE, tool_findings
+from lmchat.doctor.machine_checks import (
+    CONFIG,
+    ENGINE,
+    FOLDER,
+    LOCALE,
+    START_ENGINE,
+    STORE,
+    TOOLS,
+    VERSION,
+    config_findings,
+    engine_findings,
+    folder_findings,
+    locale_findings,
+    store_findings,
+    tool_findings,
+    version_findings,
+)
 from lmchat.doctor.report import CheckResult, Findings
-from lmchat.doctor.server_checks import key_findings, server_findings
-from lmchat.processes.threads import run_abandonable
+from lmchat.doctor.running import run_checks
+from lmchat.doctor.server_checks import SERVERS, key_findings, server_findings
+from lmchat.processes.threads import in_thread, run_abandonable
 from lmchat.servers.discovery.choose_target import choose
 from lmchat.servers.engine.download import is_engine_installed
 from lmchat.servers.protocols import ServerClient
@@ -29,15 +45,20 @@ _TOOLS_S = 8.0  # a tool server that needs longer may be downloading itself, or 
 
 
 async def examine_machine(context: Context, backend: ServerClient) -> list[CheckResult]:
-    """Run the doctor's checks with the options of this run and return their rows."""
-    return await examine(
-        context.paths,
-        context.loaded,
-        context.environ,
-        # called in a thread: to check keyboard keys may take long, as it imports Textual
-        problems=lambda: context.problems,
-        check_servers=partial(_check_servers, context, backend),
-        check_tools=partial(_check_tools, context),
+    """Run the doctor's checks with the options of this run, and return their rows."""
+    paths = context.paths
+    return await run_checks(
+        (
+            (SERVERS, partial(_check_servers, context, backend)),
+            # in a thread: to check keyboard keys may take long, as it imports Textual
+            (CONFIG, in_thread(lambda: config_findings(context.loaded, context.problems))),
+            (FOLDER, partial(in_thread(folder_findings), paths.config_dir)),
+            (STORE, partial(in_thread(store_findings), paths.sessions_file)),
+            (LOCALE, partial(in_thread(locale_findings), context.environ)),
+            (TOOLS, partial(_check_tools, context)),
+            (ENGINE, in_thread(engine_findings)),
+            (VERSION, partial(in_thread(version_findings), paths.log_file)),
+        )
     )
 
 

@@ -4,10 +4,6 @@ import asyncio
 import json
 import threading
 
-from lmchat.config.load import Loaded
-from lmchat.config.settings import Settings
-from lmchat.doctor import examine
-from lmchat.doctor.examine import FindRows, run_checks
 from lmchat.doctor.report import (
     Check,
     CheckResult,
@@ -17,8 +13,8 @@ from lmchat.doctor.report import (
     report_text,
     worst,
 )
+from lmchat.doctor.running import FindRows, run_checks
 from lmchat.errors import StoreUnavailable
-from lmchat.files.paths import Paths
 from lmchat.processes.threads import in_thread
 
 
@@ -120,31 +116,3 @@ def test_the_document_has_stable_keys_and_all_steps():
     assert value["counts"] == {"ok": 1, "warning": 0, "fault": 1, "absent": 1}
     assert value["checks"][1]["next_step"] == "start it"
     assert value["checks"][2]["next_step"] is None
-
-
-async def test_a_row_has_the_same_name_for_scripts_if_its_check_fails(tmp_path, monkeypatch):
-    async def no_rows() -> list[CheckResult]:
-        return []
-
-    def fail(*_: object) -> list[CheckResult]:
-        raise StoreUnavailable("The disk is away.")
-
-    async def names_and_grades() -> dict[str, Grade]:
-        paths = Paths.find({"LMCHAT_HOME": str(tmp_path)})
-        loaded = Loaded(settings=Settings(), file=tmp_path / "config.toml")
-        found = await examine.examine(
-            paths,
-            loaded,
-            {"LANG": "C.UTF-8"},
-            problems=list,
-            check_servers=no_rows,
-            check_tools=no_rows,
-        )
-        return {row.check: row.grade for row in found}
-
-    good = await names_and_grades()
-    for name in ("config", "folder", "store", "locale", "engine", "version"):
-        monkeypatch.setattr(examine, f"{name}_findings", fail)
-    failed = await names_and_grades()
-    assert set(good) <= set(failed)  # on Windows, the locale has a row only if its check fails
-    assert set(failed.values()) == {Grade.FAULT}

@@ -3,6 +3,9 @@ from __future__ import annotations
 import json
 import re
 
+from lmchat.cli import doctor_checks
+from lmchat.doctor.report import CheckResult
+from lmchat.errors import StoreUnavailable
 from tests.support.programs import Inside
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import Hold, ScriptedServer, raw_reply
@@ -83,6 +86,21 @@ def test_a_broken_configuration_is_a_row_and_all_else_is_looked_at(cli):
     for text in ("model = ", 'endpoint = "ftp://x"\n'):
         cli.configure(text)
         assert "fault" in {row["verdict"] for row in report(cli, code=1)["checks"]}
+
+
+def test_a_row_has_the_same_name_for_scripts_if_its_check_fails(cli, monkeypatch):
+    def fail(*_: object) -> list[CheckResult]:
+        raise StoreUnavailable("The disk is away.")
+
+    good = {row["check"] for row in report(cli)["checks"]}
+    for name in ("config", "folder", "store", "locale", "engine", "version"):
+        monkeypatch.setattr(doctor_checks, f"{name}_findings", fail)
+    failed = {
+        row["check"] for row in report(cli, code=1)["checks"] if row["cause"] == "The disk is away."
+    }
+    # on Windows, the locale has a row only if its check fails
+    assert len(failed) == 6
+    assert failed <= good | {"terminal.locale"}
 
 
 def test_it_can_be_interrupted_and_then_says_nothing_more(tmp_path):

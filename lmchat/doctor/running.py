@@ -1,0 +1,41 @@
+"""What runs the doctor's checks side by side."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import starmap
+
+from lmchat.doctor.report import Check, CheckResult, Findings, Grade
+from lmchat.errors import LMChatError, log_bug
+
+_LIMIT_S = 15.0  # finding servers takes up to 5 s, and tool servers have 8 s to start
+
+FindRows = Callable[[], Awaitable[Findings]]
+
+
+async def run_checks(
+    checks: Sequence[tuple[Check, FindRows]], *, limit_s: float = _LIMIT_S
+) -> list[CheckResult]:
+    """Run all checks at once; return their rows in the order of the checks.
+
+    For a check that fails, or takes longer than `limit_s`, there is one row that says so.
+    """
+
+    async def run(check: Check, find_rows: FindRows) -> Findings:
+        """Return the rows of a check, or the one that says how it failed."""
+        try:
+            async with asyncio.timeout(limit_s):
+                return await find_rows()
+        except TimeoutError:
+            cause = f"The check did not finish within {limit_s:g} s."
+            step = "Check the disk, network folder or program it waits for"
+        except LMChatError as error:
+            cause, step = error.message, error.hint or "lmchat config check"
+        except Exception as error:  # noqa: BLE001 - a report with one row less is better than none
+            cause = f"The check itself failed ({type(error).__name__}, error {log_bug(error)})."
+            step = "The log file has details under this id"
+        return [check.row(Grade.FAULT, cause, step)]
+
+    found = await asyncio.gather(*starmap(run, checks))
+    return [row for rows in found for row in rows]
