@@ -179,8 +179,7 @@ class WelcomeScreen(Screen[None]):
             now_s = self._clock()
             left_s = facts.next_search_at_s - now_s
             pieces = [
-                f"{units.counted(len(facts.results), 'address', 'es')} checked",
-                f" {units.rough_time(now_s - facts.searched_at_s)} ago",
+                f"Checked {units.rough_time(now_s - facts.searched_at_s)} ago",
                 f"; next check in {units.rough_time(left_s)}" if left_s > 0 else "; checking",
             ]
         keys = content((("F5", STRONG), (" now ", MUTED)))
