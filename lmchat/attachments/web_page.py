@@ -145,7 +145,8 @@ class WebPages:
         connections = Connections(ca_file=self._ca_file)
         try:
             client = await connections.client(endpoint)
-            client.event_hooks = {"response": [_move_location]}  # sets `extensions["location"]`
+            # so that httpx does not parse the address of a redirect, whose scheme it may not know
+            client.event_hooks = {"response": [_move_location]}
             response = await connections.send(
                 endpoint, "GET", address.url, headers=_HEADERS, timeout=timeout
             )

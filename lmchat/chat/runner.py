@@ -276,8 +276,9 @@ class TurnRunner:
     ) -> None:
         """Run calls side by side; each is on the disk before it runs, and when it has ended.
 
-        `version` is that of the first call. `copied` has messages of calls that do not run again;
-        copies of these follow. If the turn is stopped, calls without a result are marked so.
+        `version` is that of the first call. When one call of an answer is repeated, this begins a
+        branch: `copied` has the results of the other calls of that answer, whose copies it gets.
+        If the turn is stopped, calls without a result are marked so.
         """
         opened, save_queue, target = self._opened, self._save_queue, self._target
         opened.begin_round(target, rounds.steps)
@@ -317,7 +318,7 @@ class TurnRunner:
             await rounds.run(tuple(running.values()), self._ask, end_call)
             has_ended = True
         finally:
-            if not has_ended:  # else the turn goes on with an answer
+            if not has_ended:  # stopped; else an answer follows, and its figures replace these
                 opened.end_round()
                 stopped = [replace(call, state=AnswerState.STOPPED) for call in running.values()]
                 for message in stopped:

@@ -361,7 +361,7 @@ def _next_step(
 
 
 def _has_better_hint(error: LMChatError, probe: Probe, verdict: Verdict) -> bool:
-    """Whether the hint of an error says more than the step of the verdict does."""
+    """Whether the hint of an error tells the user more than `_next_step` would for the verdict."""
     if verdict is Verdict.NOT_AN_LLM:
         # At an address that the user knows, the fault is of interest. The hint of a `bad_request`
         # is about options, which a request for models does not have.

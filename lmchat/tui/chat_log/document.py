@@ -262,15 +262,17 @@ class Document:
     def _keep_same_lines(self, place: Place, old_block: Block) -> int:
         """Give a block that has replaced `old_block` the old lines as far as they look the same.
 
-        The old lines are painted already. `place` is the first row of the new block. Return the
-        number of rows from there that look the same; 0 if the old block was not laid out.
+        Then these are not painted again. `place` is the first row of the new block. Return the
+        number of rows from there that look the same, with the blank ones above the block; 0 if the
+        old block was not laid out.
         """
         old_lines = old_block.lines
         lines = self.entries[place.message].blocks[place.block].lines
         if old_lines is None or lines is None:
             return 0
-        # A row of the log (`MADE`) may still be shown, further down. Any other block has left the
-        # log: without lines, `lay_out_again` does not search it when its colours arrive.
+        # The old block has left the log. Without lines, `lay_out_again` ignores it when its colours
+        # arrive. Only a row of the log's own (`MADE`), as the state below an answer, may have moved
+        # down and still be shown.
         if old_block.kind is not Kind.MADE:
             old_block.lines = None
         same_count = 0

@@ -344,7 +344,7 @@ def _state_spans(page: Page, turn: TurnFigures, now_s: float) -> list[Span]:
             reason = safe_line(turn.retry.reason, limit=_LONG_NAME_CHARS)
             return [(turn.retry_words(turn.retry, now_s), warning), _after_dot(page, reason)]
         case Stage.LOADING | Stage.READING:
-            return [(turn.stage.value + units.so_far(turn.fraction), _NULL), clock]
+            return [(turn.stage_word + units.so_far(turn.fraction), _NULL), clock]
         case Stage.STALLED:
             spans = [(f"stalled {units.elapsed(turn.silent_s)}", warning)]
         case _:
@@ -402,7 +402,7 @@ def _stats_lines(message: ChatMessage, page: Page) -> list[Line]:
     warnings = []
     if stats.asked:  # another model has answered
         warnings.append(f"asked for {safe_line(stats.asked, limit=_NAME_CHARS)}")
-    # without stats, as of an imported answer, it is not known why it ended
+    # the default stats have an `ending` too, but nobody knows why an imported answer ended
     if message.stats and stats.ending:
         warnings.append(safe_line(stats.ending, limit=_NAME_CHARS))
     if not message.text.strip() and not message.tool_calls:

@@ -256,8 +256,8 @@ class PromptInput(TextArea):
         """Post the text with all blocks in full, and empty the prompt; do nothing if it is blank.
 
         Line breaks around the text and blanks at its end are removed. If the prompt has folded
-        blocks beside a command, only the command is posted, and the blocks stay for the next
-        prompt. A command for the shell that is not in the shell mode begins it.
+        blocks beside a command (`/` or `!`), only the command is posted, and the blocks stay for
+        the next prompt. A command for the shell that is not in the shell mode begins it.
         """
         command = self.typed_command if self.runs_commands else ""
         is_for_shell = is_shell_command(command)
