@@ -25,7 +25,7 @@ from lmchat.markdown.commonmark import (
     parse_blocks,
     parse_inline,
 )
-from lmchat.markdown.links import can_be_opened, names_target
+from lmchat.markdown.links import can_be_opened, is_honest_link
 from lmchat.markdown.math import unicode_formula
 from lmchat.markdown.open_marks import completed, without_marks_alone
 from lmchat.markdown.page import MIN_WIDTH, Page
@@ -124,7 +124,7 @@ class _Writer:
             words = "".join(text for text, _ in self.spans[self._link_start :]).strip()
             if not words:
                 self._add(self._target, style)
-            elif not names_target(self._target, words):
+            elif not is_honest_link(self._target, words):
                 look = self._style("muted") + _link_meta(self._target)
                 self._add(f" ({self._shortened(self._target)})", look)
             self._target = ""

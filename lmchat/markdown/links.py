@@ -53,12 +53,13 @@ def host_of(address: str) -> str:
         return ""
 
 
-def names_target(address: str, words: str) -> bool:
+def is_honest_link(address: str, words: str) -> bool:
     """Return whether the words of a link do not mislead about where it leads.
 
-    They are the address, or each host that they name is that of the address; they may name none.
-    Other words for an address that cannot be opened, and words of more than `_MOST_WORDS`
-    characters, count as misleading.
+    Words that are the address itself are honest. Any others are not if the address cannot be
+    opened, or if they are too long to be searched for hosts. Words with `://` must have the host of
+    the address. In all others, each host must be that of the address; words without one, such as
+    `click here`, claim nothing, and are honest.
     """
     if words in (address, address.removeprefix(_MAIL)):
         return True

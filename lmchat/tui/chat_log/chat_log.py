@@ -278,7 +278,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.selection.drop()
         if self.has_focus:
             self.viewport.focus_last()
-        self.finder.restart()
+        self.finder.search_again()
         self._repaint()
 
     def fill(self, messages: MessagePath) -> None:

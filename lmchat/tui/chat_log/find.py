@@ -186,10 +186,11 @@ class Finder:
         self._search(())
         self._on_change()
 
-    def restart(self) -> None:
-        """Search the messages of another session, unless the words were only for the last one.
+    def search_again(self) -> None:
+        """Search the messages of another session, which the document has already.
 
-        The document has the messages of the session already.
+        The words are those of the last search. If that was `mark_words`, whose words are for one
+        message only, `_kept_words` is empty, and the search ends.
         """
         self._search(self._kept_words)
 

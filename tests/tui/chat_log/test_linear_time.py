@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from lmchat.markdown.block import PIECE_CHARS
-from lmchat.markdown.links import names_target, rest_of_address
+from lmchat.markdown.links import is_honest_link, rest_of_address
 from lmchat.markdown.open_marks import completed
 from lmchat.servers.events import TextDelta
 from lmchat.tui.chat_log.entry import Entry
@@ -113,7 +113,7 @@ def test_patterns_take_linear_time():
             shown = text(LONG_CHARS)  # of other than ASCII, the signs are told apart in Python
             list(query.spans(shown if shown.isascii() else shown[: LONG_CHARS // 20]))
     for words in ("a", "a.1.", "e\u0301"):
-        names_target("http://a.b", words * LONG_CHARS)
+        is_honest_link("http://a.b", words * LONG_CHARS)
     for end in (")", ").", "].", "?"):
         rest_of_address("a" + end * LONG_CHARS)
     completed("-" * LONG_CHARS + "a")

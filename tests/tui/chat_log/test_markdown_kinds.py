@@ -5,7 +5,7 @@ from rich.style import Style
 
 from lmchat.markdown.commonmark import links
 from lmchat.markdown.lexer_child import colours_of
-from lmchat.markdown.links import names_target
+from lmchat.markdown.links import is_honest_link
 from tests.support.chat_log_app import laid_out, plain_page, shown, tail_of
 
 RULE = "─"
@@ -230,8 +230,8 @@ def test_no_link_is_handed_to_the_terminal_which_would_open_it_unasked():
     "words", ["bank\u3002example", "bank\uff0eexample", "bank\u2060.example", "\uff42ank.example"]
 )
 def test_words_that_a_browser_would_take_for_another_host_do_not_tell_where_a_link_leads(words):
-    assert not names_target("https://evil.example", words)
-    assert names_target("https://bank.example", words)
+    assert not is_honest_link("https://evil.example", words)
+    assert is_honest_link("https://bank.example", words)
 
 
 def test_long_code_goes_on_indented_with_a_sign_in_the_padding():
