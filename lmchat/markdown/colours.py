@@ -19,7 +19,9 @@ class Colours:
     """
 
     def __init__(self) -> None:
-        # the block that is being laid out, set by `Layout`: it waits for what `of` requests
+        # The block that is being laid out, set by `Layout`: it waits for what `of` requests. It is
+        # no parameter of `of`: code on a card is requested by the `make` of its block, which must
+        # not hold the block, as blocks have no reference cycles.
         self.block: Block | None = None
         self._cache: dict[CodeRequest, bytes] = {}
         # the code of each language whose colours arrived last, with these colours

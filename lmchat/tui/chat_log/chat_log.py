@@ -33,9 +33,10 @@ from lmchat.tools.tool import CHOICES, Choice
 from lmchat.tui.actions import AppMessage, Run, bindings
 from lmchat.tui.chat_log.copying import code_number, copied, text_to_copy
 from lmchat.tui.chat_log.document import Document, Place
-from lmchat.tui.chat_log.entry import Delta, Entry, Inflow, is_streaming_answer
+from lmchat.tui.chat_log.entry import Delta, Entry, is_streaming_answer
 from lmchat.tui.chat_log.find import Finder
 from lmchat.tui.chat_log.highlighting import Highlighting
+from lmchat.tui.chat_log.inflow import Inflow
 from lmchat.tui.chat_log.painter import PARTIAL_STYLES, Painter, Thumb, rows_region
 from lmchat.tui.chat_log.running_calls import RunningCalls
 from lmchat.tui.chat_log.selection import Selection
@@ -127,8 +128,9 @@ class ChatLog(ScrollView, can_focus=True):
     def update_screen(self, changed: Place | None = None) -> None:
         """Bring the screen up to date after a change; the only place with the order of the steps.
 
-        From the row of `changed` on, rows are painted again. It is not needed if the log only
-        scrolls: then `watch_scroll_y` paints all of them.
+        It is right for a change of text or size: from the row of `changed` on, rows are painted
+        again. Without `changed`, they are only if the log scrolls, by `watch_scroll_y`. After a
+        change of marks, call `_repaint`.
         """
         if self.painter.page is None and len(self.document):  # the first messages
             self._fit_page()
@@ -173,7 +175,11 @@ class ChatLog(ScrollView, can_focus=True):
             self.post_message(self.Changed())
 
     def _repaint(self) -> None:
-        """Bring the screen up to date, and paint all of its rows again."""
+        """Bring the screen up to date, and paint all of its rows again.
+
+        It is right where any row may look different though its text is the same: after a change of
+        focus, selection or hits, and of the position together with them.
+        """
         self.update_screen()
         self.refresh()
 

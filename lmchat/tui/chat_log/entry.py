@@ -7,12 +7,9 @@ is the width and the styles that lines are laid out for. A call is that of a too
 
 from __future__ import annotations
 
-import asyncio
-from asyncio import TimerHandle
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import chain
-from time import perf_counter
 
 from msgspec import Struct, field
 
@@ -50,8 +47,6 @@ from lmchat.tui.chat_log.own_rows import (
 from lmchat.turn_figures import TurnFigures
 from lmchat.units import counted
 
-# share of a core that streaming may take; with more, there are fewer frames: typing comes first
-LOAD_LIMIT = 0.25
 ASKS = "asks"  # state of the call about which the user decides
 _PROMPT_CHARS = 300  # of a folded system prompt that are shown
 _TEXT_KINDS = (TextPart, RefusalPart)  # parts that are the text of an answer
@@ -63,46 +58,6 @@ _PART_OF_DELTA: dict[type[Delta], type[Part]] = {
     ReasoningDelta: ReasoningPart,
     RefusalDelta: RefusalPart,
 }
-
-
-class Inflow:
-    """Streamed text that waits for the next frame."""
-
-    def __init__(self) -> None:
-        self.frames_per_second = 15  # at most, while text arrives; the screen sets what you chose
-        self.timer: TimerHandle | None = None  # runs to the next frame
-        self._pending: list[Delta] = []
-        self._shown_s = 0.0  # when the last frame was begun
-        self._costs_s = (0.0, 0.0)  # of the last two frames
-
-    def add(self, delta: Delta) -> None:
-        self._pending.append(delta)
-
-    def drain(self) -> list[Delta]:
-        """Return the deltas that wait, and cancel the timer of the next frame."""
-        deltas = self._pending
-        self._pending = []
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
-        return deltas
-
-    def request_frame(self, show_frame: Callable[[], object]) -> None:
-        """Start the timer of the next frame unless it runs; `show_frame` is called at its end.
-
-        The pause grows with the cost of the cheaper of the last two frames: a single expensive one,
-        as the first one, which imports the Markdown parser, must not delay the next.
-        """
-        if self.timer is None:
-            gap_s = max(1 / self.frames_per_second, min(self._costs_s) / LOAD_LIMIT)
-            pause_s = max(self._shown_s + gap_s - perf_counter(), 0.0)
-            self.timer = asyncio.get_running_loop().call_later(pause_s, show_frame)
-
-    def show_and_measure(self, show_frame: Callable[[], object]) -> None:
-        """Show a frame and measure its cost."""
-        self._shown_s = perf_counter()
-        show_frame()
-        self._costs_s = (self._costs_s[1], perf_counter() - self._shown_s)
 
 
 class LivePart(Struct):

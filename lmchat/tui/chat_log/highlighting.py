@@ -7,7 +7,7 @@ from collections.abc import Callable
 from lmchat.markdown.block import Block
 from lmchat.markdown.colours import Colours
 from lmchat.markdown.highlighter import Highlighter
-from lmchat.tui.chat_log.entry import Inflow
+from lmchat.tui.chat_log.inflow import Inflow
 
 
 class Highlighting:
