@@ -12,11 +12,11 @@ from msgspec import Struct, field
 from lmchat.attachments.shell_command import ShellCommand
 from lmchat.attachments.web_page import WebPages
 from lmchat.chat.service import ChatService
-from lmchat.chat_import import Importer
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State
 from lmchat.doctor.report import CheckResult
-from lmchat.library import Library
+from lmchat.library.chat_import import Importer
+from lmchat.library.library import Library
 from lmchat.servers.discovery.catalogue import Catalogue
 from lmchat.servers.discovery.launcher import ServerLauncher
 from lmchat.servers.discovery.monitor import Monitor

@@ -16,10 +16,10 @@ from typing import Any, Concatenate, ParamSpec, Self, TypedDict, TypeVar, Unpack
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lmchat.answers.growing_answer import WholeAnswer
 from lmchat.config.settings import LimitSettings, Settings, TimeoutSettings
 from lmchat.config.state import State
 from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, WrongUse
-from lmchat.growing_answer import WholeAnswer
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.choose_target import (
     best_result,

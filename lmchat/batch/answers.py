@@ -21,9 +21,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat import units
+from lmchat.answers.growing_answer import WholeAnswer
 from lmchat.errors import FileRefused, LMChatError, WrongUse
 from lmchat.files.disk import write_atomically
-from lmchat.growing_answer import WholeAnswer
 from lmchat.processes.system import CAN_RENAME_OPEN_FILES, try_lock
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.model import ModelInfo

@@ -15,6 +15,7 @@ from itertools import chain
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from lmchat.answers.turn_figures import TurnFigures
 from lmchat.chat.answer_beginnings import (
     ANCHOR_CHARS,
     CONTINUE,
@@ -63,7 +64,6 @@ from lmchat.sessions.message import (
 )
 from lmchat.sessions.session import MessagePath
 from lmchat.storage.store import Store
-from lmchat.turn_figures import TurnFigures
 
 _CONTENT_EVENTS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
 """Events after which a request is not sent again: the answer has begun."""

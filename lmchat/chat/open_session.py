@@ -13,13 +13,14 @@ from itertools import takewhile
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lmchat.answers.growing_answer import GrowingAnswer
+from lmchat.answers.turn_figures import Stage, TurnFigures
 from lmchat.chat.answer_request import AnswerRequest
 from lmchat.chat.context_window import ContextPlan
 from lmchat.chat.kept_answers import joined_answer
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.chat.turn_starts import TurnStart
 from lmchat.errors import LMChatError, StillAnswering
-from lmchat.growing_answer import GrowingAnswer
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.model import Target
 from lmchat.servers.sampling_options import usable_options
@@ -39,7 +40,6 @@ from lmchat.sessions.message import (
 )
 from lmchat.sessions.session import MESSAGES_PER_READ, MessagePath, Session, SessionHeader, title_of
 from lmchat.storage.store import Store
-from lmchat.turn_figures import Stage, TurnFigures
 
 NOT_THINKING = "The model is not thinking now."
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from lmchat.answers.turn_figures import TurnFigures
 from lmchat.chat.answer_request import AnswerRequest, TurnSettings, refuse_unseen_images
 from lmchat.chat.compacting import compacted_branch
 from lmchat.chat.context_window import ContextMeter
@@ -50,7 +51,6 @@ from lmchat.sessions.message import (
 )
 from lmchat.sessions.stats import TurnRecord
 from lmchat.tools.tool import Decision
-from lmchat.turn_figures import TurnFigures
 
 _FIELDS_OF_STATS = [
     name for name in TurnRecord.__struct_fields__ if name in AnswerStats.__struct_fields__

@@ -6,9 +6,9 @@ import asyncio
 
 from msgspec.structs import replace
 
+from lmchat.answers.growing_answer import WholeAnswer
 from lmchat.chat.answer_request import TurnSettings
 from lmchat.chat.open_session import OpenSession
-from lmchat.growing_answer import WholeAnswer
 from lmchat.servers.protocols import ModelServer
 from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import AnswerState, Role, text_message

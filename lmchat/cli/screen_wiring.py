@@ -15,7 +15,6 @@ from msgspec.structs import replace
 
 from lmchat.attachments.folders import FileFinder
 from lmchat.attachments.shell_command import ShellCommand
-from lmchat.chat_import import Importer
 from lmchat.cli import local, wiring
 from lmchat.cli.context import Context
 from lmchat.cli.doctor_checks import examine_machine
@@ -23,7 +22,8 @@ from lmchat.cli.target import configured_endpoints, configured_names
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State, change_state
 from lmchat.formats.programs import chat_places
-from lmchat.library import Library
+from lmchat.library.chat_import import Importer
+from lmchat.library.library import Library
 from lmchat.servers.discovery.catalogue import Catalogue
 from lmchat.servers.discovery.monitor import Monitor
 from lmchat.servers.endpoint import Endpoint

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from lmchat.answers.turn_figures import Stage
 from lmchat.cli.parser import parse
 from lmchat.servers.discovery.probe_result import Verdict
-from lmchat.turn_figures import Stage
 from tests.support.programs import Inside, run
 from tests.support.pty_program import ROOT
 from tests.support.recipes import commands_of

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.formats.exporting import form_of
-from lmchat.library import ExportAs, Library
+from lmchat.library.library import ExportAs, Library
 from lmchat.sessions.message import AnswerState
 from lmchat.sessions.session import MessagePath
 from tests.support.chats import answer, answered_chats

@@ -9,9 +9,9 @@ from contextlib import aclosing
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat_import import Importer, ImportOutcome
 from lmchat.errors import StoreUnavailable
-from lmchat.library import ExportAs, Library
+from lmchat.library.chat_import import Importer, ImportOutcome
+from lmchat.library.library import ExportAs, Library
 from lmchat.sessions.message import FilePart
 from tests.support.chats import header, prompt, store_at
 

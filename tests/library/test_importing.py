@@ -5,9 +5,9 @@ import json
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat_import import Importer, ImportOutcome
 from lmchat.formats.json_sessions import to_json
-from lmchat.library import ExportAs, Library
+from lmchat.library.chat_import import Importer, ImportOutcome
+from lmchat.library.library import ExportAs, Library
 from lmchat.sessions.message import TextPart, ToolCallPart
 from lmchat.sessions.session import MessagePath, Session
 from tests.support.chats import (

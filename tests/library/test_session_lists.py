@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from msgspec.structs import replace
 
-from lmchat.library import Library
+from lmchat.library.library import Library
 from lmchat.sessions.session import SessionGroup, group_by_day, with_unsaved
 from tests.support.chats import Clock, answered_chats, header
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from lmchat.answers.turn_figures import Stage, TurnFigures
 from lmchat.servers.events import (
     LifeSign,
     ModelLoading,
@@ -15,7 +16,6 @@ from lmchat.servers.events import (
     UsageReported,
 )
 from lmchat.sessions.message import AnswerState, AnswerStats, Limit
-from lmchat.turn_figures import Stage, TurnFigures
 
 
 def played(*steps, start: float = 100.0) -> TurnFigures:

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from lmchat.answers.turn_figures import TurnFigures
 from lmchat.servers.endpoint import loopback
 from lmchat.servers.events import ModelNamed
 from lmchat.servers.model import ModelInfo, find_by_part, is_other_model
-from lmchat.turn_figures import TurnFigures
 
 SAME = [
     ("tiny", "tiny"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lmchat.answers.turn_figures import TurnFigures
 from lmchat.config.settings import ChatSettings
 from lmchat.servers.events import (
     LifeSign,
@@ -14,7 +15,6 @@ from lmchat.servers.events import (
     TextDelta,
     ToolCallDelta,
 )
-from lmchat.turn_figures import TurnFigures
 from tests.support.client_calls import answered, ask
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import DONE, delta, finish, sse, usage

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from lmchat.answers.growing_answer import GrowingAnswer
 from lmchat.errors import StoreUnavailable
-from lmchat.growing_answer import GrowingAnswer
 from lmchat.servers.events import ToolCallDelta
 from lmchat.sessions.message import (
     RESET,

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 from msgspec.structs import replace
 
+from lmchat.answers.growing_answer import GrowingAnswer
 from lmchat.errors import LMChatError
-from lmchat.growing_answer import GrowingAnswer
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import TextDelta

@@ -22,7 +22,6 @@ from lmchat.attachments.shell_command import ShellCommand
 from lmchat.attachments.web_page import WebPages
 from lmchat.chat.service import ChatService
 from lmchat.chat.toolbox import Toolbox
-from lmchat.chat_import import Importer
 from lmchat.cli.api_keys import ApiKeys
 from lmchat.cli.target import configured_endpoints, configured_names
 from lmchat.config.credentials import Credentials
@@ -32,7 +31,8 @@ from lmchat.config.state import Change, State
 from lmchat.doctor.report import Check, CheckResult
 from lmchat.doctor.running import FindRows, run_checks
 from lmchat.errors import FileRefused
-from lmchat.library import Library
+from lmchat.library.chat_import import Importer
+from lmchat.library.library import Library
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.catalogue import Catalogue
 from lmchat.servers.discovery.choose_target import endpoints_of

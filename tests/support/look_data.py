@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
+from lmchat.answers.turn_figures import Stage, TurnFigures
 from lmchat.servers.discovery.catalogue import ModelRow
 from lmchat.servers.discovery.probe_result import Health, ProbeResult, TargetState, Verdict
 from lmchat.servers.endpoint import Endpoint
@@ -25,7 +26,6 @@ from lmchat.tui.widgets.telemetry_rows import (
     server_rows,
     turn_rows,
 )
-from lmchat.turn_figures import Stage, TurnFigures
 
 NOW = datetime(2026, 11, 20, 14, 2, tzinfo=UTC)
 LM_STUDIO = Endpoint.parse("localhost:1234")

@@ -4,6 +4,7 @@ from contextlib import asynccontextmanager
 
 from msgspec.structs import replace
 
+from lmchat.answers.turn_figures import Stage, TurnFigures
 from lmchat.servers.discovery.probe_result import Health, TargetState
 from lmchat.servers.events import RetryScheduled
 from lmchat.servers.model import LoadState
@@ -19,7 +20,6 @@ from lmchat.tui.widgets.telemetry_rows import (
     stage_text,
     turn_rows,
 )
-from lmchat.turn_figures import Stage, TurnFigures
 from tests.support.look_data import ANSWERING, DOWN, HEALTH, QWEN, TURN, ended
 from tests.support.tui_host import Host, text_of
 

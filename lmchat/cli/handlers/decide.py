@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from time import monotonic
 
+from lmchat.answers.growing_answer import WholeAnswer
 from lmchat.cli.context import Context
 from lmchat.cli.prompt import prompt_of
 from lmchat.cli.target import choose_target
 from lmchat.cli.wiring import open_runtime, sampling_layers
 from lmchat.errors import AnswerUnfit, ServerRejected, WrongUse
-from lmchat.growing_answer import WholeAnswer
 from lmchat.safe_text import safe_line
 from lmchat.servers.products import product_named
 from lmchat.servers.products.product import OPENAI_COMPATIBLE

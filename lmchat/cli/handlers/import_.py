@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from lmchat.chat_import import Importer, ImportOutcome, loss_lines, result_lines
 from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.handlers.sessions import header_json
 from lmchat.cli.store import open_store
@@ -13,6 +12,7 @@ from lmchat.errors import FileRefused, WrongUse
 from lmchat.formats.importing import STDIN
 from lmchat.formats.programs import AUTO, chat_places
 from lmchat.formats.sources import LARGEST_BYTES
+from lmchat.library.chat_import import Importer, ImportOutcome, loss_lines, result_lines
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.terminal.output import from_stdin

@@ -14,7 +14,7 @@ from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.store import open_store
 from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.files.disk import empty_log
-from lmchat.library import ExportAs, Library
+from lmchat.library.library import ExportAs, Library
 from lmchat.sessions.session import HIT_KIND_NAMES, SessionHeader
 from lmchat.terminal.output import SHORT_ID, local_time, table
 from lmchat.units import counted

@@ -23,6 +23,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.worker import Worker
 
+from lmchat.answers.turn_figures import TurnFigures
 from lmchat.commands.table import Scope
 from lmchat.markdown.commonmark import code_blocks
 from lmchat.markdown.highlighter import Highlighter
@@ -42,7 +43,6 @@ from lmchat.tui.chat_log.running_calls import RunningCalls
 from lmchat.tui.chat_log.selection import Selection
 from lmchat.tui.chat_log.viewport import Bookmark, Viewport
 from lmchat.tui.quirks.keys import hand_over
-from lmchat.turn_figures import TurnFigures
 
 SCROLL_EVERY_S = 0.05  # while the pointer is held above or below the log
 _LEFT_BUTTON = 1

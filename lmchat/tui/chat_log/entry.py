@@ -14,6 +14,7 @@ from itertools import chain
 from msgspec import Struct, field
 
 from lmchat import units
+from lmchat.answers.turn_figures import TurnFigures
 from lmchat.markdown.block import Block, made_block, plain_blocks
 from lmchat.markdown.commonmark import References
 from lmchat.markdown.incremental import IncrementalMarkdown
@@ -44,7 +45,6 @@ from lmchat.tui.chat_log.own_rows import (
     thought_block,
     tool_block,
 )
-from lmchat.turn_figures import TurnFigures
 from lmchat.units import counted
 
 ASKS = "asks"  # state of the call about which the user decides

@@ -19,6 +19,7 @@ from rich.segment import Segment
 from rich.style import Style
 
 from lmchat import units
+from lmchat.answers.turn_figures import Stage, TurnFigures
 from lmchat.markdown.block import Block, Kind, Line, Span, made_block, plain_blocks
 from lmchat.markdown.code import code_lines, head_line
 from lmchat.markdown.page import Page, clickable
@@ -35,7 +36,6 @@ from lmchat.sessions.message import (
     tool_calls_text,
 )
 from lmchat.tools.tool import CHOICES
-from lmchat.turn_figures import Stage, TurnFigures
 from lmchat.units import UNICODE
 
 _NULL = Style.null()

@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from lmchat.chat_import import Importer, ImportOutcome, loss_lines, result_lines
 from lmchat.errors import FileExists, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.formats.exporting import export_name
 from lmchat.formats.programs import AUTO
-from lmchat.library import ExportAs
+from lmchat.library.chat_import import Importer, ImportOutcome, loss_lines, result_lines
+from lmchat.library.library import ExportAs
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.sessions.session import Session
 from lmchat.tui.controllers.listed_sessions import ListedSessions

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lmchat import units
+from lmchat.answers.turn_figures import Stage, TurnFigures
 from lmchat.servers.discovery.probe_result import (
     VERDICTS,
     Health,
@@ -17,7 +18,6 @@ from lmchat.sessions.message import AnswerState
 from lmchat.sessions.stats import Budget, Metrics
 from lmchat.tui.widgets.line import MUTED, STRONG, StyledText
 from lmchat.tui.widgets.telemetry_panel import MeterRow, SparkRow, TelemetryRow, TextRow
-from lmchat.turn_figures import Stage, TurnFigures
 from lmchat.units import UNICODE, UNKNOWN
 
 LOOKING = "looking for a server"

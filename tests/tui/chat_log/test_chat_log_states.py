@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from lmchat.answers.turn_figures import TurnFigures
 from lmchat.servers.events import (
     ModelLoading,
     PromptProgress,
@@ -23,7 +24,6 @@ from lmchat.sessions.message import (
     text_message,
 )
 from lmchat.tui.chat_log.own_rows import state_block
-from lmchat.turn_figures import TurnFigures
 from tests.support.chat_log_app import (
     STATS,
     LogApp,

@@ -12,6 +12,7 @@ from time import monotonic
 
 from msgspec.structs import replace
 
+from lmchat.answers.turn_figures import TurnFigures
 from lmchat.servers.events import (
     ReasoningDelta,
     RefusalDelta,
@@ -32,7 +33,6 @@ from lmchat.sessions.message import (
     new_id,
     parts_of,
 )
-from lmchat.turn_figures import TurnFigures
 
 _MAX_PROBABILITIES = 300_000
 """Probabilities that are kept of one answer, some 50 MB: with 5 a token, of 50,000 tokens."""

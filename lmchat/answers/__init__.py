@@ -1,0 +1,1 @@
+"""What the events of an answer add up to: its text, and the figures of its turn."""

@@ -1,0 +1,1 @@
+"""Saved sessions as a whole: their lists, changes and exports, and the import of chats."""
