@@ -112,7 +112,7 @@ def _message(
 
 
 def _session(name: str, keys: str, label: str, title: str) -> Command:
-    """Return a command on the chosen session of the list, which `SavedSessions` runs."""
+    """Return a command on the chosen session of the list, which `SessionActions` runs."""
     action = f"session({name!r})"
     return _command(Scope.SESSIONS, f"session.{name}", keys, label, title, action=action)
 
@@ -163,7 +163,7 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+k",
         "search",
         "Search all sessions",
-        "saved_sessions.search",
+        "session_actions.search",
         slash="/search [TEXT]",
     ),
     _key(
@@ -257,10 +257,10 @@ COMMANDS: tuple[Command, ...] = (
         "title",
         "Change the title of this session",
         "/title [TEXT]",
-        "saved_sessions.act_on_shown('rename', '/title')",
+        "session_actions.act_on_shown('rename', '/title')",
     ),
     _slash(
-        "tag", "Add or remove a tag", "/tag [WORD]", "saved_sessions.act_on_shown('tag', '/tag')"
+        "tag", "Add or remove a tag", "/tag [WORD]", "session_actions.act_on_shown('tag', '/tag')"
     ),
     _slash(
         "copy", "Copy the last answer, or its code", "/copy [code]", "message_actions.copy_part"
@@ -552,7 +552,7 @@ COMMANDS: tuple[Command, ...] = (
         "u",
         "undo",
         "Undo the last deletion",
-        "saved_sessions.undo",
+        "session_actions.undo",
     ),
     _command(
         Scope.PICKER,

@@ -40,7 +40,7 @@ from lmchat.tui.controllers.palette import Palette
 from lmchat.tui.controllers.prompt_files import PromptFiles
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.reports import Reports
-from lmchat.tui.controllers.saved_sessions import SavedSessions
+from lmchat.tui.controllers.session_actions import SessionActions
 from lmchat.tui.controllers.session_files import SessionFiles
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
@@ -81,7 +81,7 @@ class Dispatcher:
         )
         self.branches = branches = Branches(ui, status, listed_sessions, shown_session, turns)
         self.session_files = SessionFiles(ui, status, listed_sessions, shown_session)
-        self.saved_sessions = SavedSessions(ui, status, listed_sessions, shown_session)
+        self.session_actions = SessionActions(ui, status, listed_sessions, shown_session)
         self.model_switch = model_switch = ModelSwitch(ui, status, prompt_text, turns)
         self.connect = connect = Connect(ui, status, model_switch)
         self.message_actions = message_actions = MessageActions(
@@ -226,9 +226,9 @@ class Dispatcher:
                 self.ui.screen.remove_class("-sessions-over")
                 self.shown_session.switch_to(session_id)
             case SessionList.ActWanted(name=name, session_id=session_id):
-                self.ui.begin(partial(self.saved_sessions.act, name, session_id), "change")
+                self.ui.begin(partial(self.session_actions.act, name, session_id), "change")
             case SessionList.SearchWanted(query=query):
-                self.saved_sessions.search(query)
+                self.session_actions.search(query)
             case KeyBar.CommandClicked(line=line):
                 self.run_line(line)
             case ShowServers():

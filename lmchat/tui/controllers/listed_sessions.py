@@ -9,7 +9,7 @@ from lmchat.tui.screen_services import ScreenServices
 
 
 class ListedSessions:
-    """Fills the list; `SavedSessions` runs its keys, `ShownSession` opens what is chosen there."""
+    """Fills the list; `SessionActions` runs its keys, `ShownSession` opens what is chosen there."""
 
     def __init__(self, ui: ScreenServices, status: StatusDisplay) -> None:
         self._ui = ui

@@ -18,7 +18,7 @@ from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.screen_services import ScreenServices
 
 
-class SavedSessions:
+class SessionActions:
     """Changes saved sessions as a whole; nothing here deletes them permanently."""
 
     def __init__(
