@@ -248,7 +248,7 @@ lmchat batch prompts.jsonl --schema person.json | jq -r .value.name""",
         argument("--force", "replace an output file of another run"),
     ),
     json_help="",
-    notes="Exit codes: 0 all answered, 1 a line failed (its row says why), 130 after Ctrl+C.",
+    notes="Exit codes: 0 all answered, 1 a line failed (it says why), 130 after Ctrl+C.",
     handler="batch:batch",
 )
 _SERVE = Subcommand(
