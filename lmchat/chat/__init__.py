@@ -1,5 +1,5 @@
 """Sessions in memory and their turns: from a prompt to its saved answer.
 
 Front ends give commands to `service` and are shown `events`. What answers and what runs
-tools is passed in: a `ModelServer` and a `ToolHost`.
+tools is passed in: an `AnswerSource` and a `ToolHost`.
 """

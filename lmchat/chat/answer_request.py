@@ -45,7 +45,7 @@ from lmchat.servers.events import (
 from lmchat.servers.model import Target
 from lmchat.servers.products import product_named, sent_thoughts_to
 from lmchat.servers.products.taken_options import drawn_seed
-from lmchat.servers.protocols import ModelServer
+from lmchat.servers.protocols import AnswerSource
 from lmchat.servers.request import (
     AnyText,
     ChatRequest,
@@ -101,7 +101,7 @@ class AnswerRequest:
         settings: TurnSettings,
         path: MessagePath,
         *,
-        backend: ModelServer,
+        backend: AnswerSource,
         meter: ContextMeter,
         store: Store,
         rounds: ToolRounds | None = None,

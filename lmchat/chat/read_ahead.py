@@ -16,7 +16,7 @@ from lmchat.chat.service import ChatService
 from lmchat.errors import LMChatError
 from lmchat.servers.model import Target
 from lmchat.servers.products import product_named
-from lmchat.servers.protocols import ModelServer
+from lmchat.servers.protocols import AnswerSource
 
 LEAST_TOKENS = 500  # fewer are read so fast that it is not worth a request
 _log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 class ReadAhead:
     """Lets the server of the next turn read the shown session while a prompt is typed."""
 
-    def __init__(self, backend: ModelServer, chat: ChatService) -> None:
+    def __init__(self, backend: AnswerSource, chat: ChatService) -> None:
         """Read nothing yet: the screen calls `follow` and `cancel`, and shows `fraction`."""
         self.fraction: float | None = None  # part that is read, 0 to 1; None while nothing is read
         self.on_change: Callable[[], None] = lambda: None  # called when reading begins and ends

@@ -39,7 +39,7 @@ from lmchat.chat.tool_rounds import ToolQuestion, ToolRounds, streamed_calls
 from lmchat.chat.turn_starts import TurnStart
 from lmchat.errors import LMChatError, log_bug, new_error_id
 from lmchat.servers.events import RequestAdapted
-from lmchat.servers.protocols import ModelServer
+from lmchat.servers.protocols import AnswerSource
 from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import (
     AnswerState,
@@ -108,7 +108,7 @@ class TurnRunner:
         start: TurnStart,
         settings: TurnSettings,
         *,
-        backend: ModelServer,
+        backend: AnswerSource,
         save_queue: SaveQueue,
         meter: ContextMeter,
         report: Callable[[OpenSession, ChatEvent], None],

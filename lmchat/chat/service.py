@@ -46,7 +46,7 @@ from lmchat.config.settings import ChatSettings
 from lmchat.errors import LMChatError, RequestInvalid, WrongUse
 from lmchat.servers.model import Target
 from lmchat.servers.products import sent_thoughts_to
-from lmchat.servers.protocols import ModelServer
+from lmchat.servers.protocols import AnswerSource
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import (
     AnswerState,
@@ -74,7 +74,7 @@ class ChatService:
         self,
         *,
         chat: ChatSettings,
-        backend: ModelServer,
+        backend: AnswerSource,
         store: Store,
         profile_name: str = "",
         layers: SamplingLayers | None = None,

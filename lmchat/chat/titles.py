@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from lmchat.answers.growing_answer import WholeAnswer
 from lmchat.chat.answer_request import TurnSettings
 from lmchat.chat.open_session import OpenSession
-from lmchat.servers.protocols import ModelServer
+from lmchat.servers.protocols import AnswerSource
 from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import AnswerState, Role, text_message
 from lmchat.sessions.session import title_from, title_of
@@ -27,7 +27,7 @@ _AROUND_TITLE = "\"'“”„*. \n"  # quotes, bold and the final dot that model
 
 
 async def rename_by_model(
-    opened: OpenSession, settings: TurnSettings, backend: ModelServer, store: Store
+    opened: OpenSession, settings: TurnSettings, backend: AnswerSource, store: Store
 ) -> bool:
     """Ask the model for a title, rename the session to it, and return whether it was renamed.
 

@@ -25,8 +25,8 @@ from lmchat.servers.request import (
 from lmchat.sessions.stats import Budget, Metrics, TurnRecord
 
 
-class ModelServer(Protocol):
-    """The part of all model servers that turns use; all of it may raise `LMChatError`."""
+class AnswerSource(Protocol):
+    """All model servers, asked for answers, as turns do; all of it may raise `LMChatError`."""
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Send a turn and yield its events, up to `StreamFinished`; close it with `aclosing`."""
@@ -61,7 +61,7 @@ class ModelServer(Protocol):
         """
 
 
-class ServerClient(ModelServer, ModelSource, Protocol):
+class ServerClient(AnswerSource, ModelSource, Protocol):
     """All model servers; every coroutine method and stream may raise `LMChatError`."""
 
     async def check(self, endpoint: Endpoint, *, key: str | None = None) -> ProbeResult:
