@@ -11,7 +11,7 @@ from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.errors import LMChatError
 from lmchat.servers.events import StreamEvent
 from lmchat.sessions.message import AnswerState, ChatMessage
-from lmchat.tools.tool import Decision
+from lmchat.tools.calls import Decision
 
 
 class TurnBegun(Struct, frozen=True):

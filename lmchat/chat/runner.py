@@ -50,7 +50,7 @@ from lmchat.sessions.message import (
     new_id,
 )
 from lmchat.sessions.stats import TurnRecord
-from lmchat.tools.tool import Decision
+from lmchat.tools.calls import Decision
 
 _FIELDS_OF_STATS = [
     name for name in TurnRecord.__struct_fields__ if name in AnswerStats.__struct_fields__

@@ -56,7 +56,7 @@ from lmchat.sessions.message import (
 )
 from lmchat.sessions.session import MessagePath
 from lmchat.storage.store import Store
-from lmchat.tools.tool import Choice, Decision
+from lmchat.tools.calls import Choice, Decision
 
 
 class ChatService:

@@ -25,7 +25,7 @@ from lmchat.sessions.message import (
     call_text,
     parse_arguments,
 )
-from lmchat.tools.tool import Choice, Decision, Run, run_call
+from lmchat.tools.calls import Choice, Decision, Run, run_call
 
 _MAX_SAME_CALLS = 3  # same calls in a row after which the turn ends
 

@@ -10,7 +10,7 @@ from lmchat.config.file import toml_value
 from lmchat.safe_text import safe_line
 from lmchat.terminal.output import can_ask, typed_line
 from lmchat.terminal.tty import drop_typed, has_more_input
-from lmchat.tools.tool import CHOICES, Choice, Decision
+from lmchat.tools.calls import CHOICES, Choice, Decision
 
 _PASTE_S = 0.05  # a line after which another arrives within this time was pasted
 _MAX_NAME = 60  # characters

@@ -17,8 +17,8 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import Target
 from lmchat.sessions.message import ChatMessage, parse_arguments
 from lmchat.terminal.output import rounded
+from lmchat.tools.calls import ServerState, ToolServer
 from lmchat.tools.mcp_servers import McpServers
-from lmchat.tools.tool import ServerState, ToolServer
 
 log = logging.getLogger(__name__)
 

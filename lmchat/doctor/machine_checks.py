@@ -20,7 +20,7 @@ from lmchat.doctor.report import Check, CheckResult, Grade, Group
 from lmchat.errors import StoreUnavailable
 from lmchat.servers.engine.download import install_command, is_engine_installed
 from lmchat.storage.opening import check_file
-from lmchat.tools.tool import ServerState, ToolServer
+from lmchat.tools.calls import ServerState, ToolServer
 
 START_ENGINE = "lmchat --local"
 

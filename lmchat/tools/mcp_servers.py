@@ -30,7 +30,7 @@ from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import header_value, safe_line, without_secret
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.request import Tool
-from lmchat.tools.tool import ServerState, ToolResult, ToolServer, cut_result, with_wire_names
+from lmchat.tools.calls import ServerState, ToolResult, ToolServer, cut_result, with_wire_names
 
 START_S = 30.0  # time for a server to start, and for the file of functions to run
 MAX_LISTED = 1000  # tools of a server

@@ -19,7 +19,7 @@ from lmchat.servers.events import RequestAdapted
 from lmchat.servers.model import Target
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import MessagePath, Session
-from lmchat.tools.tool import Decision
+from lmchat.tools.calls import Decision
 from tests.support.chats import header
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
 

@@ -39,8 +39,8 @@ from lmchat.sessions.message import (
     choices_json,
 )
 from lmchat.terminal.output import SHORT_ID, failure_detail, is_utf8, rounded, to_json
+from lmchat.tools.calls import Decision
 from lmchat.tools.json_schema import WantedValue
-from lmchat.tools.tool import Decision
 
 _SAVED_HINT = 'The text so far is saved. Continue with: lmchat ask -r {} "Go on"'
 _UNSAVED_HINT = "The text so far is not saved. Check the server's log, or ask again."

@@ -23,7 +23,7 @@ from lmchat.errors import LMChatError, WrongUse
 from lmchat.processes.threads import run_abandonable
 from lmchat.sessions.message import AnswerState, ToolCallPart, parse_arguments
 from lmchat.terminal.output import table
-from lmchat.tools.tool import call_message, run_call
+from lmchat.tools.calls import call_message, run_call
 
 _NO_SESSION = ""  # tools may be allowed for one session, by its id; these commands have none
 

@@ -25,7 +25,7 @@ from lmchat.sessions.message import Role
 from lmchat.sessions.session import SessionHeader
 from lmchat.terminal.output import SHORT_ID, SafeStream, local_time
 from lmchat.terminal.tty import echo
-from lmchat.tools.tool import Decision
+from lmchat.tools.calls import Decision
 
 
 class PlainTurns(FrontEnd):

@@ -30,7 +30,7 @@ from lmchat.markdown.highlighter import Highlighter
 from lmchat.servers.events import StreamEvent
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import MessagePath
-from lmchat.tools.tool import CHOICES, Choice
+from lmchat.tools.calls import CHOICES, Choice
 from lmchat.tui.actions import AppMessage, Run, bindings
 from lmchat.tui.chat_log.copying import code_number, copied, text_to_copy
 from lmchat.tui.chat_log.document import Document, Place

@@ -35,7 +35,7 @@ from lmchat.sessions.message import (
     is_imported_call,
     tool_calls_text,
 )
-from lmchat.tools.tool import CHOICES
+from lmchat.tools.calls import CHOICES
 from lmchat.units import UNICODE
 
 _NULL = Style.null()

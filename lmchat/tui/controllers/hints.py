@@ -13,7 +13,7 @@ from lmchat.commands.conditions import is_continuable, unavailable_reason
 from lmchat.commands.table import BY_ID, keys_of
 from lmchat.servers.discovery.probe_result import TargetState
 from lmchat.sessions.message import Role
-from lmchat.tools.tool import CHOICES
+from lmchat.tools.calls import CHOICES
 from lmchat.tui.controllers.log_navigation import LogNavigation
 from lmchat.tui.controllers.prompt_files import PromptFiles
 from lmchat.tui.controllers.prompt_text import PromptText

@@ -43,7 +43,7 @@ from lmchat.servers.events import (
 from lmchat.servers.model import LoadState, ModelInfo, Target
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import AnswerState, ChatMessage, Role
-from lmchat.tools.tool import Choice, Decision
+from lmchat.tools.calls import Choice, Decision
 from lmchat.tui.controllers.listed_sessions import ListedSessions
 from lmchat.tui.controllers.log_navigation import LogNavigation
 from lmchat.tui.controllers.prompt_text import PromptText

@@ -1,4 +1,4 @@
-"""Tools that a model can call: their servers, calls, results and approvals.
+"""Calls of tools: the servers that run them, their results and approvals.
 
 A call that lmchat runs is a tool message, to which its result is added as a second part.
 """
