@@ -30,7 +30,7 @@ from lmchat.servers.discovery.choose_target import (
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import StreamEvent
-from lmchat.servers.http.api_keys import NoKeys
+from lmchat.servers.http.key_source import NoKeys
 from lmchat.servers.model import ModelInfo, Target
 from lmchat.servers.request import AnyText, ChatRequest, Sampling, WantedOutput
 from lmchat.servers.sampling_options import checked_option

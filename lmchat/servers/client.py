@@ -48,8 +48,8 @@ from lmchat.servers.events import (
 )
 from lmchat.servers.exchange import Exchange
 from lmchat.servers.forward import Forwarding
-from lmchat.servers.http.api_keys import KeySource, NoKeys
 from lmchat.servers.http.connections import Connections
+from lmchat.servers.http.key_source import KeySource, NoKeys
 from lmchat.servers.model import LoadState, ModelInfo, ModelList
 from lmchat.servers.model_cache import ModelCache
 from lmchat.servers.products import product_named

@@ -20,7 +20,6 @@ from lmchat.config.settings import LimitSettings, TimeoutSettings
 from lmchat.errors import LMChatError, NothingAnswers, ServerRejected, ServerUnavailable
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import ModelLoading, RetryScheduled, StreamEvent
-from lmchat.servers.http.api_keys import KeySource
 from lmchat.servers.http.connections import (
     POOL_S,
     WRITE_S,
@@ -29,6 +28,7 @@ from lmchat.servers.http.connections import (
     read_up_to,
     request_headers,
 )
+from lmchat.servers.http.key_source import KeySource
 from lmchat.servers.http.network_errors import errors_as_unavailable
 from lmchat.servers.http.reply import Reply
 from lmchat.servers.products import product_named

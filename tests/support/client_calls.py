@@ -15,7 +15,7 @@ from lmchat.errors import LMChatError
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import TextDelta
-from lmchat.servers.http.api_keys import NoKeys
+from lmchat.servers.http.key_source import NoKeys
 from lmchat.servers.request import ChatRequest, Sampling, Tool
 from lmchat.sessions.message import ChatMessage, Role, text_message
 from tests.support.scripted_server import Reply, ScriptedServer, raw_reply

@@ -28,9 +28,9 @@ from lmchat.errors import (
 from lmchat.safe_text import shell_word
 from lmchat.servers.discovery.probe_result import VERDICTS, ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint, loopback
-from lmchat.servers.http.api_keys import KeySource
 from lmchat.servers.http.connections import POOL_S, WRITE_S, Connections, connect_timeout_s
 from lmchat.servers.http.error_body import read_body
+from lmchat.servers.http.key_source import KeySource
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products import PRODUCTS, UNKNOWN, identify, product_at, product_named
 from lmchat.servers.products.product import OPENAI_COMPATIBLE, Product
