@@ -508,7 +508,7 @@ class ChatService:
         for opened in self.in_memory.waiting:
             self._return_queue(opened)
 
-    def take_back(self, opened: OpenSession) -> str:
+    def take_queued(self, opened: OpenSession) -> str:
         """Take the newest prompt out of the queue of a session, and return it."""
         prompt = opened.queue.pop()
         self._report(opened, QueueChanged())

@@ -85,7 +85,7 @@ class Document:
         self.heights.append(self._height(index))
         return index
 
-    def message_from(self, index: int, step: int) -> int | None:
+    def focusable_from(self, index: int, step: int) -> int | None:
         """Return the index of the first message that can be focused, from `index` on.
 
         It goes down (`step` 1) or up (-1). Blank messages are skipped: answers without words, whose

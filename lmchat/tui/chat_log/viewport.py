@@ -240,7 +240,7 @@ class Viewport:
         """
         self.cursor = index
         # answers without words that follow do not count: they cannot be focused
-        is_last = self.document.message_from(index + 1, 1) is None
+        is_last = self.document.focusable_from(index + 1, 1) is None
         if self.is_following and not is_last:
             self.stop_following()
         elif self.is_at_end and is_last:
@@ -249,7 +249,7 @@ class Viewport:
     def focus_last(self) -> None:
         """Focus the last message if no message has the focus."""
         if self.cursor is None:
-            self.cursor = self.document.message_from(len(self.document) - 1, -1)
+            self.cursor = self.document.focusable_from(len(self.document) - 1, -1)
 
     def step_cursor(self, step: int, *, had_focus: bool) -> bool:
         """Move the focus to the next message (`step` 1) or the previous one (-1), and show it.
@@ -260,18 +260,18 @@ class Viewport:
         from the last message, or in a log without messages. Down from the last message, the end is
         followed from now on if it is on the screen.
         """
-        first = self.document.message_from(0, 1)
+        first = self.document.focusable_from(0, 1)
         if first is None or (step > 0 and not had_focus):
             return False
         if self.cursor is None or not had_focus:
             last = len(self.document) - 1
             if not self.is_following:
                 last = self.document.locate(self.top + self.height - 1).message
-            target = self.document.message_from(last, -1)
+            target = self.document.focusable_from(last, -1)
         elif step < 0 and self._begins_above(self.cursor):
             target = self.cursor  # its beginning is shown first
         else:
-            target = self.document.message_from(self.cursor + step, step)
+            target = self.document.focusable_from(self.cursor + step, step)
             if target is None and step > 0:
                 if self.is_at_end:
                     self._move(None)
@@ -291,7 +291,7 @@ class Viewport:
         message; None if no message had the focus.
         """
         if self.cursor is not None:
-            target = self.document.message_from(self.cursor + step, step)
+            target = self.document.focusable_from(self.cursor + step, step)
             if target is not None:
                 self.set_cursor(target)
                 self.scroll_to_message(target)
@@ -332,9 +332,9 @@ class Viewport:
 
         target = None
         if self.cursor < first:
-            target = document.message_from(first, 1)
+            target = document.focusable_from(first, 1)
         elif self.cursor > last:
-            target = document.message_from(last, -1)
+            target = document.focusable_from(last, -1)
         if target is not None:
             self.cursor = target
 

@@ -218,7 +218,7 @@ class Turns(FrontEnd):
         """Move the newest queued prompt into the prompt field, before what is typed there."""
         opened = self._chat.shown
         if opened.queue:
-            self._prompt_text.give_back(opened, self._chat.take_back(opened))
+            self._prompt_text.give_back(opened, self._chat.take_queued(opened))
 
     def take_back(self) -> bool:
         """Move the newest queued prompt back into the prompt field, for Esc.
@@ -235,7 +235,7 @@ class Turns(FrontEnd):
     def remove_queued(self) -> None:
         """Drop the newest queued prompt."""
         if self._chat.shown.queue:
-            self._chat.take_back(self._chat.shown)
+            self._chat.take_queued(self._chat.shown)
 
     # Questions about tool calls
 
