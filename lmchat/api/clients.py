@@ -190,6 +190,7 @@ class Client:
 
         The list is cached for ten minutes, `is_refresh=True` asks the server again.
         """
+        # which server is used stays known for longer, until a request to it fails
         results = self._results or await self._probe(*self._named)
         best = best_result(results, self._model, _NO_EARLIER_CHATS)
         if best is None or not best.verdict.is_usable:

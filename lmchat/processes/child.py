@@ -185,8 +185,9 @@ class ChildProcess:
         try:
             process = await asyncio.shield(starting)
         except asyncio.CancelledError:
-            # `starting` itself is not cancelled: it would kill the program only, and wait for what
-            # that has started. So the start is awaited, and then all is ended. A further
+            # Only the caller of `start` was cancelled, `starting` runs on: if that were cancelled,
+            # asyncio would kill the program alone, and wait for those that it has started, which
+            # hold its pipes. So the start is awaited, and then `end` kills all. A further
             # cancellation in this time is dropped, because it would leave a program running.
             while not starting.done():
                 with suppress(asyncio.CancelledError):

@@ -560,7 +560,7 @@ class HttpServerClient:
         request = written.request
         # A server keeps an answer under its `replay_id`, if the request has one. A replay fetches a
         # kept answer: so the server can keep answers, even if no probe of this run has asked it.
-        can_keep = request.is_replay or self._prober.can_keep_answers(request.endpoint)
+        can_keep = request.is_replay or self._prober.keeps_answers(request.endpoint)
         events: EventQueue = asyncio.Queue()
         return Exchange(
             written=written,

@@ -133,7 +133,7 @@ class Exchange(Struct, kw_only=True):
             self.must_be_dropped = False
             return finished
         finally:
-            if reader.has_token:
+            if reader.has_posted_token:
                 self.sender.note_token()
             if reader.network_error:  # the server continues; the answer is fetched later
                 self.must_be_dropped = False

@@ -77,14 +77,14 @@ async def batch(context: Context) -> int:
                 """Return whether an earlier run has written the answer to the output file."""
                 return row_file is not None and row_file.kept_row(task) is not None
 
-            def count_missing() -> int:
+            def count_missing_rows() -> int:
                 """Read the input once, and return how many of its lines are to be answered."""
                 lines = lines_of(input_path, is_text=options.is_text)
                 return sum(not is_done(run.task(line)) for line in lines)
 
             missing = None  # lines without a row; through a pipe, their number is not known yet
             if input_path and input_path.is_file():
-                missing = await asyncio.to_thread(count_missing)
+                missing = await asyncio.to_thread(count_missing_rows)
             progress = stack.enter_context(Progress(output, missing))
             lines = lines_of(input_path, is_text=options.is_text)
             reading = asyncio.Lock()  # of one task at a time: a generator has one caller

@@ -31,7 +31,9 @@ from lmchat.tools.calls import Decision
 class PlainTurns(FrontEnd):
     """The shown session, the files of its next prompt, and the printer of its answers.
 
-    A label is a line that helps a person at a terminal, and that a pipe does not get.
+    `_inline` shows answers as formatted text on a terminal that can redraw. Without it, it is None,
+    and `_stream` prints them as they come. A label is a line that helps a person at a terminal, and
+    that a pipe does not get.
     """
 
     def __init__(
@@ -45,7 +47,7 @@ class PlainTurns(FrontEnd):
         self.output = context.output
         self.note = context.output.note
         self._files: list[Attachment] = []  # of the next prompt
-        self._inline: InlineText | None = None  # what formats answers, if they are formatted
+        self._inline: InlineText | None = None
         if context.options.inline and reader.can_redraw:
             self._inline = InlineText(self.output.print_exactly, context.environ)
             self.output.before_notes = self._inline.end_line  # a note begins a line of its own

@@ -44,7 +44,8 @@ def _begins_chat(record: Record, chat: Sequence[Record]) -> bool:
 def _read(records: Sequence[Record], _: Source) -> ForeignChat:
     """Return the chat of a record `session` and its messages, or of messages alone.
 
-    The messages are a tree, whose root is an empty message.
+    The messages are a tree. Its root is an empty message, which the session does not get, as
+    `ForeignChat` keeps messages without parts only to connect the tree.
     """
     session = records[0]  # a message, which has no title, if the line of the session is broken
     chat = ForeignChat(

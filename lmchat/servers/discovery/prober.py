@@ -198,8 +198,8 @@ class Prober:
         if memory.product is None and product != OPENAI_COMPATIBLE:
             memory.product = product
 
-    def can_keep_answers(self, endpoint: Endpoint) -> bool:
-        return self._memory_of(endpoint).can_keep_answers is True
+    def keeps_answers(self, endpoint: Endpoint) -> bool:
+        return self._memory_of(endpoint).keeps_answers is True
 
     async def new_api(
         self,

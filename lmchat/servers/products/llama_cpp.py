@@ -117,16 +117,17 @@ class LlamaCpp(Product):
         return reply.headers.get("server", "").startswith("llama.cpp")
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
-        """Return the models; also find out, once, whether the server can keep answers (R-42).
+        """Return the models; also find out, once, whether the server keeps answers (R-42).
 
-        That is noted in `api.memory`, and asked again if no reply came.
+        Each probe lists the models, so this is in `api.memory` before the first chat request, which
+        depends on it. It is asked again if no reply came.
         """
         models = await self._models_with_facts(api)
-        if api.memory.can_keep_answers is None:
+        if api.memory.keeps_answers is None:
             with suppress(LMChatError):
                 # wakes no sleeping model, and a router needs no name of a model for it
                 reply = await api.post(_LOOKUP, {"conversation_ids": []})
-                api.memory.can_keep_answers = reply.is_good
+                api.memory.keeps_answers = reply.is_good
         return models
 
     async def _models_with_facts(self, api: ServerApi) -> tuple[ModelInfo, ...]:

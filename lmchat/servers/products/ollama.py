@@ -77,7 +77,7 @@ class Ollama(Product):
         """Return the models of `/api/tags`.
 
         `/api/ps` tells which models are in memory, and `/api/show` the details of each model, which
-        is asked for once.
+        is asked for once: `_read_details` keeps them in `api.memory` for `_model_from_tag`.
         """
         tags = api.require_good(await api.get("/api/tags"))
         listed = [row for row in dicts_in(tags.object.get("models")) if row.get("name")]

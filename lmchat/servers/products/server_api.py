@@ -30,7 +30,7 @@ class ServerMemory(Struct, kw_only=True):
     product: str | None = None  # that has answered, or is expected
     model_facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Facts that do not change, by a digest or name of the model; used for Ollama."""
-    can_keep_answers: bool | None = None  # whether it can keep answers (R-42); None: not asked yet
+    keeps_answers: bool | None = None  # whether this version does (R-42); None: not asked yet
 
 
 class ServerApi(Struct, kw_only=True):

@@ -61,8 +61,8 @@ class AnswerReader:
         self._chunks = ChunkReader(self._refused, events.put_nowait, splitter=splitter)
 
     @property
-    def has_token(self) -> bool:
-        return self._chunks.has_token
+    def has_posted_token(self) -> bool:
+        return self._chunks.has_posted_token
 
     @property
     def answer_id(self) -> str:
@@ -110,7 +110,7 @@ class AnswerReader:
     async def _read_part(self, data: bytes) -> None:
         """Read the next bytes of a stream; if many events wait, wait until they are taken."""
         self._read_events(self._sse.feed(data))
-        self._idle_timeout.note_data(has_token=self._chunks.has_token)
+        self._idle_timeout.note_data(has_token=self._chunks.has_posted_token)
         if self._events.qsize() > MAX_WAITING:
             with self._idle_timeout.paused():
                 await self._events.join()

@@ -67,7 +67,7 @@ class ChunkReader:
         the text; None: tags are left in the text of the answer.
         """
         self.has_done = False  # whether `[DONE]` came, or a whole reply was read
-        self.has_token = False  # whether any text, thought or tool call came
+        self.has_posted_token = False  # whether any text, thought or tool call was posted
         self.finish_reason = ""  # the server's word, empty if none came
         self.answer_id = ""  # the server's name of this answer, empty if none came
         self._refuse = refuse
@@ -182,10 +182,10 @@ class ChunkReader:
             StreamInterrupted: the connection broke, or the answer has begun and is not complete.
             ServerRejected: the stream ended without a token.
         """
-        has_end = bool(self.finish_reason) or (self.has_done and self.has_token)
+        has_end = bool(self.finish_reason) or (self.has_done and self.has_posted_token)
         if has_end and not network_error:
             return StreamFinished(reason=self.finish_reason)
-        if network_error or self.has_token:
+        if network_error or self.has_posted_token:
             cause = "the connection broke" if network_error else "the server closed the connection"
             raise StreamInterrupted(
                 f"Streaming failed: {cause} before the answer was complete.",
@@ -242,8 +242,8 @@ class ChunkReader:
     def _add_content(self, content: str) -> None:
         """Post content, in which tags may enclose thought; an empty one is ignored.
 
-        If no token was posted yet because the splitter holds back all content so far, post a
-        `LifeSign` that counts as the first token (R-18).
+        As long as the splitter holds back all content so far, no token is posted: then post a
+        `LifeSign` for each chunk, which counts as a token (R-18).
         """
         if not content:
             return
@@ -253,7 +253,7 @@ class ChunkReader:
             self._post_token(TextDelta(text=content), len(content))
             return
         self._post_split(self._splitter.feed(content))
-        if not self.has_token:
+        if not self.has_posted_token:
             self._post(LifeSign(is_token=True))
 
     def _post_split(self, split: Iterable[SplitPiece | Rethought]) -> None:
@@ -274,7 +274,7 @@ class ChunkReader:
         self._char_count += char_count
         if self._char_count > MAX_ANSWER_CHARS:
             raise MalformedStreamError("the answer is longer than 16 MiB")
-        self.has_token = True
+        self.has_posted_token = True
         self._post(event)
 
     def _post(self, event: StreamEvent) -> None:

@@ -174,7 +174,10 @@ class ListDialog(Dialog):
         self.call_after_refresh(self.redraw)
 
     def redraw(self, **how: Any) -> None:
-        """Call `draw` with these arguments, unless the dialog is being opened or left."""
+        """Call `draw` with its own arguments, unless the dialog is being opened or left.
+
+        A subclass may give its `draw` some, such as `chooses_end`.
+        """
         if self.can_show:
             self.draw(**how)
 
