@@ -50,7 +50,8 @@ async def test_a_prompt_is_answered_once_more_edited_and_sent_again(tmp_path):
         await gone(desk, "two")
         tree = await desk.store.tree(desk.session_id)
         assert [m.text for m in tree] == ["one", "A.", "two", "B.", "C."]
-        await desk.press("left_square_bracket", sees="two")
+        assert isinstance(desk.app.focused, PromptInput)  # the next letters are a prompt
+        await desk.press("alt+up", "left_square_bracket", sees="two")
         assert desk.log_view.focused_message.text == "A."
         await desk.press("right_square_bracket", hides="two")
 
@@ -115,6 +116,7 @@ async def test_the_row_of_keys_names_only_what_is_of_use(tmp_path):
         keys = "y copy  a continue  e edit  r regenerate  f fork  c copy code  d delete  t tree"
         assert keys in desk.text
         await desk.press("r", sees="2/2")
+        await desk.press("alt+up")
         await shown(
             desk, "y copy  e edit  r regenerate  f fork  [ ] versions  d delete  t tree  E rewrite"
         )

@@ -86,7 +86,7 @@ async def test_the_hints_of_a_message_have_the_keys_that_the_user_configured(tmp
         await click(desk, "x regenerate")
         await shown(desk, "a = 1")
         await desk.at_rest()
-        await shown(desk, "^Y copy")  # the click has focused the answer
+        await desk.press("alt+up", sees="^Y copy")
         await desk.press("f7")  # to the prompt
         await desk.say("two", sees="Gam")
         await click(desk, "F7 stop")

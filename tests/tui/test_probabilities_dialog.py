@@ -82,7 +82,9 @@ async def test_words_are_gone_through_and_another_one_begins_a_version_that_goes
         last = backend.requests[-1].messages[-1]
         assert (last.role, last.text) == (Role.ASSISTANT, "Ferns love")
         await shown(desk, "edited")
-        await desk.press("p", leads_to=ProbabilitiesDialog, sees="4 words, 2 of them below 50")
+        await desk.press(
+            "alt+up", "p", leads_to=ProbabilitiesDialog, sees="4 words, 2 of them below 50"
+        )
         await desk.press("right", sees='" love"  22')  # the first words have theirs from before
         await desk.press("escape", "left_square_bracket")
         await desk.until(lambda: desk.texts == ["one", "Ferns like shade."], "the old version")

@@ -165,7 +165,7 @@ class Turns(FrontEnd):
         """
         target = Target.of(model) if model is not None else None
         opened = self._chat.shown
-        self._attempt(partial(self._chat.regenerate, opened, message, target))
+        self._answer_again(partial(self._chat.regenerate, opened, message, target))
 
     def continue_answer(self, message: ChatMessage, beginning: Beginning | None = None) -> None:
         """Continue an unfinished answer in another version; without any words, regenerate it.
@@ -174,7 +174,15 @@ class Turns(FrontEnd):
         version then continues that.
         """
         opened = self._chat.shown
-        self._attempt(partial(self._chat.continue_answer, opened, message, beginning))
+        self._answer_again(partial(self._chat.continue_answer, opened, message, beginning))
+
+    def _answer_again(self, command: Callable[[], None]) -> None:
+        """Begin another version of an answer; once it has begun, the prompt gets the focus.
+
+        On the focused message, the letters of the next prompt would be commands, such as `d`.
+        """
+        if self._attempt(command):
+            self._ui.screen.set_focus(self._ui.widgets.prompt_input)
 
     def compact(self) -> None:
         """Begin a turn in which the model summarises the older messages of the shown session."""
