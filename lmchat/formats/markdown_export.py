@@ -36,14 +36,11 @@ _MISLEADING = re.compile(
 
 
 def to_markdown(session: Session, options: WriteOptions = PLAIN) -> str:
-    """Return a session as Markdown: its title, the path, then each branch."""
+    """Return a session as Markdown: its title and the path."""
     blocks = [_heading("#", session.header.title or "Untitled")]
     for entry in entries(session):
-        if isinstance(entry, MessageEntry):
-            blocks.append(_heading("##", f"{entry.speaker} · {entry.time}"))
-            blocks += _body(entry, with_reasoning=options.with_reasoning)
-        else:  # the heading of a branch
-            blocks.append(_heading("#", entry))
+        blocks.append(_heading("##", f"{entry.speaker} · {entry.time}"))
+        blocks += _body(entry, with_reasoning=options.with_reasoning)
     return "\n\n".join(blocks) + "\n"
 
 

@@ -19,14 +19,11 @@ from lmchat.sessions.session import Session
 
 
 def to_text(session: Session, options: WriteOptions = PLAIN) -> str:
-    """Return a session as plain text: its title, the path, then each branch below a heading."""
+    """Return a session as plain text: its title and the path."""
     title = safe_line(session.header.title)
     blocks = [f"{title}\n{'=' * len(title)}"]
     for entry in entries(session):
-        if isinstance(entry, MessageEntry):
-            blocks += _text_blocks(entry, with_reasoning=options.with_reasoning)
-        else:  # the heading of a branch
-            blocks.append(f"{entry}\n{'-' * len(entry)}")
+        blocks += _text_blocks(entry, with_reasoning=options.with_reasoning)
     return "\n\n".join(blocks) + "\n"
 
 

@@ -29,8 +29,6 @@ class ExportAs(Struct, frozen=True, kw_only=True):
 
     form: str = ""  # one of `EXPORT_FORMATS`; empty: by the name of the file, else Markdown
     with_reasoning: bool = False
-    with_branches: bool = False
-    """Whether to export all branches; JSON has them anyway, where they can be read."""
 
 
 BY_NAME = ExportAs()  # the format by the name of the file, and only the text
@@ -118,11 +116,11 @@ class Library:
     async def export_text(self, session: Session, export_as: ExportAs = BY_NAME) -> str:
         """Return the text of the file that an export of this session would write.
 
-        Branches are read from the store if they are asked for, and for JSON; attached files are
-        read for the formats that hold their content.
+        Branches are read from the store for JSON, and attached files for the formats that hold
+        their content.
         """
         form = export_as.form or "md"  # without a file there is no name to go by
-        if export_as.with_branches or form == "json":
+        if form == "json":
             with suppress(LMChatError):  # a session that could not be saved has no branches
                 stored = await self.store.tree(session.header.session_id)
                 # those in memory replace the stored ones, since they may be newer

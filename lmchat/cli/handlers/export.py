@@ -27,9 +27,7 @@ async def export(context: Context) -> int:
     if not form and options.output is None:  # a file of `-o` gets the format of its name
         # with `--all`, `--json` prints the list of the files and is not their format
         form = "json" if options.json and not options.all_into else "md"
-    export_as = ExportAs(
-        form=form, with_reasoning=options.reasoning, with_branches=options.branches
-    )
+    export_as = ExportAs(form=form, with_reasoning=options.reasoning)
     paths: list[Path] = []
     failed_count = 0
     async with open_store(context) as store:

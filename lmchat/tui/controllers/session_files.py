@@ -26,7 +26,7 @@ from lmchat.tui.dialogs.progress_dialog import with_progress
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.screen_services import ScreenServices
 
-_OPTIONS = {"--reasoning", "--branches"}
+_WITH_REASONING = "--reasoning"  # typed beside the name of a file
 
 
 class SessionFiles:
@@ -54,12 +54,12 @@ class SessionFiles:
         """
         if not self._chat.shown.messages:
             self._ui.notify("There is nothing to export yet.")
-        elif set(typed.split()) - _OPTIONS:  # other words than the options: a name was typed
+        elif set(typed.split()) - {_WITH_REASONING}:  # other words: a name was typed
             self._ui.begin(partial(self._write, typed), "export", typed=f"/export {typed}")
-        else:  # `typed` has only options, or nothing
+        else:  # `typed` has only the option, or nothing
             dialog = AskDialog(
                 "Export to which file?",
-                text="Add --reasoning for the thoughts, --branches for all versions.",
+                text=f"Add {_WITH_REASONING} for the thoughts; a .json file has all versions.",
                 value=f"{export_name(self._session_to_export())} {typed}".rstrip(),
                 verb="export",
                 attempt=self._write,
@@ -74,10 +74,8 @@ class SessionFiles:
         """
         await self._chat.shown.fill(self._ui.workspace.store)
         words = typed.split()
-        name = " ".join(word for word in words if word not in _OPTIONS)
-        contents = ExportAs(
-            with_reasoning="--reasoning" in words, with_branches="--branches" in words
-        )
+        name = " ".join(word for word in words if word != _WITH_REASONING)
+        contents = ExportAs(with_reasoning=_WITH_REASONING in words)
         write = partial(
             self._ui.workspace.library.export_file,
             self._session_to_export(),
