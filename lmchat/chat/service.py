@@ -155,11 +155,11 @@ class ChatService:
         unsent: str = "",
         may_compact: bool = False,
     ) -> None:
-        """Send a prompt with its files, without waiting for a model.
+        """Begin the turn of a prompt with its files; unlike `send`, also if no model is ready.
 
-        `unsent` is the prompt as a draft, which returns if it cannot become a message. With
-        `may_compact`, `auto_compact` and a context window that is nearly full, a summary is made
-        first. Until it has ended, `unsent` waits in the queue.
+        `unsent` is the prompt as a draft, which returns if it cannot become a message. Only a
+        summary may come first: with `may_compact`, `auto_compact` and a context window that is
+        nearly full. Until it has ended, `unsent` waits in the queue.
         """
         self._begin(
             opened,

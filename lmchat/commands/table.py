@@ -28,7 +28,7 @@ class Scope(StrEnum):
 class Command(Struct, frozen=True, kw_only=True):
     """Row of the table of commands: its keys, its words, and what runs it."""
 
-    command_id: str
+    command_id: str  # as `stop`, `session.pin`, `message.copy`; among message commands, `copy`
     keys: str  # Textual's key names, comma-separated; empty for a command without a key
     label: str
     title: str

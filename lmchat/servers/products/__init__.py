@@ -38,7 +38,10 @@ PRODUCTS: tuple[Product, ...] = (
     UNKNOWN,
     BuiltIn(),
 )
-"""All products, in the order of detection."""
+"""All products, in the order of detection.
+
+It has no effect on the hosted ones, `UNKNOWN` and `BuiltIn`: no reply tells them.
+"""
 _BY_NAME = {product.name: product for product in PRODUCTS}
 
 
