@@ -27,22 +27,23 @@ def completed(source: str, *, is_continued: bool = False) -> str:
     earlier block.
     """
     before, line_end, last = source.rpartition("\n")
+    # `see [this](htt` → `see this`; `so **` → `so `
     last = re.sub(_LONE_MARK, "", re.sub(_HALF_LINK, r"\1", last))
-    if last.count("`") % 2:
+    if last.count("`") % 2:  # "run `ls" → "run `ls`"
         last += "`"
     # "·" for code and emphasis that have ended: their asterisks begin nothing
     without_ended = re.sub(_EMPHASIS, "·", re.sub(_CODE, "·", last))
     emphasis = re.search(_OPEN_EMPHASIS, without_ended)
-    if emphasis:
-        last = last.rstrip("* \t") + emphasis[1]  # the end mark, in place of a part of it
+    if emphasis:  # `is **very*` → `is **very**`: the end mark, in place of a part of it
+        last = last.rstrip("* \t") + emphasis[1]
     above, _, previous = before.rpartition("\n")  # `previous` is the line above the last one
     if re.match(_ONLY_MARKS, last):  # marks alone, or nothing
         line_above = above.rpartition("\n")[2]
         # a row without a row above it is the head of a table
         is_below_head = not is_continued and _is_row(previous) and not _is_row(line_above)
-        # below a head, the marks become its line of dashes; elsewhere they are not shown yet
+        # `| a |⏎|-` → `| a |⏎|---|`, the line of dashes; elsewhere, `text⏎- ` → `text`
         return f"{before}\n{_dashes(previous)}" if is_below_head else before
-    # the last line is the head itself
+    # the last line is the head itself: `| a | b` → `| a | b⏎|---|---|`
     if not is_continued and _is_row(last) and not _is_row(previous):
         return f"{before}{line_end}{last}\n{_dashes(last)}"
     return before + line_end + last

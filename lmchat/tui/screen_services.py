@@ -38,6 +38,7 @@ class ScreenServices:
         self.screen = app.chat_screen
         self.widgets = app.chat_screen.widgets
         self.workspace = workspace
+        # here, because four use it: a draft begins it, turns and branches end it, `status` shows it
         self.read_ahead = ReadAhead(workspace.backend, workspace.chat)
         self._remember_lock = asyncio.Lock()
 

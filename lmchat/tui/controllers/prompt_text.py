@@ -130,7 +130,11 @@ class PromptText:
         self._before_edit = self._unedited = ""
 
     def restore_edit(self, text: str) -> None:
-        """Put back the text of an edit that could not be sent; the edit continues."""
+        """Put back the text of an edit that could not be sent; the edit continues.
+
+        It replaces what is in the input, which was emptied for it; `give_back` would put it before
+        what comes back after the edit, which is for new prompts.
+        """
         self._input.put(text)
 
     def add_file(self, opened: OpenSession, line: str) -> None:

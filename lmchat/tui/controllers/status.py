@@ -62,7 +62,11 @@ class Speedometer:
 
 
 class StatusDisplay:
-    """Shows all figures, and keeps those that no service has."""
+    """Shows all figures, and keeps those that no service has.
+
+    Whatever changes without a message is shown by `refresh` too, as it runs after each change and
+    by the timer: notices of the services, a notice of the store, the cards of running calls.
+    """
 
     def __init__(self, ui: ScreenServices) -> None:
         self._ui = ui

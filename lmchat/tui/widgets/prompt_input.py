@@ -273,7 +273,8 @@ class PromptInput(TextArea):
     def restore_typed(self, text: str) -> None:
         """Put a text that could not be run or saved back below the folded blocks.
 
-        Words that were typed since then are kept instead.
+        Words that were typed since then are kept instead: a command or an answer must not be mixed
+        with them, as `give_back` of `PromptText` does with prompts.
         """
         if not self._words_beside_blocks.strip():
             self.put(self._blocks.lines_of(self.text) + text)
