@@ -101,7 +101,7 @@ class SaveQueue:
                     continue
                 try:
                     if message.role in (Role.ASSISTANT, Role.TOOL):  # it has a row since it began
-                        await self.store.finish(header.session_id, message, choices)
+                        await self.store.end_answer(header.session_id, message, choices)
                     else:
                         await self.store.append(header, message)
                 except LMChatError as error:

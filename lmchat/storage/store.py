@@ -6,7 +6,7 @@ in memory (`temporary`): a copy of the saved ones, of which nothing is written b
 A running answer has a row in the state `streaming` and a file beside the database (`journal`).
 `begin_answer` makes both, or only the file if the prompt is not in the tables. `add_entries`
 appends to it. A tool call that waits for approval or runs is stored in the same way; its row and
-its file hold the call from the beginning. `finish`, also of a stopped answer, writes the whole
+its file hold the call from the beginning. `end_answer`, also of a stopped answer, writes the whole
 answer into the tables `messages` and `parts` and removes the file. After `kill -9`, the file
 remains without a lock: the next time the database or a session is opened, `recovery` writes its
 text into the tables.
@@ -510,7 +510,7 @@ class Store:
     async def add_entries(self, message_id: str, entries: Sequence[JournalEntry]) -> None:
         await self._journal.add(message_id, entries)
 
-    async def finish(
+    async def end_answer(
         self, session_id: str, message: ChatMessage, choices: Sequence[TokenProbabilities] = ()
     ) -> None:
         """Save an answer that has ended, then remove its file: a kill between loses nothing."""

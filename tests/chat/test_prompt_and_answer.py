@@ -87,8 +87,8 @@ async def test_the_preview_of_a_prompt_is_the_request_that_the_server_gets(store
 async def test_a_disk_that_fails_stops_no_answer_and_all_is_written_in_order_when_it_is_back(store):
     chat = ChatTurns(store)
     queue = chat.sessions.save_queue
-    real = store.append, store.begin_answer, store.finish
-    store.append = store.begin_answer = store.finish = AsyncMock(side_effect=FULL)
+    real = store.append, store.begin_answer, store.end_answer
+    store.append = store.begin_answer = store.end_answer = AsyncMock(side_effect=FULL)
     await chat.send("one")
     await chat.send("two")
     assert len(chat.server.requests) == 2
@@ -98,7 +98,7 @@ async def test_a_disk_that_fails_stops_no_answer_and_all_is_written_in_order_whe
     assert await chat.sessions.in_memory.find_or_load(unsaved.session_id) is unsaved
     assert [header.title for header in chat.sessions.in_memory.unsaved()] == ["one"]
     chat.sessions.in_memory.switch_to(unsaved)
-    store.append, store.begin_answer, store.finish = real
+    store.append, store.begin_answer, store.end_answer = real
     await chat.sessions.close()
     assert queue.warning is None
     assert chat.sessions.in_memory.unsaved() == []
@@ -123,14 +123,14 @@ async def test_a_stop_before_the_request_keeps_the_prompt_once(store):
 async def test_a_stopped_answer_keeps_its_text_and_a_second_stop_does_not_cut_its_saving(store):
     chat = ChatTurns(store, [RequestSent(), TextDelta(text="Let"), asyncio.Event()])
     save, is_saving = asyncio.Event(), asyncio.Event()
-    finish = store.finish
+    end_answer = store.end_answer
 
     async def slow(*args):
         is_saving.set()
         await save.wait()
-        await finish(*args)
+        await end_answer(*args)
 
-    store.finish = slow
+    store.end_answer = slow
     await chat.begin("x", TextDelta)
     stopping = asyncio.ensure_future(chat.stop())
     await is_saving.wait()

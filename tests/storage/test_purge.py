@@ -72,7 +72,7 @@ async def write_secrets(store, seed: int):
     begun = replace(thought, parts=(), state=AnswerState.STREAMING)
     await store.begin_answer(session.session_id, begun)
     await store.add_entries(begun.message_id, [("text", secret(seed + 5))])
-    await store.finish(session.session_id, thought)
+    await store.end_answer(session.session_id, thought)
     for message in chat_with_tools(secret(seed + 6), f'{{"a": "{secret(seed + 7)}"}}').messages:
         await store.append(session, message)
     await store.update_session(session.session_id, {"tags": (secret(seed + 9, 1),)})

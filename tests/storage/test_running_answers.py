@@ -87,7 +87,7 @@ async def test_the_file_is_for_its_owner_only_and_goes_with_the_end(tmp_path, st
     path = path_of(tmp_path, said)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     whole = answer("so far and on", parent=asked)
-    await store.finish(session.session_id, replace(whole, message_id=said.message_id))
+    await store.end_answer(session.session_id, replace(whole, message_id=said.message_id))
     assert left(tmp_path) == []
     assert (await store.open_session(session.session_id)).messages[1].text == "so far and on"
 
@@ -203,7 +203,7 @@ async def test_an_answer_that_ended_just_before_the_process_was_killed_stays_as_
     as_killed(tmp_path, said)
     content = path.read_bytes()
     whole = replace(answer("so far", parent=asked), message_id=said.message_id)
-    await store.finish(session.session_id, whole)
+    await store.end_answer(session.session_id, whole)
     path.write_bytes(content)
     assert await text_on_disk(tmp_path, session) == "so far"
     assert left(tmp_path) == []
@@ -246,7 +246,7 @@ async def test_a_kill_while_an_answer_is_fetched_again_costs_nothing_of_what_was
 ):
     session, _, said = running
     saved = replace(said, parts=(TextPart(text="Lettuce"),), state=AnswerState.INTERRUPTED)
-    await store.finish(session.session_id, saved)
+    await store.end_answer(session.session_id, saved)
     again = replace(saved, parts=(), state=AnswerState.STREAMING)
     await store.begin_answer(session.session_id, again)
     await store.add_entries(again.message_id, [("text", fetched)])

@@ -22,7 +22,7 @@ async def talks(store):
         said = replace(
             answer(f"needle {month}\n```py\nx\n```", parent=asked), created_at=moment, model=model
         )
-        await store.finish(session.session_id, said)
+        await store.end_answer(session.session_id, said)
 
 
 async def test_filters_narrow_a_search(store, talks):

@@ -44,7 +44,7 @@ async def test_what_was_said_is_there_after_reopening_to_the_last_character(tmp_
     await store.begin_answer(
         session.session_id, replace(said, parts=(), state=AnswerState.STREAMING)
     )
-    await store.finish(session.session_id, said)
+    await store.end_answer(session.session_id, said)
     await store.aclose()
 
     async with aclosing(store_at(tmp_path)) as again:

@@ -83,7 +83,7 @@ async def use_every_method(store, saved):
     await store.add_entries(begun.message_id, [("text", "wrong"), ("anew", ""), ("text", "Se")])
     running = (await store.open_session(session_id)).messages[-1]
     assert (running.text, running.state) == ("Se", AnswerState.STREAMING)
-    await store.finish(session_id, begun)
+    await store.end_answer(session_id, begun)
     assert (await store.open_session(session_id, count=1)).messages[-1] == begun
     await store.update_session(session_id, {"title": MARK, "tags": (MARK,), "is_pinned": True})
     assert await store.find(session_id[:6]) == await store.find("last") == session_id

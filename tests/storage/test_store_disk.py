@@ -25,7 +25,7 @@ async def test_a_full_disk_is_one_clear_error_and_writing_works_again_with_room(
     )
     with no_room():
         for write in (
-            store.finish(session.session_id, said),
+            store.end_answer(session.session_id, said),
             store.append(session, prompt("x" * 100_000, asked)),
             store.add_entries(said.message_id, [("text", "y" * 100_000)]),
             store.save_draft("", "z" * 100_000),
@@ -41,7 +41,7 @@ async def test_a_full_disk_is_one_clear_error_and_writing_works_again_with_room(
             "before",
             "",
         ]
-    await store.finish(session.session_id, said)
+    await store.end_answer(session.session_id, said)
     more = await say(store, session, "after", said)
     assert (await store.open_session(session.session_id)).messages == (asked, said, more)
     assert await store.draft("") == ""

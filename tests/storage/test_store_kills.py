@@ -45,7 +45,7 @@ async def talk_on(path: Path, session_id: str, name: int, told) -> None:
             os.write(told, f"piece {text}\n".encode())
         ended = answer(text, parent=asked)
         parent = replace(ended, message_id=said.message_id)
-        await store.finish(session_id, parent)
+        await store.end_answer(session_id, parent)
         os.write(told, f"answer {text}\n".encode())
 
 

@@ -96,7 +96,7 @@ async def called(store):
     session, asked = await begin_session(store, "Read my notes.")
     part = ToolCallPart(call_id="c1", name="files__read_text", arguments='{"path": "notes.md"}')
     asking = answer(part, parent=asked)
-    await store.finish(session.session_id, asking)
+    await store.end_answer(session.session_id, asking)
     running = tool_message(None, parent=asking, state=AnswerState.STREAMING)
     await store.begin_answer(session.session_id, running)
     ran = replace(tool_message("Buy needles.", parent=asking), message_id=running.message_id)

@@ -29,8 +29,8 @@ async def test_choices_are_read_as_they_were_written_copied_by_a_fork_and_purged
     session, asked = await begin_session(store, "Really?")
     said = answer("No", parent=asked)
     await store.begin_answer(session.session_id, said)
-    await store.finish(session.session_id, said, CHOICES)
-    await store.finish(session.session_id, said)
+    await store.end_answer(session.session_id, said, CHOICES)
+    await store.end_answer(session.session_id, said)
     fork = await store.fork(session.session_id, said.message_id)
     for message in (said, fork.messages[-1]):
         assert await store.token_choices(message.message_id) == CHOICES

@@ -163,7 +163,7 @@ async def reply(
     await store.begin_answer(
         session.session_id, replace(message, parts=(), state=AnswerState.STREAMING)
     )
-    await store.finish(session.session_id, message)
+    await store.end_answer(session.session_id, message)
     return message
 
 

@@ -79,7 +79,7 @@ async def fill(folder: Path, *messages: ChatMessage) -> None:
         if message.role is Role.USER:
             await store.append(header, message)
         else:
-            await store.finish(SESSION, message)
+            await store.end_answer(SESSION, message)
     await store.aclose()
 
 

@@ -44,7 +44,7 @@ async def test_a_turn_stopped_or_deleted_at_once_leaves_the_session_at_rest(tmp_
 async def test_while_a_stop_settles_the_next_escape_leaves_the_message(tmp_path):
     async with ready_desktop(tmp_path, half("Let")) as desk:
         await desk.say("one", sees="Let")
-        gate = hold(desk.store, "finish")
+        gate = hold(desk.store, "end_answer")
         await desk.press("alt+up")
         assert desk.app.focused is desk.log_view
         await desk.press("escape")

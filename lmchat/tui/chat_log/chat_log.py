@@ -375,7 +375,7 @@ class ChatLog(ScrollView, can_focus=True):
                 entry.is_folded = False  # it may be read: what becomes reasoning must not disappear
             entry.set_parts(message.parts)
 
-    def finish(self, message: ChatMessage, *, has_call_messages: bool = False) -> None:
+    def end_answer(self, message: ChatMessage, *, has_call_messages: bool = False) -> None:
         """Show the final form of the answer that streams, or add it if the log does not have it.
 
         `has_call_messages`: its calls are run, and each has a message of its own, below the answer.
@@ -386,7 +386,7 @@ class ChatLog(ScrollView, can_focus=True):
         if index is not None:
             with self._changed(index) as entry:
                 entry.has_call_messages = has_call_messages
-                entry.finish(message)
+                entry.set_message(message)
         elif not self.replace(message):
             self.append(message)
 
@@ -400,7 +400,7 @@ class ChatLog(ScrollView, can_focus=True):
             if index == self._streaming:
                 entry.message = message
             else:
-                entry.finish(message)
+                entry.set_message(message)
         return True
 
     def mark_left_out(self, count: int, before_id: str | None) -> None:

@@ -286,7 +286,7 @@ class Entry(Struct):
             kept.is_ended = part.is_ended
             self.parts[number] = kept
 
-    def finish(self, message: ChatMessage) -> None:
+    def set_message(self, message: ChatMessage) -> None:
         """Take another form of the message: the final one of an answer or call, or one changed."""
         self.is_streaming = False
         self.message = message

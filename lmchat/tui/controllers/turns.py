@@ -341,7 +341,7 @@ class Turns(FrontEnd):
                 self._status.refresh()
             case MessageEnded(message) if is_shown:
                 # an answer with tool calls, each of which follows as a message of its own
-                self._log.finish(message, has_call_messages=True)
+                self._log.end_answer(message, has_call_messages=True)
             case Rethought() if is_shown:  # text that was shown as the answer was reasoning
                 self._log.restate(opened.shown_messages[-1])
             case RetryScheduled():
@@ -407,12 +407,12 @@ class Turns(FrontEnd):
                 self._log_navigation.leave_card()
             for message in opened.last_calls:  # the log still shows stopped ones as running
                 self._log.replace(message)
-            # The whole path is shown again if there is no answer to finish, since the turn was
+            # The whole path is shown again if there is no answer to end, since the turn was
             # stopped early; and after a summary, which begins another branch.
             if ended.answer is None or ended.is_summary:
                 self._shown_session.show_messages()
             else:
-                self._log.finish(ended.answer)
+                self._log.end_answer(ended.answer)
             self._shown_session.mark_left_out()
             self._shown_session.show_queue()
         # from here on also for a session that is not shown

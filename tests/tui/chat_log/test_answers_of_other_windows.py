@@ -20,7 +20,7 @@ async def test_the_end_of_ones_own_goes_to_ones_own_and_that_of_the_other_to_the
     await pilot.pause()
     said = [row.strip() for row in rows(log)]
     assert said.index("theirs goes on") < said.index("mine too")
-    log.finish(replace(answer("mine too"), message_id=mine.message_id))
+    log.end_answer(replace(answer("mine too"), message_id=mine.message_id))
     await pilot.pause()
     assert sum(ELSEWHERE in row for row in rows(log)) == 1
     log.replace(

@@ -60,7 +60,7 @@ async def test_an_answer_that_streams_meanwhile_goes_on_in_its_place(pilot, log,
     await pour(log, "and the last")
     await pilot.pause()
     assert any("the first words and the last" in row for row in rows(log))
-    log.finish(
+    log.end_answer(
         replace(
             growing, parts=answer("the first words and the last").parts, state=AnswerState.COMPLETE
         )

@@ -68,7 +68,7 @@ async def test_reading_back_no_line_moves_when_the_end_of_the_answer_makes_links
     before = rows(log)
     rows_before = log.document.total
     assert "Line 20." in screen_text(log)
-    log.finish(answer(text + definitions))
+    log.end_answer(answer(text + definitions))
     await pilot.pause()
     assert log.document.total < rows_before
     assert rows(log) == before

@@ -218,7 +218,7 @@ async def test_a_refusal_has_its_word_above_it_while_it_arrives_and_afterwards(l
     streamed, told = plain(log).splitlines()[:3], ["! refused", "", "I cannot do that."]
     assert [line.strip(" ▌") for line in streamed] == told
     final = replace(answer(""), parts=(RefusalPart(text="I cannot *do* that."),))
-    log.finish(replace(final, message_id=begun.message_id))
+    log.end_answer(replace(final, message_id=begun.message_id))
     assert plain(log).splitlines()[:3] == streamed
     log.show([final])
     assert [line.strip() for line in plain(log).splitlines()[:3]] == told

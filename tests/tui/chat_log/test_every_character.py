@@ -122,6 +122,6 @@ def test_every_character_is_there_while_an_answer_streams_and_when_it_has_ended(
                 assert not missing(so_far, on_screen(document)), name
                 assert entry.source == source[: start + size]
             start += size
-        entry.finish(answer(source))
+        entry.set_message(answer(source))
         document.rebuild(0)
         assert_all_is_there(document, source)

@@ -173,7 +173,7 @@ async def test_a_selection_stays_with_its_words_while_an_answer_streams(pilot, l
     for start in range(0, len(text), 7):
         await pour(log, text[start : start + 7])
         assert "".join(log.selected_text.replace("- ", "").split()) == "".join(before.split())
-    log.finish(answer("A first paragraph.\n\n- one\n- two and a **half" + text))
+    log.end_answer(answer("A first paragraph.\n\n- one\n- two and a **half" + text))
     assert "".join(log.selected_text.replace("- ", "").split()) == "".join(before.split())
 
 
