@@ -13,8 +13,8 @@ _HALF_LINK = r'!?\[([^\[\]]*)\](?:\([^()\s]*(?:\s+(?:"[^"]*"?)?)?)?$'  # 1 is it
 # Of letters, only those of ASCII keep an asterisk from being a mark, as in `2**n`: the words of
 # Chinese and Japanese stand without blanks.
 _LONE_MARK = r"(?a)(?<![\w*`])[*`]{1,3}$"  # a mark whose words have not come
-_CODE = r"`[^`]+`"
-_EMPHASIS = r"(?<!\*)(\*{1,3})(?![\s*])[^*]*(?<!\s)\1(?!\*)"
+_ENDED_CODE = r"`[^`]+`"
+_ENDED_EMPHASIS = r"(?<!\*)(\*{1,3})(?![\s*])[^*]*(?<!\s)\1(?!\*)"
 _OPEN_EMPHASIS = r"(?a)(?<![\w*\\])(\*{1,3})(?=[^\s*])[^*]*\*{0,2}$"  # perhaps a part of its end
 
 
@@ -31,8 +31,8 @@ def completed(source: str, *, is_continued: bool = False) -> str:
     last = re.sub(_LONE_MARK, "", re.sub(_HALF_LINK, r"\1", last))
     if last.count("`") % 2:  # "run `ls" → "run `ls`"
         last += "`"
-    # "·" for code and emphasis that have ended: their asterisks begin nothing
-    without_ended = re.sub(_EMPHASIS, "·", re.sub(_CODE, "·", last))
+    # `**a** *b` → `· *b`: the asterisks of code and emphasis that have ended begin nothing
+    without_ended = re.sub(_ENDED_EMPHASIS, "·", re.sub(_ENDED_CODE, "·", last))
     emphasis = re.search(_OPEN_EMPHASIS, without_ended)
     if emphasis:  # `is **very*` → `is **very**`: the end mark, in place of a part of it
         last = last.rstrip("* \t") + emphasis[1]

@@ -31,9 +31,9 @@ from lmchat.tools.calls import Decision
 class PlainTurns(FrontEnd):
     """The shown session, the files of its next prompt, and the printer of its answers.
 
-    `_inline` shows answers as formatted text on a terminal that can redraw. Without it, it is None,
-    and `_stream` prints them as they come. A label is a line that helps a person at a terminal, and
-    that a pipe does not get.
+    `_stream` prints the answers: as `_inline`, formatted, on a terminal that can redraw; else
+    `_inline` is None, and a `SafeStream` prints them as they come. A label is a line that helps a
+    person at a terminal, and that a pipe does not get.
     """
 
     def __init__(

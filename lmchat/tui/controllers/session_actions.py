@@ -92,7 +92,7 @@ class SessionActions:
             """Show the message of the hit, in the chat; None if the dialog was left."""
             if hit is None:
                 return
-            # posted, because `Connect`, which closes the welcome page, is no part of this object
+            # posted, as `Connect`, which closes the welcome page, is made after this object
             self._ui.app.post_message(ShowChat())
             self._ui.screen.remove_class("-sessions-over")
             self._shown_session.switch_to(
