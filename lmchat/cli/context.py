@@ -192,13 +192,12 @@ def _theme_problems(loaded: Loaded) -> list[Problem]:
     # here, as only the screen needs Textual otherwise
     from textual.theme import BUILTIN_THEMES  # noqa: PLC0415
 
-    from lmchat.tui.themes import THEMES, short_name, theme_named  # noqa: PLC0415
+    from lmchat.tui.themes import THEMES, theme_named  # noqa: PLC0415
 
     names = (*(theme.name for theme in THEMES), *BUILTIN_THEMES)
     if theme_named(name, names):
         return []
-    suggestion = did_you_mean(name, (*names, *map(short_name, names))).removesuffix(".")
-    reason = f"is not a theme{suggestion or '; /theme lists all themes'}"
+    reason = "is not a theme; /theme lists all themes"
     line = line_of(loaded.text, ("ui", "theme"))
     return [Problem(source=str(loaded.file), line=line, key="ui.theme", reason=reason)]
 

@@ -100,7 +100,7 @@ def test_check_tells_every_problem_with_its_line_and_is_exit_2(cli):
     assert done.stdout.splitlines() == [
         f"{file}, line 2: keys.serch is not a command; did you mean search?",
         f'{file}, line 3: keys.file "cntrl+o" is not a key; write it like ctrl+k, alt+left or f9',
-        f"{file}, line 8: ui.theme is not a theme; did you mean dark?",
+        f"{file}, line 8: ui.theme is not a theme; /theme lists all themes",
         f"{file}, line 6: endpoints[1].url {refused}",
     ]
     for theme, code in (("Nord", 0), ("light", 0), ("sunny", 2)):
