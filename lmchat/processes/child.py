@@ -30,9 +30,7 @@ _POLL_S = 0.02
 _LINE_BYTES = 64 * 1024  # longest line of a child by default
 _IMPORT_FOLDER = str(Path(__file__).parents[2])  # the folder that holds the package `lmchat`
 # Python program that calls a function of a module. Its first argument is `_IMPORT_FOLDER`.
-_CALL_PROGRAM = (
-    "import sys; sys.path.append(sys.argv.pop(1)); from {module} import {function}; {function}()"
-)
+_CALL_PROGRAM = "import sys; sys.path.append(sys.argv.pop(1)); from {module} import main; main()"
 _NO_SIGNAL = 0  # sent as a signal, it only tells whether the process or group is there
 
 
@@ -40,13 +38,13 @@ class ChildEndedError(Exception):
     """The child ended before its work was done."""
 
 
-def own_program(module: str, function: str = "main") -> list[str]:
-    """Return the command that calls a function of lmchat in a new process.
+def own_program(module: str) -> list[str]:
+    """Return the command that calls `main` of a module of lmchat in a new process.
 
     With `-P`, Python does not import modules of the current folder. The program itself adds the
     folder of lmchat, its argument, to `sys.path`.
     """
-    program = _CALL_PROGRAM.format(module=module, function=function)
+    program = _CALL_PROGRAM.format(module=module)
     return [sys.executable, "-P", "-c", program, _IMPORT_FOLDER]
 
 

@@ -66,10 +66,10 @@ def heading_row(text: str, style: str = MUTED, *, right: str = "") -> ListRow:
     )
 
 
-def wrapped_rows(text: str, width: int, style: str = MUTED) -> list[ListRow]:
+def wrapped_rows(text: str, width: int) -> list[ListRow]:
     """Wrap a text at `width` cells; return its lines as rows that cannot be chosen."""
     lines = styled(text).wrap(max(width, 1))
-    return [heading_row(line.plain.rstrip(), style) for line in lines]
+    return [heading_row(line.plain.rstrip()) for line in lines]
 
 
 class RowList(ScrollView):
