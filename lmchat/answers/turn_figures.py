@@ -99,6 +99,7 @@ class TurnFigures(Struct, kw_only=True):
     steps: int = 0  # rounds of tool calls before this answer
     sampling: Mapping[str, object] = field(default_factory=dict)  # options that were sent
     is_kept: bool = False  # whether the server keeps the answer for later (R-42)
+    is_fetched: bool = False  # whether it comes again from the server, which has kept it (R-42)
     is_summary: bool = False  # whether the answer is a summary that takes the place of messages
 
     def apply(self, event: StreamEvent, now_s: float) -> None:
@@ -328,14 +329,15 @@ class TurnFigures(Struct, kw_only=True):
         """Speed of the answer: the server's figure, else that of lmchat (R-19).
 
         lmchat divides the tokens behind the first one by the time from the first to the last token.
-        It is None if there are too few tokens or too little time for that.
+        It is None if there are too few tokens or too little time for that, or if the answer is
+        fetched: then the time is not that of its writing.
         """
         if self.usage.tokens_per_second is not None:
             return self.usage.tokens_per_second
         if self.first_token_s is None or self.last_token_s is None:
             return None
         span_s = self.last_token_s - self.first_token_s
-        is_measured = span_s >= SHORTEST_SPAN_S and self.tokens > 1
+        is_measured = span_s >= SHORTEST_SPAN_S and self.tokens > 1 and not self.is_fetched
         return (self.tokens - 1) / span_s if is_measured else None
 
     def stats(

@@ -359,6 +359,7 @@ class OpenSession:
             model=answer.model,
             started_s=self._clock(),
             steps=request.rounds.steps if request.rounds else 0,
+            is_fetched=fetched is not None,
             is_summary=is_aside,
         )
         return answer, self.figures

@@ -72,17 +72,19 @@ async def test_a_server_that_goes_away_keeps_the_model_that_it_listed_last():
 
 
 @pytest.mark.rule("R-29")
-async def test_nothing_is_asked_while_an_answer_streams():
+async def test_a_server_is_asked_once_and_no_more_while_an_answer_streams():
     backend = ScriptedBackend()
     monitor = Monitor(backend.check)
     monitor.aim(target())
     monitor.note_streaming(is_streaming=True)
     async with aclosing(monitor.watch()) as watched:
+        assert (await anext(watched)).verdict is Verdict.READY
+        monitor.check_now()
         waiting = asyncio.ensure_future(anext(watched))
         for _ in range(5):
             await asyncio.sleep(0)
-        assert backend.checks == 0
+        assert backend.checks == 1
         monitor.note_streaming(is_streaming=False)
         monitor.check_now()
         await waiting
-    assert backend.checks == 1
+    assert backend.checks == 2

@@ -66,14 +66,15 @@ class Monitor:
     async def watch(self) -> AsyncGenerator[Health, None]:
         """Check repeatedly until cancelled, and yield the health after each check.
 
-        There is no check without a target or while an answer streams. A pause follows each round;
-        `check_now` ends it.
+        There is no check without a target or while an answer streams, but for the first one: an
+        answer may be fetched at once (R-42). A pause follows each round; `check_now` ends it.
         """
         while True:
             self._is_check_due.clear()  # before the check: `check_now` during it asks for another
             health = None
             endpoint = self.health.endpoint
-            if endpoint is not None and not self._is_streaming:
+            is_paused = self._is_streaming and self.health.verdict is not None
+            if endpoint is not None and not is_paused:
                 self.next_check_s = None
                 health = await self._check(endpoint)
             self.next_check_s = self._clock() + POLL_S

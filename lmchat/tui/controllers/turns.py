@@ -323,8 +323,9 @@ class Turns(FrontEnd):
         is_shown = opened is self._chat.shown
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta() if is_shown:
-                # a chunk of the server is about a token
-                self._status.speedometer.count(self._ui.workspace.clock(), event.chunks)
+                if opened.figures is not None and not opened.figures.is_fetched:
+                    # a chunk of the server is about a token
+                    self._status.speedometer.count(self._ui.workspace.clock(), event.chunks)
                 self._log.apply(event)
             case ToolCallDelta() if is_shown:
                 self._log.apply(event)
