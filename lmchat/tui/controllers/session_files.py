@@ -15,7 +15,6 @@ from lmchat.files.disk import expanded_path
 from lmchat.formats.exporting import export_name
 from lmchat.formats.programs import AUTO
 from lmchat.library.chat_import import Importer, ImportOutcome, loss_lines, result_lines
-from lmchat.library.library import ExportAs
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.sessions.session import Session
 from lmchat.tui.controllers.listed_sessions import ListedSessions
@@ -75,12 +74,11 @@ class SessionFiles:
         await self._chat.shown.fill(self._ui.workspace.store)
         words = typed.split()
         name = " ".join(word for word in words if word != _WITH_REASONING)
-        contents = ExportAs(with_reasoning=_WITH_REASONING in words)
         write = partial(
             self._ui.workspace.library.export_file,
             self._session_to_export(),
             expanded_path(name),
-            contents,
+            with_reasoning=_WITH_REASONING in words,
         )
         if not await write_asking(self._ui, write, "Exported"):
             return ""
