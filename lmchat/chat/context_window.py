@@ -289,7 +289,8 @@ class ContextMeter:
     def use(self, target: Target | None, messages: Sequence[ChatMessage]) -> ContextUse:
         """Return the part of the window that the messages take.
 
-        Its tokens are the last count of the model's server, plus an estimate of the later messages.
+        Its tokens are the last count of the model's server, plus an estimate of the later messages:
+        of answers of this model, by the tokens that arrived.
         If messages are taken out of requests, all is an estimate. If nothing has changed since the
         last call, the same result is returned.
         """
@@ -317,7 +318,14 @@ class ContextMeter:
                     break
         thoughts = thoughts_to_send(uncounted, sent_thoughts)
         for message, thought in zip(uncounted, thoughts, strict=True):
-            tokens += message_tokens(message, thought, factor=factor)
+            stats = message.stats
+            arrived = 0
+            if stats is not None and stats.completion_tokens and message.model == model_id:
+                arrived = stats.completion_tokens - (stats.thought_tokens or 0)
+            if arrived > 0 and not thought:  # as shown while it came, so that a stop is no jump
+                tokens += arrived + TEMPLATE_TOKENS
+            else:
+                tokens += message_tokens(message, thought, factor=factor)
         use = ContextUse(tokens=tokens, limit=limit, is_estimated=bool(uncounted))
         self._last_use = (messages, key, use)
         return use

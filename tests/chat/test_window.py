@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from lmchat.chat.context_window import plan_context
@@ -168,3 +170,12 @@ def test_what_is_typed_adds_an_estimate_that_learns_from_the_server(store):
     text_file = FilePart(name="a.txt", media_type="text/plain", digest="0" * 64, size=9, tokens=50)
     image = FilePart(name="a.png", media_type="image/png", digest="1" * 64, size=9, tokens=85)
     assert turn_choices.draft_tokens(file_line(text_file) + file_line(image)) == 100 + 85
+
+
+async def test_a_stop_does_not_change_the_estimate_of_the_used_window(store):
+    chat = ChatTurns(store, [RequestSent(), TextDelta(text="Let", chunks=9), asyncio.Event()])
+    await chat.begin("Hello", TextDelta)
+    turn_choices = chat.sessions.turn_choices
+    running = turn_choices.context_use(chat.opened)
+    await chat.stop()
+    assert turn_choices.context_use(chat.opened) == running
