@@ -66,8 +66,10 @@ async def test_words_are_gone_through_and_another_one_begins_a_version_that_goes
         assert '"Ferns"  90' in chosen(desk)
         await desk.press("right", sees='" like"  37')
         await shown(desk, "in the answer", '" love"', '" need"')
+        await desk.press("tab", sees='" shade"  14')
+        await desk.press("shift+tab", sees='" like"  37')
         await desk.press("end", sees='"."  90')
-        await desk.press("right", sees="word 4 of 4")
+        await desk.press("right", "tab", sees="word 4 of 4")
         await desk.press("home", "left", sees="word 1 of 4")
         await desk.press("escape", leads_to=ChatScreen)
         assert desk.texts == ["one", "Ferns like shade."]

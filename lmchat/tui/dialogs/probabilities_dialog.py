@@ -29,7 +29,7 @@ from lmchat.tui.widgets.row_list import NAME, ListRow, RowList
 from lmchat.units import GAP, UNICODE
 
 _UNSURE = 0.5
-"""Below this probability, a word is underlined."""
+"""Below this probability, a word is underlined; Tab goes to the next one."""
 _GUESSED = 0.2  # below this probability, a word is in reverse
 _LEAST_SHOWN = 0.005  # a lower probability would be shown as 0 %
 _CURSOR = "bold reverse $primary"
@@ -106,12 +106,15 @@ class ProbabilitiesDialog(ListDialog):
         ("← →", "word"),
         ("↑ ↓", "alternative"),
         ("Enter", "continue with it"),
+        ("Tab", "unsure"),
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         ("left", "move_word(-1)"),
         ("right", "move_word(1)"),
         ("home", "move_word(-1_000_000)"),
         ("end", "move_word(1_000_000)"),
+        ("tab", "next_unsure(1)"),
+        ("shift+tab", "next_unsure(-1)"),
     ]
 
     def __init__(self, answer: AnswerTokens) -> None:
@@ -144,6 +147,18 @@ class ProbabilitiesDialog(ListDialog):
         """Move the cursor forward by `step` words, or back if negative; it stops at both ends."""
         self._text.move_to(min(max(self._text.cursor + step, 0), len(self._words) - 1))
         self.draw()
+
+    def action_next_unsure(self, step: int) -> None:
+        """Move the cursor to the next word of which the model was unsure (`step` 1), or back (-1).
+
+        Without such a word in this direction, it stays.
+        """
+        index = self._text.cursor + step
+        while 0 <= index < len(self._words) and not _is_unsure(self._words[index]):
+            index += step
+        if 0 <= index < len(self._words):
+            self._text.move_to(index)
+            self.draw()
 
     def action_accept(self) -> None:
         if self.list.key is not None:
