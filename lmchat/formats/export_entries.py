@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from msgspec import Struct
 
 from lmchat.safe_text import safe_line
-from lmchat.sessions.message import AnswerState, ChatMessage, Role, ToolCallPart
-from lmchat.sessions.session import Session
+from lmchat.sessions.message import AnswerState, ChatMessage, Role, ToolCallPart, tool_calls_text
+from lmchat.sessions.session import Session, branches
 
 REFUSED = "Refused"
+_QUOTED_CHARS = 60  # of a message in a heading
 _SPEAKERS = {
     Role.USER: "You",
     Role.SYSTEM: "System",
@@ -26,7 +27,7 @@ _STATES = {
 
 
 class WriteOptions(Struct, frozen=True, kw_only=True):
-    """Options of an export; JSON is always complete, with all branches and times in UTC."""
+    """Options of an export; JSON is always complete, with times in UTC."""
 
     with_reasoning: bool = False
     # HTML of messages by their ids, for an HTML page; others are shown as plain text.
@@ -50,16 +51,23 @@ class MessageEntry(Struct, frozen=True, kw_only=True):
     reason: str  # reason of a failed answer, or nothing
 
 
-def entries(session: Session) -> Iterator[MessageEntry]:
-    """Yield an entry for each message of the path; times are local."""
+def entries(session: Session) -> Iterator[MessageEntry | str]:
+    """Yield an entry for each message of the path, then the heading and entries of each branch.
+
+    A heading, such as `Another branch, after “Hello”`, is a text. Times are local.
+    """
     # Ids of messages whose entries have no `calls`: tool messages, which show a call with its
     # result, and their parents, the answers with these calls.
     ids_with_shown_calls: set[str | None] = set()
-    for message in session.messages:
+    for message in (*session.messages, *session.branches):
         if is_tool_run(message):
             ids_with_shown_calls |= {message.message_id, message.parent_id}
 
-    for message in session.messages:
+    def entry_of(message: ChatMessage) -> MessageEntry:
+        """Return what all formats show of a message.
+
+        `ids_with_shown_calls`, made above from all messages, says whose calls are left out.
+        """
         speaker = _SPEAKERS[message.role]
         if message.role is Role.ASSISTANT and message.model:
             speaker = safe_line(message.model)
@@ -76,7 +84,7 @@ def entries(session: Session) -> Iterator[MessageEntry]:
             state = _STATES[message.state]
             if message.failure is not None:
                 reason = safe_line(f"{message.failure.message} {message.failure.hint}")
-        yield MessageEntry(
+        return MessageEntry(
             message=message,
             speaker=speaker,
             time=f"{time:%Y-%m-%d %H:%M}",
@@ -86,6 +94,17 @@ def entries(session: Session) -> Iterator[MessageEntry]:
             state=state,
             reason=reason,
         )
+
+    yield from map(entry_of, session.messages)
+    messages_by_id = {message.message_id: message for message in session.tree}
+    for branch in branches(session.branches):
+        parent = messages_by_id.get(branch.messages[0].parent_id or "")
+        if parent is None:
+            yield "Another beginning"
+        else:
+            above = safe_line(parent.text or tool_calls_text(parent), limit=_QUOTED_CHARS)
+            yield f"Another branch, after “{above}”"
+        yield from map(entry_of, branch.messages)
 
 
 def is_tool_run(message: ChatMessage) -> bool:

@@ -45,7 +45,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def to_html(session: Session, options: WriteOptions = PLAIN) -> str:
-    """Return the path of a session as one HTML page.
+    """Return the path and then the branches of a session as one HTML page.
 
     All text is escaped, except the HTML in `options.html_by_id`: `MarkdownConverter` has made it,
     and has escaped any HTML in the messages.
@@ -60,7 +60,10 @@ def to_html(session: Session, options: WriteOptions = PLAIN) -> str:
         f"<h1>{title}</h1>",
     ]
     for entry in entries(session):
-        blocks += _article(entry, session.files, options)
+        if isinstance(entry, MessageEntry):
+            blocks += _article(entry, session.files, options)
+        else:  # the heading of a branch
+            blocks.append(f"<hr><p><strong>{escape(entry)}</strong></p>")
     return "\n".join([*blocks, "</body></html>"]) + "\n"
 
 
@@ -117,12 +120,12 @@ class MarkdownConverter:
         self._child: ChildProcess | None = None
 
     async def html_of(self, session: Session) -> dict[str, str]:
-        """Return the HTML of the messages of the path by their ids.
+        """Return the HTML of the messages of all branches by their ids.
 
         Messages without text are left out, and those that cannot be converted in time.
         """
         html_by_id: dict[str, str] = {}
-        for message in session.messages:
+        for message in (*session.messages, *session.branches):
             if message.text:
                 with suppress(TimeoutError, ChildEndedError):
                     html_by_id[message.message_id] = await self._convert(safe_text(message.text))

@@ -36,11 +36,14 @@ _MISLEADING = re.compile(
 
 
 def to_markdown(session: Session, options: WriteOptions = PLAIN) -> str:
-    """Return a session as Markdown: its title and the path."""
+    """Return a session as Markdown: its title, the path, then each branch."""
     blocks = [_heading("#", session.header.title or "Untitled")]
     for entry in entries(session):
-        blocks.append(_heading("##", f"{entry.speaker} · {entry.time}"))
-        blocks += _body(entry, with_reasoning=options.with_reasoning)
+        if isinstance(entry, MessageEntry):
+            blocks.append(_heading("##", f"{entry.speaker} · {entry.time}"))
+            blocks += _body(entry, with_reasoning=options.with_reasoning)
+        else:  # the heading of a branch
+            blocks.append(_heading("#", entry))
     return "\n\n".join(blocks) + "\n"
 
 

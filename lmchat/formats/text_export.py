@@ -19,11 +19,14 @@ from lmchat.sessions.session import Session
 
 
 def to_text(session: Session, options: WriteOptions = PLAIN) -> str:
-    """Return a session as plain text: its title and the path."""
+    """Return a session as plain text: its title, the path, then each branch below a heading."""
     title = safe_line(session.header.title)
     blocks = [f"{title}\n{'=' * len(title)}"]
     for entry in entries(session):
-        blocks += _text_blocks(entry, with_reasoning=options.with_reasoning)
+        if isinstance(entry, MessageEntry):
+            blocks += _text_blocks(entry, with_reasoning=options.with_reasoning)
+        else:  # the heading of a branch
+            blocks.append(f"{entry}\n{'-' * len(entry)}")
     return "\n\n".join(blocks) + "\n"
 
 

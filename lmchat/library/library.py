@@ -9,6 +9,7 @@ from contextlib import aclosing, suppress
 from datetime import date, datetime
 from pathlib import Path
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.errors import LMChatError, StoreUnavailable
@@ -21,6 +22,18 @@ from lmchat.sessions.session import Session, SessionGroup, SessionHeader, group_
 from lmchat.storage.store import Store
 
 _FORMS_WITH_FILES = ("json", "html")  # formats that hold the content of attached files
+
+
+class ExportAs(Struct, frozen=True, kw_only=True):
+    """Format of an export, and its contents beside the text."""
+
+    form: str = ""  # one of `EXPORT_FORMATS`; empty: by the name of the file, else Markdown
+    with_reasoning: bool = False
+    with_branches: bool = False
+    """Whether to export all branches; JSON has them anyway, where they can be read."""
+
+
+BY_NAME = ExportAs()  # the format by the name of the file, and only the text
 
 
 class Library:
@@ -84,34 +97,32 @@ class Library:
         self,
         session: Session,
         path: Path,
+        export_as: ExportAs = BY_NAME,
         *,
-        form: str = "",
-        with_reasoning: bool = False,
         is_forced: bool = False,
     ) -> Path:
         """Write a session into a file, or into a file in a folder, and return the file's path.
 
         The name of a file in a folder is made of the title. An existing file is replaced if
-        `is_forced`. `form` is one of `EXPORT_FORMATS`; without it, the name of the file tells the
-        format. Raises `FileRefused`, and `WrongUse` for an unknown suffix.
+        `is_forced`. Raises `FileRefused`, and `WrongUse` for an unknown suffix if `export_as` names
+        no format.
         """
         # Path.is_dir would raise an error for a long name, and for a folder that may not be entered
         is_folder = await asyncio.to_thread(os.path.isdir, path)
-        form = form or ("md" if is_folder else form_of(path))
-        text = await self.export_text(session, form, with_reasoning=with_reasoning)
+        form = export_as.form or ("md" if is_folder else form_of(path))
+        text = await self.export_text(session, replace(export_as, form=form))
         if is_folder:
             path /= export_name(session, form=form)
         return await asyncio.to_thread(write_new_file, path, text, is_forced=is_forced)
 
-    async def export_text(
-        self, session: Session, form: str = "md", *, with_reasoning: bool = False
-    ) -> str:
+    async def export_text(self, session: Session, export_as: ExportAs = BY_NAME) -> str:
         """Return the text of the file that an export of this session would write.
 
-        Branches are read from the store for JSON, and attached files for the formats that hold
-        their content.
+        Branches are read from the store if they are asked for, and for JSON; attached files are
+        read for the formats that hold their content.
         """
-        if form == "json":
+        form = export_as.form or "md"  # without a file there is no name to go by
+        if export_as.with_branches or form == "json":
             with suppress(LMChatError):  # a session that could not be saved has no branches
                 stored = await self.store.tree(session.header.session_id)
                 # those in memory replace the stored ones, since they may be newer
@@ -128,5 +139,5 @@ class Library:
         if form == "html":
             async with aclosing(MarkdownConverter()) as converter:
                 html_by_id = await converter.html_of(session)
-        options = WriteOptions(with_reasoning=with_reasoning, html_by_id=html_by_id)
+        options = WriteOptions(with_reasoning=export_as.with_reasoning, html_by_id=html_by_id)
         return await asyncio.to_thread(render, session, form, options)

@@ -163,6 +163,13 @@ def test_the_page_folds_a_tool_call_and_its_result_and_escapes_both():
     assert text == safe_text(text)
 
 
+def test_the_heading_of_a_branch_after_a_tool_call_names_the_call():
+    talk = chat_with_tools()
+    other = answer("Another answer.", parent=talk.messages[2])
+    text = render(replace(talk, tree=(*talk.messages, other)), "txt")
+    assert 'Another branch, after “files/read_text("notes.md")”' in text
+
+
 def test_every_format_is_safe_utf_8_and_takes_an_empty_session():
     session = talk()
     asked, said = session.messages

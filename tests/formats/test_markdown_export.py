@@ -148,3 +148,10 @@ def test_an_unfinished_answer_says_so_and_why():
         failure = Failure(kind="offline", message="The server went\naway.", hint="Start it again.")
         text = to_markdown(session_of("half", state=state, failure=failure))
         assert text.endswith(f"half\n\n> **{word}.** The server went away. Start it again.\n")
+
+
+def test_branches_follow_the_path_with_the_message_above_them():
+    talk = chat("one", "two")
+    other = answer("Another.", parent=talk.messages[0])
+    text = to_markdown(replace(talk, tree=(*talk.messages, other)))
+    assert text.endswith(f"\n\n# Another branch, after “one”\n\n## {MODEL}\n\nAnother.\n")

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.formats.exporting import form_of
-from lmchat.library.library import Library
+from lmchat.library.library import ExportAs, Library
 from lmchat.sessions.message import AnswerState
 from lmchat.sessions.session import MessagePath
 from tests.support.chats import answer, answered_chats
@@ -26,7 +26,7 @@ async def test_a_session_is_exported_to_a_file(tmp_path, store, library):
 
 async def test_a_folder_takes_the_export_under_a_name_of_its_own(tmp_path, store, library):
     (one,) = await answered_chats(store, "../../etc/passwd")
-    path = await library.export_file(await store.open_session(one), tmp_path, form="json")
+    path = await library.export_file(await store.open_session(one), tmp_path, ExportAs(form="json"))
     assert path == tmp_path / f"etc-passwd-{one[:8]}.json"
     assert path.exists()
     (tmp_path / "backup.d").mkdir()
@@ -39,24 +39,24 @@ def test_the_ending_of_the_name_chooses_the_format(tmp_path):
     assert {name: form_of(tmp_path / name) for name in forms} == forms
 
 
-async def test_json_has_all_branches_and_the_forms_for_people_the_shown_one(
-    store, library, branched
-):
+async def test_branches_are_exported_where_they_are_wanted(store, library, branched):
     session = await store.open_session(await branched("Branches"))
     for form in ("md", "txt", "html"):
-        text = await library.export_text(session, form)
-        assert ("old answer" in text, text.count("after the new one")) == (False, 1)
-    text = await library.export_text(session, "json")
-    assert all(
-        words in text
-        for words in (
-            "old answer",
-            "after the old one",
-            "new answer",
-            "after the new one",
-            "edited",
+        plain = await library.export_text(session, ExportAs(form=form))
+        whole = await library.export_text(session, ExportAs(form=form, with_branches=True))
+        assert "old answer" not in plain
+        assert all(
+            whole.count(words) == 1
+            for words in (
+                "old answer",
+                "after the old one",
+                "new answer",
+                "after the new one",
+                "edited",
+            )
         )
-    )
+        assert "Another branch, after “first question”" in whole
+        assert "Another beginning" in whole
 
 
 async def test_what_is_shown_and_not_on_the_disk_is_exported_too(store, library, branched):
@@ -66,8 +66,10 @@ async def test_what_is_shown_and_not_on_the_disk_is_exported_too(store, library,
     newer = replace(last, parts=(replace(last.parts[0], text="newer words"),))
     unsaved = answer("half an ans", parent=last, state=AnswerState.STREAMING)
     shown = replace(session, messages=MessagePath((*session.messages[:-1], newer, unsaved)))
-    for form in ("json", "md"):
-        text = await library.export_text(shown, form)
-        found = ["newer words" in text, "half an ans" in text, "after the new one" in text]
-        assert found == [True, True, False], form
+    text = await library.export_text(shown, ExportAs(with_branches=True))
+    assert ("newer words" in text, "half an ans" in text, "after the new one" in text) == (
+        True,
+        True,
+        False,
+    )
     assert "> **Still streaming.**" in text

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from lmchat.errors import StoreUnavailable
 from lmchat.library.chat_import import Importer, ImportOutcome
-from lmchat.library.library import Library
+from lmchat.library.library import ExportAs, Library
 from lmchat.sessions.message import FilePart
 from tests.support.chats import header, prompt, store_at
 
@@ -39,7 +39,7 @@ async def prompted(store):
 
 
 async def exported(store, session, form):
-    return await Library(store).export_text(session, form)
+    return await Library(store).export_text(session, ExportAs(form=form))
 
 
 async def brought(store, path, text):

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from lmchat.formats.json_sessions import to_json
 from lmchat.library.chat_import import Importer, ImportOutcome
-from lmchat.library.library import Library
+from lmchat.library.library import ExportAs, Library
 from lmchat.sessions.message import TextPart, ToolCallPart
 from lmchat.sessions.session import MessagePath, Session
 from tests.support.chats import (
@@ -66,7 +66,7 @@ async def export_all(store, ids, folder):
     folder.mkdir()
     for session_id in ids:
         session = await store.open_session(session_id)
-        await library(store).export_file(session, folder, form="json")
+        await library(store).export_file(session, folder, ExportAs(form="json"))
 
 
 async def test_a_backup_of_all_sessions_comes_back_as_it_was(tmp_path, store, other, branched):
@@ -152,7 +152,7 @@ async def test_a_message_of_another_session_is_never_written_over(tmp_path, stor
         header=header("evil"),
         messages=(replace(asked, parts=(TextPart(text="evil words"),)),),
     )
-    text = await library(store).export_text(evil, "json")
+    text = await library(store).export_text(evil, ExportAs(form="json"))
     (one,) = await import_all(importer, file_of(tmp_path, text))
     assert not one.was_known
     assert (await store.open_session(mine.session_id)) == kept

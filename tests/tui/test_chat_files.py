@@ -25,13 +25,13 @@ def list_file(folder, talk=TALK, name="talk.json"):
     return path
 
 
-async def test_the_dialog_of_an_export_takes_thoughts_in_and_keeps_its_file_on_failure(
+async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_and_keeps_its_file_on_failure(
     tmp_path,
 ):
     target, existing = tmp_path / "out.md", tmp_path / "notes.md"
     existing.write_text("notes")
     backend = ScriptedBackend(
-        answer_steps("Lettuce."), answer_steps("Spinach.", thought="Hmm, beds.")
+        answer_steps("Lettuce.", thought="Hmm, beds."), answer_steps("Spinach.")
     )
     async with ready_desktop(tmp_path, asked=["first"], backend=backend) as desk:
         await desk.press("ctrl+r", sees="Spinach.")
@@ -44,13 +44,16 @@ async def test_the_dialog_of_an_export_takes_thoughts_in_and_keeps_its_file_on_f
         await desk.press("enter", leads_to=ConfirmDialog)
         await desk.press("escape", leads_to=AskDialog)
         assert existing.read_text() == "notes"
-        desk.app.screen.query_one(Input).value = f"{target} --reasoning"
+        desk.app.screen.query_one(Input).value = f"{target} --reasoning --branches"
         await desk.press("enter", sees="Exported to")
         text = target.read_text()
-        assert ("Spinach." in text, "Lettuce." in text, "Hmm, beds." in text) == (True, False, True)
-        await desk.say(f"/export {target}", leads_to=ConfirmDialog)
+        assert all(
+            words in text for words in ("Spinach.", "Lettuce.", "Hmm, beds.", "Another branch")
+        )
+        await desk.say(f"/export {target} --branches", leads_to=ConfirmDialog)
         await desk.confirm()
         await desk.until(lambda: "Hmm, beds." not in target.read_text(), "the new text")
+        assert "Lettuce." in target.read_text()
 
 
 async def test_a_hit_that_was_opened_is_exported_with_its_own_name(tmp_path):

@@ -10,7 +10,7 @@ from lmchat.cli.store import open_store
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.formats.exporting import export_name
-from lmchat.library.library import Library
+from lmchat.library.library import ExportAs, Library
 from lmchat.units import counted
 
 
@@ -23,20 +23,18 @@ async def export(context: Context) -> int:
     options, output = context.options, context.output
     if options.all_into and (options.output or options.id):
         raise WrongUse("--all exports every session: leave out ID and -o.")
-    form = options.format or ""
+    form = options.format
     if not form and options.output is None:  # a file of `-o` gets the format of its name
         # with `--all`, `--json` prints the list of the files and is not their format
         form = "json" if options.json and not options.all_into else "md"
+    export_as = ExportAs(
+        form=form, with_reasoning=options.reasoning, with_branches=options.branches
+    )
     paths: list[Path] = []
     failed_count = 0
     async with open_store(context) as store:
         library = Library(store)
-        write = partial(
-            library.export_file,
-            form=form,
-            with_reasoning=options.reasoning,
-            is_forced=options.force,
-        )
+        write = partial(library.export_file, export_as=export_as, is_forced=options.force)
         if options.all_into:
             folder = expanded_path(options.all_into)
             for header in await store.list_sessions():
@@ -50,7 +48,7 @@ async def export(context: Context) -> int:
             session_id = await store.find(options.id or options.resume or "last")
             session = await store.open_session(session_id)
             if options.output is None:
-                text = await library.export_text(session, form, with_reasoning=options.reasoning)
+                text = await library.export_text(session, export_as)
                 if form == "json":
                     output.print_safe(text)
                 elif output.is_json:  # another format is a field of a JSON document

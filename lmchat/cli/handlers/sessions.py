@@ -14,7 +14,7 @@ from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.store import open_store
 from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.files.disk import empty_log
-from lmchat.library.library import Library
+from lmchat.library.library import ExportAs, Library
 from lmchat.sessions.session import HIT_KIND_NAMES, SessionHeader
 from lmchat.terminal.output import SHORT_ID, local_time, table
 from lmchat.units import counted
@@ -48,8 +48,8 @@ async def show(context: Context) -> int:
     output = context.output
     async with open_store(context) as store:
         session = await store.open_session(await store.find(context.options.id))
-        form = "json" if output.is_json else "txt"
-        text = await Library(store).export_text(session, form, with_reasoning=True)
+        export_as = ExportAs(form="json" if output.is_json else "txt", with_reasoning=True)
+        text = await Library(store).export_text(session, export_as)
     if output.is_json:
         output.print_safe(text)
     else:

@@ -15,6 +15,7 @@ from lmchat.files.disk import expanded_path
 from lmchat.formats.exporting import export_name
 from lmchat.formats.programs import AUTO
 from lmchat.library.chat_import import Importer, ImportOutcome, loss_lines, result_lines
+from lmchat.library.library import ExportAs
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.sessions.session import Session
 from lmchat.tui.controllers.listed_sessions import ListedSessions
@@ -25,7 +26,7 @@ from lmchat.tui.dialogs.progress_dialog import with_progress
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.screen_services import ScreenServices
 
-_WITH_REASONING = "--reasoning"  # typed beside the name of a file
+_OPTIONS = {"--reasoning", "--branches"}
 
 
 class SessionFiles:
@@ -53,12 +54,12 @@ class SessionFiles:
         """
         if not self._chat.shown.messages:
             self._ui.notify("There is nothing to export yet.")
-        elif set(typed.split()) - {_WITH_REASONING}:  # other words: a name was typed
+        elif set(typed.split()) - _OPTIONS:  # other words than the options: a name was typed
             self._ui.begin(partial(self._write, typed), "export", typed=f"/export {typed}")
-        else:  # `typed` has only the option, or nothing
+        else:  # `typed` has only options, or nothing
             dialog = AskDialog(
                 "Export to which file?",
-                text=f"Add {_WITH_REASONING} for the thoughts; a .json file has all versions.",
+                text="Add --reasoning for the thoughts, --branches for all versions.",
                 value=f"{export_name(self._session_to_export())} {typed}".rstrip(),
                 verb="export",
                 attempt=self._write,
@@ -73,12 +74,15 @@ class SessionFiles:
         """
         await self._chat.shown.fill(self._ui.workspace.store)
         words = typed.split()
-        name = " ".join(word for word in words if word != _WITH_REASONING)
+        name = " ".join(word for word in words if word not in _OPTIONS)
+        contents = ExportAs(
+            with_reasoning="--reasoning" in words, with_branches="--branches" in words
+        )
         write = partial(
             self._ui.workspace.library.export_file,
             self._session_to_export(),
             expanded_path(name),
-            with_reasoning=_WITH_REASONING in words,
+            contents,
         )
         if not await write_asking(self._ui, write, "Exported"):
             return ""
