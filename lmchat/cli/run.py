@@ -17,7 +17,7 @@ from lmchat.cli.context import Context
 from lmchat.cli.options import ParsedOptions
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.processes.system import interrupt_at_end
-from lmchat.terminal.output import Output
+from lmchat.terminal.output import Output, is_terminal
 
 CommandHandler = Callable[[Context], int | Coroutine[None, None, int]]
 
@@ -123,7 +123,7 @@ def _run_screen(context: Context) -> int:
     Raises `WrongUse` unless stdin, for keys, and stderr, for the screen, are terminals.
     """
     for stream, name in ((sys.stdin, "stdin"), (sys.stderr, "stderr")):
-        if stream is None or not stream.isatty():
+        if not is_terminal(stream):
             message = f"The chat screen needs a terminal, but {name} is not one."
             hint = 'For one answer without the screen: lmchat ask "PROMPT".'
             raise WrongUse(message, hint=hint)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from io import BufferedReader
-from typing import Protocol, TypeVar
+from typing import Protocol, TextIO, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import asdict
@@ -98,7 +98,7 @@ class Output:
         terminal, or if TERM is dumb: such a terminal cannot overwrite a line.
         """
         can_show = self.has_progress and os.environ.get("TERM") != "dumb"
-        if can_show and sys.stderr is not None and sys.stderr.isatty():
+        if can_show and is_terminal(sys.stderr):
             # the blanks overwrite a longer text; then the cursor goes back to the end of this one
             sys.stderr.write(f"\r{text.ljust(_PROGRESS_COLUMNS)}\r{text}")
             sys.stderr.flush()
@@ -235,7 +235,7 @@ def table(
     lines: list[str] = []
     for row in safe_rows:
         cells = zip(row, widths, strict=True)
-        padded = [cell + " " * (width - cell_len(cell)) for cell, width in cells]
+        padded = [cell + " " * (column - cell_len(cell)) for cell, column in cells]
         line = "  ".join(padded).rstrip()
         if width is not None and cell_len(line) > width:
             line = f"{split_at_cell(line, width - 1)[0]}…"
@@ -278,7 +278,12 @@ Result = TypeVar("Result")
 
 def can_ask() -> bool:
     """Return whether a user can read and answer questions: stdin and stderr are terminals."""
-    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+    return is_terminal(sys.stdin) and is_terminal(sys.stderr)
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Return whether a stream of Python is a terminal; None is a stream that was closed."""
+    return stream is not None and stream.isatty()
 
 
 async def typed_line() -> bytes:

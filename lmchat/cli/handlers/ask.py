@@ -38,7 +38,7 @@ from lmchat.sessions.message import (
     Role,
     choices_json,
 )
-from lmchat.terminal.output import SHORT_ID, failure_detail, is_utf8, rounded, to_json
+from lmchat.terminal.output import SHORT_ID, failure_detail, is_terminal, is_utf8, rounded, to_json
 from lmchat.tools.calls import Decision
 from lmchat.tools.json_schema import WantedValue
 
@@ -124,7 +124,7 @@ async def _print_request(context: Context, runtime: Runtime, request: ChatReques
         output.print_safe(safe_json(text, is_ascii=not is_utf8()))
         return
     text = (await runtime.backend.template_text(request)).text
-    if sys.stdout is not None and sys.stdout.isatty():
+    if is_terminal(sys.stdout):
         output.print_text(text)
     else:  # a pipe or file gets the text exactly as the model does
         output.print_exactly(text)

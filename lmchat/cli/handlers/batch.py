@@ -26,7 +26,7 @@ from lmchat.processes.threads import run_abandonable
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.products import product_named
 from lmchat.sessions.message import Role, text_message
-from lmchat.terminal.output import to_json
+from lmchat.terminal.output import is_terminal, to_json
 from lmchat.tools.json_schema import WantedValue
 from lmchat.units import counted
 
@@ -70,7 +70,7 @@ async def batch(context: Context) -> int:
             row_file = stack.enter_context(RowFile(output_path)) if output_path else None
             if row_file:  # a line that an earlier run has answered is not sent again, unless forced
                 row_file.keep_done(is_forced=options.force)
-            elif sys.stdout is not None and sys.stdout.isatty():
+            elif is_terminal(sys.stdout):
                 output.has_progress = False  # the printed rows show the progress
 
             def is_done(task: Task) -> bool:

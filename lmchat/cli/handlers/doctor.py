@@ -13,7 +13,7 @@ from lmchat.cli.wiring import make_backend
 from lmchat.config.state import read_state
 from lmchat.doctor.report import Grade, report_json, report_text, worst
 from lmchat.processes.threads import run_abandonable
-from lmchat.terminal.output import timestamp
+from lmchat.terminal.output import is_terminal, timestamp
 
 _MAX_COLUMNS = 120  # of a report on a terminal
 
@@ -27,7 +27,7 @@ async def doctor(context: Context) -> int:
         findings = await examine_machine(context, backend)
     if context.output.is_json:
         context.output.print_json(report_json(findings, timestamp()))
-    elif sys.stdout is not None and sys.stdout.isatty():
+    elif is_terminal(sys.stdout):
         width = min(shutil.get_terminal_size().columns, _MAX_COLUMNS)
         context.output.print_safe(report_text(findings, width=width))
     else:

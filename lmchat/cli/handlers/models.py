@@ -19,7 +19,7 @@ from lmchat.errors import LMChatError
 from lmchat.server_json import detection_json, health_json, model_json, special_type
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.terminal.output import table
+from lmchat.terminal.output import is_terminal, table
 
 
 async def list_models(context: Context) -> int:
@@ -46,8 +46,8 @@ async def list_models(context: Context) -> int:
         )
         for model in models
     ]
-    is_terminal = sys.stdout is not None and sys.stdout.isatty()
-    width = get_terminal_size().columns if is_terminal else None  # a pipe gets the whole lines
+    # a pipe gets the whole lines
+    width = get_terminal_size().columns if is_terminal(sys.stdout) else None
     head = ("STATE", "MODEL", "PARAMS", "QUANT", "CONTEXT", "SIZE", "CAN", "SERVER")
     return context.output.print_list(
         [model_json(model) for model in models],

@@ -19,7 +19,7 @@ from lmchat.processes.system import ENDING_SIGNALS
 from lmchat.safe_text import header_value
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import is_loopback_host, loopback
-from lmchat.terminal.output import Output
+from lmchat.terminal.output import Output, is_terminal
 from lmchat.units import counted
 
 try:
@@ -191,6 +191,6 @@ def _print_report(output: Output, report: RequestReport) -> None:
 
 def _print_line(output: Output, line: str) -> None:
     """Print a line if stdout is a terminal; if that is gone, the answers continue."""
-    if sys.stdout is not None and sys.stdout.isatty():
+    if is_terminal(sys.stdout):
         with suppress(LMChatError, BrokenPipeError):
             output.print_lines([line])
