@@ -90,7 +90,7 @@ def has_text_to_continue(message: ChatMessage) -> bool:
 def require_prefill(target: Target, beginning: Beginning | None = None) -> None:
     """Raise `RequestInvalid` if the server of a target cannot continue words of the user.
 
-    Without a `beginning`, the words are text, not a thought.
+    Some can continue a text and not a thought; without a `beginning`, the words are a text.
     """
     product = product_named(target.product)
     can_prefill = beginning.can_prefill(target) if beginning else product.can_prefill

@@ -111,14 +111,15 @@ class ApiKeys:
                 f"the environment variable {entry.api_key_env}",
             ),
             (self._printed.get(origin, ""), f"api_key_cmd of endpoint {entry.name!r}"),
-            ("" if entry.api_key_cmd else entry.api_key, "[[endpoints]] in the configuration"),
-            (settings.api_key if is_setting_for_server else "", f"api_key, {setting_origin.words}"),
-            (self.stored.get(origin, ""), _KEY_FILE),
         ]
-        if entry.api_key_cmd and origin not in self._printed:
-            del possible_keys[-2:]  # they come after the key of the command, which has not run
-        if origin == _OPENAI_ORIGIN:
-            possible_keys.append((self._environ.get("OPENAI_API_KEY", ""), "OPENAI_API_KEY"))
+        if not entry.api_key_cmd:
+            possible_keys.append((entry.api_key, "[[endpoints]] in the configuration"))
+        if not entry.api_key_cmd or origin in self._printed:  # else the command has to run first
+            setting = settings.api_key if is_setting_for_server else ""
+            possible_keys.append((setting, f"api_key, {setting_origin.words}"))
+            possible_keys.append((self.stored.get(origin, ""), _KEY_FILE))
+            if origin == _OPENAI_ORIGIN:
+                possible_keys.append((self._environ.get("OPENAI_API_KEY", ""), "OPENAI_API_KEY"))
         for key, source in possible_keys:
             try:
                 if sent_key := header_value(key):

@@ -163,16 +163,16 @@ def keymap_problems(loaded: Loaded) -> list[Problem]:
         if name not in BY_ID:
             # a reason ends without a full stop
             reasons.append(f"is not a command{did_you_mean(name, tuple(BY_ID))}".removesuffix("."))
-        # a command without keys has an empty one, an unknown command has none
-        for key in filter(None, keys_of_command.get(name, ())):
-            if not _is_key(key):
-                reasons.append(f'"{key}" is not a key; write it like ctrl+k, alt+left or f9')
+        else:
             scope = BY_ID[name].scope
-            for other, command in BY_ID.items():
-                # keys of the app work everywhere
-                is_in_same_place = command.scope is scope or Scope.APP in (command.scope, scope)
-                if is_in_same_place and other != name and key in keys_of_command[other]:
-                    reasons.append(f'uses "{key}", which is already a key of {other}')
+            for key in filter(None, keys_of_command[name]):  # a command without keys has "" there
+                if not _is_key(key):
+                    reasons.append(f'"{key}" is not a key; write it like ctrl+k, alt+left or f9')
+                for other, command in BY_ID.items():
+                    # keys of the app work everywhere
+                    is_in_same_place = command.scope is scope or Scope.APP in (command.scope, scope)
+                    if is_in_same_place and other != name and key in keys_of_command[other]:
+                        reasons.append(f'uses "{key}", which is already a key of {other}')
         for reason in reasons:
             problem = Problem(
                 source=str(loaded.file),

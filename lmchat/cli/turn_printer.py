@@ -107,7 +107,8 @@ class TurnPrinter:
                 output.note("lmchat: the server is loading the model …")
             case StreamStalled() if not self._is_stall_noted:
                 self._is_stall_noted = True
-                # on a terminal, an empty first line ends the line of the answer
+                # An empty line on stderr ends the line of the answer on a terminal. Stdout, which
+                # may be a file, does not get it: the answer may go on in the same line.
                 line_end = [] if self._stream.is_at_line_start else [""]
                 words = f"no data from the server for {event.silent_s:.0f} s"
                 output.note(*line_end, f"lmchat: {words}; press Ctrl+C to stop waiting.")

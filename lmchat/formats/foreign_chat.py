@@ -119,7 +119,7 @@ class ForeignChat(Struct, kw_only=True):
         message_parts: list[Part] = []
         has_tool_quote = False
         try:
-            # the result of a tool is quoted in the answer that asked for it
+            # tools belong to answers: the result is quoted in the answer that asked for it
             is_answer = Role(role) in (Role.ASSISTANT, Role.TOOL)
             message_role = Role.ASSISTANT if is_answer else Role(role)
             for part in parts:
@@ -133,8 +133,9 @@ class ForeignChat(Struct, kw_only=True):
             if message_parts:  # else nothing is lost, or the message is counted already
                 self.omitted[_REPEATED if has_key else _DAMAGED] += 1
             return
+        # also true without parts: `finish` leaves such a message out
         has_only_thoughts = all(isinstance(part, ReasoningPart) for part in message_parts)
-        is_of_model = message_role is Role.ASSISTANT
+        is_of_model = message_role is Role.ASSISTANT  # a damaged message is none, whatever it was
         self.messages[key] = _Message(
             role=message_role,
             parts=message_parts,

@@ -24,7 +24,7 @@ LARGEST_BYTES = 256 * 1024 * 1024  # of a file, or of a text in a zip file
 _TEXT_ENDINGS = (".json", ".jsonl", ".ndjson")
 # Ends of the names of files that may have chats.
 ENDINGS = (*_TEXT_ENDINGS, ".zip", ".db", ".sqlite", ".sqlite3")
-_HEAD_BYTES = 16
+_HEAD_BYTES = 16  # enough for the marks with which zip files and SQLite databases begin
 ZIP_HEAD = b"PK\x03\x04"
 # Errors of damaged archives, of unknown compression, and of encryption.
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)

@@ -202,7 +202,7 @@ class ChildProcess:
     async def start_own(cls, module: str) -> ChildProcess:
         """Start a program that calls `main` of a module of lmchat; raises `LMChatError`.
 
-        The error calls it a process for files: such programs make the files of pages and exports.
+        Exports to HTML use it, and the attachment of web pages: the error speaks of files.
         """
         try:
             return await cls.start(own_program(module), environment=needed_environment(os.environ))

@@ -97,6 +97,14 @@ def test_no_other_key_goes_to_a_server_before_its_command_has_run(keys_of):
     assert _key_for(keys, "http://127.0.0.1:1") == "own"
 
 
+def test_the_key_of_openai_waits_for_a_command_too(keys_of):
+    server = Endpoint.parse("https://api.openai.com")
+    text = f"[[endpoints]]\nname='a'\nurl='{server.url}'\napi_key_cmd='echo own'"
+    keys = keys_of(text, {"OPENAI_API_KEY": "other"})
+    assert keys.known_key(server) is None
+    assert _key_for(keys, server.url) == "own"
+
+
 def test_a_stored_key_holds_where_nothing_is_configured(keys_of):
     stored = {"http://127.0.0.1:1337": "stored"}
     assert _key_for(keys_of(stored=stored), "http://127.0.0.1:1337") == "stored"

@@ -233,10 +233,12 @@ class _Question(FrontEnd):
         return None
 
     def _print_end(self, misfit: LMChatError | None) -> LMChatError | None:
-        """Print the end of the answer and return the error that the caller prints.
+        """Print what is left of the answer, and return the error that the caller prints.
 
-        That is the error of the answer, else its misfit, else the error of saving it, else None.
-        A note says how to continue a session that this command has saved as a new one.
+        What is left are the last JSON lines, the JSON document, or the extract and notes. The error
+        is that of the answer, else its misfit, else the error of saving it, else None. The caller
+        prints it as the last JSON line, or as the document if none was printed; but after Ctrl+C it
+        prints none. A note says how to continue a session that was saved as a new one.
         """
         save_error = self._chat.save_queue.warning if self._is_saved else None
         is_in_store = self._is_saved and save_error is None
@@ -246,12 +248,10 @@ class _Question(FrontEnd):
 
         output = self._output
         if output.is_json_lines:
-            # another error is the last line, which the caller prints; after Ctrl+C it prints none
             if error is None or answer.state is AnswerState.STOPPED:
                 self._print_last_lines(answer, session_id)
         elif output.is_json:
-            # an answer that failed has no text; if no tool call ran either, the error that the
-            # caller prints is the document
+            # an answer that failed has no text; if no tool call ran either, the error says it all
             if answer.state is not AnswerState.FAILED or self._printer.steps:
                 output.print_json(self._document(answer, session_id, error))
         else:

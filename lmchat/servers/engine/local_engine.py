@@ -175,23 +175,22 @@ class LocalEngine:
                 threads=self._settings.threads,
             )
             self.is_loading = True
+            child = None
             try:
                 child = await start_child(order, self._log_file, self._environ)
-                try:
-                    line = await child.read_line()
-                    # no line: the child ended without a report
-                    report = json.decode(line, type=Report) if line else None
-                    if report is not None and report.address:  # empty after an error
-                        self._child = child
-                        return endpoint
-                    # the exit code is part of the reason; a child that hangs has none
-                    await _wait_for_end(child, _END_S)
-                    exit_code = child.exit_code
-                finally:
-                    if self._child is None:  # the start has failed, or was cancelled
-                        await _end(child)
+                line = await child.read_line()
+                # no line: the child ended without a report
+                report = json.decode(line, type=Report) if line else None
+                if report is not None and report.address:  # empty after an error
+                    self._child = child
+                    return endpoint
+                # the exit code is part of the reason; a child that hangs has none
+                await _wait_for_end(child, _END_S)
+                exit_code = child.exit_code
             finally:
                 self.is_loading = False
+                if child is not None and child is not self._child:  # it failed, or was cancelled
+                    await _end(child)
             raise await asyncio.to_thread(why_failed, model, report, exit_code, self._log_file)
 
     async def why_crashed(self, wait_s: float = 0.0) -> EngineUnavailable | None:

@@ -160,10 +160,10 @@ def code_number(document: Document, place: Place) -> int:
     A head is the row above code, with its language. The index is the number of heads above this
     one, without those in reasoning. In an answer, only heads of code have a `hint`.
     """
-    index, number, row = place
-    blocks = document.entries[index].blocks
-    blocks_above = (block.lines or [] for block in blocks[:number] if not block.is_thought)
-    lines_above = (blocks[number].lines or [])[: row - document.blank_rows(place)]
+    blocks = document.entries[place.message].blocks
+    blocks_above = (block.lines or [] for block in blocks[: place.block] if not block.is_thought)
+    row = place.row - document.blank_rows(place)  # a place counts the blank rows above its block
+    lines_above = (blocks[place.block].lines or [])[:row]
     return sum(line.hint is not None for line in chain(*blocks_above, lines_above))
 
 

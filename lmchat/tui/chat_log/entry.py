@@ -195,7 +195,11 @@ class Entry(Struct):
 
     @property
     def references(self) -> References:
-        """Link definitions (`[name]: address`) in the last text part; empty without one."""
+        """Link definitions (`[name]: address`) in the last text part; empty without one.
+
+        All blocks of the message are laid out with them. Only an answer that thought in between has
+        an earlier text part, and definitions stand at the end.
+        """
         for part in reversed(self.parts):
             if part.kind is TextPart:
                 return part.markdown.references
@@ -398,7 +402,7 @@ class Entry(Struct):
 
         While reasoning streams, the words are `Thinking… 3 s`, and the hint is the key that ends
         the thought. Afterwards the words are `Thought for 12 s`. If the time is not known, they are
-        without it.
+        without it. It is the time of all thoughts of the answer: each of them has the same label.
         """
         stats = self.message.stats
         thought_s = None

@@ -328,7 +328,7 @@ def state_block(turn: TurnFigures | None, now_s: float) -> Block:
         left: list[Span] = [(Stage.WAITING.value, _NULL)]
         if turn is not None:
             left = _state_spans(page, turn, now_s)
-        stop = page.key_hint("Esc", "stop", "stop")
+        stop = page.key_hint("Esc", "stop", "stop")  # Esc unless the user has another key
         # on a narrow page only the footer has the key: a second row would come and go with figures
         return page.row(left, stop if width_of([*left, *stop]) <= page.text_width else ())
 

@@ -147,8 +147,7 @@ class PromptFiles:
         """
         if await self._may_read(paths):
             files = [await read_attachment(path) for path in paths]
-            # without typed words, there is no place for the name
-            await self._put(files, typed, shown_name if typed else "")
+            await self._put(files, typed, shown_name)
 
     async def attach_copied(self) -> None:
         """Attach the image in the clipboard, or else its text."""
@@ -158,11 +157,11 @@ class PromptFiles:
         """Store files, and put them into the prompt, above the line of `typed` or of the cursor.
 
         `typed` is the words of the prompt that named the files. In a line with other words, `name`
-        takes their place; otherwise they are removed. The user is told if the model cannot see an
-        image.
+        takes their place; otherwise they are removed. Without `typed` there is no place for a name.
+        The user is told if the model cannot see an image.
         """
         lines = [await self._stored(file) for file in files]
-        self._ui.widgets.prompt_input.attach(typed, lines, name)
+        self._ui.widgets.prompt_input.attach(typed, lines, name if typed else "")
         has_image = any(file.part.is_image for file in files)
         if has_image and self._prompt_text.has_unseen_image:
             key = self._ui.key_name("model")
@@ -184,7 +183,7 @@ class PromptFiles:
             dialog = ConfirmDialog(title, text=found.words, verb="attach them", key="y")
             if not await self._ui.ask(dialog):
                 return
-        await self._put(found.files, typed, safe_line(name.typed) if typed else "")
+        await self._put(found.files, typed, safe_line(name.typed))
         self._ui.notify(f"Attached: {found.words}.")
 
     async def _may_read(self, paths: Sequence[Path]) -> bool:

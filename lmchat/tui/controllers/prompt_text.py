@@ -158,7 +158,8 @@ class PromptText:
 
         During an edit, they are put before what comes back after it: Enter must not send them
         together. The prompts of a session that is not shown go into its draft. If it has no
-        message, so that nothing leads to it any more, they go with its draft to the new session.
+        message, so that nothing leads to it any more, they go with its draft to the new session:
+        the blank one that Ctrl+N shows. There is always one, and it may be the shown one.
         """
         shown = self._chat.shown
         if opened is not shown and not opened.messages:

@@ -82,7 +82,7 @@ class Dialog(ModalScreen[Any]):
             """
             self.dismiss(result)
 
-        for result in self._late_results:  # at most one
+        for result in self._late_results:  # one at most; None is a result, too
             self.call_later(leave, result)
 
     def compose(self) -> ComposeResult:

@@ -223,7 +223,7 @@ class PromptInput(TextArea):
 
     def put(self, text: str) -> None:
         """Replace the text; Ctrl+Z restores the old one."""
-        self._leave_history(text)
+        self._leave_history(text)  # of `/file `, files are offered
         self._replace_all(text)
 
     def show_draft(self, text: str) -> None:
