@@ -27,7 +27,7 @@ from lmchat.files.disk import write_atomically
 from lmchat.processes.system import CAN_RENAME_OPEN_FILES, try_lock
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.model import ModelInfo
-from lmchat.servers.products.taken_options import drawn_seed
+from lmchat.servers.products import product_named
 from lmchat.servers.protocols import ServerClient
 from lmchat.servers.request import AnyText, ChatRequest, Sampling, WantedOutput
 from lmchat.sessions.message import AnswerStats, ChatMessage
@@ -110,7 +110,7 @@ async def answer_to(
     """
     model = task.model
     sampling = Sampling().with_options(task.options)
-    seed = drawn_seed(model.product, sampling.options)
+    seed = product_named(model.product).drawn_seed(sampling.options)
     if seed is not None:
         sampling = replace(sampling, seed=seed)
     request = ChatRequest(

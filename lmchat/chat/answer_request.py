@@ -44,7 +44,6 @@ from lmchat.servers.events import (
 )
 from lmchat.servers.model import Target
 from lmchat.servers.products import product_named, sent_thoughts_to
-from lmchat.servers.products.taken_options import drawn_seed
 from lmchat.servers.protocols import AnswerSource
 from lmchat.servers.request import (
     AnyText,
@@ -297,7 +296,9 @@ class AnswerRequest:
         messages no longer fit with the tools, and none may be left out.
         """
         settings = self.settings
-        self._drawn_seed = drawn_seed(settings.target.product, settings.sampling.options)
+        self._drawn_seed = product_named(settings.target.product).drawn_seed(
+            settings.sampling.options
+        )
         if self.rounds is not None:
             self._tools = await self.rounds.offered(settings.target)
             self._tool_tokens = sum(

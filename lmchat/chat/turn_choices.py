@@ -34,7 +34,6 @@ from lmchat.errors import RequestInvalid, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.servers.model import Target
 from lmchat.servers.products import no_model_selected, product_named, sent_thoughts_to
-from lmchat.servers.products.taken_options import refuse_ignored
 from lmchat.servers.request import Sampling
 from lmchat.servers.sampling_options import (
     checked_option,
@@ -134,7 +133,7 @@ class TurnChoices:
         been set for another server: it is not sent, and a note says so.
         """
         target = self.required_target()
-        refuse_ignored(target.product, self.layers.command_line)
+        product_named(target.product).refuse_ignored(self.layers.command_line)
         return TurnSettings(
             target=target,
             sampling=self.sampling(own_options),
@@ -224,7 +223,7 @@ class TurnChoices:
         else:
             options[name] = checked_option(name, parsed_value(text))
             if self.target is not None:
-                refuse_ignored(self.target.product, [name])
+                product_named(self.target.product).refuse_ignored([name])
         # then the value of the session has no effect
         if before is not None and before.origin.level in (Level.EFFORT, Level.COMMAND_LINE):
             raise WrongUse(

@@ -6,7 +6,6 @@ import pytest
 
 from lmchat.errors import WrongUse
 from lmchat.servers.products import PRODUCTS, product_named
-from lmchat.servers.products.taken_options import refuse_ignored
 from lmchat.servers.request import Sampling
 from lmchat.servers.sampling_options import (
     COMMON,
@@ -51,7 +50,7 @@ def test_a_wrong_option_is_refused_with_what_it_must_be():
 
 def test_a_product_is_refused_what_it_ignores_with_the_list_of_what_it_takes():
     with pytest.raises(WrongUse, match="Ollama does not take top_k") as refused:
-        refuse_ignored("Ollama", ["top_k"])
+        product_named("Ollama").refuse_ignored(["top_k"])
     assert "temperature, top_p, max_tokens, stop, seed" in refused.value.hint
     assert "extra.top_k" in refused.value.hint
 

@@ -13,7 +13,7 @@ from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.cli.wiring import Runtime, open_runtime, sampling_layers
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.servers.events import ModelLoading, StreamEvent
-from lmchat.servers.products.taken_options import refuse_ignored
+from lmchat.servers.products import product_named
 from lmchat.sessions.session import MessagePath
 from lmchat.terminal.output import failure_detail, rounded, table
 
@@ -40,7 +40,7 @@ async def compare(context: Context) -> int:
         listed = await fetch_models(runtime)
         models = [model_named(name, listed) for name in options.models]
         for model in models:
-            refuse_ignored(model.product, layers.command_line)
+            product_named(model.product).refuse_ignored(layers.command_line)
         system_prompt = runtime.settings.chat.system_prompt
         # in an empty session: the system prompt, if there is one, and the prompt
         messages = new_prompt(MessagePath(()), prompt, system_prompt=system_prompt).prompts

@@ -18,7 +18,6 @@ from lmchat.errors import AnswerUnfit, ServerRejected, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.servers.products import product_named
 from lmchat.servers.products.product import OPENAI_COMPATIBLE
-from lmchat.servers.products.taken_options import refuse_ignored
 from lmchat.servers.protocols import ServerClient
 from lmchat.servers.request import ChatRequest, Sampling
 from lmchat.sessions.message import (
@@ -65,7 +64,7 @@ async def decide(context: Context) -> int:
 
     async with open_runtime(context, is_saved=False) as runtime:
         target = await choose_target(context, runtime)
-        refuse_ignored(target.product, given)
+        product_named(target.product).refuse_ignored(given)
         system_prompt = runtime.settings.chat.system_prompt
         messages = [text_message(Role.SYSTEM, system_prompt)] if system_prompt else []
         sampling = _sampling(target.product, labels, given)

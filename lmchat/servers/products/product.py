@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from lmchat.config.settings import effort_of
-from lmchat.errors import NothingAnswers, ServerRejected, ServerUnavailable
+from lmchat.errors import NothingAnswers, ServerRejected, ServerUnavailable, WrongUse
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.json_values import count_or_none, dicts_in, number_or_none, str_or_empty
 from lmchat.servers.http.reply import Reply
@@ -19,13 +20,14 @@ from lmchat.servers.products.dialect import Dialect
 from lmchat.servers.products.refusals import RequestFacts, not_an_llm
 from lmchat.servers.products.server_api import OnProgress, ServerApi
 from lmchat.servers.request import Sampling, TemplateText
-from lmchat.servers.sampling_options import EXTRA, FURTHER_OPTIONS, TAKEN_BY_ALL
+from lmchat.servers.sampling_options import COMMON, EXTRA, FURTHER_OPTIONS, TAKEN_BY_ALL
 from lmchat.sessions.message import SentThoughts
 
 OPENAI_COMPATIBLE = "OpenAI-compatible"  # an unknown product
 LM_STUDIO = "LM Studio"
 NOTHING_FOUND = "No LMStudio server detected"  # wording that scripts know
 LOAD_WITH_CONTEXT = "Load it with: lmchat models load {model} --context {context}"
+_SEEDS = 2**32 - 1  # seeds are 0 to one less: this number itself means "random" to llama.cpp
 _SENT_TO_ALL = ("temperature", "top_p", "max_tokens", "stop")
 """Options whose fields `request_body` writes, as their names depend on the dialect."""
 
@@ -166,6 +168,31 @@ class Product:
         if name in TAKEN_BY_ALL or name in self.sampling_fields or name.startswith(EXTRA):
             return True
         return name in FURTHER_OPTIONS and self.takes_further_options
+
+    def refuse_ignored(self, options: Iterable[str]) -> None:
+        """Raise `WrongUse` for the first option that the product would ignore.
+
+        It is for options of the command line, and for one that is being set in a chat. The hint
+        lists those that the product takes.
+        """
+        for option in options:
+            if not self.takes_option(option):
+                taken = filter(self.takes_option, (*COMMON, *FURTHER_OPTIONS))
+                raise WrongUse(
+                    f"{self.subject} does not take {option}, as far as lmchat knows.",
+                    hint=f"It takes {', '.join(taken)}; extra.{option} sends it all the same.",
+                )
+
+    def drawn_seed(self, options: Mapping[str, object]) -> int | None:
+        """Return a random seed for a request with these options, so that it can be repeated.
+
+        Return None if the user has set a seed, or if the product takes none. Return None also for a
+        gateway, because a model behind it may take none.
+        """
+        is_set = "seed" in options or f"{EXTRA}seed" in options
+        if is_set or self.is_gateway or not self.takes_option("seed"):
+            return None
+        return int.from_bytes(os.urandom(8)) % _SEEDS
 
     def sent_thoughts(self, model: ModelInfo | None) -> SentThoughts:
         """Return which thoughts of earlier answers a request gives back to a model (R-45).
