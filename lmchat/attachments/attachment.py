@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from lmchat.errors import FileRefused
 from lmchat.files.disk import read_plain
 from lmchat.files.images import fit_image, image_type
+from lmchat.files.paths import home_folder
 from lmchat.processes.threads import in_thread, run_abandonable
 from lmchat.safe_text import decoded_text, safe_line
 from lmchat.servers.token_estimate import estimate_tokens
@@ -65,7 +66,7 @@ def files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
     since programs keep keys in them.
     """
     real_folder = Path(os.path.realpath(folder))
-    home = Path(os.path.realpath(os.path.expanduser("~")))  # noqa: PTH111 - Path may raise
+    home = Path(os.path.realpath(home_folder()))
     has_home = home.is_relative_to(real_folder)
     targets_outside: list[Path] = []
     for path in paths:

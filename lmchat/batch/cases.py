@@ -87,7 +87,7 @@ class Case(Struct, frozen=True, kw_only=True):
         violated = {  # the texts and patterns of each check for which it fails
             "expect": [words for words in self.expected if words.casefold() not in folded],
             "reject": [words for words in self.rejected if words.casefold() in folded],
-            # a pattern is searched as that of a schema, which stops in time
+            # searched by the library of schemas: Python's `re` may search for hours (backtracking)
             "regex": [regex for regex, schema in self.patterns.items() if schema.misfit(text)],
         }
         failures = {

@@ -192,7 +192,8 @@ class TurnRunner:
                 if start.prompts and not start.summarised:
                     await self._shielded(self._save_queue.save(opened.header, *start.prompts))
             finally:
-                # only now: until here, the saved draft includes the prompt, as lmchat may be killed
+                # the prompt as typed; only now: until here, the saved draft includes it, as lmchat
+                # may be killed
                 opened.turn.unsent = ""
 
     async def _answer(self, version: int) -> ChatMessage:

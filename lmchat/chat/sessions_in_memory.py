@@ -148,7 +148,8 @@ class SessionsInMemory:
     def update_header(self, changed: SessionHeader) -> None:
         """Change the header as it was changed on the disk, if the session is in memory.
 
-        Without that, an export, which writes what is in memory, would lack the change.
+        Without that, an export, which writes what is in memory, would lack the change. The other
+        fields are newer in memory, such as the sampling.
         """
         opened = self._sessions.get(changed.session_id)
         if opened is not None:

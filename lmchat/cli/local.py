@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
-from pathlib import Path
 
 from msgspec.structs import replace
 
@@ -13,6 +11,7 @@ from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.wiring import Runtime, make_engine
 from lmchat.config.settings import Settings
 from lmchat.errors import WrongUse
+from lmchat.files.paths import home_folder
 from lmchat.servers.discovery.launcher import (
     Installed,
     ServerLauncher,
@@ -116,5 +115,4 @@ def make_launcher(context: Context, backend: ServerClient) -> ServerLauncher:
 
 def find_installed(context: Context) -> tuple[Installed, ...]:
     """Return the model servers that are installed on this machine; reads the disk."""
-    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home may raise
-    return installed_products(context.environ, home)
+    return installed_products(context.environ, home_folder())

@@ -21,6 +21,7 @@ from lmchat.cli.doctor_checks import examine_machine
 from lmchat.cli.target import configured_endpoints, configured_names
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State, change_state
+from lmchat.files.paths import home_folder
 from lmchat.formats.programs import chat_places
 from lmchat.library.chat_import import Importer
 from lmchat.library.library import Library
@@ -81,7 +82,7 @@ async def make_second_half(
             importer=(  # a temporary chat cannot import
                 None
                 if options.temporary
-                else Importer(store, find=partial(chat_places, context.environ, Path.home()))
+                else Importer(store, find=partial(chat_places, context.environ, home_folder()))
             ),
             engine=runtime.engine,
             launcher=local.make_launcher(context, backend),

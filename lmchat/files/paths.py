@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,6 +50,11 @@ class Paths:
             cache_dir=folders.user_cache_path,
             state_dir=folders.user_state_path,
         )
+
+
+def home_folder() -> Path:
+    """Return the user's home folder; `~` if it is not known, for which `Path.home` would raise."""
+    return Path(os.path.expanduser("~"))  # noqa: PTH111
 
 
 def lm_studio_folders(home: Path) -> list[Path]:

@@ -54,8 +54,9 @@ def add_rules(parser: MarkdownIt) -> MarkdownIt:
     block.before("table", "deep", deep_nesting_rule)
     block.before("table", "math", math_block_rule, {"alt": list(_CHAINS)})
     block.at("reference", reference_rule)
-    # For whether a line ends the block above it, the parser asks the rules of a chain. Each chain
-    # gets a single rule, which asks the others only if the first sign may begin a block.
+    # For whether a line ends the block above it, the parser asks the rules of a chain, some eight.
+    # After these steps, each chain has a single rule, `_ends_block` with the former ones: it asks
+    # them only if the first sign may begin a block.
     ends = {chain: block.getRules(chain) for chain in _CHAINS}
     for name, rule in zip(block.get_active_rules(), block.getRules(), strict=True):
         block.at(name, rule)  # the same rule in its old place, but without `alt`: in no chain

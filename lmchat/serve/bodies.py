@@ -36,7 +36,8 @@ class BodyFields(Struct, frozen=True):
         """
         name = self.model
         if name == "":
-            # no product is known; the words then name LM Studio
+            # old scripts send "" if nothing was chosen, and look for the words for LM Studio, which
+            # are those without a product, too
             raise RequestInvalid(f"{no_model_selected(OPENAI_COMPATIBLE)}: name a model.")
         if not isinstance(name, str) or not name.strip():
             raise RequestInvalid("Invalid model parameter: the name of a model is needed.")

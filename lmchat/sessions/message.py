@@ -58,7 +58,7 @@ class TokenProbabilities(Struct, frozen=True, kw_only=True, array_like=True, gc=
         With the text "né" and the token "é", it is "n". It stays if another token takes the place
         of this one. It is all of `text` if that does not end with the token.
         """
-        return self.text.removesuffix(self.token) if self.token else self.text
+        return self.text.removesuffix(self.token)
 
 
 def probability(logprob: float) -> float:

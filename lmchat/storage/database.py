@@ -196,7 +196,8 @@ def reading(
     """Make a coroutine of a method, which then runs on the thread of `database`.
 
     Callers omit the argument `connection`. If the caller is cancelled, the queries of the method
-    end. The method runs without a transaction, and begins one itself where it writes.
+    end. The method runs without a transaction. One that also writes begins it itself, as
+    `Store.open_session` does, which saves the answers of an lmchat that was killed.
     """
 
     @wraps(method)

@@ -568,6 +568,7 @@ class Store:
             "update messages set hidden_by = null where session_id = ? and hidden_by = ?",
             (session_id, message_id),
         )
+        # only the deleted message itself has the time
         query = "update messages set hidden_at = null where message_id = ?"
         connection.execute(query, (message_id,))
         leaf_id = newest_leaf(connection, session_id, message_id)

@@ -4,11 +4,13 @@ import os
 import resource
 import stat
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from lmchat.errors import FileRefused
 from lmchat.files.disk import begin_log, empty_log, ensure_folder, write_atomically, write_new_file
+from lmchat.files.paths import home_folder
 
 
 @contextmanager
@@ -140,3 +142,9 @@ def test_an_emptied_log_is_written_on_by_the_program_that_has_it_open(tmp_path):
     os.close(descriptor)
     assert log.read_bytes() == b"next"
     empty_log(tmp_path / "none.log")
+
+
+def test_a_user_without_a_home_folder_gets_one_that_does_not_exist(monkeypatch):
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 2)  # of no user
+    assert home_folder() == Path("~")

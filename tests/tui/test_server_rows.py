@@ -84,8 +84,8 @@ def test_each_program_that_is_not_running_has_its_step():
         if product_named(product).where_to_get:
             place = found(product, here=none)
             assert (place.result, place.key) == ("refused", None)
-            assert (place.may_be_installed, place.next_step) == (
-                False,
+            assert (place.is_not_installed, place.next_step) == (
+                True,
                 product_named(product).where_to_get,
             )
 

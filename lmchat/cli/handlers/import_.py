@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.handlers.sessions import header_json
 from lmchat.cli.store import open_store
 from lmchat.errors import FileRefused, WrongUse
+from lmchat.files.paths import home_folder
 from lmchat.formats.importing import STDIN
 from lmchat.formats.programs import AUTO, chat_places
 from lmchat.formats.sources import LARGEST_BYTES
@@ -47,7 +47,7 @@ async def import_files(context: Context) -> int:
     # what is imported: the named files, or the places of other programs after a confirmation
     outcome = ImportOutcome()
     async with open_store(context) as store:
-        importer = Importer(store, find=partial(chat_places, context.environ, Path.home()))
+        importer = Importer(store, find=partial(chat_places, context.environ, home_folder()))
         # names of formats, each with the files that are read in it
         sources = [(options.source, [*options.files])]
         if not options.files:

@@ -80,6 +80,7 @@ class InlineText:
         styles = {name: Style.parse(words) for name, words in _STYLES.items()}
         self._colours = Colours()
         self._highlighter = Highlighter()
+        # each block is laid out for the width that the terminal has then
         page = Page(_WIDEST_LINE, styles, has_tints=False, colours=self._colours, has_padding=False)
         self._layout = Layout(page)
         self._printing: asyncio.Task[None] | None = None

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from lmchat.files.disk import read_plain
-from lmchat.files.paths import lm_studio_folders
+from lmchat.files.paths import home_folder, lm_studio_folders
 from lmchat.servers.http.json_values import (
     NotJsonError,
     count_or_none,
@@ -86,8 +85,7 @@ class LmStudio(Product):
 
         Each folder of LM Studio may have the file; one that notes an error is left out.
         """
-        home = os.path.expanduser("~")  # noqa: PTH111 - Path.home may raise
-        for folder in lm_studio_folders(Path(home)):
+        for folder in lm_studio_folders(home_folder()):
             fields = _read_settings(folder / ".internal" / "http-server-config.json")
             port = count_or_none(fields.get("port")) or 0
             if 0 < port <= _MAX_PORT and not str_or_empty(fields.get("error")):

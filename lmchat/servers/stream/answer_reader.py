@@ -177,7 +177,10 @@ async def joined_events(events: EventQueue) -> AsyncIterator[StreamEvent]:
 
 
 def _with_joined_texts(events: Iterable[StreamEvent | None]) -> list[StreamEvent | None]:
-    """Return events in their order, with neighbouring events of text, or of thought, as one."""
+    """Return events in their order, with neighbouring events of text, or of thought, as one.
+
+    Several have arrived where the caller is slower than the server, as a screen is.
+    """
     joined: list[StreamEvent | None] = []
     last: StreamEvent | None = None
     for event in events:

@@ -69,7 +69,7 @@ class Connect:
         self.search_soon()
         self._workspace.monitor.check_now()
         if self._page is not None:
-            self._starts.read_machine()
+            self._starts.read_installed()
         self._status.show_action("checking")
 
     async def _watch_server(self) -> None:
@@ -286,9 +286,11 @@ class Connect:
             self._start_engine(file.name)
 
     async def _start(self, start: ServerStart) -> None:
-        """Start a server, and use it if it is usable then, unless the page was closed since.
+        """Start a server, and use it if it is usable then.
 
-        A page that is open shows why a start failed; without it, a notification does.
+        If the page was closed since, the user may have chosen another model: the search then uses
+        it only if none is chosen. A page that is open shows why a start failed; without it, a
+        notification does.
         """
         probed = await self._starts.start_program(start)
         if self._page is None and self._starts.problem:
@@ -307,18 +309,18 @@ class Connect:
         is_reading = bool(self._workspace.chat.shown.messages)
         is_busy = is_writing or is_reading or self._has_left_page
         if self._page is None and self._app.screen is self._ui.screen and not is_busy:
-            self._open_welcome_page()
-            self._starts.read_machine()
+            self._mount_page()
+            self._starts.read_installed()
         self._draw_page()
         self._status.refresh()
 
     def open_welcome_page(self) -> None:
         """Show the welcome page because the user asks for it, and search."""
         if self._page is None:
-            self._open_welcome_page()
+            self._mount_page()
         self.check_now()
 
-    def _open_welcome_page(self) -> None:
+    def _mount_page(self) -> None:
         """Open the page; when it is closed, in whatever way, `_page` becomes None."""
 
         def forget(_: None) -> None:  # the page returns no value when it is closed

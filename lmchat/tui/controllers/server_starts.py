@@ -47,9 +47,9 @@ class ServerStarts:
 
     # Facts for the welcome page
 
-    def read_machine(self) -> None:
+    def read_installed(self) -> None:
         """Read in a worker what the engine offers, its model files, and the installed programs."""
-        self._ui.begin(self._read_machine, "machine", is_only=True)
+        self._ui.begin(self._read_installed, "machine", is_only=True)
 
     @property
     def _last_model(self) -> str:
@@ -57,7 +57,7 @@ class ServerStarts:
         state = self._workspace.state
         return state.model if state.endpoint == BUILT_IN else ""
 
-    async def _read_machine(self) -> None:
+    async def _read_installed(self) -> None:
         """Read what this machine has; when all is known, put it into `machine` in one step."""
         engine, launcher = self._workspace.engine, self._workspace.launcher
         machine = MachineState(last_model=self._last_model)

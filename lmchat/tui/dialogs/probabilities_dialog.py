@@ -70,7 +70,7 @@ class WordsText(ScrollView):
         """Wrap the text for the new width, and scroll to the word under the cursor again."""
         width = max(self.outer_size.width - 2, 1)  # of the text, without bar and scrollbar
         self._lines = self._text.wrap(width)
-        # a word in several lines gets the last one; spans that are no words are all under -1
+        # a word in several lines gets the last one; spans that are no words share the number -1
         self._line_of_word = {
             _word_of(span): number for number, line in enumerate(self._lines) for span in line.spans
         }

@@ -49,10 +49,11 @@ def _has_sure_width(text: str) -> bool:
 
 @cache
 def _unsure_runs() -> re.Pattern[str]:
-    """Return the pattern of control sequences, which stay as they are, and of runs of unsure width.
+    r"""Return the pattern of control sequences, which stay as they are, and of unsure characters.
 
-    Each unsure character takes the one before it along, which may be its base, but is never a part
-    of a control sequence. Only one part can match at each place: the time is linear.
+    A match is a whole sequence, or unsure characters, each with the sure one before it, which may
+    be its base: of `a\x1b[1mb🌱`, the sequence and `b🌱`. Only one part can match at each place:
+    the time is linear.
     """
     ranges = zip(_SURE_RANGES[::2], _SURE_RANGES[1::2], strict=True)
     sure = "".join(f"{re.escape(chr(start))}-{chr(end - 1)}" for start, end in ranges)

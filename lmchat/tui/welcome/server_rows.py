@@ -72,7 +72,7 @@ class ServerRow(Struct, frozen=True, kw_only=True):
     next_step: str
     is_choice: bool = False  # whether Enter uses the server, or asks for what it lacks
     start: ServerStart | None = None  # what Enter runs
-    may_be_installed: bool = True  # False: it was looked for on this machine, and not found
+    is_not_installed: bool = False  # it was looked for on this machine, and not found
 
     @property
     def key(self) -> Endpoint | None:
@@ -105,7 +105,7 @@ def server_rows(results: Sequence[ProbeResult], machine: MachineState) -> tuple[
     def rank(row: ServerRow) -> int:  # the lowest comes first
         if VERDICTS[row.probed.verdict].grade is not ServerGrade.AWAY:  # a server answers
             return 0
-        return 1 if row.may_be_installed else 2
+        return 2 if row.is_not_installed else 1
 
     return tuple(sorted((_row(probed, machine) for probed in results), key=rank))
 
@@ -157,7 +157,7 @@ def _row(probed: ProbeResult, machine: MachineState) -> ServerRow:
     installed = next(fitting, None)
     if installed is None:
         where_to_get = "" if is_off else product_named(probed.product).where_to_get
-        return replace(row, next_step=where_to_get or row.next_step, may_be_installed=is_off)
+        return replace(row, next_step=where_to_get or row.next_step, is_not_installed=not is_off)
     if installed.start:
         start = ServerStart(product=probed.product, argv=installed.start, endpoint=probed.endpoint)
         row = replace(row, next_step=start.short, start=start)
@@ -287,7 +287,7 @@ def _table(servers: Sequence[ServerRow], rule: ListRow, width: int) -> list[List
     for server, (name, port, result) in zip(servers, cells, strict=True):
         sign, style = _sign(server)
         # muted: how to get a product that is not installed
-        step = (f"{gap}{safe_line(server.next_step)}", "" if server.may_be_installed else MUTED)
+        step = (f"{gap}{safe_line(server.next_step)}", MUTED if server.is_not_installed else "")
         pieces = ((f" {sign} ", style), name, port, result, step)
         rows.append(ListRow(pieces=(pieces,), key=server.key))
     return rows

@@ -51,7 +51,7 @@ class FoldedBlocks:
         for index, line in enumerate(lines):
             part = file_in_line(line)
             if part is not None:
-                # the words of an image also have its pixels
+                # the words of an image also have its pixels; of a text, each byte is counted
                 label = part.words if part.is_image else f"{part.name} ({part.size} bytes)"
                 lines[index] = self.fold(line, label)
         return "\n".join(lines)
