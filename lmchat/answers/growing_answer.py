@@ -12,7 +12,7 @@ from time import monotonic
 
 from msgspec.structs import replace
 
-from lmchat.answers.turn_figures import TurnFigures
+from lmchat.answers.answer_figures import AnswerFigures
 from lmchat.servers.events import (
     ReasoningDelta,
     RefusalDelta,
@@ -140,7 +140,7 @@ class WholeAnswer:
     """An answer that is read to its end without a screen, with its figures."""
 
     def __init__(self, model: str) -> None:
-        self.turn = TurnFigures(model=model, started_s=monotonic())
+        self.figures = AnswerFigures(model=model, started_s=monotonic())
         self.growing = GrowingAnswer()
 
     async def read(
@@ -157,9 +157,9 @@ class WholeAnswer:
         try:
             async with aclosing(stream) as events:
                 async for event in events:
-                    self.turn.apply(event, monotonic())
+                    self.figures.apply(event, monotonic())
                     self.growing.add(event)
                     show(event)
             state = AnswerState.COMPLETE
         finally:
-            self.turn.end(state, monotonic())
+            self.figures.end(state, monotonic())

@@ -283,17 +283,17 @@ class Client:
         whole = WholeAnswer(request.model)
         await whole.read(self._events_of(request))
         content = whole.growing  # the parts of the answer
-        turn = whole.turn  # its figures
+        figures = whole.figures
         return Answer(
             text=content.text("text", "refusal"),
             reasoning=content.text("reasoning"),
             refusal=content.text("refusal"),  # also in `text`
             tool_calls=tuple(part for part in content.parts if isinstance(part, ToolCallPart)),
-            model=turn.model,
+            model=figures.model,
             endpoint=request.endpoint.url,
-            finish_reason=turn.finish_reason,
+            finish_reason=figures.finish_reason,
             # with both limits, the figures say which one cut an answer short
-            stats=turn.stats(
+            stats=figures.stats(
                 product=target.product,
                 context=target.context,
                 max_tokens=request.sampling.max_tokens,

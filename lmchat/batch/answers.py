@@ -132,12 +132,12 @@ async def answer_to(
         except LMChatError as error:
             failure = error
     return TaskAnswer(
-        model=answer.turn.model,
+        model=answer.figures.model,
         reply=answer.growing.text("text", "refusal"),  # a refusal is a reply, too
         reasoning=answer.growing.text("reasoning"),
         is_refusal=bool(answer.growing.text("refusal")),
         # with both limits, the figures say which one cut an answer short
-        stats=answer.turn.stats(context=model.context, max_tokens=sampling.max_tokens),
+        stats=answer.figures.stats(context=model.context, max_tokens=sampling.max_tokens),
         error=failure,
     )
 

@@ -15,7 +15,7 @@ from itertools import chain
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from lmchat.answers.turn_figures import TurnFigures
+from lmchat.answers.answer_figures import AnswerFigures
 from lmchat.chat.answer_beginnings import (
     ANCHOR_CHARS,
     CONTINUE,
@@ -222,7 +222,7 @@ class AnswerRequest:
         await self._prepare()
         return self._make_request()
 
-    def stats(self, figures: TurnFigures) -> AnswerStats:
+    def stats(self, figures: AnswerFigures) -> AnswerStats:
         """Return the figures of an answer, including those of the answer that it continues."""
         settings = self.settings
         product = settings.target.product
@@ -239,7 +239,7 @@ class AnswerRequest:
         )
         return stats.after(self.beginning.message.stats if self.beginning is not None else None)
 
-    def learn_from(self, figures: TurnFigures) -> str:
+    def learn_from(self, figures: AnswerFigures) -> str:
         """Correct the estimates by the server's count of the prompt, if it has counted.
 
         Return a sentence if the count shows that the server has dropped a part of the prompt, and

@@ -13,8 +13,8 @@ from itertools import takewhile
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lmchat.answers.answer_figures import AnswerFigures, Stage
 from lmchat.answers.growing_answer import GrowingAnswer
-from lmchat.answers.turn_figures import Stage, TurnFigures
 from lmchat.chat.answer_request import AnswerRequest
 from lmchat.chat.context_window import ContextPlan
 from lmchat.chat.kept_answers import joined_answer
@@ -95,7 +95,7 @@ class OpenSession:
         """Shown behind the path and not part of it: a summary that streams, with its prompt."""
         self.first_words = ""  # words of the user with which the next answer begins
         self.turn = Turn()  # the running one, or the last one
-        self.figures: TurnFigures | None = None
+        self.figures: AnswerFigures | None = None
         """Of the answer or round of calls that began last, also while the next turn begins."""
         self.last_plan: ContextPlan | None = None  # what was sent for the last answer
         self.reported_left_out = 0  # number of left-out messages in the last note about them
@@ -324,7 +324,7 @@ class OpenSession:
 
     def begin_answer(
         self, request: AnswerRequest, version: int, *, is_aside: bool
-    ) -> tuple[ChatMessage, TurnFigures]:
+    ) -> tuple[ChatMessage, AnswerFigures]:
         """Begin an answer with the text that it continues, if any; return it and its figures.
 
         An answer that is fetched again takes its old place, and begins empty. `version` is the
@@ -355,7 +355,7 @@ class OpenSession:
         self.turn.answer_id = answer.message_id
         self.request = request
         request.reported_left_out = self.reported_left_out  # so that notes are not repeated
-        self.figures = TurnFigures(
+        self.figures = AnswerFigures(
             model=answer.model,
             started_s=self._clock(),
             steps=request.rounds.steps if request.rounds else 0,
@@ -381,7 +381,7 @@ class OpenSession:
         state: AnswerState,
         failure: Failure | None,
         request: AnswerRequest,
-        figures: TurnFigures,
+        figures: AnswerFigures,
     ) -> ChatMessage:
         """Make an answer final with all its text, and return it.
 
@@ -411,7 +411,7 @@ class OpenSession:
         return answer
 
     def add_figures(
-        self, answer: ChatMessage, request: AnswerRequest, figures: TurnFigures
+        self, answer: ChatMessage, request: AnswerRequest, figures: AnswerFigures
     ) -> ChatMessage:
         """Give an ended answer its figures, and return it.
 
@@ -430,7 +430,7 @@ class OpenSession:
 
     def begin_round(self, target: Target, steps: int) -> None:
         """Begin the figures of a round of calls, in place of those of the answer before it."""
-        self.figures = TurnFigures(
+        self.figures = AnswerFigures(
             model=target.model_id, started_s=self._clock(), stage=Stage.TOOLS, steps=steps
         )
 

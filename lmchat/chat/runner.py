@@ -22,7 +22,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lmchat.answers.turn_figures import TurnFigures
+from lmchat.answers.answer_figures import AnswerFigures
 from lmchat.chat.answer_request import AnswerRequest, TurnSettings, refuse_unseen_images
 from lmchat.chat.compacting import compacted_branch
 from lmchat.chat.context_window import ContextMeter
@@ -49,13 +49,13 @@ from lmchat.sessions.message import (
     ToolCallPart,
     new_id,
 )
-from lmchat.sessions.stats import TurnRecord
+from lmchat.sessions.stats import AnswerRecord
 from lmchat.tools.calls import Decision
 
 _FIELDS_OF_STATS = [
-    name for name in TurnRecord.__struct_fields__ if name in AnswerStats.__struct_fields__
+    name for name in AnswerRecord.__struct_fields__ if name in AnswerStats.__struct_fields__
 ]
-"""Fields of a turn record that are copied from the stats of the answer."""
+"""Fields of an answer record that are copied from the stats of the answer."""
 _log = logging.getLogger(__name__)
 
 
@@ -243,7 +243,7 @@ class TurnRunner:
         return answer
 
     async def _save_answer(
-        self, answer: ChatMessage, figures: TurnFigures, request: AnswerRequest
+        self, answer: ChatMessage, figures: AnswerFigures, request: AnswerRequest
     ) -> None:
         """Save an ended answer and its figures.
 
@@ -257,7 +257,7 @@ class TurnRunner:
         target = request.settings.target
         # not `answer.stats`: those include the answer that this one continues
         stats = figures.stats(product=target.product)
-        record = TurnRecord(
+        record = AnswerRecord(
             message_id=answer.message_id,
             endpoint=target.server_id,
             model=answer.model,
@@ -266,7 +266,7 @@ class TurnRunner:
             stalls=figures.stalls,
             **{name: getattr(stats, name) for name in _FIELDS_OF_STATS},
         )
-        await save_queue.add_turn_record(record)
+        await save_queue.add_answer_record(record)
 
     async def _run_calls(
         self,

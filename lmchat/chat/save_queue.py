@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from lmchat.errors import LMChatError
 from lmchat.sessions.message import ChatMessage, JournalEntry, Role, TokenProbabilities
 from lmchat.sessions.session import SessionHeader
-from lmchat.sessions.stats import TurnRecord
+from lmchat.sessions.stats import AnswerRecord
 from lmchat.storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -73,10 +73,10 @@ class SaveQueue:
             self.warning = None
         return True
 
-    async def add_turn_record(self, record: TurnRecord) -> None:
+    async def add_answer_record(self, record: AnswerRecord) -> None:
         """Write the figures of a turn; they are dropped if the disk fails."""
         try:
-            await self.store.figures.add_turn_record(record)
+            await self.store.figures.add_answer_record(record)
         except LMChatError as error:
             log.warning("the record of a turn could not be written: %s", error.kind)
 

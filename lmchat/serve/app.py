@@ -46,7 +46,7 @@ from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.protocols import ServerClient
 from lmchat.servers.request import CHAT_PATH, ForwardedRequest
-from lmchat.sessions.stats import METRICS_RESET, Metrics, TurnRecord
+from lmchat.sessions.stats import METRICS_RESET, AnswerRecord, Metrics
 
 API = "/v1"
 EMBEDDINGS_PATH = "/embeddings"
@@ -73,9 +73,9 @@ class RequestReport(Struct, kw_only=True):
     subject: str  # name of its model; of other requests, the path
     status: int = 0  # of the reply; 0 if none has begun
     is_sent: bool = False  # whether the end of the reply was sent, or is being sent
-    row: TurnRecord | None = None  # figures of a request that was passed on
+    row: AnswerRecord | None = None  # figures of a request that was passed on
 
-    def keep_row(self, row: TurnRecord) -> None:
+    def keep_row(self, row: AnswerRecord) -> None:
         self.row = row
 
 
@@ -89,7 +89,7 @@ class ServeApp(Struct, kw_only=True):
     hosts: frozenset[str]
     """Values of `Host` in small letters, with and without the port; any is right with a key."""
     key: str = ""  # that each request needs; empty: none
-    add_turn_record: Callable[[TurnRecord], Awaitable[None]]  # may raise `LMChatError`
+    add_answer_record: Callable[[AnswerRecord], Awaitable[None]]  # may raise `LMChatError`
     on_request: Callable[[RequestReport], None]  # called at the end of each request
     log_unexpected: Callable[[Exception], LMChatError]  # logs an error, and returns the one to show
     # Counters of the client when this app began, or at the last reset: `/metrics` counts from them.
@@ -272,11 +272,11 @@ class ServeApp(Struct, kw_only=True):
             # their errors are returned, not raised: the record of the turn is written first
             outcome, _ = await asyncio.gather(answering, hanging_up, return_exceptions=True)
 
-        # `report.row`: the turn record, which `_answer` has kept if a request was sent
+        # `report.row`: the answer record, which `_answer` has kept if a request was sent
         is_turn = not request.scope["path"].endswith(EMBEDDINGS_PATH)
         if report.row is not None and is_turn:
             try:
-                await self.add_turn_record(report.row)
+                await self.add_answer_record(report.row)
             except LMChatError as error:
                 _log.warning("the record of a turn could not be written: %s", error.kind)
 
@@ -292,7 +292,7 @@ class ServeApp(Struct, kw_only=True):
         """Send a request to the server of its model, and the reply to the program as it comes.
 
         A request at the bare route may name the server (`endpoint`), and is streamed unless the
-        body says otherwise. `report` gets the name of the model, and at the end the turn record.
+        body says otherwise. `report` gets the name of the model, and at the end the answer record.
         """
         path = request.scope["path"].removeprefix(API)
         is_bare_route = path == request.scope["path"]

@@ -68,7 +68,7 @@ from lmchat.servers.slots import Slots
 from lmchat.servers.stream.answer_reader import EventQueue, joined_events
 from lmchat.servers.stream.chunks import prompt_progress
 from lmchat.sessions.message import AnswerState
-from lmchat.sessions.stats import Budget, Metrics, TurnRecord
+from lmchat.sessions.stats import AnswerRecord, Budget, Metrics
 
 COUNT_S = 2.0  # longest wait for a count of tokens; after it, an estimate is shown
 TEMPLATE_S = 5.0  # longest wait for the text behind a chat template, of up to 1 MB
@@ -368,7 +368,7 @@ class HttpServerClient:
 
     @asynccontextmanager
     async def forward(
-        self, request: ForwardedRequest, on_end: Callable[[TurnRecord], None]
+        self, request: ForwardedRequest, on_end: Callable[[AnswerRecord], None]
     ) -> AsyncIterator[ForwardedReply]:
         """Pass on a request of another program when it is its turn, and yield the reply.
 
@@ -379,7 +379,7 @@ class HttpServerClient:
         endpoint = model.endpoint
         self._admission.admit_forwarded(request)
 
-        def count_end(record: TurnRecord) -> None:
+        def count_end(record: AnswerRecord) -> None:
             """Count the end also for `metrics`, then pass its figures on."""
             self._admission.count_end(record.state, record.elapsed_ms)
             on_end(record)

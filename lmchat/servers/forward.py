@@ -32,7 +32,7 @@ from lmchat.servers.sender import Sender
 from lmchat.servers.stream.chunks import ServerUsage
 from lmchat.servers.stream.timeouts import IdleTimeout
 from lmchat.sessions.message import AnswerState, new_id
-from lmchat.sessions.stats import TurnRecord
+from lmchat.sessions.stats import AnswerRecord
 
 _STREAM_TAIL_BYTES = 32 * 1024  # of a stream: several chunks, also with probabilities
 _WHOLE_BYTES = 1024 * 1024  # a longer reply is not searched; those with vectors may be long
@@ -48,7 +48,7 @@ class Forwarding(Struct, kw_only=True):
     request: ForwardedRequest
     sender: Sender
     load_model: Callable[[], Awaitable[None]]  # raises `LMChatError` if the server cannot
-    on_end: Callable[[TurnRecord], None]  # gets the figures
+    on_end: Callable[[AnswerRecord], None]  # gets the figures
     _has_tried_load: bool = False
     _status: int = 0  # of the reply that is passed on; 0 before it has begun
     _refused: ForwardedReply | None = None  # the last refusal, as it came
@@ -164,7 +164,7 @@ class Forwarding(Struct, kw_only=True):
             return False
         return True
 
-    def _record(self, state: AnswerState) -> TurnRecord:
+    def _record(self, state: AnswerState) -> AnswerRecord:
         """Return the figures of the request.
 
         `ttft_ms` is the time from the last attempt to the first byte, `wait_ms` that from the
@@ -173,7 +173,7 @@ class Forwarding(Struct, kw_only=True):
         first_s = self._first_byte_s
         usage, finish_reason = self._usage()
         model = self.request.model
-        return TurnRecord(
+        return AnswerRecord(
             message_id=new_id(),
             endpoint=model.server_id,
             product=model.product,

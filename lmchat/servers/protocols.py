@@ -22,7 +22,7 @@ from lmchat.servers.request import (
     OutgoingRequest,
     TemplateText,
 )
-from lmchat.sessions.stats import Budget, Metrics, TurnRecord
+from lmchat.sessions.stats import AnswerRecord, Budget, Metrics
 
 
 class AnswerSource(Protocol):
@@ -68,7 +68,7 @@ class ServerClient(AnswerSource, ModelSource, Protocol):
         """Probe one address; a server that is away is no error. A `key` is tried, and not kept."""
 
     def forward(
-        self, request: ForwardedRequest, on_end: Callable[[TurnRecord], None]
+        self, request: ForwardedRequest, on_end: Callable[[AnswerRecord], None]
     ) -> AbstractAsyncContextManager[ForwardedReply]:
         """Pass on a request of another program, and yield the reply of the server as it comes.
 

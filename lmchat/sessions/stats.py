@@ -50,8 +50,8 @@ class Budget(Struct, frozen=True, kw_only=True):
     limit: int  # requests per minute
 
 
-class TurnRecord(Struct, frozen=True, kw_only=True):
-    """Figures of a turn for the turn records, without content."""
+class AnswerRecord(Struct, frozen=True, kw_only=True):
+    """Figures of an answer for the statistics, without content."""
 
     message_id: str
     endpoint: str
@@ -119,12 +119,12 @@ def spread(values: Iterable[float | None]) -> Spread | None:
     return Spread(p50=median(measured), p95=measured[rank - 1])
 
 
-def figures_by_model(rows: Iterable[TurnRecord]) -> tuple[ModelFigures, ...]:
+def figures_by_model(rows: Iterable[AnswerRecord]) -> tuple[ModelFigures, ...]:
     """Return the figures of each model at each server, the one that was used last first.
 
     `rows` are in the order in which the turns ended.
     """
-    groups: dict[tuple[str, str], list[TurnRecord]] = {}
+    groups: dict[tuple[str, str], list[AnswerRecord]] = {}
     for row in rows:
         key = (row.endpoint, row.model)
         group = groups.pop(key, [])
@@ -153,7 +153,7 @@ def figures_by_model(rows: Iterable[TurnRecord]) -> tuple[ModelFigures, ...]:
     )
 
 
-def _figures_of_days(rows: Iterable[TurnRecord]) -> tuple[DayFigures, ...]:
+def _figures_of_days(rows: Iterable[AnswerRecord]) -> tuple[DayFigures, ...]:
     """Return the figures of the days on which turns of one model have ended, oldest first.
 
     A turn whose end is not known is left out.

@@ -1,4 +1,4 @@
-"""Figures in `sessions.db`: one record for each turn, and counters of all runs.
+"""Figures in `sessions.db`: one record for each answer, and counters of all runs.
 
 The records are in the table `ledger`, the counters in `metrics`. Methods that are `reading` or
 `writing` run on the thread of the database: their callers await them and omit `connection`.
@@ -16,7 +16,7 @@ from statistics import median
 from msgspec import ValidationError, convert
 from msgspec.structs import asdict, fields
 
-from lmchat.sessions.stats import Metrics, TurnRecord
+from lmchat.sessions.stats import AnswerRecord, Metrics
 from lmchat.storage.database import Database, reading, writing
 from lmchat.storage.opening import Connection
 from lmchat.storage.row_values import column_value, insert, stored_time, text_from
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 # Only the newest turns count for the speed of a model: servers and machines change.
 _RECENT_TURNS = 2000
-_RECORD_FIELDS = tuple(field.name for field in fields(TurnRecord))
+_RECORD_FIELDS = tuple(field.name for field in fields(AnswerRecord))
 # The columns have the names of the fields, except that `ended_at` is in the column `created_at`.
 _RECORD_COLUMNS = ", ".join(_RECORD_FIELDS).replace("ended_at", "created_at")
 
@@ -38,31 +38,31 @@ class Figures:
         self._clock = clock
 
     @writing
-    def add_turn_record(self, connection: Connection, record: TurnRecord) -> None:
-        """Add the figures of a turn to the turn records; a turn without `ended_at` ended now."""
+    def add_answer_record(self, connection: Connection, record: AnswerRecord) -> None:
+        """Add the record of an answer; one without `ended_at` ended now."""
         values = {name: column_value(value) for name, value in asdict(record).items()}
         # the column `created_at` has the field `ended_at`
         values["created_at"] = values.pop("ended_at") or stored_time(self._clock())
         insert(connection, "ledger", values)
 
     @reading
-    def turn_records(
+    def answer_records(
         self, connection: Connection, *, since: datetime | None = None
-    ) -> tuple[TurnRecord, ...]:
-        """Return the figures of turns that ended since a moment, oldest first.
+    ) -> tuple[AnswerRecord, ...]:
+        """Return the figures of answers that ended since a moment, oldest first.
 
         For None, return those of all turns. Damaged rows are left out.
         """
         earliest = "" if since is None else stored_time(since)  # all texts come after an empty one
         query = f"select {_RECORD_COLUMNS} from ledger where created_at >= ? order by ledger_id"
-        records: list[TurnRecord] = []
+        records: list[AnswerRecord] = []
         for row in connection.execute(query, (earliest,)):
             # only a text is ever stored as bytes
             values = [text_from(value) if isinstance(value, bytes) else value for value in row]
             fields_by_name = dict(zip(_RECORD_FIELDS, values, strict=True))
             # `strict=False`: SQLite returns 0 or 1 for a flag
             with suppress(ValidationError):  # a damaged row
-                records.append(convert(fields_by_name, TurnRecord, strict=False))
+                records.append(convert(fields_by_name, AnswerRecord, strict=False))
         return tuple(records)
 
     @reading

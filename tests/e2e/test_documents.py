@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.answers.turn_figures import Stage
+from lmchat.answers.answer_figures import Stage
 from lmchat.cli.parser import parse
 from lmchat.servers.discovery.probe_result import Verdict
 from tests.support.programs import Inside, run

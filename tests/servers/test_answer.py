@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.answers.turn_figures import Stage, TurnFigures
+from lmchat.answers.answer_figures import AnswerFigures, Stage
 from lmchat.servers.events import (
     LifeSign,
     ModelLoading,
@@ -18,15 +18,15 @@ from lmchat.servers.events import (
 from lmchat.sessions.message import AnswerState, AnswerStats, Limit
 
 
-def played(*steps, start: float = 100.0) -> TurnFigures:
-    turn = TurnFigures(model="m", started_s=start)
+def played(*steps, start: float = 100.0) -> AnswerFigures:
+    turn = AnswerFigures(model="m", started_s=start)
     for now_s, event in steps:
         turn.apply(event, now_s)
     return turn
 
 
 def test_stages_follow_the_events():
-    turn = TurnFigures(model="m", started_s=0)
+    turn = AnswerFigures(model="m", started_s=0)
     for event, stage in [
         (RequestQueued(), Stage.QUEUED),
         (RequestSent(), Stage.WAITING),
@@ -92,7 +92,7 @@ def test_a_thought_lasts_from_its_first_piece_to_the_first_word_of_the_answer():
 
 
 def test_a_turn_without_a_token_has_no_speed_and_no_tokens():
-    turn = TurnFigures(model="m", started_s=1)
+    turn = AnswerFigures(model="m", started_s=1)
     turn.end(AnswerState.FAILED, 2)
     stats = turn.stats()
     assert (stats.ttft_ms, stats.tokens_per_second, stats.completion_tokens) == (None,) * 3

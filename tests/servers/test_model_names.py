@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.answers.turn_figures import TurnFigures
+from lmchat.answers.answer_figures import AnswerFigures
 from lmchat.servers.endpoint import loopback
 from lmchat.servers.events import ModelNamed
 from lmchat.servers.model import ModelInfo, find_by_part, is_other_model
@@ -73,7 +73,7 @@ def test_a_name_without_end_takes_no_time():
 @pytest.mark.rule("R-40")
 def test_a_turn_keeps_what_was_asked_for_where_another_model_answers():
     for served, asked in (("other-model", "tiny"), ("/models/tiny.gguf", "")):
-        turn = TurnFigures(model="tiny", started_s=0)
+        turn = AnswerFigures(model="tiny", started_s=0)
         for now_s in (1, 2):
             turn.apply(ModelNamed(model=served), now_s)
         assert (turn.model, turn.stats().asked) == (served, asked)

@@ -132,15 +132,15 @@ async def test_an_earlier_prompt_comes_back_with_its_files_in_their_places(store
     assert split_draft(draft) == ("See\nand say.", [notes])
 
 
-async def test_the_turn_records_give_figures_back_and_the_median_speed(store):
+async def test_the_answer_records_give_figures_back_and_the_median_speed(store):
     speeds = [10.0, 40.0, 42.0, None]
     records = [replace(FIGURES, tokens_per_second=speed) for speed in speeds]
     records.append(replace(FIGURES, model="other", tokens_per_second=None))
     for record in records:
-        await store.figures.add_turn_record(record)
-    rows = await store.figures.turn_records()
+        await store.figures.add_answer_record(record)
+    rows = await store.figures.answer_records()
     assert [replace(row, ended_at=None) for row in rows] == records
-    assert await store.figures.turn_records(since=rows[3].ended_at) == rows[3:]
+    assert await store.figures.answer_records(since=rows[3].ended_at) == rows[3:]
     assert await store.figures.speeds() == {(FIGURES.endpoint, FIGURES.model): 40.0}
 
 

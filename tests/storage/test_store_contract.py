@@ -108,9 +108,9 @@ async def use_every_method(store, saved):
     assert await store.draft("third") == f"{MARK}\n\ntyped"
     await store.save_bookmark(session_id, MARK)
     assert await store.bookmark(session_id) == MARK
-    await store.figures.add_turn_record(FIGURES)
+    await store.figures.add_answer_record(FIGURES)
     assert list((await store.figures.speeds()).values()) == [40.0]
-    assert [row.message_id for row in await store.figures.turn_records()] == [FIGURES.message_id]
+    assert [row.message_id for row in await store.figures.answer_records()] == [FIGURES.message_id]
     forked = await store.fork(session_id, begun.message_id)
     assert [message.text for message in forked.messages][-2:] == [f"And {MARK}?", "Seed."]
     assert {hit.message_id for hit in await store.search(MARK)} >= {asked.message_id}

@@ -33,7 +33,7 @@ from lmchat.sessions.message import (
     text_message,
 )
 from lmchat.sessions.session import MessagePath, Session, SessionHeader, title_from
-from lmchat.sessions.stats import TurnRecord
+from lmchat.sessions.stats import AnswerRecord
 from lmchat.storage import message_rows
 from lmchat.storage.store import Store
 
@@ -51,7 +51,7 @@ class Clock:
         return self.moment
 
 
-FIGURES = TurnRecord(
+FIGURES = AnswerRecord(
     message_id="m1",
     endpoint="http://localhost:1234",
     product="lm_studio",

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
-from lmchat.answers.turn_figures import Stage, TurnFigures
+from lmchat.answers.answer_figures import AnswerFigures, Stage
 from lmchat.servers.discovery.catalogue import ModelRow
 from lmchat.servers.discovery.probe_result import Health, ProbeResult, TargetState, Verdict
 from lmchat.servers.endpoint import Endpoint
@@ -44,7 +44,7 @@ QWEN = ModelInfo(
 )
 LATENCIES = tuple(float(digit) for digit in "12113111211112111112113111211113")
 SPEEDS = tuple(float(digit) for digit in "56676677656778776756676677656778")
-TURN = TurnFigures(
+TURN = AnswerFigures(
     model="qwen3-8b",
     started_s=100.0,
     stage=Stage.ANSWERING,
@@ -55,7 +55,7 @@ TURN = TurnFigures(
 )
 
 
-def ended(state: AnswerState, now_s: float) -> TurnFigures:
+def ended(state: AnswerState, now_s: float) -> AnswerFigures:
     """Return the turn as it ended."""
     turn = replace(TURN)
     turn.end(state, now_s)

@@ -34,7 +34,7 @@ from lmchat.servers.request import (
     OutgoingRequest,
     TemplateText,
 )
-from lmchat.sessions.stats import Budget, Metrics, TurnRecord
+from lmchat.sessions.stats import AnswerRecord, Budget, Metrics
 
 ENDPOINT = Endpoint.parse("http://localhost:1234")
 Step = StreamEvent | Exception | asyncio.Event | float
@@ -206,7 +206,7 @@ class ScriptedBackend:
             raise
 
     def forward(
-        self, request: ForwardedRequest, on_end: Callable[[TurnRecord], None]
+        self, request: ForwardedRequest, on_end: Callable[[AnswerRecord], None]
     ) -> AbstractAsyncContextManager[ForwardedReply]:
         raise AssertionError("a screen forwards nothing")
 

@@ -4,7 +4,7 @@ from contextlib import asynccontextmanager
 
 from msgspec.structs import replace
 
-from lmchat.answers.turn_figures import Stage, TurnFigures
+from lmchat.answers.answer_figures import AnswerFigures, Stage
 from lmchat.servers.discovery.probe_result import Health, TargetState
 from lmchat.servers.events import RetryScheduled
 from lmchat.servers.model import LoadState
@@ -116,7 +116,7 @@ async def test_figures_are_whole_where_the_words_beside_them_have_no_room():
 RETRY = RetryScheduled(attempt=2, attempts=3, wait_s=1.9, reason="refused")
 
 
-def turn(**more) -> TurnFigures:
+def turn(**more) -> AnswerFigures:
     return replace(TURN, **more)
 
 

@@ -21,7 +21,7 @@ async def stats(context: Context) -> int:
     They are printed as a table, with `--plot` as plots, or as JSON.
     """
     async with open_store(context) as store:
-        figures_of_models = figures_by_model(await store.figures.turn_records())
+        figures_of_models = figures_by_model(await store.figures.answer_records())
     lines: list[str] = []
     if context.options.plot:
         for figures in figures_of_models:

@@ -23,7 +23,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.worker import Worker
 
-from lmchat.answers.turn_figures import TurnFigures
+from lmchat.answers.answer_figures import AnswerFigures
 from lmchat.commands.table import Scope
 from lmchat.markdown.commonmark import code_blocks
 from lmchat.markdown.highlighter import Highlighter
@@ -337,7 +337,7 @@ class ChatLog(ScrollView, can_focus=True):
         )
 
     def flush(self) -> None:
-        """Show the text and colours that have arrived, and the figures that `show_turn` took."""
+        """Show the text and colours that have arrived, and the figures that `show_figures` took."""
         deltas = self.inflow.drain()
         recoloured = self.highlighting.drain()
         if self._streaming is None and not recoloured:
@@ -354,11 +354,11 @@ class ChatLog(ScrollView, can_focus=True):
                 changed.append(place)
         self.update_screen(min(changed, default=None))  # all rows from the topmost place on
 
-    def show_turn(self, turn: TurnFigures, now_s: float, thought_hint: str = "") -> None:
+    def show_figures(self, figures: AnswerFigures, now_s: float, thought_hint: str = "") -> None:
         """Show the figures of the running turn at `now_s`, and a hint beside a running thought."""
         if self._streaming is None:
             return
-        self.document.entries[self._streaming].show_turn(turn, now_s, thought_hint)
+        self.document.entries[self._streaming].show_figures(figures, now_s, thought_hint)
         if self.inflow.timer is None:  # else the next frame shows them
             self.flush()
 

@@ -14,7 +14,7 @@ from itertools import chain
 from msgspec import Struct, field
 
 from lmchat import units
-from lmchat.answers.turn_figures import TurnFigures
+from lmchat.answers.answer_figures import AnswerFigures
 from lmchat.markdown.block import Block, made_block, plain_blocks
 from lmchat.markdown.commonmark import References
 from lmchat.markdown.incremental import IncrementalMarkdown
@@ -142,7 +142,7 @@ class Entry(Struct):
     is_source: bool = False  # whether it is shown as source, without Markdown
     call_state: str = ""  # of a call of the running turn: `ASKS`, or what its row says
     has_call_messages: bool = False  # whether each of its calls has a message of its own, below
-    turn: TurnFigures | None = None  # figures of the running turn
+    figures: AnswerFigures | None = None  # figures of the running turn
     now_s: float = 0.0  # monotonic time of these figures
     thought_hint: str = ""  # key that ends the thought while it streams; empty if none can
     parts: Sequence[LivePart] = ()  # empty until they are needed
@@ -270,9 +270,9 @@ class Entry(Struct):
             self.parts[-1].is_ended = True
         self.parts = [*self.parts, part]
 
-    def show_turn(self, turn: TurnFigures | None, now_s: float, thought_hint: str) -> None:
+    def show_figures(self, figures: AnswerFigures | None, now_s: float, thought_hint: str) -> None:
         """Take the figures of the running turn, which the rows show when they are built next."""
-        self.turn = turn
+        self.figures = figures
         self.now_s = now_s
         self.thought_hint = thought_hint
 
@@ -294,7 +294,7 @@ class Entry(Struct):
         """Take another form of the message: the final one of an answer or call, or one changed."""
         self.is_streaming = False
         self.message = message
-        self.turn = None
+        self.figures = None
         self.call_state = ""
         if self.parts:  # else they are made when the message is first laid out
             self.set_parts(message.parts)
@@ -386,7 +386,7 @@ class Entry(Struct):
         Other messages have no such rows.
         """
         if self.is_streaming:
-            return [state_block(self.turn, self.now_s)]
+            return [state_block(self.figures, self.now_s)]
         if self.message.role is not Role.ASSISTANT:
             return []
         if self.has_call_messages and self.message.versions == 1:
@@ -407,12 +407,12 @@ class Entry(Struct):
         stats = self.message.stats
         thought_s = None
         if self.is_streaming:
-            if self.turn is not None:
-                thought_s = self.turn.thought_s(self.now_s)
+            if self.figures is not None:
+                thought_s = self.figures.thought_s(self.now_s)
         elif stats is not None and stats.reasoning_ms is not None:
             thought_s = stats.reasoning_ms / 1e3
 
-        has_ended = self.turn is not None and self.turn.thought_ended_s is not None
+        has_ended = self.figures is not None and self.figures.thought_ended_s is not None
         is_last = self.parts[-1].kind is ReasoningPart  # no other text has followed
         if self.is_streaming and is_last and not has_ended:
             seconds = "" if thought_s is None else f" {max(thought_s, 0):.0f}{units.GAP}s"

@@ -19,7 +19,7 @@ from rich.segment import Segment
 from rich.style import Style
 
 from lmchat import units
-from lmchat.answers.turn_figures import Stage, TurnFigures
+from lmchat.answers.answer_figures import AnswerFigures, Stage
 from lmchat.markdown.block import Block, Kind, Line, Span, made_block, plain_blocks
 from lmchat.markdown.code import code_lines, head_line
 from lmchat.markdown.page import Page, clickable
@@ -317,7 +317,7 @@ def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
     return _card(page, [*page.row(question, tint="panel"), last], "warning")
 
 
-def state_block(turn: TurnFigures | None, now_s: float) -> Block:
+def state_block(figures: AnswerFigures | None, now_s: float) -> Block:
     """Return the block with the row under a running answer: its state and figures at `now_s`.
 
     `now_s` is a time of the monotonic clock. Without a turn, the answer waits to be sent.
@@ -326,8 +326,8 @@ def state_block(turn: TurnFigures | None, now_s: float) -> Block:
     def make(page: Page) -> list[Line]:
         """Return the row on a page: the state, and the key that stops the answer."""
         left: list[Span] = [(Stage.WAITING.value, _NULL)]
-        if turn is not None:
-            left = _state_spans(page, turn, now_s)
+        if figures is not None:
+            left = _state_spans(page, figures, now_s)
         stop = page.key_hint("Esc", "stop", "stop")  # Esc unless the user has another key
         # on a narrow page only the footer has the key: a second row would come and go with figures
         return page.row(left, stop if width_of([*left, *stop]) <= page.text_width else ())
@@ -335,26 +335,26 @@ def state_block(turn: TurnFigures | None, now_s: float) -> Block:
     return made_block(make)
 
 
-def _state_spans(page: Page, turn: TurnFigures, now_s: float) -> list[Span]:
+def _state_spans(page: Page, figures: AnswerFigures, now_s: float) -> list[Span]:
     """Return the state of a turn, and the rate and the tokens so far once there are any."""
     warning = page.styles["warning"]
-    clock = ("  " + units.elapsed(max(turn.elapsed_s(now_s), 0.0)), page.styles["strong"])
-    match turn.stage:
-        case Stage.RETRYING if turn.retry is not None:
-            reason = safe_line(turn.retry.reason, limit=_LONG_NAME_CHARS)
-            return [(turn.retry_words(turn.retry, now_s), warning), _after_dot(page, reason)]
+    clock = ("  " + units.elapsed(max(figures.elapsed_s(now_s), 0.0)), page.styles["strong"])
+    match figures.stage:
+        case Stage.RETRYING if figures.retry is not None:
+            reason = safe_line(figures.retry.reason, limit=_LONG_NAME_CHARS)
+            return [(figures.retry_words(figures.retry, now_s), warning), _after_dot(page, reason)]
         case Stage.LOADING | Stage.READING:
-            return [(turn.stage_word + units.so_far(turn.fraction), _NULL), clock]
+            return [(figures.stage_word + units.so_far(figures.fraction), _NULL), clock]
         case Stage.STALLED:
-            spans = [(f"stalled {units.elapsed(turn.silent_s)}", warning)]
+            spans = [(f"stalled {units.elapsed(figures.silent_s)}", warning)]
         case _:
-            spans = [(turn.stage_word, _NULL), clock]
+            spans = [(figures.stage_word, _NULL), clock]
     # the figures of an answer that streams, or has stalled
-    if turn.first_token_s is not None:
-        if turn.tokens_per_second is not None:
-            rate = units.rate(turn.tokens_per_second, width=_RATE_CELLS)
+    if figures.first_token_s is not None:
+        if figures.tokens_per_second is not None:
+            rate = units.rate(figures.tokens_per_second, width=_RATE_CELLS)
             spans.append(_after_dot(page, rate))
-        spans.append(_after_dot(page, f"{units.tokens(turn.tokens)}{units.GAP}tok"))
+        spans.append(_after_dot(page, f"{units.tokens(figures.tokens)}{units.GAP}tok"))
     return spans
 
 

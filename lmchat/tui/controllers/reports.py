@@ -28,7 +28,7 @@ class Reports:
         """Show the requests of this run, and what each model did in the last `RECORD_DAYS` days."""
         try:
             since = now() - timedelta(days=RECORD_DAYS)
-            rows = await self._workspace.store.figures.turn_records(since=since)
+            rows = await self._workspace.store.figures.answer_records(since=since)
         except LMChatError as error:
             models = error.message
         else:

@@ -105,13 +105,13 @@ class StatusDisplay:
     def tick(self) -> None:
         """Update the figures of a running turn below its answer, then those of `refresh`."""
         shown = self._chat.shown
-        turn = shown.figures
-        if turn is not None and turn.is_running:
+        figures = shown.figures
+        if figures is not None and figures.is_running:
             hint = ""
             if shown.can_answer_now:  # the key that ends a thought, and what it does
                 hint = f"{self._ui.key_name('now')} {BY_ID['now'].label}"
             # a copy: the turn changes its figures in place
-            self._ui.widgets.log.show_turn(replace(turn), self._workspace.clock(), hint)
+            self._ui.widgets.log.show_figures(replace(figures), self._workspace.clock(), hint)
         self.refresh()
 
     def refresh(self) -> None:
@@ -168,16 +168,16 @@ class StatusDisplay:
         turn_choices = self._chat.turn_choices
         backend = self._workspace.backend
         use = turn_choices.context_use(shown)
-        turn = shown.figures
+        figures = shown.figures
         # after the end of a turn, the speeds of its last seconds stay in the panel
-        speeds_until_s = now_s if turn is None or turn.ended_s is None else turn.ended_s
+        speeds_until_s = now_s if figures is None or figures.ended_s is None else figures.ended_s
         target = turn_choices.target
         next_check_s = self._workspace.monitor.next_check_s if self.health.is_down else None
         return {
             "server": server_rows(self.health, self._workspace.target_state),
             "model": model_rows(
                 self.health,
-                turn,
+                figures,
                 now_s,
                 loading=f"loading{self._progress(target)}" if target and target.is_loading else "",
                 profile=turn_choices.profile_name,
@@ -190,15 +190,15 @@ class StatusDisplay:
                 can_compact=use is not None and turn_choices.can_compact(shown),
             ),
             "turn": turn_rows(
-                turn,
+                figures,
                 now_s,
                 speeds=self.speedometer.values(speeds_until_s),
                 is_asking=shown.question is not None,
                 read_ahead=self._ui.read_ahead.fraction,
             ),
-            "requests": request_rows(backend.metrics(), backend.budget(), turn),
+            "requests": request_rows(backend.metrics(), backend.budget(), figures),
             "activity": activity_rows(
-                turn,
+                figures,
                 has_tools=turn_choices.has_tools(shown.session_id),
                 last_action=self.last_action,
                 next_check_in_s=None if next_check_s is None else next_check_s - now_s,

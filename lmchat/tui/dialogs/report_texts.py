@@ -14,7 +14,7 @@ _VALUE_CHARS = 2000  # of a sampling option, such as a grammar, or a name
 _LABEL_WIDTH = 14  # of `/details`, in cells
 _SLOW_MS = 3000.0  # wait for the first word from which on its causes are named
 _LEAST_SHARE = 0.2  # of the wait that a cause must have taken to be named
-RECORD_DAYS = 90  # period of the figures by model; `lmchat stats` shows all of the turn records
+RECORD_DAYS = 90  # period of the figures by model; `lmchat stats` shows all of the answer records
 _NAME_WIDTH = 24  # of `/stats`, in cells
 _VALUE_WIDTH = 12
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lmchat import units
-from lmchat.answers.turn_figures import Stage, TurnFigures
+from lmchat.answers.answer_figures import AnswerFigures, Stage
 from lmchat.servers.discovery.probe_result import (
     VERDICTS,
     Health,
@@ -90,7 +90,7 @@ def server_rows(health: Health, state: TargetState) -> list[TelemetryRow]:
 
 
 def model_rows(
-    health: Health, turn: TurnFigures | None, now_s: float, *, loading: str, profile: str
+    health: Health, figures: AnswerFigures | None, now_s: float, *, loading: str, profile: str
 ) -> list[TelemetryRow]:
     """Return the state of the model, its name, its context window, and the profile in use, if any.
 
@@ -102,7 +102,7 @@ def model_rows(
     name_style = "" if model and not health.is_down else MUTED
     quantization = model.quantization if model else ""
     rows: list[TelemetryRow] = [
-        _head("Model", *_model_state(health, turn, loading)),
+        _head("Model", *_model_state(health, figures, loading)),
         TextRow(label=name, value=quantization, style=MUTED, label_style=name_style),
     ]
     if not health.is_down:
@@ -116,7 +116,7 @@ def model_rows(
     return rows
 
 
-def _model_state(health: Health, turn: TurnFigures | None, loading: str) -> StyledText:
+def _model_state(health: Health, figures: AnswerFigures | None, loading: str) -> StyledText:
     """Return the state of the model as a word in a style.
 
     While a turn runs, the server is not asked, so the turn knows more than the last check.
@@ -128,10 +128,10 @@ def _model_state(health: Health, turn: TurnFigures | None, loading: str) -> Styl
     if model is None or health.is_down:
         return "unknown", MUTED
     state, fraction = model.state, model.load_fraction
-    if turn is not None and turn.is_running and turn.model == model.model_id:
-        if turn.stage is Stage.LOADING:
-            state, fraction = LoadState.LOADING, turn.fraction
-        elif turn.stage is Stage.READING or turn.first_token_s is not None:
+    if figures is not None and figures.is_running and figures.model == model.model_id:
+        if figures.stage is Stage.LOADING:
+            state, fraction = LoadState.LOADING, figures.fraction
+        elif figures.stage is Stage.READING or figures.first_token_s is not None:
             state = LoadState.LOADED  # only a loaded model reads the prompt or answers
     if state is LoadState.LOADING:
         return f"loading{units.so_far(fraction)}", _WARN
@@ -179,7 +179,7 @@ def context_rows(
 
 
 def turn_rows(
-    turn: TurnFigures | None,
+    figures: AnswerFigures | None,
     now_s: float,
     *,
     speeds: Sequence[float],
@@ -192,49 +192,51 @@ def turn_rows(
     server has read ahead, None while it reads nothing. Without `speeds` of a turn that has ended,
     there are no bars.
     """
-    word, style = stage_text(turn, now_s)
+    word, style = stage_text(figures, now_s)
     if is_asking:
         word, style = "waiting for you", _WARN
     elif read_ahead is not None:
         word, style = f"reading ahead{units.so_far(read_ahead)}", ""
     rows: list[TelemetryRow] = [
         _head("Turn", word, style),
-        _figure("elapsed", units.elapsed(turn.elapsed_s(now_s)) if turn else UNKNOWN),
-        _figure("first token", units.exact_time(turn.ttft_s if turn else None)),
-        _figure("speed", units.rate(turn.tokens_per_second if turn else None)),
+        _figure("elapsed", units.elapsed(figures.elapsed_s(now_s)) if figures else UNKNOWN),
+        _figure("first token", units.exact_time(figures.ttft_s if figures else None)),
+        _figure("speed", units.rate(figures.tokens_per_second if figures else None)),
     ]
     # before the first turn and while one runs, a row is kept for the bars, blank without speeds
-    if speeds or turn is None or turn.is_running:
+    if speeds or figures is None or figures.is_running:
         rows.append(SparkRow(tuple(speeds)))
     return rows
 
 
-def stage_text(turn: TurnFigures | None, now_s: float) -> StyledText:
+def stage_text(figures: AnswerFigures | None, now_s: float) -> StyledText:
     """Return words for the stage of a running turn, or for how the turn ended."""
-    if turn is None:
+    if figures is None:
         return UNKNOWN, MUTED
-    if not turn.is_running:
-        return turn.state.value, _BAD if turn.state in _FAILURES else ""
-    share = units.so_far(turn.fraction)
-    match turn.stage:
+    if not figures.is_running:
+        return figures.state.value, _BAD if figures.state in _FAILURES else ""
+    share = units.so_far(figures.fraction)
+    match figures.stage:
         case Stage.LOADING if share:
             return f"loading{share}", _WARN
         case Stage.READING if share:  # `reading prompt`, the stage word, and share are too wide
             return f"reading{share}", ""
         case Stage.STALLED:
-            return f"stalled {units.elapsed(turn.silent_s)}", _WARN
-        case Stage.RETRYING if turn.retry is not None:
-            return turn.retry_words(turn.retry, now_s), _WARN
-    return turn.stage_word, ""
+            return f"stalled {units.elapsed(figures.silent_s)}", _WARN
+        case Stage.RETRYING if figures.retry is not None:
+            return figures.retry_words(figures.retry, now_s), _WARN
+    return figures.stage_word, ""
 
 
-def request_rows(metrics: Metrics, budget: Budget, turn: TurnFigures | None) -> list[TelemetryRow]:
+def request_rows(
+    metrics: Metrics, budget: Budget, figures: AnswerFigures | None
+) -> list[TelemetryRow]:
     """Return how many requests may be sent now, and the counters of this run.
 
     The counter of failed ones is red if the last turn failed.
     """
     left = f"{budget.left} of {budget.limit}/min"
-    has_failed = turn is not None and turn.state in _FAILURES
+    has_failed = figures is not None and figures.state in _FAILURES
     return [
         _head("Requests", left, _BAD if budget.left <= 0 else ""),
         _figure("ok", units.tokens(metrics.successful_requests)),
@@ -245,7 +247,11 @@ def request_rows(metrics: Metrics, budget: Budget, turn: TurnFigures | None) -> 
 
 
 def activity_rows(
-    turn: TurnFigures | None, *, has_tools: bool, last_action: str, next_check_in_s: float | None
+    figures: AnswerFigures | None,
+    *,
+    has_tools: bool,
+    last_action: str,
+    next_check_in_s: float | None,
 ) -> list[TelemetryRow]:
     """Return whether tools are used, and the number of steps of the last turn if they are.
 
@@ -254,7 +260,7 @@ def activity_rows(
     """
     rows: list[TelemetryRow] = [_head("Activity", "tools" if has_tools else "chat")]
     if has_tools:
-        rows.append(_figure("steps", str(turn.steps if turn else 0)))
+        rows.append(_figure("steps", str(figures.steps if figures else 0)))
     if next_check_in_s is None:
         rows.append(_figure("last", last_action or UNKNOWN))
     else:

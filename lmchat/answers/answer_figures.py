@@ -1,4 +1,4 @@
-"""Stages and figures of a turn: what its events say of time, tokens and limits.
+"""Stage and figures of an answer, or of a round of tool calls: what its events say.
 
 Servers send an answer in chunks of about a token each; an event joins one or more of them. This
 module is not in `chat`, because the chat log shows the figures, and is painted before `chat` is
@@ -46,7 +46,7 @@ SHORTEST_SPAN_S = 0.05  # tokens that come within less time were sent at once: n
 
 
 class Stage(StrEnum):
-    """Stage of a running turn."""
+    """Stage of a running answer, or of a round of tool calls."""
 
     QUEUED = "queued"
     WAITING = "waiting"
@@ -60,8 +60,11 @@ class Stage(StrEnum):
     ENDED = "ended"
 
 
-class TurnFigures(Struct, kw_only=True):
-    """The figures of a turn, which change with its events; times are monotonic seconds."""
+class AnswerFigures(Struct, kw_only=True):
+    """Time, tokens and limits of an answer, or of a round of tool calls.
+
+    They change with its events; times are monotonic seconds.
+    """
 
     model: str  # the model asked for, then the one that answers
     asked: str = ""  # the model asked for, once another one answers (R-40)
@@ -172,7 +175,7 @@ class TurnFigures(Struct, kw_only=True):
         return f"retry {retry.attempt}/{retry.attempts} in {units.elapsed(wait_s)}"
 
     def end(self, state: AnswerState, now_s: float) -> None:
-        """End the turn at `now_s`, in a final state.
+        """End the answer at `now_s`, in a final state.
 
         A thought that was not finished ends with its last token.
         """
@@ -279,7 +282,7 @@ class TurnFigures(Struct, kw_only=True):
         return self.first_token_s - sent_s
 
     def elapsed_s(self, now_s: float) -> float:
-        """Return the seconds since the start of the turn, until its end if it has ended."""
+        """Return the seconds since the start of the answer, until its end if it has ended."""
         end_s = now_s if self.ended_s is None else self.ended_s
         return end_s - self.started_s
 
@@ -349,7 +352,7 @@ class TurnFigures(Struct, kw_only=True):
         the window and `max_tokens` the longest answer, both in tokens; None where they are not
         known. They are needed to tell which limit cut the answer short.
         """
-        # a turn that has not ended has no duration yet
+        # an answer that has not ended has no duration yet
         ended_s = self.started_s if self.ended_s is None else self.ended_s
         # until the first word of the answer; a thought before it is part of the wait
         wait_s = None if self.answer_from_s is None else self.answer_from_s - self.started_s
