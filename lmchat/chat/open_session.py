@@ -104,7 +104,7 @@ class OpenSession:
         self.queue: list[str] = []
         """Prompts that wait for the end of the running turn, for a server, or for a model.
 
-        `ChatService` changes it, and shows and saves each change.
+        `ChatService` changes it, also by `make_way_for_summary`, and saves each change.
         """
         self.is_hung_up = False
         """Whether the terminal is gone: answers that servers keep are interrupted, not stopped."""

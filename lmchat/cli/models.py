@@ -32,7 +32,7 @@ async def fetch_models(runtime: Runtime) -> list[ModelInfo]:
 async def model_meant(runtime: Runtime, name: str) -> ModelInfo:
     """Ask the servers for the model of this name, or else the only one whose name contains it.
 
-    Raises an error if no name, or the names of several models, contain it.
+    Raises `WrongUse` if no name, or the names of several models, contain it.
     """
     listed = await fetch_models(runtime)
     model = find_by_part(name, listed)

@@ -148,7 +148,10 @@ def parse_inline(text: str, references: References) -> list[Token]:
 
 
 def span(token: Token) -> tuple[int, int]:
-    """Return the first line of a block and the line after its last one."""
+    """Return the first line of a block and the line after its last one.
+
+    It is (0, 0) for a token without lines, such as one that closes a block.
+    """
     start, end = token.map or (0, 0)
     return start, end
 

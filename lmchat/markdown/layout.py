@@ -330,7 +330,7 @@ class Layout:
         return [*prefix, mark], [*next_prefix, next_mark]
 
     def _source_lines(self, token: Token, prefixes: Prefixes) -> Iterator[Line]:
-        """Yield the lines of a block that is shown as source, as HTML, or of mathematics.
+        """Yield the lines of a formula, or of a block that is shown as its source, such as HTML.
 
         Mathematics are indented, and shown on one line where that says the same.
         """

@@ -188,7 +188,7 @@ class FilePart(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag
     def words(self) -> str:
         """Name, size and, of an image, its pixels, for a sentence: `cat.png (1.2 MB, 800×600)`.
 
-        Name and figures have ordinary blanks.
+        Name and figures have ordinary blanks, as exports and the line in the prompt have them.
         """
         pixels = f", {self.width}×{self.height}" if self.width else ""
         size = size_text(self.size, is_exact=True).replace(GAP, " ")  # `GAP` does not break

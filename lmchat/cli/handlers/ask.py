@@ -152,9 +152,11 @@ class _Question(FrontEnd):
         self._opened = chat.shown
         chat.front_end = self
         self._wanted = wanted
-        # the extract as a field of JSON output, `code` or `value`, which is None while there is no
-        # extract; empty if none is wanted
         self._extract: dict[str, Any] = {}
+        """The field of JSON output that `--code` or a schema adds: `code` or `value`.
+
+        It is None until the answer has one. Without these options, there is no field.
+        """
         self._extract_text = ""  # as it is printed without JSON
         if wanted is not None or context.options.code:
             self._extract["code" if wanted is None else "value"] = None
@@ -330,7 +332,7 @@ class _Question(FrontEnd):
             "retries": stats.retries,
             "refused": bool(answer.refusal),
             "sampling": stats.sampling,
-            "steps": self._printer.steps,
+            "steps": self._printer.steps,  # the calls that have ended, with their results
             **self._extract,
         }
         if self._opened.token_choices:

@@ -189,6 +189,7 @@ def tool_block(name: str) -> Block:
     words = "calls a tool"
     if name.strip():
         words = f"calls the tool {safe_line(name, limit=_NAME_CHARS)}"
+    # without the key that copies code blocks: the arguments are none
     return made_block(lambda page: [head_line(page, words, has_copy_key=False)])
 
 

@@ -28,8 +28,9 @@ class PatchedApp(App[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        mend_cuts()  # of rows: rich cuts flags and marks apart
-        mend_painting()  # of all screens: Textual renders too much, and fails with one widget
+        # Both change classes of rich and Textual for the whole process; twice does no harm.
+        mend_cuts()  # rich cuts rows within emoji flags and accents
+        mend_painting()  # Textual renders whole widgets, and an error in one ends the app
         self._has_dropped_frame = False  # whether `_catch_up` has to paint what was not written
         self._key_queue = KeyQueue(self, self._deliver_key)
 
@@ -204,13 +205,18 @@ class PatchedScreen(Screen[None]):
     """
 
     def _compositor_refresh(self) -> None:
-        """Paint; below a dialog, replace the full repaint that Textual requests by an update."""
+        """Paint; below a dialog, replace the full repaint that Textual requests by an update.
+
+        A changed screen below a dialog is not painted itself: Textual marks its regions on both
+        screens, and requests a paint of both. The screen on top paints them, so this one forgets
+        them; and the one on top gets an `Update` instead.
+        """
         top = self.app.screen
         was_required = top._repaint_required  # such as after a resize: that one has to stay
         super()._compositor_refresh()
         if self is not top:
             self._repaint_required = False  # set by `super` above, for one more paint
-            self._exchange_repaint_regions()  # forgets them: `top` paints these regions
+            self._exchange_repaint_regions()  # called only to forget them: `top` paints these
             if top._repaint_required and not was_required:
                 top._repaint_required = False
                 top.post_message(messages.Update(top))  # paints only its widgets that wait
