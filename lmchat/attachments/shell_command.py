@@ -110,7 +110,7 @@ class ShellCommand:
                 await child.end_group()  # programs that the command has left behind
                 loop.remove_reader(pipe)
         finally:
-            receive()  # what is left in the pipe
+            receive()  # all that is left: `_READ_BYTES` is more than a pipe holds
             os.close(pipe)
 
     async def _start(self, output: int) -> ChildProcess:

@@ -78,7 +78,7 @@ def is_page_address(text: str) -> bool:
 
 
 async def refuse_host(address: PageAddress) -> bool:
-    """Raise `EndpointNotAllowed`: the `ask` of commands, which do not ask the user."""
+    """Raise `EndpointNotAllowed`: the `ask` of `attachment` for commands, which do not ask."""
     problem = f"{address.origin} is not allowed: lmchat asks only hosts that you name."
     host = f"[{address.host}]" if ":" in address.host else address.host
     raise EndpointNotAllowed(problem, hint=f"Add --allow-host {host}:{address.port}.")

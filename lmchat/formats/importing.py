@@ -273,7 +273,9 @@ def _formats() -> Sequence[tuple[str, JsonFormat | DatabaseFormat]]:
 def _records(source: Source) -> Iterator[Record | Skipped]:
     """Yield the objects of a JSON list, of JSON Lines, or the only one; a `Skipped` for a bad one.
 
-    Only one is decoded at a time. Raises `FileRefused`, and `FormatUnknown` for other texts.
+    JSON Lines is a text that is no JSON as a whole: its name says so, or its first line is an
+    object. Only one record is decoded at a time. Raises `FileRefused`, and `FormatUnknown` for
+    other texts.
     """
     data = source.data
     begin = data.lstrip()[:1]
@@ -298,7 +300,6 @@ def _records(source: Source) -> Iterator[Record | Skipped]:
             raw_values = [msgspec.json.decode(data, type=msgspec.Raw)]
         encoded = ((f"record {number}", raw) for number, raw in enumerate(raw_values, 1))
     except (msgspec.DecodeError, RecursionError) as error:
-        # a text whose first line is an object is JSON Lines, whatever its name
         if not (source.has_lines or _is_object(data.lstrip().partition(b"\n")[0])):
             message = f"It is not valid JSON: {str(error)[:100]}."
             raise FileRefused(message, hint="Export it again.") from error

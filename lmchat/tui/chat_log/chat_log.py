@@ -282,7 +282,9 @@ class ChatLog(ScrollView, can_focus=True):
         self.document.reset(messages, is_streaming=is_streaming)
         self.viewport.reset()
         self.selection.drop()
-        if self.has_focus:
+        if (
+            self.has_focus
+        ):  # set late by Textual, but a focus that comes later marks a message itself
             self.viewport.focus_last()
         self.finder.search_again()
         self._repaint()

@@ -156,7 +156,7 @@ class Document:
         """
         index, number, row = place
         top = self.heights.top(index)
-        if number < 0:
+        if number < 0:  # then the row is counted from the top of the message
             return top + row
         heights = self.entries[index].heights
         return top + self.gap_above(index) + heights.top(min(number, len(heights))) + row

@@ -67,7 +67,9 @@ def _with_cursor_set(match: re.Match[str]) -> str:
     run = match[0]
     if match["sequence"] is not None:  # a control sequence, which stays as it is
         return run
-    if all(ord(char) < _FIRST_SYMBOL for char in run):  # a word, placed as a whole: fewer bytes
+    # A word of letters is placed as a whole, which takes fewer bytes: what follows it stands right,
+    # and terminals draw its letters side by side. Of symbols, each one has to stand right.
+    if all(ord(char) < _FIRST_SYMBOL for char in run):
         return _with_cursor_behind(run)
     begins = [begin for begin, _ in graphemes(run)]
     parts = [run[begin:end] for begin, end in zip(begins, [*begins[1:], len(run)], strict=True)]
