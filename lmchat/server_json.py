@@ -132,7 +132,7 @@ def detection_json(
 
 
 def metrics_json(metrics: Metrics) -> dict[str, object]:
-    """Return the counters as JSON, with names in camelCase; times are in milliseconds."""
+    """Return the counters as JSON, under the names that scripts read; times in milliseconds."""
     return {
         "totalRequests": metrics.total_requests,
         "successfulRequests": metrics.successful_requests,

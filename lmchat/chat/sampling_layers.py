@@ -74,6 +74,9 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
 
 
 def options_set_in(settings: SamplingSettings) -> dict[str, object]:
-    """Return the sampling options that are set in a table of the configuration, by name."""
+    """Return the sampling options that are set in a table of the configuration, by name.
+
+    An empty text or list counts as not set in a table; elsewhere it takes the option back.
+    """
     options = {name: getattr(settings, name) for name in SamplingSettings.__struct_fields__}
     return {name: value for name, value in options.items() if value not in (None, "", ())}

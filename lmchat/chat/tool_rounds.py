@@ -85,8 +85,8 @@ class ToolRounds:
         """Count a round with these calls, and return whether it may run.
 
         It may not if the number of rounds has reached `max_steps`, or if the same call was made too
-        often in a row. Then the next call of `offered` raises the reason: so the error is that of
-        an answer, which the log and the disk keep, and ends the turn.
+        often in a row. Then `offered`, which the next answer asks for tools, raises the reason: so
+        the error is that of an answer, which the log and the disk keep, and ends the turn.
         """
         if self.steps >= self.toolbox.settings.max_steps:
             problem = f"The model called tools {self.steps} times without an answer."

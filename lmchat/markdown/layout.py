@@ -342,7 +342,9 @@ class Layout:
             prefixes = self._nested_prefixes(prefixes, (_INDENT, _NULL), (_INDENT, _NULL))
         prefix, next_prefix = prefixes
         for text in shown.split("\n"):
-            parts = re.split(_ADDRESS, on_one_line(text))  # words and addresses in turn
+            parts = re.split(
+                _ADDRESS, on_one_line(text)
+            )  # tabs are blanks; words and addresses in turn
             spans = [(part, style + _link_meta(part)) for part in parts if part]
             yield from self.page.wrap(spans, prefix=prefix, next_prefix=next_prefix)
             prefix = next_prefix

@@ -334,7 +334,7 @@ class HttpServerClient:
         exchange = self._admit(request)
         task = asyncio.create_task(self._run(exchange), name="chat request")
         task.add_done_callback(lambda _: exchange.events.put_nowait(None))
-        if request.request_id:
+        if request.request_id:  # by which `end_thought` finds the exchange
             self._running[request.request_id] = exchange
         try:
             async for event in joined_events(exchange.events):

@@ -73,10 +73,11 @@ def _unreadable(reason: str) -> StoreUnavailable:
 
 
 def remove(connection: Connection, folder: Path, digests: Collection[str]) -> None:
-    """Remove those of the given files that neither a message nor a draft names, young ones too.
+    """Remove those of the given files that neither a message nor a draft names.
 
-    A file that cannot be removed stays. A “digest” that is none is passed over: the message of an
-    imported session may name any text, such as the path of a file of the user.
+    Unlike `remove_unnamed`, it also removes those that are younger than a minute. A file that
+    cannot be removed stays. What is no digest is passed over: the message of an imported session
+    may name any text, such as the path of a file of the user.
     """
     if not digests:
         return

@@ -166,7 +166,8 @@ class FileJournal:
     async def add(self, message_id: str, entries: Sequence[JournalEntry]) -> None:
         """Append entries to the file of an answer that `begin` has created.
 
-        Raises `StoreUnavailable` if they cannot be written; none of them counts then.
+        Raises `StoreUnavailable` if they cannot be written. None of them counts then: the next
+        call cuts off what was written.
         """
         try:
             await self._thread.run(partial(self._files[message_id].add, entries))

@@ -174,7 +174,7 @@ class Store:
         if not await self.database.run(lambda connection: backup.is_due(connection, moment)):
             return
         if await run_abandonable(lambda: is_damaged(path)):
-            await self._raise_if_damaged()  # so that `Database` repairs it
+            await self._raise_if_damaged()  # `Database` catches the error, and repairs the file
         else:
             await self.database.run(
                 lambda connection: attachment_files.remove_unnamed(connection, folder, moment)

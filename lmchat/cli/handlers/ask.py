@@ -155,7 +155,8 @@ class _Question(FrontEnd):
         self._extract: dict[str, Any] = {}
         """The field of JSON output that `--code` or a schema adds: `code` or `value`.
 
-        It is None until the answer has one. Without these options, there is no field.
+        Its value is None until it is taken from the answer. Without these options, the dict is
+        empty, and the answer itself is printed.
         """
         self._extract_text = ""  # as it is printed without JSON
         if wanted is not None or context.options.code:

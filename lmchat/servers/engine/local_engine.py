@@ -292,7 +292,7 @@ class LocalEngine:
             raise StreamInterrupted(reason.message, hint=hint, details=reason.details) from error
 
     async def load(self, model_name: str, *, context: int | None = None) -> None:
-        """Start the engine with the model file of this name; `context` is as in `start`.
+        """Start the engine with the model file of this name; `context` is a window in tokens.
 
         Raises `ServerRejected` if there is none.
         """

@@ -78,6 +78,7 @@ class Connections:
         # Slots and limits say how many requests run at once, so there is no limit of connections.
         limits = httpx.Limits(keepalive_expiry=KEEPALIVE_S)
         transport = self._transport
+        # streams of a near server are read once a frame: see the head of `paced.py`
         if transport is None and endpoint.is_near and not is_https:
             transport = PacedTransport(limits, self._reads_per_second)
         try:

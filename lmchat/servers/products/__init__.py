@@ -1,4 +1,4 @@
-"""One module for one product: its facts, its words and how it is spoken to.
+"""A class for each product: its facts, its words and how it is spoken to.
 
 This one is the table of products, and the look-up in it. A new product is a module with a class,
 and a row of `PRODUCTS`. Must not know: who asks.

@@ -41,7 +41,7 @@ class ThinkSplitter:
         self._state = _State.START
         self._held = ""  # text that is not returned yet, because a tag may begin or end in it
         self._unsure: list[str] = []  # text of the state `UNSURE`
-        self._has_ended = False
+        self._has_ended = False  # whether the text has come to its end, by `finish`
 
     def feed(self, text: str) -> list[SplitPiece | Rethought]:
         """Take the next part of the text; return the pieces that are certain enough to show.

@@ -576,7 +576,7 @@ class ChatLog(ScrollView, can_focus=True):
                 self.on_paste(event)
         elif event.is_printable and event.key != "space":  # a blank begins no prompt
             is_bound = event.key in self.screen.active_bindings
-            if event.key == "slash" or not is_bound:  # `/` begins a command in the prompt
+            if event.key == "slash" or not is_bound:  # `/` begins a command, whatever key it is
                 self.on_paste(event)
 
     def _decide(self, key: str, time_s: float) -> None:

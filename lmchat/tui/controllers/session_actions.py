@@ -75,7 +75,7 @@ class SessionActions:
         self._ui.notify(f"{words}.")
 
     def act_on_shown(self, name: str, slash: str, typed: str = "") -> None:
-        """Call `act` for the shown session in a worker, for the slash command `slash`.
+        """Call `act` for the shown session in a worker, for a slash command: `rename` is `/title`.
 
         If that fails, command and argument return to the prompt, to be corrected.
         """

@@ -69,8 +69,8 @@ class SessionFiles:
     async def _write(self, typed: str) -> bool | str:
         """Write the shown session, with its older messages, into the file that was typed.
 
-        Return True; or "" if the user does not want to overwrite a file, so that a dialog of which
-        this is the attempt stays open for another name.
+        Return True; or "" if the user does not want to overwrite a file. A dialog of which this is
+        the attempt stays open for any text, the problem that it shows; here there is none to show.
         """
         await self._chat.shown.fill(self._ui.workspace.store)
         words = typed.split()

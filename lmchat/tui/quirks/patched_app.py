@@ -185,7 +185,8 @@ def _rendered(compositor: Compositor, crop: Region) -> Iterable[tuple[Region, Re
 def _drawn(widget: Widget, rows: Region) -> list[Strip]:
     """Return rows of a widget; if it cannot draw them, cover it, and return blank ones.
 
-    The cover replaces the widget with the next layout; until then, the widget is not drawn.
+    The cover replaces the widget with the next layout; until then, the widget is not drawn. Textual
+    covers a widget that loads in this way.
     """
     if widget._cover_widget is None:
         try:
@@ -193,7 +194,7 @@ def _drawn(widget: Widget, rows: Region) -> list[Strip]:
         except Exception as error:  # noqa: BLE001 - a subclass of the app logs and shows it
             cover = cast("PatchedApp", widget.app).cover_for(error)
             widget._cover(cover)
-            cover._parent = widget.screen  # the widget would get its clicks
+            cover._parent = widget.screen  # else the widget would get the clicks on it
     return [Strip.blank(rows.width)] * rows.height
 
 

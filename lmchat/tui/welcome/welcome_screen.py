@@ -190,7 +190,7 @@ class WelcomeScreen(Screen[None]):
     def on_key(self, event: events.Key) -> None:
         """Go to the chat and type a letter there, if it is no key of this page.
 
-        `/`, which begins a command, is always typed.
+        `/`, which begins a command, is always typed, even if it is the user's key of a command.
         """
         is_key_here = event.key in self.active_bindings and event.key != "slash"
         if event.is_printable and not is_key_here:
