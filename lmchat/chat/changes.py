@@ -13,6 +13,7 @@ from lmchat.chat.service import ChatService
 from lmchat.chat.turn_starts import messages_together, rewritten
 from lmchat.errors import SessionNotFound
 from lmchat.sessions.message import ChatMessage, Role, text_message
+from lmchat.sessions.session import Session
 
 
 async def rewrite(chat: ChatService, opened: OpenSession, answer_id: str, text: str) -> ChatMessage:
@@ -30,6 +31,36 @@ async def rewrite(chat: ChatService, opened: OpenSession, answer_id: str, text: 
     # `OpenSession.saves` keeps the task. Nothing here awaits it: the name `_` tells mypy so
     _: asyncio.Future[None] = opened.track_save(asyncio.ensure_future(saving))
     return message
+
+
+async def choose_path(chat: ChatService, session_id: str, message_id: str) -> Session:
+    """Choose the newest path with a message in its session, and return it; it is not shown yet.
+
+    Raises `RequestInvalid` while a turn may add messages to the path that is chosen now.
+    """
+    chat.in_memory.require_free_path(session_id)
+    return await chat.store.set_leaf(session_id, message_id)
+
+
+async def delete_message(chat: ChatService, opened: OpenSession, message_id: str) -> Session:
+    """Stop the turn, hide a message with what follows it, and return the path that is left.
+
+    Prompts in the queue return to the prompt field.
+    """
+    await chat.end_turns(opened)
+    return await chat.store.delete_message(opened.session_id, message_id)
+
+
+async def undo_delete(chat: ChatService, session_id: str) -> Session | None:
+    """Restore what was deleted last in a session, and return the path to it; None without any.
+
+    Raises `RequestInvalid` as `choose_path` does.
+    """
+    deleted_id = await chat.store.last_deleted_id(session_id)
+    if deleted_id is None:
+        return None
+    chat.in_memory.require_free_path(session_id)
+    return await chat.store.restore_message(session_id, deleted_id)
 
 
 async def set_system_prompt(chat: ChatService, opened: OpenSession, text: str) -> ChatMessage:

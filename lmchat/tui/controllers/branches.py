@@ -77,8 +77,7 @@ class Branches:
             self._ui.notify("Only one version is left.")
             return
         chosen_id = ids[(ids.index(message.message_id) + step) % len(ids)]
-        self._chat.in_memory.require_free_path(session_id)
-        path = await self._store.set_leaf(session_id, chosen_id)
+        path = await changes.choose_path(self._chat, session_id, chosen_id)
         row = self._log.viewport.row_of(message.message_id)
         if self._switch_to_path(path):
             self._log.go_to_message(chosen_id, row=row)
@@ -147,9 +146,7 @@ class Branches:
 
         Prompts in the queue return to the prompt field.
         """
-        session_id = self._shown_session.shown_id
-        await self._chat.end_turns(self._chat.shown)
-        path = await self._store.delete_message(session_id, message.message_id)
+        path = await changes.delete_message(self._chat, self._chat.shown, message.message_id)
         self._switch_to_path(path)
         self._status.show_action("deleted")
         undo = "/undo"
@@ -166,13 +163,11 @@ class Branches:
 
         Raises `RequestInvalid` while a turn may add messages to the shown path.
         """
-        session_id = self._shown_session.shown_id
-        deleted_id = await self._store.last_deleted_id(session_id)
-        if deleted_id is None:
+        path = await changes.undo_delete(self._chat, self._shown_session.shown_id)
+        if path is None:
             self._ui.notify("Nothing to undo.")
             return
-        self._chat.in_memory.require_free_path(session_id)
-        self._switch_to_path(await self._store.restore_message(session_id, deleted_id))
+        self._switch_to_path(path)
         self._status.show_action("restored")
         self._ui.notify("Restored.")
 
