@@ -15,7 +15,7 @@ from lmchat.chat.service import ChatService
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State
 from lmchat.doctor.report import CheckResult
-from lmchat.library.chat_import import Importer
+from lmchat.library.importer import Importer
 from lmchat.library.library import Library
 from lmchat.servers.discovery.catalogue import Catalogue
 from lmchat.servers.discovery.launcher import ServerLauncher

@@ -22,8 +22,8 @@ from lmchat.cli.target import configured_endpoints, configured_names
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State, change_state
 from lmchat.files.paths import home_folder
-from lmchat.formats.programs import chat_places
-from lmchat.library.chat_import import Importer
+from lmchat.formats.imports.programs import chat_places
+from lmchat.library.importer import Importer
 from lmchat.library.library import Library
 from lmchat.servers.discovery.catalogue import Catalogue
 from lmchat.servers.discovery.monitor import Monitor

@@ -5,8 +5,8 @@ from __future__ import annotations
 from argparse import ArgumentTypeError
 from typing import Any, NamedTuple
 
-from lmchat.formats.export_formats import EXPORT_FORMATS
-from lmchat.formats.programs import PROGRAM_NAMES
+from lmchat.formats.exports import EXPORT_FORMATS
+from lmchat.formats.imports.programs import PROGRAM_NAMES
 
 _JSON_HELP = "print one JSON document"
 ALWAYS_JSON = "no effect: the output is always JSON"  # help of `--json`

@@ -19,12 +19,12 @@ from msgspec.structs import replace
 
 from lmchat.errors import FileRefused
 from lmchat.files.images import MAX_IMAGE_BYTES, image_type
-from lmchat.formats.export_entries import PLAIN, WriteOptions
-from lmchat.formats.file_values import BAD_VALUE_ERRORS, Record, checked_time
-from lmchat.formats.foreign_chat import quoted_call
-from lmchat.formats.import_formats import JsonFormat, ReadSession, omissions
-from lmchat.formats.sources import Source
-from lmchat.formats.valid_session import valid_session
+from lmchat.formats.exports.entries import PLAIN, WriteOptions
+from lmchat.formats.imports.file_values import BAD_VALUE_ERRORS, Record, checked_time
+from lmchat.formats.imports.foreign_chat import quoted_call
+from lmchat.formats.imports.format import JsonFormat, ReadSession, omissions
+from lmchat.formats.imports.sources import Source
+from lmchat.formats.imports.valid_session import valid_session
 from lmchat.sessions.message import ChatMessage, Part, Role, TextPart, ToolCallPart
 from lmchat.sessions.session import MessagePath, Session, SessionHeader
 

@@ -14,9 +14,9 @@ from msgspec.structs import replace
 
 from lmchat.errors import LMChatError, StoreUnavailable
 from lmchat.files.disk import write_new_file
-from lmchat.formats.export_entries import WriteOptions
-from lmchat.formats.exporting import export_name, form_of, render
-from lmchat.formats.html_export import MarkdownConverter
+from lmchat.formats.exports.entries import WriteOptions
+from lmchat.formats.exports.html import MarkdownConverter
+from lmchat.formats.exports.render import export_name, form_of, render
 from lmchat.sessions.message import now
 from lmchat.sessions.session import Session, SessionGroup, SessionHeader, group_by_day, tags_from
 from lmchat.storage.store import Store

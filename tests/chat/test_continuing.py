@@ -9,8 +9,8 @@ import pytest
 from lmchat.chat import changes
 from lmchat.chat.answer_beginnings import CONTINUE
 from lmchat.errors import RequestInvalid, ServerRejected, StreamInterrupted
-from lmchat.formats.markdown_export import to_markdown
-from lmchat.formats.text_export import to_text
+from lmchat.formats.exports.markdown import to_markdown
+from lmchat.formats.exports.text import to_text
 from lmchat.servers.events import ReasoningDelta, RequestSent, StreamFinished, TextDelta
 from lmchat.sessions.message import AnswerState, Role
 from tests.support.chat_turns import ChatTurns

@@ -6,7 +6,7 @@ from datetime import UTC
 
 import pytest
 
-from lmchat.formats.programs import OWN, PROGRAM_NAMES
+from lmchat.formats.imports.programs import OWN, PROGRAM_NAMES
 from tests.support.foreign_chats import (
     CHATGPT,
     LLAMA_CPP,

@@ -12,11 +12,11 @@ from hashlib import sha256
 import pytest
 
 from lmchat.errors import FileRefused
-from lmchat.formats import importing
-from lmchat.formats.foreign_chat import ForeignChat
-from lmchat.formats.import_formats import DatabaseFormat
-from lmchat.formats.programs import llm
-from lmchat.formats.sources import LARGEST_BYTES
+from lmchat.formats.imports import reader
+from lmchat.formats.imports.foreign_chat import ForeignChat
+from lmchat.formats.imports.format import DatabaseFormat
+from lmchat.formats.imports.programs import llm
+from lmchat.formats.imports.sources import LARGEST_BYTES
 from tests.support.foreign_chats import (
     CHATGPT,
     DATA,
@@ -104,7 +104,7 @@ def test_a_database_that_does_not_fit_the_first_format_is_read_by_the_next(tmp_p
     plants = DatabaseFormat(
         versions="Plants 1", fits=lambda other: other == path, read=lambda _: iter([lambda: chat])
     )
-    monkeypatch.setattr(importing, "_formats", lambda: [("llm", llm.FORMAT), ("plants", plants)])
+    monkeypatch.setattr(reader, "_formats", lambda: [("llm", llm.FORMAT), ("plants", plants)])
     (session,) = chats_of(path)
     assert session.messages[0].text == "Which ferns?"
     assert session.header.tags == ("plants",)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lmchat.errors import FileRefused
-from lmchat.formats.export_formats import EXPORT_FORMATS
-from lmchat.formats.exporting import render
+from lmchat.formats.exports import EXPORT_FORMATS
+from lmchat.formats.exports.render import render
 from tests.support.chats import chat
 from tests.support.foreign_chats import read_text
 from tests.support.hostile_files import FILES, TEXTS, limited_processor_time, message_files

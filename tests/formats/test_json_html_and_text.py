@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from lmchat.formats import json_sessions
-from lmchat.formats.export_entries import WriteOptions
-from lmchat.formats.export_formats import EXPORT_FORMATS
-from lmchat.formats.exporting import export_name, render
-from lmchat.formats.html_export import MarkdownConverter
+from lmchat.formats.exports import EXPORT_FORMATS
+from lmchat.formats.exports.entries import WriteOptions
+from lmchat.formats.exports.html import MarkdownConverter
+from lmchat.formats.exports.html_child import markdown_html
+from lmchat.formats.exports.render import export_name, render
 from lmchat.formats.json_sessions import to_json
-from lmchat.formats.markdown_child import markdown_html
 from lmchat.safe_text import safe_text
 from lmchat.sessions.message import (
     AnswerState,

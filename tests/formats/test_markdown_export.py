@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from msgspec.structs import replace
 
-from lmchat.formats.export_entries import WriteOptions
-from lmchat.formats.markdown_export import to_markdown
+from lmchat.formats.exports.entries import WriteOptions
+from lmchat.formats.exports.markdown import to_markdown
 from lmchat.safe_text import safe_text
 from lmchat.sessions.message import (
     AnswerState,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.formats.exporting import form_of
+from lmchat.formats.exports.render import form_of
 from lmchat.library.library import ExportAs, Library
 from lmchat.sessions.message import AnswerState
 from lmchat.sessions.session import MessagePath

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.errors import StoreUnavailable
-from lmchat.library.chat_import import Importer, ImportOutcome
+from lmchat.library.importer import Importer, ImportOutcome
 from lmchat.library.library import ExportAs, Library
 from lmchat.sessions.message import FilePart
 from tests.support.chats import header, prompt, store_at

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.formats.json_sessions import to_json
-from lmchat.library.chat_import import Importer, ImportOutcome
+from lmchat.library.importer import Importer, ImportOutcome
 from lmchat.library.library import ExportAs, Library
 from lmchat.sessions.message import TextPart, ToolCallPart
 from lmchat.sessions.session import MessagePath, Session

@@ -31,7 +31,7 @@ from lmchat.config.state import Change, State
 from lmchat.doctor.report import Check, CheckResult
 from lmchat.doctor.running import FindRows, run_checks
 from lmchat.errors import FileRefused
-from lmchat.library.chat_import import Importer
+from lmchat.library.importer import Importer
 from lmchat.library.library import Library
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.catalogue import Catalogue

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lmchat.errors import LMChatError
-from lmchat.formats.import_formats import ReadSession
-from lmchat.formats.importing import import_chats
+from lmchat.formats.imports.format import ReadSession
+from lmchat.formats.imports.reader import import_chats
 from lmchat.sessions.session import Skipped
 
 DATA = Path(__file__).parents[1] / "formats" / "data" / "foreign"

@@ -5,7 +5,7 @@ import json
 
 from textual.widgets import Input
 
-from lmchat.library.chat_import import Importer
+from lmchat.library.importer import Importer
 from lmchat.sessions.message import Role
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.dialogs.progress_dialog import ProgressDialog

@@ -9,7 +9,7 @@ from lmchat.cli.context import Context
 from lmchat.cli.store import open_store
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
-from lmchat.formats.exporting import export_name
+from lmchat.formats.exports.render import export_name
 from lmchat.library.library import ExportAs, Library
 from lmchat.units import counted
 

@@ -9,10 +9,10 @@ from lmchat.cli.handlers.sessions import header_json
 from lmchat.cli.store import open_store
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.files.paths import home_folder
-from lmchat.formats.importing import STDIN
-from lmchat.formats.programs import AUTO, chat_places
-from lmchat.formats.sources import LARGEST_BYTES
-from lmchat.library.chat_import import Importer, ImportOutcome, loss_lines, result_lines
+from lmchat.formats.imports.programs import AUTO, chat_places
+from lmchat.formats.imports.reader import STDIN
+from lmchat.formats.imports.sources import LARGEST_BYTES
+from lmchat.library.importer import Importer, ImportOutcome, loss_lines, result_lines
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.terminal.output import from_stdin

@@ -12,9 +12,9 @@ from typing import Protocol
 
 from lmchat.errors import FileExists, WrongUse
 from lmchat.files.disk import expanded_path
-from lmchat.formats.exporting import export_name
-from lmchat.formats.programs import AUTO
-from lmchat.library.chat_import import Importer, ImportOutcome, loss_lines, result_lines
+from lmchat.formats.exports.render import export_name
+from lmchat.formats.imports.programs import AUTO
+from lmchat.library.importer import Importer, ImportOutcome, loss_lines, result_lines
 from lmchat.library.library import ExportAs
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.sessions.session import Session

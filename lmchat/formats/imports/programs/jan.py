@@ -11,10 +11,10 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from lmchat.formats.file_values import Record, record_in, text_in, time_of
-from lmchat.formats.foreign_chat import ForeignChat, ForeignPart, quoted_call, quoted_result
-from lmchat.formats.import_formats import JsonFormat
-from lmchat.formats.sources import Source
+from lmchat.formats.imports.file_values import Record, record_in, text_in, time_of
+from lmchat.formats.imports.foreign_chat import ForeignChat, ForeignPart, quoted_call, quoted_result
+from lmchat.formats.imports.format import JsonFormat
+from lmchat.formats.imports.sources import Source
 from lmchat.sessions.attached_files import file_as_prompt_text
 from lmchat.sessions.message import ReasoningPart, Role
 

@@ -17,10 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lmchat.formats.file_values import BAD_VALUE_ERRORS, Record, time_of
-from lmchat.formats.foreign_chat import ForeignChat, ForeignPart, quoted_call, quoted_result
-from lmchat.formats.import_formats import DatabaseFormat
-from lmchat.formats.sources import LARGEST_BYTES
+from lmchat.formats.imports.file_values import BAD_VALUE_ERRORS, Record, time_of
+from lmchat.formats.imports.foreign_chat import ForeignChat, ForeignPart, quoted_call, quoted_result
+from lmchat.formats.imports.format import DatabaseFormat
+from lmchat.formats.imports.sources import LARGEST_BYTES
 from lmchat.sessions.message import ReasoningPart
 
 # Tables of the file itself: without views and virtual tables.

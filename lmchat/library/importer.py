@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from lmchat.errors import FormatUnknown, LMChatError, StoreUnavailable
-from lmchat.formats.import_formats import ReadSession
-from lmchat.formats.importing import error_about, import_chats
-from lmchat.formats.programs import AUTO, ChatPlace
+from lmchat.formats.imports.format import ReadSession
+from lmchat.formats.imports.programs import AUTO, ChatPlace
+from lmchat.formats.imports.reader import error_about, import_chats
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import now

@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from lmchat.formats.file_values import BAD_VALUE_ERRORS, Record, record_in, text_in, time_of
-from lmchat.formats.foreign_chat import ForeignChat, ForeignPart, quoted_result
-from lmchat.formats.import_formats import JsonFormat
-from lmchat.formats.message_list import tool_calls
-from lmchat.formats.sources import Source
+from lmchat.formats.imports.file_values import BAD_VALUE_ERRORS, Record, record_in, text_in, time_of
+from lmchat.formats.imports.foreign_chat import ForeignChat, ForeignPart, quoted_result
+from lmchat.formats.imports.format import JsonFormat
+from lmchat.formats.imports.message_list import tool_calls
+from lmchat.formats.imports.sources import Source
 from lmchat.sessions.attached_files import file_as_prompt_text
 from lmchat.sessions.message import ReasoningPart, Role
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from lmchat.formats.export_entries import (
+from lmchat.formats.exports.entries import (
     PLAIN,
     REFUSED,
     MessageEntry,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from textwrap import indent
 
-from lmchat.formats.export_entries import (
+from lmchat.formats.exports.entries import (
     PLAIN,
     REFUSED,
     MessageEntry,

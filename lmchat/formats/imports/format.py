@@ -1,7 +1,7 @@
 """What an import format is: how a file of it is recognized, and how its chats are read.
 
-`importing.py` uses the formats, which are in the modules of `programs`, in `json_sessions.py` and
-in `message_list.py`.
+`reader.py` uses the formats, which are in the modules of `programs`, in `message_list.py`, and in
+`json_sessions.py`, which exports, too.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from lmchat.formats.file_values import Record
-from lmchat.formats.sources import Source
+from lmchat.formats.imports.file_values import Record
+from lmchat.formats.imports.sources import Source
 from lmchat.sessions.session import Session, Skipped
 from lmchat.units import counted
 

@@ -23,11 +23,10 @@ import msgspec
 
 from lmchat.errors import FileRefused, FormatUnknown, LMChatError
 from lmchat.files.disk import expanded_path
-from lmchat.formats import json_sessions, message_list
-from lmchat.formats.file_values import BAD_VALUE_ERRORS, Record
-from lmchat.formats.import_formats import DatabaseFormat, FileChat, JsonFormat, ReadSession
-from lmchat.formats.programs import AUTO, OWN, PROGRAM_NAMES, PROGRAMS
-from lmchat.formats.sources import (
+from lmchat.formats.imports.file_values import BAD_VALUE_ERRORS, Record
+from lmchat.formats.imports.format import DatabaseFormat, FileChat, JsonFormat, ReadSession
+from lmchat.formats.imports.programs import AUTO, OWN, PROGRAM_NAMES, PROGRAMS
+from lmchat.formats.imports.sources import (
     ZIP_HEAD,
     Source,
     files_below,
@@ -259,15 +258,17 @@ def _companions() -> set[str]:
 def _formats() -> Sequence[tuple[str, JsonFormat | DatabaseFormat]]:
     """Return the formats, each with the `source` of its program before it.
 
-    If several fit a file, the first one is used. The modules of programs are imported here, and not
-    when lmchat starts.
+    If several fit a file, the first one is used. Their modules are imported here, and not when
+    lmchat starts.
     """
     modules = [
-        (program.source, import_module(f"lmchat.formats.programs.{program.module}"))
-        for program in PROGRAMS
+        (OWN, "json_sessions"),
+        *((program.source, f"imports.programs.{program.module}") for program in PROGRAMS),
+        (OWN, "imports.message_list"),
     ]
-    foreign = [(source, module.FORMAT) for source, module in modules]
-    return [(OWN, json_sessions.FORMAT), *foreign, (OWN, message_list.FORMAT)]
+    return [
+        (source, import_module(f"lmchat.formats.{module}").FORMAT) for source, module in modules
+    ]
 
 
 def _records(source: Source) -> Iterator[Record | Skipped]:

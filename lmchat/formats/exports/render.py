@@ -8,8 +8,8 @@ from importlib import import_module
 from pathlib import Path
 
 from lmchat.errors import WrongUse
-from lmchat.formats.export_entries import PLAIN, WriteOptions
-from lmchat.formats.export_formats import EXPORT_FORMATS
+from lmchat.formats.exports import EXPORT_FORMATS
+from lmchat.formats.exports.entries import PLAIN, WriteOptions
 from lmchat.safe_text import safe_line
 from lmchat.sessions.session import Session
 

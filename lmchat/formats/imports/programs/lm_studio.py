@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from lmchat.formats.file_values import BAD_VALUE_ERRORS, Record, record_in, text_in, time_of
-from lmchat.formats.foreign_chat import ForeignChat, ForeignPart, quoted_call, quoted_result
-from lmchat.formats.import_formats import JsonFormat
-from lmchat.formats.sources import Source
+from lmchat.formats.imports.file_values import BAD_VALUE_ERRORS, Record, record_in, text_in, time_of
+from lmchat.formats.imports.foreign_chat import ForeignChat, ForeignPart, quoted_call, quoted_result
+from lmchat.formats.imports.format import JsonFormat
+from lmchat.formats.imports.sources import Source
 from lmchat.sessions.message import ReasoningPart
 
 _SYSTEM_PROMPT = "llm.prediction.systemPrompt"

@@ -1,7 +1,7 @@
 """One module for each program whose chats can be imported: recognition and reading.
 
 The entrance is `PROGRAMS`: a new format is one module and one row. A module has `FORMAT`, a
-`JsonFormat` or a `DatabaseFormat` (`formats/import_formats.py`). It must not know the store. The
+`JsonFormat` or a `DatabaseFormat` (`formats/imports/format.py`). It must not know the store. The
 command line reads this table at its start, so it imports little.
 """
 

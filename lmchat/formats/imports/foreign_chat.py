@@ -22,9 +22,9 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.files.images import MAX_IMAGE_BYTES, image_type
-from lmchat.formats.file_values import BAD_VALUE_ERRORS, text_in
-from lmchat.formats.import_formats import ReadSession, omissions
-from lmchat.formats.valid_session import own_id, parents_first, valid_session
+from lmchat.formats.imports.file_values import BAD_VALUE_ERRORS, text_in
+from lmchat.formats.imports.format import ReadSession, omissions
+from lmchat.formats.imports.valid_session import own_id, parents_first, valid_session
 from lmchat.sessions.message import (
     ChatMessage,
     FilePart,

@@ -6,16 +6,16 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
-from lmchat.formats.file_values import Record, record_in, text_in
-from lmchat.formats.foreign_chat import (
+from lmchat.formats.imports.file_values import Record, record_in, text_in
+from lmchat.formats.imports.foreign_chat import (
     ForeignChat,
     ForeignPart,
     ToolQuote,
     quoted_call,
     quoted_result,
 )
-from lmchat.formats.import_formats import JsonFormat
-from lmchat.formats.sources import Source
+from lmchat.formats.imports.format import JsonFormat
+from lmchat.formats.imports.sources import Source
 from lmchat.sessions.message import ReasoningPart, RefusalPart, Role
 
 _ROLES = {role.value: role for role in Role} | {"developer": Role.SYSTEM, "function": Role.TOOL}

@@ -1,0 +1,15 @@
+"""Export of a session as text: a module for each format, and the table of the formats.
+
+The command line reads the table at its start, so this module imports nothing.
+"""
+
+from __future__ import annotations
+
+# Module (below `formats`) and function of each format, by its file extension, which `--format`
+# names. The function gets a session and `WriteOptions`, and returns a text.
+EXPORT_FORMATS = {
+    "md": "exports.markdown:to_markdown",
+    "json": "json_sessions:to_json",
+    "html": "exports.html:to_html",
+    "txt": "exports.text:to_text",
+}
