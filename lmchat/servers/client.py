@@ -12,7 +12,6 @@ import time
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
-    Awaitable,
     Callable,
     Mapping,
     Sequence,
@@ -26,7 +25,6 @@ from contextlib import (
 )
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import httpx
 from msgspec.structs import replace
@@ -38,6 +36,7 @@ from lmchat.servers.discovery.choose_target import why_unusable
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.discovery.prober import Prober
 from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.events import (
     ModelLoading,
     PromptProgress,
@@ -82,32 +81,6 @@ NO_WAKE_CHECK_S = 1.0
 _log = logging.getLogger(__name__)
 
 
-class BuiltInEngine(Protocol):
-    """The built-in engine: a server that is started before a request to its address."""
-
-    @property
-    def endpoint(self) -> Endpoint | None:
-        """Its address; None before anything was asked of it."""
-
-    async def probe(
-        self, check: Callable[[Endpoint], Awaitable[ProbeResult]], *, is_refresh: bool = False
-    ) -> ProbeResult:
-        """Return it as a probed server with all models that it could serve.
-
-        `check` probes an address. With `is_refresh`, the models are searched for again.
-        """
-
-    def serving(
-        self, model_id: str, on_load: Callable[[], None]
-    ) -> AbstractAsyncContextManager[None]:
-        """Serve a model while the block runs; `on_load` is called if it is loaded for that."""
-
-    async def load(self, model_id: str, *, context: int | None = None) -> None: ...
-
-    async def stop(self) -> None:
-        """Unload its model."""
-
-
 class HttpServerClient:
     """The `ServerClient` of `protocols.py`, over HTTP."""
 
@@ -119,7 +92,7 @@ class HttpServerClient:
         cache_file: Path | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         reads_per_second: float | None = None,
-        engine: BuiltInEngine | None = None,
+        engine: LocalEngine | None = None,
     ) -> None:
         """Create a client; nothing is connected yet.
 
@@ -454,7 +427,7 @@ class HttpServerClient:
             await self._engine.stop()
         await self._cache.write(without=engine_endpoint)
 
-    def _engine_at(self, endpoint: Endpoint) -> BuiltInEngine | None:
+    def _engine_at(self, endpoint: Endpoint) -> LocalEngine | None:
         """Return the built-in engine if this is its address, else None."""
         engine = self._engine
         return engine if engine is not None and engine.endpoint == endpoint else None
