@@ -63,7 +63,7 @@ from lmchat.servers.request import (
 )
 from lmchat.servers.request_writer import RequestWriter, WrittenRequest
 from lmchat.servers.sender import Sender
-from lmchat.servers.slots import Slots
+from lmchat.servers.slots import ServerSlots
 from lmchat.servers.stream.answer_reader import EventQueue, joined_events
 from lmchat.servers.stream.chunks import prompt_progress
 from lmchat.sessions.message import AnswerState
@@ -122,10 +122,7 @@ class HttpServerClient:
             self._timeouts_for,
             check_allowed=self._admission.allowed.check,
         )
-        # Slots of the servers in the user's network, by `Endpoint.netloc` and the name of a model
-        # that has slots of its own, as behind a router; the name is empty for slots that all
-        # models share.
-        self._slots: dict[tuple[str, str], Slots] = {}
+        self._slots = ServerSlots(self._cache)
         # Running chat requests whose thought can be ended, by their `request_id`.
         self._running: dict[str, Exchange] = {}
         self._drops: set[asyncio.Task[None]] = set()  # orders to servers to drop an answer
@@ -208,7 +205,7 @@ class HttpServerClient:
         """
         if engine := self._engine_at(model.endpoint):
             # not before the answer that it is writing has ended
-            async with self._slot(model.endpoint, model.model_id, model.product):
+            async with self._slots.one_slot(model.endpoint, model.model_id, model.product):
                 await engine.load(model.model_id, context=context)
         else:
             product = product_named(model.product)
@@ -365,7 +362,7 @@ class HttpServerClient:
             on_end=count_end,
         )
         async with (
-            self._slot(endpoint, model.model_id, model.product),
+            self._slots.one_slot(endpoint, model.model_id, model.product),
             self._engine_serving(endpoint, model.model_id),
         ):
             self._admission.count(total_requests=1)
@@ -574,7 +571,7 @@ class HttpServerClient:
         which names only its type.
         """
         request = exchange.written.request
-        slot = self._slot(
+        slot = self._slots.one_slot(
             request.endpoint,
             request.model,
             request.product,
@@ -607,42 +604,6 @@ class HttpServerClient:
             self._writer.keep_dialect(exchange.written)
             self._cache.mark_loaded(request.endpoint, request.model)
             return finished
-
-    @asynccontextmanager
-    async def _slot(
-        self,
-        endpoint: Endpoint,
-        model_id: str,
-        product: str,
-        *,
-        on_wait: Callable[[], None] = lambda: None,
-    ) -> AsyncIterator[None]:
-        """Wait for a slot of a server in the user's network, and hold it while the block runs.
-
-        A server on this machine or in its network (`is_near`) gets as many requests at once as it
-        has slots (R-25). `on_wait` is called if none is free. Other servers are made for many
-        requests at once: nothing is waited for.
-        """
-        if not endpoint.is_near:
-            yield
-            return
-        model = self._cache.model(endpoint, model_id)
-        has_own_slots = model is not None and model.has_own_slots
-        key = (endpoint.netloc, model_id if has_own_slots else "")
-        slots = self._slots.setdefault(key, Slots())
-
-        def slot_count() -> int:
-            """Return how many requests the server answers at once.
-
-            That is the number that the server said last, or else the usual one of its product.
-            """
-            model = self._cache.model(endpoint, model_id)  # a probe may have changed it since
-            return (model.slots if model is not None else None) or product_named(product).slots
-
-        if slots.must_wait(slot_count):
-            on_wait()
-        async with slots.one_slot(slot_count):
-            yield
 
     @asynccontextmanager
     async def _loading_reports(self, exchange: Exchange) -> AsyncIterator[None]:

@@ -9,6 +9,10 @@ from contextlib import asynccontextmanager
 
 from msgspec import Struct, field
 
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.model_cache import ModelCache
+from lmchat.servers.products import product_named
+
 CountSlots = Callable[[], int]  # returns how many slots there are now, at least 1
 
 
@@ -33,13 +37,9 @@ class Slots:
         self._taken = 0
         self._waiters: deque[_Waiter] = deque()
 
-    def must_wait(self, count: CountSlots) -> bool:
-        """Return whether a request that counts the slots with `count` would have to wait now."""
-        return bool(self._waiters) or self._taken >= count()
-
     @asynccontextmanager
-    async def one_slot(self, count: CountSlots) -> AsyncIterator[None]:
-        """Wait for a free slot, and hold it while the block runs.
+    async def one_slot(self, count: CountSlots, on_wait: Callable[[], None]) -> AsyncIterator[None]:
+        """Wait for a free slot, and hold it while the block runs; `on_wait` is called if none is.
 
         `_serve_waiters` takes the slot for the waiter and removes it from the queue.
         """
@@ -47,6 +47,8 @@ class Slots:
         self._waiters.append(waiter)
         self._serve_waiters()
         try:
+            if not waiter.has_slot.is_set():
+                on_wait()
             await waiter.has_slot.wait()
             yield
         finally:
@@ -64,3 +66,48 @@ class Slots:
         while self._waiters and self._taken < self._waiters[0].count():
             self._taken += 1
             self._waiters.popleft().has_slot.set()
+
+
+class ServerSlots:
+    """Slots of all servers in the user's network, of which each answers few requests at once."""
+
+    def __init__(self, cache: ModelCache) -> None:
+        """`cache` has what the servers said last about their slots."""
+        self._cache = cache
+        # By `Endpoint.netloc` and the name of a model that has slots of its own, as behind a
+        # router; the name is empty for slots that all models share.
+        self._slots: dict[tuple[str, str], Slots] = {}
+
+    @asynccontextmanager
+    async def one_slot(
+        self,
+        endpoint: Endpoint,
+        model_id: str,
+        product: str,
+        *,
+        on_wait: Callable[[], None] = lambda: None,
+    ) -> AsyncIterator[None]:
+        """Wait for a slot of a server in the user's network, and hold it while the block runs.
+
+        A server on this machine or in its network (`is_near`) gets as many requests at once as it
+        has slots (R-25). `on_wait` is called if none is free. Other servers are made for many
+        requests at once: nothing is waited for.
+        """
+        if not endpoint.is_near:
+            yield
+            return
+        model = self._cache.model(endpoint, model_id)
+        has_own_slots = model is not None and model.has_own_slots
+        key = (endpoint.netloc, model_id if has_own_slots else "")
+        slots = self._slots.setdefault(key, Slots())
+
+        def slot_count() -> int:
+            """Return how many requests the server answers at once.
+
+            That is the number that the server said last, or else the usual one of its product.
+            """
+            model = self._cache.model(endpoint, model_id)  # a probe may have changed it since
+            return (model.slots if model is not None else None) or product_named(product).slots
+
+        async with slots.one_slot(slot_count, on_wait):
+            yield
