@@ -24,7 +24,7 @@ from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.choose_target import (
     best_result,
     choose_without_asking,
-    why_no_model,
+    target_when_loaded,
     why_unusable,
 )
 from lmchat.servers.discovery.probe_result import ProbeResult
@@ -112,7 +112,6 @@ class JsonAnswer(Struct, frozen=True, kw_only=True):
     """Why the first answer did not match, if lmchat asked again."""
 
 
-_POLL_S = 0.5  # between two checks of a server that loads its model
 _NO_EARLIER_CHATS = State()  # whose servers and models the chat screen would prefer
 
 
@@ -324,18 +323,14 @@ class Client:
         name: object = model or self._model  # a program may have passed anything
         if not isinstance(name, str):
             raise RequestInvalid("Invalid model parameter: a model name must be a text.")
+
+        async def check(endpoint: Endpoint) -> ProbeResult:
+            return (await self._probe(endpoint))[0]  # which is kept for the next request
+
         async with self._probe_lock, first_token_limit(self._timeouts.first_token_s):
             results = self._results or await self._probe(*self._named)
-            while True:
-                choice = choose_without_asking(results, model=name, state=_NO_EARLIER_CHATS)
-                if choice.target is None or not choice.target.is_loading:
-                    break
-                await asyncio.sleep(_POLL_S)
-                results = await self._probe(choice.target.endpoint)
-        # a server is found, but it has no model, or several equally likely ones
-        if choice.target is None or choice.target.model is None:
-            raise why_no_model(choice)
-        return choice.target
+            choice = choose_without_asking(results, model=name, state=_NO_EARLIER_CHATS)
+            return await target_when_loaded(choice, _NO_EARLIER_CHATS, check)
 
     async def _probe(self, *named: Endpoint) -> tuple[ProbeResult, ...]:
         """Probe a named address, or all usual ones; keep the results if a server can be used."""

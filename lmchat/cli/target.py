@@ -5,7 +5,6 @@ A result is an address that was probed, with the result of the probe and the mod
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from lmchat.cli.context import Context
@@ -14,18 +13,15 @@ from lmchat.cli.wiring import Runtime
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.servers.discovery.choose_target import (
-    TargetChoice,
     choose_without_asking,
     require_model,
-    why_no_model,
+    target_when_loaded,
 )
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import Target
 from lmchat.servers.protocols import ServerClient
 from lmchat.servers.stream.timeouts import first_token_limit
-
-_CHECK_EVERY_S = 0.5  # while a server loads its model
 
 
 def configured_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
@@ -75,12 +71,8 @@ async def find_target(
     or several equally likely ones, `WrongUse` if the model of the settings does not exist there, or
     `ServerUnavailable` if its model is not loaded within the limit for the first token.
     """
-
-    def choose(*possible: ProbeResult) -> TargetChoice:
-        return choose_without_asking(possible, model=settings.model, state=state)
-
     results = await find_servers(backend, settings)
-    choice = choose(*results)
+    choice = choose_without_asking(results, model=settings.model, state=state)
     if settings.model:
         require_model(settings.model, choice.probed, results)
 
@@ -88,11 +80,4 @@ async def find_target(
     if choice.target is not None and choice.target.is_loading:
         note(f"{choice.target.product} is loading its model …")
     async with first_token_limit(settings.timeouts.first_token_s):
-        while choice.target is not None and choice.target.is_loading:
-            await asyncio.sleep(_CHECK_EVERY_S)
-            choice = choose(await backend.check(choice.target.endpoint))
-
-    # a server is found, but it has no model, or several equally likely ones
-    if choice.target is None or choice.target.model is None:
-        raise why_no_model(choice)
-    return choice.target
+        return await target_when_loaded(choice, state, backend.check)

@@ -6,7 +6,8 @@ configuration name; "" if they name none. `state` has the last used server and m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum, auto
 
 from msgspec import Struct
@@ -40,6 +41,7 @@ _OTHER_WAYS = "`lmchat doctor` shows what is missing; `lmchat --local` chats wit
 _PREFERRED_STATES = (LoadState.LOADED, LoadState.ASLEEP, LoadState.LOADING, LoadState.UNKNOWN)
 """States of a model that is chosen without a question, best first."""
 _MAX_NAMES = 20  # models that an error lists
+_CHECK_EVERY_S = 0.5  # while a server loads its model
 
 
 class Missing(Enum):
@@ -217,6 +219,27 @@ def choose_without_asking(
     if non_chat_model is not None:
         raise cannot_chat(non_chat_model)
     return choice
+
+
+async def target_when_loaded(
+    choice: TargetChoice,
+    state: State,
+    check: Callable[[Endpoint], Awaitable[ProbeResult]],
+) -> Target:
+    """Return the target of `choose_without_asking`, after its server has loaded a model.
+
+    A server that loads its first model does not tell its name, so it is checked again until it
+    does. The wait is only for a choice without a configured model, whose name is known. The caller
+    limits the time. Raises what `choose_without_asking` does, and `RequestInvalid` if the server
+    has no model, or several equally likely ones.
+    """
+    while choice.target is not None and choice.target.is_loading:
+        await asyncio.sleep(_CHECK_EVERY_S)
+        probed = await check(choice.target.endpoint)
+        choice = choose_without_asking((probed,), model="", state=state)
+    if choice.target is None or choice.target.model is None:
+        raise why_no_model(choice)
+    return choice.target
 
 
 def why_unusable(results: Sequence[ProbeResult]) -> LMChatError:
