@@ -11,8 +11,8 @@ from contextlib import aclosing, suppress
 from functools import partial
 
 from lmchat.cli.context import Context
-from lmchat.cli.local import find_installed
-from lmchat.cli.target import configured_endpoints
+from lmchat.cli.find_target import configured_endpoints
+from lmchat.cli.local_servers import find_installed
 from lmchat.cli.tool_setup import how_to_correct, make_toolbox
 from lmchat.cli.wiring import api_keys_of
 from lmchat.config.state import State, read_state

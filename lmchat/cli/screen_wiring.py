@@ -15,10 +15,10 @@ from msgspec.structs import replace
 
 from lmchat.attachments.folders import FileFinder
 from lmchat.attachments.shell_command import ShellCommand
-from lmchat.cli import local, wiring
+from lmchat.cli import local_servers, wiring
 from lmchat.cli.context import Context
 from lmchat.cli.doctor_checks import examine_machine
-from lmchat.cli.target import configured_endpoints, configured_names
+from lmchat.cli.find_target import configured_endpoints, configured_names
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State, change_state
 from lmchat.files.paths import home_folder
@@ -85,7 +85,7 @@ async def make_second_half(
                 else Importer(store, find=partial(chat_places, context.environ, home_folder()))
             ),
             engine=runtime.engine,
-            launcher=local.make_launcher(context, backend),
+            launcher=local_servers.make_launcher(context, backend),
             state=state,
             is_temporary=options.temporary,
             resume_id=options.resume or "",

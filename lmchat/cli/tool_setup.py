@@ -1,11 +1,10 @@
-"""Tools for all commands: the toolbox of a run, its start, and words and JSON on tools."""
+"""Setup of tools for a command: the toolbox, the start of its servers, and what to correct."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 from lmchat.chat.toolbox import Toolbox
 from lmchat.cli.context import Context
@@ -15,8 +14,6 @@ from lmchat.errors import LMChatError
 from lmchat.servers.admission import AllowList
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import Target
-from lmchat.sessions.message import ChatMessage, parse_arguments
-from lmchat.terminal.output import rounded
 from lmchat.tools.calls import ServerState, ToolServer
 from lmchat.tools.mcp_servers import McpServers
 
@@ -86,19 +83,3 @@ def how_to_correct(server: ToolServer, context: Context) -> str:
     is_tools_file = server.name == FUNCTIONS  # the server of the functions of `tools.py`
     place = context.paths.tools_file if is_tools_file else f"[[mcp]] in {context.config_file}"
     return f"Correct {place}, then lmchat tools"
-
-
-def step_json(message: ChatMessage) -> dict[str, Any]:
-    """Return the JSON form of an ended tool call, as `ask --json` lists it in `steps`.
-
-    `message` is the message of the call. Arguments that are no JSON object are given as text.
-    """
-    call = message.tool_calls[0]
-    arguments = parse_arguments(call.arguments)
-    return {
-        "tool": call.name,
-        "arguments": call.arguments if arguments is None else arguments,
-        "result": message.tool_result,
-        "state": message.state,
-        "elapsed_ms": rounded(message.stats.elapsed_ms if message.stats else None),
-    }

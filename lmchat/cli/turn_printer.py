@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 from lmchat.chat.events import AnswerBegun, ChatEvent, MessageEnded
-from lmchat.cli.tool_setup import step_json
 from lmchat.safe_text import safe_line
 from lmchat.servers.events import (
     ModelLoading,
@@ -26,9 +25,10 @@ from lmchat.sessions.message import (
     AnswerStats,
     ChatMessage,
     Role,
+    parse_arguments,
     tool_calls_text,
 )
-from lmchat.terminal.output import Output, SafeStream, TextStream
+from lmchat.terminal.output import Output, SafeStream, TextStream, rounded
 
 _MAX_WORDS = 200  # characters of a call, or of a reason, in a note
 
@@ -154,3 +154,19 @@ class TurnPrinter:
 
 def _calls_words(message: ChatMessage) -> str:
     return safe_line(tool_calls_text(message), limit=_MAX_WORDS)
+
+
+def step_json(message: ChatMessage) -> dict[str, Any]:
+    """Return the JSON form of an ended tool call, as `ask --json` lists it in `steps`.
+
+    `message` is the message of the call. Arguments that are no JSON object are given as text.
+    """
+    call = message.tool_calls[0]
+    arguments = parse_arguments(call.arguments)
+    return {
+        "tool": call.name,
+        "arguments": call.arguments if arguments is None else arguments,
+        "result": message.tool_result,
+        "state": message.state,
+        "elapsed_ms": rounded(message.stats.elapsed_ms if message.stats else None),
+    }

@@ -19,7 +19,7 @@ from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.chat.service import ChatService
 from lmchat.cli.api_keys import ApiKeys
 from lmchat.cli.context import Context
-from lmchat.cli.store import make_store
+from lmchat.cli.open_store import make_store
 from lmchat.cli.tool_setup import make_toolbox
 from lmchat.config.credentials import Credentials
 from lmchat.config.origin import Level

@@ -20,8 +20,8 @@ from lmchat.chat.request_preview import curl_command, json_text, next_request
 from lmchat.chat.service import ChatService
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.cli.context import Context
-from lmchat.cli.prompt import prompt_of, read_named, require_consent_to_set, wanted_value
-from lmchat.cli.target import choose_target
+from lmchat.cli.find_target import choose_target
+from lmchat.cli.read_prompt import prompt_of, read_named, require_consent_to_set, wanted_value
 from lmchat.cli.tool_approval import approve
 from lmchat.cli.tool_setup import how_to_configure, start_tools
 from lmchat.cli.turn_printer import TurnPrinter

@@ -15,9 +15,9 @@ from lmchat.batch.answers import Progress, RowFile, Task, answer_to
 from lmchat.batch.lines import BatchLine, lines_of
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.cli.context import Context
-from lmchat.cli.models import model_named
-from lmchat.cli.prompt import preset_prompt, wanted_value
-from lmchat.cli.target import choose_target
+from lmchat.cli.find_models import model_named
+from lmchat.cli.find_target import choose_target
+from lmchat.cli.read_prompt import preset_prompt, wanted_value
 from lmchat.cli.wiring import Runtime, open_runtime, sampling_layers
 from lmchat.config.presets import preset_named
 from lmchat.errors import LMChatError, WrongUse

@@ -7,8 +7,8 @@ from typing import Any
 from lmchat.batch.answers import FIGURES, Task, TaskAnswer, answer_to, figure_cells, rounded_median
 from lmchat.chat.turn_starts import new_prompt
 from lmchat.cli.context import Context
-from lmchat.cli.models import fetch_models, load_if_needed, model_named
-from lmchat.cli.prompt import prompt_of
+from lmchat.cli.find_models import fetch_models, load_if_needed, model_named
+from lmchat.cli.read_prompt import prompt_of
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.cli.wiring import Runtime, open_runtime, sampling_layers
 from lmchat.errors import LMChatError, WrongUse

@@ -11,8 +11,8 @@ from time import monotonic
 
 from lmchat.answers.growing_answer import WholeAnswer
 from lmchat.cli.context import Context
-from lmchat.cli.prompt import prompt_of
-from lmchat.cli.target import choose_target
+from lmchat.cli.find_target import choose_target
+from lmchat.cli.read_prompt import prompt_of
 from lmchat.cli.wiring import open_runtime, sampling_layers
 from lmchat.errors import AnswerUnfit, ServerRejected, WrongUse
 from lmchat.safe_text import safe_line

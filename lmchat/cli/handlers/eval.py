@@ -24,8 +24,8 @@ from lmchat.batch.answers import (
 )
 from lmchat.batch.cases import Case, read_cases
 from lmchat.cli.context import Context
-from lmchat.cli.models import fetch_models, load_if_needed, model_named
-from lmchat.cli.target import choose_target
+from lmchat.cli.find_models import fetch_models, load_if_needed, model_named
+from lmchat.cli.find_target import choose_target
 from lmchat.cli.wiring import open_runtime, sampling_layers
 from lmchat.errors import LMChatError
 from lmchat.files.disk import expanded_path

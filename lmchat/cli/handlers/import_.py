@@ -6,7 +6,7 @@ from functools import partial
 
 from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.handlers.sessions import header_json
-from lmchat.cli.store import open_store
+from lmchat.cli.open_store import open_store
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.files.paths import home_folder
 from lmchat.formats.imports.programs import AUTO, chat_places

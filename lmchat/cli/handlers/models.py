@@ -10,16 +10,24 @@ from shutil import get_terminal_size
 
 from lmchat import units
 from lmchat.cli.context import Context
-from lmchat.cli.local import list_files
-from lmchat.cli.models import fetch_models, load_with_progress, model_meant
-from lmchat.cli.target import configured_endpoints, find_servers
-from lmchat.cli.wiring import open_runtime
+from lmchat.cli.find_models import fetch_models, load_with_progress, model_meant
+from lmchat.cli.find_target import configured_endpoints, find_servers
+from lmchat.cli.wiring import make_engine, open_runtime
 from lmchat.config.state import State
 from lmchat.errors import LMChatError
 from lmchat.server_json import detection_json, health_json, model_json, special_type
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.terminal.output import is_terminal, table
+
+# fields of a model file that `--json` prints under their names; empty ones as null
+_JSON_FIELDS = (
+    "path",
+    "source",
+    "quantization",
+    "size_bytes",
+    "parts",
+)
 
 
 async def list_models(context: Context) -> int:
@@ -28,7 +36,7 @@ async def list_models(context: Context) -> int:
     With `--local`, print the model files of this disk instead.
     """
     if context.is_local:
-        return await list_files(context)
+        return await _list_files(context)
     async with open_runtime(context) as runtime:
         listed = await fetch_models(runtime)
     # models that can chat come first
@@ -53,6 +61,30 @@ async def list_models(context: Context) -> int:
         [model_json(model) for model in models],
         table(head, rows, width=width),
         "The server has no models. Download one there.",
+    )
+
+
+async def _list_files(context: Context) -> int:
+    """Print the model files of this disk, or a note if none exist; return exit code 0."""
+    files = await make_engine(context, context.settings).files()
+    rows = [
+        (
+            file.name,
+            file.quantization,
+            units.size_text(file.size_bytes).replace(units.GAP, " "),  # GAP is a no-break space
+            file.source,
+            str(file.path),
+        )
+        for file in files
+    ]
+    return context.output.print_list(
+        [
+            {"id": file.name, "object": "model"}  # as in the API of OpenAI
+            | {name: getattr(file, name) or None for name in _JSON_FIELDS}
+            for file in files
+        ],
+        table(("MODEL", "QUANT", "SIZE", "OF", "FILE"), rows),
+        "There is no model file on this disk; `lmchat --local` offers to download a small one.",
     )
 
 

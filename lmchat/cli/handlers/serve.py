@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 
 from lmchat.cli.context import Context
-from lmchat.cli.target import find_servers
+from lmchat.cli.find_target import find_servers
 from lmchat.cli.wiring import open_runtime
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.processes.system import ENDING_SIGNALS

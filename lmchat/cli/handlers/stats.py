@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lmchat.cli.context import Context
-from lmchat.cli.store import open_store
+from lmchat.cli.open_store import open_store
 from lmchat.sessions.stats import ModelFigures, Spread, figures_by_model
 from lmchat.terminal.output import local_time, table
 from lmchat.units import counted

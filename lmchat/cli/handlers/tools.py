@@ -15,8 +15,8 @@ from lmchat.cli.tool_setup import (
     how_to_correct,
     is_any_ready,
     make_toolbox,
-    step_json,
 )
+from lmchat.cli.turn_printer import step_json
 from lmchat.config.settings import Approval
 from lmchat.config.state import read_state
 from lmchat.errors import LMChatError, WrongUse

@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack
 from msgspec.structs import replace
 
 from lmchat.cli.context import Context
-from lmchat.cli.local import start_engine
+from lmchat.cli.local_servers import start_engine
 from lmchat.cli.plain.commands import PlainCommands
 from lmchat.cli.plain.line_reader import QUOTES, LineReader
 from lmchat.cli.plain.turns import PlainTurns

@@ -17,10 +17,10 @@ from lmchat.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.attachments.web_page import PageAddress, refuse_host
 from lmchat.chat import changes
 from lmchat.chat.turn_choices import LEVELS, NO_PROFILE, NOTHING_SET, value_words
-from lmchat.cli.models import fetch_models, load_if_needed, model_meant
+from lmchat.cli.find_models import fetch_models, load_if_needed, model_meant
 from lmchat.cli.plain.line_reader import QUOTES
 from lmchat.cli.plain.turns import PlainTurns, model_words, session_words
-from lmchat.cli.prompt import preset_prompt, read_named, require_consent_to_set
+from lmchat.cli.read_prompt import preset_prompt, read_named, require_consent_to_set
 from lmchat.cli.wiring import make_pages
 from lmchat.commands.conditions import NOTHING_YET, is_continuable
 from lmchat.commands.table import COMMANDS, require_slash

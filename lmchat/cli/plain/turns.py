@@ -12,9 +12,9 @@ from lmchat.chat.open_session import OpenSession
 from lmchat.chat.service import ChatService
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.cli.context import Context
+from lmchat.cli.find_target import find_target
 from lmchat.cli.plain.inline import InlineText
 from lmchat.cli.plain.line_reader import LineReader
-from lmchat.cli.target import find_target
 from lmchat.cli.tool_approval import approve
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.cli.wiring import Runtime

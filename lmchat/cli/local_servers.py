@@ -1,4 +1,4 @@
-"""Local servers started by lmchat: the built-in engine and installed programs."""
+"""Servers of this machine that lmchat starts: the built-in engine and installed programs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from lmchat import units
 from lmchat.cli.context import Context, is_confirmed
-from lmchat.cli.wiring import Runtime, make_engine
+from lmchat.cli.wiring import Runtime
 from lmchat.config.settings import Settings
 from lmchat.errors import WrongUse
 from lmchat.files.paths import home_folder
@@ -22,17 +21,9 @@ from lmchat.servers.discovery.launcher import (
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.engine.download import install_command, is_engine_installed
 from lmchat.servers.protocols import ServerClient
-from lmchat.terminal.output import can_ask, table
+from lmchat.terminal.output import can_ask
 
 _BYTES_PER_MB = 1_000_000
-# fields of a model file that `--json` prints under their names; empty ones as null
-_JSON_FIELDS = (
-    "path",
-    "source",
-    "quantization",
-    "size_bytes",
-    "parts",
-)
 
 
 async def start_engine(context: Context, runtime: Runtime) -> Settings:
@@ -64,30 +55,6 @@ async def start_engine(context: Context, runtime: Runtime) -> Settings:
             output.show_progress("")
     endpoint = await engine.start(model)
     return replace(runtime.settings, endpoint=endpoint.url, model=model.name)
-
-
-async def list_files(context: Context) -> int:
-    """Print the model files of this disk, or a note if none exist; return exit code 0."""
-    files = await make_engine(context, context.settings).files()
-    rows = [
-        (
-            file.name,
-            file.quantization,
-            units.size_text(file.size_bytes).replace(units.GAP, " "),  # GAP is a no-break space
-            file.source,
-            str(file.path),
-        )
-        for file in files
-    ]
-    return context.output.print_list(
-        [
-            {"id": file.name, "object": "model"}  # as in the API of OpenAI
-            | {name: getattr(file, name) or None for name in _JSON_FIELDS}
-            for file in files
-        ],
-        table(("MODEL", "QUANT", "SIZE", "OF", "FILE"), rows),
-        "There is no model file on this disk; `lmchat --local` offers to download a small one.",
-    )
 
 
 def make_launcher(context: Context, backend: ServerClient) -> ServerLauncher:

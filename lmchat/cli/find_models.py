@@ -1,11 +1,11 @@
-"""The models of all servers, for the commands that name, list or load some."""
+"""Search of models on all servers, for the commands that name, list or load some."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from time import monotonic
 
-from lmchat.cli.target import find_servers
+from lmchat.cli.find_target import find_servers
 from lmchat.cli.wiring import Runtime
 from lmchat.errors import LMChatError
 from lmchat.servers.discovery.choose_target import why_unusable

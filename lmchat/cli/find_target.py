@@ -1,4 +1,4 @@
-"""Choice of server and model for a command.
+"""Search of servers, and choice of the server and model that a command asks.
 
 A result is an address that was probed, with the result of the probe and the models there.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lmchat.cli.context import Context
-from lmchat.cli.local import start_engine
+from lmchat.cli.local_servers import start_engine
 from lmchat.cli.wiring import Runtime
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
