@@ -16,6 +16,7 @@ from lmchat.cli.local_servers import find_installed
 from lmchat.cli.tool_setup import how_to_correct, make_toolbox
 from lmchat.cli.wiring import api_keys_of
 from lmchat.config.state import State, read_state
+from lmchat.doctor.check import CheckResult, Findings, run_checks
 from lmchat.doctor.machine_checks import (
     CONFIG,
     ENGINE,
@@ -33,8 +34,6 @@ from lmchat.doctor.machine_checks import (
     tool_findings,
     version_findings,
 )
-from lmchat.doctor.report import CheckResult, Findings
-from lmchat.doctor.running import run_checks
 from lmchat.doctor.server_checks import SERVERS, key_findings, server_findings
 from lmchat.processes.threads import in_thread, run_abandonable
 from lmchat.servers.discovery.choose_target import choose

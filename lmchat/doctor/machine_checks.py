@@ -16,7 +16,7 @@ from pathlib import Path
 from lmchat import __version__
 from lmchat.config.file import Problem
 from lmchat.config.load import Loaded
-from lmchat.doctor.report import Check, CheckResult, Grade, Group
+from lmchat.doctor.check import Check, CheckResult, Grade, Group
 from lmchat.errors import StoreUnavailable
 from lmchat.servers.engine.download import install_command, is_engine_installed
 from lmchat.storage.opening import check_file

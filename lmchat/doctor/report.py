@@ -1,70 +1,17 @@
-"""Checks of the doctor, the rows that they return, and the report of these: as text or JSON."""
+"""Report of the doctor's rows, as text or JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from enum import StrEnum
 from functools import partial
 from textwrap import wrap
 
-from msgspec import Struct
 from rich.cells import cell_len, set_cell_size
 
+from lmchat.doctor.check import Findings, Grade
 from lmchat.safe_text import safe_line
 from lmchat.units import counted
 
 _UNLIMITED_WIDTH = 1_000_000  # characters: for a pipe, no text is wrapped
-
-
-class Grade(StrEnum):
-    """Grade of a row, as scripts read it."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAULT = "fault"
-    ABSENT = "absent"
-
-    @property
-    def label(self) -> str:
-        """Word for people."""
-        return "problem" if self is Grade.FAULT else self.value
-
-
-class Group(StrEnum):
-    """Heading in the report of the doctor."""
-
-    SERVERS = "Servers"
-    KEYS = "API keys"
-    FILES = "Files"
-    TERMINAL = "Terminal"
-    ENGINE = "Built-in engine"
-    TOOLS = "Tools"
-    PROGRAM = "lmchat"
-
-
-class CheckResult(Struct, frozen=True):
-    """One row of the report of the doctor."""
-
-    group: Group
-    check: str  # name of its check for scripts
-    name: str
-    grade: Grade
-    cause: str
-    next_step: str = ""
-
-
-Findings = Sequence[CheckResult]
-
-
-class Check(Struct, frozen=True):
-    """Heading and names of a check: its row has them whatever was found, or if the check fails."""
-
-    group: Group
-    check: str  # name for scripts, as `store`
-    name: str  # name for people
-
-    def row(self, grade: Grade, cause: str, next_step: str = "") -> CheckResult:
-        return CheckResult(self.group, self.check, self.name, grade, cause, next_step)
 
 
 def worst(findings: Findings) -> Grade:

@@ -4,16 +4,8 @@ import asyncio
 import json
 import threading
 
-from lmchat.doctor.report import (
-    Check,
-    CheckResult,
-    Grade,
-    Group,
-    report_json,
-    report_text,
-    worst,
-)
-from lmchat.doctor.running import FindRows, run_checks
+from lmchat.doctor.check import Check, CheckResult, FindRows, Grade, Group, run_checks
+from lmchat.doctor.report import report_json, report_text, worst
 from lmchat.errors import StoreUnavailable
 from lmchat.processes.threads import in_thread
 

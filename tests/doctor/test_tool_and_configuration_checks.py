@@ -5,8 +5,8 @@ from pathlib import Path
 from lmchat.config.file import Problem
 from lmchat.config.load import Loaded
 from lmchat.config.settings import Settings
+from lmchat.doctor.check import Grade
 from lmchat.doctor.machine_checks import config_findings, tool_findings
-from lmchat.doctor.report import Grade
 from lmchat.tools.calls import ServerState, ToolServer
 
 

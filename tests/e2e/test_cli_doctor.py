@@ -4,7 +4,7 @@ import json
 import re
 
 from lmchat.cli import doctor_checks
-from lmchat.doctor.report import CheckResult
+from lmchat.doctor.check import CheckResult
 from lmchat.errors import StoreUnavailable
 from tests.support.programs import Inside
 from tests.support.scripted_products import plain

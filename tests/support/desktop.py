@@ -28,8 +28,7 @@ from lmchat.config.credentials import Credentials
 from lmchat.config.load import Loaded
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.config.state import Change, State
-from lmchat.doctor.report import Check, CheckResult
-from lmchat.doctor.running import FindRows, run_checks
+from lmchat.doctor.check import Check, CheckResult, FindRows, run_checks
 from lmchat.errors import FileRefused
 from lmchat.library.importer import Importer
 from lmchat.library.library import Library

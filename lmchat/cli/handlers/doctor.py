@@ -11,7 +11,8 @@ from lmchat.cli.context import Context
 from lmchat.cli.doctor_checks import examine_machine
 from lmchat.cli.wiring import make_backend
 from lmchat.config.state import read_state
-from lmchat.doctor.report import Grade, report_json, report_text, worst
+from lmchat.doctor.check import Grade
+from lmchat.doctor.report import report_json, report_text, worst
 from lmchat.processes.threads import run_abandonable
 from lmchat.terminal.output import is_terminal, timestamp
 

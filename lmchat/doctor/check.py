@@ -1,15 +1,69 @@
-"""What runs the doctor's checks side by side."""
+"""Checks of the doctor, the rows that they return, and their run side by side."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from enum import StrEnum
 from itertools import starmap
 
-from lmchat.doctor.report import Check, CheckResult, Findings, Grade
+from msgspec import Struct
+
 from lmchat.errors import LMChatError, log_bug
 
 _LIMIT_S = 15.0  # finding servers takes up to 5 s, and tool servers have 8 s to start
+
+
+class Grade(StrEnum):
+    """Grade of a row, as scripts read it."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAULT = "fault"
+    ABSENT = "absent"
+
+    @property
+    def label(self) -> str:
+        """Word for people."""
+        return "problem" if self is Grade.FAULT else self.value
+
+
+class Group(StrEnum):
+    """Heading in the report of the doctor."""
+
+    SERVERS = "Servers"
+    KEYS = "API keys"
+    FILES = "Files"
+    TERMINAL = "Terminal"
+    ENGINE = "Built-in engine"
+    TOOLS = "Tools"
+    PROGRAM = "lmchat"
+
+
+class CheckResult(Struct, frozen=True):
+    """One row of the report of the doctor."""
+
+    group: Group
+    check: str  # name of its check for scripts
+    name: str
+    grade: Grade
+    cause: str
+    next_step: str = ""
+
+
+Findings = Sequence[CheckResult]
+
+
+class Check(Struct, frozen=True):
+    """Heading and names of a check: its row has them whatever was found, or if the check fails."""
+
+    group: Group
+    check: str  # name for scripts, as `store`
+    name: str  # name for people
+
+    def row(self, grade: Grade, cause: str, next_step: str = "") -> CheckResult:
+        return CheckResult(self.group, self.check, self.name, grade, cause, next_step)
+
 
 FindRows = Callable[[], Awaitable[Findings]]
 
