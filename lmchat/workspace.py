@@ -14,7 +14,7 @@ from lmchat.attachments.web_page import WebPages
 from lmchat.chat.service import ChatService
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State
-from lmchat.doctor.check import CheckResult
+from lmchat.doctor.check import Finding
 from lmchat.library.importer import Importer
 from lmchat.library.library import Library
 from lmchat.servers.discovery.catalogue import Catalogue
@@ -42,7 +42,7 @@ class Platform(Protocol):
     async def paste_image(self) -> bytes:
         """Return the image in the clipboard; empty without one. Raises `LMChatError`."""
 
-    async def examine(self) -> list[CheckResult]:
+    async def examine(self) -> list[Finding]:
         """Run the checks of `lmchat doctor` and return their rows."""
 
     async def find_files(self, letters: str) -> tuple[str, ...]:

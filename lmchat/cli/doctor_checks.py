@@ -16,7 +16,7 @@ from lmchat.cli.local_servers import find_installed
 from lmchat.cli.tool_setup import how_to_correct, make_toolbox
 from lmchat.cli.wiring import api_keys_of
 from lmchat.config.state import State, read_state
-from lmchat.doctor.check import CheckResult, Findings, run_checks
+from lmchat.doctor.check import Finding, Findings, run_checks
 from lmchat.doctor.machine_checks import (
     CONFIG,
     ENGINE,
@@ -43,7 +43,7 @@ from lmchat.servers.protocols import ServerClient
 _TOOLS_S = 8.0  # a tool server that needs longer may be downloading itself, or hang
 
 
-async def examine_machine(context: Context, backend: ServerClient) -> list[CheckResult]:
+async def examine_machine(context: Context, backend: ServerClient) -> list[Finding]:
     """Run the doctor's checks with the options of this run, and return their rows."""
     paths = context.paths
     return await run_checks(

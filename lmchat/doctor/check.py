@@ -40,8 +40,8 @@ class Group(StrEnum):
     PROGRAM = "lmchat"
 
 
-class CheckResult(Struct, frozen=True):
-    """One row of the report of the doctor."""
+class Finding(Struct, frozen=True):
+    """What a check has found: one row of the report of the doctor."""
 
     group: Group
     check: str  # name of its check for scripts
@@ -51,7 +51,7 @@ class CheckResult(Struct, frozen=True):
     next_step: str = ""
 
 
-Findings = Sequence[CheckResult]
+Findings = Sequence[Finding]
 
 
 class Check(Struct, frozen=True):
@@ -61,8 +61,8 @@ class Check(Struct, frozen=True):
     check: str  # name for scripts, as `store`
     name: str  # name for people
 
-    def row(self, grade: Grade, cause: str, next_step: str = "") -> CheckResult:
-        return CheckResult(self.group, self.check, self.name, grade, cause, next_step)
+    def row(self, grade: Grade, cause: str, next_step: str = "") -> Finding:
+        return Finding(self.group, self.check, self.name, grade, cause, next_step)
 
 
 FindRows = Callable[[], Awaitable[Findings]]
@@ -70,7 +70,7 @@ FindRows = Callable[[], Awaitable[Findings]]
 
 async def run_checks(
     checks: Sequence[tuple[Check, FindRows]], *, limit_s: float = _LIMIT_S
-) -> list[CheckResult]:
+) -> list[Finding]:
     """Run all checks at once; return their rows in the order of the checks.
 
     For a check that fails, or takes longer than `limit_s`, there is one row that says so.

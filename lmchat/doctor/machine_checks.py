@@ -16,7 +16,7 @@ from pathlib import Path
 from lmchat import __version__
 from lmchat.config.file import Problem
 from lmchat.config.load import Loaded
-from lmchat.doctor.check import Check, CheckResult, Grade, Group
+from lmchat.doctor.check import Check, Finding, Grade, Group
 from lmchat.errors import StoreUnavailable
 from lmchat.servers.engine.download import install_command, is_engine_installed
 from lmchat.storage.opening import check_file
@@ -33,7 +33,7 @@ ENGINE = Check(Group.ENGINE, "engine.installed", "Engine")
 VERSION = Check(Group.PROGRAM, "lmchat.version", "Version")
 
 
-def config_findings(loaded: Loaded, problems: Sequence[Problem]) -> list[CheckResult]:
+def config_findings(loaded: Loaded, problems: Sequence[Problem]) -> list[Finding]:
     """Return a row for each problem of the configuration, or one that says there is none.
 
     `problems` has those of `loaded`, of its keyboard keys, and of its theme.
@@ -46,7 +46,7 @@ def config_findings(loaded: Loaded, problems: Sequence[Problem]) -> list[CheckRe
     return [CONFIG.row(Grade.OK, f"{loaded.file} does not exist; the defaults apply.")]
 
 
-def folder_findings(folder: Path) -> list[CheckResult]:
+def folder_findings(folder: Path) -> list[Finding]:
     """Return the row about the folder of lmchat's files, which is made at the first start."""
     # of a folder that is not made yet, the nearest parent that exists
     existing = next(place for place in (folder, *folder.parents) if place.exists())
@@ -56,7 +56,7 @@ def folder_findings(folder: Path) -> list[CheckResult]:
     return [FOLDER.row(Grade.FAULT, f"lmchat cannot write to {existing}.", step)]
 
 
-def store_findings(path: Path) -> list[CheckResult]:
+def store_findings(path: Path) -> list[Finding]:
     """Return the row about `sessions.db`.
 
     SQLite checks every page of the file: this blocks as long as reading it takes.
@@ -74,7 +74,7 @@ def store_findings(path: Path) -> list[CheckResult]:
     return [STORE.row(Grade.OK, f"Undamaged and writable: {size}, format {file_format}.")]
 
 
-def locale_findings(environ: Mapping[str, str]) -> list[CheckResult]:
+def locale_findings(environ: Mapping[str, str]) -> list[Finding]:
     """Return the row about the characters that the terminal can show."""
     if os.name == "nt":  # its terminals have no variable for the locale
         return []
@@ -89,13 +89,13 @@ def locale_findings(environ: Mapping[str, str]) -> list[CheckResult]:
 
 def tool_findings(
     servers: Sequence[ToolServer], steps: Mapping[str, str], *, waited_s: float
-) -> list[CheckResult]:
+) -> list[Finding]:
     """Return a row for each tool server, some time after it was started.
 
     `steps` says how to correct each server, by its name.
     """
-    row = partial(CheckResult, TOOLS.group, TOOLS.check)
-    rows: list[CheckResult] = []
+    row = partial(Finding, TOOLS.group, TOOLS.check)
+    rows: list[Finding] = []
     for server in servers:
         step = steps[server.name]  # the text of the report leaves it out for `OK`
         if server.state is ServerState.READY:  # an error means that some of its tools are left out
@@ -112,7 +112,7 @@ def tool_findings(
     return rows
 
 
-def engine_findings() -> list[CheckResult]:
+def engine_findings() -> list[Finding]:
     """Return the row about the built-in engine."""
     if is_engine_installed():
         return [ENGINE.row(Grade.OK, f"Installed: {START_ENGINE} starts it.")]
@@ -120,7 +120,7 @@ def engine_findings() -> list[CheckResult]:
     return [ENGINE.row(Grade.ABSENT, cause, install_command())]
 
 
-def version_findings(log_file: Path) -> list[CheckResult]:
+def version_findings(log_file: Path) -> list[Finding]:
     """Return the row about the versions of lmchat and Python, and the place of the log."""
     python, system = platform.python_version(), platform.platform(terse=True)
     cause = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from lmchat.doctor.check import Check, CheckResult, Grade, Group
+from lmchat.doctor.check import Check, Finding, Grade, Group
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.choose_target import Missing, TargetChoice
 from lmchat.servers.discovery.launcher import Installed
@@ -31,7 +31,7 @@ def server_findings(
     installed: Sequence[Installed] = (),
     is_named: bool = False,
     engine_step: str = "",
-) -> list[CheckResult]:
+) -> list[Finding]:
     """Return the row about the chat, and one row for each probed address.
 
     A server that cannot be used is less bad where a chat can begin with another one. `choice` is
@@ -42,8 +42,8 @@ def server_findings(
     # a chat can begin without a model: the user then chooses one
     has_chat = choice.missing in (Missing.NOTHING, Missing.MODEL)
     start_words = {program.product: program.start_words for program in installed}
-    row = partial(CheckResult, Group.SERVERS, "server")
-    rows: list[CheckResult] = []
+    row = partial(Finding, Group.SERVERS, "server")
+    rows: list[Finding] = []
     for probed in results:
         verdict = probed.verdict
         cause, step = _cause(probed), probed.next_step
@@ -79,14 +79,14 @@ def _chat_row(
     engine_step: str,
     *,
     is_named: bool,
-) -> CheckResult:
+) -> Finding:
     """Return the row about the chat that would begin now, with what is most likely to help.
 
     `start_words` say how to start the installed servers, `engine_step` how to chat with the
     built-in engine, if it is installed. With `is_named`, the user has named the one server to use.
     The row is a fault if no chat can begin, or a warning if the engine could be used instead.
     """
-    row = partial(CheckResult, Group.SERVERS, "chat", "Chat")
+    row = partial(Finding, Group.SERVERS, "chat", "Chat")
     probed, target = choice.probed, choice.target
     # a server that is chosen can be used, unless its key is missing
     if probed is not None and choice.missing is not Missing.KEY:
@@ -132,14 +132,14 @@ def key_findings(
     sources: Mapping[str, str],
     stored: Sequence[str],
     warning: str,
-) -> list[CheckResult]:
+) -> list[Finding]:
     """Return a row for each server that accepts or rejects a key, and rows about the stored keys.
 
     `sources` says where the key for a server comes from, by origin, such as http://localhost:1234.
     `stored` are the origins that a key is stored for; `warning` says that they could not be read.
     """
-    row = partial(CheckResult, Group.KEYS, "key")
-    rows: list[CheckResult] = []
+    row = partial(Finding, Group.KEYS, "key")
+    rows: list[Finding] = []
     for probed in results:
         url, source = probed.endpoint.url, sources.get(probed.endpoint.origin, "")
         if probed.verdict is Verdict.KEY_REJECTED:

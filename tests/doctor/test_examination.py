@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 
-from lmchat.doctor.check import Check, CheckResult, FindRows, Grade, Group, run_checks
+from lmchat.doctor.check import Check, Finding, FindRows, Grade, Group, run_checks
 from lmchat.doctor.report import report_json, report_text, worst
 from lmchat.errors import StoreUnavailable
 from lmchat.processes.threads import in_thread
@@ -16,15 +16,15 @@ def row(
     cause: str = "So it is.",
     step: str = "",
     group: Group = Group.FILES,
-) -> CheckResult:
-    return CheckResult(group, name, name, grade, cause, step)
+) -> Finding:
+    return Finding(group, name, name, grade, cause, step)
 
 
 def check(name: str, run) -> tuple[Check, FindRows]:
     return Check(Group.FILES, name, name.title()), run
 
 
-async def good() -> list[CheckResult]:
+async def good() -> list[Finding]:
     return [row("good")]
 
 
@@ -32,7 +32,7 @@ async def hang():
     await asyncio.Event().wait()
 
 
-async def all_of(*checks: tuple[Check, FindRows], limit_s: float = 15.0) -> dict[str, CheckResult]:
+async def all_of(*checks: tuple[Check, FindRows], limit_s: float = 15.0) -> dict[str, Finding]:
     found = await run_checks(checks, limit_s=limit_s)
     return {row.check: row for row in found}
 

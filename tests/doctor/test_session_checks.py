@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import aclosing, closing
 from pathlib import Path
 
-from lmchat.doctor.check import CheckResult, Grade
+from lmchat.doctor.check import Finding, Grade
 from lmchat.doctor.machine_checks import store_findings
 from lmchat.storage.opening import connect
 from lmchat.storage.schema import VERSION
@@ -21,7 +21,7 @@ async def filled(path: Path) -> Path:
     return path
 
 
-def checked(path: Path) -> CheckResult:
+def checked(path: Path) -> Finding:
     [row] = store_findings(path)
     assert row.next_step or row.grade is Grade.OK
     return row

@@ -4,7 +4,7 @@ import json
 import re
 
 from lmchat.cli import doctor_checks
-from lmchat.doctor.check import CheckResult
+from lmchat.doctor.check import Finding
 from lmchat.errors import StoreUnavailable
 from tests.support.programs import Inside
 from tests.support.scripted_products import plain
@@ -89,7 +89,7 @@ def test_a_broken_configuration_is_a_row_and_all_else_is_looked_at(cli):
 
 
 def test_a_row_has_the_same_name_for_scripts_if_its_check_fails(cli, monkeypatch):
-    def fail(*_: object) -> list[CheckResult]:
+    def fail(*_: object) -> list[Finding]:
         raise StoreUnavailable("The disk is away.")
 
     good = {row["check"] for row in report(cli)["checks"]}

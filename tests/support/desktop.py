@@ -28,7 +28,7 @@ from lmchat.config.credentials import Credentials
 from lmchat.config.load import Loaded
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.config.state import Change, State
-from lmchat.doctor.check import Check, CheckResult, FindRows, run_checks
+from lmchat.doctor.check import Check, Finding, FindRows, run_checks
 from lmchat.errors import FileRefused
 from lmchat.library.importer import Importer
 from lmchat.library.library import Library
@@ -318,7 +318,7 @@ class DeskPlatform:
     async def paste_image(self) -> bytes:
         return self.seen.copied_image
 
-    async def examine(self) -> list[CheckResult]:
+    async def examine(self) -> list[Finding]:
         return await run_checks(self.seen.checks)
 
     async def edit(self, text: str) -> str:

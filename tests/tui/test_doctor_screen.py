@@ -2,17 +2,17 @@ from __future__ import annotations
 
 import asyncio
 
-from lmchat.doctor.check import Check, CheckResult, Grade, Group
+from lmchat.doctor.check import Check, Finding, Grade, Group
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import desktop, shown
 
 
-def finding(name: str, *, cause: str) -> CheckResult:
-    return CheckResult(Group.FILES, name.lower(), name, Grade.OK, cause, "")
+def finding(name: str, *, cause: str) -> Finding:
+    return Finding(Group.FILES, name.lower(), name, Grade.OK, cause, "")
 
 
-def check(name: str, *findings: CheckResult, gate: asyncio.Event | None = None):
+def check(name: str, *findings: Finding, gate: asyncio.Event | None = None):
     async def run():
         if gate is not None:
             await gate.wait()
