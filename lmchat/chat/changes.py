@@ -98,17 +98,6 @@ async def toggle_excluded(
     return together
 
 
-async def set_option(chat: ChatService, opened: OpenSession, typed: str) -> str:
-    """Change or explain a sampling option of a session, as `NAME VALUE`; return a sentence on it.
-
-    Raises `WrongUse` as `TurnChoices.with_option` does.
-    """
-    options, words = chat.turn_choices.with_option(opened, typed)
-    if options != opened.header.sampling:
-        await set_sampling(chat, opened, options)
-    return words
-
-
 async def set_sampling(
     chat: ChatService, opened: OpenSession, options: Mapping[str, object]
 ) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -21,7 +19,6 @@ from lmchat.chat.sampling_layers import (
 )
 from lmchat.chat.toolbox import Toolbox
 from lmchat.chat.turn_starts import new_prompt
-from lmchat.config.origin import Level
 from lmchat.config.settings import (
     COMPACT_PROMPT,
     EFFORTS,
@@ -35,12 +32,6 @@ from lmchat.safe_text import safe_line
 from lmchat.servers.model import Target
 from lmchat.servers.products import no_model_selected, product_named, sent_thoughts_to
 from lmchat.servers.request import Sampling
-from lmchat.servers.sampling_options import (
-    checked_option,
-    option_form,
-    parsed_value,
-    usable_options,
-)
 from lmchat.servers.token_estimate import estimate_tokens
 from lmchat.sessions.attached_files import split_draft
 
@@ -48,14 +39,6 @@ NO_PROFILE = "none"  # name that returns to the settings without a profile
 _NO_EFFORT = "default"  # level that lets the server decide
 NO_OPTIONS: OptionValues = MappingProxyType({})  # of a session that sets none
 LEVELS = (*EFFORTS, _NO_EFFORT)
-NOTHING_SET = (
-    "No sampling option is set, so the server decides. "
-    "To set one for this session: /set NAME VALUE, such as /set temperature 0.7"
-)
-_NO_VALUE = "default"  # value that takes an option of the session back
-_FORM = re.compile(r"([^\s=]+)(?:\s*=\s*|\s+)?(.*)", re.DOTALL)
-"""NAME, NAME VALUE or NAME=VALUE: the name, a sign `=` or blanks, and the rest as the value."""
-_MAX_VALUE_CHARS = 60
 
 
 class TurnChoices:
@@ -181,69 +164,9 @@ class TurnChoices:
             raise WrongUse(f"Unknown reasoning effort: {safe_line(typed, limit=20)}.", hint=hint)
         self.layers = replace(self.layers, effort=effort)
 
-    def options_of(self, opened: OpenSession) -> tuple[SetOption, ...]:
-        """Return the sampling options that are set for a session.
-
-        If the server in use ignores an option, the `origin.words` of it add that it is not sent.
-        """
-        product = self.target.product if self.target else ""
-        listed: list[SetOption] = []
-        for option in self._effective_options(opened.own_sampling):
-            if product and not product_named(product).takes_option(option.name):
-                words = f"{option.origin.words}; not sent to {product}"
-                origin = replace(option.origin, words=words)
-                listed.append(replace(option, origin=origin))
-            else:
-                listed.append(option)
-        return tuple(listed)
-
-    def with_option(self, opened: OpenSession, typed: str) -> tuple[OptionValues, str]:
-        """Return the options of a session after `NAME VALUE` or `NAME=VALUE`, and a sentence on it.
-
-        The value "default" removes the session's own value. Without a value, nothing changes, and
-        the sentence says what the option may be. Raises `WrongUse` if the option cannot have this
-        value, or if `/effort` or the command line has set it: these have priority over the session.
-        """
-        match = _FORM.fullmatch(typed.strip())
-        if match is None:
-            raise WrongUse(
-                "/set needs the name of an option.", hint="/set alone lists what is set."
-            )
-        name, text = match[1], match[2]
-        options = dict(opened.header.sampling)
-        before = self._option(name, options)  # as it is set without this change
-        if not text:
-            form = f"It may be {option_form(name)}, or {_NO_VALUE}."
-            if before is None:
-                return options, f"{name} is not set. {form}"
-            return options, f"{name} is {value_words(before)} ({before.origin.words}). {form}"
-        if text == _NO_VALUE:
-            options.pop(name, None)
-            option_form(name)  # raises `WrongUse` for an unknown name
-        else:
-            options[name] = checked_option(name, parsed_value(text))
-            if self.target is not None:
-                product_named(self.target.product).refuse_ignored([name])
-        # then the value of the session has no effect
-        if before is not None and before.origin.level in (Level.EFFORT, Level.COMMAND_LINE):
-            raise WrongUse(
-                f"{name} keeps its value ({before.origin.words}), which has priority over /set.",
-                hint="Change it there.",
-            )
-        option = self._option(name, options)
-        if option is None:
-            return options, f"{name} is not sent, from the next answer on."
-        words = f"{name} is {value_words(option)} from the next answer on ({option.origin.words})."
-        return options, words
-
-    def _effective_options(self, own_options: OptionValues) -> tuple[SetOption, ...]:
+    def options(self, own_options: OptionValues) -> tuple[SetOption, ...]:
         """Return the options of a session that sets `own_options`, those of all layers included."""
         return self.layers.options(own_options, self.target.model_id if self.target else "")
-
-    def _option(self, name: str, own_options: OptionValues) -> SetOption | None:
-        """Return the option of this name as it is set for a session with `own_options`, or None."""
-        options = self._effective_options(usable_options(own_options))
-        return next((option for option in options if option.name == name), None)
 
     def has_tools(self, session_id: str) -> bool:
         """Whether the model is offered any tool in a session, as far as tools are known.
@@ -321,10 +244,3 @@ class TurnChoices:
         except RequestInvalid:
             return False
         return True
-
-
-def value_words(option: SetOption) -> str:
-    """Return the value of an option on one line, as it may be typed."""
-    is_text = isinstance(option.value, str)
-    text = option.value if is_text else json.dumps(option.value, ensure_ascii=False)
-    return safe_line(str(text), limit=_MAX_VALUE_CHARS)

@@ -6,20 +6,19 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from lmchat.chat import changes
 from lmchat.chat.sampling_layers import SamplingLayers
-from lmchat.chat.turn_choices import value_words
+from lmchat.chat.session_sampling import listed_options, set_option, value_words
 from lmchat.errors import StoreUnavailable, WrongUse
 from tests.support.chat_turns import ChatTurns
 from tests.support.scripted_backend import set_options
 
 
 async def change(chat: ChatTurns, typed: str) -> str:
-    return await changes.set_option(chat.sessions, chat.opened, typed)
+    return await set_option(chat.sessions, chat.opened, typed)
 
 
 def rows(chat: ChatTurns) -> list[tuple[str, str, str]]:
-    options = chat.sessions.turn_choices.options_of(chat.opened)
+    options = listed_options(chat.sessions.turn_choices, chat.opened)
     return [(option.name, value_words(option), option.origin.words) for option in options]
 
 

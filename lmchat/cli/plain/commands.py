@@ -15,8 +15,9 @@ from typing import TypeVar
 from lmchat.attachments.attachment import Attachment, files_outside, read_clipboard
 from lmchat.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.attachments.web_page import PageAddress, refuse_host
-from lmchat.chat import changes
-from lmchat.chat.turn_choices import LEVELS, NO_PROFILE, NOTHING_SET, value_words
+from lmchat.chat import changes, session_sampling
+from lmchat.chat.session_sampling import NOTHING_SET, value_words
+from lmchat.chat.turn_choices import LEVELS, NO_PROFILE
 from lmchat.cli.find_models import fetch_models, load_if_needed, model_meant
 from lmchat.cli.plain.line_reader import QUOTES
 from lmchat.cli.plain.turns import PlainTurns, model_words, session_words
@@ -254,9 +255,9 @@ class PlainCommands:
         """
         opened = self._chat.shown
         if argument:
-            self._note(await changes.set_option(self._chat, opened, argument))
+            self._note(await session_sampling.set_option(self._chat, opened, argument))
             return
-        options = self._turn_choices.options_of(opened)
+        options = session_sampling.listed_options(self._turn_choices, opened)
         rows = [(option.name, value_words(option), option.origin.words) for option in options]
         self._print_lines(table(("OPTION", "VALUE", "FROM"), rows) if rows else [NOTHING_SET])
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lmchat.chat import changes
-from lmchat.chat.turn_choices import NOTHING_SET, value_words
+from lmchat.chat import changes, session_sampling
+from lmchat.chat.session_sampling import NOTHING_SET, value_words
 from lmchat.safe_text import safe_line
 from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.controllers.status import StatusDisplay
@@ -69,7 +69,7 @@ class AnswerSettings:
 
         async def change(typed: str) -> None:
             """Do what `NAME`, `NAME VALUE` or `NAME=VALUE` says, and tell the user the result."""
-            self._ui.notify(await changes.set_option(self._chat, opened, typed))
+            self._ui.notify(await session_sampling.set_option(self._chat, opened, typed))
 
         def ask_for_value(name: str | None) -> None:
             """Ask for another value of the option that was chosen; None if the list was left."""
@@ -86,7 +86,7 @@ class AnswerSettings:
         if typed:
             await change(typed)
             return
-        options = self._chat.turn_choices.options_of(opened)
+        options = session_sampling.listed_options(self._chat.turn_choices, opened)
         width = max((len(option.name) for option in options), default=0)
         rows: list[ListRow] = []
         for option in options:

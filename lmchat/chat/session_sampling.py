@@ -1,0 +1,112 @@
+"""`/set`: the sampling options of a session, as they are listed, explained and changed."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from msgspec.structs import replace
+
+from lmchat.chat.changes import set_sampling
+from lmchat.chat.open_session import OpenSession
+from lmchat.chat.sampling_layers import OptionValues, SetOption
+from lmchat.chat.service import ChatService
+from lmchat.chat.turn_choices import TurnChoices
+from lmchat.config.origin import Level
+from lmchat.errors import WrongUse
+from lmchat.safe_text import safe_line
+from lmchat.servers.products import product_named
+from lmchat.servers.sampling_options import (
+    checked_option,
+    option_form,
+    parsed_value,
+    usable_options,
+)
+
+NOTHING_SET = (
+    "No sampling option is set, so the server decides. "
+    "To set one for this session: /set NAME VALUE, such as /set temperature 0.7"
+)
+_NO_VALUE = "default"  # value that takes an option of the session back
+_FORM = re.compile(r"([^\s=]+)(?:\s*=\s*|\s+)?(.*)", re.DOTALL)
+"""NAME, NAME VALUE or NAME=VALUE: the name, a sign `=` or blanks, and the rest as the value."""
+_MAX_VALUE_CHARS = 60
+
+
+def value_words(option: SetOption) -> str:
+    """Return the value of an option on one line, as it may be typed."""
+    is_text = isinstance(option.value, str)
+    text = option.value if is_text else json.dumps(option.value, ensure_ascii=False)
+    return safe_line(str(text), limit=_MAX_VALUE_CHARS)
+
+
+def listed_options(choices: TurnChoices, opened: OpenSession) -> tuple[SetOption, ...]:
+    """Return the sampling options that are set for a session, for the list of `/set`.
+
+    If the server in use ignores an option, its `origin.words` add that it is not sent.
+    """
+    product = choices.target.product if choices.target else ""
+    listed: list[SetOption] = []
+    for option in choices.options(opened.own_sampling):
+        if product and not product_named(product).takes_option(option.name):
+            words = f"{option.origin.words}; not sent to {product}"
+            origin = replace(option.origin, words=words)
+            listed.append(replace(option, origin=origin))
+        else:
+            listed.append(option)
+    return tuple(listed)
+
+
+async def set_option(chat: ChatService, opened: OpenSession, typed: str) -> str:
+    """Change or explain a sampling option of a session, as `NAME VALUE`; return a sentence on it.
+
+    The change is saved. Raises `WrongUse` as `_with_option` does.
+    """
+    options, words = _with_option(chat.turn_choices, opened, typed)
+    if options != opened.header.sampling:
+        await set_sampling(chat, opened, options)
+    return words
+
+
+def _with_option(choices: TurnChoices, opened: OpenSession, typed: str) -> tuple[OptionValues, str]:
+    """Return the options of a session after `NAME VALUE` or `NAME=VALUE`, and a sentence on it.
+
+    The value "default" removes the session's own value. Without a value, nothing changes, and
+    the sentence says what the option may be. Raises `WrongUse` if the option cannot have this
+    value, or if `/effort` or the command line has set it: these have priority over the session.
+    """
+    match = _FORM.fullmatch(typed.strip())
+    if match is None:
+        raise WrongUse("/set needs the name of an option.", hint="/set alone lists what is set.")
+    name, text = match[1], match[2]
+    options = dict(opened.header.sampling)
+    before = _option(choices, name, options)  # as it is set without this change
+    if not text:
+        form = f"It may be {option_form(name)}, or {_NO_VALUE}."
+        if before is None:
+            return options, f"{name} is not set. {form}"
+        return options, f"{name} is {value_words(before)} ({before.origin.words}). {form}"
+    if text == _NO_VALUE:
+        options.pop(name, None)
+        option_form(name)  # raises `WrongUse` for an unknown name
+    else:
+        options[name] = checked_option(name, parsed_value(text))
+        if choices.target is not None:
+            product_named(choices.target.product).refuse_ignored([name])
+    # then the value of the session has no effect
+    if before is not None and before.origin.level in (Level.EFFORT, Level.COMMAND_LINE):
+        raise WrongUse(
+            f"{name} keeps its value ({before.origin.words}), which has priority over /set.",
+            hint="Change it there.",
+        )
+    option = _option(choices, name, options)
+    if option is None:
+        return options, f"{name} is not sent, from the next answer on."
+    words = f"{name} is {value_words(option)} from the next answer on ({option.origin.words})."
+    return options, words
+
+
+def _option(choices: TurnChoices, name: str, own_options: OptionValues) -> SetOption | None:
+    """Return the option of this name as it is set for a session with `own_options`, or None."""
+    options = choices.options(usable_options(own_options))
+    return next((option for option in options if option.name == name), None)
