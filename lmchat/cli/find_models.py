@@ -1,22 +1,14 @@
-"""Search of models on all servers, for the commands that name, list or load some."""
+"""Search of models on all servers, for the commands that list or load some."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from time import monotonic
 
 from lmchat.cli.find_target import find_servers
 from lmchat.cli.wiring import Runtime
 from lmchat.errors import LMChatError
 from lmchat.servers.discovery.choose_target import why_unusable
-from lmchat.servers.model import (
-    LoadState,
-    ModelInfo,
-    cannot_chat,
-    find_by_part,
-    find_model,
-    unknown_model,
-)
+from lmchat.servers.model import LoadState, ModelInfo, find_model
 from lmchat.terminal.output import Output
 
 
@@ -27,31 +19,6 @@ async def fetch_models(runtime: Runtime) -> list[ModelInfo]:
     if not usable:
         raise why_unusable(results)
     return [model for probed in usable for model in probed.models]
-
-
-async def model_meant(runtime: Runtime, name: str) -> ModelInfo:
-    """Ask the servers for the model of this name, or else the only one whose name contains it.
-
-    Raises `WrongUse` if no name, or the names of several models, contain it.
-    """
-    listed = await fetch_models(runtime)
-    model = find_by_part(name, listed)
-    if model is None:
-        raise unknown_model(name, listed)
-    return model
-
-
-def model_named(model_id: str, listed: Sequence[ModelInfo]) -> ModelInfo:
-    """Return the model with exactly this name, for a command that sends it prompts.
-
-    Raises `WrongUse` if there is none, or if it cannot chat.
-    """
-    model = find_model(model_id, listed)
-    if model is None:
-        raise unknown_model(model_id, listed)
-    if not model.can_chat:
-        raise cannot_chat(model)
-    return model
 
 
 async def load_with_progress(

@@ -146,6 +146,23 @@ def find_by_part(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
     return find_model(name, models) or (matches[0] if len(matches) == 1 else None)
 
 
+def model_meant(
+    name: str, models: Sequence[ModelInfo], *, is_exact: bool = False, is_for_chat: bool = True
+) -> ModelInfo:
+    """Return the model that a name means: that of this name, else the only one that contains it.
+
+    With `is_exact`, a part of a name means none. With `is_for_chat`, models that can chat come
+    first, and one that cannot is an error. Raises `WrongUse`, which also says that no model has
+    this name, or that several names contain it.
+    """
+    find = find_model if is_exact else find_by_part
+    possible = [model for model in models if model.can_chat or not is_for_chat]
+    if found := find(name, possible):
+        return found
+    without_chat = find(name, models)
+    raise cannot_chat(without_chat) if without_chat else unknown_model(name, possible)
+
+
 def unknown_model(name: str, models: Sequence[ModelInfo]) -> WrongUse:
     """Return the error for a model that no server lists.
 

@@ -15,7 +15,6 @@ from lmchat.batch.answers import Progress, RowFile, Task, answer_to
 from lmchat.batch.lines import BatchLine, lines_of
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.cli.context import Context
-from lmchat.cli.find_models import model_named
 from lmchat.cli.find_target import choose_target
 from lmchat.cli.read_prompt import preset_prompt, wanted_value
 from lmchat.cli.wiring import Runtime, open_runtime, sampling_layers
@@ -23,7 +22,7 @@ from lmchat.config.presets import preset_named
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.processes.threads import run_abandonable
-from lmchat.servers.model import ModelInfo
+from lmchat.servers.model import ModelInfo, model_meant
 from lmchat.servers.products import product_named
 from lmchat.sessions.message import Role, text_message
 from lmchat.terminal.output import is_terminal, to_json
@@ -56,7 +55,7 @@ async def batch(context: Context) -> int:
     async with open_runtime(context, is_saved=False) as runtime:
         target = await choose_target(context, runtime)
         models = await runtime.backend.models(target.endpoint)
-        model = model_named(target.model_id, models)
+        model = model_meant(target.model_id, models, is_exact=True)
         run = _Run(
             context=context,
             runtime=runtime,
@@ -147,7 +146,7 @@ class _Run(Struct, frozen=True, kw_only=True):
         model, error = self.model, line.error
         if line.model and not options.model:
             try:
-                model = model_named(line.model, self.models)
+                model = model_meant(line.model, self.models, is_exact=True)
             except WrongUse as unknown:
                 error = unknown
         messages = line.messages

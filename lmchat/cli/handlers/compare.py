@@ -7,12 +7,13 @@ from typing import Any
 from lmchat.batch.answers import FIGURES, Task, TaskAnswer, answer_to, figure_cells, rounded_median
 from lmchat.chat.turn_starts import new_prompt
 from lmchat.cli.context import Context
-from lmchat.cli.find_models import fetch_models, load_if_needed, model_named
+from lmchat.cli.find_models import fetch_models, load_if_needed
 from lmchat.cli.read_prompt import prompt_of
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.cli.wiring import Runtime, open_runtime, sampling_layers
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.servers.events import ModelLoading, StreamEvent
+from lmchat.servers.model import model_meant
 from lmchat.servers.products import product_named
 from lmchat.sessions.session import MessagePath
 from lmchat.terminal.output import failure_detail, rounded, table
@@ -38,7 +39,7 @@ async def compare(context: Context) -> int:
     comparisons: list[dict[str, Any]] = []
     async with open_runtime(context, is_saved=False) as runtime:
         listed = await fetch_models(runtime)
-        models = [model_named(name, listed) for name in options.models]
+        models = [model_meant(name, listed, is_exact=True) for name in options.models]
         for model in models:
             product_named(model.product).refuse_ignored(layers.command_line)
         system_prompt = runtime.settings.chat.system_prompt

@@ -24,12 +24,13 @@ from lmchat.batch.answers import (
 )
 from lmchat.batch.cases import Case, read_cases
 from lmchat.cli.context import Context
-from lmchat.cli.find_models import fetch_models, load_if_needed, model_named
+from lmchat.cli.find_models import fetch_models, load_if_needed
 from lmchat.cli.find_target import choose_target
 from lmchat.cli.wiring import open_runtime, sampling_layers
 from lmchat.errors import LMChatError
 from lmchat.files.disk import expanded_path
 from lmchat.safe_text import safe_line
+from lmchat.servers.model import model_meant
 from lmchat.servers.request import AnyText
 from lmchat.terminal.output import Output, rounded, table
 
@@ -54,7 +55,7 @@ async def evaluate(context: Context) -> int:
         else:
             target = await choose_target(context, runtime)
             names, listed = [target.model_id], [*await runtime.backend.models(target.endpoint)]
-        models = [model_named(name, listed) for name in dict.fromkeys(names)]
+        models = [model_meant(name, listed, is_exact=True) for name in dict.fromkeys(names)]
         runs = product(models, cases, range(1, options.runs + 1))
         for index, (model, case, run) in enumerate(runs, 1):
             task = Task(

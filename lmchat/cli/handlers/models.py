@@ -10,14 +10,14 @@ from shutil import get_terminal_size
 
 from lmchat import units
 from lmchat.cli.context import Context
-from lmchat.cli.find_models import fetch_models, load_with_progress, model_meant
+from lmchat.cli.find_models import fetch_models, load_with_progress
 from lmchat.cli.find_target import configured_endpoints, find_servers
 from lmchat.cli.wiring import make_engine, open_runtime
 from lmchat.config.state import State
 from lmchat.errors import LMChatError
 from lmchat.server_json import detection_json, health_json, model_json, special_type
 from lmchat.servers.discovery.probe_result import ProbeResult
-from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.model import LoadState, ModelInfo, model_meant
 from lmchat.terminal.output import is_terminal, table
 
 # fields of a model file that `--json` prints under their names; empty ones as null
@@ -91,7 +91,9 @@ async def _list_files(context: Context) -> int:
 async def load(context: Context) -> int:
     """Load the model that the command names, wait until it is loaded, and print its state."""
     async with open_runtime(context) as runtime:
-        model = await model_meant(runtime, context.options.model_id)
+        model = model_meant(
+            context.options.model_id, await fetch_models(runtime), is_for_chat=False
+        )
         context.output.note(f"Loading {model.model_id} …")
         await load_with_progress(runtime, model, context.output, window=context.options.context)
     return _print_state(context, model, LoadState.LOADED)
@@ -100,7 +102,9 @@ async def load(context: Context) -> int:
 async def unload(context: Context) -> int:
     """Unload the model that the command names, and print its state."""
     async with open_runtime(context) as runtime:
-        model = await model_meant(runtime, context.options.model_id)
+        model = model_meant(
+            context.options.model_id, await fetch_models(runtime), is_for_chat=False
+        )
         # servers refuse to unload it twice, each in words of its own
         if model.state is not LoadState.NOT_LOADED:
             await runtime.backend.unload(model)

@@ -18,7 +18,7 @@ from lmchat.attachments.web_page import PageAddress, refuse_host
 from lmchat.chat import changes, session_sampling
 from lmchat.chat.session_sampling import NOTHING_SET, value_words
 from lmchat.chat.turn_choices import LEVELS, NO_PROFILE
-from lmchat.cli.find_models import fetch_models, load_if_needed, model_meant
+from lmchat.cli.find_models import fetch_models, load_if_needed
 from lmchat.cli.plain.line_reader import QUOTES
 from lmchat.cli.plain.turns import PlainTurns, model_words, session_words
 from lmchat.cli.read_prompt import preset_prompt, read_named, require_consent_to_set
@@ -28,7 +28,7 @@ from lmchat.commands.table import COMMANDS, require_slash
 from lmchat.config.state import change_state
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_text
-from lmchat.servers.model import LoadState, ModelInfo, Target, cannot_chat
+from lmchat.servers.model import LoadState, ModelInfo, Target, model_meant
 from lmchat.sessions.message import ChatMessage, Role
 from lmchat.sessions.session import SessionHeader
 from lmchat.terminal.clipboard import Clipboard
@@ -190,9 +190,8 @@ class PlainCommands:
         A number counts in the list as it was printed, though the servers may list their models in
         another order now. Raises `WrongUse` for an unknown model, or one that cannot chat.
         """
-        model = _by_number(self._models, argument) or await model_meant(self._runtime, argument)
-        if not model.can_chat:
-            raise cannot_chat(model)
+        model = _by_number(self._models, argument)
+        model = model or model_meant(argument, await fetch_models(self._runtime))
         if model.state is LoadState.NOT_LOADED:
             self._note("Loading model…")
             await load_if_needed(self._runtime, model, self._turns.output)

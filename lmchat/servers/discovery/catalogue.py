@@ -11,14 +11,7 @@ from lmchat.config.state import State
 from lmchat.errors import LMChatError
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model import (
-    ModelInfo,
-    ModelList,
-    cannot_chat,
-    find_by_part,
-    find_model,
-    unknown_model,
-)
+from lmchat.servers.model import ModelInfo, ModelList
 
 
 class ModelSource(Protocol):
@@ -46,23 +39,6 @@ class ModelRow(Struct, frozen=True, kw_only=True):
     @property
     def key(self) -> tuple[str, str]:
         return self.model.server_id, self.model.model_id
-
-
-def matching_model(name: str, rows: Sequence[ModelRow]) -> ModelInfo:
-    """Return the model of this name that can chat, or else the only one whose name contains it.
-
-    Upper and lower case are the same in a part of a name. Raises `WrongUse` if no model that can
-    chat matches, or if several do.
-    """
-    models = [row.model for row in rows]
-    chat_models = [model for model in models if model.can_chat]
-    if found := find_by_part(name, chat_models):
-        return found
-    # none matches, or several do; if the name is that of a model that cannot chat, say so
-    without_chat = find_model(name, models)
-    error = cannot_chat(without_chat) if without_chat else unknown_model(name, chat_models)
-    error.hint = "/model lists the models."  # only the screen calls this
-    raise error
 
 
 class Catalogue:

@@ -13,12 +13,12 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from lmchat.errors import LMChatError, ServerRejected
+from lmchat.errors import LMChatError, ServerRejected, WrongUse
 from lmchat.safe_text import safe_line
-from lmchat.servers.discovery.catalogue import ModelRow, matching_model
+from lmchat.servers.discovery.catalogue import ModelRow
 from lmchat.servers.discovery.probe_result import Health
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model import LoadState, ModelInfo, Target, cannot_chat
+from lmchat.servers.model import LoadState, ModelInfo, Target, cannot_chat, model_meant
 from lmchat.servers.products import product_named
 from lmchat.sessions.message import ChatMessage
 from lmchat.tui.actions import ShowServers
@@ -121,7 +121,12 @@ class ModelSwitch:
             return
         rows, _ = self._workspace.catalogue.cached_rows(self._workspace.state)
         if not name.isdigit():
-            self.switch_to(matching_model(name, rows))
+            try:
+                model = model_meant(name, [row.model for row in rows])
+            except WrongUse as error:
+                error.hint = "/model lists the models."
+                raise
+            self.switch_to(model)
             return
         # the numbers begin at 1, the indices at 0
         recent = [row.model for row in rows if row.recent_index == int(name) - 1]
