@@ -80,8 +80,7 @@ async def context_of_next_request(
     long and nothing may be left out, the list shows what is too much. Raises the errors of
     `next_request`.
     """
-    turn_choices = chat.turn_choices
-    settings = replace(turn_choices.settings(opened.own_sampling), is_truncating=True)
+    settings = replace(chat.turn_choices.settings(opened.own_sampling), is_truncating=True)
     request = await next_request(chat, opened, text, files, settings=settings)
     total: int | None = None
     with suppress(LMChatError):
@@ -90,7 +89,7 @@ async def context_of_next_request(
         request,
         opened.shown_messages,
         settings.target,
-        factor=turn_choices.meter.factor(settings.target),
+        factor=chat.context_planner.meter.factor(settings.target),
         total=total,
     )
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from lmchat.attachments.attachment import Attachment
 from lmchat.chat.answer_beginnings import Beginning, has_text_to_continue, require_prefill
 from lmchat.chat.answer_request import TurnSettings
-from lmchat.chat.compacting import summary_start
+from lmchat.chat.context_planner import ContextPlanner
 from lmchat.chat.events import (
     AnswerBegun,
     ChatEvent,
@@ -45,7 +45,6 @@ from lmchat.chat.turn_starts import (
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import LMChatError, RequestInvalid, WrongUse
 from lmchat.servers.model import Target
-from lmchat.servers.products import sent_thoughts_to
 from lmchat.servers.protocols import AnswerSource
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import (
@@ -63,7 +62,8 @@ class ChatService:
     """The root of the chat: begins, stops and ends the turns of all sessions, queues prompts.
 
     It holds what turns share: sessions in memory, drafts and bookmarks, the choices for the next
-    turn, the queue of saves, the store, and the servers (`backend`).
+    turn and the planner of its context window, the queue of saves, the store, and the servers
+    (`backend`).
 
     A turn is a task; a session has at most one. A prompt that is sent during a turn, or before a
     model is ready, waits in the queue of its session. All this is the same for the shown session
@@ -87,6 +87,7 @@ class ChatService:
         """
         self.front_end: FrontEnd | None = None  # it sets itself here
         self.turn_choices = TurnChoices(chat, profile_name, layers)
+        self.context_planner = ContextPlanner(self.turn_choices)
         self.save_queue = SaveQueue(store)
         self.drafts = SavedTexts(store.draft, store.save_draft, self._unsaved_prompts)
         self.bookmarks = SavedTexts(store.bookmark, store.save_bookmark)
@@ -236,7 +237,7 @@ class ChatService:
         The branch is written when the summary is complete; before, nothing changes.
         """
         settings = self._summary_settings(opened)
-        make_start = partial(self._summary_start, settings.target)
+        make_start = partial(self.context_planner.summary_start, target=settings.target)
         self._begin(opened, make_start, settings=settings, is_summary=True)
 
     def _summary_settings(self, opened: OpenSession) -> TurnSettings:
@@ -246,15 +247,6 @@ class ChatService:
             is_truncating=True,  # a summary of the messages that fit is better than none
             toolbox=None,
             is_kept=False,  # only an answer on the path can be fetched later
-        )
-
-    def _summary_start(self, target: Target, path: MessagePath) -> TurnStart:
-        """Return the start of a summary by the model of a target."""
-        return summary_start(
-            path,
-            prompt=self.turn_choices.compact_prompt,
-            tokens=self.turn_choices.meter.use(target, path).tokens,
-            sent_thoughts=sent_thoughts_to(target),
         )
 
     async def fetch_kept(self, opened: OpenSession) -> bool:
@@ -308,10 +300,10 @@ class ChatService:
         """Begin a turn in a task; raises `RequestInvalid` if the session already has one.
 
         `make_start` gets the whole path. `unsent` is the prompt as a draft, which returns if it
-        cannot become a message. With `may_compact`, a summary is made in its place if
-        `must_compact` says so, and the prompt waits in the queue. `is_summary` says that the turn
-        itself is a summary. A title that the model is writing is given up: it would keep the server
-        busy.
+        cannot become a message. With `may_compact`, a summary is made in its place if the settings
+        want that and `can_compact` says so, and the prompt waits in the queue. `is_summary` says
+        that the turn itself is a summary. A title that the model is writing is given up: it would
+        keep the server busy.
         """
         opened.require_idle()
         if self._title_task is not None:
@@ -321,12 +313,15 @@ class ChatService:
             """Run the turn; or a summary in its place, while the prompt waits in the queue."""
             await opened.fill(self.store)  # of a long session, only the end was read
             used_start, used_settings = make_start, settings
-            # only now, as `must_compact` counts the messages in memory
-            if may_compact and self.turn_choices.must_compact(opened, unsent):
+            is_wanted = may_compact and self.turn_choices.chat_settings.auto_compact
+            # only now, as `can_compact` counts the messages in memory
+            if is_wanted and self.context_planner.can_compact(opened, unsent):
                 opened.make_way_for_summary()  # puts `unsent` in front of the queue
                 self._report(opened, QueueChanged())
                 used_settings = self._summary_settings(opened)
-                used_start = partial(self._summary_start, used_settings.target)
+                used_start = partial(
+                    self.context_planner.summary_start, target=used_settings.target
+                )
             await self.plan_turn(opened, used_start(opened.messages), used_settings).run()
 
         task = asyncio.create_task(run(), name=f"turn-{opened.session_id}")
@@ -344,7 +339,7 @@ class ChatService:
             settings,
             backend=self.backend,
             save_queue=self.save_queue,
-            meter=self.turn_choices.meter,
+            meter=self.context_planner.meter,
             report=self._report,
             ask=self._ask,
         )

@@ -1,4 +1,4 @@
-"""Choices for the next turn, and how much of the context window it will take."""
+"""Choices for the next turn."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from types import MappingProxyType
 from msgspec.structs import replace
 
 from lmchat.chat.answer_request import TurnSettings
-from lmchat.chat.compacting import COMPACT_FROM, summary_start
-from lmchat.chat.context_window import ContextMeter, ContextPlan, ContextUse, plan_context
-from lmchat.chat.open_session import OpenSession
 from lmchat.chat.sampling_layers import (
     OptionValues,
     SamplingLayers,
@@ -18,7 +15,6 @@ from lmchat.chat.sampling_layers import (
     options_set_in,
 )
 from lmchat.chat.toolbox import Toolbox
-from lmchat.chat.turn_starts import new_prompt
 from lmchat.config.settings import (
     COMPACT_PROMPT,
     EFFORTS,
@@ -30,9 +26,8 @@ from lmchat.config.settings import (
 from lmchat.errors import RequestInvalid, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.servers.model import Target
-from lmchat.servers.products import no_model_selected, product_named, sent_thoughts_to
+from lmchat.servers.products import no_model_selected, product_named
 from lmchat.servers.request import Sampling
-from lmchat.servers.token_estimate import estimate_tokens
 from lmchat.sessions.attached_files import split_draft
 
 NO_PROFILE = "none"  # name that returns to the settings without a profile
@@ -42,7 +37,7 @@ LEVELS = (*EFFORTS, _NO_EFFORT)
 
 
 class TurnChoices:
-    """Owner of the choices for the next turn in all sessions, of the tools, and of the meter.
+    """Owner of the choices for the next turn in all sessions, and of the tools.
 
     It is no turn itself: `settings` returns what one begins with, and a running turn keeps.
     """
@@ -58,7 +53,6 @@ class TurnChoices:
         self.layers = layers or SamplingLayers(chat=options_set_in(chat))
         self.profile_name = profile_name  # profile in use; empty without one
         self.target: Target | None = None  # server and model; only `use_target` changes it
-        self.meter = ContextMeter()
         self.toolbox: Toolbox | None = None  # `cli` sets it if any tools are configured
         self._started_with = (chat, self.layers, profile_name)  # every profile is applied to these
 
@@ -177,70 +171,3 @@ class TurnChoices:
         if toolbox is None or self.target is None or not toolbox.can_use(self.target):
             return False
         return any(toolbox.is_offered(session_id, tool) for tool in toolbox.tools)
-
-    def draft_tokens(self, draft: str) -> int:
-        """Estimate the tokens of a draft with its files."""
-        text, files = split_draft(draft)
-        factor = self.meter.factor(self.target)
-        # no factor applies to images
-        file_tokens = sum(part.tokens * (1 if part.is_image else factor) for part in files)
-        return estimate_tokens(text, factor=factor) + round(file_tokens)
-
-    def context_use(self, opened: OpenSession) -> ContextUse | None:
-        """Return how much of the context window the messages of a session take.
-
-        A running answer is included with the tokens that have arrived. Return None while the older
-        messages of a long session are not read yet.
-        """
-        if not opened.has_all_messages:
-            return None
-        use = self.meter.use(self.target, opened.messages)
-        if opened.figures is None or not opened.is_running:
-            return use
-        return replace(use, tokens=use.tokens + opened.figures.tokens, is_estimated=True)
-
-    def plan(self, opened: OpenSession, draft: str = "") -> ContextPlan | None:
-        """Return the plan of the messages that would be sent now, with the draft as a prompt.
-
-        Return None without a server, if its context window is unknown, or while older messages are
-        not read yet.
-        """
-        target = self.target
-        if target is None or target.context is None or not opened.has_all_messages:
-            return None
-        path = opened.messages
-        if draft:
-            text, files = split_draft(draft)
-            path = new_prompt(path, text, files).sent_path
-        return plan_context(
-            path,
-            limit=target.context,
-            max_tokens=self.sampling(opened.own_sampling).max_tokens,
-            factor=self.meter.factor(target),
-            sent_thoughts=sent_thoughts_to(target),
-        )
-
-    def must_compact(self, opened: OpenSession, draft: str) -> bool:
-        """Whether the settings want a summary before this draft, and one can be made."""
-        return self.chat_settings.auto_compact and self.can_compact(opened, draft)
-
-    def can_compact(self, opened: OpenSession, draft: str = "") -> bool:
-        """Whether messages and draft nearly fill the window, and a summary would make room.
-
-        Only messages in memory are counted, so the result is exact after `OpenSession.fill`.
-        """
-        messages = opened.messages
-        use = self.meter.use(self.target, messages)
-        tokens = use.tokens + self.draft_tokens(draft)
-        if use.limit is None or tokens < COMPACT_FROM * use.limit:
-            return False
-        try:  # a summary that would make no room cannot begin
-            summary_start(
-                messages,
-                prompt=self.compact_prompt,
-                tokens=use.tokens,
-                sent_thoughts=sent_thoughts_to(self.target),
-            )
-        except RequestInvalid:
-            return False
-        return True

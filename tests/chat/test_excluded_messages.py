@@ -53,7 +53,7 @@ def test_results_go_with_the_answer_that_called_for_them():
 async def test_a_message_taken_out_is_sent_by_no_request_until_it_is_put_back(store):
     chat = ChatTurns(store)
     await say(chat, "a", "b")
-    use = chat.sessions.turn_choices.context_use
+    use = chat.sessions.context_planner.context_use
     assert not use(chat.opened).is_estimated
     await toggle(chat, 0)
     assert use(chat.opened).is_estimated  # the count is of other messages

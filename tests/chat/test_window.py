@@ -72,8 +72,8 @@ async def test_a_refusal_of_an_image_shortens_the_request_and_teaches_nothing_ab
     chat.sessions.send_now(chat.opened, "What grows here?", [image])
     await chat.wait()
     assert len(chat.sent(2)) > len(chat.sent(3)) >= 2
-    turn_choices = chat.sessions.turn_choices
-    assert turn_choices.meter.factor(turn_choices.target) == 1
+    meter = chat.sessions.context_planner.meter
+    assert meter.factor(chat.sessions.turn_choices.target) == 1
 
 
 async def test_nothing_is_left_out_where_the_user_does_not_want_it(store):
@@ -162,20 +162,21 @@ async def test_left_out_messages_are_noted_at_first_and_when_they_have_doubled(s
 
 
 def test_what_is_typed_adds_an_estimate_that_learns_from_the_server(store):
-    turn_choices = ChatTurns(store).sessions.turn_choices
-    assert turn_choices.draft_tokens("word " * 40) == 50
+    sessions = ChatTurns(store).sessions
+    planner, target = sessions.context_planner, sessions.turn_choices.target
+    assert planner.draft_tokens("word " * 40) == 50
     prompt = text_message(Role.USER, "word " * 40)
-    turn_choices.meter.learn(turn_choices.target, plan_context([prompt], limit=None), 104)
-    assert turn_choices.draft_tokens("word " * 40) == 100
+    planner.meter.learn(target, plan_context([prompt], limit=None), 104)
+    assert planner.draft_tokens("word " * 40) == 100
     text_file = FilePart(name="a.txt", media_type="text/plain", digest="0" * 64, size=9, tokens=50)
     image = FilePart(name="a.png", media_type="image/png", digest="1" * 64, size=9, tokens=85)
-    assert turn_choices.draft_tokens(file_line(text_file) + file_line(image)) == 100 + 85
+    assert planner.draft_tokens(file_line(text_file) + file_line(image)) == 100 + 85
 
 
 async def test_a_stop_does_not_change_the_estimate_of_the_used_window(store):
     chat = ChatTurns(store, [RequestSent(), TextDelta(text="Let", chunks=9), asyncio.Event()])
     await chat.begin("Hello", TextDelta)
-    turn_choices = chat.sessions.turn_choices
-    running = turn_choices.context_use(chat.opened)
+    planner = chat.sessions.context_planner
+    running = planner.context_use(chat.opened)
     await chat.stop()
-    assert turn_choices.context_use(chat.opened) == running
+    assert planner.context_use(chat.opened) == running

@@ -103,7 +103,7 @@ class ShownSession:
         """
         self._mark_timer = None
         draft = self._ui.widgets.prompt_input.full_text
-        plan = self._chat.turn_choices.plan(self._chat.shown, draft)
+        plan = self._chat.context_planner.plan(self._chat.shown, draft)
         count, first_sent_id = 0, None
         if plan is not None:
             count = plan.left_out

@@ -1,0 +1,95 @@
+"""How much of the context window a session and a draft take, and what of them will be sent."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from lmchat.chat.compacting import COMPACT_FROM, summary_start
+from lmchat.chat.context_window import ContextMeter, ContextPlan, ContextUse, plan_context
+from lmchat.chat.open_session import OpenSession
+from lmchat.chat.turn_choices import TurnChoices
+from lmchat.chat.turn_starts import TurnStart, new_prompt
+from lmchat.errors import RequestInvalid
+from lmchat.servers.model import Target
+from lmchat.servers.products import sent_thoughts_to
+from lmchat.servers.token_estimate import estimate_tokens
+from lmchat.sessions.attached_files import split_draft
+from lmchat.sessions.session import MessagePath
+
+
+class ContextPlanner:
+    """Plans the context window of the next turn, for the model that `TurnChoices` has for it.
+
+    It owns the meter, which learns from the answers of all sessions how a model counts tokens.
+    """
+
+    def __init__(self, choices: TurnChoices) -> None:
+        self._choices = choices
+        self.meter = ContextMeter()
+
+    def draft_tokens(self, draft: str) -> int:
+        """Estimate the tokens of a draft with its files."""
+        text, files = split_draft(draft)
+        factor = self.meter.factor(self._choices.target)
+        # no factor applies to images
+        file_tokens = sum(part.tokens * (1 if part.is_image else factor) for part in files)
+        return estimate_tokens(text, factor=factor) + round(file_tokens)
+
+    def context_use(self, opened: OpenSession) -> ContextUse | None:
+        """Return how much of the context window the messages of a session take.
+
+        A running answer is included with the tokens that have arrived. Return None while the older
+        messages of a long session are not read yet.
+        """
+        if not opened.has_all_messages:
+            return None
+        use = self.meter.use(self._choices.target, opened.messages)
+        if opened.figures is None or not opened.is_running:
+            return use
+        return replace(use, tokens=use.tokens + opened.figures.tokens, is_estimated=True)
+
+    def plan(self, opened: OpenSession, draft: str) -> ContextPlan | None:
+        """Return the plan of the messages that would be sent now, with the draft as a prompt.
+
+        Return None without a server, if its context window is unknown, or while older messages are
+        not read yet.
+        """
+        target = self._choices.target
+        if target is None or target.context is None or not opened.has_all_messages:
+            return None
+        path = opened.messages
+        if draft:
+            text, files = split_draft(draft)
+            path = new_prompt(path, text, files).sent_path
+        return plan_context(
+            path,
+            limit=target.context,
+            max_tokens=self._choices.sampling(opened.own_sampling).max_tokens,
+            factor=self.meter.factor(target),
+            sent_thoughts=sent_thoughts_to(target),
+        )
+
+    def can_compact(self, opened: OpenSession, draft: str = "") -> bool:
+        """Whether messages and draft nearly fill the window, and a summary would make room.
+
+        Only messages in memory are counted, so the result is exact after `OpenSession.fill`.
+        """
+        target = self._choices.target
+        use = self.meter.use(target, opened.messages)
+        tokens = use.tokens + self.draft_tokens(draft)
+        if target is None or use.limit is None or tokens < COMPACT_FROM * use.limit:
+            return False
+        try:  # a summary that would make no room cannot begin
+            self.summary_start(opened.messages, target)
+        except RequestInvalid:
+            return False
+        return True
+
+    def summary_start(self, path: MessagePath, target: Target) -> TurnStart:
+        """Return the start of a summary by the model of a target; raises `RequestInvalid`."""
+        return summary_start(
+            path,
+            prompt=self._choices.compact_prompt,
+            tokens=self.meter.use(target, path).tokens,
+            sent_thoughts=sent_thoughts_to(target),
+        )
