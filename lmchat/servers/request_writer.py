@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from lmchat.errors import ServerRejected
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.http.json_values import encode, utf8_safe
+from lmchat.servers.http.json_values import encode
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.model_cache import ModelCache
 from lmchat.servers.products import product_named
@@ -134,8 +134,7 @@ class RequestWriter:
         product = product_named(request.product)
         model = self._cache.model(request.endpoint, request.model)
         dialect = self._dialects.get((request.endpoint, request.model)) or product.dialect
-        # options may have lone surrogates, which JSON in UTF-8 cannot have
-        fields: dict[str, Any] = utf8_safe(product.request_fields(request.sampling, model))
+        fields = product.request_fields(request.sampling, model)
         return WrittenRequest(
             request=request,
             product=product,

@@ -50,8 +50,3 @@ def test_what_is_no_token_with_a_number_is_left_out():
     ):
         (choice,) = choices_of(chunk("No", entry), chunk("!", token("!")))
         assert choice.text == "No!"
-
-
-def test_a_token_that_is_half_a_character_can_be_encoded():
-    (choice,) = choices_of(chunk("No", token("\ud83c")))
-    assert (choice.token, choice.text) == ("\ufffd", "No")

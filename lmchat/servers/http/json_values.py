@@ -31,19 +31,17 @@ def decode(data: bytes) -> Any:
 
 
 def encode(value: object) -> bytes:
-    """Return a value as JSON; its texts must have no lone surrogates (`without_surrogates`)."""
-    return msgspec.json.encode(value)
-
-
-def without_surrogates(text: str) -> str:
-    """Return a text with U+FFFD in place of lone surrogates, which UTF-8 cannot encode."""
-    return _SURROGATE.sub("\ufffd", text)
+    """Return a value as JSON; lone surrogates, which UTF-8 cannot encode, become U+FFFD."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(utf8_safe(value))
 
 
 def utf8_safe(value: Any) -> Any:
-    """Return a JSON value with all its texts and names `without_surrogates`."""
+    """Return a JSON value with U+FFFD in place of lone surrogates in its texts and names."""
     # As one JSON text, which has surrogates unescaped, all texts are changed at once.
-    return json.loads(without_surrogates(json.dumps(value, ensure_ascii=False)))
+    return json.loads(_SURROGATE.sub("\ufffd", json.dumps(value, ensure_ascii=False)))
 
 
 def dict_or_empty(value: object) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from msgspec import Struct
 
 from lmchat.errors import ServerRejected
 from lmchat.safe_text import safe_line
-from lmchat.servers.http.json_values import utf8_safe, without_surrogates
 from lmchat.servers.products import product_named
 from lmchat.servers.products.dialect import Dialect, JsonMode
 from lmchat.servers.request import (
@@ -81,7 +80,7 @@ def body_of(
     )
     messages = _with_output_instruction(request.messages, request.output, mode)
     body: dict[str, Any] = {
-        "model": without_surrogates(request.model),
+        "model": request.model,
         "messages": encoder.encode(messages),
         "stream": True,
     }
@@ -92,7 +91,7 @@ def body_of(
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         dialect.limit_field: sampling.max_tokens,  # the name of the limit that the server takes
-        "stop": [without_surrogates(stop) for stop in sampling.stop] or None,
+        "stop": [*sampling.stop] or None,
     }
     body |= {name: value for name, value in options.items() if value is not None}
     return {**body, **_response_format(request.output, mode), **sent_fields}
@@ -102,7 +101,7 @@ def tool_fields(request: ChatRequest) -> dict[str, Any]:
     """Return the fields that offer the tools of a request; no fields if it has no tools."""
     if not request.tools:
         return {}
-    fields: dict[str, Any] = {"tools": [utf8_safe(tool_in_request(tool)) for tool in request.tools]}
+    fields: dict[str, Any] = {"tools": [tool_in_request(tool) for tool in request.tools]}
     if request.must_call:
         fields["tool_choice"] = "required"
     return fields
@@ -133,7 +132,7 @@ def _response_format(output: WantedOutput, mode: JsonMode) -> dict[str, Any]:
     else:
         name = _NOT_IN_NAMES.sub("_", output.name)[:_MAX_NAME_CHARS].strip("_")
         # Of a name in another script, such as Greek, nothing is left.
-        named_schema = {"name": name or "answer", "schema": utf8_safe(output.schema)}
+        named_schema = {"name": name or "answer", "schema": output.schema}
     return {"response_format": {"type": "json_schema", "json_schema": named_schema}}
 
 
@@ -153,7 +152,7 @@ def _with_output_instruction(
         return messages
     instruction = f"Answer with one JSON object, {_NOTHING_ELSE}"
     if isinstance(output, FittingValue):
-        schema = without_surrogates(json.dumps(output.schema, ensure_ascii=False))
+        schema = json.dumps(output.schema, ensure_ascii=False)
         instruction = (
             f"Answer with one JSON value that matches this JSON schema, {_NOTHING_ELSE}\n\n{schema}"
         )
@@ -202,11 +201,11 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
         not pass results to this method.
         """
         role = message.role
-        content: Any = without_surrogates(message.text)
+        content: Any = message.text
         if role is Role.TOOL:
             role = Role.ASSISTANT
-            result = without_surrogates(message.sent_text)
-            content = f"Result of {without_surrogates(tool_calls_text(message))}:\n{result}"
+            result = message.sent_text
+            content = f"Result of {tool_calls_text(message)}:\n{result}"
         elif message.files:
             content = self._with_files(message)
 
@@ -225,7 +224,7 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
         """
         for name in self.thought_fields:
             earlier = encoded_message.get(name, "")
-            encoded_message[name] = _joined_paragraphs(earlier, without_surrogates(thought))
+            encoded_message[name] = _joined_paragraphs(earlier, thought)
 
     def _with_files(self, message: ChatMessage) -> str | list[dict[str, Any]]:
         """Return the content of a message with files.
@@ -244,7 +243,7 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
             elif part.place is None:
                 texts.append(_file_as_text(part, data))
         words = text_with_files(message.text, message.files, self.files)
-        content = _joined_paragraphs(*texts, without_surrogates(words))
+        content = _joined_paragraphs(*texts, words)
         return [*images, *_text_parts(content)] if images else content
 
 
@@ -268,7 +267,7 @@ def _tool_result(message: ChatMessage) -> dict[str, Any]:
     return {
         "role": "tool",
         "tool_call_id": message.tool_calls[0].call_id,
-        "content": without_surrogates(message.sent_text),
+        "content": message.sent_text,
     }
 
 
@@ -278,11 +277,11 @@ def _encoded_call(call: ToolCallPart) -> dict[str, Any]:
     Arguments that are not a JSON object, or are an empty one, become `{}`: chat templates fail on
     anything but an object.
     """
-    arguments = without_surrogates(call.arguments) if parse_arguments(call.arguments) else "{}"
+    arguments = call.arguments if parse_arguments(call.arguments) else "{}"
     return {
-        "id": without_surrogates(call.call_id),
+        "id": call.call_id,
         "type": "function",
-        "function": {"name": without_surrogates(call.name), "arguments": arguments},
+        "function": {"name": call.name, "arguments": arguments},
     }
 
 

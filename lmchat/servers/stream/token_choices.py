@@ -10,7 +10,6 @@ from lmchat.servers.http.json_values import (
     dict_or_empty,
     dicts_in,
     str_or_empty,
-    without_surrogates,
 )
 from lmchat.sessions.message import LEAST_LOGPROB, MAX_ALTERNATIVES, Alternative, TokenProbabilities
 
@@ -78,7 +77,7 @@ def read_token(entry: dict[str, Any]) -> Alternative | None:
 
     The logprob is at least `LEAST_LOGPROB`, and at most 0.
     """
-    text = without_surrogates(str_or_empty(entry.get("token")))
+    text = str_or_empty(entry.get("token"))
     logprob = entry.get("logprob")
     if not text or len(text) > _MAX_TOKEN_CHARS:
         return None
