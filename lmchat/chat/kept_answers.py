@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import ModelInfo, Target
-from lmchat.servers.products import PRODUCTS
 from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import AnswerState, AnswerStats, ChatMessage
 
@@ -31,15 +30,9 @@ def kept_answer(path: Sequence[ChatMessage]) -> ChatMessage | None:
 
 
 def target_of_kept(answer: ChatMessage) -> Target:
-    """Return the server and the model of a kept answer.
-
-    A running answer saved by an earlier version of lmchat names no product. Such an answer is asked
-    for as the first product that can keep one.
-    """
+    """Return the server and the model of a kept answer."""
     endpoint = Endpoint.parse(answer.endpoint)
     product = answer.stats.product if answer.stats else ""
-    if not product:
-        product = next(product.name for product in PRODUCTS if product.can_keep_answers)
     return Target.of(ModelInfo(model_id=answer.model, endpoint=endpoint, product=product))
 
 
