@@ -18,7 +18,6 @@ from lmchat.errors import StoreUnavailable
 from lmchat.files.disk import read_plain, write_atomically
 from lmchat.storage.opening import Connection
 from lmchat.storage.row_values import text_from
-from lmchat.units import size_text
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +32,8 @@ _MOST_BYTES = 256_000_000
 def save(folder: Path, data: bytes) -> str:
     """Write a file whose name is the digest of its content, and return the digest.
 
-    Raises `StoreUnavailable`, also for more than `_MOST_BYTES`, which could not be read again.
+    Raises `StoreUnavailable`.
     """
-    if len(data) > _MOST_BYTES:
-        size = size_text(_MOST_BYTES)
-        raise StoreUnavailable(f"The attached file is larger than {size}.", hint="Attach a part.")
     digest = sha256(data).hexdigest()
     try:
         write_atomically(folder / digest, data)

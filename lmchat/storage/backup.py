@@ -36,9 +36,9 @@ _TABLES = ("sessions", "messages", "parts", "token_choices", "drafts", "ledger",
 def is_due(connection: Connection, moment: datetime) -> bool:
     """Return whether the file is to be checked and copied: it has no copy of this day yet.
 
-    False for a read-only file and for one that is larger than `_LARGEST_BYTES`.
+    False for a file that is larger than `_LARGEST_BYTES`.
     """
-    if connection.is_read_only or connection.path.stat().st_size > _LARGEST_BYTES:
+    if connection.path.stat().st_size > _LARGEST_BYTES:
         return False
     return not _copy_of_day(connection.path, moment).exists()
 

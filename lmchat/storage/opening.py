@@ -1,13 +1,11 @@
 """Opening of `sessions.db`.
 
-`connect` makes the settings of SQLite, creates missing tables, and opens a file that this user may
-only read. `connect_in_memory` creates the same tables without a file. `check_file` looks at a file
-for the doctor.
+`connect` makes the settings of SQLite and creates missing tables. `connect_in_memory` creates the
+same tables without a file. `check_file` looks at a file for the doctor.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import sqlite3
@@ -18,8 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from lmchat.errors import StoreUnavailable
-from lmchat.files.disk import OPEN_FLAGS, ensure_folder, system_error
+from lmchat.files.disk import OPEN_FLAGS, ensure_folder
 from lmchat.sessions.message import JournalEntry
 from lmchat.storage.journal import answer_path, read_answer
 from lmchat.storage.row_values import contains, searchable
@@ -44,7 +41,6 @@ _LEAVE_WAL = """
     pragma locking_mode = normal;
 """
 _FILE_MODE = 0o600
-_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 # Decoder of text columns: a damaged byte does not cost the row.
 _decode_text = methodcaller("decode", "utf-8", "replace")
 
@@ -61,7 +57,6 @@ class Connection(sqlite3.Connection):
     path = Path(os.devnull)  # of a database in memory: no file of an answer is beside it
     # In memory, the journals of running answers by their ids; None for files beside `path`.
     entries: Mapping[str, list[JournalEntry]] | None = None
-    is_read_only = False
     notice = ""  # sentence for the user about a file that was replaced
 
     def arrived_entries(self, message_id: str) -> list[JournalEntry]:
@@ -78,17 +73,14 @@ class Connection(sqlite3.Connection):
 def connect(path: Path) -> Connection:
     """Open the file, or create it with its tables.
 
-    A file that this user may read but not write is opened for reading, without any change. Raises
-    `OSError` or `sqlite3.Error` if the file cannot be used, and `StoreUnavailable` for one in
-    another format.
+    Raises `OSError` or `sqlite3.Error` if the file cannot be read or written, and
+    `StoreUnavailable` for one in another format.
     """
-    try:
-        ensure_folder(path.parent)
-        _ensure_file(path)
-    except OSError as error:
-        if error.errno in _NOT_WRITABLE and os.access(path, os.R_OK):
-            return _connect_to_read(path)
-        raise
+    ensure_folder(path.parent)
+    # An existing file is not opened here: closing it would release the locks that SQLite holds on
+    # the file in this process.
+    if not path.exists():
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, _FILE_MODE))
     with suppress(OSError):  # the file of another user, or a file system without modes
         path.chmod(_FILE_MODE)
     connection = _open(path, "mode=rw", busy_s=BUSY_S)
@@ -212,33 +204,3 @@ def _set_up(connection: Connection) -> None:
     connection.text_factory = _decode_text  # Python's own decoder would refuse a damaged byte
     connection.create_function("contains", 2, contains, deterministic=True)
     connection.create_function("searchable", 3, searchable, deterministic=True)
-
-
-def _ensure_file(path: Path) -> None:
-    """Create a missing file, and raise `OSError` for one that cannot be read and written.
-
-    It must not open an existing file to find that out: closing it would release the locks that
-    SQLite holds on the file in this process.
-    """
-    if not path.exists():
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, _FILE_MODE))
-        return
-    # SQLite opens the file with the rights of the effective user
-    can_use_effective_ids = os.access in os.supports_effective_ids
-    if not os.access(path, os.R_OK | os.W_OK, effective_ids=can_use_effective_ids):
-        raise system_error(errno.EACCES, path)
-
-
-def _connect_to_read(path: Path) -> Connection:
-    """Open a file that this user may only read, without what is only in its write-ahead log.
-
-    Raises `sqlite3.Error` or, for another format, `StoreUnavailable`.
-    """
-    # not `mode=ro`, for which SQLite may have to create the write-ahead log and its index
-    connection = _open(path, "immutable=1", busy_s=BUSY_S)
-    connection.is_read_only = True
-    if version_of(connection) == 0:  # it has no tables, and none can be created
-        connection.close()
-        hint = "Make it writable, or set LMCHAT_HOME to another folder."
-        raise StoreUnavailable(f"{path.name} is empty and read-only.", hint=hint)
-    return connection

@@ -68,7 +68,6 @@ _Match = tuple[Sequence[Any], str, str]
 
 
 _MOST_TERMS = 50
-_MOST_FILTERS = 50
 _LONGEST_TERM = 1000  # characters
 # `"a phrase"`, whose last quote may be missing, or `word`
 _TERM = re.compile(r'"([^"]*)"?|([^\s"]+)')
@@ -292,11 +291,9 @@ def parse_terms(text: str) -> tuple[str, ...]:
     terms: dict[str, None] = {}
     for match in _TERM.finditer(text.replace("\0", " ")):
         phrase, word = match.groups()
-        term = phrase
-        if word is not None:
-            # In other programs, a star at the end asks for words that begin so. Here every word
-            # finds these anyway, so the star is dropped, unless the word is nothing but stars.
-            term = word.rstrip("*") or word
+        # In other programs, a star at the end of a word asks for words that begin so. Here every
+        # word finds these anyway, so the star is dropped, unless the word is nothing but stars.
+        term = phrase if word is None else word.rstrip("*") or word
         term = encodable(" ".join(term.split())[:_LONGEST_TERM])
         if folded(term):
             terms[term] = None
@@ -304,7 +301,7 @@ def parse_terms(text: str) -> tuple[str, ...]:
 
 
 def parse_filters(text: str) -> tuple[str, Filters]:
-    """Return a search without its filters, and its first `_MOST_FILTERS` different filters.
+    """Return a search without its filters, and its different filters.
 
     Raises `WrongUse` for a filter with a wrong value.
     """
@@ -325,10 +322,9 @@ def parse_filters(text: str) -> tuple[str, Filters]:
             )
         conditions[condition] = None
 
-    used_conditions = list(conditions)[:_MOST_FILTERS]
     return _FILTER.sub(" ", text), Filters(
-        sql="".join(f" and {sql}" for sql, _ in used_conditions),
-        values=tuple(value for _, value in used_conditions),
+        sql="".join(f" and {sql}" for sql, _ in conditions),
+        values=tuple(value for _, value in conditions),
         needs_code=needs_code,
     )
 

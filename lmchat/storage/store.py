@@ -201,14 +201,12 @@ class Store:
     def _recovered_and_purged(self, connection: Connection) -> Connection:
         """Recover killed answers, and delete what has expired; return the same connection.
 
-        Both steps leave a file that is opened for reading as it is. Each step has transactions of
-        its own: a failure keeps the effect of the steps before. Raises an error only if the file is
-        damaged.
+        Each step has transactions of its own: a failure keeps the effect of the steps before.
+        Raises an error only if the file is damaged.
         """
         try:
-            recover_killed_answers(connection, self._clock())  # checks `is_read_only` itself
-            if not connection.is_read_only:
-                purge_expired(connection, self._clock(), self._attachments_folder)
+            recover_killed_answers(connection, self._clock())
+            purge_expired(connection, self._clock(), self._attachments_folder)
         except sqlite3.Error as error:
             if is_damage(error):
                 connection.close()

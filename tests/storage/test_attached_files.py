@@ -45,14 +45,9 @@ async def test_a_file_is_kept_once_for_its_owner_and_its_part_as_it_was(tmp_path
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-async def test_a_file_of_20_mb_is_kept_and_read_and_one_that_is_too_large_is_refused(
-    store, monkeypatch
-):
+async def test_a_file_of_20_mb_is_kept_and_read(store):
     data = bytes(20_000_000)
     assert await store.read_file(await store.save_file(data)) == data
-    monkeypatch.setattr("lmchat.storage.attachment_files._MOST_BYTES", 1_000_000)
-    with pytest.raises(StoreUnavailable, match=r"is larger than 1\sMB"):
-        await store.save_file(data)
 
 
 async def test_a_missing_damaged_or_made_up_file_is_an_error(tmp_path, store):

@@ -63,19 +63,16 @@ def only_to_read(folder):
     folder.chmod(0o555)
 
 
-async def test_a_file_that_may_only_be_read_is_read_and_writing_is_one_clear_error(folder):
+async def test_a_file_that_may_only_be_read_is_one_clear_error(folder):
     store, session = Store(folder / "sessions.db"), header()
     asked = await say(store, session, "hello")
-    await store.begin_answer(session.session_id, answer(parent=asked, state=AnswerState.STREAMING))
     await store.aclose()
     only_to_read(folder)
     with no_root():
         store = Store(folder / "sessions.db")
-        assert (await store.open_session(session.session_id)).messages[0] == asked
-        assert [hit.match for hit in await store.search("hel")] == ["hel"]
-        with pytest.raises(StoreUnavailable, match="writing is not permitted"):
-            await say(store, session, "more", asked)
-        assert len(await store.list_sessions()) == 1
+        for work in (store.list_sessions(), say(store, session, "more", asked)):
+            with pytest.raises(StoreUnavailable, match=r"cannot be (opened|used)"):
+                await work
         await store.aclose()
 
 
