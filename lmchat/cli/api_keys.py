@@ -1,7 +1,7 @@
 """API keys of servers, and where each is set.
 
-A server is identified by its origin: scheme, host and port. `Loaded.origins` is something else: the
-places where settings are set.
+A server is identified by its origin: scheme, host and port. `LoadedSettings.origins` is something
+else: the places where settings are set.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 
 from lmchat.config.credentials import Credentials
-from lmchat.config.load import Loaded
+from lmchat.config.load import LoadedSettings
 from lmchat.config.settings import EndpointSettings
 from lmchat.processes.child import run_in_terminal
 from lmchat.safe_text import header_value
@@ -38,7 +38,7 @@ class ApiKeys:
     """
 
     def __init__(
-        self, loaded: Loaded, environ: Mapping[str, str], credentials: Credentials
+        self, loaded: LoadedSettings, environ: Mapping[str, str], credentials: Credentials
     ) -> None:
         self._loaded = loaded
         self._environ = environ

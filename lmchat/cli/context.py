@@ -11,7 +11,7 @@ from lmchat.cli.log_file import start_log
 from lmchat.cli.options import LEVELS, ParsedOptions
 from lmchat.commands.table import BY_ID, Scope
 from lmchat.config.file import Problem, line_of
-from lmchat.config.load import Flags, Loaded, load
+from lmchat.config.load import Flags, LoadedSettings, load
 from lmchat.config.settings import Settings
 from lmchat.errors import ConfigError, LMChatError, WrongUse, log_bug
 from lmchat.files.disk import expanded_path
@@ -43,7 +43,7 @@ class Context:
         return expanded_path(self.options.config) if self.options.config else self.paths.config_file
 
     @cached_property
-    def loaded(self) -> Loaded:
+    def loaded(self) -> LoadedSettings:
         """The configuration with its problems, from options, environment and file.
 
         A missing file is a problem only if `--config` names it.
@@ -147,7 +147,7 @@ async def is_confirmed(context: Context, question: str, refusal: str) -> bool:
     return await ask_yes_no(question)
 
 
-def keymap_problems(loaded: Loaded) -> list[Problem]:
+def keymap_problems(loaded: LoadedSettings) -> list[Problem]:
     """Return the problems of the section `[keys]`, which changes the keys of commands.
 
     These are unknown commands, unknown keys, and keys that another command has in the same place.
@@ -184,7 +184,7 @@ def keymap_problems(loaded: Loaded) -> list[Problem]:
     return problems
 
 
-def _theme_problems(loaded: Loaded) -> list[Problem]:
+def _theme_problems(loaded: LoadedSettings) -> list[Problem]:
     """Return the problem that lmchat has no theme of the name in the section `[ui]`, if so."""
     name = loaded.settings.ui.theme
     if not name:

@@ -39,7 +39,7 @@ class Flags(Struct, frozen=True, kw_only=True):
     allowed_hosts: tuple[str, ...] = ()  # added to those of the file
 
 
-class Loaded(Secret, frozen=True, kw_only=True):
+class LoadedSettings(Secret, frozen=True, kw_only=True):
     """Merged settings, their origins and problems."""
 
     settings: Settings  # without the values of a wrong file or variable
@@ -57,7 +57,7 @@ class Loaded(Secret, frozen=True, kw_only=True):
         """Return where a setting is set, by its full key, such as `chat.seed`."""
         return self.origins.get(key, DEFAULT)
 
-    def require_valid(self) -> Loaded:
+    def require_valid(self) -> LoadedSettings:
         """Return this value if it has no problems; else raise `ConfigError` with the first one.
 
         The details of the error list all of them.
@@ -75,7 +75,7 @@ def load(
     flags: Flags | None = None,
     *,
     is_required: bool = False,
-) -> Loaded:
+) -> LoadedSettings:
     """Merge the values of the file, the environment, a profile and flags; later ones win.
 
     A file with a wrong value sets nothing. A missing file is a problem only if `is_required`.
@@ -136,7 +136,7 @@ def load(
         else server
         for server, table in zip(settings.endpoints, file.tables.get("endpoints", ()), strict=True)
     ]
-    return Loaded(
+    return LoadedSettings(
         settings=replace(settings, endpoints=tuple(servers)),
         file=path,
         text=file.text,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lmchat import __version__
 from lmchat.config.file import Problem
-from lmchat.config.load import Loaded
+from lmchat.config.load import LoadedSettings
 from lmchat.doctor.check import Check, Finding, Grade, Group
 from lmchat.errors import StoreUnavailable
 from lmchat.servers.engine.download import install_command, is_engine_installed
@@ -33,7 +33,7 @@ ENGINE = Check(Group.ENGINE, "engine.installed", "Engine")
 VERSION = Check(Group.PROGRAM, "lmchat.version", "Version")
 
 
-def config_findings(loaded: Loaded, problems: Sequence[Problem]) -> list[Finding]:
+def config_findings(loaded: LoadedSettings, problems: Sequence[Problem]) -> list[Finding]:
     """Return a row for each problem of the configuration, or one that says there is none.
 
     `problems` has those of `loaded`, of its keyboard keys, and of its theme.

@@ -119,8 +119,8 @@ def _values(record: Record, names: Sequence[str]) -> list[Any]:
     return [record[name] for name in names if name in record]
 
 
-class ExportedChat(Struct, frozen=True):
-    """Session of an export, whose file may be hostile."""
+class OwnChat(Struct, frozen=True):
+    """Session of an export of lmchat itself; its file may be hostile, too."""
 
     session: Session
 
@@ -179,8 +179,8 @@ def _safe(message: ChatMessage, *, has_results: bool) -> ChatMessage:
     return replace(message, parts=parts)
 
 
-def _read(records: Sequence[Record], _: Source) -> ExportedChat:
-    return ExportedChat(from_json(records[0]))  # the only one: `FORMAT` has no `begins_chat`
+def _read(records: Sequence[Record], _: Source) -> OwnChat:
+    return OwnChat(from_json(records[0]))  # the only one: `FORMAT` has no `begins_chat`
 
 
 FORMAT = JsonFormat(fits=lambda record: "lmchat" in record, read=_read)

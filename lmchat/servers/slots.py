@@ -26,7 +26,7 @@ class _Waiter(Struct, eq=False):
     has_slot: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Slots:
+class SlotQueue:
     """Slots of one server, or of one model of it, taken in the order of arrival.
 
     Each request brings a function that counts the slots. It is called whenever a request begins or
@@ -76,7 +76,7 @@ class ServerSlots:
         self._cache = cache
         # By `Endpoint.netloc` and the name of a model that has slots of its own, as behind a
         # router; the name is empty for slots that all models share.
-        self._slots: dict[tuple[str, str], Slots] = {}
+        self._slots: dict[tuple[str, str], SlotQueue] = {}
 
     @asynccontextmanager
     async def one_slot(
@@ -99,7 +99,7 @@ class ServerSlots:
         model = self._cache.model(endpoint, model_id)
         has_own_slots = model is not None and model.has_own_slots
         key = (endpoint.netloc, model_id if has_own_slots else "")
-        slots = self._slots.setdefault(key, Slots())
+        slots = self._slots.setdefault(key, SlotQueue())
 
         def slot_count() -> int:
             """Return how many requests the server answers at once.

@@ -90,7 +90,7 @@ Run = Callable[[dict[str, Any]], Awaitable[ToolResult]]
 
 
 class Choice(StrEnum):
-    """Decision about a call, as the question words it."""
+    """What the user can choose about a call: how long its tool is allowed, or that it is not."""
 
     ONCE = "once"
     SESSION = "this session"
@@ -99,11 +99,11 @@ class Choice(StrEnum):
 
 
 CHOICES = {"y": Choice.ONCE, "s": Choice.SESSION, "a": Choice.ALWAYS, "n": Choice.NO}
-"""Decisions by their key."""
+"""Choices by their key."""
 
 
 class Decision(Struct, frozen=True, kw_only=True):
-    """Decision about a call, with a reason for a refusal, which the model gets."""
+    """The user's choice about one call, with a reason for a refusal, which the model gets."""
 
     choice: Choice
     reason: str = ""

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lmchat.config.file import Problem
-from lmchat.config.load import Loaded
+from lmchat.config.load import LoadedSettings
 from lmchat.config.settings import Settings
 from lmchat.doctor.check import Grade
 from lmchat.doctor.machine_checks import config_findings, tool_findings
@@ -26,7 +26,7 @@ def test_a_tool_server_is_as_bad_as_its_state_and_one_that_still_starts_gets_mor
 
 
 def test_each_problem_of_the_configuration_is_a_row_and_a_missing_file_is_none():
-    missing = Loaded(settings=Settings(), file=Path("c.toml"))
+    missing = LoadedSettings(settings=Settings(), file=Path("c.toml"))
     assert [row.grade for row in config_findings(missing, [])] == [Grade.OK]
     assert "does not exist" in config_findings(missing, [])[0].cause
     problems = [Problem(source="c.toml", reason=reason) for reason in ("is wrong", "is, too")]

@@ -25,7 +25,7 @@ from lmchat.chat.toolbox import Toolbox
 from lmchat.cli.api_keys import ApiKeys
 from lmchat.cli.find_target import configured_endpoints, configured_names
 from lmchat.config.credentials import Credentials
-from lmchat.config.load import Loaded
+from lmchat.config.load import LoadedSettings
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.config.state import Change, State
 from lmchat.doctor.check import Check, Finding, FindRows, run_checks
@@ -562,7 +562,7 @@ async def run(
     settings = replace(settings, ui=UiSettings(reduced_motion=True))
     ports, clock = PortMap(dict(there)), HandClock()
     credentials = Credentials(folder / "credentials.toml")
-    keys = ApiKeys(Loaded(settings=settings, file=folder / "config.toml"), {}, credentials)
+    keys = ApiKeys(LoadedSettings(settings=settings, file=folder / "config.toml"), {}, credentials)
     await asyncio.to_thread(keys.load)
     client = StillClient(settings, ports, direct=direct, keys=keys)
     client.expect({}, used=endpoints_of(state or State()))

@@ -29,7 +29,7 @@ class ReadSession(Struct, frozen=True, kw_only=True):
 
 
 class FileChat(Protocol):
-    """Chat as a format reads it: a `ForeignChat`, or an `ExportedChat` of lmchat itself."""
+    """Chat as a format reads it: a `ForeignChat`, or an `OwnChat` of lmchat itself."""
 
     def finish(self, moment: datetime, *, source: str) -> ReadSession:
         """Return its session; `moment` is the time if it has none, `source` its program.

@@ -50,12 +50,12 @@ ReadItems = Iterator[ReadSession | Skipped]  # sessions of a file, and what is l
 
 # Name of a file, and a chat of it, a part of it that is left out, or why it was not read whole. The
 # name is `-` for standard input, and that of a folder for one without chats.
-ImportResult = tuple[str, ReadSession | Skipped | LMChatError]
+FileItem = tuple[str, ReadSession | Skipped | LMChatError]
 
 
 def import_chats(
     names: Iterable[str], *, moment: datetime, source: str = AUTO, stdin: bytes | None = None
-) -> Iterator[ImportResult]:
+) -> Iterator[FileItem]:
     """Yield the chats of files and folders, one at a time, and what could not be read. Blocks.
 
     `stdin` is the content of the file `-`; without it, that is an ordinary name. `source` is the
@@ -64,7 +64,7 @@ def import_chats(
     reader = _FileReader(moment, source)
     for name in names:
         if name == STDIN and stdin is not None:
-            yield from _results(name, reader.items(stdin))
+            yield from _file_items(name, reader.items(stdin))
             continue
         try:
             path = expanded_path(name)
@@ -79,10 +79,10 @@ def import_chats(
         has_chats = False
         for file in paths:
             file_name = str(file) if is_folder else name
-            for _, result in _results(file_name, reader.items(file)):
+            for _, item in _file_items(file_name, reader.items(file)):
                 # any other error is about chats that cannot be read, so the folder has some
-                has_chats = has_chats or not isinstance(result, FormatUnknown)
-                yield file_name, result
+                has_chats = has_chats or not isinstance(item, FormatUnknown)
+                yield file_name, item
         if is_folder and not has_chats:
             message = f"{name} has no chats that lmchat can read."
             yield name, FileRefused(message, hint="`lmchat import --help` lists the formats.")
@@ -94,10 +94,10 @@ def error_about(file: str, error: LMChatError) -> LMChatError:
     return type(error)(message, hint=error.hint, details=error.details)
 
 
-def _results(file: str, items: ReadItems) -> Iterator[ImportResult]:
-    """Yield the results of a file; the last one is its error, if there is one.
+def _file_items(file: str, items: ReadItems) -> Iterator[FileItem]:
+    """Yield the items of a file with its name; the last one is its error, if there is one.
 
-    Errors are results and not raised, so that the other files are still read.
+    Errors are items and not raised, so that the other files are still read.
     """
     try:
         for item in items:

@@ -22,7 +22,7 @@ from lmchat.tui.chat_log.document import Document, Place
 from lmchat.tui.chat_log.entry import Entry
 from lmchat.tui.chat_log.find import Range
 from lmchat.tui.chat_log.own_rows import call_texts
-from lmchat.tui.chat_log.selection import Selected, Unit
+from lmchat.tui.chat_log.selection import SelectedRange, Unit
 
 # blanks at the start of a line that were tabs: a whole number of tab stops
 _INDENT = rf"(?m)^(?: {{{TAB_CELLS}}})+"
@@ -30,7 +30,7 @@ _INDENT = rf"(?m)^(?: {{{TAB_CELLS}}})+"
 Piece = tuple[Block, Range | None]
 
 
-def copied(document: Document, selected: Selected) -> str:
+def copied(document: Document, selected: SelectedRange) -> str:
     """Return the selected text, with a blank line between messages.
 
     Of a message that is selected whole, that is its source; of others, see `_selected_part`. Rows
@@ -71,7 +71,7 @@ def _message_text(entry: Entry) -> str:
     return "\n\n".join(text for text in stripped if text)
 
 
-def _selected_part(document: Document, index: int, selected: Selected) -> str:
+def _selected_part(document: Document, index: int, selected: SelectedRange) -> str:
     """Return what is selected of a message.
 
     The pieces of one fence, table or text, which was cut as it is long, count as one block here.

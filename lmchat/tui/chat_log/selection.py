@@ -49,8 +49,8 @@ class Unit(IntEnum):
     MESSAGE = 4
 
 
-class Selected(Struct):
-    """A selection from where it began to where the pointer is."""
+class SelectedRange(Struct):
+    """Text of the log from where a selection began to where the pointer is."""
 
     origin: Ends  # what the first press selected
     head: Ends  # what is under the pointer now
@@ -90,7 +90,7 @@ class Selected(Struct):
         last = self.end.chars if end == block else END
         return (first, last) if first < last else None
 
-    def find_again(self, document: Document) -> Selected | None:
+    def find_again(self, document: Document) -> SelectedRange | None:
         """Return the selection in the log as it is now; None if the text at an end is gone."""
         ends = []
         for anchor in self.origin + self.head:
@@ -99,7 +99,7 @@ class Selected(Struct):
                 return None
             ends.append(found_anchor)
         origin_begin, origin_end, head_begin, head_end = ends
-        return Selected((origin_begin, origin_end), (head_begin, head_end), self.unit)
+        return SelectedRange((origin_begin, origin_end), (head_begin, head_end), self.unit)
 
 
 class Selection:
@@ -111,10 +111,10 @@ class Selection:
     def __init__(self, viewport: Viewport) -> None:
         self._viewport = viewport
         self._document = viewport.document
-        self.selected: Selected | None = None
+        self.selected: SelectedRange | None = None
         self.pointer = (0, 0)  # cell after the bar and row of the screen
         self.was_dragged = False  # since the last press, which then is no click
-        self.pressed: Selected | None = None  # what a drag extends while the button is held
+        self.pressed: SelectedRange | None = None  # what a drag extends while the button is held
         self._presses = 0  # on one cell that followed each other quickly
         self._pressed_s = -inf  # when the last of them was
 
@@ -127,7 +127,7 @@ class Selection:
         """Note that the button is up: a drag no longer extends the selection, which stays."""
         self.pressed = None
 
-    def find_again(self) -> Selected | None:
+    def find_again(self) -> SelectedRange | None:
         """Find the selection in the log as it is now, and return it; None if its text is gone."""
         if self.selected is not None:
             self.selected = self.selected.find_again(self._document)
@@ -147,7 +147,7 @@ class Selection:
         ends = self._ends_under(x, y, unit)
         self.drop()
         self.was_dragged = False
-        self.pressed = Selected(ends, ends, unit)
+        self.pressed = SelectedRange(ends, ends, unit)
         if unit is not Unit.CHARACTER:  # a single press selects nothing until the pointer moves
             self.selected = self.pressed
 
@@ -190,7 +190,7 @@ class Selection:
             first = self.selected.origin[0].index
         last = self._viewport.extend_cursor(step)
         if first is not None and last is not None:
-            self.selected = Selected(message_ends(first), message_ends(last), Unit.MESSAGE)
+            self.selected = SelectedRange(message_ends(first), message_ends(last), Unit.MESSAGE)
 
 
 def message_ends(index: int) -> Ends:

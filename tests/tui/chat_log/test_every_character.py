@@ -15,7 +15,7 @@ from lmchat.markdown.block import PIECE_CHARS
 from lmchat.servers.events import TextDelta
 from lmchat.tui.chat_log.copying import copied
 from lmchat.tui.chat_log.entry import Entry
-from lmchat.tui.chat_log.selection import Selected, message_ends
+from lmchat.tui.chat_log.selection import SelectedRange, message_ends
 from tests.support import hostile
 from tests.support.chat_log_app import answer, document_with, plain_page, streaming
 from tests.support.client_calls import NAMES, reads
@@ -90,7 +90,7 @@ def assert_all_is_there(document, source):
         assert not missing(source, on_screen(document)), width
     whole = message_ends(0)
     if source.strip():  # of an answer without words its stats is copied
-        assert copied(document, Selected(whole, whole)) == source.strip("\n")
+        assert copied(document, SelectedRange(whole, whole)) == source.strip("\n")
 
 
 def test_every_character_is_on_the_screen_at_any_width_and_in_the_copy():
