@@ -1,4 +1,17 @@
-"""Table of commands: key, palette, help, slash command and config override come from one row."""
+"""Table of commands: key, palette, help, slash command and config override come from one row.
+
+`Command.runs` names what runs a command on the screen, in Textual's notation for actions:
+
+- With a dot, as `connect.check_now`, it is a function of a controller, the app or the dispatcher.
+  Key, palette and slash command all lead to `Dispatcher.run`, which calls it.
+- If the row `takes_message`, `MessageActions.run_on` calls that function with a message as its last
+  parameter, unless `conditions.py` has a reason against it.
+- Without a dot, as `hit(1)`, it is an action of the log, the list or the picker, by a key there: it
+  needs what only the widget has, such as the chosen row. Textual itself calls `action_hit(1)`.
+
+The names are strings, as this package may not import the screen; `tests/tui/test_dispatch.py` looks
+all of them up.
+"""
 
 from __future__ import annotations
 
@@ -33,15 +46,8 @@ class Command(Struct, frozen=True, kw_only=True):
     label: str
     title: str
     scope: Scope
-    function: str = ""
-    """Function that runs it: of `Dispatcher`, of a controller, as `connect.check_now`, or of `app`.
-
-    It may have arguments, as `log_navigation.focus_message(-1)`.
-    """
-    action: str = ""
-    """Without such a function: Textual's action of the log, the list or the picker."""
-    on_message: str = ""
-    """Function that a command on a message calls with it: `MessageActions.run_on`."""
+    runs: str  # what runs it, as `connect.check_now` or `hit(1)`: see the head of this module
+    takes_message: bool = False  # whether it acts on the focused message, or else the last answer
     slash: str = ""  # the slash command with the form of its argument, as `/title [TEXT]`
     is_priority: bool = False  # whether the key takes precedence over the focused widget
     is_offered: bool = True  # whether the palette lists it
@@ -50,6 +56,11 @@ class Command(Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         """The slash command without its argument, as `/title`."""
         return self.slash.partition(" ")[0]
+
+    @property
+    def is_widget_action(self) -> bool:
+        """Whether the widget that has its keys runs it, and nothing else can."""
+        return "." not in self.runs
 
     @property
     def takes_argument(self) -> bool:
@@ -68,7 +79,7 @@ def _command(
     keys: str,
     label: str,
     title: str,
-    function: str = "",
+    runs: str,
     **fields: Any,
 ) -> Command:
     """Return a row; the fields that most rows have are positional."""
@@ -78,7 +89,7 @@ def _command(
         label=label,
         title=title,
         scope=scope,
-        function=function,
+        runs=runs,
         **fields,
     )
 
@@ -87,38 +98,42 @@ _chat = partial(_command, Scope.CHAT)
 _key = partial(_chat, is_priority=True)  # its key works in the prompt, too
 
 
-def _slash(name: str, title: str, slash: str, function: str, **fields: Any) -> Command:
+def _slash(name: str, title: str, slash: str, runs: str, **fields: Any) -> Command:
     """Return a slash command of the chat screen without a key; its label is its name."""
     return _chat(
         command_id=name,
         keys="",
         label=name,
         title=title,
-        function=function,
+        runs=runs,
         slash=slash,
         **fields,
     )
 
 
-def _message(
-    name: str, keys: str, label: str, title: str, on_message: str = "", **fields: Any
-) -> Command:
-    """Return a command on the focused message; by default `MessageActions` runs it.
+def _message(name: str, keys: str, label: str, title: str, runs: str, **fields: Any) -> Command:
+    """Return a command on the focused message."""
+    command_id = f"message.{name}"
+    return _command(
+        Scope.MESSAGE, command_id, keys, label, title, runs, takes_message=True, **fields
+    )
 
-    Those with another `action` concern only the log, which runs them itself.
-    """
-    fields = {"action": f"message({name!r})", "on_message": on_message, **fields}
-    return _command(Scope.MESSAGE, f"message.{name}", keys, label, title, **fields)
+
+_log = partial(_command, Scope.MESSAGE, is_offered=False)  # it concerns only the log
 
 
 def _session(name: str, keys: str, label: str, title: str) -> Command:
-    """Return a command on the chosen session of the list, which `SessionActions` runs."""
-    action = f"session({name!r})"
-    return _command(Scope.SESSIONS, f"session.{name}", keys, label, title, action=action)
+    """Return a command on the chosen session of the list.
+
+    The list posts it with the id of that session (`ActWanted`), and `SessionActions.act` runs it.
+    """
+    return _command(Scope.SESSIONS, f"session.{name}", keys, label, title, f"session({name!r})")
 
 
 COMMANDS: tuple[Command, ...] = (
-    _chat("stop", "escape", "stop", "Stop the answer, or close the panel", "stop_or_leave"),
+    _chat(
+        "stop", "escape", "stop", "Stop the answer, or close the panel", "dispatcher.stop_or_leave"
+    ),
     _key("model", "ctrl+o", "model", "Choose the model", "model_switch.pick", slash="/model [N]"),
     _key("new", "ctrl+n", "new", "Start a new session", "shown_session.start_new", slash="/new"),
     _key(
@@ -320,7 +335,7 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+c",
         "copy",
         "Copy the selection or stop; twice: quit",
-        "copy_or_stop",
+        "dispatcher.copy_or_stop",
         is_offered=False,
         is_priority=True,
     ),
@@ -364,7 +379,7 @@ COMMANDS: tuple[Command, ...] = (
         "",
         "suspend",
         "Suspend lmchat (resume with fg)",
-        "suspend",
+        "dispatcher.suspend",
         slash="/suspend",
     ),
     _command(
@@ -373,7 +388,7 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+q",
         "quit",
         "Quit; a running answer is stopped",
-        "quit",
+        "dispatcher.quit",
         slash="/quit",
         is_priority=True,
     ),
@@ -501,25 +516,13 @@ COMMANDS: tuple[Command, ...] = (
         "message_actions.page",
         slash="/pager",
     ),
-    _message("next_hit", "n", "next hit", "Next hit", action="hit(1)", is_offered=False),
-    _message(
-        "previous_hit", "N", "previous hit", "Previous hit", action="hit(-1)", is_offered=False
+    _log("message.next_hit", "n", "next hit", "Next hit", "hit(1)"),
+    _log("message.previous_hit", "N", "previous hit", "Previous hit", "hit(-1)"),
+    _log(
+        "message.select_previous", "shift+up", "select up", "Extend the selection up", "select(-1)"
     ),
-    _message(
-        "select_previous",
-        "shift+up",
-        "select up",
-        "Extend the selection up",
-        action="select(-1)",
-        is_offered=False,
-    ),
-    _message(
-        "select_next",
-        "shift+down",
-        "select down",
-        "Extend the selection down",
-        action="select(1)",
-        is_offered=False,
+    _log(
+        "message.select_next", "shift+down", "select down", "Extend the selection down", "select(1)"
     ),
     _message(
         "delete",
@@ -560,7 +563,7 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+l",
         "load or unload",
         "Load or unload the model, or stop loading it",
-        action="load_or_unload",
+        "load_or_unload",
         is_offered=False,
         is_priority=True,
     ),
@@ -570,7 +573,7 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+g",
         "load with …",
         "Load the model with a context window of your choice",
-        action="load_with",
+        "load_with",
         is_offered=False,
         is_priority=True,
     ),
@@ -580,7 +583,7 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+r",
         "refresh",
         "Refresh the lists",
-        action="refresh_models",
+        "refresh_models",
         is_offered=False,
         is_priority=True,
     ),

@@ -51,14 +51,14 @@ class ShowChat(AppMessage):
 def bindings(scope: Scope) -> list[BindingType]:
     """Return the bindings of Textual for the commands of a scope.
 
-    The keys of commands with a function call `LMChatApp.action_run`, whichever widget has the
-    bindings; those of others call an action of that widget. A command without a key gets the name
-    of a key that no keyboard has, so that the configuration can give it another.
+    A key calls `LMChatApp.action_run`, whichever widget has the bindings, or an action of that
+    widget if the command is one. A command without a key gets the name of a key that no keyboard
+    has, so that the configuration can give it another.
     """
     return [
         Binding(
             command.keys or f"none-of-{command.command_id}",
-            command.action or f"app.run({command.command_id!r})",
+            command.runs if command.is_widget_action else f"app.run({command.command_id!r})",
             command.label,
             show=False,
             priority=command.is_priority,

@@ -1,8 +1,7 @@
 """The second half of the screen: it makes the controllers, and finds which does what.
 
-A command names its function in the table, as `connect.check_now`: an attribute of `Dispatcher`,
-and its method. Without a dot, it is a method of `Dispatcher` itself. That of a command on a message
-(`on_message`) gets the message as its last parameter.
+A command names its function as `connect.check_now`: an attribute of `Dispatcher`, and its method;
+`dispatcher` is the `Dispatcher` itself. The head of `commands/table.py` has all ways.
 """
 
 from __future__ import annotations
@@ -209,8 +208,6 @@ class Dispatcher:
                 self.prompt_files.attach(path, text)
             case ChatLog.StopClicked():  # unlike Esc, it only stops the answer
                 self.turns.stop()
-            case ChatLog.ActionWanted(name=name, message=target):
-                self.message_actions.act_on_focused(name, target)
             case ChatLog.CopyWanted(text=text, note=note):
                 self.ui.copy(text, note)
             case ChatLog.LinkClicked(address=address):
@@ -249,7 +246,7 @@ class Dispatcher:
         A key awaits this, so that the next key finds its effect, such as a panel that opened. A
         slash command is run in a worker: it may take long, or ask the user.
         """
-        if command.on_message:
+        if command.takes_message:
             self.message_actions.act_on_focused(command.command_id.removeprefix("message."))
             return
         if command.needs_argument and not argument:
@@ -257,7 +254,7 @@ class Dispatcher:
             words = f"As typed: {command.slash}"
             self.ui.open_dialog(argument_dialog(command.title, run_with, words))
             return
-        function = self.function_of(command.function)
+        function = self.function_of(command.runs)
         result = function(argument) if argument and command.takes_argument else function()
         if isawaitable(result):  # only some of the functions are coroutines
             await result
@@ -267,8 +264,8 @@ class Dispatcher:
 
         The values in the brackets become its first parameters.
         """
-        controller, name, parameters = parse(named)
-        owner = getattr(self, controller) if controller else self
+        owner_name, name, parameters = parse(named)
+        owner = self if owner_name == "dispatcher" else getattr(self, owner_name)
         return partial(getattr(owner, name), *parameters)
 
     def run_line(self, line: str) -> None:

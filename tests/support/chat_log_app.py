@@ -37,6 +37,7 @@ from lmchat.sessions.message import (
     new_id,
     text_message,
 )
+from lmchat.tui.actions import Run
 from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.chat_log.document import Document
 from lmchat.tui.chat_log.entry import Entry
@@ -80,18 +81,21 @@ class LogApp(App[None]):
     async def on_unmount(self) -> None:
         await self.highlighter.aclose()
 
-    @on(ChatLog.ActionWanted)
-    def act(self, wanted: ChatLog.ActionWanted) -> None:
+    def action_run(self, command_id: str) -> None:
         """Run a command that changes or copies only the log, as `MessageActions` does."""
-        match wanted.name:
+        match command_id.removeprefix("message."):
             case "fold":
                 self.log_view.toggle("is_folded")
             case "source":
                 self.log_view.toggle("is_source")
-            case "copy" if self.log_view.copy(wanted.message):
+            case "copy" if self.log_view.copy(self.log_view.focused_message):
                 pass
             case _:
-                self.facts.append(wanted)
+                self.facts.append(Run(command_id))
+
+    @on(Run)
+    def run_clicked(self, wanted: Run) -> None:
+        self.action_run(wanted.command_id)
 
     @on(ChatLog.CopyWanted)
     @on(ChatLog.LinkClicked)

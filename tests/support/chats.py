@@ -237,7 +237,7 @@ class GatedStore(Store):
         return await super().read_back(session_id, message_id, count=count)
 
 
-ACTS = [one.command_id.partition(".")[2] for one in COMMANDS if one.action.startswith("message(")]
+ACTS = [one.command_id.partition(".")[2] for one in COMMANDS if one.takes_message]
 TEXT = TextPart(text="See https://example.org\n\n```py\n1\n```\n")
 THOUGHT = ReasoningPart(text="They ask.")
 FAILURE = Failure(kind="dropped", message="The connection broke off.")

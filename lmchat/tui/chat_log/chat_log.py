@@ -71,12 +71,6 @@ class ChatLog(ScrollView, can_focus=True):
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, ChatLog.Changed)
 
-    class ActionWanted(AppMessage):
-        """A command on a message was wanted by a key or a click; `MessageActions` runs it."""
-
-        name: str  # the last part of the command's id
-        message: ChatMessage  # the one with the focus
-
     class StopClicked(AppMessage):
         """The word `stop` below the running answer was clicked."""
 
@@ -605,12 +599,6 @@ class ChatLog(ScrollView, can_focus=True):
         elif finder.step(step) == (0, 0):  # no current hit, and none in all
             self.notify("No hits.", markup=False)
 
-    def action_message(self, name: str) -> None:
-        """Let the screen run a command on the focused message, if there is one."""
-        message = self.focused_message
-        if message is not None:
-            self.post_message(self.ActionWanted(name, message))
-
     def toggle(self, attribute: Literal["is_folded", "is_source"]) -> None:
         """Fold or unfold the focused message, or switch between its source and its Markdown."""
         self.viewport.toggle(attribute)
@@ -665,12 +653,12 @@ class ChatLog(ScrollView, can_focus=True):
         act = str(meta.get("act", ""))  # a message command or an answer to a tool call
         if act == "copy_code":
             if not self.copy_code(message, code_number(self.document, place)):
-                self.action_message(act)  # which says that there is no code
+                self.post_message(Run("message.copy_code"))  # which says that there is no code
         elif act in CHOICES:
             self._decide(act, event.time)
         elif act == "stop":
             self.post_message(self.StopClicked())
         elif act:
-            self.action_message(act)
+            self.post_message(Run(f"message.{act}"))
         elif "link" in meta:
             self.post_message(self.LinkClicked(str(meta["link"])))

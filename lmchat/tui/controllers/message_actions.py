@@ -70,9 +70,9 @@ class MessageActions:
     def can_run(self, command: Command) -> bool:
         """Return whether a command can do something with the focused message, or the last answer.
 
-        A command that the log runs itself always can.
+        One that needs no message, as `message.undo`, always can.
         """
-        if not command.on_message:
+        if not command.takes_message:
             return True
         message = self._message_to_act_on()
         if message is None:
@@ -81,34 +81,30 @@ class MessageActions:
         # the log may still have it as it was when its answer began to stream
         return not self._reason(name, self._chat.shown.current(message))
 
-    def act_on_focused(self, name: str, message: ChatMessage | None = None) -> None:
-        """Run a command on the focused message, or show why it can do nothing.
-
-        Keys and clicks in the log give the message that they have found focused. For slash commands
-        and the palette, it is the one that is focused now, or else the last answer.
-        """
-        message = message or self._message_to_act_on()
-        if message is None:
-            self._ui.notify(NOTHING_YET)
-            return
+    def act_on_focused(self, name: str) -> None:
+        """Run a command on the focused message, or else on the last answer."""
         # With the focus in the log, it copies what it shows: the selection, else the message with
         # its failure. If it has nothing to copy, `copy` copies what only the message has: files,
         # calls, and reasoning alone.
-        if name == "copy" and self._ui.widgets.has_log_focus and self._log.copy(message):
+        focused = self._focused_message
+        if name == "copy" and focused is not None and self._log.copy(focused):
             return
-        self.run_on(name, message)
+        self.run_on(name, self._message_to_act_on())
 
-    def run_on(self, name: str, message: ChatMessage) -> None:
+    def run_on(self, name: str, message: ChatMessage | None) -> None:
         """Call the function of a command, as `copy`, with a message as it is now.
 
-        If the command can do nothing with it, notify the user why.
+        If the command can do nothing with it, or there is no message, notify the user why.
         """
+        if message is None:
+            self._ui.notify(NOTHING_YET)
+            return
         message = self._chat.shown.current(message)
         reason = self._reason(name, message)
         if reason:
             self._ui.notify(reason)
             return
-        function = self._function_of(BY_ID[f"message.{name}"].on_message)
+        function = self._function_of(BY_ID[f"message.{name}"].runs)
         coroutine = function(message)
         if coroutine is not None:  # else it was no coroutine function, and has acted already
             self._ui.begin(lambda: coroutine, "message")
@@ -136,10 +132,7 @@ class MessageActions:
 
     def act_on_last(self, name: str) -> None:
         """Run a command on the last answer, or on the last prompt if that has no answer."""
-        if last := self._chat.shown.last_answer_or_prompt:
-            self.run_on(name, last)
-        else:
-            self._ui.notify(NOTHING_YET)
+        self.run_on(name, self._chat.shown.last_answer_or_prompt)
 
     def copy_part(self, part: str = "") -> None:
         """Copy the last answer; with the part `code`, copy a code block.

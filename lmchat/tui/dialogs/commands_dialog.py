@@ -105,10 +105,11 @@ def row_of(command: Command, overrides: Mapping[str, str], subject: str = "") ->
     is only a key within the log, a list or a dialog: those must have the focus for it.
     """
     title = f"{subject}: {command.title}" if subject else command.title
-    can_run = bool(command.function or command.on_message)
-    keys = written(keys_of(command, overrides))
     return CommandRow(
-        title=title, keys=keys, slash=command.slash, command=command if can_run else None
+        title=title,
+        keys=written(keys_of(command, overrides)),
+        slash=command.slash,
+        command=None if command.is_widget_action else command,
     )
 
 
