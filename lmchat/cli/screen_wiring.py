@@ -39,7 +39,7 @@ from lmchat.terminal.programs import (
 )
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.dispatch import Dispatcher
-from lmchat.workspace import Workspace
+from lmchat.tui.workspace import Workspace
 
 
 @asynccontextmanager

@@ -52,7 +52,7 @@ from lmchat.tui.widgets.key_bar import KeyBar
 from lmchat.tui.widgets.prompt import Pill
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
-from lmchat.workspace import Workspace
+from lmchat.tui.workspace import Workspace
 
 CHECK_AFTER_S = 5.0
 """From the start to the daily check of the sessions' file: typing and searching come first."""

@@ -19,7 +19,7 @@ from lmchat.safe_text import safe_text
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.quirks.driver import remember_copied, write_to_terminal
 from lmchat.tui.widgets.key_bar import command_hint, written
-from lmchat.workspace import Workspace
+from lmchat.tui.workspace import Workspace
 
 Work = Callable[[], Awaitable[object]]
 """The function that a worker calls and awaits."""

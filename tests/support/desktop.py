@@ -48,7 +48,7 @@ from lmchat.tui.app import LMChatApp
 from lmchat.tui.dispatch import Dispatcher
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
-from lmchat.workspace import Workspace
+from lmchat.tui.workspace import Workspace
 from tests.support.client_calls import PortMap
 from tests.support.look_data import NOW
 from tests.support.scripted_backend import ScriptedBackend, ScriptedEngine, Step

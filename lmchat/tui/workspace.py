@@ -1,4 +1,9 @@
-"""The services that the screen works with, put together by `cli`."""
+"""The services and options of one run of the screen, as `cli/screen_wiring.py` makes them.
+
+What exists before the `Dispatcher` is a field of `Workspace`, also if only one controller uses it:
+the controllers get nothing else from the command line. What a controller finds out later is a value
+of its own. Of the screen, this module alone names the class of the store.
+"""
 
 from __future__ import annotations
 
