@@ -9,9 +9,10 @@ from rich.cells import cell_len
 from rich.style import Style
 
 from lmchat.markdown.block import Line, Span
+from lmchat.markdown.commonmark import indent_of
 from lmchat.markdown.lexer_child import COLOUR_NAMES
 from lmchat.markdown.page import MIN_WIDTH, Page
-from lmchat.markdown.wrap import cut_points, harmless, split_spans, width_of
+from lmchat.markdown.wrap import cut_points, harmless, split_spans, text_of, width_of
 from lmchat.safe_text import safe_line
 from lmchat.units import UNICODE
 
@@ -43,8 +44,8 @@ def code_lines(
     width = max(page.text_width - _PAD_CELLS - width_of(next_prefix), MIN_WIDTH)
     code = harmless(code)
     for spans in _coloured_lines(page, code, page.colours.of(language_of(info), code)):
-        text = "".join(words for words, _ in spans)
-        indent = min(len(text) - len(text.lstrip(" ")), width // 2) + _MORE_INDENT
+        text = text_of(spans)
+        indent = min(indent_of(text), width // 2) + _MORE_INDENT
         cuts: list[int] = []
         if cell_len(text) > width:
             cuts = cut_points(text, width, max(width - indent, MIN_WIDTH // 2))
@@ -53,8 +54,8 @@ def code_lines(
             if number:  # a further row of a long line
                 pad = [*_pad(page, UNICODE.cut), (" " * indent, _NULL)]
             line = page.line([*pad, *row], prefix=prefix, tint="panel")
-            line.text = "".join(words for words, _ in row)
-            line.start += sum(len(words) for words, _ in pad)  # a selection does not copy them
+            line.text = text_of(row)
+            line.start += len(text_of(pad))  # a selection does not copy them
             line.is_wrapped = number < len(cuts)
             yield line
             prefix = next_prefix

@@ -34,12 +34,16 @@ class Fence(Struct, frozen=True):
         Such a line holds only marks of this kind, at least as many as the opening line, and is
         indented by less than four blanks.
         """
-        indent = len(line) - len(line.lstrip(" "))
-        if indent >= _CODE_INDENT:
+        if indent_of(line) >= _CODE_INDENT:
             return False
         marks = line.rstrip(" \t").lstrip(" ")
         has_only_marks = not marks.strip(self.marks[0])
         return has_only_marks and len(marks) >= len(self.marks)
+
+
+def indent_of(line: str) -> int:
+    """Return the number of blanks at the beginning of a line."""
+    return len(line) - len(line.lstrip(" "))
 
 
 def opening_fence(line: str) -> Fence | None:

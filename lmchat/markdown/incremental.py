@@ -27,6 +27,7 @@ from lmchat.markdown.commonmark import (
     Fence,
     References,
     Token,
+    indent_of,
     opening_fence,
     parse_blocks,
     span,
@@ -98,8 +99,7 @@ class OpenFence(Struct):
 
     def _dedented(self, line: str) -> str:
         """Return a line without the blanks that the opening of the fence also has."""
-        blanks = len(line) - len(line.lstrip(" "))
-        return line[min(len(self.opening.indent), blanks) :]
+        return line[min(len(self.opening.indent), indent_of(line)) :]
 
 
 class IncrementalMarkdown(Struct):

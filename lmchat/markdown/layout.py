@@ -21,6 +21,7 @@ from lmchat.markdown.commonmark import (
     References,
     Token,
     blocks_of,
+    indent_of,
     last_leaf,
     parse_blocks,
     parse_inline,
@@ -38,7 +39,7 @@ from lmchat.markdown.tables import (
     split_lines,
     table_lines,
 )
-from lmchat.markdown.wrap import BREAK, harmless, width_of
+from lmchat.markdown.wrap import BREAK, harmless, text_of, width_of
 from lmchat.safe_text import on_one_line
 from lmchat.units import UNICODE
 
@@ -121,7 +122,7 @@ class _Writer:
         """
         style = self._stack.pop()
         if token.type == "link_close" and self._target:
-            words = "".join(text for text, _ in self.spans[self._link_start :]).strip()
+            words = text_of(self.spans[self._link_start :]).strip()
             if not words:
                 self._add(self._target, style)
             elif not is_honest_link(self._target, words):
@@ -371,8 +372,7 @@ class Layout:
             if item.map and not token.level:
                 # The parser takes `- a` and ` - b` for items of one list, but models mean the
                 # second as nested. Within another block, the blanks belong to that.
-                line = self._source[item.map[0]]
-                mark = " " * (len(line) - len(line.lstrip(" ")))
+                mark = " " * indent_of(self._source[item.map[0]])
             task = ""
             if item_tokens and item_tokens[0].type == "paragraph_open":
                 text = item_tokens[1].content

@@ -15,7 +15,7 @@ from rich.style import Style
 
 from lmchat.markdown.block import Line, Span
 from lmchat.markdown.colours import Colours
-from lmchat.markdown.wrap import split_spans, width_of, wrap_points
+from lmchat.markdown.wrap import text_of, width_of, wrapped
 from lmchat.units import UNICODE
 
 MIN_WIDTH = 12  # columns; a narrower page is laid out at this width and cut
@@ -64,7 +64,7 @@ class Page(Struct):
         ground = self.styles[lead]
         segments = [Segment(" ", ground)]
         segments += [Segment(part, ground + style) for part, style in prefix if part]
-        start = 1 + sum(len(part) for part, _ in prefix)  # 1 for the first segment
+        start = 1 + len(text_of(prefix))  # 1 for the first segment
 
         ground = self.styles[tint]
         if right:
@@ -100,13 +100,12 @@ class Page(Struct):
         ends with `right`, and all lines leave room for it. `tint` is the ground of prefixes and
         text. On a page that is too narrow for `MIN_WIDTH` cells of text, `line` cuts the lines.
         """
-        text = "".join(words for words, _ in spans)
         width = max(self.text_width - width_of(next_prefix) - width_of(right), MIN_WIDTH)
-        bounds = [0, *wrap_points(text, width), len(text)]
-        for end, line_spans in zip(bounds[1:], split_spans(spans, bounds), strict=True):
-            line = self.line(line_spans, prefix=prefix, right=right, tint=tint, lead=tint)
-            line.text = "".join(words for words, _ in line_spans)
-            line.is_wrapped = end < len(text)
+        rows = wrapped(spans, width)
+        for number, row in enumerate(rows, 1):
+            line = self.line(row, prefix=prefix, right=right, tint=tint, lead=tint)
+            line.text = text_of(row)
+            line.is_wrapped = number < len(rows)
             yield line
             prefix = next_prefix
             right = ()
@@ -118,8 +117,7 @@ class Page(Struct):
 
         Where one row has no room for both, `left` is wrapped; `right` is in the last of the rows.
         """
-        text = "".join(words for words, _ in left)
-        rows = list(split_spans(left, [0, *wrap_points(text, self.text_width), len(text)]))
+        rows = wrapped(left, self.text_width)
         if width_of([*rows[-1], *right]) > self.text_width:
             rows.append([])  # a row for `right` alone
         lines = [line for row in rows[:-1] for line in self.wrap(row, tint=tint)]
@@ -147,7 +145,7 @@ class Page(Struct):
             shown = self.fit(shown, room)
         lead = [(sign * 2 + " ", faint), *shown]
         fill = self.text_width - width_of(lead) - 1  # signs behind the words and a blank
-        text = "".join(part for part, _ in shown).strip()
+        text = text_of(shown).strip()
         return self.line([*lead, (" " + sign * max(fill, 0), faint)], text=text)
 
     def fit(self, spans: list[Span], width: int, *, align: str = "left") -> list[Span]:

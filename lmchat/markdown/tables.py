@@ -14,7 +14,7 @@ from rich.style import Style
 
 from lmchat.markdown.block import Line, Span
 from lmchat.markdown.page import Page
-from lmchat.markdown.wrap import BREAK, split_spans, width_of, wrap_points
+from lmchat.markdown.wrap import BREAK, text_of, width_of, wrapped
 from lmchat.units import UNICODE
 
 Cell = list[Span]
@@ -47,7 +47,7 @@ def fit_columns(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) ->
     has_breaks = False
     for column in zip(*rows, strict=False):
         lines = [line for cell in column for line in split_lines(cell)]
-        words = [word for line in lines for word in _cell_text(line).split()]
+        words = [word for line in lines for word in text_of(line).split()]
         width = max(map(width_of, lines)) or 1
         longest = max(map(cell_len, words), default=0)
         full_widths.append(width)
@@ -64,10 +64,6 @@ def fit_columns(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) ->
         widths[widest] -= 1
     # where cells may have several lines, blank rows show where a row begins
     return Columns(widths, aligns, has_blank_rows=sum(full_widths) > space or has_breaks)
-
-
-def _cell_text(cell: Cell) -> str:
-    return "".join(text for text, _ in cell)
 
 
 def split_lines(spans: Sequence[Span]) -> list[list[Span]]:
@@ -117,9 +113,7 @@ def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> I
     for cell, width in zip(row, columns.widths, strict=False):
         wrapped_cells.append([])
         for source_line in split_lines(cell):
-            text = _cell_text(source_line)
-            bounds = [0, *wrap_points(text, width), len(text)]
-            wrapped_cells[-1] += split_spans(source_line, bounds)
+            wrapped_cells[-1] += wrapped(source_line, width)
     for parts in zip_longest(*wrapped_cells, fillvalue=[]):
         spans: list[Span] = []
         for part, width, align in zip(parts, columns.widths, columns.aligns, strict=False):
@@ -129,7 +123,7 @@ def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> I
                 last_text, style = part[-1]
                 part[-1] = last_text.rstrip(), style
             spans += page.fit(part, width, align=align)
-        yield page.line(spans, prefix=prefix, text=_cell_text(spans).rstrip())
+        yield page.line(spans, prefix=prefix, text=text_of(spans).rstrip())
         prefix = next_prefix
 
 

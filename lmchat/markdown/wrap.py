@@ -109,9 +109,20 @@ def cut_points(text: str, width: int, next_width: int = 0) -> list[int]:
     return points
 
 
+def text_of(spans: Iterable[Span]) -> str:
+    """Return the text of spans without its styles."""
+    return "".join(text for text, _ in spans)
+
+
 def width_of(spans: Iterable[Span]) -> int:
     """Return the number of cells that spans take."""
     return sum(cell_len(text) for text, _ in spans)
+
+
+def wrapped(spans: Sequence[Span], width: int) -> list[list[Span]]:
+    """Return the spans of each line of a paragraph, which has at least one; see `wrap_points`."""
+    text = text_of(spans)
+    return [*split_spans(spans, [0, *wrap_points(text, width), len(text)])]
 
 
 def split_spans(spans: Iterable[Span], bounds: Sequence[int]) -> Iterator[list[Span]]:

@@ -15,7 +15,7 @@ from msgspec.structs import asdict
 
 from lmchat.cells import split_at_cell
 from lmchat.errors import FileRefused, LMChatError
-from lmchat.safe_text import safe_json, safe_line, safe_text
+from lmchat.safe_text import on_one_line, safe_json, safe_line, safe_text
 
 SHORT_ID = 8  # characters of a session's id that are printed
 # CR, ZWNJ and ZWJ: characters whose safe form depends on the character after them
@@ -245,7 +245,7 @@ def table(
 
 def _one_line(text: str) -> str:
     """Return safe text on one line: with blanks for line breaks and tabs, and none at its end."""
-    return safe_text(text).replace("\t", " ").replace("\n", " ").rstrip(" ")
+    return on_one_line(text).rstrip(" ")
 
 
 def is_utf8() -> bool:

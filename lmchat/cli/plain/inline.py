@@ -23,7 +23,7 @@ from lmchat.markdown.highlighter import Highlighter
 from lmchat.markdown.incremental import IncrementalMarkdown
 from lmchat.markdown.layout import Layout
 from lmchat.markdown.page import Page
-from lmchat.markdown.wrap import split_spans, word_starts
+from lmchat.markdown.wrap import split_spans, text_of, word_starts
 from lmchat.safe_text import safe_text
 
 _FRAME_S = 1 / 15  # between two frames
@@ -250,8 +250,7 @@ class InlineText:
         painted = ""
         for style, same in groupby(spans, key=itemgetter(1)):
             look = style if self._has_colours else style.without_color
-            text = "".join(words for words, _ in same)
-            painted += look.render(text, color_system=ColorSystem.STANDARD)
+            painted += look.render(text_of(same), color_system=ColorSystem.STANDARD)
         return painted
 
 
