@@ -259,22 +259,13 @@ class RowFile:
 
 
 class Progress:
-    """Progress of answers on one line of the terminal: done, failed, speed, time left.
-
-    The line is removed at the end of the `with` block.
-    """
+    """Progress of answers on one line of the terminal: done, failed, speed, time left."""
 
     def __init__(self, output: Output, total: int | None) -> None:
         self._output = output
         self._total = total  # None: not known
         self._started_s = monotonic()
         self._done = self._failed = self._tokens = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._output.show_progress("")
 
     def count(self, *, is_failed: bool, tokens: int | None) -> None:
         """Count an answer and its tokens, and show the progress."""

@@ -28,14 +28,12 @@ async def load_with_progress(
 
     `window` is the size of the context window in tokens; by default, the server chooses it.
     """
-    try:
-        await runtime.backend.load(
-            model,
-            context=window,
-            on_progress=lambda fraction: output.show_progress(f"{fraction:.0%}"),
-        )
-    finally:
-        output.show_progress("")
+    await runtime.backend.load(
+        model,
+        context=window,
+        on_progress=lambda fraction: output.show_progress(f"{fraction:.0%}"),
+    )
+    output.show_progress("")
 
 
 async def load_if_needed(runtime: Runtime, model: ModelInfo, output: Output) -> float | None:

@@ -49,10 +49,8 @@ async def start_engine(context: Context, runtime: Runtime) -> Settings:
         if not await is_confirmed(context, "Download it?", words):
             raise WrongUse("There is no model.", hint="Name a file with -m FILE.gguf.")
         output.note("Downloading the demo model …")
-        try:
-            model = await engine.fetch(lambda elapsed_s: output.show_progress(f"{elapsed_s:.0f} s"))
-        finally:
-            output.show_progress("")
+        model = await engine.fetch(lambda elapsed_s: output.show_progress(f"{elapsed_s:.0f} s"))
+        output.show_progress("")
     endpoint = await engine.start(model)
     return replace(runtime.settings, endpoint=endpoint.url, model=model.name)
 

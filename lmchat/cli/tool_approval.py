@@ -48,10 +48,6 @@ async def approve(question: ToolQuestion, context: Context) -> Decision:
         if has_more_input(sys.stdin.fileno(), wait_s=_PASTE_S):  # a paste was meant as a prompt
             continue
         word, _, reason = line.decode("utf-8", "replace").strip().partition(" ")
-        match CHOICES.get(word.lower()):
-            case None:
-                continue
-            case Choice.NO:
-                return Decision(choice=Choice.NO, reason=reason)
-            case choice:
-                return Decision(choice=choice)
+        choice = CHOICES.get(word.lower())
+        if choice is not None:
+            return Decision(choice=choice, reason=reason)

@@ -5,12 +5,16 @@ A piece is what one event adds to an answer. A step is a tool call that has ende
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from typing import Any
 
+from lmchat import units
 from lmchat.chat.events import AnswerBegun, ChatEvent, MessageEnded
+from lmchat.chat.open_session import OpenSession
+from lmchat.chat.service import ChatService
 from lmchat.safe_text import safe_line
 from lmchat.servers.events import (
-    ModelLoading,
     ModelNamed,
     RefusalDelta,
     RequestAdapted,
@@ -28,9 +32,10 @@ from lmchat.sessions.message import (
     parse_arguments,
     tool_calls_text,
 )
-from lmchat.terminal.output import Output, SafeStream, TextStream, rounded
+from lmchat.terminal.output import Output, SafeStream, TextStream, is_terminal, rounded
 
 _MAX_WORDS = 200  # characters of a call, or of a reason, in a note
+_SHORT_WAIT_S = 2.0  # a shorter wait for an answer needs no words
 
 
 class TurnPrinter:
@@ -61,14 +66,41 @@ class TurnPrinter:
         self._stream = SafeStream() if stream is None else stream
         # False for JSON lines, too: `Output.is_json` is true for JSON of either form
         self._is_streaming = prints_text and not output.is_json
-        self._is_loading_noted = False
         self._is_stall_noted = False
+
+    async def wait_for_turn(self, chat: ChatService) -> None:
+        """Wait for the end of the shown session's turn, as `ChatService.wait` does.
+
+        After 2 s without a word of the answer, its stage is shown if stderr is a terminal.
+        """
+        showing = asyncio.ensure_future(self._show_stages(chat.shown))
+        try:
+            await chat.wait(chat.shown)
+        finally:
+            showing.cancel()
+
+    async def _show_stages(self, opened: OpenSession) -> None:
+        """Show the stage of each answer on a terminal until its first word.
+
+        Where no progress can be shown, as for a screen reader, only the first stage is noted.
+        """
+        await asyncio.sleep(_SHORT_WAIT_S)
+        while is_terminal(sys.stderr):
+            figures = opened.figures
+            # progress would overwrite the text of a line that has begun
+            if figures and figures.may_think and self._stream.is_at_line_start:
+                words = f"lmchat: {figures.stage_word}{units.so_far(figures.fraction)} …"
+                if not self.output.has_progress:
+                    self.output.note(words)
+                    break
+                self.output.show_progress(words)
+            await asyncio.sleep(1)
 
     def print_event(self, event: ChatEvent) -> None:
         """Print what an event says to the user; nothing for events without words.
 
-        That the model loads, and that no data comes, is noted once a turn. The model that answers
-        is noted if it is not the one that was asked.
+        That no data comes is noted once a turn. The model that answers is noted if it is not the
+        one that was asked.
         """
         output = self.output
         match event:
@@ -102,9 +134,6 @@ class TurnPrinter:
                 output.note(f"lmchat: retry {attempt}: {event.reason}")
             case RequestAdapted():
                 output.note(f"lmchat: {event.note}")
-            case ModelLoading() if not self._is_loading_noted:
-                self._is_loading_noted = True
-                output.note("lmchat: the server is loading the model …")
             case StreamStalled() if not self._is_stall_noted:
                 self._is_stall_noted = True
                 # An empty line on stderr ends the line of the answer on a terminal. Stdout, which
@@ -122,6 +151,7 @@ class TurnPrinter:
 
         Nothing is printed if the caller prints the text, or one JSON document, at the end.
         """
+        self.output.show_progress("")
         if text and self.output.is_json_lines:
             self.output.print_json({"chunk": text})
         elif self._is_streaming:

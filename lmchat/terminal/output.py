@@ -33,6 +33,8 @@ class Output:
         self.is_json_lines = is_json_lines
         self.has_printed_json = False  # an error prints a document of its own only if none was
         self.has_progress = True  # whether it may overwrite a line, which a screen reader repeats
+        # The text that `show_progress` shows; without one, the line may have an answer.
+        self._progress = ""
         # Called before each note is printed: with `--inline`, it ends the line of the answer.
         self.before_notes: Callable[[], None] = lambda: None
 
@@ -49,6 +51,7 @@ class Output:
 
         If JSON is wanted, the text is taken for the JSON document of this run.
         """
+        self.show_progress("")
         if self.is_json:
             self.has_printed_json = True
         _write(text if text.endswith("\n") else text + "\n")
@@ -87,6 +90,7 @@ class Output:
     def note(self, *lines: str) -> None:
         """Print each text on one line of stderr, so that a name in it cannot forge a line."""
         if sys.stderr is not None:
+            self.show_progress("")
             self.before_notes()  # with `--inline`, it ends the line of the answer
             sys.stderr.write("\n".join(map(_one_line, lines)) + "\n")
             sys.stderr.flush()
@@ -94,11 +98,13 @@ class Output:
     def show_progress(self, text: str) -> None:
         """Show a short text on the current line of the terminal; it replaces the one before.
 
-        An empty text clears the line. Nothing is shown without `has_progress`, if stderr is no
-        terminal, or if TERM is dumb: such a terminal cannot overwrite a line.
+        An empty text clears the line, and so does what this object prints. Nothing is shown
+        without `has_progress`, if stderr is no terminal, or if TERM is dumb: such a terminal cannot
+        overwrite a line.
         """
         can_show = self.has_progress and os.environ.get("TERM") != "dumb"
-        if can_show and is_terminal(sys.stderr):
+        if text != self._progress and can_show and is_terminal(sys.stderr):
+            self._progress = text
             # the blanks overwrite a longer text; then the cursor goes back to the end of this one
             sys.stderr.write(f"\r{text.ljust(_PROGRESS_COLUMNS)}\r{text}")
             sys.stderr.flush()

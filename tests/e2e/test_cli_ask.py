@@ -6,6 +6,7 @@ import signal
 from unittest.mock import patch
 
 from tests.support.programs import WAIT_S, Inside, run, wait_until
+from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, llama_cpp, plain
 from tests.support.scripted_server import (
     DONE,
@@ -242,6 +243,22 @@ def test_a_signal_ends_in_good_order_with_what_had_come(cli, server):
 
 def is_on_disk(cli, words: str) -> bool:
     return any(words.encode() in file.read_bytes() for file in cli.folder.glob("sessions.db*"))
+
+
+def test_the_wait_for_an_answer_is_shown_at_a_terminal_until_its_first_word(cli, server):
+    read, begun = Gate(), Gate()
+    progress = {"total": 100, "cache": 0, "processed": 40, "time_ms": 1}
+    reply = sse(read, delta() | {"prompt_progress": progress}, begun, "Beans.", finish(), DONE)
+    server.on(CHAT, reply)
+    piped = cli.start("ask", "Hi")
+    with PtyProgram(cli.argv("ask", "Hi"), home=cli.home, size=(80, 10)) as program:
+        program.wait_for("lmchat: waiting …")
+        read.open()
+        program.wait_for("lmchat: reading prompt 40\N{NO-BREAK SPACE}% …")
+        begun.open()
+        assert program.wait_exit() == 0
+        assert program.text.split() == ["Beans."]
+    assert piped.communicate() == (b"Beans.\n", b"")
 
 
 def test_an_answer_is_printed_while_it_arrives_and_a_closed_pipe_ends_it_quietly(cli, server):

@@ -91,6 +91,18 @@ def test_an_answer_is_stopped_and_continued_and_its_prompt_edited(begin, server,
     talk.leave()
 
 
+@pytest.mark.parametrize("option", ["--plain", "--inline"])
+def test_the_wait_for_an_answer_is_noted_once_or_shown_until_its_first_word(begin, server, option):
+    gate = Gate()
+    server.on(CHAT, sse(gate, "Beans.", finish(), DONE))
+    talk = begin(argv=(option,))
+    talk.type("Hi\r", sees="tiny:\nlmchat: waiting …")
+    gate.open()
+    waited = "lmchat: waiting …\n" if option == "--plain" else ""
+    talk.wait_for(f"tiny:\n{waited}Beans.\nYou:")
+    talk.leave()
+
+
 def test_a_call_of_a_tool_is_asked_about_and_pasted_lines_answer_nothing(begin, server, cli):
     write_tools(cli)
     call = calling(("python__add", '{"a": 3}'))

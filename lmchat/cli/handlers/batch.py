@@ -84,7 +84,7 @@ async def batch(context: Context) -> int:
             missing = None  # lines without a row; through a pipe, their number is not known yet
             if input_path and input_path.is_file():
                 missing = await asyncio.to_thread(count_missing_rows)
-            progress = stack.enter_context(Progress(output, missing))
+            progress = Progress(output, missing)
             lines = lines_of(input_path, is_text=options.is_text)
             reading = asyncio.Lock()  # of one task at a time: a generator has one caller
 

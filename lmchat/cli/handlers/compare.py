@@ -12,7 +12,6 @@ from lmchat.cli.read_prompt import prompt_of
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.cli.wiring import Runtime, open_runtime, sampling_layers
 from lmchat.errors import LMChatError, WrongUse
-from lmchat.servers.events import ModelLoading, StreamEvent
 from lmchat.servers.model import model_meant
 from lmchat.servers.products import product_named
 from lmchat.sessions.session import MessagePath
@@ -83,16 +82,6 @@ async def _measure(context: Context, runtime: Runtime, task: Task) -> dict[str, 
     printer = TurnPrinter(output, asked_model=model.model_id)
     answers: list[TaskAnswer] = []
 
-    def show(event: StreamEvent) -> None:
-        """Print an event of the first answer.
-
-        Loading is not noted: `load_if_needed` has loaded the model, or the server loads it now and
-        the time until the first token shows that.
-        """
-        is_first = not answers  # an answer is added when it has ended
-        if is_first and not isinstance(event, ModelLoading):
-            printer.print_event(event)
-
     load_s = failure = None
     try:
         load_s = await load_if_needed(runtime, model, output)
@@ -100,6 +89,7 @@ async def _measure(context: Context, runtime: Runtime, task: Task) -> dict[str, 
         failure = error
     while failure is None and len(answers) < context.options.runs:
         try:
+            show = (lambda _: None) if answers else printer.print_event
             answers.append(await answer_to(task, runtime.backend, show))
         finally:
             printer.end()

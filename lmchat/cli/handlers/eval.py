@@ -79,7 +79,7 @@ async def evaluate(context: Context) -> int:
                         result.set_row(row)
             stack.callback(_print_report, output, results)  # at the end, also after an error
             missing = [result for result in results if not result.row]
-            progress = stack.enter_context(Progress(output, len(missing)))
+            progress = Progress(output, len(missing))
             # the results are in the order of the models, so each model is loaded once
             for model, group in groupby(missing, lambda result: result.task.model):
                 load_error: LMChatError | None = None

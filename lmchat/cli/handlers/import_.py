@@ -72,7 +72,6 @@ async def import_files(context: Context) -> int:
                 is_trial=options.dry_run,
                 report_progress=output.show_progress,
             )
-    output.show_progress("")  # clears the line of the progress before the report
 
     # a single file that was refused is the error of the command, not one line of a report
     if len(outcome.refused) == 1 and not outcome.chats:
@@ -86,14 +85,10 @@ async def import_files(context: Context) -> int:
         output.note(line)
     for _, error in outcome.refused:
         output.print_error(error)
-    # the last line is for scripts: the ids of these chats, each once, without those in the trash
-    chats = [chat for chat in outcome.chats if chat.header.deleted_at is None]
-    ids = dict.fromkeys(chat.header.session_id for chat in chats)
-    if options.dry_run:
-        for chat in chats:
-            if not chat.was_known:  # it is not in the store; a later file may list it as known
-                ids.pop(chat.header.session_id, None)
-    if ids:
+    # the last line is for scripts: the ids of the chats, each once, without those in the trash
+    headers = [chat.header for chat in outcome.chats if chat.header.deleted_at is None]
+    ids = dict.fromkeys(header.session_id for header in headers)
+    if ids and not options.dry_run:
         output.print_lines([" ".join(ids)])
     return 1 if outcome.refused else 0
 

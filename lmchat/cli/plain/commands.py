@@ -48,7 +48,6 @@ class PlainCommands:
         self._context = turns.context
         self._settings = turns.context.settings
         self._runtime = turns.runtime
-        self._store = turns.runtime.store
         self._chat = turns.chat
         self._turn_choices = turns.turn_choices
         self._reader = turns.reader
@@ -235,13 +234,13 @@ class PlainCommands:
     async def _sessions(self, wanted: str) -> None:
         """Open a session, by its number in the last list or its id; without one, list them."""
         if not wanted:
-            self._headers = (await self._store.list_sessions())[:_MAX_SESSIONS]
+            self._headers = (await self._chat.store.list_sessions())[:_MAX_SESSIONS]
             lines = _numbered(map(session_words, self._headers))
             self._print_lines(lines or ["There are no saved sessions."])
             return
         # digits may begin an id, if the list has no such number
         header = _by_number(self._headers, wanted)
-        session_id = await self._store.find(wanted if header is None else header.session_id)
+        session_id = await self._chat.store.find(wanted if header is None else header.session_id)
         in_memory = self._chat.in_memory
         in_memory.switch_to(await in_memory.find_or_load(session_id))
         self._turns.print_session()

@@ -153,7 +153,7 @@ class PlainTurns(FrontEnd):
         try:
             # what is typed would get between the words of a paragraph
             with nullcontext() if inline is None else echo(sys.stdin.fileno(), is_on=False):
-                await self.chat.wait(opened)
+                await printer.wait_for_turn(self.chat)
                 if inline is not None:
                     await inline.print_all()
         finally:  # also if Ctrl+C stops the answer
