@@ -75,12 +75,7 @@ _TERM = re.compile(r'"([^"]*)"?|([^\s"]+)')
 _FILTER = re.compile(
     r'(?<!\S)(model|role|before|after|title|has):(?:"([^"]+)"|([^\s"]\S*))', re.IGNORECASE
 )
-_ROLES = {
-    "you": Role.USER,
-    "me": Role.USER,
-    "model": Role.ASSISTANT,
-    **{str(role): role for role in Role},
-}
+_ROLES = {str(role): role for role in Role}
 # How to write a filter, by its name. The others that can be wrong are those with a date.
 _FORMS = {"role": "role:user or role:assistant", "has": "has:code"}
 

@@ -28,7 +28,7 @@ async def talks(store):
 async def test_filters_narrow_a_search(store, talks):
     for query, found in (
         ("needle", ["11 assistant", "11 user", "10 assistant", "10 user"]),
-        ("needle role:you", ["11 user", "10 user"]),
+        ("needle role:user", ["11 user", "10 user"]),
         ("role:assistant needle", ["11 assistant", "10 assistant"]),
         ("needle model:QWEN", ["10 assistant"]),
         ("needle title:cafe role:user", ["10 user"]),

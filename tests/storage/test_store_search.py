@@ -142,7 +142,7 @@ async def test_what_is_pasted_into_the_search_ends_without_an_error(store, talk)
         *(
             "(" * 60_000,
             "ﷺ" * 60_000,
-            "role:you " * 2_000,
+            "role:user " * 2_000,
             "title:b " * 2_000,
             "after:2020-01-01 " * 2_000,
         ),

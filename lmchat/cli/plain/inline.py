@@ -24,11 +24,9 @@ from lmchat.markdown.incremental import IncrementalMarkdown
 from lmchat.markdown.layout import Layout
 from lmchat.markdown.page import Page
 from lmchat.markdown.wrap import split_spans, text_of, word_starts
-from lmchat.safe_text import safe_text
 
 _FRAME_S = 1 / 15  # between two frames
 _FRAME_CHARS = 10_000  # of new text in one frame at most: Ctrl+C waits for its end
-_MOST_AT_END = 50_000  # characters that are formatted after Ctrl+C; they take up to 2 s
 _ENDLESS = 10_000  # columns
 _WIDEST_LINE = 92  # columns, as on the screen; longer lines are hard to read
 # blocks that are printed when they are complete: their lines depend on all of their text
@@ -114,22 +112,13 @@ class InlineText:
         self._print_complete_words()
 
     def end(self) -> None:
-        """Print the rest of the text, code without colours; the next piece begins another text.
-
-        If very much is left, as after Ctrl+C, its end is printed as it is.
-        """
+        """Print the rest of the text, code without colours; the next piece begins another text."""
         if self._printing is not None:
             self._printing.cancel()
-        size = len(self._unread)
-        if size > _MOST_AT_END:  # cut after a line; a text without line ends is formatted whole
-            size = self._unread.rfind("\n", 0, _MOST_AT_END) + 1 or size
-        rest = self._unread[size:].removesuffix("\n")
-        self._markdown.feed(self._unread[:size], is_final=True)
+        self._markdown.feed(self._unread, is_final=True)
         self._unread = ""
         self._print_complete_words()
         self.end_line()
-        if rest:
-            self._write(f"{safe_text(rest)}\n")
         self._colours.drop_requests()
         self._begin_text()
 

@@ -28,8 +28,7 @@ def message_tree(messages: Sequence[ChatMessage], path_ids: Collection[str]) -> 
     has its first words or its state, and at the right author and length.
     """
     rows: list[ListRow] = []
-    tree = branches(messages)
-    for branch in tree:
+    for branch in branches(messages):
         opening = branch.opening
         author = safe_line(opening.model, limit=20) or str(opening.role)
         if opening.role is Role.USER:
@@ -47,15 +46,10 @@ def message_tree(messages: Sequence[ChatMessage], path_ids: Collection[str]) -> 
                 is_open=branch.branch_id in path_ids,
             )
         )
-    depths = [branch.depth for branch in tree]
-    next_depths = [*depths[1:], 0]
-    # the title counts the ends: branches without children, which would follow at a greater depth
-    # (not strict: without branches, `next_depths` has one depth)
-    ends = sum(depth >= following for depth, following in zip(depths, next_depths, strict=False))
     return PickDialog(
         "Tree",
         rows,
-        units.counted(ends, "branch", "es"),
+        units.counted(len(rows), "branch", "es"),
         units.counted(len(messages), "message"),
         # the last row that is open is the branch at the end of the path
         choose=next((row.key for row in reversed(rows) if row.is_open), None),

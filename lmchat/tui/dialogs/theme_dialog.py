@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from textual import on
-from textual.message import Message
 from textual.theme import Theme
 
 from lmchat.safe_text import safe_line
 from lmchat.tui.dialogs.dialog import ListDialog
 from lmchat.tui.themes import short_name
-from lmchat.tui.widgets.row_list import RowList, text_row
+from lmchat.tui.widgets.row_list import text_row
 
 
 class ThemeDialog(ListDialog):
@@ -49,12 +47,6 @@ class ThemeDialog(ListDialog):
 
     def action_page(self, direction: int) -> None:
         super().action_page(direction)
-        self.app.theme = str(self.list.key)
-
-    @on(RowList.Clicked)
-    def accept_chosen(self, event: Message) -> None:
-        """Show the theme that was clicked; unlike in other lists, only Enter takes it."""
-        event.stop()
         self.app.theme = str(self.list.key)
 
     def action_leave(self) -> None:

@@ -37,7 +37,6 @@ _WORDS: Mapping[str, str] = {
     "comma": ",",
 }
 _BETWEEN = "  "  # between two hints
-_LEAST_COLUMNS = 40  # of a terminal with room for hints at the right
 
 
 def written(keys: str, *, ctrl: str = "^") -> SafeText:
@@ -89,14 +88,11 @@ class KeyBar(Widget):
             self.refresh()
 
     def render(self) -> Content:
-        """Return the row; of the hints at the left, the last ones are dropped without room.
-
-        On a very narrow terminal, there are no hints at the right.
-        """
+        """Return the row; of the hints at the left, the last ones are dropped without room."""
         width = self.content_size.width
         left_hints, right_hints = (list(map(_drawn, hints)) for hints in self._hints)
         between = Content(_BETWEEN)
-        right = between.join(right_hints if self.app.size.width >= _LEAST_COLUMNS else ())
+        right = between.join(right_hints)
         room = width - right.cell_length - (len(_BETWEEN) if right else 0)
         while left_hints and between.join(left_hints).cell_length > room:
             left_hints.pop()
