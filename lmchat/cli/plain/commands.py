@@ -1,7 +1,8 @@
 """Commands of the plain chat: a function each, and one for commands of the user's shell.
 
 On the screen, a command of `COMMANDS` runs a controller, which needs widgets. So those that need no
-screen have functions of their own in the table of `PlainCommands`.
+screen have functions of their own here. `PlainCommands` only has a function for each name; the
+names, their aliases, the forms of arguments and the help come from `COMMANDS`, as on the screen.
 """
 
 from __future__ import annotations
