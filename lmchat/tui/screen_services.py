@@ -1,4 +1,9 @@
-"""What all controllers share: app, screen, widgets, workspace; notices, dialogs and workers."""
+"""What all controllers share: app, screen, widgets, workspace; notices, dialogs and workers.
+
+A method is here if it concerns the screen as a whole, as a notice, a dialog or a worker does. What
+concerns one subject is a method of its controller. Other controllers that need it get that
+controller in their `__init__`, which thus shows on whom they depend.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +35,7 @@ _OTHER_PROGRAM = "away"  # group of the worker in which another program uses the
 class ScreenServices:
     """The chat on the screen, made once for all controllers.
 
-    What a controller uses often of the widgets and the workspace, its `__init__` takes from here.
+    The `__init__` of a controller takes what it uses often from `widgets` and `workspace`.
     """
 
     def __init__(self, app: LMChatApp, workspace: Workspace) -> None:
@@ -40,6 +45,7 @@ class ScreenServices:
         self.workspace = workspace
         # here, because four use it: a draft begins it, turns and branches end it, `status` shows it
         self.read_ahead = ReadAhead(workspace.backend, workspace.chat)
+        self.remember_warning = ""  # why `remember` could not write; empty after it could
         self._remember_lock = asyncio.Lock()
 
     # Notices and dialogs
@@ -153,9 +159,9 @@ class ScreenServices:
             async with self._remember_lock:  # else a later change may be written first
                 try:
                     await self.workspace.platform.remember(change)
-                    self.workspace.save_warning = ""
+                    self.remember_warning = ""
                 except LMChatError as error:
-                    self.workspace.save_warning = error.message
+                    self.remember_warning = error.message
 
         self.workspace.state = change(self.workspace.state)
         self.begin(save, "remember")

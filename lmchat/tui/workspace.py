@@ -90,12 +90,11 @@ class Workspace(Struct, kw_only=True):
     catalogue: Catalogue
     platform: Platform
     pages: WebPages
-    state: State
+    state: State  # the screen's copy: `ScreenServices.remember` changes it
     is_temporary: bool = False  # whether sessions are in memory only
     resume_id: str = ""  # session to open at the start; empty: a new one
     notices: list[str] = field(default_factory=list)  # notifications to show after the start
     warning: str = ""  # sentence for the panel until the end of the run
-    save_warning: str = ""  # why `state` could not be written; empty after it was
     launcher: ServerLauncher | None = None
     importer: Importer | None = None  # None if sessions are in memory only
     engine: LocalEngine | None = None

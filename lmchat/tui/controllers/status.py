@@ -131,7 +131,7 @@ class StatusDisplay:
         # that asks is seen
         self.show_calls()
         save_error = self._chat.save_queue.warning
-        warning = self._list_warning or workspace.save_warning or workspace.warning
+        warning = self._list_warning or self._ui.remember_warning or workspace.warning
         if save_error is not None:
             key = self._ui.key_name("export")
             warning = f"Nothing is saved: {save_error.message} Press {key} to export this session."
