@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 from collections import Counter
@@ -176,7 +177,7 @@ def test_no_second_batch_writes_into_the_same_file_and_ctrl_c_keeps_what_has_end
     words = to_target(10)
     # a failed row is taken out first: then the file is replaced
     target.write_text('{"index": 1, "key": "0", "error": "x"}\n')
-    running = cli.start(*words)
+    running = cli.start(*words, "--force")
     assert at_three.reached.wait(60)
     for options in ((), ("--force",)):
         second = cli(*words, *options)
@@ -185,7 +186,12 @@ def test_no_second_batch_writes_into_the_same_file_and_ctrl_c_keeps_what_has_end
     assert len(server.seen(CHAT)) == 3  # only one job was asked for
     running.send_signal(signal.SIGINT)
     assert running.wait(30) == 130
-    running.communicate()
+    _, told = running.communicate()
+    command = shlex.join(["lmchat", *cli.argv(*words)[3:]])
+    assert told.decode().splitlines()[-2:] == [
+        f"lmchat: To answer the rest: {command}",
+        "lmchat: Interrupted.",
+    ]
     assert numbers(target) == [1, 2]
     at_three.open()
     assert cli(*words).returncode == 0

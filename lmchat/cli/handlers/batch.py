@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -117,6 +118,12 @@ async def batch(context: Context) -> int:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(options.jobs or min(slots, _MOST_JOBS)):
                         group.create_task(answer_lines())
+            except asyncio.CancelledError:  # after Ctrl+C
+                if missing is not None and output_path and output_path.is_file():
+                    # with `--force`, it would begin again
+                    command = ["lmchat", *(word for word in sys.argv[1:] if word != "--force")]
+                    output.note(f"lmchat: To answer the rest: {shlex.join(command)}")
+                raise
             except ExceptionGroup as failures:  # after the first one, the others are cancelled
                 raise failures.exceptions[0] from None
     words = f"{counted(lines_read, 'line')}: {done} done before, "
