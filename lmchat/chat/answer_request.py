@@ -85,8 +85,7 @@ class TurnSettings(Struct, frozen=True, kw_only=True):
 
 def refuse_unseen_images(target: Target, prompts: Sequence[ChatMessage]) -> None:
     """Raise `FileRefused` if a prompt has an image and the model cannot see images."""
-    is_blind = target.model is not None and target.model.is_blind
-    if is_blind and has_images(prompts):
+    if target.is_blind and has_images(prompts):
         problem = f"{safe_line(target.model_id, limit=80)} cannot see images."
         hint = "Choose a model with vision, or remove the image."
         raise FileRefused(problem, hint=hint, kind="no_vision")
@@ -308,8 +307,7 @@ class AnswerRequest:
             self.plan = self._make_plan()
         # A model that cannot see gets no image. Another one gets the newest, until their sizes have
         # reached the limit; the last of them may exceed it.
-        model = settings.target.model
-        image_room = 0 if model is not None and model.is_blind else _MAX_IMAGE_BYTES
+        image_room = 0 if settings.target.is_blind else _MAX_IMAGE_BYTES
         newest_first = reversed(self.plan.messages)
         for part in chain.from_iterable(message.files for message in newest_first):
             if part.digest in self._files:  # a newer message has the same one

@@ -437,7 +437,7 @@ class ChatService:
         user is kept. If the model fails, the title made of the prompt is kept.
         """
         with suppress(LMChatError, TimeoutError):
-            settings = self.turn_choices.settings()
+            settings = self.turn_choices.settings({})
             if await rename_by_model(opened, settings, self.backend, self.store):
                 self._report(opened, TitleChanged())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -28,11 +27,9 @@ from lmchat.safe_text import safe_line
 from lmchat.servers.model import Target
 from lmchat.servers.products import no_model_selected, product_named
 from lmchat.servers.request import Sampling
-from lmchat.sessions.attached_files import split_draft
 
 NO_PROFILE = "none"  # name that returns to the settings without a profile
 _NO_EFFORT = "default"  # level that lets the server decide
-NO_OPTIONS: OptionValues = MappingProxyType({})  # of a session that sets none
 LEVELS = (*EFFORTS, _NO_EFFORT)
 
 
@@ -76,13 +73,6 @@ class TurnChoices:
         """The prompt that asks for a summary: the configured one, or else the built-in one."""
         return self.chat_settings.compact_prompt.strip() or COMPACT_PROMPT
 
-    def has_unseen_image(self, draft: str) -> bool:
-        """Whether a draft has an image and the model cannot see."""
-        model = self.target.model if self.target else None
-        is_blind = model is not None and model.is_blind
-        _, files = split_draft(draft)
-        return is_blind and any(part.is_image for part in files)
-
     def required_target(self) -> Target:
         """Return the target.
 
@@ -102,7 +92,7 @@ class TurnChoices:
             raise RequestInvalid(problem, hint="Choose one with /model.", kind="model_missing")
         return target
 
-    def settings(self, own_options: OptionValues = NO_OPTIONS) -> TurnSettings:
+    def settings(self, own_options: OptionValues) -> TurnSettings:
         """Return the settings of a turn, in a session that sets `own_options` itself.
 
         Raises `RequestInvalid` if no model can answer, and `WrongUse` if the command line sets an

@@ -117,6 +117,10 @@ class Target(Struct, frozen=True, kw_only=True):
     def context(self) -> int | None:
         return self.model.context if self.model else None
 
+    @property
+    def is_blind(self) -> bool:
+        return self.model is not None and self.model.is_blind
+
 
 # ending of a file: ".gguf", "-00001-of-00003.gguf"
 _FILE_ENDING = r"(-\d{5}-of-\d{5})?\.gguf$"

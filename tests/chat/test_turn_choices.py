@@ -9,10 +9,10 @@ async def test_a_profile_changes_what_it_names_and_a_second_one_inherits_nothing
     cold, short = Profile(temperature=0.0, system_prompt=""), Profile(max_tokens=50)
     sessions.turn_choices.use_profile("cold", {"cold": cold})
     assert (
-        sessions.turn_choices.settings().sampling.temperature,
+        sessions.turn_choices.settings({}).sampling.temperature,
         sessions.turn_choices.chat_settings.system_prompt,
     ) == (0.0, "")
     sessions.turn_choices.use_profile("short", {"short": short})
-    sampling = sessions.turn_choices.settings().sampling
+    sampling = sessions.turn_choices.settings({}).sampling
     assert (sampling.temperature, sampling.max_tokens) == (0.7, 50)
     assert sessions.turn_choices.chat_settings.system_prompt == "Be kind."

@@ -14,7 +14,7 @@ from __future__ import annotations
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.saved_texts import joined_prompts
 from lmchat.config.presets import filled
-from lmchat.sessions.attached_files import draft_of, without_file_lines
+from lmchat.sessions.attached_files import draft_of, split_draft, without_file_lines
 from lmchat.sessions.message import ChatMessage, Role
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.screen_services import ScreenServices
@@ -48,7 +48,9 @@ class PromptText:
     @property
     def has_unseen_image(self) -> bool:
         """Whether an image is attached that the current model cannot see."""
-        return self._chat.turn_choices.has_unseen_image(self._input.full_text)
+        target = self._chat.turn_choices.target
+        _, files = split_draft(self._input.full_text)
+        return target is not None and target.is_blind and any(part.is_image for part in files)
 
     def show_draft(self) -> None:
         """Put the draft of the shown session into the prompt."""
