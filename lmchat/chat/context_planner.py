@@ -10,7 +10,6 @@ from lmchat.chat.open_session import OpenSession
 from lmchat.chat.turn_choices import TurnChoices
 from lmchat.chat.turn_starts import TurnStart, new_prompt
 from lmchat.errors import RequestInvalid
-from lmchat.servers.model import Target
 from lmchat.servers.products import sent_thoughts_to
 from lmchat.servers.token_estimate import estimate_tokens
 from lmchat.sessions.attached_files import split_draft
@@ -74,19 +73,19 @@ class ContextPlanner:
 
         Only messages in memory are counted, so the result is exact after `OpenSession.fill`.
         """
-        target = self._choices.target
-        use = self.meter.use(target, opened.messages)
+        use = self.meter.use(self._choices.target, opened.messages)
         tokens = use.tokens + self.draft_tokens(draft)
-        if target is None or use.limit is None or tokens < COMPACT_FROM * use.limit:
+        if use.limit is None or tokens < COMPACT_FROM * use.limit:
             return False
         try:  # a summary that would make no room cannot begin
-            self.summary_start(opened.messages, target)
+            self.summary_start(opened.messages)
         except RequestInvalid:
             return False
         return True
 
-    def summary_start(self, path: MessagePath, target: Target) -> TurnStart:
-        """Return the start of a summary by the model of a target; raises `RequestInvalid`."""
+    def summary_start(self, path: MessagePath) -> TurnStart:
+        """Return the start of the turn that summarises a path; raises `RequestInvalid`."""
+        target = self._choices.target
         return summary_start(
             path,
             prompt=self._choices.compact_prompt,

@@ -47,15 +47,14 @@ class TurnEnded(Struct, frozen=True, kw_only=True):
     state: AnswerState
     answer: ChatMessage | None = None  # the last one; None if the path has none of this turn
     error: LMChatError | None = None
-    """Why it was refused, or why a summary failed; an answer that failed has its own `failure`."""
+    """Why it was refused, or why a summary failed; `Turn` lists the other errors of a turn."""
     is_summary: bool = False
     seconds: float = 0.0
 
     @property
     def has_failed(self) -> bool:
         """Whether it was refused, failed or broke off."""
-        is_broken = self.state in (AnswerState.FAILED, AnswerState.INTERRUPTED)
-        return is_broken or self.error is not None
+        return self.state in (AnswerState.FAILED, AnswerState.INTERRUPTED)
 
 
 class QueueChanged(Struct, frozen=True):

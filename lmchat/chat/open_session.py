@@ -48,6 +48,20 @@ class Turn(Struct, kw_only=True):
     """The running turn of a session, or the one that ran last; empty before the first.
 
     What belongs to one turn only is here, so that the next one begins without it.
+
+    Its errors are kept at four places, because each place has other readers:
+
+    - `answer_error` has ended an answer. The exit code of `ask` depends on its class, and the plain
+      chat prints it.
+    - `ChatMessage.failure` has the words of the same error. They are saved with the answer, and
+      the screen shows them below it.
+    - `error` has ended the turn: no answer could begin, a summary is unusable, or the front end
+      has failed. `ChatService.wait` raises it.
+    - `TurnEnded.error` is `error` again, if that is an `LMChatError`: the screen, which does not
+      call `wait`, shows it as a notice.
+
+    If a prompt is refused before its turn begins, the method of `ChatService` raises the error, and
+    the turn does not keep it; but a queued prompt has no caller, so `error` is set.
     """
 
     task: asyncio.Task[None] | None = None  # None once it has ended
@@ -57,13 +71,7 @@ class Turn(Struct, kw_only=True):
     is_stopping: bool = False  # whether it is about to be cancelled
     answer_id: str = ""  # of the answer that it began last
     answer_error: LMChatError | None = None
-    """The error that ended its last answer: also saved with it, as `ChatMessage.failure`."""
-    error: BaseException | None = None
-    """What the turn itself has raised: no answer could begin, or a summary is unusable.
-
-    `ChatService.wait` raises it, and `TurnEnded.error` shows it. It may also be what the
-    front end has raised, which `TurnEnded` does not show.
-    """
+    error: BaseException | None = None  # of any class if the front end has raised it
 
 
 class OpenSession:
@@ -71,14 +79,14 @@ class OpenSession:
 
     Who changes it:
 
-    - `ChatService` begins and ends turns. It sets what a turn does not know: queue, first words
-      until a turn uses them, question, how a turn is stopped, refused or fails. After `fetch_kept`
-      has found an answer forgotten by its server, it replaces that message.
-    - `TurnRunner` calls the steps of a turn below, `replace_path` after a summary, and sets
-      `unsent` and `answer_error` of the turn.
+    - `ChatService` begins, refuses, stops and ends turns, and puts questions. It alone changes
+      `queue`, sets `first_words`, which a turn uses up, and sets `is_hung_up` when the terminal is
+      gone. After `fetch_kept` has found an answer forgotten by its server, it replaces that
+      message.
+    - `TurnRunner` calls the steps of a turn below, and `replace_path` after a summary.
     - `changes` changes messages and sampling, and `titles` the title, without a turn.
     - `SessionsInMemory` takes over header and path from the disk.
-    - Front ends call `fill`, `answer_now` and `take_question` only.
+    - Front ends call `fill`, `stop_turn`, `answer_now` and `take_question` only.
     """
 
     def __init__(
@@ -274,19 +282,45 @@ class OpenSession:
 
     # Steps of a turn
 
+    def begin_turn(self, task: asyncio.Task[None], unsent: str, *, is_summary: bool) -> None:
+        """Begin a turn that a task runs; `unsent` is its prompt as it was typed."""
+        self.turn = Turn(task=task, unsent=unsent, is_summary=is_summary)
+
+    def refuse_turn(self, error: LMChatError) -> None:
+        """Note why no turn could begin, as the error of the last one, whose answer is not meant."""
+        self.turn.error = error
+        self.turn.answer_id = ""
+
     def make_way_for_summary(self) -> None:
         """Put the prompt of the turn in front of the queue; the turn writes a summary instead."""
-        self.queue.insert(0, self.turn.unsent)
-        self.turn.unsent = ""
+        self.queue.insert(0, self.take_unsent())
         self.turn.is_summary = True
 
-    def end_turn(self) -> tuple[str, ...]:
-        """End the turn; return its prompt if it has not become a message, else an empty tuple."""
-        unsent = (self.turn.unsent,) if self.turn.unsent else ()
-        self.turn.task = None
-        self.turn.unsent = ""
-        self.aside = MessagePath()
+    def take_unsent(self) -> str:
+        """Take the prompt as it was typed out of the turn, and return it."""
+        unsent, self.turn.unsent = self.turn.unsent, ""
         return unsent
+
+    def stop_turn(self) -> bool:
+        """Begin to stop the turn; return False if none runs, or it is being stopped."""
+        task = self.turn.task
+        if task is None or self.turn.is_stopping:
+            return False
+        self.turn.is_stopping = True
+        # later: a turn that was begun just now first adds its prompt
+        asyncio.get_running_loop().call_soon(task.cancel)
+        return True
+
+    def end_turn(self, raised: BaseException | None) -> tuple[str, ...]:
+        """End the turn with what it has raised, if anything.
+
+        Return its prompt if it has not become a message, else an empty tuple.
+        """
+        self.turn.task = None
+        self.turn.error = raised
+        self.aside = MessagePath()
+        unsent = self.take_unsent()
+        return (unsent,) if unsent else ()
 
     def apply_start(self, start: TurnStart, *, may_call_tools: bool) -> None:
         """Change the session as the turn begins: cut the path, and add the prompts.
@@ -305,6 +339,10 @@ class OpenSession:
             self.change_header(title=title_of(start.prompts[-1]))
         for message in start.prompts:
             self.add(message)
+
+    def put_question(self, question: ToolQuestion) -> None:
+        """Let a tool call wait for the user."""
+        self.question = question
 
     def take_question(self, question: ToolQuestion) -> bool:
         """Take a question away to answer it; return False if it does not wait any more."""
@@ -374,6 +412,10 @@ class OpenSession:
         if self.figures is not None:  # always, as an answer has begun: for the type checker
             self.figures.apply(event, self._clock())
         return self._growing.add(event)
+
+    def fail_answer(self, error: LMChatError) -> None:
+        """Keep the error that has ended the answer; `end_answer` follows."""
+        self.turn.answer_error = error
 
     def end_answer(
         self,

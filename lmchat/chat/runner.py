@@ -194,7 +194,7 @@ class TurnRunner:
             finally:
                 # the prompt as typed; only now: until here, the saved draft includes it, as lmchat
                 # may be killed
-                opened.turn.unsent = ""
+                opened.take_unsent()
 
     async def _answer(self, version: int) -> ChatMessage:
         """Stream one answer to its end, whatever that is, and return it."""
@@ -228,7 +228,7 @@ class TurnRunner:
         except Exception as error:  # noqa: BLE001 - any error is shown, the answer kept
             state = AnswerState.INTERRUPTED if opened.entries_so_far else AnswerState.FAILED
             failure = log_failure(error)
-            opened.turn.answer_error = shown_error(error, failure)
+            opened.fail_answer(shown_error(error, failure))
         finally:  # memory first: the screen never waits for the disk
             answer = opened.end_answer(answer, state, failure, request, figures)
             try:

@@ -25,7 +25,7 @@ from lmchat.chat.events import (
     TurnEnded,
 )
 from lmchat.chat.kept_answers import kept_answer, replay_request, target_of_kept, without_replay
-from lmchat.chat.open_session import OpenSession, Turn
+from lmchat.chat.open_session import OpenSession
 from lmchat.chat.runner import FrontEndError, TurnRunner, shown_error
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.chat.save_queue import SaveQueue
@@ -236,9 +236,12 @@ class ChatService:
 
         The branch is written when the summary is complete; before, nothing changes.
         """
-        settings = self._summary_settings(opened)
-        make_start = partial(self.context_planner.summary_start, target=settings.target)
-        self._begin(opened, make_start, settings=settings, is_summary=True)
+        self._begin(
+            opened,
+            self.context_planner.summary_start,
+            settings=self._summary_settings(opened),
+            is_summary=True,
+        )
 
     def _summary_settings(self, opened: OpenSession) -> TurnSettings:
         """Return the settings for a summary: without tools, and of what fits."""
@@ -319,14 +322,12 @@ class ChatService:
                 opened.make_way_for_summary()  # puts `unsent` in front of the queue
                 self._report(opened, QueueChanged())
                 used_settings = self._summary_settings(opened)
-                used_start = partial(
-                    self.context_planner.summary_start, target=used_settings.target
-                )
+                used_start = self.context_planner.summary_start
             await self.plan_turn(opened, used_start(opened.messages), used_settings).run()
 
         task = asyncio.create_task(run(), name=f"turn-{opened.session_id}")
         task.add_done_callback(partial(self._after_turn, opened, self._clock()))
-        opened.turn = Turn(task=task, unsent=unsent, is_summary=is_summary)
+        opened.begin_turn(task, unsent, is_summary=is_summary)
         self._report(opened, TurnBegun())
 
     def plan_turn(
@@ -350,12 +351,12 @@ class ChatService:
         While lmchat is closing, nothing is sent, and only the unsent prompt is shown.
         """
         turn = opened.turn
-        unsent_prompt = opened.end_turn()  # a tuple of one, or empty
-        state, error = self._ending(opened, task)
+        state, raised = self._ending(opened, task)
+        unsent_prompt = opened.end_turn(raised)  # a tuple of one, or empty
         ended = TurnEnded(
             state=state,
             answer=opened.find(turn.answer_id),
-            error=error,
+            error=raised if isinstance(raised, LMChatError) else None,
             is_summary=turn.is_summary,
             seconds=self._clock() - began_s,
         )
@@ -375,10 +376,9 @@ class ChatService:
 
     def _ending(
         self, opened: OpenSession, task: asyncio.Task[None]
-    ) -> tuple[AnswerState, LMChatError | None]:
-        """Return how a turn ended, and the error that the user is shown, if the turn raised one.
+    ) -> tuple[AnswerState, BaseException | None]:
+        """Return how a turn ended, and what it raised, if anything, for `wait`.
 
-        What was raised is also noted as `error` of the turn, which `wait` raises.
         A turn that raises nothing may have an answer that failed: then only the state says so.
         """
         if task.cancelled():
@@ -387,18 +387,15 @@ class ChatService:
         if isinstance(raised, FrontEndError):
             # the front end has failed, not the server: the answer counts as stopped, as in the
             # runner, and `wait` raises what the front end has raised
-            opened.turn.error = raised.__cause__
-            return AnswerState.STOPPED, None
+            return AnswerState.STOPPED, raised.__cause__
         if raised is not None:
-            opened.turn.error = error = shown_error(raised)
-            return AnswerState.FAILED, error
+            return AnswerState.FAILED, shown_error(raised)
         # the figures exist, as the turn has begun an answer: `else` is for the type checker
         return (opened.figures.state if opened.figures is not None else AnswerState.STOPPED), None
 
     def _refuse(self, opened: OpenSession, error: LMChatError, *prompts: str) -> None:
         """Return prompts that no turn can take to the prompt field, with the queue, and say why."""
-        opened.turn.error = error  # which `wait` raises
-        opened.turn.answer_id = ""  # that of the turn before: this one has begun none
+        opened.refuse_turn(error)
         self._return_queue(opened, *prompts)
         self._report(opened, TurnEnded(state=AnswerState.FAILED, error=error))
 
@@ -424,11 +421,11 @@ class ChatService:
         """Let the front end ask about a tool call, which waits; refuse it without a front end."""
         if self.front_end is None:
             return Decision(choice=Choice.NO)
-        opened.question = question
+        opened.put_question(question)
         try:
             return await self.front_end.ask(opened, question)
         finally:
-            opened.question = None
+            opened.take_question(question)
 
     async def _name_session(self, opened: OpenSession) -> None:
         """Let the model write a title for a session after its first answer.
@@ -440,15 +437,6 @@ class ChatService:
             settings = self.turn_choices.settings({})
             if await rename_by_model(opened, settings, self.backend, self.store):
                 self._report(opened, TitleChanged())
-
-    def stop(self, opened: OpenSession) -> bool:
-        """Begin to stop the turn; return False if none runs, or it is being stopped."""
-        if opened.turn.task is None or opened.turn.is_stopping:
-            return False
-        opened.turn.is_stopping = True
-        # later: a turn that was begun just now first adds its prompt
-        asyncio.get_running_loop().call_soon(opened.turn.task.cancel)
-        return True
 
     async def wait(self, opened: OpenSession) -> None:
         """Wait until no turn runs in a session, also of queued prompts.
@@ -474,7 +462,7 @@ class ChatService:
     async def end_turns(self, opened: OpenSession) -> None:
         """Return queued prompts to the prompt field, stop the turn, and wait for its end."""
         self._return_queue(opened)  # else the end of the turn sends the next one
-        self.stop(opened)
+        opened.stop_turn()
         await self.wait_until_saved(opened)
 
     # The queues
@@ -571,7 +559,7 @@ class ChatService:
         """
         self.is_closing = True
         for opened in self.in_memory.busy:
-            self.stop(opened)
+            opened.stop_turn()
         for opened in self.in_memory.all:
             await self.wait_until_saved(opened)
         await self.save_queue.write_unsaved()

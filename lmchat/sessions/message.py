@@ -206,7 +206,7 @@ TEXT_PARTS: dict[str, type[TextPart | ReasoningPart | RefusalPart | ToolResultPa
 
 
 class Failure(Struct, frozen=True, kw_only=True):
-    """Why an answer is not complete."""
+    """Why an answer is not complete; `Turn` (`chat/open_session.py`) has the error itself."""
 
     kind: str
     message: str

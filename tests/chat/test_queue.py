@@ -38,8 +38,8 @@ async def test_a_queue_is_sent_in_order_in_its_own_session_after_good_ends_and_s
     assert await chat.sessions.in_memory.find_or_load(first.session_id) is first
     gate.set()
     await until(lambda: len(chat.server.requests) == 2, "the second prompt")
-    assert chat.sessions.stop(first)
-    assert not chat.sessions.stop(first), "it is being stopped already"
+    assert first.stop_turn()
+    assert not first.stop_turn(), "it is being stopped already"
     await chat.sessions.wait(first)
     assert chat.path == ()
     assert chat.sessions.in_memory.unread == {first.session_id}
@@ -124,7 +124,7 @@ async def test_a_prompt_for_a_full_window_follows_a_summary_also_a_stopped_one(s
     assert chat.texts[1:] == ["They spoke.", "b", "B.", "c", "C.", "d", "D."]
     chat = await filled(store, [*HALF, asyncio.Event()], answer_steps("D."))
     await until(lambda: chat.opened.aside, "the summary")
-    chat.sessions.stop(chat.opened)
+    chat.opened.stop_turn()
     await chat.wait()
     assert chat.texts == ["a", "A.", "b", "B.", "c", "C.", "d", "D."]
 

@@ -161,7 +161,7 @@ class ChatTurns(FrontEnd):
         await self.until(until)
 
     async def stop(self) -> None:
-        self.sessions.stop(self.opened)
+        self.opened.stop_turn()
         await self.sessions.wait_until_saved(self.opened)
 
     async def wait(self) -> None:

@@ -193,7 +193,7 @@ class Turns(FrontEnd):
 
         Return False also for a turn that is being stopped already.
         """
-        is_stopping = self._chat.stop(self._chat.shown)
+        is_stopping = self._chat.shown.stop_turn()
         if is_stopping:
             self._status.show_action("stopped")
         return is_stopping
@@ -209,7 +209,9 @@ class Turns(FrontEnd):
     def _attempt(self, command: Callable[[], None]) -> bool:
         """Call a command of `ChatService` that begins or queues a turn; return whether it did.
 
-        If it is refused, the error is shown. While lmchat quits, the command is not called.
+        If it is refused at once, the error is shown; errors of turns that have begun come with
+        `TurnEnded`, or as the failure of the answer (see `Turn`). While lmchat quits, the command
+        is not called.
         """
         if self._chat.is_closing:
             return False
