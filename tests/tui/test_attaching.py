@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from textual import events
 from textual.widgets import Static
@@ -10,6 +12,7 @@ from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import calm, gone, ready_desktop, sent, shown
 from tests.support.files_to_attach import image
+from tests.support.scripted_backend import answer_steps
 
 A_FILE = FilePart(name="a.md", media_type="text/plain", digest="a" * 64, size=3)
 
@@ -80,6 +83,29 @@ async def test_the_command_attaches_a_pattern_and_many_files_after_a_question_on
     await desk.confirm()
     await desk.until(lambda: "[notes/50.md" in desk.prompt_input.text, "the files")
     assert desk.prompt_input.text.count("[notes/") == 51
+
+
+async def test_files_that_are_read_slowly_go_to_the_session_for_which_they_were_asked(tmp_path):
+    made(tmp_path, "notes/a.md", "notes/b.md")
+    async with ready_desktop(tmp_path, answer_steps("A"), asked=["first"]) as desk:
+        session_id, save_file = desk.session_id, desk.store.save_file
+        is_asked, may_save = asyncio.Event(), asyncio.Event()
+
+        async def save_slowly(data: bytes) -> None:
+            is_asked.set()
+            await may_save.wait()
+            await save_file(data)
+
+        desk.store.save_file = save_slowly
+        await desk.say("/file notes")
+        await is_asked.wait()
+        await desk.press("ctrl+n")
+        await desk.until(lambda: not desk.shown.messages, "a new session")
+        may_save.set()
+        await shown(desk, "Attached: 2 files")
+        assert desk.prompt_input.text == ""
+        desk.dispatch.shown_session.switch_to(session_id)
+        await desk.prompt_is("[notes/a.md (25 bytes)]\n[notes/b.md (25 bytes)]\n")
 
 
 async def test_what_is_copied_is_attached_as_a_file_and_an_empty_clipboard_is_told(tmp_path):

@@ -112,13 +112,14 @@ class PromptFiles:
 
         `text` is what they replace in the prompt: `@` with the typed letters, or the pasted text.
         """
+        opened = self._chat.shown
 
         async def attach_pasted() -> None:
             """Attach the files that the pasted text names; if it names none, it stays as it is."""
             paths = await run_abandonable(partial(named_files, text))
             if paths:
                 # a pasted path is no word of a sentence: nothing takes its place in the text
-                await self._attach_files(paths, text, shown_name="")
+                await self._attach_files(opened, paths, text, shown_name="")
 
         work = partial(self.attach_named, path, typed=text) if path else attach_pasted
         self._ui.begin(work, "attach")
@@ -130,44 +131,54 @@ class PromptFiles:
         is the text in the prompt that the files replace, as `@gar`; if it is empty, they are put
         above the line of the cursor. Raises `FileRefused`.
         """
+        opened = self._chat.shown  # the user may change to another session during the reading
         paths = list(await run_abandonable(partial(named_files, name)))
         if not paths:
             # the files of a folder or a pattern; None if the name is neither
             set_name = await parse_set_name(name, Path.cwd())
             if set_name is not None:
-                await self._attach_set(typed, set_name)
+                await self._attach_set(opened, typed, set_name)
                 return
             paths = [expanded_path(name)]  # if there is no such file, the error says so
-        await self._attach_files(paths, typed, safe_line(Path(name).name))
+        await self._attach_files(opened, paths, typed, safe_line(Path(name).name))
 
-    async def _attach_files(self, paths: Sequence[Path], typed: str, shown_name: str) -> None:
+    async def _attach_files(
+        self, opened: OpenSession, paths: Sequence[Path], typed: str, shown_name: str
+    ) -> None:
         """Attach files in place of `typed`, words of the prompt, if the user lets them be read.
 
         In a sentence, as `Explain @gar`, `shown_name` takes the place of these words.
         """
         if await self._may_read(paths):
             files = [await read_attachment(path) for path in paths]
-            await self._put(files, typed, shown_name)
+            await self._put(opened, files, typed, shown_name)
 
     async def attach_copied(self) -> None:
         """Attach the image in the clipboard, or else its text."""
-        await self._put([await read_clipboard(self._ui.workspace.platform)])
+        opened = self._chat.shown
+        await self._put(opened, [await read_clipboard(self._ui.workspace.platform)])
 
-    async def _put(self, files: Sequence[Attachment], typed: str = "", name: str = "") -> None:
+    async def _put(
+        self, opened: OpenSession, files: Sequence[Attachment], typed: str = "", name: str = ""
+    ) -> None:
         """Store files, and put them into the prompt, above the line of `typed` or of the cursor.
 
         `typed` is the words of the prompt that named the files. In a line with other words, `name`
         takes their place; otherwise they are removed. Without `typed` there is no place for a name.
-        The user is told if the model cannot see an image.
+        The user is told if the model cannot see an image. If `opened`, the session for which the
+        files were named, is not shown any more, they are put at the head of its draft.
         """
         lines = [await self._stored(file) for file in files]
+        if opened.session_id != self._chat.shown.session_id:
+            self._prompt_text.add_file(opened, "".join(lines))
+            return
         self._ui.widgets.prompt_input.attach(typed, lines, name if typed else "")
         has_image = any(file.part.is_image for file in files)
         if has_image and self._prompt_text.has_unseen_image:
             key = self._ui.key_name("model")
             self._ui.notify(f"This model cannot see images. {key} lists the models that can.")
 
-    async def _attach_set(self, typed: str, name: SetName) -> None:
+    async def _attach_set(self, opened: OpenSession, typed: str, name: SetName) -> None:
         """Attach the text files of a folder or a pattern, and tell the user how much that is.
 
         The user is asked first if there are many, or if they fill half of the context window.
@@ -183,7 +194,7 @@ class PromptFiles:
             dialog = ConfirmDialog(title, text=found.words, verb="attach them", key="y")
             if not await self._ui.ask(dialog):
                 return
-        await self._put(found.files, typed, safe_line(name.typed))
+        await self._put(opened, found.files, typed, safe_line(name.typed))
         self._ui.notify(f"Attached: {found.words}.")
 
     async def _may_read(self, paths: Sequence[Path]) -> bool:

@@ -145,7 +145,8 @@ class PromptText:
         `line` represents the file there, and ends with a line break. While a message is edited, it
         is put into what comes back after the edit: the file does not belong to that message.
         """
-        if opened is not self._chat.shown:
+        # by id: a session that was left and is shown again may have been read from the disk again
+        if opened.session_id != self._chat.shown.session_id:
             draft = line + self._drafts.text(opened.session_id)
             self._drafts.change(opened.session_id, draft)
         elif self.edited_id:
