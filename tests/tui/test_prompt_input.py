@@ -82,6 +82,18 @@ async def test_ctrl_u_clears_the_line_before_the_cursor_with_all_its_rows_then_t
     assert prompt.text.endswith("word word ")
 
 
+@pytest.mark.parametrize("key", ["ctrl+u", "backspace"])
+async def test_a_deletion_at_the_start_of_the_row_below_a_file_removes_its_whole_line(
+    app, pilot, key
+) -> None:
+    prompt = app.prompt.input
+    prompt.attach("", [file_line(NOTES)])
+    await pilot.press(key, *"peas")
+    assert prompt.text == "peas"
+    await pilot.press("ctrl+z", "ctrl+z")
+    assert prompt.full_text == file_line(NOTES)
+
+
 async def test_up_in_an_empty_prompt_brings_earlier_prompts_and_down_comes_back(app, pilot) -> None:
     prompt = app.prompt.input
     prompt.remember_older(HISTORY)

@@ -167,13 +167,16 @@ class PromptInput(TextArea):
     def action_delete_left(self) -> None:
         """Delete the selection; without one, the folded block or the letter before the cursor.
 
-        The line of the block is selected here, so that Textual's action deletes it as a whole.
+        The line of the block is selected here, so that Textual's action deletes it as a whole. It
+        goes with its line break: else what is typed next would be written behind the block.
         """
         row, column = self.cursor_location
         if self.selection.is_empty:
+            if column == 0 and row:
+                row, column = row - 1, len(self.document[row - 1])
             block_line = self._blocks.line_at_end(self.document[row][:column])
-            # without a block, `block_line` is empty, and this selects nothing
-            self.move_cursor((row, column - len(block_line)), select=True)
+            if block_line:
+                self.move_cursor((row, column - len(block_line)), select=True)
         super().action_delete_left()
 
     def attach(self, typed: str, files: Sequence[str], name: str = "") -> None:
