@@ -471,14 +471,15 @@ class ChatService:
         """Begin the turns that waited for a model: send the first prompt of each queue.
 
         With `has_loaded`, a model has just been loaded: if the last answer of the shown session has
-        failed because there was none, regenerate that first. While lmchat is closing, prompts stay
+        failed because there was none, regenerate that first. If that answer is still being saved,
+        do nothing: the end of its turn returns the queue. While lmchat is closing, prompts stay
         in the queue, which is the draft of the next start.
         """
         if self.is_closing:
             return
-        last = self.shown.last_answer_or_prompt if has_loaded else None
-        failure = last.failure if last is not None else None
-        if last is not None and failure is not None and failure.kind == "model_not_loaded":
+        may_regenerate = has_loaded and not self.shown.is_busy
+        last = self.shown.last_answer_or_prompt if may_regenerate else None
+        if last is not None and last.failure and last.failure.kind == "model_not_loaded":
             try:
                 self.regenerate(self.shown, last)
             except LMChatError as error:

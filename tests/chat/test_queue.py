@@ -86,6 +86,28 @@ async def test_prompts_wait_for_a_model_and_the_answer_that_lacked_one_is_retrie
     assert chat.opened.queue == []
 
 
+async def test_a_model_that_is_loaded_while_the_failed_answer_is_saved_loses_no_prompt(store):
+    end_answer, is_saving, may_save = store.end_answer, asyncio.Event(), asyncio.Event()
+
+    async def end_slowly(*args) -> None:
+        is_saving.set()
+        await may_save.wait()
+        await end_answer(*args)
+
+    store.end_answer = end_slowly
+    chat = ChatTurns(store, [NOT_LOADED])
+    chat.sessions.send(chat.opened, "one")
+    chat.sessions.send(chat.opened, "two")
+    await is_saving.wait()
+    chat.sessions.begin_waiting(has_loaded=True)
+    may_save.set()
+    await chat.wait()
+    (end,) = chat.ends
+    assert end.error is None, "the failed answer itself says why"
+    assert end.answer is not None
+    assert chat.returned == ["two"]
+
+
 async def test_a_prompt_that_no_turn_can_take_returns_with_those_behind_it(store):
     gate = asyncio.Event()
     chat = ChatTurns(store, [*HALF, gate, END])
