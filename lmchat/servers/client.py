@@ -1,7 +1,9 @@
 """Client of model servers; everything that lmchat sends to them is sent from here.
 
-`HttpServerClient` checks a request by its `Admission`, lets its `Prober` find and ask servers, and
-runs a chat request as an `Exchange`.
+`HttpServerClient` is where the parts meet; most state is theirs. `Prober` finds servers and asks
+them, `ModelCache` keeps their lists of models, and `LocalEngine` is the server that lmchat starts
+itself. A request is checked by `Admission`, waits for a slot in `ServerSlots`, and runs as an
+`Exchange`.
 """
 
 from __future__ import annotations
@@ -128,6 +130,8 @@ class HttpServerClient:
         self._drops: set[asyncio.Task[None]] = set()  # orders to servers to drop an answer
         self._leaves_answers = False  # whether a closed stream leaves its answer for a later run
 
+    # Servers and their models
+
     def expect(self, hinted: Mapping[str, Endpoint], *, used: Sequence[Endpoint] = ()) -> None:
         """Let `detect` also probe `hinted` and `used` addresses.
 
@@ -229,6 +233,8 @@ class HttpServerClient:
             api = await self._new_api(model.endpoint, model.product)
             await product_named(model.product).unload(api, model)
 
+    # Requests that want no answer
+
     async def count_tokens(self, request: ChatRequest) -> int | None:
         """Return the number of tokens that the server counts in the prompt of a request.
 
@@ -293,6 +299,8 @@ class HttpServerClient:
             await self._require_loaded(request)
         api = await self._new_api(request.endpoint, request.product, read_s=TEMPLATE_S)
         return await product.template_text(api, self._writer.write(request).body())
+
+    # Answers
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Send a request and yield the events of its answer; the last is a `StreamFinished`.
@@ -400,6 +408,8 @@ class HttpServerClient:
             )
         return False
 
+    # Limits and the end
+
     def allow(self, host: str) -> None:
         self._admission.allowed.allow(host)
 
@@ -424,6 +434,8 @@ class HttpServerClient:
             await self._engine.stop()
         await self._cache.write(without=engine_endpoint)
 
+    # The built-in engine; its address is that of no other server
+
     def _engine_at(self, endpoint: Endpoint) -> LocalEngine | None:
         """Return the built-in engine if this is its address, else None."""
         engine = self._engine
@@ -439,6 +451,8 @@ class HttpServerClient:
         """
         engine = self._engine_at(endpoint)
         return engine.serving(model_id, on_load) if engine else nullcontext()
+
+    # The lists of models
 
     async def _read_cache(self) -> None:
         """Read the file of the cache with the first call; later calls change nothing.
@@ -460,6 +474,8 @@ class HttpServerClient:
         if probed.verdict.is_usable or probed.models:
             self._cache.put(probed.endpoint, probed.models)
         return probed
+
+    # Steps of a request
 
     async def _new_api(
         self, endpoint: Endpoint, product: str, *, read_s: float | None = None
