@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lmchat.errors import LMChatError
-from lmchat.files.disk import NO_WAIT, OPEN_FLAGS, ensure_folder
+from lmchat.files.disk import NO_WAIT, OPEN_FLAGS, OWNER_ONLY, ensure_folder
 from lmchat.safe_text import safe_line
 
 _MAX_BYTES = 1_000_000  # a larger file becomes the older one
@@ -36,7 +36,7 @@ class LogFile(logging.Handler):
             # OPEN_FLAGS: other programs do not inherit the file; NO_WAIT: otherwise, opening a pipe
             # of this name would wait for its reader
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | OPEN_FLAGS | NO_WAIT
-            with os.fdopen(os.open(self._path, flags, 0o600), "w", encoding="utf-8") as file:
+            with os.fdopen(os.open(self._path, flags, OWNER_ONLY), "w", encoding="utf-8") as file:
                 file.write(as_json_line(record) + "\n")
 
 

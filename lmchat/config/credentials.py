@@ -11,11 +11,10 @@ import tomli_w
 from msgspec import Struct, convert
 
 from lmchat.errors import StoreUnavailable
-from lmchat.files.disk import explain_system_error, locked, read_plain, write_atomically
+from lmchat.files.disk import OWNER_ONLY, explain_system_error, locked, read_plain, write_atomically
 
 log = logging.getLogger(__name__)
 
-_OWNER_ONLY = 0o600
 _OTHERS = 0o077  # permissions of other users
 _HEAD = "# API keys that were typed into lmchat. Keep this file private.\n"
 
@@ -69,7 +68,7 @@ class Credentials:
         try:
             if os.name == "posix" and self._path.stat().st_mode & _OTHERS:
                 log.warning("%s could be read by others; that is mended", name)
-                self._path.chmod(_OWNER_ONLY)
+                self._path.chmod(OWNER_ONLY)
             entries = convert(tomllib.loads(read_plain(self._path).decode()), dict[str, _StoredKey])
         except FileNotFoundError:
             return {}

@@ -30,7 +30,7 @@ NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 # 255 bytes for a name.
 _MAX_NAME_CHARS = 50
 _USUAL_MODE = 0o666  # before the user's umask
-_OWNER_ONLY = 0o600
+OWNER_ONLY = 0o600  # mode of a file that no other user may read
 _FOLDER_MODE = 0o700
 
 
@@ -89,7 +89,7 @@ def write_atomically(path: Path, data: str | bytes) -> None:
     ensure_folder(path.parent)
     target = path.resolve()
     temporary = target.with_name(f".{target.name[:_MAX_NAME_CHARS]}.{os.urandom(4).hex()}")
-    _create(temporary, data, _OWNER_ONLY)  # removes it if the writing fails
+    _create(temporary, data, OWNER_ONLY)  # removes it if the writing fails
     try:
         if target.exists():
             temporary.chmod(stat.S_IMODE(target.stat().st_mode))
@@ -195,7 +195,7 @@ def begin_log(path: Path) -> int:
     """
     ensure_folder(path.parent)
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC | OPEN_FLAGS
-    return os.open(path, flags, _OWNER_ONLY)
+    return os.open(path, flags, OWNER_ONLY)
 
 
 def empty_log(path: Path) -> None:

@@ -14,7 +14,7 @@ from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 
-from lmchat.files.disk import OPEN_FLAGS
+from lmchat.files.disk import OPEN_FLAGS, OWNER_ONLY
 from lmchat.storage.opening import Connection, connect, is_damaged
 from lmchat.storage.schema import transaction
 from lmchat.storage.sqlite_errors import DATABASE_ERRORS
@@ -26,7 +26,6 @@ _KEPT_COPIES = 3
 _LARGEST_BYTES = 1024 * 1024 * 1024
 _DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"  # pattern of the date at the end of a name
 _COMPANIONS = ("-wal", "-shm", "-journal")  # endings of SQLite's other files
-_FILE_MODE = 0o600
 _TABLES = ("sessions", "messages", "parts", "token_choices", "drafts", "ledger", "metrics")
 
 
@@ -88,7 +87,7 @@ def copy_database(path: Path, copy: Path) -> None:
     """
     incomplete = copy.with_name(f".{copy.name}.{os.urandom(4).hex()}")
     # created here, for its owner alone: SQLite would let others read it
-    os.close(os.open(incomplete, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, _FILE_MODE))
+    os.close(os.open(incomplete, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, OWNER_ONLY))
     try:
         with (
             closing(sqlite3.connect(path)) as source,

@@ -23,7 +23,14 @@ from urllib.parse import quote
 from msgspec import Struct, ValidationError, convert, to_builtins
 from msgspec.structs import asdict
 
-from lmchat.files.disk import NO_WAIT, OPEN_FLAGS, ensure_folder, explain_system_error, read_plain
+from lmchat.files.disk import (
+    NO_WAIT,
+    OPEN_FLAGS,
+    OWNER_ONLY,
+    ensure_folder,
+    explain_system_error,
+    read_plain,
+)
 from lmchat.processes.system import CAN_RENAME_OPEN_FILES, try_lock
 from lmchat.sessions.message import (
     RESET,
@@ -42,7 +49,6 @@ T = TypeVar("T")
 
 # More than any answer has. A larger file is not read.
 _MOST_BYTES = 256 * 1024 * 1024
-_FILE_MODE = 0o600
 
 
 class FileHead(Struct, frozen=True, kw_only=True):
@@ -269,7 +275,7 @@ class AnswerFile:
         path = hidden if CAN_RENAME_OPEN_FILES else self._path
         path.unlink(missing_ok=True)  # left by an attempt that failed or was killed
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | OPEN_FLAGS
-        descriptor = os.open(path, flags, _FILE_MODE)
+        descriptor = os.open(path, flags, OWNER_ONLY)
         with suppress(OSError):  # a file system without locks
             try_lock(descriptor)
         if path is hidden:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from lmchat.files.disk import OPEN_FLAGS, ensure_folder
+from lmchat.files.disk import OPEN_FLAGS, OWNER_ONLY, ensure_folder
 from lmchat.sessions.message import JournalEntry
 from lmchat.storage.journal import answer_path, read_answer
 from lmchat.storage.row_values import contains, searchable
@@ -40,7 +40,6 @@ _LEAVE_WAL = """
     pragma journal_mode = delete;
     pragma locking_mode = normal;
 """
-_FILE_MODE = 0o600
 # Decoder of text columns: a damaged byte does not cost the row.
 _decode_text = methodcaller("decode", "utf-8", "replace")
 
@@ -80,9 +79,9 @@ def connect(path: Path) -> Connection:
     # An existing file is not opened here: closing it would release the locks that SQLite holds on
     # the file in this process.
     if not path.exists():
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, _FILE_MODE))
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, OWNER_ONLY))
     with suppress(OSError):  # the file of another user, or a file system without modes
-        path.chmod(_FILE_MODE)
+        path.chmod(OWNER_ONLY)
     connection = _open(path, "mode=rw", busy_s=BUSY_S)
     try:
         try:
