@@ -14,8 +14,8 @@ from lmchat.cli.context import Context
 from lmchat.cli.find_target import configured_endpoints
 from lmchat.cli.local_servers import find_installed
 from lmchat.cli.tool_setup import how_to_correct, make_toolbox
-from lmchat.cli.wiring import api_keys_of
-from lmchat.config.state import State, read_state
+from lmchat.cli.wiring import api_keys_of, saved_state
+from lmchat.config.state import State
 from lmchat.doctor.check import Finding, Findings, run_checks
 from lmchat.doctor.machine_checks import (
     CONFIG,
@@ -67,7 +67,7 @@ async def _check_servers(context: Context, backend: ServerClient) -> Findings:
     keys = api_keys_of(context)
     warning = await run_abandonable(keys.load)  # before a server is asked with them
     results = await backend.detect(expected=configured_endpoints(settings))
-    state, _ = await run_abandonable(partial(read_state, context.paths.state_file))
+    state = await saved_state(context)
     is_named = bool(settings.endpoint)
     rows = server_findings(
         results,

@@ -70,7 +70,7 @@ async def open_runtime(
             context.output.note(f"lmchat: {warning}")
         else:
             warn(warning)
-    state, _ = await run_abandonable(partial(read_state, context.paths.state_file))
+    state = await saved_state(context)
     store = make_store(context, is_saved=is_saved)
     backend, engine = make_backend(context, settings, state, reads_per_second=reads_per_second)
     async with aclosing(store):
@@ -86,6 +86,12 @@ async def open_runtime(
                     await store.figures.count(counted)
                 except LMChatError as error:
                     log.warning("the counters could not be saved: %s", error.kind)
+
+
+async def saved_state(context: Context) -> State:
+    """Return what earlier runs have chosen; the defaults if it cannot be read."""
+    state, _ = await run_abandonable(partial(read_state, context.paths.state_file))
+    return state
 
 
 def make_chat(context: Context, runtime: Runtime, *, with_titles: bool = False) -> ChatService:

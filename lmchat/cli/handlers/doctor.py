@@ -5,15 +5,12 @@ from __future__ import annotations
 import shutil
 import sys
 from contextlib import aclosing
-from functools import partial
 
 from lmchat.cli.context import Context
 from lmchat.cli.doctor_checks import examine_machine
-from lmchat.cli.wiring import make_backend
-from lmchat.config.state import read_state
+from lmchat.cli.wiring import make_backend, saved_state
 from lmchat.doctor.check import Grade
 from lmchat.doctor.report import report_json, report_text, worst
-from lmchat.processes.threads import run_abandonable
 from lmchat.terminal.output import is_terminal, timestamp
 
 _MAX_COLUMNS = 120  # of a report on a terminal
@@ -21,7 +18,7 @@ _MAX_COLUMNS = 120  # of a report on a terminal
 
 async def doctor(context: Context) -> int:
     """Run every check and print the report; return 1 if one has the grade `FAULT`, else 0."""
-    state, _ = await run_abandonable(partial(read_state, context.paths.state_file))
+    state = await saved_state(context)
     # `context.settings` would raise an error for a wrong configuration, which is only one row here
     backend, _ = make_backend(context, context.loaded.settings, state)
     async with aclosing(backend):

@@ -17,10 +17,9 @@ from lmchat.cli.tool_setup import (
     make_toolbox,
 )
 from lmchat.cli.turn_printer import step_json
+from lmchat.cli.wiring import saved_state
 from lmchat.config.settings import Approval
-from lmchat.config.state import read_state
 from lmchat.errors import LMChatError, WrongUse
-from lmchat.processes.threads import run_abandonable
 from lmchat.sessions.message import AnswerState, ToolCallPart, parse_arguments
 from lmchat.terminal.output import table
 from lmchat.tools.calls import call_message, run_call
@@ -35,7 +34,7 @@ async def _open_toolbox(context: Context, *, only: str = "") -> AsyncIterator[To
     With `only`, the one MCP server that is started is the one with this name. The functions of
     `tools.py` are started in any case.
     """
-    state, _ = await run_abandonable(partial(read_state, context.paths.state_file))
+    state = await saved_state(context)
     mcp = tuple(server for server in context.settings.mcp if not only or server.name == only)
     toolbox = make_toolbox(context, replace(context.settings, mcp=mcp), state)
     async with aclosing(toolbox.host) as host:
