@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 from msgspec.structs import replace
@@ -22,6 +21,7 @@ from lmchat.servers.sampling_options import (
     parsed_value,
     usable_options,
 )
+from lmchat.sessions.message import value_text
 
 NOTHING_SET = (
     "No sampling option is set, so the server decides. "
@@ -35,9 +35,7 @@ _MAX_VALUE_CHARS = 60
 
 def value_words(option: SetOption) -> str:
     """Return the value of an option on one line, as it may be typed."""
-    is_text = isinstance(option.value, str)
-    text = option.value if is_text else json.dumps(option.value, ensure_ascii=False)
-    return safe_line(str(text), limit=_MAX_VALUE_CHARS)
+    return safe_line(value_text(option.value), limit=_MAX_VALUE_CHARS)
 
 
 def listed_options(choices: TurnChoices, opened: OpenSession) -> tuple[SetOption, ...]:

@@ -475,6 +475,11 @@ def parse_arguments(text: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+def value_text(value: object) -> str:
+    """Return a text unchanged, and any other value as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def call_text(name: str, arguments: str) -> str:
     """Return a call for a person: `files/read_text("notes.md")`; not safe for a terminal.
 

@@ -9,7 +9,6 @@ file may run.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from base64 import b64decode
 from collections import Counter
@@ -34,6 +33,7 @@ from lmchat.sessions.message import (
     Role,
     TextPart,
     call_text,
+    value_text,
 )
 from lmchat.sessions.session import SessionHeader, title_from
 
@@ -234,8 +234,7 @@ class ForeignChat(Struct, kw_only=True):
 
 def quoted_call(name: str, arguments: object) -> ToolQuote:
     """Return a tool call as a Markdown quotation: `> Tool call: add(a=1, b=2)`."""
-    text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-    return _quoted(f"Tool call: {call_text(name, text)}")
+    return _quoted(f"Tool call: {call_text(name, value_text(arguments))}")
 
 
 def quoted_result(value: Any) -> ToolQuote:
@@ -248,7 +247,7 @@ def quoted_result(value: Any) -> ToolQuote:
     if isinstance(parts, list) and parts and all(text_in(part, "text") for part in parts):
         text = "\n".join(part["text"] for part in parts)
     else:
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        text = value_text(value)
     return _quoted(f"Result: {text}")
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from lmchat import units
 from lmchat.safe_text import safe_line
-from lmchat.sessions.message import AnswerState, AnswerStats, ChatMessage
+from lmchat.sessions.message import AnswerState, AnswerStats, ChatMessage, value_text
 from lmchat.sessions.stats import Budget, Metrics, ModelFigures
 
 _VALUE_CHARS = 2000  # of a sampling option, such as a grammar, or a name
@@ -75,8 +74,7 @@ def details_text(answer: ChatMessage) -> str:
             rows.append((label, units.exact_time(time_ms / 1e3)))
     label = "Sampling"
     for name, value in sorted(stats.sampling.items()):
-        words = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        rows.append((label, f"{name} {words}"))
+        rows.append((label, f"{name} {value_text(value)}"))
         label = ""  # only the first option has one
     lines = [
         f"{label:<{_LABEL_WIDTH}}{safe_line(value, limit=_VALUE_CHARS)}"
