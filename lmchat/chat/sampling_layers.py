@@ -9,6 +9,7 @@ from msgspec import Struct, field
 
 from lmchat.config.origin import Level, Origin
 from lmchat.config.settings import SamplingSettings
+from lmchat.servers.request import set_values
 
 OptionValues = Mapping[str, object]
 """Values of sampling options by their names, as in `servers/sampling_options.py`."""
@@ -78,5 +79,4 @@ def options_set_in(settings: SamplingSettings) -> dict[str, object]:
 
     An empty text or list counts as not set in a table; elsewhere it takes the option back.
     """
-    options = {name: getattr(settings, name) for name in SamplingSettings.__struct_fields__}
-    return {name: value for name, value in options.items() if value not in (None, "", ())}
+    return set_values(settings, SamplingSettings.__struct_fields__)

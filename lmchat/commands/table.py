@@ -589,6 +589,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
 )
 
+SLASH_COMMANDS = tuple(command for command in COMMANDS if command.slash)
 BY_ID: Mapping[str, Command] = {command.command_id: command for command in COMMANDS}
 
 
@@ -671,8 +672,7 @@ def _command_named(name: str, *, has_argument: bool) -> Command | None:
     `has_argument` says whether an argument follows: a shortened name then needs a command that
     takes one. In all other cases return None.
     """
-    slash_commands = [command for command in COMMANDS if command.slash]
-    candidates = [command for command in slash_commands if command.name.startswith(name)]
+    candidates = [command for command in SLASH_COMMANDS if command.name.startswith(name)]
     for command in candidates:
         if command.name == name:
             return command

@@ -6,7 +6,7 @@ and `servers` does not import `tools`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -41,6 +41,12 @@ def tool_in_request(tool: Tool) -> Mapping[str, Any]:
     return {"type": "function", "function": function}
 
 
+def set_values(options: object, names: Iterable[str]) -> dict[str, object]:
+    """Return the attributes of these names that are set: None, "" and () mean that one is not."""
+    values = {name: getattr(options, name) for name in names}
+    return {name: value for name, value in values.items() if value not in (None, "", ())}
+
+
 class Sampling(Struct, frozen=True, kw_only=True):
     """Sampling options; None is not sent."""
 
@@ -56,9 +62,7 @@ class Sampling(Struct, frozen=True, kw_only=True):
     @property
     def options(self) -> dict[str, object]:
         """The options that are set, by the names of `servers/sampling_options.py`."""
-        fields = {name: getattr(self, name) for name in SAMPLING_FIELDS}
-        options = {name: value for name, value in fields.items() if value not in (None, "", ())}
-        return options | dict(self.more)
+        return set_values(self, SAMPLING_FIELDS) | dict(self.more)
 
     def with_options(self, options: Mapping[str, object]) -> Sampling:
         """Return a sampling in which these checked options replace those of the same names."""

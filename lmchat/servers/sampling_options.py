@@ -110,9 +110,7 @@ def option_form(name: str) -> str:
     """
     if name in FURTHER_OPTIONS or _is_extra(name):
         return "any value, which is sent as it is"
-    option = COMMON.get(name)
-    if option is None:
-        raise _unknown_name(name)
+    option = _common_option(name)
     return f"{_FORMS[option.type]} ({option.help})"
 
 
@@ -130,9 +128,7 @@ def checked_option(name: str, value: object) -> object:
         return value
     if name in FURTHER_OPTIONS:
         return value
-    option = COMMON.get(name)
-    if option is None:
-        raise _unknown_name(name)
+    option = _common_option(name)
     is_fitting = False
     if option.type is str:  # the reasoning effort
         effort = effort_of(value)
@@ -173,10 +169,12 @@ def _is_extra(name: str) -> bool:
     return name.startswith(EXTRA) and len(name) > len(EXTRA)
 
 
-def _unknown_name(name: str) -> WrongUse:
-    """Return the error for an unknown option, with the most similar name."""
+def _common_option(name: str) -> SamplingOption:
+    """Return the option of this name; raises `WrongUse`, with the most similar name."""
+    if name in COMMON:
+        return COMMON[name]
     ending = did_you_mean(name, (*COMMON, *FURTHER_OPTIONS))
-    return WrongUse(
+    raise WrongUse(
         f"Unknown sampling option: {safe_line(name, limit=_MAX_SHOWN_CHARS)}{ending}",
         hint=f"The options are {', '.join(COMMON)}; extra.NAME sends any other field.",
     )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Struct
 
-from lmchat.commands.table import COMMANDS, Command
+from lmchat.commands.table import SLASH_COMMANDS, Command
 from lmchat.tui.widgets.line import MUTED, cut_middle
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, text_row
 
@@ -48,10 +48,9 @@ def complete(text: str, names: Names) -> Completion:
         return Completion(tuple(f"{word} {name}" for name in fitting_names))
     if not text.startswith("/") or any(char.isspace() for char in text):
         return CLOSED
-    commands = [command for command in COMMANDS if command.slash]
-    matching = [command for command in commands if command.name.startswith(text)]
+    matching = [command for command in SLASH_COMMANDS if command.name.startswith(text)]
     if not matching:
-        matching = [command for command in commands if text[1:] in command.name]
+        matching = [command for command in SLASH_COMMANDS if text[1:] in command.name]
     return Completion(tuple(matching))
 
 
