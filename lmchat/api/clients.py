@@ -20,6 +20,7 @@ from lmchat.answers.growing_answer import WholeAnswer
 from lmchat.config.settings import LimitSettings, Settings, TimeoutSettings
 from lmchat.config.state import State
 from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, WrongUse
+from lmchat.processes.tasks import end_tasks
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.choose_target import (
     best_result,
@@ -466,10 +467,7 @@ class SyncClient:
 
     async def _stop_tasks(self) -> None:
         """Cancel all other tasks of the loop, wait for them, and close the connections."""
-        running = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await end_tasks(*(asyncio.all_tasks() - {asyncio.current_task()}))
         await self._client.aclose()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:

@@ -20,7 +20,7 @@ from lmchat.errors import EndpointNotAllowed, FileRefused, ServerUnavailable, Wr
 from lmchat.processes.child import ChildEndedError, ChildProcess
 from lmchat.safe_text import decoded_text, safe_line, safe_text
 from lmchat.servers.admission import AllowList
-from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.endpoint import DEFAULT_PORTS, Endpoint, bracketed
 from lmchat.servers.http.connections import CONNECT_ELSEWHERE_S, Connections, body_chunks
 from lmchat.servers.http.network_errors import errors_as_unavailable
 
@@ -41,7 +41,6 @@ _TEXT_TYPES = {
     "application/json": "json",
 }
 _ADDRESS = re.compile(r"https?://\S+", re.IGNORECASE)
-_PORTS = {"http": 80, "https": 443}
 _VALID_PORTS = range(1, 65536)
 _HOST = re.compile(r"[a-z0-9._:-]+")  # a name in ASCII, or an IP address
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -80,7 +79,7 @@ def is_page_address(text: str) -> bool:
 async def refuse_host(address: PageAddress) -> bool:
     """Raise `EndpointNotAllowed`: the `ask` of `attachment` for commands, which do not ask."""
     problem = f"{address.origin} is not allowed: lmchat asks only hosts that you name."
-    host = f"[{address.host}]" if ":" in address.host else address.host
+    host = bracketed(address.host)
     raise EndpointNotAllowed(problem, hint=f"Add --allow-host {host}:{address.port}.")
 
 
@@ -186,13 +185,13 @@ def _parse(text: str, base_url: str = "") -> PageAddress:
         host = url.raw_host.decode() if url.host else ""
     except (httpx.InvalidURL, ValueError):  # its words would quote what may be a password
         raise no_address from None
-    if url.scheme not in _PORTS or not host:
+    if url.scheme not in DEFAULT_PORTS or not host:
         problem = "Only pages with http:// or https:// can be attached."
         raise WrongUse(problem, hint="Attach a file by its path.")
     if url.userinfo:
         problem = "Addresses with a user name or password are not accepted."
         raise WrongUse(problem, hint=_IN_BROWSER)
-    port = _PORTS[url.scheme] if url.port is None else url.port
+    port = DEFAULT_PORTS[url.scheme] if url.port is None else url.port
     if not _HOST.fullmatch(host) or port not in _VALID_PORTS:
         raise no_address
     origin = f"{url.scheme}://{url.netloc.decode()}"

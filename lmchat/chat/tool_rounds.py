@@ -15,6 +15,7 @@ from msgspec import Struct
 from lmchat.chat.toolbox import Toolbox
 from lmchat.config.settings import Approval
 from lmchat.errors import LMChatError
+from lmchat.processes.tasks import end_tasks
 from lmchat.safe_text import safe_line
 from lmchat.servers.model import Target
 from lmchat.servers.request import Tool
@@ -132,10 +133,8 @@ class ToolRounds:
         try:
             for ended in asyncio.as_completed(tasks):
                 await on_end(await ended)
-        finally:  # tasks that have ended stay as they are
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            await end_tasks(*tasks)
 
     async def _make_run(self, message: ChatMessage, ask: Ask) -> Run | str:
         """Return the function that runs a call, or the reason why it may not run.

@@ -33,6 +33,7 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import Settings, TimeoutSettings
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
+from lmchat.processes.tasks import background_task, end_tasks
 from lmchat.servers.admission import Admission
 from lmchat.servers.discovery.choose_target import why_unusable
 from lmchat.servers.discovery.probe_result import ProbeResult
@@ -54,7 +55,7 @@ from lmchat.servers.http.key_source import KeySource, NoKeys
 from lmchat.servers.model import LoadState, ModelInfo, ModelList
 from lmchat.servers.model_cache import ModelCache
 from lmchat.servers.products import product_named
-from lmchat.servers.products.server_api import ServerApi, background_task, throttled
+from lmchat.servers.products.server_api import ServerApi, throttled
 from lmchat.servers.request import (
     ChatRequest,
     ForwardedReply,
@@ -320,8 +321,7 @@ class HttpServerClient:
             yield await task  # the `StreamFinished`, or the error of the task
         finally:
             self._running.pop(request.request_id, None)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end_tasks(task)
             # Otherwise, llama.cpp would continue an answer that has no reader any more. The
             # order has a task of its own: closing this generator does not wait for the reply.
             if exchange.must_be_dropped and not self._leaves_answers:

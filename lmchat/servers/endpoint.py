@@ -22,7 +22,7 @@ _REQUEST_PATH = r"(/api/(chat|generate|tags|show|ps|version)|/(chat/)?completion
 """Ending of an address that was copied from a request."""
 # endings of names that are used only within a network of one's own
 _OWN_ZONES = (".local", ".lan", ".home", ".internal", ".home.arpa", ".localdomain")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):
@@ -56,7 +56,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
             raise _refused("not an address; write it as http://HOST:PORT") from None
 
         port = _port_of(parts)
-        if parts.scheme not in _DEFAULT_PORTS:
+        if parts.scheme not in DEFAULT_PORTS:
             raise _refused("only http:// and https:// are supported")
         if parts.username is not None or parts.password is not None:
             reason = "addresses with a user name or password are not accepted; use an API key"
@@ -68,14 +68,13 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         path = re.sub(_REQUEST_PATH, "", parts.path.rstrip("/"))
         if not re.search(_VERSION_SEGMENT, path):
             path += "/v1"
-        port = port or _DEFAULT_PORTS[parts.scheme]
+        port = port or DEFAULT_PORTS[parts.scheme]
         return cls(scheme=parts.scheme, host=usual_host(host), port=port, path=path)
 
     @property
     def netloc(self) -> str:
         """Host and port, with brackets around an IPv6 address."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        return f"{bracketed(self.host)}:{self.port}"
 
     @property
     def origin(self) -> str:
@@ -129,6 +128,11 @@ def is_loopback_host(host: str) -> bool:
     """Return whether a host is `localhost` or a loopback address; no name is resolved."""
     address = _ip_address(host)
     return host == "localhost" or (address is not None and address.is_loopback)
+
+
+def bracketed(host: str) -> str:
+    """Return a host as it is written before a port: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host
 
 
 def usual_host(host: str) -> str:

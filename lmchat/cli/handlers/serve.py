@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import socket
 import sys
@@ -16,9 +15,10 @@ from lmchat.cli.find_target import find_servers
 from lmchat.cli.wiring import open_runtime
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.processes.system import ENDING_SIGNALS
+from lmchat.processes.tasks import background_task
 from lmchat.safe_text import header_value
 from lmchat.servers.discovery.probe_result import ProbeResult
-from lmchat.servers.endpoint import is_loopback_host, loopback
+from lmchat.servers.endpoint import bracketed, is_loopback_host, loopback
 from lmchat.terminal.output import Output, is_terminal
 from lmchat.units import counted
 
@@ -57,7 +57,7 @@ async def serve(context: Context) -> int:
     listening = _listen(options.host, options.port)
     port: int = listening.getsockname()[1]  # that of the option, or any if that is 0
     try:
-        host = f"[{options.host}]" if ":" in options.host else options.host
+        host = bracketed(options.host)
         # without a key, only requests to these hosts are served, and none of a web page whose own
         # name leads to this machine
         own_names = (*_LOOPBACK_HOSTS, host.lower())
@@ -100,12 +100,8 @@ async def serve(context: Context) -> int:
                 line = f"Serving at http://{host}:{port}{API}; Ctrl+C ends it."
                 context.output.print_lines([line])
                 _print_servers(context.output, watch.routes)
-                watching = asyncio.create_task(watch.run(), name="server watch")
-                try:
+                async with background_task(watch.run()):
                     await server.serve(sockets=[listening])
-                finally:
-                    watching.cancel()
-                    await asyncio.gather(watching, return_exceptions=True)
     finally:
         listening.close()
     return 0

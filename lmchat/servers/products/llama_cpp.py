@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
 from lmchat.errors import LMChatError, ServerRejected
+from lmchat.processes.tasks import background_task
 from lmchat.servers.http.json_values import (
     count_or_none,
     dict_or_empty,
@@ -35,7 +36,7 @@ from lmchat.servers.products.product import (
     lacks_word,
     params_text,
 )
-from lmchat.servers.products.server_api import OnProgress, ServerApi, background_task
+from lmchat.servers.products.server_api import OnProgress, ServerApi
 from lmchat.servers.request import Sampling, TemplateText
 
 LOADING_POLL_S = 0.2

@@ -5,9 +5,8 @@ What is known of a server for longer is in its `ServerMemory`.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from msgspec import Struct, field
@@ -109,21 +108,6 @@ class ServerApi(Struct, kw_only=True):
         reply = await self.ask(method, url, body)
         self.first_reply = self.first_reply or reply
         return reply
-
-
-@asynccontextmanager
-async def background_task(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run a coroutine while the block runs, then cancel it and wait for its end.
-
-    It is for work beside a request: to report the progress while a model loads, or to watch for a
-    silent server. Errors of the coroutine are ignored.
-    """
-    task = asyncio.create_task(work, name="background")
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 def throttled(report: OnProgress) -> OnProgress:

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager, contextmanager
 
 from lmchat.config.settings import TimeoutSettings
 from lmchat.errors import LMChatError, ServerUnavailable, StreamInterrupted
+from lmchat.processes.tasks import background_task
 from lmchat.servers.events import LifeSign, StreamStalled
 from lmchat.servers.http.reply import Reply
-from lmchat.servers.products.server_api import background_task
 
 ASK_AFTER_S = 2.0  # silence after which the health is asked: a dead server is shown within 5 s
 HEALTH_S = 2.0  # a server that reads a long prompt still answers other requests
