@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from lmchat.errors import ServerRejected
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.http.json_values import encode
+from lmchat.servers.http.json_values import JsonObject, encode
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.model_cache import ModelCache
 from lmchat.servers.products import product_named
@@ -63,18 +63,18 @@ class WrittenRequest(Struct, kw_only=True):
     def is_asleep(self) -> bool:
         return self.model is not None and self.model.state is LoadState.ASLEEP
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> JsonObject:
         return body_of(self.request, self.extra_fields, self.dialect, self.sent_thoughts)
 
     def encoded_body(self) -> bytes:
         return encode(self.body())
 
-    def prompt_body(self) -> dict[str, Any]:
+    def prompt_body(self) -> JsonObject:
         """Return only the fields of the body on which the prompt depends, to count its tokens."""
         body = self.body()
         return {name: body[name] for name in _PROMPT_FIELDS if name in body}
 
-    def read_ahead_body(self) -> dict[str, Any]:
+    def read_ahead_body(self) -> JsonObject:
         """Return the body that makes llama.cpp read a prompt and generate as little as it can.
 
         That is one token, although the limit is 0 (R-41).

@@ -9,7 +9,6 @@ import time
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, suppress
-from typing import Any
 
 import httpx
 
@@ -18,7 +17,7 @@ from lmchat.errors import FileRefused, RequestInvalid, ServerUnavailable, WrongU
 from lmchat.files.disk import expanded_path, read_plain
 from lmchat.safe_text import header_value
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.http.json_values import NotJsonError, decode, dict_or_empty
+from lmchat.servers.http.json_values import JsonObject, NotJsonError, decode, dict_or_empty
 from lmchat.servers.http.network_errors import TRANSPORT_ERRORS, errors_as_unavailable
 from lmchat.servers.http.paced import PacedTransport
 from lmchat.servers.http.reply import Reply
@@ -158,7 +157,7 @@ class Connections:
 
     async def json_events(
         self, endpoint: Endpoint, url: str, body: bytes | None, *, key: str
-    ) -> AsyncGenerator[dict[str, Any]]:
+    ) -> AsyncGenerator[JsonObject]:
         """Yield the JSON objects of the stream with which a GET, or a POST of a body, is answered.
 
         Such streams report the state of models, for example; answers are read by `AnswerReader`.

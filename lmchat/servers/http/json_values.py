@@ -14,6 +14,9 @@ _MAX_NUMBER = 2.0**53
 _decode = msgspec.json.Decoder().decode
 
 
+JsonObject = dict[str, Any]  # its names are texts, its values may be any JSON
+
+
 class NotJsonError(ValueError):
     """The bytes are no JSON."""
 
@@ -44,12 +47,12 @@ def utf8_safe(value: Any) -> Any:
     return json.loads(_SURROGATE.sub("\ufffd", json.dumps(value, ensure_ascii=False)))
 
 
-def dict_or_empty(value: object) -> dict[str, Any]:
+def dict_or_empty(value: object) -> JsonObject:
     """Return a JSON object unchanged; return an empty one for any other value."""
     return value if isinstance(value, dict) else {}
 
 
-def dicts_in(value: object) -> list[dict[str, Any]]:
+def dicts_in(value: object) -> list[JsonObject]:
     """Return the JSON objects in a list, without its other entries; [] for any other value."""
     if not isinstance(value, list):
         return []

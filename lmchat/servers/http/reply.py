@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from lmchat.servers.http.error_body import is_error
-from lmchat.servers.http.json_values import NotJsonError, decode, dict_or_empty
+from lmchat.servers.http.json_values import JsonObject, NotJsonError, decode, dict_or_empty
 
 _SUCCESSES = range(200, 300)
 
@@ -31,7 +31,7 @@ class Reply(Struct, frozen=True, kw_only=True, dict=True):
             return None
 
     @property
-    def object(self) -> dict[str, Any]:
+    def object(self) -> JsonObject:
         """The body as a JSON object; empty if it is anything else."""
         return dict_or_empty(self.value)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
-from lmchat.servers.http.json_values import count_or_none, dict_or_empty
+from lmchat.servers.http.json_values import JsonObject, count_or_none, dict_or_empty
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.products.dialect import Dialect, JsonMode
 from lmchat.servers.products.product import (
@@ -71,7 +71,7 @@ class Mistral(Hosted):
     dialect = Dialect(has_stream_options=False)
     sampling_fields: ClassVar = {"seed": "random_seed"}
 
-    def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+    def model_from_row(self, api: ServerApi, row: JsonObject) -> ModelInfo:
         """Return the model of a row, also with its context window and abilities.
 
         A model that cannot chat counts as one for embeddings, so it is not offered for chats.
@@ -99,7 +99,7 @@ class OpenRouter(Hosted):
     key_step = "Create an API key at openrouter.ai/settings/keys"
     sampling_fields: ClassVar = VLLM_SAMPLING
 
-    def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+    def model_from_row(self, api: ServerApi, row: JsonObject) -> ModelInfo:
         """Return the model of a row, also with its context window and abilities.
 
         A model that makes no text, for example only images, counts as one for embeddings, so it is
@@ -122,6 +122,6 @@ class OpenRouter(Hosted):
             is_blind=lacks_word(inputs, "image"),
         )
 
-    def effort_fields(self, effort: str) -> dict[str, Any]:
+    def effort_fields(self, effort: str) -> JsonObject:
         """Return the field `reasoning`, which OpenRouter has in place of `reasoning_effort`."""
         return {"reasoning": {"effort": effort}}

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
-from lmchat.servers.http.json_values import count_or_none, dict_or_empty, dicts_in, str_or_empty
+from lmchat.servers.http.json_values import (
+    JsonObject,
+    count_or_none,
+    dict_or_empty,
+    dicts_in,
+    str_or_empty,
+)
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.products.product import OPENAI_SAMPLING, Product, capabilities
 from lmchat.servers.products.server_api import ServerApi
@@ -52,7 +58,7 @@ class LiteLlm(Product):
         return tuple(_with_facts(model, infos.get(model.model_id, {})) for model in models)
 
 
-def _with_facts(model: ModelInfo, info: dict[str, Any]) -> ModelInfo:
+def _with_facts(model: ModelInfo, info: JsonObject) -> ModelInfo:
     """Return a model with what `/model/info` says of it; `info` is empty without a row for it."""
     return replace(
         model,

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from msgspec.structs import replace
 
@@ -20,6 +20,7 @@ from lmchat.config.settings import EFFORTS
 from lmchat.errors import LMChatError, ServerRejected
 from lmchat.processes.tasks import background_task
 from lmchat.servers.http.json_values import (
+    JsonObject,
     count_or_none,
     dict_or_empty,
     dicts_in,
@@ -146,7 +147,7 @@ class LlamaCpp(Product):
             return models
         return (_with_props(models[0], props),)
 
-    def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+    def model_from_row(self, api: ServerApi, row: JsonObject) -> ModelInfo:
         """Return the model of a row of the list, with the facts that llama.cpp adds to the row.
 
         Only a router writes state and command line of the model into the row; each of its models
@@ -179,7 +180,7 @@ class LlamaCpp(Product):
             has_own_slots=bool(status),
         )
 
-    def request_fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
+    def request_fields(self, sampling: Sampling, model: ModelInfo | None = None) -> JsonObject:
         """Return the usual fields, and those that ask for the progress and the timings (R-14).
 
         If a request asks for the progress, the server also stops at once when it is cancelled.
@@ -206,7 +207,7 @@ class LlamaCpp(Product):
         order = {"model": model_id, "id": answer_id, "action": "reasoning_end"}
         return (await api.post(_CONTROL, order)).object.get("success") is True
 
-    async def template_text(self, api: ServerApi, body: dict[str, Any]) -> TemplateText:
+    async def template_text(self, api: ServerApi, body: JsonObject) -> TemplateText:
         """Return the text of `/apply-template`, with the number of its tokens by `/tokenize`.
 
         Raises `ServerRejected`, also for an older version, which cannot apply its template. No
@@ -262,7 +263,7 @@ class LlamaCpp(Product):
         listed any more, or if it stays unloaded for too many polls. It is unloaded for a few polls
         before its loading begins.
         """
-        status: dict[str, Any] | None = {}  # None: the model is not listed
+        status: JsonObject | None = {}  # None: the model is not listed
         unloaded_polls = 0
         while unloaded_polls <= _MAX_UNLOADED_POLLS:
             status = await self._status(api, model)
@@ -313,7 +314,7 @@ class LlamaCpp(Product):
                 return
             await asyncio.sleep(LOADING_POLL_S)
 
-    async def _status(self, api: ServerApi, model: ModelInfo) -> dict[str, Any] | None:
+    async def _status(self, api: ServerApi, model: ModelInfo) -> JsonObject | None:
         """Return the `status` of a model in a new list of the router; None if it is not listed."""
         # An API returns the same reply for the same path, so each poll needs a new one.
         for row in await self.read_rows(replace(api, replies={})):
@@ -344,7 +345,7 @@ def _with_props(model: ModelInfo, props: Reply) -> ModelInfo:
     )
 
 
-def _loaded_fraction(progress: dict[str, Any]) -> float | None:
+def _loaded_fraction(progress: JsonObject) -> float | None:
     """Return the part of all stages of loading that is done, 0 to 1.
 
     Example: `{"stages": ["load", "warm up"], "current": "warm up", "value": 0.5}` is 0.75. None if
@@ -360,7 +361,7 @@ def _loaded_fraction(progress: dict[str, Any]) -> float | None:
     return min(max(fraction, 0.0), 1.0)
 
 
-def _command_line_number(status: dict[str, Any], option: str) -> int | None:
+def _command_line_number(status: JsonObject, option: str) -> int | None:
     """Return the number behind an option such as `--ctx-size` in the command line of a model.
 
     `status` holds the command line in `args`. None if the option is not set, is not a number, or is

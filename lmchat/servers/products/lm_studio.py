@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from lmchat.files.disk import read_plain
 from lmchat.files.paths import home_folder, lm_studio_folders
 from lmchat.servers.http.json_values import (
+    JsonObject,
     NotJsonError,
     count_or_none,
     decode,
@@ -146,7 +147,7 @@ class LmStudio(Product):
             )
 
 
-def _read_settings(file: Path) -> dict[str, Any]:
+def _read_settings(file: Path) -> JsonObject:
     """Return the values of a JSON file of LM Studio; empty if it is missing or not readable."""
     try:
         return dict_or_empty(decode(read_plain(file, max_bytes=_MAX_FILE_BYTES)))
@@ -154,7 +155,7 @@ def _read_settings(file: Path) -> dict[str, Any]:
         return {}
 
 
-def _model_of(api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+def _model_of(api: ServerApi, row: JsonObject) -> ModelInfo:
     """Return the model that a row of `/api/v1/models` describes.
 
     Of several instances in memory, the first gives the loaded context window.

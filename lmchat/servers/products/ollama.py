@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from msgspec.structs import replace
 
 from lmchat.errors import ServerUnavailable
 from lmchat.servers.endpoint import Endpoint, is_address, loopback
-from lmchat.servers.http.json_values import count_or_none, dict_or_empty, dicts_in, str_or_empty
+from lmchat.servers.http.json_values import (
+    JsonObject,
+    count_or_none,
+    dict_or_empty,
+    dicts_in,
+    str_or_empty,
+)
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products.product import (
     SEED_AND_PENALTIES,
@@ -100,7 +106,7 @@ class Ollama(Product):
             models.append(model)
         return tuple(models)
 
-    def _model_from_tag(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+    def _model_from_tag(self, api: ServerApi, row: JsonObject) -> ModelInfo:
         """Return the model of a row of `/api/tags`, with what `/api/show` said of it, if anything.
 
         If nothing tells its abilities, a model of the family BERT counts as one for embeddings.
@@ -142,7 +148,7 @@ class Ollama(Product):
         No context window is set: chat requests name none, so Ollama would load the model again with
         its default window for the next one.
         """
-        body: dict[str, Any] = {"model": model.model_id, "stream": False}
+        body: JsonObject = {"model": model.model_id, "stream": False}
         api.require_good(await api.post("/api/generate", body))
 
     async def unload(self, api: ServerApi, model: ModelInfo) -> None:
@@ -152,7 +158,7 @@ class Ollama(Product):
         api.require_good(await api.post("/api/generate", body))
 
 
-async def _read_details(api: ServerApi, listed: list[dict[str, Any]]) -> None:
+async def _read_details(api: ServerApi, listed: list[JsonObject]) -> None:
     """Ask for the details of models within `_DETAILS_S`, and keep them in `api.memory`.
 
     They are kept by `_digest`, which changes if the model of a name does. `listed` are rows of
@@ -160,7 +166,7 @@ async def _read_details(api: ServerApi, listed: list[dict[str, Any]]) -> None:
     refuses to show is not asked for again.
     """
 
-    async def read(row: dict[str, Any]) -> None:
+    async def read(row: JsonObject) -> None:
         """Ask for one model; a refusal is kept as a model without details."""
         reply = await api.post("/api/show", {"model": row["name"]})
         shown = reply.object if reply.is_good else {}
@@ -174,6 +180,6 @@ async def _read_details(api: ServerApi, listed: list[dict[str, Any]]) -> None:
             await asyncio.gather(*map(read, unknown))
 
 
-def _digest(row: dict[str, Any]) -> str:
+def _digest(row: JsonObject) -> str:
     """Return what identifies the content of a model: its digest, or its name if it has none."""
     return str_or_empty(row.get("digest")) or str_or_empty(row.get("name"))

@@ -8,12 +8,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from lmchat.config.settings import effort_of
 from lmchat.errors import NothingAnswers, ServerRejected, ServerUnavailable, WrongUse
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.http.json_values import count_or_none, dicts_in, number_or_none, str_or_empty
+from lmchat.servers.http.json_values import (
+    JsonObject,
+    count_or_none,
+    dicts_in,
+    number_or_none,
+    str_or_empty,
+)
 from lmchat.servers.http.reply import Reply
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products.dialect import Dialect
@@ -252,7 +258,7 @@ class Product:
         """
         return tuple(self.model_from_row(api, row) for row in await self.read_rows(api))
 
-    def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+    def model_from_row(self, api: ServerApi, row: JsonObject) -> ModelInfo:
         """Return the model of a row of the OpenAI-like list, with what all servers say of it.
 
         The rows do not have its state, so it is the one that all models of the product have.
@@ -266,7 +272,7 @@ class Product:
             owned_by=str_or_empty(row.get("owned_by")),
         )
 
-    async def read_rows(self, api: ServerApi) -> list[dict[str, Any]]:
+    async def read_rows(self, api: ServerApi) -> list[JsonObject]:
         """Ask for the OpenAI-like list of models; return the rows that have a name.
 
         Raises `ServerRejected` if the server refuses, or answers with anything but a list, and
@@ -278,19 +284,19 @@ class Product:
             raise not_an_llm("it has no list of models.")
         return [row for row in dicts_in(data) if str_or_empty(row.get("id"))]
 
-    def request_fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
+    def request_fields(self, sampling: Sampling, model: ModelInfo | None = None) -> JsonObject:
         """Return the fields of a chat request whose names depend on the product.
 
         Those of `_SENT_TO_ALL` are left out: `body_of` writes them. `model` is None if the server
         has not listed it.
         """
-        fields: dict[str, Any] = {}
+        fields: JsonObject = {}
         for name, value in self.sent_options(sampling, model).items():
             if name not in _SENT_TO_ALL:
                 fields |= self.fields_of_option(name, value)
         return fields
 
-    def fields_of_option(self, name: str, value: object) -> dict[str, Any]:
+    def fields_of_option(self, name: str, value: object) -> JsonObject:
         """Return the fields of a request for a sampling option that the product takes.
 
         The first of them is the option itself, and others only go with it: without the first, the
@@ -323,11 +329,11 @@ class Product:
             return bool(self.thought_limit_field)
         return effort in self.efforts
 
-    def effort_fields(self, effort: str) -> dict[str, Any]:
+    def effort_fields(self, effort: str) -> JsonObject:
         """Return the fields of a request for an effort that `takes_effort` allows."""
         if effort.isdecimal():
             return {self.thought_limit_field: int(effort)}
-        fields: dict[str, Any] = {"reasoning_effort": effort}
+        fields: JsonObject = {"reasoning_effort": effort}
         # many chat templates that know no efforts have this variable, which stops the thought
         if effort == "none" and self.has_thinking_switch:
             fields["chat_template_kwargs"] = {"enable_thinking": False}
@@ -367,7 +373,7 @@ class Product:
         """Whether the server still keeps an answer under this random id of lmchat (R-42)."""
         return False
 
-    async def count_tokens(self, api: ServerApi, body: dict[str, Any]) -> int | None:
+    async def count_tokens(self, api: ServerApi, body: JsonObject) -> int | None:
         """Return how many tokens the prompt of a chat request has with the model's template.
 
         `body` has the fields of the request on which its prompt depends. None if this version of
@@ -378,7 +384,7 @@ class Product:
             return None
         return count_or_none(api.require_good(reply).object.get(self.count_field))
 
-    async def template_text(self, api: ServerApi, body: dict[str, Any]) -> TemplateText:  # noqa: ARG002 - for those that override it
+    async def template_text(self, api: ServerApi, body: JsonObject) -> TemplateText:  # noqa: ARG002 - for those that override it
         """Let a server apply its chat template to the body of a request, and count the tokens.
 
         It shows users the text that the model gets. Raises `ServerRejected` if the server cannot do
@@ -405,7 +411,7 @@ class Product:
         """
         if not self.load_path:
             raise self._cannot("load")
-        body: dict[str, Any] = {"model": model.model_id}
+        body: JsonObject = {"model": model.model_id}
         if context is not None:
             body[self.context_field] = context
             if model.state is LoadState.LOADED:

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from lmchat.errors import ServerRejected
 from lmchat.safe_text import safe_line
+from lmchat.servers.http.json_values import JsonObject
 from lmchat.servers.products import product_named
 from lmchat.servers.products.dialect import Dialect, JsonMode
 from lmchat.servers.request import (
@@ -53,7 +54,7 @@ def body_of(
     extra_fields: Mapping[str, Any],
     dialect: Dialect,
     sent_thoughts: SentThoughts = SentThoughts.NONE,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Return the body of a request; options that are not set are left out.
 
     `extra_fields` are all fields of the product and those of tools. By `dialect`, those that the
@@ -79,7 +80,7 @@ def body_of(
         thought_fields=product_named(request.product).thought_fields,
     )
     messages = _with_output_instruction(request.messages, request.output, mode)
-    body: dict[str, Any] = {
+    body: JsonObject = {
         "model": request.model,
         "messages": encoder.encode(messages),
         "stream": True,
@@ -97,11 +98,11 @@ def body_of(
     return {**body, **_response_format(request.output, mode), **sent_fields}
 
 
-def tool_fields(request: ChatRequest) -> dict[str, Any]:
+def tool_fields(request: ChatRequest) -> JsonObject:
     """Return the fields that offer the tools of a request; no fields if it has no tools."""
     if not request.tools:
         return {}
-    fields: dict[str, Any] = {"tools": [tool_in_request(tool) for tool in request.tools]}
+    fields: JsonObject = {"tools": [tool_in_request(tool) for tool in request.tools]}
     if request.must_call:
         fields["tool_choice"] = "required"
     return fields
@@ -118,7 +119,7 @@ def json_mode_note(error: ServerRejected, output: WantedOutput, mode: JsonMode) 
     return f"{error.message.rstrip('.')}. lmchat now asks for JSON {_MODE_WORDS[mode]}{schema}."
 
 
-def _response_format(output: WantedOutput, mode: JsonMode) -> dict[str, Any]:
+def _response_format(output: WantedOutput, mode: JsonMode) -> JsonObject:
     """Return the field that asks for JSON.
 
     No field is returned if text is wanted, or if JSON is asked for in words.
@@ -128,7 +129,7 @@ def _response_format(output: WantedOutput, mode: JsonMode) -> dict[str, Any]:
     if mode is JsonMode.OBJECT:
         return {"response_format": {"type": "json_object"}}
     if isinstance(output, AnyObject):
-        named_schema: dict[str, Any] = {"name": "object", "schema": {"type": "object"}}
+        named_schema: JsonObject = {"name": "object", "schema": {"type": "object"}}
     else:
         name = _NOT_IN_NAMES.sub("_", output.name)[:_MAX_NAME_CHARS].strip("_")
         # Of a name in another script, such as Greek, nothing is left.
@@ -175,9 +176,9 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
     sent_thoughts: SentThoughts
     thought_fields: Sequence[str]  # fields of a message that hold its thought
 
-    def encode(self, messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
+    def encode(self, messages: Sequence[ChatMessage]) -> list[JsonObject]:
         """Return messages, oldest first, as the field `messages` of a request has them."""
-        encoded: list[dict[str, Any]] = []
+        encoded: list[JsonObject] = []
         thoughts = thoughts_to_send(messages, self.sent_thoughts)
         for index, message in enumerate(messages):
             if message.role is Role.TOOL and self.has_tools:
@@ -193,7 +194,7 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
                     encoded[-1]["tool_calls"] = [_encoded_call(call) for call in calls]
         return encoded
 
-    def _add_text(self, message: ChatMessage, encoded: list[dict[str, Any]]) -> None:
+    def _add_text(self, message: ChatMessage, encoded: list[JsonObject]) -> None:
         """Add a message with its text and files to the list `encoded`.
 
         If the request offers no tools, a result is added as an answer, and an answer is joined with
@@ -216,7 +217,7 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
         else:
             encoded.append({"role": role.value, "content": content})
 
-    def _add_thought(self, thought: str, encoded_message: dict[str, Any]) -> None:
+    def _add_thought(self, thought: str, encoded_message: JsonObject) -> None:
         """Add a thought to an encoded message, in each of `thought_fields`.
 
         There may be several, because versions of a product read different ones. If the message was
@@ -226,7 +227,7 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
             earlier = encoded_message.get(name, "")
             encoded_message[name] = _joined_paragraphs(earlier, thought)
 
-    def _with_files(self, message: ChatMessage) -> str | list[dict[str, Any]]:
+    def _with_files(self, message: ChatMessage) -> str | list[JsonObject]:
         """Return the content of a message with files.
 
         Without images, it is a text: the text files that have no `place`, then the text of the
@@ -235,7 +236,7 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
         the text.
         """
         texts: list[str] = []
-        images: list[dict[str, Any]] = []
+        images: list[JsonObject] = []
         for part in message.files:
             data = self.files.get(part.digest)
             if part.is_image and data:
@@ -262,7 +263,7 @@ def _answered_calls(message: ChatMessage, following: Sequence[ChatMessage]) -> l
     return [call for call in message.tool_calls if call.call_id in answered_ids]
 
 
-def _tool_result(message: ChatMessage) -> dict[str, Any]:
+def _tool_result(message: ChatMessage) -> JsonObject:
     """Return an encoded message of the role `tool`, which has one call and its result."""
     return {
         "role": "tool",
@@ -271,7 +272,7 @@ def _tool_result(message: ChatMessage) -> dict[str, Any]:
     }
 
 
-def _encoded_call(call: ToolCallPart) -> dict[str, Any]:
+def _encoded_call(call: ToolCallPart) -> JsonObject:
     """Return a call as it is sent back to the model.
 
     Arguments that are not a JSON object, or are an empty one, become `{}`: chat templates fail on
@@ -285,7 +286,7 @@ def _encoded_call(call: ToolCallPart) -> dict[str, Any]:
     }
 
 
-def _image(part: FilePart, data: bytes) -> dict[str, Any]:
+def _image(part: FilePart, data: bytes) -> JsonObject:
     url = f"data:{part.media_type};base64,{b64encode(data).decode()}"
     return {"type": "image_url", "image_url": {"url": url}}
 
@@ -315,11 +316,11 @@ def _joined_contents(first: Any, second: Any) -> Any:
     return [*_text_parts(first), *_text_parts(second)]
 
 
-def _text_parts(content: Any) -> list[dict[str, Any]]:
+def _text_parts(content: Any) -> list[JsonObject]:
     """Return a text as a list of one part, or of none if it is empty; return a list unchanged."""
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if content else []
-    parts: list[dict[str, Any]] = content
+    parts: list[JsonObject] = content
     return parts
 
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
-from typing import Any
 
 from msgspec import Struct, field
 
 from lmchat.errors import ServerUnavailable
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.http.json_values import encode
+from lmchat.servers.http.json_values import JsonObject, encode
 from lmchat.servers.http.reply import Reply
 from lmchat.servers.products.refusals import RequestFacts, refusal
 
@@ -27,7 +26,7 @@ class ServerMemory(Struct, kw_only=True):
     """
 
     product: str | None = None  # that has answered, or is expected
-    model_facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    model_facts: dict[str, JsonObject] = field(default_factory=dict)
     """Facts that do not change, by a digest or name of the model; used for Ollama."""
     keeps_answers: bool | None = None  # whether this version does (R-42); None: not asked yet
 
@@ -43,7 +42,7 @@ class ServerApi(Struct, kw_only=True):
     memory: ServerMemory
     ask: Callable[[str, str, bytes | None], Awaitable[Reply]]
     """Sends a method, a URL and a body with the key of `facts`; raises `ServerUnavailable`."""
-    ask_for_events: Callable[[str, bytes | None], AsyncGenerator[dict[str, Any]]]
+    ask_for_events: Callable[[str, bytes | None], AsyncGenerator[JsonObject]]
     """Yields the JSON objects of an event stream; see `events`."""
     is_identified: bool = False  # whether the product is known, and not only expected
     first_reply: Reply | None = None  # its time is shown as the latency of the server
@@ -82,7 +81,7 @@ class ServerApi(Struct, kw_only=True):
                 return reply
         return None
 
-    def events(self, path: str, posted: object = None) -> AsyncGenerator[dict[str, Any]]:
+    def events(self, path: str, posted: object = None) -> AsyncGenerator[JsonObject]:
         """Return the JSON objects of an event stream.
 
         It is the reply to a GET, or to a POST of a JSON value if one is given. The generator ends

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
-from lmchat.servers.http.json_values import count_or_none, dicts_in
+from lmchat.servers.http.json_values import JsonObject, count_or_none, dicts_in
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products.product import VLLM_SAMPLING, Product
 from lmchat.servers.products.server_api import ServerApi
@@ -39,7 +39,7 @@ class Vllm(Product):
         reply = await api.get("/v1/models")
         return any(row.get("owned_by") == self.owner for row in dicts_in(reply.object.get("data")))
 
-    def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+    def model_from_row(self, api: ServerApi, row: JsonObject) -> ModelInfo:
         """Return the model of a row, also with the context window that the server has set for it.
 
         It cannot be loaded with another one, so that is its largest window too.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from lmchat import units
 from lmchat.errors import ServerRejected, StreamInterrupted
@@ -28,6 +27,7 @@ from lmchat.servers.events import (
 )
 from lmchat.servers.http.error_body import is_error
 from lmchat.servers.http.json_values import (
+    JsonObject,
     NotJsonError,
     count_or_none,
     decode,
@@ -141,7 +141,7 @@ class ChunkReader:
         self._read_object(reply)
         self.has_done = True
 
-    def _read_choice(self, choice: dict[str, Any]) -> None:
+    def _read_choice(self, choice: JsonObject) -> None:
         """Read what a chunk or a whole reply adds to the answer, and the probabilities with it.
 
         `_read_delta` gives the text to the reader of probabilities, which needs it before it can
@@ -199,7 +199,7 @@ class ChunkReader:
             "load the model with a larger one, or check the server's log.",
         )
 
-    def _read_delta(self, delta: dict[str, Any]) -> None:
+    def _read_delta(self, delta: JsonObject) -> None:
         """Post what a chunk adds to the answer: thought, text, refusal, fragments of tool calls.
 
         `delta` may also be the message of a whole reply.
@@ -291,8 +291,8 @@ class ServerUsage:
     """
 
     def __init__(self) -> None:
-        self._usage: dict[str, Any] = {}
-        self._timings: dict[str, Any] = {}
+        self._usage: JsonObject = {}
+        self._timings: JsonObject = {}
         self._last_report_s = time.monotonic()
 
     def keep_usage(self, usage: object) -> None:

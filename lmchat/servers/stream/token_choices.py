@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from msgspec.structs import replace
 
 from lmchat.servers.http.json_values import (
+    JsonObject,
     dict_or_empty,
     dicts_in,
     str_or_empty,
@@ -62,7 +61,7 @@ class ProbabilityReader:
         return tuple(choices)
 
 
-def read_alternatives(entry: dict[str, Any]) -> tuple[Alternative, ...]:
+def read_alternatives(entry: JsonObject) -> tuple[Alternative, ...]:
     """Return the likeliest tokens that the model could have chosen in place of a reported one.
 
     `entry` is the server's object for the reported token. At most `MAX_ALTERNATIVES` are returned.
@@ -72,7 +71,7 @@ def read_alternatives(entry: dict[str, Any]) -> tuple[Alternative, ...]:
     return tuple(filter(None, map(read_token, listed)))
 
 
-def read_token(entry: dict[str, Any]) -> Alternative | None:
+def read_token(entry: JsonObject) -> Alternative | None:
     """Return a token and its logprob; None for an empty or very long token, or without a logprob.
 
     The logprob is at least `LEAST_LOGPROB`, and at most 0.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from msgspec import Struct
 
 from lmchat.servers.events import ToolCallDelta
-from lmchat.servers.http.json_values import count_or_none, dict_or_empty, encode, str_or_empty
+from lmchat.servers.http.json_values import (
+    JsonObject,
+    count_or_none,
+    dict_or_empty,
+    encode,
+    str_or_empty,
+)
 
 
 class _Call(Struct):
@@ -26,7 +30,7 @@ class ToolCalls:
         self._number_by_id: dict[tuple[int | None, str], int] = {}
         """By the server's index and id, and by None and the id: later ones may lack the index."""
 
-    def read(self, fragment: dict[str, Any]) -> ToolCallDelta:
+    def read(self, fragment: JsonObject) -> ToolCallDelta:
         """Find the call of a fragment, and return an event with what the fragment adds to it.
 
         `fragment` is an element of the field `tool_calls` of a chunk. Its id and name are only in
