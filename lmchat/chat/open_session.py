@@ -141,9 +141,10 @@ class OpenSession:
         """Whether a prompt was sent in the session.
 
         It may still be queued, and no message yet. Or all messages may be deleted: then only the
-        title, which the first prompt gave, tells it.
+        time of the last message tells it.
         """
-        return bool(self.messages or self.queue or self.header.title) or self.is_busy
+        has_changed = self.header.updated_at > self.header.created_at
+        return bool(self.messages or self.queue or has_changed) or self.is_busy
 
     @property
     def is_running(self) -> bool:

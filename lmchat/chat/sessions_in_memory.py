@@ -149,7 +149,8 @@ class SessionsInMemory:
         """Change the header as it was changed on the disk, if the session is in memory.
 
         Without that, an export, which writes what is in memory, would lack the change. The other
-        fields are newer in memory, such as the sampling.
+        fields are newer in memory, such as the sampling. A session that the disk does not have yet
+        gets its title only here; the first prompt saves it.
         """
         opened = self._sessions.get(changed.session_id)
         if opened is not None:
@@ -172,12 +173,14 @@ class SessionsInMemory:
         """Return headers for the other sessions that have prompts in the queue and no message.
 
         They are for the list of sessions, as the disk does not have these sessions yet. The first
-        queued prompt gives the title, as when it is sent.
+        queued prompt gives the title, as when it is sent, unless the user has given one.
         """
         headers: list[SessionHeader] = []
         for opened in self.waiting:
             if opened is not self.shown and not opened.messages:
                 text, files = split_draft(opened.queue[0])
                 (prompt,) = new_prompt(opened.messages, text, files).prompts
-                headers.append(replace(opened.header, title=title_of(prompt)))
+                headers.append(
+                    replace(opened.header, title=opened.header.title or title_of(prompt))
+                )
         return headers

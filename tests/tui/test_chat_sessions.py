@@ -55,6 +55,23 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
         assert desk.chat.in_memory.unread == set()
 
 
+async def test_a_title_that_is_given_before_the_first_prompt_is_kept_and_saved_with_it(tmp_path):
+    async with ready_desktop(tmp_path, answer_steps("A"), answer_steps("B"), asked=["one"]) as desk:
+        first = desk.session_id
+        await desk.press("ctrl+n", sees="New session")
+        await desk.say("/title  Peas and  beans", sees="Renamed.")
+        await shown(desk, "Peas and beans")
+        titled = desk.session_id
+        desk.dispatch.shown_session.switch_to(first)
+        await desk.until(lambda: desk.session_id == first, "the other session")
+        await desk.press("ctrl+n", sees="Peas and beans")
+        await desk.press("ctrl+n")
+        assert desk.session_id == titled, "it has no prompt yet, so it stays the new one"
+        await desk.ask("two")
+        assert (await desk.store.open_session(titled)).header.title == "Peas and beans"
+        await desk.press("ctrl+n", sees="New session")
+
+
 async def test_a_title_is_changed_by_command_and_by_key(tmp_path):
     async with ready_desktop(tmp_path, asked=["first"]) as desk:
         first = desk.session_id

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from msgspec.structs import replace
+
 from lmchat.commands.conditions import NOTHING_YET
 from lmchat.errors import SessionNotFound
 from lmchat.safe_text import safe_line
@@ -48,7 +50,14 @@ class SessionActions:
             try:
                 await self._store.find(session_id)
             except SessionNotFound:  # it is new
-                self._ui.notify(NOTHING_YET)
+                if name != "rename" or not typed:
+                    self._ui.notify(NOTHING_YET)
+                    return
+                # in memory only: the first prompt saves the title
+                titled = replace(opened.header, title=" ".join(typed.split()))
+                self._chat.in_memory.update_header(titled)
+                self._shown_session.show_title()
+                await self._show_result("Renamed")
                 return
         if name == "delete":
             words = await self._delete(session_id)
