@@ -71,6 +71,20 @@ async def test_a_question_takes_its_key_for_yes_escape_for_no_and_running_text_f
             assert app.results.pop() is None
 
 
+async def test_a_question_says_that_a_key_for_yes_came_too_early():
+    async with drawn(Host()) as (app, pilot):
+        dialog = ConfirmDialog("Attach?", verb="attach", key="y")
+        app.push_screen(dialog, app.results.append)
+        await pilot.pause()
+        dialog.key_pause.prolong(time.monotonic() + 60)  # as if other keys had come just now
+        assert "y attach" in screen_text(app)
+        await pilot.press("y")
+        assert "y again attach" in screen_text(app)
+        confirm(app)
+        await pilot.pause()
+        assert app.results == [True]
+
+
 async def test_a_text_scrolls_is_safe_on_the_screen_and_copied_as_it_was_given():
     raw = "raw \x1b[2J [b]text[/b]"
     long = "\n".join([raw, *(f"line {n}" for n in range(200))])

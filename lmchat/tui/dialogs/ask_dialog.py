@@ -194,11 +194,17 @@ class ConfirmDialog(Dialog):
         self.key_pause.begin()
 
     def on_key(self, event: events.Key) -> None:
-        """Leave with True on the key for a yes, if no key came in the pause before it."""
+        """Leave with True on the key for a yes, if no key came in the pause before it.
+
+        If one came, say at the bottom that the key is needed again.
+        """
         is_ready = self.key_pause.takes_key(event.time)  # also for other keys: each begins a pause
         if event.key == self._key and is_ready:
             event.stop()
             self.dismiss(True)
+        elif event.key == self._key:
+            [(key, verb)] = self.hints
+            self.show_keys(((f"{key} again", verb),))
 
 
 def outside_question(paths: Sequence[Path]) -> ConfirmDialog:
