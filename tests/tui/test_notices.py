@@ -17,9 +17,19 @@ async def test_warnings_add_up_each_shown_once_and_cover_neither_the_title_nor_t
             (False, True),
         ]
         desk.app.notify("One went wrong.", severity="warning")
-        desk.app.notify("The file is away.", severity="warning")
-        await shown(desk, "The file is away.")
+        await desk.pilot.pause()
         assert desk.text.count("One went wrong.") == 1, "it is still shown"
+
+
+async def test_on_a_low_screen_the_newest_two_are_shown(tmp_path):
+    for height, rest in ((24, ["Three.", "Four."]), (30, ["One.", "Two.", "Three.", "Four."])):
+        async with ready_desktop(tmp_path, size=(80, height)) as desk:
+            for words in ("One.", "Two.", "Three.", "Four."):
+                desk.app.notify(words)
+            await shown(desk, "Four.")
+            assert [
+                word for word in desk.text.split() if word in ("One.", "Two.", "Three.", "Four.")
+            ] == rest
 
 
 async def test_one_covers_no_row_of_a_dialog_that_fills_the_screen(tmp_path):
