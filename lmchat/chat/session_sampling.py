@@ -46,12 +46,10 @@ def listed_options(choices: TurnChoices, opened: OpenSession) -> tuple[SetOption
     product = choices.target.product if choices.target else ""
     listed: list[SetOption] = []
     for option in choices.options(opened.own_sampling):
+        origin = option.origin
         if product and not product_named(product).takes_option(option.name):
-            words = f"{option.origin.words}; not sent to {product}"
-            origin = replace(option.origin, words=words)
-            listed.append(replace(option, origin=origin))
-        else:
-            listed.append(option)
+            origin = replace(origin, words=f"{origin.words}; not sent to {product}")
+        listed.append(replace(option, origin=origin))
     return tuple(listed)
 
 
