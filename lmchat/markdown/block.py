@@ -14,12 +14,9 @@ from msgspec import Struct
 from rich.segment import Segment
 from rich.style import Style
 
-from lmchat.cells import graphemes
-
 PIECE_LINES = 32  # lines of plain text in one block; laying one out takes about 1 ms
 CODE_LINES = 64  # lines of code in one block; it is highlighted without the code around it
 PIECE_CHARS = 4_000  # characters of a paragraph or a line, after which it continues in a new block
-_MOST_CLUSTER = 64  # characters of a grapheme; a longer one is cut
 HEAD_LINES = 2  # lines of the head of a table
 TABLE_ROWS = 24  # rows that determine the widths of a table; later rows become blocks of their own
 # where a long text is cut, the best first: before a letter no other kind of block begins
@@ -114,14 +111,10 @@ def cut_place(text: str) -> int:
     """Return where to cut a text that is longer than a piece.
 
     That is behind the last line end or blank before a letter in the second half of the piece, or
-    else at its end, where no grapheme is split.
+    else at its end.
     """
     for pattern in _BREAKS:
         ends = list(re.compile(pattern).finditer(text, PIECE_CHARS // 2, PIECE_CHARS))
         if ends:
             return ends[-1].end()
-    # before the grapheme that holds the first character behind the piece; it is found from as far
-    # back as the longest grapheme reaches
-    start = PIECE_CHARS - _MOST_CLUSTER
-    starts = [place for place, _ in graphemes(text[start : PIECE_CHARS + 1])]
-    return start + starts[-1]
+    return PIECE_CHARS

@@ -360,11 +360,6 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     @property
     def text(self) -> str:
         """The text of the message, a refusal included, without reasoning."""
-        # a short cut for nearly all messages: opening a long session asks 10 000 times
-        if len(self.parts) == 1:
-            only_part = self.parts[0]
-            if isinstance(only_part, TextPart):
-                return only_part.text
         return "".join(part.text for part in self.parts if isinstance(part, TextPart | RefusalPart))
 
     @property

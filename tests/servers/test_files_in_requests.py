@@ -72,22 +72,3 @@ async def test_images_do_not_count_for_the_limit_of_a_request_and_other_files_do
     assert error.message == (
         "The request is 10.5 MB; the limit is 10 MB. Its largest message is number 3 of 3."
     )
-
-
-async def test_images_of_imported_answers_stay_when_two_answers_become_one(server, make_client):
-    """So it is where the prompt between them was deleted."""
-    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBO"}}
-    answer = text_message(Role.ASSISTANT, "One.")
-    picture = replace(answer, parts=(IMAGE, *text_message(Role.ASSISTANT, "Two.").parts))
-    one, two = ({"type": "text", "text": text} for text in ("One.", "Two."))
-    for answers, content in (
-        ((answer, picture), [one, image, two]),
-        ((picture, answer), [image, two, one]),
-    ):
-        server.requests.clear()
-        plain(server)
-        request = ask(server, "What?")
-        messages = (*answers, *request.messages)
-        await events_of(make_client(), replace(request, messages=messages, files={"a": b"\x89PN"}))
-        sent, _ = server.seen(CHAT)[0].json["messages"]
-        assert sent == {"role": "assistant", "content": content}

@@ -1,6 +1,6 @@
-"""Server-sent events from bytes, by the WHATWG rules (HTML Standard, 9.2.6); does no I/O.
+"""Server-sent events from bytes (HTML Standard, 9.2.6), with LF or CRLF at line ends; no I/O.
 
-CR, LF and the colon never occur inside a UTF-8 sequence, so bytes need no decoding before JSON.
+LF and the colon never occur inside a UTF-8 sequence, so bytes need no decoding before JSON.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from lmchat.servers.http.json_values import NotJsonError, decode
 MAX_LINE_BYTES = 8 * 1024 * 1024
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 DONE = b"[DONE]"
-_BOM = b"\xef\xbb\xbf"
 
 
 class MalformedStreamError(Exception):
@@ -30,8 +29,6 @@ class SseReader:
     """Reader of bytes in pieces of any size; returns events as soon as they are complete."""
 
     def __init__(self) -> None:
-        self._is_first_line = True  # it may begin with a byte order mark
-        self._skips_lf = False  # whether the last chunk ended in CR, whose LF may follow
         self._partial_line = bytearray()  # the end of the bytes so far, without a line end
         # The event that is not complete yet:
         self._data: list[bytes] = []  # one entry for each line of data
@@ -44,14 +41,6 @@ class SseReader:
         Raises:
             MalformedStreamError: a line or an event is too long.
         """
-        if self._skips_lf and chunk:
-            # The CR at the end of the last chunk has ended a line: to wait for its LF would delay
-            # every event. If this chunk begins with an LF, it belongs to that CR.
-            self._skips_lf = False
-            chunk = chunk.removeprefix(b"\n")
-        if b"\r" in chunk:
-            self._skips_lf = chunk.endswith(b"\r")
-            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         # A line is put together when its end has come: with each chunk, it would be copied often.
         if self._partial_line and b"\n" in chunk:
             chunk = bytes(self._partial_line) + chunk
@@ -86,9 +75,7 @@ class SseReader:
         The comment, or the event that the blank line ends, is added to `events`. Fields other than
         `data` and `event` are ignored.
         """
-        if self._is_first_line:
-            self._is_first_line = False
-            line = line.removeprefix(_BOM)
+        line = line.removesuffix(b"\r")
         if not line:
             self._end_event(events)
             return

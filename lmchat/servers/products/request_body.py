@@ -210,10 +210,11 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
         elif message.files:
             content = self._with_files(message)
 
-        may_join = role is Role.ASSISTANT and not self.has_tools
-        follows_answer = bool(encoded) and encoded[-1]["role"] == "assistant"
-        if may_join and follows_answer:
-            encoded[-1]["content"] = _joined_contents(encoded[-1]["content"], content)
+        earlier = encoded[-1] if encoded and not self.has_tools else {}
+        follows_answer = role is Role.ASSISTANT and earlier.get("role") == "assistant"
+        # imported answers may have images, which makes a list of the content
+        if follows_answer and isinstance(content, str) and isinstance(earlier["content"], str):
+            earlier["content"] = _joined_paragraphs(earlier["content"], content)
         else:
             encoded.append({"role": role.value, "content": content})
 
@@ -245,7 +246,9 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
                 texts.append(_file_as_text(part, data))
         words = text_with_files(message.text, message.files, self.files)
         content = _joined_paragraphs(*texts, words)
-        return [*images, *_text_parts(content)] if images else content
+        if not images:
+            return content
+        return [*images, {"type": "text", "text": content}] if content else images
 
 
 def _answered_calls(message: ChatMessage, following: Sequence[ChatMessage]) -> list[ToolCallPart]:
@@ -304,24 +307,6 @@ def _file_as_text(part: FilePart, data: bytes | None) -> str:
     text = data.decode("utf-8-sig", "replace")  # without a byte order mark
     fence = fence_for(text)
     return f"File {name}:\n{fence}\n{text.rstrip()}\n{fence}"
-
-
-def _joined_contents(first: Any, second: Any) -> Any:
-    """Return the contents of two messages as one: a text, or a list of parts if one has images.
-
-    Imported answers may have images.
-    """
-    if isinstance(first, str) and isinstance(second, str):
-        return _joined_paragraphs(first, second)
-    return [*_text_parts(first), *_text_parts(second)]
-
-
-def _text_parts(content: Any) -> list[JsonObject]:
-    """Return a text as a list of one part, or of none if it is empty; return a list unchanged."""
-    if isinstance(content, str):
-        return [{"type": "text", "text": content}] if content else []
-    parts: list[JsonObject] = content
-    return parts
 
 
 def _joined_paragraphs(*texts: str) -> str:
