@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import os
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from lmchat.safe_text import decoded_text
 from lmchat.servers.request import AnyObject, AnyText, FittingValue, WantedOutput
 from lmchat.servers.sampling_options import checked_option
 from lmchat.sessions.message import ChatMessage, Role, messages_of, text_message
+from lmchat.terminal.output import open_stdin
 from lmchat.tools.json_text import strict_json
 
 _CHAT_PATH = "/v1/chat/completions"
@@ -42,9 +41,7 @@ def lines_of(path: Path | None, *, is_text: bool) -> Iterator[BatchLine]:
     With `is_text`, a line is a prompt, and no JSON. Raises `WrongUse` if the file cannot be read.
     """
     try:
-        # Not `sys.stdin`: lines are read in a thread, which is abandoned if it waits for more.
-        # Python could not exit while that thread holds the lock of `sys.stdin`.
-        with path.open("rb") if path else os.fdopen(os.dup(sys.stdin.fileno()), "rb") as file:
+        with path.open("rb") if path else open_stdin() as file:
             for number, data in enumerate(file, 1):
                 # editors of Windows begin files with a byte order mark
                 text = data.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n")

@@ -327,10 +327,15 @@ async def ask_yes_no(question: str) -> bool:
 
 
 def from_stdin(read: Callable[[BufferedReader], Result]) -> Result:
-    """Call `read` with another file object for stdin than `sys.stdin`, and return its result.
+    """Call `read` with the file of `open_stdin`, and return its result."""
+    with open_stdin() as file:
+        return read(file)
 
-    The caller may be a thread that is abandoned while `read` waits. If that thread held the lock of
+
+def open_stdin() -> BufferedReader:
+    """Return another file object for stdin than `sys.stdin`; closing it leaves stdin open.
+
+    The caller may be a thread that is abandoned while it reads. If that thread held the lock of
     `sys.stdin`, Python could not exit.
     """
-    with os.fdopen(os.dup(sys.stdin.fileno()), "rb") as file:
-        return read(file)
+    return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
