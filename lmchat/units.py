@@ -10,6 +10,11 @@ from msgspec import Struct
 GAP = "\u00a0"  # gap between a figure and its unit
 
 
+def breakable(figures: str) -> str:
+    """Return figures with usual blanks in place of `GAP`, for text that may be wrapped."""
+    return figures.replace(GAP, " ")
+
+
 def size_text(value_bytes: int | None, *, is_exact: bool = False) -> str:
     """Return a size for a person, in powers of 1000; "" if it is None.
 

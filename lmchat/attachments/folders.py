@@ -31,7 +31,7 @@ from lmchat.files.folder_walk import walk
 from lmchat.matching import fuzzy_match
 from lmchat.processes.threads import in_thread, run_abandonable
 from lmchat.safe_text import safe_line
-from lmchat.units import GAP, counted, size_text, tokens
+from lmchat.units import breakable, counted, size_text, tokens
 
 MOST_UNASKED = 50  # files that are attached without a question
 _MOST_ATTACHED = 100  # of one folder or pattern
@@ -72,7 +72,7 @@ class FileSet(Struct, frozen=True, kw_only=True):
         """
         size = size_text(sum(file.part.size for file in self.files))
         estimate = tokens(self.tokens, is_estimated=True)
-        words = f"{counted(len(self.files), 'file')}, {size}, {estimate} tokens".replace(GAP, " ")
+        words = breakable(f"{counted(len(self.files), 'file')}, {size}, {estimate} tokens")
         if self.left_out_count:
             words += f"; {self.left_out_count} skipped (not text, or too long)"
         return words

@@ -17,7 +17,7 @@ from lmchat.errors import LMChatError, WrongUse
 from lmchat.processes.child import ChildProcess
 from lmchat.processes.environment import environment_for_others, find_program
 from lmchat.safe_text import decoded_text, safe_line, safe_text
-from lmchat.units import GAP, size_text
+from lmchat.units import breakable, size_text
 
 TIME_LIMIT_S = 60.0
 MAX_OUTPUT_BYTES = 200_000  # of the end of an output; more is left out before it
@@ -156,7 +156,7 @@ def output_attachment(command: ShellCommand) -> Attachment:
         name += f", {command.ending}"
     text = f"$ {command.command}\n"
     if command.left_out_bytes:
-        size = size_text(command.left_out_bytes, is_exact=True).replace(GAP, " ")
+        size = breakable(size_text(command.left_out_bytes, is_exact=True))
         name += f", {size} left out"
         text += f"[{size} left out]\n"
     output = bytes(command.output)

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from lmchat.errors import RequestInvalid
 from lmchat.safe_text import safe_line
-from lmchat.units import GAP, size_text
+from lmchat.units import breakable, size_text
 
 MAX_ALTERNATIVES = 100
 """Alternatives that are kept of a token, the likeliest first: as many as can be asked for."""
@@ -191,7 +191,7 @@ class FilePart(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag
         Name and figures have ordinary blanks, as exports and the line in the prompt have them.
         """
         pixels = f", {self.width}×{self.height}" if self.width else ""
-        size = size_text(self.size, is_exact=True).replace(GAP, " ")  # `GAP` does not break
+        size = breakable(size_text(self.size, is_exact=True))
         return f"{safe_line(self.name, limit=_MAX_NAME_CHARS)} ({size}{pixels})"
 
 

@@ -48,7 +48,7 @@ async def list_models(context: Context) -> int:
             model.params,
             model.quantization,
             units.window(model.context),
-            units.size_text(model.size_bytes).replace(units.GAP, " "),  # GAP is a no-break space
+            units.breakable(units.size_text(model.size_bytes)),
             special_type(model) or " ".join(model.capabilities),
             f"{model.product} {model.endpoint.netloc}",
         )
@@ -71,7 +71,7 @@ async def _list_files(context: Context) -> int:
         (
             file.name,
             file.quantization,
-            units.size_text(file.size_bytes).replace(units.GAP, " "),  # GAP is a no-break space
+            units.breakable(units.size_text(file.size_bytes)),
             file.source,
             str(file.path),
         )
