@@ -28,7 +28,7 @@ from lmchat.servers.discovery.choose_target import (
     target_when_loaded,
     why_unusable,
 )
-from lmchat.servers.discovery.probe_result import ProbeResult
+from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.http.key_source import NoKeys
@@ -336,8 +336,7 @@ class Client:
     async def _probe(self, *named: Endpoint) -> tuple[ProbeResult, ...]:
         """Probe a named address, or all usual ones; keep the results if a server can be used."""
         results = (await self._backend.check(*named),) if named else await self.detect()
-        is_usable = any(probed.verdict.is_usable for probed in results)
-        self._results = results if is_usable else ()
+        self._results = results if usable_of(results) else ()
         return results
 
 

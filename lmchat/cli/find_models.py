@@ -8,6 +8,7 @@ from lmchat.cli.find_target import find_servers
 from lmchat.cli.wiring import Runtime
 from lmchat.errors import LMChatError
 from lmchat.servers.discovery.choose_target import why_unusable
+from lmchat.servers.discovery.probe_result import usable_of
 from lmchat.servers.model import LoadState, ModelInfo, find_model
 from lmchat.terminal.output import Output
 
@@ -15,7 +16,7 @@ from lmchat.terminal.output import Output
 async def fetch_models(runtime: Runtime) -> list[ModelInfo]:
     """Return the models of all usable servers; raises an error if there is no such server."""
     results = await find_servers(runtime.backend, runtime.settings)
-    usable = [probed for probed in results if probed.verdict.is_usable]
+    usable = usable_of(results)
     if not usable:
         raise why_unusable(results)
     return [model for probed in usable for model in probed.models]

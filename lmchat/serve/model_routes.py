@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.servers.discovery.choose_target import why_unusable
-from lmchat.servers.discovery.probe_result import ProbeResult
+from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import ModelInfo, find_model, unknown_model
 
@@ -34,7 +34,7 @@ class ModelRoutes(Struct, frozen=True):
     @classmethod
     def of(cls, results: Sequence[ProbeResult]) -> ModelRoutes:
         """Return the routes to the models of the servers that were found."""
-        usable = [probed for probed in results if probed.verdict.is_usable]
+        usable = usable_of(results)
         product_counts = Counter(probed.product for probed in usable)
         port_counts = Counter((probed.product, probed.endpoint.port) for probed in usable)
         aliases: dict[str, ModelInfo] = {}
@@ -48,10 +48,6 @@ class ModelRoutes(Struct, frozen=True):
             for model in probed.models:
                 aliases.setdefault(f"{model.model_id}@{server_name}", model)
         return cls(tuple(results), aliases)
-
-    @property
-    def usable(self) -> tuple[ProbeResult, ...]:
-        return tuple(probed for probed in self.results if probed.verdict.is_usable)
 
     def listed(self) -> dict[str, ModelInfo]:
         """Return the models by the names to show.
@@ -90,9 +86,8 @@ class ModelRoutes(Struct, frozen=True):
         Raises the error that says why it cannot be used.
         """
         results = self.at(url)
-        for probed in results:  # the best one first
-            if probed.verdict.is_usable:
-                return probed
+        if usable := usable_of(results):  # the best one first
+            return usable[0]
         raise why_unusable(results)
 
     def find(self, name: str) -> ModelInfo:

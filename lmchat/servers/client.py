@@ -36,7 +36,7 @@ from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
 from lmchat.processes.tasks import background_task, end_tasks
 from lmchat.servers.admission import Admission
 from lmchat.servers.discovery.choose_target import why_unusable
-from lmchat.servers.discovery.probe_result import ProbeResult
+from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
 from lmchat.servers.discovery.prober import Prober
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.local_engine import LocalEngine
@@ -152,7 +152,7 @@ class HttpServerClient:
         """
         await self._read_cache()
         results = tuple(map(self._cache_models, await self._prober.scan(expected)))
-        if any(probed.verdict.is_usable for probed in results):
+        if usable_of(results):
             self._admission.count(cache_misses=1)  # lists of models came from servers
         if self._engine is not None and self._engine.endpoint is not None:
             # a refresh searches the disk again: model files may have come or gone

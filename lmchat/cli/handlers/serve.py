@@ -17,7 +17,7 @@ from lmchat.errors import LMChatError, WrongUse
 from lmchat.processes.system import ENDING_SIGNALS
 from lmchat.processes.tasks import background_task
 from lmchat.safe_text import header_value
-from lmchat.servers.discovery.probe_result import ProbeResult
+from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
 from lmchat.servers.endpoint import bracketed, is_loopback_host, loopback
 from lmchat.terminal.output import Output, is_terminal
 from lmchat.units import counted
@@ -160,7 +160,7 @@ def _print_servers(output: Output, routes: ModelRoutes) -> None:
     """Print on a terminal which servers there are."""
     servers = [
         f"{probed.product} {probed.endpoint.netloc} ({counted(len(probed.models), 'model')})"
-        for probed in routes.usable
+        for probed in usable_of(routes.results)
     ]
     _print_line(output, f"Servers: {', '.join(servers) or 'none found yet'}")
 

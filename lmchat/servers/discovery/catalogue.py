@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from lmchat.config.state import State
 from lmchat.errors import LMChatError
-from lmchat.servers.discovery.probe_result import ProbeResult
+from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import ModelInfo, ModelList
 
@@ -96,8 +96,8 @@ class Catalogue:
             self._speeds = await self._read_speeds()
         except LMChatError:
             self._speeds = {}
-        usable = (probed for probed in self.results if probed.verdict.is_usable)
-        return self._rows([model for probed in usable for model in probed.models], state)
+        models = [model for probed in usable_of(self.results) for model in probed.models]
+        return self._rows(models, state)
 
     def _rows(self, models: Sequence[ModelInfo], state: State) -> tuple[ModelRow, ...]:
         """Return a row for each model.

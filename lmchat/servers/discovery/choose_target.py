@@ -21,7 +21,13 @@ from lmchat.errors import (
     ServerUnavailable,
 )
 from lmchat.safe_text import shell_word
-from lmchat.servers.discovery.probe_result import VERDICTS, WANTS_KEY, ProbeResult, Verdict
+from lmchat.servers.discovery.probe_result import (
+    VERDICTS,
+    WANTS_KEY,
+    ProbeResult,
+    Verdict,
+    usable_of,
+)
 from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.model import (
     BUILT_IN,
@@ -78,7 +84,7 @@ def choose(
     """
     if is_named:
         results = [probed for probed in results if probed.is_own]
-    usable = [probed for probed in results if probed.verdict.is_usable]
+    usable = usable_of(results)
     if usable:
         best = min(usable, key=lambda probed: _rank(probed, state, model))
         return choose_on_server(best, model=model, state=state, may_load=may_load)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, StrEnum, auto
 
 from msgspec import Struct
@@ -201,6 +201,11 @@ class ProbeResult(Struct, frozen=True, kw_only=True):
     def can_be_allowed(self) -> bool:
         """Whether lmchat sends no requests to it only because its host is not allowed."""
         return self.kind == "not_allowed"
+
+
+def usable_of(results: Iterable[ProbeResult]) -> list[ProbeResult]:
+    """Return the results of the servers that can be used, in the same order."""
+    return [probed for probed in results if probed.verdict.is_usable]
 
 
 class Health(Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from lmchat.servers.discovery.probe_result import (
     ProbeResult,
     ServerGrade,
     Verdict,
+    usable_of,
 )
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.download import DemoModel
@@ -172,7 +173,7 @@ def headline_and_advice(results: Sequence[ProbeResult]) -> tuple[str, str]:
     Both may contain text of a server. The step is empty if none is missing, or none is known.
     """
     named = [probed for probed in results if probed.has_named_address]
-    usable = [probed for probed in results if probed.verdict.is_usable]
+    usable = usable_of(results)
     # another server than the one that the user named answers
     if named and usable and not any(probed.verdict.is_server for probed in named):
         return f"The server you named does not answer. {_server_name(usable[0])} does.", ""

@@ -21,7 +21,7 @@ from textual.widgets import Static
 
 from lmchat import units
 from lmchat.safe_text import safe_line
-from lmchat.servers.discovery.probe_result import ProbeResult
+from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
 from lmchat.servers.endpoint import Endpoint
 from lmchat.tui.actions import AppMessage, ShowChat
 from lmchat.tui.welcome.server_rows import (
@@ -160,7 +160,7 @@ class WelcomeScreen(Screen[None]):
         # the next steps of the rows, unlike those of the probes, depend on what this machine has
         results = [replace(row.probed, next_step=row.next_step) for row in self._servers]
         headline, advice = headline_and_advice(results)
-        if not advice and not any(probed.verdict.is_usable for probed in results):
+        if not advice and not usable_of(results):
             has_engine = self._facts.machine.offer is not None
             way = "try the built-in engine" if has_engine else "type an address"
             advice = f"Start one, or {way}. This page continues when a server appears."
