@@ -19,7 +19,8 @@ CODE_LINES = 64  # lines of code in one block; it is highlighted without the cod
 PIECE_CHARS = 4_000  # characters of a paragraph or a line, after which it continues in a new block
 HEAD_LINES = 2  # lines of the head of a table
 TABLE_ROWS = 24  # rows that determine the widths of a table; later rows become blocks of their own
-# where a long text is cut, the best first: before a letter no other kind of block begins
+# where a long text is cut, the best place first; only a paragraph begins with a letter, so what
+# follows is read as one again
 _BREAKS = (r"\n(?=[^\W\d_])", r"[ \t](?=[^\W\d_])")
 
 Span = tuple[str, Style]  # a piece of text in one style
@@ -48,20 +49,23 @@ class Kind(StrEnum):
     FENCE = "fence"
     MORE_ROWS = "more rows"  # rows that continue the table of an earlier block
     PLAIN = "plain"  # text as it is
-    MADE = "made"  # by `Block.make`: rows of the log itself, as stats and cards, and prompts
+    MADE = "made"  # rows that `Block.make` returns: prompts, and what the log adds, such as stats
 
 
 AS_WRITTEN = (Kind.FENCE, Kind.PLAIN, Kind.MADE)  # kinds that show their source without markup
 
 
 class Block(Struct, gc=False):
-    """A piece of a message that is laid out on its own. It has no reference cycles: `gc=False`."""
+    """A piece of a message that is laid out on its own.
+
+    It has no reference cycles, so the garbage collector need not look at it (`gc=False`).
+    """
 
     kind: Kind
     source: str = ""  # Markdown, bare code, or plain text
-    info: str = ""  # language of a fence; of a block of kind `MORE_ROWS`, head and first rows
+    info: str = ""  # language of a fence; for `MORE_ROWS`, the table's head and first rows
     is_first: bool = True  # false where it continues its predecessor without a blank row
-    is_attached: bool = False  # as a list below its paragraph: no blank row is above it
+    is_attached: bool = False  # true for a list below its paragraph: no blank row is above it
     number: int | None = None  # number of its first item where it continues a list
     is_thought: bool = False  # whether it is a part of the reasoning
     has_cursor: bool = False  # whether text arrives after its last word, which shows a cursor
@@ -70,12 +74,12 @@ class Block(Struct, gc=False):
 
     @property
     def gap(self) -> int:
-        """Number of blank rows above it: 0 or 1."""
+        """Number of blank rows above the block: 0 or 1."""
         return int(self.is_first and not self.is_attached)
 
 
 def made_block(make: Callable[[Any], list[Line]], *, is_attached: bool = False) -> Block:
-    """Return a block of the log itself; `make` returns its lines on a given page."""
+    """Return a block that is not read from a text: `make` returns its lines on a given page."""
     return Block(Kind.MADE, is_attached=is_attached, make=make)
 
 
@@ -110,8 +114,9 @@ def plain_blocks(text: str) -> Iterator[Block]:
 def cut_place(text: str) -> int:
     """Return where to cut a text that is longer than a piece.
 
-    That is behind the last line end or blank before a letter in the second half of the piece, or
-    else at its end.
+    The best place is behind a line end before a letter: the last one in the second half of the
+    piece. The next best is behind a blank before a letter. A piece without either is cut at its
+    end.
     """
     for pattern in _BREAKS:
         ends = list(re.compile(pattern).finditer(text, PIECE_CHARS // 2, PIECE_CHARS))

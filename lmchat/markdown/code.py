@@ -16,9 +16,9 @@ from lmchat.markdown.wrap import cut_points, harmless, split_spans, text_of, wid
 from lmchat.safe_text import safe_line
 from lmchat.units import UNICODE
 
-_INFO_CHARS = 1_000  # of the language of a fence
+_INFO_CHARS = 1_000  # characters of the language of a fence that are shown
 _MORE_INDENT = 2  # cells by which further rows of a long line are indented more than its start
-_PAD_CELLS = 3  # beside the code of a line: those of `_pad`, and one behind it
+_PAD_CELLS = 3  # cells beside the code of a line: two of `_pad` before it, one behind it
 _NULL = Style.null()
 
 
@@ -30,10 +30,10 @@ def code_lines(
     *,
     is_first: bool = True,
 ) -> Iterator[Line]:
-    """Yield the lines of a code or of a piece of it; those that are too long are broken.
+    """Yield the lines of code, or of a piece of it; a line that is too long becomes several.
 
-    `prefixes` are those of the first line and of the following ones. With `is_first`, a row with
-    the language is above.
+    The first of `prefixes` is that of the first line, the second that of the others. With
+    `is_first`, a row above the code shows its language.
     """
     prefix, next_prefix = prefixes
     if is_first:
@@ -62,13 +62,13 @@ def code_lines(
 
 
 def _coloured_lines(page: Page, code: str, colours: bytes) -> Iterator[list[Span]]:
-    """Yield the spans of each line of a code.
+    """Yield the spans of each line of code.
 
-    `colours` has a byte for each character, an index in `COLOUR_NAMES`. Code behind its end has no
-    colour.
+    `colours` has a byte for each character, an index in `COLOUR_NAMES`. If it is shorter than the
+    code, the rest has no colour.
     """
     spans: list[Span] = []
-    runs = [  # of characters in one colour, whose bytes are equal
+    runs = [  # neighbouring characters in one colour: their bytes are equal
         (COLOUR_NAMES[colours[run.start()]], code[run.start() : run.end()])
         for run in re.finditer(rb"(?s)(.)\1*", colours[: len(code)])
     ]
@@ -86,7 +86,7 @@ def _coloured_lines(page: Page, code: str, colours: bytes) -> Iterator[list[Span
 def language_of(info: str) -> str:
     """Return the language in the info of a fence, as `python` in `python:main.py` or `{.python}`.
 
-    Return an empty text if it names none.
+    Return an empty text if the info names none.
     """
     match = re.match(r"[{.\s]*([\w#+.-]{1,40})", info)
     return match[1] if match else ""
@@ -97,7 +97,7 @@ def head_line(
 ) -> Line:
     """Return the row above code, which shows `words`, such as its language.
 
-    With `has_copy_key`, it has a `hint` that names the key which copies the code. The hint replaces
+    With `has_copy_key`, the row has a `hint` with the key that copies the code. The hint replaces
     the row while the message has the focus.
     """
     muted = page.styles["muted"]

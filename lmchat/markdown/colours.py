@@ -1,13 +1,13 @@
-"""Colours of code: those that are known, and the code that waits for them.
+"""Colours of code: those that are known, and the code that waits for its colours.
 
-Colours are bytes, one for each character of a code, as the highlighter returns them.
+Colours are bytes, one for each character of the code, as the highlighter returns them.
 """
 
 from __future__ import annotations
 
 from lmchat.markdown.block import Block
 
-_MOST_CHARS = 500_000  # of code whose colours are kept
+_MOST_CHARS = 500_000  # characters of code whose colours are kept
 
 CodeRequest = tuple[str, str]  # language, and code without terminal commands
 
@@ -19,9 +19,9 @@ class Colours:
     """
 
     def __init__(self) -> None:
-        # The block that is being laid out, set by `Layout`: it waits for what `of` requests. It is
-        # no parameter of `of`: code on a card is requested by the `make` of its block, which must
-        # not hold the block, as blocks have no reference cycles.
+        # The block that is being laid out, set by `Layout`. It waits for the colours that `of`
+        # requests. It is no parameter of `of`, because the `make` of a card also calls `of`. If
+        # `make` held its block, the two would be a reference cycle, which blocks must not have.
         self.block: Block | None = None
         self._cache: dict[CodeRequest, bytes] = {}
         # the code of each language whose colours arrived last, with these colours
@@ -30,10 +30,10 @@ class Colours:
         self._waiting: dict[CodeRequest, list[Block]] = {}
 
     def of(self, language: str, code: str) -> bytes:
-        """Return the colours of a code, as far as they are known; if they are not, request them.
+        """Return the colours of code, as far as they are known; if they are not, request them.
 
-        Until they arrive, code that continues the last coloured code of its language has the
-        colours of it; other code has none. Code without a language never has any.
+        Until they arrive, code that continues the last coloured code of its language gets the
+        colours of that beginning. Other code gets none. Code without a language never has any.
         """
         if not (language and code):
             return b""
@@ -44,8 +44,9 @@ class Colours:
         blocks = self._waiting.pop(request, [])
         newest = self.newest_request
         if newest is not None and newest[0] == language and code.startswith(newest[1]):
-            # Likely the same code, which has grown: its blocks wait for the new request. A block
-            # whose code only began alike requests its own when it is laid out with these colours.
+            # Likely the same code, which has grown: its blocks wait for the new request. If the
+            # code of a block only began alike, it requests its own colours when it is laid out
+            # with these.
             blocks += self._waiting.pop(newest)
         if self.block is not None:  # the block that is being laid out shows this code
             blocks.append(self.block)
@@ -59,10 +60,10 @@ class Colours:
         return next(reversed(self._waiting), None)
 
     def put(self, request: CodeRequest, colours: bytes | None) -> list[Block]:
-        """Take the colours of a code, or None if the highlighter has none for it.
+        """Take the colours of requested code, or None if the highlighter has none for it.
 
-        Return the blocks that waited for them. When there are too many colours, all older ones are
-        forgotten.
+        Return the blocks that waited for these colours. When there are too many colours, all older
+        ones are forgotten.
         """
         language, code = request
         if colours:

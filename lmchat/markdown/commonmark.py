@@ -1,4 +1,4 @@
-"""Markdown as blocks and words by markdown-it, and code and links in a text.
+"""Markdown parsed by markdown-it: blocks, the text inside of them, code blocks, links.
 
 One parser cuts a text into blocks, the other one parses the text inside of a block. Both are
 imported with the first message that needs them.
@@ -15,7 +15,7 @@ from msgspec import Struct
 
 # pattern of the opening line of a code block: "```python" or "~~~"; "``` a `b`" is inline code
 _FENCE = r"(?P<indent> {0,3})(?P<marks>`{3,}(?=[^`]*$)|~{3,})(?P<info>.*)$"
-_CODE_INDENT = 4  # blanks from which on a line is code, not the end of a fence
+_CODE_INDENT = 4  # a line with so many blanks before it is code, not the end of a fence
 # the "&" of "&#123456789" or "&#x1234567", which are longer than the number of any character;
 # Python refuses to read a number of thousands of digits
 _LONG_REFERENCE = "&(?=#(?:[0-9]{8}|[xX][0-9a-fA-F]{7}))"
@@ -31,8 +31,8 @@ class Fence(Struct, frozen=True):
     def is_closed_by(self, line: str) -> bool:
         """Return whether a line ends the block.
 
-        Such a line holds only marks of this kind, at least as many as the opening line, and is
-        indented by less than four blanks.
+        It does if it holds only such marks, at least as many as the opening line, and is indented
+        by less than four blanks.
         """
         if indent_of(line) >= _CODE_INDENT:
             return False
@@ -74,7 +74,8 @@ def unclosed_fence(text: str) -> Fence | None:
 def unescaped(text: str) -> str:
     """Return text with characters in place of HTML references, such as `&amp;` and `&#62;`.
 
-    An unknown name stays, and so does a number with more digits than that of any character.
+    A reference stays if its name is unknown, or if it has more digits than the number of any
+    character.
     """
     from html import unescape
 
@@ -114,8 +115,8 @@ def _block_parser() -> Any:
 
     from lmchat.markdown.extensions import MOST_LEVELS, add_rules
 
-    # The parser drops what is nested deeper. `deep_nesting_rule` takes it at half that depth, so
-    # nothing is dropped.
+    # The parser drops blocks that are nested deeper than this. `deep_nesting_rule` takes them at
+    # half that depth, so none is dropped.
     options = {"linkify": False, "maxNesting": 2 * MOST_LEVELS}
     parser = add_rules(MarkdownIt("gfm-like", options))
     parser.core.ruler.disable(_NOT_NEEDED)
@@ -129,7 +130,7 @@ def _inline_parser() -> Any:
 
     from lmchat.markdown.extensions import add_rules
 
-    # `linkify` would find addresses by another library; a rule of `add_rules` does it
+    # a rule of `add_rules` finds addresses; `linkify` would need another library for this
     return add_rules(MarkdownIt("gfm-like", {"linkify": False}))
 
 
@@ -154,7 +155,7 @@ def parse_inline(text: str, references: References) -> list[Token]:
 def span(token: Token) -> tuple[int, int]:
     """Return the first line of a block and the line after its last one.
 
-    It is (0, 0) for a token without lines, such as one that closes a block.
+    Return (0, 0) for a token without lines, such as one that closes a block.
     """
     start, end = token.map or (0, 0)
     return start, end
@@ -169,7 +170,7 @@ def last_leaf(tokens: list[Token]) -> str:
 
 
 def blocks_of(tokens: list[Token]) -> Iterator[tuple[Token, list[Token]]]:
-    """Yield the blocks of the outermost level: the first token of each, and those within it."""
+    """Yield the first token of each block at the outermost level, and the tokens within it."""
     start = 0
     while start < len(tokens):
         first = tokens[start]
@@ -190,10 +191,10 @@ def code_blocks(text: str) -> list[Token]:
 
 
 def links(text: str) -> dict[str, str]:
-    """Return the words of all links and pictures by their address, in order.
+    """Return the words of all links and pictures by their address, in the order of the text.
 
-    Of several links with one address, the first words that are not empty are returned. A picture
-    within a link is another one, and its words are a part of the link's words.
+    If several links have the same address, the first words that are not empty are returned. A
+    picture within a link is also listed by its own address; its words are a part of the link's.
     """
     references: References = {}
     words_of: dict[str, str] = {}

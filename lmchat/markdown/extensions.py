@@ -1,10 +1,12 @@
 """Markdown rules beyond the parser's: mathematics, addresses, emphasis beside ideographs.
 
 A rule is a function that takes what begins at the parser's position, or returns False. It adds
-tokens, and moves the position behind what it took. With `silent`, it adds nothing, and only returns
-whether it would take it. Block rules get the first line, and the line after the last one that they
-may take; `bMarks`, `tShift` and `eMarks` say where a line begins, how far it is indented, and where
-it ends. `sCount` is its indent with tabs as blanks, `blkIndent` that of the block around it.
+tokens, and moves the position behind what it took. With `silent`, it adds no tokens, and only
+returns whether it would take something; an inline rule also moves the position.
+
+A block rule gets the number of the first line, and that of the line after the last one that it may
+take. `bMarks`, `tShift` and `eMarks` say where a line begins, how far it is indented, and where it
+ends. `sCount` is the indent of a line with tabs as blanks, `blkIndent` that of the block around it.
 """
 
 from __future__ import annotations
@@ -21,11 +23,12 @@ from markdown_it.rules_inline import StateInline, emphasis, image, link
 from lmchat.markdown.links import rest_of_address
 
 # Patterns are texts: `re` compiles each when it is first used, and most answers use none of them.
-# not that of `\[words]`; 1 is the name of an environment
+# beginning of mathematics, but not `\[words]`; group 1 is the name of an environment
 _MATH_BEGINS = r"\$\$|\\\[(?![^\[\]\\]*\])|\\begin\{([a-z]+\*?)\}"
 _BRACKETS = {"$$": "$$", "\\[": "\\]"}  # start and end of mathematics
-# Within a paragraph. Words that a bracket follows are a link, and dollars with a link between them
-# are signs of money. `$x$` has no blanks beside the dollars, and no letter or digit around them.
+# Mathematics within a paragraph. `\[words\]` with a `(` behind it is a link, and dollars with a
+# link between them are signs of money. `$x$` has no blanks inside of the dollars, and no letter or
+# digit outside of them.
 _MATH = (
     r"(?s)\\\(.{1,2000}?\\\)|\\\[.{1,2000}?\\\](?!\()|\$\$.{1,2000}?\$\$"
     r"|(?<![^\W_])\$(?![\s$])(?:(?!\]\()[^$`\n]){1,300}(?<![\s\\])\$(?![A-Za-z0-9_])"
@@ -41,9 +44,9 @@ _CHAINS = ("paragraph", "reference", "blockquote", "list")
 _BEGINNINGS = frozenset("`~>*+-_#<$\\|:0123456789")  # first signs of lines that may begin a block
 _DASHES = "|:-"  # first signs of the line below the head of a table
 _LAST_END = -1  # key of the parser's cache, whose other keys are places in the text
-_MOST_TOKENS = 5  # for each character, before a table ends: the parser fills up each short row
+_MOST_TOKENS = 5  # for each character; with more, a table ends: the parser fills up short rows
 _MOST_NESTED_LINES = 20_000  # lines times their level: each level goes through all of its lines
-MOST_LEVELS = 40  # deeper nesting is shown as source, a list takes two levels; the parser drops it
+MOST_LEVELS = 40  # blocks that are nested deeper are shown as source; a list takes two levels
 
 
 def add_rules(parser: MarkdownIt) -> MarkdownIt:
@@ -54,9 +57,9 @@ def add_rules(parser: MarkdownIt) -> MarkdownIt:
     block.before("table", "deep", deep_nesting_rule)
     block.before("table", "math", math_block_rule, {"alt": list(_CHAINS)})
     block.at("reference", reference_rule)
-    # For whether a line ends the block above it, the parser asks the rules of a chain, some eight.
-    # After these steps, each chain has a single rule, `_ends_block` with the former ones: it asks
-    # them only if the first sign may begin a block.
+    # To find out whether a line ends the block above it, the parser asks the rules of a chain, some
+    # eight. After these steps, each chain has only the rule `_ends_block`. It asks the former rules
+    # only if the first sign of the line may begin a block.
     ends = {chain: block.getRules(chain) for chain in _CHAINS}
     for name, rule in zip(block.get_active_rules(), block.getRules(), strict=True):
         block.at(name, rule)  # the same rule in its old place, but without `alt`: in no chain
@@ -73,10 +76,10 @@ def add_rules(parser: MarkdownIt) -> MarkdownIt:
 def _ends_block(
     rules: list[RuleFuncBlockType], state: StateBlock, line: int, last: int, silent: bool
 ) -> bool:
-    """Return whether a line ends the block above it: by one of `rules`, a block begins there.
+    """Return whether a line ends the block above it: one of `rules` would take the line.
 
-    A table with too many tokens for its text ends, too: the parser fills up each short row. To the
-    parser this is a rule like others, but it only answers that question (`silent`), and never takes
+    A table that has too many tokens for its text ends, too: the parser fills up each short row. The
+    parser calls this function as a rule. It only answers that question (`silent`), and never takes
     lines.
     """
     if not silent:
@@ -101,7 +104,8 @@ def deep_nesting_rule(state: StateBlock, first: int, last: int, silent: bool) ->
     """Take blocks that are nested too deep, or too many lines of nested ones, as one text.
 
     The parser would drop what is nested too deep. Each level of blocks goes through all of its
-    lines, so many nested lines take too long. Such a text interrupts no block: False if `silent`.
+    lines, so many nested lines take too long. The text interrupts no block: return False if
+    `silent`.
     """
     is_deep = state.level >= MOST_LEVELS or state.level * (last - first) > _MOST_NESTED_LINES
     if silent or not is_deep:
@@ -113,7 +117,8 @@ def deep_nesting_rule(state: StateBlock, first: int, last: int, silent: bool) ->
 def math_block_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
     r"""Take `$$`, `\[` or `\begin{}` at the beginning of a line, and what follows up to its end.
 
-    A blank line ends it too, and a line that is indented less than the block around it.
+    A blank line ends the formula too, and so does a line that is indented less than the block
+    around it.
     """
     if state.is_code_block(first):
         return False
@@ -162,7 +167,7 @@ def reference_rule(state: StateBlock, first: int, last: int, silent: bool) -> bo
 
 
 def math_rule(state: StateInline, silent: bool) -> bool:
-    """Take mathematics as one token, whose signs mean no Markdown."""
+    """Take mathematics as one token; the signs in it are not read as Markdown."""
     if state.src[state.pos] not in "$\\":
         return False
     formula = re.compile(_MATH).match(state.src, state.pos, state.posMax)
@@ -175,9 +180,9 @@ def math_rule(state: StateInline, silent: bool) -> bool:
 
 
 def address_rule(state: StateInline, silent: bool) -> bool:
-    """Take `://…` as a link, with the scheme before it, which is in the pending text already.
+    """Take `://…` and the scheme before it as a link; the scheme is in the pending text already.
 
-    What ends the sentence around an address is not taken. Within a link, take nothing.
+    Signs that end the sentence around the address are not taken. Within a link, take nothing.
     """
     pos = state.pos
     if state.linkLevel > 0 or not state.src.startswith("://", pos):
@@ -204,7 +209,7 @@ def bounded_link_rule(rule: RuleFuncInlineType, state: StateInline, silent: bool
     """Take a link or an image by a rule of the parser, if the end of one may follow in the text.
 
     `rule` would search all of the text behind each bracket, which takes quadratic time in a text of
-    brackets alone. So the place of the last end is cached, and no rule is asked behind it.
+    brackets alone. So the place of the last end is cached, and `rule` is not asked behind it.
     """
     last_end = state.cache.get(_LAST_END)
     if last_end is None:  # the first bracket of the text
@@ -218,7 +223,8 @@ def bounded_link_rule(rule: RuleFuncInlineType, state: StateInline, silent: bool
 def emphasis_rule(state: StateInline, silent: bool) -> bool:
     """Take `*` and `_` as the parser does; asterisks beside an ideograph can open and close.
 
-    The parser wants a blank on one side of them, and ideographs stand without blanks.
+    Where a bracket or stop is on one side of them, the parser expects a blank on the other side.
+    Ideographs have no blanks between them.
     """
     start = state.pos
     if not emphasis.tokenize(state, silent):

@@ -1,4 +1,4 @@
-"""Highlighter: colours of code from a child process, which is killed if a lexer is too slow.
+"""Highlighter: colours of code from a child process, which ends itself if a lexer is too slow.
 
 The child runs `lexer_child.py`. It gets one request at a time, and ends with this program.
 """
@@ -35,7 +35,7 @@ class Highlighter:
         self._slow_codes: Counter[str] = Counter()  # by language
 
     async def colours(self, language: str, code: str) -> bytes | None:
-        """Return one byte for each character of a code: its colour, as an index of `COLOUR_NAMES`.
+        """Return a byte for each character of the code: its colour, an index in `COLOUR_NAMES`.
 
         Return None if the code stays plain: its lexer is unknown, fails or is too slow, the child
         cannot start, or this object was closed.
@@ -84,4 +84,4 @@ class Highlighter:
     async def _end_child(self) -> None:
         if self._child is not None:
             await self._child.end()
-            self._child = None  # if cancelled before, the next call waits for its end
+            self._child = None  # set last: if `end` is cancelled, the next call waits for it again

@@ -1,8 +1,9 @@
 """Cut a growing Markdown text into blocks that never change again and a short open tail.
 
-The complete lines of the tail are parsed, and all blocks but the last are closed. Of a long list,
-quote, table or fence at the end, the pieces that cannot change are closed. A piece continues the
-one before it: `_head` is what must be put before its text for the parser.
+The complete lines of the tail are parsed, and all blocks but the last are closed. A long list,
+quote, table or fence at the end is cut into pieces, and those that cannot change are closed, too. A
+piece continues the one before it. For the rows of a table that continues, the parser needs the head
+of the table above them: `_head`.
 """
 
 from __future__ import annotations
@@ -34,18 +35,18 @@ from lmchat.markdown.commonmark import (
 )
 from lmchat.safe_text import safe_text
 
-_MOST_CHARS = 20_000  # of an item or HTML in one piece; what follows is parsed alone
+_MOST_CHARS = 20_000  # characters of an item or HTML in one piece; the rest is parsed on its own
 _KEPT_WHOLE = ("bullet_list_open", "ordered_list_open", "html_block", "code_block")
 # blocks that end at a blank line; they are closed as soon as text follows
 _END_AT_BLANK_LINE = ("paragraph_open", "heading_open", "hr", "table_open", "blockquote_open")
 # controls that the parser would take for line ends, or strip, although they are shown
 _CONTROLS = "[\0\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]"
-# start of a list; three of its marks would be a rule
+# start of a list; a line of three or more of its marks is a rule instead
 _LIST = r"(?m) {0,3}(?!([-*])(?:[ \t]*\1){2,}[ \t]*$)(?:[-+*]|\d{1,9}[.)])(?:[ \t]|$)"
 
 
 class OpenFence(Struct):
-    """A fence at the top level of a text; its finished pieces are added to `closed`."""
+    """A fence at the outermost level of a text; its finished pieces are added to `closed`."""
 
     opening: Fence
     closed: list[Block]
@@ -108,8 +109,8 @@ class IncrementalMarkdown(Struct):
     The text that is not closed, its tail, is parsed again when a line of it is complete. A tail
     that is longer than a piece is cut, or kept whole for now, by `_cut_long_tail`.
 
-    While a fence at the outermost level is open, it takes each complete line out of the tail, which
-    is not parsed then: `_fence` closes its pieces.
+    While a fence at the outermost level is open, the tail is not parsed. `_fence` takes each
+    complete line out of the tail, and closes the pieces of the fence.
     """
 
     closed: list[Block] = field(default_factory=list)
@@ -117,7 +118,8 @@ class IncrementalMarkdown(Struct):
     references: References = field(default_factory=dict)  # link reference definitions so far
     _tail: str = ""  # `_head`, and behind it the text that is not closed
     _held_cr: str = ""  # a CR at the end, which may belong to a CRLF
-    _most_chars: int = PIECE_CHARS  # of the tail behind its head, before `_cut_long_tail` cuts it
+    # characters of the tail without its head; `_cut_long_tail` is called if it has more
+    _most_chars: int = PIECE_CHARS
     _fence: OpenFence | None = None  # the fence that is open; None outside of one
     _type_above: str = ""  # type of the block above the next one, if no blank line is between them
     # The following say what the next block continues. `_begin_new_block` resets them all.
@@ -131,8 +133,8 @@ class IncrementalMarkdown(Struct):
         """Append text; afterwards `closed` and `open` cover all of it.
 
         With `is_final`, no more text follows, and all blocks are closed. The cuts must not depend
-        on how a text was split when it arrived: however much came at once, the tail grows only up
-        to the next length at which `_cut_long_tail` is called.
+        on how the text was split when it arrived. So, if much text comes at once, it is added only
+        up to the length at which `_cut_long_tail` is called, and then the next part.
         """
         text = self._normalized(text, is_final=is_final)
         last_part = text or self._tail  # the part with the end of all text so far
@@ -171,15 +173,16 @@ class IncrementalMarkdown(Struct):
     def open_code(self, language: str) -> None:
         """Show all text that follows as code: the arguments of a tool call, which have no fence.
 
-        It is treated as the text behind a fence of NULs. No line of the text ends this fence, as
-        `_normalized` replaces each NUL. With `is_first` False, no row with the language is above.
+        The text is treated as that of a fence whose marks are NULs. No line of it ends this fence,
+        as `_normalized` replaces each NUL. Since `is_first` is False, no row above shows the
+        language.
         """
         self._fence = OpenFence(Fence("", "\0", language), self.closed, is_first=False)
 
     def _normalized(self, text: str, *, is_final: bool) -> str:
         """Return new text with LF at line ends and controls made visible.
 
-        A CR at its end is held back until the next text tells whether it belongs to a CRLF.
+        A CR at the end of the text is held back: the LF of a CRLF may follow.
         """
         text = (self._held_cr + text).replace("\r\n", "\n")
         self._held_cr = ""
@@ -191,7 +194,7 @@ class IncrementalMarkdown(Struct):
     def _close_complete_lines(self) -> None:
         """Close the blocks and pieces of code that end in the complete lines.
 
-        An open fence takes its lines first. What is behind its end is read as Markdown.
+        An open fence takes its lines first. The lines behind its end are read as Markdown.
         """
         if self._fence is not None:
             *lines, last_line = self._tail.split("\n")
@@ -205,10 +208,10 @@ class IncrementalMarkdown(Struct):
     def _close_ended_blocks(self) -> None:
         """Close the blocks of the tail that end in its complete lines, and drop them from it.
 
-        Each block but the last one has ended. Of the last one, the pieces that cannot change are
-        closed, as the items of a list but the last. If it is a fence, it has taken all complete
-        lines by then, and as `_fence` takes those that follow. A last line that is not complete
-        stays in the tail.
+        Each block but the last one has ended. If the last block has pieces, those that cannot
+        change are closed, such as all items of a list but the last. If it is an open fence, it
+        takes all complete lines, and becomes `_fence`, which takes the lines that follow. A last
+        line that is not complete stays in the tail.
         """
         *complete, last_line = self._tail.split("\n")
         lines = [line + "\n" for line in complete]
@@ -218,7 +221,7 @@ class IncrementalMarkdown(Struct):
         # within a table, the tail begins with a copy of the table's head, for the parser alone
         head_lines = HEAD_LINES if self._table_start else 0
         closed_lines = head_lines  # how many of the lines are closed, from the first one on
-        # the first token of each block of the outermost level, unless it is only that head
+        # the first token of each block of the outermost level, unless the block is only that head
         top = [token for token in tokens if not token.level and span(token)[1] > head_lines]
         for token in top:
             start, end = span(token)
@@ -245,7 +248,7 @@ class IncrementalMarkdown(Struct):
                     self._fence = fence
                     break
         if closed_lines > head_lines:
-            # `_head` is by now that of the table which the lines left continue, or empty
+            # `_close_pieces` has set `_head`: it is empty if the lines left continue no table
             self._drop_start(sum(map(len, lines[:closed_lines])), self._head)
         elif not self._head and not "".join(lines).strip():
             # blank lines alone must not fill the tail; the last one becomes source of what follows
@@ -260,7 +263,7 @@ class IncrementalMarkdown(Struct):
         *,
         has_ended: bool,
     ) -> int:
-        """Close a block, which begins with a token, or what cannot change of it.
+        """Close the block that begins with `token`, or those of its pieces that cannot change.
 
         The pieces of a block are the items of a list or the rows of a table; other blocks are not
         cut. All pieces are closed if the block has ended, else all but the last one, which may
@@ -273,25 +276,25 @@ class IncrementalMarkdown(Struct):
         start, end = span(token)
         later_starts: Iterable[int] = ()  # first lines of the pieces behind the first one
         if token.type.endswith("_list_open"):
-            # those of all lists at the outermost level; `cuts` takes the lines in this one
+            # the items of all lists at the outermost level; `cuts` takes only those of this list
             items = (item for item in tokens if item.type == "list_item_open" and item.level == 1)
             later_starts = (span(item)[0] for item in items)
         elif token.type == "table_open":
             # each row is a piece; the first piece of a table holds its head and its first rows
             rows_start = start if self._table_start else start + HEAD_LINES + TABLE_ROWS
             later_starts = range(rows_start, end)
-        # the lines between which the pieces are; behind the last cut is what may still change
+        # a piece is between each two cuts; the lines behind the last cut may still change
         begin = max(start, closed_lines)
         cuts = [closed_lines, *(line for line in later_starts if begin < line < end)]
         if has_ended:
             cuts.append(end)
-        # the number of the first item, from which its further pieces count on
+        # the number of the first item; the items in the further pieces of the list count on from it
         if token.type == "ordered_list_open" and self._number is None and len(cuts) > 1:
             self._number = int(token.attrs.get("start", 1))
 
         # Close each piece, and note what the next one continues.
         for piece_start, piece_end in pairwise(cuts):
-            if token.type != "definition":  # it is not shown, and there may be thousands
+            if token.type != "definition":  # these are not shown, and there may be thousands
                 self.closed.append(self._next_block("".join(lines[piece_start:piece_end])))
             if self._number is not None:
                 self._number += 1
@@ -300,8 +303,8 @@ class IncrementalMarkdown(Struct):
                 first_rows = lines[start : start + HEAD_LINES + TABLE_ROWS]
                 self._table_start = self._table_start or "".join(first_rows)
                 self._head = "".join(lines[start : start + HEAD_LINES])
-            # A blank line between pieces becomes a blank row. Nothing else decides about that row:
-            # without a type above, the next piece is not attached.
+            # A blank line between pieces becomes a blank row. Without a type above, the next piece
+            # is not attached, so nothing else decides about that row.
             self._has_blank_row = _is_blank(lines[piece_end - 1])
             self._type_above = ""
         if has_ended:
@@ -310,7 +313,7 @@ class IncrementalMarkdown(Struct):
         return cuts[-1]
 
     def _next_block(self, source: str) -> Block:
-        """Return the block that follows those that are closed, or continues the last one.
+        """Return a block of `source`, which follows the closed blocks or continues the last one.
 
         A list directly below a paragraph or a list has no blank row above it.
         """
@@ -344,11 +347,13 @@ class IncrementalMarkdown(Struct):
     def _cut_long_tail(self) -> None:
         """Close the beginning of a tail that is too long, or let it grow to `_MOST_CHARS`.
 
-        It is called when the tail is longer than `_most_chars`: each new line has the whole tail
-        parsed again, which must not take longer and longer. A fence and blanks without text are cut
-        anywhere. A quote and rows of a table are cut behind their last whole line. So are a list,
-        HTML and indented code, but only when they have grown to `_MOST_CHARS`. Anything else is cut
-        as a paragraph. What follows is a block of its own, without a blank row above it.
+        It is called when the tail is longer than `_most_chars`. The whole tail is parsed again for
+        each new line, which must not take longer and longer.
+
+        A fence and blanks without text are cut anywhere. A quote and rows of a table are cut behind
+        their last whole line. A list, HTML and indented code are cut there, too, but only when they
+        have grown to `_MOST_CHARS`. Anything else is cut by `cut_place`. What follows is a block of
+        its own, without a blank row above it.
         """
         if self._fence is not None:
             self._fence.feed_line(self._tail[:PIECE_CHARS])

@@ -1,8 +1,8 @@
 """Lay a block out as lines of a page.
 
-`_Writer` turns the text inside a block into spans, `Layout` a block into lines. A prefix is what a
-line begins with, as the marks of quotes and items around its block: one for the first line of a
-block, one for the following ones.
+`_Writer` turns the text inside a block into spans, `Layout` a block into lines. A line begins with
+a prefix: the marks of the quotes and items around its block. The first line of a block has one
+prefix, and the following lines have another.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from lmchat.units import UNICODE
 
 _NULL = Style.null()
 _STYLES = {"html_inline": "muted"}  # styles by the type of a token
-# a text without these signs and without `://` needs no parser: so are most cells and items
+# a text without these signs and without `://` needs no parser; most cells and items are like this
 _SIGNS = frozenset("\n!$&*<[\\]_`~")
 _ADDRESS = r"(?i)(\bhttps?://[^\s<>\"]*[\w/])"  # without the stops behind it
 _LINE_BREAK = r"(?i)<br\s*/?>$"
@@ -65,7 +65,7 @@ class _Writer:
         self.spans: list[Span] = []
         self._stack = [style]  # styles of the open tokens
         self._target = ""  # address of the open link
-        self._link_start = 0  # index of the first span of its words
+        self._link_start = 0  # index of the first span of the words of this link
 
     def write(self, tokens: list[Token]) -> list[Span]:
         """Return the spans of tokens; each token opens something, closes something, or is shown."""
@@ -157,7 +157,7 @@ class _Writer:
 def _shown_formula(page: Page, source: str) -> str:
     """Return a formula as one line of Unicode.
 
-    It is its source if the page has only ASCII, or if a line cannot say the same.
+    Return its source instead if the page has only ASCII, or if one line cannot say the same.
     """
     if page.is_ascii:
         return source
@@ -166,10 +166,10 @@ def _shown_formula(page: Page, source: str) -> str:
 
 @lru_cache(maxsize=256)
 def _link_meta(target: str) -> Style:
-    """Return a style without a look, by which a click finds where a link leads.
+    """Return a style that changes no look, but in which a click finds where a link leads.
 
-    It is empty if the link cannot be opened. It is no link to the terminal (OSC 8): the terminal
-    would open that without asking.
+    It is empty if the link cannot be opened. The terminal gets no link of its own (OSC 8), which it
+    would open without asking.
     """
     return Style(meta={"link": target}) if can_be_opened(target) else _NULL
 
@@ -196,7 +196,7 @@ class Layout:
     def lay_out(self, block: Block, references: References) -> list[Line]:
         """Return the lines of a block, by its kind; the caller keeps them as `Block.lines`.
 
-        `references` are the link definitions of the text of which it is a block.
+        `references` are the link definitions of the text that the block is a part of.
         """
         # colours that are requested on the way are for this block
         self.page.colours.block = block
@@ -214,15 +214,15 @@ class Layout:
             return list(code)
         # a copy: a definition in the block may be half written, and must not reach other blocks
         self._references = dict(references)
-        if block.kind is Kind.MORE_ROWS:  # a whole table is Markdown like any other
+        if block.kind is Kind.MORE_ROWS:  # the rows before these are Markdown like any other
             return list(self._continued_rows(block, prefix))
         return self._markdown_lines(block, prefix)
 
     def _markdown_lines(self, block: Block, prefix: Prefix) -> list[Line]:
         """Return the lines of a block of Markdown.
 
-        One that still grows (`has_cursor`) is parsed as if its marks were complete, and shows the
-        cursor at its end.
+        A block that still grows (`has_cursor`) is parsed as if its marks were complete, and shows
+        the cursor at its end.
         """
         text = block.source
         tokens = parse_blocks(text, self._references)
@@ -248,8 +248,8 @@ class Layout:
     def _put_cursor(self, line: Line) -> None:
         """Paint the first cell after the text as a cursor.
 
-        A line without text or without room gets none. One on a tint, as of code (whose padding has
-        another style than `base`), gets none either.
+        A line without text or without room gets no cursor. A line on a tint, such as one of code,
+        gets none either: its padding has another style than `base`.
         """
         padding = line.segments[-1]
         is_free = padding.text.isspace() and padding.style == self.page.styles["base"]
@@ -284,7 +284,7 @@ class Layout:
     ) -> Iterator[Line]:
         """Return the lines of a block by its type; `inner` are the tokens within it.
 
-        Types that the page has no form for, as HTML, are shown as source.
+        Types for which the page has no form, such as HTML, are shown as source.
         """
         lines: Iterator[Line]
         match token.type:
@@ -333,7 +333,7 @@ class Layout:
     def _source_lines(self, token: Token, prefixes: Prefixes) -> Iterator[Line]:
         """Yield the lines of a formula, or of a block that is shown as its source, such as HTML.
 
-        Mathematics are indented, and shown on one line where that says the same.
+        A formula is indented, and shown on one line if that says the same.
         """
         style = self.page.styles["muted"]
         shown = token.content.removesuffix("\n")
@@ -343,9 +343,8 @@ class Layout:
             prefixes = self._nested_prefixes(prefixes, (_INDENT, _NULL), (_INDENT, _NULL))
         prefix, next_prefix = prefixes
         for text in shown.split("\n"):
-            parts = re.split(
-                _ADDRESS, on_one_line(text)
-            )  # tabs are blanks; words and addresses in turn
+            # words and addresses in turn, with blanks in place of tabs
+            parts = re.split(_ADDRESS, on_one_line(text))
             spans = [(part, style + _link_meta(part)) for part in parts if part]
             yield from self.page.wrap(spans, prefix=prefix, next_prefix=next_prefix)
             prefix = next_prefix
@@ -371,7 +370,7 @@ class Layout:
             mark = ""
             if item.map and not token.level:
                 # The parser takes `- a` and ` - b` for items of one list, but models mean the
-                # second as nested. Within another block, the blanks belong to that.
+                # second as nested. Within another block, the blanks belong to that block.
                 mark = " " * indent_of(self._source[item.map[0]])
             task = ""
             if item_tokens and item_tokens[0].type == "paragraph_open":

@@ -67,7 +67,7 @@ def colours_of(language: str, code: str) -> bytes:
         for token_type, token_text in lexer.get_tokens(code + "\n"):
             text += token_text
             colours += bytes([_colour_index(token_type)]) * len(token_text)
-    except Exception:  # noqa: BLE001 - of any lexer; it costs the colours only
+    except Exception:  # noqa: BLE001 - a lexer may raise anything; only its colours are lost
         return b""
     return bytes(colours[: len(code)]) if text.startswith(code) else b""
 

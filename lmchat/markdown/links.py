@@ -10,7 +10,7 @@ _MAIL = "mailto:"
 # a name with dots that ends with letters, or an address of four numbers
 _HOST_LIKE = r"(?:[\w-]+\.)+[^\W\d_]{2,}|\d{1,3}(?:\.\d{1,3}){3}"
 _MOST_WORDS = 300  # characters of the words of a link; searching longer ones for hosts is slow
-_MOST_BRACKETS = 20  # that are removed from the end of an address
+_MOST_BRACKETS = 20  # brackets that are removed from the end of an address
 # what an address may consist of: no blanks, quotes, or signs of East Asian sentences
 _ADDRESS_CHARS = (
     '[^\\s<>"`\\\\^{}|\u00ab\u00bb\u2018-\u201f\u3000-\u303f'
@@ -58,8 +58,8 @@ def is_honest_link(address: str, words: str) -> bool:
 
     Words that are the address itself are honest. Any others are not if the address cannot be
     opened, or if they are too long to be searched for hosts. Words with `://` must have the host of
-    the address. In all others, each host must be that of the address; words without one, such as
-    `click here`, claim nothing, and are honest.
+    the address. Each host that other words name must also be that of the address. Words that name
+    no host, such as `click here`, are honest.
     """
     if words in (address, address.removeprefix(_MAIL)):
         return True
@@ -79,9 +79,9 @@ def is_honest_link(address: str, words: str) -> bool:
 def ascii_host(address: str) -> str:
     """Return the host of a page in ASCII, as browsers look it up (UTS 46).
 
-    It is for a user who decides whether to open the page: a letter of another alphabet may look
-    like a Latin one, and in ASCII it does not. A host that no browser accepts is returned as it is
-    written.
+    The user sees it before deciding whether to open the page. A letter of another alphabet may look
+    like a Latin one, but its form in ASCII does not. A host that no browser accepts is returned as
+    it is written.
     """
     host = host_of(address)
     if host.isascii():

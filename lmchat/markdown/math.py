@@ -10,7 +10,8 @@ _MOST_CHARS = 400  # of a formula that is converted; a longer one does not fit o
 _OUTER_MARKS = r"(?s)(?:\$\$?|\\\(|\\\[)(.+?)(?:\$\$?|\\\)|\\\])([.,;:]?)$"
 _GROUP = r"\{([^{}\\^_]+)\}"  # without commands and scripts: an innermost group
 _FRACTION = rf"\\[dt]?frac\s*{_GROUP}\s*{_GROUP}"
-_ROOT_OF_ONE = r"\\sqrt\s*\{(\w|\d+)\}(?!\s*[^-\s+=,.)<>≤≥≠≈}])"  # and no factor behind it
+# of one letter or number, with no factor behind it
+_ROOT_OF_ONE = r"\\sqrt\s*\{(\w|\d+)\}(?!\s*[^-\s+=,.)<>≤≥≠≈}])"
 _ROOT = rf"\\sqrt\s*{_GROUP}"
 _WORDS = rf"\\(?:text|textrm|mathrm|mathit|operatorname|boxed)\s*{_GROUP}"
 _ACCENTS = {
@@ -28,7 +29,7 @@ _ACCENT = (
 _MODULUS = rf"\\pmod\s*{_GROUP}"
 _ALONE = rf"(?<![^\s\d(=+,-]){_GROUP}"  # a group that belongs to no command, as in `3{{,}}5`
 _SCRIPT = rf"([\^_])(?:{_GROUP}|([^\s\\{{}}^_]))"
-# no base, or two scripts of one kind in a row, whose meaning is not certain
+# a script without a base, or two of one kind in a row: their meaning is not certain
 _ODD_SCRIPT = r"^\s*[\^_]|([\^_])(?:\{[^{}]*\}|[^\s\\{}])\1"
 _FUNCTION = (
     r"\\(arccos|arcsin|arctan|arg|cosh?|cot|csc|deg|det|dim|exp|gcd|inf|ker|lim|ln|log|max|min|sec"
@@ -56,7 +57,7 @@ _OWN = {rf"\{sign}": sign for sign in "%$#& "} | {
     r"\colon": ":",
     r"\langle": "⟨",
     r"\rangle": "⟩",
-    r"\sqrt": r"\sqrt",  # not its sign, which would lose what it covers
+    r"\sqrt": r"\sqrt",  # the patterns of roots find it; a bare sign would not show what it covers
 }
 """Commands that unicodeit does not know, or shows in another way than people expect."""
 
@@ -66,7 +67,7 @@ def unicode_formula(source: str) -> str:
     r"""Return a formula with its marks, as `$x^2$` or `\[x^2\]`, as one line of Unicode.
 
     Commands become signs, then groups are converted from the innermost one outwards. Return an
-    empty text if a sign of TeX is left: then the source says more than half a formula.
+    empty text if a sign of TeX is left: the source is easier to read than half a formula.
     """
     match = re.match(_OUTER_MARKS, source.strip())
     if match is None or len(source) > _MOST_CHARS:
@@ -100,7 +101,7 @@ def unicode_formula(source: str) -> str:
 def _fraction(match: re.Match[str]) -> str:
     """Return a fraction as `a/b`, with brackets wherever it could be read in another way.
 
-    `ab/c` is clear, `a+b/c` is not; but below the line, even a product needs them: `a/(bc)`.
+    Above the line, a product needs no brackets, as in `ab/c`. Below it, a product does: `a/(bc)`.
     """
     above, below = match.groups()
     has_sign = re.search(r"[-+±∓=/ ]", re.sub(r"\([^()]*\)", "", above))  # outside of brackets
@@ -109,15 +110,15 @@ def _fraction(match: re.Match[str]) -> str:
     if not re.fullmatch(_ONE_FACTOR, below):
         below = f"({below})"
     text = match.string
-    # a factor beside the fraction could be read as a part of it: `x(a/b)`, `(a/b)x`; behind it, all
-    # but a sign, a comma, a stop or a closing bracket is one
+    # A factor beside the fraction could be read as a part of it, hence `x(a/b)` and `(a/b)x`.
+    # Behind it, everything is a factor but a sign, a comma, a stop or a closing bracket.
     has_left = re.search(r"[\w/)]\s*$", text[: match.start()])
     has_right = re.match(r"\s*[^-\s+=,.)<>≤≥≠≈}]", text[match.end() :])
     return f"({above}/{below})" if has_left or has_right else f"{above}/{below}"
 
 
 def _accented(match: re.Match[str]) -> str:
-    """Return the letter below an accent with its combining mark; one character if there is one."""
+    """Return the letter below an accent with its combining mark, as one character if possible."""
     command, *letters = match.groups()  # only one of the groups for the letter has matched
     return unicodedata.normalize("NFC", "".join(filter(None, letters)) + _ACCENTS[command])
 

@@ -1,6 +1,6 @@
 """Half-written text: `completed` adds the marks that the open end of an answer lacks.
 
-Only what comes with most answers is completed; rarer marks are shown until they end.
+Only marks that most answers use are completed; rarer marks are shown as signs until they end.
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ import re
 
 # a line that may become a rule, heading, item, fence or row: it is hidden until that is known
 _ONLY_MARKS = r"[ >]*(?:[-=*_`~#+|][-=*_`~#+|: ]*|\d{1,9}[.)]?)?$"
-_HALF_LINK = r'!?\[([^\[\]]*)\](?:\([^()\s]*(?:\s+(?:"[^"]*"?)?)?)?$'  # 1 is its words
-# Of letters, only those of ASCII keep an asterisk from being a mark, as in `2**n`: the words of
-# Chinese and Japanese stand without blanks.
-_LONE_MARK = r"(?a)(?<![\w*`])[*`]{1,3}$"  # a mark whose words have not come
+_HALF_LINK = r'!?\[([^\[\]]*)\](?:\([^()\s]*(?:\s+(?:"[^"]*"?)?)?)?$'  # group 1 has its words
+# Behind a letter or digit of ASCII, an asterisk is no mark, as in `2**n`. Behind other letters it
+# may be one: Chinese and Japanese have no blanks between words.
+_LONE_MARK = r"(?a)(?<![\w*`])[*`]{1,3}$"  # a mark whose words have not arrived
 _ENDED_CODE = r"`[^`]+`"
 _ENDED_EMPHASIS = r"(?<!\*)(\*{1,3})(?![\s*])[^*]*(?<!\s)\1(?!\*)"
-_OPEN_EMPHASIS = r"(?a)(?<![\w*\\])(\*{1,3})(?=[^\s*])[^*]*\*{0,2}$"  # perhaps a part of its end
+# perhaps with a part of its end mark
+_OPEN_EMPHASIS = r"(?a)(?<![\w*\\])(\*{1,3})(?=[^\s*])[^*]*\*{0,2}$"
 
 
 def completed(source: str, *, is_continued: bool = False) -> str:
     """Return the source of an open block as it will likely look when it is complete.
 
-    In its last line, code and emphasis get the end marks that they lack, and a link is shown as its
+    In its last line, code and emphasis get the end marks that they lack. A link is shown as its
     words until its address is complete. A line of marks alone is left out. The head of a table gets
     its line of dashes. With `is_continued`, the source is rows of a table whose head is in an
     earlier block.
@@ -31,7 +32,7 @@ def completed(source: str, *, is_continued: bool = False) -> str:
     last = re.sub(_LONE_MARK, "", re.sub(_HALF_LINK, r"\1", last))
     if last.count("`") % 2:  # "run `ls" → "run `ls`"
         last += "`"
-    # `**a** *b` → `· *b`: the asterisks of code and emphasis that have ended begin nothing
+    # `**a** *b` → `· *b`: code and emphasis that have ended are replaced, as they begin nothing
     without_ended = re.sub(_ENDED_EMPHASIS, "·", re.sub(_ENDED_CODE, "·", last))
     emphasis = re.search(_OPEN_EMPHASIS, without_ended)
     if emphasis:  # `is **very*` → `is **very**`: the end mark, in place of a part of it

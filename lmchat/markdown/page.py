@@ -1,4 +1,4 @@
-"""The page that lines are written on: its width and styles, and how spans become its lines.
+"""The page that lines are written on: its width and styles, and how spans become lines.
 
 A span is text in one style. Widths and rooms are in cells.
 """
@@ -22,14 +22,14 @@ MIN_WIDTH = 12  # columns; a narrower page is laid out at this width and cut
 
 
 class Page(Struct):
-    """All that laying out a block depends on, beside the block."""
+    """Everything that the layout of a block depends on, apart from the block itself."""
 
     width: int  # cells, with those of the bar at the left
     styles: Mapping[str, Style]  # styles by name; `base` and `panel` also have a background
     has_tints: bool = True  # whether a tint tells code from text; without it, a rule does
     today: date | None = None  # other days are shown with their date; None: no date is shown
-    colours: Colours = field(default_factory=Colours)  # those of code
-    is_ascii: bool = False  # whether the terminal has no other characters
+    colours: Colours = field(default_factory=Colours)  # of code
+    is_ascii: bool = False  # whether the terminal shows only ASCII
     has_padding: bool = True  # whether each line is filled up to the width
     own_keys: Mapping[str, str] = {}  # keys that the user has given to commands, by their ids
 
@@ -124,7 +124,7 @@ class Page(Struct):
         return [*lines, *self.wrap(rows[-1], right=right, tint=tint)]
 
     def key_hint(self, key: str, words: str, command_id: str) -> list[Span]:
-        """Return a gap, the key of a command and what it does; a click on them runs the command.
+        """Return a gap, the key of a command and its effect; a click on them runs the command.
 
         `key` is the default key: the user may have given the command another one. `command_id` may
         also be an answer to a tool call, which a click then gives. If it is empty, a click does
@@ -151,7 +151,7 @@ class Page(Struct):
     def fit(self, spans: list[Span], width: int, *, align: str = "left") -> list[Span]:
         """Return spans that take exactly a width: padded with blanks, or cut with an ellipsis.
 
-        Where spans that are too long have room for one cell at most, nothing is returned.
+        Return nothing if the spans are too wide and there is room for one cell at most.
         """
         if width_of(spans) > width:
             if width <= 1:
@@ -172,6 +172,6 @@ class Page(Struct):
 
 
 def clickable(spans: Iterable[Span], act: str) -> list[Span]:
-    """Return spans of which a click runs `act`: a message command, or an answer to a tool call."""
+    """Return spans with an `act` for clicks: a message command, or an answer to a tool call."""
     meta = Style(meta={"act": act})
     return [(words, style + meta) for words, style in spans]

@@ -24,8 +24,8 @@ Prefixes = tuple[Prefix, Prefix]  # of the first line of a block, and of the fol
 _NULL = Style.null()
 _GAP = 2  # cells between two columns
 _HANGING = "  "  # indent of the further lines of a value
-_LONGEST_WORD = 14  # cells of a word that widen its column; longer words are cut
-_LEAST_CELLS = 6  # to which a column can be shrunk, even if its words are shorter
+_LONGEST_WORD = 14  # cells of the longest word that is never cut
+_LEAST_CELLS = 6  # no column is shrunk to fewer cells, even if its words are shorter
 
 
 class Columns(Struct):
@@ -56,7 +56,7 @@ def fit_columns(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) ->
     space = room - _GAP * (len(full_widths) - 1)
     if sum(least_widths) > space:
         return Columns([], aligns)
-    # no column is wider than all of the room: the loop below takes one cell at a time
+    # cut to `space` first, as the loop below takes only one cell at a time
     widths = [min(width, space) for width in full_widths]
     while sum(widths) > space:
         shrinkable = [column for column, least in enumerate(least_widths) if widths[column] > least]

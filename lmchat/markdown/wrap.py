@@ -78,7 +78,7 @@ def wrap_points(text: str, width: int) -> list[int]:
             if size > width:
                 cuts = cut_points(word, width)
                 points += [start + cut for cut in cuts]
-                size = cell_len(word[max(cuts, default=0) :])  # of what is behind the last cut
+                size = cell_len(word[max(cuts, default=0) :])  # of the rest behind the last cut
         used += size + cell_len(word_and_blanks[len(word) :])
     return points
 
@@ -95,8 +95,8 @@ def word_starts(text: str) -> list[int]:
 def cut_points(text: str, width: int, next_width: int = 0) -> list[int]:
     """Return where to cut a text into lines of `width` cells, wherever its blanks are.
 
-    With `next_width`, all lines but the first have that many cells. No drawn character is split:
-    one that is wider than a line has a line alone.
+    With `next_width`, all lines but the first have that many cells. No grapheme is split: one that
+    is wider than a line has a line of its own.
     """
     points: list[int] = []
     used = 0  # cells of the current line
