@@ -249,6 +249,13 @@ def table(
     return lines
 
 
+def terminal_columns() -> int | None:
+    """Return the width of the terminal, None if stdout is none: a pipe gets whole lines."""
+    from shutil import get_terminal_size  # noqa: PLC0415 - 5 ms that most commands do without
+
+    return get_terminal_size().columns if is_terminal(sys.stdout) else None
+
+
 def _one_line(text: str) -> str:
     """Return safe text on one line: with blanks for line breaks and tabs, and none at its end."""
     return on_one_line(text).rstrip(" ")

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.chats import store_at
 from tests.support.programs import PYTHON, Inside, run
+from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, plain
 from tests.support.scripted_server import DONE, ScriptedServer, delta, finish, sse
 
@@ -50,6 +51,9 @@ def test_the_list_is_newest_first_and_names_forks(saved):
     ]
     asyncio.run(forked(user.home, ids[1]))
     assert user("sessions").stdout.count("Bake bread (fork)\n") == 1
+    with PtyProgram(user.argv("sessions"), home=user.home, size=(50, 24)) as program:
+        assert program.wait_exit() == 0
+        assert [len(line) for line in program.screen() if line.endswith("…")] == [50] * 3
     forks = {session["forked_from"] for session in user.json("sessions", "--json")["data"]}
     assert forks == {ids[1], None}
 

@@ -5,9 +5,6 @@ A result is an address that was probed, with the result of the probe and the mod
 
 from __future__ import annotations
 
-import sys
-from shutil import get_terminal_size
-
 from lmchat import units
 from lmchat.cli.context import Context
 from lmchat.cli.find_models import fetch_models, load_with_progress
@@ -18,7 +15,7 @@ from lmchat.errors import LMChatError
 from lmchat.server_json import detection_json, health_json, model_json, special_type
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.model import LoadState, ModelInfo, model_meant
-from lmchat.terminal.output import is_terminal, table
+from lmchat.terminal.output import table, terminal_columns
 
 # fields of a model file that `--json` prints under their names; empty ones as null
 _JSON_FIELDS = (
@@ -54,12 +51,10 @@ async def list_models(context: Context) -> int:
         )
         for model in models
     ]
-    # a pipe gets the whole lines
-    width = get_terminal_size().columns if is_terminal(sys.stdout) else None
     head = ("STATE", "MODEL", "PARAMS", "QUANT", "CONTEXT", "SIZE", "CAN", "SERVER")
     return context.output.print_list(
         [model_json(model) for model in models],
-        table(head, rows, width=width),
+        table(head, rows, width=terminal_columns()),
         "The server has no models. Download one there.",
     )
 

@@ -16,7 +16,7 @@ from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.files.disk import empty_log
 from lmchat.library.library import ExportAs, Library
 from lmchat.sessions.session import HIT_KIND_NAMES, SessionHeader
-from lmchat.terminal.output import SHORT_ID, local_time, table
+from lmchat.terminal.output import SHORT_ID, local_time, table, terminal_columns
 from lmchat.units import counted
 
 
@@ -38,7 +38,7 @@ async def list_sessions(context: Context) -> int:
     ]
     return context.output.print_list(
         [header_json(header) for header in headers],
-        table(head, rows),
+        table(head, rows, width=terminal_columns()),
         "The trash is empty." if is_trash else "There are no saved sessions.",
     )
 

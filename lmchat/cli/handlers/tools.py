@@ -21,7 +21,7 @@ from lmchat.cli.wiring import saved_state
 from lmchat.config.settings import Approval
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.sessions.message import AnswerState, ToolCallPart, parse_arguments
-from lmchat.terminal.output import table
+from lmchat.terminal.output import table, terminal_columns
 from lmchat.tools.calls import call_message, run_call
 
 _NO_SESSION = ""  # tools may be allowed for one session, by its id; these commands have none
@@ -75,7 +75,8 @@ async def list_tools(context: Context) -> int:
             for tool in toolbox.tools
         ]
         if rows:
-            lines += ["", *table(("TOOL", "APPROVAL", "DESCRIPTION"), rows)]
+            head = ("TOOL", "APPROVAL", "DESCRIPTION")
+            lines += ["", *table(head, rows, width=terminal_columns())]
         none_note = f"lmchat: no tools are configured. {how_to_configure(context)}"
         output.print_list(documents, lines, none_note)
         for server in servers:
