@@ -21,7 +21,7 @@ from lmchat.tools.json_schema import Schema, WantedValue, read_schema
 
 _Text = Annotated[str, Meta(min_length=1)]
 _Texts = list[_Text] | _Text
-_EXAMPLE = 'Example: [[case]], name = "sum", prompt = "What is 2 + 3?", expect = "5"'
+_EXAMPLE = 'Example: case = [{ name = "sum", prompt = "What is 2 + 3?", expect = "5" }]'
 
 
 class _Entry(Struct, kw_only=True, forbid_unknown_fields=True):

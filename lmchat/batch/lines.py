@@ -66,7 +66,7 @@ def _line(number: int, data: bytes, *, is_text: bool) -> BatchLine:
     except LMChatError as error:
         reason = error.message
     except ValueError as error:  # no UTF-8, or no JSON
-        reason = f"it is not valid JSON: {error}."
+        reason = f"it is not valid JSON: {error}; lines of text need --text."
     else:
         return line
     hint = "Correct the line, then run it again."

@@ -19,6 +19,7 @@ from lmchat.config.settings import EFFORTS, effort_of
 from lmchat.errors import WrongUse
 from lmchat.matching import closest_word, did_you_mean
 
+_PROGRAM = "lmchat"
 _DESCRIPTION = """\
 Chat with the language models on this machine.
 Without a command, lmchat opens the chat screen."""
@@ -104,13 +105,16 @@ class _Parser(argparse.ArgumentParser):
             super()._check_value(action, value)
             return
         commands = tuple(action.choices)
+        hint = f"Run `{self.prog} --help` for usage."
         if "://" in value or "@" in value:  # an address is not repeated: it may hold a password
             message = "Unknown command. To connect to a server: lmchat --endpoint URL."
         elif suggestion := closest_word(value, commands):
             message = f"Unknown command {value!r}; did you mean {suggestion}?"
         else:
             message = f"Unknown command {value!r}; commands: {', '.join(commands)}."
-        raise WrongUse(message, hint=f"Run `{self.prog} --help` for usage.")
+            if self.prog == _PROGRAM:  # an action of a command is not mistaken for a prompt
+                hint = f'To send a prompt: lmchat ask "PROMPT". {hint}'
+        raise WrongUse(message, hint=hint)
 
 
 def parse(argv: Sequence[str]) -> ParsedOptions:
@@ -146,7 +150,7 @@ def build_parser() -> argparse.ArgumentParser:
     for shared_argument in SHARED_ARGUMENTS:
         group.add_argument(*shared_argument.names, **shared_argument.keywords)
     parser = _Parser(
-        prog="lmchat",
+        prog=_PROGRAM,
         description=_DESCRIPTION,
         epilog=_EPILOG,
         parents=[shared],

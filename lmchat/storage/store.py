@@ -264,9 +264,8 @@ class Store:
                 order by updated_at desc, rowid desc"""
             last_id = first_id(connection, query, ())
             if last_id is None:
-                raise SessionNotFound(
-                    "There are no saved sessions.", hint="Your first message starts one."
-                )
+                hint = "The chat saves what you send, and so does `lmchat ask --save`."
+                raise SessionNotFound("There are no saved sessions.", hint=hint)
             return last_id
         if len(id_or_prefix) < _SHORTEST_PREFIX_CHARS:
             raise SessionNotFound(

@@ -118,7 +118,7 @@ def read_schema(path: Path) -> WantedValue:
         reason = f"cannot be read: {error.strerror or error}"
     except ValueError as error:  # no UTF-8, or no JSON
         reason = f"is not valid JSON: {error}"
-    raise WrongUse(f"The schema {path} {reason}.", hint="Correct the schema file.")
+    raise WrongUse(f"The schema {path} {reason}.", hint="Check the path and the file.")
 
 
 def _invalid(reason: str) -> RequestInvalid:

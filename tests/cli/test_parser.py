@@ -101,6 +101,13 @@ _WRONG = [
 ]
 
 
+def test_a_prompt_without_a_command_is_answered_with_the_command_that_sends_it():
+    for words, is_prompt in ((["What is new?"], True), (["sessions", "What is new?"], False)):
+        with pytest.raises(WrongUse) as caught:
+            parse(words)
+        assert ('lmchat ask "PROMPT"' in str(caught.value.hint)) is is_prompt
+
+
 def test_wrong_arguments_are_one_sentence():
     for words, sentence in _WRONG:
         with pytest.raises(WrongUse) as caught:

@@ -123,6 +123,7 @@ def test_the_prompt_is_typed_or_piped_or_both_and_never_empty(cli, server):
 
 def test_an_answer_is_saved_only_if_that_is_asked_for_and_then_gone_on_with(cli, server):
     cli("ask", "a secret")
+    assert "so does `lmchat ask --save`" in cli("ask", "-r", "last", "and this").stderr
     assert cli.json("sessions", "--json")["data"] == []
     assert b"a secret" not in (cli.folder / "sessions.db").read_bytes()
     session_id = cli.json("ask", "--save", "--json", "first")["session_id"]

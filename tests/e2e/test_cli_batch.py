@@ -97,7 +97,8 @@ def test_each_form_of_a_line_and_each_mistake_has_its_row(cli, server):
         "stream": True,
     }
     reasons = {
-        '{"prompt": "half': "Line 5 cannot be used: it is not valid JSON",
+        '{"prompt": "half': "Line 5 cannot be used: it is not valid JSON: Unterminated string starting at: "
+        "line 1 column 12 (char 11); lines of text need --text.",
         json.dumps({"prompt": "x" * 12_000_000}): "the limit is 10 MB",
         '{"custom_id": "e", "url": "/v1/embeddings", "body": {"input": "x"}}': "/v1/embeddings",
         '{"messages": [{"role": "pirate", "content": "arr"}]}': "role",
@@ -156,7 +157,8 @@ def test_failed_lines_are_done_again_and_only_those(cli, server, to_target, targ
     failed = json_reply({"error": {"message": "boom"}}, status=500)
     server.on(CHAT, lambda seen: failed if prompt_of(seen) > "word 3" else repeat(seen))
     words = to_target(6)
-    assert cli(*words).returncode == 1
+    done = cli(*words)
+    assert (done.returncode, f"The rows in {target} say why." in done.stderr) == (1, True)
     assert [row["index"] for row in rows(target) if "error" in row] == [4, 5, 6]
     server.on(CHAT, repeat)
     before = len(server.seen(CHAT))
@@ -222,6 +224,7 @@ def test_what_cannot_be_used_is_said_in_a_sentence(cli, alone, to_target, target
         ((source, "-o", source), 2, "The output file is the input file."),
         ((f"{source}.missing",), 2, "cannot be read: No such file"),
         ((source, "--schema", source), 2, "is not valid JSON"),
+        ((source, "--schema", "none.json"), 2, "No such file or directory.\nCheck the path"),
         ((source, "--jobs", "0"), 2, "--jobs"),
         ((source, "-o", "/dev/full"), 1, "/dev/full cannot be used: No space left on device."),
     ):

@@ -167,6 +167,9 @@ def test_a_wrong_file_or_model_is_refused_before_anything_is_asked(cli, server, 
     done = cli("eval", cases(HI), "-m", "tiny", "-m", "nobody")
     assert (done.returncode, "nobody" in done.stderr) == (2, True)
     assert server.seen(CHAT) == []
+    _, hint = cli("eval", cases(""), "-m", "tiny").stderr.splitlines()
+    assert cli("eval", cases(hint.removeprefix("Example: ")), "-m", "tiny").stderr == ""
+    assert len(server.seen(CHAT)) == 1
 
 
 SLOW_PATTERN = (

@@ -115,6 +115,8 @@ def test_the_chats_of_other_programs_on_this_machine_are_listed_and_imported_aft
     assert f"LM Studio: {empty.home}/.lmstudio/conversations" in refused.stderr
     assert "Confirm with --yes." in refused.stderr
     assert empty.json("sessions", "--json")["data"] == []
+    none = empty("import", "--from", "llm", "--yes")
+    assert (none.returncode, none.stdout) == (0, "")
     done = empty("import", "--from", "all", "--yes")
     assert done.returncode == 0
     assert done.stdout.splitlines()[2] == "2 chats, 12 messages imported."

@@ -128,6 +128,8 @@ async def batch(context: Context) -> int:
                 raise failures.exceptions[0] from None
     words = f"{counted(lines_read, 'line')}: {done} done before, "
     output.note(f"lmchat: {words}{lines_read - done - failed} answered, {failed} failed.")
+    if failed and options.output:
+        output.note(f"The rows in {options.output} say why. The same command does them again.")
     return 1 if failed else 0
 
 

@@ -80,7 +80,8 @@ async def import_files(context: Context) -> int:
     if output.is_json:
         output.print_json(_outcome_json(context, outcome))
         return 1 if outcome.refused else 0
-    output.print_lines(result_lines(outcome, is_trial=options.dry_run))
+    if outcome.chats:  # without lines, an empty one would be printed
+        output.print_lines(result_lines(outcome, is_trial=options.dry_run))
     for line in loss_lines(outcome):
         output.note(line)
     for _, error in outcome.refused:
