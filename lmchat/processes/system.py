@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 from collections.abc import Callable
@@ -78,10 +77,8 @@ def _lock_byte(descriptor: int) -> None:
 
     Raises `PermissionError` if another process has locked it.
     """
-    try:
-        import msvcrt  # noqa: PLC0415 - only Windows has it
-    except ImportError as error:  # a system with neither `fcntl` nor `msvcrt`
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK)) from error
+    import msvcrt  # noqa: PLC0415 - only Windows has it
+
     os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
     msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
 

@@ -166,18 +166,8 @@ def _is_host(host: str) -> bool:
         return True
     if len(host) > _MAX_HOST_CHARS:
         return False
-    if host.isascii() and "xn--" not in host:
-        return re.fullmatch(_NAME, host) is not None
-    # An international name is looked up in an ASCII form, which begins with `xn--`.
-
-    import idna  # noqa: PLC0415 - only few hosts need its tables
-
-    try:  # what `xn--` stands for is checked, too: HTTP clients read it
-        name = idna.encode(host).decode()
-        idna.decode(name)
-    except UnicodeError:
-        return False
-    return re.fullmatch(_NAME, name) is not None
+    # an international name, which HTTP clients read from its form with `xn--`, is refused
+    return "xn--" not in host and re.fullmatch(_NAME, host) is not None
 
 
 def _ip_address(host: str) -> IPv4Address | IPv6Address | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-import sys
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -236,11 +235,6 @@ def _id(value: object) -> str:
     return value
 
 
-def _name(value: object) -> str:
-    """Return a name that many messages have: one object for all of them."""
-    return sys.intern(text_from(value))
-
-
 def _tags(value: object) -> tuple[str, ...]:
     return tuple(text_from(value).split())
 
@@ -265,8 +259,7 @@ def _from_json(kind: type[_T], text: str) -> _T | None:
 _READERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("session_id", "message_id", "parent_id"), _id),
     **dict.fromkeys(("created_at", "updated_at", "deleted_at"), _time),
-    "title": text_from,
-    **dict.fromkeys(("model", "endpoint"), _name),
+    **dict.fromkeys(("title", "model", "endpoint"), text_from),
     **dict.fromkeys(("is_pinned", "is_archived", "is_excluded"), bool),
     "message_count": int,
     "tags": _tags,
