@@ -161,12 +161,15 @@ class Document:
         heights = self.entries[index].heights
         return top + self.gap_above(index) + heights.top(min(number, len(heights))) + row
 
+    def block(self, place: Place) -> Block:
+        return self.entries[place.message].blocks[place.block]
+
     def blank_rows(self, place: Place) -> int:
         """Return how many blank rows a block that is laid out has above its lines: 0 or 1.
 
         The row above the first block belongs to the message; an empty block has none.
         """
-        block = self.entries[place.message].blocks[place.block]
+        block = self.block(place)
         return block.gap if place.block and block.lines else 0
 
     def rows(self, y: int, count: int) -> Iterator[tuple[Place, Line | None]]:
@@ -181,7 +184,7 @@ class Document:
             lines: list[Line | None] = [None] * (place.row + 1)
             if place.block >= 0:  # to locate each row alone would cost as much as painting it
                 lines = [None] * self.blank_rows(place)
-                lines += self.entries[place.message].blocks[place.block].lines or []
+                lines += self.block(place).lines or []
             for row in range(place.row, min(len(lines), place.row + end - y)):
                 yield place._replace(row=row), lines[row]
             y += max(len(lines) - place.row, 1)  # at least 1, so that the loop ends in any case
@@ -267,7 +270,7 @@ class Document:
         old block was not laid out.
         """
         old_lines = old_block.lines
-        lines = self.entries[place.message].blocks[place.block].lines
+        lines = self.block(place).lines
         if old_lines is None or lines is None:
             return 0
         # The old block has left the log. Without lines, `lay_out_again` ignores it when its colours

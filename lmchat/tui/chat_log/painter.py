@@ -214,7 +214,7 @@ class Painter:
         if not line.text:
             return strip
         document = self._viewport.document
-        block = document.entries[place.message].blocks[place.block]
+        block = document.block(place)
         row = place.row - document.blank_rows(place)  # index of the line in its block
         start = self.left + 1 + line.start  # characters before the text: margin, bar and prefix
         for first, last, is_current in self._finder.marks(place, block, row):

@@ -6,7 +6,6 @@ it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from datetime import datetime
 
@@ -116,8 +115,7 @@ def match_in_context(hit: SearchHit, width: int) -> StyledTexts:
     The words before the match are cut at their start, so that the match is in view, and up to a
     third of the width is left for the words after it. The row cuts those at its end.
     """
-    texts = (hit.before, hit.match, hit.after)
-    before, match, after = (on_one_line(re.sub(r"\s+", " ", text)) for text in texts)
+    before, match, after = map(on_one_line, (hit.before, hit.match, hit.after))
     room_before = width - cell_len(match) - min(cell_len(after), width // 3)
     if (excess := cell_len(before) - room_before) > 0:
         _, kept = split_at_cell(before, excess + 2)  # the sign and a blank take two cells
