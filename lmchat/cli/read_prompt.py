@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Awaitable, Callable
 from io import BufferedReader
 from pathlib import Path
@@ -18,7 +17,7 @@ from lmchat.files.disk import expanded_path
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import decoded_text
 from lmchat.terminal.clipboard import Clipboard
-from lmchat.terminal.output import ask_yes_no, can_ask, from_stdin
+from lmchat.terminal.output import ask_yes_no, can_ask, from_stdin, has_piped_input
 from lmchat.tools.json_schema import WantedValue, read_schema
 
 
@@ -31,7 +30,7 @@ async def prompt_of(context: Context) -> str:
     """
     options = context.options
     piped_text = ""
-    if sys.stdin is not None and not sys.stdin.isatty():
+    if has_piped_input():
         data = await run_abandonable(lambda: from_stdin(BufferedReader.read))
         piped_text = decoded_text(data).rstrip("\n")
     prompt = "\n\n".join(text for text in (options.prompt, piped_text) if text.strip())

@@ -294,6 +294,11 @@ def can_ask() -> bool:
     return is_terminal(sys.stdin) and is_terminal(sys.stderr)
 
 
+def has_piped_input() -> bool:
+    """Return whether another program or a file is stdin."""
+    return sys.stdin is not None and not sys.stdin.isatty()
+
+
 def is_terminal(stream: TextIO | None) -> bool:
     """Return whether a stream of Python is a terminal; None is a stream that was closed."""
     return stream is not None and stream.isatty()

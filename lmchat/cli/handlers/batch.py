@@ -26,7 +26,7 @@ from lmchat.processes.threads import run_abandonable
 from lmchat.servers.model import ModelInfo, model_meant
 from lmchat.servers.products import product_named
 from lmchat.sessions.message import Role, text_message
-from lmchat.terminal.output import is_terminal, to_json
+from lmchat.terminal.output import has_piped_input, is_terminal, to_json
 from lmchat.tools.json_schema import WantedValue
 from lmchat.units import counted
 
@@ -46,7 +46,7 @@ async def batch(context: Context) -> int:
         preset_text = preset_named(context.settings.prompts, options.preset).text
     output_path = expanded_path(options.output) if options.output else None
     input_path = expanded_path(options.file) if options.file not in ("", "-") else None
-    if input_path is None and (sys.stdin is None or sys.stdin.isatty()):
+    if input_path is None and not has_piped_input():
         hint = "Name a file: lmchat batch prompts.jsonl, or pipe lines in."
         raise WrongUse("There are no prompts.", hint=hint)
     if output_path and input_path and input_path.resolve() == output_path.resolve():

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
+from lmchat.terminal.output import is_terminal
 from lmchat.terminal.tty import drop_typed, has_more_input
 
 QUOTES = '"""'  # around a prompt of several lines, as in Ollama
@@ -25,12 +26,11 @@ class LineReader:
     """Lines of stdin, edited with readline at a terminal."""
 
     def __init__(self) -> None:
-        self.is_terminal = sys.stdin is not None and sys.stdin.isatty()
+        self.is_terminal = is_terminal(sys.stdin)
         # whether input and output are a terminal on which lines can be drawn again
         self.can_redraw = (
             self.is_terminal
-            and sys.stdout is not None
-            and sys.stdout.isatty()
+            and is_terminal(sys.stdout)
             and os.environ.get("TERM", "") not in _DUMB_TERMINALS
         )
         self.has_paste_marks = False  # whether the terminal marks what is pasted
