@@ -74,7 +74,7 @@ from lmchat.sessions.stats import AnswerRecord, Budget, Metrics
 
 COUNT_S = 2.0  # longest wait for a count of tokens; after it, an estimate is shown
 TEMPLATE_S = 5.0  # longest wait for the text behind a chat template, of up to 1 MB
-LOOKUP_S = 2.0  # longest wait for the reply whether an answer is kept
+LOOKUP_S = 20.0  # longest wait for the reply whether an answer is kept: a busy server may be slow
 DROP_S = 1.0  # longest wait for the reply to an order to drop an answer
 DROP_AGAIN_S = 0.5  # pause before this order is repeated
 END_THOUGHT_S = 2.0  # longest wait for the reply to the order to end a thought
