@@ -75,6 +75,8 @@ class WantedValue:
 
         Raises `AnswerUnfit` if no value fits. The error names the cause: the model refused, the
         answer was cut short, or the value is wrong. Only in the last case, it has a `retry_prompt`.
+        `lmchat ask` sends that in its session, and the Python API behind the messages it was given:
+        the prompt decides for both whether a model is asked again, and each asks once more.
         """
         try:
             # LM Studio and vLLM may report an answer that has to fit a schema as a thought
