@@ -39,14 +39,14 @@ class LMChatError(Exception):
         self.message = message  # one sentence: what happened
         self.hint = hint  # one sentence: the next step, or empty
         self.details = details  # shown on request only; never a key, never the text of a chat
-        if kind is not None:  # else the kind of the class is that of the error
+        if kind is not None:  # else the error has the kind of its class
             self.kind = kind
 
     @property
     def message_with_hint(self) -> str:
         """The message, followed by the hint if there is one.
 
-        The words of a server often end without a full stop.
+        A full stop is added before the hint if it is missing, as in many messages of servers.
         """
         if self.hint and self.message[-1:] not in set(".!?…"):
             return f"{self.message}. {self.hint}"
@@ -138,7 +138,7 @@ class ServerRejected(LMChatError):
         retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message, hint=hint, details=details, kind=kind)
-        self.status = status  # None where the error came inside a stream
+        self.status = status  # HTTP status; None if the error came inside a stream
         self.retry_after_s = retry_after_s  # time that the server asks to wait
         # `servers/products/refusals.py` sets these if the server names them
         self.param = ""  # field of the request that is wrong
@@ -161,7 +161,7 @@ class AnswerUnfit(LMChatError):
         self, message: str, *, hint: str = "", retry_prompt: str = "", kind: str | None = None
     ) -> None:
         super().__init__(message, hint=hint, kind=kind)
-        self.retry_prompt = retry_prompt  # for a second answer; empty if it would not help
+        self.retry_prompt = retry_prompt  # asks for a second answer; empty if that would not help
 
 
 class EngineUnavailable(LMChatError):
@@ -196,7 +196,7 @@ class FileRefused(LMChatError):
 
 
 class FileExists(FileRefused):
-    """A file would be overwritten; that can be forced."""
+    """A file would be overwritten; the user can force this."""
 
 
 class FormatUnknown(FileRefused):

@@ -11,9 +11,10 @@ from msgspec import Struct
 
 # combining marks of alphabets; in other scripts they distinguish letters
 _ACCENTS = "[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+"
-_MARK_LETTERS = "\uff9e\uff9f"  # become marks by normalization
-_MOST_MARKS = 64  # in a row; Python sorts the marks of a run in quadratic time
-# a run that may hold more marks than that: no mark is a word character of `re`
+_MARK_LETTERS = "\uff9e\uff9f"  # letters that normalization changes into marks
+_MOST_MARKS = 64  # limit of marks in a row: Python sorts the marks of a run in quadratic time
+# Run of characters that may hold more marks than the limit: `\W` finds all marks, for `re` takes
+# none of them for a word character.
 _MARK_RUN = rf"[\W{_MARK_LETTERS}]{{{_MOST_MARKS + 1},}}"
 _SIMILARITY = 0.65  # of a word that is offered for a misspelt one
 
@@ -31,12 +32,12 @@ def fold(text: str) -> str:
 def normalized(form: Literal["NFC", "NFKD"], text: str) -> str:
     """Return a normal form of text, in linear time.
 
-    Python sorts the marks on a letter in quadratic time. So text with long runs of marks, which
-    only hostile text has, is cut into sections that have at most `_MOST_MARKS` marks in a row, and
-    each section is normalized alone.
+    Python sorts the marks on a letter in quadratic time. So text with long runs of marks is cut
+    into sections, and each section is normalized alone. A section has at most `_MOST_MARKS` marks
+    in a row; only hostile text has more.
     """
-    # a longer run of marks covers an index that is a multiple of `_MOST_MARKS`: without a mark at
-    # any of these, there is no such run
+    # A run of more than `_MOST_MARKS` marks covers an index that is a multiple of `_MOST_MARKS`.
+    # So there is no such run if no character at such an index is a mark.
     if not any(
         unicodedata.category(char)[0] == "M" or char in _MARK_LETTERS
         for char in text[::_MOST_MARKS]
@@ -66,7 +67,7 @@ def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
     an early place also give a better score. An empty text is found in every name.
     """
     query, text = typed.lower(), name.lower()
-    if len(text) != len(name):  # as of İ, which becomes two characters: offsets must stay valid
+    if len(text) != len(name):  # as for İ, which becomes two characters: offsets must stay valid
         text = name
     start = text.find(query)
     is_contained = start >= 0

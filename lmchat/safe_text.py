@@ -6,14 +6,14 @@ import re
 from typing import NewType
 
 NO_HEADER_VALUE = "has control characters or letters beyond ASCII"
-_SHORTEST_SECRET = 3  # cutting shorter ones out of a text would leave nothing of it
+_SHORTEST_SECRET = 3  # a shorter one is in many words, which would be cut with it
 _SUBSTITUTE = "\ufffd"  # shown in place of a character that is not safe
 # joiners (ZWNJ and ZWJ) and variation selectors: they change how the characters beside them look
 _JOINERS = "\u200c\u200d"
 _SELECTORS = "\ufe00-\ufe0f\U000e0100-\U000e01ef"
 _SHAPING = f"[{_JOINERS}{_SELECTORS}]"
-# The same where they have no effect. A joiner needs a character beyond ASCII on both sides; a
-# selector acts on the one before it, which may be a digit, # or * (with U+20E3, drawn as a key).
+# Joiners and selectors that have no effect. A joiner needs a character beyond ASCII on both sides.
+# A selector acts on such a character before it, or on a digit, # or * (drawn as a key by U+20E3).
 _WITHOUT_EFFECT = re.compile(
     rf"(?<![^\s\0-\x7f{_JOINERS}])[{_JOINERS}]"
     rf"|[{_JOINERS}](?![^\s\0-\x7f{_JOINERS}{_SELECTORS}])"
@@ -47,9 +47,9 @@ def safe_text(text: str) -> SafeText:
     """Return text that sends no commands to a terminal and hides nothing.
 
     CRLF becomes LF; newline and tab stay. Other ASCII control characters become their visible
-    symbols, and other code points of `_HOSTILE` become U+FFFD. So does a joiner (ZWJ, ZWNJ) or
-    variation selector without an effect on the characters beside it: a row of them can hide any
-    message.
+    symbols, and other code points of `_HOSTILE` become U+FFFD. Joiners (ZWJ, ZWNJ) and variation
+    selectors without an effect on the characters beside them become U+FFFD, too: a row of them
+    can hide any message.
     """
     if text.isascii() and text.isprintable():  # most text, which is returned without a search
         return SafeText(text)

@@ -65,10 +65,10 @@ def health_json(
     error: LMChatError | None = None,
     has_problems: bool = False,
 ) -> dict[str, object]:
-    """Return whether a server can answer; server and model are those that the chat would use.
+    """Return the health of the server and model that the chat would use.
 
-    `error` is why there are no results, and `has_problems` whether the configuration has some.
-    Scripts read these names, so they stay as they are.
+    `error` is the reason if there are no results. `has_problems` is whether the configuration has
+    problems. Scripts read the names of the fields, so these must not change.
     """
     probed = best_result(results, settings.model, state)
     model = None
@@ -83,7 +83,7 @@ def health_json(
     elif target := choose_on_server(probed, model=settings.model, state=state).target:
         model = target.model
         loaded_states = [LoadState.LOADED]
-        if probed.verdict is Verdict.READY:  # it may be a server that reports no states
+        if probed.verdict is Verdict.READY:  # a server may be ready and report no states of models
             loaded_states.append(LoadState.UNKNOWN)
         is_loaded = model is not None and model.state in loaded_states
     status = "ok" if is_loaded else "degraded"  # degraded: the first answer waits for the model
@@ -111,7 +111,7 @@ def detection_json(
 ) -> dict[str, object]:
     """Return the server that the chat would use, and every address that was tried.
 
-    `error` is why there are no results.
+    `error` is the reason if there are no results.
     """
     best = best_result(results, settings.model, state)
     reason = error.message if error else NOTHING_FOUND

@@ -1,6 +1,7 @@
 """A figure as it is shown: its unit after a no-break space, fixed decimals, plurals, and signs.
 
-A limit such as 9.95 is the value from which the shorter form begins, since 9.96 would become 10.0.
+Limits such as 9.95 take rounding into account: 9.96 with one decimal would be 10.0, so the form
+without a decimal begins at 9.95.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _ROUGH_UNITS = ((86400, "d"), (3600, "h"), (60, "min"))  # seconds of each unit,
 
 
 def latency(value_ms: float | None) -> str:
-    """Return `3 ms`, from a second on `1.2 s`; `–` for None."""
+    """Return a time as `3 ms`, or from a second on as `1.2 s`; `–` for None."""
     if value_ms is None:
         return UNKNOWN
     if value_ms < 999.5:  # noqa: PLR2004
@@ -52,7 +53,7 @@ def latency(value_ms: float | None) -> str:
 
 
 def exact_time(value_s: float | None) -> str:
-    """Return `0.21 s`: two decimals below 10 s, else one; `–` for None."""
+    """Return a time as `0.21 s`, with two decimals below 10 s, else with one; `–` for None."""
     if value_s is None:
         return UNKNOWN
     if value_s < 9.995:  # noqa: PLR2004
@@ -61,7 +62,7 @@ def exact_time(value_s: float | None) -> str:
 
 
 def elapsed(value_s: float) -> str:
-    """Return `4.1 s`, from 10 s on `12 s`, from 100 s on `1 m 40 s`."""
+    """Return a time as `4.1 s`, from 10 s on as `12 s`, and from 100 s on as `1 m 40 s`."""
     if value_s < 9.95:  # noqa: PLR2004
         return f"{value_s:.1f}{GAP}s"
     seconds = round(value_s)
@@ -71,7 +72,7 @@ def elapsed(value_s: float) -> str:
 
 
 def rate(value: float | None, *, width: int = 0) -> str:
-    """Return `42.3 tok/s`, without decimals from 100; `–` for None.
+    """Return a speed as `42.3 tok/s`, from 100 on without a decimal; `–` for None.
 
     The number is padded to `width` characters, so that a line that is updated does not jump.
     """
@@ -82,7 +83,7 @@ def rate(value: float | None, *, width: int = 0) -> str:
 
 
 def tokens(value: int | None, *, is_estimated: bool = False) -> str:
-    """Return `3 362` with a no-break space between thousands; `–` for None.
+    """Return a number as `3 362`, with a no-break space between thousands; `–` for None.
 
     Estimates begin with `~`.
     """
@@ -93,7 +94,7 @@ def tokens(value: int | None, *, is_estimated: bool = False) -> str:
 
 
 def counted(count: int, word: str, ending: str = "s") -> str:
-    """Return a count with its noun, as `1 file`; other counts add the ending: `12 branches`."""
+    """Return a count with its noun: `1 file`; for other counts with the ending: `12 branches`."""
     return f"{tokens(count)} {word}{'' if count == 1 else ending}"
 
 
@@ -126,8 +127,8 @@ def percent(fraction: float) -> str:
 def rough_time(value_s: float) -> str:
     """Return a time since or until something as `12 s`, `3 min`, `2 h` or `5 d`.
 
-    Minutes, hours and days are rounded down. A negative time is `0 s`: that until a check may be,
-    if the check begins a moment late.
+    Minutes, hours and days are rounded down. A negative time is shown as `0 s`: the time until a
+    check is negative if the check begins a moment late.
     """
     for unit_s, unit in _ROUGH_UNITS:
         if value_s >= unit_s:
