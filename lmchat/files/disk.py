@@ -21,10 +21,10 @@ except ImportError:  # Windows
 
 # more than any file that lmchat writes
 MAX_BYTES = 16 * 1024 * 1024
-# Flags for every file that is opened. Each flag is one bit; those of other systems count as 0.
+# Flags for every file that is opened. Each flag is one bit; one that this system lacks is 0.
 # Programs that lmchat starts do not inherit the file, and Windows does not change its line ends.
 OPEN_FLAGS = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOINHERIT", "O_BINARY"))
-# Flag with which the opening of a pipe does not wait until another program writes to it.
+# Flag for opening a pipe without waiting until another program writes to it.
 NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 # Characters of a file's name that are in the name of its temporary file. File systems usually allow
 # 255 bytes for a name.
@@ -35,7 +35,7 @@ _FOLDER_MODE = 0o700
 
 
 def system_error(code: int, path: Path | str) -> OSError:
-    """Return the error of a file for a code of `errno`: `FileNotFoundError` for `ENOENT`."""
+    """Return the error of a file for a code of `errno`, as `FileNotFoundError` for `ENOENT`."""
     return OSError(code, os.strerror(code), str(path))
 
 
@@ -82,9 +82,9 @@ def expanded_path(name: str) -> Path:
 def write_atomically(path: Path, data: str | bytes) -> None:
     """Replace or create a file; readers see its old or its new content, never half of it.
 
-    A missing folder is made. A link stays and the file that it leads to is replaced. A new file is
-    for its owner alone, another one keeps its mode. Raises `OSError`, which leaves the old file
-    untouched.
+    A missing folder is made. If `path` is a link, the file that the link leads to is replaced. Only
+    its owner can read a new file; a replaced file keeps its mode. Raises `OSError`; the old file is
+    then untouched.
     """
     ensure_folder(path.parent)
     target = path.resolve()
@@ -101,11 +101,11 @@ def write_atomically(path: Path, data: str | bytes) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a file while it is read, changed and written: other processes that do so wait.
+    """Hold a file while it is read, changed and written; other processes that do so wait.
 
-    Its folder is locked, and made if it is missing: a lock of the file itself would stay with the
-    old one when `write_atomically` replaces it. Windows locks no folders: there, of two changes at
-    one moment the second wins. Raises `OSError`.
+    The lock is on the folder of the file, which is made if it is missing. A lock on the file itself
+    would stay with the old file when `write_atomically` replaces it. Windows locks no folders: if
+    two processes change a file at the same time there, the second wins. Raises `OSError`.
     """
     ensure_folder(path.parent)
     if fcntl is None:
@@ -151,8 +151,8 @@ def write_new_file(
             ensure_folder(path.parent)
             _create(path, text, mode)
     except FileExistsError:
-        # a regular file that is forced was replaced above; a device or pipe is never replaced, or
-        # root could replace `/dev/null`
+        # If forced, a regular file was replaced above. A device or pipe is never replaced: root
+        # could replace `/dev/null`.
         if is_forced or path.is_dir():
             message = f"{path} is not a regular file."
             raise FileRefused(message, hint="Choose another name.") from None
@@ -189,7 +189,7 @@ def _create(path: Path, data: str | bytes, mode: int) -> None:
 
 
 def begin_log(path: Path) -> int:
-    """Empty or create a log; return a descriptor with which a program appends its output to it.
+    """Create a log or empty it; return a descriptor by which a program appends its output.
 
     Raises `OSError`.
     """
@@ -235,7 +235,7 @@ def explain_system_error(error: OSError, path: Path) -> StoreUnavailable:
     """
     other_reason = (error.strerror or str(error), PERMISSION)
     reason, hint = _REASONS.get(error.errno or 0, other_reason)
-    # for this error, a part of the path is a file; the last name alone would not show which part
+    # a part of the path is a file instead of a folder; the last name would not show which part
     file = path if isinstance(error, NotADirectoryError) else path.name
     return StoreUnavailable(
         f"{file} cannot be used: {reason}.", hint=hint, details=f"{path}: {error}"

@@ -12,21 +12,21 @@ from lmchat.files.disk import read_plain
 
 _IGNORE_FILE = ".gitignore"
 _MOST_FILE_BYTES = 256_000  # a longer file is left out
-# of one rule, as in `**/*_test.*`: a search for n of them takes up to (length of the path) ** n
-# steps
+# Limit of the wildcards in a rule; `**/*_test.*` has three. A search for n wildcards takes up to
+# (length of the path) ** n steps.
 _MOST_WILDCARDS = 3
 
-# A file of rules: the folder that it is in, `src/`, and its `pathspec.GitIgnoreSpec`. All paths
-# are relative to the root of the repository, or outside of one to the folder of the walk.
+# Rules of an ignore file: its folder, such as `src/`, and its `pathspec.GitIgnoreSpec`. All paths
+# are relative to the root of the repository; without a repository, to the folder of the walk.
 _Rules = tuple[str, Any]
 
 
 def walk(folder: Path, *, most_entries: int) -> tuple[list[tuple[str, os.DirEntry[str]]], bool]:
     """Return all files and links below a folder that are not ignored, each with its relative path.
 
-    Those of upper folders come first, and those of one folder by name. Hidden folders are not
-    entered, nor links to folders. After `most_entries` files and folders the walk ends: then the
-    second value is True. Blocks.
+    Files of upper folders come first; files of one folder are sorted by name. The walk enters
+    neither hidden folders nor links to folders. It ends after `most_entries` files and folders; the
+    second value is then True. Blocks.
     """
     found: list[tuple[str, os.DirEntry[str]]] = []
     above, rules = _rules_above(folder)  # `above`: path of the folder in its repository
@@ -72,10 +72,10 @@ def _rules_above(folder: Path) -> tuple[str, tuple[_Rules, ...]]:
 
 
 def _rules_in(folder: Path, path: str) -> list[_Rules]:
-    """Return the rules of the ignore file in a folder, as a list of one; empty without such a file.
+    """Return a list of one: the rules of the ignore file in a folder; empty without such a file.
 
-    `path` is that of the folder in the repository. Rules with many wildcards are left out: they
-    might never end.
+    `path` is the path of the folder in the repository. Rules with many wildcards are left out: a
+    search for them might never end.
     """
     try:
         data = read_plain(folder / _IGNORE_FILE, max_bytes=_MOST_FILE_BYTES)

@@ -21,7 +21,7 @@ _IMAGE_TYPES = {
     b"GIF89a": "image/gif",
 }
 MAX_IMAGE_BYTES = 10_000_000
-LONGEST_SIDE = 2048  # pixels; models see no more, most of them less
+LONGEST_SIDE = 2048  # pixels; no model sees more of them, most see fewer
 MAX_PIXELS = 100_000_000  # an image of a few kB may unpack to gigabytes
 _PIXELS_PER_TOKEN = 750  # as Anthropic counts
 _MOST_TOKENS = 1600  # as Anthropic counts, about
@@ -54,11 +54,11 @@ class SizedImage(Struct, frozen=True):
 
 
 def fit_image(name: str, data: bytes) -> SizedImage:
-    """Return an image to attach; it is decoded to find out whether that works.
+    """Return an image to attach; it is decoded to find out whether it is damaged.
 
     If a side is longer than `LONGEST_SIDE`, the image is scaled down. Without Pillow it is neither
-    decoded nor scaled, and its size stays unknown. Raises `FileRefused` if the image is damaged,
-    has too many pixels, or is larger than `MAX_IMAGE_BYTES` in the end.
+    decoded nor scaled, and its width and height stay unknown. Raises `FileRefused` if the image is
+    damaged, has too many pixels, or after scaling is still larger than `MAX_IMAGE_BYTES`.
     """
     fitted = SizedImage(data)
     hint = 'To scale images down: pip install "lmchat[images]"'
