@@ -25,7 +25,7 @@ from lmchat.processes.environment import (
 
 _LENGTH = struct.Struct(">Q")  # size of a frame in bytes, which is sent before it
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has only the second
-_GROUP_ENDS_S = 0.5  # time for what a program has left to end by itself
+_GROUP_ENDS_S = 0.5  # time in which the processes that a program has left may end by themselves
 _POLL_S = 0.02
 _LINE_BYTES = 64 * 1024  # longest line of a child by default
 _IMPORT_FOLDER = str(Path(__file__).parents[2])  # the folder that holds the package `lmchat`
@@ -81,10 +81,12 @@ async def run_tool(
 ) -> bytes | None:
     """Run a program of the user and return its output; None if it fails.
 
-    It fails if it cannot start, has another exit code than 0, or is killed after `timeout_s`. It
-    gets `environ` without lmchat's own variables, one of which may hold an API key. Its input is
-    `data`. Without `has_output`, its output is dropped: tools that set the clipboard stay in the
-    background with their output open, so waiting for its end would take until the timeout.
+    A program fails if it cannot start, has another exit code than 0, or is killed after
+    `timeout_s`. Its input is `data`. Its environment is `environ` without lmchat's own variables,
+    one of which may hold an API key.
+
+    Without `has_output`, its output is dropped. Tools that set the clipboard need this: they stay
+    in the background with their output open, so waiting for its end would take until the timeout.
     """
     try:
         child = await ChildProcess.start(
@@ -114,12 +116,12 @@ async def run_in_terminal(
     has_output: bool = False,
     folder: Path | None = None,
 ) -> tuple[int, bytes]:
-    """Run a program that uses the terminal to its end, and return its exit code and its output.
+    """Run a program in the terminal until it ends, and return its exit code and its output.
 
-    Its input is `data`, or the terminal if that is None. Without `has_output`, its output and its
-    errors go to the terminal; else its errors are dropped. It gets `environ` without lmchat's own
-    variables, one of which may hold an API key. It runs in `folder`, else in the current one.
-    Cancelling kills the program. Raises `OSError` if it cannot start.
+    Its input is `data`, or the terminal if `data` is None. Without `has_output`, its output and its
+    errors go to the terminal; else its errors are dropped. Its environment is `environ` without
+    lmchat's own variables, one of which may hold an API key. It runs in `folder`, or in the current
+    folder if `folder` is None. Cancelling kills the program. Raises `OSError` if it cannot start.
     """
     process = await asyncio.create_subprocess_exec(
         *with_absolute_program(argv, environ),
@@ -183,10 +185,10 @@ class ChildProcess:
         try:
             process = await asyncio.shield(starting)
         except asyncio.CancelledError:
-            # Only the caller of `start` was cancelled, `starting` runs on: if that were cancelled,
-            # asyncio would kill the program alone, and wait for those that it has started, which
-            # hold its pipes. So the start is awaited, and then `end` kills all. A further
-            # cancellation in this time is dropped, because it would leave a program running.
+            # Only the caller of `start` was cancelled; `starting` still runs. If it were cancelled,
+            # asyncio would kill the program alone, and wait for the processes that the program has
+            # started, as they hold its pipes. So the start is awaited, and then `end` kills all. A
+            # further cancellation in this time is dropped: it would leave a program running.
             while not starting.done():
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait([starting])
@@ -202,7 +204,7 @@ class ChildProcess:
     async def start_own(cls, module: str) -> ChildProcess:
         """Start a program that calls `main` of a module of lmchat; raises `LMChatError`.
 
-        Exports to HTML use it, and the attachment of web pages: the error speaks of files.
+        Exports to HTML and attached web pages use such a program, so the error speaks of files.
         """
         try:
             return await cls.start(own_program(module), environment=needed_environment(os.environ))
@@ -260,8 +262,8 @@ class ChildProcess:
     def stop(self, kill_after_s: float) -> None:
         """Ask the program and what it has started to end.
 
-        If the program still runs some seconds later, both are killed. What it leaves behind if it
-        ends before is not killed here, but by `end_group`.
+        If the program still runs after `kill_after_s`, it is killed with what it has started. If it
+        ends before, what it leaves behind is not killed here, but by `end_group`.
         """
         if self._process.returncode is None:
             self._signal(signal.SIGTERM)
@@ -300,7 +302,8 @@ class ChildProcess:
     async def _end_group(self, signals: Sequence[int]) -> None:
         """Send one signal after the other to the process group, until it has ended.
 
-        After each, wait a moment for its end. With `_NO_SIGNAL`, lmchat only waits.
+        After each signal, wait a moment for the end of the group. `_NO_SIGNAL` stands for no
+        signal: lmchat only waits.
         """
         for number in signals:
             until_s = monotonic() + _GROUP_ENDS_S
@@ -312,7 +315,7 @@ class ChildProcess:
     def _signal(self, number: int) -> bool:
         """Send a signal to the process group; return whether there is such a group.
 
-        `_NO_SIGNAL` only asks for that. The group may be there after the program has ended.
+        With `_NO_SIGNAL`, nothing is sent. The group may exist after the program has ended.
         """
         try:
             if hasattr(os, "killpg"):  # Windows has no process groups
@@ -322,18 +325,20 @@ class ChildProcess:
                 return True
             if self._process.returncode is None:
                 if number != _NO_SIGNAL:
-                    self._process.terminate()  # those that lmchat starts there start no others
+                    # the programs that lmchat starts on Windows start no others
+                    self._process.terminate()
                 return True
         except (ProcessLookupError, PermissionError):  # it has ended; macOS raises the second
             pass
         return False
 
     def _is_pid_taken(self) -> bool:
-        """Whether another process has got the process id of this program, which has ended.
+        """Whether this program has ended, and another process has got its process id.
 
-        A system gives an id again only when no process group has it. So this group has ended too,
-        and `killpg` would signal a stranger's group, if the other process leads one. A stranger's
-        group whose leader has ended as well cannot be told from this one; that is accepted.
+        A system gives an id again only when no process group has it. So the group of this program
+        has ended too, and `killpg` would signal a stranger's group, if the other process leads one.
+        If the leader of a stranger's group has ended as well, that group cannot be told from the
+        one of this program; lmchat accepts this.
         """
         if self._process.returncode is None:
             return False
@@ -346,15 +351,15 @@ class ChildProcess:
     async def wait(self) -> None:
         """Wait for the end of the program.
 
-        If it has an output that is not read to its end, call `drop_output` before; else this may
-        not return.
+        If the program has a pipe for its output that was not read to its end, call `drop_output`
+        first; else `wait` may not return.
         """
         await self._process.wait()
 
     async def drop_output(self) -> None:
         """Read the rest of the output, to its end.
 
-        While more of it waits than asyncio buffers, asyncio (of Python 3.11) does not notice that
+        While more output waits than asyncio buffers, asyncio (of Python 3.11) does not notice that
         the program has ended, and `wait` would not return.
         """
         if self._process.stdout is not None:

@@ -29,11 +29,11 @@ ENDING_SIGNALS = tuple(
 def interrupt_at_end(on_hang_up: Callable[[], None] = lambda: None) -> list[int]:
     """Make all `ENDING_SIGNALS` interrupt the program as Ctrl+C does, from now on.
 
-    A signal that is ignored stays so: `nohup` wants that a program survives its terminal. SIGINT,
-    which Ctrl+C sends, keeps its handler.
+    A signal that is already ignored stays ignored: with `nohup`, a program survives its terminal.
+    SIGINT, which Ctrl+C sends, keeps its handler.
 
-    Return an empty list, to which the number of each other signal is added when it comes. So the
-    caller can tell it from Ctrl+C. `on_hang_up` is called before SIGHUP interrupts the program.
+    Return an empty list. When a signal other than SIGINT comes, its number is added to the list, so
+    the caller can tell it from Ctrl+C. `on_hang_up` is called before SIGHUP interrupts the program.
     """
     received: list[int] = []
 
@@ -84,7 +84,7 @@ def _lock_byte(descriptor: int) -> None:
 
 
 def limit_memory(limit_bytes: int) -> None:
-    """Limit the memory of this process; what needs more then raises `MemoryError`.
+    """Limit the memory of this process; code that needs more raises `MemoryError`.
 
     This has no effect on Windows.
     """

@@ -12,8 +12,8 @@ from typing import Any
 async def background_task(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run a coroutine while the block runs, then end it; its errors are ignored.
 
-    It is for work beside other work: to report the progress while a model loads, to watch for a
-    silent server, or to look for servers while requests are served.
+    It is for work beside other work, such as reporting progress while a model loads, or looking
+    for servers while requests are served.
     """
     task = asyncio.create_task(work, name="background")
     try:

@@ -1,8 +1,9 @@
 """Threads that may be abandoned.
 
-`run_abandonable` is for calls that may hang or take long, and may be cut off at any moment: reads
-of stdin and of the user's files, the user's functions, the daily copy. `asyncio.to_thread` is for
-calls that soon end, and for writes that must be complete: Python waits for them when it exits.
+`run_abandonable` is for calls that may hang or take long, and may be cut off at any moment. Such
+calls are reads of stdin and of the user's files, the user's functions, and the daily copy.
+`asyncio.to_thread` is for calls that end soon, and for writes that must be complete: Python waits
+for them when it exits.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ async def run_abandonable(work: Callable[[], T]) -> T:
     """Run a call that may block forever in a thread; return its result or raise its error.
 
     Unlike with `asyncio.to_thread`, a hanging call delays neither cancellation nor the end of
-    Python: its thread is abandoned. Python waits for the threads of an executor when it exits, and
-    does not for a daemon thread.
+    Python: its thread is abandoned. When Python exits, it waits for the threads of an executor, but
+    not for a daemon thread.
     """
     future: Future[T] = Future()
-    # marked as running, it cannot be cancelled: the thread could not set a result then
+    # A future that is marked as running cannot be cancelled. If it were, the thread could not set
+    # its result.
     future.set_running_or_notify_cancel()
 
     def run() -> None:
@@ -41,7 +43,7 @@ async def run_abandonable(work: Callable[[], T]) -> T:
 
 
 def in_thread(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Make an async function of one that blocks: it is called by `run_abandonable`."""
+    """Return an async function that calls a blocking one by `run_abandonable`."""
 
     @wraps(function)
     async def run(*args: P.args, **options: P.kwargs) -> T:
