@@ -1,4 +1,4 @@
-"""What runs beside lmchat.
+"""Child processes, signals, threads and background tasks.
 
 Entrance: `child.ChildProcess`, `child.run_tool`. Must not know: what the program does. A child
 ends with its stdin or its process group.
