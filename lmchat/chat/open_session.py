@@ -195,7 +195,7 @@ class OpenSession:
         async with self._fill_lock:
             while self._earlier_id is not None:
                 last_id = self._earlier_id
-                older, earlier_id = await store.read_back(
+                older, earlier_id = await store.read_path(
                     self.session_id, last_id, count=MESSAGES_PER_READ
                 )
                 if last_id == self._earlier_id:  # else `replace_path` has changed the path

@@ -71,8 +71,8 @@ def _unreadable(reason: str) -> StoreUnavailable:
 def remove(connection: Connection, folder: Path, digests: Collection[str]) -> None:
     """Remove those of the given files that neither a message nor a draft names.
 
-    Unlike `remove_unnamed`, it also removes those that are younger than a minute. A file that
-    cannot be removed stays. What is no digest is passed over: the message of an imported session
+    Unlike `remove_unnamed`, it also removes files that are younger than a minute. A file that
+    cannot be removed stays. Texts that are no digests are ignored: a message of an imported session
     may name any text, such as the path of a file of the user.
     """
     if not digests:
@@ -87,9 +87,9 @@ def remove(connection: Connection, folder: Path, digests: Collection[str]) -> No
 def remove_unnamed(connection: Connection, folder: Path, moment: datetime) -> None:
     """Remove all files that neither a message nor a draft names, except those younger than 60 s.
 
-    The message of a young file may not be written yet: that is done after the file is saved.
-    Only files with names of this module are removed: the user may keep others in a folder of this
-    name, where LMCHAT_HOME is a folder of theirs.
+    A message is written after its file, so the message of a young file may not be written yet. Only
+    files with names that this module gives are removed. If LMCHAT_HOME is a folder of the user,
+    they may keep other files in a folder of this name.
     """
     is_named = _check_of_names(connection)
     young_from_s = moment.timestamp() - _YOUNG_S
@@ -104,7 +104,7 @@ def remove_unnamed(connection: Connection, folder: Path, moment: datetime) -> No
 def _check_of_names(connection: Connection) -> Callable[[str], bool]:
     """Return a function that tells whether a message or a draft names a digest.
 
-    Messages and drafts are read now, once for all calls.
+    The database is read here, once for all calls of that function.
     """
     rows = connection.execute("select call_id from parts where kind = 'file'")
     digests_in_messages = {text_from(digest) for (digest,) in rows}

@@ -59,7 +59,7 @@ def back_up(path: Path, moment: datetime) -> None:
 def remove_copies(path: Path) -> None:
     """Remove all daily copies, and incomplete copies that a killed process left.
 
-    `purge` calls this: the copies have what it deletes.
+    `purge` calls this, as the copies have the text that it deletes.
     """
     path = path.resolve()  # it may be a link; the copies are beside the file
     for copy in (*daily_copies(path), *path.parent.glob(f".{path.name}.backup-*")):
@@ -120,9 +120,10 @@ def _copy_of_day(path: Path, moment: datetime) -> Path:
 def repair(path: Path, moment: datetime) -> Connection:
     """Rename a damaged file, and return a connection to the file that takes its place.
 
-    That is the newest daily copy, if there is one, with the rows of the damaged file that it lacks
-    and that can be read. The connection has a notice for the user. Raises what `connect` raises,
-    and `OSError` if a file cannot be renamed or written.
+    The newest daily copy takes its place, or an empty file if that copy is missing or damaged. The
+    new file gets the rows of the damaged one that it lacks and that can be read. The connection has
+    a notice for the user. Raises what `connect` raises, and `OSError` if a file cannot be renamed
+    or written.
     """
     file = path.resolve()  # `path` may be a link, which stays
     damaged = file.with_name(f"{file.name}.damaged-{moment:%Y%m%d-%H%M%S}")
@@ -155,7 +156,8 @@ def repair(path: Path, moment: datetime) -> Connection:
 def _add_rows_of(damaged: Path, target: Connection) -> bool:
     """Add the rows of a damaged file that `target` lacks; return whether all could be read.
 
-    Each table is read from its beginning, and after a damaged row from its end back to one.
+    Each table is read from its beginning. If a row is damaged, the table is also read from its end,
+    back to a damaged row.
     """
     is_all_read = True
     complete_messages = {number for (number,) in target.execute("select number from parts")}
@@ -173,8 +175,8 @@ def _add_rows_of(damaged: Path, target: Connection) -> bool:
                         f"select {columns} from {table} order by rowid {order}"
                     )
                     if table == "parts":
-                        # The damaged file may have other parts of a message, which were written
-                        # after the copy was made: these are not added to those of the copy.
+                        # A message may have been written again after the copy was made. Its parts
+                        # in the damaged file are not added to those that the copy has.
                         index = names.index("number")  # of the column with the message
                         rows = (row for row in rows if row[index] not in complete_messages)
                     target.executemany(insertion, rows)

@@ -28,8 +28,8 @@ from lmchat.storage.row_values import (
     text_from,
 )
 
-# Each message has a smaller number than those below it. `m.number < p.number` ends the search in a
-# circle, which only damage can make.
+# Each message has a smaller number than those below it. A damaged file may have a circle of
+# messages; `m.number < p.number` ends the search in it.
 # The rows `path`: a leaf and the messages above it; -1 as `count` means all.
 PATH_TO_ROOT = """with recursive path (number, message_id, parent_id) as (
     select number, message_id, parent_id from messages
@@ -57,7 +57,7 @@ _MESSAGE = ", ".join(f"m.{name}" for name in MESSAGE_COLUMNS)
 _READ_PATH = f"""{PATH_TO_ROOT} select {_MESSAGE}, m.hidden_by,
     ({_COUNT_VERSIONS} and s.number <= m.number), ({_COUNT_VERSIONS})
     from path cross join messages m using (number) order by number desc"""
-_HIDDEN_BY = -3  # index of the column in these rows, which end with the two counts
+_HIDDEN_BY = -3  # index of the column in rows of `_READ_PATH`, which end with the two counts
 # Visible messages of a session, oldest first, with the same two counts.
 _READ_TREE = f"""select {_MESSAGE}, row_number() over siblings, count(*) over siblings
     from messages m
@@ -197,12 +197,12 @@ def _messages(
 
 
 def arrived_parts(connection: Connection, number: int, message_id: str) -> list[Part]:
-    """Return the parts that have arrived of an answer whose row is in the state `streaming`."""
+    """Return the arrived parts of an answer whose row is in the state `streaming`."""
     parts = list(parts_of(connection.arrived_entries(message_id)))
     if parts:
         return parts
-    # Nothing has arrived yet, or the answer has ended since its row was read: its parts are then in
-    # the table. Those of a tool call are there from the beginning.
+    # Nothing has arrived yet, or the answer has ended since its row was read. In the second case,
+    # its parts are in the table. The parts of a tool call are there from the beginning.
     return read_parts(connection, "number = ?", (number,)).get(number, [])
 
 

@@ -72,8 +72,8 @@ class Database:
     async def run(self, job: Callable[[Connection], T]) -> T:
         """Run a job that only reads, or begins its own transactions.
 
-        If the caller is cancelled, a job that has not begun is dropped, and the queries of one that
-        runs end.
+        If the caller is cancelled, a job that has not begun is dropped, and the queries of a
+        running job end.
         """
         is_over = threading.Event()
 
@@ -111,8 +111,8 @@ class Database:
     def _run_or_explain(self, job: Callable[[Connection], T]) -> T:
         """Run a job on the thread and return its result.
 
-        An error of the database or the system is raised as `StoreUnavailable`, and closes the
-        connection to a file, so that the next job opens it again. It stays open after `_TEMPORARY`
+        An error of the database or the system is raised as `StoreUnavailable`. The connection to a
+        file is then closed, so that the next job opens it again. It stays open after `_TEMPORARY`
         errors and on a full disk. Other errors of the job are raised as they are.
         """
         try:
@@ -120,16 +120,16 @@ class Database:
         except (*DATABASE_ERRORS, OSError) as error:
             name = name_of(error)
             can_still_be_used = name.startswith(_TEMPORARY) or name == _FULL_DISK
-            is_file = self._repair is not None  # what is in memory would be lost
+            is_file = self._repair is not None  # closing a database in memory would lose it
             if is_file and not can_still_be_used:
                 self._disconnect()
             raise explain(error, self.path) from error
 
     def _run_with_repairs(self, job: Callable[[Connection], T]) -> T:
-        """Run a job and return its result; if it finds the file damaged, repair that and try again.
+        """Run a job and return its result; if it finds the file damaged, repair it and try again.
 
-        A file that SQLite finds intact after the first try is only opened again: another process
-        has put it in the place of the damaged one.
+        If SQLite finds the file intact after the first try, the file is only opened again: another
+        process has replaced the damaged one.
         """
         for is_second_try in (False, True):  # the third try, below, raises its error
             try:
@@ -193,11 +193,11 @@ OwnerT = TypeVar("OwnerT", bound=UsesDatabase)
 def reading(
     method: Callable[Concatenate[OwnerT, Connection, P], T],
 ) -> Callable[Concatenate[OwnerT, P], Coroutine[Any, Any, T]]:
-    """Make a coroutine of a method, which then runs on the thread of `database`.
+    """Make a method a coroutine that runs on the thread of `database`.
 
     Callers omit the argument `connection`. If the caller is cancelled, the queries of the method
-    end. The method runs without a transaction. One that also writes begins it itself, as
-    `Store.open_session` does, which saves the answers of an lmchat that was killed.
+    end. The method runs without a transaction. A method that also writes begins one itself, as
+    `Store.open_session` does to save the answers of an lmchat that was killed.
     """
 
     @wraps(method)
@@ -212,7 +212,7 @@ def reading(
 def writing(
     method: Callable[Concatenate[OwnerT, Connection, P], T],
 ) -> Callable[Concatenate[OwnerT, P], Coroutine[Any, Any, T]]:
-    """Make a coroutine of a method, which then runs on the thread of `database` in a transaction.
+    """Make a method a coroutine that runs on the thread of `database`, in a transaction.
 
     Callers omit the argument `connection`. Cancelling the caller does not stop the method.
     """

@@ -39,7 +39,7 @@ class Figures:
 
     @writing
     def add_answer_record(self, connection: Connection, record: AnswerRecord) -> None:
-        """Add the record of an answer; one without `ended_at` ended now."""
+        """Add the record of an answer; without `ended_at`, the answer ended now."""
         values = {name: column_value(value) for name, value in asdict(record).items()}
         # the column `created_at` has the field `ended_at`
         values["created_at"] = values.pop("ended_at") or stored_time(self._clock())
@@ -72,7 +72,7 @@ class Figures:
         The keys are pairs of an endpoint and a model. Turns whose speed is not known do not count.
         """
         speeds_by_model: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
-        # `real`: neither null, for a speed that is not known, nor what a damaged row may have
+        # not `real`: null, for a speed that is not known, and what a damaged row may have
         rows = connection.execute(
             """select endpoint, model, tokens_per_second from ledger
                 where typeof(tokens_per_second) = 'real' order by ledger_id desc limit ?""",
@@ -84,7 +84,7 @@ class Figures:
 
     @reading
     def counters(self, connection: Connection) -> Metrics:
-        """Return the sums of all counters, all 0 if one is damaged."""
+        """Return the counters of all runs; all are 0 if one is damaged."""
         values = dict(connection.execute("select name, value from metrics"))
         try:
             # `strict=False`: the column has all as floats, also the whole numbers
@@ -97,7 +97,8 @@ class Figures:
     def count(self, connection: Connection, increase: Metrics) -> None:
         """Add to the counters in the table.
 
-        SQLite adds: a sum made of what this process has read would lose what another one has added.
+        SQLite does the addition. A sum that this process made of numbers it has read would lose
+        what another process has added since.
         """
         connection.executemany(
             """insert into metrics (name, value) values (?, ?)

@@ -33,7 +33,7 @@ class JobThread:
         return asyncio.wrap_future(self._executor.submit(job))
 
     async def run(self, job: Callable[[], T]) -> T:
-        """Run a function and return its result; it is run to its end if the caller is cancelled."""
+        """Run a function and return its result; if the caller is cancelled, it still runs."""
         return await asyncio.shield(self.submit(job))
 
     async def aclose(self, last_job: Callable[[], None]) -> None:

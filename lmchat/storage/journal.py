@@ -2,8 +2,8 @@
 
 The file `sessions.db-answer-ID` begins with its head, a line of JSON about the message. Each
 further line holds the entries of one write: pairs of a kind and a text, which together make the
-parts of the message. Such a line is little longer than its text, while SQLite would write whole
-pages. A line that was cut off by a kill is ignored. The process locks the file while the answer
+parts of the message. A line is little longer than its text, while SQLite would write whole pages.
+If a kill has cut off a line, that line is ignored. The process locks the file while the answer
 runs; after a kill, the file has no lock.
 """
 
@@ -82,8 +82,8 @@ def answer_files(database_path: Path) -> list[Path]:
 def read_answer(path: Path) -> tuple[FileHead | None, list[JournalEntry]]:
     """Return the head of a file and the entries that count; raises `OSError`.
 
-    The head is None if its line is damaged. Damaged lines of entries are left out, and so are all
-    entries before the last `RESET`, which those after it replace.
+    The head is None if its line is damaged. Damaged lines of entries are left out. Entries before
+    the last `RESET` are left out too, as the entries after it replace them.
     """
     first_line, *further_lines = read_plain(path, max_bytes=_MOST_BYTES).split(b"\n")
     head = _parsed(first_line, FileHead)
@@ -96,9 +96,9 @@ def read_answer(path: Path) -> tuple[FileHead | None, list[JournalEntry]]:
 
 
 def entries_after_reset(entries: Iterable[JournalEntry]) -> list[JournalEntry]:
-    """Return the entries after the last `RESET`; all of them if none exists.
+    """Return the entries after the last `RESET`; all entries if there is none.
 
-    `sessions.message.RESET` is an entry without text: those after it replace all before it.
+    `sessions.message.RESET` is an entry without text: the entries after it replace all before it.
     """
     reset_kind, _ = RESET
     remaining: list[JournalEntry] = []
@@ -113,7 +113,7 @@ def entries_after_reset(entries: Iterable[JournalEntry]) -> list[JournalEntry]:
 def _parsed(line: bytes, value_type: type[T]) -> T | None:
     """Return the value in a line of JSON; None if the line is cut off or damaged."""
     try:
-        # lone surrogates, as `_json_line` writes them
+        # `surrogatepass`: `_json_line` writes lone surrogates
         return convert(json.loads(line.decode(errors="surrogatepass")), value_type)
     except (ValueError, RecursionError, ValidationError):
         return None
@@ -136,8 +136,8 @@ def is_running(path: Path) -> bool:
         # shared: two processes that check a file at once must not take each other for its owner
         return not try_lock(descriptor, is_shared=True)
     except OSError:
-        # On a file system without locks, an answer that still runs is saved as interrupted now, and
-        # as a whole by its own process at its end.
+        # On a file system without locks, an answer that still runs is now saved as interrupted. Its
+        # own process saves the whole answer at its end.
         return False
     finally:
         os.close(descriptor)
@@ -172,8 +172,8 @@ class FileJournal:
     async def add(self, message_id: str, entries: Sequence[JournalEntry]) -> None:
         """Append entries to the file of an answer that `begin` has created.
 
-        Raises `StoreUnavailable` if they cannot be written. None of them counts then: the next
-        call cuts off what was written.
+        Raises `StoreUnavailable` if the entries cannot be written. None of them counts in that
+        case: the next call cuts off what was written of them.
         """
         try:
             await self._thread.run(partial(self._files[message_id].add, entries))
@@ -195,7 +195,7 @@ class FileJournal:
         self._files.clear()
 
         def close_files() -> None:
-            """Close them on the thread, after what it has still to write."""
+            """Close the files on the thread, which first writes what is queued."""
             for file in files:
                 file.close()
 
@@ -215,7 +215,7 @@ class MemoryJournal:
         """Keep the entries of an answer, without those before the last `RESET`.
 
         They are not for recovery. `Connection.arrived_entries` reads them if the session is read or
-        forked while the answer runs, since the tables get its parts only at its end.
+        forked while the answer runs, since the tables get the parts only when the answer ends.
         """
         earlier = self.entries.get(message_id, [])
         self.entries[message_id] = entries_after_reset([*earlier, *entries])
@@ -240,7 +240,7 @@ class AnswerFile:
     def add(self, entries: Sequence[JournalEntry]) -> None:
         """Append entries; the first call creates the file and writes its head before them.
 
-        Raises `OSError`. What this call has written then is cut off by the next one.
+        Raises `OSError`. The next call then cuts off what this one has written.
         """
         if self._descriptor is None:
             self._descriptor = self._create()

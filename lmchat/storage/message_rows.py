@@ -31,8 +31,9 @@ _CHANGED_AT_END = ("state", "model", "endpoint", "receipt", "failure")
 def put_session(connection: Connection, header: SessionHeader) -> None:
     """Write the row of a session.
 
-    If the session has a row, its values may be newer than the header, and stay. It only leaves the
-    trash, as a message follows, and gets the title of the header if it has no title.
+    If the session has a row, the values in it stay, as they may be newer than the header. Only two
+    things change: the session leaves the trash, as a message follows, and if it has no title, it
+    gets the title of the header.
     """
     insert(
         connection,
@@ -78,7 +79,7 @@ def put_message(
 ) -> None:
     """Write or update the row of a message, and replace all its parts.
 
-    `choices` are what the model could have chosen at each token. Without them, stored ones stay.
+    `choices` are what the model could have chosen at each token. Without them, stored choices stay.
     """
     number = _put_row(connection, session_id, message)
     connection.execute("delete from parts where number = ?", (number,))
@@ -114,8 +115,8 @@ def end_answer(
     """Write an answer or a tool call that has ended, and make its session the newest.
 
     An answer also changes the model and the server of its session. If the message has no row yet
-    and its prompt has one, the message becomes the leaf of the path. Either row may be missing if
-    it could not be written, as on a full disk.
+    and its prompt has one, the message becomes the leaf of the path. Each of these rows may be
+    missing if it could not be written, as on a full disk.
     """
     is_new = number_of(connection, message.message_id) is None
     has_prompt = message.parent_id is None or number_of(connection, message.parent_id) is not None

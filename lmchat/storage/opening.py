@@ -34,7 +34,8 @@ _SETTINGS = (
     "pragma foreign_keys = on",
 )
 _NO_SHARED_MEMORY = "SQLITE_IOERR_SHM"  # beginning of the names of errors
-# The file is in this mode by then; a connection that has it alone needs no shared memory.
+# Script that ends write-ahead logging, the mode in which the file is by then. A connection that has
+# the file alone needs no shared memory.
 _LEAVE_WAL = """
     pragma locking_mode = exclusive;
     pragma journal_mode = delete;
@@ -54,7 +55,8 @@ class Connection(sqlite3.Connection):
     """Connection to a database in a file, or in memory."""
 
     path = Path(os.devnull)  # of a database in memory: no file of an answer is beside it
-    # In memory, the journals of running answers by their ids; None for files beside `path`.
+    # For a database in memory: the journals of running answers, by the ids of these. None: the
+    # journals are files beside `path`.
     entries: Mapping[str, list[JournalEntry]] | None = None
     notice = ""  # sentence for the user about a file that was replaced
 
@@ -91,8 +93,8 @@ def connect(path: Path) -> Connection:
             version_of(connection)  # to see whether the shared memory of this mode can be used
         except sqlite3.OperationalError as error:
             # Another process is just creating the file, or the file system cannot share memory.
-            # The journal in use works too, only slower. Without shared memory, the file is in the
-            # refused mode by now, and a new connection has to leave that.
+            # The mode in use works too, only slower. Without shared memory, the file is already in
+            # the mode that was refused, and a new connection has to end that mode.
             log.info("write-ahead logging is off: %s", name_of(error))
             if name_of(error).startswith(_NO_SHARED_MEMORY):
                 connection.close()
@@ -149,10 +151,10 @@ def is_damaged(path: Path) -> bool:
 
 
 class FileCheck(NamedTuple):
-    """What a check of a file has found."""
+    """Result of the check of a file."""
 
     file_format: int
-    fault: str  # the first that SQLite has found in the pages; empty for an undamaged file
+    fault: str  # the first one that SQLite has found in the pages; empty for an undamaged file
 
 
 def check_file(path: Path) -> FileCheck:

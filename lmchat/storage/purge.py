@@ -1,8 +1,8 @@
 """Permanent deletion: of sessions and messages, and of all files that have their text.
 
-What a kill in the middle would leave for days is removed before the rows: daily copies and files of
-answers. What is left after the rows goes with the next daily check (attached files), or when the
-database is closed (the write-ahead log).
+Daily copies and files of answers are removed before the rows: a kill in the middle would leave them
+for days. If a kill leaves attached files, the next daily check removes them. If it leaves the
+write-ahead log, the log goes when the database is closed.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _DELETED_BEFORE = f"select m.number from {DELETED_MESSAGES} where root.hidden_at
 
 
 def purge_expired(connection: Connection, moment: datetime, folder: Path) -> None:
-    """Delete what has been in the trash for `TRASH_DAYS`, and make a daily copy without that.
+    """Delete what has been in the trash for `TRASH_DAYS`, and make a daily copy without it.
 
-    `folder` has the attached files. Nothing is deleted if the database is damaged: the older
-    copies, which would be removed, may be needed then.
+    `folder` has the attached files. Nothing is deleted if the database is damaged: a deletion also
+    removes the older copies, which may be needed to repair it.
     """
     before = stored_time(moment - timedelta(days=TRASH_DAYS))
     query = "select session_id from sessions where deleted_at < ?"
@@ -50,8 +50,8 @@ def purge(
 ) -> None:
     """Delete sessions, and all messages that the user has deleted before a stored time.
 
-    Without a time, no other messages are deleted. `folder` has the attached files; those that
-    nothing else names are removed.
+    With an empty `messages_before`, only the sessions are deleted. `folder` has the attached files;
+    those that nothing else names are removed.
     """
     # before the rows: a kill in the middle must not leave their text in these files for days
     backup.remove_copies(connection.path)
@@ -85,10 +85,10 @@ def _delete_session(connection: Connection, session_id: str) -> set[str]:
 
 
 def _delete_messages(connection: Connection, before: str) -> set[str]:
-    """Delete for good what the user deleted before a stored time; for an empty time, nothing.
+    """Delete permanently what the user deleted before a stored time; for an empty time, nothing.
 
-    A session whose title was made of a deleted prompt gets that of its first visible prompt. Return
-    the digests of the files that were attached to the deleted messages.
+    If the title of a session comes from a deleted prompt, the title of the first visible prompt
+    replaces it. Return the digests of the files that were attached to the deleted messages.
     """
     digests = _digests(connection, _DELETED_BEFORE, before)
     titles = connection.execute(
@@ -108,7 +108,7 @@ def _delete_messages(connection: Connection, before: str) -> set[str]:
 def _digests(connection: Connection, numbers_query: str, value: str) -> set[str]:
     """Return the digests of the files that are attached to some messages.
 
-    `numbers_query` is a query of their numbers, and `value` that of the question mark in it.
+    `numbers_query` is a query of the numbers of the messages; `value` replaces its question mark.
     """
     query = f"select call_id from parts where kind = 'file' and number in ({numbers_query})"
     return {text_from(digest) for (digest,) in connection.execute(query, (value,))}

@@ -1,6 +1,6 @@
 """Recovery of answers and tool calls whose process was killed.
 
-Such an answer has a row in the state `streaming`, or a file beside the database, or both. The file
+A killed answer has a row in the state `streaming`, or a file beside the database, or both. The file
 is not locked, as its process has ended. Another process may recover the answer at the same time.
 """
 
@@ -60,9 +60,9 @@ def _modified_ns(path: Path) -> int:
 def _end_row(connection: Connection, number: int, message_id: str, moment: datetime) -> None:
     """Save the answer of a row as interrupted, with the parts in its file or in the tables.
 
-    Those with more text are taken: an answer that was fetched again (R-42) may have more in the
-    tables, from before. Does nothing for a damaged row, and if another process has ended the answer
-    since the row was found.
+    Whichever has more text is used: if the answer was being fetched again (R-42), the tables may
+    have more text from before. Does nothing for a damaged row, and if another process has ended the
+    answer since the row was found.
     """
     query = f"""select session_id, {", ".join(MESSAGE_COLUMNS)} from messages
         where number = ? and state = 'streaming'"""
@@ -88,7 +88,7 @@ def _save_and_remove_file(connection: Connection, path: Path, moment: datetime) 
     A file with a damaged head is removed too: the session of its answer is not known. A file whose
     answer cannot be saved stays.
     """
-    # another process has removed the file, or an id or a time in its head is damaged
+    # suppressed: another process has removed the file, or an id or a time in its head is damaged
     with suppress(OSError, ValueError, OverflowError):
         head, entries = read_answer(path)
         if head is not None and entries:

@@ -99,9 +99,9 @@ def folded(value: object) -> str:
 
 
 def searched_text(kind: str, text: object, name: object) -> str:
-    """Return what a search compares of a stored part.
+    """Return the text of a stored part that a search compares with its terms.
 
-    That is the name of a file, the name and the arguments of a tool call, or the text of another
+    It is the name of a file, the name and the arguments of a tool call, or the text of any other
     part.
     """
     match kind:
@@ -116,8 +116,8 @@ def searched_text(kind: str, text: object, name: object) -> str:
 def searchable(kind: str, text: object, name: object) -> str:
     """Return the text of a stored part for the search index; a function of SQL.
 
-    It ends with two more characters, so that the last two of the text begin a trigram, too: a term
-    shorter than a trigram is looked up by the trigrams that begin with it.
+    Two characters are added at its end, so that trigrams also begin at the last two characters of
+    the text. A term shorter than a trigram is looked up by the trigrams that begin with it.
     """
     return f"{folded(searched_text(kind, text, name))}\n\n"
 
@@ -145,10 +145,10 @@ def stored_time(moment: datetime) -> str:
 def column_value(value: object) -> object:
     """Return the value of a field of a message or a session as its column stores it.
 
-    `_READERS` has the opposite for each column. Texts become as `storable` returns them, times text
-    in UTC, and tags (a tuple) one text. Figures (`AnswerStats`) and failures become JSON; figures
-    that were not measured are left out. Sampling options (a mapping) become JSON, or an empty text
-    if there are none. Numbers, flags and None stay.
+    `_READERS` has the opposite for each column. Texts pass through `storable`, times become text in
+    UTC, and tags (a tuple) become one text. Figures (`AnswerStats`) and failures become JSON;
+    figures that were not measured are left out. Sampling options (a mapping) become JSON, or an
+    empty text if there are none. Numbers, flags and None stay.
     """
     match value:
         case str():
@@ -212,7 +212,7 @@ def message_from(
 def _field_values(names: Sequence[str], columns: Sequence[Any]) -> dict[str, Any]:
     """Return the values in the columns of a row by the names of their fields.
 
-    Columns after the last name are ignored. Raises `ValueError` or `TypeError` for a damaged one.
+    Columns after the last name are ignored. Raises `ValueError` or `TypeError` for a damaged value.
     """
     values: dict[str, Any] = {}
     for name, stored in zip(names, columns, strict=False):
@@ -281,7 +281,7 @@ def write_parts(connection: sqlite3.Connection, number: int, parts: Iterable[Par
             case ToolCallPart(call_id=call_id, name=name, arguments=arguments):
                 row = ("tool_call", arguments, call_id, name)
             case FilePart(digest=digest, name=name):
-                # files have no call id: in its column, the digest tells which ones are in use
+                # files have no call id; its column has the digest, to find the files in use
                 row = ("file", json.dumps(to_builtins(part)), digest, name)
             case RefusalPart(text=text):
                 row = ("text", text, "", _REFUSED)  # a search treats it like text
@@ -309,8 +309,8 @@ def read_parts(
         elif kind == "file":
             part = _from_json(FilePart, text)
         else:
-            # the class of parts that hold only a text; None for a damaged kind. A refusal is stored
-            # with the kind `text`, and told by its name.
+            # The class of parts that hold only a text; None for a damaged kind. A refusal is stored
+            # with the kind `text` and the name `_REFUSED`.
             part_type = TEXT_PARTS.get("refusal" if name == _REFUSED else kind)
             part = None if part_type is None else part_type(text=text)
         if part is None:

@@ -101,8 +101,8 @@ _TABLES = (
     "create table metrics (name text primary key not null, value real not null)",
 )
 # The index stores neither the texts (`content = ''`) nor the positions of trigrams in them (`detail
-# = none`): two thirds of the size of the text, where positions would take 2.5 times that.
-# `searchable` removes capitals and accents before, as this tokenizer would keep accents.
+# = none`). So it takes two thirds of the size of the texts; with positions, it would take 2.5 times
+# their size. `searchable` removes capitals and accents before: this tokenizer would keep accents.
 _INDEX = """create virtual table trigrams using fts5
     (text, content = '', detail = none, tokenize = 'trigram case_sensitive 1')"""
 # SQLite cannot pass a text with damaged bytes to a function, so texts become bytes.

@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 # With fewer messages that pass the filters, comparing them all is faster than the index.
 _FEW_MESSAGES = 2000
 _FIRST_TITLES = 3  # number of titles that come before messages; the others come last
-# that are compared with the first prompts of their sessions, which takes a query each
+# Limit of the titles that are compared with the first prompts of their sessions: each comparison
+# takes a query.
 _MOST_TITLES = 100
 # text around a match in a hit
 _BEFORE_CHARS = 60
@@ -56,7 +57,7 @@ _INDEXED_PARTS = _PARTS.format(
     "trigrams cross join parts p on p.part_id = trigrams.rowid "
     "cross join messages m on m.number = p.number"
 )
-# The columns `_HIT` of a title; those of a message are empty.
+# Query of the titles, with the columns `_HIT`; the columns of a message are empty.
 _TITLES = """select session_id, title, '', '', model, updated_at from sessions
     where deleted_at is null"""
 _TITLE_HAS_TERM = "and contains(cast(title as blob), ?)"
@@ -76,7 +77,7 @@ _FILTER = re.compile(
     r'(?<!\S)(model|role|before|after|title|has):(?:"([^"]+)"|([^\s"]\S*))', re.IGNORECASE
 )
 _ROLES = {str(role): role for role in Role}
-# How to write a filter, by its name. The others that can be wrong are those with a date.
+# How to write a filter, by its name. Other filters that can be wrong have a date.
 _FORMS = {"role": "role:user or role:assistant", "has": "has:code"}
 
 
@@ -107,7 +108,7 @@ def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ..
 
 
 def _titles(connection: Connection, terms: Sequence[str]) -> list[_Match]:
-    """Return the titles that hold all terms, those of sessions that were changed last first.
+    """Return the titles that hold all terms; the session that was changed last comes first.
 
     A title that only repeats the first prompt is no match, as that prompt is a hit itself.
     """
@@ -124,9 +125,10 @@ def _titles(connection: Connection, terms: Sequence[str]) -> list[_Match]:
 def _messages(connection: Connection, terms: Sequence[str], filters: Filters) -> Iterator[_Match]:
     """Yield the parts of messages that hold all terms, newest first.
 
-    All parts of the messages that pass the filters are compared if the index does not help, or if
-    these messages are so few that it would save no work; else only the parts that the index names.
-    If a filter asks for a code block, a part must be a text with a fence.
+    Only the parts that the index names are compared with the terms. All parts of the messages that
+    pass the filters are compared if the index does not help, or if these messages are few: the
+    index would then save no work. If a filter asks for a code block, a part must be a text with a
+    fence.
     """
     values = filters.values
     has_many_messages = True  # also assumed without a filter
@@ -157,8 +159,8 @@ def _messages(connection: Connection, terms: Sequence[str], filters: Filters) ->
 def _index_query(connection: Connection, terms: Sequence[str]) -> str | None:
     """Return the query of FTS5 for the texts that may hold all terms.
 
-    For the terms “plan” and “b”, it is `"pla" AND "lan"`. Terms that are shorter than a trigram
-    count only if there are no longer ones: the query then has all trigrams that begin with one.
+    For the terms “plan” and “b”, it is `"pla" AND "lan"`. A term that is shorter than a trigram
+    counts only if no term is longer: the query then has all trigrams that begin with such a term.
     The query is empty if no text can hold the terms. Return None if the index does not help:
     without terms, or if too many trigrams begin with each short term.
     """
@@ -204,8 +206,8 @@ def _hit(row: Sequence[Any], kind: str, text: str, terms: Sequence[str]) -> Sear
         log.warning("a damaged row of a message was left out: %r", message_id)
         return None
 
-    # The places in the text as it is spelled: a term has no accents and no capitals. It may have no
-    # place, as the match was found in a text without NULs and lone surrogates.
+    # Places of the terms in the text as it is spelled. A term may have no place there, as the match
+    # was found in a text without NULs and lone surrogates.
     spans = [span for term in terms if (span := _span(text, term)) is not None]
     start, end = min(spans, default=(0, 0))
     # Twice as many characters as are shown: runs of white space become one blank.
@@ -352,9 +354,10 @@ def _condition(name: str, value: str) -> tuple[str, str] | None:
 
 
 def _day(value: str) -> str | None:
-    """Return the moment in a text, or the beginning of the day, in the form of a stored time.
+    """Return the moment that a typed date and time name, in the form of a stored time.
 
-    A text without a time zone is in the zone of this machine. Return None if it is no date.
+    A date alone means the beginning of that day. Without a time zone, the zone of this machine
+    counts. Return None if the text is no date.
     """
     try:
         moment = datetime.fromisoformat(value)

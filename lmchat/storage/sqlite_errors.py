@@ -36,7 +36,7 @@ _DAMAGED_SCHEMA = (
 def explain(error: Exception, path: Path) -> StoreUnavailable:
     """Return the error to show for a database that cannot be used: its reason and the next step.
 
-    `error` is one of `DATABASE_ERRORS`, or an `OSError`. One that `_REASONS` does not name is
+    `error` is one of `DATABASE_ERRORS`, or an `OSError`. An error that `_REASONS` does not name is
     explained by its own message.
     """
     if isinstance(error, OSError):
@@ -63,7 +63,8 @@ def name_of(error: BaseException) -> str:
 def is_damage(error: Exception) -> bool:
     """Return whether one of `DATABASE_ERRORS` means that the file itself is damaged.
 
-    In a damaged file, SQLite's own message may be undecodable: then it is a `UnicodeDecodeError`.
+    In a damaged file, SQLite's own message may be undecodable: then the error is a
+    `UnicodeDecodeError`.
     """
     if isinstance(error, UnicodeDecodeError) or re.search(_DAMAGED_SCHEMA, str(error)):
         return True

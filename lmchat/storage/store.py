@@ -1,25 +1,26 @@
 """Store of all sessions.
 
-A store has its tables in `sessions.db`. That of a temporary chat is the same class with its tables
-in memory (`temporary`): a copy of the saved ones, of which nothing is written back.
+A store has its tables in `sessions.db`. The store of a temporary chat (`is_temporary`) has them in
+memory. They may begin as a copy of the saved tables, but nothing is written back.
 
 A running answer has a row in the state `streaming` and a file beside the database (`journal`).
 `begin_answer` makes both, or only the file if the prompt is not in the tables. `add_entries`
-appends to it. A tool call that waits for approval or runs is stored in the same way; its row and
-its file hold the call from the beginning. `end_answer`, also of a stopped answer, writes the whole
-answer into the tables `messages` and `parts` and removes the file. After `kill -9`, the file
-remains without a lock: the next time the database or a session is opened, `recovery` writes its
-text into the tables.
+appends to the file. A tool call that waits for approval or runs is stored in the same way, but its
+row and its file hold the call from the beginning. `end_answer` writes the whole answer into the
+tables `messages` and `parts` and removes the file, also for a stopped answer. After `kill -9`, the
+file remains without a lock. When the database or a session is next opened, `recovery` writes the
+text of such a file into the tables.
 
 A message that the user deletes is hidden, together with those below it, until it is restored or
 deleted permanently. The chosen path of a session, from a root to a leaf, is the one that is shown
 and sent. Methods that are `reading` or `writing` run on the thread of the database: their callers
 await them and omit `connection`.
 
-The other modules of this package: `database` runs the jobs on a thread, `opening` opens the file,
-`schema` has the tables, `row_values` converts rows and values, `message_rows` writes and
-`branch_queries` reads messages, `search` finds them; `backup` copies the file each day and replaces
-a damaged one, `purge` deletes permanently, `attachment_files` and `figures` are what else is kept.
+The other modules of this package share the work. `database` runs jobs on a thread. `opening` opens
+the file, and `schema` has its tables. `row_values` converts rows and values. `message_rows` writes
+messages, `branch_queries` reads them, and `search` finds them. `backup` copies the file each day
+and replaces a damaged one. `purge` deletes permanently. `attachment_files` keeps attached files,
+and `figures` the records and counters.
 """
 
 from __future__ import annotations
@@ -149,22 +150,23 @@ class Store:
     def notice(self) -> str:
         """Sentence for the user about a file that was replaced; empty if none was.
 
-        The database of the figures has it: that one is in the file also in a temporary chat.
+        It comes from the database of the figures, which is in the file even in a temporary chat.
         """
         return self.figures.database.notice
 
     async def open(self) -> str:
-        """Open the file by a job that does nothing, as the first job opens it; return the notice.
+        """Open the file and return the notice, which is empty unless a file was replaced.
 
-        The notice is empty unless a file was replaced. Raises `StoreUnavailable`.
+        The first job of a database opens it, so this runs a job that does nothing. Raises
+        `StoreUnavailable`.
         """
-        # two different ones only in a temporary chat
+        # they are two different databases only in a temporary chat
         for database in (self.figures.database, self.database):
             await database.run(lambda _: None)
         return self.notice
 
     async def daily_check(self) -> None:
-        """Check and copy the file if that was not done today; a damaged one is replaced.
+        """Check and copy the file if that was not done today; a damaged file is replaced.
 
         If the file is intact, attached files that no message or draft names are removed.
         """
@@ -226,8 +228,8 @@ class Store:
             # before the copy: the text of killed answers is in files beside `saved` until now
             recover_killed_answers(saved, self._clock())
             connection = connect_in_memory(saved, entries)
-            # An answer that another window is streaming is only a row in the copy, which would stay
-            # in this state: its text and its end are written elsewhere.
+            # Another window may be streaming an answer. Its text and its end never reach the copy,
+            # where its row would stay in this state.
             connection.execute(
                 "update messages set state = 'interrupted' where state = 'streaming'"
             )
@@ -241,8 +243,8 @@ class Store:
     ) -> tuple[SessionHeader, ...]:
         """Return the sessions that are not in the trash, or with `is_trash` those that are in it.
 
-        The first are pinned ones, then those that were changed last. Those in the trash are sorted
-        by the time of their deletion, newest first. Damaged sessions are left out.
+        Pinned sessions come first, then those that were changed last. The trash is sorted by the
+        time of the deletion, newest first. Damaged sessions are left out.
         """
         if is_trash:
             clauses = "deleted_at is not null order by deleted_at desc, rowid desc"
@@ -320,9 +322,9 @@ class Store:
         """Change a session, and return its new header.
 
         `changes` are the new values of fields of the header, by the names of the fields. An empty
-        title is replaced by the title of the first prompt. Nothing is changed if `old_title` is
-        given, and the session has another one by now: a title that a model has made must not
-        replace one of the user. Raises `SessionNotFound`.
+        title is replaced by the title of the first prompt. If `old_title` is given and the session
+        has another title by now, nothing is changed: a title made by a model must not replace a
+        title of the user. Raises `SessionNotFound`.
         """
         old = header(connection, session_id)  # raises an error where there is no such session
         if old_title is not None and old_title != old.title:
@@ -380,19 +382,19 @@ class Store:
     async def purge(self, *session_ids: str, is_with_messages: bool = False) -> None:
         """Delete sessions permanently; with `is_with_messages`, also all deleted messages.
 
-        Those are the messages of other sessions that the user has deleted. Raises `WrongUse` in a
-        temporary chat.
+        Deleted messages are those that the user has deleted in other sessions. Raises `WrongUse`
+        in a temporary chat.
         """
         if self._is_temporary:
             raise WrongUse(
                 "A temporary chat cannot delete saved sessions permanently.",
                 hint="Start lmchat without --temporary.",
             )
-        # all were deleted before the latest time, none before an empty one
+        # all deleted messages were deleted before `_LATEST`, none before an empty time
         messages_before = _LATEST if is_with_messages else ""
         folder = self._attachments_folder
-        # Cancelling the caller must not leave files with the text of deleted rows. It is no job for
-        # `write`, since it has a transaction of its own, between work that can be in none.
+        # Cancelling the caller must not leave files with the text of deleted rows. `write` cannot
+        # run this job: it has a transaction of its own, and steps that cannot be in a transaction.
         await asyncio.shield(
             self.database.run(
                 lambda connection: purge(
@@ -421,8 +423,8 @@ class Store:
     def _import(self, connection: Connection, session: Session) -> SessionHeader | None:
         """Write a session and return None, or return the header of a session that has its id.
 
-        Messages whose id another session uses get new ids. One whose parent is not in `session`
-        becomes a root.
+        Messages whose id another session uses get new ids. A message whose parent is not in
+        `session` becomes a root.
         """
         session_id = session.header.session_id
         query = "select 1 from sessions where session_id = ?"
@@ -459,10 +461,10 @@ class Store:
     # Messages
 
     @reading
-    def read_back(
+    def read_path(
         self, connection: Connection, session_id: str, message_id: str, *, count: int
     ) -> tuple[MessagePath, str | None]:
-        """Return the `count` messages up to a message, which is the last, and the id before them.
+        """Return the last `count` messages of the path to a message, and the id of the one before.
 
         A long session is read from its end in this way; see `end_of_path`.
         """
@@ -557,8 +559,8 @@ class Store:
     def restore_message(self, connection: Connection, session_id: str, message_id: str) -> Session:
         """Make a deleted message visible again, and the others that its deletion has hidden.
 
-        Return the session with the path to the newest message at or below it, which becomes the
-        chosen one. Raises `SessionNotFound`.
+        The path to the newest message at or below the restored one becomes the chosen path. Return
+        the session with this path. Raises `SessionNotFound`.
         """
         _raise_if_missing(connection, session_id, message_id)
         connection.execute(
@@ -573,11 +575,11 @@ class Store:
 
     @reading
     def last_deleted_id(self, connection: Connection, session_id: str) -> str | None:
-        """Return the id of the message whose deletion can be undone next: the last; else None.
+        """Return the id of the message that was deleted last and can be restored; None without one.
 
-        A deletion hides messages, which have the id of the deleted one in `hidden_by`, and can be
-        undone while it hides any. The deleted one itself may be visible again, if another window
-        has added a message below it.
+        A deletion hides messages, each of which has the id of the deleted message in `hidden_by`.
+        The deletion can be undone while it hides any. The deleted message itself may be visible
+        again, if another window has added a message below it.
         """
         query = """select root.message_id from messages root
             where root.session_id = ? and root.message_id in
@@ -649,8 +651,8 @@ class Store:
     def prompt_history(self, connection: Connection, *, limit: int = 200) -> tuple[str, ...]:
         """Return at most `limit` earlier prompts as drafts, newest first, each once.
 
-        They are fewer if the newest `limit` × `_READ_PER_RETURNED_PROMPT` prompts repeat themselves
-        more often. Deleted prompts are left out.
+        Only the newest `limit` × `_READ_PER_RETURNED_PROMPT` prompts are read. So there may be
+        fewer than `limit`, if prompts were repeated often. Deleted prompts are left out.
         """
         # `cross` makes SQLite read the newest messages first, so that the query can end early
         rows = connection.execute(
@@ -679,12 +681,12 @@ class Store:
     def take_drafts(self, connection: Connection, session_id: str) -> str:
         """Move the drafts that belong to no saved session to a new session, and return them.
 
-        A run leaves such a draft if it ends before its first prompt is saved. The draft of another
-        lmchat that runs now is taken too, as its row looks the same; the other lmchat still has the
-        text in memory. The drafts are joined, the oldest first, and come before the draft that the
-        new session has itself.
+        A run leaves such a draft if it ends before its first prompt is saved. Another lmchat that
+        runs now may have such a draft too: it is also taken, but that lmchat still has the text in
+        memory. The drafts are joined, the oldest first, and come before the draft that the new
+        session has itself.
         """
-        # the comparison is 0 or 1 in SQL: so the new session's own draft is the last row
+        # the comparison is 0 or 1 in SQL, so the new session's own draft is the last row
         rows = connection.execute(
             """select session_id, text from drafts
                 where session_id = :own or session_id not in (select session_id from sessions)
@@ -726,7 +728,7 @@ def _choose_path(connection: Connection, session_id: str, leaf_id: str | None) -
 
 
 def _raise_if_missing(connection: Connection, session_id: str, message_id: str) -> None:
-    """Raise `SessionNotFound` if a session has no such message: another process has removed it."""
+    """Raise `SessionNotFound` if a session lacks a message, as another process has removed it."""
     query = "select 1 from messages where message_id = ? and session_id = ?"
     if connection.execute(query, (message_id, session_id)).fetchone() is None:
         raise SessionNotFound(

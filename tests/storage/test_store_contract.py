@@ -91,7 +91,7 @@ async def use_every_method(store, saved):
     path = (await store.open_session(session_id)).messages
     assert [one.is_excluded for one in path] == [*[False] * 5, True]
     assert [one.text for one in (await store.tree(session_id))[-2:]] == [f"And {MARK}?", "Seed."]
-    older, _ = await store.read_back(session_id, asked.message_id, count=2)
+    older, _ = await store.read_path(session_id, asked.message_id, count=2)
     assert older[-1].message_id == asked.message_id
     assert await store.token_choices(begun.message_id) == ()
     assert await store.read_file(await store.save_file(MARK.encode())) == MARK.encode()

@@ -18,7 +18,7 @@ async def read_all(store, session_id, *, count):
     end = await store.open_session(session_id, count=count)
     path, next_id = end.messages, end.earlier_id
     while next_id is not None:
-        found, next_id = await store.read_back(session_id, next_id, count=count)
+        found, next_id = await store.read_path(session_id, next_id, count=count)
         path = path.after(found)
     return path
 
@@ -66,8 +66,8 @@ async def test_another_program_may_write_while_a_session_is_read(tmp_path, store
         await other.delete_message(session_id, talk[40].message_id)
         path, next_id = end.messages, end.earlier_id
         while next_id is not None:
-            found, next_id = await store.read_back(session_id, next_id, count=64)
+            found, next_id = await store.read_path(session_id, next_id, count=64)
             path = path.after(found)
         assert list(path[-64:]) == talk[-64:]
         await other.purge(session_id)
-        assert await store.read_back(session_id, end.earlier_id, count=64) == (MessagePath(), None)
+        assert await store.read_path(session_id, end.earlier_id, count=64) == (MessagePath(), None)

@@ -229,12 +229,12 @@ class GatedStore(Store):
         self.asked = asyncio.Event()
         self.error: LMChatError | None = None
 
-    async def read_back(self, session_id, message_id, *, count):
+    async def read_path(self, session_id, message_id, *, count):
         self.asked.set()
         await self.gate.wait()
         if self.error is not None:
             raise self.error
-        return await super().read_back(session_id, message_id, count=count)
+        return await super().read_path(session_id, message_id, count=count)
 
 
 ACTS = [one.command_id.partition(".")[2] for one in COMMANDS if one.takes_message]
