@@ -45,7 +45,7 @@ from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.controllers.turns import Turns
 from lmchat.tui.dialogs.ask_dialog import argument_dialog
-from lmchat.tui.screen import KeysChanged
+from lmchat.tui.screen import KeysChanged, ShowChanges
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from lmchat.tui.widgets.key_bar import KeyBar
@@ -57,6 +57,9 @@ from lmchat.tui.workspace import Workspace
 CHECK_AFTER_S = 5.0
 """From the start to the daily check of the sessions' file: typing and searching come first."""
 _TWICE_WITHIN_S = 2.0  # two presses of Ctrl+C within this time quit
+# Messages after which there is nothing else to show. Typing (`Drafted`) and the focus
+# (`KeysChanged`) change only what is shown at once; after `ScrollWanted` comes `ChatLog.Changed`.
+_SHOWN_ALREADY = (ShowChanges, KeysChanged, PromptInput.Drafted, PromptInput.ScrollWanted)
 
 
 class Dispatcher:
@@ -68,30 +71,26 @@ class Dispatcher:
         self.chat = workspace.chat
         self.ui = ui = ScreenServices(app, workspace)
         self.status = status = StatusDisplay(ui)
-        self.listed_sessions = listed_sessions = ListedSessions(ui, status)
+        self.listed_sessions = ListedSessions(ui)
         self.log_navigation = log_navigation = LogNavigation(ui)
-        self.prompt_text = prompt_text = PromptText(ui, status)
-        self.prompt_files = PromptFiles(ui, status, prompt_text)
-        self.shown_session = shown_session = ShownSession(
-            ui, status, listed_sessions, log_navigation, prompt_text
-        )
-        self.turns = turns = Turns(
-            ui, status, listed_sessions, log_navigation, shown_session, prompt_text
-        )
-        self.branches = branches = Branches(ui, status, listed_sessions, shown_session, turns)
-        self.session_files = SessionFiles(ui, status, listed_sessions, shown_session)
-        self.session_actions = SessionActions(ui, status, listed_sessions, shown_session)
-        self.model_switch = model_switch = ModelSwitch(ui, status, prompt_text, turns)
-        self.connect = connect = Connect(ui, status, model_switch)
+        self.prompt_text = prompt_text = PromptText(ui)
+        self.prompt_files = PromptFiles(ui, prompt_text)
+        self.shown_session = shown_session = ShownSession(ui, status, log_navigation, prompt_text)
+        self.turns = turns = Turns(ui, status, log_navigation, shown_session, prompt_text)
+        self.branches = branches = Branches(ui, shown_session, turns)
+        self.session_files = SessionFiles(ui, shown_session)
+        self.session_actions = SessionActions(ui, shown_session)
+        self.model_switch = model_switch = ModelSwitch(ui, prompt_text, turns)
+        self.connect = connect = Connect(ui, model_switch)
         self.message_actions = message_actions = MessageActions(
             ui, prompt_text, branches, self.function_of
         )
         self.next_request = NextRequest(ui, prompt_text, branches)
-        self.answer_settings = AnswerSettings(ui, status, model_switch)
-        self.appearance = Appearance(ui, status, listed_sessions)
+        self.answer_settings = AnswerSettings(ui, model_switch)
+        self.appearance = Appearance(ui)
         self.reports = Reports(ui)
         self.palette = Palette(ui, message_actions, connect, self.run)
-        self.hints = KeyHints(ui, status, log_navigation, prompt_text, self.prompt_files)
+        self.hints = KeyHints(ui, log_navigation, prompt_text, self.prompt_files)
         self._last_ctrl_c_s = 0.0  # when Ctrl+C was pressed and had nothing to do
 
     # The start
@@ -105,17 +104,14 @@ class Dispatcher:
         widgets, workspace = self.ui.widgets, self.workspace
 
         async def open_store() -> None:
-            """Open the store, show the notice that it may have, and read earlier prompts."""
+            """Open the store, and read earlier prompts."""
             await workspace.store.open()
-            self.status.refresh()  # shows the notice, as of a damaged file that was replaced
             await self.prompt_text.load_history()
 
         async def check_daily() -> None:
-            """Check the file of sessions once a day, and show what the check found or changed."""
+            """Check the file of sessions once a day."""
             with suppress(LMChatError):  # a file that cannot be read is reported where it is used
                 await workspace.store.daily_check()
-                self.status.refresh()
-                self.listed_sessions.refresh()
 
         widgets.log.today = workspace.library.today  # messages of other days show their date
         widgets.prompt_input.find_files = workspace.platform.find_files
@@ -178,11 +174,16 @@ class Dispatcher:
     # Messages and commands
 
     async def receive(self, message: Message) -> None:
-        """Do what a message of a widget or dialog asks for; if that fails, show the error."""
+        """Do what a message of a widget or dialog asks for, then show what has changed.
+
+        If it fails, show the error.
+        """
         try:
             await self._act_on(message)
         except Exception as error:  # noqa: BLE001 - an answer may be running: lmchat continues
             self.app.report_failure(error)
+        if not isinstance(message, _SHOWN_ALREADY):
+            self.ui.show_changes()
 
     async def _act_on(self, message: Message) -> None:  # noqa: C901 - one case a message
         """Do what a message asks for; one without a case concerns only widgets."""
@@ -190,6 +191,10 @@ class Dispatcher:
             case Run(command_id=command_id):
                 await self.run(BY_ID[command_id])
             case KeysChanged():
+                self.hints.show()
+            case ShowChanges():
+                self.status.refresh()
+                self.listed_sessions.refresh()
                 self.hints.show()
             case PromptInput.Submitted(text=text, is_for_shell=True):
                 self.prompt_text.remember(text)
@@ -317,7 +322,6 @@ class Dispatcher:
         self.ui.widgets.prompt.pill.words = "" if viewport.is_at_end else words  # "" hides it
         if self.log_navigation.find_bar is not None:
             self.log_navigation.find_bar.show_standing()
-        self.status.refresh()
 
     # Esc
 

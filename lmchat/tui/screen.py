@@ -177,6 +177,7 @@ class ChatScreen(PatchedScreen):
         if not self._was_shown:
             event.refresh_styles = False
         self._was_shown = True
+        self.post_message(ShowChanges())  # of the dialog that was left, which posts none
 
     def on_screen_suspend(self) -> None:
         """Hide the notifications of this screen: the screen that covers it shows them, too.
@@ -187,7 +188,14 @@ class ChatScreen(PatchedScreen):
 
 
 class KeysChanged(AppMessage):
-    """The focus has moved to another widget, or something else on which the keys depend."""
+    """The focus has moved to another widget, so the row of keys shows others."""
 
     def can_replace(self, message: Message) -> bool:
         return isinstance(message, KeysChanged)
+
+
+class ShowChanges(AppMessage):
+    """Request to show what has changed: figures, list of sessions, row of keys."""
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, ShowChanges)

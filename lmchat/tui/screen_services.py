@@ -23,6 +23,7 @@ from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_text
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.quirks.driver import remember_copied, write_to_terminal
+from lmchat.tui.screen import ShowChanges
 from lmchat.tui.widgets.key_bar import command_hint, written
 from lmchat.tui.workspace import Workspace
 
@@ -46,7 +47,25 @@ class ScreenServices:
         # here, because four use it: a draft begins it, turns and branches end it, `status` shows it
         self.read_ahead = ReadAhead(workspace.backend, workspace.chat)
         self.remember_warning = ""  # why `remember` could not write; empty after it could
+        self.list_warning = ""  # why the list of sessions is not up to date; empty if it is
+        self.is_list_old = False  # whether another lmchat may have changed the list of sessions
+        self.last_action = ""  # words for what was done last; the panel shows them
         self._remember_lock = asyncio.Lock()
+
+    # Figures and the list of sessions
+
+    def show_changes(self) -> None:
+        """Let `Dispatcher` show what has changed: figures, list of sessions, row of keys.
+
+        It does so once for several calls in a row. Only work that continues after a change needs to
+        call this: the head of `StatusDisplay` says after what else `Dispatcher` does it.
+        """
+        self.screen.post_message(ShowChanges())
+
+    def show_action(self, words: str) -> None:
+        """Show in the panel what was done last."""
+        self.last_action = words
+        self.show_changes()
 
     # Notices and dialogs
 
@@ -98,6 +117,8 @@ class ScreenServices:
                 if typed:
                     self.widgets.prompt_input.restore_typed(typed)
                 self.show_error(error)
+            finally:
+                self.show_changes()
 
         _: Worker[None] = self.screen.run_worker(run, name=group, group=group, exclusive=is_only)
 

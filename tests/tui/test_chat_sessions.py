@@ -5,6 +5,7 @@ import re
 
 from textual.widgets import Input
 
+from lmchat.servers.events import TextDelta
 from lmchat.sessions.message import AnswerState
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.search_dialog import SearchDialog
@@ -53,6 +54,37 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
         await desk.open_in_list(session_id)
         await shown(desk, "Lettuce. Done.")
         assert desk.chat.in_memory.unread == set()
+
+
+async def test_neither_letters_nor_words_of_an_answer_nor_the_timer_read_the_list(
+    tmp_path, monkeypatch
+):
+    gates = [asyncio.Event() for _ in range(5)]
+    words = [step for gate in gates for step in (gate, TextDelta(text="more "))]
+    async with ready_desktop(tmp_path, [*half("Let", gates[0])[:2], *words, *half("")[2:]]) as desk:
+        await desk.say("first", sees="Let")
+        await desk.until(lambda: re.search(r"first +↓", desk.text), "the mark")
+        await desk.pilot.pause()
+        library = desk.dispatch.workspace.library
+        read, reads = library.groups, []
+
+        async def groups():
+            reads.append(1)
+            return await read()
+
+        monkeypatch.setattr(library, "groups", groups)
+        for count, gate in enumerate(gates, 1):
+            await desk.type("x")
+            typed = "x" * count
+            await desk.until(lambda: desk.chat.drafts.text(desk.session_id) == typed, "the draft")  # noqa: B023
+            await desk.chat.drafts.write()
+            gate.set()
+            await shown(desk, "more " * (count - 1) + "more")
+            desk.dispatch.status.tick()
+            await desk.pilot.pause()
+        assert not reads
+        await desk.press("ctrl+n")
+        await desk.until(lambda: reads, "a reading for the other session")
 
 
 async def test_a_title_that_is_given_before_the_first_prompt_is_kept_and_saved_with_it(tmp_path):

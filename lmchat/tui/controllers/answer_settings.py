@@ -6,7 +6,6 @@ from lmchat.chat import changes, session_sampling
 from lmchat.chat.session_sampling import NOTHING_SET, value_words
 from lmchat.safe_text import safe_line
 from lmchat.tui.controllers.model_switch import ModelSwitch
-from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.ask_dialog import argument_dialog
 from lmchat.tui.dialogs.dialog import PickDialog
 from lmchat.tui.screen_services import ScreenServices
@@ -17,11 +16,8 @@ from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow
 class AnswerSettings:
     """Runs the slash commands that change the next answers."""
 
-    def __init__(
-        self, ui: ScreenServices, status: StatusDisplay, model_switch: ModelSwitch
-    ) -> None:
+    def __init__(self, ui: ScreenServices, model_switch: ModelSwitch) -> None:
         self._ui = ui
-        self._status = status
         self._chat = ui.workspace.chat
         self._model_switch = model_switch
 
@@ -32,7 +28,7 @@ class AnswerSettings:
         """
         message = await changes.set_system_prompt(self._chat, self._chat.shown, text)
         self._ui.widgets.log.append(message)
-        self._status.show_action("system prompt changed")
+        self._ui.show_action("system prompt changed")
 
     async def use_profile(self, name: str) -> None:
         """Use a profile from the next turn on; if it names a model, switch to that, too.
@@ -42,20 +38,20 @@ class AnswerSettings:
         profile = self._chat.turn_choices.use_profile(name, self._ui.workspace.settings.profiles)
         if profile.model:
             self._model_switch.pick(profile.model)
-        self._status.show_action(f"profile {safe_line(name, limit=20)}")
+        self._ui.show_action(f"profile {safe_line(name, limit=20)}")
 
     def use_effort(self, typed: str) -> None:
         """Set the reasoning effort of the next answers in all sessions, and show it to the user."""
         self._chat.turn_choices.use_effort(typed)
         effort = self._chat.turn_choices.effort_words(self._chat.shown.own_sampling)
-        self._status.show_action(f"effort {effort}")
+        self._ui.show_action(f"effort {effort}")
         self._ui.notify(f"Reasoning effort: {effort}.")
 
     async def use_first_words(self, words: str = "") -> None:
         """Let the next answer begin with words; without any, take back those set before, or ask."""
         if words or self._chat.shown.first_words:
             self._chat.use_first_words(words)
-            self._status.show_action("first words set" if words else "first words removed")
+            self._ui.show_action("first words set" if words else "first words removed")
         else:
             dialog = argument_dialog("Begin the next answer with which text?", self.use_first_words)
             self._ui.open_dialog(dialog)

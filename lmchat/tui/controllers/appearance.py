@@ -6,8 +6,6 @@ from msgspec.structs import replace
 
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_line
-from lmchat.tui.controllers.listed_sessions import ListedSessions
-from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.theme_dialog import ThemeDialog
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.themes import THEMES, fitted, short_name, theme_named
@@ -16,12 +14,8 @@ from lmchat.tui.themes import THEMES, fitted, short_name, theme_named
 class Appearance:
     """Changes the theme, shows and hides the panels, and remembers that."""
 
-    def __init__(
-        self, ui: ScreenServices, status: StatusDisplay, listed_sessions: ListedSessions
-    ) -> None:
+    def __init__(self, ui: ScreenServices) -> None:
         self._ui = ui
-        self._status = status
-        self._listed_sessions = listed_sessions
 
     def use_theme(self, name: str = "") -> None:
         """Use the named theme, or without a name the one chosen from a list, and remember it.
@@ -60,7 +54,7 @@ class Appearance:
             "sessions", covers_chat=screen.has_class("-narrow") or screen.has_class("-mid")
         )
         if self._ui.widgets.session_list.display:
-            self._listed_sessions.refresh()
+            self._ui.is_list_old = True  # another lmchat may have begun sessions
             self._ui.widgets.session_list.focus()
         else:
             self._ui.widgets.prompt_input.focus()
@@ -68,7 +62,6 @@ class Appearance:
     def toggle_telemetry(self) -> None:
         """Show the telemetry panel with new figures, or hide it."""
         self._toggle_panel("telemetry", covers_chat=self._ui.screen.has_class("-narrow"))
-        self._status.refresh()
 
     def _toggle_panel(self, name: str, *, covers_chat: bool) -> None:
         """Show a panel, or hide it if it is shown, and remember that for the next run.

@@ -12,10 +12,8 @@ from lmchat.errors import RequestInvalid
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import Session
-from lmchat.tui.controllers.listed_sessions import ListedSessions
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.shown_session import ShownSession
-from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.controllers.turns import Turns
 from lmchat.tui.dialogs.message_tree import message_tree
 from lmchat.tui.dialogs.probabilities_dialog import ProbabilitiesDialog
@@ -25,20 +23,11 @@ from lmchat.tui.screen_services import ScreenServices
 class Branches:
     """Changes which path of the tree is shown; all other versions stay in the tree."""
 
-    def __init__(
-        self,
-        ui: ScreenServices,
-        status: StatusDisplay,
-        listed_sessions: ListedSessions,
-        shown_session: ShownSession,
-        turns: Turns,
-    ) -> None:
+    def __init__(self, ui: ScreenServices, shown_session: ShownSession, turns: Turns) -> None:
         self._ui = ui
         self._log = ui.widgets.log
         self._chat = ui.workspace.chat
         self._store = ui.workspace.store
-        self._status = status
-        self._listed_sessions = listed_sessions
         self._shown_session = shown_session
         self._turns = turns
 
@@ -50,11 +39,10 @@ class Branches:
         session_id = self._shown_session.shown_id
         fork = await self._store.fork(session_id, message.message_id)
         if session_id != self._shown_session.shown_id:
-            self._listed_sessions.refresh()
             return
         self._shown_session.leave()
         self._shown_session.switch_to_path(fork)
-        self._status.show_action("forked")
+        self._ui.show_action("forked")
         self._ui.notify("This is a new session; the old one is unchanged.")
         self._ui.widgets.prompt_input.focus()
 
@@ -125,7 +113,7 @@ class Branches:
         prompt_text.leave_edit()
         self._shown_session.redraw()
         self._log.go_to_message(version.message_id, row=row)
-        self._status.show_action("rewritten")
+        self._ui.show_action("rewritten")
 
     # Taking out of requests
 
@@ -137,7 +125,7 @@ class Branches:
         if changed:
             self._ui.read_ahead.cancel()  # what the server reads now is not what will be sent
             self._shown_session.mark_left_out()
-            self._status.show_action("taken out" if changed[0].is_excluded else "put back")
+            self._ui.show_action("taken out" if changed[0].is_excluded else "put back")
 
     # Deleting
 
@@ -148,7 +136,7 @@ class Branches:
         """
         path = await changes.delete_message(self._chat, self._chat.shown, message.message_id)
         self._switch_to_path(path)
-        self._status.show_action("deleted")
+        self._ui.show_action("deleted")
         undo = "/undo"
         if self._ui.widgets.has_log_focus:  # elsewhere its key types a letter
             undo = f"{self._ui.key_name('message.undo')} or /undo"
@@ -168,7 +156,7 @@ class Branches:
             self._ui.notify("Nothing to undo.")
             return
         self._switch_to_path(path)
-        self._status.show_action("restored")
+        self._ui.show_action("restored")
         self._ui.notify("Restored.")
 
     # The tree

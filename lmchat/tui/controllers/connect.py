@@ -23,7 +23,6 @@ from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.model import ModelInfo
 from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.controllers.server_starts import ServerStarts
-from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.ask_dialog import AskDialog, host_question, key_dialog
 from lmchat.tui.dialogs.model_picker import file_picker
 from lmchat.tui.quirks.keys import hand_over
@@ -38,15 +37,12 @@ _NO_MODELS = "No model was found yet. Choose one of the rows."
 class Connect:
     """Searches for a server until there is a model to chat with, and watches the one in use."""
 
-    def __init__(
-        self, ui: ScreenServices, status: StatusDisplay, model_switch: ModelSwitch
-    ) -> None:
+    def __init__(self, ui: ScreenServices, model_switch: ModelSwitch) -> None:
         self._ui = ui
         self._app = ui.app
         self._workspace = ui.workspace
-        self._status = status
         self._model_switch = model_switch
-        self._starts = ServerStarts(ui, status, model_switch, self._draw_page)
+        self._starts = ServerStarts(ui, model_switch, self._draw_page)
         self._page: WelcomeScreen | None = None  # while it is open, also below a dialog
         self._search_wanted = asyncio.Event()  # ends the pause between two searches
         self._searched_at_s: float | None = None  # end of the last search
@@ -70,13 +66,13 @@ class Connect:
         self._workspace.monitor.check_now()
         if self._page is not None:
             self._starts.read_installed()
-        self._status.show_action("checking")
+        self._ui.show_action("checking")
 
     async def _watch_server(self) -> None:
         """Take over and show the results of the health checks, until lmchat ends."""
         async for health in self._workspace.monitor.watch():
             self._model_switch.update_target(health)
-            self._status.refresh()
+            self._ui.show_changes()
 
     async def _search(self) -> None:
         """Search, with pauses, while there is no model or the welcome page is open.
@@ -93,6 +89,7 @@ class Connect:
                     await self._search_once()
                 except LMChatError as error:
                     self._ui.show_error(error)
+                self._ui.show_changes()
                 is_loading = self._workspace.target_state is TargetState.LOADING
                 pause_s = _LOADING_PAUSE_S if is_loading else self._workspace.search_pause_s
             with suppress(TimeoutError):
@@ -312,7 +309,6 @@ class Connect:
             self._mount_page()
             self._starts.read_installed()
         self._draw_page()
-        self._status.refresh()
 
     def open_welcome_page(self) -> None:
         """Show the welcome page because the user asks for it, and search."""

@@ -17,7 +17,6 @@ from lmchat.tools.calls import CHOICES
 from lmchat.tui.controllers.log_navigation import LogNavigation
 from lmchat.tui.controllers.prompt_files import PromptFiles
 from lmchat.tui.controllers.prompt_text import PromptText
-from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.key_bar import PROMPT_COMMANDS, Hint, command_hint, written
 
@@ -40,14 +39,12 @@ class KeyHints:
     def __init__(
         self,
         ui: ScreenServices,
-        status: StatusDisplay,
         log_navigation: LogNavigation,
         prompt_text: PromptText,
         prompt_files: PromptFiles,
     ) -> None:
         self._ui = ui
         self._chat = ui.workspace.chat
-        self._status = status
         self._log_navigation = log_navigation
         self._prompt_text = prompt_text
         self._prompt_files = prompt_files
@@ -147,7 +144,7 @@ class KeyHints:
         if shown.question is not None:  # its card is in the log, above the prompt
             previous_key, _ = self._hint("previous")
             hints.append((previous_key, "answer the tool"))
-        is_down = self._status.health.is_down
+        is_down = self._ui.workspace.monitor.health.is_down
         commands = _COMMANDS_WITHOUT_SERVER if is_down else PROMPT_COMMANDS
         hints += [*self._next_steps(), *map(self._hint, commands)]
         word_of_key: dict[str, str] = {}

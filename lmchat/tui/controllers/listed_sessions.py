@@ -4,38 +4,57 @@ from __future__ import annotations
 
 from lmchat.errors import LMChatError
 from lmchat.sessions.session import SessionGroup, with_unsaved
-from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.screen_services import ScreenServices
 
 
 class ListedSessions:
-    """Fills the list; `SessionActions` runs its keys, `ShownSession` opens what is chosen there."""
+    """Fills the list; `SessionActions` runs its keys, `ShownSession` opens what is chosen there.
 
-    def __init__(self, ui: ScreenServices, status: StatusDisplay) -> None:
+    Controllers do not call `refresh`: as that of `StatusDisplay`, it runs with each `ShowChanges`.
+    It reads the list only if something that the list shows may have changed: a row of a session on
+    the disk, or which sessions are shown, running, unread, asking, unsaved or only queued. lmchat
+    does not notice changes by another lmchat; for these, `ScreenServices.is_list_old` is set.
+    """
+
+    def __init__(self, ui: ScreenServices) -> None:
         self._ui = ui
-        self._status = status
         self._groups: tuple[SessionGroup, ...] = ()  # as they were read last
+        self._last_state: object = None  # on what the list depended when it was read last
 
     def refresh(self) -> None:
-        """Call `load` in a worker."""
-        self._ui.begin(self.load, "library", is_only=True)
+        """Read the list in a worker if what it shows may have changed since it was read last."""
+        workspace = self._ui.workspace
+        in_memory = workspace.chat.in_memory
+        state = (
+            workspace.store.database.session_changes,
+            workspace.store.notice,  # about a damaged file that was replaced
+            in_memory.shown.session_id,
+            in_memory.running_ids,
+            frozenset(in_memory.unread),
+            in_memory.asking_ids,
+            in_memory.unsaved(),
+            in_memory.only_queued(),
+        )
+        if state != self._last_state or self._ui.is_list_old:
+            self._last_state, self._ui.is_list_old = state, False
+            self._ui.begin(self._load, "library", is_only=True)
 
-    async def load(self) -> None:
+    async def _load(self) -> None:
         """Read the saved sessions, and show them with those that are not on the disk.
 
         Those are sessions whose messages wait to be written, or with only a queued prompt. If the
         saved ones cannot be read, show them as they were read last, and a warning in the panel.
         """
+        workspace = self._ui.workspace
         try:
-            self._groups = await self._ui.workspace.library.groups()
-            self._status.show_list_warning("")
+            self._groups = await workspace.library.groups()
+            self._ui.list_warning = ""
         except LMChatError as error:
-            self._status.show_list_warning(error.message_with_hint)
-        chat = self._ui.workspace.chat
-        in_memory = chat.in_memory
+            self._ui.list_warning = error.message_with_hint
+        in_memory = workspace.chat.in_memory
         self._ui.widgets.session_list.show(
             with_unsaved(self._groups, [*in_memory.unsaved(), *in_memory.only_queued()]),
-            open_id=chat.shown.session_id,
+            open_id=in_memory.shown.session_id,
             streaming=in_memory.running_ids,
             unread=in_memory.unread,
             with_question=in_memory.asking_ids,

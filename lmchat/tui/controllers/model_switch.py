@@ -23,7 +23,6 @@ from lmchat.servers.products import product_named
 from lmchat.sessions.message import ChatMessage
 from lmchat.tui.actions import ShowServers
 from lmchat.tui.controllers.prompt_text import PromptText
-from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.controllers.turns import Turns
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.model_picker import VISION, ModelPicker
@@ -33,17 +32,10 @@ from lmchat.tui.screen_services import ScreenServices
 class ModelSwitch:
     """The server and model in use, which only this changes on the screen, and all other models."""
 
-    def __init__(
-        self,
-        ui: ScreenServices,
-        status: StatusDisplay,
-        prompt_text: PromptText,
-        turns: Turns,
-    ) -> None:
+    def __init__(self, ui: ScreenServices, prompt_text: PromptText, turns: Turns) -> None:
         self._ui = ui
         self._chat = ui.workspace.chat
         self._workspace = ui.workspace
-        self._status = status
         self._prompt_text = prompt_text
         self._turns = turns
         self._picker: ModelPicker | None = None  # the picker while it is open
@@ -68,7 +60,7 @@ class ModelSwitch:
         if not target.model_id:
             return
         self._ui.remember(lambda state: state.with_model(target.server_id, target.model_id))
-        self._status.show_action("model chosen")
+        self._ui.show_action("model chosen")
         if not target.is_loading:
             self._chat.begin_waiting()
 
@@ -79,7 +71,6 @@ class ModelSwitch:
         """
         self._chat.turn_choices.use_target(target)
         self._workspace.monitor.aim(target)
-        self._status.refresh()  # shows the health that the monitor keeps of this server
 
     def update_target(self, health: Health) -> None:
         """Give the target the product and model of a health check of the server in use.
@@ -105,7 +96,6 @@ class ModelSwitch:
         if target is None or not self.is_in_use(model):
             return False
         self._chat.turn_choices.use_target(replace(target, **fields))
-        self._status.refresh()
         return True
 
     # The picker
@@ -210,7 +200,7 @@ class ModelSwitch:
         """Begin to load a model; if it is loaded, unload it; if it is being loaded, stop that."""
         if _key(model) in self._loads:
             self._ui.stop(_group(model))
-            self._status.show_action(f"stopped loading {_short_name(model)}")
+            self._ui.show_action(f"stopped loading {_short_name(model)}")
         elif model.state is LoadState.LOADED:
             self._ui.begin(partial(self._unload, model), "unload")
         else:
@@ -260,10 +250,10 @@ class ModelSwitch:
 
     async def _unload(self, model: ModelInfo) -> None:
         """Unload a model, and show the new states of the models, also if that fails."""
-        self._status.show_action(f"unloading {_short_name(model)}")
+        self._ui.show_action(f"unloading {_short_name(model)}")
         try:
             await self._workspace.backend.unload(model)
-            self._status.show_action(f"unloaded {_short_name(model)}")
+            self._ui.show_action(f"unloaded {_short_name(model)}")
         finally:
             self._show_new_states()
 
@@ -273,16 +263,17 @@ class ModelSwitch:
         If it cannot be loaded, they return to the prompt field. That a server does not load on
         request is no failure for a model in use: it may load it with the first prompt.
         """
-        self._status.show_action(f"loading {_short_name(model)}")
+        self._ui.show_action(f"loading {_short_name(model)}")
 
         def show_progress(fraction: float) -> None:
             self._show_load(replace(self._loads[_key(model)], load_fraction=fraction))
+            self._ui.show_changes()
 
         can_answer = False
         try:
             await self._workspace.backend.load(model, context=context, on_progress=show_progress)
             can_answer = True
-            self._status.show_action(f"loaded {_short_name(model)}")
+            self._ui.show_action(f"loaded {_short_name(model)}")
         except ServerRejected as error:
             can_answer = error.kind == "unsupported" and self.is_in_use(model)
             if not can_answer:

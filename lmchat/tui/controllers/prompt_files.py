@@ -21,7 +21,6 @@ from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.sessions.attached_files import file_line
 from lmchat.tui.controllers.prompt_text import PromptText
-from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, outside_question, page_question
 from lmchat.tui.screen_services import ScreenServices
 
@@ -31,10 +30,9 @@ _PAGES = "pages"  # group of the workers that fetch pages
 class PromptFiles:
     """Attaches files to the prompt, pages of the web, and the output of commands of the shell."""
 
-    def __init__(self, ui: ScreenServices, status: StatusDisplay, prompt_text: PromptText) -> None:
+    def __init__(self, ui: ScreenServices, prompt_text: PromptText) -> None:
         self._ui = ui
         self._chat = ui.workspace.chat
-        self._status = status
         self._prompt_text = prompt_text
         self._running: list[ShellCommand] = []
         self._pages: list[str] = []  # addresses of pages that are being fetched
@@ -65,12 +63,12 @@ class PromptFiles:
             text = line.removeprefix("!").strip()
             command = self._ui.workspace.platform.shell_command(text)
             self._running.append(command)  # `stop` finds it there, and `running_words` names it
-            self._status.show_action("running a command")
+            self._ui.show_action("running a command")
             try:
                 await command.run()
             finally:
                 self._running.remove(command)
-                self._status.show_action(command.ending)
+                self._ui.show_action(command.ending)
             self._prompt_text.add_file(opened, await self._stored(output_attachment(command)))
 
         self._ui.begin(run, "shell", typed=line)
@@ -87,14 +85,14 @@ class PromptFiles:
             return bool(await self._ui.ask(page_question(host_address)))
 
         self._pages.append(address)  # `running_words` names it
-        self._status.show_action("downloading a page")
+        self._ui.show_action("downloading a page")
         ending = "no page attached"
         try:
             page = await self._ui.workspace.pages.attachment(address, opened.session_id, ask)
             ending = "page attached"
         finally:
             self._pages.remove(address)
-            self._status.show_action(ending)
+            self._ui.show_action(ending)
         self._prompt_text.add_file(opened, await self._stored(page))
 
     # Files

@@ -16,7 +16,6 @@ from lmchat.chat.saved_texts import joined_prompts
 from lmchat.config.presets import filled
 from lmchat.sessions.attached_files import draft_of, split_draft, without_file_lines
 from lmchat.sessions.message import ChatMessage, Role
-from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.prompt_input import PromptInput
 
@@ -24,14 +23,13 @@ from lmchat.tui.widgets.prompt_input import PromptInput
 class PromptText:
     """Changes and saves the text of the prompt, in which an attached file is a line with a mark."""
 
-    def __init__(self, ui: ScreenServices, status: StatusDisplay) -> None:
+    def __init__(self, ui: ScreenServices) -> None:
         self._ui = ui
         self._workspace = ui.workspace
         self._chat = ui.workspace.chat
         self._drafts = self._chat.drafts
         self.edited_id = ""  # the earlier message that is being edited; empty for a new prompt
         self.is_rewriting = False  # whether that message is an answer
-        self._status = status
         self._before_edit = ""  # what was typed before the edit began
         self._unedited = ""  # the text with which the edit began; empty without an edit
 
@@ -111,14 +109,14 @@ class PromptText:
         self._input.put(draft_of(message.text, message.files))
         self._unedited = self._input.full_text
         self._input.focus()
-        self._status.show_action("rewriting" if self.is_rewriting else "editing")
+        self._ui.show_action("rewriting" if self.is_rewriting else "editing")
 
     def cancel_edit(self) -> bool:
         """End an edit that is not sent, and say so; return whether there was one."""
         if not self.edited_id:
             return False
         self.leave_edit()
-        self._status.show_action("edit cancelled")
+        self._ui.show_action("edit cancelled")
         return True
 
     def leave_edit(self) -> None:

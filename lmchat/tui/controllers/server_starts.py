@@ -19,7 +19,6 @@ from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.model import BUILT_IN, LoadState, Target
 from lmchat.tui.controllers.model_switch import ModelSwitch
-from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, start_question
 from lmchat.tui.dialogs.progress_dialog import with_progress
 from lmchat.tui.screen_services import ScreenServices
@@ -32,14 +31,12 @@ class ServerStarts:
     def __init__(
         self,
         ui: ScreenServices,
-        status: StatusDisplay,
         model_switch: ModelSwitch,
         on_change: Callable[[], None],
     ) -> None:
         """`on_change` is called when `machine` or `problem` has changed."""
         self._ui = ui
         self._workspace = ui.workspace
-        self._status = status
         self._model_switch = model_switch
         self._on_change = on_change
         self.machine = MachineState()
@@ -164,7 +161,7 @@ class ServerStarts:
         info = model.info(engine.reserve_address(), LoadState.LOADING)
         self._model_switch.use(Target.of(info))
         name = safe_line(model.name, limit=20)
-        self._status.show_action(f"loading {name}")
+        self._ui.show_action(f"loading {name}")
         try:
             await engine.start(model)
         except LMChatError:
@@ -173,5 +170,5 @@ class ServerStarts:
                 # not `use`: the old model was remembered when it was chosen
                 self._model_switch.aim_at(None if was_engine else old_target)
             raise
-        self._status.show_action(f"loaded {name}")
+        self._ui.show_action(f"loaded {name}")
         self._workspace.monitor.check_now()

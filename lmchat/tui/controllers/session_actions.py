@@ -12,9 +12,7 @@ from lmchat.safe_text import safe_line
 from lmchat.sessions.message import now
 from lmchat.sessions.session import SearchHit, SessionHeader, tags_from
 from lmchat.tui.actions import ShowChat
-from lmchat.tui.controllers.listed_sessions import ListedSessions
 from lmchat.tui.controllers.shown_session import ShownSession
-from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.screen_services import ScreenServices
@@ -23,19 +21,11 @@ from lmchat.tui.screen_services import ScreenServices
 class SessionActions:
     """Changes saved sessions as a whole; nothing here deletes them permanently."""
 
-    def __init__(
-        self,
-        ui: ScreenServices,
-        status: StatusDisplay,
-        listed_sessions: ListedSessions,
-        shown_session: ShownSession,
-    ) -> None:
+    def __init__(self, ui: ScreenServices, shown_session: ShownSession) -> None:
         self._ui = ui
         self._chat = ui.workspace.chat
         self._store = ui.workspace.store
         self._library = ui.workspace.library
-        self._status = status
-        self._listed_sessions = listed_sessions
         self._shown_session = shown_session
 
     async def act(self, name: str, session_id: str, typed: str = "") -> None:
@@ -57,14 +47,14 @@ class SessionActions:
                 titled = replace(opened.header, title=" ".join(typed.split()))
                 self._chat.in_memory.update_header(titled)
                 self._shown_session.show_title()
-                await self._show_result("Renamed")
+                self._show_result("Renamed")
                 return
         if name == "delete":
             words = await self._delete(session_id)
         else:
             words = await self._change(name, session_id, typed)
         if words:
-            await self._show_result(words)
+            self._show_result(words)
 
     def undo(self) -> None:
         """Restore in a worker the session that was deleted last."""
@@ -72,15 +62,14 @@ class SessionActions:
         async def restore() -> None:
             """Restore it, and say so, or that no session was deleted."""
             is_restored = await self._library.undo_delete() is not None
-            await self._show_result("Restored" if is_restored else "Nothing to undo")
+            self._show_result("Restored" if is_restored else "Nothing to undo")
 
         self._ui.begin(restore, "change")
 
-    async def _show_result(self, words: str) -> None:
-        """Read the list again, and say what was done; a hint may follow behind a semicolon."""
-        await self._listed_sessions.load()
+    def _show_result(self, words: str) -> None:
+        """Tell the user what was done; a hint may follow behind a semicolon."""
         result, _, _hint = words.partition(";")  # the panel has no room for the hint
-        self._status.show_action(result.lower())
+        self._ui.show_action(result.lower())
         self._ui.notify(f"{words}.")
 
     def act_on_shown(self, name: str, slash: str, typed: str = "") -> None:

@@ -18,9 +18,7 @@ from lmchat.library.importer import Importer, ImportOutcome, loss_lines, result_
 from lmchat.library.library import ExportAs
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.sessions.session import Session
-from lmchat.tui.controllers.listed_sessions import ListedSessions
 from lmchat.tui.controllers.shown_session import ShownSession
-from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.dialogs.progress_dialog import with_progress
 from lmchat.tui.dialogs.text_dialog import TextDialog
@@ -32,17 +30,9 @@ _OPTIONS = {"--reasoning", "--branches"}
 class SessionFiles:
     """Writes sessions into files and reads them; asks before a file is overwritten."""
 
-    def __init__(
-        self,
-        ui: ScreenServices,
-        status: StatusDisplay,
-        listed_sessions: ListedSessions,
-        shown_session: ShownSession,
-    ) -> None:
+    def __init__(self, ui: ScreenServices, shown_session: ShownSession) -> None:
         self._ui = ui
         self._chat = ui.workspace.chat
-        self._status = status
-        self._listed_sessions = listed_sessions
         self._shown_session = shown_session
 
     # Export
@@ -86,7 +76,7 @@ class SessionFiles:
         )
         if not await write_asking(self._ui, write, "Exported"):
             return ""
-        self._status.show_action("exported")
+        self._ui.show_action("exported")
         return True
 
     def _session_to_export(self) -> Session:
@@ -170,8 +160,7 @@ class SessionFiles:
 
         A single chat is opened, unless it is in the trash.
         """
-        await self._listed_sessions.load()
-        self._status.show_action("imported")
+        self._ui.show_action("imported")
         headers = [chat.header for chat in outcome.chats]
         if len(headers) == 1 and headers[0].deleted_at is None:
             self._shown_session.switch_to(headers[0].session_id)

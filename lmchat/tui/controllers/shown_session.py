@@ -13,7 +13,6 @@ from lmchat.safe_text import safe_line
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import Session
 from lmchat.tui.chat_log.viewport import Bookmark
-from lmchat.tui.controllers.listed_sessions import ListedSessions
 from lmchat.tui.controllers.log_navigation import LogNavigation
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.status import StatusDisplay
@@ -33,7 +32,6 @@ class ShownSession:
         self,
         ui: ScreenServices,
         status: StatusDisplay,
-        listed_sessions: ListedSessions,
         log_navigation: LogNavigation,
         prompt_text: PromptText,
     ) -> None:
@@ -42,7 +40,6 @@ class ShownSession:
         self._chat = ui.workspace.chat
         self._store = ui.workspace.store
         self._status = status
-        self._listed_sessions = listed_sessions
         self._log_navigation = log_navigation
         self._prompt_text = prompt_text
         self._mark_timer: Timer | None = None  # runs from a key until `mark_left_out`
@@ -61,9 +58,7 @@ class ShownSession:
         self.show_messages()
         self.mark_left_out()
         self.show_title()
-        self._status.refresh()
         self.show_queue()
-        self._listed_sessions.refresh()
 
     def show_messages(self) -> None:
         """Show the messages of the session in the log, scrolled to their end.
@@ -93,7 +88,6 @@ class ShownSession:
         if opened is self._chat.shown:
             self._log.fill(opened.shown_messages)
             self.mark_left_out()
-            self._status.refresh()
 
     def mark_left_out(self) -> None:
         """Mark in the log which messages a request with the typed text would leave out.
@@ -143,8 +137,8 @@ class ShownSession:
         else:
             # an edit may be left of a message that was deleted, with all others
             self._prompt_text.leave_edit()
-            self._listed_sessions.refresh()  # another lmchat may have begun sessions
-        self._status.show_action("new session")
+            self._ui.is_list_old = True  # another lmchat may have begun sessions
+        self._ui.show_action("new session")
         self._ui.widgets.prompt_input.focus()
 
     def leave(self) -> None:
@@ -219,7 +213,8 @@ class ShownSession:
         # the place in the log, which `redraw` has scrolled to its end
         if bookmark is not None:
             self._log.go_to_bookmark(bookmark)
-        self._log_navigation.focus_card()  # of a tool call that waits
+        self._status.show_calls()  # shows the card of a call that waits, which `focus_card` needs
+        self._log_navigation.focus_card()
         if message_id:
             # the prompt keeps the focus: a letter that is typed must not run a command
             self._log.go_to_message(message_id, takes_focus=False)

@@ -17,7 +17,6 @@ from lmchat.commands.table import BY_ID
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.probe_result import Health, TargetState
 from lmchat.servers.model import Target
-from lmchat.tui.screen import KeysChanged
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.telemetry_panel import TelemetryRow
 from lmchat.tui.widgets.telemetry_rows import (
@@ -64,8 +63,12 @@ class Speedometer:
 class StatusDisplay:
     """Shows all figures, and keeps those that no service has.
 
-    Whatever changes without a message is shown by `refresh` too, as it runs after each change and
-    by the timer: notices of the services, a notice of the store, the cards of running calls.
+    Controllers do not call `refresh`. `Dispatcher` calls it for the message `ShowChanges`, which is
+    posted after each message that `Dispatcher.receive` has acted on, after each event of a turn
+    that `Turns` shows, except text, and at each end of a worker of `ScreenServices.begin`. The
+    timer posts it, too, and so does work that continues after a change, by `show_changes` or
+    `show_action`. `refresh` also shows what has changed without a message: notices of the services,
+    a notice of the store, the cards of running calls.
     """
 
     def __init__(self, ui: ScreenServices) -> None:
@@ -73,9 +76,7 @@ class StatusDisplay:
         self._workspace = ui.workspace
         self._chat = ui.workspace.chat
         self.speedometer = Speedometer()
-        self.last_action = ""  # words for what was done last
         self.left_out = 0  # messages that the next request would leave out; `refresh` shows it
-        self._list_warning = ""  # why the list of sessions is not up to date; empty if it is
         self._shown_store_notice = ""  # the last one
         self._ticker: Timer | None = None  # None until `start`
 
@@ -84,26 +85,15 @@ class StatusDisplay:
         has_reduced_motion = self._workspace.settings.ui.reduced_motion
         tick_s = _REDUCED_MOTION_TICK_S if has_reduced_motion else _TICK_S
         self._ticker = self._ui.screen.set_interval(tick_s, self.tick, pause=True)
-        self._ui.read_ahead.on_change = self.refresh
+        self._ui.read_ahead.on_change = self._ui.show_changes
 
     @property
     def health(self) -> Health:
         """What the monitor knows of the server in use."""
         return self._workspace.monitor.health
 
-    def show_action(self, words: str) -> None:
-        """Show what was done last."""
-        self.last_action = words
-        self.refresh()
-
-    def show_list_warning(self, words: str) -> None:
-        """Show why the list of sessions is not up to date; no words end the warning."""
-        if words != self._list_warning:
-            self._list_warning = words
-            self.refresh()
-
     def tick(self) -> None:
-        """Update the figures of a running turn below its answer, then those of `refresh`."""
+        """Update the figures of a running turn below its answer; those of `refresh` follow."""
         shown = self._chat.shown
         figures = shown.figures
         if figures is not None and figures.is_running:
@@ -112,13 +102,13 @@ class StatusDisplay:
                 hint = f"{self._ui.key_name('now')} {BY_ID['now'].label}"
             # a copy: the turn changes its figures in place
             self._ui.widgets.log.show_figures(replace(figures), self._workspace.clock(), hint)
-        self.refresh()
+        self._ui.show_changes()
 
     def refresh(self) -> None:
         """Show new notices of the services, and all figures as they are now.
 
-        The figures are in the cards of running calls, in the panel and in the status line. The row
-        of keys follows with `KeysChanged`. The timer is resumed or paused, as it is needed.
+        The figures are in the cards of running calls, in the panel and in the status line. The
+        timer is resumed or paused, as it is needed.
         """
         workspace = self._workspace
         while workspace.notices:  # each is shown once
@@ -131,13 +121,12 @@ class StatusDisplay:
         # that asks is seen
         self.show_calls()
         save_error = self._chat.save_queue.warning
-        warning = self._list_warning or self._ui.remember_warning or workspace.warning
+        warning = self._ui.list_warning or self._ui.remember_warning or workspace.warning
         if save_error is not None:
             key = self._ui.key_name("export")
             warning = f"Nothing is saved: {save_error.message} Press {key} to export this session."
         self._ui.widgets.telemetry.show(self._sections(workspace.clock()), warning)
         self.show_line()
-        self._ui.screen.post_message(KeysChanged())
         if self._ticker is None:
             return
         is_loading = workspace.target_state is TargetState.LOADING
@@ -200,7 +189,7 @@ class StatusDisplay:
             "activity": activity_rows(
                 figures,
                 has_tools=turn_choices.has_tools(shown.session_id),
-                last_action=self.last_action,
+                last_action=self._ui.last_action,
                 next_check_in_s=None if next_check_s is None else next_check_s - now_s,
             ),
         }

@@ -44,7 +44,6 @@ from lmchat.servers.model import LoadState, ModelInfo, Target
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import AnswerState, ChatMessage, Role
 from lmchat.tools.calls import Choice, Decision
-from lmchat.tui.controllers.listed_sessions import ListedSessions
 from lmchat.tui.controllers.log_navigation import LogNavigation
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.shown_session import ShownSession
@@ -85,7 +84,6 @@ class Turns(FrontEnd):
         self,
         ui: ScreenServices,
         status: StatusDisplay,
-        listed_sessions: ListedSessions,
         log_navigation: LogNavigation,
         shown_session: ShownSession,
         prompt_text: PromptText,
@@ -94,7 +92,6 @@ class Turns(FrontEnd):
         self._log = ui.widgets.log
         self._chat = ui.workspace.chat
         self._status = status
-        self._listed_sessions = listed_sessions
         self._log_navigation = log_navigation
         self._shown_session = shown_session
         self._prompt_text = prompt_text
@@ -130,7 +127,7 @@ class Turns(FrontEnd):
         if not self._attempt(send):
             self._prompt_text.give_back(opened, text)
         elif is_queued:
-            self._status.show_action("queued")
+            self._ui.show_action("queued")
             state = self._ui.workspace.target_state
             if state.lacks_server:
                 needs_key = state is TargetState.NEEDS_KEY
@@ -152,7 +149,7 @@ class Turns(FrontEnd):
         edit = partial(self._chat.edit, opened, edited_id, words, files, unsent=text)
         if self._attempt(edit):
             self._prompt_text.leave_edit()
-            self._status.show_action("edited")
+            self._ui.show_action("edited")
         else:
             self._prompt_text.restore_edit(text)
 
@@ -195,7 +192,7 @@ class Turns(FrontEnd):
         """
         is_stopping = self._chat.shown.stop_turn()
         if is_stopping:
-            self._status.show_action("stopped")
+            self._ui.show_action("stopped")
         return is_stopping
 
     def answer_now(self) -> None:
@@ -204,7 +201,7 @@ class Turns(FrontEnd):
         if refusal:
             self._ui.notify(refusal)
         else:
-            self._status.show_action("answer now")
+            self._ui.show_action("answer now")
 
     def _attempt(self, command: Callable[[], None]) -> bool:
         """Call a command of `ChatService` that begins or queues a turn; return whether it did.
@@ -239,7 +236,7 @@ class Turns(FrontEnd):
         if not self._chat.shown.is_waiting:
             return False
         self.edit_queued()
-        self._status.show_action("cancelled")
+        self._ui.show_action("cancelled")
         return True
 
     def remove_queued(self) -> None:
@@ -258,7 +255,7 @@ class Turns(FrontEnd):
         decision: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
         self._decisions[question.message.message_id] = decision
         self._status.show_calls()  # shows the card of this call, which `focus_card` needs
-        self._status.show_action("waiting for you")
+        self._ui.show_action("waiting for you")
         if question.note:  # why it is asked again about a tool that was always allowed
             self._ui.notify(question.note)
         if opened is self._chat.shown:
@@ -267,7 +264,6 @@ class Turns(FrontEnd):
             name = safe_line(question.name, limit=_MAX_NAME)
             title = safe_line(opened.header.title, limit=_MAX_NAME)
             self._ui.notify(f"{name} waits for you in the session “{title}”.")
-            self._listed_sessions.refresh()
         self._ui.notify_if_unfocused("A tool waits for you.")
         try:
             return await decision
@@ -299,7 +295,7 @@ class Turns(FrontEnd):
             decision = Decision(choice=choice, reason=" ".join(reason.split()))
             # the turn waits in `ask` for this future
             self._decisions[question.message.message_id].set_result(decision)
-            self._status.show_action(question.name)
+            self._ui.show_action(question.name)
             self._log_navigation.leave_card()
 
         self._ui.begin(give, "decision")
@@ -321,7 +317,11 @@ class Turns(FrontEnd):
             raise
 
     def _show(self, opened: OpenSession, event: ChatEvent) -> None:
-        """Show an event; the cases without `is_shown` concern every session, shown or not."""
+        """Show an event, and let figures and list of sessions follow.
+
+        The cases without `is_shown` concern every session, shown or not. After a piece of text, the
+        figures follow only with their timer.
+        """
         is_shown = opened is self._chat.shown
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta() if is_shown:
@@ -329,8 +329,10 @@ class Turns(FrontEnd):
                     # a chunk of the server is about a token
                     self._status.speedometer.count(self._ui.workspace.clock(), event.chunks)
                 self._log.apply(event)
+                return
             case ToolCallDelta() if is_shown:
                 self._log.apply(event)
+                return
             case TurnBegun():
                 self._ui.read_ahead.cancel()  # the turn may need the same server
             case PathChanged() if is_shown:
@@ -341,7 +343,6 @@ class Turns(FrontEnd):
                 self._show_begun(opened, answer)
             case MessageEnded(message) if is_shown and message.role is Role.TOOL:
                 self._log.replace(message)
-                self._status.refresh()
             case MessageEnded(message) if is_shown:
                 # an answer with tool calls, each of which follows as a message of its own
                 self._log.end_answer(message, has_call_messages=True)
@@ -349,7 +350,7 @@ class Turns(FrontEnd):
                 self._log.restate(opened.shown_messages[-1])
             case RetryScheduled():
                 reason = safe_line(event.reason, limit=_MAX_REASON)
-                self._status.show_action(f"retry {event.attempt} of {event.attempts}: {reason}")
+                self._ui.show_action(f"retry {event.attempt} of {event.attempts}: {reason}")
             case RequestAdapted(note=note):
                 self._ui.notify(safe_line(note, limit=_MAX_NOTE), timeout_s=_ADAPTED_NOTICE_S)
             case QueueChanged() if is_shown:
@@ -358,15 +359,13 @@ class Turns(FrontEnd):
                 self._prompt_text.give_back(opened, *prompts)
                 if is_shown:
                     self._shown_session.show_queue()
-                else:  # without a message, it is in the list only while prompts wait
-                    self._listed_sessions.refresh()
             case TitleChanged():
                 self._shown_session.show_title()
-                self._listed_sessions.refresh()
             case TurnEnded():
                 self._show_end(opened, event)
             case _:
-                pass
+                return
+        self._ui.show_changes()
 
     def _show_added(self, opened: OpenSession, message: ChatMessage) -> None:
         """Show a prompt or a tool message that was added to a session; title and list follow."""
@@ -375,15 +374,14 @@ class Turns(FrontEnd):
         if is_shown and self._log.document.index_of(message.message_id) is None:
             self._log.append(message)
         if message.role is Role.TOOL:  # such a message has one call
-            self._status.show_action(message.tool_calls[0].name)
+            self._ui.show_action(message.tool_calls[0].name)
         elif is_shown:
             self._shown_session.show_title()
-        self._listed_sessions.refresh()
 
     def _show_begun(self, opened: OpenSession, answer: ChatMessage) -> None:
         """Show the beginning of an answer; panel and list follow, and health checks pause."""
         self._ui.workspace.monitor.note_streaming(is_streaming=True)
-        self._status.show_action("streaming")
+        self._ui.show_action("streaming")
         if opened is self._chat.shown:
             # The log has it already if the answer was on the path when it was shown: a new one, or
             # one that is fetched again (R-42). Shown again, it has the marks of one streaming here.
@@ -392,7 +390,6 @@ class Turns(FrontEnd):
             else:
                 self._log.begin_answer(answer)
             self._status.speedometer.restart()
-        self._listed_sessions.refresh()
 
     # The end of a turn
 
@@ -420,13 +417,12 @@ class Turns(FrontEnd):
             self._shown_session.show_queue()
         # from here on also for a session that is not shown
         if ended.is_summary and ended.answer is not None:
-            self._status.show_action("compacted")
+            self._ui.show_action("compacted")
             self._ui.notify(
                 "A summary takes the place of the older messages. /tree lists their branch."
             )
         else:
-            self._status.show_action(_ENDED_WORDS[ended.state])
-        self._listed_sessions.refresh()
+            self._ui.show_action(_ENDED_WORDS[ended.state])
 
         # check the server at once if it may be gone, or if the turn has made it load the model
         model = monitor.health.model
