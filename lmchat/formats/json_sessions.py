@@ -1,8 +1,8 @@
 """lmchat's own JSON of a session: lossless export, and import.
 
-A session is an object with the header in `session`, the chosen path in `messages` and, if there are
-other messages, those in `branches`; each message then has a `place`, its number in the order in
-which the messages were written. `files` has the content of attached files in Base64 by digest.
+A session is an object. `session` has the header, `messages` the chosen path, and `branches` all
+other messages, if there are any. If there are, each message has a `place`: its number in the order
+in which the messages were written. `files` has the content of attached files in Base64 by digest.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _PART_FIELDS: dict[str, tuple[str, ...]] = {
 def to_json(session: Session, _options: WriteOptions = PLAIN) -> str:
     """Return a whole session as JSON in ASCII, which has nothing that a terminal would interpret.
 
-    No option of an export leaves anything out of it, since the import needs all.
+    The options of an export leave nothing out of it, since the import needs everything.
     """
     places: dict[str, int] = {}  # without branches, the path is in the right order already
     if session.branches:
@@ -104,7 +104,7 @@ def from_json(data: Record) -> Session:
 
 
 def _message(record: Record) -> ChatMessage:
-    """Return the message of an object of an export; raises one of `BAD_VALUE_ERRORS`.
+    """Return the message that an object of an export describes; raises one of `BAD_VALUE_ERRORS`.
 
     Messages and parts are array-like structs: msgspec makes them only of arrays. So the values of
     an object are first put into the order of the fields.
@@ -125,12 +125,13 @@ class OwnChat(Struct, frozen=True):
     session: Session
 
     def finish(self, moment: datetime, *, source: str) -> ReadSession:
-        """Return the session as it is imported, which has no tag of its `source`, lmchat itself.
+        """Return the session as it is imported; without a tag, as `source` is lmchat itself.
 
-        Nothing of a file may run, and a tool call without a result would look as if it waited to
-        run: it becomes quoted text. Tool messages lose the name of their server: lmchat did not run
-        them. Answers lose the id under which a server keeps them: opening the session must contact
-        no server that the file names. Images over the limit of bytes are left out.
+        A tool call without a result becomes quoted text: it would look as if it waited to run, and
+        nothing of a file may run. Tool messages lose the name of their server, since lmchat did not
+        run their calls there. Answers lose the id under which a server keeps them, since opening
+        the session must contact no server that the file names. Images over the limit of bytes are
+        left out.
         """
         del source
         omitted: Counter[str] = Counter()
@@ -161,7 +162,7 @@ def _safe(message: ChatMessage, *, has_results: bool) -> ChatMessage:
 
     Without results, the calls become quoted text, since they would look as if they waited to run.
     `replay_id`, under which a server keeps an answer, is removed, so that no server is asked for
-    it.
+    the answer.
     """
     if message.stats is not None and message.stats.replay_id:
         message = replace(message, stats=replace(message.stats, replay_id=""))

@@ -11,7 +11,7 @@ from lmchat.sessions.message import AnswerState, ChatMessage, Role, ToolCallPart
 from lmchat.sessions.session import Session, branches
 
 REFUSED = "Refused"
-_QUOTED_CHARS = 60  # of a message in a heading
+_QUOTED_CHARS = 60  # characters of a message that a heading quotes
 _SPEAKERS = {
     Role.USER: "You",
     Role.SYSTEM: "System",

@@ -122,7 +122,7 @@ class MarkdownConverter:
     async def html_of(self, session: Session) -> dict[str, str]:
         """Return the HTML of the messages of all branches by their ids.
 
-        Messages without text are left out, and those that cannot be converted in time.
+        Messages without text, and those that cannot be converted in time, are left out.
         """
         html_by_id: dict[str, str] = {}
         for message in (*session.messages, *session.branches):

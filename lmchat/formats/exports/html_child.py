@@ -19,7 +19,7 @@ def main() -> None:
 
 def markdown_html(text: str) -> str:
     """Return Markdown as HTML; HTML in it is escaped, so it is safe. May take very long."""
-    # A picture would be fetched from wherever a model says as soon as the page is opened.
+    # As soon as the page is opened, a picture would be fetched from any address that a model wrote.
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
     return str(markdown.render(text))
 

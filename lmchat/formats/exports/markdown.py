@@ -26,8 +26,8 @@ from lmchat.sessions.message import (
 )
 from lmchat.sessions.session import Session
 
-# Line of a text that would hide the messages below it, or look like the heading of another one:
-# HTML that has to be closed, and `## You · 2026-11-20 08:00`.
+# Indent of a misleading line. HTML that has to be closed would hide the messages below it. A line
+# like `## You · 2026-11-20 08:00` would look like the heading of another message.
 _MISLEADING = re.compile(
     r"^ {0,3}(?=<(?:[!?]|(?:details|pre|script|style|textarea)\b)"
     r"|#{1,6}[ \t].* · \d{4}-\d\d-\d\d )",

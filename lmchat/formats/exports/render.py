@@ -15,8 +15,8 @@ from lmchat.sessions.session import Session
 
 _BY_SUFFIX = {f".{form}": form for form in EXPORT_FORMATS}
 _BY_SUFFIX |= {"": "md", ".markdown": "md", ".htm": "html"}
-_TITLE_CHARS = 50  # of a title in a file name
-_ID_CHARS = 8  # of an id in a file name
+_TITLE_CHARS = 50  # characters of a title in a file name
+_ID_CHARS = 8  # characters of an id in a file name
 
 
 def render(session: Session, form: str, options: WriteOptions = PLAIN) -> str:
@@ -41,7 +41,7 @@ def form_of(path: Path) -> str:
 
 
 def export_name(session: Session, *, form: str = "md") -> str:
-    """Return a file name of title and id that is valid on every system: `Ferns-1f2e3d4c.md`.
+    """Return a file name made of title and id, valid on every system: `Ferns-1f2e3d4c.md`.
 
     Letters, their marks and digits are kept. Letters with accents are composed (NFC), as most
     systems write them.

@@ -31,7 +31,7 @@ def to_text(session: Session, options: WriteOptions = PLAIN) -> str:
 
 
 def _text_blocks(entry: MessageEntry, *, with_reasoning: bool) -> Iterator[str]:
-    """Yield the line above a message, then a block for each thing below it."""
+    """Yield the line above a message, then the blocks below it."""
     message = entry.message
     yield f"{entry.speaker} ({entry.time})"
     if with_reasoning and message.reasoning:

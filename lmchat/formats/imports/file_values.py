@@ -19,7 +19,8 @@ BAD_VALUE_ERRORS = (
     msgspec.MsgspecError,
 )
 Record = dict[str, Any]  # JSON object, or row of a database
-# Other times cannot be shown in every time zone, or not together with the time of a long answer.
+
+# Years whose times can be shown in every time zone, even with the duration of a long answer added.
 _SHOWABLE_YEARS = range(1970, 9000)
 _FIRST_MS = 1e11  # larger numbers are milliseconds; as seconds they would be after the year 5000
 
@@ -43,7 +44,7 @@ def number_in(record: Any, name: str) -> float:
 
 
 def time_of(value: object) -> datetime | None:
-    """Return the time of seconds or milliseconds since 1970 or of a text in ISO 8601.
+    """Return the time that a value gives in seconds or milliseconds since 1970, or in ISO 8601.
 
     A time without a zone is in UTC. Return None for any other value.
     """

@@ -1,9 +1,9 @@
 """Chats of other programs ("foreign" ones), and the sessions that are made of them.
 
-The module of a program reads records and adds messages to a `ForeignChat`, each with a key, which
-is the id that it has in its program. The chat counts omissions, the parts that are left out.
-`finish` makes a session of it, in which tool calls and their results are quoted text: nothing of a
-file may run.
+The module of a program reads records, and adds messages to a `ForeignChat`. The key of a message is
+its id in that program. The chat counts omissions, the parts that are left out. `finish` makes a
+session of the chat. Tool calls and their results are quoted text in it, since nothing of a file may
+run.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from lmchat.sessions.session import SessionHeader, title_from
 _DAMAGED = "damaged message"
 _REPEATED = "repeated message"
 _UNKNOWN = "unknown part"
-_EMPTY: tuple[object, ...] = (None, "", [], {})  # values without content: nothing is left out
+_EMPTY: tuple[object, ...] = (None, "", [], {})  # values without content are no omissions
 _SYSTEM = "system prompt"  # key of the message that is made of `ForeignChat.system`
 # Reasoning at the start of an answer: `<think>It is 4.</think>`, or open to the end of the text.
 _THOUGHT = re.compile(
@@ -55,23 +55,23 @@ class ToolQuote(Struct, frozen=True, kw_only=True):
     text: str
 
 
-# Part of a message as the module of a program gives it: a text may begin with `<think>`, and texts
-# and thoughts may be empty; `_converted` leaves empty ones out.
+# Part of a message as the module of a program gives it. A text may begin with `<think>`. Texts and
+# thoughts may be empty; `_converted` leaves empty ones out.
 ForeignPart = str | FilePart | ReasoningPart | RefusalPart | ToolQuote
 
 
 class _Message(Struct, kw_only=True):
     """Message of a foreign chat.
 
-    One without parts keeps the tree connected: messages may name it as their parent. The session is
-    made without it.
+    A message without parts keeps the tree connected, as others may name it as their parent. The
+    session does not get it.
     """
 
     role: Role
     parts: list[Part]
     parent: str | None  # key of the message before it
     is_step: bool  # whether it is only a step to the answer after it: a tool call or a thought
-    answer: str | None = None  # key of the answer of which a step has become a part
+    answer: str | None = None  # for a step: key of the answer that it has become a part of
     created_at: datetime | None = None
     model: str = ""
 
@@ -96,7 +96,7 @@ class ForeignChat(Struct, kw_only=True):
 
     @property
     def last_key(self) -> str | None:
-        """Key of the message that was added last; None without one."""
+        """Key of the message that was added last; None before the first one."""
         return next(reversed(self.messages), None)
 
     def add(
@@ -109,12 +109,12 @@ class ForeignChat(Struct, kw_only=True):
         created_at: datetime | None = None,
         model: Any = "",
     ) -> None:
-        """Add a message, with `parent` as the key of the message before it.
+        """Add a message; `parent` is the key of the message before it.
 
         Values of type `Any` come from a file and are checked. `parts` may be a generator that
-        raises an error for a damaged message: that is counted as left out, and added without parts,
-        since other messages may name it as their parent. A message without a key, or with the key
-        of another one, is counted and not added.
+        raises an error for a damaged message. A damaged message is counted as left out, but added
+        without parts, since others may name it as their parent. A message without a key, or with
+        the key of another one, is counted and not added.
         """
         message_parts: list[Part] = []
         has_tool_quote = False
@@ -135,7 +135,7 @@ class ForeignChat(Struct, kw_only=True):
             return
         # also true without parts: `finish` leaves such a message out
         has_only_thoughts = all(isinstance(part, ReasoningPart) for part in message_parts)
-        is_of_model = message_role is Role.ASSISTANT  # a damaged message is none, whatever it was
+        is_of_model = message_role is Role.ASSISTANT  # false for any damaged message
         self.messages[key] = _Message(
             role=message_role,
             parts=message_parts,
@@ -174,9 +174,9 @@ class ForeignChat(Struct, kw_only=True):
     ) -> Iterator[FilePart]:
         """Yield the part of an image, or nothing.
 
-        Any other value, and an image over the limit of bytes, is counted as left out. `value`
-        should be bytes, base64 or a `data:` URL, and is not decoded as an image. `name` is that of
-        its file, and `omitted_as` the kind under which it is counted if it is left out.
+        `value` should be the image as bytes, base64 or a `data:` URL; its pixels are not decoded.
+        Any other value, and an image over the limit of bytes, is counted as left out. `name` is
+        that of the image's file, and `omitted_as` the kind under which an omission is counted.
         """
         data = value
         if isinstance(value, str):
@@ -286,10 +286,10 @@ def _tree(messages: Mapping[str, _Message], default_time: datetime) -> dict[str,
     """Return the messages that have parts, by key, each after its parent.
 
     The parent is the next message above that has parts, or else the system prompt. A step (a tool
-    call, its result, or thoughts alone) whose only child is an answer becomes a part of that: they
-    are one message. A message without a time gets that of the message before it, the first ones
-    that of the first message with a time, or `default_time`. `messages` are changed. Raises
-    `FileRefused` if they form a loop.
+    call, its result, or thoughts alone) whose only child is an answer becomes a part of that
+    answer. A message without a time gets the time of the message before it. If no message before it
+    has a time, it gets that of the first message with a time, or else `default_time`. `messages`
+    are changed. Raises `FileRefused` if they form a loop.
     """
     # each message gets a time and, unless it is the system prompt, a parent
     known_times = (message.created_at for message in messages.values() if message.created_at)
@@ -343,8 +343,8 @@ def _tree(messages: Mapping[str, _Message], default_time: datetime) -> dict[str,
 def _joined(parts: Sequence[Part]) -> tuple[Part, ...]:
     """Return the parts of a message, with one for all thoughts and one for all texts.
 
-    An answer has several because the steps before it (tool calls, thoughts) have become its parts.
-    Blank lines are between what is joined.
+    An answer may have several, since the steps before it (tool calls, thoughts) have become its
+    parts. Joined texts have a blank line between them.
     """
     thoughts = [part.text for part in parts if isinstance(part, ReasoningPart)]
     texts = [part.text for part in parts if isinstance(part, TextPart)]

@@ -1,7 +1,7 @@
-"""What an import format is: how a file of it is recognized, and how its chats are read.
+"""Types of import formats: how a file is recognized, and how its chats are read.
 
-`reader.py` uses the formats, which are in the modules of `programs`, in `message_list.py`, and in
-`json_sessions.py`, which exports, too.
+`reader.py` uses the formats. They are in the modules of `programs`, in `message_list.py`, and in
+`json_sessions.py`, which also exports.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class FileChat(Protocol):
     """Chat as a format reads it: a `ForeignChat`, or an `OwnChat` of lmchat itself."""
 
     def finish(self, moment: datetime, *, source: str) -> ReadSession:
-        """Return its session; `moment` is the time if it has none, `source` its program.
+        """Return the session of the chat; `source` is its program, empty for lmchat itself.
 
-        Raises `ValueError` for values of wrong types, and `FileRefused` for messages that form a
-        loop or have the same id.
+        `moment` is the time of the session if the chat has none. Raises `ValueError` for values of
+        wrong types, and `FileRefused` for messages that form a loop or have the same id.
         """
         ...
 
@@ -44,9 +44,10 @@ class JsonFormat(Struct, frozen=True, kw_only=True):
     """Format of a JSON file: an object, a list of objects, or one in each line."""
 
     fits: Callable[[Record], bool]  # whether an object of a file is of this format
-    # Reads the chat of some objects, of which there is only one unless `begins_chat` is given.
+    # Reads a chat from its objects; it has only one unless `begins_chat` is given.
     read: Callable[[Sequence[Record], Source], FileChat]
-    # Whether an object begins another chat, after the objects of a chat. By default, each does.
+    # Whether an object begins another chat, given the objects of the chat before it. By default,
+    # each object does.
     begins_chat: Callable[[Record, Sequence[Record]], bool] = lambda _record, _chat: True
     # Names of files beside a chat that are read with it, and are no chats.
     companions: tuple[str, ...] = ()
@@ -57,8 +58,8 @@ class DatabaseFormat(Struct, frozen=True, kw_only=True):
 
     versions: str  # what writes such a database, for people: `llm 0.36 and later`
     fits: Callable[[Path], bool]  # whether a database is of this format; raises `sqlite3.Error`
-    # Yields a function for each chat, which reads it; if one fails, the others are read. Raises
-    # `sqlite3.Error`.
+    # Yields a function for each chat, which reads it: if one fails, the others can still be read.
+    # Raises `sqlite3.Error`.
     read: Callable[[Path], Iterator[Callable[[], FileChat]]]
 
 

@@ -54,7 +54,7 @@ def _read(records: Sequence[Record], _: Source) -> ForeignChat:
 
 
 def tool_calls(calls: Iterable[object], chat: ForeignChat) -> Iterator[ToolQuote]:
-    """Yield the calls of a list as chat APIs have it, and count others as left out.
+    """Yield the tool calls in a list of a chat API; items of another form count as left out.
 
     A call is like `{"id": "1", "function": {"name": "add", "arguments": "{}"}}`.
     """
@@ -70,8 +70,9 @@ def tool_calls(calls: Iterable[object], chat: ForeignChat) -> Iterator[ToolQuote
 def _parts(row: Record, role: Role, chat: ForeignChat) -> Iterator[ForeignPart]:
     """Yield the parts of a message; `ForeignChat.add` leaves empty ones out.
 
-    Its content is a text, or a list of texts, of parts like `{"type": "text", "text": "Hello"}`,
-    and of images like `{"type": "image_url", "image_url": {"url": "data:image/png;base64,…"}}`.
+    The content of a message is a text or a list. Items of a list are texts, parts like
+    `{"type": "text", "text": "Hello"}`, or images like
+    `{"type": "image_url", "image_url": {"url": "data:image/png;base64,…"}}`.
     """
     thoughts = [text_in(row, name) for name in _REASONING_FIELDS]
     yield ReasoningPart(text=next(filter(None, thoughts), ""))

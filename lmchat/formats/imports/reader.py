@@ -1,7 +1,7 @@
 """Import of chats from files in any format: `import_chats` is the entrance.
 
-The format of a file is found by its first bytes, or by the first objects of a text. One unreadable
-record costs that record. Nothing is stored here; that is up to the caller.
+The format of a file is found by its first bytes, or by the first objects of a text. If a record
+cannot be read, only that record is lost. Nothing is stored here; that is up to the caller.
 """
 
 from __future__ import annotations
@@ -42,14 +42,15 @@ _FORMATS_HINT = (
     f"and chats of {', '.join(program.name for program in PROGRAMS)}."
 )
 _SQLITE_HEAD = b"SQLite format 3\0"
-_PEEKED_RECORDS = 20  # that are read to find out the format of a text; some may be broken
+_PEEKED_RECORDS = 20  # records read to find out the format of a text; some may be broken
 _DAMAGED = "it is damaged"
 
 ReadItems = Iterator[ReadSession | Skipped]  # sessions of a file, and what is left out between them
 
 
-# Name of a file, and a chat of it, a part of it that is left out, or why it was not read whole. The
-# name is `-` for standard input, and that of a folder for one without chats.
+# Name of a file, and one thing from it: a chat, a part that is left out, or the error that ended
+# the reading. The name is `-` for standard input. If a folder has no chats, the name is that of the
+# folder.
 FileItem = tuple[str, ReadSession | Skipped | LMChatError]
 
 
@@ -58,8 +59,9 @@ def import_chats(
 ) -> Iterator[FileItem]:
     """Yield the chats of files and folders, one at a time, and what could not be read. Blocks.
 
-    `stdin` is the content of the file `-`; without it, that is an ordinary name. `source` is the
-    program that the files must be of, or `AUTO`. `moment` is the time for sessions that have none.
+    `stdin` is the content of the file `-`; without `stdin`, `-` is an ordinary name. `source` is
+    the program that the files must be of, or `AUTO`. `moment` is the time for sessions that have
+    none.
     """
     reader = _FileReader(moment, source)
     for name in names:
@@ -173,8 +175,8 @@ class _FileReader:
     def _database_items(self, path: Path) -> ReadItems:
         """Yield the chats of a database, in the first format that fits it.
 
-        Raises `FormatUnknown` for a database of no program in `PROGRAMS`, or of another one than
-        the user named, and `sqlite3.Error` for a damaged one.
+        Raises `FormatUnknown` for a database of no program in `PROGRAMS`, or of another program
+        than the user named. Raises `sqlite3.Error` for a damaged database.
         """
         known_versions: list[str] = []
         for program, file_format in _formats():
@@ -274,9 +276,9 @@ def _formats() -> Sequence[tuple[str, JsonFormat | DatabaseFormat]]:
 def _records(source: Source) -> Iterator[Record | Skipped]:
     """Yield the objects of a JSON list, of JSON Lines, or the only one; a `Skipped` for a bad one.
 
-    JSON Lines is a text that is no JSON as a whole: its name says so, or its first line is an
-    object. Only one record is decoded at a time. Raises `FileRefused`, and `FormatUnknown` for
-    other texts.
+    If a text is no JSON as a whole, it is JSON Lines if its name says so, or its first line is an
+    object. Only one record is decoded at a time. Raises `FormatUnknown` for a text that is no JSON
+    at all, and `FileRefused` for an empty one or broken JSON.
     """
     data = source.data
     begin = data.lstrip()[:1]

@@ -41,8 +41,8 @@ class Source(Struct, frozen=True, kw_only=True):
 
     name: str
     data: bytes  # the text in UTF-8
-    # Returns the other files of the chats in the text, such as images: those of its folder and,
-    # for LM Studio, of folders above it.
+    # Returns files that may belong to the chats in the text, such as images. They are in the folder
+    # of the text, or for LM Studio in folders above it.
     files: Callable[[], Iterable[NamedFile]] = lambda: ()
 
     @property
@@ -51,11 +51,11 @@ class Source(Struct, frozen=True, kw_only=True):
         return self.name.lower().endswith((".jsonl", ".ndjson"))
 
     def file_content(self, name: str) -> bytes:
-        """Return the content of the first of its other files that `name` means; b"" for none.
+        """Return the content of the first of `files` that `name` means; b"" if there is none.
 
-        The name of an image in a chat of LM Studio or ChatGPT may lack what follows in the name of
-        its file: an ending, or a hyphen and the name that the user gave it. `file_1` finds
-        `file_1.png` and `file_1-photo.png`, but not `file_12.png`.
+        In chats of LM Studio and ChatGPT, the name of an image may be only the beginning of the
+        name of its file. The ending may be missing, or a hyphen and the name that the user gave the
+        image. `file_1` finds `file_1.png` and `file_1-photo.png`, but not `file_12.png`.
         """
         if not name:  # the name of any file begins with ""
             return b""
@@ -69,7 +69,7 @@ class Source(Struct, frozen=True, kw_only=True):
 def text_source(content: Path | bytes) -> Source:
     """Return the text of a file, or of a pipe whose content was read; raises `OSError`.
 
-    Of a pipe, neither its name nor the files beside it are known.
+    A pipe has no name, and no files beside it.
     """
     if isinstance(content, bytes):
         return Source(name="", data=_utf_8(content))
@@ -108,7 +108,7 @@ def head_of(content: Path | bytes) -> bytes:
     """
     if isinstance(content, bytes):
         return content[:_HEAD_BYTES]
-    if not content.is_file():  # a pipe would be waited for
+    if not content.is_file():  # reading a pipe would wait for its writer
         return b""
     with content.open("rb") as file:
         return file.read(_HEAD_BYTES)
@@ -143,9 +143,9 @@ def _utf_8(data: bytes) -> bytes:
 
 
 def _files_beside(path: Path) -> Iterator[NamedFile]:
-    """Yield the files beside a text, and those in folders `user-files` beside folders above it.
+    """Yield the files beside a text, and those in a folder `user-files` of each folder above it.
 
-    LM Studio has such a folder beside the folder of its chats; these may be in subfolders.
+    LM Studio has `user-files` beside its folder of chats, and chats may be in subfolders of that.
     """
     parents = path.parents[:_PARENTS_SEARCHED]
     for folder in (path.parent, *(parent / "user-files" for parent in parents)):

@@ -1,4 +1,4 @@
-"""Sound sessions: what a file gives, in the form in which lmchat stores it."""
+"""Sessions that files describe, made valid: in the form in which lmchat stores them."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ def valid_session(
 ) -> Session:
     """Return a session as lmchat stores it; its path leads to `end`, or else to the last message.
 
-    Ids of another form are replaced by hashes of them, so the same file gives the same ids. In the
-    tree of the session, parents are before their children. A running answer becomes an interrupted
-    one, and a deleted session is not deleted any more. A long title is cut, and absurd figures are
-    left out. The time of the last change is at most `moment`, the current time. Raises
-    `FileRefused` if ids are not unique or messages form a loop.
+    Ids of another form than lmchat's are replaced by their hashes, so the same file gives the same
+    ids. In the tree of the session, parents are before their children. A running answer becomes an
+    interrupted one, and a deleted session is not deleted any more. A long title is cut, and figures
+    that are too large are left out. The time of the last change is at most `moment`, the current
+    time. Raises `FileRefused` if ids are not unique or messages form a loop.
     """
     session_id = own_id(header.session_id)
     ids = {message.message_id: own_id(message.message_id, session_id) for message in tree}
     if len(ids) < len(tree):
         raise FileRefused("Two of its messages have the same id.", hint="Export it again.")
 
-    # both by the ids in the file
+    # the keys of both are the ids in the file
     messages = {message.message_id: message for message in tree}
     sound_by_id: dict[str, ChatMessage] = {}
     for key in parents_first({message.message_id: message.parent_id for message in tree}):
@@ -72,7 +72,7 @@ def valid_session(
         session_id=session_id,
         title=header.title[:_LONGEST_TITLE],
         tags=tags_from(" ".join(header.tags)),
-        # A time in the future would keep it on top of the list.
+        # A time in the future would keep the session on top of the list.
         updated_at=min(header.updated_at, moment),
         deleted_at=None,
         parent_id=None if header.parent_id is None else own_id(header.parent_id),
@@ -119,7 +119,7 @@ def parents_first(parents: Mapping[str, str | None]) -> list[str]:
 
 
 def _sound_part(part: Part) -> Part:
-    """Return a part; if a figure of a file is too large to be shown, all become 0 (unknown)."""
+    """Return a part; if a figure of an attached file is too large, all become 0 (unknown)."""
     if isinstance(part, FilePart):
         figures = (part.size, part.width, part.height, part.tokens)
         if not all(map(_is_usual, figures)):
@@ -128,7 +128,7 @@ def _sound_part(part: Part) -> Part:
 
 
 def _sound_stats(stats: AnswerStats | None) -> AnswerStats | None:
-    """Return stats; None if any figure is too large to be shown."""
+    """Return stats; None if any of their figures is too large to be shown."""
     values = asdict(stats).values() if stats is not None else ()
     figures = (value for value in values if isinstance(value, int | float))
     return stats if all(map(_is_usual, figures)) else None

@@ -1,8 +1,8 @@
 """One module for each program whose chats can be imported: recognition and reading.
 
 The entrance is `PROGRAMS`: a new format is one module and one row. A module has `FORMAT`, a
-`JsonFormat` or a `DatabaseFormat` (`formats/imports/format.py`). It must not know the store. The
-command line reads this table at its start, so it imports little.
+`JsonFormat` or a `DatabaseFormat` (`formats/imports/format.py`), and must not know the store. The
+command line reads this table at its start, so this file imports little.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Program(NamedTuple):
     source: str  # value of `--from`, and the tag of the program's sessions
     name: str  # for people
     module: str
-    # Where it may keep its files, from the environment and the user's home folder.
+    # Returns where it may keep its files, given the environment and the user's home folder.
     folders: Callable[[Mapping[str, str], Path], list[Path]] = lambda _environ, _home: []
-    chats: str = ""  # its chats in such a folder: a folder or a file
+    chats: str = ""  # name of the file or folder in these folders that has its chats
 
 
 def _llm_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
@@ -37,7 +37,7 @@ def _llm_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
     return [Path(named), *usual] if named else usual
 
 
-# In this order, a format is sought for a file; the first one that fits is used.
+# A file is compared with the formats in this order; the first one that fits is used.
 PROGRAMS = (
     Program(
         "lmstudio",

@@ -1,8 +1,8 @@
 """Import of ChatGPT's data exports, as seen in exports up to 2026.
 
-The format is not documented. A chat maps ids to nodes: a message, which may be empty, and its
-parent. Thoughts and tool calls are messages of their own; a call is an answer with another
-`recipient` than `all`.
+The format is not documented. A chat maps ids to nodes. A node has a message, which may be empty,
+and the id of its parent. Thoughts and tool calls are messages of their own; a call is an answer
+with another `recipient` than `all`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _KIND = "content_type"  # field with the kind of a content or of a part
 _IMAGE = "image_asset_pointer"
 _RECORDINGS = ("audio_asset_pointer", "real_time_user_audio_video_asset_pointer")
 _HIDDEN = ("user_editable_context", "model_editable_context", "reasoning_recap")
-# Kinds of which ChatGPT shows nothing but the text.
+# Kinds of which ChatGPT shows only the text: if it is empty, nothing is left out.
 _TEXTS = (
     "text",
     "multimodal_text",
@@ -40,7 +40,7 @@ def _fits(record: Record) -> bool:
 def _read(records: Sequence[Record], source: Source) -> ForeignChat:
     """Return the chat of one record.
 
-    Every node is a message, even if that is empty: others may name it as their parent.
+    Every node becomes a message, even an empty one: other nodes may name it as their parent.
     """
     record = records[0]  # the only one: `FORMAT` has no `begins_chat`
     chat = ForeignChat(
@@ -64,7 +64,7 @@ def _read(records: Sequence[Record], source: Source) -> ForeignChat:
         """Return the time of a node in seconds since 1970; 0 without one, as of the root."""
         return number_in(record_in(nodes[key], "message"), "create_time")
 
-    # the nodes may be in any order; that of the messages is the order of their versions
+    # nodes may be in any order; sorted by time, versions are shown in the order they were written
     for key in sorted(nodes, key=created_s):
         message = record_in(nodes[key], "message")
         chat.add(
@@ -123,8 +123,8 @@ def _parts(node: Record, source: Source, chat: ForeignChat) -> Iterator[ForeignP
 def _text(content: Record, chat: ForeignChat) -> str:
     """Return the text of a message: that of its parts, or else of the field `text` or `result`.
 
-    A part without a text, such as a recording, is counted as left out, and so is a message of an
-    unknown kind without any text. Raises `TypeError` for parts that are no list.
+    A part without a text, such as a recording, is counted as left out. A message of an unknown kind
+    without any text is counted, too. Raises `TypeError` for parts that are no list.
     """
     parts = content.get("parts") or []
     if not isinstance(parts, list):

@@ -1,8 +1,8 @@
 """Import of Jan's threads, checked with its sources of July 2026.
 
 A thread is a folder with `messages.jsonl` and `thread.json`. Each message follows the one before
-it, until a message was edited or generated again: then each message names its parent. The path is
-that of the newest message.
+it. If any message was edited or generated again, each message names its parent instead. The path
+is that of the newest message.
 """
 
 from __future__ import annotations
@@ -42,13 +42,14 @@ def _read(records: Sequence[Record], source: Source) -> ForeignChat:
         title=text_in(thread, "title"),
         updated_at=time_of(thread.get("updated")),
         system=text_in(assistant, "instructions"),
-        model=text_in(record_in(assistant, "model"), "id").strip("*"),  # `*` is any model
+        model=text_in(record_in(assistant, "model"), "id").strip("*"),  # `*` means any model
     )
     for number, row in enumerate(records):
         metadata = record_in(row, "metadata")
         parent = metadata.get("parentId")
-        # null is the parent of a first prompt. Some versions of Jan lost those of answers. Such an
-        # answer, and a message without the field, follows the message before it.
+        # The parent of a first prompt is null. The parent of an answer may be null, too, as some
+        # versions of Jan lost it. An answer without a parent follows the message before it, and so
+        # does any message without the field.
         may_be_first_prompt = "parentId" in metadata and row.get("role") == Role.USER
         if parent is None and not may_be_first_prompt:
             parent = chat.last_key
@@ -69,7 +70,7 @@ def _parts(row: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
     Tool calls beside the content and other attachments are counted as left out.
     """
     metadata = record_in(row, "metadata")
-    chat.omit("tool call", len(metadata.get("tool_calls") or ()))  # of versions of 2025
+    chat.omit("tool call", len(metadata.get("tool_calls") or ()))  # written by versions of 2025
     content = row["content"]
     if isinstance(content, str):
         yield content
@@ -84,7 +85,8 @@ def _parts(row: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
 def _content_parts(records: list[Record], chat: ForeignChat) -> Iterator[ForeignPart]:
     """Yield the parts of a message.
 
-    Raises one of `BAD_VALUE_ERRORS` for a missing field, which costs this message.
+    Raises one of `BAD_VALUE_ERRORS` for a missing field; `ForeignChat.add` counts the message as
+    damaged.
     """
     for part in records:
         kind = text_in(part, "type")

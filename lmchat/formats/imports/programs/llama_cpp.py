@@ -1,6 +1,6 @@
 """Import of what llama.cpp's web UI exports, as of October 2026.
 
-A file has JSON Lines, a record `session` before the records `message` of each chat.
+A file has JSON Lines: for each chat a record `session`, then its records `message`.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def _begins_chat(record: Record, chat: Sequence[Record]) -> bool:
 def _read(records: Sequence[Record], _: Source) -> ForeignChat:
     """Return the chat of a record `session` and its messages, or of messages alone.
 
-    The messages are a tree. Its root is an empty message, which the session does not get, as
-    `ForeignChat` keeps messages without parts only to connect the tree.
+    The messages are a tree. Its root is an empty message, which only connects the tree:
+    `ForeignChat.finish` leaves it out of the session.
     """
     session = records[0]  # a message, which has no title, if the line of the session is broken
     chat = ForeignChat(

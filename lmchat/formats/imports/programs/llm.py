@@ -1,8 +1,8 @@
 """Import of llm's database, as its version 0.36 writes it.
 
-Its threads share the messages of one tree: each message has the hash of the one before it. What
-answered when is in the table `turns`, with the hashes of prompt and answer. The file may be
-hostile, and its program may be using it.
+Its threads share the messages of one tree: each message has the hash of the one before it. The
+table `turns` says when which model answered, and has the hashes of prompt and answer. The file may
+be hostile, and llm may be using it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _GUARDS = ("trusted_schema = off", "cell_size_check = on", "query_only = on", "m
 def _opened(path: Path) -> sqlite3.Connection:
     """Open the database for reading, with limits against what a hostile file could do."""
     address = f"{path.absolute().as_uri()}?mode=ro"
-    # `timeout`: seconds to wait for its program, if that has locked it
+    # `timeout`: seconds to wait for llm, if it has locked the database
     # `check_same_thread`: an import reads each chat in another thread, one after the other
     database = sqlite3.connect(address, uri=True, timeout=1, check_same_thread=False)
     database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_BYTES)
@@ -61,7 +61,7 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 
 def _rows(database: sqlite3.Connection, query: str, **values: Any) -> list[Record]:
-    """Return all rows of a query at once: an open query locks the database for its program."""
+    """Return all rows of a query at once, since an open query locks the database for llm."""
     return [dict(row) for row in database.execute(query, values)]
 
 
@@ -86,9 +86,9 @@ def _read(path: Path) -> Iterator[Callable[[], ForeignChat]]:
 
 
 def _add_metadata(turn: Record, metadata: _Metadata) -> None:
-    """Add what a turn says of its prompt and its answer, unless an earlier turn has said it.
+    """Add the times and the model of a turn to its messages, unless an earlier turn has done so.
 
-    Its tip is the answer, and the parent of that the prompt.
+    The tip of a turn is its answer, and the parent of the tip is its prompt.
     """
     begun = time_of(turn["datetime_utc"])
     ended = None
@@ -144,7 +144,7 @@ def _parts(
                 chat.omit("attachment", len(payload.get("attachments", ())))
             case "attachment":
                 found = _rows(database, _ATTACHMENT, id=payload["attachment"]["id"])
-                # of some files, the database has only the path or address
+                # the database has only the path or address of some files
                 content = found[0]["content"] if found else None
                 yield from chat.image(content, omitted_as="attachment")
             case kind:

@@ -89,7 +89,7 @@ def _parts(version: Record, source: Source, chat: ForeignChat) -> Iterator[Forei
 
 
 def _time_and_model(version: Record) -> tuple[datetime | None, str]:
-    """Return the time and the model of the last step of a version that has them.
+    """Return the time and the model of a version: those of its last step that has them.
 
     A prompt has no steps, so it gets neither.
     """
@@ -105,7 +105,7 @@ def _time_and_model(version: Record) -> tuple[datetime | None, str]:
 
 
 def _system_prompt(record: Record) -> str:
-    """Return the system prompt, which is one of the settings of a conversation; empty without."""
+    """Return the system prompt, one of the settings of a conversation; empty if it has none."""
     fields = record_in(record, "perChatPredictionConfig").get("fields")
     if isinstance(fields, list):
         for row in fields:

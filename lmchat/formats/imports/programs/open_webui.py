@@ -61,7 +61,7 @@ def _read(records: Sequence[Record], _: Source) -> ForeignChat:
             (key, message, text_in(message, "parentId"))
             for key, message in history["messages"].items()
         ]
-    else:  # an older chat, in which each message follows the one before it, the first one none ("")
+    else:  # an older chat: each message follows the one before it, and the first one has no parent
         rows = []
         for number, message in enumerate(content["messages"]):
             key = text_in(message, "id") or str(number)
@@ -126,11 +126,11 @@ def _text_parts(text: str, chat: ForeignChat) -> Iterator[ForeignPart]:
     Elements of other kinds, such as tool calls, are counted as left out.
     """
     before, *elements = text.split(_ELEMENT)
-    yield before.strip() if elements else text  # without elements, nothing has been cut
+    yield before.strip() if elements else text  # a text without elements stays as it is
     for element in elements:
         content, end, after = element.partition("</details>")
         kind, _, _ = content.partition('"')  # `reasoning" done="true">…`
-        if not end:  # it is text of the model
+        if not end:  # without an end tag, it is text of the model
             yield _ELEMENT + element
         elif kind == "reasoning":
             _, _, inside = content.partition(">")
