@@ -137,14 +137,14 @@ class OpenSession:
         return self.turn.task is not None
 
     @property
-    def has_begun(self) -> bool:
-        """Whether a prompt was sent in the session.
+    def has_had_messages(self) -> bool:
+        """Whether it has messages, or had some: if all are deleted, only the times tell it."""
+        return bool(self.messages) or self.header.updated_at > self.header.created_at
 
-        It may still be queued, and no message yet. Or all messages may be deleted: then only the
-        time of the last message tells it.
-        """
-        has_changed = self.header.updated_at > self.header.created_at
-        return bool(self.messages or self.queue or has_changed) or self.is_busy
+    @property
+    def has_begun(self) -> bool:
+        """Whether a prompt was sent in the session; it may still be queued, and no message yet."""
+        return self.has_had_messages or bool(self.queue) or self.is_busy
 
     @property
     def is_running(self) -> bool:

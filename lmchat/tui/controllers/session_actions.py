@@ -7,7 +7,6 @@ from functools import partial
 from msgspec.structs import replace
 
 from lmchat.commands.conditions import NOTHING_YET
-from lmchat.errors import SessionNotFound
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import now
 from lmchat.sessions.session import SearchHit, SessionHeader, tags_from
@@ -35,20 +34,16 @@ class SessionActions:
         key of the list gives none. What is missing, as a new title, is asked for in a dialog.
         """
         opened = self._chat.in_memory.find(session_id)
-        if opened is not None and not opened.messages:
-            # a saved session whose messages are all deleted can be changed, but not a new one
-            try:
-                await self._store.find(session_id)
-            except SessionNotFound:  # it is new
-                if name != "rename" or not typed:
-                    self._ui.notify(NOTHING_YET)
-                    return
-                # in memory only: the first prompt saves the title
-                titled = replace(opened.header, title=" ".join(typed.split()))
-                self._chat.in_memory.update_header(titled)
-                self._shown_session.show_title()
-                self._show_result("Renamed")
+        if opened is not None and not opened.has_had_messages:  # the disk does not have it
+            if name != "rename" or not typed:
+                self._ui.notify(NOTHING_YET)
                 return
+            # in memory only: the first prompt saves the title
+            titled = replace(opened.header, title=" ".join(typed.split()))
+            self._chat.in_memory.update_header(titled)
+            self._shown_session.show_title()
+            self._show_result("Renamed")
+            return
         if name == "delete":
             words = await self._delete(session_id)
         else:
