@@ -29,7 +29,7 @@ _MAX_NAME_CHARS = 200
 _CONTROLS = re.compile(rb"[\x01-\x06\x0e-\x1a]")  # bytes that no text has, in whatever encoding
 PDF_HEAD = b"%PDF-"
 PDF_TYPE = "application/pdf"
-# What is wrong with a file that cannot be read, and what to do, by the number of the error.
+# Problem and hint for a file that cannot be read, by the number of the error.
 _REASONS_AND_HINTS = {
     errno.ENOENT: ("does not exist", "Check the path."),
     errno.EISDIR: ("is a folder", "Name a file in it."),
@@ -54,12 +54,12 @@ class ClipboardReader(Protocol):
         """Return the text; raises `FileRefused` where it cannot be read."""
 
     async def paste_image(self) -> bytes:
-        """Return the image; empty without one."""
+        """Return the image; empty if there is none."""
 
 
 @in_thread
 def files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
-    """Return those of `paths` that exist and are outside `folder`, which the user has to allow.
+    """Return those of `paths` that exist and are outside `folder`: the user has to allow them.
 
     Relative paths begin at `folder`. Links are followed, and their targets are returned. If the
     home folder is `folder` or below it, hidden files and those in hidden folders count as outside,
@@ -83,7 +83,8 @@ def files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
 async def read_clipboard(clipboard: ClipboardReader) -> Attachment:
     """Return the image in the clipboard as an attachment, or else its text.
 
-    Raises `FileRefused` if the image cannot be attached, or without an image, the text cannot.
+    Raises `FileRefused` if the image cannot be attached, or if there is no image and the text
+    cannot be attached.
     """
     image = await clipboard.paste_image()
     if image:
@@ -98,8 +99,8 @@ async def read_clipboard(clipboard: ClipboardReader) -> Attachment:
 def read_attachment(path: Path) -> Attachment:
     """Read a text, an image or a PDF; raises `FileRefused`.
 
-    The first bytes decide whether it is an image or a PDF; any other file is taken for a text. With
-    Pillow, a large image is scaled down. A PDF becomes its text, if pypdf is installed.
+    The first bytes show whether the file is an image or a PDF; any other file is taken for a text.
+    With Pillow, a large image is scaled down. A PDF becomes its text, if pypdf is installed.
     """
     name = safe_line(path.name, limit=_MAX_NAME_CHARS)
     try:
@@ -120,7 +121,8 @@ def read_attachment(path: Path) -> Attachment:
 
 def language_of(name: str) -> str:
     """Return the ending of a name as language of a code fence."""
-    return re.sub(r"[\s`]", "", Path(name).suffix.removeprefix("."))  # not allowed in its line
+    # blanks and backticks are not allowed in the line of a fence
+    return re.sub(r"[\s`]", "", Path(name).suffix.removeprefix("."))
 
 
 def _image_attachment(name: str, data: bytes) -> Attachment:
@@ -146,8 +148,8 @@ def text_attachment(name: str, media_type: str, data: bytes, *, language: str = 
     text = decoded_text(data)
     content = text.encode()
     is_utf_8 = content == data
-    # UTF-8 may have control characters, as the log of a terminal has; in other bytes, they show
-    # that these are no text
+    # UTF-8 text may have control characters, as the log of a terminal has. In a file that is not
+    # UTF-8, they show that it is no text.
     if b"\0" in data or (not is_utf_8 and _CONTROLS.search(data)):
         message = f"{name} is neither UTF-8 text nor a PNG, JPEG, WebP or GIF image nor a PDF."
         raise FileRefused(message, hint="Convert it to one of them.")
@@ -156,7 +158,7 @@ def text_attachment(name: str, media_type: str, data: bytes, *, language: str = 
 
 
 def _file_part(name: str, media_type: str, data: bytes, *, tokens: int) -> FilePart:
-    """Return the description of a file with this content; `tokens` is the estimate for it."""
+    """Return the description of a file with this content; `tokens` are estimated."""
     from hashlib import sha256  # noqa: PLC0415 - not before the first paint
 
     digest = sha256(data).hexdigest()

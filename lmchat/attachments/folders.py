@@ -1,4 +1,4 @@
-"""Files together: those of a folder or a pattern, those offered after `@`, pasted paths."""
+"""Many files: those of a folder or a pattern, those offered after `@`, and those of a paste."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from lmchat.safe_text import safe_line
 from lmchat.units import breakable, counted, size_text, tokens
 
 MOST_UNASKED = 50  # files that are attached without a question
-_MOST_ATTACHED = 100  # of one folder or pattern
-_MOST_BYTES = 8_000_000  # of all files; a request may have 10 MB
+_MOST_ATTACHED = 100  # files of one folder or pattern
+_MOST_BYTES = 8_000_000  # of all these files together; a request may have 10 MB
 _MOST_ENTRIES = 50_000  # files and folders that are looked at
 _MOST_NAME_CHARS = 200
 _SIGNS = frozenset("*?[")  # a name with one of these is a pattern
@@ -53,7 +53,7 @@ class SetName(Struct, frozen=True, kw_only=True):
 
 
 class FileSet(Struct, frozen=True, kw_only=True):
-    """Text files with their relative paths as names, in the order of these."""
+    """Text files, sorted by their names, which are paths that begin as the user typed them."""
 
     files: Sequence[Attachment]
     left_out_count: int  # files that are not text, or too long
@@ -67,8 +67,8 @@ class FileSet(Struct, frozen=True, kw_only=True):
     def words(self) -> str:
         """Number, size and tokens of the files, as `3 files, 12 kB, ~3 020 tokens`.
 
-        `ask` prints it. As in the lists of models that commands print, the blanks in figures are
-        ordinary ones, not no-break ones (`GAP`).
+        The blanks in figures are ordinary ones, not no-break ones (`GAP`): `ask` prints these
+        words, and what commands print has ordinary blanks.
         """
         size = size_text(sum(file.part.size for file in self.files))
         estimate = tokens(self.tokens, is_estimated=True)
@@ -78,9 +78,10 @@ class FileSet(Struct, frozen=True, kw_only=True):
         return words
 
     def needs_consent(self, window: int | None) -> bool:
-        """Return whether the user is asked first: for many files, or half of the context window.
+        """Return whether the user is asked before these files are attached.
 
-        `window` is its size in tokens; None if it is not known.
+        That is so for many files, and for files that fill half of the context window. `window` is
+        the size of that window in tokens; None if it is not known.
         """
         fills_window = window is not None and self.tokens > window / 2
         return len(self.files) > MOST_UNASKED or fills_window
@@ -90,8 +91,8 @@ class FileSet(Struct, frozen=True, kw_only=True):
 def parse_set_name(name: str, folder: Path) -> SetName | None:
     """Return what a typed name means if it means several files; None if it names one.
 
-    A relative name begins at `folder`. A name with the signs of a pattern is that of one file if
-    there is such a file, or if the folder before these signs is missing.
+    A relative name begins at `folder`. A name with the signs of a pattern may still name one file.
+    It does if this file exists, or if the folder before these signs is missing.
     """
     full_path = os.path.join(folder, expanded_path(name))  # noqa: PTH118 - Path.is_dir may raise
     if os.path.isdir(full_path):  # noqa: PTH112 - see above
@@ -112,7 +113,7 @@ def parse_set_name(name: str, folder: Path) -> SetName | None:
 
 @in_thread
 def read_set(name: SetName) -> FileSet:
-    """Read the text files that a name means; each gets a name that begins as the user has typed.
+    """Read the text files that a name means; the name of each file begins as the user typed it.
 
     Links are not followed; hidden files and those that `.gitignore` names are left out. Raises
     `FileRefused` if no file is left, if there are too many, or if there is too much to look at.
@@ -144,7 +145,7 @@ def read_set(name: SetName) -> FileSet:
 
     if not files:
         problem = f"{shown_name} has no text files."
-        if name.pattern != (_ANY_FOLDERS,):  # that is the pattern of a folder
+        if name.pattern != (_ANY_FOLDERS,):  # else the name is that of a folder
             problem = f"No text file fits {shown_name}."
         hint = "Hidden files, links and those of .gitignore do not count. Check the name."
         raise FileRefused(problem, hint=hint)
@@ -167,7 +168,7 @@ def _text_file(name: str, path: Path) -> Attachment | None:
         data = read_plain(path, max_bytes=MAX_TEXT_BYTES)
     except OSError:
         return None
-    if not data or data.startswith(PDF_HEAD):  # a PDF may have only bytes that a text has
+    if not data or data.startswith(PDF_HEAD):  # a PDF may have no byte that shows it is no text
         return None
     try:
         shown_name = safe_line(name, limit=_MOST_NAME_CHARS)
@@ -178,12 +179,12 @@ def _text_file(name: str, path: Path) -> Attachment | None:
 
 MOST_LISTED = 5_000  # files and folders that are looked at for one list
 _MOST_MATCHES = 20  # paths that are offered
-_LIST_VALID_S = 5.0  # after it, the list of files is made again
+_LIST_VALID_S = 5.0  # age at which the list of files is made again
 _MOST_PASTED_CHARS = 10_000  # a longer text is not searched for names of files
 
 
 class FileFinder:
-    """Fuzzy search for files below a folder; what `.gitignore` names is left out.
+    """Fuzzy search for files below a folder; files that `.gitignore` names are left out.
 
     Each typed letter is a search, so the files are listed only once in `_LIST_VALID_S`.
     """
@@ -229,7 +230,7 @@ class FileFinder:
 
 @in_thread
 def _completions(folder: Path, typed: str) -> tuple[str, ...]:
-    """Return the paths that begin with the typed one, in its folder, at most 20 by name.
+    """Return the paths in the folder of the typed path that begin with it: the first 20 by name.
 
     A relative path begins at `folder`. Paths of folders end with a slash. Hidden files are offered
     once their dot is typed.
@@ -256,7 +257,7 @@ def _best_matches(paths: Sequence[str], typed: str) -> tuple[str, ...]:
     for path in paths:
         match = fuzzy_match(typed, path)
         if match is not None:
-            # scores are rounded, so that of about equal ones the shorter path comes first
+            # scores are rounded: if two are about equal, the shorter path comes first
             ranks[path] = (-ceil(match.score), len(path), path)
     return tuple(nsmallest(_MOST_MATCHES, ranks, key=lambda path: ranks[path]))
 
@@ -275,7 +276,7 @@ def named_files(text: str) -> tuple[Path, ...]:
 
 
 def _absolute_files(words: Sequence[str]) -> tuple[Path, ...]:
-    """Return the files that some words name, or no file if a word names none: then they are text.
+    """Return the files that some words name. If a word names none, the words are text: return none.
 
     Raises `ValueError` for a broken address.
     """

@@ -16,7 +16,7 @@ from lxml.html import HTMLParser, document_fromstring
 from lmchat.processes.child import answer_parent
 from lmchat.processes.system import limit_memory
 
-MAX_TEXT_CHARS = 1_000_001  # one more than an attached text may have, so that it is refused
+MAX_TEXT_CHARS = 1_000_001  # one more than an attached text may have: a cut text is refused
 _MAX_MEMORY_BYTES = 1_000_000_000  # an article of 10 MB takes 400 MB, a hostile table far more
 _UNSEEN = ("script", "style", "template", "iframe", "object", "svg", "canvas")
 _CODE_STYLE = HtmlElement(
@@ -34,9 +34,9 @@ def main() -> None:
 
 
 def _answer(page: bytes, send: Callable[[bytes], None]) -> None:
-    """Send the text of a page in UTF-8 as a browser without scripts shows it; may take very long.
+    """Send the text of a page, as a browser without scripts shows it, in UTF-8.
 
-    The text is cut at `MAX_TEXT_CHARS`.
+    The text is cut at `MAX_TEXT_CHARS`. This may take very long.
     """
     try:
         tree = document_fromstring(page, parser=HTMLParser(encoding="utf-8"))
@@ -52,9 +52,9 @@ def _answer(page: bytes, send: Callable[[bytes], None]) -> None:
 
 
 def _flatten_code(tree: PageElement) -> None:
-    """Replace what is in each `<pre>` by its text.
+    """Replace the content of each `<pre>` by its text.
 
-    In elements below it, such as `<code>`, inscriptis would put all lines into one.
+    If the lines were in an element inside of it, such as `<code>`, inscriptis would join them.
     """
     for code in list(tree.iter("pre")):
         for line_break in code.iter("br"):  # `text_content` would leave it out

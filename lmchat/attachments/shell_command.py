@@ -1,8 +1,8 @@
 """A command of the user's shell, which runs without a terminal and ends with lmchat.
 
-It runs in a process group of its own, which ends with the command, after a time limit, and when
-lmchat stops it or ends. It has no input and no controlling terminal, so no program in it can ask
-for a password.
+The command runs in a process group of its own. The group ends with the command, after a time limit,
+and when lmchat stops the command or ends itself. The command has no input and no controlling
+terminal, so no program in it can ask for a password.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from lmchat.safe_text import decoded_text, safe_line, safe_text
 from lmchat.units import breakable, size_text
 
 TIME_LIMIT_S = 60.0
-MAX_OUTPUT_BYTES = 200_000  # of the end of an output; more is left out before it
+MAX_OUTPUT_BYTES = 200_000  # bytes at the end of an output that are kept
 _TERMINATE_S = 1.0  # from SIGTERM to SIGKILL
 _READ_BYTES = 256 * 1024  # more than a pipe holds
 _USUAL_SHELL = "/bin/sh"
-_MAX_NAME_CHARS = 24  # of the command in the name, so that there is room for how it ended
+_MAX_NAME_CHARS = 24  # of the command in the name of its file, which also says how it ended
 
 
 class ShellCommand:
@@ -33,7 +33,7 @@ class ShellCommand:
     def __init__(
         self, command: str, environ: Mapping[str, str], time_limit_s: float = TIME_LIMIT_S
     ) -> None:
-        """Create it; `environ` is the environment, from which lmchat's own variables are removed.
+        """Run nothing yet; the command gets `environ` without lmchat's own variables.
 
         Raises `WrongUse` if the command contains characters that cannot be seen.
         """
@@ -89,7 +89,7 @@ class ShellCommand:
                     loop.remove_reader(pipe)
 
         try:
-            child = self._child = await self._start(write_end)  # which closes `write_end` here
+            child = self._child = await self._start(write_end)  # closes `write_end` in this process
             loop.add_reader(pipe, receive)
             if self.is_stopping:  # `stop` was called while it was starting
                 child.stop(_TERMINATE_S)
@@ -103,7 +103,7 @@ class ShellCommand:
                 child.stop(_TERMINATE_S)
                 await child.wait()
             finally:
-                # if this is cancelled, as when lmchat ends, what ignores SIGTERM is not waited for
+                # if this is cancelled, as when lmchat ends, the command is killed at once
                 if child.exit_code is None:
                     child.kill()
                 await child.wait()
@@ -117,7 +117,7 @@ class ShellCommand:
         """Start the shell with the command.
 
         `output` is the end of the pipe into which the command writes. It is closed in this process,
-        also if the start fails, for which `LMChatError` is raised.
+        even if the start fails. Raises `LMChatError` if the start fails.
         """
         # only an absolute path in $SHELL is used: no folder is searched for a name
         shell = find_program(self._environment.get("SHELL", ""), "") or _USUAL_SHELL
@@ -138,7 +138,7 @@ class ShellCommand:
     def stop(self) -> None:
         """Begin to end the command and its process group; `run` returns when they have ended.
 
-        If the command is only being started now, `run` ends it as soon as it has started.
+        If `run` is still starting the command, it ends the command as soon as it has started.
         """
         self.stopped_words = "stopped"
         if self._child is not None:
@@ -146,10 +146,11 @@ class ShellCommand:
 
 
 def output_attachment(command: ShellCommand) -> Attachment:
-    """Return a command that has ended, with its output and its end, as a text file.
+    """Return a text file with a command that has ended, its output, and how it has ended.
 
-    The text is that of a terminal: the command after `$`, the output, and a line in brackets. A
-    line in brackets also says how much was left out, or that the output is no text.
+    The text looks like that of a terminal: the command after `$`, then the output. The last line
+    says in brackets how the command has ended. Another line in brackets may say how much was left
+    out, or that the output is no text.
     """
     name = f"$ {safe_line(command.command, limit=_MAX_NAME_CHARS)}"
     if command.ending != "exit code 0":

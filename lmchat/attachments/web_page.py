@@ -1,6 +1,6 @@
 """Pages of the web as files for a prompt; the user is asked before a host is contacted.
 
-They are fetched within limits, and without cookies, scripts or passwords.
+Pages are fetched within limits, and without cookies, scripts or passwords.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from lmchat.servers.http.connections import CONNECT_ELSEWHERE_S, Connections, bo
 from lmchat.servers.http.network_errors import errors_as_unavailable
 
 MAX_PAGE_BYTES = 10_000_000  # of a page, also after it was decompressed
-_FETCH_S = 30.0  # for a page, with its conversion
-_CONVERT_S = 20.0  # for the text of a page; an article of 10 MB takes 9 s on a slow machine
+_FETCH_S = 30.0  # for a page, with its conversion to text
+_CONVERT_S = 20.0  # for the conversion; an article of 10 MB takes 9 s on a slow machine
 _MOST_REDIRECTS = 10
 _MAX_ADDRESS_CHARS = 2000
 _MAX_NAME_CHARS = 200
-_MAX_TYPE_CHARS = 60  # of a type in a message
+_MAX_TYPE_CHARS = 60  # of the type of a page in a message
 _CHILD = "lmchat.attachments.html_child"
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
 # Types of pages that are attached as they are, each with the language of its code fence.
@@ -77,7 +77,7 @@ def is_page_address(text: str) -> bool:
 
 
 async def refuse_host(address: PageAddress) -> bool:
-    """Raise `EndpointNotAllowed`: the `ask` of `attachment` for commands, which do not ask."""
+    """Raise `EndpointNotAllowed`; commands use this as `ask`, since they do not ask the user."""
     problem = f"{address.origin} is not allowed: lmchat asks only hosts that you name."
     host = bracketed(address.host)
     raise EndpointNotAllowed(problem, hint=f"Add --allow-host {host}:{address.port}.")
@@ -96,14 +96,14 @@ class WebPages:
     async def attachment(self, text: str, session_id: str, ask: Ask) -> Attachment:
         """Fetch the page at the address `text`; return its text, named by the final address.
 
-        `ask` is called before the first request to each host and port, also of redirects, unless
-        the configuration allows them, or the user has allowed them for this session.
+        `ask` is called before the first request to each host and port, also of redirects. It is not
+        called if the configuration allows them, or if the user has allowed them for this session.
 
         Raises:
             WrongUse: it is no http(s) address.
             EndpointNotAllowed: the user refused.
             ServerUnavailable: nothing answers, or not in time.
-            FileRefused: what came is no page that can be attached.
+            FileRefused: the answer is no page that can be attached.
         """
         address = _parse(text)
         for _ in range(_MOST_REDIRECTS + 1):
@@ -136,8 +136,8 @@ class WebPages:
     async def _fetch(self, address: PageAddress) -> Attachment | PageAddress:
         """Request an address over a connection of its own, so that nothing is kept.
 
-        Return the page, or the address to which the host redirects: the user may have to be asked
-        about it. Raises `ServerUnavailable`, and `FileRefused` as `_read` does.
+        Return the page. If the host redirects, return the new address instead, as the user may have
+        to be asked about it. Raises `ServerUnavailable`, and `FileRefused` as `_read` does.
         """
         endpoint = Endpoint(scheme=address.scheme, host=address.host, port=address.port)
         timeout = httpx.Timeout(_FETCH_S, connect=CONNECT_ELSEWHERE_S)
@@ -181,9 +181,9 @@ def _parse(text: str, base_url: str = "") -> PageAddress:
         raise WrongUse(problem, hint=_IN_BROWSER)
     try:
         url = httpx.URL(base_url).join(text.strip()).copy_with(fragment=None)
-        # reading `host` decodes Punycode, which may be wrong
+        # `url.host` decodes Punycode, and raises an error if it is wrong
         host = url.raw_host.decode() if url.host else ""
-    except (httpx.InvalidURL, ValueError):  # its words would quote what may be a password
+    except (httpx.InvalidURL, ValueError):  # the text of the error may quote a password
         raise no_address from None
     if url.scheme not in DEFAULT_PORTS or not host:
         problem = "Only pages with http:// or https:// can be attached."
@@ -202,7 +202,8 @@ async def _read(response: httpx.Response, address: PageAddress) -> Attachment:
     """Return the page in a response as a text file.
 
     No more than `MAX_PAGE_BYTES` and one step of decompression are in memory at any time. Raises
-    `FileRefused` for an error of the host, and for a page that is too large, or no HTML or text.
+    `FileRefused` for an error of the host, and for a page that is too large, or neither HTML nor
+    text.
     """
     if response.status_code != _OK:
         problem = f"{address.origin} answered with status {response.status_code}."
@@ -222,7 +223,7 @@ async def _read(response: httpx.Response, address: PageAddress) -> Attachment:
     except httpx.DecodingError as error:
         raise FileRefused(f"The page cannot be read: {error}.", hint=_IN_BROWSER) from None
 
-    # the charset that the header names, or else the page; without a usable one, it is guessed
+    # The header names the charset, or else the page may do so. If none can be used, it is guessed.
     charset = _CHARSET.search(response.headers["Content-Type"].encode())
     if charset is None and media_type in _HTML_TYPES:
         charset = _CHARSET_OF_HTML.search(content, 0, _HEAD_BYTES)
