@@ -1,4 +1,4 @@
-"""Which tools exist, and how one is run: MCP servers, and functions of `tools.py`.
+"""Tools for models, and how they are run: MCP servers, and functions of `tools.py`.
 
 Must not know: approval, turns, screens.
 """

@@ -90,7 +90,7 @@ Run = Callable[[dict[str, Any]], Awaitable[ToolResult]]
 
 
 class Choice(StrEnum):
-    """What the user can choose about a call: how long its tool is allowed, or that it is not."""
+    """Choice of the user about a call: for how long its tool is allowed, or that it is not."""
 
     ONCE = "once"
     SESSION = "this session"
@@ -147,15 +147,15 @@ def call_message(call: ToolCallPart) -> ChatMessage:
 async def run_call(call: ChatMessage, run: Run | str) -> ChatMessage:
     """Run the call of a tool message; return the message with its result, state and duration.
 
-    A text in place of `run` is the reason why the call does not run, as a refusal by the user. The
-    model gets it as the result, as it gets an error of the tool.
+    `run` may be a text instead: the reason why the call does not run, such as a refusal by the
+    user. The model gets this text as the result, like an error of the tool.
     """
     started_s = time.monotonic()
     if isinstance(run, str):
         result = ToolResult(text=run, is_error=True)
     else:
-        # Arguments that are no JSON object do not get here: for them, `run` is the reason. `{}` is
-        # for the type alone.
+        # If the arguments are no JSON object, `run` is a text that says so. So `{}` is never used,
+        # but mypy needs it.
         result = await run(parse_arguments(call.tool_calls[0].arguments) or {})
     return replace(
         call,

@@ -1,7 +1,7 @@
 """MCP server of the functions of a file, usually `tools.py`: a program over stdin and stdout.
 
-The file is executed as a module. Its public functions are the tools of the server, and what is
-wrong with it is the text of its instructions. The program ends with its stdin.
+The file is executed as a module. The public functions of the file are the tools of the server. The
+problems of the file are the text of the server's instructions. The program ends with its stdin.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ def main() -> None:
 
 async def _serve(path: Path) -> None:
     """Execute a file and serve its functions, until stdin ends."""
-    # `stdio_server` takes stdin and stdout for itself: functions, and the programs that they start,
-    # read nothing then, and write into stderr
+    # `stdio_server` takes stdin and stdout for itself. From then on, functions and the programs
+    # that they start read nothing, and what they print goes to stderr.
     async with stdio_server() as (source, sink):
         sys.stdout = sys.stderr
         functions, problem = _load(path)
@@ -119,7 +119,7 @@ async def _serve(path: Path) -> None:
             return ListToolsResult(tools=[function.tool for function in functions.values()])
 
         async def call_tool(_: object, call: Any) -> CallToolResult:
-            """Run a function; any error of it is a result, so that this program goes on."""
+            """Run a function; any error of it is a result, so that this program continues."""
             try:
                 if call.name not in functions:
                     raise RequestInvalid(f"{path.name} has no function {call.name}.")  # noqa: TRY301
@@ -143,11 +143,11 @@ async def _serve(path: Path) -> None:
 def _load(path: Path) -> tuple[dict[str, FunctionTool], str]:
     """Execute a file as a module, which may import modules of its own folder.
 
-    Return the public functions that are defined there, by name, and what is wrong with the file.
+    Return the public functions that the file defines, by name, and a text with its problems.
     """
     module = ModuleType(path.stem)
     module.__file__ = str(path)
-    sys.modules[path.stem] = module  # dataclasses look there
+    sys.modules[path.stem] = module  # dataclasses look for their module there
     sys.path.append(str(path.parent))
     try:
         code = compile(read_plain(path), str(path), "exec", dont_inherit=True)
@@ -158,7 +158,7 @@ def _load(path: Path) -> tuple[dict[str, FunctionTool], str]:
     problems: list[str] = []
     for name, member in vars(module).items():
         is_function = isinstance(member, FunctionType) and not name.startswith("_")
-        # neither an imported function nor a second name of one
+        # an imported function and a second name of a function are left out
         if is_function and (member.__module__, member.__name__) == (module.__name__, name):
             try:
                 functions[name] = FunctionTool(member)
@@ -171,7 +171,7 @@ def _load(path: Path) -> tuple[dict[str, FunctionTool], str]:
 def _describe_error(path: Path, error: BaseException) -> str:
     """Return a sentence about an error, with the line of the user's file that has led to it.
 
-    That is the last line of the file in the traceback, or the line of an error of syntax.
+    The line is the last one of the file in the traceback, or that of an error of syntax.
     """
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == str(path)]

@@ -21,7 +21,7 @@ _RETRY_PROMPT = (
 
 
 class Schema:
-    """A valid JSON schema; what it refers to elsewhere is never fetched.
+    """A valid JSON schema; other documents that it refers to are never fetched.
 
     Raises `RequestInvalid` for a value that is no schema.
     """
@@ -35,7 +35,7 @@ class Schema:
             raise _invalid("it is not valid JSON") from None
         if not isinstance(schema, dict):
             raise _invalid("it must be a JSON object")
-        # for a request: some servers refuse the name of a draft
+        # the schema for a request: without the name of its draft, which some servers refuse
         self.sent = {name: part for name, part in schema.items() if name != "$schema"}
         try:
             # a relative reference becomes an address below `base_uri`, and is refused like others
@@ -74,9 +74,9 @@ class WantedValue:
         """Return the JSON value of an answer; `thought` is the reasoning before it.
 
         Raises `AnswerUnfit` if no value fits. The error names the cause: the model refused, the
-        answer was cut short, or the value is wrong. Only in the last case, it has a `retry_prompt`.
-        `lmchat ask` sends that in its session, and the Python API behind the messages it was given:
-        the prompt decides for both whether a model is asked again, and each asks once more.
+        answer was cut short, or the value is wrong. Only for a wrong value, the error has a
+        `retry_prompt`, with which the model is asked once more. `lmchat ask` sends it in its
+        session, the Python API behind the messages it was given.
         """
         try:
             # LM Studio and vLLM may report an answer that has to fit a schema as a thought
@@ -130,22 +130,22 @@ def _invalid(reason: str) -> RequestInvalid:
 
 
 def _refuse_to_fetch(uri: str, /) -> NoReturn:
-    """Take the place of the library's function that would fetch what a schema refers to."""
+    """Raise `ValueError`; this replaces the library's function that would fetch a document."""
     raise ValueError(f"{uri} is another document")
 
 
 def _error_text(error: ValueError) -> str:
-    """Return the message of an error of `jsonschema_rs`, and where it is.
+    """Return the message of an error of `jsonschema_rs`, with its place if it has one.
 
-    That is a place in the value that was checked, or in a schema that is none.
+    The place is in the value that was checked, or in a schema that is not valid.
     """
     import jsonschema_rs  # noqa: PLC0415 - 18 ms
 
     if not isinstance(error, jsonschema_rs.ValidationError):
         return safe_line(f"it cannot be checked: {error}", limit=_MAX_ERROR_CHARS)
     keys = (f"[{key}]" if isinstance(key, int) else f".{key}" for key in error.instance_path)
-    # the error of a reference that leads nowhere, or that `_refuse_to_fetch` has refused, has
-    # neither path
+    # a reference may lead nowhere, or be refused by `_refuse_to_fetch`: then the error has neither
+    # an instance path nor a schema path
     place = f"at ${''.join(keys)}: " if error.schema_path else ""
     message = error.message.rpartition("failed: ValueError: ")[2]  # the words of `_refuse_to_fetch`
     return safe_line(place + message, limit=_MAX_ERROR_CHARS)

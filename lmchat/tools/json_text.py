@@ -29,12 +29,13 @@ def strict_json(text: str) -> Any:
 
 
 def find_value(text: str, misfit: Callable[[Any], str]) -> Any:
-    """Return the JSON value in an answer; `misfit` says what is wrong with one, or "".
+    """Return the JSON value in an answer; `misfit` returns what is wrong with a value, or "".
 
-    It is the answer as a whole, or the part behind `</think>`. If neither is JSON, it is the last
-    code block that fits, or else what is between the first and the last bracket.
+    These texts are tried in turn, until one is JSON that fits. First comes the whole answer, then
+    its part behind `</think>`, then the code blocks in it from the last one up. In the end, it is
+    the text from the first to the last bracket.
 
-    Raises `UnfitError` without a value that fits, and for a text that is too long.
+    Raises `UnfitError` if no value fits, and for a text that is too long.
     """
     if len(text) > MAX_CHARS:
         raise UnfitError(f"it has {len(text)} characters, {MAX_CHARS} are allowed")

@@ -1,7 +1,7 @@
 """MCP servers, and the functions of `tools.py` as one more: how they start, answer and end.
 
-The MCP SDK is the library that speaks the protocol. It takes 0.7 s to import, so that happens in a
-thread, when the first server starts.
+The MCP SDK is the library that speaks the protocol. It takes 0.7 s to import, so it is imported in
+a thread, when the first server starts.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from lmchat.tools.calls import ServerState, ToolResult, ToolServer, cut_result, 
 START_S = 30.0  # time for a server to start, and for the file of functions to run
 MAX_LISTED = 1000  # tools of a server
 _MESSAGE_BYTES = 32 * 1024 * 1024  # longest message of a server
-_MESSAGE_PAUSE_S = 0.005  # after a message, for all else of lmchat
+_MESSAGE_PAUSE_S = 0.005  # after a message, so that the rest of lmchat can run
 _END_S = 3.0  # time for all servers to end, killed if need be
 _REASON_CHARS = 300
 _SESSION_ENDED = "Session terminated"
@@ -57,11 +57,11 @@ class McpServers:
     ) -> None:
         """Start nothing yet.
 
-        `functions` is the path of the file of functions, which may be missing. `folder` is that in
-        which servers start. What they print goes into `log_file`; if that is None, it is dropped.
+        `functions` is the path of the file of functions, which may be missing. `folder` is the one
+        in which servers start. Their stderr goes into `log_file`, or is dropped if that is None.
         `check_address` raises `LMChatError` for an address that is not allowed.
         """
-        # a relative path of a program would be searched below the folder in which it starts
+        # absolute, as a relative path of a program is searched below the folder where it starts
         self._folder = folder.absolute()
         self.log_file = log_file
         self._log: int | None = None  # descriptor of the log, since the first program started
@@ -94,7 +94,7 @@ class McpServers:
         """Call a tool and return its result; any error is a result, too.
 
         A server that does not answer within `timeout_s` is ended, and starts again with the next
-        call, so that nothing has to ask whether it still lives.
+        call. So nothing has to ask whether a server still works.
         """
         server = self._servers[tool.server]
         try:
@@ -204,7 +204,7 @@ class _McpServer:
                 self.end()
             raise
         except Exception as error:  # noqa: BLE001 - of the server, or of the SDK
-            if str(error) == _SESSION_ENDED:  # an HTTP server forgot it; nothing else tells that
+            if str(error) == _SESSION_ENDED:  # by an HTTP server; nothing but this text says so
                 self.end()
             # `end` sets `_client` to None, and so does `_run` when the program ends; another call
             # may have restarted the server since
@@ -226,8 +226,8 @@ class _McpServer:
         """Run the server to its end, and keep its state.
 
         A server that has ended counts as failed, whatever has ended it: the next call starts it
-        again. It has also failed if its list of tools takes longer than `START_S`. The server of
-        functions says in its instructions what is wrong with the file of the user.
+        again. A server also fails if its list of tools takes longer than `START_S`. The
+        instructions of the server of functions say what is wrong with the file of the user.
         """
         self.state = replace(self.state, state=ServerState.STARTING, error="")
         self._must_end.clear()
@@ -245,7 +245,7 @@ class _McpServer:
                         problem = client.instructions or ""
                         if problem and not tools:
                             raise LMChatError(problem, kind="tools")  # noqa: TRY301 - shown like other failures
-                    limit.deadline = math.inf  # no limit while the connection waits
+                    limit.deadline = math.inf  # no limit while the connection is open
                     self._client = client
                     self.state = replace(
                         self.state, state=ServerState.READY, tools=tools, error=problem
@@ -263,7 +263,7 @@ class _McpServer:
     def _describe_failure(self, error: BaseException) -> str:
         """Return a sentence about an error that has ended the connection, and the next step if any.
 
-        Of a group of errors, the first one counts.
+        A group of errors is described by its first error.
         """
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
@@ -279,7 +279,7 @@ class _McpServer:
                 reason = f"no answer within {START_S:g} s"
             case _:
                 reason = safe_line(self._words_of(error), limit=_REASON_CHARS).rstrip(".")
-        # only what lmchat has started itself prints into the log
+        # only servers that lmchat has started itself print into the log
         log_file = None if self._settings.url else self._owner.log_file
         see_log = "" if log_file is None else f" See {log_file}."
         return f"The server {name} failed: {reason}.{see_log}"
@@ -300,7 +300,7 @@ class _McpServer:
             transport = await self._connect_over_http(stack)
         else:
             child = await self._owner.start(self._settings)
-            # `stack` leaves what it got last first: the client, then the program
+            # leaving `stack` closes the client first, then ends the program
             stack.push_async_callback(_end, child)
             transport = _transport_over_pipes(self._settings.name, child, self.end)
         info = Implementation(name="lmchat", version=__version__)
@@ -352,9 +352,9 @@ async def _transport_over_pipes(
 ) -> AsyncIterator[tuple[Any, Any]]:
     """Yield the SDK's streams of messages over the pipes from and to a program.
 
-    `name` is that of the server; `on_end` is called when no more messages can come. Raises
-    `LMChatError` after a message that is too long.
-    This takes the place of the SDK's own transport, which reads lines of any length.
+    This takes the place of the SDK's own transport, which reads lines of any length. `name` is that
+    of the server; `on_end` is called when no more messages can come. Raises `LMChatError` after a
+    message that is too long.
     """
     import anyio
     from mcp.shared.message import SessionMessage
@@ -369,8 +369,9 @@ async def _transport_over_pipes(
         """Pass on the messages of the program to the client, until the program ends."""
         try:
             while line := await child.read_line():
-                # What is no message is left out: many programs print a greeting. `by_name`: fields
-                # have their names in the protocol, not those of the SDK's classes.
+                # Lines that are no messages are left out, as many programs print a greeting.
+                # `by_name=False`: fields have the names of the protocol, not those of the SDK's
+                # classes.
                 with suppress(ValidationError):
                     message = jsonrpc_message_adapter.validate_json(line, by_name=False)
                     await from_program_in.send(SessionMessage(message))
@@ -390,7 +391,7 @@ async def _transport_over_pipes(
         """Pass on the messages of the client to the program, until the client is closed."""
         async with to_program_out:
             async for message in to_program_out:
-                # `by_alias`: fields get their names in the protocol
+                # `by_alias`: fields get the names of the protocol
                 text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
                 await child.write_line(text.encode())
 
@@ -412,8 +413,8 @@ async def _end(child: ChildProcess) -> None:
 async def _accept_result(name: str, result: Any) -> None:
     """Do nothing: this replaces the SDK's check of a result against the schema of its tool.
 
-    lmchat shows results as text. A slow pattern in a schema would block the event loop, and with it
-    all tools.
+    lmchat shows results as text, so it needs no check. A slow pattern in a schema would block the
+    event loop.
     """
 
 
