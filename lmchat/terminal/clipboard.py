@@ -1,4 +1,4 @@
-"""Clipboard of the desktop, by the first of its programs that works."""
+"""Clipboard of the desktop, used through the first of its programs that works."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _OVER_SSH = ("SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT")
 
 
 class ClipboardTool(Struct, frozen=True, kw_only=True):
-    """Program that sets the clipboard from its stdin."""
+    """Program that sets the clipboard from its stdin, and may read it."""
 
     name: str
     copy_command: tuple[str, ...]
     paste_command: tuple[str, ...] = ()  # empty: it cannot read the clipboard
-    image_command: tuple[str, ...] = ()  # prints an image as PNG; fails if the content is another
+    image_command: tuple[str, ...] = ()  # prints an image as PNG; fails if there is no image
     encoding: str = "utf-8"
 
 
@@ -62,7 +62,10 @@ TOOLS = (
 
 
 class Clipboard:
-    """Clipboard of the desktop, for which programs are run; the terminal's needs none (OSC 52)."""
+    """Clipboard of the desktop, which programs set and read.
+
+    The clipboard of the terminal needs no programs (OSC 52).
+    """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         """Run nothing yet; `environ` is the environment of the programs."""

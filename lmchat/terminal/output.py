@@ -31,9 +31,12 @@ class Output:
         """With `is_json`, stdout gets one JSON document; with `is_json_lines`, one JSON a line."""
         self.is_json = is_json or is_json_lines  # whether stdout gets JSON of either form
         self.is_json_lines = is_json_lines
-        self.has_printed_json = False  # an error prints a document of its own only if none was
-        self.has_progress = True  # whether it may overwrite a line, which a screen reader repeats
-        # The text that `show_progress` shows; without one, the line may have an answer.
+        self.has_printed_json = False  # if stdout has a JSON document, an error prints none
+        # False for screen readers, which repeat a line that is overwritten, and for commands whose
+        # printed rows show the progress.
+        self.has_progress = True
+        # Text that `show_progress` shows. If it is empty, the line may have a part of an answer,
+        # and is not cleared.
         self._progress = ""
         # Called before each note is printed: with `--inline`, it ends the line of the answer.
         self.before_notes: Callable[[], None] = lambda: None
@@ -47,7 +50,7 @@ class Output:
         self.print_safe("\n".join(map(_one_line, lines)))
 
     def print_safe(self, text: str) -> None:
-        """Print a text as it is, and end its line; it is safe already, such as JSON.
+        """Print a text that is safe already, such as JSON, and end its line.
 
         If JSON is wanted, the text is taken for the JSON document of this run.
         """
@@ -98,7 +101,7 @@ class Output:
     def show_progress(self, text: str) -> None:
         """Show a short text on the current line of the terminal; it replaces the one before.
 
-        An empty text clears the line, and so does what this object prints. Nothing is shown
+        An empty text clears the line, and so do the methods that print lines. Nothing is shown
         without `has_progress`, if stderr is no terminal, or if TERM is dumb: such a terminal cannot
         overwrite a line.
         """
@@ -230,8 +233,8 @@ def table(
 ) -> list[str]:
     """Return the lines of a table with its head, made safe for a terminal.
 
-    Columns are aligned by the width that texts have on a terminal. Long texts are cut, and lines of
-    more than `width` cells.
+    Columns are aligned by the width that texts have on a terminal. Long texts are cut, and so are
+    lines of more than `width` cells.
     """
     from rich.cells import cell_len  # noqa: PLC0415 - commands start without rich
 
@@ -307,8 +310,8 @@ def is_terminal(stream: TextIO | None) -> bool:
 async def typed_line() -> bytes:
     """Wait for a line at the terminal and return it with its line end; empty at the end of input.
 
-    What is typed is shown, also during an answer of `--inline`, when typing is hidden. A wait that
-    is cancelled takes nothing of what is typed later, except on Windows.
+    During the wait, the terminal shows typed text, even if an answer of `--inline` has hidden it.
+    If the wait is cancelled, text that is typed later is not taken, except on Windows.
     """
     import asyncio  # noqa: PLC0415 - commands without questions start without it
 

@@ -92,14 +92,14 @@ def notification(kind: str, words: str, environ: Mapping[str, str]) -> str:
 def _open(address: str, environ: Mapping[str, str]) -> bool:
     """Open an address with Python's `webbrowser`, in a process without the terminal.
 
-    Without $TERM, it finds no browser that runs in a terminal. $PATH has absolute folders only, so
-    that no program of the current folder is started. Return False if that process fails within
-    `_TIME_TO_FAIL_S`; True if it succeeds, or still runs after that time.
+    Without `TERM`, `webbrowser` finds no browser that runs in a terminal. `PATH` gets absolute
+    folders only, so that no program of the current folder is started. Return False if the process
+    fails within `_TIME_TO_FAIL_S`; True if it succeeds, or still runs after that time.
     """
     environment = environment_for_others(environ)
     environment.pop("TERM", None)
     if "WSL_DISTRO_NAME" in environment:
-        environment.setdefault("BROWSER", "wslview")  # that of the Windows around WSL
+        environment.setdefault("BROWSER", "wslview")  # opens the browser of Windows
     folders = environment.get("PATH", os.defpath).split(os.pathsep)
     environment["PATH"] = os.pathsep.join(
         folder for folder in folders if Path(folder).is_absolute()
@@ -109,7 +109,7 @@ def _open(address: str, environ: Mapping[str, str]) -> bool:
     process = start_in_background(command, environment=environment)
     try:
         return process.wait(_TIME_TO_FAIL_S) == 0
-    except subprocess.TimeoutExpired:  # the browser runs in it
+    except subprocess.TimeoutExpired:  # the browser runs in this process
         process.returncode = 0  # so that Python does not warn of a process that still runs
         return True
 

@@ -85,8 +85,8 @@ class TerminalOutput:
 def has_shell() -> bool:
     """Return whether a shell with job control has started lmchat.
 
-    Such a shell can stop lmchat and continue it later. It leads its session, and runs each command
-    in another process group than its own.
+    A shell with job control can stop lmchat and continue it later. It leads its session, and runs
+    each command in another process group than its own.
     """
     try:
         return os.getpgid(os.getsid(0)) != os.getpgrp()
@@ -98,8 +98,8 @@ def has_shell() -> bool:
 def echo(fileno: int, *, is_on: bool) -> Iterator[None]:
     """Let a terminal show what is typed while the block runs, or hide it if not `is_on`.
 
-    What is typed can be read in both cases. While it is hidden, Ctrl+C drops nothing that the
-    terminal has not shown yet (NOFLSH). Change nothing if the file is no terminal, or it is gone.
+    Typed text can be read in both cases. While it is hidden, Ctrl+C drops no output that the
+    terminal has not shown yet (NOFLSH). Change nothing if the file is no terminal, or is gone.
     """
     if termios is None:
         yield
@@ -120,7 +120,7 @@ def echo(fileno: int, *, is_on: bool) -> Iterator[None]:
 
 
 def drop_typed(fileno: int) -> None:
-    """Drop what was typed at a terminal and not read yet: it cannot answer the next question."""
+    """Drop text that was typed and not read yet, so that it does not answer the next question."""
     if termios is not None:
         with suppress(termios.error):  # it is no terminal
             termios.tcflush(fileno, termios.TCIFLUSH)
