@@ -1,11 +1,11 @@
 """Attached files in the text of prompts and drafts.
 
-A file of a prompt is a `FilePart`; a text file has a place in the text, where it is sent: its head
-(a line with its name and size), and its content in a code fence. In a draft or a queued prompt, a
-file is one line: a mark, and the `FilePart` as JSON.
+A file of a prompt is a `FilePart`. A text file has a place in the text of the prompt. It is sent
+there, as a line with its name and size, and its content in a code fence. In a draft or a queued
+prompt, a file is one line: a mark, and the `FilePart` as JSON.
 
-Earlier versions saved the content of text files within the text of the prompt, and imported chats
-have it there: it is text like any other.
+Earlier versions of lmchat saved the content of text files within the text of the prompt, and
+imported chats have it there. Such content is text like any other.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MIN_TICKS = 3  # of a fence
 _OPENING_TICKS = r"(?m)^ {0,3}(`{3,})"
 # Data link escape, which begins the line of an attached file. It cannot be typed.
 _FILE_MARK = "\x10"
-_FILE_LINE = f'{_FILE_MARK}["file",'  # how such a line begins: the mark, and a `FilePart` as JSON
+_FILE_LINE = f'{_FILE_MARK}["file",'  # beginning of such a line: the mark, and a `FilePart` as JSON
 _DIGEST = "[0-9a-f]{64}"
 
 
@@ -50,8 +50,8 @@ def file_line(part: FilePart) -> str:
 def without_file_lines(text: str, *, allowed_lines: Collection[str] = ()) -> str:
     """Return text from outside, such as an editor's, in which no line represents a file.
 
-    Such a line would attach a file that is in the store, unseen by the user. So the mark is removed
-    from all lines except `allowed_lines`: those of files that are attached already.
+    A line with the mark would attach a file of the store without the user seeing it. So the mark is
+    removed from all lines except `allowed_lines`, the lines of files that are attached already.
     """
     if _FILE_MARK not in text:
         return text
@@ -62,10 +62,10 @@ def without_file_lines(text: str, *, allowed_lines: Collection[str] = ()) -> str
 
 
 def draft_of(text: str, files: Iterable[FilePart]) -> str:
-    """Return a draft with these files, which `split_draft` takes apart again.
+    """Return a draft of a text and files, which `split_draft` takes apart again.
 
-    Files without a place, such as images, come first. A mark in the text itself is removed: else
-    a line of it could attach a file.
+    Files without a place, such as images, come first. Marks in the text itself are removed: with a
+    mark, a line of the text could attach a file.
     """
     before = "".join(file_line(part) for part in files if part.place is None)
     return before + "".join(
@@ -95,7 +95,7 @@ def pieces_of(text: str, files: Iterable[FilePart]) -> list[str | FilePart]:
 def text_with_files(text: str, files: Sequence[FilePart], contents: Mapping[str, bytes]) -> str:
     """Return the text of a prompt as it is sent, with the content of its files in their places.
 
-    `contents` are by digest; a missing one is only named.
+    `contents` has the content of files by digest. For a file that it lacks, a note is sent.
     """
     sent = ""
     for piece in pieces_of(text, files):

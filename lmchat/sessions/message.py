@@ -24,9 +24,9 @@ from lmchat.units import breakable, size_text
 MAX_ALTERNATIVES = 100
 """Alternatives that are kept of a token, the likeliest first: as many as can be asked for."""
 LEAST_LOGPROB = -999.0
-"""Lower ones, down to minus infinity, are set to this."""
+"""Lower log probabilities, down to minus infinity, are set to this one."""
 HALF_CHARACTER = "\ufffd"
-"""In a token: bytes that are no whole characters."""
+"""In a token, it takes the place of bytes that are no whole character."""
 
 
 class Alternative(Struct, frozen=True, array_like=True, gc=False):
@@ -42,7 +42,7 @@ class TokenProbabilities(Struct, frozen=True, kw_only=True, array_like=True, gc=
     token: str
     logprob: float
     text: str
-    """What the answer got with it, in most cases the token.
+    """Text that the answer got with this token, in most cases the token itself.
 
     It is longer if the server has not reported the tokens before this one, such as the first half
     of a character. It is empty if the text came with a later token.
@@ -56,7 +56,7 @@ class TokenProbabilities(Struct, frozen=True, kw_only=True, array_like=True, gc=
         """The part of `text` that belongs to earlier tokens, which the server has not reported.
 
         With the text "né" and the token "é", it is "n". It stays if another token takes the place
-        of this one. It is all of `text` if that does not end with the token.
+        of this one. If `text` does not end with the token, it is all of `text`.
         """
         return self.text.removesuffix(self.token)
 
@@ -97,7 +97,7 @@ class Role(StrEnum):
 
 
 NOT_SENT = "not sent"
-"""What is shown with a message that the user has taken out of requests."""
+"""Words shown with a message that the user has taken out of requests."""
 
 
 class AnswerState(StrEnum):
@@ -146,7 +146,7 @@ class ToolCallPart(Struct, frozen=True, kw_only=True, array_like=True, gc=False,
 
     call_id: str
     name: str
-    """In an answer the name in requests (`files__read`), in a tool message `files/read`."""
+    """In an answer, the name as in requests (`files__read`); in a tool message, `files/read`."""
     arguments: str
     """JSON as received; may be broken."""
 
@@ -165,7 +165,7 @@ class FilePart(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag
     name: str
     """Name without its folder."""
     media_type: str
-    """Type of the original: of a PDF, its text is stored."""
+    """Type of the original file; of a PDF, only the text is stored."""
     digest: str
     """SHA-256 of the stored bytes in hexadecimal digits."""
     size: int
@@ -186,9 +186,9 @@ class FilePart(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag
 
     @property
     def words(self) -> str:
-        """Name, size and, of an image, its pixels, for a sentence: `cat.png (1.2 MB, 800×600)`.
+        """Name, size and any pixels of the file, for a sentence: `cat.png (1.2 MB, 800×600)`.
 
-        Name and figures have ordinary blanks, as exports and the line in the prompt have them.
+        Name and figures have ordinary blanks, as in exports and in the line of the prompt.
         """
         pixels = f", {self.width}×{self.height}" if self.width else ""
         size = breakable(size_text(self.size, is_exact=True))
@@ -271,7 +271,7 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
     draft_tokens: int | None = None
     """Tokens that the server's drafts proposed."""
     accepted_tokens: int | None = None
-    """Those of `draft_tokens` that the model accepted."""
+    """Number of the `draft_tokens` that the model accepted."""
 
     def after(self, begun: AnswerStats | None) -> AnswerStats:
         """Return the figures of an answer in two parts, of which this is the second.
@@ -307,8 +307,8 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
     def ends_with_edit(self) -> bool:
         """Whether the user has written the end of the answer: no model has continued it since.
 
-        When the user has rewritten an answer, its tokens are not counted (`EDITED`); those that a
-        model adds to it are.
+        When the user has rewritten an answer, its tokens are not counted (`EDITED`). Tokens that a
+        model adds to it later are counted.
         """
         return self.is_edited and self.completion_tokens is None
 
@@ -388,8 +388,8 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     def sent_text(self) -> str:
         """The text of the message in a request, without attached files and thoughts.
 
-        Tokens are estimated from it. Of a tool message it is the result. Of other messages it is
-        the text, then the names and arguments of the tool calls, all without separators.
+        Tokens are estimated from it. For a tool message, it is the result. For other messages, it
+        is the text, then the names and arguments of the tool calls, all without separators.
         """
         if self.role is Role.TOOL:
             return self.tool_result
@@ -459,9 +459,9 @@ def text_message(role: Role, text: str, *, parent_id: str | None = None) -> Chat
 
 
 def parse_arguments(text: str) -> dict[str, Any] | None:
-    """Return the arguments of a call from their JSON; None if that is no object.
+    """Return the arguments of a call from their JSON; None if the JSON is no object.
 
-    Some models send no text for a call without arguments: it counts as an empty object.
+    Some models send an empty text for a call without arguments: it counts as an empty object.
     """
     try:
         value = json.loads(text) if text.strip() else {}
@@ -476,7 +476,7 @@ def value_text(value: object) -> str:
 
 
 def call_text(name: str, arguments: str) -> str:
-    """Return a call for a person: `files/read_text("notes.md")`; not safe for a terminal.
+    """Return a call as people read it: `files/read_text("notes.md")`; not safe for a terminal.
 
     Several arguments have their names: `files/move(source="a", target="b")`. Arguments that are no
     JSON object are shown as they are.
@@ -492,7 +492,7 @@ def call_text(name: str, arguments: str) -> str:
 
 
 def tool_calls_text(message: ChatMessage) -> str:
-    """Return the tool calls of a message for a person; not safe for a terminal."""
+    """Return the tool calls of a message as people read them; not safe for a terminal."""
     return ", ".join(call_text(call.name, call.arguments) for call in message.tool_calls)
 
 
@@ -509,11 +509,11 @@ _CALL_KIND = r"(?a)tool_call (\d{1,9}) (id|name|arguments)"
 
 
 def parts_of(entries: Iterable[JournalEntry]) -> tuple[Part, ...]:
-    """Join the entries of an answer, as they arrived or are in its file, to the parts of a message.
+    """Return the parts of a message, joined from its entries as they arrived or are in its file.
 
-    An entry is a kind and a text, such as `("text", "Hel")`; those of an unknown kind are ignored.
-    Neighbouring texts of one kind become one part. Tool calls come last, by their number, each with
-    all texts of its fields.
+    An entry is a kind and a text, such as `("text", "Hel")`; an entry of an unknown kind is
+    ignored. Neighbouring texts of one kind become one part. Tool calls come last, by their number,
+    each with all texts of its fields.
     """
     text_entries: list[JournalEntry] = []
     calls: defaultdict[int, dict[str, str]] = defaultdict(
@@ -538,9 +538,9 @@ def parts_of(entries: Iterable[JournalEntry]) -> tuple[Part, ...]:
 
 
 def call_entries(message: ChatMessage) -> tuple[JournalEntry, ...]:
-    """Return the calls of a tool message as entries for the file that it has while it runs.
+    """Return the calls of a tool message as entries for the file that it has while they run.
 
-    `parts_of` makes the calls of these entries again.
+    `parts_of` turns these entries back into the calls.
     """
     entries: list[JournalEntry] = []
     for index, call in enumerate(message.tool_calls):
@@ -556,7 +556,7 @@ Messages = str | Sequence[ChatMessage | tuple[str, str] | Mapping[str, str]]
 
 
 def messages_of(messages: Messages) -> tuple[ChatMessage, ...]:
-    """Return as `ChatMessage`s what the Python API, or a file of `batch` or `eval`, was given.
+    """Return the messages given to the Python API, `batch` or `eval` as `ChatMessage`s.
 
     A prompt becomes one message of the user.
 
@@ -596,6 +596,6 @@ def _message(entry: object, position: int) -> ChatMessage:
 def is_imported_call(message: ChatMessage) -> bool:
     """Return whether a message is a call from an imported chat, which lmchat does not run again.
 
-    Such a tool message names no server, unlike others.
+    The tool message of an imported call names no server; all others name one.
     """
     return message.role is Role.TOOL and not message.endpoint

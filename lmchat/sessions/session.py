@@ -13,9 +13,9 @@ from lmchat.sessions.message import ChatMessage, Role
 _MAX_TAG_CHARS = 40
 _MAX_TITLE_CHARS = 60
 TRASH_DAYS = 30  # days for which a deleted session can be restored
-MESSAGES_PER_READ = 64  # of a long session, whose end is shown first
-# Names of the part of a message or session with a `SearchHit`, by the kind of the hit. A hit in the
-# text of a message has no name here.
+MESSAGES_PER_READ = 64  # messages that are read at once, from the end of a long session
+# Names for what a search has found, by the kind of the `SearchHit`. A hit in the text of a message
+# has no name here.
 HIT_KIND_NAMES = {
     "reasoning": "thought",
     "tool_call": "tool call",
@@ -239,8 +239,8 @@ def with_unsaved(
 ) -> tuple[SessionGroup, ...]:
     """Return the groups with one more at the front: "Not saved".
 
-    It has those of the `unsaved` headers that are in no group, since the disk does not have their
-    sessions yet. Without such headers, the groups stay as they are.
+    It has the `unsaved` sessions that are in no group, as the disk does not have them yet. Without
+    such sessions, the groups stay as they are.
     """
     listed_ids = {header.session_id for group in groups for header in group.headers}
     missing = tuple(header for header in unsaved if header.session_id not in listed_ids)
@@ -252,9 +252,8 @@ def with_unsaved(
 def group_by_day(headers: Iterable[SessionHeader], *, moment: datetime) -> tuple[SessionGroup, ...]:
     """Return headers in groups: by the day or month of their last change, "Pinned", "Archived".
 
-    The headers come with pinned ones first, then the newest. Groups are in the order of their first
-    headers; only "Archived" is always the last. `moment` is the current time; days
-    are local.
+    `headers` are sorted: pinned ones first, then the newest. Groups are in the order of their first
+    headers, but "Archived" is always the last. `moment` is the current time; days are local.
     """
     groups: dict[str, list[SessionHeader]] = {}
     archived: list[SessionHeader] = []
@@ -277,8 +276,8 @@ def group_by_day(headers: Iterable[SessionHeader], *, moment: datetime) -> tuple
 def day_name(time: datetime, *, moment: datetime) -> str:
     """Return the heading for a time: "Today", "Yesterday", or the month.
 
-    `moment` is the current time. The month has its year unless that is the current one. A time in
-    the future, as after a change of the clock, is "Today".
+    `moment` is the current time. The year is added to the month unless it is the current year. A
+    time in the future, as after a change of the clock, is "Today".
     """
     day = time.astimezone().date()
     today = moment.astimezone().date()
