@@ -1,4 +1,4 @@
-"""Which settings hold, where they come from, what the last run left: all TOML files of the user.
+"""Settings and their origins, API keys, the state of the last run: all TOML files of the user.
 
 Entrance: `load.load(file, environ, flags)`. Must not know: what a setting does.
 """

@@ -29,7 +29,7 @@ class Row(Struct, frozen=True):
     """A key of a table: its type, limits and help.
 
     Its value is a single value or list, a table of fixed keys (`[chat]`), an array of tables
-    (`[[endpoints]]`), or a mapping, whose keys the user names (`[profiles.NAME]`).
+    (`[[endpoints]]`), or a mapping (`[profiles.NAME]`). The user names the keys of a mapping.
     """
 
     name: str  # also the field in the settings
@@ -39,7 +39,7 @@ class Row(Struct, frozen=True):
 
     @property
     def table(self) -> type[Struct] | None:
-        """Type of the table or tables that it holds; None if it holds none."""
+        """Type of the table or tables in its value; None if there is none."""
         # the type itself, or what an array or a mapping of tables holds
         for inner in (self.type, *get_args(self.type)):
             if isinstance(inner, type) and issubclass(inner, Struct):
@@ -70,7 +70,7 @@ class Row(Struct, frozen=True):
         """Words for what a value must be: they follow "must be" in a problem."""
         # `tuple` and `(str, ...)` for a type such as `tuple[str, ...]`
         kind, arguments = get_origin(self.type), get_args(self.type)
-        # It has a pattern, as API keys have; the words for a pattern below are about those alone.
+        # the effort has a pattern too, but the words for a pattern below are only for API keys
         if self.name == "reasoning_effort":
             return f"one of {_quoted(EFFORTS)}, or a number of tokens in quotes"
         if kind is Literal:
@@ -94,14 +94,14 @@ class Row(Struct, frozen=True):
         return words
 
     def inside(self, step: str | int) -> Row:
-        """Return the row of a value that it holds, to check that value on its own.
+        """Return the row of an inner value, to check that value on its own.
 
-        `step` is a key, or an index in an array of tables.
+        `step` is the key of the inner value, or its index in an array of tables.
         """
         if self.is_one_table:
             return rows(self.type)[str(step)]
-        # `words` makes the heading of a table of the name of its row: `[profiles.NAME]` of
-        # `profiles.NAME`, and `[[endpoints]]` of `[endpoints]`.
+        # The name of the row becomes a heading: `words` puts brackets around it, so it is
+        # `[profiles.NAME]` or `[[endpoints]]`.
         if self.is_mapping:
             _, item = get_args(self.type)  # of `Mapping[str, ITEM]`
             return Row(f"{self.name}.{step}", item)
@@ -166,7 +166,7 @@ class ConfigFile(Struct, frozen=True, kw_only=True):
     """Settings of a configuration file, the default ones if it has a problem."""
 
     text: str = ""
-    tables: Values = {}  # what the settings were made of
+    tables: Values = {}  # content of the file, from which the settings were made
     settings: Settings = Settings()
     problems: tuple[Problem, ...] = ()
     exists: bool = True
@@ -175,7 +175,7 @@ class ConfigFile(Struct, frozen=True, kw_only=True):
 def read_config(path: Path, *, is_required: bool) -> ConfigFile:
     """Read and check a file; a missing one is a problem only if it `is_required`.
 
-    It is required if the user has named it.
+    A file that the user has named is required.
     """
 
     def unreadable(reason: str, line: int | None = None) -> ConfigFile:
@@ -266,8 +266,8 @@ def key_of(key_path: KeyPath) -> str:
 def line_of(text: str, key_path: KeyPath) -> int | None:
     """Return the line of a key, counted from 1; for a missing key, the line of its table.
 
-    It is a plain search: each name of the path is sought before the `=` of a line, from the line
-    of the name before it on. What is within an inline table has the line of that.
+    This is a plain search. Each name of the path is looked for before the `=` of a line, from the
+    line of the previous name on. A key within an inline table has the line of that table.
     """
     lines = text.splitlines()
     found: int | None = None
@@ -293,7 +293,7 @@ environment, this file).
 """
 _HELP_COLUMN = 44  # where the help of a setting begins, behind its value
 _MAX_COLUMNS = 110  # of a line; the help of a longer one is a line of its own
-# How the example file begins the tables of which not all keys are fixed.
+# Headings of mappings and arrays of tables in the example file.
 _HEADINGS = {
     "approval": "[tools.approval]",
     "keys": "[keys]",
@@ -308,7 +308,7 @@ _HEADINGS = {
 def example_text() -> str:
     """Return the text of the example file: a block of lines for each table.
 
-    Tables that appear once show the default values.
+    Tables of fixed keys show the default values, other tables show examples.
     """
     blocks = [_HEAD]
     for name, section in sections().items():

@@ -89,10 +89,10 @@ def load(
         keys = [f"{name}.{key}" for key in value] if isinstance(value, dict) else [name]
         origins |= dict.fromkeys(keys, named_origin(Level.FILE, path.name))
 
-    # keys, values and origins that replace those of the file; of one key, the last counts
+    # keys, values and origins that replace those of the file; the last value of a key counts
     overrides = list(_from_environment(environ, problems))
-    # What is set in the same place as the API key: the environment, or else the file. It is for
-    # `key_endpoint`, as a key set in one place must not be sent to an address from the other.
+    # The values from the place that sets the API key: the environment, or else the file. They give
+    # `key_endpoint`: a key that is set in one place must not be sent to an address from the other.
     values = {key: value for key, value, _ in overrides}
     beside_key = values if "api_key" in values else file.tables
 
@@ -102,11 +102,11 @@ def load(
         for key, value in set_values(profile).items():
             # all keys of a profile are of [chat], except the model, which is at the top level
             overrides.append((key if key == "model" else f"chat.{key}", value, origin))
-    elif flags.profile is not None and not file.problems:  # of a wrong file, no profile is known
+    elif flags.profile is not None and not file.problems:  # a wrong file has no known profiles
         reason = f"unknown profile; in config.toml: {', '.join(settings.profiles) or 'none'}"
         problems.append(Problem(source=f"--profile {flags.profile}", reason=reason))
     if flags.endpoint is not None and not flags.endpoint.strip():
-        # it is set in any case: the user does not mean the server of the file
+        # the empty address still counts below: the user does not mean the server of the file
         problems.append(Problem(source='--endpoint ""', reason="write it as http://HOST:PORT"))
     for key, option, flag in (
         ("endpoint", "--endpoint", flags.endpoint),
@@ -129,8 +129,8 @@ def load(
         settings = replace(settings, allowed_hosts=hosts)
         origins["allowed_hosts"] = named_origin(Level.COMMAND_LINE, "--allow-host")
     servers = [
-        # A timeout that a server leaves out is that of all servers, not the default: `table` has
-        # only those that the file sets. A server without timeouts of its own keeps None.
+        # If a server leaves out a timeout, the timeout of all servers counts, not the default:
+        # `table` has only those that the file sets. A server without own timeouts keeps None.
         replace(server, timeouts=replace(settings.timeouts, **table["timeouts"]))
         if server.timeouts
         else server

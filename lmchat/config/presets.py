@@ -45,7 +45,7 @@ async def filled(
 
 
 def preset_named(presets: Mapping[str, Preset], name: str) -> Preset:
-    """Return the preset with this name; `name` is empty where none was typed. Raises `WrongUse`."""
+    """Return the preset with this name; raises `WrongUse`. `name` is empty if none was typed."""
     if name in presets:
         return presets[name]
     problem = f"Unknown preset: {safe_line(name, limit=40)}." if name else "Type a name after /p."

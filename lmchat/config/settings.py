@@ -24,7 +24,7 @@ COMPACT_PROMPT = (
     "all facts, names, numbers, code, decisions and open questions that we may need again. "
     "Answer with the summary alone, in the language of the conversation."
 )
-_HEADER = r"^\s*[ -~]*\s*\Z"  # what `header_value` takes
+_HEADER = r"^\s*[ -~]*\s*\Z"  # pattern of the texts that `header_value` takes
 _DAY_S = 86_400
 
 
@@ -77,7 +77,7 @@ class Secret(Table, frozen=True, kw_only=True):
 def set_values(table: Struct) -> dict[str, Any]:
     """Return the values of a table that differ from their defaults, by name.
 
-    All others count as not set, so a profile does not override them.
+    Other values count as not set, so a profile does not override `[chat]` with them.
     """
     defaults = {field.name: field.default for field in fields(table)}
     return {name: value for name, value in asdict(table).items() if value != defaults[name]}

@@ -49,7 +49,8 @@ class State(Struct, frozen=True, kw_only=True):
     def with_allowed(self, tool: str, fingerprint: str) -> State:
         """Return the choices with a tool, `SERVER/TOOL`, that runs without a question.
 
-        The fingerprint is of its description: a tool that has changed asks again.
+        The fingerprint is made of the description of the tool. If the description has changed, the
+        user is asked again.
         """
         return replace(self, allowed_tools={**self.allowed_tools, tool: fingerprint})
 
@@ -60,9 +61,9 @@ Change = Callable[[State], State]  # returns the choices with one of them change
 
 
 def read_state(path: Path) -> tuple[State, str]:
-    """Return what is remembered, and a warning, which is empty if all went well.
+    """Return the saved choices, and a warning, which is empty if all went well.
 
-    Without a file, or with an unusable one, the first value has its defaults. A missing file is no
+    If the file is missing or cannot be used, the choices are the defaults. A missing file is no
     reason for a warning.
     """
     try:
@@ -79,7 +80,7 @@ def read_state(path: Path) -> tuple[State, str]:
 
 
 def change_state(path: Path, change: Change) -> State:
-    """Read what is remembered, change it and write it, while no other window does.
+    """Read the saved choices, change them and write them, while no other window does so.
 
     So a choice that another window has saved, or a line removed by hand, stays as it is. Return
     the new state. Raises `StoreUnavailable`.
