@@ -1,1 +1,1 @@
-"""What the events of an answer add up to: its text, and the figures of its turn."""
+"""Text of an answer, and the figures of its turn, from the events of its stream."""

@@ -1,4 +1,4 @@
-"""Stage and figures of an answer, or of a round of tool calls: what its events say.
+"""Stage and figures of an answer, or of a round of tool calls, from its events.
 
 Servers send an answer in chunks of about a token each; an event joins one or more of them. This
 module is not in `chat`, because the chat log shows the figures, and is painted before `chat` is
@@ -41,8 +41,8 @@ from lmchat.sessions.message import (
 )
 
 _CHARS_PER_TOKEN = 8.0  # a chunk of more characters holds several tokens
-_NEARLY_FULL = 0.99  # servers stop a few tokens before the end of their window
-SHORTEST_SPAN_S = 0.05  # tokens that come within less time were sent at once: no speed is known
+_NEARLY_FULL = 0.99  # part of a full window: servers stop a few tokens before its end
+SHORTEST_SPAN_S = 0.05  # if all tokens come within less time, their speed cannot be measured
 
 
 class Stage(StrEnum):
@@ -55,7 +55,7 @@ class Stage(StrEnum):
     READING = "reading prompt"
     THINKING = "thinking"
     ANSWERING = "answering"
-    TOOLS = "running tools"  # these figures begin with it; no event leads to it
+    TOOLS = "running tools"  # the first stage of a round of tool calls; no event leads to it
     STALLED = "stalled"
     ENDED = "ended"
 
@@ -81,16 +81,16 @@ class AnswerFigures(Struct, kw_only=True):
     answer_from_s: float | None = None  # time of the first word of the answer
     ended_s: float | None = None
     queued_from_s: float | None = None  # while the request waits for another answer
-    queued_s: float = 0.0  # seconds of such waiting
+    queued_s: float = 0.0  # seconds for which it has waited for other answers
     loading_from_s: float | None = None  # time at which the server began to load the model
     loading_s: float | None = None  # seconds of loading, known once the server reads the prompt
     was_asleep: bool = False  # whether the model was loaded because it had been put to sleep
     build: str = ""  # build of the server, as it said it
-    chunks: int = 0  # of the answer in the last request, about a token each
-    thought_chunks: int = 0  # of the thought, also of earlier requests
+    chunks: int = 0  # chunks of the answer in the last request, about a token each
+    thought_chunks: int = 0  # chunks of the thought, also of earlier requests
     chars: int = 0  # characters in the chunks that `chunks` counts
     earlier_tokens: int = 0  # tokens of earlier requests for the same answer, not in `chunks`
-    is_earlier_estimated: bool = False  # whether they are an estimate
+    is_earlier_estimated: bool = False  # whether `earlier_tokens` is an estimate
     usage: UsageReported = UsageReported()  # as the server counted in the last request
     counted_chunks: int = 0  # `chunks` at the time when the server reported `usage`
     retry: RetryScheduled | None = None
@@ -102,7 +102,7 @@ class AnswerFigures(Struct, kw_only=True):
     steps: int = 0  # rounds of tool calls before this answer
     sampling: Mapping[str, object] = field(default_factory=dict)  # options that were sent
     is_kept: bool = False  # whether the server keeps the answer for later (R-42)
-    is_fetched: bool = False  # whether it comes again from the server, which has kept it (R-42)
+    is_fetched: bool = False  # whether the answer was kept by its server and comes again (R-42)
     is_summary: bool = False  # whether the answer is a summary that takes the place of messages
 
     def apply(self, event: StreamEvent, now_s: float) -> None:
@@ -115,7 +115,7 @@ class AnswerFigures(Struct, kw_only=True):
             case ToolCallDelta(arguments=arguments):
                 self._count(len(arguments), now_s, Stage.ANSWERING)
             case RequestQueued():
-                self._leave_queue(now_s)  # it may wait in two queues, one after the other
+                self._leave_queue(now_s)  # a request may wait in two queues, one after the other
                 self.stage = Stage.QUEUED
                 self.queued_from_s = now_s
             case RequestSent(sampling=sampling, is_kept=is_kept):
@@ -190,10 +190,10 @@ class AnswerFigures(Struct, kw_only=True):
     def _begin_attempt(self, now_s: float) -> None:
         """Begin a request that was just sent.
 
-        If text has arrived, the request continues it: the tokens so far become `earlier_tokens`,
-        and those of the request are counted from 0; the times stay those of the first request.
-        Without text, the times are measured again: the attempt before may have had a first token
-        whose text was held back (`LifeSign.is_token`) and never came.
+        If text has arrived, the request continues it. The tokens so far become `earlier_tokens`,
+        and the tokens of this request are counted from 0. The times stay those of the first
+        request. Without text, the times are measured again: the attempt before may have had a first
+        token whose text was held back (`LifeSign.is_token`) and never came.
         """
         self._leave_queue(now_s)
         self.stage = Stage.WAITING
@@ -202,7 +202,7 @@ class AnswerFigures(Struct, kw_only=True):
             self.sent_s = now_s
             self.first_token_s = None
             return
-        # both are made of the counts that are reset below
+        # both depend on the counts that are reset below
         self.is_earlier_estimated = self.is_estimated
         self.earlier_tokens = self.tokens
         self.chunks = 0
@@ -300,8 +300,8 @@ class AnswerFigures(Struct, kw_only=True):
     def is_estimated(self) -> bool:
         """Whether `tokens` is an estimate, in whole or in part.
 
-        It is one if the server did not count, if text has arrived since its count, or if the number
-        for the earlier requests is an estimate.
+        It is an estimate if the server did not count, or if text has arrived since its count. It is
+        one, too, if `earlier_tokens` is an estimate.
         """
         is_uncounted = self._server_count is None or self.chunks > self.counted_chunks
         return is_uncounted or self.is_earlier_estimated
@@ -321,7 +321,7 @@ class AnswerFigures(Struct, kw_only=True):
 
         It is the count of the server and the chunks since then, about a token each. Without a
         count, it is estimated from chunks or characters: some servers send several tokens in a
-        chunk. To this come the tokens of earlier requests, which the running request continues.
+        chunk. The tokens of earlier requests, which the running request continues, are added.
         """
         if self._server_count is not None:
             return self.earlier_tokens + self._server_count + self.chunks - self.counted_chunks
@@ -332,8 +332,8 @@ class AnswerFigures(Struct, kw_only=True):
         """Speed of the answer: the server's figure, else that of lmchat (R-19).
 
         lmchat divides the tokens behind the first one by the time from the first to the last token.
-        It is None if there are too few tokens or too little time for that, or if the answer is
-        fetched: then the time is not that of its writing.
+        The speed is None if there are too few tokens or too little time. It is also None if the
+        answer is fetched: the time is then not the time in which the model wrote it.
         """
         if self.usage.tokens_per_second is not None:
             return self.usage.tokens_per_second

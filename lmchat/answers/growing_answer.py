@@ -1,7 +1,8 @@
 """The parts of a running answer, built from the events of its stream.
 
-`GrowingAnswer` keeps the text, and returns that of each event for the journal of the running
-answer, as values of the type `JournalEntry`. `WholeAnswer` is for those who only want its end.
+`GrowingAnswer` keeps the text of the answer. It returns the text of each event as values of the
+type `JournalEntry`, for the journal of the running answer. `WholeAnswer` is for callers that need
+the answer only when it is complete.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ _MAX_PROBABILITIES = 300_000
 class GrowingAnswer:
     """Text of a running answer, and before it the text of `begun`, the answer that it continues.
 
-    `begun` is None if it continues none. `choices` are the tokens of `begun`, each with those that
-    the model could have chosen in its place, if they are known.
+    `begun` is None if the answer continues no other. `choices` are the tokens of `begun`, if they
+    are known, each with the tokens that the model could have chosen in its place.
     """
 
     def __init__(
@@ -57,14 +58,14 @@ class GrowingAnswer:
             self._texts["reasoning"] = [begun.reasoning]
             self._texts["text"] = [begun.text]  # which has its refusal too
         self._begun_text_count = len(self._texts["text"])
-        """Number of texts that are of `begun`, 1 or 0: a `Rethought` is about those behind them."""
+        """Number of texts from `begun`, 1 or 0: a `Rethought` changes only the texts after it."""
 
     def add(self, event: StreamEvent) -> tuple[JournalEntry, ...]:
         """Add the text of an event; return the entries for its journal.
 
         For an event without text there are none. A `Rethought`, which says that all text so far was
-        reasoning, changes the kind of earlier entries. For it, the entries are `RESET`, which drops
-        those in the journal, and then all entries so far, each with its right kind.
+        reasoning, changes the kind of earlier entries. In that case, the entries are `RESET`, which
+        drops the entries in the journal, and then all entries so far, each with its right kind.
         """
         match event:
             case TextDelta(text=text):
@@ -89,7 +90,7 @@ class GrowingAnswer:
     def _move_text_to_reasoning(self) -> None:
         """Turn the text of this answer into reasoning, as a `Rethought` says that it was.
 
-        The text of the answer that it continues stays as it is.
+        The text of `begun`, which this answer continues, stays as it is.
         """
         texts = self._texts["text"]
         self._texts["reasoning"] += texts[self._begun_text_count :]
@@ -150,8 +151,8 @@ class WholeAnswer:
     ) -> None:
         """Read a stream to its end and close it; call `show` with each event.
 
-        After an error or a cancellation, which is raised, `growing` has the text so far, and `turn`
-        has ended in the state `FAILED`. `STOPPED` is for turns that a user stops.
+        After an error or a cancellation, which is raised, `growing` has the text so far, and
+        `figures` end in the state `FAILED`. `STOPPED` is for turns that a user stops.
         """
         state = AnswerState.FAILED
         try:
