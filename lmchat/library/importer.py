@@ -1,7 +1,7 @@
 """Import of chats from files into the store, and words for its outcome.
 
-A session is imported whole or not at all. One that the store already has is not changed. A trial
-reads the files in the same way and says what an import would do, but stores nothing.
+A session is imported whole or not at all. A session that the store already has is not changed. A
+trial reads the files in the same way and says what an import would do, but stores nothing.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ImportOutcome(Struct, kw_only=True):
 
     chats: list[ImportedChat] = []
     left_out: list[tuple[str, Skipped]] = []
-    """Name of a file and a damaged part of it."""
+    """Damaged parts of files, each with the name of its file."""
     refused: list[tuple[str, LMChatError]] = []
     """Name and error of each file that was not imported whole, and of each folder without chats."""
     unknown_count: int = 0
@@ -103,7 +103,7 @@ class Importer:
                 known |= {header.session_id: header for header in headers}
         results = import_chats(names, moment=now(), source=source, stdin=stdin)
         begun_s = time.monotonic()
-        # each result is read in a thread that a cancelled import leaves behind, as it may take long
+        # a result may take long, so it is read in a thread that a cancelled import leaves behind
         while (result := await run_abandonable(lambda: next(results, None))) is not None:
             file, found = result
             match found:
@@ -129,7 +129,7 @@ class Importer:
                         skipped=() if known_header else skipped,
                     )
                     outcome.chats.append(chat)
-                    if is_trial:  # an import would find the session again in a later file
+                    if is_trial:  # if a later file has it too, an import would find it in the store
                         known.setdefault(header.session_id, header)
                     elapsed_s = time.monotonic() - begun_s
                     if elapsed_s >= self._quiet_s:  # a short import reports nothing
@@ -151,8 +151,8 @@ def _counts(chats: Sequence[ImportedChat]) -> str:
 def result_lines(outcome: ImportOutcome, *, is_trial: bool = False) -> list[str]:
     """Return a line for each chat, and below several chats a line with the sum.
 
-    Of more than `_MAX_LISTED` chats, only the sum is returned. The line of a chat that was imported
-    before names the session, or says how to restore it. The sum counts new sessions.
+    For more than `_MAX_LISTED` chats, only the sum is returned. The line of a chat that was
+    imported before names the session, or says how to restore it. The sum counts new sessions.
     """
     chats = outcome.chats
     lines: list[str] = []
@@ -178,9 +178,9 @@ def result_lines(outcome: ImportOutcome, *, is_trial: bool = False) -> list[str]
 
 
 def loss_lines(outcome: ImportOutcome) -> list[str]:
-    """Return a line for each part that was left out; of too many, the first ones and a number.
+    """Return a line for each part that was left out, or for the first ones and a number of others.
 
-    The last line counts the files that were passed over in named folders.
+    The last line counts the files in named folders that hold no chats.
     """
     parts = [(chat.file, part) for chat in outcome.chats for part in chat.skipped]
     parts += outcome.left_out
