@@ -37,6 +37,7 @@ _WORDS: Mapping[str, str] = {
     "comma": ",",
 }
 _BETWEEN = "  "  # between two hints
+_LEAST_COLUMNS = 40  # of a terminal with room for hints at the right
 
 
 def written(keys: str, *, ctrl: str = "^") -> SafeText:
@@ -88,11 +89,14 @@ class KeyBar(Widget):
             self.refresh()
 
     def render(self) -> Content:
-        """Return the row; of the hints at the left, the last ones are dropped without room."""
+        """Return the row; of the hints at the left, the last ones are dropped without room.
+
+        On a very narrow terminal, there are no hints at the right.
+        """
         width = self.content_size.width
         left_hints, right_hints = (list(map(_drawn, hints)) for hints in self._hints)
         between = Content(_BETWEEN)
-        right = between.join(right_hints)
+        right = between.join(right_hints if self.app.size.width >= _LEAST_COLUMNS else ())
         room = width - right.cell_length - (len(_BETWEEN) if right else 0)
         while left_hints and between.join(left_hints).cell_length > room:
             left_hints.pop()
