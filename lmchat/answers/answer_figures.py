@@ -1,6 +1,6 @@
 """Stage and figures of an answer, or of a round of tool calls, from its events.
 
-Servers send an answer in chunks of about a token each; an event joins one or more of them. This
+Servers send an answer in chunks of about a token each; an event has the text of one of them. This
 module is not in `chat`, because the chat log shows the figures, and is painted before `chat` is
 imported (contract "First paint" in `pyproject.toml`).
 """
@@ -108,10 +108,10 @@ class AnswerFigures(Struct, kw_only=True):
     def apply(self, event: StreamEvent, now_s: float) -> None:
         """Change the figures and the stage by an event that has arrived at `now_s`."""
         match event:
-            case TextDelta(text=text, chunks=chunks) | RefusalDelta(text=text, chunks=chunks):
-                self._count(len(text), now_s, Stage.ANSWERING, chunks)
-            case ReasoningDelta(text=text, chunks=chunks):
-                self._count(len(text), now_s, Stage.THINKING, chunks)
+            case TextDelta(text=text) | RefusalDelta(text=text):
+                self._count(len(text), now_s, Stage.ANSWERING)
+            case ReasoningDelta(text=text):
+                self._count(len(text), now_s, Stage.THINKING)
             case ToolCallDelta(arguments=arguments):
                 self._count(len(arguments), now_s, Stage.ANSWERING)
             case RequestQueued():
@@ -225,15 +225,15 @@ class AnswerFigures(Struct, kw_only=True):
         else:
             self.stage = Stage.THINKING if self.is_thinking else Stage.ANSWERING
 
-    def _count(self, chars: int, now_s: float, stage: Stage, chunks: int = 1) -> None:
-        """Count a text of this number of characters and chunks, which belongs to `stage`.
+    def _count(self, chars: int, now_s: float, stage: Stage) -> None:
+        """Count a chunk with this number of characters, which belongs to `stage`.
 
         The stage is `THINKING` or `ANSWERING`. The first text in the stage `THINKING` begins a
         thought, the next text of the answer ends it, and reasoning after that continues it.
         """
         if stage is Stage.THINKING:
             self.thought_ended_s = None
-            self.thought_chunks += chunks
+            self.thought_chunks += 1
             if self.thought_from_s is None:
                 self.thought_from_s = now_s
         elif self.is_thinking:
@@ -245,7 +245,7 @@ class AnswerFigures(Struct, kw_only=True):
         self.last_token_s = now_s
         self.stage = stage
         self.fraction = None
-        self.chunks += chunks
+        self.chunks += 1
         self.chars += chars
 
     @property

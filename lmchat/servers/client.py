@@ -67,7 +67,7 @@ from lmchat.servers.request import (
 from lmchat.servers.request_writer import RequestWriter, WrittenRequest
 from lmchat.servers.sender import Sender
 from lmchat.servers.slots import ServerSlots
-from lmchat.servers.stream.answer_reader import EventQueue, joined_events
+from lmchat.servers.stream.answer_reader import EventQueue
 from lmchat.servers.stream.chunks import prompt_progress
 from lmchat.sessions.message import AnswerState
 from lmchat.sessions.stats import AnswerRecord, Budget, Metrics
@@ -316,8 +316,9 @@ class HttpServerClient:
         if request.request_id:  # by which `end_thought` finds the exchange
             self._running[request.request_id] = exchange
         try:
-            async for event in joined_events(exchange.events):
+            while (event := await exchange.events.get()) is not None:
                 yield event
+                exchange.events.task_done()  # for `AnswerReader`, which waits for a slow caller
             yield await task  # the `StreamFinished`, or the error of the task
         finally:
             self._running.pop(request.request_id, None)

@@ -1,6 +1,6 @@
 """Events of a running answer; the last is `StreamFinished`. Errors are raised as `LMChatError`.
 
-Servers send an answer in chunks of about a token each. A delta is the text of one or more chunks.
+Servers send an answer in chunks of about a token each. A delta is the text of one chunk.
 """
 
 from __future__ import annotations
@@ -78,22 +78,18 @@ class TextDelta(Struct, frozen=True, kw_only=True):
     """The next part of the answer."""
 
     text: str
-    chunks: int = 1
-    """Number of chunks from the server that are joined in `text`."""
 
 
 class ReasoningDelta(Struct, frozen=True, kw_only=True):
     """The next part of the reasoning."""
 
     text: str
-    chunks: int = 1
 
 
 class RefusalDelta(Struct, frozen=True, kw_only=True):
     """The next part of a refusal to answer."""
 
     text: str
-    chunks: int = 1
 
 
 class Rethought(Struct, frozen=True, kw_only=True):

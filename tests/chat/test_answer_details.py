@@ -59,7 +59,8 @@ def script(*before: tuple[float, StreamEvent], wait_s: float = 0.3, **usage: flo
     )
     return [
         *(before or [(0, RequestSent())]),
-        (wait_s, TextDelta(text="Peas.", chunks=2)),
+        (wait_s, TextDelta(text="Pe")),
+        (0, TextDelta(text="as.")),
         (0.1, reported),
         (0, StreamFinished(reason="stop")),
     ]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 
 from lmchat.errors import ServerRejected, StreamInterrupted
-from lmchat.servers.events import TextDelta
 from tests.support.client_calls import answered, ask, events_of, text_of
 from tests.support.scripted_products import CHAT
-from tests.support.scripted_server import DONE, Hold, delta, raw_reply, sse
+from tests.support.scripted_server import Hold, delta, raw_reply, sse
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -19,15 +18,6 @@ def sse_event(event: dict) -> bytes:
 
 def chunked(*parts: bytes) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
-
-
-async def test_what_comes_together_is_handed_on_as_one_event_that_counts_its_pieces(server, client):
-    words = [f"{number} " for number in range(100)]
-    server.on(CHAT, sse(b"".join([*(sse_event(delta(word)) for word in words), DONE])))
-    events = await answered(client, ask(server))
-    texts = [event for event in events if isinstance(event, TextDelta)]
-    assert (len(texts) < 4, sum(event.chunks for event in texts)) == (True, 100)
-    assert text_of(events) == "".join(words)
 
 
 async def test_behind_an_end_mark_in_two_chunks_nothing_is_waited_for(server, client):

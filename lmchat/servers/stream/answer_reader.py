@@ -7,13 +7,13 @@ which puts the events of the answer into the queue.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 
 import httpx
 
 from lmchat.errors import ServerRejected, StreamInterrupted
-from lmchat.servers.events import ReasoningDelta, StreamEvent, StreamFinished, TextDelta
+from lmchat.servers.events import StreamEvent, StreamFinished
 from lmchat.servers.http.connections import body_chunks
 from lmchat.servers.http.error_body import is_error
 from lmchat.servers.http.json_values import NotJsonError, decode, dict_or_empty
@@ -30,8 +30,6 @@ MAX_WHOLE_BYTES = 1 << 20
 DRAIN_S = 0.05  # longest wait for the end of a body behind `[DONE]`
 _STREAM_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _BEGINNING_BYTES = 64  # of a body, which show whether it is a stream
-_BEFORE_STREAM = b"\xef\xbb\xbf\r\n "
-"""Bytes that may come before a stream: byte order mark and white space."""
 
 
 class AnswerReader:
@@ -128,9 +126,8 @@ class AnswerReader:
         content = bytearray()
         async for data in body:
             content += data
-            # a byte order mark or white space may come first
-            beginning = content[:_BEGINNING_BYTES].lstrip(_BEFORE_STREAM)
-            if beginning.startswith(_STREAM_BEGINNINGS):
+            # white space may come first
+            if content[:_BEGINNING_BYTES].lstrip().startswith(_STREAM_BEGINNINGS):
                 await self._read_stream(body, bytes(content))
                 return
             if len(content) > MAX_WHOLE_BYTES:
@@ -156,45 +153,6 @@ class AnswerReader:
         if is_error(value) or is_web_page:
             return rejected
         return not_an_llm("the reply is not a model's answer.", rejected.details)
-
-
-async def joined_events(events: EventQueue) -> AsyncIterator[StreamEvent]:
-    """Yield the events of a queue until None; neighbouring texts that wait together are joined.
-
-    So a caller that is slower than the server handles few events with much text. The events are
-    marked as done only when the caller asks for more, so `join` of the queue waits for the caller.
-    """
-    while True:
-        arrived = [await events.get()]
-        while not events.empty():
-            arrived.append(events.get_nowait())
-        for event in _with_joined_texts(arrived):
-            if event is None:
-                return
-            yield event
-        for _ in arrived:
-            events.task_done()
-
-
-def _with_joined_texts(events: Iterable[StreamEvent | None]) -> list[StreamEvent | None]:
-    """Return events in their order, with neighbouring events of text, or of thought, as one.
-
-    Several have arrived where the caller is slower than the server, as a screen is.
-    """
-    joined: list[StreamEvent | None] = []
-    last: StreamEvent | None = None
-    for event in events:
-        match last, event:
-            case TextDelta(text=text, chunks=count), TextDelta():
-                last = TextDelta(text=text + event.text, chunks=count + event.chunks)
-                joined[-1] = last
-            case ReasoningDelta(text=text, chunks=count), ReasoningDelta():
-                last = ReasoningDelta(text=text + event.text, chunks=count + event.chunks)
-                joined[-1] = last
-            case _:
-                last = event
-                joined.append(event)
-    return joined
 
 
 async def _read_to_end(body: AsyncIterator[bytes]) -> None:

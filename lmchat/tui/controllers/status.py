@@ -45,9 +45,9 @@ class Speedometer:
     def restart(self) -> None:
         self._counts.clear()
 
-    def count(self, now_s: float, tokens: int = 1) -> None:
-        """Count tokens that have just come; `now_s` is the time of the monotonic clock."""
-        self._counts[int(now_s)] += tokens
+    def count(self, now_s: float) -> None:
+        """Count a token that has just come; `now_s` is the time of the monotonic clock."""
+        self._counts[int(now_s)] += 1
 
     def values(self, now_s: float) -> tuple[float, ...]:
         """Return the tokens of each second since the first token, oldest first, at most 31 seconds.

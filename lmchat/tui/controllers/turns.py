@@ -327,7 +327,7 @@ class Turns(FrontEnd):
             case TextDelta() | ReasoningDelta() | RefusalDelta() if is_shown:
                 if opened.figures is not None and not opened.figures.is_fetched:
                     # a chunk of the server is about a token
-                    self._status.speedometer.count(self._ui.workspace.clock(), event.chunks)
+                    self._status.speedometer.count(self._ui.workspace.clock())
                 self._log.apply(event)
                 return
             case ToolCallDelta() if is_shown:

@@ -159,7 +159,7 @@ async def test_the_live_line_tells_what_the_turn_is_doing(log):
 def test_the_live_line_is_one_row_on_a_narrow_page_whatever_its_figures():
     turn = begun()
     for now_s in (101, 102, 110):
-        turn.apply(TextDelta(text="x", chunks=int(now_s * 50)), now_s)
+        turn.apply(TextDelta(text="x" * int(now_s * 400)), now_s)
         for width in (46, 50, 60, 80):
             assert len(state_block(turn, now_s).make(plain_page(width))) == 1, (now_s, width)
 
