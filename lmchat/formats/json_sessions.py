@@ -125,7 +125,7 @@ class OwnChat(Struct, frozen=True):
     session: Session
 
     def finish(self, moment: datetime, *, source: str) -> ReadSession:
-        """Return the session as it is imported; without a tag, as `source` is lmchat itself.
+        """Return the session as it is imported, without a tag: `source` is lmchat itself.
 
         A tool call without a result becomes quoted text: it would look as if it waited to run, and
         nothing of a file may run. Tool messages lose the name of their server, since lmchat did not

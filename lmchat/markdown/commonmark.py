@@ -55,7 +55,7 @@ def opening_fence(line: str) -> Fence | None:
 
 
 def lines_and_fences(text: str) -> Iterator[tuple[str, Fence | None]]:
-    """Yield each line of a text with the code fence that is open after it; None without one."""
+    """Yield each line of a text with the code fence that is open after it, or None."""
     fence: Fence | None = None
     for line in text.split("\n"):
         if fence is None:
@@ -110,13 +110,13 @@ class Token(Protocol):
 
 @cache
 def _block_parser() -> Any:
-    """Return the parser that cuts a text into blocks; what is inside of them is not parsed."""
+    """Return the parser that cuts a text into blocks; the text inside of them is not parsed."""
     from markdown_it import MarkdownIt
 
     from lmchat.markdown.extensions import MOST_LEVELS, add_rules
 
-    # The parser drops blocks that are nested deeper than this. `deep_nesting_rule` takes them at
-    # half that depth, so none is dropped.
+    # The parser drops blocks that are nested deeper than `maxNesting`. `deep_nesting_rule` takes
+    # them at half that depth, so none is dropped.
     options = {"linkify": False, "maxNesting": 2 * MOST_LEVELS}
     parser = add_rules(MarkdownIt("gfm-like", options))
     parser.core.ruler.disable(_NOT_NEEDED)

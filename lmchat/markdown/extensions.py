@@ -103,8 +103,8 @@ def _first_sign(state: StateBlock, line: int) -> str:
 def deep_nesting_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
     """Take blocks that are nested too deep, or too many lines of nested ones, as one text.
 
-    The parser would drop what is nested too deep. Each level of blocks goes through all of its
-    lines, so many nested lines take too long. The text interrupts no block: return False if
+    The parser would drop blocks that are nested too deep. Each level of blocks goes through all of
+    its lines, so many nested lines take too long. The text interrupts no block: return False if
     `silent`.
     """
     is_deep = state.level >= MOST_LEVELS or state.level * (last - first) > _MOST_NESTED_LINES
@@ -115,7 +115,7 @@ def deep_nesting_rule(state: StateBlock, first: int, last: int, silent: bool) ->
 
 
 def math_block_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
-    r"""Take `$$`, `\[` or `\begin{}` at the beginning of a line, and what follows up to its end.
+    r"""Take a formula that begins a line with `$$`, `\[` or `\begin{}`, up to its end.
 
     A blank line ends the formula too, and so does a line that is indented less than the block
     around it.

@@ -133,8 +133,8 @@ class IncrementalMarkdown(Struct):
         """Append text; afterwards `closed` and `open` cover all of it.
 
         With `is_final`, no more text follows, and all blocks are closed. The cuts must not depend
-        on how the text was split when it arrived. So, if much text comes at once, it is added only
-        up to the length at which `_cut_long_tail` is called, and then the next part.
+        on how the text was split when it arrived. So, if much text comes at once, the tail takes it
+        in parts, each up to the length at which `_cut_long_tail` is called.
         """
         text = self._normalized(text, is_final=is_final)
         last_part = text or self._tail  # the part with the end of all text so far

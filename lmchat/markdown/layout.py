@@ -190,7 +190,7 @@ class Layout:
         self._next_number: int | None = None
         """Number of the first item, for the next list of the block that is laid out.
 
-        None: that list begins with the number in its source.
+        If it is None, that list begins with the number in its source.
         """
 
     def lay_out(self, block: Block, references: References) -> list[Line]:

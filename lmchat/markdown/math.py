@@ -132,7 +132,7 @@ def _sign(command: str) -> str:
 def _raised_or_lowered(script: re.Match[str]) -> str:
     """Return a script, as `^2` or `_{10}`, in raised or lowered signs.
 
-    It stays as it is if one of its signs has no such form.
+    The script stays as it is if one of its signs has no such form.
     """
     _, scripts = _tables()
     forms = [scripts.get(script[1] + sign, "") for sign in (script[2] or script[3])]

@@ -15,7 +15,7 @@ _HALF_LINK = r'!?\[([^\[\]]*)\](?:\([^()\s]*(?:\s+(?:"[^"]*"?)?)?)?$'  # group 1
 _LONE_MARK = r"(?a)(?<![\w*`])[*`]{1,3}$"  # a mark whose words have not arrived
 _ENDED_CODE = r"`[^`]+`"
 _ENDED_EMPHASIS = r"(?<!\*)(\*{1,3})(?![\s*])[^*]*(?<!\s)\1(?!\*)"
-# perhaps with a part of its end mark
+# emphasis without its end mark, or with a part of it
 _OPEN_EMPHASIS = r"(?a)(?<![\w*\\])(\*{1,3})(?=[^\s*])[^*]*\*{0,2}$"
 
 

@@ -94,7 +94,7 @@ class Page(Struct):
         right: Sequence[Span] = (),
         tint: str = "base",
     ) -> Iterator[Line]:
-        """Yield the wrapped lines of a paragraph, each with what a selection copies of it.
+        """Yield the wrapped lines of a paragraph, each with the text that a selection copies.
 
         The first line begins with `prefix`, which is not wider than `next_prefix` of the others. It
         ends with `right`, and all lines leave room for it. `tint` is the ground of prefixes and

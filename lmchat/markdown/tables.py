@@ -18,7 +18,7 @@ from lmchat.markdown.wrap import BREAK, text_of, width_of, wrapped
 from lmchat.units import UNICODE
 
 Cell = list[Span]
-Prefix = Sequence[Span]  # what a line begins with: marks of quotes and items
+Prefix = Sequence[Span]  # beginning of a line: the marks of quotes and items around it
 Prefixes = tuple[Prefix, Prefix]  # of the first line of a block, and of the following ones
 
 _NULL = Style.null()

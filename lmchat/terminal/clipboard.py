@@ -118,7 +118,7 @@ class Clipboard:
     def _usable_tools(self) -> list[ClipboardTool]:
         """Return the installed tools; those for another kind of desktop fail when they are run.
 
-        Over ssh there are none: they would use the clipboard of the wrong machine.
+        Over ssh, return none: they would use the clipboard of the wrong machine.
         """
         if any(self._environ.get(name) for name in _OVER_SSH):
             return []

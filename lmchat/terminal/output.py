@@ -1,4 +1,4 @@
-"""What commands print, as text or JSON, and the questions that they ask."""
+"""Output of commands, as text or JSON, and the questions that they ask."""
 
 from __future__ import annotations
 
@@ -253,7 +253,7 @@ def table(
 
 
 def terminal_columns() -> int | None:
-    """Return the width of the terminal, None if stdout is none: a pipe gets whole lines."""
+    """Return the width of the terminal; None if stdout is no terminal: a pipe gets whole lines."""
     from shutil import get_terminal_size  # noqa: PLC0415 - 5 ms that most commands do without
 
     return get_terminal_size().columns if is_terminal(sys.stdout) else None

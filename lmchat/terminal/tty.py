@@ -54,8 +54,8 @@ class TerminalOutput:
     def end(self, last_text: str) -> None:
         """Allow no more writing, and write a last text; this ends within about 2 × `_END_S`.
 
-        The text is written even if another thread is still blocked in `write` after `_END_S`. What
-        the terminal does not take in time is dropped.
+        The text is written even if another thread is still blocked in `write` after `_END_S`. If
+        the terminal does not take it in time, the text is dropped.
         """
         self._is_open = False
         is_acquired = self._writing.acquire(timeout=_END_S)  # a running `write` may end before

@@ -112,7 +112,7 @@ class Decision(Struct, frozen=True, kw_only=True):
 def with_wire_names(servers: Iterable[ToolServer]) -> tuple[ToolServer, ...]:
     """Return the servers, with a `wire_name` for each tool: its name in requests.
 
-    It is `SERVER__TOOL`, cut to the allowed length, and has a number if it would not be unique.
+    The name is `SERVER__TOOL`, cut to the allowed length, with a number if it is not unique.
     """
     used_names: set[str] = set()
     named_servers: list[ToolServer] = []

@@ -1,4 +1,4 @@
-"""What the formats of an export share: its options, and what each shows of a message."""
+"""Options of an export, and the parts of a message that all its formats show."""
 
 from __future__ import annotations
 

@@ -305,7 +305,7 @@ def _tree(messages: Mapping[str, _Message], default_time: datetime) -> dict[str,
     for key in order:
         parent = messages[key].parent
         if parent is not None and not messages[parent].parts:
-            # `parent` came before in `order`: what is above it now has parts, or is None
+            # `parent` came earlier in `order`: its own parent now has parts, or is None
             messages[key].parent = messages[parent].parent
 
     # steps become parts of the answer after them

@@ -1,4 +1,4 @@
-"""Files, folders, zip files and pipes with chats: what is read of them, and how much at most.
+"""Sources of chats: files, folders, zip files and pipes, each read up to a limit.
 
 Some programs keep images and titles in files beside a chat, so a source also finds those.
 """

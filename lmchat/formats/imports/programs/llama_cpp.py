@@ -1,4 +1,4 @@
-"""Import of what llama.cpp's web UI exports, as of October 2026.
+"""Import of exports of llama.cpp's web UI, as of October 2026.
 
 A file has JSON Lines: for each chat a record `session`, then its records `message`.
 """

@@ -46,7 +46,7 @@ _GUARDS = ("trusted_schema = off", "cell_size_check = on", "query_only = on", "m
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    """Open the database for reading, with limits against what a hostile file could do."""
+    """Open the database for reading, with limits that protect lmchat from a hostile file."""
     address = f"{path.absolute().as_uri()}?mode=ro"
     # `timeout`: seconds to wait for llm, if it has locked the database
     # `check_same_thread`: an import reads each chat in another thread, one after the other

@@ -25,10 +25,10 @@ _ELEMENT = '<details type="'  # its kind follows, then the closing quote
 
 
 def _fits(record: Record) -> bool:
-    """Return whether an object is a chat: a row of the database, or only what is in its `chat`.
+    """Return whether an object is a chat: a row of the database, or only the object in its `chat`.
 
-    An older chat, which has no `history`, must have its row around it: without that, nothing tells
-    it from the lists that `message_list` imports.
+    An older chat, which has no `history`, must have its row around it. Otherwise, it looks like one
+    of the lists that `message_list` imports.
     """
     has_history = isinstance(_content(record).get("history"), dict)
     is_row_of_older_chat = isinstance(record_in(record, "chat").get("messages"), list)
@@ -87,7 +87,7 @@ def _parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
     """
     for file in message.get("files") or ():
         kind = "image" if text_in(file, "type") == "image" else "file"
-        # what is no image is only counted, by its kind
+        # `image` only counts a file that is no image
         yield from chat.image(file.get("url"), text_in(file, "name"), omitted_as=kind)
     if items := message.get("output"):
         yield from _item_parts(items, chat)
