@@ -59,7 +59,7 @@ class Task(Struct, frozen=True, kw_only=True):
     def key(self) -> str:
         """A short hash of prompt, model and settings, by which rows of another run are found."""
         texts = [(message.role, message.text) for message in self.messages]
-        # Of the files, the digests. The messages do not contain the preset yet, which is applied
+        # The files are their digests. The messages do not contain the preset yet, which is applied
         # when the prompt is sent.
         parts = [texts, self.model.model_id, self.options, repr(self.output), *self.files]
         text = json.dumps([*parts, self.preset_text], sort_keys=True, default=str)
@@ -143,9 +143,10 @@ async def answer_to(
 
 
 class RowFile:
-    """File of rows: each is on the disk when `add` returns.
+    """File of rows; each row is on the disk when `add` returns.
 
-    The rows say what is done: the same command again does what is missing or has failed.
+    The rows say what is done. If the same command runs again, it does what is missing or has
+    failed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -182,7 +183,7 @@ class RowFile:
     def _kept_lines(self) -> Iterator[bytes]:
         """Yield the lines of the rows without an error, and add their rows to `_kept`.
 
-        Of several rows of one task, the first is kept. Raises `OSError`, and `WrongUse` for a line
+        If a task has several rows, the first is kept. Raises `OSError`, and `WrongUse` for a line
         that is no row. Only the last line may be half a row.
         """
         with self._path.open("rb") as file:
@@ -204,9 +205,10 @@ class RowFile:
                     yield line
 
     def kept_row(self, task: Task) -> dict[str, Any] | None:
-        """Return the row of a task that is done, or None; raises `WrongUse` for one of another run.
+        """Return the row of a task that is done, or None.
 
-        A row belongs to this run if its key is that of the task.
+        A row belongs to this run if its key is that of the task. Raises `WrongUse` for a row of
+        another run.
         """
         row = self._kept.get(task.head["index"])
         if row is not None and row["key"] != task.key:

@@ -63,11 +63,11 @@ class Case(Struct, frozen=True, kw_only=True):
     messages: tuple[ChatMessage, ...]
     files: Mapping[str, bytes]  # by their digests
     options: Mapping[str, object]  # for sampling
-    # the checks: what the answer has to be
-    expected: list[str]  # texts that it has, in capital or small letters
-    rejected: list[str]  # texts that it does not have, in capital or small letters
-    patterns: Mapping[str, Schema]  # regular expressions that it matches; a schema stops in time
-    wanted: WantedValue | None  # the JSON value that it has
+    # the checks of the answer
+    expected: list[str]  # texts that it must have, in capital or small letters
+    rejected: list[str]  # texts that it must not have, in capital or small letters
+    patterns: Mapping[str, Schema]  # regular expressions that it must match, and schemas with them
+    wanted: WantedValue | None  # the JSON value that it must have
 
     def failures(self, row: Mapping[str, Any]) -> dict[str, str]:
         """Return the checks that an answer fails, each with the reason in words.
@@ -106,7 +106,7 @@ class Case(Struct, frozen=True, kw_only=True):
 async def read_cases(path: Path, system_prompt: str) -> list[Case]:
     """Return the cases of a file; raises `WrongUse` for a wrong one.
 
-    `system_prompt` is that of cases without messages and system prompt of their own.
+    `system_prompt` is for cases that have neither messages nor a system prompt of their own.
     """
     try:
         data = await asyncio.to_thread(path.read_bytes)

@@ -20,11 +20,11 @@ from lmchat.tools.json_text import strict_json
 _CHAT_PATH = "/v1/chat/completions"
 _READ_BY_NAME = {"messages", "model", "response_format"}  # fields of a body
 _WITHOUT_EFFECT = {"n", "stream", "stream_options", "user", "metadata", "store"}
-"""They say how an answer is sent, or what a cloud stores."""
+"""Fields of a body that are ignored: they say how an answer is sent, or what a cloud stores."""
 
 
 class BatchLine(Struct, kw_only=True):
-    """What a line asks, or the error that says why it cannot be used."""
+    """Prompt of a line with its options, or the error that says why the line cannot be used."""
 
     number: int  # from 1; blank lines count, too
     line_id: str | int | None = None
@@ -75,9 +75,10 @@ def _line(number: int, data: bytes, *, is_text: bool) -> BatchLine:
 
 
 def _read_fields(line: BatchLine, fields: Mapping[str, Any]) -> None:
-    """Set what a line asks: `fields` has the `body` of OpenAI's format, `messages` or a `prompt`.
+    """Set the prompt and the options of a line.
 
-    Raises an `LMChatError` for fields that cannot be sent.
+    `fields` has the `body` of OpenAI's format, `messages` or a `prompt`. Raises an `LMChatError`
+    for fields that cannot be sent.
     """
     body = fields.get("body")
     if body is None and "messages" in fields:
@@ -106,7 +107,7 @@ def _read_fields(line: BatchLine, fields: Mapping[str, Any]) -> None:
         case _:
             raise RequestInvalid("its response_format is unknown.")
     for name, value in body.items():
-        # all fields are options, but those read above, and those without effect on an answer
+        # all other fields are options, except those without effect on an answer
         if name not in _READ_BY_NAME | _WITHOUT_EFFECT and value is not None:
             # OpenAI's newer name
             option = "max_tokens" if name == "max_completion_tokens" else name
@@ -116,8 +117,8 @@ def _read_fields(line: BatchLine, fields: Mapping[str, Any]) -> None:
 def _messages_of(entries: Any) -> tuple[ChatMessage, ...]:
     """Return the messages of a line; raises `RequestInvalid` if they cannot be sent.
 
-    `entries` is a list of messages as JSON. A text is taken, too, as a prompt; anything else is
-    refused by `messages_of`.
+    `entries` is a list of messages as JSON, or a text, which counts as a prompt. `messages_of`
+    refuses anything else.
     """
     return messages_of(list(map(_message, entries)) if isinstance(entries, list) else entries)
 
