@@ -1,4 +1,4 @@
-"""What is wrong on this machine, and the next step: functions that return rows.
+"""Checks of this machine, which return rows: what they have found, and the next step.
 
 Must not know: a front end. A check changes nothing.
 """

@@ -41,7 +41,7 @@ class Group(StrEnum):
 
 
 class Finding(Struct, frozen=True):
-    """What a check has found: one row of the report of the doctor."""
+    """Result of a check: one row of the report of the doctor."""
 
     group: Group
     check: str  # name of its check for scripts
@@ -55,7 +55,7 @@ Findings = Sequence[Finding]
 
 
 class Check(Struct, frozen=True):
-    """Heading and names of a check: its row has them whatever was found, or if the check fails."""
+    """Heading and names of a check, which its row has for any result, also if the check fails."""
 
     group: Group
     check: str  # name for scripts, as `store`

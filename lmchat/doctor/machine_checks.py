@@ -1,6 +1,7 @@
-"""Rows of the doctor's report about all but servers.
+"""Rows of the doctor's report about everything except model servers.
 
-These are configuration, folder, `sessions.db`, locale, tool servers, built-in engine and lmchat.
+They are about configuration, folder, `sessions.db`, locale, tool servers, built-in engine and
+lmchat.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ VERSION = Check(Group.PROGRAM, "lmchat.version", "Version")
 def config_findings(loaded: LoadedSettings, problems: Sequence[Problem]) -> list[Finding]:
     """Return a row for each problem of the configuration, or one that says there is none.
 
-    `problems` has those of `loaded`, of its keyboard keys, and of its theme.
+    `problems` has the problems of `loaded`, of its keyboard keys, and of its theme.
     """
     if problems:
         step = "Correct it, then lmchat config check"
@@ -48,7 +49,7 @@ def config_findings(loaded: LoadedSettings, problems: Sequence[Problem]) -> list
 
 def folder_findings(folder: Path) -> list[Finding]:
     """Return the row about the folder of lmchat's files, which is made at the first start."""
-    # of a folder that is not made yet, the nearest parent that exists
+    # if the folder is not made yet: its nearest parent that exists
     existing = next(place for place in (folder, *folder.parents) if place.exists())
     if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
         return [FOLDER.row(Grade.OK, f"{folder} can be read and written.")]
@@ -90,7 +91,7 @@ def locale_findings(environ: Mapping[str, str]) -> list[Finding]:
 def tool_findings(
     servers: Sequence[ToolServer], steps: Mapping[str, str], *, waited_s: float
 ) -> list[Finding]:
-    """Return a row for each tool server, some time after it was started.
+    """Return a row for each tool server, `waited_s` after it was started.
 
     `steps` says how to correct each server, by its name.
     """

@@ -12,7 +12,7 @@ from lmchat.servers.discovery.launcher import Installed
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 
 SERVERS = Check(Group.SERVERS, "servers", "Servers")
-"""For the one row of a check that fails. Otherwise, it returns rows of other names, as `chat`."""
+"""Check of the servers. If it fails, its one row has these names; other rows have their own."""
 
 _ANSWERS_BUT_REFUSES = (
     Verdict.NEEDS_KEY,
@@ -34,9 +34,9 @@ def server_findings(
 ) -> list[Finding]:
     """Return the row about the chat, and one row for each probed address.
 
-    A server that cannot be used is less bad where a chat can begin with another one. `choice` is
-    the server and model of the chat that would begin now. `installed` are the products that are on
-    this machine, running or not. With `is_named`, the user has named the one server to use.
+    A server that cannot be used gets a better grade if a chat can begin with another one. `choice`
+    is the server and model of the chat that would begin now. `installed` are the products that are
+    on this machine, running or not. With `is_named`, the user has named the one server to use.
     `engine_step` says how to chat without a server, if the engine is installed.
     """
     # a chat can begin without a model: the user then chooses one
@@ -51,7 +51,7 @@ def server_findings(
         is_usual_address = probed.endpoint.is_loopback and not probed.is_own
         name = probed.product if is_usual_address else probed.endpoint.netloc
         if verdict.is_usable:
-            # that a server is not ready matters only if it is to be used
+            # a server may be unready without a warning, unless it is to be used
             is_to_be_used = probed.is_own or choice.probed is probed
             is_unready = verdict is not Verdict.READY
             grade = Grade.WARNING if is_unready and is_to_be_used else Grade.OK
@@ -80,7 +80,7 @@ def _chat_row(
     *,
     is_named: bool,
 ) -> Finding:
-    """Return the row about the chat that would begin now, with what is most likely to help.
+    """Return the row about the chat that would begin now, with the step most likely to help.
 
     `start_words` say how to start the installed servers, `engine_step` how to chat with the
     built-in engine, if it is installed. With `is_named`, the user has named the one server to use.
