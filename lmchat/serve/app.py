@@ -1,8 +1,8 @@
 """The ASGI application of `lmchat serve`: who may use it, its routes, and passing requests on.
 
-There are two families of routes. Those below `/v1` have the form of OpenAI's API. The bare
-routes, without `/v1`, are for older programs, which know only these: a request may name its server
-(`endpoint`), and an error is one text.
+There are two families of routes. The routes below `/v1` have the form of OpenAI's API. The bare
+routes, without `/v1`, are for older programs, which know only these. A request to a bare route may
+name its server (`endpoint`), and the reply for an error is one text.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ API = "/v1"
 EMBEDDINGS_PATH = "/embeddings"
 _PASSED_HEADERS = ("content-type", "retry-after", "x-request-id")
 _OWN_SITES = frozenset(("none", "same-origin"))
-"""Values of `Sec-Fetch-Site` for an address that a person has typed, and for what it shows."""
+"""Values of `Sec-Fetch-Site` if a person has typed the address, or a page at it sends a request."""
 _STREAMING_FAILED = "Streaming failed"
 _STATUS_BY_KIND = {
     "auth": HTTPStatus.UNAUTHORIZED,
@@ -87,8 +87,8 @@ class ServeApp(Struct, kw_only=True):
     settings: Settings
     state: State  # has the server and models used last, for the choice of the best server
     hosts: frozenset[str]
-    """Values of `Host` in small letters, with and without the port; any is right with a key."""
-    key: str = ""  # that each request needs; empty: none
+    """Allowed values of `Host` in small letters, with and without the port; with a key, all are."""
+    key: str = ""  # API key that each request needs; empty: none is needed
     add_answer_record: Callable[[AnswerRecord], Awaitable[None]]  # may raise `LMChatError`
     on_request: Callable[[RequestReport], None]  # called at the end of each request
     log_unexpected: Callable[[Exception], LMChatError]  # logs an error, and returns the one to show
@@ -127,8 +127,8 @@ class ServeApp(Struct, kw_only=True):
             if message["type"] == "http.response.start":
                 report.status = message["status"]
             elif not message.get("more_body", False):
-                # before the end is sent: the program then hangs up at once, which `forward` has to
-                # tell from a program that hangs up earlier
+                # Noted before the end is sent: the program may hang up as soon as it has the end.
+                # `forward` has to distinguish this from a program that hangs up earlier.
                 report.is_sent = True
             await send(message)
 
@@ -143,10 +143,10 @@ class ServeApp(Struct, kw_only=True):
     def _check_access(self, headers: Headers) -> None:
         """Raise `LMChatError` unless a program of this machine, or one with the key, asks.
 
-        A web page that a browser shows can send requests to this machine. They have its origin, or
-        the name of a host that only pretends to be this machine (DNS rebinding). For an image, they
-        have neither, but the browser says in `Sec-Fetch-Site` that another site asks for it. Other
-        programs send no such header.
+        A web page that a browser shows can send requests to this machine. Such a request has the
+        origin of the page, or the name of a host that only pretends to be this machine (DNS
+        rebinding). A request for an image has neither, but the browser says in `Sec-Fetch-Site`
+        that another site asks for it. Other programs send no such header.
         """
         if not self.key and headers.get("host", "").lower() not in self.hosts:
             raise LMChatError(
@@ -173,7 +173,8 @@ class ServeApp(Struct, kw_only=True):
     async def _refuse(self, request: Request, error: Exception) -> Response:
         """Return the reply for an error, in the shape of the family of routes that was asked.
 
-        A wrong path, and an unexpected error, have the shape of OpenAI's API in any case.
+        For a wrong path and for an unexpected error, the reply always has the shape of OpenAI's
+        API.
         """
         if isinstance(error, HTTPException):
             message = "lmchat serve has no such path."
@@ -202,12 +203,13 @@ class ServeApp(Struct, kw_only=True):
         name = request.path_params["name"]
         return JSONResponse(model_json(self.watch.routes.find(name), name))
 
-    # The bare routes, but for chat
+    # The bare routes except the one for chat
 
     async def _list_models_at(self, request: Request) -> Response:
         """List the models of the server in the query (`endpoint`); without one, those of all."""
         routes = self.watch.routes
-        server = routes.server(request.query_params.get("endpoint", ""))  # raises why there is none
+        # raises the error to show if no server can be used
+        server = routes.server(request.query_params.get("endpoint", ""))
         models = routes.listed()
         if "endpoint" in request.query_params:
             models = {model.model_id: model for model in server.models}
@@ -283,7 +285,7 @@ class ServeApp(Struct, kw_only=True):
         has_begun = report.status != 0
         if has_begun and isinstance(outcome, LMChatError):
             return  # without the end of the body: uvicorn then closes the connection
-        if isinstance(outcome, Exception):  # the `CancelledError` after a hang-up is none
+        if isinstance(outcome, Exception):  # the `CancelledError` after a hang-up is no `Exception`
             raise outcome
 
     async def _answer(
@@ -333,7 +335,10 @@ class ServeApp(Struct, kw_only=True):
 
 
 class _ForwardRoute(Struct, frozen=True):
-    """Route that sends its reply itself; of a function, Starlette would send what it returns."""
+    """Route that sends its reply itself.
+
+    If the route were a function, Starlette would send what the function returns.
+    """
 
     app: ServeApp
 
@@ -384,8 +389,9 @@ def _openai_error(error: LMChatError, status: int | None = None) -> Response:
 def _bare_route_error(error: LMChatError, *, is_chat: bool) -> Response:
     """Return the reply of a bare route for an error, which is one text.
 
-    All failures of servers have the status 500. `is_chat` is whether the chat route was asked: the
-    programs that use it expect a fixed text for such a failure, so the message is beside it.
+    All failures of servers have the status 500. `is_chat` is whether the chat route was asked. The
+    programs that use this route expect a fixed text for such a failure, so the message is in
+    another field.
     """
     status = _status_of(error)
     document = {"error": error.message}

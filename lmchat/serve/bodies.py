@@ -15,7 +15,7 @@ from lmchat.servers.products.product import OPENAI_COMPATIBLE
 
 _MB = 1e6
 _MAX_NAME_CHARS = 1000
-"""Limit for the name of a model: to compare and to show a longer one takes too long."""
+"""Limit for the name of a model: comparing and showing a longer one would take too long."""
 
 T = TypeVar("T")
 
@@ -36,8 +36,8 @@ class BodyFields(Struct, frozen=True):
         """
         name = self.model
         if name == "":
-            # old scripts send "" if nothing was chosen, and look for the words for LM Studio, which
-            # are those without a product, too
+            # Old scripts send "" if no model was chosen, and look for the words for LM Studio. The
+            # words for any OpenAI-compatible server are the same.
             raise RequestInvalid(f"{no_model_selected(OPENAI_COMPATIBLE)}: name a model.")
         if not isinstance(name, str) or not name.strip():
             raise RequestInvalid("Invalid model parameter: the name of a model is needed.")
@@ -69,10 +69,10 @@ def fields_of(body: bytes) -> BodyFields:
 
 
 def with_changes(body: bytes, changes: Mapping[str, object], *, removed: str = "") -> bytes:
-    """Return a JSON object with some fields set to other values, and one removed, if any is named.
+    """Return a JSON object with the fields in `changes` set, and without the field `removed`.
 
     The values of all other fields stay byte for byte as they are. Raises `RequestInvalid` if the
-    name of one of them is no UTF-8, which `fields_of` does not read.
+    name of one of them is no UTF-8; `fields_of` does not read these names.
     """
     fields = _decoded(body, dict[str, msgspec.Raw])
     if removed:  # a body may have a field with an empty name, which stays

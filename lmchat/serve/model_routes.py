@@ -15,16 +15,16 @@ from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import ModelInfo, find_model, unknown_model
 
-PAUSE_S = 3.0  # between two looks; one takes up to 2 s here, so changes are noticed within 5 s
+PAUSE_S = 3.0  # between two searches for servers; one takes up to 2 s, so a change is seen in 5 s
 _log = logging.getLogger(__name__)
 
 
 class ModelRoutes(Struct, frozen=True):
-    """The models of all servers by their names, from the last look at the servers.
+    """The models of all servers by their names, from the last search for servers.
 
-    A name leads to the first server that has it. `NAME@PRODUCT` leads to the server of a product,
-    and `NAME@PRODUCT:PORT` to one of several servers of it; `NAME@PRODUCT:HOST:PORT`, if several of
-    them have this port.
+    A name leads to the first server that has it. `NAME@PRODUCT` leads to the server of a product.
+    If the product has several servers, `NAME@PRODUCT:PORT` leads to one of them. If several of
+    these have the same port, `NAME@PRODUCT:HOST:PORT` does.
     """
 
     results: tuple[ProbeResult, ...] = ()  # servers that were found, usable or not, best first
@@ -129,7 +129,7 @@ class ServerWatch(Struct):
         return before != {name: model.endpoint for name, model in self.routes.aliases.items()}
 
     async def run(self) -> None:
-        """Look for servers until this is cancelled; the routes stay if a look fails."""
+        """Look for servers until this is cancelled; if that fails, the routes stay."""
         while True:
             await asyncio.sleep(PAUSE_S)
             try:
