@@ -1,4 +1,4 @@
-"""What can be asked for in a chat: the table of commands, and what each needs of a message.
+"""Table of chat commands, and the reasons why a command cannot act on a message.
 
-Entrance: `table.COMMANDS`. Both the screen and the plain chat use it; it must not know either.
+Entrance: `table.COMMANDS`. Both the screen and the plain chat use it. Must not know: either.
 """

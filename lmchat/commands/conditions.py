@@ -1,6 +1,6 @@
-"""What commands can do with a message, and why one can do nothing with it.
+"""Reasons why a command cannot act on a message, and the text that some commands act on.
 
-Where a turn would be refused for the same reason, the words are those of `chat/turn_starts.py`.
+If a turn would be refused for the same reason, the words are those of `chat/turn_starts.py`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ NOTHING_YET = "This session is empty."
 
 
 def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str:
-    """Return why a command on messages, as `edit`, can do nothing with this one; else "".
+    """Return why a command such as `edit` cannot act on a message; "" if it can.
 
-    The first case that fits gives the reason; later ones rely on the earlier. `is_busy` says
-    whether a turn of the session runs: then no other one can begin.
+    The first case that fits gives the reason; later cases rely on the earlier ones. `is_busy` says
+    whether a turn of the session runs: no other turn can begin then.
     """
     role = message.role
     is_answer = role is Role.ASSISTANT
@@ -26,7 +26,7 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
             return StillAnswering().message_with_hint
         case "copy" if message.failure is not None:  # the words of the failure are copied
             return ""
-        case "pager" if message.files:  # these are shown, also without a text
+        case "pager" if message.files:  # the files are shown, also without a text
             return ""
         case "copy" | "save" | "pager" if not readable_text(message):
             return "This message has no text yet."
@@ -35,12 +35,12 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
             mark in f"\n{message.text}" for mark in ("```", "~~~", "\n    ")
         ):
             return "This message has no code block."
-        case "links" if "http" not in message.text.lower():  # a cheap test: it is not parsed here
+        case "links" if "http" not in message.text.lower():  # a cheap test, without parsing links
             return "This message has no links."
-        # what unfolds: a tool message or system prompt to its whole text, reasoning, attached files
+        # these unfold: tool messages and system prompts to their whole text, reasoning, files
         case "fold" if not (role in (Role.SYSTEM, Role.TOOL) or message.reasoning or message.files):
             return "This message has nothing to unfold."
-        case "edit" if role in (Role.SYSTEM, Role.TOOL):  # of an answer, its prompt is edited
+        case "edit" if role in (Role.SYSTEM, Role.TOOL):  # for an answer, its prompt is edited
             return "Only prompts can be edited; /system sets a new system prompt."
         case "source" | "probabilities" | "details" | "resume" if not is_answer:
             return "Only answers have this command."
@@ -68,8 +68,8 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
 def is_continuable(message: ChatMessage) -> bool:
     """Return whether a message is an answer that can be continued or retried.
 
-    That is one that was stopped, interrupted or failed, and a complete one with text that the
-    server has cut, or whose end the user has written. A streaming answer cannot be continued.
+    An answer can if it was stopped, interrupted or failed. A complete answer with text can if the
+    server has cut it, or if the user has written its end. A streaming answer cannot.
     """
     if message.role is not Role.ASSISTANT:
         return False

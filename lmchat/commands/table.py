@@ -6,8 +6,8 @@
   Key, palette and slash command all lead to `Dispatcher.run`, which calls it.
 - If the row `takes_message`, `MessageActions.run_on` calls that function with a message as its last
   parameter, unless `conditions.py` has a reason against it.
-- Without a dot, as `hit(1)`, it is an action of the log, the list or the picker, by a key there: it
-  needs what only the widget has, such as the chosen row. Textual itself calls `action_hit(1)`.
+- Without a dot, as `hit(1)`, it is an action of the log, the list or the picker for a key there. It
+  needs what only that widget has, such as the chosen row. Textual itself calls `action_hit(1)`.
 
 The names are strings, as this package may not import the screen; `tests/tui/test_dispatch.py` looks
 all of them up.
@@ -41,7 +41,7 @@ class Scope(StrEnum):
 class Command(Struct, frozen=True, kw_only=True):
     """Row of the table of commands: its keys, its words, and what runs it."""
 
-    command_id: str  # as `stop`, `session.pin`, `message.copy`; among message commands, `copy`
+    command_id: str  # as `stop`, `session.pin`, `message.copy`; `conditions.py` calls this `copy`
     keys: str  # Textual's key names, comma-separated; empty for a command without a key
     label: str
     title: str
@@ -627,8 +627,8 @@ def is_command(text: str) -> bool:
     """Return whether a typed text is run as a slash command; otherwise it is sent as a message.
 
     It is one line, and begins with a known command or with a slash and letters, which may be a
-    mistyped command. A path with a second slash, as in `/tmp/x is full`, begins a message. The disk
-    is not asked, since this is called for each key.
+    mistyped command. A path with a second slash, as in `/tmp/x is full`, begins a message, whether
+    it exists or not: this is called for each key and must not wait for the disk.
     """
     if not text.startswith("/") or "\n" in text:
         return False
