@@ -113,7 +113,7 @@ class JsonAnswer(Struct, frozen=True, kw_only=True):
     """Why the first answer did not match, if lmchat asked again."""
 
 
-_NO_EARLIER_CHATS = State()  # whose servers and models the chat screen would prefer
+_NO_EARLIER_CHATS = State()  # the chat screen would prefer the server and model of earlier chats
 
 
 class ClientOptions(TypedDict, total=False):
@@ -181,16 +181,16 @@ class Client:
     async def detect(self) -> tuple[ProbeResult, ...]:
         """Check the given address and all usual ones at the same time; the best comes first.
 
-        If nothing answers at any usual address of a product, it has one result.
+        A product has one result if nothing answers at any of its usual addresses.
         """
         return await self._backend.detect(expected=self._named)
 
     async def models(self, *, is_refresh: bool = False) -> tuple[ModelInfo, ...]:
         """List the models.
 
-        The list is cached for ten minutes, `is_refresh=True` asks the server again.
+        The list is cached for ten minutes; `is_refresh=True` asks the server again.
         """
-        # which server is used stays known for longer, until a request to it fails
+        # the server itself is remembered for longer, until a request to it fails
         results = self._results or await self._probe(*self._named)
         best = best_result(results, self._model, _NO_EARLIER_CHATS)
         if best is None or not best.verdict.is_usable:
@@ -326,7 +326,7 @@ class Client:
             raise RequestInvalid("Invalid model parameter: a model name must be a text.")
 
         async def check(endpoint: Endpoint) -> ProbeResult:
-            return (await self._probe(endpoint))[0]  # which is kept for the next request
+            return (await self._probe(endpoint))[0]  # `_probe` keeps it for the next request
 
         async with self._probe_lock, first_token_limit(self._timeouts.first_token_s):
             results = self._results or await self._probe(*self._named)
@@ -348,8 +348,8 @@ def _request(
 ) -> ChatRequest:
     """Return a request to a server and model; without an `output`, any text is wanted.
 
-    A further option of the same name as one of the others, such as `top_p`, replaces it. Raises
-    `WrongUse` for a wrong option.
+    If an option in `more` has the name of another option, such as `top_p`, it replaces that one.
+    Raises `WrongUse` for a wrong option.
     """
     # one dictionary of the options with a name of their own and of those in `more`, which win
     set_options = Sampling(**options).options
@@ -439,8 +439,8 @@ class SyncClient:
             while (event := self._run(next_event())) is not None:
                 yield event
         finally:
-            # If Python's garbage collector closes this generator in the thread of the loop, that
-            # thread must not wait for itself: the loop then closes the stream, which is garbage,
+            # Python's garbage collector may close this generator in the thread of the loop. That
+            # thread must not wait for itself. The loop then closes the stream, which is garbage,
             # too.
             if threading.current_thread() is not self._thread:
                 with suppress(WrongUse):  # a closed client has closed the stream
@@ -472,8 +472,8 @@ class SyncClient:
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the thread of the loop, and return its result or raise its error.
 
-        Raises `WrongUse` if `close` was called before, or meanwhile. If the wait is interrupted,
-        for example by Ctrl+C, the coroutine is cancelled.
+        Raises `WrongUse` if `close` was called before, or is called while the coroutine runs. If
+        the wait is interrupted, for example by Ctrl+C, the coroutine is cancelled.
         """
         with self._start_lock:
             if self._loop.is_closed():
