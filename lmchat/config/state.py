@@ -49,8 +49,8 @@ class State(Struct, frozen=True, kw_only=True):
     def with_allowed(self, tool: str, fingerprint: str) -> State:
         """Return the choices with a tool, `SERVER/TOOL`, that runs without a question.
 
-        The fingerprint is made of the description of the tool. If the description has changed, the
-        user is asked again.
+        The fingerprint changes with the tool, for example with its description or the command that
+        runs it. The user is then asked again.
         """
         return replace(self, allowed_tools={**self.allowed_tools, tool: fingerprint})
 

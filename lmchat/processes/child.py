@@ -86,7 +86,7 @@ async def run_tool(
     one of which may hold an API key.
 
     Without `has_output`, its output is dropped. Tools that set the clipboard need this: they stay
-    in the background with their output open, so waiting for its end would take until the timeout.
+    in the background with their output open, and waiting for its end would run into the timeout.
     """
     try:
         child = await ChildProcess.start(

@@ -1,7 +1,7 @@
 """Threads that may be abandoned.
 
-`run_abandonable` is for calls that may hang or take long, and may be cut off at any moment. Such
-calls are reads of stdin and of the user's files, the user's functions, and the daily copy.
+`run_abandonable` is for calls that may hang or take long, and may be cut off at any moment.
+Examples are reads of stdin and of the user's files, the user's functions, and the daily copy.
 `asyncio.to_thread` is for calls that end soon, and for writes that must be complete: Python waits
 for them when it exits.
 """

@@ -5,7 +5,7 @@ there, as a line with its name and size, and its content in a code fence. In a d
 prompt, a file is one line: a mark, and the `FilePart` as JSON.
 
 Earlier versions of lmchat saved the content of text files within the text of the prompt, and
-imported chats have it there. Such content is text like any other.
+imported chats have it there. lmchat treats this content like any other text.
 """
 
 from __future__ import annotations

@@ -72,8 +72,8 @@ def remove(connection: Connection, folder: Path, digests: Collection[str]) -> No
     """Remove those of the given files that neither a message nor a draft names.
 
     Unlike `remove_unnamed`, it also removes files that are younger than a minute. A file that
-    cannot be removed stays. Texts that are no digests are ignored: a message of an imported session
-    may name any text, such as the path of a file of the user.
+    cannot be removed stays. Texts that are no digests are ignored: an imported message may name any
+    text, such as the path of a file of the user.
     """
     if not digests:
         return

@@ -31,9 +31,8 @@ _CHANGED_AT_END = ("state", "model", "endpoint", "receipt", "failure")
 def put_session(connection: Connection, header: SessionHeader) -> None:
     """Write the row of a session.
 
-    If the session has a row, the values in it stay, as they may be newer than the header. Only two
-    things change: the session leaves the trash, as a message follows, and if it has no title, it
-    gets the title of the header.
+    If the session has a row, the values in it stay, as they may be newer than the header. But the
+    session leaves the trash, as a message follows. If it has no title, it gets that of the header.
     """
     insert(
         connection,

@@ -125,10 +125,10 @@ def _titles(connection: Connection, terms: Sequence[str]) -> list[_Match]:
 def _messages(connection: Connection, terms: Sequence[str], filters: Filters) -> Iterator[_Match]:
     """Yield the parts of messages that hold all terms, newest first.
 
-    Only the parts that the index names are compared with the terms. All parts of the messages that
-    pass the filters are compared if the index does not help, or if these messages are few: the
-    index would then save no work. If a filter asks for a code block, a part must be a text with a
-    fence.
+    Only the parts that the index names are compared with the terms. If the index does not help,
+    all parts of the messages that pass the filters are compared. The same is done if these messages
+    are few, as the index would save no work then. If a filter asks for a code block, a part must be
+    a text with a fence.
     """
     values = filters.values
     has_many_messages = True  # also assumed without a filter
@@ -159,10 +159,10 @@ def _messages(connection: Connection, terms: Sequence[str], filters: Filters) ->
 def _index_query(connection: Connection, terms: Sequence[str]) -> str | None:
     """Return the query of FTS5 for the texts that may hold all terms.
 
-    For the terms “plan” and “b”, it is `"pla" AND "lan"`. A term that is shorter than a trigram
-    counts only if no term is longer: the query then has all trigrams that begin with such a term.
-    The query is empty if no text can hold the terms. Return None if the index does not help:
-    without terms, or if too many trigrams begin with each short term.
+    For the terms “plan” and “b”, it is `"pla" AND "lan"`. If all terms are shorter than a trigram,
+    the query has all trigrams that begin with one of them. The query is empty if no text can hold
+    the terms. Return None if the index does not help: without terms, or if too many trigrams begin
+    with each short term.
     """
     # a table of this connection with all trigrams that are in the index
     connection.execute(

@@ -5,8 +5,8 @@ memory. They may begin as a copy of the saved tables, but nothing is written bac
 
 A running answer has a row in the state `streaming` and a file beside the database (`journal`).
 `begin_answer` makes both, or only the file if the prompt is not in the tables. `add_entries`
-appends to the file. A tool call that waits for approval or runs is stored in the same way, but its
-row and its file hold the call from the beginning. `end_answer` writes the whole answer into the
+appends to the file. A tool call that waits for approval or runs is stored in the same way. Its row
+and its file hold the call from the beginning. `end_answer` writes the whole answer into the
 tables `messages` and `parts` and removes the file, also for a stopped answer. After `kill -9`, the
 file remains without a lock. When the database or a session is next opened, `recovery` writes the
 text of such a file into the tables.
@@ -322,9 +322,9 @@ class Store:
         """Change a session, and return its new header.
 
         `changes` are the new values of fields of the header, by the names of the fields. An empty
-        title is replaced by the title of the first prompt. If `old_title` is given and the session
-        has another title by now, nothing is changed: a title made by a model must not replace a
-        title of the user. Raises `SessionNotFound`.
+        title is replaced by the title of the first prompt. If `old_title` is given and is not the
+        title of the session, nothing is changed: a model must not replace a title of the user.
+        Raises `SessionNotFound`.
         """
         old = header(connection, session_id)  # raises an error where there is no such session
         if old_title is not None and old_title != old.title:
