@@ -25,8 +25,8 @@ _TYPE_WORDS = {
 }
 
 
-class Row(Struct, frozen=True):
-    """A key of a table: its type, limits and help.
+class Key(Struct, frozen=True):
+    """A key of a table, or an entry of an array: its type, limits and help.
 
     Its value is a single value or list, a table of fixed keys (`[chat]`), an array of tables
     (`[[endpoints]]`), or a mapping (`[profiles.NAME]`). The user names the keys of a mapping.
@@ -93,46 +93,46 @@ class Row(Struct, frozen=True):
             words += " without control characters and letters beyond ASCII"
         return words
 
-    def inside(self, step: str | int) -> Row:
-        """Return the row of an inner value, to check that value on its own.
+    def inside(self, step: str | int) -> Key:
+        """Return the key of an inner value, to check that value on its own.
 
-        `step` is the key of the inner value, or its index in an array of tables.
+        `step` is the name of that key, or the index in an array of tables.
         """
         if self.is_one_table:
-            return rows(self.type)[str(step)]
-        # The name of the row becomes a heading: `words` puts brackets around it, so it is
+            return table_keys(self.type)[str(step)]
+        # The name of the key becomes a heading: `words` puts brackets around it, so it is
         # `[profiles.NAME]` or `[[endpoints]]`.
         if self.is_mapping:
             _, item = get_args(self.type)  # of `Mapping[str, ITEM]`
-            return Row(f"{self.name}.{step}", item)
+            return Key(f"{self.name}.{step}", item)
         item, _ = get_args(self.type)  # of `tuple[ITEM, ...]`
-        return Row(f"[{self.name}]", item)
+        return Key(f"[{self.name}]", item)
 
 
 @cache
-def rows(settings: type[Struct]) -> Mapping[str, Row]:
-    """Return a row for each field of a table, by name."""
-    found: dict[str, Row] = {}
-    for name, hint in get_type_hints(settings, include_extras=True).items():
+def table_keys(table: type[Struct]) -> Mapping[str, Key]:
+    """Return the keys of a table, one for each field of its class, by name."""
+    found: dict[str, Key] = {}
+    for name, hint in get_type_hints(table, include_extras=True).items():
         # the annotation is the whole hint, or the first type of `Annotated[…] | None`
         is_optional = get_origin(hint) is not Annotated
         declared_type, meta = get_args(get_args(hint)[0] if is_optional else hint)
-        found[name] = Row(name, declared_type, meta, is_optional)
+        found[name] = Key(name, declared_type, meta, is_optional)
     return found
 
 
-def values_of(settings: type[Struct]) -> list[Row]:
-    """Return the rows of a table that are written as `NAME = VALUE`, and not as `[NAME]`."""
-    found = rows(settings).values()
+def value_keys(table: type[Struct]) -> list[Key]:
+    """Return the keys of a table that are written as `NAME = VALUE`, and not as `[NAME]`."""
+    found = table_keys(table).values()
     # tables and tables of tables have headings; but an optional table, such as the timeouts of one
     # server, is written inline
-    return [row for row in found if row.is_optional or not (row.is_mapping or row.table)]
+    return [key for key in found if key.is_optional or not (key.is_mapping or key.table)]
 
 
-def sections() -> dict[str, Row]:
-    """Return a row for each table of fixed keys, such as `[chat]`, by name; "": the top level."""
-    tables = {row.name: row for row in rows(Settings).values() if row.is_one_table}
-    return {"": Row("", Settings), **tables}
+def sections() -> dict[str, Key]:
+    """Return the key of each table of fixed keys, such as `[chat]`, by name; "": the top level."""
+    tables = {key.name: key for key in table_keys(Settings).values() if key.is_one_table}
+    return {"": Key("", Settings), **tables}
 
 
 def _quoted(choices: Iterable[str]) -> str:
@@ -216,42 +216,42 @@ def read_config(path: Path, *, is_required: bool) -> ConfigFile:
                 key=key_of(key_path),
                 reason=reason,
             )
-            for key_path, reason in _faults(Row("", Settings), tables, ())
+            for key_path, reason in _faults(Key("", Settings), tables, ())
         )
         return ConfigFile(text=text, problems=problems)
 
 
-def _faults(row: Row, value: Any, key_path: KeyPath) -> list[tuple[KeyPath, str]]:
-    """Return what is wrong in the value of a row: the places, each with the reason.
+def _faults(key: Key, value: Any, key_path: KeyPath) -> list[tuple[KeyPath, str]]:
+    """Return what is wrong in the value of a key: the places, each with the reason.
 
     `key_path` is the place of the value. A value that holds others is checked as a whole only if
     nothing inside it is wrong.
     """
     faults: list[tuple[KeyPath, str]] = []
-    # an array of tables; a list of texts holds no rows, and is checked as a whole
-    if row.table and get_origin(row.type) is tuple and isinstance(value, list):
+    # an array of tables; a list of texts holds no keys, and is checked as a whole
+    if key.table and get_origin(key.type) is tuple and isinstance(value, list):
         for index, item in enumerate(value):
-            faults += _faults(row.inside(index), item, (*key_path, index))
-    elif row.is_mapping and isinstance(value, dict):
-        for key, item in value.items():
-            faults += _faults(row.inside(key), item, (*key_path, key))
-    elif row.is_one_table and isinstance(value, dict):
-        known = rows(row.type)
-        for key, item in value.items():
-            if key in known:
-                faults += _faults(row.inside(key), item, (*key_path, key))
+            faults += _faults(key.inside(index), item, (*key_path, index))
+    elif key.is_mapping and isinstance(value, dict):
+        for name, item in value.items():
+            faults += _faults(key.inside(name), item, (*key_path, name))
+    elif key.is_one_table and isinstance(value, dict):
+        known = table_keys(key.type)
+        for name, item in value.items():
+            if name in known:
+                faults += _faults(key.inside(name), item, (*key_path, name))
             else:
-                reason = f"is unknown{did_you_mean(key, tuple(known))}".removesuffix(".")
-                faults.append(((*key_path, key), reason))
-        for field in fields(row.type):
+                reason = f"is unknown{did_you_mean(name, tuple(known))}".removesuffix(".")
+                faults.append(((*key_path, name), reason))
+        for field in fields(key.type):
             if field.required and field.name not in value:
                 faults.append(((*key_path, field.name), "is missing"))
     if not faults:
         try:
-            convert(value, Annotated[row.type, row.meta])
+            convert(value, Annotated[key.type, key.meta])
         except ValidationError as error:
             # its cause is an error of `__post_init__`, about keys that do not fit each other
-            faults.append((key_path, str(error.__cause__ or f"must be {row.words}")))
+            faults.append((key_path, str(error.__cause__ or f"must be {key.words}")))
     return faults
 
 
@@ -313,19 +313,19 @@ def example_text() -> str:
     blocks = [_HEAD]
     for name, section in sections().items():
         head = [f"# {section.help}", f"[{name}]"] if name else []
-        lines = [_line(row, getattr(section.type(), row.name)) for row in values_of(section.type)]
+        lines = [_line(key, getattr(section.type(), key.name)) for key in value_keys(section.type)]
         blocks.append("\n".join([*head, *lines, ""]))
-    tables = rows(Settings)
+    tables = table_keys(Settings)
     # a key of [tools], but with a heading of its own
-    tables = {**tables, "approval": rows(sections()["tools"].type)["approval"]}
+    tables = {**tables, "approval": table_keys(sections()["tools"].type)["approval"]}
     for name, heading in _HEADINGS.items():
-        row = tables[name]
+        key = tables[name]
         # "" as the default: each key shows its example, if it has one
-        lines = [_line(key, "") for key in rows(row.table).values()] if row.table else []
-        if row.example:
-            pairs = row.example.items()
-            lines = [f"# {_toml_key(key)} = {toml_value(value)}" for key, value in pairs]
-        blocks.append("\n".join([f"# {row.help}", f"# {heading}", *lines, ""]))
+        lines = [_line(inner, "") for inner in table_keys(key.table).values()] if key.table else []
+        if key.example:
+            pairs = key.example.items()
+            lines = [f"# {_toml_key(inner)} = {toml_value(value)}" for inner, value in pairs]
+        blocks.append("\n".join([f"# {key.help}", f"# {heading}", *lines, ""]))
     return "\n".join(blocks)
 
 
@@ -343,16 +343,16 @@ def _toml_key(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else toml_value(name)
 
 
-def _line(row: Row, default: object) -> str:
+def _line(key: Key, default: object) -> str:
     """Return the line of a key: its value, and its help as a comment.
 
     The value is the default of the key, or an example if the default is empty. If value and help
     are too long for one line, the help is a line above.
     """
     is_unset = default in (None, "", ())
-    value = row.example if is_unset and row.example is not None else default
-    setting = f"# {row.name} = {toml_value(value)}"
-    line = f"{setting:<{_HELP_COLUMN}}  # {row.help}"
+    value = key.example if is_unset and key.example is not None else default
+    setting = f"# {key.name} = {toml_value(value)}"
+    line = f"{setting:<{_HELP_COLUMN}}  # {key.help}"
     if len(setting) > _HELP_COLUMN or len(line) > _MAX_COLUMNS:
-        return f"# {row.help}:\n{setting}"
+        return f"# {key.help}:\n{setting}"
     return line

@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec import Struct, ValidationError, convert, field
 from msgspec.structs import replace
 
-from lmchat.config.file import Problem, read_config, rows, sections
+from lmchat.config.file import Problem, read_config, sections, table_keys
 from lmchat.config.origin import DEFAULT, Level, Origin, named_origin
 from lmchat.config.settings import Secret, Settings, set_values
 from lmchat.errors import ConfigError
@@ -168,7 +168,7 @@ def _from_environment(
             value = getattr(convert({name: text.strip()}, table, strict=False), name)
         except ValidationError:
             source = f"environment variable {variable}"
-            reason = f"({key}) must be {rows(table)[name].words}"
+            reason = f"({key}) must be {table_keys(table)[name].words}"
             problems.append(Problem(source=source, reason=reason))
         else:
             yield key, value, named_origin(Level.ENVIRONMENT, variable)

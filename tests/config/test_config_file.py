@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lmchat.cli.context import keymap_problems
-from lmchat.config.file import rows, sections
+from lmchat.config.file import sections, table_keys
 from lmchat.config.load import load
 from lmchat.config.settings import EndpointSettings, McpSettings, Profile, Settings
 from lmchat.errors import ConfigError
@@ -147,7 +147,7 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(read):
 
 
 _TABLES = (*(row.type for row in sections().values()), McpSettings, EndpointSettings, Profile)
-NAMES = sorted({name for table in _TABLES for name in rows(table)})
+NAMES = sorted({name for table in _TABLES for name in table_keys(table)})
 TABLES = [
     *filter(None, sections()),
     "keys",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import tomllib
 
-from lmchat.config.file import example_text, sections, toml_value, values_of
+from lmchat.config.file import example_text, sections, toml_value, value_keys
 from lmchat.config.load import load
 from lmchat.config.settings import Settings
 from tests.support.pty_program import ROOT
@@ -30,7 +30,7 @@ def test_every_line_of_the_example_file_can_be_switched_on(tmp_path):
     content = load(file, {})
     assert content.problems == ()
     for name, section in sections().items():
-        for row in values_of(section.type):
+        for row in value_keys(section.type):
             assert (f"{name}.{row.name}" if name else row.name) in content.origins
     assert content.settings.models["qwen3*"].top_k == 40
     assert list(content.settings.profiles) == ["short"]

@@ -11,7 +11,7 @@ from lmchat.cli.parser import SHARED_ARGUMENTS
 from lmchat.cli.subcommands import SUBCOMMANDS, Argument, Subcommand
 from lmchat.commands.table import COMMANDS as SCREEN_COMMANDS
 from lmchat.commands.table import Scope
-from lmchat.config.file import Row, rows, sections, toml_value, values_of
+from lmchat.config.file import Key, sections, table_keys, toml_value, value_keys
 from lmchat.config.load import VARIABLES
 from lmchat.config.settings import Settings, ToolSettings
 from lmchat.servers.products import PRODUCTS
@@ -85,12 +85,12 @@ the target of the redirect, and … the server's own words. "Jan: …" is the ne
 
 def configuration_page() -> str:
     parts = [_GENERATED, _CONFIGURATION]
-    tables = rows(Settings)
+    tables = table_keys(Settings)
     for name, section in sections().items():
         title = f"## `[{name}]`" if name else "## Top level"
         help_line = [f"{section.help}\n"] if section.help else []
         parts += [f"{title}\n", *help_line, _settings(section.type, section.type())]
-    approval = rows(ToolSettings)["approval"]
+    approval = table_keys(ToolSettings)["approval"]
     parts += ["## `[tools.approval]`\n", f"{approval.help}\n", _approvals(approval)]
     parts += ["## `[[mcp]]`\n", f"{tables['mcp'].help}\n", _settings(tables["mcp"].table)]
     parts += ["## `[keys]`\n", f"{tables['keys'].help}\n", _keys()]
@@ -152,19 +152,19 @@ def _settings(settings: type[Struct] | None, defaults: Struct | None = None) -> 
     assert settings is not None
     table = (
         (f"`{row.name}`", _default(row, defaults), row.help, row.words)
-        for row in values_of(settings)
+        for row in value_keys(settings)
     )
     return _table(("setting", "default", "meaning", "allowed values"), table)
 
 
-def _default(row: Row, defaults: object) -> str:
+def _default(row: Key, defaults: object) -> str:
     value = getattr(defaults, row.name, None)
     if value not in (None, "", ()):
         return f"`{toml_value(value)}`"
     return "" if row.example is None else f"unset; example: `{toml_value(row.example)}`"
 
 
-def _approvals(row: Row) -> str:
+def _approvals(row: Key) -> str:
     names = (
         ("`SERVER`", "all tools of a server"),
         ("`SERVER/TOOL`", "one tool; it wins over its server"),

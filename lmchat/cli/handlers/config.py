@@ -15,7 +15,7 @@ from lmchat.config.file import (
     line_of,
     sections,
     toml_value,
-    values_of,
+    value_keys,
 )
 from lmchat.config.origin import Level, named_origin
 from lmchat.config.settings import set_values
@@ -53,9 +53,9 @@ def show(context: Context) -> int:
         # a section is a table of the file with fixed names; the settings above all tables are one
         # without a name
         section_settings = getattr(settings, section) if section else settings
-        for row in values_of(table.type):
-            key = f"{section}.{row.name}".removeprefix(".")
-            values[key] = getattr(section_settings, row.name)
+        for setting in value_keys(table.type):
+            key = f"{section}.{setting.name}".removeprefix(".")
+            values[key] = getattr(section_settings, setting.name)
     if settings.api_key:
         values["api_key"] = _MASK
     if settings.endpoint and not is_address(settings.endpoint):  # it may have a password
