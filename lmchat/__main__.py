@@ -10,8 +10,8 @@ from collections.abc import Sequence
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    `argv` holds the arguments without the name of the program; None: those of this process. The
-    exit code is 0 if the reader of stdout closed its pipe, and 130 after Ctrl+C.
+    `argv` holds the arguments without the name of the program. None means the arguments of this
+    process. The exit code is 0 if the reader of stdout closed its pipe, and 130 after Ctrl+C.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     try:

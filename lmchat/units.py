@@ -114,8 +114,8 @@ def window(value: int | None) -> str:
     return f"{round(value / unit)}k"
 
 
-def so_far(fraction: float | None) -> str:
-    """Return a fraction as ` 42 %`, with a blank before it; empty for None and 0."""
+def progress_suffix(fraction: float | None) -> str:
+    """Return a fraction as ` 42 %`, to follow a word such as "loading"; empty for None and 0."""
     return f" {percent(fraction)}" if fraction else ""
 
 

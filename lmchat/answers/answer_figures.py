@@ -329,7 +329,7 @@ class AnswerFigures(Struct, kw_only=True):
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Speed of the answer: the server's figure, else that of lmchat (R-19).
+        """Speed of the answer: the server's figure, else the one measured by lmchat (R-19).
 
         lmchat divides the tokens behind the first one by the time from the first to the last token.
         The speed is None if there are too few tokens or too little time. It is also None if the

@@ -50,7 +50,7 @@ class GrowingAnswer:
         self, begun: ChatMessage | None = None, choices: Sequence[TokenProbabilities] = ()
     ) -> None:
         self.choices = list(choices)  # of the tokens so far, if the server reports them
-        self._begun_choice_count = len(choices)  # those of `begun`, which no event changes
+        self._begun_choice_count = len(choices)  # number of the choices that no event changes
         self._probability_count = count_probabilities(choices)  # limited, as they take memory
         self._texts: dict[str, list[str]] = {"reasoning": [], "text": [], "refusal": []}
         """Texts of all entries so far, by the kind of the entry."""

@@ -313,8 +313,8 @@ class Client:
     async def _target(self, model: str) -> Target:
         """Return the server and the model for a request; the first request probes for servers.
 
-        `model` is the name of the model, "" for that of the client. If the server is loading its
-        model, wait until that has ended.
+        `model` is the name of the model; "" means the model of the client. If the server is loading
+        the model, wait until it is loaded.
 
         Raises:
             RequestInvalid: the name of the model is not a text.
@@ -351,7 +351,7 @@ def _request(
     If an option in `more` has the name of another option, such as `top_p`, it replaces that one.
     Raises `WrongUse` for a wrong option.
     """
-    # one dictionary of the options with a name of their own and of those in `more`, which win
+    # one dictionary of all options; an option in `more` replaces one with a field of its own
     set_options = Sampling(**options).options
     checked = {name: checked_option(name, value) for name, value in set_options.items()}
     return ChatRequest(

@@ -72,8 +72,8 @@ class Case(Struct, frozen=True, kw_only=True):
     def failures(self, row: Mapping[str, Any]) -> dict[str, str]:
         """Return the checks that an answer fails, each with the reason in words.
 
-        `row` is that of the answer (`TaskAnswer.row`). An answer that ended with an error, or that
-        is empty, fails the check `answer` alone.
+        `row` is the row of the answer (`TaskAnswer.row`). If the answer ended with an error, or is
+        empty, it fails the check `answer` alone.
         """
         if "error" in row:
             return {"answer": row["error"]["message"]}

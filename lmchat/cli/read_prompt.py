@@ -11,7 +11,7 @@ from lmchat.attachments.folders import MOST_UNASKED, FileSet, parse_set_name, re
 from lmchat.attachments.web_page import Ask, WebPages, is_page_address, refuse_host
 from lmchat.cli.context import Context
 from lmchat.cli.options import ParsedOptions
-from lmchat.config.presets import filled
+from lmchat.config.presets import filled_preset
 from lmchat.errors import WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.processes.threads import run_abandonable
@@ -48,7 +48,7 @@ async def preset_prompt(context: Context, name: str, typed: str) -> str:
     Raises `WrongUse` for an unknown preset, or one that needs more than was typed.
     """
     clipboard = Clipboard(context.environ_of_programs)
-    return await filled(context.settings.prompts, name, typed, clipboard.paste)
+    return await filled_preset(context.settings.prompts, name, typed, clipboard.paste)
 
 
 async def read_named(

@@ -16,7 +16,7 @@ from typing import Any
 from lmchat.cli.context import Context
 from lmchat.cli.options import ParsedOptions
 from lmchat.errors import LMChatError, WrongUse
-from lmchat.processes.system import interrupt_at_end
+from lmchat.processes.system import interrupt_on_ending_signals
 from lmchat.terminal.output import Output, is_terminal
 
 CommandHandler = Callable[[Context], int | Coroutine[None, None, int]]
@@ -81,7 +81,7 @@ def _run_command(context: Context) -> int:
 
     # from now on, a signal such as SIGTERM raises KeyboardInterrupt as Ctrl+C does, but its number
     # is added to this list
-    signals = interrupt_at_end()
+    signals = interrupt_on_ending_signals()
     try:
         return asyncio.run(result)
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -89,7 +89,7 @@ class TurnPrinter:
             figures = opened.figures
             # progress would overwrite the text of a line that has begun
             if figures and figures.may_think and self._stream.is_at_line_start:
-                words = f"lmchat: {figures.stage_word}{units.so_far(figures.fraction)} …"
+                words = f"lmchat: {figures.stage_word}{units.progress_suffix(figures.fraction)} …"
                 if not self.output.has_progress:
                     self.output.note(words)
                     break

@@ -2,12 +2,14 @@
 
 `Command.runs` names what runs a command on the screen, in Textual's notation for actions:
 
-- With a dot, as `connect.check_now`, it is a function of a controller, the app or the dispatcher.
+- With a dot, such as `connect.check_now`, it is a function of a controller, the app or the
+  dispatcher.
   Key, palette and slash command all lead to `Dispatcher.run`, which calls it.
 - If the row `takes_message`, `MessageActions.run_on` calls that function with a message as its last
   parameter, unless `conditions.py` has a reason against it.
-- Without a dot, as `hit(1)`, it is an action of the log, the list or the picker for a key there. It
-  needs what only that widget has, such as the chosen row. Textual itself calls `action_hit(1)`.
+- Without a dot, such as `hit(1)`, it is an action of the log, the list or the picker for a key
+  there. It needs what only that widget has, such as the chosen row. Textual itself calls
+  `action_hit(1)`.
 
 The names are strings, as this package may not import the screen; `tests/tui/test_dispatch.py` looks
 all of them up.
@@ -41,20 +43,20 @@ class Scope(StrEnum):
 class Command(Struct, frozen=True, kw_only=True):
     """Row of the table of commands: its keys, its words, and what runs it."""
 
-    command_id: str  # as `stop`, `session.pin`, `message.copy`; `conditions.py` calls this `copy`
+    command_id: str  # `stop`, `session.pin`, `message.copy` (`copy` in `conditions.py`), …
     keys: str  # Textual's key names, comma-separated; empty for a command without a key
     label: str
     title: str
     scope: Scope
-    runs: str  # what runs it, as `connect.check_now` or `hit(1)`: see the head of this module
+    runs: str  # what runs it, such as `connect.check_now` or `hit(1)`: see the head of this module
     takes_message: bool = False  # whether it acts on the focused message, or else the last answer
-    slash: str = ""  # the slash command with the form of its argument, as `/title [TEXT]`
+    slash: str = ""  # the slash command with the form of its argument, such as `/title [TEXT]`
     is_priority: bool = False  # whether the key takes precedence over the focused widget
     is_offered: bool = True  # whether the palette lists it
 
     @property
     def name(self) -> str:
-        """The slash command without its argument, as `/title`."""
+        """The slash command without its argument, such as `/title`."""
         return self.slash.partition(" ")[0]
 
     @property
@@ -636,12 +638,12 @@ def is_command(text: str) -> bool:
 
 
 def is_shell_command(text: str) -> bool:
-    """Return whether a typed text is a command for the user's shell: one line, as `!COMMAND`."""
+    """Return whether a typed text is a command for the user's shell: `!COMMAND` on one line."""
     return text.startswith("!") and bool(text[1:].strip()) and "\n" not in text
 
 
 def require_slash(line: str, *, help_by: str) -> SlashCommand:
-    """Parse a slash command as `parse_slash`; raise `WrongUse` if it is unknown.
+    """Parse a slash command like `parse_slash`; raise `WrongUse` if it is unknown.
 
     `help_by` is the key or command that lists all commands in this front end.
     """

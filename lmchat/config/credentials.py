@@ -29,7 +29,7 @@ class Credentials:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.keys: dict[str, str] = {}
-        """Keys of the file, and those that could not be written, by origin."""
+        """Keys of the file, and keys that could not be written to it, by origin."""
 
     def load(self) -> str:
         """Read the keys; return a warning if the file could not be used, else an empty text.

@@ -89,7 +89,7 @@ class Key(Struct, frozen=True):
             words += f" from {self.meta.ge} to {self.meta.le}"
         if self.meta.min_length:
             words += ", not empty"
-        if self.meta.pattern:  # that of an API key: the only other pattern has returned above
+        if self.meta.pattern:  # the pattern of an API key: the only other one has returned above
             words += " without control characters and letters beyond ASCII"
         return words
 
@@ -156,7 +156,7 @@ class Problem(Struct, frozen=True, kw_only=True):
 
     @property
     def sentence(self) -> str:
-        """The problem for a person, as `config.toml, line 3: limits.retries must be a number`."""
+        """The problem in words, such as `config.toml, line 3: limits.retries must be a number`."""
         place = self.source if self.line is None else f"{self.source}, line {self.line}"
         words = f"{self.key} {self.reason}" if self.key else self.reason
         return f"{place}: {words}"

@@ -36,7 +36,7 @@ class Flags(Struct, frozen=True, kw_only=True):
     system_prompt: str | None = None
     effort: str | None = None
     profile: str | None = None
-    allowed_hosts: tuple[str, ...] = ()  # added to those of the file
+    allowed_hosts: tuple[str, ...] = ()  # added to the hosts of the file
 
 
 class LoadedSettings(Secret, frozen=True, kw_only=True):
@@ -89,7 +89,7 @@ def load(
         keys = [f"{name}.{key}" for key in value] if isinstance(value, dict) else [name]
         origins |= dict.fromkeys(keys, named_origin(Level.FILE, path.name))
 
-    # keys, values and origins that replace those of the file; the last value of a key counts
+    # keys, values and origins that replace the values of the file; the last value of a key counts
     overrides = list(_from_environment(environ, problems))
     # The values from the place that sets the API key: the environment, or else the file. They give
     # `key_endpoint`: a key that is set in one place must not be sent to an address from the other.

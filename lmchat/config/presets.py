@@ -13,7 +13,7 @@ from lmchat.safe_text import safe_line
 _PLACEHOLDER = re.compile(r"\{\{ *(input|clipboard|date) *\}\}")  # as in "Translate: {{input}}"
 
 
-async def filled(
+async def filled_preset(
     presets: Mapping[str, Preset],
     name: str,
     typed: str,

@@ -464,7 +464,7 @@ class EndpointSettings(Secret, frozen=True, kw_only=True):
 
 
 class Profile(SamplingSettings, frozen=True, kw_only=True):
-    """Named options that override those of `[chat]`; with an empty system prompt, none is sent."""
+    """Named options that override `[chat]`; with an empty system prompt, none is sent."""
 
     system_prompt: (
         Annotated[
@@ -571,7 +571,7 @@ class Settings(Secret, frozen=True, kw_only=True):
     ] = {}
 
     def __post_init__(self) -> None:
-        """Raise `ValueError` if two tool servers share a name, or one has that of `tools.py`."""
+        """Raise `ValueError` if two tool servers share a name, or one is named `FUNCTIONS`."""
         names = [FUNCTIONS, *(server.name for server in self.mcp)]
         if len(set(names)) < len(names):
             raise ValueError(f"[[mcp]]: each server needs a name of its own, and not {FUNCTIONS}")

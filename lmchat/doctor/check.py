@@ -58,7 +58,7 @@ class Check(Struct, frozen=True):
     """Heading and names of a check, which its row has for any result, also if the check fails."""
 
     group: Group
-    check: str  # name for scripts, as `store`
+    check: str  # name for scripts, such as `store`
     name: str  # name for people
 
     def row(self, grade: Grade, cause: str, next_step: str = "") -> Finding:

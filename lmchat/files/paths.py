@@ -1,4 +1,4 @@
-"""lmchat's folders, and those of LM Studio and Jan."""
+"""Folders of lmchat, LM Studio and Jan."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def jan_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
 
 
 def settings_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
-    """Return the folders in which programs keep settings: that of Linux, then of this system.
+    """Return the folders in which programs keep settings: as on Linux, then as on this system.
 
     Some programs use the folder of Linux on macOS and Windows, too.
     """

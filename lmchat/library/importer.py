@@ -34,7 +34,7 @@ class ImportedChat(Struct, frozen=True, kw_only=True):
     file: str
     """Name of the file, `-` for standard input."""
     header: SessionHeader
-    """Header in the store, if the session was known; else that of the file."""
+    """Header in the store, if the session was known; else the header in the file."""
     was_known: bool = False
     """Whether the store already had the session, perhaps in the trash. It was not changed."""
     branch_messages: int = 0

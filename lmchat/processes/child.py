@@ -302,8 +302,8 @@ class ChildProcess:
     async def _end_group(self, signals: Sequence[int]) -> None:
         """Send one signal after the other to the process group, until it has ended.
 
-        After each signal, wait a moment for the end of the group. `_NO_SIGNAL` stands for no
-        signal: lmchat only waits.
+        After each signal, wait a moment for the end of the group. For `_NO_SIGNAL`, nothing is
+        sent: lmchat only waits.
         """
         for number in signals:
             until_s = monotonic() + _GROUP_ENDS_S

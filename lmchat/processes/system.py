@@ -26,7 +26,7 @@ ENDING_SIGNALS = tuple(
 )
 
 
-def interrupt_at_end(on_hang_up: Callable[[], None] = lambda: None) -> list[int]:
+def interrupt_on_ending_signals(on_hang_up: Callable[[], None] = lambda: None) -> list[int]:
     """Make all `ENDING_SIGNALS` interrupt the program as Ctrl+C does, from now on.
 
     A signal that is already ignored stays ignored: with `nohup`, a program survives its terminal.

@@ -206,7 +206,7 @@ class ServeApp(Struct, kw_only=True):
     # The bare routes except the one for chat
 
     async def _list_models_at(self, request: Request) -> Response:
-        """List the models of the server in the query (`endpoint`); without one, those of all."""
+        """List the models of the server in the query (`endpoint`), or of all servers."""
         routes = self.watch.routes
         # raises the error to show if no server can be used
         server = routes.server(request.query_params.get("endpoint", ""))
@@ -372,7 +372,7 @@ def _status_of(error: LMChatError) -> HTTPStatus:
 def _openai_error(error: LMChatError, status: int | None = None) -> Response:
     """Return the reply for an error in the shape of OpenAI's API.
 
-    `status` is that of the reply; by default, it follows from the error.
+    `status` is the status of the reply; by default, it follows from the error.
     """
     if status is None:
         status = _status_of(error)

@@ -32,7 +32,7 @@ class BodyFields(Struct, frozen=True):
         """Return the name of the model.
 
         Raises `RequestInvalid` if it is missing, blank, no text or too long. Older scripts look for
-        the first words of these messages, as "No LM Studio model selected".
+        the first words of these messages, such as "No LM Studio model selected".
         """
         name = self.model
         if name == "":

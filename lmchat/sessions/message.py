@@ -72,7 +72,7 @@ def count_probabilities(choices: Sequence[TokenProbabilities]) -> int:
 
 
 def choices_json(choices: Sequence[TokenProbabilities]) -> list[dict[str, Any]]:
-    """Return the choices of the tokens of an answer for `ask --json`, without those of thoughts."""
+    """Return the choices of the tokens of an answer, without its thoughts, for `ask --json`."""
     return [
         {
             "token": choice.token,
@@ -178,7 +178,7 @@ class FilePart(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag
     place: int | None = None
     """Characters of the prompt before a text file; None: it is sent before the prompt."""
     language: str = ""
-    """Language of its code fence; only that of a file with a `place` is sent."""
+    """Language of its code fence, if the file has a `place`; else it is not sent."""
 
     @property
     def is_image(self) -> bool:
@@ -217,7 +217,7 @@ class Failure(Struct, frozen=True, kw_only=True):
 
 
 class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
-    """Tokens and times of an answer, including those of the answer it continues."""
+    """Tokens and times of an answer, together with the answer that it continues, if any."""
 
     ttft_ms: float | None = None
     """Time from sending to the first token."""
@@ -278,8 +278,8 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
 
         `begun` has the figures of the first part, which this one continues; if it is None,
         nothing changes. Tokens and times are added up, and an edited part makes an edited answer.
-        The time to the first token is that of the first part, if it is known. The speed and all
-        other figures are those of the second part.
+        The time to the first token comes from the first part, if it is known there. The speed and
+        all other figures come from the second part.
         """
         if begun is None:
             return self
@@ -328,7 +328,7 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
 
 
 EDITED = AnswerStats(is_edited=True, finish_reason="stop")
-"""AnswerStats of a rewritten answer: the figures of the old text are not those of the new one."""
+"""AnswerStats of a rewritten answer: the figures of the old text do not describe the new one."""
 
 
 class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
@@ -421,8 +421,8 @@ def thoughts_to_send(messages: Sequence[ChatMessage], sent_thoughts: SentThought
 def interrupted(message: ChatMessage, cause: str) -> ChatMessage:
     """Return a message whose answer or tool call was cut off, with a state and failure for that.
 
-    `cause` begins the sentence that says why, as "lmchat ended". An answer in which nothing
-    has arrived becomes a failed one: there is nothing to continue.
+    `cause` begins the sentence that says why, for example "lmchat ended". An answer of which
+    nothing has arrived becomes a failed one: there is nothing to continue.
     """
     state = AnswerState.INTERRUPTED
     reason = f"{cause} while this answer was streaming."

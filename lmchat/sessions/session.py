@@ -35,7 +35,7 @@ class MessagePath(tuple[ChatMessage, ...]):
         return MessagePath((*self, *messages))
 
     def after(self, earlier: MessagePath) -> MessagePath:
-        """Return a longer path: the earlier messages, followed by those of this path."""
+        """Return a longer path: the messages of `earlier`, then the messages of this path."""
         return MessagePath((*earlier, *self))
 
     def replaced(self, message: ChatMessage) -> MessagePath:
@@ -202,7 +202,7 @@ class Branch(Struct, frozen=True, kw_only=True):
 
 
 def branches(messages: Iterable[ChatMessage]) -> list[Branch]:
-    """Return all branches of a tree: each before those that begin at its end, older ones first.
+    """Return all branches of a tree: each before the branches that begin at its end, older first.
 
     A message whose parent is not among `messages` begins a branch of depth 0.
     """

@@ -69,7 +69,7 @@ def _unreadable(reason: str) -> StoreUnavailable:
 
 
 def remove(connection: Connection, folder: Path, digests: Collection[str]) -> None:
-    """Remove those of the given files that neither a message nor a draft names.
+    """Remove the files with these digests, unless a message or a draft names them.
 
     Unlike `remove_unnamed`, it also removes files that are younger than a minute. A file that
     cannot be removed stays. Texts that are no digests are ignored: an imported message may name any

@@ -51,7 +51,7 @@ class Figures:
     ) -> tuple[AnswerRecord, ...]:
         """Return the figures of answers that ended since a moment, oldest first.
 
-        For None, return those of all turns. Damaged rows are left out.
+        Without a moment, return the figures of all answers. Damaged rows are left out.
         """
         earliest = "" if since is None else stored_time(since)  # all texts come after an empty one
         query = f"select {_RECORD_COLUMNS} from ledger where created_at >= ? order by ledger_id"

@@ -1,4 +1,4 @@
-"""Files of running answers and tool calls; `recovery` recovers those of killed processes.
+"""Files of running answers and tool calls; if a process was killed, `recovery` reads its files.
 
 The file `sessions.db-answer-ID` begins with its head, a line of JSON about the message. Each
 further line holds the entries of one write: pairs of a kind and a text, which together make the
@@ -212,7 +212,7 @@ class MemoryJournal:
         """Do nothing: the first entries begin the list of an answer."""
 
     async def add(self, message_id: str, entries: Sequence[JournalEntry]) -> None:
-        """Keep the entries of an answer, without those before the last `RESET`.
+        """Keep the entries of an answer, without any entries before the last `RESET`.
 
         They are not for recovery. `Connection.arrived_entries` reads them if the session is read or
         forked while the answer runs, since the tables get the parts only when the answer ends.
@@ -269,8 +269,8 @@ class AnswerFile:
     def _create(self) -> int:
         """Create and lock the file, and return its descriptor; raises `OSError`."""
         ensure_folder(self._path.parent)
-        # Another process takes a file without a lock for that of a killed process. So the file is
-        # hidden until it is locked, except on Windows, which cannot rename an open file.
+        # Another process would take a file without a lock for the file of a killed process. So the
+        # file is hidden until it is locked, except on Windows, which cannot rename an open file.
         hidden = self._path.with_name(f".{self._path.name}")
         path = hidden if CAN_RENAME_OPEN_FILES else self._path
         path.unlink(missing_ok=True)  # left by an attempt that failed or was killed

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-_YEARS = range(2, 9999)  # those that Python can convert to every time zone
+_YEARS = range(2, 9999)  # years whose times Python can convert to every time zone
 # Name in the row of a `RefusalPart`, whose kind is `text`: a search treats both alike.
 _REFUSED = "refused"
 _MESSAGE_COUNT = """(select count(*) from messages m

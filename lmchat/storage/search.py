@@ -195,7 +195,7 @@ def _quoted(term: str) -> str:
 def _hit(row: Sequence[Any], kind: str, text: str, terms: Sequence[str]) -> SearchHit | None:
     """Return the hit for a match, with the text around the first place of a term.
 
-    `row` has the columns `_HIT`. `kind` is that of the part with the text, or `title`. Without
+    `row` has the columns `_HIT`. `kind` is the kind of the part with the text, or `title`. Without
     terms, the hit shows the beginning of the text. Return None for a damaged row, whose time cannot
     be read.
     """
@@ -283,7 +283,8 @@ class Filters(Struct, frozen=True, kw_only=True):
 def parse_terms(text: str) -> tuple[str, ...]:
     """Return the different terms of a search whose filters were removed.
 
-    Terms that `folded` makes empty are left out, and so are those after the first `_MOST_TERMS`.
+    Terms that `folded` makes empty are left out, and so are all terms after the first
+    `_MOST_TERMS`.
     """
     terms: dict[str, None] = {}
     for match in _TERM.finditer(text.replace("\0", " ")):

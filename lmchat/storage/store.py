@@ -220,7 +220,7 @@ class Store:
     def _open_in_memory(self, entries: dict[str, list[JournalEntry]]) -> Connection:
         """Return a connection to tables in memory, with a copy of what is saved if it is shown.
 
-        `entries` are those of the `MemoryJournal`, from which the connection reads running answers.
+        The connection reads running answers from `entries`, which the `MemoryJournal` owns.
         """
         if not self._shows_saved or not self._path.exists():
             return connect_in_memory(None, entries)
@@ -241,7 +241,7 @@ class Store:
     def list_sessions(
         self, connection: Connection, *, is_trash: bool = False
     ) -> tuple[SessionHeader, ...]:
-        """Return the sessions that are not in the trash, or with `is_trash` those that are in it.
+        """Return the sessions outside the trash, or with `is_trash` the sessions in the trash.
 
         Pinned sessions come first, then those that were changed last. The trash is sorted by the
         time of the deletion, newest first. Damaged sessions are left out.

@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from lmchat.config.presets import filled
+from lmchat.config.presets import filled_preset
 from lmchat.config.settings import Preset
 from lmchat.errors import FileRefused, WrongUse
 
@@ -36,13 +36,13 @@ async def unreadable() -> str:
     ],
 )
 async def test_a_preset_is_filled_once_and_has_input_behind_it_without_a_place(name, typed, prompt):
-    assert await filled(PRESETS, name, typed, copied) == prompt
+    assert await filled_preset(PRESETS, name, typed, copied) == prompt
 
 
 async def test_only_a_preset_that_wants_the_clipboard_needs_one():
-    assert await filled(PRESETS, "review", "", unreadable) == "Review this.\n"
+    assert await filled_preset(PRESETS, "review", "", unreadable) == "Review this.\n"
     with pytest.raises(FileRefused, match="no clipboard"):
-        await filled(PRESETS, "today", "", unreadable)
+        await filled_preset(PRESETS, "today", "", unreadable)
 
 
 @pytest.mark.parametrize(
@@ -59,5 +59,5 @@ async def test_only_a_preset_that_wants_the_clipboard_needs_one():
 )
 async def test_a_preset_that_cannot_be_filled_says_what_to_type(presets, name, words):
     with pytest.raises(WrongUse) as caught:
-        await filled(presets, name, " ", copied)
+        await filled_preset(presets, name, " ", copied)
     assert caught.value.message_with_hint == words

@@ -23,7 +23,7 @@ from lmchat.cli.plain.turns import PlainTurns
 from lmchat.cli.wiring import make_chat, open_runtime
 from lmchat.commands.table import is_command, is_shell_command
 from lmchat.errors import LMChatError, NoServerFound
-from lmchat.processes.system import interrupt_at_end
+from lmchat.processes.system import interrupt_on_ending_signals
 from lmchat.safe_text import safe_text
 from lmchat.sessions.attached_files import split_draft
 
@@ -58,7 +58,7 @@ def run_plain(context: Context) -> int:
 
     # from now on, a signal such as SIGTERM raises KeyboardInterrupt as Ctrl+C does, but its number
     # is added to this list
-    signals = interrupt_at_end(on_hang_up=leave_answers)
+    signals = interrupt_on_ending_signals(on_hang_up=leave_answers)
     stack = AsyncExitStack()
     with asyncio.Runner() as runner:
         try:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.saved_texts import joined_prompts
-from lmchat.config.presets import filled
+from lmchat.config.presets import filled_preset
 from lmchat.sessions.attached_files import draft_of, split_draft, without_file_lines
 from lmchat.sessions.message import ChatMessage, Role
 from lmchat.tui.screen_services import ScreenServices
@@ -203,4 +203,4 @@ class PromptText:
             return without_file_lines(await self._workspace.platform.paste())
 
         name, _, text = typed.partition(" ")
-        return await filled(self._workspace.settings.prompts, name, text, paste)
+        return await filled_preset(self._workspace.settings.prompts, name, text, paste)

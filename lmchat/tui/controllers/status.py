@@ -255,5 +255,5 @@ class StatusDisplay:
         if since_s is None:
             since_s = self.health.since_s
         if target.loading_fraction or since_s is None:
-            return units.so_far(target.loading_fraction)  # empty without a fraction
+            return units.progress_suffix(target.loading_fraction)  # empty without a fraction
         return f" {units.rough_time(self._workspace.clock() - since_s)}"

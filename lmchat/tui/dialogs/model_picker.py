@@ -79,7 +79,7 @@ def _cells(row: ModelRow) -> list[StyledText]:
     style = "" if model.can_chat else MUTED
     context = (context_text(model), style)
     if model.state is LoadState.LOADING:
-        context = (f"loading{units.so_far(model.load_fraction)}", "$warning")
+        context = (f"loading{units.progress_suffix(model.load_fraction)}", "$warning")
     speed = "" if row.tokens_per_second is None else units.rate(row.tokens_per_second)
     return [
         (safe_line(model.params, limit=8), style),

@@ -134,7 +134,7 @@ def _model_state(health: Health, figures: AnswerFigures | None, loading: str) ->
         elif figures.stage is Stage.READING or figures.first_token_s is not None:
             state = LoadState.LOADED  # only a loaded model reads the prompt or answers
     if state is LoadState.LOADING:
-        return f"loading{units.so_far(fraction)}", _WARN
+        return f"loading{units.progress_suffix(fraction)}", _WARN
     return state.value, "" if state is LoadState.LOADED else MUTED
 
 
@@ -196,7 +196,7 @@ def turn_rows(
     if is_asking:
         word, style = "waiting for you", _WARN
     elif read_ahead is not None:
-        word, style = f"reading ahead{units.so_far(read_ahead)}", ""
+        word, style = f"reading ahead{units.progress_suffix(read_ahead)}", ""
     rows: list[TelemetryRow] = [
         _head("Turn", word, style),
         _figure("elapsed", units.elapsed(figures.elapsed_s(now_s)) if figures else UNKNOWN),
@@ -215,7 +215,7 @@ def stage_text(figures: AnswerFigures | None, now_s: float) -> StyledText:
         return UNKNOWN, MUTED
     if not figures.is_running:
         return figures.state.value, _BAD if figures.state in _FAILURES else ""
-    share = units.so_far(figures.fraction)
+    share = units.progress_suffix(figures.fraction)
     match figures.stage:
         case Stage.LOADING if share:
             return f"loading{share}", _WARN
