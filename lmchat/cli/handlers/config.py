@@ -53,9 +53,9 @@ def show(context: Context) -> int:
         # a section is a table of the file with fixed names; the settings above all tables are one
         # without a name
         section_settings = getattr(settings, section) if section else settings
-        for setting in value_keys(table.type):
-            key = f"{section}.{setting.name}".removeprefix(".")
-            values[key] = getattr(section_settings, setting.name)
+        for config_key in value_keys(table.type):
+            key = f"{section}.{config_key.name}".removeprefix(".")
+            values[key] = getattr(section_settings, config_key.name)
     if settings.api_key:
         values["api_key"] = _MASK
     if settings.endpoint and not is_address(settings.endpoint):  # it may have a password
