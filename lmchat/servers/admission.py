@@ -27,7 +27,7 @@ from lmchat.sessions.message import AnswerState, ChatMessage, Role
 from lmchat.sessions.stats import Budget, Metrics
 
 _WINDOW_S = 60.0
-_BASE64_GROWTH = 4 / 3  # size of an attached file in a request, by its own size
+_BASE64_GROWTH = 4 / 3  # size of an image in a request, relative to the size of its file
 _FORWARDED_ROLES = ("system", "developer", "user", "assistant", "tool")
 _ROLES_WITHOUT_TEXT = ("assistant", "tool")
 _PROVIDER_HOSTS = frozenset(host for server in PRODUCTS for host in server.hosts)
@@ -102,14 +102,14 @@ def _host_and_port(text: str) -> tuple[str, int | None]:
             "Endpoint not allowed: a host or host:port is needed, without a path.",
             hint="Correct it in allowed_hosts or --allow-host, for example: gpu.lan:8080",
         )
-    # not the port of the endpoint, which has the usual one of http if none is given
+    # not `endpoint.port`, which is 80 if the text names no port
     return endpoint.host, urlsplit(f"//{host}").port
 
 
 class Limiter:
     """Limit of requests per minute; 0: no limit.
 
-    Counted are the requests of the last 60 seconds, not those of a minute of the clock.
+    It counts the requests of the last 60 seconds, not those of a minute of the clock.
     """
 
     def __init__(self, limit: int, *, section: str = "limits") -> None:
@@ -129,7 +129,7 @@ class Limiter:
         if self.budget().left > 0:
             self._times.append(time.monotonic())
             return
-        # Until the oldest request leaves the window. At least 1, as "in 0 s" would be wrong.
+        # The time until the oldest request leaves the window; at least 1 s, not "in 0 s".
         wait_s = max(math.ceil(self._times[0] + _WINDOW_S - time.monotonic()), 1)
         raise TooManyRequests(
             f"{too_many_requests(product)}: the limit is {self._limit} a minute; "
@@ -151,7 +151,8 @@ class Limiter:
 def check_request(request: ChatRequest) -> None:
     """Raise `RequestInvalid` for the first wrong part of a request.
 
-    Only an answer that is the last message may have reasoning alone: the model continues it.
+    Each message needs a text or a file. An answer that is the last message may also have reasoning
+    alone, which the model continues.
     """
     model: object = request.model  # a program may have passed anything
     if model == "":
@@ -241,7 +242,7 @@ class Admission:
     def count_end(self, state: str, elapsed_ms: float) -> None:
         """Count a sent request by the `AnswerState` in which it has ended.
 
-        Only the times of complete ones are added up, for their mean.
+        Only the times of complete requests are added up, for their mean.
         """
         if state == AnswerState.COMPLETE:
             self.count(successful_requests=1, total_response_ms=elapsed_ms)
@@ -251,7 +252,7 @@ class Admission:
             self.count(failed_requests=1)
 
     def admit(self, request: ChatRequest, encode: Callable[[], bytes]) -> None:
-        """Run all checks on a request in this order, and count it for its limit.
+        """Run all checks on a request, and count it for the limit of requests per minute.
 
         `encode` returns the body, which is only measured here; messages that cannot be sent are
         refused before it is called.
@@ -268,7 +269,7 @@ class Admission:
                 self.limiter.count_request(request.product)
 
     def admit_forwarded(self, request: ForwardedRequest) -> None:
-        """Run the checks on a request of another program, whose size was checked as it was read.
+        """Check a request of another program; its size was checked when it was read.
 
         Raises:
             LMChatError: a check refuses the request; the checks after it do not run.
@@ -283,7 +284,7 @@ class Admission:
     def _refusals_counted(self, logged_name: str) -> Iterator[None]:
         """Count and log an `LMChatError` of the block, which is raised all the same.
 
-        The log has its kind and the name of this sort of request, and nothing of what it contains.
+        The log gets the kind of the error and `logged_name`, and nothing that the request contains.
         """
         try:
             yield

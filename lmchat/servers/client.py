@@ -76,10 +76,10 @@ COUNT_S = 2.0  # longest wait for a count of tokens; after it, an estimate is sh
 TEMPLATE_S = 5.0  # longest wait for the text behind a chat template, of up to 1 MB
 LOOKUP_S = 20.0  # longest wait for the reply whether an answer is kept: a busy server may be slow
 DROP_S = 1.0  # longest wait for the reply to an order to drop an answer
-DROP_AGAIN_S = 0.5  # pause before this order is repeated
+DROP_AGAIN_S = 0.5  # pause before the order to drop an answer is repeated
 END_THOUGHT_S = 2.0  # longest wait for the reply to the order to end a thought
-# A list of models that is older is read again before a request that must not load a model: one that
-# went to sleep since would be woken.
+# Before a request that must not load a model, an older list of models is read again: the model may
+# have gone to sleep since, and the request would wake it.
 NO_WAKE_CHECK_S = 1.0
 _log = logging.getLogger(__name__)
 
@@ -104,8 +104,8 @@ class HttpServerClient:
             keys: Where the API keys of servers come from; None: no key is sent.
             cache_file: File that keeps the lists of models; None: they are kept in memory only.
             transport: Replaces the network in tests.
-            reads_per_second: How often streams of this machine and its network are read at most,
-                which saves a quarter of their CPU time on a screen; None: at any time.
+            reads_per_second: How often streams from this machine and its network are read at most.
+                The frame rate of the screen saves a quarter of their CPU time. None: no limit.
             engine: The built-in engine, which ends with this client.
         """
         self._engine = engine
@@ -136,19 +136,19 @@ class HttpServerClient:
     def expect(self, hinted: Mapping[str, Endpoint], *, used: Sequence[Endpoint] = ()) -> None:
         """Let `detect` also probe `hinted` and `used` addresses.
 
-        `hinted` are those that the environment names, each with the product to expect there; `used`
-        are those of earlier runs.
+        `hinted` are the addresses that environment variables name, each under the name of the
+        product that is expected there. `used` are addresses of earlier runs.
         """
         self._prober.scan_also((*hinted.values(), *used))
         for product, endpoint in hinted.items():
             self._prober.expect(endpoint, product)
 
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[ProbeResult, ...]:
-        """Probe all addresses where a server may be at once; return the results, best first.
+        """Probe, at once, all addresses where a server may be; return the results, best first.
 
         These are the usual addresses of all products, those that were given to `expect`, and
         `expected`, which the user has named. The models of usable servers are cached. If the
-        built-in engine has an address, it is the first, also while it does not run.
+        built-in engine has an address, its result is the first, even while it does not run.
         """
         await self._read_cache()
         results = tuple(map(self._cache_models, await self._prober.scan(expected)))
@@ -157,7 +157,7 @@ class HttpServerClient:
         if self._engine is not None and self._engine.endpoint is not None:
             # a refresh searches the disk again: model files may have come or gone
             probed_engine = await self._engine.probe(self._prober.check, is_refresh=True)
-            # the scan may have probed its address, too, as that of a plain llama.cpp
+            # the scan may have probed it, too, and then takes it for a plain llama.cpp
             others = (probed for probed in results if probed.endpoint != probed_engine.endpoint)
             return (self._cache_models(probed_engine), *others)
         return results
@@ -180,7 +180,7 @@ class HttpServerClient:
         await self._read_cache()
         cached = self._cache.models_of(endpoint, max_age_s=self._settings.limits.models_ttl_s)
         if cached is not None and not is_refresh:
-            self._admission.allowed.check(endpoint)  # as `check` does, where a server is asked
+            self._admission.allowed.check(endpoint)  # else done by `check`, below
             self._admission.count(cache_hits=1)
             return cached
         self._admission.count(cache_misses=1)
@@ -209,7 +209,7 @@ class HttpServerClient:
         fraction from 0 to 1. Raises `ServerRejected` if the server cannot do what is asked.
         """
         if engine := self._engine_at(model.endpoint):
-            # not before the answer that it is writing has ended
+            # the slot is free when the answer that the engine is writing has ended
             async with self._slots.one_slot(model.endpoint, model.model_id, model.product):
                 await engine.load(model.model_id, context=context)
         else:
@@ -239,10 +239,10 @@ class HttpServerClient:
     async def count_tokens(self, request: ChatRequest) -> int | None:
         """Return the number of tokens that the server counts in the prompt of a request.
 
-        None if the server cannot count, would have to load the model first, or takes longer than
-        `COUNT_S`. The state of the model is asked for first if it is not fresh. The messages are
-        not checked: the last one may be empty. Raises `LMChatError` if no request may be sent to
-        the address, or if the server refuses this one or cannot be reached.
+        Return None if the server cannot count, would have to load the model first, or takes longer
+        than `COUNT_S`. If the known state of the model is not fresh, the server is asked for it
+        first. The messages are not checked: the last one may be empty. Raises `LMChatError` if no
+        request may be sent to the address, or if the server refuses this one or cannot be reached.
         """
         product = product_named(request.product)
         self._admission.allowed.check(request.endpoint)
@@ -258,10 +258,10 @@ class HttpServerClient:
     async def read_ahead(self, request: ChatRequest) -> AsyncGenerator[PromptProgress, None]:
         """Let a server read the prompt of a request into its cache (R-41), and yield the progress.
 
-        The state of the model is checked first: a model that is not in memory is not loaded for
-        this. llama.cpp generates one token, which is dropped, and keeps what it has read, also if
-        this generator is closed earlier. The last message may be without text: it is in the place
-        of the prompt, which is still being typed.
+        The state of the model is checked first: no model is loaded only for this. The server also
+        generates one token, which is dropped. It keeps what it has read, even if this generator is
+        closed before the end. The last message may be empty: it is in the place of the prompt that
+        is still being typed.
 
         Raises `LMChatError` if the request may not be sent, or was not read to its end.
         """
@@ -271,7 +271,7 @@ class HttpServerClient:
         is_read = False  # the events also end, without an error, when the connection breaks
         async with aclosing(api.events("/v1/chat/completions", body)) as chunks:
             async for chunk in chunks:
-                is_read = is_read or "usage" in chunk  # the last chunk has it
+                is_read = is_read or "usage" in chunk  # only the last chunk has the usage
                 progress = prompt_progress(chunk.get("prompt_progress"))
                 if progress is not None:
                     yield progress
@@ -283,8 +283,8 @@ class HttpServerClient:
     async def outgoing_request(self, request: ChatRequest) -> OutgoingRequest:
         """Return what `stream` would send first for a request; send nothing.
 
-        The random id under which the server would keep the answer is left out: nothing would stop
-        the answer of a copied request.
+        The random id under which the server would keep the answer is left out. If the user sends a
+        copy of the request, nothing would stop an answer that is kept.
         """
         self._admission.allowed.check(request.endpoint)
         exchange = self._new_exchange(self._writer.write(replace(request, replay_id="")))
@@ -296,7 +296,7 @@ class HttpServerClient:
         Raises `ServerRejected` if it cannot, or if it would have to load or wake the model.
         """
         product = product_named(request.product)
-        if product.shows_template_text:  # any other one says that it cannot, and asks no server
+        if product.shows_template_text:  # other products refuse below, without asking the server
             await self._require_loaded(request)
         api = await self._new_api(request.endpoint, request.product, read_s=TEMPLATE_S)
         return await product.template_text(api, self._writer.write(request).body())
@@ -307,8 +307,8 @@ class HttpServerClient:
         """Send a request and yield the events of its answer; the last is a `StreamFinished`.
 
         The request runs in a separate task (R-28), which is cancelled if this generator is closed.
-        Its events arrive in a queue; None in the queue means that the task has ended. If it failed,
-        its error is raised then.
+        The events arrive in a queue; None in the queue means that the task has ended. If the task
+        failed, its error is raised then.
         """
         exchange = self._admit(request)
         task = asyncio.create_task(self._run(exchange), name="chat request")
@@ -333,8 +333,8 @@ class HttpServerClient:
     async def _drop_answer(self, request: ChatRequest) -> None:
         """Order a server to stop an answer and forget what it has kept of it (R-42).
 
-        The order is repeated: the server may read the request for the answer only after the first.
-        Errors are ignored: the server may not know the answer any more.
+        The order is sent twice, because the server may read the request for the answer only after
+        the first order. Errors are ignored: the server may not know the answer any more.
         """
         url = kept_answer_url(request.endpoint, request.replay_id)
         key = self._keys.known_key(request.endpoint)
@@ -349,10 +349,10 @@ class HttpServerClient:
     async def forward(
         self, request: ForwardedRequest, on_end: Callable[[AnswerRecord], None]
     ) -> AsyncIterator[ForwardedReply]:
-        """Pass on a request of another program when it is its turn, and yield the reply.
+        """Wait for a slot, pass on a request of another program, and yield the reply.
 
-        Its connection is closed after the block. `on_end` gets the figures of a request that was
-        sent. Raises `LMChatError` if it may not be sent, or has no complete reply.
+        The connection is closed after the block. If the request was sent, `on_end` gets its
+        figures. Raises `LMChatError` if it may not be sent, or has no complete reply.
         """
         model = request.model
         endpoint = model.endpoint
@@ -396,7 +396,8 @@ class HttpServerClient:
     async def end_thought(self, request_id: str) -> bool:
         """Ask the server of a running request to end the thought; return whether it will.
 
-        False if no answer to it is running, if the server cannot, and after any failure.
+        Return False if no answer to the request is running, if the server cannot end the thought,
+        and after any failure.
         """
         exchange = self._running.get(request_id)
         if exchange is None or not exchange.answer_id:
@@ -426,7 +427,7 @@ class HttpServerClient:
     async def aclose(self) -> None:
         """Close all connections; the engine ends, and the lists of models are written."""
         if self._drops:
-            # the requests that tell servers to stop an answer: closed connections would lose them
+            # let the orders to drop answers arrive: closed connections would lose them
             await asyncio.wait(self._drops, timeout=DROP_S)
         await self._connections.aclose()
         engine_endpoint = None
@@ -469,8 +470,8 @@ class HttpServerClient:
     def _cache_models(self, probed: ProbeResult) -> ProbeResult:
         """Keep the models of a probed server for `cached_models`; return the result unchanged.
 
-        A server that cannot be used keeps its earlier list, unless it has models all the same, as
-        the built-in engine has after a crash.
+        If the server cannot be used and lists no models, its earlier list is kept. The built-in
+        engine lists its models even after a crash.
         """
         if probed.verdict.is_usable or probed.models:
             self._cache.put(probed.endpoint, probed.models)
@@ -492,9 +493,9 @@ class HttpServerClient:
     async def _would_load(self, request: ChatRequest) -> bool:
         """Whether a request would make its server load or wake the model (R-29, R-41).
 
-        The state of the model is asked for first if the cached one is not fresh. A model whose
-        state is not known counts as not loaded. The built-in engine loads on demand, too: a request
-        to it starts it with the model.
+        If the cached state of the model is not fresh, the server is asked for it first. A model
+        whose state is not known counts as not loaded. A request to the built-in engine loads the
+        model, too: the engine is started with it.
         """
         endpoint = request.endpoint
         self._admission.allowed.check(endpoint)
@@ -508,9 +509,9 @@ class HttpServerClient:
     async def _require_loaded(self, request: ChatRequest) -> None:
         """Raise `ServerRejected` if a request would make its server load or wake the model.
 
-        The message is for users who want to see the text that the model gets (`template_text`), so
-        it also says what can be shown without the model. `read_ahead` calls this, too, but users do
-        not see its errors.
+        The message is for users who want to see the text that the model gets (`template_text`). So
+        it also names what can be shown without the model: the JSON. `read_ahead` calls this, too,
+        but users do not see its errors.
         """
         if await self._would_load(request):
             raise ServerRejected(
@@ -523,7 +524,7 @@ class HttpServerClient:
     def _admit(self, request: ChatRequest) -> Exchange:
         """Check a request and return its exchange; nothing is sent yet.
 
-        For each option that is not sent, the queue of events already has a note for the user.
+        The queue of events then already has a note for the user about each option that is not sent.
         Raises `LMChatError` for a request that is invalid, too large, not allowed or over a limit.
         A request for a kept answer sends no messages and no options: only its address is checked.
         """
@@ -531,7 +532,7 @@ class HttpServerClient:
         if request.is_replay:
             self._admission.allowed.check(endpoint)
         else:
-            # written here only to be measured, once its messages are found valid
+            # `admit` measures the written request, after it has found the messages valid
             self._admission.admit(request, lambda: self._writer.write(request).encoded_body())
             _log.info("chat request to %s", endpoint.origin)
         self._prober.expect(endpoint, request.product)  # a later probe asks for it first
@@ -545,8 +546,8 @@ class HttpServerClient:
     def _new_exchange(self, written: WrittenRequest) -> Exchange:
         """Return the exchange of a written request, with a new queue of events; send nothing."""
         request = written.request
-        # A server keeps an answer under its `replay_id`, if the request has one. A replay fetches a
-        # kept answer: so the server can keep answers, even if no probe of this run has asked it.
+        # A server keeps an answer under the `replay_id` of the request, if it has one. A replay
+        # fetches a kept answer, so its server can keep answers, even if no probe has asked it yet.
         can_keep = request.is_replay or self._prober.keeps_answers(request.endpoint)
         events: EventQueue = asyncio.Queue()
         return Exchange(
@@ -581,7 +582,7 @@ class HttpServerClient:
         )
 
     async def _run(self, exchange: Exchange) -> StreamFinished:
-        """Run an exchange when it is its turn, and return the last event of its answer.
+        """Wait for a slot, run an exchange, and return the last event of its answer.
 
         After a success, keep the dialect (the form of requests that the model accepts) for the next
         request, and note that the model is loaded. An unexpected error becomes an `LMChatError`,

@@ -39,8 +39,9 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     def parse(cls, text: str) -> Endpoint:
         """Read an address, with or without scheme and `/v1`, or a port of this machine.
 
-        Without a scheme it is `http`, and without a port the usual one of the scheme. The ending of
-        a request, such as `/models`, is removed, and `/v1` is added to a path without a version.
+        If the text names no scheme, it is `http`; if it names no port, it is the usual one of the
+        scheme. The ending of a request, such as `/models`, is removed. `/v1` is added to a path
+        without a version.
         An IP address of this machine becomes `localhost`.
 
         Raises:
@@ -136,7 +137,7 @@ def bracketed(host: str) -> str:
 
 
 def usual_host(host: str) -> str:
-    """Return the one form of a host: `localhost` for this machine, an IP address in its shortest.
+    """Return the usual form of a host: `localhost` for this machine, a short form of IP addresses.
 
     Servers that listen on all addresses print 0.0.0.0 or [::]: these mean this machine, too.
     """
@@ -166,7 +167,7 @@ def _is_host(host: str) -> bool:
         return True
     if len(host) > _MAX_HOST_CHARS:
         return False
-    # an international name, which HTTP clients read from its form with `xn--`, is refused
+    # international names are refused, also in ASCII, where they begin with `xn--`
     return "xn--" not in host and re.fullmatch(_NAME, host) is not None
 
 

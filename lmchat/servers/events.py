@@ -20,7 +20,7 @@ class RequestSent(Struct, frozen=True, kw_only=True):
     """The request was sent; the first token comes next."""
 
     sampling: Mapping[str, object] = field(default_factory=dict)
-    """Names and values of the sampling options that it has."""
+    """Names and values of the sampling options in the request."""
     is_kept: bool = False
     """Whether the server continues the answer without lmchat, and keeps it (R-42)."""
 
@@ -71,7 +71,7 @@ class ModelNamed(Struct, frozen=True, kw_only=True):
 
     model: str
     build: str = ""
-    """The `system_fingerprint` of the answer, with some products the build of the server."""
+    """The `system_fingerprint` of the answer; with some products, it is the build of the server."""
 
 
 class TextDelta(Struct, frozen=True, kw_only=True):
@@ -137,11 +137,11 @@ class UsageReported(Struct, frozen=True, kw_only=True):
     tokens_per_second: float | None = None
     prompt_tokens_per_second: float | None = None
     thought_tokens: int | None = None
-    """Those of `completion_tokens` that belong to the thought."""
+    """How many of `completion_tokens` belong to the thought."""
     draft_tokens: int | None = None
     """Tokens that a draft of the server proposed (speculation); None if it made no draft."""
     accepted_tokens: int | None = None
-    """Those of `draft_tokens` that the model accepted."""
+    """How many of `draft_tokens` the model accepted."""
 
 
 class StreamFinished(Struct, frozen=True, kw_only=True):

@@ -30,13 +30,14 @@ class Exchange(Struct, kw_only=True):
 
     written: WrittenRequest
     sender: Sender
-    events: EventQueue  # what `post` and the sender put in
+    events: EventQueue  # `post` and the sender put them in
     has_think_tags: bool  # whether thoughts are told apart by their tags
     is_kept: bool = False  # whether the server keeps the answer, under its `replay_id` (R-42)
     must_be_dropped: bool = False
-    """Whether closing this exchange has to stop the answer at its server, which would continue it.
+    """Whether the server has to be told to drop the answer if this exchange is closed now.
 
-    True from the request for an answer that is kept (R-42) until it has ended or cannot be had."""
+    A server that keeps an answer (R-42) would continue it. True from the request for such an answer
+    until the answer has ended, the server has refused it, or the connection has broken."""
     _reader: AnswerReader | None = None  # of the last answer
 
     def outgoing_request(self, *, has_key: bool) -> OutgoingRequest:
@@ -75,7 +76,7 @@ class Exchange(Struct, kw_only=True):
 
     async def _adapt(self, error: ServerRejected) -> bool:
         """Change the request after a refusal; return whether to send it again."""
-        if self.written.request.is_replay:  # it has no fields that could be changed
+        if self.written.request.is_replay:  # it has no body with fields that could be changed
             return False
         notes = self.written.adapt(error)  # None: no other form would help
         for note in notes or ():
@@ -135,5 +136,5 @@ class Exchange(Struct, kw_only=True):
         finally:
             if reader.has_posted_token:
                 self.sender.note_token()
-            if reader.network_error:  # the server continues; the answer is fetched later
+            if reader.network_error:  # the server continues the answer, which is fetched later
                 self.must_be_dropped = False

@@ -1,6 +1,6 @@
 """Passing on a request of another program: its body as it came, and the reply byte for byte.
 
-Nothing is sent again after a reply has begun. Only the server's API key is cut out of a reply.
+After a reply has begun, the request is not sent again. The server's API key is cut out of replies.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from lmchat.servers.stream.timeouts import IdleTimeout
 from lmchat.sessions.message import AnswerState, new_id
 from lmchat.sessions.stats import AnswerRecord
 
-_STREAM_TAIL_BYTES = 32 * 1024  # of a stream: several chunks, also with probabilities
-_WHOLE_BYTES = 1024 * 1024  # a longer reply is not searched; those with vectors may be long
+_STREAM_TAIL_BYTES = 32 * 1024  # end of a stream: several chunks, also with probabilities
+_WHOLE_BYTES = 1024 * 1024  # longer replies are not searched for counts; embeddings are long
 _DATA = b"data:"
 # Kinds of errors with which servers refuse a model that they list, but have not loaded.
 _UNLOADED_KINDS = ("model_not_loaded", "model_missing")
@@ -54,7 +54,7 @@ class Forwarding(Struct, kw_only=True):
     _refused: ForwardedReply | None = None  # the last refusal, as it came
     _is_stream: bool = False
     _tail: bytearray = field(default_factory=bytearray)
-    """End of the stream, or whole reply: counts are read from it once all has passed."""
+    """End of the stream, or whole reply; the counts are read from it when all has arrived."""
     # Values of `perf_counter`:
     _begun_s: float = field(default_factory=time.perf_counter)
     _sent_s: float = 0.0  # at the last attempt
@@ -99,8 +99,8 @@ class Forwarding(Struct, kw_only=True):
     async def _send(self, stack: AsyncExitStack, idle_timeout: IdleTimeout) -> ForwardedReply:
         """Send the request once; return the reply, or raise the error of a refusal.
 
-        What a reply needs open (connection, watch of silence, generator of its body) is closed with
-        `stack`. After a failure, it is closed before this returns.
+        A reply needs its connection, its limits of silence and the generator of its body; they end
+        with `stack`. After a failure, they end before this method does.
         """
         sender = self.sender
         self._refused = None
@@ -146,14 +146,14 @@ class Forwarding(Struct, kw_only=True):
                 if self._is_stream:  # the last chunks of a stream have the counts
                     del self._tail[:-_STREAM_TAIL_BYTES]
                 else:
-                    del self._tail[_WHOLE_BYTES:]  # what is cut is no JSON, and gives no counts
+                    del self._tail[_WHOLE_BYTES:]  # a reply that is cut is no JSON: no counts
                 # The body is not decoded here, so any byte counts as the first token.
                 idle_timeout.note_data(has_token=True)
                 with idle_timeout.paused():
                     yield self._without_key(chunk)
 
     async def _try_to_load(self, error: ServerRejected) -> bool:
-        """Load the model after a refusal for lack of it, once; return whether it is loaded now."""
+        """Load the model once if a refusal says that it is missing; return whether it is loaded."""
         if error.kind not in _UNLOADED_KINDS or self._has_tried_load:
             return False
         self._has_tried_load = True
@@ -167,8 +167,8 @@ class Forwarding(Struct, kw_only=True):
     def _record(self, state: AnswerState) -> AnswerRecord:
         """Return the figures of the request.
 
-        `ttft_ms` is the time from the last attempt to the first byte, `wait_ms` that from the
-        beginning, with the waits between attempts.
+        `ttft_ms` is the time from the last attempt to the first byte. `wait_ms` is the time from
+        the beginning to the first byte, with the waits between attempts.
         """
         first_s = self._first_byte_s
         usage, finish_reason = self._usage()

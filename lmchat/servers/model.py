@@ -30,7 +30,7 @@ class LoadState(StrEnum):
 def server_id_of(endpoint: Endpoint, product: str) -> str:
     """Return the text by which a server is known in files.
 
-    It is the address, and for the built-in engine its product: its port changes with each run.
+    It is the address. For the built-in engine it is the product, as its port changes with each run.
     """
     return product if product == BUILT_IN else endpoint.url
 
@@ -90,14 +90,14 @@ class ModelList(Struct, frozen=True, kw_only=True):
 class Target(Struct, frozen=True, kw_only=True):
     """Server and model that answer the next turn.
 
-    `is_loading` says whether prompts have to wait for the model. The state of `model` does not: it
-    is what the server said last, and a server may load its model with the first prompt.
+    `is_loading` says whether prompts have to wait for the model. The state of `model` does not say
+    that: a server may load its model only with the first prompt, which does not have to wait.
     """
 
     endpoint: Endpoint
     product: str
     model: ModelInfo | None = None
-    is_loading: bool = False  # by lmchat; or by the server, and its name is not known yet
+    is_loading: bool = False  # lmchat loads it; or the server does, and its name is not known yet
     loading_since_s: float | None = None  # monotonic time; None where the server loads it unasked
     loading_fraction: float | None = None
 
@@ -124,8 +124,8 @@ class Target(Struct, frozen=True, kw_only=True):
 
 # ending of a file: ".gguf", "-00001-of-00003.gguf"
 _FILE_ENDING = r"(-\d{5}-of-\d{5})?\.gguf$"
-_INSTANCE = r":\d$"  # of a model that LM Studio has loaded several times
-_NO_BUILD = r"-(latest|gguf|mlx|ud)(?=-|$)"  # no build, and no difference between models
+_INSTANCE = r":\d$"  # ending of a model that LM Studio has loaded several times
+_NO_BUILD = r"-(latest|gguf|mlx|ud)(?=-|$)"  # words that make no difference between models
 # endings that name a build, which is a quantization, format or date of a model:
 # "-Q4_K_M", "-fp16", "-4bit", "-2024-07-18"
 _BUILDS = r"([-.](\d{4}-\d\d-\d\d|\d{8}|\d{4}|i?q\d\w*|b?fp?(8|16|32)|mxfp4|\d+bit|awq|gptq))*"
@@ -155,9 +155,8 @@ def model_meant(
 ) -> ModelInfo:
     """Return the model that a name means: that of this name, else the only one that contains it.
 
-    With `is_exact`, a part of a name means none. With `is_for_chat`, models that can chat come
-    first, and one that cannot is an error. Raises `WrongUse`, which also says that no model has
-    this name, or that several names contain it.
+    With `is_exact`, a part of a name means no model. With `is_for_chat`, only models that can chat
+    are returned. Raises `WrongUse` if the name means no model or several, or one that cannot chat.
     """
     find = find_model if is_exact else find_by_part
     possible = [model for model in models if model.can_chat or not is_for_chat]
@@ -183,7 +182,7 @@ def unknown_model(name: str, models: Sequence[ModelInfo]) -> WrongUse:
 def cannot_chat(model: ModelInfo) -> WrongUse:
     """Return the error for a model that makes embeddings, not answers.
 
-    To a chat it is as if the server did not have it, so the kind is that of a missing model.
+    For a chat, it is as if the server did not have the model, so the kind is that of a missing one.
     """
     sentence = f"{safe_line(model.model_id)} makes embeddings and cannot chat."
     return WrongUse(sentence, hint=_LIST_HINT, kind="model_missing")
@@ -196,7 +195,7 @@ def is_other_model(asked: str, served: str) -> bool:
     only one name has them. An empty name may be of any model.
     """
     names: list[str] = []
-    for full_name in (asked, served):  # as the part of each name that tells the model and its build
+    for full_name in (asked, served):  # take the part that tells the model and its build
         path = full_name.strip().casefold().replace("\\", "/").rstrip("/")
         name = re.sub(_FILE_ENDING, "", path.rpartition("/")[2])
         # "qwen3:8b" of Ollama, "qwen3-8b@q4_k_m" of LM Studio

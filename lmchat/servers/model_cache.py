@@ -56,12 +56,12 @@ class ModelCache:
     async def write(self, *, without: Endpoint | None) -> None:
         """Write the lists to the file if there are new ones; called once, at the end.
 
-        That of the server `without` is left out: it ends with this run. A failure is only logged,
-        because the next start can do without the file.
+        The list of the server `without` is left out, because this server ends with lmchat. A
+        failure is only logged: the next start can do without the file.
         """
         if self._file is None or not self._has_new_lists:
             return
-        await self.read_once()  # else the lists of other servers would be lost
+        await self.read_once()  # else the file would lose the lists of other servers
         lists = [cached for cached in self._lists.values() if cached.endpoint != without]
         data = msgspec.json.encode(lists)
         try:

@@ -1,7 +1,7 @@
-"""What all model servers together can be asked: the entrance of `servers`, as others name it.
+"""Protocols of the backend, by which the rest of lmchat names all model servers together.
 
-`client.HttpServerClient` is what runs; tests have a stand-in. Only `cli` and `api` import the
-client itself: chats and the screen, which load no HTTP, are handed it.
+`client.HttpServerClient` is the real backend; tests have a stand-in. Only `cli` and `api` import
+it. Chats and the screen are handed the backend, so that they load no HTTP.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from lmchat.sessions.stats import AnswerRecord, Budget, Metrics
 
 
 class AnswerSource(Protocol):
-    """All model servers, asked for answers, as turns do; all of it may raise `LMChatError`."""
+    """All model servers as a turn uses them: for answers. Its methods may raise `LMChatError`."""
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        """Send a turn and yield its events, up to `StreamFinished`; close it with `aclosing`."""
+        """Send a request and yield its events up to `StreamFinished`; use it with `aclosing`."""
 
     def read_ahead(self, request: ChatRequest) -> AsyncGenerator[PromptProgress, None]:
         """Let the server read a prompt into its cache, and yield how far it is.
 
-        It is no chat request: it does not wait for others, and no limit and no metric counts it. If
-        the model is not in memory, or the prompt was not read to its end, an `LMChatError` is
-        raised. Closing the generator closes the connection; what the server has read until then
-        stays in its cache.
+        It is not treated as a chat request: it does not wait for others, and no limit and no metric
+        counts it. If the model is not in memory, or the prompt was not read to its end, an
+        `LMChatError` is raised. Closing the generator closes the connection; what the server has
+        read until then stays in its cache.
         """
 
     async def end_thought(self, request_id: str) -> bool:
@@ -51,13 +51,13 @@ class AnswerSource(Protocol):
         """Return whether the server still has the answer that a request with `is_replay` wants."""
 
     def leave_answers(self) -> None:
-        """From now on, closing a stream does not stop an answer that its server keeps."""
+        """Do not stop answers that servers keep when their streams are closed from now on."""
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
         """Let the server count the tokens of a request without answering it.
 
-        The last message may be empty. Return None if it cannot, if it does not answer in time, or
-        if it would have to load the model.
+        The last message may be empty. Return None if the server cannot count, does not answer in
+        time, or would have to load the model.
         """
 
 
@@ -65,21 +65,21 @@ class ServerClient(AnswerSource, ModelSource, Protocol):
     """All model servers; every coroutine method and stream may raise `LMChatError`."""
 
     async def check(self, endpoint: Endpoint, *, key: str | None = None) -> ProbeResult:
-        """Probe one address; a server that is away is no error. A `key` is tried, and not kept."""
+        """Probe one address; it is no error if nothing answers. `key` is for this probe only."""
 
     def forward(
         self, request: ForwardedRequest, on_end: Callable[[AnswerRecord], None]
     ) -> AbstractAsyncContextManager[ForwardedReply]:
         """Pass on a request of another program, and yield the reply of the server as it comes.
 
-        `on_end` gets its figures after the block, if the request was sent.
+        After the block, `on_end` gets the figures of the request, if it was sent.
         """
 
     async def outgoing_request(self, request: ChatRequest) -> OutgoingRequest:
         """Return what `stream` would send first for a request; send nothing.
 
-        The random id under which the server would keep the answer is left out: if the user sends a
-        copy of the request, nothing would stop its answer.
+        The random id under which the server would keep the answer is left out. If the user sends a
+        copy of the request, nothing would stop an answer that is kept.
         """
 
     async def template_text(self, request: ChatRequest) -> TemplateText:

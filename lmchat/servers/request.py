@@ -123,11 +123,11 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     It is the only protection of the answer, so it has 128 bits.
     """
     is_replay: bool = False
-    """Whether the answer that is kept under `replay_id` is fetched, and no new one is asked for."""
+    """Whether to fetch the answer that is kept under `replay_id`, and to ask for no new one."""
     request_id: str = ""
-    """Random name of this request, by which it can be controlled while it runs; empty: it cannot.
+    """Random name by which `end_thought` finds this request while it runs; empty: it cannot.
 
-    At llama.cpp it is the only protection of the answer (R-42), so it has 128 bits.
+    It is not sent to the server.
     """
 
 
@@ -151,8 +151,8 @@ CHAT_PATH = "/chat/completions"  # behind the address of the API
 ID_HEADER = "X-Conversation-Id"
 """Header with an id under which llama.cpp keeps the answer (R-42).
 
-The server then continues the answer after the connection is closed, so the answer has to be dropped
-to be stopped. Until some minutes after its end, its bytes can be read again.
+The server then continues the answer after the connection is closed; to stop it, lmchat has to tell
+the server to drop it. The bytes of the answer can be read again until some minutes after its end.
 """
 
 

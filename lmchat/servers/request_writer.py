@@ -1,7 +1,7 @@
-"""Writer of chat requests, with what is known of each model and its server.
+"""Writer of chat requests, by what is known of each model and its server.
 
-What is known are the facts of the cached list of models, and the dialect that was accepted last. A
-dialect is the form of a request, without the fields that a model has refused.
+The facts of a model are in the cached list of models. The writer itself remembers the dialect that
+a model accepted last: the form of its requests, without the fields that it has refused.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class WrittenRequest(Struct, kw_only=True):
     def read_ahead_body(self) -> JsonObject:
         """Return the body that makes llama.cpp read a prompt and generate as little as it can.
 
-        That is one token, although the limit is 0 (R-41).
+        llama.cpp then generates one token, although the limit is 0 (R-41).
         """
         body = self.body()
         for name in _LIMIT_FIELDS:
@@ -90,8 +90,8 @@ class WrittenRequest(Struct, kw_only=True):
         for name, value in self.options.items():
             # The first field is the option; further ones, such as `top_logprobs`, only go with it.
             option_field, *_ = self.product.fields_of_option(name, value)
-            # A refused value is left out, another value of the same field is sent. Options such as
-            # `temperature`, which `extra_fields` does not have, are never left out.
+            # Only a refused value is left out; another value of the same field is sent. Options
+            # such as `temperature`, which `extra_fields` does not have, are never left out.
             field_value = str(self.extra_fields.get(option_field))
             if (option_field, field_value) not in self.dialect.dropped:
                 options[name] = value
@@ -163,8 +163,8 @@ class RequestWriter:
                 f"{written.product.subject} does not take {name} here, as far as lmchat knows. "
                 "It is not sent."
             )
-            place = (request.endpoint, request.model, note)
-            if place not in self._posted_notes:
-                self._posted_notes.add(place)
+            key = (request.endpoint, request.model, note)
+            if key not in self._posted_notes:
+                self._posted_notes.add(key)
                 new_notes.append(note)
         return new_notes

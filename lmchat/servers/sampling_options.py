@@ -2,7 +2,7 @@
 
 The common options are those of `COMMON`; each product takes some of them
 (`Product.sampling_fields`). Some also take `FURTHER_OPTIONS`. The name `extra.NAME` sends
-the field NAME as it is. Whether a number is in its range, the server says.
+the field NAME as it is. Only the server checks whether a number is in its range.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TAKEN_BY_ALL = ("temperature", "top_p", "max_tokens", "stop", "reasoning_effort"
 EXTRA = "extra."
 """Beginning of the name of an option that is sent as it is."""
 _OWN_FIELDS = ("model", "messages", "stream")
-"""Fields that decide what is sent to which model: no option, perhaps of a file, replaces them."""
+"""Fields that decide what is sent to which model; no option, as one of a file, replaces them."""
 _MAX_SHOWN_CHARS = 40  # of a wrong value in a message
 _FORMS = {
     float: "a number",
@@ -34,7 +34,7 @@ _FORMS = {
     tuple[str, ...]: "a list of texts",
     Mapping[str, float]: "a table of token numbers and biases",
 }
-"""What a value must be, by the types of settings; the only text is the reasoning effort."""
+"""Words for what a value must be, by type; the only text is the reasoning effort."""
 
 
 class SamplingOption(Struct, frozen=True):
@@ -45,7 +45,7 @@ class SamplingOption(Struct, frozen=True):
 
 
 def _option(annotation: Any) -> SamplingOption:
-    """Return the option of a setting, from `Annotated[TYPE, META]`, or the same `| None`."""
+    """Return the option of a setting, annotated by `Annotated[TYPE, META]`, perhaps `| None`."""
     declared, meta = get_args(annotation)
     if meta is NoneType:  # of `X | None`, the arguments are X and the type of None
         declared, meta = get_args(declared)

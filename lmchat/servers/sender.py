@@ -1,7 +1,7 @@
 """The one sender of requests with a streamed reply.
 
-`Sender.attempts` sends a request until it is accepted. What is done about a refusal is brought by
-the caller: `exchange.py` adapts a chat request, `forward.py` loads the model of another program's.
+`Sender.attempts` sends a request until it is accepted. Its caller says what to do about a refusal:
+`exchange.py` adapts a chat request, and `forward.py` loads the model that another program asks for.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from lmchat.servers.products.refusals import RequestFacts, refusal
 from lmchat.servers.stream.timeouts import IdleTimeout
 
 REFUSAL_BYTES = 1024 * 1024  # most bytes of a refusal that are read
-REFUSAL_S = 10.0  # timeout for the words of a refusal, whose status has already arrived
-LOADING_PAUSE_S = 1.0  # before the request is sent again to a server that loads the model
-MAX_WAIT_S = 60.0  # if a server asks for a longer wait, this is shown and not retried (R-32)
+REFUSAL_S = 10.0  # timeout for the body of a refusal, after its status has arrived
+LOADING_PAUSE_S = 1.0  # pause before a server that loads the model gets the request again
+MAX_WAIT_S = 60.0  # if a server asks for a longer wait, its error is raised, no retry (R-32)
 REFUSED_WAIT_S = 0.3  # wait before a near server that refused the connection is tried again
 JITTER = 0.25  # largest random part of a wait, in both directions
 _TEMPORARY = frozenset({"rate_limited", "busy", "upstream", "timeout"})
@@ -99,7 +99,7 @@ class Sender(Struct, kw_only=True):
                         idle_timeout.check_first_token()  # raises if the limit has passed
                     elif not await remedy(error):
                         raise
-            except (ServerUnavailable, ServerRejected) as error:  # also what is raised above
+            except (ServerUnavailable, ServerRejected) as error:  # also one of the inner block
                 plan = retry_plan(
                     error,
                     self.endpoint,
@@ -124,7 +124,7 @@ class Sender(Struct, kw_only=True):
                 await asyncio.sleep(plan.wait_s)
 
     def note_token(self) -> None:
-        """Note that text has arrived: sent again, the request would bring it a second time."""
+        """Note that text has arrived; a repeated request would bring the text a second time."""
         self._has_token = True
 
     @asynccontextmanager
@@ -170,7 +170,7 @@ class Sender(Struct, kw_only=True):
 
     @property
     def facts(self) -> RequestFacts:
-        """What the error for a refusal needs; the key is among it, to be cut out of the error."""
+        """Facts for the error of a refusal; they have the key, which is cut out of the error."""
         return self.product.request_facts(key=self.key, model=self.model, host=self.endpoint.host)
 
     def _add_hint(self, error: ServerUnavailable | ServerRejected) -> None:
@@ -210,10 +210,10 @@ def retry_plan(
 ) -> RetryPlan | None:
     """Return how to repeat a request that failed before its first token; None: not at all.
 
-    `attempt` is the number of the attempt that failed, from 1. It is not repeated if all attempts
-    of the settings are used up, if the failure is not temporary, or if the server may still work on
-    the request. The wait doubles with each attempt up to a limit, and varies at random, unless the
-    server names one.
+    `attempt` is the number of the attempt that failed, from 1. The request is not repeated if the
+    attempts of the settings are used up, or if the failure is not temporary. It is also not
+    repeated if the server may still work on it. The wait doubles with each attempt up to a limit,
+    and varies at random. If the server names a wait, that one is taken.
     """
     backoff_s = min(limits.retry_base_s * 2.0 ** (attempt - 1), limits.retry_max_s)
     wait_s = backoff_s * random.uniform(1 - JITTER, 1 + JITTER)
@@ -224,8 +224,8 @@ def retry_plan(
         is_hosted_failure = error.status == 500 and error.kind == "server_error" and not is_near  # noqa: PLR2004
         is_temporary = error.kind in _TEMPORARY or is_hosted_failure
         # An error without a status came inside a stream. A model server that has begun to answer
-        # does not refuse any more, but a gateway, which may stand before each far server, passes on
-        # refusals.
+        # does not refuse any more. But a gateway passes on refusals of the servers behind it, and
+        # any server that is not near may be one.
         may_be_gateway = product_named(product).is_gateway or not is_near
         is_mid_answer = error.status is None and not may_be_gateway
         if is_mid_answer or not is_temporary:
@@ -235,13 +235,13 @@ def retry_plan(
                 return None
             wait_s = error.retry_after_s
     elif error.kind == "offline":  # no connection could be made, and that showed at once
-        if is_near:  # its server may be restarting: try once more, soon
+        if is_near:  # the server may be restarting: try once more, soon
             attempts = min(attempts, 2)
             wait_s = REFUSED_WAIT_S
     elif isinstance(error, NothingAnswers):  # connecting took too long
-        if is_near:  # only what may pass soon is repeated there
+        if is_near:  # near servers are tried again only after failures that pass soon
             return None
         attempts = min(attempts, 2)  # once more only: the system has already tried several times
-    else:  # such as a timeout of the reply: the server may have begun to work on the request
+    else:  # for example no reply in time: the server may have begun to work on the request
         return None
     return RetryPlan(attempts=attempts, wait_s=wait_s) if attempt < attempts else None

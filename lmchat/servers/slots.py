@@ -19,7 +19,7 @@ CountSlots = Callable[[], int]  # returns how many slots there are now, at least
 class _Waiter(Struct, eq=False):
     """A request that waits for a slot.
 
-    Two waiters are never equal (`eq=False`), so `in` and `remove` find this one in the queue.
+    Two waiters are never equal (`eq=False`), so `in` and `remove` find the right one in a queue.
     """
 
     count: CountSlots
@@ -39,7 +39,7 @@ class SlotQueue:
 
     @asynccontextmanager
     async def one_slot(self, count: CountSlots, on_wait: Callable[[], None]) -> AsyncIterator[None]:
-        """Wait for a free slot, and hold it while the block runs; `on_wait` is called if none is.
+        """Wait for a slot, and hold it while the block runs; call `on_wait` if none is free yet.
 
         `_serve_waiters` takes the slot for the waiter and removes it from the queue.
         """
@@ -69,13 +69,13 @@ class SlotQueue:
 
 
 class ServerSlots:
-    """Slots of all servers in the user's network, of which each answers few requests at once."""
+    """Slots of all servers in the user's network; each of these answers few requests at once."""
 
     def __init__(self, cache: ModelCache) -> None:
         """`cache` has what the servers said last about their slots."""
         self._cache = cache
-        # By `Endpoint.netloc` and the name of a model that has slots of its own, as behind a
-        # router; the name is empty for slots that all models share.
+        # By `Endpoint.netloc` and name of the model. The name is empty if all models of the server
+        # share its slots; behind a router, each model has slots of its own.
         self._slots: dict[tuple[str, str], SlotQueue] = {}
 
     @asynccontextmanager
@@ -91,7 +91,7 @@ class ServerSlots:
 
         A server on this machine or in its network (`is_near`) gets as many requests at once as it
         has slots (R-25). `on_wait` is called if none is free. Other servers are made for many
-        requests at once: nothing is waited for.
+        requests at once, so there is no wait.
         """
         if not endpoint.is_near:
             yield

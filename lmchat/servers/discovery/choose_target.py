@@ -1,7 +1,7 @@
 """Choice of the server and model that answer the next turn, and the errors where none exists.
 
-Results are those of probes. The configured model is the one that flags, environment or
-configuration name; "" if they name none. `state` has the last used server and models.
+`results` are those of probes. `model` is the configured model: the one that flags, environment or
+configuration name, "" if they name none. `state` has the last used server and models.
 """
 
 from __future__ import annotations
@@ -77,10 +77,10 @@ def choose(
 ) -> TargetChoice:
     """Choose the server and the model for the next turn.
 
-    Of the usable servers, the one with the best `_rank` is chosen, and a model on it. Without a
-    usable server, the first that needs or rejects a key is chosen, without a target. Without that,
-    the server is what is missing. `model` is the configured one. With `is_named`, only servers that
-    the user has named count. `may_load` is as for `_choose_model`.
+    If servers are usable, the one with the best `_rank` is chosen, and a model on it. If none is
+    usable, the first that needs or rejects a key is chosen, without a target. If there is no such
+    server either, `Missing.SERVER` is returned. `model` is the configured one. With `is_named`,
+    only servers that the user has named count. `may_load` is as for `_choose_model`.
     """
     if is_named:
         results = [probed for probed in results if probed.is_own]
@@ -129,17 +129,18 @@ def _choose_model(
 ) -> ModelInfo | None:
     """Choose a model of a server; return None if the user has to be asked for one.
 
-    With `model`, the name of the configured model, only this one is chosen, and none if the server
-    lacks it or it cannot chat. If the server does not list it but may have it, it is chosen with
-    its name alone.
+    `model` is the name of the configured model. If it is set, no other model is chosen. If the
+    server does not list the model but may have it, the model is chosen with its name alone. If the
+    server lacks it, or it cannot chat, none is chosen.
 
-    Otherwise, the model that was used last is chosen, if it is on this server; else one by
-    `_PREFERRED_STATES`, and none if all are unloaded. A provider's models may cost money, or be
-    made for other work than chats, so none of them is chosen only because it is the first.
+    If no model is configured, the one that was used last is chosen, if it is on this server. If it
+    is not, one is chosen by `_PREFERRED_STATES`, and none if all are unloaded. A provider's models
+    may cost money, or be made for other work than chats. So none of them is chosen only because it
+    is the first.
 
     With `may_load`, there is no user to ask. A configured model that the server lacks is chosen all
-    the same, and the server refuses it. Of unloaded models, the one that was used last on this
-    server is chosen, or its only one.
+    the same, and the server refuses it. If all models are unloaded, the one that was used last on
+    this server is chosen, or its only one.
     """
     models = probed.chat_models
     if model:
@@ -151,7 +152,7 @@ def _choose_model(
             return None
         return ModelInfo(model_id=model, endpoint=probed.endpoint, product=probed.product)
 
-    # not one of the built-in engine: if it is not loaded, its start has failed, and would again
+    # not with the built-in engine: if its last model is not loaded, it has failed to load it
     if state.endpoint == probed.server_id and probed.product != BUILT_IN:
         last = find_model(state.model, models)
         if last is not None:  # also unloaded, as Ollama leaves it: the first prompt loads it
@@ -162,7 +163,7 @@ def _choose_model(
         for candidate in models:
             if candidate.state is load_state:
                 return candidate
-    if not may_load or probed.verdict is Verdict.LOADING:  # that model will soon have a name
+    if not may_load or probed.verdict is Verdict.LOADING:  # the loading model will soon be listed
         return None
     for used in state.recent:  # newest first; `state.model` may be on another server
         served = find_model(used.model, models)
@@ -184,8 +185,8 @@ def _may_be_provider(probed: ProbeResult) -> bool:
 def _lacks(probed: ProbeResult, name: str) -> bool:
     """Return whether a server lists its models, and this name means none of them.
 
-    A name may mean a model that is listed under a similar one (`is_other_model`). It is False for
-    gateways and providers, which take names that they do not list.
+    A name may mean a model that is listed under a similar one (`is_other_model`). The result is
+    False for gateways and providers, which take names that they do not list.
     """
     if _may_be_provider(probed):
         return False
@@ -234,10 +235,10 @@ async def target_when_loaded(
 ) -> Target:
     """Return the target of `choose_without_asking`, after its server has loaded a model.
 
-    A server that loads its first model does not tell its name, so it is checked again until it
-    does. The wait is only for a choice without a configured model, whose name is known. The caller
-    limits the time. Raises what `choose_without_asking` does, and `RequestInvalid` if the server
-    has no model, or several equally likely ones.
+    A server that loads its first model does not tell the name of the model yet, so the server is
+    checked again until it does. There is no wait for a configured model, whose name is known. The
+    caller limits the time. Raises what `choose_without_asking` does, and `RequestInvalid` if the
+    server has no model, or several equally likely ones.
     """
     while choice.target is not None and choice.target.is_loading:
         await asyncio.sleep(_CHECK_EVERY_S)
@@ -251,8 +252,8 @@ async def target_when_loaded(
 def why_unusable(results: Sequence[ProbeResult]) -> LMChatError:
     """Return the error that says why none of these servers can be used.
 
-    It is about the first one at which a model server answers. At an address that the user has
-    named, or the only one that was tried, any program that answers counts. If there is none, the
+    It is about the first address at which a model server answers. At an address that the user has
+    named, or the only one that was tried, any program that answers counts. If none answers, the
     error says that nothing was found: in a search, other programs are of no interest.
     """
     is_only = len(results) == 1
@@ -297,7 +298,7 @@ def why_no_model(choice: TargetChoice) -> RequestInvalid:
 def endpoints_of(state: State) -> tuple[Endpoint, ...]:
     """Return the addresses of the last used models, each once, newest first.
 
-    That of the built-in engine is left out, because it gets another one in each run.
+    The address of the built-in engine is left out, because the engine gets a new one in each run.
     """
     servers = (used.endpoint for used in state.recent if used.endpoint != BUILT_IN)
     return tuple(dict.fromkeys(Endpoint.parse(server) for server in servers if is_address(server)))
@@ -306,8 +307,8 @@ def endpoints_of(state: State) -> tuple[Endpoint, ...]:
 def best_result(results: Sequence[ProbeResult], model: str, state: State) -> ProbeResult | None:
     """Return the server that the chat would choose; `model` is the configured one, or "".
 
-    If it would choose none, return the first model server, such as one that needs a key. Return
-    None if no result is a model server.
+    If the chat would choose none, return the first model server, such as one that blocks the name
+    of its host. Return None if no result is a model server.
     """
     servers = (probed for probed in results if probed.verdict.is_server)
     return choose(results, model=model, state=state).probed or next(servers, None)

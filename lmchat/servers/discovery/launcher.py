@@ -104,8 +104,8 @@ async def start_server(
 ) -> ProbeResult:
     """Start a server in the background, wait until it answers, and return what `check` found.
 
-    Its output is in `log_file`. It continues when lmchat ends. Raises `LMChatError` if it cannot be
-    run, ends with an error, or does not answer within `limit_s`.
+    The output of the server goes to `log_file`. The server continues when lmchat ends. Raises
+    `LMChatError` if it cannot be run, ends with an error, or does not answer within `limit_s`.
     """
     name = safe_line(start.short)
     try:

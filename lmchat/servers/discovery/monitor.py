@@ -33,7 +33,7 @@ class Monitor:
         self._clock = clock
         self._is_check_due = asyncio.Event()  # set to end the pause before the next check
         self.health = Health()
-        """Result of the last check; its server and model are what the next one is about."""
+        """Result of the last check; the next check is of its server and model."""
         self._is_streaming = False
         self.next_check_s: float | None = None  # monotonic time; None during a check
 
@@ -66,8 +66,9 @@ class Monitor:
     async def watch(self) -> AsyncGenerator[Health, None]:
         """Check repeatedly until cancelled, and yield the health after each check.
 
-        There is no check without a target or while an answer streams, but for the first one: an
-        answer may be fetched at once (R-42). A pause follows each round; `check_now` ends it.
+        Without a target, nothing is checked. While an answer streams, a server is checked only if
+        it was not checked before: lmchat may begin with fetching a kept answer (R-42). A pause
+        follows each round; `check_now` ends it.
         """
         while True:
             self._is_check_due.clear()  # before the check: `check_now` during it asks for another
@@ -123,9 +124,9 @@ class Monitor:
 def _model_after(probed: ProbeResult, used: ModelInfo | None) -> ModelInfo | None:
     """Return the model in use as the server lists it, with its state.
 
-    If the server lists no model, it is returned as it was. A server that ignores the name
-    in requests, such as llama-server, may list the model under another name: if it lists only one,
-    which is loaded or asleep, that is returned. Otherwise the state is unknown.
+    If the server lists no models, the model is returned as it was. A server that ignores the name
+    in requests, such as llama-server, may list the model under another name. If such a server lists
+    one model only, and that is loaded or asleep, it is returned. Otherwise the state is unknown.
     """
     if used is None or not probed.models:
         return used

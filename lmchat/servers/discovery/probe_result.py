@@ -27,8 +27,8 @@ class Verdict(StrEnum):
     SERVER_OFF = "server off"  # the program runs, and says so, but serves no models
     SERVER_ERROR = "server error"
     NOT_AN_LLM = "not an LLM server"
-    TIMED_OUT = "timed out"  # a program is there, which says more than that nothing answers
-    REFUSED = "refused"  # the connection, so nothing answers; or by lmchat, which may not connect
+    TIMED_OUT = "timed out"  # a program is there but silent, which is more than REFUSED
+    REFUSED = "refused"  # nothing takes the connection, or lmchat must not connect
 
     @property
     def is_server(self) -> bool:
@@ -151,7 +151,7 @@ class ProbeResult(Struct, frozen=True, kw_only=True):
     """Kind of the error, as `LMChatError.kind`; empty without one."""
     next_step: str = ""
     is_own: bool = False
-    """Whether you named this server, or it is the built-in one, which only you can start."""
+    """Whether the user has named this server, or it is the built-in one, which only users start."""
 
     @property
     def server_id(self) -> str:
@@ -159,7 +159,7 @@ class ProbeResult(Struct, frozen=True, kw_only=True):
 
     @property
     def has_named_address(self) -> bool:
-        """Whether you named its address; that of the built-in server is never named."""
+        """Whether the user has named its address; that of the built-in server is never named."""
         return self.is_own and self.product != BUILT_IN
 
     @property
@@ -168,7 +168,7 @@ class ProbeResult(Struct, frozen=True, kw_only=True):
         return f"{self.product} at {self.endpoint.url}"
 
     def sentence(self, name: str) -> str:
-        """Return what was found; `name` is the subject where a model server answers."""
+        """Return a sentence about the result; `name` is its subject if a model server answers."""
         return VERDICTS[self.verdict].sentence.format(
             name=name,
             url=self.endpoint.url,
@@ -218,13 +218,13 @@ class Health(Struct, frozen=True, kw_only=True):
     detail: str = ""
     next_step: str = ""
     latencies_ms: tuple[float | None, ...] = ()
-    """Of the last checks, newest last; None for a failed one."""
+    """Milliseconds of the last checks, newest last; None for a failed check."""
     model: ModelInfo | None = None
     seen_s: float | None = None  # monotonic time of the last check that found the server
 
     @property
     def latency_ms(self) -> float | None:
-        """Milliseconds of the last check; None if it failed, or before there is one."""
+        """Milliseconds of the last check; None if it failed, or before the first one."""
         return self.latencies_ms[-1] if self.latencies_ms else None
 
     @property
@@ -240,7 +240,7 @@ class TargetState(Enum):
 
     SEARCHING = auto()  # the first search has not ended
     NOT_FOUND = auto()  # no server can be used; the search is repeated
-    NEEDS_KEY = auto()  # the same, but a server answers that needs a key, or has rejected it
+    NEEDS_KEY = auto()  # no server can be used, but one needs a key, or has rejected it
     NO_MODEL = auto()  # a server is in use, but none of its models
     LOADING = auto()  # the server loads the model
     READY = auto()

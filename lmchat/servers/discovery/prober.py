@@ -51,7 +51,8 @@ _VERDICT_BY_KIND = {  # of errors
 }
 _FOREIGN_KINDS = frozenset({"wrong_path", "forbidden", "bad_request", "unsupported"})
 """Refusals that a model server would not give to a request for its models."""
-_READY_STATES = {LoadState.LOADED, LoadState.ASLEEP, LoadState.UNKNOWN}  # one such model: READY
+# a server is READY if at least one of its models has such a state
+_READY_STATES = {LoadState.LOADED, LoadState.ASLEEP, LoadState.UNKNOWN}
 _log = logging.getLogger(__name__)
 
 
@@ -94,8 +95,9 @@ class Prober:
     async def scan(self, named: Sequence[Endpoint]) -> tuple[ProbeResult, ...]:
         """Probe all usual and known addresses at once; return the results to show, best first.
 
-        `named` are the addresses that the user has named. Of the usual addresses of a product
-        where nothing answers, only the best is shown, and none if another one of them answers.
+        `named` are the addresses that the user has named. If nothing answers at the usual addresses
+        of a product, only the best result of them is shown. If a server of the product answers, its
+        usual addresses where nothing answers are left out.
         """
         probes = await asyncio.to_thread(self._probes_of_scan, named)
         results = await asyncio.gather(*map(self._scan_one, probes))
@@ -143,8 +145,8 @@ class Prober:
     async def _scan_one(self, probe: Probe) -> ProbeResult:
         """Probe an address in a scan; if no request may be sent to it, the result says why.
 
-        A server that asks for a key is probed again if there is one, for which the user may be
-        asked.
+        If a server asks for a key, and lmchat has one for it, the server is probed again with the
+        key. To get it, the user may be asked for a password.
         """
         try:
             self._check_allowed(probe.endpoint)
@@ -160,7 +162,7 @@ class Prober:
         if await self._keys.key_for(probe.endpoint):
             # `is_known`: a scan sends a key only to known addresses, and this one has asked for it
             return await self._probe_in_time(replace(probe, is_known=True))
-        # the command that should print the key has run only now, and may have failed
+        # the command that should print the key has run only in `key_for`, and may have failed
         return replace(
             probed, next_step=self._keys.why_withheld(probe.endpoint) or probed.next_step
         )
@@ -211,13 +213,13 @@ class Prober:
     ) -> ServerApi:
         """Return a new API of an address, for the requests of one probe or action.
 
-        Each gets a new one, because an API returns its reply to an earlier GET again. `product` is
-        the one that its errors name. `read_s` is the timeout of a reply in seconds; None: no
-        timeout, as loading may take minutes. `key` is the key to send, which may be empty; None:
-        the one that is known for the address.
+        Each probe and action gets a new API, because an API remembers its replies to GET requests.
+        `product` is the one that its errors name. `read_s` is the timeout of a reply in seconds;
+        None: no timeout, as loading may take minutes. `key` is the key to send, which may be empty;
+        None: the one that is known for the address.
         """
         connect_s = connect_timeout_s(endpoint, self._timeouts_for(endpoint).connect_s)
-        if read_s is not None:  # who waits that long for a reply waits no longer for a connection
+        if read_s is not None:  # the timeout of a reply limits connecting, too
             connect_s = min(connect_s, read_s)
         if key is None:
             key = await self._keys.key_for(endpoint) or ""
@@ -249,8 +251,8 @@ class Prober:
     ) -> ProbeResult:
         """Probe one address: ask for its models, and note which product answers.
 
-        `key` is as for `new_api`. In a scan, replies of this machine have to come soon, and only a
-        known address gets a key, if that is known without asking.
+        `key` is as for `new_api`. In a scan, replies of this machine have to come soon. Only known
+        addresses then get a key, if the key is known without asking the user.
         """
         endpoint = probe.endpoint
         read_s = self._timeouts_for(endpoint).health_s
@@ -274,15 +276,15 @@ class Prober:
             error = caught  # `RequestInvalid`: the key has characters that no header can hold
             verdict = _verdict_of_error(caught, api)
 
-        # The result names the product that was identified. One that is only expected is named after
-        # an error, where no model server has answered, or one of this machine has refused. On other
-        # machines, the port does not tell the product.
+        # The result names the product that was identified. A product that is only expected is named
+        # after two errors: no model server has answered, or one of this machine has refused. On
+        # other machines, the port does not tell the product.
         names_expected = error is not None and (endpoint.is_loopback or not verdict.is_server)
         has_name = api.is_identified or names_expected
         product = product_named(api.facts.product) if has_name else UNKNOWN
 
-        # What later probes may know. A server that was not recognised and lists no models says
-        # nothing about its product.
+        # Note the product for later probes. A server that was not recognised and lists no models
+        # says nothing about its product.
         if verdict.is_server and (api.is_identified or models):
             self._memory_of(endpoint).product = product.name
         elif verdict is Verdict.REFUSED:
@@ -292,7 +294,7 @@ class Prober:
             if endpoint.is_loopback and await asyncio.to_thread(probe.expected.is_open):
                 verdict = Verdict.SERVER_OFF  # LM Studio runs, for instance, but not its server
 
-        # the next step; a key may be set that was not sent, and the reason says what to do
+        # the next step; if a key is set but was not sent, the reason for that says what to do
         if verdict is Verdict.NEEDS_KEY and (why := self._keys.why_withheld(endpoint)):
             step = why
         elif error is not None and _has_better_hint(error, probe, verdict):
@@ -317,15 +319,15 @@ class Prober:
 async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ...]:
     """Find out which product answers, and return its models.
 
-    `api.facts` are then those of the product, by which errors name it and give its next step.
-    `api.is_identified` is whether it is known, or only expected. Both are also set if the models
-    cannot be read, which raises an error.
+    Set `api.facts` to those of the product, so that errors name it and give its next steps. Set
+    `api.is_identified` to whether the product is known, and not only expected. Both are set even if
+    the models cannot be read, which raises an error.
     """
     # a product with `hosts` is a provider, which alone answers there: nothing has to be asked
     product = expected if expected.hosts else await identify(api, expected)
-    api.is_identified = product is not None  # else no product has recognised its replies
-    # One that is not recognised may still be the expected one, so errors have the words of that.
-    # But it is only asked for the list that every server has.
+    api.is_identified = product is not None
+    # A server that no product recognises may still be of the expected one, so errors have the words
+    # of that product. But the server is asked only for the list that every server has.
     api.facts = (product or expected).request_facts(key=api.facts.key, host=api.facts.host)
     return await (product or UNKNOWN).models(api)
 

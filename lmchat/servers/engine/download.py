@@ -141,7 +141,7 @@ def not_installed() -> EngineUnavailable:
 
 
 def install_command() -> str:
-    """Return the command for a person that installs the engine into this environment.
+    """Return the command by which a person installs the engine into this environment.
 
     It uses pip; without pip it uses uv, if that is there.
     """

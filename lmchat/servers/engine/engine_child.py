@@ -1,8 +1,8 @@
 """Program of the child process: the HTTP server of llama.cpp, from the extension module xllamacpp.
 
-Run by path, without lmchat. One line of JSON on stdin says what to serve; it ends with
-stdin. One line of JSON on stdout reports readiness or the error. All other output goes to stderr,
-the log.
+It is run by its path, and imports nothing of lmchat. One line of JSON on stdin says what to serve;
+when stdin is closed, the process ends. One line of JSON on stdout reports readiness or the error.
+All other output goes to stderr, the log.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _params(xllamacpp: Any, order: dict[str, Any]) -> Any:
     params.n_ctx = order["context"]
     params.n_batch = _BATCH
     params.cache_ram_mib = _CACHE_MIB
-    # decides what goes onto which graphics card; 0.2 s that are wasted without one
+    # decides which parts of the model go onto which graphics card; without a card, 0.2 s are wasted
     params.fit_params = _has_graphics_card(xllamacpp)
     params.ui = False
     if order["threads"]:

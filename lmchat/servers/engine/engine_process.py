@@ -59,9 +59,10 @@ class Report(Struct, frozen=True, kw_only=True):
 async def start_child(
     order: ServeOrder, log_file: Path, environ: Mapping[str, str]
 ) -> ChildProcess:
-    """Start a child, which ends with its input, and so with this process; send its order.
+    """Start a child, and send its order.
 
-    Raises `EngineUnavailable` if the log cannot be written.
+    The child ends when its input is closed, so it ends with this process. Raises
+    `EngineUnavailable` if the log cannot be written.
     """
     try:
         log = await asyncio.to_thread(begin_log, log_file)

@@ -49,7 +49,7 @@ _KEY_BYTES = 24
 
 
 class LocalEngine:
-    """The built-in engine, which serves one model at a time, all at one address with one key.
+    """The built-in engine, which serves one model at a time, always at one address with one key.
 
     The server of the model is a child process. The client starts it before a request (`serving`)
     and sees all model files of this disk as the models of its server (`probe`).
@@ -106,11 +106,11 @@ class LocalEngine:
     async def files(self, *, is_refresh: bool = False) -> tuple[ModelFile, ...]:
         """Return the models on this disk, also those of other programs; cached until a refresh.
 
-        The served model is among them, also if the user has named it outside of the searched
-        folders; it then hides another one of its name.
+        The served model is always among them. The user may have named one outside of the searched
+        folders; then it replaces another model of its name.
 
-        After `_SEARCH_S` seconds the search is left alone in its thread; the models that it has
-        found by then are returned.
+        A search that takes longer than `_SEARCH_S` is left alone in its thread; the models that it
+        has found by then are returned.
         """
         if self._files is None or is_refresh:
             models: list[ModelFile] = []  # the thread adds to it, also after the timeout
@@ -275,8 +275,8 @@ class LocalEngine:
     async def serving(self, model_name: str, on_load: Callable[[], None]) -> AsyncIterator[None]:
         """Serve a model while the block runs; `on_load` is called if it has to be loaded first.
 
-        If a request in the block fails because the engine has crashed, `StreamInterrupted` with the
-        reason is raised, and the next request starts the engine again.
+        The engine may crash while the block runs. Then the error of the request becomes a
+        `StreamInterrupted` with the reason, and the next request starts the engine again.
         """
         if not self.is_ready or self.model is None or self.model.name != model_name:
             on_load()

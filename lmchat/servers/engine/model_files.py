@@ -34,7 +34,7 @@ _ENCODERS = ("mmproj", "embed")  # in names of models of images and texts, which
 _OVERHEAD = 1.15
 """Memory per file size, with window and buffers; measured 1.3 for the smallest, 1.1 for 8B."""
 _FAST_SHARE = 0.25
-"""Part of the free memory that a fast model takes; without a graphics card, others are slow."""
+"""Part of the free memory that a fast model takes; larger ones need a graphics card to be fast."""
 
 
 class ModelFile(Struct, frozen=True, kw_only=True):
@@ -156,7 +156,7 @@ def _model_at(path: Path) -> ModelFile | None:
 def with_unique_names(models: Iterable[ModelFile]) -> tuple[ModelFile, ...]:
     """Return the models, each with a unique name.
 
-    A second one of a name gets its folder (`folder/name`), and the folders above it as needed.
+    If a name is taken, the model gets its folder, too (`folder/name`), and those above as needed.
     """
     by_name: dict[str, ModelFile] = {}
     for model in models:
@@ -199,8 +199,8 @@ def best_model(models: Sequence[ModelFile], last: str = "") -> ModelFile | None:
     """Return the model to start where the user named none; None if there are no models.
 
     It is the one that was used last, whose name is `last`; else the largest fast one, or the
-    smallest if none is fast. A fast one needs at most `_FAST_SHARE` of the free memory: larger ones
-    are slow without a graphics card. The demo model is the last resort: any other one is better.
+    smallest if none is fast. A fast model needs at most `_FAST_SHARE` of the free memory: larger
+    ones are slow without a graphics card. The demo model is only chosen if there is no other.
     """
     for model in models:
         if model.name == last:

@@ -28,7 +28,7 @@ CONNECT_LOOPBACK_S = 2.0
 CONNECT_ELSEWHERE_S = 10.0
 WRITE_S = 30.0
 POOL_S = 5.0  # longest wait for a free connection of the pool
-_STEP_BYTES = 1024 * 1024  # of a body that are decompressed at once
+_STEP_BYTES = 1024 * 1024  # bytes of a body that are decompressed at once
 _ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS  # zlib finds out which of the two it is
 _MAX_CERTIFICATE_BYTES = 4 * 1024 * 1024  # the usual list of all authorities has 250 kB
 KEEPALIVE_S = 2.0  # LM Studio and llama.cpp close an idle connection after 5 s (R-33)
@@ -61,7 +61,7 @@ class Connections:
     async def client(self, endpoint: Endpoint) -> httpx.AsyncClient:
         """Return the client for the origin of an endpoint, which is made with the first call.
 
-        After `aclose`, raise `WrongUse`. Raises `ServerUnavailable` if a proxy that the environment
+        Raises `WrongUse` after `aclose`, and `ServerUnavailable` if a proxy that the environment
         names, or a file of certificates, cannot be used.
         """
         if self._is_closed:
@@ -158,11 +158,12 @@ class Connections:
     async def json_events(
         self, endpoint: Endpoint, url: str, body: bytes | None, *, key: str
     ) -> AsyncGenerator[JsonObject]:
-        """Yield the JSON objects of the stream with which a GET, or a POST of a body, is answered.
+        """Send a GET, or a POST if there is a body, and yield the JSON objects of the event stream.
 
-        Such streams report the state of models, for example; answers are read by `AnswerReader`.
-        Data that is not JSON is left out, and a value that is not an object becomes an empty one.
-        The generator ends with the stream, after any failure, and if the reply is no event stream.
+        It is for streams that report, for example, the state of models; `AnswerReader` reads
+        answers. Data that is not JSON is left out, and a value that is not an object becomes an
+        empty one. The generator ends with the stream, after any failure, and if the reply is no
+        event stream.
         """
         headers = request_headers(key, has_body=body is not None)
         headers["Accept"] = "text/event-stream"
@@ -214,10 +215,11 @@ def request_headers(key: str | None, *, has_body: bool = False) -> dict[str, str
 
 
 async def body_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
-    """Yield the body of a response, decompressed; what follows compressed data is not read.
+    """Yield the body of a response, decompressed in steps of `_STEP_BYTES`.
 
-    httpx would read what follows, too, and zlib would keep and copy all of it with each chunk. 1 kB
-    of compressed data may become 1 MB, so the caller can stop after each `_STEP_BYTES`.
+    A small body may decompress to a huge one, so the caller can stop after each step. Data behind
+    the end of the compressed data is not read: httpx would read it, and zlib would keep and copy
+    all of it with each chunk.
     """
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding in ("", "identity"):
@@ -280,7 +282,7 @@ def new_tls_context(ca_file: str = "") -> ssl.SSLContext:
     Raises:
         ServerUnavailable: a file cannot be read, or holds no certificate.
     """
-    # which variable is set, or else `ca_file`, and its value: the error names both
+    # name and value of the setting that is in effect, a variable or `ca_file`: errors name both
     setting = "SSL_CERT_FILE" if os.environ.get("SSL_CERT_FILE") else "SSL_CERT_DIR"
     path = os.environ.get(setting, "")
     has_own_file = bool(ca_file or os.environ.get("SSL_CERT_FILE"))
@@ -304,8 +306,8 @@ def new_tls_context(ca_file: str = "") -> ssl.SSLContext:
             details=type(error).__name__,
         ) from None
     if has_own_file:
-        # The user trusts all that is in the file: it may be the certificate of one server, without
-        # its issuer (a partial chain), or that of an authority that breaks rules of RFC 5280.
+        # The user trusts all certificates in the file. It may have that of one server without its
+        # issuer (a partial chain), or that of an authority that breaks rules of RFC 5280.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context

@@ -43,7 +43,7 @@ def encode(value: object) -> bytes:
 
 def utf8_safe(value: Any) -> Any:
     """Return a JSON value with U+FFFD in place of lone surrogates in its texts and names."""
-    # As one JSON text, which has surrogates unescaped, all texts are changed at once.
+    # The value becomes one JSON text, with surrogates unescaped, to change all texts at once.
     return json.loads(_SURROGATE.sub("\ufffd", json.dumps(value, ensure_ascii=False)))
 
 

@@ -1,8 +1,8 @@
 """HTTP transport that reads a stream as often as a screen shows a frame.
 
-For servers of this machine and of private networks. Each read wakes the event loop, anyio,
-httpcore, h11, httpx and our reader: a quarter of what a stream of 100 tokens a second costs. So
-events wait in the socket until the next frame.
+It is used for servers of this machine and of private networks. Each read wakes the event loop,
+anyio, httpcore, h11, httpx and our reader: a quarter of what a stream of 100 tokens a second costs.
+So events wait in the socket until the next frame.
 """
 
 from __future__ import annotations
@@ -101,9 +101,9 @@ class PacedStream(httpcore.AsyncNetworkStream):
     ) -> bytes:
         """Read what has arrived, or wait for more; `timeout` is that of httpcore, in seconds.
 
-        Behind the first reads of a response, which bring its head and first words, wait until
-        `_gap_s` has passed since the last read. If the last read was full, do not wait: more has
-        probably arrived.
+        The first reads of a response, which bring its head and first words, do not wait. A later
+        read waits until `_gap_s` has passed since the last one. If that one was full, there is no
+        wait, because more data has probably arrived.
         """
         self._read_count += 1
         pause_s = self._next_read_s - monotonic()
@@ -146,8 +146,8 @@ class _PacedBackend(httpcore.AnyIOBackend):
     ) -> httpcore.AsyncNetworkStream:
         """Connect to a host; to `localhost` at 127.0.0.1, and if that refuses, at ::1.
 
-        Not by its name: some machines know it for one of these addresses only, and others know it
-        for ::1 first, where few servers listen.
+        The name `localhost` is not looked up. Some machines know it for one of these addresses
+        only; others know it for ::1 first, where few servers listen.
         """
         if host == "localhost":
             try:

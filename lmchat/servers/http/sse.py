@@ -41,7 +41,7 @@ class SseReader:
         Raises:
             MalformedStreamError: a line or an event is too long.
         """
-        # A line is put together when its end has come: with each chunk, it would be copied often.
+        # A line is put together only when its end has come, so that it is not copied often.
         if self._partial_line and b"\n" in chunk:
             chunk = bytes(self._partial_line) + chunk
             self._partial_line.clear()

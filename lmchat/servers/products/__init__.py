@@ -1,7 +1,7 @@
 """A class for each product: its facts, its words and how it is spoken to.
 
-This one is the table of products, and the look-up in it. A new product is a module with a class,
-and a row of `PRODUCTS`. Must not know: who asks.
+This module has the table of products, and the look-up in it. A new product is a module with a
+class, and a row of `PRODUCTS`. Must not know: who asks.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PRODUCTS: tuple[Product, ...] = (
 )
 """All products, in the order of detection.
 
-It has no effect on the hosted ones, `UNKNOWN` and `BuiltIn`: no reply tells them.
+The order has no effect on hosted products, `UNKNOWN` and `BuiltIn`: no reply identifies them.
 """
 _BY_NAME = {product.name: product for product in PRODUCTS}
 

@@ -1,7 +1,7 @@
 """Forms of a request that a server accepts, as they are learnt from its refusals (R-13).
 
-A `Dialect` is one form. Two methods of it read a refusal and return the form to try next:
-`after_refusal` for single fields, `after_json_refusal` for the way in which JSON is asked for.
+A `Dialect` is one form. Two of its methods read a refusal and return the form to try next.
+`after_refusal` changes single fields, `after_json_refusal` the way in which JSON is asked for.
 """
 
 from __future__ import annotations
@@ -67,12 +67,14 @@ class Dialect(Struct, frozen=True, kw_only=True):
     ) -> Dialect | None:
         """Return the form to try after a refusal; None if no other form would help.
 
-        Only a bad request (status 400 or 422) is about fields. If its text names `stream_options`,
-        that is left out. Else, if it names the limit of the answer, the limit gets its other name.
-        Else, the extra fields that it names are left out.
+        Only a bad request (status 400 or 422) is about fields. Its text decides about the change:
 
-        `extra_fields` are the fields of the request that may be left out, with their values;
-        `has_limit` is whether the request limited the length of the answer.
+        - if it names `stream_options`, that field is left out;
+        - else, if it names the limit of the answer, the limit gets its other name;
+        - else, the fields of `extra_fields` that it names are left out.
+
+        `extra_fields` are the fields of the request that may be left out, with their values.
+        `has_limit` is whether the request limits the length of the answer.
         """
         if error.status not in _FIELD_STATUSES or error.kind != "bad_request":
             return None

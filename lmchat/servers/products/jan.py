@@ -59,7 +59,7 @@ class Jan(Product):
         return jan_folders(environ, home)
 
     async def recognises(self, api: ServerApi) -> bool:
-        """Whether it has Jan's OpenAPI document, which needs no key."""
+        """Whether the server has Jan's OpenAPI document, which needs no key."""
         reply = await api.get("/openapi.json")
         info = dict_or_empty(reply.object.get("info"))
         return str_or_empty(info.get("title")).startswith("Jan API Server")

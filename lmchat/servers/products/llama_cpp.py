@@ -58,7 +58,7 @@ _UNLOAD = "/models/unload"
 _PROPS = "/props"  # wakes no sleeping model
 _WAKE = "/tokenize"  # needs the model in memory, and costs the least of such requests
 _CONTROL = "/v1/chat/completions/control"  # wakes a sleeping model
-_LOOKUP = "/v1/streams/lookup"  # of answers that it keeps (R-42)
+_LOOKUP = "/v1/streams/lookup"  # lists answers that the server keeps (R-42)
 _NO_LOAD = "?autoload=false"  # a router then loads no model; other servers ignore it
 _NO_THOUGHT = ("none", "0")  # efforts with which the model does not think
 _DIGITS = re.compile("[0-9]{1,15}")
@@ -99,9 +99,9 @@ class LlamaCpp(Product):
     takes_further_options = True
 
     def model_folders(self, environ: Mapping[str, str], home: Path) -> list[Path]:
-        """Return the folder of llama.cpp's downloads, and first the one that the user has chosen.
+        """Return the usual folder of llama.cpp's downloads, and before it that of `LLAMA_CACHE`.
 
-        llama.cpp reads the variable `LLAMA_CACHE` itself.
+        llama.cpp reads this variable itself.
         """
         caches = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
         if sys.platform == "darwin":
@@ -150,9 +150,9 @@ class LlamaCpp(Product):
     def model_from_row(self, api: ServerApi, row: JsonObject) -> ModelInfo:
         """Return the model of a row of the list, with the facts that llama.cpp adds to the row.
 
-        Only a router writes state and command line of the model into the row; each of its models
-        runs in a process with slots of its own. A server with one model lists it as soon as it is
-        loaded.
+        Only a router writes state and command line of the model into the row. Each model of a
+        router runs in a process with slots of its own. A server with one model lists the model as
+        soon as it is loaded.
         """
         meta = dict_or_empty(row.get("meta"))
         status = dict_or_empty(row.get("status"))
@@ -259,9 +259,9 @@ class LlamaCpp(Product):
     async def _wait_until_loaded(self, api: ServerApi, model: ModelInfo) -> None:
         """Poll the state of a model until it is loaded or asleep.
 
-        Raises `ServerRejected` if the status says that loading has failed, if the model is not
-        listed any more, or if it stays unloaded for too many polls. It is unloaded for a few polls
-        before its loading begins.
+        A few polls may find the model unloaded, before its loading begins. If too many do, if the
+        status says that loading has failed, or if the model is not listed any more,
+        `ServerRejected` is raised.
         """
         status: JsonObject | None = {}  # None: the model is not listed
         unloaded_polls = 0
@@ -326,8 +326,8 @@ class LlamaCpp(Product):
 def _with_props(model: ModelInfo, props: Reply) -> ModelInfo:
     """Return a model, as the list described it, with the facts of `/props`.
 
-    What the list says of its window is kept. It takes images if the list or `/props` says so. If
-    neither does, it is blind (that is, known to take none) if one of them says that.
+    The context window of the list is kept. The model takes images if the list or `/props` says so.
+    Otherwise it is blind (known to take no images) if one of them says that.
     """
     template = dict_or_empty(props.object.get("chat_template_caps"))
     vision = dict_or_empty(props.object.get("modalities")).get("vision")
@@ -379,8 +379,8 @@ def _command_line_number(status: JsonObject, option: str) -> int | None:
 class BuiltIn(LlamaCpp):
     """llama.cpp's server as a child process of lmchat.
 
-    Its replies are those of any llama.cpp, so a probe finds `LlamaCpp`. Whoever has started the
-    child knows its address, and puts this product in its place.
+    Its replies are those of any llama.cpp, so a probe finds `LlamaCpp`. `LocalEngine`, which starts
+    the child, knows its address and puts this product in the place of `LlamaCpp`.
     """
 
     name = BUILT_IN

@@ -101,7 +101,7 @@ class LmStudio(Product):
         return any(name.lower().startswith(("lm studio", "lm-studio")) for name in names)
 
     async def recognises(self, api: ServerApi) -> bool:
-        """Whether its greeting answers, or its error for an unknown path or a missing token.
+        """Whether the greeting of LM Studio answers, or its error for a wrong path or no token.
 
         The error is a text, or an object with a message.
         """
@@ -158,7 +158,7 @@ def _read_settings(file: Path) -> JsonObject:
 def _model_of(api: ServerApi, row: JsonObject) -> ModelInfo:
     """Return the model that a row of `/api/v1/models` describes.
 
-    Of several instances in memory, the first gives the loaded context window.
+    If several instances are in memory, the first gives the loaded context window.
     """
     instances = dicts_in(row.get("loaded_instances"))
     abilities = dict_or_empty(row.get("capabilities"))

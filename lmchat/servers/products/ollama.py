@@ -26,7 +26,7 @@ from lmchat.servers.products.product import (
 )
 from lmchat.servers.products.server_api import OnProgress, ServerApi
 
-_DETAILS_S = 1.0  # longest wait for details; what is missing then, the next list has
+_DETAILS_S = 1.0  # longest wait for details; those still missing are asked for with the next list
 
 
 class Ollama(Product):
@@ -74,7 +74,7 @@ class Ollama(Product):
         return None if endpoint == loopback(self.ports[0]) else endpoint
 
     async def recognises(self, api: ServerApi) -> bool:
-        """Whether it tells its version alone; other products with this path tell more."""
+        """Whether `/api/version` tells the version alone; other products with it tell more."""
         reply = await api.get("/api/version")
         has_version_alone = set(reply.object) == {"version"}
         return reply.is_good and has_version_alone and bool(str_or_empty(reply.object["version"]))
@@ -82,8 +82,8 @@ class Ollama(Product):
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
         """Return the models of `/api/tags`.
 
-        `/api/ps` tells which models are in memory, and `/api/show` the details of each model, which
-        is asked for once: `_read_details` keeps them in `api.memory` for `_model_from_tag`.
+        `/api/ps` tells which models are in memory, and `/api/show` the details of one model. These
+        are asked for once: `_read_details` keeps them in `api.memory` for `_model_from_tag`.
         """
         tags = api.require_good(await api.get("/api/tags"))
         listed = [row for row in dicts_in(tags.object.get("models")) if row.get("name")]

@@ -106,7 +106,7 @@ class Product:
     can_prefill: bool = False  # whether it continues an answer that is the last message
     can_prefill_thought: bool = False  # whether it also continues a thought
     can_read_ahead: bool = False
-    """Whether it reads a prompt into its cache and answers nothing."""
+    """Whether it can read a prompt into its cache without an answer (R-41)."""
     can_keep_answers: bool = False
     """Whether it can continue an answer while lmchat is away; not all its versions can (R-42)."""
     shows_template_text: bool = False  # see `template_text`
@@ -115,7 +115,7 @@ class Product:
     cuts_prompts: bool = False  # whether it drops the beginning of a too long prompt
     names_build: bool = False  # whether the `system_fingerprint` of an answer is its build
     is_gateway: bool = False
-    """Whether it passes requests on: to models that it does not list, with errors of others."""
+    """Whether it passes requests on, also for models that it does not list, and errors back."""
 
     # the form of its requests
     dialect: Dialect = Dialect()  # until it refuses a field
@@ -148,8 +148,8 @@ class Product:
     def request_facts(self, *, key: str = "", model: str = "", host: str = "") -> RequestFacts:
         """Return the facts that the error for a refusal by this product needs.
 
-        Of the product, they are names and next steps; of the request, the API key, the model, and
-        the host that it went to.
+        They are names and next steps of the product, and the API key, the model and the host of the
+        request.
         """
         hints = {"host_blocked": f"{self.host_step}.", **self.refusal_hints}
         # A product without a key step of its own gets the hint of the rule for `auth`, which says
@@ -214,7 +214,7 @@ class Product:
     def own_folders(self, home: Path) -> list[Path]:  # noqa: ARG002 - for those that override it
         """Return further `folders`, by which lmchat knows that the product is installed.
 
-        Programs are also looked for in their `bin`. `home` is the user's folder.
+        Its program is also looked for in their `bin`. `home` is the user's folder.
         """
         return []
 
@@ -287,8 +287,8 @@ class Product:
     def request_fields(self, sampling: Sampling, model: ModelInfo | None = None) -> JsonObject:
         """Return the fields of a chat request whose names depend on the product.
 
-        Those of `_SENT_TO_ALL` are left out: `body_of` writes them. `model` is None if the server
-        has not listed it.
+        The fields of `_SENT_TO_ALL` are left out, because `body_of` writes them. `model` is None if
+        the server has not listed it.
         """
         fields: JsonObject = {}
         for name, value in self.sent_options(sampling, model).items():
@@ -376,8 +376,9 @@ class Product:
     async def count_tokens(self, api: ServerApi, body: JsonObject) -> int | None:
         """Return how many tokens the prompt of a chat request has with the model's template.
 
-        `body` has the fields of the request on which its prompt depends. None if this version of
-        the server cannot count, or its reply has no number. Not called without a `count_path`.
+        `body` has the fields of the request on which its prompt depends. Return None if this
+        version of the server cannot count, or its reply has no number. The method is called only
+        for a product with a `count_path`.
         """
         reply = await api.post(self.count_path, body)
         if reply.is_unknown_path:
@@ -419,7 +420,7 @@ class Product:
         self.require_done(api, await api.post(self.load_path, body), "load")
 
     async def follow_loading(self, api: ServerApi, model_id: str, on_progress: OnProgress) -> None:
-        """Report the progress while a model is loaded, whatever request has begun that.
+        """Report the progress while a server loads a model, whatever request has begun that.
 
         Here, return at once: only some products tell the progress.
         """

@@ -1,7 +1,7 @@
 """Refusals of servers as errors: from status and body to kind, sentence and next step (R-24).
 
-`refusal` and `refusal_in_stream` read the body, find the first rule that fits, and fill its words
-with facts of the refusal and of the request (`RequestFacts`).
+`refusal` and `refusal_in_stream` read the body and find the first rule that fits. They fill its
+words with facts of the refusal and of the request (`RequestFacts`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Rule(Struct, frozen=True):
     kind: str
     statuses: tuple[int, ...] = ()  # empty: all; 0: an error inside a stream without a status
     pattern: str = ""  # searched in status and words of the server in lower case
-    message: str = "{said}"  # {said} is what the server says; others are those of `_error_by_rule`
+    message: str = "{said}"  # the server's words; `_error_by_rule` has all such names
     hint: str = ""
     """The next step; one that the product has for this kind replaces it."""
 
@@ -215,8 +215,8 @@ def not_an_llm(reason: str, details: str = "") -> ServerRejected:
 def refusal_in_stream(value: object, facts: RequestFacts) -> ServerRejected:
     """Return the error for an error object inside a stream.
 
-    Rules use a code of the object that looks like a status, such as 503. The `status` of the
-    returned error is None all the same: by that, others know that it came inside a stream.
+    If the code of the object looks like a status, such as 503, rules use it as one. The `status` of
+    the returned error is None all the same, which says that the error came inside a stream.
     """
     error_body = read_value(value, key=facts.key)
     code = error_body.code
@@ -231,7 +231,7 @@ def _error_by_rule(
 ) -> ServerRejected:
     """Return the error for a refusal by the first rule that fits; the last rule fits all.
 
-    `status` is 0 for an error inside a stream that names none.
+    `status` is 0 for an error inside a stream that names no status.
     """
     # the rule; patterns can ask for a status or a web page by these tags
     tags = f"<{status}> <web page>" if body.is_html else f"<{status}>"

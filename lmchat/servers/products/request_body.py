@@ -57,8 +57,8 @@ def body_of(
 ) -> JsonObject:
     """Return the body of a request; options that are not set are left out.
 
-    `extra_fields` are all fields of the product and those of tools. By `dialect`, those that the
-    server has refused with the same value are left out.
+    `extra_fields` are all fields of the product and those of tools. If the server has refused a
+    field with the same value (`dialect.dropped`), the field is left out.
     """
     mode = dialect.json_mode(request.output)
     sent_fields = {
@@ -132,7 +132,7 @@ def _response_format(output: WantedOutput, mode: JsonMode) -> JsonObject:
         named_schema: JsonObject = {"name": "object", "schema": {"type": "object"}}
     else:
         name = _NOT_IN_NAMES.sub("_", output.name)[:_MAX_NAME_CHARS].strip("_")
-        # Of a name in another script, such as Greek, nothing is left.
+        # A name in another script, such as Greek, is empty now.
         named_schema = {"name": name or "answer", "schema": output.schema}
     return {"response_format": {"type": "json_schema", "json_schema": named_schema}}
 
@@ -142,8 +142,8 @@ def _with_output_instruction(
 ) -> tuple[ChatMessage, ...]:
     """Return the messages with an instruction in the system prompt what JSON to answer with.
 
-    It is added to the system prompt of the messages, or becomes one. The messages are returned
-    unchanged if text is wanted, or if the request has the schema that the answer is to fit.
+    The instruction is added to the system prompt of the messages, or becomes one. The messages are
+    returned unchanged if text is wanted, or if the request itself has the schema for the answer.
 
     The mode `json_object` needs the instruction, too: OpenAI refuses that mode unless a message
     names JSON.
@@ -166,9 +166,9 @@ def _with_output_instruction(
 class MessageEncoder(Struct, frozen=True, kw_only=True):
     """Encoder of messages for a request.
 
-    A tool call is sent with its result, or not at all. If the request offers no tools, calls are
-    not sent, and results are sent as text of an answer: chat templates of models without tools
-    refuse the role `tool`.
+    A tool call is sent with its result, or not at all. Chat templates of models without tools
+    refuse the role `tool`. So if the request offers no tools, calls are not sent, and results are
+    sent as text of an answer.
     """
 
     files: Mapping[str, bytes]  # contents by digest; b"" for images that are named, not sent
@@ -197,9 +197,9 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
     def _add_text(self, message: ChatMessage, encoded: list[JsonObject]) -> None:
         """Add a message with its text and files to the list `encoded`.
 
-        If the request offers no tools, a result is added as an answer, and an answer is joined with
-        the answer before it, because chat templates refuse two in a row. With tools, `encode` does
-        not pass results to this method.
+        If the request offers no tools, a result is added as an answer. Chat templates refuse two
+        answers in a row, so an answer is then joined with the answer before it. If the request
+        offers tools, `encode` does not pass results to this method.
         """
         role = message.role
         content: Any = message.text
@@ -231,10 +231,10 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
     def _with_files(self, message: ChatMessage) -> str | list[JsonObject]:
         """Return the content of a message with files.
 
-        Without images, it is a text: the text files that have no `place`, then the text of the
-        message, with each of the other text files at its place. With images, it is a list of parts:
-        the images, then this text if there is any. An image that is missing or not sent is named in
-        the text.
+        Without images, the content is a text. It begins with the text files that have no `place`;
+        the text of the message follows, with the other text files at their places. With images, the
+        content is a list of parts: the images, then this text if there is any. An image that is
+        missing or not sent is named in the text.
         """
         texts: list[str] = []
         images: list[JsonObject] = []

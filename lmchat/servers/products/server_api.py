@@ -1,6 +1,6 @@
 """The HTTP API of one server, asked by one probe or one action.
 
-What is known of a server for longer is in its `ServerMemory`.
+A `ServerMemory` keeps what all probes and actions know of a server.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ OnProgress = Callable[[float], None]  # takes the fraction that is done, 0 to 1
 
 
 class ServerMemory(Struct, kw_only=True):
-    """What is known of the server at one address from earlier requests.
+    """Facts that earlier requests have found out about the server at one address.
 
     `Prober` has one for each address and notes the product; products note the rest.
     """
 
-    product: str | None = None  # that has answered, or is expected
+    product: str | None = None  # the product that has answered, or is expected
     model_facts: dict[str, JsonObject] = field(default_factory=dict)
     """Facts that do not change, by a digest or name of the model; used for Ollama."""
     keeps_answers: bool | None = None  # whether this version does (R-42); None: not asked yet
@@ -84,9 +84,9 @@ class ServerApi(Struct, kw_only=True):
     def events(self, path: str, posted: object = None) -> AsyncGenerator[JsonObject]:
         """Return the JSON objects of an event stream.
 
-        It is the reply to a GET, or to a POST of a JSON value if one is given. The generator ends
-        with the stream, after any failure, and if the reply is not an event stream. Use it with
-        `aclosing`, which closes the connection.
+        The stream is the reply to a GET, or to a POST of the JSON value `posted` if one is given.
+        The generator ends with the stream, after any failure, and if the reply is not an event
+        stream. Use it with `aclosing`, which closes the connection.
         """
         body = None if posted is None else encode(posted)
         return self.ask_for_events(self.url(path), body)

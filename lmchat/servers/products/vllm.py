@@ -35,14 +35,14 @@ class Vllm(Product):
     owner = "vllm"  # value of `owned_by` in its list of models
 
     async def recognises(self, api: ServerApi) -> bool:
-        """Whether its list of models names the product as the owner of one."""
+        """Whether the list of models names the product as the owner of a model."""
         reply = await api.get("/v1/models")
         return any(row.get("owned_by") == self.owner for row in dicts_in(reply.object.get("data")))
 
     def model_from_row(self, api: ServerApi, row: JsonObject) -> ModelInfo:
         """Return the model of a row, also with the context window that the server has set for it.
 
-        It cannot be loaded with another one, so that is its largest window too.
+        The server cannot load the model with another window, so this is also its largest one.
         """
         context = count_or_none(row.get("max_model_len"))
         model = super().model_from_row(api, row)

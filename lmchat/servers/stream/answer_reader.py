@@ -1,7 +1,7 @@
 """One streamed answer: from the bytes of a response to events in a queue.
 
-`AnswerReader` passes the bytes to an `SseReader`, and the data of its events to a `ChunkReader`,
-which puts the events of the answer into the queue.
+`AnswerReader` passes the bytes to an `SseReader`, and the data of its events to a `ChunkReader`.
+The `ChunkReader` puts the events of the answer into the queue.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lmchat.servers.stream.think_tags import ThinkSplitter
 from lmchat.servers.stream.timeouts import IdleTimeout
 
 EventQueue = asyncio.Queue[StreamEvent | None]  # events of one answer; None behind the last
-MAX_WAITING = 256  # waiting events after which the reader of the network waits too (backpressure)
+MAX_WAITING = 256  # if more events wait, reading from the network pauses (backpressure)
 MAX_WHOLE_BYTES = 1 << 20
 DRAIN_S = 0.05  # longest wait for the end of a body behind `[DONE]`
 _STREAM_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
@@ -143,11 +143,11 @@ class AnswerReader:
     def _no_answer_error(self, value: object, body: bytes) -> ServerRejected:
         """Return the error for a reply without an answer.
 
-        `value` is the decoded body, None if it is not JSON. An error of the server, and a web page,
-        give the error for a refusal; anything else is said not to be a model's answer.
+        `value` is the decoded body, None if it is not JSON. For an error of the server, or a web
+        page, it is the error of a refusal. For anything else, it says that no model has answered.
         """
         status = self._response.status_code
-        # also made of a reply that is no refusal: it recognises a web page, and has the details
+        # for any reply: `refusal` recognises a web page, and its result has the details
         rejected = refusal(status, self._response.headers, body, self._facts)
         is_web_page = rejected.kind == "not_an_llm"
         if is_error(value) or is_web_page:

@@ -46,7 +46,7 @@ MAX_ANSWER_CHARS = 16 << 20
 MAX_NAME_CHARS = 1024
 """Limit for the names of model and build and for the finish reason, which rows show."""
 USAGE_EVERY_S = 1.0
-# Counted for each fragment of a tool call: a server might send empty fragments forever.
+# Added to the length of each fragment of a tool call: a server might send empty ones forever.
 _CALL_CHARS = 64
 
 
@@ -76,7 +76,7 @@ class ChunkReader:
         self._calls = ToolCalls()
         self._probabilities: ProbabilityReader | None = None  # from the first probabilities on
         self._has_model_name = False  # whether a `ModelNamed` was posted
-        self._splitter = splitter  # until thought comes in fields of its own
+        self._splitter = splitter  # None once thought comes in fields of its own
         self._char_count = 0  # of text, thought and tool calls so far
         self._post_count = 0  # events that were posted
         self._malformed_count = 0  # chunks that are not JSON
@@ -114,8 +114,8 @@ class ChunkReader:
     def _read_object(self, value: object) -> None:
         """Read a decoded chunk of a stream, or a whole answer (`read_whole`).
 
-        Posts events for what it contains. Its finish reason and its usage are kept for the end of
-        the answer. Of several parallel answers (`choices`), only the first is read.
+        Post events for what it contains, and keep its finish reason and its usage for the end of
+        the answer. If it has parallel answers (`choices`), only the first is read.
         """
         chunk = dict_or_empty(value)
         self.answer_id = self.answer_id or str_or_empty(chunk.get("id"))
@@ -225,7 +225,7 @@ class ChunkReader:
             self._post_token(call, char_count + _CALL_CHARS)
 
     def _add_thought(self, thought: str) -> None:
-        """Post a thought that came in a field of its own; an empty one is ignored.
+        """Post a thought that came in a field of its own; ignore an empty one.
 
         A server that sends such fields does not mark thought by tags in the text. Tags that come
         from then on are words of the answer, so the splitter ends.
@@ -240,10 +240,10 @@ class ChunkReader:
         self._post_token(ReasoningDelta(text=thought), len(thought))
 
     def _add_content(self, content: str) -> None:
-        """Post content, in which tags may enclose thought; an empty one is ignored.
+        """Post content, in which tags may enclose thought; ignore empty content.
 
-        As long as the splitter holds back all content so far, no token is posted: then post a
-        `LifeSign` for each chunk, which counts as a token (R-18).
+        While the splitter still holds back all content, no token can be posted. Then each chunk
+        posts a `LifeSign`, which counts as a token (R-18).
         """
         if not content:
             return
@@ -317,8 +317,8 @@ class ServerUsage:
     def report(self) -> UsageReported | None:
         """Return the latest counts and speeds; None if the server has reported none.
 
-        Where `usage` and `timings` both have a count of the prompt or the answer, that of `usage`
-        is taken; cached tokens are taken from `timings` first.
+        If `usage` and `timings` both count the tokens of the prompt or the answer, the count of
+        `usage` is taken. Cached tokens are taken from `timings` first.
         """
         usage = self._usage
         timings = self._timings
@@ -339,7 +339,7 @@ class ServerUsage:
         if completion is None:
             completion = count_or_none(timings.get("predicted_n"))
         completion_details = dict_or_empty(usage.get("completion_tokens_details"))
-        # llama.cpp's name of the speed, and that of LM Studio.
+        # first by llama.cpp's name of the speed, then by that of LM Studio
         speed = positive_or_none(timings.get("predicted_per_second"))
         speed = speed or positive_or_none(timings.get("tokens_per_second"))
         return UsageReported(
@@ -357,8 +357,8 @@ class ServerUsage:
 def prompt_progress(progress: object) -> PromptProgress | None:
     """Return how far the server has read the prompt; None if `progress` is not an object.
 
-    `progress` is the field `prompt_progress` of a chunk. `fraction`, 0 to 1, is that of the tokens
-    which do not come from the server's cache; it is 1 if all come from there.
+    `progress` is the field `prompt_progress` of a chunk. `fraction`, 0 to 1, leaves out the tokens
+    that come from the server's cache; it is 1 if all of them do.
     """
     if not isinstance(progress, dict):
         return None

@@ -31,17 +31,17 @@ class _State(Enum):
 class ThinkSplitter:
     """Splitter of a text that arrives in parts; tags may be cut anywhere.
 
-    An opening tag counts only at the beginning. Text that begins with other words is returned as
-    answer, and its first tag decides: if a closing tag ends a line outside of code, the chat
-    template had opened a thought, and a `Rethought` says that all before the tag belongs to it. Any
-    other tag is a word of the answer, and so are those behind it.
+    An opening tag counts only at the beginning of the text. If the text begins with other words, it
+    is returned as answer up to its first tag. If that is a closing tag at the end of a line outside
+    of code, the chat template had opened a thought. A `Rethought` then says that all text before
+    the tag was thought. Any other first tag is a word of the answer, and so are the tags behind it.
     """
 
     def __init__(self) -> None:
         self._state = _State.START
         self._held = ""  # text that is not returned yet, because a tag may begin or end in it
         self._unsure: list[str] = []  # text of the state `UNSURE`
-        self._has_ended = False  # whether the text has come to its end, by `finish`
+        self._has_ended = False  # whether the text has come to its end, by `close`
 
     def feed(self, text: str) -> list[SplitPiece | Rethought]:
         """Take the next part of the text; return the pieces that are certain enough to show.
@@ -89,12 +89,12 @@ class ThinkSplitter:
         return self.feed("")
 
     def _read_to_first_tag(self, text: str, pieces: list[SplitPiece | Rethought]) -> str:
-        """Read text in the state `UNSURE`, which its first tag ends; return what is left.
+        """Read text in the state `UNSURE`, which its first tag ends; return the rest of the text.
 
-        The text before the tag is added to `pieces` as answer. The tag is held back until the rest
-        of its line has come, and nothing is left. Then it may prove to end a thought: a `Rethought`
-        is added to `pieces`, and what follows the tag is left. Otherwise it is a word of the
-        answer, and left with what follows.
+        The text before the tag is added to `pieces` as answer. Until the rest of its line has come,
+        the tag is held back, and the rest is empty. The line shows whether the tag ends a thought.
+        If it does, a `Rethought` is added to `pieces`, and the rest is the text behind the tag.
+        Otherwise the tag is a word of the answer, and the rest begins with it.
         """
         tag = _TAG.search(text)
         before = self._without_begun_tag(text) if tag is None else text[: tag.start()]

@@ -12,8 +12,8 @@ from lmchat.processes.tasks import background_task
 from lmchat.servers.events import LifeSign, StreamStalled
 from lmchat.servers.http.reply import Reply
 
-ASK_AFTER_S = 2.0  # silence after which the health is asked: a dead server is shown within 5 s
-HEALTH_S = 2.0  # a server that reads a long prompt still answers other requests
+ASK_AFTER_S = 2.0  # silence before a health check: a dead server is shown within 5 s
+HEALTH_S = 2.0  # timeout of a health check, which servers answer even while they read a prompt
 LONGEST_ROUND_S = 5.0  # longer pauses between two checks are those of a suspended process
 
 AskHealth = Callable[[], Awaitable[Reply]]
@@ -22,10 +22,10 @@ AskHealth = Callable[[], Awaitable[Reply]]
 class IdleTimeout:
     """Limits of silence of one request, from its first attempt to the end of its answer.
 
-    After `ASK_AFTER_S` of silence, the health of the server is asked. Before the first byte,
-    silence of the answer alone is no error: a model may read a long prompt for minutes. Then the
-    wait ends with an error only if health does not answer either for `give_up_after_s`, or at the
-    limit for the first token, if it is set.
+    After `ASK_AFTER_S` of silence, the server is asked for its health. Before the first byte, a
+    silent connection alone is no error: a model may read a long prompt for minutes. This wait ends
+    with an error if the health check, too, gets no answer for `give_up_after_s`. It also ends with
+    an error at the limit for the first token, if that is set.
     """
 
     def __init__(
@@ -82,8 +82,8 @@ class IdleTimeout:
     def check_first_token(self) -> None:
         """Raise `ServerUnavailable` if the limit for the first token has passed; 0: no limit.
 
-        It counts from the first attempt on, with the pauses while the model loads, in which nothing
-        is watched.
+        The time is counted from the first attempt. It includes the pauses while the model loads, in
+        which no block is watched.
         """
         first_token_s = self._timeouts.first_token_s
         if 0 < first_token_s <= self._loop.time() - self._begun_s:
@@ -92,10 +92,11 @@ class IdleTimeout:
     async def _watch(self, block: asyncio.Timeout) -> None:
         """Check the silence in rounds, and post stalls; end the watched block at a limit.
 
-        Each round has three steps: ask the health of a silent server, count the silence, decide.
+        Each round has three steps: check the health of a silent server, count the silence, decide.
         An answer that has begun stalls after `stalled_after_s` without bytes, and fails after
-        `give_up_after_s`, even if health answers. Before, only health decides: the request stalls
-        while it does not answer, and fails after `give_up_after_s` without any sign of life.
+        `give_up_after_s`, even if health checks are answered. Before the first byte, only health
+        checks decide: the request stalls while they are not answered, and fails after
+        `give_up_after_s` without any sign of life.
         """
         limits = self._timeouts
         limits_s = (limits.first_token_s, limits.stalled_after_s, limits.give_up_after_s)
@@ -105,7 +106,7 @@ class IdleTimeout:
         silent_s = 0.0  # since the last bytes
         unheard_s = 0.0  # since the last sign of life: bytes, or an answer to a health check
         has_begun = False  # whether the answer has begun: any bytes have arrived
-        is_gone = False  # whether the health was asked in this round, without an answer
+        is_gone = False  # whether a health check of this round got no answer
         checked_s = self._loop.time()
         try:
             while True:
@@ -157,7 +158,7 @@ class IdleTimeout:
         return self._has_news or self._is_paused
 
     async def _is_alive(self) -> bool:
-        """Ask the health of the server; any answer is a sign of life, also an error.
+        """Ask the server for its health; any answer is a sign of life, also an error.
 
         A server without a health path cannot be asked, and counts as alive.
         """

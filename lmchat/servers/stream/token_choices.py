@@ -18,8 +18,9 @@ _MAX_TOKEN_CHARS = 1000  # a longer token is no token of a model
 class ProbabilityReader:
     """Reader of the probabilities in an answer; tells for each token which text came with it.
 
-    A server does not report all tokens. llama.cpp leaves out all but the last of the tokens that
-    make up one character, and those that it adds itself. Their text belongs to the next token.
+    A server does not report all tokens. If several tokens make up one character, llama.cpp reports
+    only the last of them. It also leaves out tokens that it adds itself. The text of such tokens
+    belongs to the next reported token.
     """
 
     def __init__(self) -> None:

@@ -28,7 +28,7 @@ class ToolCalls:
         self._calls: list[_Call] = []  # by number
         self._number_by_index: dict[int | None, int] = {}  # by the server's index
         self._number_by_id: dict[tuple[int | None, str], int] = {}
-        """By the server's index and id, and by None and the id: later ones may lack the index."""
+        """By index and id of the server; also by None and id, for fragments without an index."""
 
     def read(self, fragment: JsonObject) -> ToolCallDelta:
         """Find the call of a fragment, and return an event with what the fragment adds to it.
@@ -67,7 +67,7 @@ class ToolCalls:
         Otherwise the fragment begins a call, which is added. The number may differ from the
         server's index: some servers send 0 for each call, others send no index.
         """
-        number = self._number_by_id.get((index, call_id))  # never found by an empty id
+        number = self._number_by_id.get((index, call_id))  # it has no call with an empty id
         if number is not None:
             return number
 
@@ -81,7 +81,7 @@ class ToolCalls:
             self._calls.append(_Call())
         if call_id:
             self._number_by_id.setdefault((index, call_id), number)
-            self._number_by_id.setdefault((None, call_id), number)  # later ones may lack an index
+            self._number_by_id.setdefault((None, call_id), number)  # for fragments without index
         if index is not None:
             self._number_by_index[index] = number
         return number
