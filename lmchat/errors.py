@@ -75,7 +75,7 @@ class RequestInvalid(LMChatError):
 
 
 class StillAnswering(RequestInvalid):
-    """A session whose turn has not ended cannot begin another one."""
+    """A session cannot begin a turn while another turn runs."""
 
     def __init__(self) -> None:
         super().__init__("An answer is still streaming.", hint="Stop it, or wait.")

@@ -90,7 +90,7 @@ def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
 
 
 def closest_word(word: str, words: tuple[str, ...]) -> str:
-    """Return the one of `words` that is most similar to a misspelt word; "" if none is similar."""
+    """Return the word of `words` that is most similar to a misspelt word; "" if none is similar."""
     import difflib  # noqa: PLC0415 - needed for a misspelt word only
 
     matches = difflib.get_close_matches(word, words, n=1, cutoff=_SIMILARITY)

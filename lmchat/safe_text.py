@@ -89,7 +89,7 @@ def safe_json(text: str, *, is_ascii: bool = False) -> SafeText:
         return SafeText(re.sub(_NOT_PRINTABLE_ASCII, _json_escape, text))
     if safe_text(text) == text:
         return SafeText(text)
-    # all joiners: one with an effect may lose it when the character beside it is escaped
+    # all joiners: a joiner may lose its effect when the character beside it is escaped
     return SafeText(re.sub(f"{_HOSTILE.pattern}|{_SHAPING}", _json_escape, text))
 
 

@@ -261,7 +261,7 @@ class AnswerFigures(Struct, kw_only=True):
 
     @property
     def may_think(self) -> bool:
-        """Whether a thought is streaming, or an answer is awaited, which may begin with one."""
+        """Whether a thought is streaming, or may still come before an answer that is awaited."""
         is_answering = self.is_running and self.stage is not Stage.TOOLS
         return is_answering and (self.is_thinking or not self.has_text)
 
@@ -287,10 +287,7 @@ class AnswerFigures(Struct, kw_only=True):
         return end_s - self.started_s
 
     def thought_s(self, now_s: float) -> float | None:
-        """Return for how many seconds the model has been thinking, or thought.
-
-        Return None if it did not think.
-        """
+        """Return how long the model has thought so far, or in all; None if it did not think."""
         if self.thought_from_s is None:
             return None
         end_s = now_s if self.thought_ended_s is None else self.thought_ended_s

@@ -159,7 +159,7 @@ class Client:
             limits=settings.get("limits") or LimitSettings(),
             timeouts=self._timeouts,
         )
-        # sent only to the named address, or, without one, to any server of this machine
+        # sent only to the named address; if none is named, to any server of this machine
         keys = _CallersKey(settings.get("key", ""), *self._named)
         self._backend = HttpServerClient(own_settings, keys=keys)
 

@@ -57,10 +57,10 @@ class Task(Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """A short hash of prompt, model and settings, by which rows of another run are found."""
+        """A short hash of prompt, model and settings; rows of another run have other keys."""
         texts = [(message.role, message.text) for message in self.messages]
-        # The files are their digests. The messages do not contain the preset yet, which is applied
-        # when the prompt is sent.
+        # `*self.files` adds the digests only. The messages do not contain the preset yet, which is
+        # applied when the prompt is sent.
         parts = [texts, self.model.model_id, self.options, repr(self.output), *self.files]
         text = json.dumps([*parts, self.preset_text], sort_keys=True, default=str)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_DIGITS]

@@ -53,7 +53,7 @@ def lines_of(path: Path | None, *, is_text: bool) -> Iterator[BatchLine]:
 
 
 def _line(number: int, data: bytes, *, is_text: bool) -> BatchLine:
-    """Return a line; a wrong one has an error, so that the other lines are still answered."""
+    """Return a line; a wrong line has an error, so that the other lines are still answered."""
     line = BatchLine(number=number)
     try:
         fields = {"prompt": decoded_text(data)} if is_text else strict_json(data.decode())
@@ -124,7 +124,7 @@ def _messages_of(entries: Any) -> tuple[ChatMessage, ...]:
 
 
 def _message(entry: Any) -> Any:
-    """Turn a message in the form of OpenAI's API into one that `messages_of` takes.
+    """Turn a message in the form of OpenAI's API into the form that `messages_of` takes.
 
     In OpenAI's form, the role may be `developer`, and the content a list of parts. A list with more
     than one part stays as it is, and is refused later.

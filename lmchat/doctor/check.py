@@ -77,7 +77,7 @@ async def run_checks(
     """
 
     async def run(check: Check, find_rows: FindRows) -> Findings:
-        """Return the rows of a check, or the one that says how it failed."""
+        """Return the rows of a check, or if it failed, a row that says how."""
         try:
             async with asyncio.timeout(limit_s):
                 return await find_rows()

@@ -35,7 +35,7 @@ VERSION = Check(Group.PROGRAM, "lmchat.version", "Version")
 
 
 def config_findings(loaded: LoadedSettings, problems: Sequence[Problem]) -> list[Finding]:
-    """Return a row for each problem of the configuration, or one that says there is none.
+    """Return a row for each problem of the configuration, or a row that says there is none.
 
     `problems` has the problems of `loaded`, of its keyboard keys, and of its theme.
     """

@@ -14,8 +14,8 @@ from lmchat.units import counted
 _UNLIMITED_WIDTH = 1_000_000  # characters: for a pipe, no text is wrapped
 
 
-def worst(findings: Findings) -> Grade:
-    """Return `FAULT` if any row is one, else `WARNING` if any row is one, else `OK`."""
+def worst_grade(findings: Findings) -> Grade:
+    """Return `FAULT` if any row has this grade, else `WARNING` if any row has it, else `OK`."""
     grades = {finding.grade for finding in findings}
     for grade in (Grade.FAULT, Grade.WARNING):
         if grade in grades:
@@ -41,7 +41,7 @@ def report_text(findings: Findings, *, width: int = _UNLIMITED_WIDTH) -> str:
             name = set_cell_size(safe_line(row.name), name_width)
             columns = f"  {row.grade.label:<{grade_width}}  {name}  "
             lines += wrapped(safe_line(row.cause), initial_indent=columns)
-            # what works, or is absent and not needed, gives nothing to do
+            # nothing is to be done for what works, or for what is absent and not needed
             if row.next_step and row.grade not in (Grade.OK, Grade.ABSENT):
                 lines += wrapped(f"next: {safe_line(row.next_step)}", initial_indent=indent)
         lines.append("")
@@ -63,8 +63,8 @@ def report_json(findings: Findings, timestamp: str) -> dict[str, object]:
     """Return the document of `lmchat doctor --json`, whose keys never change."""
     grades = [finding.grade for finding in findings]
     return {
-        "healthy": worst(findings) is not Grade.FAULT,
-        "verdict": worst(findings),
+        "healthy": worst_grade(findings) is not Grade.FAULT,
+        "verdict": worst_grade(findings),
         "counts": {grade: grades.count(grade) for grade in Grade},
         "checks": [
             {

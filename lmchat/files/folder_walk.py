@@ -32,13 +32,13 @@ def walk(folder: Path, *, most_entries: int) -> tuple[list[tuple[str, os.DirEntr
     above, rules = _rules_above(folder)  # `above`: path of the folder in its repository
     # folders to list: the relative path, empty or with a slash at the end, and its rules
     folders = deque([("", rules)])
-    left = most_entries
-    while folders and left > 0:
+    remaining = most_entries
+    while folders and remaining > 0:
         below, rules = folders.popleft()
         entries: list[os.DirEntry[str]] = []
         with suppress(OSError), os.scandir(folder / below) as scanned:
-            entries = sorted(scanned, key=lambda entry: entry.name)[:left]
-        left -= len(entries)
+            entries = sorted(scanned, key=lambda entry: entry.name)[:remaining]
+        remaining -= len(entries)
         if any(entry.name == _IGNORE_FILE for entry in entries):
             rules = (*rules, *_rules_in(folder / below, above + below))
         for entry in entries:
@@ -48,7 +48,7 @@ def walk(folder: Path, *, most_entries: int) -> tuple[list[tuple[str, os.DirEntr
                     found.append((path, entry))
             elif not (entry.name.startswith(".") or _is_ignored(f"{above}{path}/", rules)):
                 folders.append((f"{path}/", rules))
-    return found, left <= 0
+    return found, remaining <= 0
 
 
 def _rules_above(folder: Path) -> tuple[str, tuple[_Rules, ...]]:

@@ -247,7 +247,7 @@ class ChildProcess:
             raise ChildEndedError("the child ended") from error
 
     async def read_line(self) -> bytes:
-        """Return the next line, b"" at the end; raises `ValueError` for one that is too long."""
+        """Return the next line, or b"" at the end; raises `ValueError` if it is too long."""
         return await self._output.readline()
 
     async def write_line(self, line: bytes) -> None:
@@ -287,7 +287,7 @@ class ChildProcess:
         and is killed after another moment.
         """
         self._input.close()
-        # at `_NO_SIGNAL`, the program gets its moment to end by itself
+        # no signal at first: the program gets a moment to end at the end of its input
         await self._end_group((_NO_SIGNAL, signal.SIGTERM, _KILL))
         # what has left the group may keep the pipes open
         with suppress(TimeoutError):
@@ -346,7 +346,7 @@ class ChildProcess:
             os.getpgid(self._process.pid)
         except ProcessLookupError:  # no process has the id
             return False
-        return True  # this program has ended, so that process is another one
+        return True  # the process with the id is another one, as this program has ended
 
     async def wait(self) -> None:
         """Wait for the end of the program.

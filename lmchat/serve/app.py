@@ -141,7 +141,7 @@ class ServeApp(Struct, kw_only=True):
             self.on_request(report)
 
     def _check_access(self, headers: Headers) -> None:
-        """Raise `LMChatError` unless a program of this machine, or one with the key, asks.
+        """Raise `LMChatError` unless the request is of a program of this machine or has the key.
 
         A web page that a browser shows can send requests to this machine. Such a request has the
         origin of the page, or the name of a host that only pretends to be this machine (DNS
@@ -216,7 +216,7 @@ class ServeApp(Struct, kw_only=True):
         return JSONResponse(list_json(models))
 
     async def _health(self, request: Request) -> Response:
-        """Say whether the server in the query (`endpoint`) can answer; without one, if any can."""
+        """Say whether the server in the query (`endpoint`), or else any server, can answer."""
         results: tuple[ProbeResult, ...] = ()
         error = None
         try:

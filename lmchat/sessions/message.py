@@ -49,7 +49,7 @@ class TokenProbabilities(Struct, frozen=True, kw_only=True, array_like=True, gc=
     """
     is_thought: bool = False
     top: tuple[Alternative, ...] = ()
-    """The likeliest tokens, this one among them if it is likely enough."""
+    """The likeliest tokens; the chosen token is among them if it is likely enough."""
 
     @property
     def text_before(self) -> str:
@@ -276,8 +276,8 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
     def after(self, begun: AnswerStats | None) -> AnswerStats:
         """Return the figures of an answer in two parts, of which this is the second.
 
-        `begun` has the figures of the first part, which this one continues; if it is None,
-        nothing changes. Tokens and times are added up, and an edited part makes an edited answer.
+        `begun` has the figures of the first part; if it is None, these figures are returned as they
+        are. Tokens and times are added up, and an edited part makes an edited answer.
         The time to the first token comes from the first part, if it is known there. The speed and
         all other figures come from the second part.
         """
@@ -419,7 +419,7 @@ def thoughts_to_send(messages: Sequence[ChatMessage], sent_thoughts: SentThought
 
 
 def interrupted(message: ChatMessage, cause: str) -> ChatMessage:
-    """Return a message whose answer or tool call was cut off, with a state and failure for that.
+    """Return an answer or a tool call that was cut off, with the state and failure that say so.
 
     `cause` begins the sentence that says why, for example "lmchat ended". An answer of which
     nothing has arrived becomes a failed one: there is nothing to continue.

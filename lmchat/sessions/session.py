@@ -237,7 +237,7 @@ class SessionGroup(Struct, frozen=True, kw_only=True):
 def with_unsaved(
     groups: Sequence[SessionGroup], unsaved: Iterable[SessionHeader]
 ) -> tuple[SessionGroup, ...]:
-    """Return the groups with one more at the front: "Not saved".
+    """Return the groups with a further group, "Not saved", before them.
 
     It has the `unsaved` sessions that are in no group, as the disk does not have them yet. Without
     such sessions, the groups stay as they are.

@@ -120,7 +120,7 @@ def spread(values: Iterable[float | None]) -> Spread | None:
 
 
 def figures_by_model(rows: Iterable[AnswerRecord]) -> tuple[ModelFigures, ...]:
-    """Return the figures of each model at each server, the one that was used last first.
+    """Return the figures of each model at each server; the model that was used last comes first.
 
     `rows` are in the order in which the turns ended.
     """

@@ -58,7 +58,7 @@ def read(folder: Path, digest: str) -> bytes:
         raise _unreadable(f"cannot be read: {error.strerror}") from error
     except ValueError as error:  # an imported session may name any text, such as one with a NUL
         raise _unreadable(f"cannot be read: {error}") from error
-    # also for an imported session whose “digest” is the path of another file
+    # an imported session may have the path of another file as a “digest”: this is refused, too
     if sha256(data).hexdigest() != digest:
         raise _unreadable("is damaged")
     return data

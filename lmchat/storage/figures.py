@@ -84,7 +84,7 @@ class Figures:
 
     @reading
     def counters(self, connection: Connection) -> Metrics:
-        """Return the counters of all runs; all are 0 if one is damaged."""
+        """Return the counters of all runs; if a counter is damaged, all are 0."""
         values = dict(connection.execute("select name, value from metrics"))
         try:
             # `strict=False`: the column has all as floats, also the whole numbers

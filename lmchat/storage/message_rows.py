@@ -57,7 +57,7 @@ def ensure_session(connection: Connection, session_id: str, moment: datetime) ->
 def set_columns(connection: Connection, session_id: str, **values: object) -> None:
     """Set columns of the row of a session.
 
-    `values` are by the name of the column, each in the form that `row_values.column_value` returns.
+    `values` has the values by the names of their columns, in the form of `row_values.column_value`.
     """
     assignments = ", ".join(f"{name} = ?" for name in values)
     query = f"update sessions set {assignments} where session_id = ?"
@@ -96,7 +96,7 @@ def begin_answer(
 ) -> None:
     """Write the row of an answer or a tool call that begins, and make it the leaf of the path.
 
-    A tool call is written with its parts, an answer has none yet.
+    A tool call is written with its parts; an answer has no parts yet.
     """
     ensure_session(connection, session_id, moment)
     if message.role is Role.TOOL:

@@ -76,7 +76,7 @@ def connect(path: Path) -> Connection:
     """Open the file, or create it with its tables.
 
     Raises `OSError` or `sqlite3.Error` if the file cannot be read or written, and
-    `StoreUnavailable` for one in another format.
+    `StoreUnavailable` if it has another format.
     """
     ensure_folder(path.parent)
     # An existing file is not opened here: closing it would release the locks that SQLite holds on
@@ -125,7 +125,8 @@ def connect_in_memory(
     connection = sqlite3.connect(":memory:", isolation_level=None, factory=Connection)
     connection.entries = entries
     _set_up(connection)
-    connection.execute("pragma temp_store = memory")  # also what a large sort would write to a file
+    # a large sort would write texts to a temporary file
+    connection.execute("pragma temp_store = memory")
     connection.execute("pragma foreign_keys = on")
     if saved is None:
         create_tables(connection)

@@ -173,7 +173,8 @@ def insert(
 ) -> None:
     """Insert a row into a table.
 
-    `values` are by the name of the column. `conflict` is an `on conflict` clause of SQL.
+    `values` has the values by the names of their columns. `conflict` is an `on conflict` clause of
+    SQL.
     """
     placeholders = ", ".join("?" * len(values))
     statement = f"insert into {table} ({', '.join(values)}) values ({placeholders}) {conflict}"
@@ -221,7 +222,7 @@ def _field_values(names: Sequence[str], columns: Sequence[Any]) -> dict[str, Any
 
 
 def _time(value: object) -> datetime:
-    """Return a stored time; raises `ValueError` for one that cannot be shown in every time zone."""
+    """Return a stored time; raises `ValueError` if it cannot be shown in every time zone."""
     moment = datetime.fromisoformat(str(value))
     if moment.tzinfo is None or moment.year not in _YEARS:
         raise ValueError("a time without its zone, or too near to the limits of the calendar")
@@ -247,7 +248,7 @@ def _sampling(value: object) -> dict[str, object]:
 
 
 def _from_json(kind: type[_T], text: str) -> _T | None:
-    """Return a value of type `kind` that is stored as JSON; None for a damaged one."""
+    """Return a value of type `kind` that is stored as JSON; None if it is damaged."""
     try:
         return convert(json.loads(text), kind)
     except (ValueError, TypeError, RecursionError, ValidationError):
@@ -326,9 +327,9 @@ def packed_choices(choices: Sequence[TokenProbabilities]) -> bytes:
 
 
 def unpacked_choices(data: bytes) -> tuple[TokenProbabilities, ...]:
-    """Return for each token of an answer what the model could have chosen; none for damaged data.
+    """Return for each token of an answer what the model could have chosen.
 
-    `data` is what `packed_choices` has returned.
+    `data` is what `packed_choices` has returned. The result is empty if `data` is damaged.
     """
     try:
         return msgspec.msgpack.decode(zlib.decompress(data), type=tuple[TokenProbabilities, ...])

@@ -1,8 +1,9 @@
 """Tables and search index of `sessions.db`, and transactions.
 
-The table `messages` has a row for each message, `parts` one for each of its parts: text, thoughts,
-tool calls and files. `trigrams` is the search index, whose row ids are those of `parts`; triggers
-write it. For a trigram, three characters in a row, it names the parts that have it.
+The table `messages` has a row for each message, and `parts` a row for each of its parts: text,
+thoughts, tool calls and files. `trigrams` is the search index, whose row ids are the row ids of
+`parts`; triggers write it. For each trigram, three characters in a row, it names the parts that
+have this trigram.
 """
 
 from __future__ import annotations

@@ -255,7 +255,7 @@ class Store:
         return tuple(header for header in headers if header is not None)
 
     @reading
-    def find(self, connection: Connection, id_or_prefix: str) -> str:
+    def find_id(self, connection: Connection, id_or_prefix: str) -> str:
         """Return the only session id that begins with a text of at least 4 characters.
 
         Capitals in the text count as small letters. For the text `last`, return the id of the
@@ -299,7 +299,7 @@ class Store:
     ) -> Session:
         """Return a session with its chosen path, or only the last `count` messages of that path.
 
-        Answers of killed processes are saved before, as the session may have one.
+        Answers of killed processes are saved first, as one of them may be of this session.
         """
         try:
             recover_killed_answers(connection, self._clock())
@@ -340,8 +340,8 @@ class Store:
     def fork(self, connection: Connection, session_id: str, message_id: str) -> Session:
         """Copy the path to a message into a new session, and return that session.
 
-        Each copied message gets a new id. A running answer is an interrupted one in the copy.
-        Raises `SessionNotFound`.
+        Each copied message gets a new id. A running answer is interrupted in the copy. Raises
+        `SessionNotFound`.
         """
         _raise_if_missing(connection, session_id, message_id)
         path = whole_path(connection, session_id, message_id)
@@ -557,7 +557,7 @@ class Store:
 
     @writing
     def restore_message(self, connection: Connection, session_id: str, message_id: str) -> Session:
-        """Make a deleted message visible again, and the others that its deletion has hidden.
+        """Make a deleted message visible again, and all messages that its deletion has hidden.
 
         The path to the newest message at or below the restored one becomes the chosen path. Return
         the session with this path. Raises `SessionNotFound`.

@@ -135,7 +135,7 @@ class Dispatcher:
         Until it is read, a new session is shown. A prompt that was sent there and still waits is
         moved into the queue of the named session; if a model is ready, send it.
         """
-        session_id = await self.workspace.store.find(self.workspace.resume_id)
+        session_id = await self.workspace.store.find_id(self.workspace.resume_id)
         await self.shown_session.go_to(session_id, takes_queue=True)
         if self.chat.shown.is_waiting and self.chat.turn_choices.is_ready:
             self.chat.begin_waiting()

@@ -5,7 +5,7 @@ import json
 import threading
 
 from lmchat.doctor.check import Check, Finding, FindRows, Grade, Group, run_checks
-from lmchat.doctor.report import report_json, report_text, worst
+from lmchat.doctor.report import report_json, report_text, worst_grade
 from lmchat.errors import StoreUnavailable
 from lmchat.processes.threads import in_thread
 
@@ -68,10 +68,10 @@ async def test_a_check_or_thread_that_hangs_is_reported_and_stops_none_of_the_ot
 
 
 def test_together_they_are_as_bad_as_the_worst_and_what_is_absent_is_no_harm():
-    assert worst([]) is Grade.OK
-    assert worst([row(grade=Grade.ABSENT), row()]) is Grade.OK
-    assert worst([row(grade=Grade.WARNING), row()]) is Grade.WARNING
-    assert worst([row(grade=Grade.WARNING), row(grade=Grade.FAULT)]) is Grade.FAULT
+    assert worst_grade([]) is Grade.OK
+    assert worst_grade([row(grade=Grade.ABSENT), row()]) is Grade.OK
+    assert worst_grade([row(grade=Grade.WARNING), row()]) is Grade.WARNING
+    assert worst_grade([row(grade=Grade.WARNING), row(grade=Grade.FAULT)]) is Grade.FAULT
 
 
 ROWS = [

@@ -78,15 +78,15 @@ async def test_sessions_are_found_by_a_prefix_of_four_and_by_last(store):
     )
     for session in (first, second):
         await say(store, session, "hello")
-    assert await store.find("abcd0") == first.session_id
-    assert await store.find("ABCD1") == second.session_id
-    assert await store.find("last") == second.session_id
+    assert await store.find_id("abcd0") == first.session_id
+    assert await store.find_id("ABCD1") == second.session_id
+    assert await store.find_id("last") == second.session_id
     with pytest.raises(SessionNotFound, match="More than one"):
-        await store.find("abcd")
+        await store.find_id("abcd")
     with pytest.raises(SessionNotFound, match="too short"):
-        await store.find("abc")
+        await store.find_id("abc")
     with pytest.raises(SessionNotFound, match="No session id begins"):
-        await store.find("ab_%")
+        await store.find_id("ab_%")
 
 
 async def test_a_session_that_is_gone_cannot_be_changed(store):

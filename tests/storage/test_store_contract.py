@@ -86,7 +86,7 @@ async def use_every_method(store, saved):
     await store.end_answer(session_id, begun)
     assert (await store.open_session(session_id, count=1)).messages[-1] == begun
     await store.update_session(session_id, {"title": MARK, "tags": (MARK,), "is_pinned": True})
-    assert await store.find(session_id[:6]) == await store.find("last") == session_id
+    assert await store.find_id(session_id[:6]) == await store.find_id("last") == session_id
     await store.set_excluded(session_id, [begun.message_id], is_excluded=True)
     path = (await store.open_session(session_id)).messages
     assert [one.is_excluded for one in path] == [*[False] * 5, True]

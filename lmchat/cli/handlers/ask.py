@@ -83,7 +83,7 @@ async def ask(context: Context) -> int:
         runtime = await stack.enter_async_context(open_runtime(context, is_saved=is_saved))
         chat = make_chat(context, runtime)
         if options.resume is not None:
-            session_id = await runtime.store.find(options.resume)
+            session_id = await runtime.store.find_id(options.resume)
             opened = chat.in_memory.switch_to(await chat.in_memory.find_or_load(session_id))
             if options.system_prompt is not None:  # a new session has it from the settings
                 await changes.set_system_prompt(chat, opened, options.system_prompt)

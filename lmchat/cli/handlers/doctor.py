@@ -10,7 +10,7 @@ from lmchat.cli.context import Context
 from lmchat.cli.doctor_checks import examine_machine
 from lmchat.cli.wiring import make_backend, saved_state
 from lmchat.doctor.check import Grade
-from lmchat.doctor.report import report_json, report_text, worst
+from lmchat.doctor.report import report_json, report_text, worst_grade
 from lmchat.terminal.output import is_terminal, timestamp
 
 _MAX_COLUMNS = 120  # of a report on a terminal
@@ -30,4 +30,4 @@ async def doctor(context: Context) -> int:
         context.output.print_safe(report_text(findings, width=width))
     else:
         context.output.print_safe(report_text(findings))
-    return 1 if worst(findings) is Grade.FAULT else 0
+    return 1 if worst_grade(findings) is Grade.FAULT else 0

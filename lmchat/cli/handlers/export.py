@@ -45,7 +45,7 @@ async def export(context: Context) -> int:
                     failed_count += 1
                     output.note(f"{header.session_id}: {error.message_with_hint}")
         else:
-            session_id = await store.find(options.id or options.resume or "last")
+            session_id = await store.find_id(options.id or options.resume or "last")
             session = await store.open_session(session_id)
             if options.output is None:
                 text = await library.export_text(session, export_as)

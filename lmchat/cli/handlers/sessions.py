@@ -47,7 +47,7 @@ async def show(context: Context) -> int:
     """Print the shown branch of a session as text with its reasoning, or all branches as JSON."""
     output = context.output
     async with open_store(context) as store:
-        session = await store.open_session(await store.find(context.options.id))
+        session = await store.open_session(await store.find_id(context.options.id))
         export_as = ExportAs(form="json" if output.is_json else "txt", with_reasoning=True)
         text = await Library(store).export_text(session, export_as)
     if output.is_json:
@@ -63,7 +63,7 @@ async def rename(context: Context) -> int:
     if not options.title.strip():
         raise WrongUse("The title is empty.", hint="Example: lmchat sessions rename last Garden")
     async with open_store(context) as store:
-        header = await Library(store).rename(await store.find(options.id), options.title)
+        header = await Library(store).rename(await store.find_id(options.id), options.title)
     sentence = f"{header.session_id[:SHORT_ID]} is now “{header.title}”."
     return context.output.print_result(header_json(header), sentence)
 
@@ -71,7 +71,7 @@ async def rename(context: Context) -> int:
 async def delete(context: Context) -> int:
     """Put a session into the trash, and print how to restore it."""
     async with open_store(context) as store:
-        header = await Library(store).delete(await store.find(context.options.id))
+        header = await Library(store).delete(await store.find_id(context.options.id))
     step = f"`lmchat sessions restore {header.session_id[:SHORT_ID]}` restores it"
     sentence = f"{_id_and_title(header)} is in the trash; {step}."
     return context.output.print_result(header_json(header), sentence)
@@ -87,7 +87,7 @@ async def restore(context: Context) -> int:
         wanted = context.options.id
         if wanted == "last" and trash:
             wanted = trash[0].session_id
-        session_id = await store.find(wanted)
+        session_id = await store.find_id(wanted)
         if session_id not in {header.session_id for header in trash}:
             hint = "`lmchat sessions --trash` lists what can be restored."
             raise SessionNotFound("This session is not in the trash.", hint=hint)
@@ -106,7 +106,7 @@ async def purge(context: Context) -> int:
     async with open_store(context) as store:
         if wanted:
             # only the header is needed, but the store reads at least one message
-            session = await store.open_session(await store.find(wanted), count=1)
+            session = await store.open_session(await store.find_id(wanted), count=1)
             headers: Sequence[SessionHeader] = [session.header]
         else:
             headers = await store.list_sessions(is_trash=True)

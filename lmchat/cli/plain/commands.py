@@ -241,7 +241,7 @@ class PlainCommands:
             return
         # digits may begin an id, if the list has no such number
         header = _by_number(self._headers, wanted)
-        session_id = await self._chat.store.find(wanted if header is None else header.session_id)
+        session_id = await self._chat.store.find_id(wanted if header is None else header.session_id)
         in_memory = self._chat.in_memory
         in_memory.switch_to(await in_memory.find_or_load(session_id))
         self._turns.print_session()
