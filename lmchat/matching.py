@@ -16,7 +16,7 @@ _MOST_MARKS = 64  # limit of marks in a row: Python sorts the marks of a run in 
 # Run of characters that may hold more marks than the limit: `\W` finds all marks, for `re` takes
 # none of them for a word character.
 _MARK_RUN = rf"[\W{_MARK_LETTERS}]{{{_MOST_MARKS + 1},}}"
-_SIMILARITY = 0.65  # of a word that is offered for a misspelt one
+_SIMILARITY = 0.65  # least similarity of a word that is offered for a misspelt word
 
 
 def fold(text: str) -> str:

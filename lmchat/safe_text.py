@@ -82,8 +82,8 @@ def safe_line(text: str, *, limit: int | None = None) -> SafeText:
 def safe_json(text: str, *, is_ascii: bool = False) -> SafeText:
     """Return JSON text that is safe on a terminal and decodes to the same value.
 
-    Characters that `safe_text` would change are escaped, and with them all joiners and selectors;
-    with `is_ascii`, all characters beyond ASCII are.
+    If `safe_text` would change the text, all hostile characters, joiners and selectors are escaped.
+    With `is_ascii`, all characters beyond ASCII are escaped.
     """
     if is_ascii:
         return SafeText(re.sub(_NOT_PRINTABLE_ASCII, _json_escape, text))

@@ -27,7 +27,7 @@ from msgspec import Struct
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_line
 
-_TYPED_CHARS = 40  # of an unknown command, in the error
+_TYPED_CHARS = 40  # limit for an unknown command in the error
 
 
 class Scope(StrEnum):

@@ -136,7 +136,7 @@ def sections() -> dict[str, Key]:
 
 
 def _quoted(choices: Iterable[str]) -> str:
-    """Return choices as they are written in the file; an empty one, which means unset, is not."""
+    """Return choices as they are written in the file, without an empty one, which means unset."""
     return ", ".join(f'"{choice}"' for choice in choices if choice)
 
 

@@ -150,7 +150,7 @@ def load(
 def _from_environment(
     environ: Mapping[str, str], problems: list[Problem]
 ) -> Iterator[tuple[str, object, Origin]]:
-    """Yield key, value and origin of each setting in a variable; add a problem for a wrong one.
+    """Yield key, value and origin of each setting in a variable; add a problem for a wrong value.
 
     Empty variables count as unset.
     """

@@ -24,7 +24,7 @@ class Grade(StrEnum):
 
     @property
     def label(self) -> str:
-        """Word for people."""
+        """Word for the grade in the report for people."""
         return "problem" if self is Grade.FAULT else self.value
 
 

@@ -21,7 +21,7 @@ _ANSWERS_BUT_REFUSES = (
     Verdict.SERVER_ERROR,
 )
 _NAME_A_SERVER = "Start a model server, or name one with --endpoint URL"
-_NAMES_CHARS = 200  # of models in a row
+_NAMES_CHARS = 200  # limit for the names of models in a row
 
 
 def server_findings(

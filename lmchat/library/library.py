@@ -125,7 +125,7 @@ class Library:
         if export_as.with_branches or form == "json":
             with suppress(LMChatError):  # a session that could not be saved has no branches
                 stored = await self.store.tree(session.header.session_id)
-                # those in memory replace the stored ones, since they may be newer
+                # messages in memory replace the stored ones, since they may be newer
                 messages = {message.message_id: message for message in (*stored, *session.messages)}
                 session = replace(session, tree=tuple(messages.values()))
         if form in _FORMS_WITH_FILES:

@@ -49,7 +49,7 @@ def find_program(name: str, search_path: str) -> str:
 def with_absolute_program(argv: Sequence[str], environ: Mapping[str, str]) -> list[str]:
     """Return a command with the absolute path of its program, which is its first word.
 
-    The program is searched in `PATH`. Raises `FileNotFoundError` if it is not found.
+    The program is looked for in `PATH`. Raises `FileNotFoundError` if it is not found.
     """
     program = find_program(argv[0], environ.get("PATH", os.defpath))
     if not program:

@@ -141,7 +141,7 @@ class ServeApp(Struct, kw_only=True):
             self.on_request(report)
 
     def _check_access(self, headers: Headers) -> None:
-        """Raise `LMChatError` unless the request is of a program of this machine or has the key.
+        """Raise `LMChatError` for a request of a web page, or without the API key that is needed.
 
         A web page that a browser shows can send requests to this machine. Such a request has the
         origin of the page, or the name of a host that only pretends to be this machine (DNS
@@ -225,7 +225,7 @@ class ServeApp(Struct, kw_only=True):
             error = failure
         document = health_json(results, self.settings, self.state, error=error)
         if error and "endpoint" in request.query_params:
-            document["endpoint"] = None  # not the configured one, which was not asked for
+            document["endpoint"] = None  # the request did not ask for the configured server
         if document["healthy"]:
             return JSONResponse(document)
         status = _status_of(error) if error else HTTPStatus.INTERNAL_SERVER_ERROR

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class BodyFields(Struct, frozen=True):
-    """Fields of a body that lmchat reads; None for a missing one. All others stay unread."""
+    """Fields of a body that lmchat reads; None for a missing field. Other fields stay unread."""
 
     model: object = None
     messages: object = None

@@ -93,7 +93,7 @@ class ModelRoutes(Struct, frozen=True):
     def find(self, name: str) -> ModelInfo:
         """Return the model to which a name leads.
 
-        Raises `WrongUse` if no server has it, and the error that says why if there is no server.
+        Raises `WrongUse` if no server has the model. If no server can be used, the error says why.
         """
         self.server()  # raises the error to show if no server can be used
         models = tuple(self.aliases.values())

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import FilePart
 
-_MIN_TICKS = 3  # of a fence
+_MIN_TICKS = 3  # fewest backticks of a fence
 _OPENING_TICKS = r"(?m)^ {0,3}(`{3,})"
 # Data link escape, which begins the line of an attached file. It cannot be typed.
 _FILE_MARK = "\x10"

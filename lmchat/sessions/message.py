@@ -62,7 +62,7 @@ class TokenProbabilities(Struct, frozen=True, kw_only=True, array_like=True, gc=
 
 
 def probability(logprob: float) -> float:
-    """Return a probability, from 0 to 1."""
+    """Return the probability for its logarithm, from 0 to 1."""
     return math.exp(min(logprob, 0.0))
 
 
@@ -277,9 +277,9 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
         """Return the figures of an answer in two parts, of which this is the second.
 
         `begun` has the figures of the first part; if it is None, these figures are returned as they
-        are. Tokens and times are added up, and an edited part makes an edited answer.
-        The time to the first token comes from the first part, if it is known there. The speed and
-        all other figures come from the second part.
+        are. Tokens and times are added up, and an edited part makes an edited answer. The time to
+        the first token comes from the first part, if it is known there. The speed and all other
+        figures come from the second part.
         """
         if begun is None:
             return self
@@ -397,7 +397,7 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
 
 
 class SentThoughts(Enum):
-    """Which answers are sent to the model together with their thoughts (R-45)."""
+    """Answers that are sent to the model together with their thoughts (R-45)."""
 
     NONE = auto()
     SINCE_PROMPT = auto()  # answers behind the last prompt: their thoughts led to tool calls

@@ -131,7 +131,7 @@ class ListFilter(Struct, frozen=True, kw_only=True):
 
 
 class SearchHit(Struct, frozen=True, kw_only=True):
-    """A message that matches a search."""
+    """A message, or the title of a session, that matches a search."""
 
     session_id: str
     title: str
@@ -161,7 +161,8 @@ def title_from(prompt: str) -> str:
     Without such a line, it is "Untitled". A long title is cut at the end of a word.
     """
     words_by_line = (line.lstrip("#>*-` \t").split() for line in prompt.splitlines())
-    title_words = next(filter(None, words_by_line), ["Untitled"])  # of the first line with any
+    # the words of the first line that has any
+    title_words = next(filter(None, words_by_line), ["Untitled"])
     title = " ".join(title_words)
     if len(title) <= _MAX_TITLE_CHARS:
         return title

@@ -169,7 +169,7 @@ def check_file(path: Path) -> FileCheck:
         # `connect` would change the mode of the file, and create missing tables
         with closing(_open(path, "mode=rw", busy_s=_CHECK_BUSY_S)) as connection:
             file_format = version_of(connection)
-            # asks for the right to write: fails where the file is read-only or locked
+            # this fails if the file is read-only or locked
             connection.execute("begin immediate")
             connection.execute("rollback")
             # the check ends at the first fault

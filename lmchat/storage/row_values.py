@@ -114,7 +114,7 @@ def searched_text(kind: str, text: object, name: object) -> str:
 
 
 def searchable(kind: str, text: object, name: object) -> str:
-    """Return the text of a stored part for the search index; a function of SQL.
+    """Return the text of a stored part for the search index; triggers of the database call this.
 
     Two characters are added at its end, so that trigrams also begin at the last two characters of
     the text. A term shorter than a trigram is looked up by the trigrams that begin with it.

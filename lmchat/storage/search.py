@@ -303,7 +303,7 @@ def parse_filters(text: str) -> tuple[str, Filters]:
 
     Raises `WrongUse` for a filter with a wrong value.
     """
-    conditions: dict[tuple[str, str], None] = {}  # different ones, in their order
+    conditions: dict[tuple[str, str], None] = {}  # a set that keeps the order
     needs_code = False
     for match in _FILTER.finditer(text):
         name = match[1].lower()

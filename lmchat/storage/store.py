@@ -367,7 +367,7 @@ class Store:
                 ended = replace(ended, stats=replace(ended.stats, replay_id=""))
             copy = replace(ended, message_id=new_id(), parent_id=parent_id)
             put_message(connection, fork.session_id, copy)
-            # the copy gets the choices of the original, if that has any
+            # the copy gets the choices of the original, if it has any
             connection.execute(
                 """insert into token_choices (number, data)
                     select copy.number, data from token_choices
