@@ -45,7 +45,7 @@ class AllowList:
         self._hosts = set(map(_host_and_port, hosts))
 
     def allow(self, host: str) -> None:
-        """Add a host: "host" allows all its ports, "host:port" one.
+        """Add a host: "host" allows all its ports, "host:port" only this one.
 
         Raises:
             EndpointNotAllowed: the text is neither.
@@ -116,7 +116,7 @@ class Limiter:
         """`section` is the section of the configuration that has the limit."""
         self._limit = limit
         self._section = section
-        self._times: deque[float] = deque()  # of the requests, oldest first
+        self._times: deque[float] = deque()  # times of the requests, oldest first
 
     def count_request(self, product: str) -> None:
         """Count a request that is about to be sent.

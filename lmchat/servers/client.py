@@ -1,6 +1,6 @@
-"""Client of model servers; everything that lmchat sends to them is sent from here.
+"""Client of model servers; it sends all requests of lmchat to them.
 
-`HttpServerClient` is where the parts meet; most state is theirs. `Prober` finds servers and asks
+`HttpServerClient` joins the parts, which hold most of the state. `Prober` finds servers and asks
 them, `ModelCache` keeps their lists of models, and `LocalEngine` is the server that lmchat starts
 itself. A request is checked by `Admission`, waits for a slot in `ServerSlots`, and runs as an
 `Exchange`.
@@ -144,7 +144,7 @@ class HttpServerClient:
             self._prober.expect(endpoint, product)
 
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[ProbeResult, ...]:
-        """Probe, at once, all addresses where a server may be; return the results, best first.
+        """Probe all addresses where a server may be, at the same time; return results, best first.
 
         These are the usual addresses of all products, those that were given to `expect`, and
         `expected`, which the user has named. The models of usable servers are cached. If the
@@ -180,7 +180,7 @@ class HttpServerClient:
         await self._read_cache()
         cached = self._cache.models_of(endpoint, max_age_s=self._settings.limits.models_ttl_s)
         if cached is not None and not is_refresh:
-            self._admission.allowed.check(endpoint)  # else done by `check`, below
+            self._admission.allowed.check(endpoint)  # `check` below would do the same
             self._admission.count(cache_hits=1)
             return cached
         self._admission.count(cache_misses=1)
@@ -313,7 +313,7 @@ class HttpServerClient:
         exchange = self._admit(request)
         task = asyncio.create_task(self._run(exchange), name="chat request")
         task.add_done_callback(lambda _: exchange.events.put_nowait(None))
-        if request.request_id:  # by which `end_thought` finds the exchange
+        if request.request_id:  # `end_thought` finds the exchange by this name
             self._running[request.request_id] = exchange
         try:
             while (event := await exchange.events.get()) is not None:
@@ -568,7 +568,7 @@ class HttpServerClient:
         *,
         post: Callable[[StreamEvent], None] = lambda _: None,
     ) -> Sender:
-        """Return the sender of one request to a model; `post` takes its events of waiting."""
+        """Return the sender of one request to a model; `post` takes the events while it waits."""
         return Sender(
             endpoint=endpoint,
             product=product_named(product),

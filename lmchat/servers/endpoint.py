@@ -41,11 +41,10 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
         If the text names no scheme, it is `http`; if it names no port, it is the usual one of the
         scheme. The ending of a request, such as `/models`, is removed. `/v1` is added to a path
-        without a version.
-        An IP address of this machine becomes `localhost`.
+        without a version. An IP address of this machine becomes `localhost`.
 
         Raises:
-            EndpointNotAllowed: it is no plain http(s) address.
+            EndpointNotAllowed: the text is no plain http(s) address.
         """
         if len(text) > _MAX_ADDRESS_CHARS:
             raise _refused(f"it has more than {_MAX_ADDRESS_CHARS} characters")

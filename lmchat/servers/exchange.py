@@ -31,14 +31,14 @@ class Exchange(Struct, kw_only=True):
     written: WrittenRequest
     sender: Sender
     events: EventQueue  # `post` and the sender put them in
-    has_think_tags: bool  # whether thoughts are told apart by their tags
+    has_think_tags: bool  # whether `<think>` tags in a text mark thoughts
     is_kept: bool = False  # whether the server keeps the answer, under its `replay_id` (R-42)
     must_be_dropped: bool = False
     """Whether the server has to be told to drop the answer if this exchange is closed now.
 
     A server that keeps an answer (R-42) would continue it. True from the request for such an answer
     until the answer has ended, the server has refused it, or the connection has broken."""
-    _reader: AnswerReader | None = None  # of the last answer
+    _reader: AnswerReader | None = None  # reader of the answer to the last attempt
 
     def outgoing_request(self, *, has_key: bool) -> OutgoingRequest:
         """Return the request without its API key, because users may look at it.
@@ -87,8 +87,8 @@ class Exchange(Struct, kw_only=True):
         """Send the request once, read its answer, and return the last event.
 
         A `ModelLoading` is posted if the model has to be loaded first, or if the server has refused
-        an earlier attempt because it was loading. While the answer is awaited and read, limits of
-        silence apply. Raises the error of a refusal.
+        an earlier attempt because the model was loading. While the answer is awaited and read,
+        limits of silence apply. Raises the error of a refusal.
         """
         written = self.written
         self.post(RequestSent(sampling=written.sent_options(), is_kept=self.is_kept))

@@ -48,16 +48,16 @@ class Forwarding(Struct, kw_only=True):
     request: ForwardedRequest
     sender: Sender
     load_model: Callable[[], Awaitable[None]]  # raises `LMChatError` if the server cannot
-    on_end: Callable[[AnswerRecord], None]  # gets the figures
+    on_end: Callable[[AnswerRecord], None]  # gets the figures of the request
     _has_tried_load: bool = False
-    _status: int = 0  # of the reply that is passed on; 0 before it has begun
+    _status: int = 0  # status of the reply that is passed on; 0 before the reply has begun
     _refused: ForwardedReply | None = None  # the last refusal, as it came
     _is_stream: bool = False
     _tail: bytearray = field(default_factory=bytearray)
     """End of the stream, or whole reply; the counts are read from it when all has arrived."""
     # Values of `perf_counter`:
     _begun_s: float = field(default_factory=time.perf_counter)
-    _sent_s: float = 0.0  # at the last attempt
+    _sent_s: float = 0.0  # when the last attempt was sent
     _first_byte_s: float | None = None
 
     @asynccontextmanager

@@ -26,7 +26,7 @@ class Tool(Struct, frozen=True, kw_only=True):
     wire_name: str = ""  # unique name in requests, at most 64 characters of `A-Za-z0-9_-`
     description: str = ""
     schema: dict[str, Any] = field(default_factory=dict)  # JSON schema of its arguments
-    is_read_only: bool = False  # as its server says; it is not trusted for that
+    is_read_only: bool = False  # whether it only reads, as its server says; nothing relies on it
 
     @property
     def full_name(self) -> str:
@@ -115,7 +115,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Content of attached files by digest; an empty one is sent as its name only."""
     is_batch: bool = False
-    """Whether it is one of many that a command sends: on this machine, the limiter lets it pass."""
+    """Whether a command sends many such requests; those to this machine have no limit."""
     must_call: bool = False  # whether the model must call a tool (`tool_choice: "required"`)
     replay_id: str = ""
     """Random id under which llama.cpp keeps the answer (R-42); empty: no server keeps it.
@@ -135,7 +135,7 @@ class OutgoingRequest(Struct, frozen=True, kw_only=True):
     """A POST of a chat request as it is sent, but without its API key."""
 
     url: str
-    headers: Mapping[str, str]  # without the one that has the key
+    headers: Mapping[str, str]  # all headers but the one with the key
     has_key: bool  # whether a key is sent, too
     body: bytes  # JSON
 

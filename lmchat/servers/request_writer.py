@@ -42,7 +42,7 @@ class WrittenRequest(Struct, kw_only=True):
 
     request: ChatRequest
     product: Product
-    model: ModelInfo | None  # as its server last listed it
+    model: ModelInfo | None  # the model as its server last listed it
     dialect: Dialect
     # the sampling options that the product takes, by name: to be recorded with the answer
     options: Mapping[str, object]

@@ -25,8 +25,8 @@ TAKEN_BY_ALL = ("temperature", "top_p", "max_tokens", "stop", "reasoning_effort"
 EXTRA = "extra."
 """Beginning of the name of an option that is sent as it is."""
 _OWN_FIELDS = ("model", "messages", "stream")
-"""Fields that decide what is sent to which model; no option, as one of a file, replaces them."""
-_MAX_SHOWN_CHARS = 40  # of a wrong value in a message
+"""Fields that decide what is sent to which model. Options may come from a file: none sets them."""
+_MAX_SHOWN_CHARS = 40  # most characters of a wrong value in a message
 _FORMS = {
     float: "a number",
     int: "a whole number",
@@ -38,7 +38,7 @@ _FORMS = {
 
 
 class SamplingOption(Struct, frozen=True):
-    """What the value of an option must be, and a line of help."""
+    """Type of the values of an option, and a line of help."""
 
     type: Any  # one of the keys of `_FORMS`
     help: str
@@ -47,7 +47,7 @@ class SamplingOption(Struct, frozen=True):
 def _option(annotation: Any) -> SamplingOption:
     """Return the option of a setting, annotated by `Annotated[TYPE, META]`, perhaps `| None`."""
     declared, meta = get_args(annotation)
-    if meta is NoneType:  # of `X | None`, the arguments are X and the type of None
+    if meta is NoneType:  # the arguments of `X | None` are X and the type of None
         declared, meta = get_args(declared)
     return SamplingOption(declared, meta.description)
 
@@ -96,7 +96,7 @@ FURTHER_OPTIONS = (
 
 
 def parsed_value(text: str) -> object:
-    """Return the value of a typed text: JSON where it can be read so, else the text."""
+    """Return the value of a typed text: that of JSON if the text is JSON, else the text itself."""
     try:
         return msgspec.json.decode(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):

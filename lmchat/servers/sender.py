@@ -39,7 +39,7 @@ from lmchat.servers.stream.timeouts import IdleTimeout
 REFUSAL_BYTES = 1024 * 1024  # most bytes of a refusal that are read
 REFUSAL_S = 10.0  # timeout for the body of a refusal, after its status has arrived
 LOADING_PAUSE_S = 1.0  # pause before a server that loads the model gets the request again
-MAX_WAIT_S = 60.0  # if a server asks for a longer wait, its error is raised, no retry
+MAX_WAIT_S = 60.0  # if a server asks for a longer wait, the request is not repeated
 REFUSED_WAIT_S = 0.3  # wait before a near server that refused the connection is tried again
 JITTER = 0.25  # largest random part of a wait, in both directions
 _TEMPORARY = frozenset({"rate_limited", "busy", "upstream", "timeout"})
@@ -58,7 +58,7 @@ class Sender(Struct, kw_only=True):
     limits: LimitSettings
     timeouts: TimeoutSettings
     keys: KeySource
-    post: Callable[[StreamEvent], None]  # takes the events of waiting
+    post: Callable[[StreamEvent], None]  # takes the events while the request waits
     on_retry: Callable[[], None]  # called before each further attempt
     key: str = ""  # the API key that is sent; empty: none
     retries: int = 0

@@ -1,4 +1,4 @@
-"""Estimates of tokens, made of characters alone."""
+"""Estimates of numbers of tokens, by characters alone."""
 
 from __future__ import annotations
 

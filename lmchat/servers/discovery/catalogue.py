@@ -66,7 +66,7 @@ class Catalogue:
         self._expected = tuple(expected)
         self._names = names or {}
         self._speeds: Mapping[tuple[str, str], float] = {}
-        self.results: tuple[ProbeResult, ...] = ()  # of the last probe of all addresses
+        self.results: tuple[ProbeResult, ...] = ()  # results of the last search
 
     def cached_rows(self, state: State) -> tuple[tuple[ModelRow, ...], float]:
         """Return the rows without asking servers, and the age of the oldest list in seconds.
@@ -121,7 +121,7 @@ class Catalogue:
         behind_recent = len(state.recent)
 
         def sort_key(row: ModelRow) -> tuple[bool, int]:
-            """Return the place of a row; False, for a model that can chat, comes before True.
+            """Return the sort key of a row; False, for a model that can chat, comes before True.
 
             A model that is not among the recent ones comes behind these.
             """

@@ -46,8 +46,8 @@ _NAME_A_SERVER = "Start a model server, or name one with --endpoint URL."
 _OTHER_WAYS = "`lmchat doctor` shows what is missing; `lmchat --local` chats without a server."
 _PREFERRED_STATES = (LoadState.LOADED, LoadState.ASLEEP, LoadState.LOADING, LoadState.UNKNOWN)
 """States of a model that is chosen without a question, best first."""
-_MAX_NAMES = 20  # models that an error lists
-_CHECK_EVERY_S = 0.5  # while a server loads its model
+_MAX_NAMES = 20  # most models that an error lists
+_CHECK_EVERY_S = 0.5  # pause between two checks of a server that loads its model
 
 
 class Missing(Enum):

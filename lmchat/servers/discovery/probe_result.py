@@ -63,9 +63,9 @@ class Meaning(Struct, frozen=True):
     grade: ServerGrade
     sentence: str  # `ProbeResult.sentence` fills in what is in braces
     step: str = ""  # next step; `next_step` fills in the words of the product
-    state: str = "down"  # of the server in use, in a word
+    state: str = "down"  # state of the server in use, in a word
     reason: str = ""  # why it is in this state, in two words at most
-    error_kind: str = "server_error"  # of the error where a server with this verdict is needed
+    error_kind: str = "server_error"  # kind of the error that says why it cannot be used
 
 
 VERDICTS: Mapping[Verdict, Meaning] = {
@@ -134,7 +134,7 @@ VERDICTS: Mapping[Verdict, Meaning] = {
         reason="timed out",
     ),
 }
-_DETAIL_CHARS = 200  # of an error message
+_DETAIL_CHARS = 200  # most characters of an error message that are shown
 
 
 class ProbeResult(Struct, frozen=True, kw_only=True):

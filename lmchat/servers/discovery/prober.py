@@ -40,7 +40,7 @@ _SCAN_S = 5.0  # a scan ends after this time at the latest
 # Timeout of a reply from this machine in a scan: the scan ends within 2 s if all ports are silent.
 _SCAN_READ_S = 1.8
 _NO_KEY = ""  # send none; None would mean the key that is known for the address
-_VERDICT_BY_KIND = {  # of errors
+_VERDICT_BY_KIND = {  # verdict by the kind of an error
     "host_blocked": Verdict.HOST_BLOCKED,
     "loading": Verdict.LOADING,
     "model_not_loaded": Verdict.NO_MODEL,
@@ -76,17 +76,18 @@ class Prober:
         *,
         check_allowed: Callable[[Endpoint], None],
     ) -> None:
-        """Create it; `timeouts_for` returns the timeouts that the settings have for an address.
+        """Create a prober.
 
-        `check_allowed` raises `EndpointNotAllowed` or `RequestInvalid` for an address to which no
-        request may be sent.
+        `timeouts_for` returns the timeouts that the settings have for an address. `check_allowed`
+        raises `EndpointNotAllowed` or `RequestInvalid` for an address to which no request may be
+        sent.
         """
         self._keys = keys
         self._connections = connections
         self._check_allowed = check_allowed
         self._timeouts_for = timeouts_for
         self._memories: dict[Endpoint, ServerMemory] = {}
-        self._known: Sequence[Endpoint] = ()  # that a scan probes together with the usual ones
+        self._known: Sequence[Endpoint] = ()  # addresses that a scan probes beside the usual ones
 
     def scan_also(self, known: Sequence[Endpoint]) -> None:
         """Let each scan probe these addresses, too: of environment variables and earlier runs."""
@@ -193,7 +194,7 @@ class Prober:
     def expect(self, endpoint: Endpoint, product: str) -> None:
         """Note which product is expected at an address, so that a probe asks for it first.
 
-        Nothing changes if a product was noted there before, which may have answered itself, or if
+        Nothing changes if a product was noted there before, perhaps because it has answered, or if
         `product` is not a known one.
         """
         memory = self._memory_of(endpoint)
@@ -268,7 +269,7 @@ class Prober:
         try:
             models = await _read_models(api, probe.expected)
             states = {model.state for model in models if model.can_chat}
-            if states & _READY_STATES:  # one that answers counts more than one that loads
+            if states & _READY_STATES:  # a model that answers counts more than one that loads
                 verdict = Verdict.READY
             else:
                 verdict = Verdict.LOADING if LoadState.LOADING in states else Verdict.NO_MODEL

@@ -41,7 +41,7 @@ class DemoModel(Struct, frozen=True, kw_only=True):
     licence: str
     download_bytes: int  # size of the package
     size_bytes: int  # size of the file
-    sha256: str  # of the file
+    sha256: str  # hash of the file
 
     def file_in(self, folder: Path) -> ModelFile:
         """Return the file of the model in a folder, where it need not exist yet."""

@@ -16,7 +16,7 @@ from typing import Any
 
 _BATCH = 256
 """Tokens read at once; the server notices a stop and reports progress only between two batches."""
-_CACHE_MIB = 512  # for earlier prompts, beyond the window
+_CACHE_MIB = 512  # memory that keeps earlier prompts, beyond the window
 _LOG_S = 0.5  # time for the log thread of the library to write why a start failed
 _SLEEP_S = 86_400.0
 _STDOUT = 1
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def _end_with_input() -> None:
-    """End this process when the parent ends, in whatever way."""
+    """End this process when its parent ends, even if that is killed."""
     sys.stdin.buffer.read()
     os._exit(0)
 

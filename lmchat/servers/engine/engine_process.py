@@ -27,18 +27,18 @@ _OUT_OF_MEMORY = (
     "bad_alloc",
 )
 """Words in the log of llama.cpp, in small letters."""
-_DETAIL_LINES = 8  # of the end of the log
+_DETAIL_LINES = 8  # lines of the end of the log that an error shows
 _KILLED = 9
 """Number of the signal SIGKILL, with which Linux ends a program that needs too much memory.
 
 Windows does not name it.
 """
-_TAIL_BYTES = 16_384  # of the log
+_TAIL_BYTES = 16_384  # bytes of the end of the log that are read
 _GB = 1e9
 
 
 class ServeOrder(Struct, frozen=True, kw_only=True):
-    """Order for the child, sent to its stdin; the key for the server is nowhere else."""
+    """Order for the child, sent to its stdin, where other programs do not see the key."""
 
     model: str  # file
     alias: str
@@ -127,6 +127,6 @@ def why_failed(
             fields = line.split(maxsplit=2)
             if fields[1:2] == ["E"]:
                 reason = fields[-1].partition(": ")[2]
-                break  # the later errors only say that it cannot load the model, and exits
+                break  # later errors only say that llama.cpp cannot load the model, and exits
         message = f"The built-in engine could not serve {model.name}: {reason.rstrip('.')}."
     return EngineUnavailable(message, hint=f"Read its log, {log_file}.", details=details)

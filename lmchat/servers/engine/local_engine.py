@@ -66,10 +66,10 @@ class LocalEngine:
         environ: Mapping[str, str],
         on_address: Callable[[Endpoint, str], None] = lambda _, __: None,
     ) -> None:
-        """`folder` is that of the demo model.
+        """`folder` is for the demo model, if it is downloaded.
 
-        `on_address` gets the address and its key, before anything answers there: requests to the
-        engine then have this key.
+        `on_address` gets the address and its key before anything answers there, so that requests to
+        the engine have this key.
         """
         self._settings = settings
         self._on_address = on_address
@@ -227,7 +227,7 @@ class LocalEngine:
         *,
         is_refresh: bool = False,
     ) -> ProbeResult:
-        """Return the engine as a server that was probed, also while no model is served.
+        """Return the engine as a server that was probed, even while it serves no model.
 
         Its models are the files of this disk, searched for again if `is_refresh`. `check` probes
         the address of the engine, once a model is served.

@@ -42,7 +42,7 @@ class ModelFile(Struct, frozen=True, kw_only=True):
 
     path: Path
     name: str  # unique among the listed files
-    size_bytes: int  # of all its files
+    size_bytes: int  # size of all its files
     source: str = ""  # program whose folder holds it: `LM Studio`, `Ollama`, …
     quantization: str = ""
     parts: int = 1  # number of its files

@@ -44,7 +44,7 @@ class Connections:
         ca_file: str = "",
         reads_per_second: float | None = None,
     ) -> None:
-        """Create it; nothing is connected yet.
+        """Create an empty set of clients; nothing is connected yet.
 
         `transport` replaces the network in tests. With `reads_per_second`, streams of this machine
         and its network are read at most this often.
@@ -287,7 +287,7 @@ def new_tls_context(ca_file: str = "") -> ssl.SSLContext:
     path = os.environ.get(setting, "")
     has_own_file = bool(ca_file or os.environ.get("SSL_CERT_FILE"))
     try:
-        context = httpx.create_ssl_context()  # with those of the variable that is set
+        context = httpx.create_ssl_context()  # with the certificates of a variable, or of certifi
         if not path:
             context.load_default_certs()
         if ca_file:

@@ -18,10 +18,10 @@ from lmchat.servers.http.json_values import (
 )
 
 MESSAGE_CHARS = 300
-# Only so much of a longer text is cleaned: a megabyte would take seconds.
+# Characters of a text that are cleaned, and may be shown: a megabyte would take seconds.
 _READ_CHARS = 16 * MESSAGE_CHARS
 _HTML = re.compile(rb"^\s*(<!doctype html|<html|<head|<\?xml)", re.IGNORECASE)
-_WANTS_HTTPS = "http request was sent to https port"  # on the page of nginx for this error
+_WANTS_HTTPS = "http request was sent to https port"  # words on nginx's page for this error
 
 
 class ErrorBody(Struct, frozen=True, kw_only=True):

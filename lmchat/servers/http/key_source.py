@@ -8,7 +8,7 @@ from lmchat.servers.endpoint import Endpoint
 
 
 class KeySource(Protocol):
-    """Where API keys come from, such as the settings of the user."""
+    """Source of API keys, such as the settings of the user."""
 
     def known_key(self, endpoint: Endpoint) -> str | None:
         """Return the key that may be sent to an address, if it is known without asking the user."""

@@ -81,7 +81,7 @@ def unavailable(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:
             hint=f"{hint}.",
             details=details,
         )
-    # No connection was made. Errors that are not of httpx, such as `OSError`, come from that, too.
+    # No connection was made. That is also the cause of errors of other types, such as `OSError`.
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             fault = cause.verify_message.rstrip(".")

@@ -20,7 +20,7 @@ class Reply(Struct, frozen=True, kw_only=True, dict=True):
     status: int
     headers: Mapping[str, str]  # names in lower case
     body: bytes
-    elapsed_ms: float  # from sending to the last byte
+    elapsed_ms: float  # time from sending the request to the last byte
 
     @cached_property
     def value(self) -> Any:
@@ -37,7 +37,7 @@ class Reply(Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def is_good(self) -> bool:
-        """Whether it succeeded and its body is JSON and no error."""
+        """Whether the status is a success, and the body is JSON and no error."""
         if self.status not in _SUCCESSES or self.value is None:
             return False
         return not is_error(self.value)

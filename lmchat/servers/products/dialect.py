@@ -30,7 +30,7 @@ _WORDS_FOR_FIELDS = {
     "reasoning": "thinking",
     "tools": "tool choice|tool_choice|tool-call-parser|function calling",
 }
-"""Patterns for how refusals speak of a field that they do not name, by field."""
+"""Patterns of other words by which refusals mean a field, by the name of the field."""
 # Kinds of errors with which servers refuse the way in which JSON was asked for.
 _JSON_KINDS = ("bad_request", "server_error", "unsupported", "model_not_loaded")
 # "response_format type is unavailable", "Invalid schema for response_format", "grammar error"

@@ -75,7 +75,7 @@ class Mistral(Hosted):
         """Return the model of a row, also with its context window and abilities.
 
         A model that cannot chat counts as one for embeddings, so it is not offered for chats.
-        `is_blind` needs a clear no: without a word about vision, the model may still take images.
+        It is blind only if the row denies vision: if the row does not say, it may take images.
         """
         abilities = dict_or_empty(row.get("capabilities"))
         return replace(

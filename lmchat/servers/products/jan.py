@@ -21,7 +21,7 @@ from lmchat.servers.products.server_api import ServerApi
 
 
 class Jan(Product):
-    """Jan, which runs llama.cpp or MLX behind its proxy; newer versions can load."""
+    """Jan, which runs llama.cpp or MLX behind its proxy; newer versions can load models."""
 
     name = "Jan"
     ports = (1337, 6767, 3928)

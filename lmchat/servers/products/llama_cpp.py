@@ -121,8 +121,8 @@ class LlamaCpp(Product):
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
         """Return the models; also find out, once, whether the server keeps answers (R-42).
 
-        Each probe lists the models, so this is in `api.memory` before the first chat request, which
-        depends on it. It is asked again if no reply came.
+        Each probe lists the models, so the result is in `api.memory` before the first chat request,
+        which depends on it. If no reply came, the next probe asks again.
         """
         models = await self._models_with_facts(api)
         if api.memory.keeps_answers is None:
@@ -169,7 +169,7 @@ class LlamaCpp(Product):
             super().model_from_row(api, row),
             state=state,
             params=params_text(meta.get("n_params")),
-            # with this, llama.cpp begins a type that the file of the model does not name
+            # llama.cpp puts "(guessed)" before a type that the file of the model does not name
             quantization=str_or_empty(meta.get("ftype")).removeprefix("(guessed) "),
             context_loaded=context,
             context_max=trained_context or count_or_none(row.get("context_length")),
@@ -316,7 +316,7 @@ class LlamaCpp(Product):
 
     async def _status(self, api: ServerApi, model: ModelInfo) -> JsonObject | None:
         """Return the `status` of a model in a new list of the router; None if it is not listed."""
-        # An API returns the same reply for the same path, so each poll needs a new one.
+        # An API returns the same reply for the same path, so each poll needs an API without any.
         for row in await self.read_rows(replace(api, replies={})):
             if row.get("id") == model.model_id:
                 return dict_or_empty(row.get("status"))

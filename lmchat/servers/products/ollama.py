@@ -60,8 +60,8 @@ class Ollama(Product):
         """Return the address in `OLLAMA_HOST`: `HOST`, `HOST:PORT`, `:PORT` or a URL.
 
         A host without a port gets the usual port. It may be on another machine: Ollama's own
-        clients read the variable, too. None for a wrong value, and for the usual address, which a
-        search probes anyway.
+        clients read the variable, too. Return None for a wrong value, and for the usual address,
+        which a search probes anyway.
         """
         value = environ.get("OLLAMA_HOST", "").strip().rstrip("/")
         if value.startswith(":"):
@@ -74,7 +74,7 @@ class Ollama(Product):
         return None if endpoint == loopback(self.ports[0]) else endpoint
 
     async def recognises(self, api: ServerApi) -> bool:
-        """Whether `/api/version` tells the version alone; other products with it tell more."""
+        """Whether `/api/version` tells the version alone; other products tell more there."""
         reply = await api.get("/api/version")
         has_version_alone = set(reply.object) == {"version"}
         return reply.is_good and has_version_alone and bool(str_or_empty(reply.object["version"]))
@@ -145,8 +145,8 @@ class Ollama(Product):
     ) -> None:
         """Load a model by a request without a prompt.
 
-        No context window is set: chat requests name none, so Ollama would load the model again with
-        its default window for the next one.
+        No context window is set. Chat requests name none, so Ollama would load the model again with
+        its default window at the next request.
         """
         body: JsonObject = {"model": model.model_id, "stream": False}
         api.require_good(await api.post("/api/generate", body))
@@ -161,8 +161,8 @@ class Ollama(Product):
 async def _read_details(api: ServerApi, listed: list[JsonObject]) -> None:
     """Ask for the details of models within `_DETAILS_S`, and keep them in `api.memory`.
 
-    They are kept by `_digest`, which changes if the model of a name does. `listed` are rows of
-    `/api/tags`. Only models whose details are not known are asked for. A model that the server
+    `listed` are rows of `/api/tags`. Details are kept by `_digest`, which changes if a name gets
+    another model. Only models whose details are not known are asked for. A model that the server
     refuses to show is not asked for again.
     """
 
@@ -175,7 +175,7 @@ async def _read_details(api: ServerApi, listed: list[JsonObject]) -> None:
         }
 
     unknown = [row for row in listed if _digest(row) not in api.memory.model_facts]
-    with suppress(TimeoutError, ServerUnavailable):  # the list is worth having without this
+    with suppress(TimeoutError, ServerUnavailable):  # a list without details is worth having
         async with asyncio.timeout(_DETAILS_S):
             await asyncio.gather(*map(read, unknown))
 

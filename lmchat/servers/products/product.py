@@ -92,16 +92,16 @@ class Product:
     stop_words: str = ""  # how to stop a server that continues after lmchat
     key_step: str = "Ask the administrator of the server for its API key"
     model_step: str = "Load a model"
-    empty_step: str = "Load a model"  # where it lists no model
-    load_step: str = "Use the server's own program"  # where it cannot load on request
+    empty_step: str = "Load a model"  # step if it lists no model
+    load_step: str = "Use the server's own program"  # step if it cannot load on request
     host_step: str = "Add the host name {host} to the server's trusted hosts, or use localhost"
-    silent_step: str = "Check which program uses port {port}"  # if it does not answer
+    silent_step: str = "Check which program uses port {port}"  # step if nothing answers in time
     larger_window: str = ""  # step to a larger context window, with {model} and {context}
     refusal_hints: ClassVar[Mapping[str, str]] = {}  # sentences after other refusals, by kind
 
     # abilities
     loads_on_demand: bool = False  # whether a chat request loads its model
-    state: LoadState = LoadState.UNKNOWN  # of all models that it lists
+    state: LoadState = LoadState.UNKNOWN  # state of all models that it lists
     slots: int = 1  # requests answered at once where no model says how many (R-25)
     can_prefill: bool = False  # whether it continues an answer that is the last message
     can_prefill_thought: bool = False  # whether it also continues a thought
@@ -118,7 +118,7 @@ class Product:
     """Whether it passes requests on, also for models that it does not list, and errors back."""
 
     # the form of its requests
-    dialect: Dialect = Dialect()  # until it refuses a field
+    dialect: Dialect = Dialect()  # form of its requests until it refuses a field
     health_path: str = ""
     """Path that tells at once whether it answers, and whether it loads a model; empty: none."""
     load_path: str = ""
@@ -226,21 +226,21 @@ class Product:
         return []
 
     def named_endpoint(self, environ: Mapping[str, str]) -> Endpoint | None:  # noqa: ARG002 - for those that override it
-        """Return the address that an environment variable of the product names, to look there, too.
+        """Return the address that an environment variable of the product names; a search probes it.
 
-        None if it is not set, or not usable.
+        Return None if the variable is not set, or not usable.
         """
         return None
 
     def last_port(self) -> int | None:
         """Return the port that the product used last on this machine, from a file of the product.
 
-        A search looks there and at the default ports. None if there is no such file.
+        A search probes it and the default ports. Return None if there is no such file.
         """
         return None
 
     def is_open(self) -> bool:
-        """Whether its program runs on this machine: asked if its server does not answer (R-3)."""
+        """Whether its program runs on this machine; asked if its server does not answer (R-3)."""
         return False
 
     async def recognises(self, api: ServerApi) -> bool:  # noqa: ARG002 - for those that override it

@@ -177,7 +177,7 @@ _CONTEXT_TOKENS = re.compile(
 )
 _TEMPORARY = frozenset({"rate_limited", "busy", "upstream", "loading", "timeout"})
 """Kinds of refusals after which the hint tells how long to wait, if the server names a time."""
-_STATUS_DIGITS = 3  # of an HTTP status, as 503
+_STATUS_DIGITS = 3  # digits of an HTTP status, such as 503
 
 
 class RequestFacts(Struct, frozen=True, kw_only=True):
@@ -233,7 +233,7 @@ def _error_by_rule(
 
     `status` is 0 for an error inside a stream that names no status.
     """
-    # the rule; patterns can ask for a status or a web page by these tags
+    # find the rule; patterns can ask for a status or a web page by these tags
     tags = f"<{status}> <web page>" if body.is_html else f"<{status}>"
     words = f"{tags} {body.type} {body.code} {body.param} {body.message}".lower()
     rule = next(

@@ -45,9 +45,9 @@ class ServerApi(Struct, kw_only=True):
     ask_for_events: Callable[[str, bytes | None], AsyncGenerator[JsonObject]]
     """Yields the JSON objects of an event stream; see `events`."""
     is_identified: bool = False  # whether the product is known, and not only expected
-    first_reply: Reply | None = None  # its time is shown as the latency of the server
+    first_reply: Reply | None = None  # its time is the latency that is shown for the server
     refused_reply: Reply | None = None  # the last reply that `require_good` refused
-    replies: dict[str, Reply] = field(default_factory=dict)  # to GET, by URL
+    replies: dict[str, Reply] = field(default_factory=dict)  # replies to GET, by URL
 
     async def get(self, path: str) -> Reply:
         """GET a path (see `url`) and return the reply; a second call returns the same reply.

@@ -30,7 +30,7 @@ class Vllm(Product):
     count_path = "/tokenize"
     efforts = EFFORTS
     has_thinking_switch = True
-    thought_fields: tuple[str, ...] = ("reasoning", "reasoning_content")  # by version
+    thought_fields: tuple[str, ...] = ("reasoning", "reasoning_content")  # depends on the version
     sampling_fields: ClassVar = VLLM_SAMPLING
     owner = "vllm"  # value of `owned_by` in its list of models
 

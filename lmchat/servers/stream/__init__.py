@@ -1,1 +1,1 @@
-"""Bytes of a response → events, at a cost for each token that does not grow."""
+"""From the bytes of a response to events; a token costs the same in a short and a long answer."""

@@ -29,7 +29,7 @@ MAX_WAITING = 256  # if more events wait, reading from the network pauses (backp
 MAX_WHOLE_BYTES = 1 << 20
 DRAIN_S = 0.05  # longest wait for the end of a body behind `[DONE]`
 _STREAM_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
-_BEGINNING_BYTES = 64  # of a body, which show whether it is a stream
+_BEGINNING_BYTES = 64  # first bytes of a body, which show whether it is a stream
 
 
 class AnswerReader:
@@ -44,11 +44,11 @@ class AnswerReader:
         idle_timeout: IdleTimeout,
         splitter: ThinkSplitter | None,
     ) -> None:
-        """Create it; `read` reads the response.
+        """Create a reader, which reads the response in `read`.
 
         `facts` about the request go into the error for a refusal. `idle_timeout` is told when data
         arrives. `splitter` separates thought that `<think>` tags mark in the text; None: the tags
-        are left in it.
+        stay in the text.
         """
         self.network_error = ""  # how the connection broke, empty if it did not
         self._response = response
@@ -56,7 +56,7 @@ class AnswerReader:
         self._events = events
         self._idle_timeout = idle_timeout
         self._sse = SseReader()
-        self._chunks = ChunkReader(self._refused, events.put_nowait, splitter=splitter)
+        self._chunks = ChunkReader(self._refusal_of, events.put_nowait, splitter=splitter)
 
     @property
     def has_posted_token(self) -> bool:
@@ -66,7 +66,7 @@ class AnswerReader:
     def answer_id(self) -> str:
         return self._chunks.answer_id
 
-    def _refused(self, value: object) -> ServerRejected:
+    def _refusal_of(self, value: object) -> ServerRejected:
         return refusal_in_stream(value, self._facts)
 
     async def read(self) -> StreamFinished:

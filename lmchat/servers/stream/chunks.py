@@ -55,14 +55,14 @@ class ChunkReader:
 
     def __init__(
         self,
-        refuse: Callable[[object], ServerRejected],
+        refusal_of: Callable[[object], ServerRejected],
         post: Callable[[StreamEvent], None],
         *,
         splitter: ThinkSplitter | None = None,
     ) -> None:
         """Create a reader.
 
-        `refuse` returns the exception for an error that the server sent inside the stream. `post`
+        `refusal_of` returns the exception for an error that the server sent in the stream. `post`
         takes the events. `splitter` separates thought from answer where `<think>` tags mark it in
         the text; None: tags are left in the text of the answer.
         """
@@ -70,14 +70,14 @@ class ChunkReader:
         self.has_posted_token = False  # whether any text, thought or tool call was posted
         self.finish_reason = ""  # the server's word, empty if none came
         self.answer_id = ""  # the server's name of this answer, empty if none came
-        self._refuse = refuse
+        self._refusal_of = refusal_of
         self._post_event = post
         self._usage = ServerUsage()
         self._calls = ToolCalls()
-        self._probabilities: ProbabilityReader | None = None  # from the first probabilities on
+        self._probabilities: ProbabilityReader | None = None  # None before the first ones
         self._has_model_name = False  # whether a `ModelNamed` was posted
         self._splitter = splitter  # None once thought comes in fields of its own
-        self._char_count = 0  # of text, thought and tool calls so far
+        self._char_count = 0  # characters of text, thought and tool calls so far
         self._post_count = 0  # events that were posted
         self._malformed_count = 0  # chunks that are not JSON
 
@@ -102,11 +102,11 @@ class ChunkReader:
                 value = decode(data)
             except NotJsonError:  # such a chunk is skipped, and counted
                 if name == "error":
-                    raise self._refuse(data.decode("utf-8", "replace")) from None
+                    raise self._refusal_of(data.decode("utf-8", "replace")) from None
                 value = None
                 self._malformed_count += 1
             if name == "error" or is_error(value):
-                raise self._refuse(value)
+                raise self._refusal_of(value)
             self._read_object(value)
         if self._post_count == posts_before:
             self._post(LifeSign())
@@ -210,7 +210,7 @@ class ChunkReader:
         content = delta.get("content")
         for part in content if isinstance(content, list) else [content]:
             fields = dict_or_empty(part)  # a part is a text, or an object with a text or thought
-            thinking = fields.get("thinking")  # of Mistral
+            thinking = fields.get("thinking")  # Mistral's field for a thought
             if isinstance(thinking, list):
                 texts = (str_or_empty(piece.get("text")) for piece in dicts_in(thinking))
                 thinking = "".join(texts)

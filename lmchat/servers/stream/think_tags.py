@@ -23,7 +23,7 @@ class _State(Enum):
 
     START = auto()  # only white space so far
     THOUGHT = auto()  # inside the tags
-    UNSURE = auto()  # in words without a tag: an answer, or a thought that the template opened
+    UNSURE = auto()  # before the first tag: in an answer, or a thought that the template opened
     AFTER = auto()  # behind the closing tag; only white space since
     ANSWER = auto()
 
@@ -52,7 +52,7 @@ class ThinkSplitter:
         pieces: list[SplitPiece | Rethought] = []
         text = self._held + text
         self._held = ""
-        # a state that ends leaves the rest of the text to the next one
+        # if a state ends within the text, the next one reads the rest
         if self._state is _State.START:
             words = text.lstrip()
             may_become_tag = _OPEN.startswith(words) and len(text) <= _MAX_HELD

@@ -34,7 +34,7 @@ class IdleTimeout:
         post: Callable[[LifeSign | StreamStalled], None],
         ask_health: AskHealth | None,
     ) -> None:
-        """Create it; `watching` checks the limits.
+        """Create the limits, which are checked while a block of `watching` runs.
 
         `post` takes the events. `ask_health` returns the reply of the health path over another
         connection; None if the server has no such path.
@@ -48,7 +48,7 @@ class IdleTimeout:
         self._has_news = False  # whether bytes have arrived since the last check
         self._has_token = False  # whether any text has arrived
         self._is_paused = False  # whether arrived data waits to be taken, see `paused`
-        self._error: LMChatError | None = None  # of `_watch`; `watching` raises it in the block
+        self._error: LMChatError | None = None  # set by `_watch`, raised by `watching`
 
     def note_data(self, *, has_token: bool) -> None:
         """Note that bytes have arrived; `has_token` is whether any text has arrived so far."""
@@ -114,7 +114,7 @@ class IdleTimeout:
                 if not self._has_token:
                     self.check_first_token()
 
-                was_gone = is_gone  # in the last round; then a stall was posted
+                was_gone = is_gone  # if so, the last round has posted a stall
                 # `round_s`: this round is counted below, after the health check
                 must_ask = not self._has_arrivals and unheard_s + round_s >= ASK_AFTER_S
                 is_gone = must_ask and not await self._is_alive()

@@ -24,13 +24,13 @@ class ProbabilityReader:
     """
 
     def __init__(self) -> None:
-        self._text = ""  # of the answer, for which no token was reported yet
+        self._text = ""  # text of the answer for which no token was reported yet
         self._is_thought = False  # whether that text is a thought
 
     def add_text(self, text: str, *, is_thought: bool) -> None:
         """Take a text of the answer; `read` must be called after it for the tokens of this text."""
         if is_thought != self._is_thought:
-            self._text = ""  # of the other kind; its tokens are not reported any more
+            self._text = ""  # the tokens of text of the other kind are not reported any more
         self._is_thought = is_thought
         self._text += text
 
