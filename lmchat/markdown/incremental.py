@@ -51,6 +51,7 @@ class OpenFence(Struct):
     opening: Fence
     closed: list[Block]
     is_first: bool = True  # whether the next piece is the first one
+    _is_in_line: bool = False  # whether the next text continues a line that was cut
     _lines: list[str] = field(default_factory=list)  # complete lines of the next piece
 
     def feed(self, lines: list[str]) -> tuple[int, bool]:
@@ -59,19 +60,22 @@ class OpenFence(Struct):
         Return how many were taken, and whether the fence ended.
         """
         for number, line in enumerate(lines):
-            if self.opening.is_closed_by(line):
+            if not self._is_in_line and self.opening.is_closed_by(line):
                 self.end()
                 return number + 1, True
             self.feed_line(line)
         return len(lines), False
 
-    def feed_line(self, line: str) -> None:
+    def feed_line(self, line: str, *, is_complete: bool = True) -> None:
         """Add a line, and close the piece if it is long enough.
 
-        A line that is longer than a piece is cut, as if it were several lines.
+        A line that is longer than a piece is cut, and shown as several lines. If it is not
+        complete, the next call has the rest of it.
         """
+        line = self._dedented(line)  # before it is cut: only its own first blanks are an indent
+        self._is_in_line = not is_complete
         for start in range(0, max(len(line), 1), PIECE_CHARS):  # once for an empty line, too
-            self._lines.append(self._dedented(line[start : start + PIECE_CHARS]))
+            self._lines.append(line[start : start + PIECE_CHARS])
             if len(self._lines) >= CODE_LINES or sum(map(len, self._lines)) >= PIECE_CHARS:
                 self._close()
 
@@ -86,7 +90,7 @@ class OpenFence(Struct):
         That line is hidden as long as it may become the end of the fence. Return no block if
         there is nothing to show below the pieces that are closed.
         """
-        may_end = not last_line.strip(" ").strip(self.opening.marks[0])
+        may_end = not (self._is_in_line or last_line.strip(" ").strip(self.opening.marks[0]))
         lines = self._lines if may_end else [*self._lines, self._dedented(last_line)]
         return [self._block(lines)] if lines or self.is_first else []
 
@@ -100,7 +104,7 @@ class OpenFence(Struct):
 
     def _dedented(self, line: str) -> str:
         """Return a line without the blanks that the opening of the fence also has."""
-        return line[min(len(self.opening.indent), indent_of(line)) :]
+        return line if self._is_in_line else line[min(len(self.opening.indent), indent_of(line)) :]
 
 
 class IncrementalMarkdown(Struct):
@@ -356,7 +360,7 @@ class IncrementalMarkdown(Struct):
         its own, without a blank row above it.
         """
         if self._fence is not None:
-            self._fence.feed_line(self._tail[:PIECE_CHARS])
+            self._fence.feed_line(self._tail[:PIECE_CHARS], is_complete=False)
             self._drop_start(PIECE_CHARS, "")
             return
         if not self._tail.strip(" \t"):  # blanks alone are not shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.markdown.block import PIECE_CHARS
+from lmchat.markdown.block import PIECE_CHARS, Kind
 from lmchat.markdown.incremental import IncrementalMarkdown
 from tests.support.markdown_corpus import GIANTS
 
@@ -38,3 +38,12 @@ def test_what_is_open_stays_short_whatever_grows_without_an_end():
         for start in range(0, len(text), size):
             tail.feed(text[start : start + size])
             assert sum(len(block.source) for block in tail.open) <= most, name
+
+
+@pytest.mark.parametrize("rest", ["   b", "```"])
+def test_the_rest_of_a_cut_line_in_a_fence_keeps_its_blanks_and_does_not_end_the_fence(rest):
+    line = "a" * (PIECE_CHARS - 3) + rest  # with its indent, it is cut before the rest
+    parser = IncrementalMarkdown()
+    parser.feed(f"   ```\n   {line}\n   c\n   ```\n", is_final=True)
+    assert {block.kind for block in parser.closed} == {Kind.FENCE}
+    assert "\n".join(block.source for block in parser.closed).replace("\n", "") == line + "c"
