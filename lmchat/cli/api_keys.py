@@ -30,8 +30,8 @@ _FOR_ANOTHER = (
 class ApiKeys:
     """API keys by origin; `load` and `keep` block.
 
-    `key_for` runs the command of an entry of `[[endpoints]]` when its key is first needed; the
-    other methods know of such a key only then.
+    An entry of `[[endpoints]]` may have a command that prints its key. `key_for` runs the command
+    when the key is first needed; until then, the other methods do not know this key.
 
     If a server has several keys, the first of these is used: one that was accepted in this run,
     `[[endpoints]]`, `api_key`, `credentials.toml`, `OPENAI_API_KEY`.
@@ -46,7 +46,7 @@ class ApiKeys:
         self.stored: dict[str, str] = {}  # keys of `credentials.toml`, by origin
         self._accepted: dict[str, str] = {}  # keys that were accepted in this run, by origin
         self._entries = {_origin(entry.url): entry for entry in loaded.settings.endpoints}
-        self._printed: dict[str, str] = {}  # what commands have printed, by origin
+        self._printed: dict[str, str] = {}  # keys from commands, by origin; "" if one failed
         self._faults: dict[str, str] = {}  # why a command has printed no key, by origin
         self._command_lock = asyncio.Lock()
         self.lent_terminal: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
@@ -66,7 +66,7 @@ class ApiKeys:
         """
         origin = endpoint.origin
         entry = self._entries.get(origin, _NO_ENTRY)
-        # a key in the variable of the entry is used instead of the command
+        # if the environment variable of the entry has a key, the command is not needed
         if entry.api_key_cmd and not self._environ.get(entry.api_key_env):
             async with self._command_lock:  # two commands at once may both ask for a password
                 if origin not in self._printed and origin not in self._accepted:
@@ -93,15 +93,16 @@ class ApiKeys:
         return why
 
     def _first_key(self, endpoint: Endpoint) -> tuple[str, str, str]:
-        """Return the first key that is set for a server, its source, and why it is not sent.
+        """Return the key to send to a server, where it is set, and why no key is sent.
 
-        If no key can be sent, the first two are empty.
+        If a key is sent, the reason is empty. Otherwise, key and source are empty; the reason is
+        empty, too, if no key is set.
         """
         origin, settings = endpoint.origin, self._loaded.settings
         entry = self._entries.get(origin, _NO_ENTRY)
         setting_origin = self._loaded.origin("api_key")
-        # an `api_key` that is set together with an address is for that address, another one for
-        # this machine only
+        # an `api_key` that is set together with an address is for that address; without one, it is
+        # for servers on this machine
         key_url = self._loaded.key_endpoint
         is_setting_for_server = _origin(key_url) == origin if key_url else endpoint.is_loopback
         possible_keys = [
@@ -174,5 +175,5 @@ class ApiKeys:
 
 
 def _origin(url: str) -> str:
-    """Return the origin of an address; "" for a wrong one, which the connection reports."""
+    """Return the origin of an address; "" for a wrong one, which is refused where it is used."""
     return Endpoint.parse(url).origin if is_address(url) else ""

@@ -61,7 +61,7 @@ class Context:
 
     @property
     def settings(self) -> Settings:
-        """The settings of a configuration without problems; raises `ConfigError` for others.
+        """The settings; raises `ConfigError` if the configuration has a problem.
 
         Wrong keyboard keys and an unknown theme do not count here: the screen starts without them
         and shows a notice.
@@ -72,7 +72,7 @@ class Context:
     def environ_of_programs(self) -> Mapping[str, str]:
         """The environment variables that programs started by lmchat get.
 
-        Left out are lmchat's own API keys and those of the configured servers and tool servers.
+        The API keys of lmchat, of the configured servers and of the tool servers are left out.
         """
         settings = self.loaded.settings
         key_variables = {endpoint.api_key_env for endpoint in settings.endpoints}
@@ -86,8 +86,8 @@ class Context:
     def local_model(self) -> str:
         """The value of `--model` if it is for the built-in engine, else an empty text.
 
-        With `--local`, every value is for the engine. Without it, only the path of a GGUF file that
-        exists is; every other value is the name of a server's model.
+        With `--local`, every value is for the engine. Without it, only the path of an existing GGUF
+        file is for the engine; every other value is the name of a server's model.
         """
         model = self.options.model or ""
         if self.options.local:
@@ -136,7 +136,7 @@ class Context:
 
 
 async def is_confirmed(context: Context, question: str, refusal: str) -> bool:
-    """Ask the user for a yes before something large or final; `--yes` answers without asking.
+    """Ask whether something large or final may be done; with `--yes`, return True without asking.
 
     Raises `WrongUse` with the words of `refusal` if there is neither `--yes` nor a terminal.
     """
@@ -185,11 +185,11 @@ def keymap_problems(loaded: LoadedSettings) -> list[Problem]:
 
 
 def _theme_problems(loaded: LoadedSettings) -> list[Problem]:
-    """Return the problem that lmchat has no theme of the name in the section `[ui]`, if so."""
+    """Return a problem if lmchat has no theme of the name that the section `[ui]` sets."""
     name = loaded.settings.ui.theme
     if not name:
         return []
-    # here, as only the screen needs Textual otherwise
+    # imported here: apart from this check, only the screen needs Textual
     from textual.theme import BUILTIN_THEMES  # noqa: PLC0415
 
     from lmchat.tui.themes import THEMES, theme_named  # noqa: PLC0415
@@ -204,7 +204,7 @@ def _theme_problems(loaded: LoadedSettings) -> list[Problem]:
 
 def _is_key(word: str) -> bool:
     """Return whether Textual knows a key of this name, such as `ctrl+k`, `f9` or `+`."""
-    # here, as most configurations change no key
+    # imported here: most configurations change no key, and do not need Textual
     from textual.keys import Keys, key_to_character  # noqa: PLC0415
 
     # the key + is not split: that would give two empty words

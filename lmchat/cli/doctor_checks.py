@@ -1,7 +1,7 @@
 """The table of the doctor's checks, for `lmchat doctor` and `/doctor`.
 
-`lmchat.doctor` has the functions that make rows. What some of them look at depends on options, and
-is found out here: servers and their keys, and tool servers.
+`lmchat.doctor` has the functions that make rows. Some of them need servers, API keys or tool
+servers. These depend on the options of the run, so this module finds them.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ async def _check_servers(context: Context, backend: ServerClient) -> Findings:
     """Look for servers as the chat does, and return the rows about them and their keys."""
     settings = context.loaded.settings
     keys = api_keys_of(context)
-    warning = await run_abandonable(keys.load)  # before a server is asked with them
+    warning = await run_abandonable(keys.load)  # first, as servers are asked with the keys
     results = await backend.detect(expected=configured_endpoints(settings))
     state = await saved_state(context)
     is_named = bool(settings.endpoint)

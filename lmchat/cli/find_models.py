@@ -1,4 +1,4 @@
-"""Search of models on all servers, for the commands that list or load some."""
+"""Models of all servers, for commands that list or load models."""
 
 from __future__ import annotations
 

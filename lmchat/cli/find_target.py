@@ -1,6 +1,6 @@
 """Search of servers, and choice of the server and model that a command asks.
 
-A result is an address that was probed, with the result of the probe and the models there.
+A result (`ProbeResult`) is a probed address with its verdict and its models.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ async def find_servers(backend: ServerClient, settings: Settings) -> tuple[Probe
 
 
 async def choose_target(context: Context, runtime: Runtime) -> Target:
-    """Return the server and model that a command asks, after the built-in engine has started.
+    """Return the server and model that a command asks; first start the built-in engine, if wanted.
 
-    Raises an `LMChatError` if the engine does not start, or if there is no such server and model.
+    Raises an `LMChatError` if the engine does not start, or if no server or model can be used.
     """
     settings = await start_engine(context, runtime) if context.is_local else runtime.settings
     return await find_target(runtime.backend, settings, runtime.state, context.output.note)
@@ -66,17 +66,21 @@ async def find_target(
 ) -> Target:
     """Look for servers and return the server and model to ask, chosen without asking the user.
 
-    While the chosen server loads its model, wait for it, which `note` says. Raises `NoServerFound`,
-    `ServerRejected` for a server that cannot be used, `RequestInvalid` if the server has no model
-    or several equally likely ones, `WrongUse` if the model of the settings does not exist there, or
-    `ServerUnavailable` if its model is not loaded within the limit for the first token.
+    If the chosen server is loading its model, print this with `note`, and wait for the model.
+
+    Raises:
+        NoServerFound: no server was found.
+        ServerRejected: the server cannot be used.
+        ServerUnavailable: the server did not load its model within the limit for the first token.
+        RequestInvalid: the server has no model, or several equally likely ones.
+        WrongUse: the server has no model of the name in the settings, or it cannot chat.
     """
     results = await find_servers(backend, settings)
     choice = choose_without_asking(results, model=settings.model, state=state)
     if settings.model:
         require_model(settings.model, choice.probed, results)
 
-    # the note has no name of a model: a server that loads its first one does not tell it
+    # the note does not name the model: a server that loads its first model does not tell the name
     if choice.target is not None and choice.target.is_loading:
         note(f"{choice.target.product} is loading its model …")
     async with first_token_limit(settings.timeouts.first_token_s):

@@ -29,15 +29,15 @@ _BYTES_PER_MB = 1_000_000
 async def start_engine(context: Context, runtime: Runtime) -> Settings:
     """Start the built-in engine with a model; return the settings with its address and its model.
 
-    The model is that of `-m`, else that of `[local]`, else one that the engine chooses. If it finds
-    none on the disk, the demo model is downloaded after the user has confirmed that, by `--yes` or
-    by the answer to a question. Raises `EngineUnavailable` if the engine cannot start, `WrongUse`
-    if the download was not confirmed.
+    The model is that of `-m`, else that of `[local]`, else one that the engine chooses. If the disk
+    has no model, the demo model is downloaded; the user has to confirm this, with `--yes` or by
+    answering a question. Raises `EngineUnavailable` if the engine cannot start, and `WrongUse` if
+    the download was not confirmed.
     """
     engine, output = runtime.engine, context.output
     model = await engine.choose(context.local_model or runtime.settings.local.model)
     if model is None:
-        engine.raise_if_not_installed()  # before a download, which would be of no use
+        engine.raise_if_not_installed()  # then, a demo model is of no use
         demo = engine.demo
         size = f"{demo.download_bytes / _BYTES_PER_MB:.0f} MB"
         words = (

@@ -28,7 +28,7 @@ class LogFile(logging.Handler):
         self._path = path
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Append a record to the file; if the file is full, first put it in place of the older."""
+        """Append a record to the file; a full file first becomes the older one."""
         with suppress(OSError, LMChatError):  # a full disk, a folder of another user
             ensure_folder(self._path.parent)
             if self._path.exists() and self._path.stat().st_size > _MAX_BYTES:

@@ -1,4 +1,7 @@
-"""The store of sessions for commands. It imports no HTTP client: most of them need none."""
+"""The store of sessions, for commands.
+
+This module imports no HTTP client, since most of these commands need none.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ def make_store(context: Context, *, is_saved: bool = True) -> Store:
     return Store(
         context.paths.sessions_file,
         is_temporary=options.temporary or not is_saved,
-        # a temporary chat and `-r` read saved sessions, other commands that save nothing do not
+        # temporary chats and `-r` read saved sessions; other commands that save nothing do not
         shows_saved=bool(options.temporary or options.resume),
     )
 

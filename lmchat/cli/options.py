@@ -8,10 +8,10 @@ LEVELS = ("debug", "info", "warning", "error")  # of the log
 
 
 class ParsedOptions:
-    """Options and arguments; the attributes of the class are the values of what was not typed.
+    """Options and arguments; the attributes of the class are the defaults.
 
-    argparse sets them on an object. It is a plain class, because `lmchat` without arguments starts
-    without importing argparse and dataclasses.
+    argparse sets the attributes of an object to what was typed. This is a plain class, because
+    `lmchat` without arguments starts without importing argparse and dataclasses.
     """
 
     # facts of the command, as in `Subcommand`

@@ -1,7 +1,8 @@
 """Parser of the command line.
 
-It is built from the table in `subcommands.py`. Common options may precede or follow a command, own
-options of a command only follow it. Actions are the commands of a command, as `sessions show`.
+It is built from the table in `subcommands.py`. Common options may precede or follow a command; a
+command's own options only follow it. An action is a command of a command, such as `show` in
+`lmchat sessions show`.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def _effort(word: str) -> str:
     raise argparse.ArgumentTypeError(f"must be {', '.join(EFFORTS)}, or a number of tokens")
 
 
-# They have no defaults, since those of a command's parser would overwrite what precedes it.
+# They have no defaults: those of a command's parser would overwrite options before the command.
 SHARED_ARGUMENTS: tuple[Argument, ...] = (
     argument("--endpoint URL", "address of the server; default: lmchat looks for one"),
     argument(
@@ -100,7 +101,7 @@ class _Parser(argparse.ArgumentParser):
         raise WrongUse(f"{sentence[:1].upper()}{sentence[1:]}.", hint=hint)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """Refuse an unknown command with the most similar one, or with all commands."""
+        """Refuse an unknown command; the error names the most similar one, or all commands."""
         if not isinstance(action, argparse._SubParsersAction) or value in action.choices:  # noqa: SLF001 - argparse has no public name for it
             super()._check_value(action, value)
             return
@@ -112,7 +113,7 @@ class _Parser(argparse.ArgumentParser):
             message = f"Unknown command {value!r}; did you mean {suggestion}?"
         else:
             message = f"Unknown command {value!r}; commands: {', '.join(commands)}."
-            if self.prog == _PROGRAM:  # an action of a command is not mistaken for a prompt
+            if self.prog == _PROGRAM:  # here, the word may be meant as a prompt
                 hint = f'To send a prompt: lmchat ask "PROMPT". {hint}'
         raise WrongUse(message, hint=hint)
 
@@ -130,8 +131,8 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
     try:
         return parser.parse_args(argv, namespace=ParsedOptions())
     except WrongUse as error:
-        # argparse takes the value of an unknown option for a command, and complains about that;
-        # the option itself is a better message
+        # argparse takes the value of an unknown option for a command, and refuses this command; an
+        # error that names the option helps more
         known = tuple(name for action in arguments_of(parser) for name in action.option_strings)
         for word in argv:
             # the value may be in the same word, as in `--model=NAME` and `-mNAME`
@@ -143,8 +144,8 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands, for one command line."""
-    # `SUPPRESS`: an option that is missing after the command keeps its value from before it
+    """Return the parser of the command line, with all commands."""
+    # `SUPPRESS`: if an option is typed before the command only, the value from there is kept
     shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
     group = shared.add_argument_group("common options")
     for shared_argument in SHARED_ARGUMENTS:
@@ -174,7 +175,7 @@ def _add_commands(
         metavar="ACTION" if module else "COMMAND",
         title="actions" if module else "commands",
         parser_class=_Parser,
-        required=module == "config",  # the only command that does nothing without an action
+        required=module == "config",  # other commands also run without an action
     )
     for command in commands:
         examples = indent(command.examples, "  ")

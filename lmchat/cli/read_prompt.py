@@ -24,9 +24,9 @@ from lmchat.tools.json_schema import WantedValue, read_schema
 async def prompt_of(context: Context) -> str:
     """Return the prompt of the command line.
 
-    It is the argument, a blank line and the text on stdin; a blank one of the two is left out. If
-    `--preset` names a preset, this text is its input and the filled preset is returned. Raises
-    `WrongUse` if the prompt is empty and no file is attached.
+    The prompt is the argument, an empty line and the text on stdin, or only one of the two if the
+    other is blank. If `--preset` names a preset, the prompt is this preset, filled in with that
+    text. Raises `WrongUse` if the prompt is empty and no file is attached.
     """
     options = context.options
     piped_text = ""
@@ -61,12 +61,13 @@ async def read_named(
 ) -> Attachment | FileSet:
     """Read what a name means: a page, a file, or the text files of a folder or a pattern.
 
-    `PromptFiles` of the screen decides the same, by the same two functions; it asks in dialogs and
-    attaches several pasted paths.
+    `PromptFiles` of the screen decides with the same functions (`is_page_address` and
+    `parse_set_name`), but asks in dialogs and attaches several pasted paths.
 
-    `ask` asks the user before a page is downloaded in a session; by default, it is downloaded only
-    from a host that the options or the settings allow. `require_consent` is called with the path
-    of a file or folder before that is read; it raises an error if the user does not agree.
+    Pages of hosts that the options or the settings allow are downloaded without asking. For other
+    hosts, `ask` asks the user, once in a session; by default, it refuses. `require_consent` is
+    called with a path before that file or folder is read; it raises an error if the user does not
+    agree.
     """
     if is_page_address(name):
         return await pages.attachment(name, session_id, ask)

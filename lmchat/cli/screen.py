@@ -20,8 +20,9 @@ _MAKE_SECOND_HALF = "lmchat.cli.screen_wiring:make_second_half"
 async def run_chat(settings: Settings, context: Context) -> int:
     """Run the chat screen until the user quits, and return its exit code.
 
-    The second half is imported in a thread after the first paint. At the end, it saves the sessions
-    and ends what it has started. Raises the error that ended the screen, if any.
+    The second half is all that acts behind the painted widgets. It is imported in a thread after
+    the first paint. At the end, it saves the sessions and ends the programs that it has started.
+    Raises the error that ended the screen, if any.
     """
     # the second half shows the warning, if there is one
     state, warning = read_state(context.paths.state_file)
@@ -42,7 +43,7 @@ async def run_chat(settings: Settings, context: Context) -> int:
             """Save all when a signal ends lmchat; after a hang-up, the terminal is gone."""
             await app.stop_and_save(is_hang_up=signal_number == HANG_UP)
 
-        guard_terminal(app, save_before_exit)  # signals then restore the terminal, and save
+        guard_terminal(app, save_before_exit)  # at a signal, restore it and save
         await app.run_async(mouse=settings.ui.mouse)
     if app.failure is not None:
         raise app.failure

@@ -1,6 +1,6 @@
 """Assembly of the second half of the chat screen: all that acts behind the painted widgets.
 
-Importing this module takes longer than the first paint, so it is imported after it.
+Importing this module takes longer than the first paint, so `cli/screen.py` paints first.
 """
 
 from __future__ import annotations
@@ -46,10 +46,11 @@ from lmchat.tui.workspace import Workspace
 async def make_second_half(
     app: LMChatApp, context: Context, settings: Settings, state: State, warning: str
 ) -> AsyncIterator[Dispatcher]:
-    """Make the `Dispatcher` with its servers and store; with it, the painted screen can chat.
+    """Make the `Dispatcher` with its servers and store, so that the painted screen can chat.
 
     At the end of the block, save the sessions, remove the temporary folders, and end servers and
-    tool servers that lmchat has started. `warning` is what was wrong with the file of `state`.
+    tool servers that lmchat has started. `warning` says what was wrong with the file of `state`;
+    it is empty if nothing was.
     """
     # a command that prints a key may ask for a password, so the screen lends it the terminal
     wiring.api_keys_of(context).lent_terminal = app.lent_terminal
@@ -99,12 +100,12 @@ async def make_second_half(
         try:
             yield dispatcher
         finally:
-            # for a screen that an error has ended; when the user quits, all is saved by now
+            # needed if an error has ended the screen; if the user has quit, all is saved by now
             await chat.close()
             await asyncio.to_thread(folders.close)
             if chat.turn_choices.toolbox is not None:
                 await chat.turn_choices.toolbox.host.aclose()
-            # the screen has shown a warning, but it is closed by now
+            # the screen has shown this warning, but the screen is closed by now
             if titles := ", ".join(f"“{header.title}”" for header in chat.in_memory.unsaved()):
                 error = chat.save_queue.warning
                 reason = "." if error is None else f": {error.message}"
@@ -122,7 +123,7 @@ class ScreenPlatform:
     def __init__(
         self, context: Context, settings: Settings, backend: ServerClient, folders: ExitStack
     ) -> None:
-        """Create it; `folders` gets the temporary folders of editor and viewer, to remove them."""
+        """Create it; `folders` removes the temporary folders of editor and viewer at the end."""
         environ = context.environ_of_programs
         clipboard = Clipboard(environ)
         self.log_file = str(context.paths.log_file)

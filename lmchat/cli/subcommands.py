@@ -37,7 +37,7 @@ class Subcommand(NamedTuple):
     notes: str = ""  # text of `--help` after the examples
     exclusive: tuple[tuple[str, ...], ...] = ()  # groups of options; one of each may be used
     takes_local: bool = False  # whether it can use the built-in engine (`--local`)
-    changes_sessions: bool = False  # whether it changes saved ones, which `--temporary` forbids
+    changes_sessions: bool = False  # whether it changes saved sessions; not with `--temporary`
 
     @property
     def all_arguments(self) -> tuple[Argument, ...]:
@@ -51,9 +51,8 @@ def argument(spelling: str, help: str, **keywords: Any) -> Argument:  # noqa: A0
     """Return an argument that is written as in a help text.
 
     `-o --output FILE` is an option with a value, `id ID` a positional argument, and `--yes` a
-    switch. The keywords are those of `add_argument`. An option without a name for its value gets
-    the action of a switch only if it has no keywords: those of `--format` are the `choices` for its
-    value.
+    switch. The keywords are those of `add_argument`. An option without a name for its value is a
+    switch only if it has no keywords: the value of `--format` is one of its `choices`.
     """
     *names, last_word = spelling.split()
     if last_word.isupper():

@@ -21,8 +21,9 @@ _CHOICES = ", ".join(f"{key} {words}" for key, words in CHOICES.items())
 async def approve(question: ToolQuestion, context: Context) -> Decision:
     """Ask the user whether a call may run, and return the decision.
 
-    The question is repeated until its answer is known. The words after a no are the reason, which
-    the model gets. Without a terminal, the decision is no, and a note says how to allow the tool.
+    The question is repeated until the answer is one of the choices. What the user types after a no
+    is the reason, which the model gets. Without a terminal, the decision is no, and a note says how
+    to allow the tool.
     """
     note = context.output.note
     name = safe_line(question.name, limit=_MAX_NAME)
@@ -37,7 +38,7 @@ async def approve(question: ToolQuestion, context: Context) -> Decision:
     arguments = safe_line(question.message.tool_calls[0].arguments, limit=_MAX_ARGUMENTS)
     while True:
         drop_typed(sys.stdin.fileno())  # what was typed before the question does not answer it
-        # the arguments, which the model writes, are cut: they cannot scroll the name away
+        # the model writes the arguments; they are cut, so that they cannot scroll the name away
         note(f"{name} wants to run:", f"    {arguments}")
         sys.stderr.write(f"{name}? {_CHOICES}: ")
         sys.stderr.flush()

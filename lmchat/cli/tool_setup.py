@@ -33,7 +33,7 @@ def make_toolbox(context: Context, settings: Settings, state: State) -> Toolbox:
             await asyncio.to_thread(
                 change_state, file, lambda old: old.with_allowed(tool, fingerprint)
             )
-        except LMChatError as error:  # it is allowed in this run
+        except LMChatError as error:  # the tool stays allowed in this run
             log.warning("an allowed tool could not be saved: %s", error.kind)
 
     host = McpServers(

@@ -34,16 +34,16 @@ from lmchat.sessions.message import (
 )
 from lmchat.terminal.output import Output, SafeStream, TextStream, is_terminal, rounded
 
-_MAX_WORDS = 200  # characters of a call, or of a reason, in a note
+_MAX_CHARS = 200  # of a call, or of a reason, in a note
 _SHORT_WAIT_S = 2.0  # a shorter wait for an answer needs no words
 
 
 class TurnPrinter:
     """Printer of the events of one turn.
 
-    It prints the text of the answer on stdout while it arrives: as it is, or one JSON object a
-    piece if JSON lines are wanted. For one JSON document, it only keeps the steps. It prints notes
-    about the turn on stderr.
+    It prints the text of the answer on stdout while it arrives. If JSON lines are wanted, it prints
+    one JSON object for each piece. If one JSON document is wanted, it only keeps the steps. Notes
+    about the turn go to stderr.
     """
 
     def __init__(
@@ -99,8 +99,8 @@ class TurnPrinter:
     def print_event(self, event: ChatEvent) -> None:
         """Print what an event says to the user; nothing for events without words.
 
-        That no data comes is noted once a turn. The model that answers is noted if it is not the
-        one that was asked.
+        If no data comes for a while, a note says so, once a turn. If another model answers than the
+        one that was asked, a note names it.
         """
         output = self.output
         match event:
@@ -108,7 +108,7 @@ class TurnPrinter:
                 self._print(event.text)
             case AnswerBegun():
                 self._asked_model = event.message.model
-                # words of the user with which the answer begins, as of `ask --start`, if any
+                # the answer may begin with a text of the user, such as that of `ask --start`
                 self._print(event.first_words)
             case Rethought() if output.is_json_lines:
                 output.print_json({"rethought": True})
@@ -126,7 +126,7 @@ class TurnPrinter:
                         output.print_json({"tool": step})
                     words = _calls_words(event.message)
                     if event.message.state is AnswerState.FAILED:
-                        reason = safe_line(event.message.tool_result, limit=_MAX_WORDS)
+                        reason = safe_line(event.message.tool_result, limit=_MAX_CHARS)
                         words += f" failed: {reason}"
                     output.note(f"lmchat: {words}")
             case RetryScheduled():
@@ -183,7 +183,7 @@ class TurnPrinter:
 
 
 def _calls_words(message: ChatMessage) -> str:
-    return safe_line(tool_calls_text(message), limit=_MAX_WORDS)
+    return safe_line(tool_calls_text(message), limit=_MAX_CHARS)
 
 
 def step_json(message: ChatMessage) -> dict[str, Any]:

@@ -60,7 +60,7 @@ async def open_runtime(
     """Give a command all that it needs to talk to servers, and close it after the block.
 
     The API keys are loaded first; a warning about them is printed, or passed to `warn`. At the end
-    of the block, the counters of its requests are saved. `is_saved` is False for a command that
+    of the block, the counters of the requests are saved. `is_saved` is False for a command that
     saves no session. `reads_per_second` is how often the screen shows new text; without it, streams
     are read as their bytes arrive.
     """
@@ -89,19 +89,20 @@ async def open_runtime(
 
 
 async def saved_state(context: Context) -> State:
-    """Return what earlier runs have chosen; the defaults if it cannot be read."""
+    """Return what lmchat remembers of earlier runs; the defaults if it cannot be read."""
     state, _ = await run_abandonable(partial(read_state, context.paths.state_file))
     return state
 
 
 def make_chat(context: Context, runtime: Runtime, *, with_titles: bool = False) -> ChatService:
-    """Return what sends prompts and saves answers, for a chat or `ask`; with tools, if it has any.
+    """Return the service that sends prompts and saves answers, for a chat or `ask`.
 
-    `with_titles` lets the model write titles, if the settings do.
+    It has the configured tools, for `ask` only with `--tools`. `with_titles` lets the model write
+    titles, if the settings allow it.
     """
     options, chat_settings = context.options, runtime.settings.chat
-    is_chat = not options.handler  # and not `ask`
-    if options.temporary or not is_chat:  # in these, no server continues an answer alone (R-42)
+    is_chat = not options.handler  # otherwise, it is `ask`
+    if options.temporary or not is_chat:  # these leave no kept answer (R-42)
         chat_settings = replace(chat_settings, detach=False)
     chat = ChatService(
         chat=chat_settings,
@@ -122,7 +123,7 @@ def sampling_layers(context: Context) -> SamplingLayers:
     Raises `WrongUse` for a wrong `--set`.
 
     `loaded.settings.chat` has the values of `[chat]`, of the profile of this run and of `--effort`,
-    already merged. The levels of their origins tell them apart again.
+    already merged. The level of a value's origin tells from which of these it comes.
     """
     loaded = context.loaded
     chat: dict[str, object] = {}
@@ -169,8 +170,8 @@ def make_backend(
 ) -> tuple[ServerClient, LocalEngine]:
     """Return the client of all servers, and the built-in engine, which the client starts and ends.
 
-    The API keys must be loaded. Servers are also looked for where the environment names some, and
-    where earlier runs used some.
+    The API keys must be loaded. The client also looks for servers at the addresses that the
+    environment names, and that earlier runs have used.
 
     The screen passes its frame rate as `reads_per_second`: more reads of a stream cost time and
     show nothing sooner. By default, streams are read as their bytes arrive.
@@ -189,7 +190,7 @@ def make_backend(
 
 
 def make_pages(settings: Settings) -> WebPages:
-    """Return what downloads web pages, which become files of a prompt."""
+    """Return the downloader of web pages, which become files of a prompt."""
     return WebPages(settings.allowed_hosts, settings.ca_file)
 
 
