@@ -49,15 +49,15 @@ _UNSAVED_HINT = "The text so far is not saved. Check the server's log, or ask ag
 async def ask(context: Context) -> int:
     """Send the prompt of the command line, print the answer, and return the exit code.
 
-    It is 0, or the exit code of the error if the answer is incomplete, has no code or value that
-    was asked for, or could not be saved. Errors before the prompt is sent are raised.
+    The exit code is 0, or that of the error if the answer is incomplete, lacks the wanted code or
+    value, or could not be saved. Errors before the prompt is sent are raised.
     """
     options = context.options
     wanted = wanted_value(options)
     if options.tools and not context.has_tools:
         raise WrongUse("No tools are configured.", hint=how_to_configure(context))
 
-    # the prompt and its files, before a server is looked for: a wrong name is an error at once
+    # prompt and files are read before a server is looked for, so a wrong name is an error at once
     pages = make_pages(context.settings)
     files: list[Attachment] = []
     file_sets: list[FileSet] = []
@@ -89,7 +89,7 @@ async def ask(context: Context) -> int:
                 await changes.set_system_prompt(chat, opened, options.system_prompt)
         target = await choose_target(context, runtime)
         chat.turn_choices.use_target(target)
-        if not options.yes:  # only now: a set is large in relation to the window of the model
+        if not options.yes:  # asked now: the model's window decides which sets are large
             for file_set in file_sets:
                 await require_consent_to_set(file_set, target.context)
         if options.start.strip():
@@ -113,14 +113,14 @@ async def ask(context: Context) -> int:
 async def _print_request(context: Context, runtime: Runtime, request: ChatRequest) -> None:
     """Print a request in the form that `--dry-run` names.
 
-    It is its body as JSON, a `curl` command, or the text that the server makes of the messages by
-    the chat template of the model.
+    `json` is the body of the request, and `curl` a command that sends it. `text` is what the model
+    would read: the server makes it of the messages, by the chat template of the model.
     """
     output, form = context.output, context.options.dry_run_form
     if form != "text":
         outgoing = await runtime.backend.outgoing_request(request)
         text = curl_command(outgoing) if form == "curl" else json_text(outgoing)
-        # the command, too, has letters beyond ASCII only in its JSON, where they can be escaped
+        # a letter beyond ASCII is always part of JSON, also in the command, so it can be escaped
         output.print_safe(safe_json(text, is_ascii=not is_utf8()))
         return
     text = (await runtime.backend.template_text(request)).text
@@ -133,9 +133,9 @@ async def _print_request(context: Context, runtime: Runtime, request: ChatReques
 class _Question(FrontEnd):
     """One prompt and its answer: runs the turn and prints the answer and its end.
 
-    With `--code` or `--schema`, an extract of the answer is printed in its place: its code blocks,
-    or its JSON value. A misfit is the error that says why a complete answer has no extract. After a
-    misfit of the schema, a second turn asks the model again.
+    With `--code` or `--schema`, only an extract of the answer is printed: its code blocks, or its
+    JSON value. A misfit is the error that says why a complete answer has no extract. After a misfit
+    of the schema, a second turn asks the model again.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class _Question(FrontEnd):
         Its value is None until it is taken from the answer. Without these options, the dict is
         empty, and the answer itself is printed.
         """
-        self._extract_text = ""  # as it is printed without JSON
+        self._extract_text = ""  # the extract as it is printed without `--json`
         if wanted is not None or context.options.code:
             self._extract["code" if wanted is None else "value"] = None
         self._is_saved = is_saved
@@ -181,9 +181,8 @@ class _Question(FrontEnd):
     async def run(self, prompt: str, files: Sequence[FilePart]) -> LMChatError | None:
         """Send the prompt and print the answer; return the error to print, None without one.
 
-        It is the error of the answer, else its misfit, else the error of saving it. A signal
-        cancels this method: it then prints the end of the part that has arrived, and raises
-        `CancelledError`.
+        This is the error of the answer, else its misfit, else the error of saving it. If a signal
+        cancels this method, it prints the end of what has arrived, and raises `CancelledError`.
         """
         try:
             misfit = await self._run_turn(prompt, files)
@@ -195,7 +194,7 @@ class _Question(FrontEnd):
         except asyncio.CancelledError:
             if self._opened.figures is not None:  # otherwise no answer has begun
                 self._set_extract()
-                self._print_end(None)  # its error is not printed: Ctrl+C has one of its own
+                self._print_end(None)  # the returned error is not printed: Ctrl+C has its own
             raise
         return self._print_end(misfit)
 
@@ -238,10 +237,12 @@ class _Question(FrontEnd):
     def _print_end(self, misfit: LMChatError | None) -> LMChatError | None:
         """Print what is left of the answer, and return the error that the caller prints.
 
-        What is left are the last JSON lines, the JSON document, or the extract and notes. The error
-        is that of the answer, else its misfit, else the error of saving it, else None. The caller
-        prints it as the last JSON line, or as the document if none was printed; but after Ctrl+C it
-        prints none. A note says how to continue a session that was saved as a new one.
+        With `--stream-json`, the last lines are left; with `--json`, the document; otherwise, the
+        extract and notes. A note says how to continue a session that was saved as a new one.
+
+        The error is that of the answer, else its misfit, else the error of saving it, else None.
+        The caller prints it on stderr, and in JSON as the last line, or as the document if none was
+        printed. After Ctrl+C, it is not printed.
         """
         save_error = self._chat.save_queue.warning if self._is_saved else None
         is_in_store = self._is_saved and save_error is None
@@ -284,14 +285,14 @@ class _Question(FrontEnd):
         error = self._opened.turn.answer_error
         if error is None:  # the user has stopped it
             return LMChatError("Stopped before the answer was complete.", kind="interrupted")
-        if error.kind == "interrupted":  # the connection broke; the hint fits the screen
+        if error.kind == "interrupted":  # the connection broke; its hint is for the screen
             error.hint = _SAVED_HINT.format(session_id[:SHORT_ID]) if session_id else _UNSAVED_HINT
         return error
 
     def _print_last_lines(self, answer: ChatMessage, session_id: str | None) -> None:
         """Print the JSON lines after the text of an answer: tool calls, refusal, and the end."""
         finish_reason = "cancelled"
-        if answer.state is not AnswerState.STOPPED:  # of a stopped answer, calls may be cut
+        if answer.state is not AnswerState.STOPPED:  # calls of a stopped answer may be cut
             for call in _calls_json(answer):
                 self._output.print_json({"tool_call": call})
             finish_reason = answer.stats.finish_reason if answer.stats else ""
@@ -346,8 +347,8 @@ class _Question(FrontEnd):
     def _answer(self) -> ChatMessage:
         """The last message that is no tool call.
 
-        If tool calls follow it, the turn ended before the model got their results: then its state
-        is given as stopped.
+        If tool calls follow it, the turn ended before the model got their results. The message is
+        then returned with the state `STOPPED`.
         """
         messages = self._opened.messages
         answer = next(message for message in reversed(messages) if message.role is not Role.TOOL)

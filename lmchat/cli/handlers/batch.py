@@ -30,7 +30,7 @@ from lmchat.terminal.output import has_piped_input, is_terminal, to_json
 from lmchat.tools.json_schema import WantedValue
 from lmchat.units import counted
 
-_MOST_JOBS = 8  # at once where their number is not given, however many slots a server has
+_MOST_JOBS = 8  # by default, prompts at once, however many slots a server has
 
 
 async def batch(context: Context) -> int:
@@ -82,12 +82,12 @@ async def batch(context: Context) -> int:
                 lines = lines_of(input_path, is_text=options.is_text)
                 return sum(not is_done(run.task(line)) for line in lines)
 
-            missing = None  # lines without a row; through a pipe, their number is not known yet
+            missing = None  # number of lines without a row; unknown for a pipe, which is read once
             if input_path and input_path.is_file():
                 missing = await asyncio.to_thread(count_missing_rows)
             progress = Progress(output, missing)
             lines = lines_of(input_path, is_text=options.is_text)
-            reading = asyncio.Lock()  # of one task at a time: a generator has one caller
+            reading = asyncio.Lock()  # a generator can have only one caller at a time
 
             async def answer_lines() -> None:
                 """Answer one line after the other; a line is not read before it can be sent."""
@@ -120,7 +120,7 @@ async def batch(context: Context) -> int:
                         group.create_task(answer_lines())
             except asyncio.CancelledError:  # after Ctrl+C
                 if missing is not None and output_path and output_path.is_file():
-                    # with `--force`, it would begin again
+                    # with `--force`, the command would begin again
                     command = ["lmchat", *(word for word in sys.argv[1:] if word != "--force")]
                     output.note(f"lmchat: To answer the rest: {shlex.join(command)}")
                 raise
@@ -134,12 +134,12 @@ async def batch(context: Context) -> int:
 
 
 class _Run(Struct, frozen=True, kw_only=True):
-    """What holds for all lines of a batch."""
+    """Settings and models that are the same for all lines of a batch."""
 
     context: Context
     runtime: Runtime
-    models: Sequence[ModelInfo]  # that a line may name
-    model: ModelInfo  # of lines that name none
+    models: Sequence[ModelInfo]  # those that a line may name
+    model: ModelInfo  # for lines that name none
     layers: SamplingLayers
     wanted: WantedValue | None
     preset_text: str  # with its placeholders; empty without a preset
@@ -147,9 +147,9 @@ class _Run(Struct, frozen=True, kw_only=True):
     def task(self, line: BatchLine) -> Task:
         """Return the task of a line.
 
-        Its key tells whether a row of the output file is of this batch. It does not depend on what
-        takes the place of the preset's placeholders, such as the day: a batch can be finished on
-        another.
+        A row of the output file belongs to this batch if it has the key of the task. The key does
+        not depend on what fills the placeholders of the preset, such as the day: a batch can be
+        finished on another day.
         """
         options, system_prompt = self.context.options, self.runtime.settings.chat.system_prompt
         model, error = self.model, line.error
@@ -159,7 +159,7 @@ class _Run(Struct, frozen=True, kw_only=True):
             except WrongUse as unknown:
                 error = unknown
         messages = line.messages
-        if options.system_prompt is not None:  # it takes the place of those of the line
+        if options.system_prompt is not None:  # the option replaces those of the line
             messages = tuple(message for message in messages if message.role is not Role.SYSTEM)
         if system_prompt and not any(message.role is Role.SYSTEM for message in messages):
             messages = (text_message(Role.SYSTEM, system_prompt), *messages)
@@ -179,8 +179,8 @@ class _Run(Struct, frozen=True, kw_only=True):
     async def answer(self, task: Task) -> tuple[dict[str, Any], int | None]:
         """Send the request of a task; return its row and the tokens of the answer, if known.
 
-        The preset is filled with the last message, if that is a prompt. The row has an error in
-        place of the answer also if the answer has no value that matches the schema.
+        The preset is filled with the last message, if that is a prompt. An answer without a value
+        that matches the schema counts as failed: the row has an error in its place.
         """
         preset = self.context.options.preset
         sent = task  # gets the filled preset, if there is one

@@ -25,8 +25,9 @@ _FIGURES = ("ttft_ms", "tokens_per_second", "completion_tokens", "elapsed_ms")
 async def compare(context: Context) -> int:
     """Print the answers and figures of all models; return 1 if one of them failed, else 0.
 
-    Raises `WrongUse` before any model is asked, if fewer than two are named, if no server has one
-    of them, or if one cannot chat or is known to ignore an option of the command line.
+    Raises `WrongUse` before any model is asked if fewer than two models are named. The same holds
+    for a model that no server has, that cannot chat, or whose server ignores an option of the
+    command line.
     """
     options, output = context.options, context.output
     if len(options.models) < _MIN_MODELS:
@@ -42,7 +43,7 @@ async def compare(context: Context) -> int:
         for model in models:
             product_named(model.product).refuse_ignored(layers.command_line)
         system_prompt = runtime.settings.chat.system_prompt
-        # in an empty session: the system prompt, if there is one, and the prompt
+        # the messages of a new session: the system prompt, if there is one, and the prompt
         messages = new_prompt(MessagePath(()), prompt, system_prompt=system_prompt).prompts
         try:
             for model in models:
@@ -68,7 +69,7 @@ async def compare(context: Context) -> int:
                     for measured in comparisons
                 ]
                 output.print_lines(["", *table(("MODEL", "LOAD", *FIGURES, ""), rows)])
-    # `detail` is the error of a model
+    # `detail` is the error of a model; None if it has answered
     return 1 if any(measured["detail"] for measured in comparisons) else 0
 
 

@@ -12,7 +12,7 @@ from lmchat.cli.parser import arguments_of, build_parser
 _SAFE_NAME = '\'"model_id":"[[:alnum:]._:/@+-]*"\''
 """Pattern of grep, in shell quotes, for names of models that bash does not expand.
 
-Names come from servers: of one such as `$(reboot)`, bash would run a part.
+Names come from servers, and bash would run the command in a name such as `$(reboot)`.
 """
 
 _WHOLE_WORDS_IN_BASH = """
@@ -39,14 +39,14 @@ _lmchat() {
 }
 complete -o bashdefault -F _lmchat lmchat
 """
-"""Function around that of shtab, which knows nothing of colons."""
+"""Bash function around the one of shtab, which does not handle colons."""
 
 
 def completion(context: Context) -> int:
     """Print the completion script of the shell that the command names; return exit code 0."""
     # The script reads the names of models from the file with the cached lists, so that neither a
-    # server nor Python delays the shell. Of `"model_id":"NAME"`, the name is the 4th field between
-    # quotes.
+    # server nor Python delays the shell. `cut` splits `"model_id":"NAME"` at the quotes, where the
+    # name is the 4th field.
     file = shlex.quote(str(context.paths.models_file))
     list_names = f"""grep -o {_SAFE_NAME} {file} 2>/dev/null | cut -d '"' -f 4 | sort -u"""
     # in the form of shtab: the name of a function in each shell, and its definition

@@ -44,21 +44,21 @@ def path(context: Context) -> int:
 def show(context: Context) -> int:
     """Print the value of every setting and where it comes from, one setting a line.
 
-    What may hold an API key or a password is masked: `[[mcp]]` and `[[endpoints]]` are given by the
-    names of their entries alone.
+    Values that may hold an API key or a password are masked. For the same reason, only the names of
+    the entries of `[[mcp]]` and `[[endpoints]]` are printed.
     """
     settings, loaded = context.settings, context.loaded
     values: dict[str, object] = {}
     for section, table in sections().items():
-        # a section is a table of the file with fixed names; the settings above all tables are one
-        # without a name
+        # a section is a table of the file with fixed names; the settings above all tables are the
+        # section ""
         section_settings = getattr(settings, section) if section else settings
         for config_key in value_keys(table.type):
             key = f"{section}.{config_key.name}".removeprefix(".")
             values[key] = getattr(section_settings, config_key.name)
     if settings.api_key:
         values["api_key"] = _MASK
-    if settings.endpoint and not is_address(settings.endpoint):  # it may have a password
+    if settings.endpoint and not is_address(settings.endpoint):  # a wrong one may hold a password
         values["endpoint"] = _MASK
     origins = {key: loaded.origin(key) for key in values}
     # what is added from here on can be set in the file only
@@ -67,7 +67,7 @@ def show(context: Context) -> int:
         values["mcp"] = [server.name for server in settings.mcp]
     if settings.endpoints:
         values["endpoints"] = [endpoint.name for endpoint in settings.endpoints]
-    # tables with names of the user, by the template of their keys
+    # tables in which the user chooses the names, by the template of their keys
     tables: dict[str, Mapping[str, object]] = {
         "keys.{}": settings.keys,
         "tools.approval.{}": settings.tools.approval,
@@ -105,7 +105,7 @@ def check(context: Context) -> int:
     """Print every problem of the configuration with its line; return 2 if there is one, else 0."""
     loaded = context.loaded
     problems = list(context.problems)
-    addresses: list[tuple[KeyPath, str]] = []  # those in the file, by their keys: not checked yet
+    addresses: list[tuple[KeyPath, str]] = []  # in the file, by key; not checked yet
     if loaded.origin("endpoint").level is Level.FILE:
         addresses.append((("endpoint",), loaded.settings.endpoint))
     for section in ("endpoints", "mcp"):
@@ -115,7 +115,7 @@ def check(context: Context) -> int:
         try:
             if address:
                 Endpoint.parse(address)
-        except EndpointNotAllowed as error:  # it does not quote the address
+        except EndpointNotAllowed as error:  # its message does not quote the address
             problem = Problem(
                 source=str(loaded.file),
                 key=key_of(key_path),

@@ -1,7 +1,7 @@
 """`lmchat decide`: one of several options, with its probability.
 
-The model answers with the label of an option, once for each rotation of the options: models prefer
-some labels and places. The probabilities are the means of these answers.
+The model answers with the label of an option. Models prefer some labels and places, so the model is
+asked once for each rotation of the options. The probabilities are the means over these answers.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _MAX_OPTIONS = 20
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _DIGITS = "1234567890"
 _USUAL_ALTERNATIVES = 20  # vLLM and OpenAI refuse to report more
-_LEAST_PROBABILITY = 0.1  # of all labels together; below, their proportions are noise
-_LEAST_LEAD = 0.01  # of the likeliest option; the state of a server's cache changes as much
+_LEAST_PROBABILITY = 0.1  # of all labels together; below it, their proportions are noise
+_LEAST_LEAD = 0.01  # of the likeliest option; the cache of a server can make such a difference
 _PROMPT = """\
 {question}
 
@@ -48,11 +48,11 @@ async def decide(context: Context) -> int:
 
     Return 0 if it is the first option, 10 if it is another one.
 
-    Of the sampling options, only those of the command line are sent, such as `--set seed=7`. Those
-    of the configuration are not: what is set for chats, such as `top_k`, has no influence on
-    a decision. The system prompt of the configuration is sent.
+    Sampling options of the command line, such as `--set seed=7`, are sent. The options of the
+    configuration are not sent: they are set for chats, and should not influence a decision. The
+    system prompt of the configuration is sent.
 
-    Raises `WrongUse` for an option that the server ignores, and `AnswerUnfit` if the labels are
+    Raises `WrongUse` for an option that the server ignores. Raises `AnswerUnfit` if the labels are
     unlikely, the two likeliest options are equally likely, or the model thinks.
     """
     options = [option.strip() for option in context.options.choices.split(",")]
@@ -128,8 +128,9 @@ def _sampling(product_name: str, labels: Sequence[str], given: Mapping[str, obje
     llama.cpp reports the probabilities as they were before its samplers and the grammar. Without
     the grammar, the model could end its answer at once, and then no token would be reported.
 
-    llama.cpp's cache is not used, unless `given` sets `cache_prompt`: what earlier requests have
-    left there changes the probabilities by up to 0.01, and the same call has to get the same ones.
+    llama.cpp's cache is not used, unless `given` sets `cache_prompt`. What earlier requests have
+    left in the cache changes the probabilities by up to 0.01, but the same call should always get
+    the same probabilities.
 
     An unknown server may report probabilities, so it is asked for them. Raises `ServerRejected` for
     a product that is known to report none.
@@ -149,7 +150,7 @@ def _sampling(product_name: str, labels: Sequence[str], given: Mapping[str, obje
         options |= {"extra.logprobs": True, "extra.top_logprobs": _USUAL_ALTERNATIVES}
     else:
         raise _without_probabilities(product_name)
-    # those of the user do not count against these, without which no probability is reported
+    # these replace options of the user: without them, no probability would be reported
     return Sampling().with_options({**given, **options})
 
 
@@ -161,7 +162,7 @@ async def _label_probabilities(
     await answer.read(backend.stream(request))
     if not answer.growing.choices:
         raise _without_probabilities(request.product)
-    # the choices are the tokens of the answer, each with the likeliest ones in its place as `top`
+    # a choice is a token of the answer; `top` has the tokens that were likeliest in its place
     first = answer.growing.choices[0]
     if first.is_thought:
         raise _undecided("the model began to think")

@@ -40,7 +40,7 @@ _FIGURES = ("ttft_ms", "tokens_per_second", "tokens", "elapsed_ms")
 
 
 async def evaluate(context: Context) -> int:
-    """Ask all models all prompts, and print how many answers pass; return 1 if one fails, else 0.
+    """Send each model all prompts, and print how many answers pass; return 1 if one fails, else 0.
 
     Raises an error before anything is asked if a file or a model cannot be used. After Ctrl+C or a
     later error, the answers until then are printed.
@@ -72,7 +72,7 @@ async def evaluate(context: Context) -> int:
             row_file = None
             if options.output:
                 row_file = stack.enter_context(RowFile(expanded_path(options.output)))
-                # rows of an earlier run that have an answer; none with `--force`
+                # keeps the rows of an earlier run that have an answer; none with `--force`
                 row_file.keep_done(is_forced=options.force)
                 for result in results:
                     if row := row_file.kept_row(result.task):
@@ -83,7 +83,7 @@ async def evaluate(context: Context) -> int:
             # the results are in the order of the models, so each model is loaded once
             for model, group in groupby(missing, lambda result: result.task.model):
                 load_error: LMChatError | None = None
-                try:  # before the first prompt, whose time would include it
+                try:  # now: the time of the first prompt must not include loading
                     await load_if_needed(runtime, model, output)
                 except LMChatError as error:
                     load_error = error
@@ -107,16 +107,16 @@ class _Result(Struct):
     case: Case
     task: Task
     row: Mapping[str, Any] = {}  # as in the output file; empty: not answered yet
-    failures: Mapping[str, str] = {}  # checks that it fails, each with the reason
+    failures: Mapping[str, str] = {}  # checks that the answer fails, each with the reason
 
     def set_row(self, row: Mapping[str, Any]) -> None:
-        """Set the row of the answer, which may be of an earlier run, and check it."""
+        """Set the row of the answer, which may be of an earlier run, and check the answer."""
         self.row = row
         self.failures = self.case.failures(row)
 
 
 def _print_report(output: Output, results: Sequence[_Result]) -> None:
-    """Print figures and answers of the models; nothing without an answer."""
+    """Print figures and answers of the models, if there are answers."""
     figures: list[dict[str, Any]] = []  # of each model, as JSON
     table_rows: list[tuple[str, ...]] = []  # the same as text
     answers: list[dict[str, Any]] = []  # as JSON

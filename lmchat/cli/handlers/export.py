@@ -24,8 +24,8 @@ async def export(context: Context) -> int:
     if options.all_into and (options.output or options.id):
         raise WrongUse("--all exports every session: leave out ID and -o.")
     form = options.format
-    if not form and options.output is None:  # a file of `-o` gets the format of its name
-        # with `--all`, `--json` prints the list of the files and is not their format
+    if not form and options.output is None:  # with `-o`, the file name decides
+        # with `--all`, `--json` asks for a list of the files, and not for files in JSON
         form = "json" if options.json and not options.all_into else "md"
     export_as = ExportAs(
         form=form, with_reasoning=options.reasoning, with_branches=options.branches

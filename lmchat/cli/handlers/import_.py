@@ -48,7 +48,7 @@ async def import_files(context: Context) -> int:
     outcome = ImportOutcome()
     async with open_store(context) as store:
         importer = Importer(store, find=partial(chat_places, context.environ, home_folder()))
-        # names of formats, each with the files that are read in it
+        # names of formats, each with the files that have this format
         sources = [(options.source, [*options.files])]
         if not options.files:
             sources = []
@@ -98,8 +98,8 @@ def _outcome_json(context: Context, outcome: ImportOutcome) -> dict[str, object]
     """Return the document of `--json`: a list of the chats, and files that were not imported.
 
     The chats are new ones and those that were imported before. `beside` is the number of messages
-    on other branches than the shown one, `skipped` lists the parts of a chat, or of a file, that
-    could not be read.
+    on other branches than the shown one. `skipped` lists what could not be read: parts of a chat,
+    or of a file.
     """
     chats: list[dict[str, object]] = []
     for chat in outcome.chats:

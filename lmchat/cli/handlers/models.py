@@ -1,6 +1,6 @@
 """`lmchat models`, `lmchat health` and `lmchat detect`.
 
-A result is an address that was probed, with the result of the probe and the models there.
+A result (`ProbeResult`) is a probed address with its verdict and its models.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ async def unload(context: Context) -> int:
         model = model_meant(
             context.options.model_id, await fetch_models(runtime), is_for_chat=False
         )
-        # servers refuse to unload it twice, each in words of its own
+        # servers refuse to unload a model that is not loaded, each in words of its own
         if model.state is not LoadState.NOT_LOADED:
             await runtime.backend.unload(model)
     return _print_state(context, model, LoadState.NOT_LOADED)
@@ -131,7 +131,7 @@ async def health(context: Context) -> int:
 async def detect(context: Context) -> int:
     """Print as JSON the server that the chat screen would use, and every address that was tried.
 
-    Return 0 if a server was found, 3 if none was, or the exit code of the error that ended this.
+    Return 0 if a server was found, 3 if none was, or the exit code of an error during the search.
     """
     results, state, error = await _probe(context, is_scan=True)
     document = detection_json(results, context.loaded.settings, state, error=error)

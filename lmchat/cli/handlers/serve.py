@@ -32,7 +32,7 @@ except ModuleNotFoundError as error:
     raise LMChatError(words, kind="unsupported") from error
 
 END_S = 5  # for running answers after a signal
-KEEP_ALIVE_S = 75  # for an idle connection; clients give theirs up sooner
+KEEP_ALIVE_S = 75  # for an idle connection; clients close theirs sooner
 _LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")  # as in a `Host` header
 _KEY_VARIABLE = "LMCHAT_SERVE_KEY"  # in place of `--key`, which the list of processes shows
 _BACKLOG = 2048
@@ -41,11 +41,11 @@ _MODEL_COLUMNS = 28
 
 
 async def serve(context: Context) -> int:
-    """Listen, look for servers and serve until a signal ends this; return exit code 0."""
+    """Listen, look for servers, and serve until a signal arrives; return exit code 0."""
     options = context.options
     key = options.key or context.environ.get(_KEY_VARIABLE, "")
     try:
-        key = header_value(key)  # empty for one of blanks and line ends
+        key = header_value(key)  # empty for a key of blanks and line ends
     except ValueError as error:
         message = f"The value of --key or {_KEY_VARIABLE} {error}."
         raise WrongUse(message, hint="Choose another key.") from None
@@ -55,17 +55,17 @@ async def serve(context: Context) -> int:
             hint=f"Add --key KEY or set {_KEY_VARIABLE}; each program then has to send this key.",
         )
     listening = _listen(options.host, options.port)
-    port: int = listening.getsockname()[1]  # that of the option, or any if that is 0
+    port: int = listening.getsockname()[1]  # of the option; any free port for 0
     try:
         host = bracketed(options.host)
-        # without a key, only requests to these hosts are served, and none of a web page whose own
-        # name leads to this machine
+        # Without a key, only requests to these hosts are served. Otherwise, a web page could send
+        # requests through a host name of its own that leads to this machine.
         own_names = (*_LOOPBACK_HOSTS, host.lower())
         async with open_runtime(context) as runtime:
             own_address = loopback(port).netloc
 
             async def find_others() -> tuple[ProbeResult, ...]:
-                """Look for servers, without this one: it would pass requests on to itself."""
+                """Look for servers other than this one, which would pass requests on to itself."""
                 results = await find_servers(runtime.backend, runtime.settings)
                 return tuple(found for found in results if found.endpoint.netloc != own_address)
 
@@ -110,17 +110,18 @@ async def serve(context: Context) -> int:
 def _listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens; raises `WrongUse` if it cannot.
 
-    Connections wait in its queue until the servers have been looked for. The protocol of the socket
-    is named: without that, asyncio leaves Nagle's algorithm on, which delays first bytes by 40 ms.
+    Connections wait in its queue until the servers have been looked for. The socket is made with
+    its protocol. Without this, asyncio leaves Nagle's algorithm on, which delays first bytes by
+    40 ms.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        if sys.platform != "win32":  # there, it would let other programs take the port, too
+        if sys.platform != "win32":  # on Windows, others could then take the port
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
         listening.listen(_BACKLOG)
-    except (OSError, OverflowError, UnicodeError) as error:  # a port or host that is none
+    except (OSError, OverflowError, UnicodeError) as error:  # port in use, wrong host
         listening.close()
         raise WrongUse(
             f"Cannot listen at {host}, port {port}: {str(error).rstrip('.')}.",
@@ -186,7 +187,7 @@ def _print_report(output: Output, report: RequestReport) -> None:
 
 
 def _print_line(output: Output, line: str) -> None:
-    """Print a line if stdout is a terminal; if that is gone, the answers continue."""
+    """Print a line if stdout is a terminal; if it is gone, answers continue."""
     if is_terminal(sys.stdout):
         with suppress(LMChatError, BrokenPipeError):
             output.print_lines([line])

@@ -80,7 +80,8 @@ async def delete(context: Context) -> int:
 async def restore(context: Context) -> int:
     """Move a session out of the trash and print its title.
 
-    For `last`, it is the one that was deleted last. Raises `SessionNotFound`.
+    The id `last` means the session that was deleted last. Raises `SessionNotFound` if the session
+    is not in the trash.
     """
     async with open_store(context) as store:
         trash = await store.list_sessions(is_trash=True)
@@ -118,7 +119,7 @@ async def purge(context: Context) -> int:
             subjects = [_id_and_title(headers[0])]
         if message_count:
             subjects.append(counted(message_count, "deleted message"))
-        subject = " and ".join(subjects)  # of the sentences, as `2 sessions and 1 deleted message`
+        subject = " and ".join(subjects)  # such as `2 sessions and 1 deleted message`
         refusal = f"Deleting {subject} cannot be undone."
         if not await is_confirmed(context, f"Delete {subject} permanently?", refusal):
             return output.print_list([], [], "Nothing was deleted.")
@@ -161,11 +162,11 @@ async def search(context: Context) -> int:
     lines: list[str] = []
     for hit in hits:
         document = asdict(hit)
-        del document["words"]  # those of the query, which only the screen needs
+        del document["words"]  # of the query; only the screen needs them
         documents.append(document)
         place = ", ".join(filter(None, (hit.model or hit.role, HIT_KIND_NAMES.get(hit.kind))))
         head = (hit.session_id[:SHORT_ID], local_time(hit.created_at), place, hit.title)
-        match = f"[{hit.match}]" if hit.match else ""  # a search as `has:code` has none
+        match = f"[{hit.match}]" if hit.match else ""  # none for a search such as `has:code`
         text = f"{hit.before}{match}{hit.after}".strip()
         lines += ["  ".join(head), f"    {text}"]
     return context.output.print_list(documents, lines, "Nothing found.")

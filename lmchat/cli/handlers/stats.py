@@ -51,7 +51,8 @@ def _row(figures: ModelFigures) -> tuple[str, ...]:
 def _spread_cells(spread: Spread | None, template: str, factor: float = 1.0) -> tuple[str, str]:
     """Return the cells with the median and the 95th percentile of a figure.
 
-    Each is multiplied by the factor and filled into the template. Both are empty for None.
+    Each value is multiplied by the factor and filled into the template. Without a spread, both
+    cells are empty.
     """
     if spread is None:
         return "", ""

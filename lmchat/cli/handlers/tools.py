@@ -31,8 +31,8 @@ _NO_SESSION = ""  # tools may be allowed for one session, by its id; these comma
 async def _open_toolbox(context: Context, *, only: str = "") -> AsyncIterator[Toolbox]:
     """Start the tool servers, wait until each works or has failed, and stop them after the block.
 
-    With `only`, the one MCP server that is started is the one with this name. The functions of
-    `tools.py` are started in any case.
+    With `only`, just the MCP server of this name is started. The functions of `tools.py` are
+    started in any case.
     """
     state = await saved_state(context)
     mcp = tuple(server for server in context.settings.mcp if not only or server.name == only)
@@ -88,8 +88,9 @@ async def list_tools(context: Context) -> int:
 async def call(context: Context) -> int:
     """Run the tool that the command names, without asking, and print its result.
 
-    Return 1 if the result is an error, else 0. Raises `WrongUse` for arguments that are no JSON
-    object, an unknown tool, or one that may never run, `LMChatError` if its server does not work.
+    Return 1 if the result is an error, else 0. Raises `WrongUse` if the arguments are no JSON
+    object, or if the tool is unknown or may never run. Raises `LMChatError` if the server of the
+    tool does not work.
     """
     name = context.options.tool
     arguments = context.options.arguments
