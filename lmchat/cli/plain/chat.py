@@ -33,18 +33,18 @@ _HINTS = {
     "model_missing": _CHOOSE_MODEL,
     "model_not_loaded": _CHOOSE_MODEL,
 }
-"""Next steps by the kind of the error, where the usual one fits the screen."""
+"""Next steps by the kind of the error, where the usual next step needs the screen."""
 
 
 def run_plain(context: Context) -> int:
     """Chat until the user quits or the input ends; return the exit code.
 
-    It is 128 + the number of the signal if one such as SIGTERM ended the chat. On a pipe, it is
-    that of the first error; otherwise it is 0. Ctrl+C on a pipe raises `KeyboardInterrupt`.
+    The exit code is 0, or on a pipe that of the first error. If a signal such as SIGTERM ended the
+    chat, it is 128 + the number of the signal. Ctrl+C on a pipe raises `KeyboardInterrupt`.
     """
     reader = LineReader()
     if reader.is_terminal and hasattr(signal, "SIGTSTP"):
-        # Ctrl+Z does nothing: the shell would leave the terminal in a mode without marks of pastes
+        # Ctrl+Z is ignored: the shell would switch the marks of pastes off, and leave them off
         signal.signal(signal.SIGTSTP, signal.SIG_IGN)
     if sys.stdin is not None:
         # bytes that are not UTF-8 become `�`, where by default they would raise an error
@@ -109,7 +109,7 @@ class PlainChat:
         server is found. `signals` has the numbers of other signals that have arrived; after one of
         them, `KeyboardInterrupt` is raised.
 
-        It is no coroutine, as reading blocks: what a line begins runs in `runner`.
+        This is no coroutine, as reading blocks. What a line begins runs in `runner`.
         """
         reader, output = self._turns.reader, self._turns.output
         has_begun = is_reading = False
@@ -117,7 +117,7 @@ class PlainChat:
         while not self._commands.is_leaving:
             try:
                 if not has_begun:
-                    has_begun = True  # set before: after Ctrl+C or an error, a line is read
+                    has_begun = True  # set first: `_begin` is not repeated after an error
                     runner.run(self._begin())
                 is_reading = True
                 line = reader.read()
@@ -138,7 +138,7 @@ class PlainChat:
                 else:
                     output.note("Stopped.")
             except LMChatError as error:
-                # the usual hint of these kinds fits the screen
+                # the usual hint of these kinds needs the screen
                 error.hint = _HINTS.get(error.kind, error.hint)
                 output.print_error(error)
                 if not reader.is_terminal:
@@ -150,8 +150,8 @@ class PlainChat:
     async def _begin(self) -> None:
         """Fetch what a server has continued of the last answer; at a terminal, begin the chat.
 
-        There, load the history of prompts, print the end of the session, and connect to a server.
-        Notes say what the store had to replace, and how to list the commands.
+        At a terminal, first load the history of prompts, print the end of the session, and connect
+        to a server. Notes say what the store had to replace, and how to list the commands.
         """
         turns = self._turns
         if not turns.reader.is_terminal:
@@ -159,12 +159,12 @@ class PlainChat:
             return
         if notice := await turns.runtime.store.open():
             turns.note(f"lmchat: {notice}")
-        # filtered, as an imported prompt may hold what readline cannot take, or prints as it is
+        # filtered: an imported prompt may hold characters that readline refuses or does not filter
         drafts = await turns.runtime.store.prompt_history()
         history = [safe_text(split_draft(draft)[0]) for draft in drafts]
-        # prompts that look like a shell command are left out: ↑ and Enter would run one that was
-        # sent as a text, perhaps by another program. Line ends around it would not prevent that:
-        # `_handle_line` does not count them.
+        # Prompts that look like a shell command are left out. They were sent as text, perhaps by
+        # another program, but ↑ and Enter would run them. Line ends around one are stripped, as
+        # `_handle_line` does it.
         turns.reader.begin(
             prompt for prompt in history if prompt and not is_shell_command(prompt.strip("\n"))
         )
@@ -178,7 +178,7 @@ class PlainChat:
     async def _handle_line(self, line: str) -> None:
         """Run a command of the chat or of the user's shell, or send any other text."""
         shell_line = line.strip("\n")  # a paste of one line may have line ends around it
-        # for `is_command`, a text of several lines is none, but an edited prompt may have several
+        # `is_command` refuses a text of several lines, but a prompt after `/edit` may have several
         if is_command(line) or line.startswith("/edit "):
             await self._commands.run(line)
         elif self._turns.reader.is_terminal and is_shell_command(shell_line):

@@ -1,8 +1,8 @@
 """Commands of the plain chat: a function each, and one for commands of the user's shell.
 
-On the screen, a command of `COMMANDS` runs a controller, which needs widgets. So those that need no
-screen have functions of their own here. `PlainCommands` only has a function for each name; the
-names, their aliases, the forms of arguments and the help come from `COMMANDS`, as on the screen.
+On the screen, a command of `COMMANDS` runs a controller, which needs widgets. So each command that
+can do without the screen has a second function, in `PlainCommands`. Its name, aliases, form of the
+argument and help come from `COMMANDS`, as on the screen.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class PlainCommands:
         self._note = turns.note
         self._print_lines = turns.output.print_lines
         self._pages = make_pages(turns.runtime.settings)
-        self._models: list[ModelInfo] = []  # what the last list showed
-        self._headers: Sequence[SessionHeader] = ()  # what the last list showed
+        self._models: list[ModelInfo] = []  # in the last printed list
+        self._headers: Sequence[SessionHeader] = ()  # in the last printed list
         # by the names in `COMMANDS`; a function gets the argument, "" if there is none
         self._functions: dict[str, Callable[[str], Awaitable[None]]] = {
             "/clear": self._new,
@@ -132,7 +132,7 @@ class PlainCommands:
         then change. Where lines cannot be edited, both are printed, and the user has to type them.
         """
         opened = self._chat.shown
-        await opened.fill(self._chat.store)  # at first, only its last messages are loaded
+        await opened.fill(self._chat.store)  # at first, only the last messages are in memory
         prompts = [message for message in opened.messages if message.role is Role.USER]
         if not prompts:
             raise WrongUse(NOTHING_YET)
@@ -187,7 +187,7 @@ class PlainCommands:
     async def _use_model(self, argument: str) -> None:
         """Use a model for the next turn, by its number in the last list, its name or a part of it.
 
-        A number counts in the list as it was printed, though the servers may list their models in
+        A number refers to the list as it was printed, since the servers may list their models in
         another order now. Raises `WrongUse` for an unknown model, or one that cannot chat.
         """
         model = _by_number(self._models, argument)
@@ -239,7 +239,7 @@ class PlainCommands:
             lines = _numbered(map(session_words, self._headers))
             self._print_lines(lines or ["There are no saved sessions."])
             return
-        # digits may begin an id, if the list has no such number
+        # if the list has no such number, digits may be the beginning of an id
         header = _by_number(self._headers, wanted)
         session_id = await self._chat.store.find_id(wanted if header is None else header.session_id)
         in_memory = self._chat.in_memory
@@ -266,12 +266,12 @@ class PlainCommands:
         self._note("System prompt changed.")
 
     async def _file(self, name: str) -> None:
-        """Attach a file to the next prompt, the text files of a folder or a pattern, or a page.
+        """Attach a file, the text files of a folder or a pattern, or a page to the next prompt.
 
-        At a terminal, ask first about a page, and about what is outside the current folder: the
-        line may be part of a paste that the user has not read. Raises an error unless the answer
-        is yes. On a pipe, nothing is asked: large sets, and pages of hosts that are not allowed,
-        are refused.
+        At a terminal, ask before a page is downloaded, and before a path outside the current folder
+        is read. The line may be part of a paste that the user has not read. Raises an error unless
+        the answer is yes. On a pipe, nothing is asked: large sets, and pages of hosts that are not
+        allowed, are refused.
         """
 
         async def ask(address: PageAddress) -> bool:
@@ -303,8 +303,8 @@ class PlainCommands:
     async def run_in_shell(self, line: str) -> None:
         """Run the line `!COMMAND`, and attach its output to the next prompt.
 
-        Ctrl+C stops the command; what it has printed until then is attached. Raises `WrongUse`
-        where a pasted line could run.
+        Ctrl+C stops the command; what it has printed until then is attached. Raises `WrongUse` at a
+        terminal that does not mark pastes, where a pasted line could run.
         """
         if not self._reader.has_paste_marks:
             raise WrongUse(
@@ -319,7 +319,7 @@ class PlainCommands:
             command.stop()
             raise
         finally:
-            if command.ending:  # empty if it never ran
+            if command.ending:  # empty if the command never ran
                 self._turns.attach(output_attachment(command))
 
 
@@ -330,11 +330,11 @@ def _require_value(name: str, argument: str) -> None:
 
 
 async def _user_agrees(question: str) -> bool:
-    """Ask before a line has its effect, since it may be pasted text that the user has not read.
+    """Ask the user about a typed line, which may be pasted text that the user has not read.
 
     Return False without a terminal to ask at.
     """
-    drop_typed(sys.stdin.fileno())  # the next lines of a paste do not answer it
+    drop_typed(sys.stdin.fileno())  # the next lines of a paste are no answer
     return can_ask() and await ask_yes_no(question)
 
 

@@ -1,7 +1,7 @@
 """Formatted answers in the scrollback of the terminal, for `lmchat --inline`.
 
-What is printed stays as it is: a word when it is complete, a line of code at its end, a table when
-it is whole. The terminal keeps, searches and copies it as any other text.
+Printed text cannot be changed. So a word, a line of code or a table is printed when it is complete.
+The terminal keeps, searches and copies it as any other text.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from lmchat.markdown.page import Page
 from lmchat.markdown.wrap import split_spans, text_of, word_starts
 
 _FRAME_S = 1 / 15  # between two frames
-_FRAME_CHARS = 10_000  # of new text in one frame at most: Ctrl+C waits for its end
+_FRAME_CHARS = 10_000  # at most in one frame: Ctrl+C waits for the end of a frame
 _ENDLESS = 10_000  # columns
 _WIDEST_LINE = 92  # columns, as on the screen; longer lines are hard to read
 # blocks that are printed when they are complete: their lines depend on all of their text
 _WAITING_TOKENS = ("table_open", "hr", "html_block", "math_block")
-_WAITING_BEGINNING = r"[\s>]*(?:\||\$\$|\\\[|\\begin|<)"  # how most of them begin
+_WAITING_BEGINNING = r"[\s>]*(?:\||\$\$|\\\[|\\begin|<)"  # how most of these blocks begin
 _NULL = Style.null()
 _LINE_END: Span = ("\n", _NULL)
-_OPEN_FORMULA = r"(?<![\w$\\])\$(?=[^\s$])[^$\n]{0,200}$"  # at the end of the text
+_OPEN_FORMULA = r"(?<![\w$\\])\$(?=[^\s$])[^$\n]{0,200}$"  # begun at the end of a text
 # the colours of the terminal itself, since what is printed stays when its theme changes
 _STYLES = {
     "base": "none",
@@ -69,7 +69,7 @@ class InlineText:
     Call its methods while an event loop runs.
     """
 
-    is_at_line_start = True  # for notes: `end_line`, called before each, ends an open line
+    is_at_line_start = True  # for notes: `end_line` is called before each
 
     def __init__(self, write: Callable[[str], None], environ: Mapping[str, str]) -> None:
         """Create it; `write` writes to the terminal. With `NO_COLOR`, there are no colours."""
@@ -78,7 +78,7 @@ class InlineText:
         styles = {name: Style.parse(words) for name, words in _STYLES.items()}
         self._colours = Colours()
         self._highlighter = Highlighter()
-        # each block is laid out for the width that the terminal has then
+        # `_block_lines` sets the width anew for each block, as that of the terminal may change
         page = Page(_WIDEST_LINE, styles, has_tints=False, colours=self._colours, has_padding=False)
         self._layout = Layout(page)
         self._printing: asyncio.Task[None] | None = None
@@ -87,11 +87,11 @@ class InlineText:
         self._begin_text()
 
     def _begin_text(self) -> None:
-        """Forget the text that is printed; the next piece begins another one, such as an answer."""
+        """Forget the printed text; the next piece begins another one, such as the next answer."""
         self._markdown = IncrementalMarkdown()
         self._is_complete = False  # whether no more text arrives
         self._printed_blocks = 0  # how many closed blocks are printed
-        self._printed_words = 0  # how many words of the blocks after these are printed
+        self._printed_words = 0  # how many words of the next blocks are printed
 
     def write(self, piece: str) -> None:
         """Add a piece of the text; what it completes is printed with the next frame."""
@@ -139,40 +139,40 @@ class InlineText:
             self._unread = self._unread[_FRAME_CHARS:]
             await self._fetch_colours()
             self._print_complete_words()
-            # once no more text can come, there is no pause: `print_all` waits for this
+            # no pause once no more text arrives: `print_all` waits for this task
             await asyncio.sleep(0 if self._is_complete else _FRAME_S)
 
     async def _fetch_colours(self) -> None:
-        """Get the colours of the code that is printed next: printed code cannot be coloured."""
+        """Get the colours of code before it is printed: later, it cannot be coloured."""
         for block in (*self._markdown.closed[self._printed_blocks :], *self._markdown.open):
             self._block_lines(block)  # the layout requests the colours of its code
             while (request := self._colours.newest_request) is not None:
                 colours = await self._highlighter.colours(*request)
                 for waiting_block in self._colours.put(request, colours):
-                    waiting_block.lines = None  # laid out without colours
+                    waiting_block.lines = None  # those without colours
                 self._block_lines(block)
 
     def _print_complete_words(self) -> None:
         """Print the words that are complete and not printed yet.
 
         Printed text cannot be changed, but an open block is laid out again with each frame, and may
-        then be cut into closed blocks. So the words are counted: of the blocks after the first
-        `_printed_blocks`, the first `_printed_words` words are printed.
+        then be cut into closed blocks. So the words are counted. `_printed_words` of the blocks
+        after the first `_printed_blocks` are printed already.
         """
         spans: list[Span] = []
         closed = self._markdown.closed
         for block in closed[self._printed_blocks :]:
             words = self._block_words(block)
             spans += chain.from_iterable(words[self._printed_words :])
-            # the rest of the count is of the blocks after this one: it may be only the beginning of
-            # the block that was open, such as the first item of a list
+            # This block may be only the beginning of the block that was open, such as the first
+            # item of a list. The rest of the count then belongs to the blocks after it.
             self._printed_words = max(self._printed_words - len(words), 0)
-            block.lines = None  # they are not needed again
+            block.lines = None  # the lines are not needed again
         self._printed_blocks = len(closed)
         for block in self._markdown.open:  # one, or none
             words = self._block_words(block)
             if block.kind is not Kind.FENCE:
-                del words[-1:]  # it may not be complete
+                del words[-1:]  # the last word may not be complete
             spans += chain.from_iterable(words[self._printed_words :])
             self._printed_words = max(self._printed_words, len(words))
         if spans:
@@ -187,7 +187,7 @@ class InlineText:
         """Return the words of a block that may be printed, each with the blanks before it.
 
         The first word of a line begins with a line end and the marks of the line, such as those of
-        quotes and items; a blank line is such a word.
+        quotes and items. A blank line is one such word.
         """
         words: list[list[Span]] = []
         for line in self._block_lines(block):
@@ -197,7 +197,7 @@ class InlineText:
             starts = [line.start + place for place in word_starts(text[line.start :])]
             # each word but the last ends before the blanks that precede the next one
             ends = [len(text[:next_start].rstrip(" ")) for next_start in starts[1:]]
-            # that of the last word; of a line without words, that of its marks or of the empty cell
+            # the end of the last word; without words, the end of the marks or of the empty cell
             last_end = max(len(text), line.start, 1)
             spans = [(segment.text, segment.style or _NULL) for segment in line.segments]
             # ` - one two` becomes the empty cell, `- one` and ` two`
@@ -217,11 +217,11 @@ class InlineText:
         if is_open and _must_wait(block):
             return block.lines
         if is_open and block.kind is Kind.MARKDOWN:
-            # printed as text, the beginning of a formula could not become one later
+            # the beginning of a formula is left out: once printed, it could not become a formula
             block.source = re.sub(_OPEN_FORMULA, "", block.source)
         block.has_cursor = is_open  # then the layout completes marks such as `**`
-        # a page is three cells wider than its text; the text leaves one column of the terminal
-        # free, as some terminals begin a line after a full one
+        # A page is three cells wider than its text. The text leaves one column of the terminal
+        # free, as some terminals add a line end to a full line.
         width = min(get_terminal_size().columns, _WIDEST_LINE) + 2
         # lines of code are not wrapped: copied code has only its own line ends
         self._layout.page.width = _ENDLESS if block.kind is Kind.FENCE else width
@@ -235,7 +235,7 @@ class InlineText:
         return block.lines
 
     def _painted(self, spans: list[Span]) -> str:
-        """Return spans with the control sequences of their styles."""
+        """Return the text of spans, with the control sequences of their styles."""
         painted = ""
         for style, same in groupby(spans, key=itemgetter(1)):
             look = style if self._has_colours else style.without_color
@@ -246,7 +246,8 @@ class InlineText:
 def _must_wait(block: Block) -> bool:
     """Return whether a block is printed only when it is complete.
 
-    That is a table, formula, rule or HTML: all of its text decides how its first line looks.
+    This is so for tables, formulas, rules and HTML: how the first line looks depends on all of the
+    text.
     """
     if block.kind is Kind.MORE_ROWS:  # of a table
         return True

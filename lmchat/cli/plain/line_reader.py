@@ -1,7 +1,7 @@
 """Reader of the plain chat's lines; a paste of several lines is one text.
 
 A terminal with bracketed paste marks what is pasted; there, Enter sends it. On other terminals,
-lines that arrive at the same moment count as a paste, since nothing tells them from typed ones.
+nothing tells pasted lines from typed ones: lines that arrive at the same moment count as a paste.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ class LineReader:
             readline.add_history(text)
         readline.set_startup_hook(self._insert_next_text)
 
-        # Readline's own setting would switch the marks off after each line. So this class switches
-        # them on until `close`, and readline only reads them: a paste while an answer arrives is
-        # marked, too. libedit cannot read them.
+        # Readline's own setting would switch the marks off after each line, but a paste while an
+        # answer arrives needs them, too. So this class switches them on until `close`, and readline
+        # only reads them. libedit cannot read them.
         if "libedit" not in (readline.__doc__ or ""):
             readline.parse_and_bind("set enable-bracketed-paste off")
             readline.parse_and_bind(r'"\e[200~": bracketed-paste-begin')
@@ -81,8 +81,8 @@ class LineReader:
         """Wait for a line or a paste, and return its text without the line end; None at the end.
 
         At a terminal, lines that arrive right after the first belong to the paste; line breaks
-        separate them. If the terminal marks pastes, each line that waits already, as it was typed
-        during an answer, is a text of its own.
+        separate them. But if the terminal marks pastes, a line that waits already, since it was
+        typed during an answer, is a text of its own.
         """
         is_typed_ahead = self.has_paste_marks and has_more_input(sys.stdin.fileno(), wait_s=0)
         may_be_paste = self.is_terminal and not is_typed_ahead

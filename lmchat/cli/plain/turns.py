@@ -31,9 +31,9 @@ from lmchat.tools.calls import Decision
 class PlainTurns(FrontEnd):
     """The shown session, the files of its next prompt, and the printer of its answers.
 
-    `_stream` prints the answers: as `_inline`, formatted, on a terminal that can redraw; else
-    `_inline` is None, and a `SafeStream` prints them as they come. A label is a line that helps a
-    person at a terminal, and that a pipe does not get.
+    `_stream` prints the answers. With `--inline`, on a terminal that can redraw, it is `_inline`,
+    which formats them. Otherwise `_inline` is None, and a `SafeStream` prints them as they arrive.
+    A label is a line that helps a person at a terminal, and that a pipe does not get.
     """
 
     def __init__(
@@ -51,12 +51,12 @@ class PlainTurns(FrontEnd):
         if context.options.inline and reader.can_redraw:
             self._inline = InlineText(self.output.print_exactly, context.environ)
             self.output.before_notes = self._inline.end_line  # a note begins a line of its own
-        # a screen reader, which may read the plain chat, would repeat a progress again and again
+        # a screen reader, which may read the plain chat, would read out each change of a progress
         self.output.has_progress = self._inline is not None
         self._stream = self._inline or SafeStream()
         self._printer = TurnPrinter(self.output, stream=self._stream)  # of the last turn
         self._has_thought = False  # whether its answer has begun with reasoning
-        self._has_ended_in_summary = False  # whether the last turn that ended was that of a summary
+        self._has_ended_in_summary = False  # whether the last ended turn made a summary
         chat.front_end = self
 
     async def aclose(self) -> None:
@@ -87,9 +87,9 @@ class PlainTurns(FrontEnd):
                 self._stream.end()
 
     async def fetch_kept(self) -> None:
-        """Fetch and print all of the last answer if its server kept on writing it (R-42).
+        """Fetch the last answer if its server kept on writing it (R-42), and print all of it.
 
-        It is printed from its beginning. On a pipe, the answer is fetched and not printed.
+        On a pipe, the answer is fetched and not printed.
         """
         opened = self.chat.shown
         if not await self.chat.fetch_kept(opened):
@@ -112,16 +112,16 @@ class PlainTurns(FrontEnd):
     async def send(self, text: str, *, edited_id: str = "") -> None:
         """Send a prompt with the files of the next prompt, and print the answer.
 
-        Do nothing for a blank one. With `edited_id`, it is another version of the prompt with this
-        id. Otherwise, a summary is made and printed first if the session is too long and the
-        settings allow it. Raises the error that the turn ends with.
+        Do nothing for a blank text. With `edited_id`, the text is another version of the prompt
+        with this id. Otherwise, a summary is made and printed first if the session is too long and
+        the settings allow it. Raises the error that the turn ends with.
         """
         if not text.strip():
             return
         await self.connect()
         chat, opened = self.chat, self.chat.shown
         files = [await chat.add_file(file) for file in self._files]
-        attached, self._files = self._files, []  # after an error above, they stay
+        attached, self._files = self._files, []  # after an error above, the files stay
         self._has_ended_in_summary = False
         if edited_id:
             # None: the new version has the files of the old one
@@ -132,8 +132,8 @@ class PlainTurns(FrontEnd):
         try:
             await self.print_turn()
         finally:
-            # after a summary, the turn of the prompt follows; if it does not, the summary failed or
-            # was stopped, and the prompt was not sent
+            # After a summary, the turn of the prompt follows. If the summary failed or was stopped,
+            # the prompt was not sent, and its files stay.
             if self._has_ended_in_summary:
                 self._files = attached
 
@@ -151,7 +151,7 @@ class PlainTurns(FrontEnd):
         opened, inline = self.chat.shown, self._inline
         printer = self._printer = TurnPrinter(self.output, stream=self._stream)
         try:
-            # what is typed would get between the words of a paragraph
+            # no echo: what is typed would get between the words of a paragraph
             with nullcontext() if inline is None else echo(sys.stdin.fileno(), is_on=False):
                 await printer.wait_for_turn(self.chat)
                 if inline is not None:
