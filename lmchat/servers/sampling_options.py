@@ -45,7 +45,10 @@ class SamplingOption(Struct, frozen=True):
 
 
 def _option(annotation: Any) -> SamplingOption:
-    """Return the option of a setting, annotated by `Annotated[TYPE, META]`, perhaps `| None`."""
+    """Return the option of a setting by its annotation.
+
+    It is `Annotated[TYPE, META]`, or the same with `| None`.
+    """
     declared, meta = get_args(annotation)
     if meta is NoneType:  # the arguments of `X | None` are X and the type of None
         declared, meta = get_args(declared)

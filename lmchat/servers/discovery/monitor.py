@@ -109,7 +109,7 @@ class Monitor:
         self.health = replace(
             current,
             since_s=current.since_s if is_same_verdict else self._clock(),
-            # only a model server tells its product; without an answer, it stays as it was
+            # only a model server tells its product; otherwise the product stays as it was
             product=probed.product if probed.verdict.is_server else current.product,
             verdict=probed.verdict,
             detail=probed.detail,

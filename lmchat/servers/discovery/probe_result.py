@@ -191,15 +191,15 @@ class ProbeResult(Struct, frozen=True, kw_only=True):
 
     @property
     def is_forbidden(self) -> bool:
-        """Whether lmchat sends no requests to it.
+        """Whether lmchat sends no requests to the address.
 
-        Its host is not allowed, or is a provider that needs https and was named with http.
+        The host is not allowed, or is a provider that needs https and was named with http.
         """
         return self.kind in ("not_allowed", "insecure")
 
     @property
     def can_be_allowed(self) -> bool:
-        """Whether lmchat sends no requests to it only because its host is not allowed."""
+        """Whether lmchat sends no requests to the address only because its host is not allowed."""
         return self.kind == "not_allowed"
 
 

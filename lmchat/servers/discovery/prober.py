@@ -239,8 +239,8 @@ class Prober:
     def _expected_product(self, endpoint: Endpoint) -> Product:
         """Return the product to expect at an address.
 
-        It is that of the host of a provider, else the one noted for the address, else that of the
-        port.
+        At the host of a provider, it is the provider. Elsewhere it is the product that was noted
+        for the address, or else the one that usually has the port.
         """
         usual = product_at(endpoint)
         noted = self._memory_of(endpoint).product

@@ -30,7 +30,7 @@ _SPLIT_NAME = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})$"
 _QUANTIZATION = re.compile(
     r"(?:^|[-._:])((?:I?Q\d|BF16|F16|F32|MXFP4|TQ\d)(?:_\w+)?)$", re.IGNORECASE
 )
-_ENCODERS = ("mmproj", "embed")  # in names of models of images and texts, which cannot chat
+_ENCODERS = ("mmproj", "embed")  # words in the names of encoders, which cannot chat
 _OVERHEAD = 1.15
 """Memory per file size, with window and buffers; measured 1.3 for the smallest, 1.1 for 8B."""
 _FAST_SHARE = 0.25
@@ -68,7 +68,7 @@ class ModelFile(Struct, frozen=True, kw_only=True):
 
 def available_bytes() -> int:
     """Return the bytes of memory that are free without swapping."""
-    import psutil  # noqa: PLC0415 - a list of models does without it
+    import psutil  # noqa: PLC0415 - not needed for a list of models
 
     return psutil.virtual_memory().available
 
@@ -76,7 +76,7 @@ def available_bytes() -> int:
 def find_models_on_disk(environ: Mapping[str, str]) -> Iterator[ModelFile]:
     """Yield the chat models that other programs keep on this disk.
 
-    It may take long on a slow disk, and hang on a lost one.
+    The search may take long on a slow disk, and hang on a lost one.
     """
     home = Path(environ.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - never raises
     sources: dict[Path, str] = {}  # name of the program by its folder, which need not exist
@@ -94,7 +94,7 @@ def gguf_models(sources: Mapping[Path, str]) -> Iterator[ModelFile]:
 
     `sources` has the name of the program by each folder.
     """
-    # real paths: links may lead to one from several places, or in circles
+    # real paths, because links may lead to a file from several places, or in circles
     visited: set[str] = set()
 
     def is_first_visit(path: Path) -> bool:
@@ -122,10 +122,10 @@ def gguf_models(sources: Mapping[Path, str]) -> Iterator[ModelFile]:
 
 
 def _model_at(path: Path) -> ModelFile | None:
-    """Return the model in a file; of a split model, `path` is the first file.
+    """Return the model in a file; if it is split, `path` has to be the first of its files.
 
-    Return None if it is no regular file, if another file of a split model is missing, or if the
-    path is not UTF-8.
+    Return None if `path` is another one of them or no regular file, if one of them is missing, or
+    if the path is not UTF-8.
     """
     name, files = path.stem, [path]
     if split := _SPLIT_NAME.match(name):
@@ -156,12 +156,13 @@ def _model_at(path: Path) -> ModelFile | None:
 def with_unique_names(models: Iterable[ModelFile]) -> tuple[ModelFile, ...]:
     """Return the models, each with a unique name.
 
-    If a name is taken, the model gets its folder, too (`folder/name`), and those above as needed.
+    If a name is taken, the folder of the file is put before it (`folder/name`), and as many of the
+    folders above as needed.
     """
     by_name: dict[str, ModelFile] = {}
     for model in models:
         name, folder = model.name, model.path.parent
-        while name in by_name and folder.name:  # it is empty at the root
+        while name in by_name and folder.name:  # the root has an empty name
             name = f"{folder.name}/{name}"
             folder = folder.parent
         by_name[name] = replace(model, name=name)

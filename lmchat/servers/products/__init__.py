@@ -75,7 +75,7 @@ def sent_thoughts_to(target: Target | None) -> SentThoughts:
 
 
 def no_model_selected(product: str) -> str:
-    """Return the words for a missing model at a product, without a full stop.
+    """Return the words of the error that no model of a product is chosen, without a full stop.
 
     Scripts look for them: for an unknown product, they have to name LM Studio.
     """
@@ -84,7 +84,7 @@ def no_model_selected(product: str) -> str:
 
 
 def too_many_requests(product: str) -> str:
-    """Return the words for a limit of lmchat that is reached at a product, without a full stop.
+    """Return the words of the error that too many requests go to a product, without a full stop.
 
     Scripts look for them: for LM Studio and an unknown product, they have to name `LMStudio`.
     """

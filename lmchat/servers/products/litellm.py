@@ -35,9 +35,9 @@ class LiteLlm(Product):
     sampling_fields: ClassVar = OPENAI_SAMPLING
 
     async def recognises(self, api: ServerApi) -> bool:
-        """Whether a header names LiteLLM, or its health check answers, which needs no key.
+        """Whether a header names LiteLLM, or LiteLLM's health check answers, which needs no key.
 
-        Only some of its replies have such a header.
+        Only some replies of LiteLLM have such a header.
         """
         models_reply = await api.get("/v1/models")
         if any(name.startswith("x-litellm-") for name in models_reply.headers):

@@ -72,7 +72,7 @@ class Product:
     """A product; the defaults are those of a plain OpenAI-compatible server. Holds no state.
 
     A step is a next step for the user, without a full stop; one with a small first letter is a
-    command.
+    command. In comments on the fields, "it" is the product, or a server of it.
     """
 
     name: str = OPENAI_COMPATIBLE
@@ -301,7 +301,7 @@ class Product:
 
         The first of them is the option itself, and others only go with it: without the first, the
         option counts as not sent. An option is sent under the name that the product has for it, or
-        else under its own. From a name that begins with `EXTRA`, this beginning is removed, and the
+        else under its own. If the name begins with `EXTRA`, this beginning is removed, and the
         option is sent as it is.
         """
         if name == "reasoning_effort":

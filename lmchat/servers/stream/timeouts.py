@@ -103,8 +103,8 @@ class IdleTimeout:
         # without 0, which means that the first token has no limit
         shortest_s = min(filter(None, (ASK_AFTER_S, *limits_s)))
         round_s = shortest_s / 2  # two checks within the shortest limit
-        silent_s = 0.0  # since the last bytes
-        unheard_s = 0.0  # since the last sign of life: bytes, or an answer to a health check
+        silent_s = 0.0  # time since the last bytes
+        unheard_s = 0.0  # time since the last sign of life: bytes, or an answer to a health check
         has_begun = False  # whether the answer has begun: any bytes have arrived
         is_gone = False  # whether a health check of this round got no answer
         checked_s = self._loop.time()
