@@ -1,7 +1,7 @@
-"""The table of the doctor's checks, for `lmchat doctor` and `/doctor`.
+"""All checks of `lmchat doctor` and `/doctor`: those that depend on options, and the others.
 
-`lmchat.doctor` has the functions that make rows. Some of them need servers, API keys or tool
-servers. These depend on the options of the run, so this module finds them.
+The checks of servers, API keys, configuration and tool servers need what depends on the options of
+the run, so this module finds it. `machine_checks` has the others.
 """
 
 from __future__ import annotations
@@ -19,20 +19,11 @@ from lmchat.config.state import State
 from lmchat.doctor.check import Finding, Findings, run_checks
 from lmchat.doctor.machine_checks import (
     CONFIG,
-    ENGINE,
-    FOLDER,
-    LOCALE,
     START_ENGINE,
-    STORE,
     TOOLS,
-    VERSION,
     config_findings,
-    engine_findings,
-    folder_findings,
-    locale_findings,
-    store_findings,
+    machine_checks,
     tool_findings,
-    version_findings,
 )
 from lmchat.doctor.server_checks import SERVERS, key_findings, server_findings
 from lmchat.processes.threads import in_thread, run_abandonable
@@ -45,18 +36,13 @@ _TOOLS_S = 8.0  # a tool server that needs longer may be downloading itself, or 
 
 async def examine_machine(context: Context, backend: ServerClient) -> list[Finding]:
     """Run the doctor's checks with the options of this run, and return their rows."""
-    paths = context.paths
     return await run_checks(
         (
             (SERVERS, partial(_check_servers, context, backend)),
             # in a thread: to check keyboard keys may take long, as it imports Textual
             (CONFIG, in_thread(lambda: config_findings(context.loaded, context.problems))),
-            (FOLDER, partial(in_thread(folder_findings), paths.config_dir)),
-            (STORE, partial(in_thread(store_findings), paths.sessions_file)),
-            (LOCALE, partial(in_thread(locale_findings), context.environ)),
             (TOOLS, partial(_check_tools, context)),
-            (ENGINE, in_thread(engine_findings)),
-            (VERSION, partial(in_thread(version_findings), paths.log_file)),
+            *machine_checks(context.paths, context.environ),
         )
     )
 

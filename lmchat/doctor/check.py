@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
-from itertools import starmap
+from itertools import chain, starmap
 
 from msgspec import Struct
 
@@ -29,14 +29,14 @@ class Grade(StrEnum):
 
 
 class Group(StrEnum):
-    """Heading in the report of the doctor."""
+    """Heading in the report of the doctor; the report has them in this order."""
 
     SERVERS = "Servers"
     KEYS = "API keys"
     FILES = "Files"
     TERMINAL = "Terminal"
-    ENGINE = "Built-in engine"
     TOOLS = "Tools"
+    ENGINE = "Built-in engine"
     PROGRAM = "lmchat"
 
 
@@ -71,7 +71,7 @@ FindRows = Callable[[], Awaitable[Findings]]
 async def run_checks(
     checks: Sequence[tuple[Check, FindRows]], *, limit_s: float = _LIMIT_S
 ) -> list[Finding]:
-    """Run all checks at once; return their rows in the order of the checks.
+    """Run all checks at once; return their rows, in the order of `Group` and then of the checks.
 
     For a check that fails, or takes longer than `limit_s`, there is one row that says so.
     """
@@ -92,4 +92,5 @@ async def run_checks(
         return [check.row(Grade.FAULT, cause, step)]
 
     found = await asyncio.gather(*starmap(run, checks))
-    return [row for rows in found for row in rows]
+    groups = list(Group)
+    return sorted(chain.from_iterable(found), key=lambda row: groups.index(row.group))

@@ -17,8 +17,10 @@ from pathlib import Path
 from lmchat import __version__
 from lmchat.config.file import Problem
 from lmchat.config.load import LoadedSettings
-from lmchat.doctor.check import Check, Finding, Grade, Group
+from lmchat.doctor.check import Check, Finding, FindRows, Grade, Group
 from lmchat.errors import StoreUnavailable
+from lmchat.files.paths import Paths
+from lmchat.processes.threads import in_thread
 from lmchat.servers.engine.download import install_command, is_engine_installed
 from lmchat.storage.opening import check_file
 from lmchat.tools.calls import ServerState, ToolServer
@@ -32,6 +34,20 @@ LOCALE = Check(Group.TERMINAL, "terminal.locale", "Characters")
 TOOLS = Check(Group.TOOLS, "tools", "Tools")  # the name is for a check that fails
 ENGINE = Check(Group.ENGINE, "engine.installed", "Engine")
 VERSION = Check(Group.PROGRAM, "lmchat.version", "Version")
+
+
+def machine_checks(paths: Paths, environ: Mapping[str, str]) -> Sequence[tuple[Check, FindRows]]:
+    """Return the checks of the machine, each with its function, which runs in a thread.
+
+    `cli/doctor_checks.py` adds those that depend on options.
+    """
+    return (
+        (FOLDER, partial(in_thread(folder_findings), paths.config_dir)),
+        (STORE, partial(in_thread(store_findings), paths.sessions_file)),
+        (LOCALE, partial(in_thread(locale_findings), environ)),
+        (ENGINE, in_thread(engine_findings)),
+        (VERSION, partial(in_thread(version_findings), paths.log_file)),
+    )
 
 
 def config_findings(loaded: LoadedSettings, problems: Sequence[Problem]) -> list[Finding]:
