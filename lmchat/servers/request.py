@@ -115,7 +115,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Content of attached files by digest; an empty one is sent as its name only."""
     is_batch: bool = False
-    """Whether a command sends many such requests; those to this machine have no limit."""
+    """Whether a command sends many such requests; to this machine, no limit counts them."""
     must_call: bool = False  # whether the model must call a tool (`tool_choice: "required"`)
     replay_id: str = ""
     """Random id under which llama.cpp keeps the answer (R-42); empty: no server keeps it.

@@ -152,7 +152,8 @@ def _choose_model(
             return None
         return ModelInfo(model_id=model, endpoint=probed.endpoint, product=probed.product)
 
-    # not with the built-in engine: if its last model is not loaded, it has failed to load it
+    # not with the built-in engine: if it has not loaded this model, the start with it has failed,
+    # and would fail again
     if state.endpoint == probed.server_id and probed.product != BUILT_IN:
         last = find_model(state.model, models)
         if last is not None:  # also unloaded, as Ollama leaves it: the first prompt loads it

@@ -18,7 +18,7 @@ from lmchat.servers.http.json_values import (
 )
 
 MESSAGE_CHARS = 300
-# Characters of a text that are cleaned, and may be shown: a megabyte would take seconds.
+# Characters of a text that are cleaned before it is shortened: a megabyte would take seconds.
 _READ_CHARS = 16 * MESSAGE_CHARS
 _HTML = re.compile(rb"^\s*(<!doctype html|<html|<head|<\?xml)", re.IGNORECASE)
 _WANTS_HTTPS = "http request was sent to https port"  # words on nginx's page for this error
