@@ -193,6 +193,7 @@ class Dispatcher:
             case KeysChanged():
                 self.hints.show()
             case ShowChanges():
+                self.log_navigation.show_calls()
                 self.status.refresh()
                 self.listed_sessions.refresh()
                 self.hints.show()

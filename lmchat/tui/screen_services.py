@@ -46,6 +46,7 @@ class ScreenServices:
         self.workspace = workspace
         # here, because four use it: a draft begins it, turns and branches end it, `status` shows it
         self.read_ahead = ReadAhead(workspace.backend, workspace.chat)
+        self.read_ahead.on_change = self.show_changes
         self.remember_warning = ""  # why `remember` could not write; empty after it could
         self.list_warning = ""  # why the list of sessions is not up to date; empty if it is
         self.is_list_old = False  # whether another lmchat may have changed the list of sessions

@@ -1,6 +1,6 @@
-"""Focus and search in the chat log: the focused message, the find bar, the card of a tool call.
+"""The chat log beside its messages: focus, find bar, states of tool calls.
 
-The card asks whether a call may run. It is a part of the log, and gets its keys from there.
+The card of a call asks whether it may run. It is a part of the log, and gets its keys from there.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from lmchat.tui.widgets.find_bar import FindBar
 
 
 class LogNavigation:
-    """Moves the focus between log and prompt, and opens and closes the find bar."""
+    """Moves the focus between log, card and prompt; opens and closes find bar and card."""
 
     def __init__(self, ui: ScreenServices) -> None:
         self._ui = ui
@@ -43,14 +43,30 @@ class LogNavigation:
         else:
             self._log.finder.clear()  # the search in all sessions marks its hit without the bar
 
-    # Card of a tool call
+    # Tool calls, and the card of the one that asks
+
+    def show_calls(self) -> None:
+        """Show the running tool calls of the shown session, and the card of the one that asks.
+
+        `Dispatcher` calls this with each `ShowChanges`: calls change without an event, too, such as
+        for how long they run, and whether the card is seen. Below a dialog, it takes no keys.
+        """
+        workspace = self._ui.workspace
+        shown = workspace.chat.shown
+        self._log.calls.set_states(
+            shown.running_calls,
+            asked_id=shown.question.message.message_id if shown.question else "",
+            now_s=workspace.clock(),
+            is_on_top=self._ui.app.screen is self._ui.screen,
+        )
 
     def focus_card(self) -> None:
-        """Focus the card that asks about a tool call, if there is one.
+        """Show the card that asks about a tool call, if there is one, and focus it.
 
-        Do nothing unless the focus is in an empty prompt and the log follows the answer: otherwise
-        the user is typing, or reading farther up.
+        Do not focus it unless the focus is in an empty prompt and the log follows the answer:
+        otherwise the user is typing, or reading farther up.
         """
+        self.show_calls()
         prompt_input = self._ui.widgets.prompt_input
         is_in_prompt = self._ui.screen.focused is prompt_input
         if is_in_prompt and not prompt_input.text and self._log.viewport.is_following:

@@ -105,7 +105,7 @@ class ShownSession:
             # the system prompt, which is sent in any case.
             sent = (message for message in plan.messages if message.role is not Role.SYSTEM)
             first_sent_id = next((message.message_id for message in sent), None)
-        self._status.left_out = count
+        self._status.note_left_out(count)
         self._log.mark_left_out(count, first_sent_id)
 
     def mark_left_out_soon(self) -> None:
@@ -213,7 +213,6 @@ class ShownSession:
         # the place in the log, which `redraw` has scrolled to its end
         if bookmark is not None:
             self._log.go_to_bookmark(bookmark)
-        self._status.show_calls()  # shows the card of a call that waits, which `focus_card` needs
         self._log_navigation.focus_card()
         if message_id:
             # the prompt keeps the focus: a letter that is typed must not run a command

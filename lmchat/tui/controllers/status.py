@@ -1,4 +1,4 @@
-"""Figures of the chat screen: telemetry panel, status line and running calls.
+"""Figures of the chat screen: telemetry panel, status line and those below a running answer.
 
 They are updated when something has changed, and by a timer, which runs only while figures change
 without a key.
@@ -68,7 +68,7 @@ class StatusDisplay:
     that `Turns` shows, except text, and at each end of a worker of `ScreenServices.begin`. The
     timer posts it, too, and so does work that continues after a change, by `show_changes` or
     `show_action`. `refresh` also shows what has changed without a message: notices of the services,
-    a notice of the store, the cards of running calls.
+    and a notice of the store.
     """
 
     def __init__(self, ui: ScreenServices) -> None:
@@ -76,7 +76,7 @@ class StatusDisplay:
         self._workspace = ui.workspace
         self._chat = ui.workspace.chat
         self.speedometer = Speedometer()
-        self.left_out = 0  # messages that the next request would leave out; `refresh` shows it
+        self._left_out = 0  # messages that the next request would leave out
         self._shown_store_notice = ""  # the last one
         self._ticker: Timer | None = None  # None until `start`
 
@@ -85,7 +85,6 @@ class StatusDisplay:
         has_reduced_motion = self._workspace.settings.ui.reduced_motion
         tick_s = _REDUCED_MOTION_TICK_S if has_reduced_motion else _TICK_S
         self._ticker = self._ui.screen.set_interval(tick_s, self.tick, pause=True)
-        self._ui.read_ahead.on_change = self._ui.show_changes
 
     @property
     def health(self) -> Health:
@@ -107,8 +106,8 @@ class StatusDisplay:
     def refresh(self) -> None:
         """Show new notices of the services, and all figures as they are now.
 
-        The figures are in the cards of running calls, in the panel and in the status line. The
-        timer is resumed or paused, as it is needed.
+        The figures are in the panel and in the status line. The timer is resumed or paused, as it
+        is needed.
         """
         workspace = self._workspace
         while workspace.notices:  # each is shown once
@@ -117,9 +116,6 @@ class StatusDisplay:
         if notice != self._shown_store_notice:
             self._shown_store_notice = notice
             self._ui.warn(notice)
-        # calls change without an event, too: for how long they run, and whether the card of the one
-        # that asks is seen
-        self.show_calls()
         save_error = self._chat.save_queue.warning
         warning = self._ui.list_warning or self._ui.remember_warning or workspace.warning
         if save_error is not None:
@@ -138,18 +134,9 @@ class StatusDisplay:
         else:
             self._ticker.pause()
 
-    def show_calls(self) -> None:
-        """Show the running tool calls of the shown session, and the card of the one that asks.
-
-        Below a dialog, the card takes no keys.
-        """
-        shown = self._chat.shown
-        self._ui.widgets.log.calls.set_states(
-            shown.running_calls,
-            asked_id=shown.question.message.message_id if shown.question else "",
-            now_s=self._workspace.clock(),
-            is_on_top=self._ui.app.screen is self._ui.screen,
-        )
+    def note_left_out(self, count: int) -> None:
+        """Keep how many messages the next request would leave out; `refresh` shows it."""
+        self._left_out = count
 
     def _sections(self, now_s: float) -> Mapping[str, Sequence[TelemetryRow]]:
         """Return the panel's sections for the shown session and the server, in their order."""
@@ -175,7 +162,7 @@ class StatusDisplay:
                 use.tokens if use and shown.messages else None,
                 use.limit if use else None,
                 is_estimated=use is not None and use.is_estimated,
-                left_out=self.left_out,
+                left_out=self._left_out,
                 can_compact=use is not None and planner.can_compact(shown),
             ),
             "turn": turn_rows(

@@ -254,7 +254,6 @@ class Turns(FrontEnd):
         """
         decision: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
         self._decisions[question.message.message_id] = decision
-        self._status.show_calls()  # shows the card of this call, which `focus_card` needs
         self._ui.show_action("waiting for you")
         if question.note:  # why it is asked again about a tool that was always allowed
             self._ui.notify(question.note)
