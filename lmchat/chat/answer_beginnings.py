@@ -1,8 +1,9 @@
-"""Text that answers begin with and models continue: how it is sent, and the tokens of answers.
+"""Beginnings of answers, which models continue, and the tokens of answers.
 
-An answer may begin with what came before a connection broke, with words of the user, or with the
-tokens up to one that the user has chosen. With *prefill*, that is the last message of the request,
-and the server lets the model write on. Without it, a prompt asks the model to write what follows.
+An answer may begin with the text before a connection broke, or with words of the user. It may also
+begin with its tokens up to one that the user has replaced. With *prefill*, this beginning is the
+last message of the request, and the server lets the model write on. Without prefill, a prompt
+quotes the end of the beginning and asks the model to continue it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ CONTINUE = (
     "if need be. Its last words are below: do not repeat them, write what follows them. "
     "No greeting, no comment, no code fence that is open already."
 )
-ANCHOR_CHARS = 60  # at the end of the answer, which the prompt to continue quotes
+QUOTED_END_CHARS = 60  # length of the end of an answer in the prompt to continue it
 NO_PROBABILITIES = (
     "This answer has no probabilities. "
     "Type /set logprobs 5, and the next answers have those of each word."
@@ -44,14 +45,14 @@ class Beginning(Struct, frozen=True, kw_only=True):
     """The beginning of an answer, which the model is to continue."""
 
     message: ChatMessage
-    choices: tuple[TokenProbabilities, ...] = ()  # of the tokens that it has, if they are known
+    choices: tuple[TokenProbabilities, ...] = ()  # of the tokens of `message`, if they are known
     is_exact: bool = False
-    """Whether only prefill will do: words of the user are continued exactly, or not at all."""
-    is_first_words: bool = False  # whether the user typed it, so that no earlier answer has it
+    """Whether it is sent with prefill or not at all, as words of the user are continued exactly."""
+    is_first_words: bool = False  # whether it is words from `/start`, not from an answer
 
     @classmethod
     def of_words(cls, words: str) -> Beginning | None:
-        """Return first words of the user as a beginning; None for empty ones."""
+        """Return the user's first words as a beginning; None if they are empty."""
         if not words:
             return None
         message = text_message(Role.ASSISTANT, words)
@@ -65,15 +66,16 @@ class Beginning(Struct, frozen=True, kw_only=True):
         next word itself.
         """
         stats = answer.stats
-        if stats is not None and stats.ends_with_edit:  # then it has no part but its text
+        if stats is not None and stats.ends_with_edit:  # such an answer has only a text
             answer = replace(answer, parts=(TextPart(text=answer.text.rstrip()),))
-        # it has words of the user, which are continued exactly, even if a model has added others
+        # an edited answer has words of the user and is continued exactly, even if a model has added
+        # to it
         return cls(message=answer, is_exact=stats is not None and stats.is_edited)
 
     def can_prefill(self, target: Target) -> bool:
         """Whether the server continues it as the last message of a request.
 
-        Some continue a text, but not an answer that has nothing but a thought.
+        Some servers continue a text, but not an answer that has only a thought.
         """
         product = product_named(target.product)
         return product.can_prefill if self.message.text else product.can_prefill_thought
@@ -90,7 +92,7 @@ def has_text_to_continue(message: ChatMessage) -> bool:
 def require_prefill(target: Target, beginning: Beginning | None = None) -> None:
     """Raise `RequestInvalid` if the server of a target cannot continue words of the user.
 
-    Some can continue a text and not a thought; without a `beginning`, the words are a text.
+    Some servers can continue a text but not a thought. Without a `beginning`, the words are a text.
     """
     product = product_named(target.product)
     can_prefill = beginning.can_prefill(target) if beginning else product.can_prefill
@@ -123,7 +125,7 @@ class AnswerTokens:
     def _start_of_tokens(self, *, is_thought: bool) -> int | None:
         """Return the index in the text, or in the thought, from which its tokens are known.
 
-        Return None if their joined texts are not a part of it.
+        Return None if the joined tokens are not a part of this text.
         """
         whole = self.answer.reasoning if is_thought else self.answer.text
         # from the end, since what an answer continues comes before its tokens
@@ -131,10 +133,10 @@ class AnswerTokens:
         return None if start < 0 else start
 
     def begun_with(self, index: int, token: str) -> Beginning:
-        """Return the answer up to the token with an index, with another one in its place.
+        """Return the beginning up to the token at `index`, with `token` in its place.
 
-        `token` is one of its alternatives. Raises `RequestInvalid` if the text up to
-        there is not exactly known, or if `token` is only a part of a character.
+        `token` is one of the alternatives that the server has reported. Raises `RequestInvalid` if
+        the text before it is not exactly known, or if `token` is only a part of a character.
         """
         old_token = self.tokens[index]
         earlier = self.tokens[:index]
@@ -143,7 +145,8 @@ class AnswerTokens:
         if start is None or HALF_CHARACTER in token:
             problem = "The text of this token is not exactly known."
             raise RequestInvalid(problem, hint="Choose another one, or rewrite the answer with E.")
-        # text of earlier tokens that the server has not reported came with this one, and stays
+        # `text_before` is the text of earlier tokens that were not reported: it came with this one,
+        # and stays
         text_of_token = old_token.text_before + token
         whole = thought if old_token.is_thought else self.answer.text
         # what the answer itself continued, its tokens up to the chosen one, and the new token
@@ -155,7 +158,7 @@ class AnswerTokens:
         if not old_token.is_thought:
             parts = [ReasoningPart(text=thought)] if thought else []
             parts.append(TextPart(text=begun))
-        # the figures of the old answer are not those of this one
+        # the figures of the old answer are not those of the new version
         stats = AnswerStats(is_edited=True, completion_tokens=len(earlier) + 1)
         return Beginning(
             message=replace(self.answer, parts=tuple(parts), stats=stats, failure=None),
@@ -165,5 +168,5 @@ class AnswerTokens:
 
 
 def _text_of(choices: Sequence[TokenProbabilities], *, is_thought: bool) -> str:
-    """Return what the answer, or its thought, got with some tokens."""
+    """Return the joined texts of the tokens that belong to the thought, or to the answer's text."""
     return "".join(choice.text for choice in choices if choice.is_thought == is_thought)

@@ -17,8 +17,8 @@ from msgspec.structs import replace
 
 from lmchat.answers.answer_figures import AnswerFigures
 from lmchat.chat.answer_beginnings import (
-    ANCHOR_CHARS,
     CONTINUE,
+    QUOTED_END_CHARS,
     Beginning,
     require_prefill,
 )
@@ -69,7 +69,7 @@ _CONTENT_EVENTS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
 _PREFILL_REFUSED = ("bad_request", "server_error", "unsupported")
 """Kinds of errors by which servers refuse prefill, as for models that think."""
 _MAX_IMAGE_BYTES = 20_000_000
-"""Images are read, newest first, up to about this sum of sizes; of others, the name is sent."""
+"""Images are read, newest first, up to about this sum of sizes; the others are only named."""
 
 
 class TurnSettings(Struct, frozen=True, kw_only=True):
@@ -92,7 +92,7 @@ def refuse_unseen_images(target: Target, prompts: Sequence[ChatMessage]) -> None
 
 
 class AnswerRequest:
-    """What is sent for one answer, and the stream of its events."""
+    """The request for one answer, which a refusal may change, and the stream of its events."""
 
     def __init__(
         self,
@@ -108,9 +108,9 @@ class AnswerRequest:
     ) -> None:
         """Make the first plan for the answer to a path; nothing is sent.
 
-        Raises `RequestInvalid` if it does not fit and may not be shortened, or if the answer has to
-        continue the user's words and the server cannot do that. In a turn that has called tools,
-        `events` raises the first of these errors, which then becomes the end of that turn.
+        Raises `RequestInvalid` if the messages do not fit and none may be left out, or if the
+        server cannot continue words of the user. After calls of tools, `events` raises the first of
+        these errors instead, so that it ends an answer.
 
         Args:
             settings: Settings of the turn.
@@ -143,9 +143,9 @@ class AnswerRequest:
         self._tools: tuple[Tool, ...] = ()  # offered to the model
         self._tool_tokens = 0  # estimate for the descriptions of these tools
         has_called = rounds is not None and rounds.steps > 0
-        # Made after the attributes above, which `_make_plan` reads. If the turn has called tools,
-        # it may be too long: `events` plans again and raises the error. There it is that of an
-        # answer, which is shown and saved; here it would be that of a turn without an answer.
+        # Made after the attributes above, which `_make_plan` reads. After calls of tools, this plan
+        # may be too long: `events` plans again and raises the error. It is then shown and saved
+        # with an answer; raised here, it would end a turn without an answer.
         self.plan = self._make_plan(may_be_too_long=has_called)
 
         self._request_id = ""  # of the request that runs
@@ -158,7 +158,7 @@ class AnswerRequest:
         self._has_noted_length = False  # whether a note has said that the prompt is too long
         self._files: dict[str, bytes] = {}
         """Content by digest; b"" for images that are not sent. Missing files have no entry."""
-        self._must_end_thought = False  # `answer_now` was called, and the server not asked yet
+        self._must_end_thought = False  # `answer_now` was called; the server was not asked yet
         self.can_answer_now = product_named(settings.target.product).can_prefill_thought
         """Whether `answer_now` was not called yet, and the server may be able to end a thought."""
         self._was_shortened = False  # whether a refusal has made the plan shorter
@@ -168,9 +168,9 @@ class AnswerRequest:
 
         Notes about messages that are not sent come first, as `RequestAdapted`. If the server
         refuses the request before the answer has begun, it is sent again without prefill or with
-        fewer messages; if that is not possible, `ServerRejected` is raised. An answer that its
-        server has kept is fetched by its id: there is nothing to plan or to adapt. If `answer_now`
-        was called, the server is asked to end the thought when some of it arrives.
+        fewer messages. If neither is possible, `ServerRejected` is raised. An answer that its
+        server has kept is fetched by its id: there is nothing to plan or to adapt. After
+        `answer_now`, the server is asked to end the thought when the next piece of it arrives.
         """
         is_planned = self.fetched is None  # else the server has the request already
         if is_planned:
@@ -225,7 +225,7 @@ class AnswerRequest:
         """Return the figures of an answer, including those of the answer that it continues."""
         settings = self.settings
         product = settings.target.product
-        # the window and the limit tell which of them cut an answer short
+        # saved with the answer, as they show whether the window or the limit cut it short
         stats = figures.stats(
             product=product,
             context=settings.target.context,
@@ -233,7 +233,7 @@ class AnswerRequest:
         )
         stats = replace(
             stats,
-            # the field that it comes from (`system_fingerprint`) is no build at other products
+            # other products have something else in the field (`system_fingerprint`)
             build=stats.build if product_named(product).names_build else "",
         )
         return stats.after(self.beginning.message.stats if self.beginning is not None else None)
@@ -241,8 +241,8 @@ class AnswerRequest:
     def learn_from(self, figures: AnswerFigures) -> str:
         """Correct the estimates by the server's count of the prompt, if it has counted.
 
-        Return a sentence if the count shows that the server has dropped a part of the prompt, and
-        the user has not been told that it was too long.
+        Return a note for the user if the count shows that the server has dropped a part of the
+        prompt. Return "" otherwise, and if a note has already said that the prompt is too long.
         """
         if figures.usage.prompt_tokens is None:
             return ""
@@ -254,14 +254,14 @@ class AnswerRequest:
         self._meter.learn(target, self.plan, counted)
         if self._has_noted_length or not is_cut:
             return ""
-        # a prompt that was cut fills the window, so its count stands for the size of the window
+        # a prompt that was cut fills the window, so its count is about the size of the window
         return cut_note(target, tokens=self.plan.tokens, window=figures.usage.prompt_tokens)
 
     def _adapt_request(self, error: ServerRejected) -> bool:
         """Change what is sent after a refusal, and return whether to send the request again.
 
-        There are two changes: a beginning that need not be continued exactly is sent without
-        prefill, and a plan that is too long leaves out more, at most once in an answer.
+        There are two changes. A beginning that need not be continued exactly is sent without
+        prefill. A plan that is too long leaves out more messages, at most once in an answer.
         """
         if self._is_prefilled and error.kind in _PREFILL_REFUSED:
             # exact words are sent with prefill or not at all. A prefilled request has a beginning:
@@ -273,8 +273,8 @@ class AnswerRequest:
             return True
         if error.kind != "context_overflow" or self._was_shortened:
             return False
-        # The prompt has at least the tokens that the server has counted in it, else those of the
-        # window that the server has named, else those of the window that was planned for.
+        # The refusal gives a lower bound for the tokens of the prompt: the server's count, or else
+        # the window that the server has named, or that of the plan.
         least_tokens = error.needed_tokens or error.room_tokens or self.plan.limit
         if not least_tokens:
             return False
@@ -291,8 +291,8 @@ class AnswerRequest:
         """Draw a seed, plan again with the tokens of the tools, and read the files.
 
         The seed, which is saved with the answer, lets the user repeat it. Raises the error of
-        `ToolRounds.offered` if no further round of calls is allowed, and `RequestInvalid` if the
-        messages no longer fit with the tools, and none may be left out.
+        `ToolRounds.offered` if no further round of calls is allowed. Raises `RequestInvalid` if the
+        messages do not fit beside the tools, and none may be left out.
         """
         settings = self.settings
         self._drawn_seed = product_named(settings.target.product).drawn_seed(
@@ -305,8 +305,8 @@ class AnswerRequest:
                 for tool in self._tools
             )
             self.plan = self._make_plan()
-        # A model that cannot see gets no image. Another one gets the newest, until their sizes have
-        # reached the limit; the last of them may exceed it.
+        # A model that cannot see gets no image. Any other model gets the newest images until their
+        # sizes reach the limit; the last of these images may exceed it.
         image_room = 0 if settings.target.is_blind else _MAX_IMAGE_BYTES
         newest_first = reversed(self.plan.messages)
         for part in chain.from_iterable(message.files for message in newest_first):
@@ -315,7 +315,7 @@ class AnswerRequest:
             if part.is_image and image_room <= 0:
                 self._files[part.digest] = b""
                 continue
-            with suppress(LMChatError):  # its name is sent, and that it is missing
+            with suppress(LMChatError):  # the model gets its name, and that it is missing
                 self._files[part.digest] = await self._store.read_file(part.digest)
                 image_room -= part.size if part.is_image else 0
 
@@ -328,18 +328,18 @@ class AnswerRequest:
     ) -> ContextPlan:
         """Return the plan: the messages of the path, without the oldest if they do not fit.
 
-        Raises `RequestInvalid` if they do not fit and none may be left out, unless it
-        `may_be_too_long`. After a refusal, `limit` is the context window in tokens that the server
-        has named, and `factor` the factor of the estimates that `learn_refusal` has returned. None
-        takes those of the target.
+        Raises `RequestInvalid` if the messages do not fit and none may be left out, unless the plan
+        `may_be_too_long`. After a refusal, `limit` is the context window that the server has named,
+        in tokens, and `factor` is what `learn_refusal` has returned. None takes those of the
+        target.
         """
         target = self.settings.target
         path = self.path
         sent_thoughts = sent_thoughts_to(target)
         if self.beginning is not None:
             path = path.added(self.beginning.message)
-            # without prefill, the prompt that asks for the continuation comes last: there is no
-            # answer since then, whose thought could be sent
+            # without prefill, the last prompt is the one that asks for the continuation: no answer
+            # follows it whose thought could be sent
             if not self._is_prefilled and sent_thoughts is SentThoughts.SINCE_PROMPT:
                 sent_thoughts = SentThoughts.NONE
         plan = plan_context(
@@ -363,9 +363,9 @@ class AnswerRequest:
     def _note_what_does_not_fit(self) -> list[str]:
         """Return notes about messages that are left out, and about a prompt that is too long.
 
-        With each turn of a long session, some more messages are left out. To say that seldom, they
-        are noted again only when they are more than twice those of the last note, which
-        `reported_left_out` counts. A prompt that is too long is noted once.
+        In a long session, each turn leaves out a few more messages. To keep notes rare, the next
+        one comes when more than twice as many messages are left out as the last note has reported
+        (`reported_left_out`). A prompt that is too long is noted once.
         """
         plan = self.plan
         notes: list[str] = []
@@ -383,9 +383,10 @@ class AnswerRequest:
         messages = self.plan.messages
         begun_text = self.beginning.message.text if self.beginning is not None else ""
         # Without prefill, a prompt quotes the end of the beginning, from which the model continues.
-        # A thought alone cannot be continued in this way: then the model answers the last prompt.
+        # A beginning that is only a thought cannot be continued in this way: the model answers the
+        # last prompt again.
         if begun_text and not self._is_prefilled:
-            text = f"{CONTINUE}\n\n{begun_text.rstrip()[-ANCHOR_CHARS:]}"
+            text = f"{CONTINUE}\n\n{begun_text.rstrip()[-QUOTED_END_CHARS:]}"
             messages = (*messages, text_message(Role.USER, text))
         settings = self.settings
         sampling = settings.sampling

@@ -19,10 +19,11 @@ from lmchat.sessions.session import Session
 async def rewrite(chat: ChatService, opened: OpenSession, answer_id: str, text: str) -> ChatMessage:
     """Add and return another version of an answer, with a text by the user; send nothing.
 
-    It is saved in a task, for which `wait_until_saved` waits: the disk may be locked for seconds.
-    Raises `RequestInvalid` while a turn runs, and as `rewritten` does; then nothing has changed.
+    The disk may be locked for seconds, so a task saves the version; `wait_until_saved` waits for
+    it. Raises `RequestInvalid` while a turn runs, and as `rewritten` does; then nothing has
+    changed.
     """
-    await opened.fill(chat.store)  # of a long session, only the end was read
+    await opened.fill(chat.store)  # only the end of a long session was read
     opened.require_idle()
     branch = rewritten(opened.messages, answer_id, text)
     opened.begin_branch(branch)
@@ -34,7 +35,7 @@ async def rewrite(chat: ChatService, opened: OpenSession, answer_id: str, text: 
 
 
 async def choose_path(chat: ChatService, session_id: str, message_id: str) -> Session:
-    """Choose the newest path with a message in its session, and return it; it is not shown yet.
+    """Choose the newest path of a session that has a message, and return it; the caller shows it.
 
     Raises `RequestInvalid` while a turn may add messages to the path that is chosen now.
     """
@@ -43,7 +44,7 @@ async def choose_path(chat: ChatService, session_id: str, message_id: str) -> Se
 
 
 async def delete_message(chat: ChatService, opened: OpenSession, message_id: str) -> Session:
-    """Stop the turn, hide a message with what follows it, and return the path that is left.
+    """Stop the turn, hide a message and all that follows it, and return the path that is left.
 
     Prompts in the queue return to the prompt field.
     """
@@ -52,7 +53,7 @@ async def delete_message(chat: ChatService, opened: OpenSession, message_id: str
 
 
 async def undo_delete(chat: ChatService, session_id: str) -> Session | None:
-    """Restore what was deleted last in a session, and return the path to it; None without any.
+    """Restore what was deleted last in a session, and return the path to it; None if nothing was.
 
     Raises `RequestInvalid` as `choose_path` does.
     """
@@ -81,9 +82,10 @@ async def toggle_excluded(
 ) -> list[ChatMessage]:
     """Take a message out of requests, or put it back, on the disk and on the path.
 
-    An answer with tool calls and the results of these calls go together. Return the changed
-    messages; none if the message is not on the path. If the disk fails, the error is raised,
-    and nothing has changed. Raises `RequestInvalid` while a turn runs, which may need them.
+    An answer with tool calls is taken out and put back together with their results. Return the
+    changed messages; none if the message is not on the path. If the disk fails, the error is
+    raised, and nothing has changed. Raises `RequestInvalid` while a turn runs, which may need the
+    messages.
     """
     opened.require_idle()
     together = messages_together(opened.messages, message_id)
@@ -103,8 +105,8 @@ async def set_sampling(
 ) -> None:
     """Give a session other sampling options from the next answer on, and save them.
 
-    A new session is saved with its first message. If the disk fails, they hold in memory, and
-    the error is raised.
+    The options of a new session are saved with its first message. If the disk fails, the error is
+    raised, but the session in memory keeps the options.
     """
     opened.change_header(sampling=options)
     await chat.save_queue.write_unsaved()  # the first message creates the session

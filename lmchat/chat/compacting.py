@@ -1,8 +1,8 @@
 """Compacting: a summary takes the place of the older messages, on a branch of its own.
 
-The branch begins with the prompt that asks for the summary, and the summary as its answer, so that
-every chat template sees prompts and answers in turn. Copies of the last exchanges follow. An
-exchange is a prompt and all that answers it.
+The branch begins with the prompt that asks for the summary, and the summary as its answer. Chat
+templates need this prompt, as some take only prompts and answers in turn. Copies of the last
+exchanges follow. An exchange is a prompt and all that answers it.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ def summary_start(
 ) -> TurnStart:
     """Start a summary of all but the last two exchanges.
 
-    `tokens` are those of the whole path, with which the tokens of the kept exchanges are compared.
-    The prompt of a summary has the text `prompt`. Prompts that are taken out of requests begin no
-    exchange. Raises `RequestInvalid` if nothing but summaries would be replaced, if the kept
-    exchanges take most of the tokens, or while the last answer is streaming, perhaps in another
-    lmchat.
+    `prompt` is the text that asks for a summary. `tokens` are those of the whole path, with which
+    the tokens of the kept exchanges are compared. Prompts that are taken out of requests begin no
+    exchange. Raises `RequestInvalid` if only summaries would be replaced, or if the kept exchanges
+    take most of the tokens. It is also raised while the last answer is streaming, perhaps in
+    another lmchat.
     """
     if path and path[-1].state is AnswerState.STREAMING:
         raise StillAnswering
@@ -48,11 +48,11 @@ def summary_start(
     ]
     hint = "A summary takes the place of all but the last two prompts and answers."
     summarised_indexes = prompt_indexes[:-_KEPT_EXCHANGES]
-    # there are none, or only those that asked for earlier summaries
+    # there are no older prompts, or only those that asked for earlier summaries
     if all(path[index].text == prompt for index in summarised_indexes):
         raise RequestInvalid("There are no older messages to summarise yet.", hint=hint)
     older = MessagePath(path[: prompt_indexes[-_KEPT_EXCHANGES]])
-    # only for its sums: without a limit, the plan has all kept messages, and leaves none out
+    # a plan only for its sums: as it has no limit, it leaves out no message
     kept = plan_context(path[len(older) :], limit=None, sent_thoughts=sent_thoughts)
     if kept.raw_text + kept.raw_thoughts > _MAX_KEPT_SHARE * tokens:
         problem = "A summary would make no room: the last prompts and answers take most of it."
@@ -64,9 +64,9 @@ def summary_start(
 def compacted_branch(start: TurnStart, answer: ChatMessage) -> tuple[ChatMessage, ...]:
     """Return the messages of the new branch: the prompt, the summary, and copies of the others.
 
-    Each message is the parent of the next one. The last summarised system prompt stays in force: if
-    it is the first message of all, the new branch begins below it, else with a copy of it. Figures
-    lose their prompt tokens, which the server has counted with the messages of the old branch.
+    Each message is the parent of the next one. The last summarised system prompt stays in force. If
+    it is the first message of the session, the new branch begins below it, otherwise with a copy of
+    it. Stats lose their prompt tokens, as the server has counted the messages of the old branch.
     Raises `LMChatError` if there is no summary.
     """
     hint = "Nothing has changed; /compact tries again."

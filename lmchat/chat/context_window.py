@@ -29,10 +29,10 @@ from lmchat.sessions.message import (
 LEFT_OUT = "left out"
 
 TEMPLATE_TOKENS = 4  # about what a chat template adds to a message
-_KEPT_MESSAGES = 2  # the last messages, which are sent in any case
+_KEPT_MESSAGES = 2  # number of last messages, which are always sent
 _MAX_RESERVE = 1000  # tokens kept free for an answer without a limit of its own
 _SMALL_TOKENS = 24  # counts of smaller prompts depend more on the chat template than on the text
-_MAX_FACTOR = 4.0  # and the lowest factor is a quarter
+_MAX_FACTOR = 4.0  # highest factor; the lowest is a quarter
 _CUT_SHARE = 0.6
 """A server that counts less than this share of the estimate has left out a part of the prompt."""
 _CUT_TOKENS = 1000  # smaller estimates are too rough for that conclusion
@@ -70,8 +70,8 @@ def has_images(messages: Sequence[ChatMessage]) -> bool:
 def _counted_tokens(message: ChatMessage) -> int:
     """Return the tokens of the session up to the end of this answer, as the server counted them.
 
-    That is the server's count of the prompt, which has all earlier messages, and of the answer.
-    Return 0 for a message that is no answer, and if the server did not count both.
+    The sum is the server's count of the prompt, which has all earlier messages, and that of the
+    answer. Return 0 for other messages, and if the server has not counted both.
     """
     stats = message.stats
     if message.role is not Role.ASSISTANT or stats is None or stats.is_estimated:
@@ -91,7 +91,7 @@ class ContextPlan(Struct, frozen=True, kw_only=True):
     limit: int | None  # tokens of the context window; None if unknown
     reserve: int  # tokens that are kept free for the answer
     raw_text: float  # raw estimate for the texts of `messages`
-    raw_thoughts: float  # and for the thoughts that are sent with them
+    raw_thoughts: float  # the same for the thoughts that are sent with them
     has_images: bool
 
     @property
@@ -141,13 +141,13 @@ def plan_context(
     if not reserve and limit is not None:
         reserve = min(_MAX_RESERVE, limit // 4)
     prompts = [index for index, message in enumerate(dialogue) if message.role is Role.USER]
-    # from this index on, all are sent: from the last prompt or the last but one message
+    # all messages from here on are sent: from the last prompt, or from the last but one message
     kept_from = min([len(dialogue) - _KEPT_MESSAGES, *prompts[-1:]])
     left_out = 0
     kept_tokens = needed_tokens
     for index in range(kept_from):
         is_too_long = limit is not None and kept_tokens > limit - reserve
-        # the result of a tool is not sent without its call, so it is left out after that
+        # a tool result is not sent without its call: it is left out, too, after the call was
         if not is_too_long and dialogue[index].role is not Role.TOOL:
             break
         kept_tokens -= tokens[index]
@@ -167,10 +167,10 @@ def plan_context(
 
 
 def _system_prompt(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """Return the last system message in a list; an empty list if none exists or it is empty.
+    """Return a list of the last system message; an empty list if there is none or it has no text.
 
-    An empty system message has removed the prompt before it. One that is taken out of requests is
-    as if it did not exist.
+    An empty system message has removed the prompt before it. A system message that is taken out of
+    requests is ignored.
     """
     for message in reversed(messages):
         if message.role is Role.SYSTEM and not message.is_excluded:
@@ -179,10 +179,11 @@ def _system_prompt(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
 
 
 def _sent_messages(messages: Sequence[ChatMessage], *, is_continued: bool) -> list[ChatMessage]:
-    """Return the messages with a text or files that are not taken out, without system messages.
+    """Return the messages to send, without system messages: those with a text or with files.
 
-    The result of a tool goes with the answer that called it. With `is_continued`, the last message
-    is one of them even if it has nothing but a thought: the server continues that.
+    Messages that are taken out of requests are not among them, and an answer takes the results of
+    its tool calls with it. With `is_continued`, the last message is sent even if it has only a
+    thought: the server continues the thought.
     """
     sent: list[ChatMessage] = []
     is_answer_excluded = False  # whether the answer above the next results is taken out
@@ -210,7 +211,7 @@ def cut_note(target: Target, *, tokens: int, window: int) -> str:
     next_step = product.larger_window or "Shorten it, or use a larger context window"
     # the next power of two has room for the prompt and an answer
     enough_tokens = 1 << (tokens + _MAX_RESERVE).bit_length()
-    # `larger_window` may have places for these two
+    # `larger_window` may have placeholders for these two
     next_step = next_step.format(context=enough_tokens, model=shell_word(target.model_id))
     return (
         f"The prompt has about {tokens} tokens, the context window {window}: "
@@ -231,7 +232,10 @@ class ContextUse(Struct, frozen=True, kw_only=True):
 
 
 class ContextMeter:
-    """Estimates of tokens, with a factor for each model: the server's count by the raw estimate."""
+    """Estimates of tokens, corrected by a factor for each model.
+
+    The factor is the server's count divided by the raw estimate.
+    """
 
     def __init__(self) -> None:
         self._factors: dict[tuple[str, str], float] = {}  # by URL of the server and name of model
@@ -245,9 +249,9 @@ class ContextMeter:
     def learn(self, target: Target, plan: ContextPlan, counted: int) -> None:
         """Change the factor of a model after its server has counted the tokens of the messages.
 
-        A third of the factor stays from earlier counts. A count is ignored if it may be of less
-        than was sent: because the server has cut the prompt, or because a template may leave out
-        thoughts. No count is used of a prompt with images or with little text.
+        The earlier factor has a weight of one third. A count is ignored if it may be too low, as
+        the server has cut the prompt or its template may leave out thoughts. The count of a prompt
+        with images or with little text is ignored, too.
         """
         raw = plan.raw_text + plan.raw_thoughts
         if plan.has_images or counted <= 0 or raw < _SMALL_TOKENS:
@@ -263,9 +267,10 @@ class ContextMeter:
     def learn_refusal(self, target: Target, plan: ContextPlan, least_tokens: int) -> float:
         """Return the factor for a new plan after the server has refused this one as too long.
 
-        The refusal shows that its messages have `least_tokens` tokens or more. The factor is raised
-        in proportion if the estimate was lower. Later plans have it too, unless this one has
-        images: their tokens are not known, and would be counted as those of texts.
+        The refusal shows that the messages of the plan have `least_tokens` tokens or more. If the
+        estimate was lower, the factor is raised in proportion. Later plans have the new factor,
+        too, unless this plan has images: their tokens are unknown and would be taken for those of
+        texts.
         """
         factor = self.factor(target)
         if plan.tokens < least_tokens:
@@ -277,9 +282,9 @@ class ContextMeter:
     def is_cut(self, target: Target, plan: ContextPlan, counted: int) -> bool:
         """Whether a server seems to have left out a part of the prompt, as Ollama does silently.
 
-        It seems so if its count fills the window, so that there was no room for an answer, or is
-        much less than the estimate. The estimate is without thoughts, since templates may leave
-        them out, and is not used for a prompt with images or of less than 1000 tokens.
+        One sign is a count that fills the window, with no room for an answer. The other sign is a
+        count far below the estimate. This estimate has no thoughts, since templates may leave them
+        out. It is not used for a prompt with images or of less than 1000 tokens.
         """
         if target.context is not None and _FULL_SHARE * target.context <= counted <= target.context:
             return True
@@ -289,10 +294,10 @@ class ContextMeter:
     def use(self, target: Target | None, messages: Sequence[ChatMessage]) -> ContextUse:
         """Return the part of the window that the messages take.
 
-        Its tokens are the last count of the model's server, plus an estimate of the later messages:
-        of answers of this model, by the tokens that arrived.
-        If messages are taken out of requests, all is an estimate. If nothing has changed since the
-        last call, the same result is returned.
+        The tokens are the last count of the model's server, plus an estimate of the later messages.
+        For answers of this model, the estimate is the tokens that arrived. If messages are taken
+        out of requests, all is an estimate. If nothing has changed since the last call, the same
+        result is returned.
         """
         factor = self.factor(target)
         limit = target.context if target else None
@@ -306,8 +311,8 @@ class ContextMeter:
 
         tokens = 0
         uncounted = [message for message in messages if not message.is_excluded]
-        # The last count is searched. If messages are taken out of requests now, no count fits: it
-        # may be from the time when they were sent
+        # Search the last count. If messages are taken out of requests now, no count is used: it may
+        # include them.
         if len(uncounted) == len(messages):
             for index in reversed(range(len(messages))):
                 answer = messages[index]
@@ -322,7 +327,7 @@ class ContextMeter:
             arrived = 0
             if stats is not None and stats.completion_tokens and message.model == model_id:
                 arrived = stats.completion_tokens - (stats.thought_tokens or 0)
-            if arrived > 0 and not thought:  # as shown while it came, so that a stop is no jump
+            if arrived > 0 and not thought:  # as during the answer: a stop changes no figure
                 tokens += arrived + TEMPLATE_TOKENS
             else:
                 tokens += message_tokens(message, thought, factor=factor)
@@ -345,8 +350,8 @@ class ContextItem(Struct, frozen=True, kw_only=True):
 
     author: str  # "system", "tools", "you", "draft", "tool", or the name of the model
     words: str  # first words, as they were written
-    message_id: str = ""  # of the message in the session; empty without one
-    state: str = ""  # why it is not sent, `LEFT_OUT` or `NOT_SENT`; empty if it is
+    message_id: str = ""  # empty if the message is only in the request
+    state: str = ""  # `LEFT_OUT` or `NOT_SENT`; empty for a message that is sent
     tokens: int = 0
 
 
@@ -369,9 +374,9 @@ def context_list(
 ) -> ContextList:
     """List the messages of a session and of its next request, with estimates of their tokens.
 
-    Behind the path come the messages that only the request holds, such as the draft. Of a message
-    that the request does not hold, the item says why. `total` is the server's count of the request,
-    to which the estimates are scaled; None without one.
+    After the messages of the path come those that only the request has, such as the draft. The
+    `state` of an item says why its message is not in the request. `total` is the server's count of
+    the request, to which the estimates are scaled; None without one.
     """
     thoughts = thoughts_to_send(request.messages, sent_thoughts_to(target))
     indexes = {message.message_id: index for index, message in enumerate(request.messages)}

@@ -1,4 +1,4 @@
-"""What front ends are shown of turns, besides the events of the stream, and what they are asked."""
+"""Events of turns for front ends, besides those of the stream, and the protocol of a front end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TurnBegun(Struct, frozen=True):
 
 
 class PathChanged(Struct, frozen=True):
-    """Messages have left the path: load `OpenSession.shown_messages`, which has the next one."""
+    """Messages have left the path: load `shown_messages`, which has that of the next event, too."""
 
 
 class MessageAdded(Struct, frozen=True):
@@ -45,7 +45,7 @@ class TurnEnded(Struct, frozen=True, kw_only=True):
     """A turn has ended, or was refused before anything was sent."""
 
     state: AnswerState
-    answer: ChatMessage | None = None  # the last one; None if the path has none of this turn
+    answer: ChatMessage | None = None  # its last; None if the path has no answer of this turn
     error: LMChatError | None = None
     """Why it was refused, or why a summary failed; `Turn` lists the other errors of a turn."""
     is_summary: bool = False
@@ -62,7 +62,7 @@ class QueueChanged(Struct, frozen=True):
 
 
 class PromptsReturned(Struct, frozen=True, kw_only=True):
-    """Prompts that were not sent: they belong before what is typed in their session."""
+    """Prompts that were not sent; they return to the draft of their session, at its beginning."""
 
     prompts: tuple[str, ...]
 
@@ -92,4 +92,4 @@ class FrontEnd(Protocol):
         """Take an event of a session, which need not be the shown one, and let the user see it."""
 
     async def ask(self, opened: OpenSession, question: ToolQuestion) -> Decision:
-        """Ask the user about a call of a tool; a stop of the turn cancels this."""
+        """Ask the user about a call of a tool; a stop of the turn cancels the question."""

@@ -1,7 +1,7 @@
 """Answers that their servers have continued while lmchat was away (R-42).
 
-`AnswerStats.replay_id` of a running or interrupted answer is the id under which its server keeps
-it. Such an answer is fetched from its first byte, and built again from nothing: so it is exact,
+A server keeps a running or interrupted answer under an id, `AnswerStats.replay_id`. When lmchat
+fetches a kept answer, it begins at the first byte and builds the text again. So the text is exact,
 however much of it was saved.
 """
 
@@ -17,13 +17,13 @@ from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import AnswerState, AnswerStats, ChatMessage
 
 _UNSURE_CHARS = 64
-"""Saved characters that are not compared: at the end, half a tag may have been taken for words."""
+"""Last saved characters, which are not compared: half a tag may have been taken for words there."""
 
 
 def kept_answer(path: Sequence[ChatMessage]) -> ChatMessage | None:
     """Return the last message of a path if it is an answer that its server may have continued."""
     last = path[-1] if path else None
-    # one that failed broke off before its first text, and the server may have continued it, too
+    # a failed answer broke off before its first text; the server may have continued it, too
     if last is None or last.state not in (AnswerState.INTERRUPTED, AnswerState.FAILED):
         return None
     return last if replay_id_of(last) else None
@@ -62,15 +62,15 @@ def without_replay(answer: ChatMessage) -> ChatMessage:
 def joined_answer(fetched: ChatMessage, earlier: ChatMessage) -> ChatMessage:
     """Return an answer after it was fetched; `earlier` is what was saved of it before.
 
-    The fetched answer takes the place of the saved one if it begins as that does, and is complete
-    or at least as long. Otherwise the saved answer stays, and can be fetched again unless the user
-    has stopped it.
+    If the fetched answer begins like the saved one, and is complete or at least as long, it takes
+    the place of the saved one. Otherwise the saved answer stays, and can be fetched again unless
+    the user has stopped it.
     """
     is_complete = fetched.state is AnswerState.COMPLETE  # else the fetching has not reached its end
     fetched_words = fetched.reasoning + fetched.text
     earlier_words = earlier.reasoning + earlier.text
-    # it does not if the server has dropped the beginning of a very long answer. The last characters
-    # that were saved are not compared: half a tag of a thought may have been taken for words there
+    # false if the server has dropped the beginning of a very long answer. The last characters that
+    # were saved are not compared: half a tag of a thought may have been taken for words there
     begins_the_same = fetched_words.startswith(earlier_words[:-_UNSURE_CHARS])
     if begins_the_same and (is_complete or len(fetched_words) >= len(earlier_words)):
         # the times are those of fetching it; only the server's own figures are right

@@ -61,7 +61,7 @@ class Turn(Struct, kw_only=True):
       call `wait`, shows it as a notice.
 
     If a prompt is refused before its turn begins, the method of `ChatService` raises the error, and
-    the turn does not keep it; but a queued prompt has no caller, so `error` is set.
+    no turn keeps it. A queued prompt is sent without such a call, so `error` has its refusal.
     """
 
     task: asyncio.Task[None] | None = None  # None once it has ended
@@ -77,7 +77,7 @@ class Turn(Struct, kw_only=True):
 class OpenSession:
     """A session with at most one running turn, which changes it step by step.
 
-    Who changes it:
+    Its parts are changed by:
 
     - `ChatService` begins, refuses, stops and ends turns, and puts questions. It alone changes
       `queue`, sets `first_words`, which a turn uses up, and sets `is_hung_up` when the terminal is
@@ -95,16 +95,16 @@ class OpenSession:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take over what was read; a new session has no messages."""
+        """Take over a session as it was read; a new one has no messages."""
         self.header: SessionHeader = session.header
         self.messages = MessagePath(session.messages)
-        """The path; of a long session only its newest messages, until `fill`."""
+        """The path; until `fill`, a long session has only its newest messages here."""
         self.aside = MessagePath()
-        """Shown behind the path and not part of it: a summary that streams, with its prompt."""
+        """A summary that streams, with its prompt: shown behind the path, but not a part of it."""
         self.first_words = ""  # words of the user with which the next answer begins
         self.turn = Turn()  # the running one, or the last one
         self.figures: AnswerFigures | None = None
-        """Of the answer or round of calls that began last, also while the next turn begins."""
+        """Figures of the answer or round of calls that began last, until the next one begins."""
         self.last_plan: ContextPlan | None = None  # what was sent for the last answer
         self.reported_left_out = 0  # number of left-out messages in the last note about them
         self.request: AnswerRequest | None = None  # of the running answer
@@ -116,7 +116,7 @@ class OpenSession:
         """
         self.is_hung_up = False
         """Whether the terminal is gone: answers that servers keep are interrupted, not stopped."""
-        self.saves: set[asyncio.Future[None]] = set()  # writes that run, as of an ended answer
+        self.saves: set[asyncio.Future[None]] = set()  # running writes, as of an ended answer
         self._clock = clock
         self._growing = GrowingAnswer()
         self._newest_answer: ChatMessage | None = None
@@ -178,7 +178,8 @@ class OpenSession:
     def require_free_end(self) -> None:
         """Raise `RequestInvalid` while a turn may add messages to the end of the path.
 
-        It may run tools, whose messages have to follow their calls, or it writes a summary.
+        The turn may run tools, whose messages have to follow the answer that calls them, or it
+        writes a summary.
         """
         if self.turn.may_call_tools or self.aside:
             self.require_idle()
@@ -205,7 +206,7 @@ class OpenSession:
     def replace_path(self, session: Session) -> None:
         """Replace header and messages by those of a path that was read from the disk.
 
-        It may be another branch, also while an answer streams.
+        The new path may be another branch, even while an answer streams.
         """
         self.header = session.header
         self.messages = MessagePath(session.messages)
@@ -230,7 +231,7 @@ class OpenSession:
 
     @property
     def shown_messages(self) -> MessagePath:
-        """The path and what is aside; a running answer has the text that has arrived so far."""
+        """The path and `aside`; a running answer has the text that has arrived so far."""
         shown = self.messages.added(*self.aside)
         newest = self.newest_answer if self.is_running else None
         return shown if newest is None else shown.replaced(newest)
@@ -288,7 +289,7 @@ class OpenSession:
         self.turn = Turn(task=task, unsent=unsent, is_summary=is_summary)
 
     def refuse_turn(self, error: LMChatError) -> None:
-        """Note why no turn could begin, as the error of the last one, whose answer is not meant."""
+        """Put the error of a turn that could not begin into `turn`, which then names no answer."""
         self.turn.error = error
         self.turn.answer_id = ""
 
@@ -308,7 +309,7 @@ class OpenSession:
         if task is None or self.turn.is_stopping:
             return False
         self.turn.is_stopping = True
-        # later: a turn that was begun just now first adds its prompt
+        # not at once: a turn that was begun just now first adds its prompt
         asyncio.get_running_loop().call_soon(task.cancel)
         return True
 
@@ -326,8 +327,8 @@ class OpenSession:
     def apply_start(self, start: TurnStart, *, may_call_tools: bool) -> None:
         """Change the session as the turn begins: cut the path, and add the prompts.
 
-        The prompt of a summary is put aside, behind the path. First words are used up. A session
-        without a title gets that of the last prompt.
+        The prompt of a summary goes to `aside`. First words are removed, as only one answer begins
+        with them. A session without a title gets one that is made of the last prompt.
         """
         self.turn.may_call_tools = may_call_tools
         if start.beginning is not None and start.beginning.is_first_words:
@@ -366,8 +367,8 @@ class OpenSession:
     ) -> tuple[ChatMessage, AnswerFigures]:
         """Begin an answer with the text that it continues, if any; return it and its figures.
 
-        An answer that is fetched again takes its old place, and begins empty. `version` is the
-        number of a new one. With `is_aside` it is a summary, which is shown behind the path.
+        A kept answer that is fetched takes its old place, and begins empty. `version` is the number
+        of a new answer. With `is_aside`, the answer is a summary, which is shown behind the path.
         """
         beginning, fetched = request.beginning, request.fetched
         begun = beginning.message if beginning is not None else None
@@ -381,7 +382,7 @@ class OpenSession:
                 request.settings.target,
                 version,
             )
-            if request.replay_id:  # saved before the request is sent: after a kill it is needed
+            if request.replay_id:  # saved before the request is sent, for a start after a kill
                 product = request.settings.target.product
                 stats = AnswerStats(replay_id=request.replay_id, product=product)
                 answer = replace(answer, stats=stats)
@@ -428,8 +429,8 @@ class OpenSession:
     ) -> ChatMessage:
         """Make an answer final with all its text, and return it.
 
-        `request` and `figures` are those that it began with. `add_figures` follows: the text is
-        final before that, so that no error there can lose it.
+        `request` and `figures` are those that the answer began with. The caller then calls
+        `add_figures`: the text is final before, so that no error in the figures can lose it.
         """
         figures.end(state, self._clock())
         self.last_plan = request.plan
@@ -458,7 +459,7 @@ class OpenSession:
     ) -> ChatMessage:
         """Give an ended answer its figures, and return it.
 
-        If its server may continue it, they have the id under which it can be fetched (R-42).
+        If the server may continue the answer, its stats have the id to fetch it with (R-42).
         """
         stats = request.stats(figures)
         # after a hang-up, `interrupted` makes an answer without any text a failed one; it can be
@@ -478,7 +479,7 @@ class OpenSession:
         )
 
     def end_round(self) -> None:
-        """End the figures of a round of calls that was stopped; else an answer replaces them."""
+        """End the figures of a stopped round of calls; in other cases, an answer replaces them."""
         if self.figures is not None:
             self.figures.end(AnswerState.STOPPED, self._clock())
 
@@ -495,13 +496,13 @@ class OpenSession:
     def begin_branch(self, path: MessagePath) -> None:
         """Replace the path by one whose last message is new.
 
-        Messages of the old path that are not on it are then on another branch.
+        Messages that are only on the old path are then on another branch.
         """
         self.messages = MessagePath(path[:-1])
-        self.add(path[-1])  # which counts it, and says that the session has changed
+        self.add(path[-1])  # `add` also counts it, and notes the time
 
     def track_save(self, saving: asyncio.Future[None]) -> asyncio.Future[None]:
-        """Have `saves` list a write until it has ended, so that others can wait for it."""
+        """Keep a write in `saves` until it has ended, so that others can wait for it."""
         self.saves.add(saving)
         saving.add_done_callback(self.saves.discard)
         return saving
@@ -509,7 +510,7 @@ class OpenSession:
     def _put_answer(self, answer: ChatMessage) -> None:
         """Put an ended answer in its place, on the path or aside.
 
-        If another branch is shown by now, the answer is on neither.
+        If another branch is shown by now, the answer is in neither, and nothing is replaced.
         """
         self._newest_answer = answer
         self.messages = self.messages.replaced(answer)

@@ -36,10 +36,10 @@ class ReadAhead:
         self._followed: object = None  # what is read, or was read last; None after `cancel`
 
     def follow(self, draft: str) -> None:
-        """Begin to read ahead if the draft has just been begun.
+        """Begin or end the reading; to be called after each change of the draft.
 
-        Begin also if the server, the model, the session or its last message is another one. To be
-        called after each change of the draft. An empty draft ends the reading.
+        The reading begins with the draft, and again if the server, the model, the session or its
+        last message has changed since. An empty draft ends it.
         """
         if not draft:
             self.cancel()
@@ -65,7 +65,7 @@ class ReadAhead:
     def _may_read(self, target: Target) -> bool:
         """Whether the settings, the server and the sessions allow to read ahead now.
 
-        While any session has a turn, nothing is read: its request may be to the same server.
+        While any session has a turn, nothing is read: the turn may need the same server.
         """
         wanted = self._turn_choices.chat_settings.read_ahead
         toolbox = self._turn_choices.toolbox

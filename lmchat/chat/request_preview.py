@@ -1,7 +1,7 @@
 """Preview of the next request of a session: what it would hold, as JSON or as a shell command.
 
-No answer is asked for. Servers of tools are started, as their tools are in the request, and the
-model's server may be asked to count its tokens.
+The model is not asked for an answer. But the servers of tools are started, as their tools are in
+the request. The model's server may be asked to count the tokens of the request.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ async def next_request(
 ) -> ChatRequest:
     """Return the request that `ChatService.send_now` would send first, without sending it.
 
-    Without text and files, its last prompt is empty. A running answer is in it as far as it has
-    arrived. Raises the errors of `ChatService.send_now`.
+    Without text and files, the request has an empty prompt. It includes what has arrived of a
+    running answer. Raises the errors of `ChatService.send_now`.
     """
-    await opened.fill(chat.store)  # of a long session, only the end was read
+    await opened.fill(chat.store)  # only the end of a long session was read
     settings = settings or chat.turn_choices.settings(opened.own_sampling)
     start = chat.prompt_start(opened, text, files)(opened.shown_messages)
     request = await chat.plan_turn(opened, start, settings).prepared_request()
     if text or files:
         return request
-    # Plans leave out messages without content. Without a prompt, the last message would be an
-    # answer, which the server continues: its chat template then writes another text than for the
-    # next prompt. Only the first words of the next answer come after the prompt.
+    # The plan has left out the empty prompt, so its last message may be an answer. The server would
+    # continue that answer, and its chat template would write another text than for the next prompt.
+    # So the prompt is put back; only first words of the next answer come after it.
     messages = list(request.messages)
     index = len(messages) if start.beginning is None else len(messages) - 1
     messages.insert(index, text_message(Role.USER, ""))
@@ -76,8 +76,8 @@ async def context_of_next_request(
 ) -> ContextList:
     """Return what the next request holds, for `/context`.
 
-    The estimates are scaled to the server's count, if it can count now. If the request would be too
-    long and nothing may be left out, the list shows what is too much. Raises the errors of
+    The estimates are scaled to the server's count, if it can count now. Messages that do not fit
+    are listed as left out, even if the settings forbid to leave out any. Raises the errors of
     `next_request`.
     """
     settings = replace(chat.turn_choices.settings(opened.own_sampling), is_truncating=True)
@@ -102,8 +102,8 @@ def json_text(outgoing: OutgoingRequest) -> str:
 def curl_command(outgoing: OutgoingRequest) -> str:
     """Return a command for a POSIX shell that sends the request.
 
-    The shell puts the API key into it. It reads the body from the lines below the command, in which
-    nothing is special to it.
+    The shell puts the API key into the command. It reads the body from the lines below the command,
+    in which no character is special.
     """
     words = [f"curl --silent --show-error --no-buffer {shell_word(outgoing.url)}"]
     for name, value in outgoing.headers.items():

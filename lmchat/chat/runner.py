@@ -1,10 +1,10 @@
-"""One turn of a session, step by step. Every kind of turn is this code; a stop cancels its task.
+"""One turn of a session, step by step. All kinds of turns run this code; a stop cancels the task.
 
 1. The new prompts are shown, and the turn waits until the disk has them, or has failed.
 2. For each answer, the file of the running answer is created, then the request is sent. Events go
    into memory, to the file a few times a second, and to the front end.
 3. However the answer ends (complete, stopped, interrupted, failed), it becomes final in memory, and
-   then on the disk, also if the turn is cancelled meanwhile.
+   then on the disk. A turn that is cancelled also does this to the end.
 4. The calls of an answer run, and the model is asked again with their results.
 
 After a kill, the next start finds the file of the running answer without a lock, and saves its text
@@ -62,7 +62,7 @@ _log = logging.getLogger(__name__)
 def log_failure(error: BaseException) -> Failure:
     """Log an error in which an answer ended, and return it as the failure of the message.
 
-    Both have the same id, under which the user finds the details in the log.
+    The failure has the id of the log entry, with which the user finds the details in the log.
     """
     if isinstance(error, LMChatError):
         failure_id = new_error_id()
@@ -86,8 +86,9 @@ def log_failure(error: BaseException) -> Failure:
 def shown_error(error: BaseException, failure: Failure | None = None) -> LMChatError:
     """Return the error that the user is shown.
 
-    That is `error`, unless it is a fault of lmchat itself: then its failure is put into words.
-    `failure` is what `log_failure` has returned for it; without one, it is logged here.
+    An `LMChatError` is returned itself. Any other error is a fault of lmchat, for which the user
+    gets the words of its `failure`, as `log_failure` has returned it. Without one, the error is
+    logged here.
     """
     if isinstance(error, LMChatError):
         return error
@@ -148,10 +149,10 @@ class TurnRunner:
         return await self._request.prepared_request()
 
     async def run(self) -> None:
-        """Run the turn to its end: answers, each after a round of the calls of the one before.
+        """Run the turn to its end: an answer, a round of its calls, the next answer, and so on.
 
-        A repeated call begins with its round. When no further round is allowed, the next answer
-        fails with the reason: the rounds refuse to offer tools for it.
+        A turn that repeats a call begins with the round. When no further round is allowed, the next
+        answer fails with the reason, as `ToolRounds` offers no tools for it.
         """
         opened, start, rounds = self._opened, self._start, self._rounds
         # the messages behind the end of `start.path` leave the path; they stay in the tree
@@ -181,19 +182,19 @@ class TurnRunner:
     async def _save_prompts(self) -> None:
         """Report the new prompts at once, then wait until the save queue has tried to write them.
 
-        The prompts of a summary are written with it.
+        The prompt of a summary is saved later, together with the summary.
         """
         opened, start = self._opened, self._start
         try:
             for message in start.prompts:
                 self._report(MessageAdded(message))  # first, as the disk may be locked for seconds
-        finally:  # they are saved even if they could not be shown
+        finally:  # the prompts are saved even if they could not be shown
             try:
                 if start.prompts and not start.summarised:
                     await self._shielded(self._save_queue.save(opened.header, *start.prompts))
             finally:
-                # the prompt as typed; only now: until here, the saved draft includes it, as lmchat
-                # may be killed
+                # only now is the prompt as typed dropped: until here, the saved draft has it, in
+                # case lmchat is killed
                 opened.take_unsent()
 
     async def _answer(self, version: int) -> ChatMessage:
@@ -247,7 +248,7 @@ class TurnRunner:
     ) -> None:
         """Save an ended answer and its figures.
 
-        Of a summary, only the figures: `run` saves it with its branch.
+        The text of a summary is not saved here: `run` saves it with its branch.
         """
         opened, save_queue = self._opened, self._save_queue
         if not self._start.summarised:
@@ -277,9 +278,9 @@ class TurnRunner:
     ) -> None:
         """Run calls side by side; each is on the disk before it runs, and when it has ended.
 
-        `version` is that of the first call. When one call of an answer is repeated, this begins a
-        branch: `copied` has the results of the other calls of that answer, whose copies it gets.
-        If the turn is stopped, calls without a result are marked so.
+        `version` is that of the first call. When one call of an answer is repeated, a branch
+        begins. `copied` has the results of the other calls of that answer, and the branch gets
+        copies of them. If the turn is stopped, calls without a result become stopped messages.
         """
         opened, save_queue, target = self._opened, self._save_queue, self._target
         opened.begin_round(target, rounds.steps)
@@ -295,12 +296,12 @@ class TurnRunner:
 
         has_ended = False
         try:
-            # starts them for a turn that repeats a call: no answer before it has asked for tools
+            # a turn that repeats a call has asked for no tools yet: this starts their servers
             await rounds.toolbox.host.list_servers()
             for call in calls:
                 named = replace(call, name=rounds.full_name(call.name))  # `SERVER/TOOL`
                 message = opened.add_call(named, target, version)
-                version = 1  # those behind the first have no other version
+                version = 1  # the calls after the first have no other version
                 running[message.message_id] = message
                 self._report(MessageAdded(message))
                 # a call has a row and a file of its own, as an answer has, before it runs
@@ -329,8 +330,8 @@ class TurnRunner:
     def _report(self, event: ChatEvent) -> None:
         """Report an event of the turn; if messages have left the path, first a `PathChanged`.
 
-        That waits for the first event, whose message is already on the new path: so the front end
-        shows both at once.
+        `PathChanged` waits for this event, whose message is already on the new path. So the front
+        end removes the old messages and shows the new one at once.
         """
         if self._must_report_cut:
             self._must_report_cut = False

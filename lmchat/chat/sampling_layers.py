@@ -24,10 +24,11 @@ class SetOption(Struct, frozen=True):
 
 
 class SamplingLayers(Struct, frozen=True, kw_only=True):
-    """The places that set sampling options; of the places that set an option, the first counts.
+    """The places that set sampling options, in order of priority.
 
-    They are: `/effort`, the command line, the session, the profile, the table of the model, and
-    `[chat]`. If the first place that sets an option gives it an empty value, it is not sent.
+    The places are `/effort`, the command line, the session, the profile, the table of the model,
+    and `[chat]`. An option has the value of the first place that sets it. If this value is empty,
+    the option is not sent.
     """
 
     effort: str | None = None  # chosen with `/effort`; None: nothing was chosen
@@ -60,7 +61,7 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
     ) -> Iterator[tuple[Origin, OptionValues]]:
         """Yield the origin and the options of each place, those with priority first.
 
-        Of the tables of models, only the first counts whose pattern fits the name of the model.
+        Only the first table of a model whose pattern fits the model's name is used.
         """
         if self.effort is not None:
             yield Origin(Level.EFFORT, "/effort"), {"reasoning_effort": self.effort}

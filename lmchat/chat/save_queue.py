@@ -1,7 +1,7 @@
 """Queue of writes: messages, and the text of running answers.
 
-What cannot be written stays in the queue, in memory, and is tried again: by the next write, every
-few seconds, and at the end of lmchat.
+A message that cannot be written stays in the queue, in memory. It is tried again by the next write,
+every few seconds, and at the end of lmchat.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class SaveQueue:
         await self.write_unsaved()
 
     async def begin_answer(self, header: SessionHeader, answer: ChatMessage) -> None:
-        """Create the file of a running answer, and its row if nothing before it is unsaved.
+        """Create the file of a running answer, and its row unless earlier messages are unsaved.
 
         If that fails, `warning` is set, and the answer is saved when it has ended.
         """
@@ -74,7 +74,7 @@ class SaveQueue:
         return True
 
     async def add_answer_record(self, record: AnswerRecord) -> None:
-        """Write the figures of a turn; they are dropped if the disk fails."""
+        """Write an answer record; it is dropped if the disk fails."""
         try:
             await self.store.figures.add_answer_record(record)
         except LMChatError as error:
@@ -123,8 +123,8 @@ class SaveQueue:
     async def _retry_until_saved(self) -> None:
         """Try the unsaved messages again every few seconds, until a success ends the warning.
 
-        Without such messages, the warning is about text of an answer: `journal_writer` tries this
-        again, and its success ends the warning, too.
+        Without unsaved messages, the warning is about the text of a running answer.
+        `journal_writer` tries to write this text again, and its success ends the warning, too.
         """
         while self.warning is not None:
             await asyncio.sleep(self._retry_s)
@@ -138,18 +138,18 @@ async def journal_writer(
 ) -> AsyncIterator[list[JournalEntry]]:
     """Yield a list whose entries are written to the file of a running answer, a few times a second.
 
-    Entries that cannot be written are tried again, together with later ones. Those that are not
-    written at the end are saved with the ended answer.
+    Entries that cannot be written are tried again, together with later ones. If some are unwritten
+    at the end, their text is saved with the ended answer.
     """
     entries: list[JournalEntry] = []
 
     async def write() -> None:
-        """Write the entries that have come, again and again until it is cancelled."""
+        """Write new entries again and again, until this task is cancelled."""
         while True:
             await asyncio.sleep(WRITE_EVERY_S)
             taken = tuple(entries)
             if taken and await save_queue.add_entries(message_id, taken):
-                # those that came during the write stay
+                # entries that came during the write stay
                 del entries[: len(taken)]
 
     task = asyncio.create_task(write(), name=f"journal-{message_id}")

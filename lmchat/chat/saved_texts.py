@@ -1,4 +1,4 @@
-"""What is saved beside the messages of a session: what is typed, and the reading position."""
+"""Texts that are saved beside the messages of a session: its draft, and the reading position."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import suppress
 from lmchat.errors import LMChatError
 
 SAVE_AFTER_S = 0.2
-"""From a change to its saving: what is typed in this time may be lost to a kill.
+"""Seconds from a change to its saving: what is typed in this time may be lost to a kill.
 
 A shorter time would cost more writes, of 2 kB each for up to 1,000 characters.
 """
@@ -62,7 +62,7 @@ class SavedTexts:
         return self._texts[session_id]
 
     def write_soon(self) -> None:
-        """Write in `SAVE_AFTER_S` what has changed by then, also the unsaved prompts.
+        """After `SAVE_AFTER_S`, write what has changed by then, also the unsaved prompts.
 
         The draft of a session that was neither read nor changed stays as it is on the disk.
         """

@@ -61,13 +61,13 @@ from lmchat.tools.calls import Choice, Decision
 class ChatService:
     """The root of the chat: begins, stops and ends the turns of all sessions, queues prompts.
 
-    It holds what turns share: sessions in memory, drafts and bookmarks, the choices for the next
-    turn and the planner of its context window, the queue of saves, the store, and the servers
-    (`backend`).
+    It holds what turns share: the sessions in memory, the queue of saves, the store, and the
+    servers (`backend`). It also holds drafts and bookmarks, the choices for the next turn, and the
+    planner of its context window.
 
     A turn is a task; a session has at most one. A prompt that is sent during a turn, or before a
-    model is ready, waits in the queue of its session. All this is the same for the shown session
-    and the others. *First words* are those with which the user has the next answer begin.
+    model is ready, waits in the queue of its session. This is so for the shown session and for the
+    others. *First words* are words of the user with which the next answer begins.
     """
 
     def __init__(
@@ -113,8 +113,8 @@ class ChatService:
         Return whether it is queued.
 
         `text` is a draft: attached files are lines of it. With `auto_compact` and a context window
-        that is nearly full, a summary is made first, and the prompt waits in the queue. If an error
-        is raised, the caller keeps the prompt. After it has returned, a prompt that cannot be sent
+        that is nearly full, a summary is made first, and the prompt waits in the queue. If this
+        method raises an error, the caller keeps the prompt. A prompt that cannot be sent later
         comes back as `PromptsReturned`.
         """
         if opened.is_busy or not self.turn_choices.is_ready:
@@ -135,13 +135,13 @@ class ChatService:
     def _send_first_queued(self, opened: OpenSession, *, may_compact: bool = True) -> None:
         """Send the first prompt of the queue.
 
-        If it is refused, it and those behind it return to the prompt field.
-        With `may_compact`, a summary may be made first.
+        If it is refused, the whole queue returns to the prompt field. With `may_compact`, a summary
+        may be made first.
         """
         prompt = opened.queue.pop(0)
         try:
             self._send_draft_now(opened, prompt, may_compact=may_compact)
-        except LMChatError as refusal:  # such as: the server has gone in the meantime
+        except LMChatError as refusal:  # for example, the server is gone by now
             self._refuse(opened, refusal, prompt)
         else:
             self._report(opened, QueueChanged())
@@ -156,11 +156,11 @@ class ChatService:
         unsent: str = "",
         may_compact: bool = False,
     ) -> None:
-        """Begin the turn of a prompt with its files; unlike `send`, also if no model is ready.
+        """Begin the turn of a prompt with its files at once, where `send` may queue the prompt.
 
-        `unsent` is the prompt as a draft, which returns if it cannot become a message. Only a
-        summary may come first: with `may_compact`, `auto_compact` and a context window that is
-        nearly full. Until it has ended, `unsent` waits in the queue.
+        `unsent` is the prompt as a draft, which returns if it cannot become a message. With
+        `may_compact`, the setting `auto_compact` and a context window that is nearly full, a
+        summary comes first. Until the summary has ended, `unsent` waits in the queue.
         """
         self._begin(
             opened,
@@ -171,7 +171,7 @@ class ChatService:
         )
 
     def prompt_start(self, opened: OpenSession, text: str, files: Sequence[FilePart]) -> MakeStart:
-        """Return what makes the start of the turn of a new prompt, and of the preview of it."""
+        """Return the function that makes the `TurnStart` of a new prompt, also for a preview."""
         return partial(
             new_prompt,
             text=text,
@@ -222,8 +222,8 @@ class ChatService:
     ) -> None:
         """Continue an unfinished answer in another version; regenerate one without any words.
 
-        A failed answer is regenerated, too. With `beginning`, such as the tokens up to one that the
-        user has chosen, the new version continues that in place of the answer's own text.
+        A failed answer is regenerated, too. The new version continues the answer's own text, or the
+        `beginning` if there is one, such as the tokens up to a chosen one.
         """
         if beginning is None and not has_text_to_continue(message):
             self.regenerate(opened, message)
@@ -234,7 +234,7 @@ class ChatService:
     def compact(self, opened: OpenSession) -> None:
         """Let the model summarise the older messages, and continue with that on a new branch.
 
-        The branch is written when the summary is complete; before, nothing changes.
+        The branch is written when the summary is complete; until then, nothing changes.
         """
         self._begin(
             opened,
@@ -244,10 +244,10 @@ class ChatService:
         )
 
     def _summary_settings(self, opened: OpenSession) -> TurnSettings:
-        """Return the settings for a summary: without tools, and of what fits."""
+        """Return the settings for a summary: without tools, and of the messages that fit."""
         return replace(
             self._settings(opened),
-            is_truncating=True,  # a summary of the messages that fit is better than none
+            is_truncating=True,  # such a summary is better than none
             toolbox=None,
             is_kept=False,  # only an answer on the path can be fetched later
         )
@@ -255,8 +255,8 @@ class ChatService:
     async def fetch_kept(self, opened: OpenSession) -> bool:
         """Begin to fetch the last answer if its server has continued it without lmchat (R-42).
 
-        Return False if there is no such answer, or if its server cannot be asked now, or does not
-        know the answer any more: then it is not asked for again.
+        Return False if there is no such answer, or if its server cannot be asked now. Return False,
+        too, if the server does not know the answer any more; then it is not asked again.
         """
         kept = None if opened.is_busy else kept_answer(opened.messages)
         # the setting `detach` lets servers continue answers
@@ -303,10 +303,10 @@ class ChatService:
         """Begin a turn in a task; raises `RequestInvalid` if the session already has one.
 
         `make_start` gets the whole path. `unsent` is the prompt as a draft, which returns if it
-        cannot become a message. With `may_compact`, a summary is made in its place if the settings
-        want that and `can_compact` says so, and the prompt waits in the queue. `is_summary` says
-        that the turn itself is a summary. A title that the model is writing is given up: it would
-        keep the server busy.
+        cannot become a message. With `may_compact`, a summary is made instead if the settings want
+        that and `can_compact` says so; the prompt then waits in the queue. `is_summary` says that
+        the turn itself is a summary. A title that the model is writing is given up: it would keep
+        the server busy.
         """
         opened.require_idle()
         if self._title_task is not None:
@@ -314,7 +314,7 @@ class ChatService:
 
         async def run() -> None:
             """Run the turn; or a summary in its place, while the prompt waits in the queue."""
-            await opened.fill(self.store)  # of a long session, only the end was read
+            await opened.fill(self.store)  # only the end of a long session was read
             used_start, used_settings = make_start, settings
             is_wanted = may_compact and self.turn_choices.chat_settings.auto_compact
             # only now, as `can_compact` counts the messages in memory
@@ -385,8 +385,8 @@ class ChatService:
             return AnswerState.STOPPED, None
         raised = task.exception()
         if isinstance(raised, FrontEndError):
-            # the front end has failed, not the server: the answer counts as stopped, as in the
-            # runner, and `wait` raises what the front end has raised
+            # the front end has failed, not the server, so the answer counts as stopped, as in the
+            # runner. `wait` raises the error of the front end
             return AnswerState.STOPPED, raised.__cause__
         if raised is not None:
             return AnswerState.FAILED, shown_error(raised)
@@ -394,7 +394,7 @@ class ChatService:
         return (opened.figures.state if opened.figures is not None else AnswerState.STOPPED), None
 
     def _refuse(self, opened: OpenSession, error: LMChatError, *prompts: str) -> None:
-        """Return prompts that no turn can take to the prompt field, with the queue, and say why."""
+        """Return refused prompts and the queue to the prompt field, and report why."""
         opened.refuse_turn(error)
         self._return_queue(opened, *prompts)
         self._report(opened, TurnEnded(state=AnswerState.FAILED, error=error))
@@ -418,7 +418,7 @@ class ChatService:
                 raise FrontEndError from error
 
     async def _ask(self, opened: OpenSession, question: ToolQuestion) -> Decision:
-        """Let the front end ask about a tool call, which waits; refuse it without a front end."""
+        """Let the front end ask the user about a tool call; without a front end, refuse it."""
         if self.front_end is None:
             return Decision(choice=Choice.NO)
         opened.put_question(question)
@@ -430,7 +430,7 @@ class ChatService:
     async def _name_session(self, opened: OpenSession) -> None:
         """Let the model write a title for a session after its first answer.
 
-        It is called after other turns, too: `rename_by_model` then does nothing. A title from the
+        This is called after later turns, too: `rename_by_model` then does nothing. A title from the
         user is kept. If the model fails, the title made of the prompt is kept.
         """
         with suppress(LMChatError, TimeoutError):
@@ -439,13 +439,13 @@ class ChatService:
                 self._report(opened, TitleChanged())
 
     async def wait(self, opened: OpenSession) -> None:
-        """Wait until no turn runs in a session, also of queued prompts.
+        """Wait until the turn of a session and those of its queued prompts have ended.
 
-        If the wait is cancelled, its turn is stopped, and its queue is returned. Raises the error
-        of a refused turn, or what the front end has raised.
+        If the wait is cancelled, the turn is stopped, and the queue returns to the prompt field.
+        Raises the error of a refused turn, or what the front end has raised.
         """
         try:
-            # the end of a turn may begin that of a queued prompt
+            # the end of a turn may begin the turn of a queued prompt
             while opened.turn.task is not None:
                 await asyncio.wait([opened.turn.task])
         except asyncio.CancelledError:
@@ -455,7 +455,7 @@ class ChatService:
             raise opened.turn.error
 
     async def wait_until_saved(self, opened: OpenSession) -> None:
-        """Wait until no turn runs and the save queue has tried to write it; this stops nothing."""
+        """Wait until no turn runs and its writes have ended or failed; nothing is stopped."""
         while running := [work for work in (opened.turn.task, *opened.saves) if work is not None]:
             await asyncio.wait(running)
 
@@ -470,10 +470,10 @@ class ChatService:
     def begin_waiting(self, *, has_loaded: bool = False) -> None:
         """Begin the turns that waited for a model: send the first prompt of each queue.
 
-        With `has_loaded`, a model has just been loaded: if the last answer of the shown session has
-        failed because there was none, regenerate that first. If that answer is still being saved,
-        do nothing: the end of its turn returns the queue. While lmchat is closing, prompts stay
-        in the queue, which is the draft of the next start.
+        `has_loaded` says that a model has just been loaded. If the last answer of the shown session
+        failed because no model was loaded, it is regenerated first. If that answer is still being
+        saved, nothing is done in its session: the end of its turn returns the queue. While lmchat
+        is closing, prompts stay in the queue, which is the draft of the next start.
         """
         if self.is_closing:
             return
@@ -510,7 +510,8 @@ class ChatService:
     def _unsaved_prompts(self, session_id: str) -> tuple[str, ...]:
         """Return the prompt of the running turn, while it is no message yet, and the queued ones.
 
-        The first is empty without such a prompt. On the disk, all are a part of the draft.
+        The first is empty if there is no such prompt. The draft on the disk begins with all of
+        them.
         """
         opened = self.in_memory.find(session_id)
         return (opened.turn.unsent, *opened.queue) if opened is not None else ()

@@ -54,7 +54,7 @@ def listed_options(choices: TurnChoices, opened: OpenSession) -> tuple[SetOption
 
 
 async def set_option(chat: ChatService, opened: OpenSession, typed: str) -> str:
-    """Change or explain a sampling option of a session, as `NAME VALUE`; return a sentence on it.
+    """Change or explain a sampling option, typed as `NAME VALUE`; return a sentence about it.
 
     The change is saved. Raises `WrongUse` as `_with_option` does.
     """

@@ -19,10 +19,10 @@ FIRST_READ = 64  # newest messages of a session that are read before it is shown
 
 
 class SessionsInMemory:
-    """The shown session, and others that cannot be read from the disk yet.
+    """The shown session, and others that are not wholly on the disk yet.
 
-    Those are sessions with a running turn, with prompts in the queue, with unsaved messages, or
-    with words for the beginning of the next answer.
+    The others have a running turn, prompts in the queue, unsaved messages, or first words for the
+    next answer.
     """
 
     def __init__(
@@ -59,10 +59,10 @@ class SessionsInMemory:
         return self._make(Session(header=header))
 
     async def find_or_load(self, session_id: str) -> OpenSession:
-        """Return the session of an id, to be passed to `switch_to`.
+        """Return the session of an id; `switch_to` then shows it.
 
-        It is the one in memory if the disk lacks a part of that; otherwise another is made, with
-        its newest messages, read from the disk.
+        If the session in memory has something that is not on the disk, it is returned. Otherwise
+        another one is made from the newest messages on the disk.
         """
         session: Session | None = None  # as read from the disk
         while True:
@@ -148,9 +148,9 @@ class SessionsInMemory:
     def update_header(self, changed: SessionHeader) -> None:
         """Change the header as it was changed on the disk, if the session is in memory.
 
-        Without that, an export, which writes what is in memory, would lack the change. The other
-        fields are newer in memory, such as the sampling. A session that the disk does not have yet
-        gets its title only here; the first prompt saves it.
+        An export writes the header in memory, so it would lack the change otherwise. Other fields,
+        such as the sampling, are newer in memory and stay. A session that the disk does not have
+        yet gets its title only here; the first prompt saves it.
         """
         opened = self._sessions.get(changed.session_id)
         if opened is not None:

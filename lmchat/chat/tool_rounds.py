@@ -36,7 +36,7 @@ class ToolQuestion(Struct, frozen=True, kw_only=True):
 
     message: ChatMessage  # of this call alone
     name: str  # `SERVER/TOOL`
-    note: str = ""  # why it is asked again about a tool that was always allowed
+    note: str = ""  # why the user is asked again about a tool once always allowed
 
 
 Ask = Callable[[ToolQuestion], Awaitable[Decision]]
@@ -66,7 +66,7 @@ class ToolRounds:
         self._session_id = session_id
         self._last_call: tuple[str, Any] | None = None  # name and arguments
         self._same_calls = 0  # how often the last call was made in a row
-        self._limit: LMChatError | None = None  # why there is no further round; None: there may be
+        self._limit: LMChatError | None = None  # why no further round may run; None if one may
 
     @property
     def must_call(self) -> bool:
@@ -85,9 +85,9 @@ class ToolRounds:
     def count_round(self, calls: Sequence[ToolCallPart]) -> bool:
         """Count a round with these calls, and return whether it may run.
 
-        It may not if the number of rounds has reached `max_steps`, or if the same call was made too
-        often in a row. Then `offered`, which the next answer asks for tools, raises the reason: so
-        the error is that of an answer, which the log and the disk keep, and ends the turn.
+        A round may not run if the number of rounds has reached `max_steps`, or if the same call was
+        made too often in a row. The next answer then fails, as `offered` raises the reason when the
+        answer asks for tools. So the reason is saved and shown with an answer, and the turn ends.
         """
         if self.steps >= self.toolbox.settings.max_steps:
             problem = f"The model called tools {self.steps} times without an answer."
@@ -96,7 +96,7 @@ class ToolRounds:
             return False
         self.steps += 1
         for call in calls:
-            # parsed, so that the same arguments in another order or with other blanks are the same
+            # parsed, so that arguments that differ only in order or blanks are equal
             parsed_call = (call.name, parse_arguments(call.arguments) or call.arguments)
             self._same_calls = self._same_calls + 1 if parsed_call == self._last_call else 1
             self._last_call = parsed_call
@@ -139,8 +139,8 @@ class ToolRounds:
     async def _make_run(self, message: ChatMessage, ask: Ask) -> Run | str:
         """Return the function that runs a call, or the reason why it may not run.
 
-        The user decides about a tool that neither always nor never runs, and the toolbox notes the
-        decision for later calls.
+        If the approval of the tool is `ASK`, the user decides, and the toolbox notes the decision
+        for later calls.
         """
         call, toolbox, session_id = message.tool_calls[0], self.toolbox, self._session_id
         tool = toolbox.find(call.name)

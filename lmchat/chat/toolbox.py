@@ -61,8 +61,8 @@ class Toolbox:
     def can_use(self, target: Target) -> bool:
         """Whether the model can use tools.
 
-        Its server says so by the capabilities of the model. If the server reports none and is not
-        known to report them, it is tried.
+        The server says so by the capabilities of the model. If it reports no capabilities and its
+        product never lists this one, the model is assumed to have it.
         """
         capabilities = target.model.capabilities if target.model else ()
         if capabilities or product_named(target.product).lists_tool_models:
@@ -127,8 +127,8 @@ class Toolbox:
     async def allow(self, session_id: str, tool: Tool, choice: Choice) -> None:
         """Note what a decision about a tool allows for later calls.
 
-        `ALWAYS` allows it in all sessions, also of later runs, and `SESSION` in this one. If the
-        configuration has a rule for the tool, which has priority, `ALWAYS` is for this session too.
+        `ALWAYS` allows it in all sessions, also of later runs, and `SESSION` in this one. A rule of
+        the configuration for the tool has priority: `ALWAYS` then allows it only in this session.
         """
         fingerprint = self._fingerprint(tool)
         if choice is Choice.ALWAYS and not self._configured_rule(tool):
@@ -152,7 +152,8 @@ class Toolbox:
         """Return a digest of the command or URL that runs a tool, its description and schema.
 
         The content of tools.py is not part of it: its code runs already when its functions are
-        listed. Neither are the values of environment variables: a new token makes no other tool.
+        listed. The values of environment variables are not part of it, as they may be tokens, which
+        change.
         """
         from hashlib import sha256  # noqa: PLC0415 - not before the first paint
 

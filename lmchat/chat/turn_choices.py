@@ -36,7 +36,7 @@ LEVELS = (*EFFORTS, _NO_EFFORT)
 class TurnChoices:
     """Owner of the choices for the next turn in all sessions, and of the tools.
 
-    It is no turn itself: `settings` returns what one begins with, and a running turn keeps.
+    `settings` returns them for a turn that begins; a running turn keeps those it began with.
     """
 
     def __init__(
@@ -116,8 +116,8 @@ class TurnChoices:
     def use_profile(self, name: str, profiles: Mapping[str, Profile]) -> Profile:
         """Use the profile `name` for the next turns, and return it.
 
-        It is applied to the settings that lmchat was started with, so that nothing of a profile
-        chosen since then stays; "none" returns to these settings, unless a profile has this name.
+        The profile is applied to the settings that lmchat was started with, so that nothing of an
+        earlier profile stays. The name "none" returns to these settings, unless a profile has it.
         Raises `WrongUse` for an unknown name.
         """
         profile = profiles.get(name)
@@ -131,7 +131,7 @@ class TurnChoices:
         # an effort that was chosen with /effort stays
         self.layers = replace(layers, profile_name=name, profile=options, effort=self.layers.effort)
         chat_values = set_values(profile)
-        chat_values.pop("model", None)  # which the caller switches to
+        chat_values.pop("model", None)  # the caller switches to it
         self.chat_settings = replace(chat, **chat_values)
         self.profile_name = name
         return profile

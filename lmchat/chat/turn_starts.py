@@ -39,12 +39,12 @@ class TurnStart(Struct, frozen=True, kw_only=True):
     """All that a turn begins with."""
 
     path: MessagePath  # what stays of the path; messages after it go to another branch
-    prompts: tuple[ChatMessage, ...] = ()  # added behind it
+    prompts: tuple[ChatMessage, ...] = ()  # added behind the path
     version: int = 1  # of the first message that the turn makes
     beginning: Beginning | None = None  # what the answer begins with
     calls: tuple[ToolCallPart, ...] = ()  # the tool call to repeat before the first answer
     copied: tuple[ChatMessage, ...] = ()
-    """Tool messages beside that call, which do not run again; the new branch has copies."""
+    """Tool messages of the same answer, which do not run again; the new branch gets copies."""
     summarised: MessagePath = MessagePath()
     """Older messages that the answer replaces: they are sent with `prompts`, instead of `path`."""
     fetched: ChatMessage | None = None  # the answer that its server has kept
@@ -66,7 +66,7 @@ def new_prompt(
     system_prompt: str = "",
     first_words: str = "",
 ) -> TurnStart:
-    """Start with a prompt at the end; the system prompt comes before the first of a session."""
+    """Start with a prompt at the end; before the first one comes the system prompt."""
     prompts: list[ChatMessage] = []
     parent_id = path[-1].message_id if path else None
     if not path and system_prompt:
