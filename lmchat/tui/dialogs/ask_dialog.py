@@ -23,14 +23,14 @@ from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import MUTED, cut_middle, paragraphs, styled
 from lmchat.units import counted
 
-_MOST_PATHS = 8  # that one question names; the others are counted
+_MOST_PATHS = 8  # named in one question; the others are counted
 _PATH_CELLS = 200  # width to which a path is cut
 
 Attempt = Callable[[str], Awaitable[object]]
-"""Tries what was typed. Unless it returns a text, the dialog is left with what it returns.
+"""Tries what was typed. Unless the result is a text, the dialog is left with it.
 
-With a text, or after an `LMChatError`, the dialog stays open and shows that as the problem. An
-empty text shows nothing: the user has said no to another question, and knows why.
+A text, or an `LMChatError`, is a problem: the dialog stays open and shows it. An empty text shows
+nothing: the user has said no to another question, and knows why.
 """
 
 
@@ -85,7 +85,7 @@ class AskDialog(Dialog):
     def show_problem(self, words: str) -> None:
         """Show words under the input that say what is wrong; empty words remove them.
 
-        Do nothing if the dialog was left: an attempt may end after that.
+        Do nothing if the dialog was left, as an attempt may end later.
         """
         if self.can_show:
             verdict = f"! {words}" if words else ""
@@ -110,14 +110,14 @@ class AskDialog(Dialog):
             return
 
         async def try_typed() -> None:
-            """Leave with the result of the attempt, or stay if it is a text: that is a problem."""
+            """Leave with the result of the attempt, or stay and show a text as a problem."""
             try:
                 result = await attempt(typed)
             except LMChatError as error:
                 result = error.message_with_hint
             if isinstance(result, str):
                 self.show_problem(result)
-                if self._is_masked:  # unseen text is typed or pasted again as a whole
+                if self._is_masked:  # so that typing or pasting replaces the hidden text
                     self.query_one(Input).select_all()
             else:
                 self.dismiss(result)
@@ -162,8 +162,8 @@ def key_dialog(probed: ProbeResult, attempt: Attempt) -> AskDialog:
 class ConfirmDialog(Dialog):
     """Yes-or-no question; returns True on its key, and None on Esc.
 
-    The key counts only after a `KeyPause`, a short time without keys: otherwise it may be the next
-    key of a text that the user types, who has not seen the question yet.
+    The key counts only after a `KeyPause`, a short time without keys. Otherwise it may belong to a
+    text that the user is typing, before the user has seen the question.
     """
 
     AUTO_FOCUS = ""
@@ -190,15 +190,15 @@ class ConfirmDialog(Dialog):
 
     def on_screen_resume(self) -> None:
         """Begin the pause: the question is on top now. Textual calls that of `Dialog`, too."""
-        self.key_pause.cancel()  # one may be left from before another dialog covered this one
+        self.key_pause.cancel()  # a pause may be left from before another dialog covered this one
         self.key_pause.begin()
 
     def on_key(self, event: events.Key) -> None:
         """Leave with True on the key for a yes, if no key came in the pause before it.
 
-        If one came, say at the bottom that the key is needed again.
+        If a key came, say at the bottom that the key for a yes is needed again.
         """
-        is_ready = self.key_pause.takes_key(event.time)  # also for other keys: each begins a pause
+        is_ready = self.key_pause.takes_key(event.time)  # called for all keys: each begins a pause
         if event.key == self._key and is_ready:
             event.stop()
             self.dismiss(True)
@@ -213,7 +213,7 @@ def outside_question(paths: Sequence[Path]) -> ConfirmDialog:
     Its key is not Enter, since it may open while the user types.
     """
     lines = [str(cut_middle(str(path), _PATH_CELLS)) for path in paths[:_MOST_PATHS]]
-    if more := len(paths) - len(lines):  # those behind `_MOST_PATHS`
+    if more := len(paths) - len(lines):  # the paths that are not named
         lines.append(f"and {counted(more, 'more file')}")
     title = "Attach from outside this folder?"
     return ConfirmDialog(title, text="\n".join(lines), verb="attach", key="y")

@@ -30,7 +30,7 @@ class CommandRow(Struct, frozen=True):
 class CommandsDialog(ListDialog):
     """List of entries below headings; returns the command of the chosen one.
 
-    What is typed filters them: the best match comes first, and the headings go.
+    Typed text filters the entries: the best match comes first, and there are no headings.
     """
 
     HINTS = (("Enter", "run it"), ("↑ ↓", "choose"))
@@ -56,7 +56,7 @@ class CommandsDialog(ListDialog):
         else:
             for heading, entries in self._groups.items():
                 if heading:  # an empty one is not shown
-                    rows += [ListRow()] if rows else []  # an empty one between two groups
+                    rows += [ListRow()] if rows else []  # a blank row between two groups
                     rows.append(heading_row(heading, STRONG))
                 rows += [self._row(entry) for entry in entries]
         first = next((row.key for row in rows if row.key is not None), None)

@@ -37,7 +37,7 @@ class ContextDialog(ListDialog):
         self._content: ContextList | None = None  # None until it is read
 
     def show(self, content: ContextList) -> None:
-        """Show a list; in the first one, the last item is chosen, and later the choice stays."""
+        """Show a list of items; the first list has its end chosen, later lists keep the choice."""
         is_first = self._content is None
         self._content = content
         # the content may come before the list has its size, which `draw` needs
@@ -80,7 +80,7 @@ class ContextDialog(ListDialog):
         return ListRow(
             pieces=(author_and_words,),
             right=((item.state, MUTED), *bar, (f"{tokens:>8}", style)),
-            # an item without a message is the only one of its author
+            # the author identifies an item without a message, such as the tools
             key=item.message_id or item.author,
         )
 

@@ -45,13 +45,13 @@ class Dialog(ModalScreen[Any]):
     ) -> None:
         """Create the dialog, by default with title and hints of its class.
 
-        A small one is narrow, for a question.
+        A small dialog is narrow, for a question.
         """
         super().__init__(classes="-small" if is_small else None)
         self.heading = safe_line(heading or self.HEADING)
         self.hints = hints or self.HINTS
-        # The result of a `dismiss` that came before the dialog was on top; `on_screen_resume` then
-        # repeats it. It is in a list, empty before, because None is a result, too.
+        # The result of a `dismiss` that came before the dialog was on top; `on_screen_resume`
+        # repeats that call. A list, which is empty without such a call, as None is a result, too.
         self._late_results: list[Any] = []
 
     @property
@@ -65,7 +65,7 @@ class Dialog(ModalScreen[Any]):
     def dismiss(self, result: Any = None) -> AwaitComplete:
         """Leave with a result, at once or as soon as the dialog is mounted and on top.
 
-        Until then it must wait: Textual closes the screen that is on top, whichever that is.
+        Before that, Textual would close another screen: it closes the one on top.
         """
         if self.is_active and self.is_mounted:
             return super().dismiss(result)
@@ -76,13 +76,14 @@ class Dialog(ModalScreen[Any]):
         """Leave if `dismiss` was called before the dialog was on top."""
 
         def leave(result: Any) -> None:
-            """Call `dismiss`, and return nothing.
+            """Call `dismiss`, and return None.
 
-            Textual would await what `dismiss` returns, and raise: a screen must not await its end.
+            Textual awaits what a callback returns. A screen that awaits its own end raises an
+            error.
             """
             self.dismiss(result)
 
-        for result in self._late_results:  # one at most; None is a result, too
+        for result in self._late_results:  # one at most
             self.call_later(leave, result)
 
     def compose(self) -> ComposeResult:
@@ -122,7 +123,7 @@ class Dialog(ModalScreen[Any]):
             self.call_after_refresh(self._limit_height)
 
     def _limit_height(self) -> None:
-        """Limit the height of the widget that grows to what its siblings leave of the screen."""
+        """Limit the height of the `GROWS` widget to what its siblings leave of the screen."""
         if self.can_show:
             widget, box = self.query_one(self.GROWS), self.query_one(".dialog")
             siblings_height = box.virtual_size.height - widget.outer_size.height
@@ -174,9 +175,9 @@ class ListDialog(Dialog):
         self.call_after_refresh(self.redraw)
 
     def redraw(self, **how: Any) -> None:
-        """Call `draw` with its own arguments, unless the dialog is being opened or left.
+        """Call `draw` with these arguments, unless the dialog is being opened or left.
 
-        A subclass may give its `draw` some, such as `chooses_end`.
+        The `draw` of a subclass may have arguments, such as `chooses_end`.
         """
         if self.can_show:
             self.draw(**how)
@@ -263,4 +264,4 @@ class PickDialog(ListDialog):
 
     def draw(self) -> None:
         self.show_rows(self._rows, *self._figures, choose=self._choose, nothing=self._nothing)
-        self._choose = None  # the next drawing keeps what the user has chosen by then
+        self._choose = None  # later drawings keep the user's choice

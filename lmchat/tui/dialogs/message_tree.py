@@ -23,9 +23,10 @@ _FIRST_WORDS = 120  # characters of a branch's first message
 def message_tree(messages: Sequence[ChatMessage], path_ids: Collection[str]) -> PickDialog:
     """Return the dialog, in which the branch at the end of the path is chosen.
 
-    Its result is the id of the branch to open. `messages` are all that are not deleted, `path_ids`
-    the ids of those that the chat shows: the rows of their branches are marked. The row of a branch
-    has its first words or its state, and at the right author and length.
+    The dialog's result is the id of the branch to open. `messages` are all messages of the session
+    that are not deleted. `path_ids` are the ids of those that the chat shows, and the rows of their
+    branches are marked. The row of a branch has its first words or its state, and at the right its
+    author and length.
     """
     rows: list[ListRow] = []
     for branch in branches(messages):

@@ -30,12 +30,12 @@ from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, heading_row, tex
 from lmchat.tui.widgets.telemetry_rows import context_text
 from lmchat.units import UNICODE
 
-VISION = "vision"  # capability of models that can see images; as a filter, it shows only these
+VISION = "vision"  # capability of models that see images; also a filter
 _NO_MODELS = "No models found. ^R checks again."
 _NO_VISION = "No model is known to see images. Load one that can on its server, then press ^R."
-_LEAST_NAME = 16  # cells that the names keep beside the columns
-_MOST_NAME = 48  # cells from which names are cut rather than columns dropped
-_INDENT = "   "  # of headings; in rows, the bar, the sign of a state and a blank are there
+_LEAST_NAME = 16  # cells that names have at least beside the columns
+_MOST_NAME = 48  # longer names are cut, instead of dropping columns for them
+_INDENT = "   "  # of headings, where rows have bar, sign of the state and blank
 _COLUMNS = (
     Column("Params", 2, is_right=True),
     Column("Quant", 4),
@@ -56,8 +56,8 @@ def _match(typed: str, row: ModelRow) -> FuzzyMatch | None:
     """Match each typed word with the name of a model, or else find it in the facts about it.
 
     The facts are its server, product, address, quantization and capabilities. The result has the
-    sum of the scores, and the offsets in the name. Return None if a word is in neither. Without
-    words, every model matches.
+    sum of the scores, and the offsets in the name. Return None if a word is found in neither.
+    Without words, every model matches.
     """
     model = row.model
     about = (row.server_name, model.product, model.endpoint.netloc, model.quantization)
@@ -74,7 +74,7 @@ def _match(typed: str, row: ModelRow) -> FuzzyMatch | None:
 
 
 def _cells(row: ModelRow) -> list[StyledText]:
-    """Return the texts of a model for `_COLUMNS`; those of a model that cannot chat are muted."""
+    """Return the texts of a model for `_COLUMNS`, muted if the model cannot chat."""
     model = row.model
     style = "" if model.can_chat else MUTED
     context = (context_text(model), style)
@@ -94,8 +94,8 @@ def _cells(row: ModelRow) -> list[StyledText]:
 def _group(row: ModelRow) -> str:
     """Return the heading under which a model is listed.
 
-    Other models than recent ones are below the name that the user gave to their server, or else
-    below its product.
+    Models that are not recent are listed under the name that the user gave to their server, or else
+    under its product.
     """
     if row.model.is_embedding:
         return "For embeddings only"
@@ -156,15 +156,15 @@ class ModelPicker(ListDialog):
 
     def on_mount(self) -> None:
         if self._typed:
-            self.query_one(Field).input.select_all()  # typing takes its place
-        # the model in use is chosen once, here: drawings for another size keep the choice; after
-        # the refresh, as the dialog has no size yet
+            self.query_one(Field).input.select_all()  # so that typing replaces it
+        # The model in use is chosen once, here: later drawings keep the choice of the user. This
+        # waits for the refresh, as the dialog has no size yet.
         self.call_after_refresh(self.redraw, choose=self._current)
 
     def update_rows(self, rows: Sequence[ModelRow], *, age_s: float, note: str = "") -> None:
         """Show newer lists, while filter and choice stay.
 
-        `note` says why they could not be refreshed, and is else empty.
+        `note` says why the lists could not be refreshed; it is empty if they were.
         """
         self._rows = rows
         self._note = note or f"updated {units.rough_time(age_s)} ago"
@@ -214,10 +214,10 @@ class ModelPicker(ListDialog):
         Columns are laid out for all models, so that nothing moves while the user types.
         """
         name_counts = Counter(row.model.model_id for row in self._rows)
-        names: list[tuple[SafeText, str]] = []  # of a model, and if it is needed, of its server
+        names: list[tuple[SafeText, str]] = []  # of a model, and of its server if needed
         for row in self._rows:
             server = ""
-            # one name on two servers: the heading, "Recent" or a product, may be that of both
+            # with one name on two servers, the heading may be the same, "Recent" or a product
             if name_counts[row.model.model_id] > 1:
                 server = safe_line(row.server_name or row.model.endpoint.netloc, limit=24)
                 server = f"{' ' * GAP}{server}"
@@ -227,7 +227,7 @@ class ModelPicker(ListDialog):
         longest = max([_LEAST_NAME, *(cell_len("".join(name)) for name in names)])
         room = width - min(longest, _MOST_NAME, width) - GAP
         titles, *lines = aligned(_COLUMNS, [_cells(row) for row in self._rows], room)
-        right = content((*titles, (" ", "")))  # it ends before the scrollbar of the list
+        right = content((*titles, (" ", "")))  # the blank is above the scrollbar of the list
         self.query_one(".columns", LineWidget).show([styled(f"{_INDENT}Model", MUTED)], right)
 
         rows: list[ListRow] = []
@@ -237,7 +237,7 @@ class ModelPicker(ListDialog):
                 continue  # the filter hides it
             group = _group(row)
             if group != last_group:
-                rows += [ListRow()] if last_group else []  # an empty one between two groups
+                rows += [ListRow()] if last_group else []  # a blank row between two groups
                 rows.append(heading_row(f"{_INDENT}{group}"))
                 last_group = group
             can_chat = row.model.can_chat
@@ -247,12 +247,12 @@ class ModelPicker(ListDialog):
                 *highlighted(name, found.offsets, NAME if can_chat else MUTED),
                 (server, MUTED),
             )
-            key = row.key if can_chat else None  # without a key, it cannot be chosen
+            key = row.key if can_chat else None  # without a key, the row cannot be chosen
             rows.append(ListRow(pieces=(left,), right=cells, key=key))
         return rows
 
     def _recent_model(self, digit: str) -> ModelInfo | None:
-        """Return the recent model with a number from "1", for the one used last, to "9".
+        """Return the recent model with a number, from "1" to "9"; "1" is the one used last.
 
         Only models that can chat are counted. Return None for any other text.
         """

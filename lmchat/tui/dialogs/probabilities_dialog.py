@@ -38,7 +38,7 @@ _CURSOR = "bold reverse $primary"
 class TakenWord(Struct, frozen=True):
     """A token that the user wants in the place of another one."""
 
-    index: int  # of the other one, among the words of the answer
+    index: int  # of the replaced word, among those of the answer
     token: str
 
 
@@ -70,7 +70,7 @@ class WordsText(ScrollView):
         """Wrap the text for the new width, and scroll to the word under the cursor again."""
         width = max(self.outer_size.width - 2, 1)  # of the text, without bar and scrollbar
         self._lines = self._text.wrap(width)
-        # a word in several lines gets the last one; spans that are no words share the number -1
+        # a word that spans several lines gets the last one; spans of other kinds share the index -1
         self._line_of_word = {
             _word_of(span): number for number, line in enumerate(self._lines) for span in line.spans
         }
@@ -168,11 +168,12 @@ class ProbabilitiesDialog(ListDialog):
 def _marked_text(answer: AnswerTokens) -> Content:
     """Return the thought and the text of an answer, with marks where the model was unsure.
 
-    Text before and behind the words, of which no probabilities are known, is muted. It is left
-    out where the place of the words in the text is not known.
+    Text before and behind the words has no probabilities and is muted. If the place of the words in
+    the text is unknown, only the words are shown.
     """
     pieces: list[Content] = []
-    # for thought and text: all of it, where its words begin in it, and whether they are thoughts
+    # for thought and text: the whole text, the index where its words begin, and whether it is a
+    # thought
     parts = (
         (answer.answer.reasoning, answer.thought_start, True),
         (answer.answer.text, answer.text_start, False),
@@ -195,12 +196,12 @@ def _marked_text(answer: AnswerTokens) -> Content:
 def _marked_word(index: int, word: TokenProbabilities) -> Content:
     """Return the text of a word, with a mark if the model was unsure.
 
-    It is in a span with its index among all words, by which `WordsText` finds it.
+    A span has the index of the word among all words, by which `WordsText` finds it.
     """
-    # the text is empty if it came with a later token, as that of a half character
+    # half a character has no text: it came with a later token
     text = safe_text(word.text or word.token).replace("\t", "    ")
     text = text.replace("\n", " \n")  # the cursor is seen on the blank
-    if not cell_len(text[:1]):  # such as an accent: without a blank, it is on the word before
+    if not cell_len(text[:1]):  # an accent, for example, would be drawn on the word before
         text = GAP + text
     mark = "underline" if _is_unsure(word) else ""
     if probability(word.logprob) < _GUESSED:
@@ -216,12 +217,12 @@ def _is_unsure(word: TokenProbabilities) -> bool:
 
 
 def _alternatives(word: TokenProbabilities) -> list[ListRow]:
-    """Return a row for each token that can be chosen, also that of the answer; likeliest first.
+    """Return a row for each token that can be chosen, the answer's included; likeliest first.
 
     Other tokens that are parts of characters are left out: they cannot be sent.
     """
     logprobs = {other.token: other.logprob for other in word.top}
-    logprobs[word.token] = word.logprob  # which may be too low for `top`
+    logprobs[word.token] = word.logprob  # it may be too unlikely to be in `top`
     rows: list[ListRow] = []
     for token in sorted(logprobs, key=lambda token: -logprobs[token]):
         is_chosen = token == word.token

@@ -45,11 +45,11 @@ async def with_progress(
     dialog = ProgressDialog(title)
 
     def stop(_: None) -> None:
-        """Cancel the work, since Esc left the dialog; after the work, this has no effect."""
+        """Cancel the work, as Esc has closed the dialog; without effect if the work has ended."""
         task.cancel()
 
     def report(words: str) -> None:
-        """Show how far the work is; for the first words, open the dialog, which Esc leaves."""
+        """Show how far the work is; the first call opens the dialog."""
         if not dialog.is_attached:
             ui.open_dialog(dialog, stop)
         dialog.show_progress(words)

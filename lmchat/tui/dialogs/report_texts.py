@@ -9,10 +9,10 @@ from lmchat.safe_text import safe_line
 from lmchat.sessions.message import AnswerState, AnswerStats, ChatMessage, value_text
 from lmchat.sessions.stats import Budget, Metrics, ModelFigures
 
-_VALUE_CHARS = 2000  # of a sampling option, such as a grammar, or a name
+_VALUE_CHARS = 2000  # of a value, such as a name or a grammar
 _LABEL_WIDTH = 14  # of `/details`, in cells
-_SLOW_MS = 3000.0  # wait for the first word from which on its causes are named
-_LEAST_SHARE = 0.2  # of the wait that a cause must have taken to be named
+_SLOW_MS = 3000.0  # if the first word took longer, the causes are named
+_LEAST_SHARE = 0.2  # of the wait; a cause that took less is not named
 RECORD_DAYS = 90  # period of the figures by model; `lmchat stats` shows all of the answer records
 _NAME_WIDTH = 24  # of `/stats`, in cells
 _VALUE_WIDTH = 12
@@ -24,7 +24,7 @@ def details_text(answer: ChatMessage) -> str:
     A figure that was not measured or reported is left out.
     """
     stats = answer.stats or AnswerStats()
-    tokens = units.tokens  # for other counts too; of None it makes `UNKNOWN`, a row left out below
+    tokens = units.tokens  # for other counts, too; None becomes `UNKNOWN`, whose row is left out
     reason = stats.ending or stats.finish_reason  # `ending` is empty after a normal end
     if answer.state is not AnswerState.COMPLETE:
         reason = answer.failure.message if answer.failure else ""
@@ -33,7 +33,7 @@ def details_text(answer: ChatMessage) -> str:
         marks.append("continued while you were away")
     rows = [
         ("Model", answer.model),
-        ("Asked for", stats.asked),  # where another model has answered
+        ("Asked for", stats.asked),  # if another model has answered
         ("Server", " at ".join(filter(None, (stats.product, answer.endpoint)))),
         ("Build", stats.build),
         ("Begun", f"{answer.created_at.astimezone():%Y-%m-%d %H:%M:%S}"),
@@ -75,7 +75,7 @@ def details_text(answer: ChatMessage) -> str:
     label = "Sampling"
     for name, value in sorted(stats.sampling.items()):
         rows.append((label, f"{name} {value_text(value)}"))
-        label = ""  # only the first option has one
+        label = ""  # only the first option has a label
     lines = [
         f"{label:<{_LABEL_WIDTH}}{safe_line(value, limit=_VALUE_CHARS)}"
         for label, value in rows
@@ -113,9 +113,9 @@ def _causes(stats: AnswerStats) -> list[str]:
 
 
 def statistics_text(metrics: Metrics, budget: Budget, text_of_models: str) -> str:
-    """Return the text of `/stats`: the counters of this run, and below them those of the models.
+    """Return the text of `/stats`: the counters of this run, and below them `text_of_models`.
 
-    `text_of_models` is what `models_text` has returned.
+    `models_text` returns the text of the models.
     """
     list_requests = metrics.cache_hits + metrics.cache_misses
     run = _lines(
@@ -139,7 +139,7 @@ def models_text(models: Sequence[ModelFigures]) -> str:
     paragraphs: list[str] = []
     for figures in models:
         rows = [("answers", f"{figures.turns}, {figures.complete} ok")]
-        # name, value, the words for it, and the factor to the unit that these take
+        # name, value, function for its words, and the factor to the unit that this function takes
         for name, figure, in_words, factor in (
             ("first token", figures.ttft_ms, units.exact_time, 1e-3),
             ("speed", figures.tokens_per_second, units.rate, 1),

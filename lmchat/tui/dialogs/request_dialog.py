@@ -38,7 +38,7 @@ class RequestDialog(TextDialog):
         Args:
             template_text: The text behind the server's chat template, or why it is missing.
             outgoing: The request as it is sent.
-            form: The form to begin with; empty for the text, or if the server has none, the JSON.
+            form: The form to begin with. If empty, it is the text, or JSON if the server has none.
             page: Opens a text in the pager.
         """
         super().__init__("Next request")
@@ -47,7 +47,7 @@ class RequestDialog(TextDialog):
         self._page = page
         first_form = "text"
         if isinstance(template_text, LMChatError) and template_text.kind == "unsupported":
-            first_form = "json"  # the server cannot give the text
+            first_form = "json"  # the server cannot return the text
         self._form = form or first_form
 
     def on_mount(self) -> None:
@@ -61,7 +61,7 @@ class RequestDialog(TextDialog):
                 self.show(json_text(self._outgoing), "JSON", size)
             case "curl", _:
                 self.show(curl_command(self._outgoing), "curl", size)
-            # the form "text", or why the server does not give it
+            # the form "text", or why it is missing
             case _, TemplateText(text=text, tokens=tokens):
                 self.show(text, "text", units.counted(tokens, "token"))
             case _, LMChatError() as error:
@@ -69,7 +69,7 @@ class RequestDialog(TextDialog):
         self.query_one(VerticalScroll).scroll_home(animate=False)
 
     def action_change(self, step: int) -> None:
-        """Show the form `step` places after the shown one, in a ring."""
+        """Show the form `step` places after the shown one; the first one follows the last."""
         self._form = FORMS[(FORMS.index(self._form) + step) % len(FORMS)]
         self._show_form()
 

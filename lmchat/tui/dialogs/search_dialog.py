@@ -88,13 +88,13 @@ class SearchDialog(ListDialog):
         rows: list[ListRow] = []
         for key, hit in self._hits.items():
             author = "you" if hit.role == Role.USER else safe_line(hit.model, limit=30)
-            # the second names the place of the hit; it is empty for the text of a message
+            # the second fact, the place of the hit, is empty if that is the text of a message
             facts = (author, HIT_KIND_NAMES.get(hit.kind, ""), when(hit.created_at, now))
             right = f" {UNICODE.dot} ".join(filter(None, facts))
             if rows:
                 rows.append(ListRow())  # a blank one between two hits
             rows.append(text_row(f" {hit.title}", STRONG, right=right, key=key))
-            # without the bar of the row and the blank that it begins with
+            # 2 cells: the bar of the row and a blank
             words = match_in_context(hit, self.list.text_width - 2)
             rows.append(ListRow(pieces=(words,), key=key))
         count = units.counted(len(self._hits), "hit")
@@ -112,8 +112,8 @@ class SearchDialog(ListDialog):
 def match_in_context(hit: SearchHit, width: int) -> StyledTexts:
     """Return the match of a hit with the words around it, for a row of this width in cells.
 
-    The words before the match are cut at their start, so that the match is in view, and up to a
-    third of the width is left for the words after it. The row cuts those at its end.
+    The words before the match are cut at their start, so that the match is in view. Up to a third
+    of the width is left for the words after the match, which the row cuts at its end.
     """
     before, match, after = map(on_one_line, (hit.before, hit.match, hit.after))
     room_before = width - cell_len(match) - min(cell_len(after), width // 3)

@@ -54,7 +54,7 @@ class TextDialog(Dialog):
 
 
 def _shortened(text: str) -> str:
-    """Return a text, of a long one its ends, and between them a line about what is left out.
+    """Return a text; if it is long, its two ends, and between them a line about the rest.
 
     Laying out the whole text would take too long.
     """
@@ -79,12 +79,12 @@ class LinksDialog(ListDialog):
 
     def draw(self) -> None:
         """Draw each link: its words, and below them its address, or only the address."""
-        room = self.list.text_width - 2  # one cell for the bar of the row, one free at the end
+        room = self.list.text_width - 2  # less the bar of the row and a free cell
         rows = []
         for address, words in self._links.items():
             shown_address = cut_middle(address, room)
             name = safe_line(words, limit=200)
-            if name and name != safe_line(address):  # else one row says it all
+            if name and name != safe_line(address):  # else the address says it all
                 rows.append(text_row(name, key=address))
                 rows.append(text_row(shown_address, MUTED, key=address))
             else:

@@ -1,4 +1,4 @@
-"""Dialog with the themes: the one under the cursor is shown at once, on the whole screen."""
+"""Dialog with the themes: the whole screen takes the theme under the cursor at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lmchat.tui.widgets.row_list import text_row
 
 
 class ThemeDialog(ListDialog):
-    """List of themes, each shown while the cursor is on it; returns the name of the taken one.
+    """List of themes; the screen has the one under the cursor. Returns the name of the taken one.
 
     Esc uses the old theme again, and returns None.
     """

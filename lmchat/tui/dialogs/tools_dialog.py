@@ -1,4 +1,4 @@
-"""Dialog with the tool servers and their tools: state, approval, and a switch for each.
+"""Dialog with the tool servers and their tools: their state or approval, and a switch for each.
 
 The switches are those of the shown session.
 """
@@ -31,7 +31,7 @@ _DRAW_EVERY_S = 0.5  # between two drawings: the states of the tool servers chan
 
 
 def tools_dialog(chat: ChatService, config_file: Path) -> Dialog:
-    """Return the dialog with the tools, or if none are configured, a text that says how to do it.
+    """Return the dialog with the tools, or if none are configured, a text on how to configure them.
 
     If the model in use cannot call tools, a note above the tools says so.
     """
@@ -63,7 +63,7 @@ class ToolsDialog(ListDialog):
         self._note = note
 
     def on_mount(self) -> None:
-        # `again`: also servers that have failed are started, once more
+        # `again`: servers that have failed are started once more
         self.run_worker(self._toolbox.host.list_servers(again=True), name="tools", group="tools")
         self.set_interval(_DRAW_EVERY_S, self.redraw)  # their states change while they start
 
@@ -103,7 +103,7 @@ class ToolsDialog(ListDialog):
         if is_server_off or self._toolbox.is_off(self._session_id, tool.full_name):
             state = "off"
         return ListRow(
-            # two pieces of one text each: where there is no room, the second is dropped
+            # two pieces of one text each: without room, the second is dropped
             pieces=(((f"  {name}", NAME),), ((f"  {about}", ASIDE),)),
             right=((state, MUTED),),
             key=None if is_server_off else tool.full_name,

@@ -29,8 +29,8 @@ def rows_of(text: str) -> list[str]:
 def with_changed_colours(text: str) -> str:
     """Return output that draws the same as `text` with fewer colour codes.
 
-    Codes are written only before output that draws something, and only if they differ from those
-    that hold. The output begins and ends with the terminal's own colours.
+    Codes are written only before output that draws something, and only if they differ from those in
+    force. The output begins and ends with the terminal's own colours.
     """
     written: list[str] = []
     terminal_style = text_style = ""  # codes since the last reset, in what is written and in `text`

@@ -1,4 +1,4 @@
-"""Driver that restores the terminal on every exit, and never waits for one that does not read."""
+"""Driver that restores the terminal on every exit, and never waits for it to read."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def guard_terminal(app: App[Any], on_terminate: Callable[[int], Awaitable[object
     mend_keys()
     if termios is None:  # Windows, where Textual's own driver stays in use
         return
-    # Textual only calls `driver_class` to make the driver, so that this need not be a class
+    # Textual only calls `driver_class` to make the driver, so a function will do
     app.driver_class = cast("type[Driver]", partial(TerminalDriver, on_terminate=on_terminate))
 
 
@@ -163,9 +163,10 @@ class TerminalDriver(LinuxDriver):
         self._guard.watch()  # handles signals that end the app from now on
 
     def _resized(self, _number: int, _frame: object) -> None:
-        """Handle SIGWINCH, by which the terminal reports a new size: let the event loop read it.
+        """Let the event loop read the new size that the terminal reports by SIGWINCH.
 
-        If this handler read it and was interrupted by the next signal, it would post the old size.
+        If this handler read the size and was interrupted by the next signal, it would post the old
+        size last.
         """
         if not self._in_band_window_resize:  # else the terminal reports its size as input
             with suppress(RuntimeError):  # the loop is closed
@@ -203,7 +204,7 @@ class TerminalDriver(LinuxDriver):
     def close(self) -> None:
         """Write what is queued, for a limited time, as the app has ended.
 
-        Close the pipe that ended the thread which read keys.
+        Then close the pipe that has ended the thread for keys.
         """
         super().close()
         if self._writer is not None:
@@ -225,8 +226,9 @@ class TerminalDriver(LinuxDriver):
             selector.register(self.fileno, selectors.EVENT_READ)
             selector.register(self._stop_reading[0], selectors.EVENT_READ)
             while True:
-                # while early keys wait, `_post_messages` is called often: it looks whether they can
-                # be posted; else wait for input, or until an ESC that was read counts as a key
+                # While early keys wait, `_post_messages` is called often, to post them as soon as
+                # that is possible. Otherwise wait for input, or until an ESC that was read counts
+                # as a key.
                 wait_s = _EARLY_KEYS_S if self._early_keys else parser.wait_s
                 ready = {key.fd for key, _ in selector.select(wait_s)}
                 if self._stop_reading[0] in ready:

@@ -1,8 +1,9 @@
 """Queue of keys: each is delivered when the one before it has had its whole effect.
 
-A key that the focused widget does not take passes through the queues of all widgets around it, up
-to the app, where its binding runs. Textual 8.2.8 sends the next keys to the old focus before that:
-letters typed right after Esc on a message ran its commands, or arrived in another order.
+A key that the focused widget does not take passes through the queues of all widgets around it. Its
+binding runs at the end, in the app. Textual 8.2.8 sends the next keys to the old focus before that.
+So letters typed right after Esc on a message ran the message's commands, or arrived in another
+order.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ Typed = events.Key | events.Paste
 class KeyQueue:
     """Queue of keys and pastes; each is delivered after the one before it has had its effect.
 
-    Only text does not wait for text that went into the same input: the input has a queue itself,
-    which keeps the order, and can draw several letters at once. An event has had its effect when
-    callbacks behind it have passed all its queues; the wait for that ends after `LONGEST_S`.
+    Text does not wait for earlier text in the same input. The queue of the input keeps the order,
+    and the input can draw several letters at once. An event has had its effect when callbacks
+    behind it have passed all queues on its way. The wait for that ends after `LONGEST_S`.
     """
 
     def __init__(self, app: App[Any], deliver: Callable[[Typed], Awaitable[Widget | None]]) -> None:
@@ -66,14 +67,14 @@ class KeyQueue:
     def _is_more_text(self, event: Typed) -> bool:
         """Return whether an event is text for the input that got the current text.
 
-        Such text need not wait: the queue of the input keeps the order.
+        This text need not wait: the queue of the input keeps the order.
         """
         return self._field is not None and self._app.focused is self._field and _is_text(event)
 
     def _pass_queues(self, event: Typed, widgets: list[MessagePump]) -> None:
         """Find out when an event has passed the queues of `widgets` and app; then call `_end`.
 
-        A callback is put into the queue of the first one, behind the event. When its turn comes,
+        A callback is put into the queue of the first widget, behind the event. When its turn comes,
         this is called again with the remaining widgets. `widgets` is emptied on the way.
         """
         while widgets:
@@ -86,8 +87,8 @@ class KeyQueue:
     async def _end(self, event: Typed) -> None:
         """End the wait for the effect of an event, and deliver the next keys.
 
-        Do nothing if the event is no longer the current one: its time limit has ended the wait
-        before, or more text was delivered after it.
+        Do nothing if the event is no longer the current one. Then its time limit has ended the
+        wait, or more text was delivered after it.
         """
         if self._current is event:
             self._cancel_time_limit()

@@ -15,7 +15,7 @@ from textual.keys import Keys
 from textual.message import Message
 from textual.widget import Widget
 
-ESCAPE_DELAY_S = 0.03  # wait after a lone ESC: networks part sequences, people are slower
+ESCAPE_DELAY_S = 0.03  # wait after a lone ESC: networks split sequences, people are slower
 ASK_BACKGROUND = "\x1b]11;?\x1b\\"
 _COLOUR = r"([0-9a-f])\w*/([0-9a-f])\w*/([0-9a-f])\w*"
 _BACKGROUND = re.compile(rf"(?i)\x1b\]11;rgba?:{_COLOUR}[^\x07\x1b]*(?:\x07|\x1b\\)")
@@ -51,8 +51,8 @@ class BackgroundReported(Message):
 class KeyParser(XTermParser):
     """Textual's parser, for which pastes and control sequences are never cut between two reads.
 
-    Textual's own would type the rest of a sequence that comes late, and what follows an ESC within
-    a paste; a line end among it would send the prompt.
+    Textual's own parser would type the rest of a sequence that comes late, and the text after an
+    ESC in a paste. A line end in such a text would send the prompt.
     """
 
     def __init__(self, debug: bool = False) -> None:
@@ -75,7 +75,7 @@ class KeyParser(XTermParser):
             yield from self.tick()
         text = self._held + data
         self._held = ""
-        while text:  # each time what was typed, and the paste behind it, if any
+        while text:  # each pass takes what was typed, and the paste behind it, if any
             typed, start, rest = text.partition(_PASTE_START)
             pasted, end, text = rest.partition(_PASTE_END)
             if start and not end:  # the end of the paste is not there yet
@@ -96,14 +96,14 @@ class KeyParser(XTermParser):
     def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterable[events.Key]:
         """Return the keys of a sequence, none if it is unfinished.
 
-        ESC and a letter are Alt with this letter at once; Textual would wait, and take what is
-        typed next for a part of the sequence.
+        ESC and a letter become Alt with this letter at once. Textual would wait, and take the next
+        letters for a part of the sequence.
         """
         try:
             # Enter with a modifier comes in two forms; Textual knows only this one
             usual_form = _OTHER_ENTER.sub("\x1b[13;\\1u", sequence)
             keys = list(super()._sequence_to_key_events(usual_form, alt))
-        except (ValueError, OverflowError):  # of an impossible number; it would end the app
+        except (ValueError, OverflowError):  # an impossible number; the error would end the app
             return [events.Key(Keys.Ignore, sequence)]
         if not keys and _ALT_LETTER.fullmatch(sequence):
             return super()._sequence_to_key_events(sequence[1], alt=True)

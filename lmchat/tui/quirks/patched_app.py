@@ -29,7 +29,7 @@ class PatchedApp(App[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        # Both change classes of rich and Textual for the whole process; twice does no harm.
+        # Both calls change classes of rich and Textual for the whole process; twice does no harm.
         mend_cuts()  # rich cuts rows within emoji flags and accents
         mend_painting()  # Textual renders whole widgets, and an error in one ends the app
         self._has_dropped_frame = False  # whether `_catch_up` has to paint what was not written
@@ -75,7 +75,7 @@ class PatchedApp(App[None]):
     def _refresh_notifications(self) -> None:
         """Show the notifications; on a low screen, only the newest two, and forget the others.
 
-        One may have three rows: more would cover the end of a short session.
+        A notification may have three rows: more than two would cover the end of a short session.
         """
         if self.size.height < _LOW:
             for old in list(self._notifications)[:-2]:
@@ -110,7 +110,8 @@ class PatchedApp(App[None]):
     def _watch_app_focus(self, focus: bool) -> None:
         """Follow the focus of the terminal's window.
 
-        A screen that was opened without it has no focused widget; Textual would leave it so.
+        A screen that was opened while the window lacked the focus has no focused widget; Textual
+        would leave it so.
         """
         super()._watch_app_focus(focus)
         if focus:
@@ -154,7 +155,7 @@ class PatchedApp(App[None]):
         """
         cause = error.error if isinstance(error, WorkerFailed) else error
         if not self.is_running and isinstance(cause, NoMatches):
-            return  # the widgets of a screen go before its workers and messages
+            return  # the widgets of a screen are removed before its workers and messages
         if isinstance(error, WorkerFailed):
             self.report_failure(error.error)
         else:
@@ -169,7 +170,7 @@ class PatchedApp(App[None]):
 
 
 def mend_painting() -> None:
-    """Let all screens render only changed rows, no widget behind another, and cover what fails.
+    """Let all screens render only changed rows of widgets in front, and cover widgets that fail.
 
     Textual 8.2.8 renders each widget that touches a changed region in full, for each new word. An
     error in the drawing of one widget ends the app.
@@ -197,7 +198,7 @@ def _drawn(widget: Widget, rows: Region) -> list[Strip]:
     """Return rows of a widget; if it cannot draw them, cover it, and return blank ones.
 
     The cover replaces the widget with the next layout; until then, the widget is not drawn. Textual
-    covers a widget that loads in this way.
+    has such covers for widgets that load.
     """
     if widget._cover_widget is None:
         try:
@@ -212,19 +213,20 @@ def _drawn(widget: Widget, rows: Region) -> list[Strip]:
 class PatchedScreen(Screen[None]):
     """Screen that paints only what has changed, below a dialog too.
 
-    There Textual 8.2.8 writes the whole terminal for each frame of an answer, 375 kB/s. It also
-    asks the dialog to refresh itself, which then forgets its widgets that wait to be painted.
+    Below a dialog, Textual 8.2.8 writes the whole terminal for each frame of an answer, 375 kB/s.
+    It also asks the dialog to refresh itself, so that the dialog forgets which widgets wait to be
+    painted.
     """
 
     def _compositor_refresh(self) -> None:
         """Paint; below a dialog, replace the full repaint that Textual requests by an update.
 
         A changed screen below a dialog is not painted itself: Textual marks its regions on both
-        screens, and requests a paint of both. The screen on top paints them, so this one forgets
-        them; and the one on top gets an `Update` instead.
+        screens, and requests a paint of both. The screen on top paints the regions, so this screen
+        forgets them. In place of the full repaint, the screen on top gets an `Update`.
         """
         top = self.app.screen
-        was_required = top._repaint_required  # such as after a resize: that one has to stay
+        was_required = top._repaint_required  # as after a resize: that repaint has to stay
         super()._compositor_refresh()
         if self is not top:
             self._repaint_required = False  # set by `super` above, for one more paint

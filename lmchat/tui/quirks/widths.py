@@ -1,8 +1,9 @@
 """Cells of characters that terminals disagree about, and cuts that lose no cell.
 
-Joined emoji, flags, variation selectors (⚠️, 1️⃣) and many scripts differ: tmux 3.3a gives ⚠️ one
-cell where rich counts two (https://github.com/tmux/tmux/issues/3923). The rest of the row would be
-in the wrong column, so after each such character the cursor is moved to where rich counts it.
+Terminals differ about joined emoji, flags, variation selectors (⚠️, 1️⃣) and many scripts: tmux
+3.3a gives ⚠️ one cell, rich counts two (https://github.com/tmux/tmux/issues/3923). The rest of the
+row would be in the wrong column, so after each such character the cursor is moved to where rich
+expects it.
 """
 
 from __future__ import annotations
@@ -51,9 +52,9 @@ def _has_sure_width(text: str) -> bool:
 def _unsure_runs() -> re.Pattern[str]:
     r"""Return the pattern of control sequences, which stay as they are, and of unsure characters.
 
-    A match is a whole sequence, or unsure characters, each with the sure one before it, which may
-    be its base: of `a\x1b[1mb🌱`, the sequence and `b🌱`. Only one part can match at each place:
-    the time is linear.
+    A match is a whole sequence, or unsure characters, each with the sure character before it, which
+    may be its base. In `a\x1b[1mb🌱`, the matches are the sequence and `b🌱`. Only one part of the
+    pattern can match at each place, so the time is linear.
     """
     ranges = zip(_SURE_RANGES[::2], _SURE_RANGES[1::2], strict=True)
     sure = "".join(f"{re.escape(chr(start))}-{chr(end - 1)}" for start, end in ranges)
@@ -67,8 +68,8 @@ def _with_cursor_set(match: re.Match[str]) -> str:
     run = match[0]
     if match["sequence"] is not None:  # a control sequence, which stays as it is
         return run
-    # A word of letters is placed as a whole, which takes fewer bytes: what follows it stands right,
-    # and terminals draw its letters side by side. Of symbols, each one has to stand right.
+    # A word of letters is placed as a whole, in fewer bytes. The text behind it is in the right
+    # column, and terminals draw its letters side by side. Symbols are placed one by one.
     if all(ord(char) < _FIRST_SYMBOL for char in run):
         return _with_cursor_behind(run)
     begins = [begin for begin, _ in graphemes(run)]

@@ -82,7 +82,7 @@ class ServerRow(Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> SafeText:
-        """Product, or the address if the user named it, or if it says more than the product."""
+        """The product, or the address if it is named, on another host, or of no known product."""
         probed = self.probed
         is_usual_address = probed.endpoint.is_loopback and not probed.has_named_address
         if is_usual_address and probed.product != OPENAI_COMPATIBLE:
@@ -96,8 +96,8 @@ class MachineState(Struct, frozen=True, kw_only=True):
     installed: tuple[Installed, ...] | None = None  # None before the first search
     files: tuple[ModelFile, ...] = ()
     offer: DemoModel | None = None  # the demo model that the engine can download
-    install_command: str = ""  # command that installs the built-in engine, where that is missing
-    last_model: str = ""  # model of the built-in engine, where that was used last
+    install_command: str = ""  # command that installs the built-in engine if it is missing
+    last_model: str = ""  # model of the built-in engine if it was used last
 
 
 def server_rows(results: Sequence[ProbeResult], machine: MachineState) -> tuple[ServerRow, ...]:
@@ -124,7 +124,7 @@ def default_choice(rows: Sequence[ServerRow]) -> Endpoint | None:
         # Enter does not help against these two: the user has to change something at the server
         if row.is_choice and not (is_blocked or lacks_models):
             return row.key
-        # This program runs, and only its server is off. One that does not run (`REFUSED`) is
+        # This program runs, and only its server is off. A program that does not run (`REFUSED`) is
         # started only if the user chooses its row.
         if row.start is not None and probed.verdict is Verdict.SERVER_OFF:
             return row.key
@@ -145,14 +145,15 @@ def _row(probed: ProbeResult, machine: MachineState) -> ServerRow:
         next_step="Choose a model" if can_choose_model else probed.next_step,
         is_choice=probed.verdict.is_server or probed.can_be_allowed,
     )
-    # The step of the probe stays for a server that the user named, and for the built-in one; for
-    # any row until the programs of this machine are known; and where none can be started.
+    # The step of the probe stays for a server that can be chosen, that the user named, or that is
+    # built in. It also stays until the programs of this machine are known, and where none can be
+    # started.
     is_startable = probed.verdict in _STARTABLE and probed.endpoint.is_loopback
     if row.is_choice or machine.installed is None or probed.is_own or not is_startable:
         return row
 
-    # A program that runs with its server off is installed, also where it was not found. Its row
-    # keeps the result of the probe, and the next step unless lmchat can start the server.
+    # A program that runs with its server off is installed, even if it was not found. Its row keeps
+    # the result of the probe, and the next step unless lmchat can start the server.
     is_off = probed.verdict is Verdict.SERVER_OFF
     fitting = (found for found in machine.installed if found.product == probed.product)
     installed = next(fitting, None)
@@ -265,7 +266,7 @@ def _sign(server: ServerRow) -> StyledText:
 
 
 def _table(servers: Sequence[ServerRow], rule: ListRow, width: int) -> list[ListRow]:
-    """Return the servers as a table with its head above a rule; empty if it has no room."""
+    """Return the servers as a table with its head above a rule; empty if the table does not fit."""
     step_width = max(  # with the key to press, which `_with_digits` writes behind the next step
         min(cell_len(safe_line(server.next_step)), _MOST_STEP_CELLS)
         + (_KEY_CELLS if server.key is not None else 0)
@@ -310,8 +311,9 @@ def _pairs(servers: Sequence[ServerRow]) -> Iterator[ListRow]:
 def _with_digits(rows: Sequence[ListRow]) -> list[ListRow]:
     """Return the rows with the key to press written at the right: a digit, or `Enter` if chosen.
 
-    Rows with the same `ListRow.key` are chosen together, and only the first of them gets it. Behind
-    the ninth choice, there are no more digits. Rows without a `ListRow.key` cannot be chosen.
+    Rows with the same `ListRow.key` are chosen together, and the key to press is written only in
+    the first of them. Choices after the ninth have no digit. Rows without a `ListRow.key` cannot be
+    chosen.
     """
     written: list[ListRow] = []
     keys: set[Hashable] = {None}  # with None, its length is the number of the next choice

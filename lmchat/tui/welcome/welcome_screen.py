@@ -45,20 +45,20 @@ _OTHER_ROWS_SHORT = 4  # the same on a screen of few rows
 
 
 class WelcomeFacts(Struct, frozen=True, kw_only=True):
-    """What is known of servers, for the page to show."""
+    """Facts about servers and this machine that the page shows."""
 
     results: Sequence[ProbeResult] = ()
     searched_at_s: float | None = None  # end of the last search; None before the first one
     next_search_at_s: float = 0.0
     machine: MachineState = MachineState()
-    problem: str = ""  # why the last start failed, or the named model cannot be used
-    has_waiting_message: bool = False  # for a server
+    problem: str = ""  # why the last start failed, or why the named model cannot be used
+    has_waiting_message: bool = False  # whether a message waits for a server
 
 
 class WelcomeScreen(Screen[None]):
-    """Page of servers and ways to one; it is told what to show, and posts what the user wants.
+    """Page of servers and ways to one; `show` sets its facts, and it posts what the user wants.
 
-    It posts to the app, which gets the message before the next key.
+    The page posts to the app itself, so that the app gets the message before the next key.
     """
 
     class Chosen(AppMessage):
@@ -147,7 +147,7 @@ class WelcomeScreen(Screen[None]):
         rows = welcome_rows(machine, self._servers, self._rows.text_width)
         other_rows = _OTHER_ROWS_SHORT if self.has_class("-short") else _OTHER_ROWS
         if len(rows) > self.size.height - other_rows:
-            rows = [row for row in rows if row.pieces]  # those that are not blank
+            rows = [row for row in rows if row.pieces]  # drops the blank rows
         if rows != self._rows.rows:
             self._rows.styles.max_height = len(rows)
             default = default_choice(self._servers) or rows[0].key

@@ -16,7 +16,7 @@ class Column(Struct, frozen=True):
     """Column of a list."""
 
     title: str
-    rank: int = 0  # where room is short, the lowest are dropped first
+    rank: int = 0  # if room is short, the lowest is dropped first
     is_right: bool = False  # whether its texts are aligned at the right
 
 

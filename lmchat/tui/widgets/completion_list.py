@@ -18,7 +18,7 @@ from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, text_row
 class Completion(Struct, frozen=True):
     """Rows that match the typed word, best first, and which of them is chosen.
 
-    A row is a command, a path, or as text a command with a name, such as `/profile fast`.
+    A row is a command, or a text: a path, or a command with a name, such as `/profile fast`.
     """
 
     rows: tuple[Command | str, ...] = ()
@@ -38,9 +38,9 @@ Names = Mapping[str, Callable[[], Iterable[str]]]
 def complete(text: str, names: Names) -> Completion:
     """Return the commands that begin with `text`, as `/mod`, else those that contain `mod`.
 
-    `names` gives the names that may follow some commands. For such a command and the beginning of
-    a name, as `/profile co`, return rows with the command and each name that begins so. For text
-    that is no beginning of a command, return `CLOSED`.
+    `names` gives the names that may follow some commands. For such a command and the beginning of a
+    name, as `/profile co`, return rows with the command and each name that begins so. For other
+    texts, return `CLOSED`.
     """
     word, space, typed = text.partition(" ")
     if space and word in names:
@@ -58,7 +58,7 @@ class SlashList(RowList):
     """Rows of slash commands or files; the prompt handles the keys."""
 
     def show_completion(self, completion: Completion) -> None:
-        """Show commands with their titles, and files or names; hide the list without rows.
+        """Show commands with their titles, and files or names; without rows, hide the list.
 
         A long file or name is cut in its middle, to half of the screen.
         """

@@ -13,7 +13,7 @@ from lmchat.tui.widgets.line import MUTED, styled
 
 
 class TextLine(Input):
-    """Textual's input, into which no control character gets."""
+    """Textual's input, which takes no control characters."""
 
     def on_mount(self) -> None:
         self.cursor_blink = self.app.animation_level != "none"

@@ -42,7 +42,7 @@ class FindBar(Horizontal):
         selected, so that typing replaces it.
         """
         self.display = True
-        if query and query == self._field.value:  # to set it again would not start a search
+        if query and query == self._field.value:  # setting an equal value starts no search
             self._log.finder.seek(query)
         elif query:
             self._field.input.value = query  # this change starts the search
@@ -53,7 +53,7 @@ class FindBar(Horizontal):
 
     def show_standing(self) -> None:
         """Show at the right of the input which hit is the current one, and how many there are."""
-        number, count = self._log.finder.standing  # 0 and a count while no hit is current
+        number, count = self._log.finder.standing  # `number` is 0 while no hit is current
         if not self._field.value:  # hits, if any, come from the dialog that searches all sessions
             words = ""
         elif number:

@@ -15,10 +15,10 @@ _LABEL_LENGTH = 60  # characters of a label that are shown
 
 
 class FoldedBlocks:
-    """Long blocks, each by the line that is shown in its place.
+    """Long blocks, and for each the line that is shown in its place.
 
-    A block is kept after its line was deleted in the prompt, since undo may restore the line, until
-    `keep_only`.
+    When a line is deleted in the prompt, its block is kept until `keep_only`, since undo may
+    restore the line.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class FoldedBlocks:
         for index, line in enumerate(lines):
             part = file_in_line(line)
             if part is not None:
-                # the words of an image also have its pixels; of a text, each byte is counted
+                # `words` has the pixels of an image; a text is shown with its exact size
                 label = part.words if part.is_image else f"{part.name} ({part.size} bytes)"
                 lines[index] = self.fold(line, label)
         return "\n".join(lines)
@@ -74,8 +74,8 @@ class FoldedBlocks:
     def unfold(self, text: str) -> str:
         """Return a text with each folded block in full again.
 
-        A line break is added before and after a block if other words were typed beside its line. A
-        block may itself have the line of another one: there it is text.
+        A line break is added before and after a block if other words were typed beside its line. If
+        a block has the line of another block in it, that line stays as it is.
         """
         if not self._blocks:
             return text

@@ -66,10 +66,10 @@ def command_hint(command_id: str, overrides: Mapping[str, str]) -> Hint:
 
 
 class KeyBar(Widget):
-    """Row with hints at the left, as many as there is room for, and at the right.
+    """Row of key hints: at the left as many as there is room for, and others at the right.
 
-    Their keys have the names that Textual has for them; a hint may have two, with a blank between
-    them, or a slash command instead of a key. A click does what the last key does.
+    A hint has a key by Textual's name, two keys with a blank between them, or a slash command. A
+    click does what the last key does.
     """
 
     class CommandClicked(AppMessage):
@@ -89,7 +89,7 @@ class KeyBar(Widget):
             self.refresh()
 
     def render(self) -> Content:
-        """Return the row; of the hints at the left, the last ones are dropped without room.
+        """Return the row; hints at the left are dropped from the last one on, until they fit.
 
         On a very narrow terminal, there are no hints at the right.
         """
@@ -107,7 +107,7 @@ class KeyBar(Widget):
         keys = str(event.style.meta.get("keys", ""))  # set by `_drawn`
         if keys.startswith("/"):
             self.post_message(self.CommandClicked(keys))
-        elif keys:  # of two keys, the last one counts
+        elif keys:  # the last one of two keys
             self.app.simulate_key(keys.rpartition(" ")[2])
 
 

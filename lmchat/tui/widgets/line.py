@@ -60,7 +60,7 @@ def paragraphs(text: str, style: str = "") -> Content:
 def cut(text: Content, width: int) -> Content:
     """Return a text, shortened at its end to `width` cells if it is wider, with an ellipsis.
 
-    Without room for a character before the ellipsis, there is no ellipsis.
+    If no character fits before the ellipsis, the text is cut without one.
     """
     if text.cell_length <= width:
         return text
@@ -88,8 +88,8 @@ def cut_middle(text: str, width: int) -> SafeText:
 def fit(pieces: Sequence[Content], right: Content, width: int) -> Content:
     """Return a line of `width` cells, with pieces at the left and `right` at its end.
 
-    While the pieces have no room, the last one is dropped; if only the first remains, it is cut.
-    `right` is never cut, so that the line is wider than `width` where `right` alone is.
+    If the pieces do not fit, they are dropped from the last one on; the first one is cut instead.
+    `right` is never cut: if it alone is wider than `width`, the line is, too.
     """
     room = max(width - right.cell_length - (_GAP if right else 0), 0)
     fitting = list(pieces)
@@ -107,7 +107,7 @@ class LineWidget(Widget):
         self, left: Sequence[Content] = (), right: Content = _EMPTY, **options: Any
     ) -> None:
         super().__init__(**options)
-        self._pieces = [*left, right]  # those at the left, and last the one at the right
+        self._pieces = [*left, right]  # those at the left, then the text at the right
 
     def show(self, left: Sequence[Content], right: Content = _EMPTY) -> None:
         """Show pieces at the left and a text at the right, for which `fit` finds room."""

@@ -1,7 +1,7 @@
 """Prompt area: the widgets below the log, from top to bottom.
 
-They are the pill, which says that lines are new below the screen; a card for each queued prompt;
-the list of commands or files; and a card with the prompt and its status line. Above the prompt, the
+The pill says that lines are new below the screen. Below it are a card for each queued prompt, the
+list of commands or files, and a card with the prompt and its status line. Above the prompt, this
 card may have a note about what Enter does.
 """
 
@@ -34,7 +34,7 @@ class Pill(Widget):
         """Request to scroll the log to its end."""
 
     words: reactive[str] = reactive("")
-    """What is below the screen; empty while the log is at its end."""
+    """Words for what is below the screen; empty while the log is at its end."""
 
     def render(self) -> Content:
         if not self.words:
@@ -58,7 +58,7 @@ class QueueCards(Widget):
 
     def show(self, texts: Sequence[str]) -> None:
         """Show queued prompts; the keys of the prompt act on the newest one, which is the last."""
-        # nothing shown here is unfolded again, so that no `FoldedBlocks` need be kept
+        # nothing shown here is unfolded again, so these `FoldedBlocks` are not kept
         self._texts = [safe_line(FoldedBlocks().fold_files(text)) for text in texts]
         self.display = bool(texts)
         self.styles.height = len(texts)

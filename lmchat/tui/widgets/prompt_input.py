@@ -50,11 +50,11 @@ class PromptInput(TextArea):
 
     A `!` that is typed into an empty prompt begins the shell mode, in which Enter runs the line in
     the user's shell. A line with `!` that comes from elsewhere, such as a paste, a draft or an
-    earlier prompt, is not in this mode. Enter then only begins it, so that a line that the user has
-    not typed is seen as a command before it runs.
+    earlier prompt, is not in this mode. Enter then only begins the mode: the user sees that the
+    line is a command before it runs.
 
-    Keys that a TextArea would take for editing (Ctrl+K, Ctrl+E, …) go to the screen's bindings that
-    have `priority`: Textual asks those, from the app down, before the focused widget gets the key.
+    A TextArea would take keys such as Ctrl+K and Ctrl+E for editing. The screen's bindings for
+    these keys have `priority`, so Textual asks them before the focused widget gets the key.
     """
 
     class Submitted(AppMessage):
@@ -64,7 +64,7 @@ class PromptInput(TextArea):
         is_for_shell: bool = False
 
     class Drafted(AppMessage):
-        """The text has changed; who needs it reads `full_text`."""
+        """The text has changed; receivers read it from `full_text`."""
 
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, PromptInput.Drafted)  # one is enough for several changes
@@ -121,7 +121,7 @@ class PromptInput(TextArea):
 
     @property
     def typed_command(self) -> str:
-        """The line `/COMMAND` or `!COMMAND` if nothing else is there but folded blocks; or ""."""
+        """The line `/COMMAND` or `!COMMAND` if only folded blocks are beside it; otherwise ""."""
         line = self._words_beside_blocks.rstrip()
         return line if is_command(line) or is_shell_command(line) else ""
 
@@ -133,7 +133,7 @@ class PromptInput(TextArea):
     def _end_shell_mode_if_over(self) -> None:
         """End the shell mode if the text is no longer one line that begins with `!`.
 
-        Such a line alone does not begin the mode: it may be a pasted one.
+        The mode is not begun here: such a line may be a pasted one.
         """
         if self.is_shell:
             words = self._words_beside_blocks
@@ -149,7 +149,7 @@ class PromptInput(TextArea):
 
     def insert_block(self, block: str, label: str) -> None:
         """Insert a long text at the cursor, on a line of its own, shown as the label."""
-        _row, column = min(self.selection)  # where it is inserted: the selection may be backward
+        _row, column = min(self.selection)  # the start of the selection, which may be backward
         line_end = "\n" if column else ""
         self._insert(f"{line_end}{self._blocks.fold(block, label)}\n")
 
@@ -167,8 +167,9 @@ class PromptInput(TextArea):
     def action_delete_left(self) -> None:
         """Delete the selection; without one, the folded block or the letter before the cursor.
 
-        The line of the block is selected here, so that Textual's action deletes it as a whole. It
-        goes with its line break: else what is typed next would be written behind the block.
+        The line of the block is selected here, so that Textual's action deletes it as a whole. From
+        the start of the next line, the line break is selected with it: to delete only the line
+        break would put the cursor behind the block.
         """
         row, column = self.cursor_location
         if self.selection.is_empty:
@@ -206,7 +207,7 @@ class PromptInput(TextArea):
 
         self._leave_history(text)  # a recalled prompt becomes a draft when it is changed
         self.history.checkpoint()
-        if name:  # it was not typed, and may change what a command runs
+        if name:  # the name was not typed, and may change what a command runs
             self.is_shell = False
         file_lines = "".join(self._blocks.fold_files(file).rstrip("\n") + "\n" for file in files)
         self.replace(
@@ -226,7 +227,7 @@ class PromptInput(TextArea):
 
     def put(self, text: str) -> None:
         """Replace the text; Ctrl+Z restores the old one."""
-        self._leave_history(text)  # of `/file `, files are offered
+        self._leave_history(text)  # for `/file `, files are offered
         self._replace_all(text)
 
     def show_draft(self, text: str) -> None:
@@ -245,8 +246,8 @@ class PromptInput(TextArea):
     def _leave_history(self, text: str) -> None:
         """End the recall of earlier prompts: what is shown from now on is a draft.
 
-        The list of commands or files stays closed for it, since it is not being typed, unless
-        `text`, which is shown next, is `/file `: then files are offered.
+        `text` is shown next. The list of commands or files stays closed for it, since it is not
+        typed. Only for `/file ` are files offered.
         """
         self._history_index = _DRAFT
         self._is_list_dismissed = text != _FILE_COMMAND
@@ -260,7 +261,8 @@ class PromptInput(TextArea):
 
         Line breaks around the text and blanks at its end are removed. If the prompt has folded
         blocks beside a command (`/` or `!`), only the command is posted, and the blocks stay for
-        the next prompt. A command for the shell that is not in the shell mode begins it.
+        the next prompt. Outside the shell mode, a shell command is not posted, and only begins the
+        mode.
         """
         command = self.typed_command if self.runs_commands else ""
         is_for_shell = is_shell_command(command)
@@ -269,15 +271,15 @@ class PromptInput(TextArea):
             return
         text = command or self.full_text.strip("\n").rstrip()
         if text.strip():
-            # of a prompt with a command, the folded blocks stay
+            # if a command is posted, the folded blocks stay
             self._begin_with(self._blocks.lines_of(self.text) if command else "")
             self._post_to_parent(self.Submitted(text, is_for_shell))
 
     def restore_typed(self, text: str) -> None:
         """Put a text that could not be run or saved back below the folded blocks.
 
-        Words that were typed since then are kept instead: a command or an answer must not be mixed
-        with them, as `give_back` of `PromptText` does with prompts.
+        If the user has typed since then, those words are kept instead: a command or an answer must
+        not be mixed with them. Only prompts are, by `PromptText.give_back`.
         """
         if not self._words_beside_blocks.strip():
             self.put(self._blocks.lines_of(self.text) + text)
@@ -292,8 +294,8 @@ class PromptInput(TextArea):
     def on_key(self, event: events.Key) -> None:
         """Handle a key of the list, else of the prompt, in place of Textual.
 
-        Alt with a letter is an Esc that came together with it, as from tmux. All other keys are
-        left to Textual.
+        Alt with a letter counts as Esc and the letter, as tmux may send these two together. All
+        other keys are left to Textual.
         """
         key = event.key
         self._end_shell_mode_if_over()  # a key may arrive before the message of the last change
@@ -308,8 +310,8 @@ class PromptInput(TextArea):
     def on_paste(self, event: events.Paste) -> None:
         """Insert a pasted text, folded if it is longer than `FOLDED_FROM`.
 
-        If a shorter text begins like a path, as of a file that was dropped on the terminal, also
-        post `FileNamed`, unless a command is typed.
+        If a shorter text begins like a path, also post `FileNamed`, unless a command is typed.
+        Terminals paste the path of a file that is dropped on them.
         """
         event.stop()
         event.prevent_default()
@@ -334,7 +336,7 @@ class PromptInput(TextArea):
         self.post_message(self.Drafted())
 
     def choose(self, row: Any) -> None:
-        """Choose and insert a row of the list, such as a clicked one; do nothing if it has gone."""
+        """Choose and insert a row of the list, such as a clicked one, if it is still listed."""
         rows = self.completion.rows
         if row in rows:
             self.completion = Completion(rows, rows.index(row))
@@ -411,8 +413,8 @@ class PromptInput(TextArea):
         """Do what Enter does with the chosen row; return False if Enter is to send the text.
 
         A command that needs no argument is sent; one that needs it is inserted. A file named with
-        `@` is inserted. The argument of a command, as the name of a preset or what follows
-        `/file `, is sent as it was typed, unless a row was chosen with ↓.
+        `@` is inserted. The argument of a command is sent as it was typed, unless a row was chosen
+        with ↓. The name of a preset, or what follows `/file `, is an argument.
         """
         row = self.completion.row
         if isinstance(row, Command):
@@ -445,7 +447,7 @@ class PromptInput(TextArea):
         return True
 
     def _scrolls_log(self, key: str) -> bool:
-        """Return whether a key of `_LOG_ACTIONS` scrolls the log: it would do nothing here."""
+        """Return whether a key of `_LOG_ACTIONS` scrolls the log, as it would do nothing here."""
         if key == "home":
             return not self.text
         if key == "end":
@@ -482,8 +484,8 @@ class PromptInput(TextArea):
     def _recall(self, step: int) -> bool:
         """Recall an earlier prompt (`step` 1) or a later one (-1).
 
-        From an empty prompt, ↑ recalls the newest one; then ↑ in the first row and ↓ in the last
-        row recall others, and ↓ in the newest empties the prompt. Return False if the key moves
+        From an empty prompt, ↑ recalls the newest one. Then ↑ in the first row and ↓ in the last
+        row recall others. After the newest one, ↓ empties the prompt. Return False if the key moves
         the cursor within the text.
         """
         if self._history_index == _DRAFT and (step < 0 or self.text):
@@ -497,7 +499,7 @@ class PromptInput(TextArea):
         if index < len(self.history_of_prompts):
             self._history_index = index
             self._is_list_dismissed = True  # no list opens for a recalled command
-            # as `_DRAFT` is -1, ↓ in the newest comes to it
+            # `_DRAFT` is -1, so ↓ in the newest leads to it
             self._replace_all("" if index == _DRAFT else self.history_of_prompts[index])
             if step > 0:  # to the first line, so that the next ↑ recalls again
                 self.move_cursor((0, len(self.document[0])))

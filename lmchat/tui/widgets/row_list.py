@@ -138,7 +138,7 @@ class RowList(ScrollView):
     def move(self, step: int) -> None:
         """Move the choice by `step` down, or up if negative; at the end, scroll the list instead.
 
-        So headings before the first choice, and lists without a choice, can be read.
+        In this way, headings above the first choice, and lists without a choice, can be read.
         """
         old_index = self._chosen_index
         self._set_chosen(old_index + step)
@@ -218,8 +218,8 @@ def _with_styles(parts: StyledTexts, styles: Mapping[str, str]) -> StyledTexts:
     """Return the parts of a row that are shown, with styles of Textual.
 
     `styles` is `_STYLES_OF_CHOSEN` or `_STYLES_OF_OTHERS`: each maps styles of a list, such as
-    `NAME`, to styles of Textual. Parts in a style of `_OPTIONAL` that it lacks are not shown. All
-    other styles that it lacks are styles of Textual already.
+    `NAME`, to styles of Textual. Parts in a style of `_OPTIONAL` are hidden if `styles` lacks that
+    style. Other styles that it lacks are styles of Textual already.
     """
     return tuple(
         (text, styles.get(style, style))

@@ -86,7 +86,7 @@ class SessionList(Vertical, can_focus=True):
         In sessions `with_question`, a tool call waits for the user. Nothing is drawn if nothing has
         changed. If another session is open than before, it is chosen.
         """
-        marks: dict[str, StyledTexts] = {  # of several marks, a session has the last one
+        marks: dict[str, StyledTexts] = {  # a session with several marks shows the last one
             **dict.fromkeys(unread, ((UNICODE.fresh, ""),)),
             **dict.fromkeys(streaming, ((UNICODE.down_arrow, ""),)),
             **dict.fromkeys(with_question, ((UNICODE.warning, "$warning"),)),
@@ -130,7 +130,7 @@ class SessionList(Vertical, can_focus=True):
                     is_open=header.session_id == self._open_id,
                 )
                 rows.append(row)
-        is_list_read = self._open_id is not None  # `show` sets both together
+        is_list_read = self._open_id is not None  # `show` sets it with the groups
         if not rows and is_list_read:
             words = _EMPTY
             if typed:
@@ -153,7 +153,7 @@ class SessionList(Vertical, can_focus=True):
     def action_move(self, by: int) -> None:
         """Move the choice; in the filter, move only the focus to the list instead.
 
-        An empty filter is hidden then.
+        An empty filter is then hidden.
         """
         if not self._filter.has_focus:
             self._rows.move(by)

@@ -79,7 +79,7 @@ def spark(values: Sequence[float | None], width: int, *, at_least: float = 0.0) 
     """
     shown = values[max(len(values) - width, 0) :]
     known = [value for value in shown if value is not None]
-    full_bar = max([at_least, *known]) or 1.0  # not 0, by which nothing can be divided
+    full_bar = max([at_least, *known]) or 1.0  # 1 in place of 0, as values are divided by it
     parts: list[StyledText] = [(" " * (width - len(shown)), SPARK)]  # before the first bar
     for value in shown:
         if value is None:
@@ -136,7 +136,7 @@ class TelemetryPanel(Widget):
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """Draw one row: drawing all for one changed figure costs a tenth of a streaming answer."""
+        """Draw one row: all for each changed figure would cost a tenth of a streaming answer."""
         width = self.size.width
         row = self._rows[y] if y < len(self._rows) else None
         if row is None:
@@ -148,8 +148,8 @@ class TelemetryPanel(Widget):
 def _draw(row: TelemetryRow, width: int) -> Content:
     """Return a row as a line of `width` cells.
 
-    Where label and value have no room beside each other, the value is cut, but to no less than half
-    of the width; then the label is cut.
+    If label and value do not fit beside each other, the value is cut, but to no less than half of
+    the width. If they still do not fit, the label is cut.
     """
     match row:
         case MeterRow(fraction):

@@ -38,8 +38,8 @@ _STYLES_OF_GRADES: Mapping[ServerGrade, str] = {
 def server_sign(verdict: Verdict | None) -> StyledText:
     """Return the sign of a server's state, in its colour.
 
-    `verdict` is None while the server is checked for the first time: then it is the sign of one
-    that is off, muted.
+    While the server is checked for the first time, `verdict` is None: the sign is then that of a
+    server that is off, muted.
     """
     style = _STYLES_OF_GRADES.get(VERDICTS[verdict].grade, _BAD) if verdict else MUTED
     return _SIGNS.get(style, UNICODE.off), style
@@ -189,8 +189,8 @@ def turn_rows(
     """Return the stage of the last turn, its figures, and the speeds of the last seconds as bars.
 
     If `is_asking`, a tool call waits for the user. `read_ahead` is how much of the session the
-    server has read ahead, None while it reads nothing. Without `speeds` of a turn that has ended,
-    there are no bars.
+    server has read ahead, None while it reads nothing. A turn that has ended without `speeds` has
+    no bars.
     """
     word, style = stage_text(figures, now_s)
     if is_asking:
@@ -255,8 +255,8 @@ def activity_rows(
 ) -> list[TelemetryRow]:
     """Return whether tools are used, and the number of steps of the last turn if they are.
 
-    The last row is the time until the next check, or if that is None, as while the server answers,
-    what was done last.
+    The last row is the time until the next check. If none is planned, as while the server answers,
+    the row has what was done last.
     """
     rows: list[TelemetryRow] = [_head("Activity", "tools" if has_tools else "chat")]
     if has_tools:
