@@ -1,4 +1,4 @@
-"""Reasons why a command cannot act on a message, and the text that some commands act on.
+"""Reasons why a command cannot act on a message.
 
 If a turn would be refused for the same reason, the words are those of `chat/turn_starts.py`.
 """
@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from lmchat.chat.turn_starts import IMPORTED_CALL, why_not_rewritten
 from lmchat.errors import StillAnswering
-from lmchat.sessions.message import AnswerState, ChatMessage, Role, is_imported_call
+from lmchat.sessions.message import (
+    AnswerState,
+    ChatMessage,
+    Role,
+    is_continuable,
+    is_imported_call,
+    readable_text,
+)
 
 NOTHING_YET = "This session is empty."
 
@@ -63,25 +70,3 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
         case "previous_version" | "next_version" if message.versions <= 1:
             return "Only one version. Regenerate an answer or edit a prompt for another."
     return ""
-
-
-def is_continuable(message: ChatMessage) -> bool:
-    """Return whether a message is an answer that can be continued or retried.
-
-    An answer can if it was stopped, interrupted or failed. A complete answer with text can if the
-    server has cut it, or if the user has written its end. A streaming answer cannot.
-    """
-    if message.role is not Role.ASSISTANT:
-        return False
-    if message.state is AnswerState.COMPLETE:
-        return bool(message.text) and message.stats is not None and message.stats.is_unfinished
-    return message.state is not AnswerState.STREAMING
-
-
-def readable_text(message: ChatMessage) -> str:
-    """Return the text of a message for copying and reading: its text, else its result or reasoning.
-
-    Without any of these, return the arguments of its tool calls, one a line; empty without calls.
-    """
-    words = message.text or message.tool_result or message.reasoning
-    return words or "\n".join(call.arguments for call in message.tool_calls)

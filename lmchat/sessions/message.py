@@ -599,3 +599,25 @@ def is_imported_call(message: ChatMessage) -> bool:
     The tool message of an imported call names no server; all others name one.
     """
     return message.role is Role.TOOL and not message.endpoint
+
+
+def is_continuable(message: ChatMessage) -> bool:
+    """Return whether a message is an answer that can be continued or retried.
+
+    An answer can if it was stopped, interrupted or failed. A complete answer with text can if the
+    server has cut it, or if the user has written its end. A streaming answer cannot.
+    """
+    if message.role is not Role.ASSISTANT:
+        return False
+    if message.state is AnswerState.COMPLETE:
+        return bool(message.text) and message.stats is not None and message.stats.is_unfinished
+    return message.state is not AnswerState.STREAMING
+
+
+def readable_text(message: ChatMessage) -> str:
+    """Return the text of a message for copying and reading: its text, else its result or reasoning.
+
+    Without any of these, return the arguments of its tool calls, one a line; empty without calls.
+    """
+    words = message.text or message.tool_result or message.reasoning
+    return words or "\n".join(call.arguments for call in message.tool_calls)

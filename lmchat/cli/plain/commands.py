@@ -24,13 +24,13 @@ from lmchat.cli.plain.line_reader import QUOTES
 from lmchat.cli.plain.turns import PlainTurns, model_words, session_words
 from lmchat.cli.read_prompt import preset_prompt, read_named, require_consent_to_set
 from lmchat.cli.wiring import make_pages
-from lmchat.commands.conditions import NOTHING_YET, is_continuable
+from lmchat.commands.conditions import NOTHING_YET
 from lmchat.commands.table import COMMANDS, require_slash
 from lmchat.config.state import change_state
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_text
 from lmchat.servers.model import LoadState, ModelInfo, Target, model_meant
-from lmchat.sessions.message import ChatMessage, Role
+from lmchat.sessions.message import ChatMessage, Role, is_continuable
 from lmchat.sessions.session import SessionHeader
 from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.output import ask_yes_no, can_ask, table

@@ -9,10 +9,10 @@ from __future__ import annotations
 from textual.content import Content
 
 from lmchat.chat.answer_beginnings import has_text_to_continue
-from lmchat.commands.conditions import is_continuable, unavailable_reason
+from lmchat.commands.conditions import unavailable_reason
 from lmchat.commands.table import BY_ID, keys_of
 from lmchat.servers.discovery.probe_result import TargetState
-from lmchat.sessions.message import Role
+from lmchat.sessions.message import Role, is_continuable
 from lmchat.tools.calls import CHOICES
 from lmchat.tui.controllers.log_navigation import LogNavigation
 from lmchat.tui.controllers.prompt_files import PromptFiles

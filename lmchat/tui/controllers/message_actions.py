@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import PurePath, PureWindowsPath
 from typing import Any
 
-from lmchat.commands.conditions import NOTHING_YET, readable_text, unavailable_reason
+from lmchat.commands.conditions import NOTHING_YET, unavailable_reason
 from lmchat.commands.table import BY_ID, Command
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path, write_new_file
@@ -18,7 +18,7 @@ from lmchat.markdown.commonmark import code_blocks, links
 from lmchat.markdown.links import ascii_host, can_be_opened
 from lmchat.safe_text import safe_line
 from lmchat.sessions.attached_files import text_with_files
-from lmchat.sessions.message import ChatMessage, FilePart, Role
+from lmchat.sessions.message import ChatMessage, FilePart, Role, readable_text
 from lmchat.tui.chat_log.copying import failure_text
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.prompt_text import PromptText
