@@ -35,7 +35,10 @@ _MODELS = "/api/v1/models"
 
 
 class LmStudio(Product):
-    """LM Studio; it answers unknown paths with status 200 and an error, so ask it little."""
+    """LM Studio; it answers unknown paths with status 200 and an error.
+
+    Its window prints an error for each such request, so few paths are tried.
+    """
 
     name = LM_STUDIO
     ports = (1234,)
