@@ -45,7 +45,7 @@ from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.controllers.turns import Turns
 from lmchat.tui.dialogs.ask_dialog import argument_dialog
-from lmchat.tui.screen import KeysChanged, ShowChanges
+from lmchat.tui.screen import KeysChanged, ReadSessions, ShowChanges
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from lmchat.tui.widgets.key_bar import KeyBar
@@ -70,8 +70,8 @@ class Dispatcher:
         self.workspace = workspace
         self.chat = workspace.chat
         self.ui = ui = ScreenServices(app, workspace)
-        self.status = status = StatusDisplay(ui)
         self.listed_sessions = ListedSessions(ui)
+        self.status = status = StatusDisplay(ui, self.listed_sessions)
         self.log_navigation = log_navigation = LogNavigation(ui)
         self.prompt_text = prompt_text = PromptText(ui)
         self.prompt_files = PromptFiles(ui, prompt_text)
@@ -192,6 +192,8 @@ class Dispatcher:
                 await self.run(BY_ID[command_id])
             case KeysChanged():
                 self.hints.show()
+            case ReadSessions():
+                self.listed_sessions.reload()
             case ShowChanges():
                 self.log_navigation.show_calls()
                 self.status.refresh()

@@ -194,6 +194,10 @@ class KeysChanged(AppMessage):
         return isinstance(message, KeysChanged)
 
 
+class ReadSessions(AppMessage):
+    """Request to read the list of sessions again: another lmchat may have begun some."""
+
+
 class ShowChanges(AppMessage):
     """Request to show what has changed: figures, list of sessions, row of keys."""
 

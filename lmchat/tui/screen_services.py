@@ -47,10 +47,9 @@ class ScreenServices:
         # here, because four use it: a draft begins it, turns and branches end it, `status` shows it
         self.read_ahead = ReadAhead(workspace.backend, workspace.chat)
         self.read_ahead.on_change = self.show_changes
+        # `StatusDisplay` shows both in the panel; only `remember` and `show_action` change them
         self.remember_warning = ""  # why `remember` could not write; empty after it could
-        self.list_warning = ""  # why the list of sessions is not up to date; empty if it is
-        self.is_list_old = False  # whether another lmchat may have changed the list of sessions
-        self.last_action = ""  # words for what was done last; the panel shows them
+        self.last_action = ""  # words for what was done last
         self._remember_lock = asyncio.Lock()
 
     # Figures and the list of sessions

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.tui.dialogs.theme_dialog import ThemeDialog
+from lmchat.tui.screen import ReadSessions
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.themes import THEMES, fitted, short_name, theme_named
 
@@ -54,7 +55,7 @@ class Appearance:
             "sessions", covers_chat=screen.has_class("-narrow") or screen.has_class("-mid")
         )
         if self._ui.widgets.session_list.display:
-            self._ui.is_list_old = True  # another lmchat may have begun sessions
+            self._ui.screen.post_message(ReadSessions())
             self._ui.widgets.session_list.focus()
         else:
             self._ui.widgets.prompt_input.focus()

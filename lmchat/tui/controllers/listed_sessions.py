@@ -13,11 +13,12 @@ class ListedSessions:
     Controllers do not call `refresh`: as that of `StatusDisplay`, it runs with each `ShowChanges`.
     It reads the list only if something that the list shows may have changed: a row of a session on
     the disk, or which sessions are shown, running, unread, asking, unsaved or only queued. lmchat
-    does not notice changes by another lmchat; for these, `ScreenServices.is_list_old` is set.
+    does not notice changes by another lmchat; the message `ReadSessions` is posted for these.
     """
 
     def __init__(self, ui: ScreenServices) -> None:
         self._ui = ui
+        self.warning = ""  # why the list is not up to date; empty if it is
         self._groups: tuple[SessionGroup, ...] = ()  # as they were read last
         self._last_state: object = None  # on what the list depended when it was read last
 
@@ -35,9 +36,13 @@ class ListedSessions:
             in_memory.unsaved(),
             in_memory.only_queued(),
         )
-        if state != self._last_state or self._ui.is_list_old:
-            self._last_state, self._ui.is_list_old = state, False
-            self._ui.begin(self._load, "library", is_only=True)
+        if state != self._last_state:
+            self._last_state = state
+            self.reload()
+
+    def reload(self) -> None:
+        """Read the list in a worker, in place of one that still reads it."""
+        self._ui.begin(self._load, "library", is_only=True)
 
     async def _load(self) -> None:
         """Read the saved sessions, and show them with those that are not on the disk.
@@ -48,9 +53,9 @@ class ListedSessions:
         workspace = self._ui.workspace
         try:
             self._groups = await workspace.library.groups()
-            self._ui.list_warning = ""
+            self.warning = ""
         except LMChatError as error:
-            self._ui.list_warning = error.message_with_hint
+            self.warning = error.message_with_hint
         in_memory = workspace.chat.in_memory
         self._ui.widgets.session_list.show(
             with_unsaved(self._groups, [*in_memory.unsaved(), *in_memory.only_queued()]),

@@ -16,6 +16,7 @@ from lmchat.tui.chat_log.viewport import Bookmark
 from lmchat.tui.controllers.log_navigation import LogNavigation
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.status import StatusDisplay
+from lmchat.tui.screen import ReadSessions
 from lmchat.tui.screen_services import ScreenServices, Work
 
 _FILL_AFTER_S = 0.1
@@ -137,7 +138,7 @@ class ShownSession:
         else:
             # an edit may be left of a message that was deleted, with all others
             self._prompt_text.leave_edit()
-            self._ui.is_list_old = True  # another lmchat may have begun sessions
+            self._ui.screen.post_message(ReadSessions())
         self._ui.show_action("new session")
         self._ui.widgets.prompt_input.focus()
 

@@ -17,6 +17,7 @@ from lmchat.commands.table import BY_ID
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.probe_result import Health, TargetState
 from lmchat.servers.model import Target
+from lmchat.tui.controllers.listed_sessions import ListedSessions
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.telemetry_panel import TelemetryRow
 from lmchat.tui.widgets.telemetry_rows import (
@@ -71,8 +72,9 @@ class StatusDisplay:
     and a notice of the store.
     """
 
-    def __init__(self, ui: ScreenServices) -> None:
+    def __init__(self, ui: ScreenServices, listed_sessions: ListedSessions) -> None:
         self._ui = ui
+        self._listed_sessions = listed_sessions
         self._workspace = ui.workspace
         self._chat = ui.workspace.chat
         self.speedometer = Speedometer()
@@ -117,7 +119,8 @@ class StatusDisplay:
             self._shown_store_notice = notice
             self._ui.warn(notice)
         save_error = self._chat.save_queue.warning
-        warning = self._ui.list_warning or self._ui.remember_warning or workspace.warning
+        list_warning = self._listed_sessions.warning
+        warning = list_warning or self._ui.remember_warning or workspace.warning
         if save_error is not None:
             key = self._ui.key_name("export")
             warning = f"Nothing is saved: {save_error.message} Press {key} to export this session."
