@@ -129,7 +129,7 @@ class ApiKeys:
                 # "them": the error names the characters that no header can hold
                 sentence = f"The API key from {source} was not sent: it {error}."
                 return "", "", f"{sentence} Set it again without them."
-        why = self._faults.get(origin, "")  # why the command of its entry has printed no key
+        why = self._faults.get(origin, "")  # why the entry's command has printed no key
         if settings.api_key and not why:
             place = setting_origin.name or "the configuration"
             why = f"The API key in {place} was not sent: {_FOR_ANOTHER}"

@@ -37,7 +37,7 @@ async def start_engine(context: Context, runtime: Runtime) -> Settings:
     engine, output = runtime.engine, context.output
     model = await engine.choose(context.local_model or runtime.settings.local.model)
     if model is None:
-        engine.raise_if_not_installed()  # then, a demo model is of no use
+        engine.raise_if_not_installed()  # a demo model alone is of no use
         demo = engine.demo
         size = f"{demo.download_bytes / _BYTES_PER_MB:.0f} MB"
         words = (

@@ -32,7 +32,7 @@ def run(argv: Sequence[str]) -> int:
     An unexpected error is logged and printed with its id in the log. Raises `BrokenPipeError` if
     the reader of stdout is gone.
     """
-    # for errors of the parser: the options are not parsed yet, so the words are searched for
+    # errors of the parser come before the options are known, so the words are searched for
     output = Output(is_json="--json" in argv, is_json_lines="--stream-json" in argv)
     options = ParsedOptions()
     try:

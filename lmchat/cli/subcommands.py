@@ -52,7 +52,7 @@ def argument(spelling: str, help: str, **keywords: Any) -> Argument:  # noqa: A0
 
     `-o --output FILE` is an option with a value, `id ID` a positional argument, and `--yes` a
     switch. The keywords are those of `add_argument`. An option without a name for its value is a
-    switch only if it has no keywords: the value of `--format` is one of its `choices`.
+    switch only if it has no keywords: the keyword `choices` gives `--format` a value.
     """
     *names, last_word = spelling.split()
     if last_word.isupper():
@@ -79,7 +79,7 @@ def port_number(word: str) -> int:
 def session_id(word: str) -> str:
     """Return a session id that may be left out, as a `type` of argparse.
 
-    An empty word is refused: a script with an unset variable did not leave the id out.
+    An empty word is refused: a script with an unset variable does not mean to leave the id out.
     """
     if not word.strip():
         raise ArgumentTypeError("the session id is empty")

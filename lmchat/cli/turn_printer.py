@@ -165,7 +165,7 @@ class TurnPrinter:
         """Print notes on what the text of the last answer of a turn does not show.
 
         These are a refusal, tool calls, and one note on an answer that was cut short, was filtered,
-        or is empty. The tool calls did not run: another answer would follow them.
+        or is empty. The tool calls did not run: after calls that ran, another answer would follow.
         """
         note = self.output.note
         if answer.refusal:

@@ -156,7 +156,7 @@ def sampling_layers(context: Context) -> SamplingLayers:
 def api_keys_of(context: Context) -> ApiKeys:
     """Return the API keys of this run: one object, as it remembers keys that were typed in.
 
-    It does not load them: a caller has to call `load`, which blocks, before they are used.
+    The keys are not loaded yet: a caller has to call `load`, which blocks, before they are used.
     """
     return ApiKeys(context.loaded, context.environ, Credentials(context.paths.credentials_file))
 

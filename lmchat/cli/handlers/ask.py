@@ -49,8 +49,8 @@ _UNSAVED_HINT = "The text so far is not saved. Check the server's log, or ask ag
 async def ask(context: Context) -> int:
     """Send the prompt of the command line, print the answer, and return the exit code.
 
-    The exit code is 0, or that of the error if the answer is incomplete, lacks the wanted code or
-    value, or could not be saved. Errors before the prompt is sent are raised.
+    The exit code is 0, or that of an error. It is an error if the answer is incomplete, lacks the
+    wanted code or value, or could not be saved. Errors before the prompt is sent are raised.
     """
     options = context.options
     wanted = wanted_value(options)
@@ -285,7 +285,7 @@ class _Question(FrontEnd):
         error = self._opened.turn.answer_error
         if error is None:  # the user has stopped it
             return LMChatError("Stopped before the answer was complete.", kind="interrupted")
-        if error.kind == "interrupted":  # the connection broke; its hint is for the screen
+        if error.kind == "interrupted":  # the connection broke; the error's hint is for the screen
             error.hint = _SAVED_HINT.format(session_id[:SHORT_ID]) if session_id else _UNSAVED_HINT
         return error
 

@@ -147,9 +147,9 @@ class _Run(Struct, frozen=True, kw_only=True):
     def task(self, line: BatchLine) -> Task:
         """Return the task of a line.
 
-        A row of the output file belongs to this batch if it has the key of the task. The key does
-        not depend on what fills the placeholders of the preset, such as the day: a batch can be
-        finished on another day.
+        The task has the text of the preset with its placeholders, such as the one for the day;
+        `answer` fills them. So the key of the task, by which a row of an earlier run is found, is
+        the same on another day.
         """
         options, system_prompt = self.context.options, self.runtime.settings.chat.system_prompt
         model, error = self.model, line.error

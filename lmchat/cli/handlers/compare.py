@@ -25,9 +25,8 @@ _FIGURES = ("ttft_ms", "tokens_per_second", "completion_tokens", "elapsed_ms")
 async def compare(context: Context) -> int:
     """Print the answers and figures of all models; return 1 if one of them failed, else 0.
 
-    Raises `WrongUse` before any model is asked if fewer than two models are named. The same holds
-    for a model that no server has, that cannot chat, or whose server ignores an option of the
-    command line.
+    Raises `WrongUse` for fewer than two models, a model that is unknown or cannot chat, and an
+    option that a server is known to ignore. All this is checked before a model is asked.
     """
     options, output = context.options, context.output
     if len(options.models) < _MIN_MODELS:

@@ -169,8 +169,8 @@ def _print_servers(output: Output, routes: ModelRoutes) -> None:
 def _print_report(output: Output, report: RequestReport) -> None:
     """Print the line of a request on a terminal: time, program, model, status, TTFT, speed.
 
-    Without a model, the path is in its place. The status is that of HTTP, or "closed" without a
-    reply.
+    If the request names no model, its path is printed instead. The status is that of HTTP, or
+    "closed" if no reply has begun.
     """
     row = report.row  # the figures; None if the request was not passed on to a server
     status = str(report.status or "closed")
@@ -187,7 +187,7 @@ def _print_report(output: Output, report: RequestReport) -> None:
 
 
 def _print_line(output: Output, line: str) -> None:
-    """Print a line if stdout is a terminal; if it is gone, answers continue."""
+    """Print a line if stdout is a terminal; if the terminal is gone, answers continue."""
     if is_terminal(sys.stdout):
         with suppress(LMChatError, BrokenPipeError):
             output.print_lines([line])

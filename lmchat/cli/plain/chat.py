@@ -76,7 +76,8 @@ def run_plain(context: Context) -> int:
 async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> PlainChat:
     """Open store, servers and tools, and show the session: a new one, or the one of `-r`.
 
-    What closes these objects is pushed on `stack`. Raises `LMChatError` if one cannot be opened.
+    Callbacks that close these objects are pushed on `stack`. Raises `LMChatError` if an object
+    cannot be opened.
     """
     runtime = await stack.enter_async_context(open_runtime(context))
     if context.is_local:
@@ -124,7 +125,7 @@ class PlainChat:
                 if line is None:
                     self._turns.print_label("")  # ends the line on which Ctrl+D was pressed
                     break
-                is_block = line.startswith(QUOTES)  # which is a prompt, and never a command
+                is_block = line.startswith(QUOTES)  # a block is a prompt, and never a command
                 if is_block:
                     line = reader.read_block(line)
                 is_reading = False

@@ -233,7 +233,10 @@ class PlainCommands:
         self.is_leaving = True
 
     async def _sessions(self, wanted: str) -> None:
-        """Open a session, by its number in the last list or its id; without one, list them."""
+        """Open a session, by its number in the last list or its id.
+
+        Without an argument, list the newest sessions.
+        """
         if not wanted:
             self._headers = (await self._chat.store.list_sessions())[:_MAX_SESSIONS]
             lines = _numbered(map(session_words, self._headers))
@@ -330,7 +333,7 @@ def _require_value(name: str, argument: str) -> None:
 
 
 async def _user_agrees(question: str) -> bool:
-    """Ask the user about a typed line, which may be pasted text that the user has not read.
+    """Ask whether a typed line may take effect: it may be pasted text that the user has not read.
 
     Return False without a terminal to ask at.
     """

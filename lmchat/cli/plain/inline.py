@@ -78,7 +78,7 @@ class InlineText:
         styles = {name: Style.parse(words) for name, words in _STYLES.items()}
         self._colours = Colours()
         self._highlighter = Highlighter()
-        # `_block_lines` sets the width anew for each block, as that of the terminal may change
+        # `_block_lines` sets the width for each block, as the width of the terminal may change
         page = Page(_WIDEST_LINE, styles, has_tints=False, colours=self._colours, has_padding=False)
         self._layout = Layout(page)
         self._printing: asyncio.Task[None] | None = None
@@ -149,7 +149,7 @@ class InlineText:
             while (request := self._colours.newest_request) is not None:
                 colours = await self._highlighter.colours(*request)
                 for waiting_block in self._colours.put(request, colours):
-                    waiting_block.lines = None  # those without colours
+                    waiting_block.lines = None  # drops the lines without colours
                 self._block_lines(block)
 
     def _print_complete_words(self) -> None:

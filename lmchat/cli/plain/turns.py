@@ -169,7 +169,7 @@ class PlainTurns(FrontEnd):
         A note below a complete summary says where the older messages are.
         """
         if isinstance(event, TurnEnded):
-            self._has_ended_in_summary = event.is_summary  # then `send` keeps its files
+            self._has_ended_in_summary = event.is_summary  # then `send` keeps the prompt's files
             if event.is_summary and event.answer is not None and not event.has_failed:
                 self._printer.end()
                 self.note(
