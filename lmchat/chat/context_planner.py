@@ -8,7 +8,7 @@ from lmchat.chat.compacting import COMPACT_FROM, summary_start
 from lmchat.chat.context_window import ContextMeter, ContextPlan, ContextUse, plan_context
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.turn_choices import TurnChoices
-from lmchat.chat.turn_starts import TurnStart, new_prompt
+from lmchat.chat.turn_starts import TurnStart
 from lmchat.errors import RequestInvalid
 from lmchat.servers.products import sent_thoughts_to
 from lmchat.servers.token_estimate import estimate_tokens
@@ -50,6 +50,7 @@ class ContextPlanner:
     def plan(self, opened: OpenSession, draft: str) -> ContextPlan | None:
         """Return the plan of the messages that would be sent now, with the draft as a prompt.
 
+        It does not count the tools, which may not be known before the request.
         Return None without a server, if its context window is unknown, or while older messages are
         not read yet.
         """
@@ -59,7 +60,10 @@ class ContextPlanner:
         path = opened.messages
         if draft:
             text, files = split_draft(draft)
-            path = new_prompt(path, text, files).sent_path
+            start = self._choices.prompt_start(text, files, opened.first_words)(path)
+            path = start.sent_path
+            if start.beginning is not None:
+                path = path.added(start.beginning.message)
         return plan_context(
             path,
             limit=target.context,

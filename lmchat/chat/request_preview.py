@@ -55,7 +55,8 @@ async def next_request(
     """
     await opened.fill(chat.store)  # only the end of a long session was read
     settings = settings or chat.turn_choices.settings(opened.own_sampling)
-    start = chat.prompt_start(opened, text, files)(opened.shown_messages)
+    make_start = chat.turn_choices.prompt_start(text, files, opened.first_words)
+    start = make_start(opened.shown_messages)
     request = await chat.plan_turn(opened, start, settings).prepared_request()
     if text or files:
         return request

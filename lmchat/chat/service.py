@@ -39,7 +39,6 @@ from lmchat.chat.turn_starts import (
     TurnStart,
     continued,
     edited,
-    new_prompt,
     regenerated,
 )
 from lmchat.config.settings import ChatSettings
@@ -164,20 +163,10 @@ class ChatService:
         """
         self._begin(
             opened,
-            self.prompt_start(opened, text, files),
+            self.turn_choices.prompt_start(text, files, opened.first_words),
             settings=settings or self._settings(opened),
             unsent=unsent,
             may_compact=may_compact,
-        )
-
-    def prompt_start(self, opened: OpenSession, text: str, files: Sequence[FilePart]) -> MakeStart:
-        """Return the function that makes the `TurnStart` of a new prompt, also for a preview."""
-        return partial(
-            new_prompt,
-            text=text,
-            files=files,
-            system_prompt=self.turn_choices.chat_settings.system_prompt,
-            first_words=opened.first_words,
         )
 
     def edit(

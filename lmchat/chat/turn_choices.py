@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -14,6 +15,7 @@ from lmchat.chat.sampling_layers import (
     options_set_in,
 )
 from lmchat.chat.toolbox import Toolbox
+from lmchat.chat.turn_starts import MakeStart, new_prompt
 from lmchat.config.settings import (
     COMPACT_PROMPT,
     EFFORTS,
@@ -27,6 +29,7 @@ from lmchat.safe_text import safe_line
 from lmchat.servers.model import Target
 from lmchat.servers.products import no_model_selected, product_named
 from lmchat.servers.request import Sampling
+from lmchat.sessions.message import FilePart
 
 NO_PROFILE = "none"  # name that returns to the settings without a profile
 _NO_EFFORT = "default"  # level that lets the server decide
@@ -107,6 +110,19 @@ class TurnChoices:
             is_truncating=self.chat_settings.auto_truncate,
             toolbox=self.toolbox,
             is_kept=self.chat_settings.detach and product_named(target.product).can_keep_answers,
+        )
+
+    def prompt_start(self, text: str, files: Sequence[FilePart], first_words: str) -> MakeStart:
+        """Return the function that makes the `TurnStart` of a new prompt.
+
+        The turn, its preview and the plan of the context window begin with it.
+        """
+        return partial(
+            new_prompt,
+            text=text,
+            files=files,
+            system_prompt=self.chat_settings.system_prompt,
+            first_words=first_words,
         )
 
     def use_target(self, target: Target | None) -> None:

@@ -161,6 +161,13 @@ async def test_left_out_messages_are_noted_at_first_and_when_they_have_doubled(s
     ]
 
 
+def test_the_plan_of_a_draft_has_all_that_its_turn_would_send(store):
+    sessions = ChatTurns(store, system_prompt="Be brief.").sessions
+    sessions.use_first_words("Because")
+    plan = sessions.context_planner.plan(sessions.shown, "Why?")
+    assert [message.text for message in plan.messages] == ["Be brief.", "Why?", "Because"]
+
+
 def test_what_is_typed_adds_an_estimate_that_learns_from_the_server(store):
     sessions = ChatTurns(store).sessions
     planner, target = sessions.context_planner, sessions.turn_choices.target
