@@ -10,9 +10,9 @@ from lmchat.errors import LMChatError
 from lmchat.servers.discovery.choose_target import (
     best_result,
     choose_on_server,
-    why_unusable,
 )
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
+from lmchat.servers.discovery.target_errors import why_unusable
 from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products.product import NOTHING_FOUND

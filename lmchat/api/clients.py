@@ -26,9 +26,9 @@ from lmchat.servers.discovery.choose_target import (
     best_result,
     choose_without_asking,
     target_when_loaded,
-    why_unusable,
 )
 from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
+from lmchat.servers.discovery.target_errors import why_unusable
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.http.key_source import NoKeys

@@ -7,8 +7,8 @@ from time import monotonic
 from lmchat.cli.find_target import find_servers
 from lmchat.cli.wiring import Runtime
 from lmchat.errors import LMChatError
-from lmchat.servers.discovery.choose_target import why_unusable
 from lmchat.servers.discovery.probe_result import usable_of
+from lmchat.servers.discovery.target_errors import why_unusable
 from lmchat.servers.model import LoadState, ModelInfo, find_model
 from lmchat.terminal.output import Output
 

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from msgspec import Struct, field
 
 from lmchat.errors import EndpointNotAllowed, LMChatError
-from lmchat.servers.discovery.choose_target import why_unusable
 from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
+from lmchat.servers.discovery.target_errors import why_unusable
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import ModelInfo, find_model, unknown_model
 

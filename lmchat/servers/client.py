@@ -35,9 +35,9 @@ from lmchat.config.settings import Settings, TimeoutSettings
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
 from lmchat.processes.tasks import background_task, end_tasks
 from lmchat.servers.admission import Admission
-from lmchat.servers.discovery.choose_target import why_unusable
 from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
 from lmchat.servers.discovery.prober import Prober
+from lmchat.servers.discovery.target_errors import why_unusable
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.events import (

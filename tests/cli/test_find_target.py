@@ -9,8 +9,8 @@ from lmchat.cli.find_target import find_servers, find_target
 from lmchat.config.settings import EndpointSettings, Settings, TimeoutSettings
 from lmchat.config.state import State
 from lmchat.errors import NoServerFound, RequestInvalid, ServerRejected, ServerUnavailable, WrongUse
-from lmchat.servers.discovery.choose_target import why_unusable
 from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.target_errors import why_unusable
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState
 from tests.support.scripted_backend import ENDPOINT, model, probed

@@ -9,9 +9,9 @@ from lmchat.servers.discovery.choose_target import (
     choose_without_asking,
     endpoints_of,
     why_no_model,
-    why_unusable,
 )
 from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.target_errors import why_unusable
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import BUILT_IN, LoadState
 from tests.support.scripted_backend import model, probed

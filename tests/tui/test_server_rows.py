@@ -4,9 +4,10 @@ import pytest
 
 from lmchat.config.state import State
 from lmchat.doctor.server_checks import server_findings
-from lmchat.servers.discovery.choose_target import choose, why_unusable
+from lmchat.servers.discovery.choose_target import choose
 from lmchat.servers.discovery.launcher import Installed
 from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.target_errors import why_unusable
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState
 from lmchat.servers.products import product_named

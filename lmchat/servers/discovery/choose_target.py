@@ -1,4 +1,4 @@
-"""Choice of the server and model that answer the next turn, and the errors where none exists.
+"""Choice of the server and model that answer the next turn.
 
 `results` are those of probes. `model` is the configured model: the one that flags, environment or
 configuration name, "" if they name none. `state` has the last used server and models.
@@ -13,21 +13,8 @@ from enum import Enum, auto
 from msgspec import Struct
 
 from lmchat.config.state import State
-from lmchat.errors import (
-    LMChatError,
-    NoServerFound,
-    RequestInvalid,
-    ServerRejected,
-    ServerUnavailable,
-)
-from lmchat.safe_text import shell_word
-from lmchat.servers.discovery.probe_result import (
-    VERDICTS,
-    WANTS_KEY,
-    ProbeResult,
-    Verdict,
-    usable_of,
-)
+from lmchat.servers.discovery.probe_result import WANTS_KEY, ProbeResult, Verdict, usable_of
+from lmchat.servers.discovery.target_errors import why_no_model, why_unusable
 from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.model import (
     BUILT_IN,
@@ -39,14 +26,11 @@ from lmchat.servers.model import (
     is_other_model,
     unknown_model,
 )
-from lmchat.servers.products import no_model_selected, product_named
-from lmchat.servers.products.product import NOTHING_FOUND, step_sentence
+from lmchat.servers.products import product_named
+from lmchat.servers.products.product import step_sentence
 
-_NAME_A_SERVER = "Start a model server, or name one with --endpoint URL."
-_OTHER_WAYS = "`lmchat doctor` shows what is missing; `lmchat --local` chats without a server."
 _PREFERRED_STATES = (LoadState.LOADED, LoadState.ASLEEP, LoadState.LOADING, LoadState.UNKNOWN)
 """States of a model that is chosen without a question, best first."""
-_MAX_NAMES = 20  # most models that an error lists
 _CHECK_EVERY_S = 0.5  # pause between two checks of a server that loads its model
 
 
@@ -246,54 +230,8 @@ async def target_when_loaded(
         probed = await check(choice.target.endpoint)
         choice = choose_without_asking((probed,), model="", state=state)
     if choice.target is None or choice.target.model is None:
-        raise why_no_model(choice)
+        raise why_no_model(choice.probed)
     return choice.target
-
-
-def why_unusable(results: Sequence[ProbeResult]) -> LMChatError:
-    """Return the error that says why none of these servers can be used.
-
-    It is about the first address at which a model server answers. At an address that the user has
-    named, or the only one that was tried, any program that answers counts. If none answers, the
-    error says that nothing was found: in a search, other programs are of no interest.
-    """
-    is_only = len(results) == 1
-    for probed in results:
-        is_asked_for = probed.is_own or is_only
-        is_other_program = probed.verdict in (Verdict.SERVER_ERROR, Verdict.NOT_AN_LLM)
-        is_reported = probed.verdict.is_server or (is_asked_for and is_other_program)
-        if not is_reported:
-            continue
-        hint = step_sentence(probed.next_step)
-        if probed.kind == "certificate":  # its message names the address, too
-            return ServerUnavailable(probed.detail, kind=probed.kind, hint=hint)
-        kind = VERDICTS[probed.verdict].error_kind
-        message = probed.sentence(probed.name)
-        return ServerRejected(message, kind=kind, hint=hint, details=probed.detail)
-    message = f"{NOTHING_FOUND}: no model server answers on this machine."
-    step = ""
-    if is_only:
-        message = results[0].detail or results[0].sentence(results[0].name)
-        step = step_sentence(results[0].next_step)
-    return NoServerFound(message, hint=f"{step or _NAME_A_SERVER} {_OTHER_WAYS}")
-
-
-def why_no_model(choice: TargetChoice) -> RequestInvalid:
-    """Return the error for a server on which no model could be chosen.
-
-    Its hint lists the models that can chat, or says that the server has none.
-    """
-    models = choice.probed.models if choice.probed else ()
-    names = [shell_word(model.model_id) for model in models if model.can_chat]
-    if names:
-        more = " …" if len(names) > _MAX_NAMES else ""
-        hint = f"Choose one with -m MODEL: {', '.join(names[:_MAX_NAMES])}{more}."
-    elif models:
-        hint = "The models of this server cannot chat. Load another one there."
-    else:
-        hint = "The server has no models. Download one there."
-    product = choice.probed.product if choice.probed else ""
-    return RequestInvalid(no_model_selected(product), hint=hint, kind="model_missing")
 
 
 def endpoints_of(state: State) -> tuple[Endpoint, ...]:

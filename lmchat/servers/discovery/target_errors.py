@@ -1,0 +1,73 @@
+"""Errors that say why no server, or no model on a server, can be chosen for the next turn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lmchat.errors import (
+    LMChatError,
+    NoServerFound,
+    RequestInvalid,
+    ServerRejected,
+    ServerUnavailable,
+)
+from lmchat.safe_text import shell_word
+from lmchat.servers.discovery.probe_result import VERDICTS, ProbeResult, Verdict
+from lmchat.servers.products import no_model_selected
+from lmchat.servers.products.product import NOTHING_FOUND, step_sentence
+
+_NAME_A_SERVER = "Start a model server, or name one with --endpoint URL."
+_OTHER_WAYS = "`lmchat doctor` shows what is missing; `lmchat --local` chats without a server."
+_MAX_NAMES = 20  # most models that an error lists
+
+
+def why_unusable(results: Sequence[ProbeResult]) -> LMChatError:
+    """Return the error that says why none of these servers can be used.
+
+    It is about the first address at which a model server answers. At an address that the user has
+    named, or the only one that was tried, any program that answers counts. In a search, other
+    programs are of no interest.
+
+    If nothing that counts answers, the error says why the only address failed, or after a search,
+    that no model server answers on this machine.
+    """
+    is_only = len(results) == 1
+    for probed in results:
+        is_asked_for = probed.is_own or is_only
+        is_other_program = probed.verdict in (Verdict.SERVER_ERROR, Verdict.NOT_AN_LLM)
+        is_reported = probed.verdict.is_server or (is_asked_for and is_other_program)
+        if not is_reported:
+            continue
+        hint = step_sentence(probed.next_step)
+        if probed.kind == "certificate":
+            # lmchat itself has ended the connection. Its message says so, and names the address;
+            # `sentence` would say that the server answers with an error
+            return ServerUnavailable(probed.detail, kind=probed.kind, hint=hint)
+        kind = VERDICTS[probed.verdict].error_kind
+        message = probed.sentence(probed.name)
+        return ServerRejected(message, kind=kind, hint=hint, details=probed.detail)
+    message = f"{NOTHING_FOUND}: no model server answers on this machine."
+    step = ""
+    if is_only:
+        (probed,) = results
+        message = probed.detail or probed.sentence(probed.name)
+        step = step_sentence(probed.next_step)
+    return NoServerFound(message, hint=f"{step or _NAME_A_SERVER} {_OTHER_WAYS}")
+
+
+def why_no_model(probed: ProbeResult | None) -> RequestInvalid:
+    """Return the error for a server on which no model could be chosen.
+
+    Its hint lists the models that can chat, or says that the server has none.
+    """
+    models = probed.models if probed else ()
+    names = [shell_word(model.model_id) for model in models if model.can_chat]
+    if names:
+        more = " …" if len(names) > _MAX_NAMES else ""
+        hint = f"Choose one with -m MODEL: {', '.join(names[:_MAX_NAMES])}{more}."
+    elif models:
+        hint = "The models of this server cannot chat. Load another one there."
+    else:
+        hint = "The server has no models. Download one there."
+    product = probed.product if probed else ""
+    return RequestInvalid(no_model_selected(product), hint=hint, kind="model_missing")
