@@ -8,10 +8,9 @@ from lmchat.servers.discovery.choose_target import (
     choose,
     choose_without_asking,
     endpoints_of,
-    why_no_model,
 )
 from lmchat.servers.discovery.probe_result import Verdict
-from lmchat.servers.discovery.target_errors import why_unusable
+from lmchat.servers.discovery.target_errors import why_no_model, why_unusable
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import BUILT_IN, LoadState
 from tests.support.scripted_backend import model, probed
@@ -81,7 +80,8 @@ def test_a_model_that_may_cost_money_is_chosen_only_if_the_user_named_used_or_ha
     hosted = replace(near, endpoint=Endpoint.parse("https://api.openai.com/v1"))
     for server in (hosted, replace(near, product="LiteLLM")):
         unasked = choose_without_asking([server], model="", state=NEW)
-        assert why_no_model(unasked).hint == "Choose one with -m MODEL: text-embedding-3, gpt-5."
+        error = why_no_model(unasked.probed)
+        assert error.hint == "Choose one with -m MODEL: text-embedding-3, gpt-5."
         for choice in (unasked, choose([server], model="", state=NEW)):
             assert choice.missing is Missing.MODEL
         used = NEW.with_model(server.server_id, "gpt-5")
