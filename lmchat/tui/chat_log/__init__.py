@@ -1,7 +1,8 @@
-"""The log: a `ScrollView` that paints lines; messages are data, so long ones cost no frame more.
+"""The log: a `ScrollView` that paints lines.
 
-Entrance: `chat_log.ChatLog`. `Viewport` alone moves the position; `update_screen` alone knows what
-follows a change. Must not know: how a turn runs, where it is saved, Markdown's grammar.
+Messages are data and not widgets, so a frame costs the same in a session of any length. Entrance:
+`chat_log.ChatLog`. `Viewport` alone moves the position; `update_screen` alone knows what follows a
+change. Must not know: how a turn runs, where it is saved, Markdown's grammar.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Positions in the text of the log that survive a change of it.
+"""Positions in the text of the log, which are found again after the log has changed.
 
-The text of a block is that of its lines, with a line end only where the next line does not continue
-a wrapped one: so it is the same at any width, but for tables. A page is the width and the styles
-that lines are laid out for; there is none before the first messages are on the screen.
+The text of a block is the text of its lines. Wrapped lines are joined in it, so that it is the same
+at any width, except for tables. A page is the width and the styles that lines are laid out for;
+there is none before the first messages are on the screen.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ class Anchor(Struct, frozen=True):
 
 
 def anchor_at(document: Document, place: Place, screen_row: int = 0) -> Anchor:
-    """Return an anchor for a row of the log, which is to be shown on a row of the screen.
+    """Return an anchor for a row of the log, to be shown on row `screen_row` of the screen.
 
-    Its message is laid out. Above all blocks, or before there is a page, the anchor has no block:
-    its fields are the numbers of the place, with the row as `chars`. `relocate` makes the place of
-    them again.
+    If the place is in a block, its message is laid out first. Above all blocks, or before there is
+    a page, the anchor has no block. It then keeps the numbers of the place, with its row as
+    `chars`; `relocate` makes the place from them again.
     """
     blocks = document.lay_out(place.message) if place.block >= 0 else []
     if not blocks or document.layout is None:
         return Anchor(place.message, place.block, place.row, screen_row)
     starts = row_starts(blocks[place.block])
     row = place.row - document.blank_rows(place)
-    # -1 for the blank row above the block; a row below the last line counts as the end of the text,
-    # which is the last of `starts`
+    # -1 for the blank row above the block. A row below the last line counts as the end of the text,
+    # which is the last of `starts`.
     chars = starts[min(row, len(starts) - 1)] if row >= 0 else -1
     return anchor_in_text(document, place.message, place.block, chars, screen_row)
 
@@ -58,11 +58,11 @@ def anchor_in_text(
 ) -> Anchor:
     """Return an anchor for a character of a block that is laid out.
 
-    The block has the number `number` in the message with the index `index`. The character is the
-    one after `chars` others, or if `chars` is -1, the blank row above the block.
+    `number` is the number of the block in message `index`. `chars` is how many characters of the
+    block come before this one; -1 means the blank row above the block.
     """
     blocks = document.entries[index].blocks
-    size = row_starts(blocks[number])[-1]  # where the text ends, as everywhere in this module
+    size = row_starts(blocks[number])[-1]  # the last element is where the text ends
     source_before = sum(len(above.source) for above in blocks[:number])
     return Anchor(
         index,
@@ -78,13 +78,14 @@ def anchor_in_text(
 def find_again(document: Document, anchor: Anchor) -> Anchor | None:
     """Return an anchor for the same character in the log as it is now.
 
-    The block itself may still be in the message, at any number. Otherwise, the block that now has
-    its number may have replaced it. This is so if its source continues that of the old block, or is
-    the beginning of it: the open end of an answer grows, and is cut into several blocks. Then the
-    character may also be in a later block. Return None if the block is gone or shows another text.
+    The block may still be in the message, perhaps with another number. Otherwise, the block that
+    now has its number may have replaced it: the open end of an answer grows, and is cut into
+    several blocks. It counts as the same text if the source of one of the two blocks begins with
+    that of the other. After a cut, the character may be in a later block. Return None if the block
+    is gone or shows another text.
     """
     old = anchor.block
-    if old is None:  # it is in no block, so only its numbers count
+    if old is None:  # only its numbers say where it is
         return anchor
     blocks = document.lay_out(anchor.index)
     same = [number for number, block in enumerate(blocks) if block is old]
@@ -94,8 +95,8 @@ def find_again(document: Document, anchor: Anchor) -> Anchor | None:
     block = blocks[number]
     size = row_starts(block)[-1]
     if block.source == old.source and size != anchor.size:
-        return None  # other characters show the same source, as of a table at another width
-    # if one of both is the beginning of the other, the block has grown, or was cut
+        return None  # a table at another width: the same source with other characters
+    # if the source of one block begins with that of the other, the block has grown or was cut
     shorter, longer = sorted((block.source.rstrip(), old.source.rstrip()), key=len)
     is_alike = block.kind is old.kind and block.is_thought == old.is_thought
     if not same and not (is_alike and longer.startswith(shorter)):
@@ -111,13 +112,13 @@ def find_again(document: Document, anchor: Anchor) -> Anchor | None:
 
 
 def relocate(document: Document, anchor: Anchor) -> Place:
-    """Return the row of an anchor, or the nearest one where its text is gone.
+    """Return the row of an anchor, or a near one if its text is gone.
 
-    If the anchor has no block, its fields are the place: see `anchor_at`. If its character is found
-    again, the row is that of the character. Otherwise it is a row of another block, as far down in
-    the text of that block as the anchor was in that of the old one, in proportion. The block is:
+    An anchor without a block keeps a place: see `anchor_at`. If the character is found again,
+    return its row. Otherwise, return a row of another block, at the same fraction of its text as
+    the anchor was in the old block. This other block is:
 
-    - for reasoning, whose blocks are gone while it is folded, the first one of the message;
+    - the first one of the message, for reasoning: its blocks are gone while it is folded;
     - the block that now has the source at this place, if the message was cut into other blocks;
     - else the block with the same number, such as a table at another width.
     """
@@ -150,7 +151,7 @@ def unwrapped_text(block: Block) -> str:
 
 
 def row_starts(block: Block) -> list[int]:
-    """Return where each line of a block begins in its unwrapped text, and last where that ends."""
+    """Return where each line of a block begins in its unwrapped text; last, where the text ends."""
     # a line that is not wrapped has one character more: its line end
     sizes = (len(line.text) + (not line.is_wrapped) for line in block.lines or ())
     return list(accumulate(sizes, initial=0))

@@ -1,7 +1,7 @@
 """The chat log: the widget that shows the messages of a session as rows, with keys and mouse.
 
 A page is the width and the styles that lines are laid out for; there is none before the first
-messages are on the screen. A call is that of a tool. `index` is the number of a message in the log.
+messages are on the screen. A call is a tool call. `index` is the number of a message in the log.
 """
 
 from __future__ import annotations
@@ -51,12 +51,13 @@ _LEFT_BUTTON = 1
 class ChatLog(ScrollView, can_focus=True):
     """The messages of a session. `update_screen` brings the screen up to date after any change.
 
-    Its parts are the `document` (messages and their rows), the `viewport` (scroll position, and as
-    `cursor` the index of the focused message), `finder`, `selection`, `painter`, `inflow` (streamed
-    text that waits for the next frame), `highlighting`, and `calls` (of the running turn).
+    `document` has the messages and their rows. `viewport` has the scroll position and, as `cursor`,
+    the index of the focused message. `inflow` has streamed text that waits for the next frame, and
+    `calls` the tool calls of the running turn. The other parts are `finder`, `selection`, `painter`
+    and `highlighting`.
     """
 
-    ALLOW_SELECT: ClassVar[bool] = False  # it selects by itself, also what is off the screen
+    ALLOW_SELECT: ClassVar[bool] = False  # the log has its own selection, also off the screen
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.MESSAGE)]
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "chat-log--margin",
@@ -78,7 +79,7 @@ class ChatLog(ScrollView, can_focus=True):
         """A text of the log is to be copied: the selection, a message or a part of it."""
 
         text: str
-        note: str = ""  # which part of a message it is, as `Block 2 of 3`; else empty
+        note: str = ""  # part of the message, such as `Block 2 of 3`; else empty
 
     class LinkClicked(AppMessage):
         """A link in a message was clicked."""
@@ -90,17 +91,18 @@ class ChatLog(ScrollView, can_focus=True):
 
         choice: Choice
 
-    # Textual would lay out the screen for each new line: half the work of streaming
+    # Textual's own has `layout=True`: to lay out the screen for each new line would be half the
+    # work of streaming
     virtual_size: Reactive[Size] = Reactive(Size(0, 0), repaint=False)
 
     def __init__(self, *, highlighter: Highlighter | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.set_reactive(ChatLog.auto_links, False)  # links are found in lines, not by hovering
         self.typed_into: Widget | None = None  # gets what is typed while a message has the focus
-        self.today: Callable[[], date | None] = lambda: None  # messages of other days have a date
-        # keys that the user has given to commands, by their ids; set before there are messages
+        self.today: Callable[[], date | None] = lambda: None  # other days are shown with their date
+        # keys that the user has given to commands, by command id; set before there are messages
         self.own_keys: Mapping[str, str] = {}
-        self.has_all_messages = True  # whether it has all messages of its session, not only the end
+        self.has_all_messages = True  # whether it shows the whole session, not only its end
         self.document = Document()
         self.viewport = Viewport(self.document, lambda: self.screen.focused is self)
         self.finder = Finder(self.viewport, self._repaint)
@@ -115,16 +117,16 @@ class ChatLog(ScrollView, can_focus=True):
         self._is_own_scroll = False  # whether `update_screen` sets the scroll position now
         self._thumb = Thumb(self)
         self._drag_timer: Timer | None = None
-        self._posted: object = None  # what `_post_change` told of last
+        self._posted: object = None  # the state of the log when `Changed` was posted last
 
     # Bringing the screen up to date
 
     def update_screen(self, changed: Place | None = None) -> None:
         """Bring the screen up to date after a change; the only place with the order of the steps.
 
-        It is right for a change of text or size: from the row of `changed` on, rows are painted
-        again. Without `changed`, they are only if the log scrolls, by `watch_scroll_y`. After a
-        change of marks, call `_repaint`.
+        Call it after a change of text or size: rows are painted again from the row of `changed` on.
+        Without `changed`, `watch_scroll_y` paints them if the log has scrolled. After a change of
+        marks, call `_repaint` instead.
         """
         if self.painter.page is None and len(self.document):  # the first messages
             self._fit_page()
@@ -144,12 +146,12 @@ class ChatLog(ScrollView, can_focus=True):
         total = self.document.total
         top = self.viewport.top
         self._is_own_scroll = True  # `watch_scroll_y` must not take it for scrolling by the user
-        self.virtual_size = Size(1, total) if total else Size(0, 0)  # 1: it has no width to scroll
+        self.virtual_size = Size(1, total) if total else Size(0, 0)  # 1: no scrolling sideways
         if top != round(self.scroll_y):  # `watch_scroll_y` then repaints all rows
-            # that of Textual: `ChatLog.scroll_to` may call this method again
+            # Textual's own method, since `ChatLog.scroll_to` may call `update_screen` again
             super().scroll_to(y=top, animate=False, force=True)
         elif changed is not None:
-            row = self.document.position(changed) - top  # of the screen; all below it are painted
+            row = self.document.position(changed) - top  # of the screen; rows below may have moved
             self.refresh(rows_region(self, row, max(self.size.height - row, 1)))
         self._is_own_scroll = False
 
@@ -157,7 +159,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._post_change()
 
     def _post_change(self) -> None:
-        """Post a message if what others show of the log has changed."""
+        """Post `Changed` if anything has changed that other widgets show of the log."""
         finder, viewport = self.finder, self.viewport
         state = (
             (viewport.has_new_text, viewport.is_at_end, viewport.cursor),
@@ -171,21 +173,21 @@ class ChatLog(ScrollView, can_focus=True):
     def _repaint(self) -> None:
         """Bring the screen up to date, and paint all of its rows again.
 
-        It is right where any row may look different though its text is the same: after a change of
-        focus, selection or hits, and of the position together with them.
+        Call it where any row may look different though no text has changed: after a change of
+        focus, selection or hits. The position may have changed as well.
         """
         self.update_screen()
         self.refresh()
 
     def watch_virtual_size(self, size: Size) -> None:
-        """Show the scrollbar if it is needed; only if that changes, Textual lays the screen out."""
+        """Show the scrollbar if it is needed; Textual lays the screen out only if that changes."""
         self.show_vertical_scrollbar = 0 < self.container_size.height < size.height
         self.scroll_y = self.validate_scroll_y(self.scroll_y)  # the log may have become shorter
 
     # Page and rows
 
     def _fit_page(self) -> None:
-        """Make the page; if it is another one, as for another width or theme, lay out again."""
+        """Make the page; lay out again if it is another one, as for a new width or theme."""
         if not self.outer_size.width:  # not on the screen yet
             return
         is_other = self.painter.fit(
@@ -199,7 +201,7 @@ class ChatLog(ScrollView, can_focus=True):
             self.refresh()
 
     def on_resize(self) -> None:
-        """Make the page anew for the new size; `update_screen` makes the first one for messages."""
+        """Make the page again for the new size; the first page is made by `update_screen`."""
         if self.painter.page is not None:
             self._fit_page()
         self.update_screen()
@@ -214,14 +216,14 @@ class ChatLog(ScrollView, can_focus=True):
             self.call_next(self.on_resize)
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Return rows of the screen. Textual's own method adds border and opacity: none is used."""
+        """Return rows of the screen. Border and opacity, which Textual adds, are not used."""
         strips = self.painter.rows(self, crop.y, crop.height)
         is_whole_width = not crop.x and crop.right >= self.size.width  # then nothing is cut
         return strips if is_whole_width else [strip.crop(*crop.column_span) for strip in strips]
 
-    # Scrolling by a key, in order: binding and action of Textual's ScrollableContainer,
-    # `scroll_to`, `watch_scroll_y`, `Viewport.scroll_to_row`, `update_screen`; at the end also
-    # `scroll_end`.
+    # A key that scrolls runs, in this order: binding and action of Textual's ScrollableContainer,
+    # `scroll_to`, `watch_scroll_y`, `Viewport.scroll_to_row`, `update_screen`; at the end of the
+    # log also `scroll_end`.
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Follow the user's scrolling; ignore the scrolls of `update_screen` and of a resize."""
@@ -238,10 +240,10 @@ class ChatLog(ScrollView, can_focus=True):
             self.update_screen()
 
     def scroll_to(self, x: float | None = None, y: float | None = None, **options: Any) -> None:
-        """Scroll at once, as animations miss moving targets; at the end, follow the end."""
+        """Scroll without animation, which misses moving targets; at the end, follow the end."""
         super().scroll_to(x, y, **(options | {"animate": False, "force": True}))
         if y is not None and y >= self.viewport.last_top and self.viewport.is_at_end:
-            self.scroll_end()  # it may have been there already: then `watch_scroll_y` did not run
+            self.scroll_end()  # `watch_scroll_y` does not run if nothing moves
 
     def on_mouse_scroll_down(self) -> None:
         """Follow the end if it is on the screen: the wheel changes no position there."""
@@ -262,9 +264,10 @@ class ChatLog(ScrollView, can_focus=True):
         has_all_messages: bool = True,
         is_ours: bool = True,
     ) -> None:
-        """Show the end of another session; unless it has all messages, `fill` adds those before.
+        """Show another session; if these are only its last messages, `fill` adds the others later.
 
-        With `is_ours`, this lmchat writes a last answer that streams; otherwise another one does.
+        If the last message is an answer that streams, `is_ours` says whether this lmchat writes it,
+        or another one.
         """
         self.inflow.drain()
         self.highlighting.reset()
@@ -276,15 +279,13 @@ class ChatLog(ScrollView, can_focus=True):
         self.document.reset(messages, is_streaming=is_streaming)
         self.viewport.reset()
         self.selection.drop()
-        if (
-            self.has_focus
-        ):  # set late by Textual, but a focus that comes later marks a message itself
+        if self.has_focus:  # Textual sets it late; if it is not set yet, `on_focus` will do this
             self.viewport.focus_last()
         self.finder.search_again()
         self._repaint()
 
     def fill(self, messages: MessagePath) -> None:
-        """Add the messages before those shown, given the whole path; what is read keeps its row."""
+        """Add the messages of the path that come before those shown; what is read keeps its row."""
         if self.has_all_messages:
             return
         first = self.document.entries[0].message if len(self.document) else None
@@ -326,7 +327,7 @@ class ChatLog(ScrollView, can_focus=True):
     def _post_frame(self) -> None:
         """Let the message loop of the widget show a frame; a timer of `Inflow` calls this.
 
-        That is no timer of Textual, which drops one that starts late: the text would wait.
+        It is a timer of asyncio: Textual drops a timer that starts late, and the text would wait.
         """
         self.post_message(
             events.Callback(callback=partial(self.inflow.show_and_measure, self.flush))
@@ -368,13 +369,14 @@ class ChatLog(ScrollView, can_focus=True):
             return
         with self._changed(index) as entry:
             if not self.viewport.is_following:
-                entry.is_folded = False  # it may be read: what becomes reasoning must not disappear
+                entry.is_folded = False  # the user may be reading what becomes reasoning
             entry.set_parts(message.parts)
 
     def end_answer(self, message: ChatMessage, *, has_call_messages: bool = False) -> None:
         """Show the final form of the answer that streams, or add it if the log does not have it.
 
-        `has_call_messages`: its calls are run, and each has a message of its own, below the answer.
+        `has_call_messages` says that the calls of the answer are run, each shown by a message of
+        its own below the answer.
         """
         self.flush()
         index = self._streaming
@@ -392,7 +394,7 @@ class ChatLog(ScrollView, can_focus=True):
         if index is None:
             return False
         with self._changed(index) as entry:
-            # the text that the entry shows of it is newer than that of `message`
+            # of an answer that streams, the entry shows newer text than `message` has
             if index == self._streaming:
                 entry.message = message
             else:
@@ -402,7 +404,7 @@ class ChatLog(ScrollView, can_focus=True):
     def mark_left_out(self, count: int, before_id: str | None) -> None:
         """Say above a message how many before it the next request leaves out.
 
-        A count of 0 removes the words, and so does None for the id: no message has them then.
+        Without an id, or with a count of 0, no message has these words.
         """
         for index, entry in enumerate(self.document.entries):
             left_out = count if entry.message.message_id == before_id else 0
@@ -429,12 +431,12 @@ class ChatLog(ScrollView, can_focus=True):
     def focus_message(self, step: int) -> bool:
         """Focus the message below (`step` 1) or above (-1); False if only the prompt is there."""
         had_focus = self.screen.focused is self  # Textual sets `has_focus` later, by an event
-        # from the prompt, up focuses the tool call that asks, or the last message in view; if no
-        # call asks, `card_id` is empty, and no message has this id
+        # Up from the prompt focuses the tool call that asks. If none asks, `card_id` is empty, and
+        # no message has this id: then `step_cursor` focuses the last message in view.
         if step < 0 and not had_focus and self.go_to_message(self.calls.card_id):
             return True
         has_moved = self.viewport.step_cursor(step, had_focus=had_focus)
-        if has_moved:  # not by `focus`, which acts later: `_repaint` draws the mark of the focus
+        if has_moved:  # `focus` would act after `_repaint`, which draws the mark of the focus
             self.screen.set_focus(self, scroll_visible=False)
         self._repaint()
         return has_moved
@@ -444,7 +446,8 @@ class ChatLog(ScrollView, can_focus=True):
     ) -> bool:
         """Bring a message into view, or to a given row of the screen; return whether it exists.
 
-        It has the focus at once if the log `takes_focus`, else when the log gets the focus.
+        If the log `takes_focus`, the message has the focus at once; otherwise, it has it when the
+        log gets the focus.
         """
         index = self.document.index_of(message_id)
         if index is None:
@@ -485,7 +488,7 @@ class ChatLog(ScrollView, can_focus=True):
     @property
     def selected_text(self) -> str:
         """The selection as it would be copied; empty without one."""
-        with self.viewport.anchored():  # as this lays out the selected blocks
+        with self.viewport.anchored():  # copying lays out the selected blocks
             selected = self.selection.find_again()
             return "" if selected is None else copied(self.document, selected)
 
@@ -509,7 +512,7 @@ class ChatLog(ScrollView, can_focus=True):
         has_rows = bool(self.document.total) and self.painter.page is not None
         if event.button != _LEFT_BUTTON or not has_rows:
             return
-        self.on_mouse_up()  # the button before may have been released outside the terminal
+        self.on_mouse_up()  # an earlier press may have ended outside the terminal
         cell = self.painter.cell_after_bar(event.x)
         self.selection.press(cell, event.y, event.time)
         self.capture_mouse()
@@ -576,7 +579,8 @@ class ChatLog(ScrollView, can_focus=True):
     def _decide(self, key: str, time_s: float) -> None:
         """Decide about the call that asks, if its card takes keys by now.
 
-        A key soon after the card was seen, or soon after another key, was meant for the prompt.
+        A key that follows soon after the card was seen, or after another key, was meant for the
+        prompt.
         """
         if self.calls.key_pause.takes_key(time_s):
             self.post_message(self.Decided(CHOICES[key]))
@@ -624,8 +628,8 @@ class ChatLog(ScrollView, can_focus=True):
     def copy_code(self, message: ChatMessage, number: int | None = None) -> bool:
         """Copy a code block of a message by its index; return whether the message has any block.
 
-        By default, it is the block after the one that was copied last. After the last block, and in
-        another message, that is the first.
+        Without a number, each call copies the next block of the message; the first one follows the
+        last.
         """
         index = self.document.index_of(message.message_id)
         blocks = [] if index is None else code_blocks(self.document.entries[index].source)
@@ -653,7 +657,7 @@ class ChatLog(ScrollView, can_focus=True):
         act = str(meta.get("act", ""))  # a message command or an answer to a tool call
         if act == "copy_code":
             if not self.copy_code(message, code_number(self.document, place)):
-                self.post_message(Run("message.copy_code"))  # which says that there is no code
+                self.post_message(Run("message.copy_code"))  # the command says that there is none
         elif act in CHOICES:
             self._decide(act, event.time)
         elif act == "stop":

@@ -1,4 +1,4 @@
-"""Text that a selection copies: the source of what is selected whole, else the words."""
+"""Text that a selection copies: the source of what is selected as a whole, else the shown text."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ Piece = tuple[Block, Range | None]
 def copied(document: Document, selected: SelectedRange) -> str:
     """Return the selected text, with a blank line between messages.
 
-    Of a message that is selected whole, that is its source; of others, see `_selected_part`. Rows
-    that the log adds are copied only if a single one is selected.
+    A message that is selected as a whole is copied as its source, and a part of one by
+    `_selected_part`. A row that the log adds is copied only if nothing else is selected.
     """
     start = selected.start
     end = selected.end
@@ -52,10 +52,10 @@ def copied(document: Document, selected: SelectedRange) -> str:
 
 
 def _message_text(entry: Entry) -> str:
-    """Return the text of a message that is selected whole, as it was written.
+    """Return the text of a message that is selected as a whole, as it was written.
 
-    If it is unfolded, that is its reasoning and the arguments of its calls, too. The message of a
-    tool is its call as `NAME(ARGUMENTS)`, or if it is unfolded, its arguments and its result.
+    An unfolded answer is copied with its reasoning and the arguments of its calls. The message of a
+    tool is copied as `NAME(ARGUMENTS)`, or while it is unfolded, as its arguments and its result.
     """
     message = entry.message
     texts = [entry.source]
@@ -74,18 +74,18 @@ def _message_text(entry: Entry) -> str:
 def _selected_part(document: Document, index: int, selected: SelectedRange) -> str:
     """Return what is selected of a message.
 
-    The pieces of one fence, table or text, which was cut as it is long, count as one block here.
+    A long fence, table or text was cut into pieces; here they count as one block again.
 
-    - If all blocks are selected whole, it is the text of the message.
-    - Of a block that is selected whole, it is the source.
-    - Of code that is selected whole and alone, it is the source without its fence.
-    - Of a block that is selected in part, it is the shown text.
-    - Of a selection by words, it is always the shown text.
+    - If all blocks are selected as a whole, the text of the message is copied.
+    - A block that is selected as a whole is copied as its source.
+    - Code that is selected as a whole, and alone, is copied without its fence.
+    - A block that is selected in part is copied as it is shown.
+    - Text that is selected by words is always copied as it is shown.
     """
     groups: list[list[Piece]] = []  # the pieces of one fence, table or text together
     for number, block in enumerate(document.lay_out(index)):
         if block.source:  # else it is a row that the log adds
-            # a row of a table, or a further part of code or plain text: it has no blank row above
+            # continues the block above: rows of a table, or code or text without a blank row above
             is_piece = block.kind is Kind.MORE_ROWS or (block.kind in AS_WRITTEN and not block.gap)
             if not (groups and is_piece):
                 groups.append([])
@@ -111,7 +111,7 @@ def _selected_part(document: Document, index: int, selected: SelectedRange) -> s
             text = text.rstrip("\n") + "\n\n" + part.lstrip("\n")
         elif text and not text[-1].isspace():
             text = f"{text}\n{part}"
-        else:  # a source ends with its line ends; a long paragraph was cut behind a blank
+        else:  # `text` ends with a line end, or with the blank where a long paragraph was cut
             text += part
     return text.strip("\n")
 
@@ -131,7 +131,7 @@ def _joined_source(pieces: Sequence[Block], *, has_fence: bool) -> str:
     With `has_fence`, code is between its fences again.
     """
     first = pieces[0]
-    # text, or a table, whose other pieces are `MORE_ROWS`: all pieces end with their line ends
+    # text, or a table with its `MORE_ROWS`: each piece ends with its line end
     if first.kind is Kind.MARKDOWN:
         return "".join(block.source for block in pieces)
     text = "\n".join(block.source for block in pieces)
@@ -158,7 +158,8 @@ def code_number(document: Document, place: Place) -> int:
     """Return the index of the code block whose head is at a place, among those of its message.
 
     A head is the row above code, with its language. The index is the number of heads above this
-    one, without those in reasoning. In an answer, only heads of code have a `hint`.
+    one, without those in reasoning. Heads are found by their `hint`, which no other row of an
+    answer has.
     """
     blocks = document.entries[place.message].blocks
     blocks_above = (block.lines or [] for block in blocks[: place.block] if not block.is_thought)

@@ -26,7 +26,7 @@ class Place(NamedTuple):
     """A row of the log, by the numbers of its message and block; by default the message's first."""
 
     message: int
-    block: int = -1  # -1 for the blank row above the message, and where it is not laid out
+    block: int = -1  # -1 for the blank row above a message, or without a layout
     # row in the block, or in the message if `block` is -1; blank rows above are counted
     row: int = 0
 
@@ -34,8 +34,8 @@ class Place(NamedTuple):
 def _entries_of(messages: Iterable[ChatMessage]) -> list[Entry]:
     """Return an entry for each message.
 
-    Calls of an answer were run if the message of a tool, or a further answer, follows: then each
-    has a message of its own. Otherwise the answer itself shows them.
+    An answer whose calls were run is followed by the message of a tool, or by another answer. Then
+    each call has a message of its own; otherwise, the answer itself shows its calls.
     """
     entries = [Entry(message) for message in messages]
     for entry, next_entry in pairwise(entries):
@@ -47,8 +47,8 @@ def _entries_of(messages: Iterable[ChatMessage]) -> list[Entry]:
 class Document:
     """All messages with their heights: exact where laid out, estimates elsewhere.
 
-    A message near the screen is cut into blocks and laid out as a whole. `layout` does so for the
-    page; it is None as long as there is none.
+    A message near the screen is cut into blocks and laid out as a whole. `layout` lays out blocks
+    for the page; without a page, it is None.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Document:
         return self.heights.total
 
     def reset(self, messages: Iterable[ChatMessage], *, is_streaming: bool = False) -> None:
-        """Replace all messages by others, of which the last one may be streaming; lay out none."""
+        """Replace all messages, without laying them out; the last new one may be streaming."""
         self.entries = _entries_of(messages)
         if is_streaming:
             self.entries[-1].is_streaming = True
@@ -73,7 +73,7 @@ class Document:
 
     def prepend(self, earlier: Sequence[ChatMessage]) -> None:
         """Put messages before all others."""
-        # an entry depends on the message after it: the last new one on the first that was there
+        # an entry depends on the message after it: the last of `earlier` needs the old first one
         old_first = [entry.message for entry in self.entries[:1]]
         self.entries[:0] = _entries_of([*earlier, *old_first])[: len(earlier)]
         self._measure_all()
@@ -88,8 +88,8 @@ class Document:
     def focusable_from(self, index: int, step: int) -> int | None:
         """Return the index of the first message that can be focused, from `index` on.
 
-        It goes down (`step` 1) or up (-1). Blank messages are skipped: answers without words, whose
-        calls follow. Return None if there is no other message.
+        The search goes down (`step` 1) or up (-1). Blank messages are skipped: answers without
+        words, whose calls follow. Return None if there is no other message.
         """
         while 0 <= index < len(self):
             if not self.entries[index].is_blank:
@@ -138,7 +138,7 @@ class Document:
         return 0 if self.entries[index].message.role is Role.TOOL else 1
 
     def locate(self, y: int) -> Place:
-        """Return the message, the block and the row in it that row `y` of the log belongs to.
+        """Return the place of row `y` of the log: its message, its block, and the row in the block.
 
         The block is -1 on the blank row above a message, and in messages that are not laid out.
         """
@@ -180,9 +180,10 @@ class Document:
         end = min(y + count, self.total)
         while y < end:
             place = self.locate(y)
-            # all rows of the block; without a block, those of the message up to this one, all blank
+            # all rows of the block, as locating each one costs as much as painting it; without a
+            # block, the rows of the message up to this one, which are blank
             lines: list[Line | None] = [None] * (place.row + 1)
-            if place.block >= 0:  # to locate each row alone would cost as much as painting it
+            if place.block >= 0:
                 lines = [None] * self.blank_rows(place)
                 lines += self.block(place).lines or []
             for row in range(place.row, min(len(lines), place.row + end - y)):
@@ -204,7 +205,7 @@ class Document:
         # blocks that have a height are laid out already
         for number in range(len(entry.heights), len(entry.blocks)):
             block = entry.blocks[number]
-            if block.lines is None:  # else a block before it has changed, and it has only moved
+            if block.lines is None:  # else only a block above it has changed
                 block.lines = self.layout.lay_out(block, entry.references)
             blank_rows = self.blank_rows(Place(index, number, 0))
             entry.heights.append(len(block.lines) + blank_rows)
@@ -215,8 +216,8 @@ class Document:
         """Cut a message, which has changed, into blocks again, and lay them out.
 
         Return the number of the first block that changed. A message that was not cut yet is far
-        from the screen, and only gets a new estimate of its height. One that streams is always cut:
-        so its text is parsed little by little.
+        from the screen, and only gets a new estimate of its height. A message that streams is cut
+        in any case, so that its text is parsed little by little.
         """
         entry = self.entries[index]
         if not (entry.blocks or entry.is_streaming):
@@ -227,7 +228,7 @@ class Document:
         return first
 
     def _build(self, index: int) -> int:
-        """Cut a message into blocks, below a line if its model is not that of the answer before it.
+        """Cut a message into blocks, and note its model if the answer before it is of another one.
 
         Return the number of the first block that changed.
         """
@@ -235,7 +236,7 @@ class Document:
         entry.new_model = ""
         if model := entry.message.model:
             above = (self.entries[number].message.model for number in range(index - 1, -1, -1))
-            # the nearest one: prompts have none, and above the first answer there is none at all
+            # the nearest model above: prompts have none, and the first answer has none above it
             if next(filter(None, above), model) != model:
                 entry.new_model = model
         return entry.build()
@@ -252,7 +253,7 @@ class Document:
     def grow(self, index: int) -> Place:
         """Lay out the text that was added to a message; return the first row that looks different.
 
-        That is where the screen has to be painted from.
+        The screen has to be painted from this row on.
         """
         entry = self.entries[index]
         old_blocks = entry.blocks
@@ -265,17 +266,17 @@ class Document:
     def _keep_same_lines(self, place: Place, old_block: Block) -> int:
         """Give a block that has replaced `old_block` the old lines as far as they look the same.
 
-        Then these are not painted again. `place` is the first row of the new block. Return the
-        number of rows from there that look the same, with the blank ones above the block; 0 if the
-        old block was not laid out.
+        Lines that are kept are not painted again. `place` is the first row of the new block. Return
+        how many of its rows look the same, counted with the blank row above it; 0 if the old block
+        was not laid out.
         """
         old_lines = old_block.lines
         lines = self.block(place).lines
         if old_lines is None or lines is None:
             return 0
-        # The old block has left the log. Without lines, `lay_out_again` ignores it when its colours
-        # arrive. Only a row of the log's own (`MADE`), as the state below an answer, may have moved
-        # down and still be shown.
+        # The old block has left the log: without lines, `lay_out_again` ignores it when its colours
+        # arrive. A row of the log's own (`MADE`), such as the state below an answer, keeps its
+        # lines. It may only have moved down, and still be shown.
         if old_block.kind is not Kind.MADE:
             old_block.lines = None
         same_count = 0
@@ -297,7 +298,7 @@ class Document:
     def lay_out_from(self, index: int, step: int, rows: int) -> None:
         """Lay out messages until they fill a number of rows, downwards (`step` 1) or upwards (-1).
 
-        The first of them is that of the index.
+        They begin with message `index`.
         """
         while 0 <= index < len(self.entries) and rows > 0:
             self.lay_out(index)
@@ -305,14 +306,14 @@ class Document:
             index += step
 
     def lay_out_again(self, blocks: Iterable[Block]) -> Place | None:
-        """Lay out again blocks that look different now, as code whose colours have arrived.
+        """Lay out again blocks that look different now, such as code whose colours have arrived.
 
-        Return the place of the first such block, or None if there is none. Blocks without
-        lines, and those that have left the log, are ignored.
+        Return the place of the first such block, or None if there is none. Blocks without lines,
+        and those that have left the log, are ignored.
         """
         remaining = {id(block) for block in blocks if block.lines is not None}
         first_place: Place | None = None
-        for index in range(len(self.entries) - 1, -1, -1):  # mostly, they are in the newest
+        for index in range(len(self.entries) - 1, -1, -1):  # most are in the newest
             if not remaining:
                 break
             entry = self.entries[index]

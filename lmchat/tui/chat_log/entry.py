@@ -1,8 +1,8 @@
-"""One message of the log as blocks, while it may still grow.
+"""A message of the log as blocks, while it may still grow.
 
 An entry has the message as it is saved. An answer also has parts (text, reasoning, refusal, call),
-to which deltas add streamed text. A row is a block that the log itself writes, as a state. A page
-is the width and the styles that lines are laid out for. A call is that of a tool.
+to which deltas add streamed text. A row is a block that the log itself writes, such as a state. A
+page is the width and the styles that lines are laid out for. A call is a tool call.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from lmchat.tui.chat_log.own_rows import (
 from lmchat.units import counted
 
 ASKS = "asks"  # state of the call about which the user decides
-_PROMPT_CHARS = 300  # of a folded system prompt that are shown
+_PROMPT_CHARS = 300  # shown of a folded system prompt
 _TEXT_KINDS = (TextPart, RefusalPart)  # parts that are the text of an answer
 
 # events that the log shows as text
@@ -65,7 +65,7 @@ class LivePart(Struct):
 
     kind: type[Part]
     chunks: list[str] = field(default_factory=list)  # its text, or the arguments of a call
-    # parser of its text, which has its blocks; those of a call are code
+    # parser of its text, with the blocks; arguments of a call are parsed as code
     markdown: IncrementalMarkdown = field(default_factory=IncrementalMarkdown)
     name: str = ""  # name of the tool
     index: int = 0  # index of the call in the answer
@@ -83,11 +83,11 @@ class LivePart(Struct):
         if text:
             self.chunks[self._parsed_chunks :] = [text]  # one chunk for hundreds of tokens
             self._parsed_chunks = len(self.chunks)
-            # at its beginning: the arguments of a call are shown as code, without blank lines above
+            # the arguments of a call are shown as code, without blank lines at the beginning
             if self.kind is ToolCallPart and not (self.markdown.closed or self.markdown.open):
                 self.markdown.open_code("json")
                 text = text.lstrip("\n")
-        # without new text, the end of the part may have become known: its open blocks are closed
+        # without new text, the part may have ended since: then its open blocks are closed
         if text or self._is_final != self.is_ended:
             self.markdown.feed(text, is_final=self.is_ended)
             self._is_final = self.is_ended
@@ -135,20 +135,20 @@ class Entry(Struct):
     """A message and how it is shown; blocks are made when it comes near the screen."""
 
     message: ChatMessage
-    new_model: str = ""  # its model, if the answer before it is of another one
+    new_model: str = ""  # its model, if it differs from that of the answer before
     left_out: int = 0  # number of messages before it that the next request leaves out
     is_streaming: bool = False  # whether it is the answer that is streaming
     is_folded: bool = True  # whether reasoning, a system prompt or a call is one row
     is_source: bool = False  # whether it is shown as source, without Markdown
-    call_state: str = ""  # of a call of the running turn: `ASKS`, or what its row says
+    call_state: str = ""  # state of a call of the running turn: `ASKS`, or the words of its row
     has_call_messages: bool = False  # whether each of its calls has a message of its own, below
     figures: AnswerFigures | None = None  # figures of the running turn
     now_s: float = 0.0  # monotonic time of these figures
-    thought_hint: str = ""  # key that ends the thought while it streams; empty if none can
+    thought_hint: str = ""  # key that ends the thought while it streams; empty if no key can
     parts: Sequence[LivePart] = ()  # empty until they are needed
     blocks: Sequence[Block] = ()  # in order; empty until they are needed
-    # of each block with the blank row above it; made with the first blocks, as most of the messages
-    # of a long session never get any
+    # height of each block with the blank row above it; made with the first blocks, since most
+    # messages of a long session never get any
     heights: Heights = _NO_HEIGHTS
     # rows of the log itself, by what they say
     _kept_rows: dict[tuple[object, ...], Block] = field(default_factory=dict)
@@ -169,8 +169,8 @@ class Entry(Struct):
     def texts(self) -> list[str]:
         """All texts of the message, in which hits are counted.
 
-        Reasoning is one of them, and so are the arguments of calls that have no message of a tool.
-        Of an answer that streams, the texts are those so far.
+        Reasoning is one of them. So are the arguments of calls, unless these have messages of their
+        own. An answer that streams has the texts that have arrived.
         """
         if self.is_streaming:
             return [part.text for part in self.parts]
@@ -187,7 +187,7 @@ class Entry(Struct):
     def is_blank(self) -> bool:
         """Whether it has nothing to read: an answer without words, whose calls have messages below.
 
-        One with several versions is not blank: it has a row that switches between them.
+        An answer with several versions is not blank: it has a row that switches between them.
         """
         if not self.has_call_messages or self.message.versions > 1:
             return False
@@ -197,8 +197,8 @@ class Entry(Struct):
     def references(self) -> References:
         """Link definitions (`[name]: address`) in the last text part; empty without one.
 
-        All blocks of the message are laid out with them. Only an answer that thought in between has
-        an earlier text part, and definitions stand at the end.
+        All blocks of the message are laid out with them. An earlier text part, before a second
+        thought, is not searched: definitions are usually at the end.
         """
         for part in reversed(self.parts):
             if part.kind is TextPart:
@@ -206,7 +206,7 @@ class Entry(Struct):
         return {}
 
     def forget(self) -> None:
-        """Drop all lines and heights, which do not fit to another page."""
+        """Drop all lines and heights; the blocks are laid out again when they are needed."""
         # also of blocks that are in parts only, such as reasoning that is folded now
         part_blocks = (part.markdown.closed + part.markdown.open for part in self.parts)
         for block in chain(self.blocks, *part_blocks):
@@ -218,10 +218,10 @@ class Entry(Struct):
         """Make the list of blocks again; return the number of the first block that is new.
 
         Blocks of Markdown stay the same objects, and so do rows of the log that still say the same.
-        The heights of the new blocks are forgotten.
+        Heights are dropped from the first new block on.
         """
         if not self.blocks:
-            self.heights = Heights()  # until now, the empty one that all new entries share
+            self.heights = Heights()  # in place of the one that all new entries share
         blocks = [*self._body_blocks(), *self._rows_below()]
         if self.new_model:
             words = f"{self.new_model} answers from here"
@@ -245,8 +245,8 @@ class Entry(Struct):
     def feed(self, delta: Delta) -> None:
         """Add streamed text to the last part, or to a new part if it is of another kind.
 
-        A piece of a call is added to the part of that call, wherever it is. An answer that is
-        continued first gets the parts of its message.
+        A piece of a call is added to the part of that call, wherever it is. If an answer is
+        continued, the parts that its message already has are made first.
         """
         if not self.parts:
             self.parts = _live_parts(self.message.parts, is_streaming=self.is_streaming)
@@ -265,7 +265,7 @@ class Entry(Struct):
         self.parts[-1].chunks.append(delta.text)
 
     def _add_part(self, part: LivePart) -> None:
-        """Add a part, which ends the one before it, unless that is a call: several may stream."""
+        """Add a part. The part before it ends, except for a call, as several calls may stream."""
         if self.parts and self.parts[-1].kind is not ToolCallPart:
             self.parts[-1].is_ended = True
         self.parts = [*self.parts, part]
@@ -291,7 +291,7 @@ class Entry(Struct):
             self.parts[number] = kept
 
     def set_message(self, message: ChatMessage) -> None:
-        """Take another form of the message: the final one of an answer or call, or one changed."""
+        """Take another form of the message: its final one, or a changed one."""
         self.is_streaming = False
         self.message = message
         self.figures = None
@@ -305,13 +305,13 @@ class Entry(Struct):
     def _kept(self, block: Block, *key: object) -> Block:
         """Return the block that was kept under this key; the first time, keep and return `block`.
 
-        The block is a row of the log. Its key says what the row shows, and of which part. A block
+        The block is a row of the log; the key says what the row shows, and of which part. A block
         that stays the same object need not be laid out or painted again.
         """
         return self._kept_rows.setdefault(key, block)
 
     def _body_blocks(self) -> list[Block]:
-        """Return the blocks of the message without the rows around it, by its role."""
+        """Return the blocks of the message without the rows around it; they depend on its role."""
         message = self.message
         match message.role:
             case Role.SYSTEM:
@@ -337,7 +337,7 @@ class Entry(Struct):
                 return self._answer_blocks(message)
 
     def _answer_blocks(self, message: ChatMessage) -> list[Block]:
-        """Return the blocks of an answer; as source, those of its plain text only.
+        """Return the blocks of an answer; if it is shown as source, those of its plain text only.
 
         The last block of a text that streams shows a cursor.
         """
@@ -351,15 +351,15 @@ class Entry(Struct):
         last_part = self.parts[-1] if self.parts else None
         if self.is_streaming and last_part is not None and last_part.kind in _TEXT_KINDS:
             open_blocks = last_part.markdown.open
-            if open_blocks:  # they are made anew with the next text, without the cursor
+            if open_blocks:  # made again with the next text, without the cursor
                 open_blocks[-1].has_cursor = True
         return blocks
 
     def _part_blocks(self, number: int, part: LivePart) -> list[Block]:
-        """Return the blocks of the part with a number, below a row that says what it is.
+        """Return a row that says what a part is, and below it the blocks of the part.
 
-        Text has no such row. Folded reasoning is only this row. A call with a message of its own,
-        below the answer, has no blocks here.
+        `number` is the index of the part. Text has no such row, and folded reasoning has nothing
+        else. A call that has a message of its own, below the answer, has no blocks here.
         """
         if part.kind is ToolCallPart and self.has_call_messages:
             return []
@@ -381,7 +381,7 @@ class Entry(Struct):
         return [head, *blocks]
 
     def _rows_below(self) -> list[Block]:
-        """Return the rows that an answer ends with: its state, its stats, or a card of failure.
+        """Return the rows that an answer ends with: state, stats, or the card of its failure.
 
         Other messages have no such rows.
         """
@@ -390,9 +390,9 @@ class Entry(Struct):
         if self.message.role is not Role.ASSISTANT:
             return []
         if self.has_call_messages and self.message.versions == 1:
-            # no stats, which the last answer of the turn has; with versions, a row to switch them
+            # the stats are below the last answer of the turn; versions need a row to switch them
             return []
-        # it streams, but not here, as `is_streaming` is false: no key of this lmchat stops it
+        # `is_streaming` is false, so another lmchat writes it: no key here stops it
         if self.message.state is AnswerState.STREAMING:
             return [remark_block("another lmchat is writing this")]
         return end_blocks(self.message)
@@ -401,8 +401,8 @@ class Entry(Struct):
         """Return the words above reasoning, and a hint behind them, which may be empty.
 
         While reasoning streams, the words are `Thinking… 3 s`, and the hint is the key that ends
-        the thought. Afterwards the words are `Thought for 12 s`. If the time is not known, they are
-        without it. It is the time of all thoughts of the answer: each of them has the same label.
+        the thought. Afterwards the words are `Thought for 12 s`. A time that is not known is left
+        out. The time is that of all thoughts of the answer, so each of them has the same label.
         """
         stats = self.message.stats
         thought_s = None

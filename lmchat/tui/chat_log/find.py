@@ -1,7 +1,7 @@
 """Find words in all messages of the log, and go from one hit to the next.
 
-A hit is a message and its n-th occurrence in the source of the message. To show it, its block is
-laid out; in blocks that are laid out, all occurrences in the shown text are marked.
+A hit is the n-th occurrence of the words in the source of a message. When it is shown, its block is
+laid out. In blocks that are laid out, all occurrences in the shown text are marked.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Range = tuple[int, int]  # first character, and the one after the last
 def folded(text: str) -> str:
     """Return text in a form that is the same for each case and each way to write an accent.
 
-    The four letters i of Turkish become one: only then is each found in the other case.
+    The four Turkish letters i become one; otherwise, some would not be found in the other case.
     """
     if text.isascii():
         return text.lower()
@@ -38,12 +38,12 @@ def folded(text: str) -> str:
 class Query:
     """A search for any of some words; without words it finds nothing.
 
-    `needles` are the words as they are searched: folded, without the empty ones.
+    `needles` are the folded words, without the empty ones.
     """
 
     def __init__(self, words: Iterable[str] = ()) -> None:
         cut_words = {re.sub(r"\s+", " ", folded(safe_text(word[:MAX_CHARS]))) for word in words}
-        # of words that begin alike, the longest matches first
+        # of words that begin alike, the longest is tried first
         self.needles = sorted(filter(None, cut_words), key=len, reverse=True)
         patterns = []
         for needle in self.needles:
@@ -59,7 +59,7 @@ class Query:
     def spans(self, text: str) -> Iterator[Range]:
         """Yield the range of each hit in a text.
 
-        No hit begins or ends within a drawn character: of `é`, the letter `e` is no hit.
+        No hit begins or ends within a drawn character: the letter `e` alone is not found in `é`.
         """
         if not self.needles:
             return
@@ -67,7 +67,7 @@ class Query:
             yield from (match.span() for match in self._pattern.finditer(text.lower()))
             return
         letters = ""  # the folded text, which may be longer or shorter
-        places = {0: 0}  # by the place between two folded letters, that in the text
+        places = {0: 0}  # by position in the folded text, the position in `text`
         bounds = [*(start for start, _ in graphemes(text)), len(text)]
         for start, end in pairwise(bounds):
             letters += folded(text[start:end])
@@ -88,7 +88,7 @@ class Mark(NamedTuple):
 class Finder:
     """Finds words in all messages, and brings one hit after the other into view.
 
-    The hits of an answer that streams are counted when a search begins, and again when it ends.
+    The hits of a streaming answer are counted when a search begins, and again when the answer ends.
     What the log adds (stats, states, cards) is not searched. `_counts` has the number of hits of
     each message. The current hit is the one with the number `_nth` in message `index`.
     """
@@ -98,7 +98,7 @@ class Finder:
         self.last_words: tuple[str, ...] = ()  # of the last search, for `n` without the find bar
         self.index: int | None = None  # message of the current hit
         self._nth = 0  # number of the current hit in its message
-        self._shown = (0, 0)  # block of the current hit, and its number in the block
+        self._shown = (0, 0)  # block of the current hit, and number of the hit in it
         self._viewport = viewport
         self._document: Document = viewport.document
         self._on_change = on_change
@@ -106,8 +106,8 @@ class Finder:
         self._query = Query()
         self._counts: list[int] = []  # hits of each message
         self._search_start = Place(0)  # row from which the first hit is searched
-        # marks in each line, by `id(block)`; with the block, so that no other one gets its id, and
-        # with the lines that were searched
+        # Marks in each line, by `id(block)`, with the lines that were searched. The block is kept
+        # so that no other block gets its id.
         self._marks: dict[int, tuple[Block, list[Line], list[list[Mark]]]] = {}
 
     @property
@@ -123,8 +123,8 @@ class Finder:
     def marks(self, place: Place, block: Block, row: int) -> Iterator[tuple[int, int, bool]]:
         """Yield the parts of hits in a line of the block at a place; `row` is the line's index.
 
-        They are the first character, the one after the last, and whether the hit is the current
-        one.
+        A part is its first character, the one after its last, and whether it belongs to the current
+        hit.
         """
         if not self.is_active or not block.source:  # rows of the log have no source
             return
@@ -164,8 +164,8 @@ class Finder:
     def mark_words(self, message_id: str, words: Sequence[str]) -> None:
         """Search words, and show the first hit in a message: in its text, else in its reasoning.
 
-        This is for a message that was found in the saved sessions: unlike words from the find bar,
-        these are not searched again in the next session. If it is not in the log, do nothing.
+        The message was found in the saved sessions. Its words are not searched again in the next
+        session, unlike words from the find bar. If the message is not in the log, do nothing.
         """
         index = self._document.index_of(message_id)
         if index is None:
@@ -187,7 +187,7 @@ class Finder:
         self._on_change()
 
     def search_again(self) -> None:
-        """Search the messages of another session, which the document has already.
+        """Search the messages of another session, which are in the document already.
 
         The words are those of the last search. If that was `mark_words`, whose words are for one
         message only, `_kept_words` is empty, and the search ends.
@@ -203,8 +203,8 @@ class Finder:
     ) -> None:
         """Begin a search for words; no hit is current yet.
 
-        It begins at the row `start`, by default at the top of the screen. Words that are kept for
-        the next session are searched again when that is shown.
+        The search begins at the row `start`, by default at the top of the screen. Words that are
+        kept for the next session are searched again when that session is shown.
         """
         document = self._document
         if start is None:
@@ -273,14 +273,14 @@ class Finder:
         return self.standing
 
     def _show(self, index: int, nth: int) -> None:
-        """Bring a hit into view, which becomes the current one; if it is in view, nothing moves."""
+        """Make a hit the current one and bring it into view; if it is there, nothing moves."""
         self.index = index
         self._nth = nth
         viewport = self._viewport
         with viewport.anchored():  # as this lays out the message, and may unfold it
             place = self._locate(index)
         if not viewport.shows(self._document.position(place), 1):
-            # a third from the top, so that what leads to it is read
+            # a third of the screen from the top: the text that leads to the hit is shown, too
             viewport.scroll_to_place(place, viewport.height // 3)
         if viewport.is_following and self._document.entries[-1].is_streaming:
             viewport.stop_following()  # or new text would push the hit away
@@ -288,21 +288,21 @@ class Finder:
     def _locate(self, index: int) -> Place:
         """Lay out message `index`, which has the current hit, and unfold it if it hides the hit.
 
-        Return the first row of the hit, and note its block and its number there. A hit that is not
-        shown, as in the address of a link, counts as the last one of its block that is shown.
+        Return the first row of the hit, and note its block and its number there. If the hit is not
+        shown, as in the address of a link, the last shown hit of its block counts instead.
         """
         document = self._document
         document.lay_out(index)
         entry = document.entries[index]
         hits = self._hits_of(entry.blocks)
         folded_count = max(self._counts[index] - len(hits), 0) if entry.is_folded else 0
-        if self._nth < folded_count:  # what is folded comes before the other text
+        if self._nth < folded_count:  # folded text comes before other text
             document.toggle(index, "is_folded")
             hits = self._hits_of(entry.blocks)
             folded_count = 0
         # without hits in what is shown, the beginning of the message
         number, nth = hits[min(self._nth - folded_count, len(hits) - 1)] if hits else (0, 0)
-        # a hit may go over several rows: from the last row up, its first one replaces the others
+        # a hit may cover several rows: its first one comes last, and replaces the others
         marked_rows = reversed([*enumerate(self._marks_of(entry.blocks[number]))])
         first_rows = {mark.nth: row for row, marks in marked_rows for mark in marks}
         nth = min(nth, max(first_rows, default=0))  # the last hit of the block that is shown

@@ -9,16 +9,16 @@ from itertools import accumulate, islice
 
 
 class Heights:
-    """List of heights, with the sums of those before each of them.
+    """List of heights, with the sum of the heights before each of them.
 
-    The sums are computed when they are needed; a change of a height drops those after it.
+    The sums are computed when they are needed; a change of a height drops the sums after it.
     """
 
     __slots__ = ("_tops", "_values")
 
     def __init__(self, values: Iterable[int] = ()) -> None:
         self._values = list(values)
-        # the sums that are known: at each index, that of the heights before it
+        # the sums that are known: at each index, the sum of the heights before it
         self._tops = array("q", (0,))
 
     def __len__(self) -> int:
@@ -55,8 +55,8 @@ class Heights:
     def find(self, y: int) -> tuple[int, int]:
         """Return the index of the element that covers row `y`, and the row within it.
 
-        After the end, that is the last element, with a row beyond its height; above the beginning,
-        it is the first one with a height, and the row is negative.
+        After the end, return the last element, with a row beyond its height. Above the beginning,
+        return the first element that has a height, with a negative row.
         """
         total = self.total  # this computes all sums
         index = len(self._values) - 1

@@ -34,7 +34,7 @@ class Highlighting:
     async def run(self) -> None:
         """Get the colours of all code that waits, the newest first.
 
-        They are shown with the next frame, which is that of more text if an answer streams.
+        The next frame shows them, together with new text if an answer streams.
         """
         highlighter = self._highlighter
         while highlighter is not None and (request := self.colours.newest_request):

@@ -9,7 +9,7 @@ from time import perf_counter
 
 from lmchat.tui.chat_log.entry import Delta
 
-# share of a core that streaming may take; with more, there are fewer frames: typing comes first
+# share of a core that streaming may take; beyond it, frames are fewer: typing comes first
 _LOAD_LIMIT = 0.25
 
 
@@ -17,7 +17,7 @@ class Inflow:
     """Streamed text that waits for the next frame."""
 
     def __init__(self) -> None:
-        self.frames_per_second = 15  # at most, while text arrives; the screen sets what you chose
+        self.frames_per_second = 15  # at most, while text arrives; `ChatScreen` sets it
         self.timer: TimerHandle | None = None  # runs to the next frame
         self._pending: list[Delta] = []
         self._shown_s = 0.0  # when the last frame was begun
@@ -38,8 +38,8 @@ class Inflow:
     def request_frame(self, show_frame: Callable[[], object]) -> None:
         """Start the timer of the next frame unless it runs; `show_frame` is called at its end.
 
-        The pause grows with the cost of the cheaper of the last two frames: a single expensive one,
-        as the first one, which imports the Markdown parser, must not delay the next.
+        The more the last two frames cost, the longer is the pause. Only the cheaper one counts: the
+        first frame, say, imports the Markdown parser, and must not delay the second.
         """
         if self.timer is None:
             gap_s = max(1 / self.frames_per_second, min(self._costs_s) / _LOAD_LIMIT)

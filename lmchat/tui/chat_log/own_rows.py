@@ -2,7 +2,7 @@
 
 Functions `…_block` return a block of kind `MADE`, and functions `…_lines` its lines on a page.
 Words of servers and users pass through `safe_line`. Stats are the figures of an answer that has
-ended. What is at the right of a row begins with a gap of two blanks. A page is the width and the
+ended. Spans at the right of a row begin with a gap of two blanks. A page is the width and the
 styles that lines are laid out for. Cards and prompts have a tint, and a bar at their left. The last
 argument of `key_hint` and `clickable` names what a click does. No row is wrapped at a `units.GAP`.
 """
@@ -39,14 +39,14 @@ from lmchat.tools.calls import CHOICES
 from lmchat.units import UNICODE
 
 _NULL = Style.null()
-_RATE_CELLS = 4  # of a rate, which changes too quickly for another width
-_CALL_GAP_CELLS = 4  # of the row of a call: its fold sign, and the gap before its state
-_NAME_CHARS = 80  # of a model or a tool that are shown
-_LONG_NAME_CHARS = 200  # of a file, a tool that asks, or a reason
-_FAILURE_CHARS = 2_000  # of each text of a failure: a server may send any number of words
-_ROW_CHARS = 500  # of a rule or the row of a call; more fit on no screen
+_RATE_CELLS = 4  # width of the number of a rate, so that the row does not jump
+_CALL_GAP_CELLS = 4  # in the row of a call: the fold sign, and the gap before the state
+_NAME_CHARS = 80  # shown of the name of a model or a tool
+_LONG_NAME_CHARS = 200  # shown of the name of a file or of a tool that asks, or of a reason
+_FAILURE_CHARS = 2_000  # shown of each text of a failure: servers send texts of any length
+_ROW_CHARS = 500  # shown in a rule or the row of a call; more fit on no screen
 _MOST_JSON_CHARS = 40_000  # indenting a longer text takes longer than a key may wait
-_MOST_INDENTED_CHARS = 200_000  # deeply nested JSON becomes many times longer by blanks
+_MOST_INDENTED_CHARS = 200_000  # indented, deeply nested JSON is many times longer
 
 
 def rule_block(words: str, *, style: str = "muted") -> Block:
@@ -58,9 +58,9 @@ def rule_block(words: str, *, style: str = "muted") -> Block:
 def prompt_blocks(message: ChatMessage) -> list[Block]:
     """Return the blocks of a prompt and its files, on a tint.
 
-    Each file is a row: a click lets the screen show it. Files without a place in the text come
-    first. The first block also shows time and version: only that one gets the `message`. The other
-    ones have no blank row above them (`is_attached`).
+    Each file is a row; a click on it lets the screen show the file. Files without a place in the
+    text come first. Only the first block gets the `message`, as it also shows time and version. The
+    other blocks have no blank row above them (`is_attached`).
     """
     blocks: list[Block] = []
     pieces: list[str | FilePart] = [part for part in message.files if part.place is None]
@@ -83,10 +83,10 @@ def prompt_blocks(message: ChatMessage) -> list[Block]:
 
 
 def _file_row(words: str, message: ChatMessage | None, page: Page) -> list[Line]:
-    """Return the row of a file; it looks folded, as a click on it lets the screen show the file.
+    """Return the row of a file, with a fold sign: a click on it lets the screen show the file.
 
-    If it is the first row of its prompt, that is `message`, and its version and time are at the
-    right; otherwise `message` is None.
+    `message` is the prompt if this is its first row, else None. The first row has the version and
+    time of the prompt at its right.
     """
     left = _fold_spans(page, [(words, _NULL)], is_folded=True)
     return _card(page, page.row(left, _version_and_time(page, message), tint="panel"), "faint")
@@ -95,8 +95,8 @@ def _file_row(words: str, message: ChatMessage | None, page: Page) -> list[Line]
 def _prompt_lines(source: str, message: ChatMessage | None, page: Page) -> list[Line]:
     """Return the wrapped lines of a prompt or a part of it.
 
-    If it is the first part of its prompt, that is `message`. Then its version and time are at the
-    right of the first line, and all lines leave room for them. Otherwise `message` is None.
+    `message` is the prompt if this is its first part, else None. The first part has the version and
+    time of the prompt at the right of its first line, and all its lines leave room for them.
     """
     right = _version_and_time(page, message)
     lines: list[Line] = []
@@ -107,10 +107,10 @@ def _prompt_lines(source: str, message: ChatMessage | None, page: Page) -> list[
 
 
 def _card(page: Page, rows: Iterable[Line], bar: str) -> list[Line]:
-    """Return rows as those of a card: on its tint, with a bar of the style `bar`."""
+    """Return rows on the tint of a card, with a bar of the style `bar`."""
     card = list(rows)
     for row in card:
-        # the free cell before the text, which in rows of code has no tint
+        # the empty cell before the text; in rows of code, it has no tint yet
         row.segments[0] = Segment(" ", page.styles["panel"])
         row.tint = "panel"
         row.bar = bar
@@ -118,7 +118,7 @@ def _card(page: Page, rows: Iterable[Line], bar: str) -> list[Line]:
 
 
 def _version_and_time(page: Page, message: ChatMessage | None) -> list[Span]:
-    """Return the version of a message, if there are several, and its time; nothing without one."""
+    """Return the version (if it has several) and time of a message; nothing without a message."""
     if message is None:
         return []
     return [*_version_spans(page, message), _time_span(page, message.created_at)]
@@ -127,7 +127,7 @@ def _version_and_time(page: Page, message: ChatMessage | None) -> list[Span]:
 def _time_span(page: Page, moment: datetime) -> Span:
     """Return when a moment was: today `14:05`, this year `3 May 14:05`, before `3 May 2024`.
 
-    Without `today` on the page, that is always the time of day.
+    If the page has no `today`, return the time of day alone.
     """
     local = moment.astimezone()
     words = f"{local:%H:%M}"
@@ -138,7 +138,7 @@ def _time_span(page: Page, moment: datetime) -> Span:
 
 
 def _version_spans(page: Page, message: ChatMessage) -> list[Span]:
-    """Return `‹1/2›`, of which a click shows the next version; nothing if there is only one."""
+    """Return `‹1/2›`; a click on it shows the next version. Return nothing if there is only one."""
     if message.versions <= 1:
         return []
     words = f"{message.version}/{message.versions}"
@@ -147,9 +147,9 @@ def _version_spans(page: Page, message: ChatMessage) -> list[Span]:
 
 
 def _after_dot(page: Page, words: str, style: str = "muted") -> Span:
-    """Return words after the dot that divides them from those before.
+    """Return words behind a dot, which divides them from the words before.
 
-    If the row is wrapped there, the dot ends it: the gap before the dot does not break.
+    A row may be wrapped behind the dot, but not before it: the gap there does not break.
     """
     return f"{units.GAP}{UNICODE.dot} {words}", page.styles[style]
 
@@ -161,12 +161,12 @@ def _fold_spans(page: Page, spans: Sequence[Span], *, is_folded: bool) -> list[S
 
 
 def remark_block(words: str, style: str = "muted", *, is_attached: bool = False) -> Block:
-    """Return a block with a row of a few words of the log; `is_attached`: without a blank row."""
+    """Return a block with a few words of the log; `is_attached`: no blank row is above it."""
     return made_block(lambda page: page.row([(words, page.styles[style])]), is_attached=is_attached)
 
 
 def thought_block(words: str, hint: str = "", *, is_folded: bool) -> Block:
-    """Return the block with the row that folds reasoning, which is below it while unfolded.
+    """Return the row that folds reasoning, as a block; unfolded reasoning is below it.
 
     A hint, such as the key that ends the thought, follows the words.
     """
@@ -182,14 +182,14 @@ def thought_block(words: str, hint: str = "", *, is_folded: bool) -> Block:
 
 
 def tool_block(name: str) -> Block:
-    """Return the block with the row above the arguments of a call that is not run, or not yet.
+    """Return the row above the arguments of a call that is not run, or not yet, as a block.
 
-    Once it runs, it has a message of its own, with another row: `call_lines`.
+    A call that is run has a message of its own, with another row: `call_lines`.
     """
     words = "calls a tool"
     if name.strip():
         words = f"calls the tool {safe_line(name, limit=_NAME_CHARS)}"
-    # without the key that copies code blocks: the arguments are none
+    # the arguments are no code block of the answer, so no key copies them
     return made_block(lambda page: [head_line(page, words, has_copy_key=False)])
 
 
@@ -204,8 +204,8 @@ class CallText(Struct, frozen=True):
 def call_texts(message: ChatMessage) -> list[CallText]:
     """Return the arguments and the result of a call, without those that are empty.
 
-    JSON is indented; other text, and JSON that is too long for that or would grow too much, is
-    returned as it is.
+    JSON is indented, unless it is too long for that, or would grow too much. Other text is returned
+    as it is.
     """
     texts = []
     arguments = "".join(call.arguments for call in message.tool_calls)
@@ -234,7 +234,7 @@ def call_lines(message: ChatMessage, state: str, is_folded: bool, page: Page) ->
     is_unfinished = message.state in (AnswerState.STOPPED, AnswerState.INTERRUPTED)
     if state:
         right = [*page.key_hint("Esc", "stop", "stop"), *right]
-    elif is_unfinished and not is_imported_call(message):  # that of another program cannot be run
+    elif is_unfinished and not is_imported_call(message):  # a call of another program cannot be run
         right = [*page.key_hint("r", "run again", "message.regenerate"), *right]
 
     state_spans = _call_state_spans(page, message, state)
@@ -250,11 +250,11 @@ def call_lines(message: ChatMessage, state: str, is_folded: bool, page: Page) ->
 def _call_state_spans(page: Page, message: ChatMessage, state: str) -> list[Span]:
     """Return the state of a call.
 
-    That is what a call that runs does, the time and size of a result, or why it has no result.
+    It says what a running call does, the time and size of a result, or why there is no result.
     """
     match message.state:
         case AnswerState.STREAMING:
-            # without a state, it is no call of this lmchat
+            # a call without a state runs in another lmchat: this one would have set it
             return [(state or "in another lmchat", _NULL)]
         case AnswerState.COMPLETE:
             size_bytes = len(message.tool_result.encode(errors="replace"))
@@ -279,8 +279,8 @@ def _state_span(page: Page, state: AnswerState) -> Span:
 def question_blocks(message: ChatMessage, pieces: Sequence[Block]) -> list[Block]:
     """Return the blocks of the card that asks whether a tool may run.
 
-    `pieces` are the arguments as blocks of code. On the card they are made by the log, but keep
-    their source: it can be searched and copied.
+    `pieces` are the arguments as blocks of code. On the card, the log makes their lines, but they
+    keep their source, so that it can be searched and copied.
     """
 
     def make(source: str, info: str, page: Page) -> list[Line]:
@@ -298,8 +298,8 @@ def question_blocks(message: ChatMessage, pieces: Sequence[Block]) -> list[Block
 def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
     """Return the question of a card, and a row of keys below it.
 
-    Without the focus, the row has the key that focuses the card; with it, the keys that decide.
-    They are above the arguments, since what gets the focus is shown from its beginning.
+    Without the focus, the row has the key that focuses the card; with it, the keys that decide. The
+    keys are above the arguments, since a focused card is shown from its beginning.
     """
     name = safe_line(message.tool_calls[0].name, limit=_LONG_NAME_CHARS)
     question = [
@@ -321,7 +321,7 @@ def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
 def state_block(figures: AnswerFigures | None, now_s: float) -> Block:
     """Return the block with the row under a running answer: its state and figures at `now_s`.
 
-    `now_s` is a time of the monotonic clock. Without a turn, the answer waits to be sent.
+    `now_s` is a time of the monotonic clock. Until there are figures, the state is `waiting`.
     """
 
     def make(page: Page) -> list[Line]:
@@ -330,7 +330,7 @@ def state_block(figures: AnswerFigures | None, now_s: float) -> Block:
         if figures is not None:
             left = _state_spans(page, figures, now_s)
         stop = page.key_hint("Esc", "stop", "stop")  # Esc unless the user has another key
-        # on a narrow page only the footer has the key: a second row would come and go with figures
+        # on a narrow page, only the footer has the key, as a second row would come and go
         return page.row(left, stop if width_of([*left, *stop]) <= page.text_width else ())
 
     return made_block(make)
@@ -447,9 +447,9 @@ def _unfinished_lines(message: ChatMessage, page: Page) -> list[Line]:
 def _failure_lines(message: ChatMessage, failure: Failure, page: Page) -> list[Line]:
     """Return the lines of the card of a failure: title and time, next step, id and keys.
 
-    Without a message, the title is the failure's kind.
+    If the failure has no message, its kind is the title.
     """
-    # the time of its end, if that is known
+    # the time when the answer ended, if that is known
     elapsed_ms = message.stats.elapsed_ms if message.stats else 0
     time = _time_span(page, message.created_at + timedelta(milliseconds=elapsed_ms))
     words = safe_line(failure.message or failure.kind, limit=_FAILURE_CHARS) or "Failed"
@@ -466,7 +466,7 @@ def _failure_lines(message: ChatMessage, failure: Failure, page: Page) -> list[L
         *page.key_hint("r", "regenerate", "message.regenerate"),
         *page.key_hint("y", "copy details", "message.copy"),
     ]
-    if message.state is AnswerState.FAILED:  # of others, the row above the card has the version
+    if message.state is AnswerState.FAILED:  # else the row above the card has the version
         keys += _version_spans(page, message)
     rows += page.row(left, keys, tint="panel")
     return _card(page, rows, "error")

@@ -68,7 +68,7 @@ class Thumb:
         bar.set_reactive(ScrollBar.window_size, height)
         bar.set_reactive(ScrollBar.position, self._log.scroll_y)
 
-        size = max(height * height / total, 1)  # in rows, as the start
+        size = max(height * height / total, 1)  # in rows, like `start`
         start = (height - size) * self._log.scroll_y / (total - height)
         steps = 1 if is_growing else _STEPS_PER_ROW
         thumb = (int(start * steps), ceil(size * steps))
@@ -88,7 +88,7 @@ _NULL = Style.null()
 
 
 class Look(Struct, frozen=True):
-    """All that a painted row depends on, beside its line; with another look it is painted again."""
+    """Everything but its line that a painted row depends on; another look paints it again."""
 
     width: int
     left: int  # cells to the left of the page
@@ -97,7 +97,7 @@ class Look(Struct, frozen=True):
 
 
 class Painter:
-    """Paints rows of the viewport's document. Unmarked rows stay painted on their lines."""
+    """Paints rows of the viewport's document. `Line.painted` keeps those without marks."""
 
     def __init__(self, viewport: Viewport, finder: Finder, selection: Selection) -> None:
         self.page: Page | None = None
@@ -129,7 +129,7 @@ class Painter:
         page = Page(
             max(min(room, _WIDEST_PAGE), MIN_WIDTH),
             styles,
-            has_tints=not log.app.current_theme.ansi,  # not in the terminal's own colours
+            has_tints=not log.app.current_theme.ansi,  # the terminal's own colours have none
             today=today,
             colours=colours,
             is_ascii=any(
@@ -184,7 +184,7 @@ class Painter:
         return strips + [blank] * (count - len(strips))
 
     def _finish(self, strip: Strip) -> Strip:
-        """Return a strip with the colour filters of the app applied, as that of `NO_COLOR`."""
+        """Return a strip with the colour filters of the app applied, such as that of `NO_COLOR`."""
         for line_filter in self._look.filters:
             strip = strip.apply_filter(line_filter, self._look.background)
         return strip
@@ -210,7 +210,7 @@ class Painter:
         return Strip(segments).adjust_cell_length(self._look.width, base)
 
     def _marked(self, page: Page, place: Place, line: Line, strip: Strip) -> Strip:
-        """Return a painted line with hits and the selection marked; `strip` is the painted line."""
+        """Return `strip`, the painted line, with hits and the selection marked."""
         if not line.text:
             return strip
         document = self._viewport.document
@@ -223,7 +223,7 @@ class Painter:
         selected = self._selection.selected
         if selected is None:
             return strip
-        # a block that the log adds to a message has no source; only a selection in it marks it
+        # a row of the log has no source; it is marked only if nothing else is selected
         can_be_marked = block.source or selected.is_in_log_row
         span = selected.span(place.message, place.block) if can_be_marked else None
         if span is None:

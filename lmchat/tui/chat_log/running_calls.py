@@ -43,11 +43,11 @@ class RunningCalls:
 
         `asked_id` is the message of the call about which the user decides now: it gets the state
         `ASKS`, and the others wait. If it is empty, the user has decided about all calls, and they
-        run. The pause before its card takes keys begins when it is seen: the user may be typing a
-        prompt. While it is off the screen, or a dialog covers the log (not `is_on_top`), it takes
-        no keys.
+        run. The card of the call takes keys only after a pause, as the user may be typing a prompt.
+        The pause begins when the card is seen. While the card is off the screen, or a dialog covers
+        the log (not `is_on_top`), it takes no keys.
         """
-        if not calls or asked_id:  # no call runs, so that the time of the next ones begins now
+        if not calls or asked_id:  # no call runs yet: the time of the next ones begins now
             self._began_s = now_s
         other_state = "waiting" if asked_id else f"running {units.elapsed(now_s - self._began_s)}"
         document = self._viewport.document

@@ -1,7 +1,7 @@
 """The selection: from one position to another, by characters, words, paragraphs or messages.
 
-The ends of a range are two anchors. A selection has the ends of what was pressed first, its origin,
-and of what is under the pointer now, its head. Cells are counted from the one after the bar, the
+A selection has an origin, which was pressed first, and a head, which is under the pointer now. Each
+of them is a range, whose ends are two anchors. Cells are counted from the one after the bar, the
 first column of the page.
 """
 
@@ -68,7 +68,7 @@ class SelectedRange(Struct):
     def is_in_log_row(self) -> bool:
         """Whether the selection is within one block that the log itself writes, such as stats.
 
-        Only then is such a block marked and copied: a longer selection is of what was written.
+        Only then is such a block marked and copied: a longer selection leaves it out.
         """
         block = self.start.block
         is_one_block = self.start.order[:2] == self.end.order[:2]  # message and block
@@ -112,11 +112,11 @@ class Selection:
         self._viewport = viewport
         self._document = viewport.document
         self.selected: SelectedRange | None = None
-        self.pointer = (0, 0)  # cell after the bar and row of the screen
-        self.was_dragged = False  # since the last press, which then is no click
+        self.pointer = (0, 0)  # cell, counted after the bar, and row of the screen
+        self.was_dragged = False  # whether the last press became a drag, and so is no click
         self.pressed: SelectedRange | None = None  # what a drag extends while the button is held
-        self._presses = 0  # on one cell that followed each other quickly
-        self._pressed_s = -inf  # when the last of them was
+        self._presses = 0  # quick presses on one cell, one after the other
+        self._pressed_s = -inf  # time of the last press
 
     def drop(self) -> None:
         """Select nothing; a drag no longer extends anything."""
@@ -139,11 +139,11 @@ class Selection:
         The second press on a cell selects the word, the third one the paragraph.
         """
         is_again = self.pointer == (x, y) and time_s - self._pressed_s < AGAIN_S
-        # after one press two, then three, then one again
+        # a press soon after the third one counts as the first again
         self._presses = self._presses % Unit.PARAGRAPH + 1 if is_again else 1
         self._pressed_s = time_s
         self.pointer = (x, y)
-        unit = Unit(self._presses)  # the one that this number of presses begins
+        unit = Unit(self._presses)  # its value is this number of presses
         ends = self._ends_under(x, y, unit)
         self.drop()
         self.was_dragged = False
@@ -168,9 +168,9 @@ class Selection:
     def _ends_under(self, x: int, y: int, unit: Unit) -> Ends:
         """Return the ends of the character, word or paragraph under the pointer.
 
-        `x` is its cell, counted from the one after the bar, and `y` its row in the widget; above or
-        below the widget, its first or last row counts. Below the last message, it is as if the
-        pointer were right of the last line of that message.
+        `x` is its cell, counted from the one after the bar, and `y` its row in the widget. Above or
+        below the widget, the first or last row counts. Below the last message, the pointer counts
+        as right of the last line of that message.
         """
         document = self._document
         row = min(max(y, 0), self._viewport.height - 1) + self._viewport.top
@@ -182,8 +182,8 @@ class Selection:
     def extend(self, step: int) -> None:
         """Extend a selection of messages by the next one (`step` 1) or the previous one (-1).
 
-        The focus moves to that message. If none is selected yet, the first one is the message that
-        had the focus.
+        The focus moves to that message. If no message is selected yet, the selection begins with
+        the one that had the focus.
         """
         first = self._viewport.cursor
         if self.selected is not None and self.selected.unit is Unit.MESSAGE:
@@ -201,8 +201,8 @@ def message_ends(index: int) -> Ends:
 def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
     """Return the ends of what a press on a cell selects: its character, word or paragraph.
 
-    Cells are counted from the one after the bar. The block at the place is laid out. On the blank
-    row above it, both ends are its beginning.
+    Cells are counted from the one after the bar. The message at the place is laid out first. On the
+    blank row above a block, both ends are the beginning of the block.
     """
     index = place.message
     blocks = document.lay_out(index)
@@ -229,7 +229,7 @@ def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
             last = len(text)
         if unit is Unit.WORD:
             words = (match.span() for match in re.compile(_WORD).finditer(text, first, last))
-            # the first that ends behind what was pressed; none does at the end of the paragraph
+            # the first word that ends behind what was pressed; none does at the end of a paragraph
             first, last = next((word for word in words if word[1] > pressed), (last, last))
     return (
         anchor_in_text(document, index, number, first),
@@ -240,12 +240,12 @@ def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
 def _character_at_cell(line: Line, cell: int) -> Range:
     """Return the range of the character at a cell, in the text of a line.
 
-    A cell left of the text gives an empty range at its beginning, one right of it an empty range at
-    its end. The first `line.start` characters of the segments are a prefix, such as the bar of a
-    quote; the text follows them.
+    A cell left of the text gives an empty range at the beginning of the text; a cell right of it,
+    one at the end. The first `line.start` characters of the segments are a prefix, such as the bar
+    of a quote; the text follows them.
     """
     shown = "".join(segment.text for segment in line.segments)
-    next_cell = cell_len(shown[: line.start])  # the cell behind what was passed, here the prefix
+    next_cell = cell_len(shown[: line.start])  # the cell behind the prefix
     if cell < next_cell:
         return 0, 0
     for start, end in pairwise([*(start for start, _ in graphemes(line.text)), len(line.text)]):

@@ -1,17 +1,16 @@
 """Viewport: the rows on the screen, and the only owner of the scroll position.
 
-The position is an anchor in the text, or None while the end is followed. `_move` changes it, and
-`reset` for other messages; elsewhere an anchor is only replaced by another one for the same
+The position is an anchor in the text, or None while the end is followed. `_move` changes it, and so
+does `reset` for other messages. Elsewhere, an anchor is only replaced by another one for the same
 position. Only `lay_out` computes the first row `top` from it: what is read keeps its row whatever
 changes around it. Whoever changes the document, or lays out blocks of it, does so within
-`anchored`. Three methods of the viewport need not, as `top` is computed anew right after it:
-`set_page` does it from the same anchor, `scroll_to_row` and `scroll_to_place` from another one.
-These methods move:
+`anchored`. Only `set_page`, `scroll_to_row` and `scroll_to_place` need not: they compute `top`
+again right after it. These methods move:
 
 - `scroll_to_row`: to a row of the whole log.
 - `scroll_to_end`: to the end, which is followed then.
 - `scroll_to_message`: to a message.
-- `scroll_to_place`, `go_to_bookmark`: to a place in a message, as a hit or a bookmark.
+- `scroll_to_place`, `go_to_bookmark`: to a place in a message, such as a hit or a bookmark.
 - `set_cursor`, `step_cursor`, `extend_cursor`: the focus moves; the end is followed only with the
   last message.
 - `toggle`: the focused message is folded; what is read stays, if it is still there.
@@ -45,9 +44,9 @@ class Bookmark(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Bookmark | None:
-        """Return the bookmark that a text is; None for another text, such as the empty one.
+        """Return the bookmark in a text; None if the text is not one.
 
-        That one is the bookmark at the end of the log.
+        The empty text is not one: it means the end of the log.
         """
         found = re.fullmatch(r"(\S+) (-1|\d{1,9}) (\d{1,9})", text)
         return cls(found[1], int(found[2]), int(found[3])) if found else None
@@ -88,8 +87,8 @@ class Viewport:
         anchor = self._anchor
         if anchor is not None and len(document) and document.layout is not None:
             row = document.position(relocate(document, anchor)) - anchor.screen_row
-            # Where the log begins or ends near the anchor, `lay_out` could not show it on its row.
-            # Then what is on the screen has to stay, not what the anchor says.
+            # Near the beginning or the end of the log, `lay_out` could not show the anchor on its
+            # row. Then what is on the screen has to stay, not what the anchor says.
             if row != self.top:
                 self._anchor = self._anchor_at_top()
         yield
@@ -153,7 +152,7 @@ class Viewport:
         return self.top >= self.last_top
 
     def shows(self, y: int, rows: int) -> bool:
-        """Return whether any of some rows of the log is on the screen; `y` is the first one."""
+        """Return whether any of `rows` rows of the log, from row `y` on, is on the screen."""
         return y < self.top + self.height and y + rows > self.top
 
     def _anchor_at_top(self) -> Anchor:
@@ -203,8 +202,8 @@ class Viewport:
     def scroll_to_place(self, place: Place, screen_row: int = 0) -> None:
         """Bring a place to a row of the screen; if that shows the end of the log, follow the end.
 
-        A saved place may be beyond the blocks of its message, or beyond the rows of its block: then
-        the last block or row is taken. A place above the first block of its message stays.
+        A saved place may be beyond the last block of its message, or the last row of its block.
+        Then that block or row is taken. A place above the first block is taken as it is.
         """
         number = min(place.block, len(self.document.lay_out(place.message)) - 1)
         heights = self.document.entries[place.message].heights
@@ -254,11 +253,11 @@ class Viewport:
     def step_cursor(self, step: int, *, had_focus: bool) -> bool:
         """Move the focus to the next message (`step` 1) or the previous one (-1), and show it.
 
-        `had_focus` says whether the log had the focus before. Otherwise, the step comes from the
-        prompt below the log: up focuses the last message in view, which does not move if it begins
-        above the screen. Return False if no message is in this direction: down from the prompt or
-        from the last message, or in a log without messages. Down from the last message, the end is
-        followed from now on if it is on the screen.
+        `had_focus` says whether the log had the focus before. If it had not, the step comes from
+        the prompt below the log: up focuses the last message in view. If that message begins above
+        the screen, nothing is scrolled. Return False if no message is in this direction: down from
+        the prompt or from the last message, or in a log without messages. Down from the last
+        message follows the end, if it is on the screen.
         """
         first = self.document.focusable_from(0, 1)
         if first is None or (step > 0 and not had_focus):
@@ -285,7 +284,7 @@ class Viewport:
         return True
 
     def extend_cursor(self, step: int) -> int | None:
-        """Move the focus by one message (`step` 1 or -1), unless none is there, and show it.
+        """Move the focus by one message (`step` 1 or -1), if there is one, and show it.
 
         This is the step of a selection that grows by messages. Return the index of the focused
         message; None if no message had the focus.
@@ -343,8 +342,8 @@ class Viewport:
     def toggle(self, attribute: Literal["is_folded", "is_source"]) -> None:
         """Fold or unfold the focused message, or switch between its source and its Markdown.
 
-        The first of its rows on the screen stays there. The end is no longer followed then, unless
-        the message is an answer that streams: then it is followed as before.
+        Its first row on the screen stays where it is, unless the message streams and the end is
+        followed.
         """
         index = self.cursor
         if index is None:
