@@ -62,8 +62,8 @@ class Beginning(Struct, frozen=True, kw_only=True):
     def of_answer(cls, answer: ChatMessage) -> Beginning:
         """Return the beginning with which an answer is continued: its text so far.
 
-        Blanks that end words of the user are left out (R-43): the model writes the blank before its
-        next word itself.
+        Blanks at the end of the user's words are left out (R-43): the model itself writes the blank
+        before its next word.
         """
         stats = answer.stats
         if stats is not None and stats.ends_with_edit:  # such an answer has only a text

@@ -138,7 +138,7 @@ class AnswerRequest:
         self.replay_id = ""  # id under which the server keeps the answer, if it can
         if fetched is not None:
             self.replay_id = replay_id_of(fetched)
-        elif settings.is_kept and beginning is None:  # else it would keep only the new part
+        elif settings.is_kept and beginning is None:  # else the server would keep only the new part
             self.replay_id = os.urandom(16).hex()
         self._tools: tuple[Tool, ...] = ()  # offered to the model
         self._tool_tokens = 0  # estimate for the descriptions of these tools
@@ -273,8 +273,8 @@ class AnswerRequest:
             return True
         if error.kind != "context_overflow" or self._was_shortened:
             return False
-        # The refusal gives a lower bound for the tokens of the prompt: the server's count, or else
-        # the window that the server has named, or that of the plan.
+        # The refusal gives a lower bound for the tokens of the prompt. It is the server's count, or
+        # else the window that the server has named, or that of the plan.
         least_tokens = error.needed_tokens or error.room_tokens or self.plan.limit
         if not least_tokens:
             return False

@@ -31,7 +31,7 @@ _MAX_KEPT_SHARE = 0.75
 def summary_start(
     path: MessagePath, *, prompt: str, tokens: int, sent_thoughts: SentThoughts
 ) -> TurnStart:
-    """Start a summary of all but the last two exchanges.
+    """Return the start of a turn that summarises all but the last two exchanges.
 
     `prompt` is the text that asks for a summary. `tokens` are those of the whole path, with which
     the tokens of the kept exchanges are compared. Prompts that are taken out of requests begin no
@@ -62,7 +62,7 @@ def summary_start(
 
 
 def compacted_branch(start: TurnStart, answer: ChatMessage) -> tuple[ChatMessage, ...]:
-    """Return the messages of the new branch: the prompt, the summary, and copies of the others.
+    """Return the messages of the new branch: the prompt, the summary, and copies of those kept.
 
     Each message is the parent of the next one. The last summarised system prompt stays in force. If
     it is the first message of the session, the new branch begins below it, otherwise with a copy of

@@ -50,9 +50,8 @@ class ContextPlanner:
     def plan(self, opened: OpenSession, draft: str) -> ContextPlan | None:
         """Return the plan of the messages that would be sent now, with the draft as a prompt.
 
-        It does not count the tools, which may not be known before the request.
-        Return None without a server, if its context window is unknown, or while older messages are
-        not read yet.
+        The tools are not counted, as they may not be known before the request. Return None if there
+        is no server, if the context window is unknown, or while older messages are not read yet.
         """
         target = self._choices.target
         if target is None or target.context is None or not opened.has_all_messages:

@@ -249,9 +249,9 @@ class ContextMeter:
     def learn(self, target: Target, plan: ContextPlan, counted: int) -> None:
         """Change the factor of a model after its server has counted the tokens of the messages.
 
-        The earlier factor has a weight of one third. A count is ignored if it may be too low, as
-        the server has cut the prompt or its template may leave out thoughts. The count of a prompt
-        with images or with little text is ignored, too.
+        The earlier factor has a weight of one third. A count is ignored if it may be too low,
+        because the server has cut the prompt or its template leaves out thoughts. The count of a
+        prompt with images or with little text is ignored, too.
         """
         raw = plan.raw_text + plan.raw_thoughts
         if plan.has_images or counted <= 0 or raw < _SMALL_TOKENS:
@@ -261,7 +261,8 @@ class ContextMeter:
             return
         # the part of the count that the text has made, without the marks of the chat template
         factor = (counted - TEMPLATE_TOKENS * len(plan.messages)) / raw
-        earlier_factor = self._factors.get(_model_key(target), factor)  # the first counts alone
+        # the first count of a model alone makes its factor
+        earlier_factor = self._factors.get(_model_key(target), factor)
         self._set_factor(target, (earlier_factor + 2 * factor) / 3)
 
     def learn_refusal(self, target: Target, plan: ContextPlan, least_tokens: int) -> float:

@@ -304,7 +304,7 @@ class OpenSession:
         return unsent
 
     def stop_turn(self) -> bool:
-        """Begin to stop the turn; return False if none runs, or it is being stopped."""
+        """Begin to stop the turn; return False if none runs, or if it is already being stopped."""
         task = self.turn.task
         if task is None or self.turn.is_stopping:
             return False

@@ -78,7 +78,7 @@ async def context_of_next_request(
     """Return what the next request holds, for `/context`.
 
     The estimates are scaled to the server's count, if it can count now. Messages that do not fit
-    are listed as left out, even if the settings forbid to leave out any. Raises the errors of
+    are listed as left out, even if the settings do not allow that. Raises the errors of
     `next_request`.
     """
     settings = replace(chat.turn_choices.settings(opened.own_sampling), is_truncating=True)

@@ -198,7 +198,7 @@ class TurnRunner:
                 opened.take_unsent()
 
     async def _answer(self, version: int) -> ChatMessage:
-        """Stream one answer to its end, whatever that is, and return it."""
+        """Stream one answer to its end, which may be a stop or an error, and return it."""
         opened, request = self._opened, self._request
         # a summary has no row and no file while it streams: `run` writes it when it is complete
         is_aside = bool(self._start.summarised)

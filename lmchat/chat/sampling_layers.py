@@ -61,7 +61,7 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
     ) -> Iterator[tuple[Origin, OptionValues]]:
         """Yield the origin and the options of each place, those with priority first.
 
-        Only the first table of a model whose pattern fits the model's name is used.
+        If the patterns of several tables fit the model's name, only the first table is used.
         """
         if self.effort is not None:
             yield Origin(Level.EFFORT, "/effort"), {"reasoning_effort": self.effort}
@@ -78,6 +78,6 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
 def options_set_in(settings: SamplingSettings) -> dict[str, object]:
     """Return the sampling options that are set in a table of the configuration, by name.
 
-    An empty text or list counts as not set in a table; elsewhere it takes the option back.
+    In a table, an empty text or list counts as not set. Elsewhere it takes the option back.
     """
     return set_values(settings, SamplingSettings.__struct_fields__)

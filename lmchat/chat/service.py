@@ -84,7 +84,7 @@ class ChatService:
 
         `chat`, `profile_name` and `layers` are the choices for the next turn, as in `TurnChoices`.
         """
-        self.front_end: FrontEnd | None = None  # it sets itself here
+        self.front_end: FrontEnd | None = None  # the front end sets this itself
         self.turn_choices = TurnChoices(chat, profile_name, layers)
         self.context_planner = ContextPlanner(self.turn_choices)
         self.save_queue = SaveQueue(store)
@@ -221,7 +221,7 @@ class ChatService:
         self._begin(opened, make_start, settings=self._settings(opened))
 
     def compact(self, opened: OpenSession) -> None:
-        """Let the model summarise the older messages, and continue with that on a new branch.
+        """Let the model summarise the older messages; the summary begins a new branch.
 
         The branch is written when the summary is complete; until then, nothing changes.
         """
@@ -236,7 +236,7 @@ class ChatService:
         """Return the settings for a summary: without tools, and of the messages that fit."""
         return replace(
             self._settings(opened),
-            is_truncating=True,  # such a summary is better than none
+            is_truncating=True,  # a summary of a part is better than none
             toolbox=None,
             is_kept=False,  # only an answer on the path can be fetched later
         )
@@ -302,7 +302,7 @@ class ChatService:
             self._title_task.cancel()
 
         async def run() -> None:
-            """Run the turn; or a summary in its place, while the prompt waits in the queue."""
+            """Run the turn, or a summary in its place while the prompt waits in the queue."""
             await opened.fill(self.store)  # only the end of a long session was read
             used_start, used_settings = make_start, settings
             is_wanted = may_compact and self.turn_choices.chat_settings.auto_compact
@@ -397,7 +397,8 @@ class ChatService:
 
     def _report(self, opened: OpenSession, event: ChatEvent) -> None:
         """Give an event to the front end, if there is one; raises `FrontEndError` if that fails."""
-        # these change which prompts are unsaved, and so the draft on the disk, which includes them
+        # these events change which prompts are unsaved, and the draft on the disk has the unsaved
+        # ones
         if isinstance(event, AnswerBegun | QueueChanged | TurnEnded):
             self.drafts.write_soon()
         if self.front_end is not None:
@@ -522,7 +523,7 @@ class ChatService:
     async def restore_draft(self) -> str:
         """Give the new session the drafts of earlier runs that belong to no saved session.
 
-        Return them, or an empty text.
+        Return these drafts, or an empty text.
         """
         session_id = self.in_memory.new_session.session_id
         draft = await self.store.take_drafts(session_id)
@@ -544,7 +545,7 @@ class ChatService:
             opened.is_hung_up = True
 
     async def close(self) -> None:
-        """Stop all turns, and write their ends and what failed before.
+        """Stop all turns, and save how they end and what could not be saved before.
 
         Queued prompts stay in the queue, which is the draft of the next start.
         """

@@ -89,7 +89,7 @@ def _with_option(choices: TurnChoices, opened: OpenSession, typed: str) -> tuple
         options[name] = checked_option(name, parsed_value(text))
         if choices.target is not None:
             product_named(choices.target.product).refuse_ignored([name])
-    # then the value of the session has no effect
+    # a value of these levels has priority, so that of the session would have no effect
     if before is not None and before.origin.level in (Level.EFFORT, Level.COMMAND_LINE):
         raise WrongUse(
             f"{name} keeps its value ({before.origin.words}), which has priority over /set.",

@@ -47,7 +47,10 @@ class SessionsInMemory:
         return tuple(self._sessions.values())
 
     def switch_to_new(self) -> OpenSession:
-        """Make the new session the shown one: the same one until its first prompt. Return it."""
+        """Make the new session the shown one, and return it.
+
+        It stays the same session until its first prompt.
+        """
         if self.new_session.has_begun:
             self.new_session = self._make_new()
         return self.switch_to(self.new_session)
@@ -112,7 +115,7 @@ class SessionsInMemory:
             self.unread.add(opened.session_id)
 
     def _is_ahead_of_disk(self, opened: OpenSession) -> bool:
-        """Whether a session has something that is not on the disk, so that it must stay here."""
+        """Whether a session has something that is not on the disk, so it must stay in memory."""
         if opened.is_busy or opened.queue or opened.first_words:
             return True
         return self._save_queue.is_unsaved(opened.session_id)

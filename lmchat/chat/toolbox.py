@@ -61,8 +61,8 @@ class Toolbox:
     def can_use(self, target: Target) -> bool:
         """Whether the model can use tools.
 
-        The server says so by the capabilities of the model. If it reports no capabilities and its
-        product never lists this one, the model is assumed to have it.
+        The server says so by the capabilities of the model. If it reports none, the model is
+        assumed to be able, unless the product lists which models can use tools.
         """
         capabilities = target.model.capabilities if target.model else ()
         if capabilities or product_named(target.product).lists_tool_models:

@@ -79,8 +79,8 @@ class TurnChoices:
     def required_target(self) -> Target:
         """Return the target.
 
-        Raises `RequestInvalid` if there is no server, if it is loading its model, or without a
-        model.
+        Raises `RequestInvalid` if there is no server, if it is loading its model, or if no model is
+        chosen.
         """
         target = self.target
         if target is None:
@@ -155,8 +155,8 @@ class TurnChoices:
     def use_effort(self, typed: str) -> None:
         """Set the reasoning effort for the next turns, also after another profile is chosen.
 
-        The level "default" leaves it to the server. Raises `WrongUse` for a text that is neither
-        one of `LEVELS` nor a number of tokens.
+        The level "default" leaves the effort to the server. Raises `WrongUse` for a text that is
+        neither one of `LEVELS` nor a number of tokens.
         """
         effort = "" if typed == _NO_EFFORT else effort_of(typed)  # an empty one is not sent
         if effort is None:

@@ -66,7 +66,7 @@ def new_prompt(
     system_prompt: str = "",
     first_words: str = "",
 ) -> TurnStart:
-    """Start with a prompt at the end; before the first one comes the system prompt."""
+    """Return the start of a turn with a new prompt; a new session first gets the system prompt."""
     prompts: list[ChatMessage] = []
     parent_id = path[-1].message_id if path else None
     if not path and system_prompt:
@@ -84,7 +84,7 @@ def edited(
     *,
     first_words: str = "",
 ) -> TurnStart:
-    """Start with another version of a prompt; `files` None keeps its files."""
+    """Return the start of a turn with another version of a prompt; `files` None keeps its files."""
     index = _index_of(path, message_id)
     old = path[index]
     version = old.versions + 1
@@ -97,9 +97,9 @@ def edited(
 
 
 def regenerated(path: MessagePath, message_id: str, *, first_words: str = "") -> TurnStart:
-    """Answer a prompt, repeat a tool call, or give an answer another version.
+    """Return the start of a turn that answers a prompt, repeats a call, or regenerates an answer.
 
-    If the prompt already has an answer, this answer gets another version. Raises `RequestInvalid`
+    If the prompt already has an answer, the answer gets another version. Raises `RequestInvalid`
     for a message on another branch, for an imported call, and if a message that the turn needs is
     taken out of requests.
     """
@@ -126,7 +126,7 @@ def regenerated(path: MessagePath, message_id: str, *, first_words: str = "") ->
 
 
 def continued(path: MessagePath, answer_id: str, beginning: Beginning | None = None) -> TurnStart:
-    """Continue an answer in another version, from its own text or from another beginning.
+    """Return the start of a turn that continues an answer, or a `beginning`, in a new version.
 
     Raises `RequestInvalid` as `regenerated` does.
     """
@@ -143,9 +143,9 @@ def continued(path: MessagePath, answer_id: str, beginning: Beginning | None = N
 def rewritten(path: MessagePath, answer_id: str, text: str) -> MessagePath:
     """Return the path up to another version of an answer, with a text by the user.
 
-    It does not get the thought of the old answer. This thought led to other words, and would be
-    sent back to the model (R-45) as if it had led to these. Raises `RequestInvalid` for a message
-    on another branch, for a blank text, and with the words of `why_not_rewritten`.
+    The new version does not get the thought of the old answer. This thought led to other words, and
+    would be sent back to the model (R-45) as if it had led to these. Raises `RequestInvalid` for a
+    message on another branch, for a blank text, and with the words of `why_not_rewritten`.
     """
     index = _index_of(path, answer_id)
     old = path[index]
@@ -217,7 +217,7 @@ def _require_sent(path: Sequence[ChatMessage]) -> None:
 
 
 def _prompt(text: str, files: Sequence[FilePart], parent_id: str | None) -> ChatMessage:
-    """Return a prompt that begins with files; an empty text is dropped if there are any."""
+    """Return a prompt that begins with its files; if it has any, an empty text is left out."""
     message = text_message(Role.USER, text, parent_id=parent_id)
     parts = message.parts if text or not files else ()
     return replace(message, parts=(*files, *parts))

@@ -85,7 +85,7 @@ class AskDialog(Dialog):
     def show_problem(self, words: str) -> None:
         """Show words under the input that say what is wrong; empty words remove them.
 
-        Do nothing if the dialog was left, as an attempt may end later.
+        Do nothing if the dialog was left: an attempt may end only then.
         """
         if self.can_show:
             verdict = f"! {words}" if words else ""
@@ -208,9 +208,9 @@ class ConfirmDialog(Dialog):
 
 
 def outside_question(paths: Sequence[Path]) -> ConfirmDialog:
-    """Return the question whether files outside the working folder are read for a prompt.
+    """Return the question whether files outside the working folder may be read for a prompt.
 
-    Its key is not Enter, since it may open while the user types.
+    Its key is not Enter, since the question may open while the user types.
     """
     lines = [str(cut_middle(str(path), _PATH_CELLS)) for path in paths[:_MOST_PATHS]]
     if more := len(paths) - len(lines):  # the paths that are not named
@@ -220,9 +220,9 @@ def outside_question(paths: Sequence[Path]) -> ConfirmDialog:
 
 
 def page_question(address: PageAddress) -> ConfirmDialog:
-    """Return the question whether a page of the web is fetched for a prompt.
+    """Return the question whether a page of the web may be fetched for a prompt.
 
-    Its key is not Enter, since it may open while the user types.
+    Its key is not Enter, since the question may open while the user types.
     """
     url = cut_middle(address.url, _PATH_CELLS)
     text = f"{url}\nHost: {address.host}, port {address.port}"
@@ -243,9 +243,9 @@ def host_question(endpoint: Endpoint) -> ConfirmDialog:
 
 
 def start_question(start: ServerStart) -> ConfirmDialog:
-    """Return the question whether a command is run that starts a server.
+    """Return the question whether to run a command that starts a server.
 
-    It also says how to stop the server later, if that is known.
+    The question also says how to stop the server later, if that is known.
     """
     how_to_stop = product_named(start.product).stop_words
     text = f"{start.command}\n\nIt keeps running when lmchat ends. {how_to_stop}".rstrip()

@@ -102,7 +102,7 @@ def row_of(command: Command, overrides: Mapping[str, str], subject: str = "") ->
     """Return the entry of a command; the title begins with the subject, as `Last answer`.
 
     `overrides` are the keys of the configuration, by command id. Enter runs the command, unless it
-    is only a key within the log, a list or a dialog: those must have the focus for it.
+    only works within a log, list or dialog that has the focus.
     """
     title = f"{subject}: {command.title}" if subject else command.title
     return CommandRow(

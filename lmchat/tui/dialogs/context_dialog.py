@@ -37,7 +37,7 @@ class ContextDialog(ListDialog):
         self._content: ContextList | None = None  # None until it is read
 
     def show(self, content: ContextList) -> None:
-        """Show a list of items; the first list has its end chosen, later lists keep the choice."""
+        """Show a list of items; the first time, choose its last item, and later keep the choice."""
         is_first = self._content is None
         self._content = content
         # the content may come before the list has its size, which `draw` needs

@@ -217,7 +217,7 @@ class ModelPicker(ListDialog):
         names: list[tuple[SafeText, str]] = []  # of a model, and of its server if needed
         for row in self._rows:
             server = ""
-            # with one name on two servers, the heading may be the same, "Recent" or a product
+            # the same name on two servers may be below one heading, "Recent" or a product
             if name_counts[row.model.model_id] > 1:
                 server = safe_line(row.server_name or row.model.endpoint.netloc, limit=24)
                 server = f"{' ' * GAP}{server}"

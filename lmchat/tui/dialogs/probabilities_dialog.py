@@ -151,7 +151,7 @@ class ProbabilitiesDialog(ListDialog):
     def action_next_unsure(self, step: int) -> None:
         """Move the cursor to the next word of which the model was unsure (`step` 1), or back (-1).
 
-        Without such a word in this direction, it stays.
+        Without such a word in this direction, the cursor stays.
         """
         index = self._text.cursor + step
         while 0 <= index < len(self._words) and not _is_unsure(self._words[index]):
@@ -198,7 +198,7 @@ def _marked_word(index: int, word: TokenProbabilities) -> Content:
 
     A span has the index of the word among all words, by which `WordsText` finds it.
     """
-    # half a character has no text: it came with a later token
+    # the text of half a character is empty: it came with a later token
     text = safe_text(word.text or word.token).replace("\t", "    ")
     text = text.replace("\n", " \n")  # the cursor is seen on the blank
     if not cell_len(text[:1]):  # an accent, for example, would be drawn on the word before

@@ -94,8 +94,8 @@ class ToolsDialog(ListDialog):
     def _tool_row(self, tool: Tool, *, is_server_off: bool) -> ListRow:
         """Return the row of a tool: name, description, and at the right its approval or "off".
 
-        The approval says whether the tool may run: always, never, or if the user agrees. While its
-        server is off, the row cannot be chosen.
+        The approval says whether the tool may run: always, never, or if the user agrees. While the
+        server of the tool is off, the row cannot be chosen.
         """
         name = safe_line(tool.name, limit=60)
         about = safe_line(tool.description, limit=200)

@@ -264,7 +264,7 @@ class TerminalDriver(LinuxDriver):
     def _stop_owning_terminal(self) -> bool:
         """Note that the terminal is given back; return whether the app had it until now.
 
-        So only the first of several threads restores it.
+        So only the first of several threads restores the terminal.
         """
         with self._release_lock:
             owned_terminal = self._owns_terminal

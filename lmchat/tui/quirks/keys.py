@@ -87,7 +87,7 @@ class KeyParser(XTermParser):
                 brightness = sum(int(digit, 16) for digit in match.groups())
                 yield BackgroundReported(is_dark=brightness < _LIGHT_FROM)
                 typed = typed.replace(match[0], "")
-            if typed:  # without data, Textual's parser would end
+            if typed:  # empty data would end Textual's parser
                 yield from super().feed(_ALT_ARROW.sub("\x1b[1;3\\1", typed))
             if end:  # terminals send line ends as CR
                 lines = pasted.replace("\x00", "").replace("\r\n", "\n").replace("\r", "\n")

@@ -206,7 +206,7 @@ def _drawn(widget: Widget, rows: Region) -> list[Strip]:
         except Exception as error:  # noqa: BLE001 - a subclass of the app logs and shows it
             cover = cast("PatchedApp", widget.app).cover_for(error)
             widget._cover(cover)
-            cover._parent = widget.screen  # else the widget would get the clicks on it
+            cover._parent = widget.screen  # else the widget would get the clicks on the cover
     return [Strip.blank(rows.width)] * rows.height
 
 

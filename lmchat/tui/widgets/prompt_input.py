@@ -168,8 +168,8 @@ class PromptInput(TextArea):
         """Delete the selection; without one, the folded block or the letter before the cursor.
 
         The line of the block is selected here, so that Textual's action deletes it as a whole. From
-        the start of the next line, the line break is selected with it: to delete only the line
-        break would put the cursor behind the block.
+        the start of the next line, the line break is selected, too: deleting that alone would put
+        the cursor behind the block.
         """
         row, column = self.cursor_location
         if self.selection.is_empty:
@@ -375,7 +375,7 @@ class PromptInput(TextArea):
     def _typed_file_name(self) -> str | None:
         """Return what is typed of a file's name between `@` or `/file ` and the cursor.
 
-        It may be empty. Return None if no file is being named.
+        This text may be empty. Return None if no file is being named.
         """
         if is_shell_command(self.typed_command):  # there `@` is for the shell
             return None
@@ -413,8 +413,8 @@ class PromptInput(TextArea):
         """Do what Enter does with the chosen row; return False if Enter is to send the text.
 
         A command that needs no argument is sent; one that needs it is inserted. A file named with
-        `@` is inserted. The argument of a command is sent as it was typed, unless a row was chosen
-        with ↓. The name of a preset, or what follows `/file `, is an argument.
+        `@` is inserted. An argument (the name of a preset, or a file after `/file `) is sent as
+        typed, unless a row was chosen with ↓.
         """
         row = self.completion.row
         if isinstance(row, Command):
@@ -447,7 +447,7 @@ class PromptInput(TextArea):
         return True
 
     def _scrolls_log(self, key: str) -> bool:
-        """Return whether a key of `_LOG_ACTIONS` scrolls the log, as it would do nothing here."""
+        """Return whether a key of `_LOG_ACTIONS` scrolls the log: here it would do nothing."""
         if key == "home":
             return not self.text
         if key == "end":

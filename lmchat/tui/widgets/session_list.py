@@ -84,7 +84,7 @@ class SessionList(Vertical, can_focus=True):
         """Show sessions in groups, and mark some of them by their ids.
 
         In sessions `with_question`, a tool call waits for the user. Nothing is drawn if nothing has
-        changed. If another session is open than before, it is chosen.
+        changed. A newly opened session is chosen.
         """
         marks: dict[str, StyledTexts] = {  # a session with several marks shows the last one
             **dict.fromkeys(unread, ((UNICODE.fresh, ""),)),
@@ -151,7 +151,7 @@ class SessionList(Vertical, can_focus=True):
         return super().check_action(action, parameters)
 
     def action_move(self, by: int) -> None:
-        """Move the choice; in the filter, move only the focus to the list instead.
+        """Move the choice; while the filter has the focus, only move the focus to the list.
 
         An empty filter is then hidden.
         """

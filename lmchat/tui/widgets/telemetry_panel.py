@@ -115,7 +115,7 @@ class TelemetryPanel(Widget):
             self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
 
     def _all_rows(self) -> Sequence[TelemetryRow | None]:
-        """Return the rows that have room; None is a blank row, as between two sections."""
+        """Return the rows that fit; None is a blank row, as between two sections."""
         rows: list[TelemetryRow | None] = []
         for name in self._section_names:
             if rows:

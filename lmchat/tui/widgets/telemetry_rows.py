@@ -68,7 +68,7 @@ def search_word(state: TargetState) -> str:
 def server_rows(health: Health, state: TargetState) -> list[TelemetryRow]:
     """Return name and state of the server, its address, and the latencies of the last checks.
 
-    At the right of the address is the reason of the state, or without one the last latency.
+    At the right of the address is the reason of the state, or the last latency if there is none.
     """
     word, reason = search_word(state), ""
     if health.verdict:  # None until the server was checked for the first time
@@ -233,7 +233,7 @@ def request_rows(
 ) -> list[TelemetryRow]:
     """Return how many requests may be sent now, and the counters of this run.
 
-    The counter of failed ones is red if the last turn failed.
+    The counter of failed requests is red if the last turn failed.
     """
     left = f"{budget.left} of {budget.limit}/min"
     has_failed = figures is not None and figures.state in _FAILURES
