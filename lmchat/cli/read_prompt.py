@@ -7,7 +7,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from lmchat.attachments.attachment import Attachment, read_attachment
-from lmchat.attachments.folders import MOST_UNASKED, FileSet, parse_set_name, read_set
+from lmchat.attachments.file_sets import MOST_UNASKED, FileSet, parse_set_name, read_set
 from lmchat.attachments.web_page import Ask, WebPages, is_page_address, refuse_host
 from lmchat.cli.context import Context
 from lmchat.cli.options import ParsedOptions

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from lmchat.attachments.folders import FileFinder
+from lmchat.attachments.file_finder import FileFinder
 from lmchat.attachments.shell_command import ShellCommand
 from lmchat.cli import local_servers, wiring
 from lmchat.cli.context import Context

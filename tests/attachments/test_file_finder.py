@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import subprocess
 
-from lmchat.attachments.folders import FileFinder, named_files
+from lmchat.attachments.file_finder import FileFinder
 
 
 def made(folder, *names):
@@ -93,16 +93,3 @@ async def test_letters_in_order_are_enough_and_the_closest_name_is_first(tmp_pat
         "tests/chat_screen.py",
         "screens/chat/screen.py",
     )
-
-
-def test_a_dropped_path_is_recognised_as_terminals_write_it(tmp_path, monkeypatch):
-    file = tmp_path / "my garden é.png"
-    file.write_text("x")
-    written = str(file)
-    shell, url = written.replace(" ", "\\ "), written.replace(" ", "%20")
-    for text in (written, f"'{written}' ", f'"{written}"', shell, f"file://{url}"):
-        assert named_files(text) == (file,), text
-    assert set(named_files(f"{shell} '{written}'\n")) == {file}
-    made(tmp_path, "it's.png")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert named_files("~/it's.png") == (tmp_path / "it's.png",)

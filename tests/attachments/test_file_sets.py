@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.attachments.folders import parse_set_name, read_set
+from lmchat.attachments.file_sets import parse_set_name, read_set
 from lmchat.errors import FileRefused
 
 FILES = (
@@ -70,7 +70,7 @@ async def test_links_devices_and_what_is_no_text_are_left_out(folder):
 async def test_a_folder_with_too_many_files_is_refused_and_not_read_through(tmp_path, monkeypatch):
     for number in range(30):
         (tmp_path / f"{number}.txt").write_text("x")
-    monkeypatch.setattr("lmchat.attachments.folders._MOST_ENTRIES", 20)
+    monkeypatch.setattr("lmchat.attachments.file_sets._MOST_ENTRIES", 20)
     with pytest.raises(FileRefused, match="too many files to look through"):
         await names(tmp_path, ".")
 

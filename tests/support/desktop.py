@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from textual import events
 from textual.pilot import Pilot
 
-from lmchat.attachments.folders import FileFinder
+from lmchat.attachments.file_finder import FileFinder
 from lmchat.attachments.shell_command import ShellCommand
 from lmchat.attachments.web_page import WebPages
 from lmchat.chat.service import ChatService

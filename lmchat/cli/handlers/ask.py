@@ -11,7 +11,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from lmchat.attachments.attachment import Attachment
-from lmchat.attachments.folders import FileSet
+from lmchat.attachments.file_sets import FileSet
 from lmchat.chat import changes
 from lmchat.chat.answer_request import TurnSettings
 from lmchat.chat.events import ChatEvent, FrontEnd

@@ -12,7 +12,8 @@ from lmchat.attachments.attachment import (
     read_attachment,
     read_clipboard,
 )
-from lmchat.attachments.folders import SetName, named_files, parse_set_name, read_set
+from lmchat.attachments.dropped_files import named_files
+from lmchat.attachments.file_sets import SetName, parse_set_name, read_set
 from lmchat.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.attachments.web_page import PageAddress, is_page_address
 from lmchat.chat.open_session import OpenSession

@@ -1,20 +1,12 @@
-"""Many files: those of a folder or a pattern, those offered after `@`, and those of a paste."""
+"""Sets of text files that are attached together: those of a folder, or of a pattern."""
 
 from __future__ import annotations
 
-import asyncio
 import os
-import shlex
-import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from heapq import nsmallest
-from itertools import islice
-from math import ceil
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 
@@ -28,8 +20,7 @@ from lmchat.attachments.attachment import (
 from lmchat.errors import FileRefused
 from lmchat.files.disk import expanded_path, read_plain
 from lmchat.files.folder_walk import walk
-from lmchat.matching import fuzzy_match
-from lmchat.processes.threads import in_thread, run_abandonable
+from lmchat.processes.threads import in_thread
 from lmchat.safe_text import safe_line
 from lmchat.units import breakable, counted, size_text, tokens
 
@@ -175,118 +166,3 @@ def _text_file(name: str, path: Path) -> Attachment | None:
         return text_attachment(shown_name, "text/plain", data, language=language_of(shown_name))
     except FileRefused:
         return None
-
-
-MOST_LISTED = 5_000  # files and folders that are looked at for one list
-_MOST_MATCHES = 20  # paths that are offered
-_LIST_VALID_S = 5.0  # age at which the list of files is made again
-_MOST_PASTED_CHARS = 10_000  # a longer text is not searched for names of files
-
-
-class FileFinder:
-    """Fuzzy search for files below a folder; files that `.gitignore` names are left out.
-
-    Each typed letter is a search, so the files are listed only once in `_LIST_VALID_S`.
-    """
-
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        """Create it; `clock` returns seconds."""
-        self._folder = folder
-        self._clock = clock
-        # the newest list of the files, which may still be in the making; None before a search
-        self._listing: asyncio.Future[Sequence[str]] | None = None
-        self._listing_begun_s = 0.0  # by the clock
-
-    async def find(self, typed: str) -> tuple[str, ...]:
-        """Return at most 20 paths that match what was typed, the best ones first.
-
-        A text that begins with `/`, `~/` or `../` is completed: the paths of one folder that begin
-        with it are returned. Any other text is searched in the list of files below the folder,
-        whose paths are relative. That list is made again if it is older than 5 seconds.
-        """
-        if typed.startswith(("/", "~/", "../")):
-            return await _completions(self._folder, typed)
-        now_s = self._clock()
-        is_old = now_s - self._listing_begun_s > _LIST_VALID_S
-        if self._listing is None or (self._listing.done() and is_old):
-            self._listing = asyncio.ensure_future(run_abandonable(self._list_files))
-            self._listing_begun_s = now_s
-        # If this search is cancelled, as by the next key, the list is still made for the next one.
-        return await _best_matches(await asyncio.shield(self._listing), typed)
-
-    def _list_files(self) -> Sequence[str]:
-        """Return the paths of the files below the folder, without those that cannot be printed.
-
-        After `MOST_LISTED` files and folders, the rest is left out. Blocks.
-        """
-        found, _ = walk(self._folder, most_entries=MOST_LISTED)
-        return [
-            path
-            for path, entry in found
-            # `DirEntry.is_file` raises an error for links in a circle
-            if path.isprintable() and os.path.isfile(entry)  # noqa: PTH113
-        ]
-
-
-@in_thread
-def _completions(folder: Path, typed: str) -> tuple[str, ...]:
-    """Return the paths in the folder of the typed path that begin with it: the first 20 by name.
-
-    A relative path begins at `folder`. Paths of folders end with a slash. Hidden files are offered
-    once their dot is typed.
-    """
-    parent, slash, name_start = typed.rpartition("/")
-    # an absolute path after the `/` operator takes the place of `folder`
-    searched_folder = folder / os.path.expanduser(parent + slash)  # noqa: PTH111 - Path may raise
-    names: list[str] = []
-    # Nothing is found in a folder that is missing or not readable.
-    with suppress(OSError), os.scandir(searched_folder) as entries:
-        for entry in islice(entries, MOST_LISTED):
-            is_offered = bool(name_start) or not entry.name.startswith(".")
-            if is_offered and entry.name.startswith(name_start) and entry.name.isprintable():
-                # `DirEntry.is_dir` raises an error for links in a circle
-                is_folder = os.path.isdir(entry)  # noqa: PTH112
-                names.append(entry.name + "/" if is_folder else entry.name)
-    return tuple(parent + slash + name for name in sorted(names)[:_MOST_MATCHES])
-
-
-@in_thread
-def _best_matches(paths: Sequence[str], typed: str) -> tuple[str, ...]:
-    """Return at most 20 of the paths that match what was typed, the best first."""
-    ranks: dict[str, tuple[int, int, str]] = {}  # smaller is better
-    for path in paths:
-        match = fuzzy_match(typed, path)
-        if match is not None:
-            # scores are rounded: if two are about equal, the shorter path comes first
-            ranks[path] = (-ceil(match.score), len(path), path)
-    return tuple(nsmallest(_MOST_MATCHES, ranks, key=lambda path: ranks[path]))
-
-
-def named_files(text: str) -> tuple[Path, ...]:
-    """Return the files that a text names, such as the text of files dropped on a terminal. Blocks.
-
-    The text is tried as one name, then as several names between spaces, quoted or escaped as in a
-    shell. A name is an absolute path or a `file://` address. Return no file if one of them does not
-    exist.
-    """
-    with suppress(ValueError):  # a broken address, or a quote that is not closed
-        one_file = _absolute_files([text.strip()])  # one name may have spaces
-        return one_file or _absolute_files(shlex.split(text[:_MOST_PASTED_CHARS]))
-    return ()
-
-
-def _absolute_files(words: Sequence[str]) -> tuple[Path, ...]:
-    """Return the files that some words name. If a word names none, the words are text: return none.
-
-    Raises `ValueError` for a broken address.
-    """
-    paths: list[Path] = []
-    for word in words:
-        if word.startswith("file://"):
-            path = unquote(urlsplit(word).path)
-        else:
-            path = os.path.expanduser(word)  # noqa: PTH111 - Path raises for an unknown user
-        if not (os.path.isabs(path) and os.path.isfile(path)):  # noqa: PTH113, PTH117 - Path may raise
-            return ()
-        paths.append(Path(path))
-    return tuple(paths)

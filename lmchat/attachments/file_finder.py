@@ -1,0 +1,100 @@
+"""Search for a file while its name is typed, as after `@`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from heapq import nsmallest
+from itertools import islice
+from math import ceil
+from pathlib import Path
+
+from lmchat.files.folder_walk import walk
+from lmchat.matching import fuzzy_match
+from lmchat.processes.threads import in_thread, run_abandonable
+
+_MOST_LISTED = 5_000  # files and folders that are looked at for one list
+_MOST_MATCHES = 20  # paths that are offered
+_LIST_VALID_S = 5.0  # age at which the list of files is made again
+
+
+class FileFinder:
+    """Fuzzy search for files below a folder; files that `.gitignore` names are left out.
+
+    Each typed letter is a search, so the files are listed only once in `_LIST_VALID_S`.
+    """
+
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        """Create it; `clock` returns seconds."""
+        self._folder = folder
+        self._clock = clock
+        # the newest list of the files, which may still be in the making; None before a search
+        self._listing: asyncio.Future[Sequence[str]] | None = None
+        self._listing_begun_s = 0.0  # by the clock
+
+    async def find(self, typed: str) -> tuple[str, ...]:
+        """Return at most `_MOST_MATCHES` paths that match what was typed, the best ones first.
+
+        A text that begins with `/`, `~/` or `../` is completed: the paths of one folder that begin
+        with it are returned. Any other text is searched in the list of files below the folder,
+        whose paths are relative. That list is made again if it is older than `_LIST_VALID_S`.
+        """
+        if typed.startswith(("/", "~/", "../")):
+            return await _completions(self._folder, typed)
+        now_s = self._clock()
+        is_old = now_s - self._listing_begun_s > _LIST_VALID_S
+        if self._listing is None or (self._listing.done() and is_old):
+            self._listing = asyncio.ensure_future(run_abandonable(self._list_files))
+            self._listing_begun_s = now_s
+        # If this search is cancelled, as by the next key, the list is still made for the next one.
+        return await _best_matches(await asyncio.shield(self._listing), typed)
+
+    def _list_files(self) -> Sequence[str]:
+        """Return the paths of the files below the folder, without those that cannot be printed.
+
+        After `_MOST_LISTED` files and folders, the rest is left out. Blocks.
+        """
+        found, _ = walk(self._folder, most_entries=_MOST_LISTED)
+        return [
+            path
+            for path, entry in found
+            # `DirEntry.is_file` raises an error for links in a circle
+            if path.isprintable() and os.path.isfile(entry)  # noqa: PTH113
+        ]
+
+
+@in_thread
+def _completions(folder: Path, typed: str) -> tuple[str, ...]:
+    """Return the paths in the folder of the typed path that begin with it.
+
+    They are sorted by name, and at most `_MOST_MATCHES`. A relative path begins at `folder`. Paths
+    of folders end with a slash. Hidden files are offered once their dot is typed.
+    """
+    parent, slash, name_start = typed.rpartition("/")
+    # an absolute path after the `/` operator takes the place of `folder`
+    searched_folder = folder / os.path.expanduser(parent + slash)  # noqa: PTH111 - Path may raise
+    names: list[str] = []
+    # Nothing is found in a folder that is missing or not readable.
+    with suppress(OSError), os.scandir(searched_folder) as entries:
+        for entry in islice(entries, _MOST_LISTED):
+            is_offered = bool(name_start) or not entry.name.startswith(".")
+            if is_offered and entry.name.startswith(name_start) and entry.name.isprintable():
+                # `DirEntry.is_dir` raises an error for links in a circle
+                is_folder = os.path.isdir(entry)  # noqa: PTH112
+                names.append(entry.name + "/" if is_folder else entry.name)
+    return tuple(parent + slash + name for name in sorted(names)[:_MOST_MATCHES])
+
+
+@in_thread
+def _best_matches(paths: Sequence[str], typed: str) -> tuple[str, ...]:
+    """Return the paths that match what was typed, at most `_MOST_MATCHES`, the best first."""
+    ranks: dict[str, tuple[int, int, str]] = {}  # smaller is better
+    for path in paths:
+        match = fuzzy_match(typed, path)
+        if match is not None:
+            # scores are rounded: if two are about equal, the shorter path comes first
+            ranks[path] = (-ceil(match.score), len(path), path)
+    return tuple(nsmallest(_MOST_MATCHES, ranks, key=lambda path: ranks[path]))
