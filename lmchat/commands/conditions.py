@@ -17,6 +17,7 @@ from lmchat.sessions.message import (
 )
 
 NOTHING_YET = "This session is empty."
+NO_CODE = "This message has no code block."
 
 
 def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str:
@@ -41,7 +42,7 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
         case "copy_code" if not any(
             mark in f"\n{message.text}" for mark in ("```", "~~~", "\n    ")
         ):
-            return "This message has no code block."
+            return NO_CODE
         case "links" if "http" not in message.text.lower():  # a cheap test, without parsing links
             return "This message has no links."
         # these unfold: tool messages and system prompts to their whole text, reasoning, files

@@ -216,8 +216,10 @@ class Dispatcher:
                 self.prompt_files.attach(path, text)
             case ChatLog.StopClicked():  # unlike Esc, it only stops the answer
                 self.turns.stop()
-            case ChatLog.CopyWanted(text=text, note=note):
-                self.ui.copy(text, note)
+            case ChatLog.CopyWanted(text=text):
+                self.ui.copy(text)
+            case ChatLog.CodeClicked(message=clicked, number=number):
+                self.message_actions.copy_code(clicked, number)
             case ChatLog.LinkClicked(address=address):
                 self.message_actions.open_link(address)
             case ChatLog.Decided(choice=choice):

@@ -88,7 +88,7 @@ class LogApp(App[None]):
                 self.log_view.toggle("is_folded")
             case "source":
                 self.log_view.toggle("is_source")
-            case "copy" if self.log_view.copy(self.log_view.focused_message):
+            case "copy" if self.log_view.copy_selection():
                 pass
             case _:
                 self.facts.append(Run(command_id))

@@ -55,6 +55,17 @@ async def test_an_answer_that_its_limit_cut_short_is_continued(tmp_path):
             await desk.press("ctrl+n", hides="Lettuce.")
 
 
+async def test_the_key_and_the_slash_command_copy_a_failed_answer_alike(tmp_path):
+    broken = [RequestSent(), TextDelta(text="Let"), CUT]
+    async with ready_desktop(tmp_path, broken, asked=["one"]) as desk:
+        await desk.say("/copy")
+        await desk.until(lambda: len(desk.copied) == 1, "the copy by the command")
+        await desk.press("alt+up", "y")
+        await desk.until(lambda: len(desk.copied) == 2, "the copy by the key")
+        assert desk.copied[0] == desk.copied[1]
+        assert desk.copied[0].startswith("Let\n\nThe connection broke.\n")
+
+
 async def test_in_an_empty_session_each_says_that_nothing_was_said(desk):
     lines = (
         "/copy",

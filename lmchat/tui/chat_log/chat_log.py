@@ -25,14 +25,13 @@ from textual.worker import Worker
 
 from lmchat.answers.answer_figures import AnswerFigures
 from lmchat.commands.table import Scope
-from lmchat.markdown.commonmark import code_blocks
 from lmchat.markdown.highlighter import Highlighter
 from lmchat.servers.events import StreamEvent
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import MessagePath
 from lmchat.tools.calls import CHOICES, Choice
 from lmchat.tui.actions import AppMessage, Run, bindings
-from lmchat.tui.chat_log.copying import code_number, copied, text_to_copy
+from lmchat.tui.chat_log.copying import code_number, copied
 from lmchat.tui.chat_log.document import Document, Place
 from lmchat.tui.chat_log.entry import Delta, Entry, is_streaming_answer
 from lmchat.tui.chat_log.find import Finder
@@ -76,10 +75,15 @@ class ChatLog(ScrollView, can_focus=True):
         """The word `stop` below the running answer was clicked."""
 
     class CopyWanted(AppMessage):
-        """A text of the log is to be copied: the selection, a message or a part of it."""
+        """The selected text is to be copied."""
 
         text: str
-        note: str = ""  # part of the message, such as `Block 2 of 3`; else empty
+
+    class CodeClicked(AppMessage):
+        """The key above a code block was clicked, which copies the block."""
+
+        message: ChatMessage
+        number: int  # index of the block in the message
 
     class LinkClicked(AppMessage):
         """A link in a message was clicked."""
@@ -111,7 +115,6 @@ class ChatLog(ScrollView, can_focus=True):
         self.inflow = Inflow()  # streamed text that waits for the next frame
         self.highlighting = Highlighting(highlighter, self.inflow, self._post_frame)
         self.calls = RunningCalls(self.viewport, self._changed)
-        self._copied_code = ("", 0)  # message and index of the code block that was copied last
         self._streaming: int | None = None  # index of the answer that streams
         self._updated_size = Size(0, 0)  # of the widget when `update_screen` last ran
         self._is_own_scroll = False  # whether `update_screen` sets the scroll position now
@@ -610,40 +613,6 @@ class ChatLog(ScrollView, can_focus=True):
             self.finder.recount(self.viewport.cursor)  # its hits are in other blocks now
         self._repaint()
 
-    def copy(self, message: ChatMessage) -> bool:
-        """Copy the selection, else the source of a message; return whether there was any text.
-
-        A message with files is not copied: the log does not have their contents.
-        """
-        if self.copy_selection():
-            return True
-        index = self.document.index_of(message.message_id)
-        if index is None or message.files:
-            return False
-        text = text_to_copy(message, self.document.entries[index].source)
-        if text:
-            self.post_message(self.CopyWanted(text))
-        return bool(text)
-
-    def copy_code(self, message: ChatMessage, number: int | None = None) -> bool:
-        """Copy a code block of a message by its index; return whether the message has any block.
-
-        Without a number, each call copies the next block of the message; the first one follows the
-        last.
-        """
-        index = self.document.index_of(message.message_id)
-        blocks = [] if index is None else code_blocks(self.document.entries[index].source)
-        if not blocks:
-            return False
-        if number is None:
-            last_id, last_number = self._copied_code
-            number = last_number + 1 if last_id == message.message_id else 0
-        number %= len(blocks)
-        self._copied_code = (message.message_id, number)
-        note = f"Block {number + 1} of {len(blocks)}" if len(blocks) > 1 else ""
-        self.post_message(self.CopyWanted(blocks[number].content, note))
-        return True
-
     def on_click(self, event: events.Click) -> None:
         """Focus the message under the pointer; run the command or open the link there."""
         y = self.viewport.top + event.y
@@ -656,8 +625,7 @@ class ChatLog(ScrollView, can_focus=True):
         meta = event.style.meta
         act = str(meta.get("act", ""))  # a message command or an answer to a tool call
         if act == "copy_code":
-            if not self.copy_code(message, code_number(self.document, place)):
-                self.post_message(Run("message.copy_code"))  # the command says that there is none
+            self.post_message(self.CodeClicked(message, code_number(self.document, place)))
         elif act in CHOICES:
             self._decide(act, event.time)
         elif act == "stop":

@@ -10,9 +10,6 @@ from lmchat.markdown.block import AS_WRITTEN, Block, Kind
 from lmchat.markdown.wrap import TAB_CELLS
 from lmchat.sessions.attached_files import fence_for
 from lmchat.sessions.message import (
-    AnswerState,
-    ChatMessage,
-    Failure,
     Role,
     ToolCallPart,
     tool_calls_text,
@@ -166,18 +163,3 @@ def code_number(document: Document, place: Place) -> int:
     row = place.row - document.blank_rows(place)  # a place counts the blank rows above its block
     lines_above = (blocks[place.block].lines or [])[:row]
     return sum(line.hint is not None for line in chain(*blocks_above, lines_above))
-
-
-def failure_text(failure: Failure) -> str:
-    """Return the message, hint, details and id of a failure, each on a line, for a report."""
-    failure_id = f"error id {failure.failure_id}" if failure.failure_id else ""
-    lines = [failure.message, failure.hint, failure.details, failure_id]
-    return "\n".join(line for line in lines if line)
-
-
-def text_to_copy(message: ChatMessage, source: str) -> str:
-    """Return the source of a message; if it has failed, its failure follows."""
-    failure = message.failure
-    if failure is None or message.state is AnswerState.COMPLETE:  # the log shows no failure then
-        return source
-    return "\n\n".join(filter(None, (source, failure_text(failure))))

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import PurePath, PureWindowsPath
 from typing import Any
 
-from lmchat.commands.conditions import NOTHING_YET, unavailable_reason
+from lmchat.commands.conditions import NO_CODE, NOTHING_YET, unavailable_reason
 from lmchat.commands.table import BY_ID, Command
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path, write_new_file
@@ -18,8 +18,7 @@ from lmchat.markdown.commonmark import code_blocks, links
 from lmchat.markdown.links import ascii_host, can_be_opened
 from lmchat.safe_text import safe_line
 from lmchat.sessions.attached_files import text_with_files
-from lmchat.sessions.message import ChatMessage, FilePart, Role, readable_text
-from lmchat.tui.chat_log.copying import failure_text
+from lmchat.sessions.message import AnswerState, ChatMessage, Failure, FilePart, Role, readable_text
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.session_files import write_asking
@@ -65,6 +64,7 @@ class MessageActions:
         self._prompt_text = prompt_text
         self._branches = branches
         self._function_of = function_of
+        self._copied_code = ("", 0)  # message and index of the code block that was copied last
         self._asked_for = ("", 0)  # message and code block whose file `save` has asked for last
 
     def can_run(self, command: Command) -> bool:
@@ -82,12 +82,11 @@ class MessageActions:
         return not self._reason(name, self._chat.shown.current(message))
 
     def act_on_focused(self, name: str) -> None:
-        """Run a command on the focused message, or else on the last answer."""
-        # With the focus in the log, it copies what it shows: the selection, else the message with
-        # its failure. If it has nothing to copy, `copy` copies what only the message has: files,
-        # calls, and reasoning alone.
-        focused = self._focused_message
-        if name == "copy" and focused is not None and self._log.copy(focused):
+        """Run a command on the focused message, or else on the last answer.
+
+        In the log, `copy` takes the selection instead, if there is one.
+        """
+        if name == "copy" and self._ui.widgets.has_log_focus and self._log.copy_selection():
             return
         self.run_on(name, self._message_to_act_on())
 
@@ -135,18 +134,14 @@ class MessageActions:
         self.run_on(name, self._chat.shown.last_answer_or_prompt)
 
     def copy_part(self, part: str = "") -> None:
-        """Copy the last answer; with the part `code`, copy a code block.
+        """Copy the last answer; with the part `code`, copy a code block of it.
 
-        The block is one of the focused message, or else of the last answer. Raises `WrongUse` for
-        another part.
+        Raises `WrongUse` for another part.
         """
-        if part == "code":
-            self.act_on_focused("copy_code")
-        elif part:
+        if part not in ("", "code"):
             words = f"Unknown argument: {safe_line(part, limit=40)}."
             raise WrongUse(words, hint="Use /copy or /copy code.")
-        else:
-            self.act_on_last("copy")
+        self.act_on_last("copy_code" if part else "copy")
 
     def fold(self, message: ChatMessage) -> None:
         """Fold or unfold a message, and show its files, whose rows in the log never unfold.
@@ -163,12 +158,25 @@ class MessageActions:
         self._focus(message)
         self._log.toggle("is_source")
 
-    def copy_code(self, message: ChatMessage) -> None:
-        """Copy the first code block of a message; if one was copied last, copy the next one."""
-        self._focus(message)
-        if not self._log.copy_code(message):
-            # the check before, `unavailable_reason`, does not parse the text: it looks for a fence
-            self._ui.notify("This message has no code block.")
+    def copy_code(self, message: ChatMessage, number: int | None = None) -> None:
+        """Copy a code block of a message by its index, and notify the user which one it is.
+
+        Without a number, each call copies the next block of the message; the first one follows the
+        last.
+        """
+        # `current`: after a click, the message may be as it was when its answer began to stream
+        blocks = code_blocks(self._chat.shown.current(message).text)
+        # `unavailable_reason` only looks for a fence, as it runs each time the row of keys is shown
+        if not blocks:
+            self._ui.notify(NO_CODE)
+            return
+        if number is None:
+            last_id, last_number = self._copied_code
+            number = last_number + 1 if last_id == message.message_id else 0
+        number %= len(blocks)
+        self._copied_code = (message.message_id, number)
+        note = f"Block {number + 1} of {len(blocks)}" if len(blocks) > 1 else ""
+        self._ui.copy(blocks[number].content, note)
 
     def _focus(self, message: ChatMessage) -> None:
         """Focus a message in the log, if it is not focused, so that the user sees what changes."""
@@ -177,7 +185,10 @@ class MessageActions:
             self._log.go_to_message(message.message_id)
 
     async def copy(self, message: ChatMessage) -> None:
-        """Copy the text of a message with the text files in it, or else its reasoning or calls."""
+        """Copy the text of a message with the text files in it, or else its reasoning or calls.
+
+        If the message has failed, its failure follows.
+        """
         contents: dict[str, bytes] = {}
         for file in message.files:
             if file.place is not None:  # a text file: others have no place in the text
@@ -186,8 +197,10 @@ class MessageActions:
                     contents[file.digest] = await self._store.read_file(file.digest)
         text = text_with_files(message.text, message.files, contents)
         text = text or readable_text(message)
-        if not text and message.failure is not None:  # as `y` in the log does
-            text = failure_text(message.failure)
+        failure = message.failure
+        # the log shows no failure of a complete message
+        if failure is not None and message.state is not AnswerState.COMPLETE:
+            text = "\n\n".join(filter(None, (text, failure_text(failure))))
         self._ui.copy(text)
 
     async def edit(self, message: ChatMessage) -> None:
@@ -324,3 +337,10 @@ def suggested_name(info: str, words: str) -> str:
     language = language.lower()
     is_suffix = re.fullmatch(r"[a-z0-9]{1,5}", language)
     return f"{stem}.{_SUFFIXES.get(language, language if is_suffix else 'txt')}"
+
+
+def failure_text(failure: Failure) -> str:
+    """Return the message, hint, details and id of a failure, each on a line, for a report."""
+    failure_id = f"error id {failure.failure_id}" if failure.failure_id else ""
+    lines = [failure.message, failure.hint, failure.details, failure_id]
+    return "\n".join(line for line in lines if line)
