@@ -31,7 +31,7 @@ _MOST_REDIRECTS = 10
 _MAX_ADDRESS_CHARS = 2000
 _MAX_NAME_CHARS = 200
 _MAX_TYPE_CHARS = 60  # of the type of a page in a message
-_CHILD = "lmchat.attachments.html_child"
+_CHILD = "lmchat.attachments.html_to_text_child"
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
 # Types of pages that are attached as they are, each with the language of its code fence.
 _TEXT_TYPES = {

@@ -26,7 +26,6 @@ from lmchat.chat.events import (
 )
 from lmchat.chat.kept_answers import kept_answer, replay_request, target_of_kept, without_replay
 from lmchat.chat.open_session import OpenSession
-from lmchat.chat.runner import FrontEndError, TurnRunner, shown_error
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.chat.save_queue import SaveQueue
 from lmchat.chat.saved_texts import SavedTexts, joined_prompts
@@ -34,6 +33,7 @@ from lmchat.chat.sessions_in_memory import SessionsInMemory
 from lmchat.chat.titles import rename_by_model
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.chat.turn_choices import TurnChoices
+from lmchat.chat.turn_runner import FrontEndError, TurnRunner, shown_error
 from lmchat.chat.turn_starts import (
     MakeStart,
     TurnStart,

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from lmchat.chat.events import AnswerBegun, MessageAdded, TurnBegun, TurnEnded
 from lmchat.chat.request_preview import next_request
-from lmchat.chat.runner import log_failure
+from lmchat.chat.turn_runner import log_failure
 from lmchat.errors import (
     RequestInvalid,
     ServerUnavailable,

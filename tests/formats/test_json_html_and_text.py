@@ -12,7 +12,7 @@ from lmchat.formats import json_sessions
 from lmchat.formats.exports import EXPORT_FORMATS
 from lmchat.formats.exports.entries import WriteOptions
 from lmchat.formats.exports.html import MarkdownConverter
-from lmchat.formats.exports.html_child import markdown_html
+from lmchat.formats.exports.markdown_to_html_child import markdown_html
 from lmchat.formats.exports.render import export_name, render
 from lmchat.formats.json_sessions import to_json
 from lmchat.safe_text import safe_text

@@ -102,7 +102,7 @@ async def test_a_child_that_has_ended_kills_no_stranger_that_got_its_process_id(
 async def test_a_program_of_lmchat_takes_nothing_of_the_current_folder(tmp_path, monkeypatch):
     (tmp_path / "msgspec.py").write_text("raise SystemExit('code of the current folder')")
     monkeypatch.chdir(tmp_path)
-    command = own_program("lmchat.formats.exports.html_child")
+    command = own_program("lmchat.formats.exports.markdown_to_html_child")
     assert await run_tool(command, environ=ENVIRONMENT, timeout_s=20) == b""
 
 

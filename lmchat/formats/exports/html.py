@@ -35,7 +35,7 @@ blockquote, details { border-left: 2px solid #8888; margin: 1rem 0; padding-left
 table { border-collapse: collapse; } td, th { border: 1px solid #8886; padding: .2rem .6rem; }
 img { max-width: 100%; }
 """
-_CHILD = "lmchat.formats.exports.html_child"
+_CHILD = "lmchat.formats.exports.markdown_to_html_child"
 _LONGEST_S = 5.0  # for one message; a page of Markdown takes milliseconds
 _META = (
     '<meta name="viewport" content="width=device-width">'

@@ -29,7 +29,7 @@ def still(monkeypatch, tmp_path):
         "chat.turn_starts",
     ):
         monkeypatch.setattr(f"lmchat.{module}.now", moment, raising=False)
-    monkeypatch.setattr("lmchat.chat.runner.new_error_id", lambda: f"{next(ids):04x}")
+    monkeypatch.setattr("lmchat.chat.turn_runner.new_error_id", lambda: f"{next(ids):04x}")
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
