@@ -6,10 +6,10 @@ import re
 
 from msgspec.structs import replace
 
-from lmchat.chat.changes import set_sampling
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.sampling_layers import OptionValues, SetOption
 from lmchat.chat.service import ChatService
+from lmchat.chat.session_changes import set_sampling
 from lmchat.chat.turn_choices import TurnChoices
 from lmchat.config.origin import Level
 from lmchat.errors import WrongUse

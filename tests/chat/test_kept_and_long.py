@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from lmchat.chat import changes
+from lmchat.chat import session_changes
 from lmchat.chat.kept_answers import replay_id_of, replay_request, target_of_kept
 from lmchat.chat.sessions_in_memory import FIRST_READ
 from lmchat.errors import ServerRejected, ServerUnavailable, StoreUnavailable
@@ -203,7 +203,7 @@ async def test_a_failing_disk_refuses_a_prompt_and_the_next_try_continues(gated)
         await chat.send("lost?")
     assert list(chat.path) == talk[-FIRST_READ:]
     gated.error = None
-    message = await changes.set_system_prompt(chat.sessions, chat.opened, "be brief")
+    message = await session_changes.set_system_prompt(chat.sessions, chat.opened, "be brief")
     await chat.opened.fill(chat.sessions.store)
     assert list(chat.path) == [*talk, message]
     await chat.send("found")

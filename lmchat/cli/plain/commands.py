@@ -16,7 +16,7 @@ from typing import TypeVar
 from lmchat.attachments.attachment import Attachment, files_outside, read_clipboard
 from lmchat.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.attachments.web_page import PageAddress, refuse_host
-from lmchat.chat import changes, session_sampling
+from lmchat.chat import session_changes, session_sampling
 from lmchat.chat.session_sampling import NOTHING_SET, value_words
 from lmchat.chat.turn_choices import LEVELS, NO_PROFILE
 from lmchat.cli.find_models import fetch_models, load_if_needed
@@ -265,7 +265,7 @@ class PlainCommands:
 
     async def _system(self, prompt: str) -> None:
         _require_value("/system", prompt)
-        await changes.set_system_prompt(self._chat, self._chat.shown, prompt)
+        await session_changes.set_system_prompt(self._chat, self._chat.shown, prompt)
         self._note("System prompt changed.")
 
     async def _file(self, name: str) -> None:

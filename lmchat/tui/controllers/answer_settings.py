@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmchat.chat import changes, session_sampling
+from lmchat.chat import session_changes, session_sampling
 from lmchat.chat.session_sampling import NOTHING_SET, value_words
 from lmchat.safe_text import safe_line
 from lmchat.tui.controllers.model_switch import ModelSwitch
@@ -26,7 +26,7 @@ class AnswerSettings:
 
         Raises `RequestInvalid` while a turn may add messages there.
         """
-        message = await changes.set_system_prompt(self._chat, self._chat.shown, text)
+        message = await session_changes.set_system_prompt(self._chat, self._chat.shown, text)
         self._ui.widgets.log.append(message)
         self._ui.show_action("system prompt changed")
 
