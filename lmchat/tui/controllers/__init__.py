@@ -1,4 +1,4 @@
-"""What the commands of the screen do. Each controller owns one part of the screen's state.
+"""The controllers of the chat screen. Each of them owns one part of the screen's state.
 
 - The chat: `turns`, `prompt_text` (draft and edit), `prompt_files`, `next_request` (/context,
   /request), `answer_settings` (/set, /effort, /profile and others).

@@ -1,4 +1,4 @@
-"""What the user sets for the next answers: system prompt, profile, effort, sampling, beginning."""
+"""Settings for the next answers: system prompt, profile, effort, sampling, first words."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class AnswerSettings:
         self._ui.show_action("system prompt changed")
 
     async def use_profile(self, name: str) -> None:
-        """Use a profile from the next turn on; if it names a model, switch to that, too.
+        """Use a profile from the next turn on; if it names a model, switch to the model, too.
 
         Raises `WrongUse` for an unknown profile or model.
         """
@@ -48,7 +48,7 @@ class AnswerSettings:
         self._ui.notify(f"Reasoning effort: {effort}.")
 
     async def use_first_words(self, words: str = "") -> None:
-        """Let the next answer begin with words; without any, take back those set before, or ask."""
+        """Let the next answer begin with words. Without words, remove those set before, or ask."""
         if words or self._chat.shown.first_words:
             self._chat.use_first_words(words)
             self._ui.show_action("first words set" if words else "first words removed")

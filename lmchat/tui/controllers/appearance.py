@@ -13,7 +13,7 @@ from lmchat.tui.themes import THEMES, fitted, short_name, theme_named
 
 
 class Appearance:
-    """Changes the theme, shows and hides the panels, and remembers that."""
+    """Changes the theme, shows and hides the panels, and remembers the user's choice."""
 
     def __init__(self, ui: ScreenServices) -> None:
         self._ui = ui
@@ -26,7 +26,7 @@ class Appearance:
         app = self._ui.app
         own_names = [theme.name for theme in THEMES]
         other_names = sorted(app.available_themes.keys() - set(own_names))
-        # lmchat's styles use variables that these, the themes of Textual, do not have
+        # lmchat's styles use variables that the themes of Textual do not have
         for other_name in other_names:
             app.register_theme(fitted(app.available_themes[other_name]))
 
@@ -67,8 +67,8 @@ class Appearance:
     def _toggle_panel(self, name: str, *, covers_chat: bool) -> None:
         """Show a panel, or hide it if it is shown, and remember that for the next run.
 
-        With `covers_chat`, the screen is too narrow for it as a column: then it is shown over the
-        chat, or hidden again, and that is not remembered.
+        With `covers_chat`, the screen is too narrow for the panel as a column. Then the panel is
+        shown over the chat, or hidden again, and nothing is remembered.
         """
         screen = self._ui.screen
         if covers_chat:

@@ -32,9 +32,9 @@ class Branches:
         self._turns = turns
 
     async def fork(self, message: ChatMessage) -> None:
-        """Copy the messages of the path up to this one into a new session, and show that.
+        """Copy the messages of the path up to this one into a new session, and show that session.
 
-        If the user has gone to another session since, it is not shown but only listed.
+        If the user has gone to another session since, the new one is only listed.
         """
         session_id = self._shown_session.shown_id
         fork = await self._store.fork(session_id, message.message_id)
@@ -51,8 +51,8 @@ class Branches:
     async def switch_version(self, step: int, message: ChatMessage) -> None:
         """Show the next version of a message (`step` 1) or the previous one (-1), in a ring.
 
-        It is at the row of the screen where the message was. Raises `RequestInvalid` while a turn
-        may add messages to the shown path.
+        The version appears at the row of the screen where the message was. Raises `RequestInvalid`
+        while a turn may add messages to the shown path.
         """
         session_id = self._shown_session.shown_id
         ids = [
@@ -118,7 +118,7 @@ class Branches:
     # Taking out of requests
 
     async def toggle_excluded(self, message_id: str) -> None:
-        """Take a message of the path out of all requests with its tool calls, or put it back."""
+        """Take a message of the path, with its tool calls, out of all requests, or put it back."""
         changed = await session_changes.toggle_excluded(self._chat, self._chat.shown, message_id)
         for message in changed:
             self._log.replace(message)
@@ -166,7 +166,8 @@ class Branches:
     async def open_tree(self, _: ChatMessage) -> None:
         """Show all branches of the session in a dialog; if one is chosen, go to it.
 
-        The message is there because this is a command on messages; the tree does not depend on it.
+        Commands on messages get a message. This one does not use it: the tree is that of the
+        session.
         """
         opened = self._chat.shown
         messages = await self._store.tree(opened.session_id)
@@ -178,8 +179,8 @@ class Branches:
     def _go_to_branch(self, branch_id: str | None) -> None:
         """Scroll to the first message of a branch, which was chosen in the tree.
 
-        If it is not on the shown path, show a path with it. `branch_id` is the id of this message;
-        it is None if no branch was chosen.
+        `branch_id` is the id of this message, or None if no branch was chosen. If the message is
+        not on the shown path, show a path with it.
         """
         if not branch_id:
             return

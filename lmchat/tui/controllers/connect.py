@@ -1,8 +1,8 @@
 """Search for a server: the loop, the decision about what was found, and the welcome page.
 
 Each round of the search probes all addresses. A server that is ready, with a model, is used at
-once. Nothing but the welcome page opens by itself: Enter on one of its rows asks for what a server
-lacks.
+once. Otherwise the welcome page opens. Questions about what a server lacks are asked only after
+Enter on its row.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class Connect:
         self._workspace = ui.workspace
         self._model_switch = model_switch
         self._starts = ServerStarts(ui, model_switch, self._draw_page)
-        self._page: WelcomeScreen | None = None  # while it is open, also below a dialog
+        self._page: WelcomeScreen | None = None  # the page while it is open, also below a dialog
         self._search_wanted = asyncio.Event()  # ends the pause between two searches
         self._searched_at_s: float | None = None  # end of the last search
-        self._missing = Missing.SERVER  # what the server that was found last lacks
+        self._missing = Missing.SERVER  # what the last decision found missing
         # whether the page stays closed: the user has left it, or wants to read a resumed session
         self._has_left_page = bool(ui.workspace.resume_id)
 
@@ -77,7 +77,7 @@ class Connect:
     async def _search(self) -> None:
         """Search, with pauses, while there is no model or the welcome page is open.
 
-        With `--local`, the built-in engine is started before.
+        With `--local`, the built-in engine is started first.
         """
         if self._workspace.is_local:
             await self._starts.start_engine()
@@ -117,7 +117,7 @@ class Connect:
     # The decision
 
     def _target_on(self, probed: ProbeResult) -> TargetChoice:
-        """Return the model to use on a server, by the configured and the last used one."""
+        """Return a server with the model to use on it, as `choose_on_server` chooses."""
         model, state = self._workspace.settings.model, self._workspace.state
         return choose_on_server(probed, model=model, state=state)
 
@@ -125,12 +125,13 @@ class Connect:
         """Use the server that was found if nothing is missing; otherwise show the welcome page.
 
         Waiting prompts are sent to the chosen server, unless it is still loading its model. If only
-        the model is missing, the server becomes the target without one: health checks and the
-        picker, in which the user can choose a model, then use it.
+        the model is missing, the server becomes the target without a model. Health checks then use
+        it, and so does the picker, in which the user can choose a model.
         """
         self._missing = found.missing
         if found.missing is Missing.NOTHING and found.target is not None:
-            # it may be in use already: it still loads its model, or the user has chosen its row
+            # the target may be in use already: the user has chosen its row, or it still loads its
+            # model
             if found.target != self._workspace.chat.turn_choices.target:
                 self._model_switch.use(found.target)
             self.close_page()
@@ -144,8 +145,8 @@ class Connect:
     def _use_result(self, probed: ProbeResult | None) -> None:
         """Use a server that the user has chosen, or ask for what it lacks.
 
-        That is the permission for its host, an API key, or a model. If it cannot be used, search at
-        once: it may have changed. None, from a dialog that was left, is ignored.
+        It may lack the permission for its host, an API key, or a model. If it cannot be used,
+        search at once, as it may have changed. None, from a dialog that was left, is ignored.
         """
         if probed is None:
             return
@@ -203,7 +204,7 @@ class Connect:
     async def _try_key(self, endpoint: Endpoint, key: str) -> ProbeResult | str:
         """Try an API key; if the server accepts it and is usable, keep the key.
 
-        Return the server then, otherwise why the key or the server cannot be used.
+        Return the server in this case. Otherwise return why the key or the server cannot be used.
         """
         try:
             header_value(key)
@@ -230,8 +231,8 @@ class Connect:
     def act_on_choice(self, choice: ServerRow | str, typed: str) -> None:
         """Do what the chosen row of the page offers.
 
-        `choice` is a server, or names another way to one, as `files`. `typed` is a word that was
-        pasted on the page: the question for an address begins with it.
+        `choice` is a server, or names another way to one, such as `files`. `typed` is a word that
+        was pasted on the page: the question for an address begins with it.
         """
         machine = self._starts.machine
         match choice:
@@ -285,9 +286,9 @@ class Connect:
     async def _start(self, start: ServerStart) -> None:
         """Start a server, and use it if it is usable then.
 
-        If the page was closed since, the user may have chosen another model: the search then uses
-        it only if none is chosen. A page that is open shows why a start failed; without it, a
-        notification does.
+        If the page was closed since, the search decides instead: the user may have chosen another
+        model, and then the server is not used. If the start fails, an open page shows why; without
+        a page, a notification does.
         """
         probed = await self._starts.start_program(start)
         if self._page is None and self._starts.problem:
@@ -299,8 +300,9 @@ class Connect:
     def _show_page(self) -> None:
         """Show the results on the welcome page, and open the page if it may be opened.
 
-        It is not opened over a dialog, or after the user has left it. Nor is it opened while the
-        user writes a prompt, or reads a session with messages: it would get the next keys.
+        The page is not opened over a dialog, or after the user has left it. While the user writes a
+        prompt, or reads a session with messages, it is not opened either: it would get the next
+        keys.
         """
         is_writing = self._ui.widgets.prompt_input.is_being_written
         is_reading = bool(self._workspace.chat.shown.messages)

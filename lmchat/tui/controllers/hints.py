@@ -20,8 +20,8 @@ from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.key_bar import PROMPT_COMMANDS, Hint, command_hint, written
 
-# The commands that are hinted at, most important first: there is not room for all. Textual's
-# `active_bindings` have neither this order nor the words for what a message or a turn needs.
+# Commands with a hint, most important first: there is not room for all. Textual's `active_bindings`
+# have neither this order nor the words for what a message or a turn needs.
 _COMMANDS_WITHOUT_SERVER = ("check", "retry", "model", "new", "export")
 _MESSAGE_COMMANDS = (
     *("copy", "resume", "edit", "regenerate", "fold", "fork", "copy_code", "next_version"),
@@ -54,8 +54,8 @@ class KeyHints:
         widgets = self._ui.widgets
         last_hints = [self._hint("commands"), self._hint("help")]
         if widgets.has_log_focus:
-            # the help has the keys that there is no room for; the last of its own keys is `?`,
-            # which is shorter than F1, and which the prompt would take as a letter
+            # The help lists the keys that have no room here. Its own last key is `?`, which is
+            # shorter than F1; in the prompt, `?` would be a letter.
             help_keys = keys_of(BY_ID["help"], self._ui.workspace.settings.keys)
             last_hints = [(help_keys.rpartition(",")[2], "more")]
         widgets.key_bar.show(self._hints(), last_hints)
@@ -65,8 +65,11 @@ class KeyHints:
     def _note(self) -> tuple[str, str]:
         """Return the note above the prompt: its text, and at the right what the keys do.
 
-        It is the first of these that applies: what runs or is fetched for the prompt; that an
-        answer is being rewritten; with which words the next answer begins. Otherwise both are "".
+        The note is the first of these that applies; without any, both texts are "".
+
+        - what runs or is fetched for the prompt
+        - that an answer is being rewritten
+        - with which words the next answer begins
         """
         if running_words := self._prompt_files.running_words:
             return running_words, f"{self._ui.key_name('stop')} stops it"
@@ -80,8 +83,11 @@ class KeyHints:
     def _placeholder(self) -> str:
         """Return the words that an empty prompt shows.
 
-        It is the first of these that applies: that a rewritten answer needs a text; the next steps;
-        how to begin, in a new session. Otherwise the words are empty.
+        They are the first of these that applies; without any, they are empty.
+
+        - that a rewritten answer needs a text
+        - the next steps
+        - how to begin, in a new session
         """
         if self._prompt_text.is_rewriting:
             key = self._ui.key_name("stop")
@@ -193,5 +199,5 @@ class KeyHints:
             return [retry]
         if not is_continuable(last):
             return []
-        # typed, not a key; its name says what it does
+        # a slash command, not a key: its name says what it does
         return [("/continue", ""), retry] if has_text_to_continue(last) else [retry]

@@ -10,17 +10,18 @@ from lmchat.tui.screen_services import ScreenServices
 class ListedSessions:
     """Fills the list; `SessionActions` runs its keys, `ShownSession` opens what is chosen there.
 
-    Controllers do not call `refresh`: as that of `StatusDisplay`, it runs with each `ShowChanges`.
-    It reads the list only if something that the list shows may have changed: a row of a session on
-    the disk, or which sessions are shown, running, unread, asking, unsaved or only queued. lmchat
-    does not notice changes by another lmchat; the message `ReadSessions` is posted for these.
+    Controllers do not call `refresh`: like that of `StatusDisplay`, it runs with each
+    `ShowChanges`. It reads the list again only if something that the list shows may have changed.
+    This is a row of a session on the disk, or which sessions are shown, running, unread, asking,
+    unsaved or only queued. Changes by another lmchat are not noticed; for these, the message
+    `ReadSessions` is posted.
     """
 
     def __init__(self, ui: ScreenServices) -> None:
         self._ui = ui
         self.warning = ""  # why the list is not up to date; empty if it is
         self._groups: tuple[SessionGroup, ...] = ()  # as they were read last
-        self._last_state: object = None  # on what the list depended when it was read last
+        self._last_state: object = None  # what the list depended on when it was read last
 
     def refresh(self) -> None:
         """Read the list in a worker if what it shows may have changed since it was read last."""
@@ -41,14 +42,15 @@ class ListedSessions:
             self.reload()
 
     def reload(self) -> None:
-        """Read the list in a worker, in place of one that still reads it."""
+        """Read the list in a worker; one that is still reading it is cancelled."""
         self._ui.begin(self._load, "library", is_only=True)
 
     async def _load(self) -> None:
         """Read the saved sessions, and show them with those that are not on the disk.
 
-        Those are sessions whose messages wait to be written, or with only a queued prompt. If the
-        saved ones cannot be read, show them as they were read last, and a warning in the panel.
+        A session that is not on the disk has messages that wait to be written, or only a queued
+        prompt. If the saved sessions cannot be read, show them as they were read last, and a
+        warning in the panel.
         """
         workspace = self._ui.workspace
         try:

@@ -1,6 +1,7 @@
-"""The chat log beside its messages: focus, find bar, states of tool calls.
+"""The chat log apart from its messages: focus, find bar, states of tool calls.
 
-The card of a call asks whether it may run. It is a part of the log, and gets its keys from there.
+The card of a call asks whether the call may run. It is a part of the log, and gets its keys from
+there.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ class LogNavigation:
     def show_calls(self) -> None:
         """Show the running tool calls of the shown session, and the card of the one that asks.
 
-        `Dispatcher` calls this with each `ShowChanges`: calls change without an event, too, such as
-        for how long they run, and whether the card is seen. Below a dialog, it takes no keys.
+        `Dispatcher` calls this with each `ShowChanges`: calls also change without an event, such as
+        their times, and whether the card is seen. Below a dialog, the card takes no keys.
         """
         workspace = self._ui.workspace
         shown = workspace.chat.shown
@@ -63,8 +64,8 @@ class LogNavigation:
     def focus_card(self) -> None:
         """Show the card that asks about a tool call, if there is one, and focus it.
 
-        Do not focus it unless the focus is in an empty prompt and the log follows the answer:
-        otherwise the user is typing, or reading farther up.
+        The focus moves only from an empty prompt, and only while the log follows the answer.
+        Otherwise the user is typing, or reading farther up.
         """
         self.show_calls()
         prompt_input = self._ui.widgets.prompt_input

@@ -70,7 +70,7 @@ class MessageActions:
     def can_run(self, command: Command) -> bool:
         """Return whether a command can do something with the focused message, or the last answer.
 
-        One that needs no message, as `message.undo`, always can.
+        A command that needs no message, such as `message.undo`, always can.
         """
         if not command.takes_message:
             return True
@@ -78,7 +78,7 @@ class MessageActions:
         if message is None:
             return False
         name = command.command_id.removeprefix("message.")
-        # the log may still have it as it was when its answer began to stream
+        # the log may still have the message as it was when it began to stream
         return not self._reason(name, self._chat.shown.current(message))
 
     def act_on_focused(self, name: str) -> None:
@@ -91,9 +91,9 @@ class MessageActions:
         self.run_on(name, self._message_to_act_on())
 
     def run_on(self, name: str, message: ChatMessage | None) -> None:
-        """Call the function of a command, as `copy`, with a message as it is now.
+        """Call the function of a command, such as `copy`, with a message as it is now.
 
-        If the command can do nothing with it, or there is no message, notify the user why.
+        If the command can do nothing with the message, or there is none, notify the user why.
         """
         if message is None:
             self._ui.notify(NOTHING_YET)
@@ -105,7 +105,7 @@ class MessageActions:
             return
         function = self._function_of(BY_ID[f"message.{name}"].runs)
         coroutine = function(message)
-        if coroutine is not None:  # else it was no coroutine function, and has acted already
+        if coroutine is not None:  # else `function` is no coroutine, and has acted already
             self._ui.begin(lambda: coroutine, "message")
 
     def _reason(self, name: str, message: ChatMessage) -> str:
@@ -230,7 +230,7 @@ class MessageActions:
     async def _open_file(self, file: FilePart) -> None:
         """Open a file in the system's viewer.
 
-        Its suffix is that of the type of its content: the name may have a wrong one.
+        The suffix follows the type of the content, as the name may have a wrong suffix.
         """
         suffix = _VIEWED_SUFFIXES.get(file.media_type, ".txt")
         name = PurePath(safe_line(file.name)).stem + suffix
@@ -261,8 +261,8 @@ class MessageActions:
         """Open a link that the user chooses from a list; a single one needs no list.
 
         Links that are no web pages are left out. If none remains, notify the user. The question
-        names the host in full and in ASCII: an address may look like another one. Without
-        a browser, the address is copied.
+        names the host in full and in ASCII, as an address may look like another one. Without a
+        browser, the address is copied.
         """
         pages = {page: text for page, text in texts_by_address.items() if can_be_opened(page)}
         if not pages:
@@ -285,8 +285,8 @@ class MessageActions:
     async def save(self, message: ChatMessage) -> None:
         """Ask for a file, and write a code block of a message into it; without code, its words.
 
-        It is the first block. Called again for the same message, it is the next one, and after the
-        last one the first again.
+        The first call for a message takes its first block. Each further call takes the next one;
+        the first one follows the last.
         """
         # which block
         words = readable_text(message)
@@ -310,7 +310,7 @@ class MessageActions:
         async def attempt(name: str) -> bool | str:
             """Write the file, and return True, with which the dialog closes."""
             write = partial(asyncio.to_thread, write_new_file, expanded_path(name), ended_text)
-            return await write_asking(self._ui, write, "Saved") or ""  # "": not written, it stays
+            return await write_asking(self._ui, write, "Saved") or ""  # "": the dialog stays
 
         dialog = AskDialog(
             "Save to which file?",
@@ -326,7 +326,7 @@ def suggested_name(info: str, words: str) -> str:
     """Return the name of a file for a code block, or for the words of a message.
 
     `info` is what the opening fence of the block says: the language, and often the name of a file,
-    as `python garden.py`. Without a name, it is made of the first words of the message.
+    as `python garden.py`. If it has no name, the first words of the message make one.
     """
     language, _, path = info.strip().partition(" ")
     name = PureWindowsPath(path).name  # without folders, whether they are divided by / or by \\

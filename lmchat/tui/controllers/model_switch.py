@@ -1,9 +1,9 @@
 """Models: the one in use, with its server; the picker, switching, loading and unloading.
 
-The target is one value of server, model and progress of loading; it is None without a server. The
-loads that the user began, of any models, are kept here (`_loads`): the picker shows them in place
-of what the servers said last. If one is of the model in use, the target has its progress, too, as
-chats and the panel know only the target (`_change_load`).
+The target is one value of server, model and progress of loading; it is None without a server.
+`_loads` has the loads that the user began, of any models: the picker shows them in place of what
+the servers said last. If the model in use is being loaded, the target has the progress, too
+(`_change_load`), since chats and the panel know only the target.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from lmchat.tui.screen_services import ScreenServices
 
 
 class ModelSwitch:
-    """The server and model in use, which only this changes on the screen, and all other models."""
+    """Changes the server and model in use, as nothing else on the screen does; loads any model."""
 
     def __init__(self, ui: ScreenServices, prompt_text: PromptText, turns: Turns) -> None:
         self._ui = ui
@@ -54,7 +54,7 @@ class ModelSwitch:
         """Use a server and its model from now on.
 
         If the target has a model, the choice is remembered for the next run, and the waiting
-        prompts are sent, unless the model is still loading.
+        prompts are sent. While the model is still loading, they keep waiting.
         """
         self.aim_at(target)
         if not target.model_id:
@@ -75,8 +75,8 @@ class ModelSwitch:
     def update_target(self, health: Health) -> None:
         """Give the target the product and model of a health check of the server in use.
 
-        The user and the search decide which server and model are the target; the checks find out
-        their state, as whether the model is loaded. Do nothing if the check was one of another
+        The user and the search decide which server and model are the target. The checks find out
+        their state, such as whether the model is loaded. Do nothing if the check was of another
         server, or found no model.
         """
         target = self._chat.turn_choices.target
@@ -87,7 +87,7 @@ class ModelSwitch:
         self._chat.turn_choices.use_target(replace(target, product=product, model=health.model))
 
     def _change_load(self, model: ModelInfo, **fields: float | bool | None) -> bool:
-        """Change fields of the target that say how far its model is loaded, as `is_loading`.
+        """Change fields of the target that say how far its model is loaded, such as `is_loading`.
 
         Return False, and change nothing, if the given model is not the one in use: any model of the
         picker can be loaded.
@@ -104,7 +104,7 @@ class ModelSwitch:
         """Switch to a model by its name, a part of it, or its number among the recent ones.
 
         Without a name, open the picker. Raises `WrongUse` for an unknown name. If no model has the
-        number, or it cannot chat, the user is told so.
+        number, or that model cannot chat, notify the user.
         """
         if not name:
             self.open_picker()
@@ -170,7 +170,7 @@ class ModelSwitch:
     async def _refresh_picker(self) -> None:
         """Ask the servers for their models, and show them in the picker, if it is open.
 
-        If none answers with a model, show those that are known, with their age.
+        If no server answers with a model, show the models that are known, with their age.
         """
         catalogue, state = self._workspace.catalogue, self._workspace.state
         rows: Sequence[ModelRow] = ()
@@ -239,8 +239,8 @@ class ModelSwitch:
     def _begin_load(self, model: ModelInfo, context: int | None = None) -> None:
         """Load a model in a worker, unless it is being loaded.
 
-        The model counts as loading from here on, before the request to load it is sent: prompts
-        would make some servers load it once more.
+        The model counts as loading from here on, before the request to load it is sent. Otherwise a
+        prompt could be sent first, and would make some servers load the model once more.
         """
         if _key(model) in self._loads:
             return
@@ -260,8 +260,9 @@ class ModelSwitch:
     async def _load(self, model: ModelInfo, context: int | None) -> None:
         """Load a model; if it is in use, the prompts that wait for it are sent then.
 
-        If it cannot be loaded, they return to the prompt field. That a server does not load on
-        request is no failure for a model in use: it may load it with the first prompt.
+        If it cannot be loaded, the prompts return to the prompt field. Some servers do not load on
+        request. For the model in use this is no failure: its server may load it with the first
+        prompt.
         """
         self._ui.show_action(f"loading {_short_name(model)}")
 

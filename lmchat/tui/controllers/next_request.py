@@ -1,4 +1,4 @@
-"""What the next request holds: as a list of its messages, and as the text that is sent."""
+"""The next request: the list of its messages, and the text that is sent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class NextRequest:
     """Shows the request of the next new prompt, with what is typed as this prompt.
 
     The prompt is empty while a message is edited, and while a command is typed. If `auto_compact`
-    makes a summary before the prompt is sent, the request is still that without a summary.
+    will make a summary before the prompt is sent, the request is shown without the summary.
     """
 
     def __init__(
@@ -74,8 +74,8 @@ class NextRequest:
     def open_request(self, form: str = "") -> None:
         """Show the next request in a worker; nothing is generated or saved.
 
-        `form` is what was typed behind `/request`: `text`, `json` or `curl`, or nothing, for the
-        first of them that the server has.
+        `form` is what was typed behind `/request`: `text`, `json` or `curl`. If nothing was typed,
+        the first of these forms that the server has is shown.
         """
         typed = f"/request {form}" if form else ""  # given back after an error, to be corrected
         self._ui.begin(partial(self._open_request, form), "request", typed=typed, is_only=True)

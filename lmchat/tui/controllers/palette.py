@@ -33,8 +33,8 @@ class Palette:
     def open(self) -> None:
         """Show the commands that can do something now, and run the chosen one.
 
-        If another screen covers the chat, no commands on a message are among them. Those on a
-        focused message come first, those on the last answer last.
+        If another screen covers the chat, commands on messages are left out. Otherwise they come
+        first if a message is focused; if none is, they are about the last answer, and come last.
         """
         keys = self._ui.workspace.settings.keys
         offered = [command for command in COMMANDS if command.is_offered]
@@ -57,7 +57,7 @@ class Palette:
     def open_help(self) -> None:
         """Show all commands and keys, and run the chosen one.
 
-        Where a message has the focus, those on messages come first: `?` there asks for them.
+        While a message has the focus, the commands on messages come first: `?` asks for them there.
         """
         groups = help_groups(self._ui.workspace.settings.keys)
         if self._ui.widgets.has_log_focus:

@@ -29,7 +29,7 @@ _PAGES = "pages"  # group of the workers that fetch pages
 
 
 class PromptFiles:
-    """Attaches files to the prompt, pages of the web, and the output of commands of the shell."""
+    """Attaches files, web pages and the output of shell commands to the prompt."""
 
     def __init__(self, ui: ScreenServices, prompt_text: PromptText) -> None:
         self._ui = ui
@@ -46,7 +46,7 @@ class PromptFiles:
         return f"Downloading: {safe_line(', '.join(self._pages))}" if self._pages else ""
 
     def stop(self) -> bool:
-        """Begin to stop the running commands, else what is fetched; return whether anything was."""
+        """Begin to stop the running commands, else the downloads; return whether there were any."""
         stoppable = [command for command in self._running if not command.is_stopping]
         for command in stoppable:
             command.stop()
@@ -107,9 +107,10 @@ class PromptFiles:
             await self.attach_named(name)
 
     def attach(self, path: str, text: str) -> None:
-        """Attach the file with which `@` was completed; without a path, those that were pasted.
+        """Attach the file with which `@` was completed; without a path, the files that were pasted.
 
-        `text` is what they replace in the prompt: `@` with the typed letters, or the pasted text.
+        `text` is what the files replace in the prompt: `@` with the typed letters, or the pasted
+        text.
         """
         opened = self._chat.shown
 
@@ -127,8 +128,8 @@ class PromptFiles:
         """Attach what the user has named with `/file` or `@`, if it may be read.
 
         `name` is a path, several paths as a terminal pastes them, a folder, or a pattern. `typed`
-        is the text in the prompt that the files replace, as `@gar`; if it is empty, they are put
-        above the line of the cursor. Raises `FileRefused`.
+        is the text in the prompt that the files replace, such as `@gar`. If it is empty, the files
+        are put above the line of the cursor. Raises `FileRefused`.
         """
         opened = self._chat.shown  # the user may change to another session during the reading
         paths = list(await run_abandonable(partial(named_files, name)))
@@ -164,8 +165,8 @@ class PromptFiles:
 
         `typed` is the words of the prompt that named the files. In a line with other words, `name`
         takes their place; otherwise they are removed. Without `typed` there is no place for a name.
-        The user is told if the model cannot see an image. If `opened`, the session for which the
-        files were named, is not shown any more, they are put at the head of its draft.
+        The user is told if the model cannot see an image. `opened` is the session for which the
+        files were named. If it is not shown any more, the files are put at the head of its draft.
         """
         lines = [await self._stored(file) for file in files]
         if opened.session_id != self._chat.shown.session_id:
@@ -180,8 +181,8 @@ class PromptFiles:
     async def _attach_set(self, opened: OpenSession, typed: str, name: SetName) -> None:
         """Attach the text files of a folder or a pattern, and tell the user how much that is.
 
-        The user is asked first if there are many, or if they fill half of the context window.
-        `typed` is the text in the prompt that they replace, or empty.
+        If there are many files, or if they fill half of the context window, the user is asked
+        first. `typed` is the text in the prompt that they replace, or empty.
         """
         if not await self._may_read([name.folder]):
             return
@@ -199,7 +200,7 @@ class PromptFiles:
     async def _may_read(self, paths: Sequence[Path]) -> bool:
         """Return whether files may be read; ask the user if some are outside the working folder.
 
-        A path may be pasted with a text, unnoticed: that must not be enough to send such a file.
+        A path may be pasted with a text, unnoticed, which must not be enough to send such a file.
         """
         outside = await files_outside(paths, Path.cwd())
         return not outside or bool(await self._ui.ask(outside_question(outside)))

@@ -1,12 +1,12 @@
 """Text of the prompt: drafts, earlier prompts, an edit.
 
-What is typed in a session is its draft: the whole text of the input, in which each attached file is
-a line. An edit of an earlier prompt or answer replaces that text for a while. Then the draft is
-`_before_edit` (what was typed before, which comes back after the edit), and behind it the text in
-the input if it is another than `_unedited`, with which the edit began. `keep_draft` notes this sum
-in `SavedTexts`, which has the drafts of all sessions. Only on the disk, a draft begins with two
-parts more: the `unsent` prompt of the running turn, and the queue (`_unsaved_prompts` of
-`ChatService`).
+The draft of a session is what is typed there: the whole text of the input, in which each attached
+file is a line. While an earlier prompt or answer is edited, its text is in the input instead. Then
+the draft has two parts: `_before_edit`, which was typed before and comes back after the edit, and
+the text in the input. The second part is left out if it is still `_unedited`, with which the edit
+began. `keep_draft` puts the draft into `SavedTexts`, which has the drafts of all sessions. On the
+disk, two more parts come first: the `unsent` prompt of the running turn, and the queue
+(`ChatService._unsaved_prompts`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class PromptText:
 
     @property
     def new_prompt(self) -> str:
-        """What is typed as the next prompt; empty for a command, and while a prompt is edited."""
+        """The text of the next prompt; empty for a command, and while a message is edited."""
         has_no_prompt = bool(self.edited_id or self._input.typed_command)
         return "" if has_no_prompt else self._input.full_text
 
@@ -60,7 +60,7 @@ class PromptText:
         Drafts that belong to no saved session are shown if the session is new and nothing is typed;
         otherwise ↑ brings them back, too.
         """
-        # this text, with which lmchat asks for a summary, was not typed
+        # the prompt with which lmchat asks for a summary was not typed
         compact_prompt = self._chat.turn_choices.compact_prompt
         earlier = [
             prompt
@@ -99,7 +99,7 @@ class PromptText:
     def begin_edit(self, message: ChatMessage) -> None:
         """Put an earlier prompt with its files, or an answer, into the input.
 
-        Enter sends a prompt as another version, and saves an answer as one. What was typed is kept
+        Enter then sends the prompt, or saves the answer, as another version. What was typed is kept
         until the edit ends; so is the changed text of another message that was being edited.
         """
         self._before_edit = joined_prompts(self._before_edit, self._changed_text)
@@ -132,16 +132,16 @@ class PromptText:
     def restore_edit(self, text: str) -> None:
         """Put back the text of an edit that could not be sent; the edit continues.
 
-        It replaces what is in the input, which was emptied for it; `give_back` would put it before
-        what comes back after the edit, which is for new prompts.
+        The input was emptied when the text was sent. `give_back` is for new prompts: it would put
+        the text before what comes back after the edit.
         """
         self._input.put(text)
 
     def add_file(self, opened: OpenSession, line: str) -> None:
         """Put a stored file into the prompt of a session; if that is not shown, into its draft.
 
-        `line` represents the file there, and ends with a line break. While a message is edited, it
-        is put into what comes back after the edit: the file does not belong to that message.
+        `line` represents the file there, and ends with a line break. During an edit, the line is
+        put into what comes back after the edit: the file does not belong to the edited message.
         """
         # by id: a session that was left and is shown again may have been read from the disk again
         if opened.session_id != self._chat.shown.session_id:
@@ -157,10 +157,11 @@ class PromptText:
     def give_back(self, opened: OpenSession, *prompts: str) -> None:
         """Return unsent prompts to their session, in front of what is typed there.
 
-        During an edit, they are put before what comes back after it: Enter must not send them
-        together. The prompts of a session that is not shown go into its draft. If it has no
-        message, so that nothing leads to it any more, they go with its draft to the new session:
-        the blank one that Ctrl+N shows. There is always one, and it may be the shown one.
+        During an edit, they are put before the text that comes back after it: Enter must not send
+        them with the edited text. The prompts of a session that is not shown go into its draft. A
+        session that was left without messages cannot be reached any more, so its prompts and its
+        draft go to the new session. That is the blank one that Ctrl+N shows; there is always one,
+        and it may be the shown one.
         """
         shown = self._chat.shown
         if opened is not shown and not opened.messages:
@@ -179,8 +180,8 @@ class PromptText:
     def edit_in_program(self) -> None:
         """Edit the prompt in the user's editor, which runs on the terminal.
 
-        A line with the mark of an attached file stays one only if it was in the prompt before: the
-        editor may have brought it from another text.
+        A line with the mark of an attached file keeps its mark only if it was in the prompt before.
+        The editor may bring such a line from another text, and it would attach a file unseen.
         """
 
         async def edit() -> None:
@@ -192,7 +193,7 @@ class PromptText:
         self._ui.lend_terminal_to(edit)
 
     async def fill_preset(self, typed: str) -> str:
-        """Return the prompt that a preset makes of `typed`, as `NAME [TEXT]`.
+        """Return the prompt that a preset makes of `typed`, which is `NAME [TEXT]`.
 
         The preset may also use the text of the clipboard. Raises `WrongUse` if there is no such
         preset, or if it needs a text and none was typed.

@@ -1,4 +1,4 @@
-"""What starts a server: the built-in engine, and installed programs.
+"""Starts of servers: the built-in engine, and installed programs.
 
 Facts about this machine, which the welcome page shows, are read in workers.
 """
@@ -69,7 +69,7 @@ class ServerStarts:
             machine = replace(
                 machine,
                 files=await engine.files(is_refresh=True),
-                offer=engine.demo if is_engine_installed else None,  # without the engine, of no use
+                offer=engine.demo if is_engine_installed else None,  # of no use without the engine
             )
         self.machine = machine
         self._on_change()
@@ -153,9 +153,10 @@ class ServerStarts:
     async def _serve(self, engine: LocalEngine, model: ModelFile) -> None:
         """Start the engine with a model, and use it from now on; requests wait until it is loaded.
 
-        If the start fails, the error is raised, and the earlier target is set again, unless that
-        was the engine, too, whose earlier server has ended. A target that the user has chosen since
-        stays. A start that is cancelled leaves its target: the next request starts the engine.
+        If the start fails, set the earlier target again, and raise the error. If the earlier target
+        was the engine, too, its server has ended, and no target is set. A target that the user has
+        chosen since stays. After a cancelled start, the engine stays the target: the next request
+        starts it.
         """
         old_target = self._workspace.chat.turn_choices.target
         info = model.info(engine.reserve_address(), LoadState.LOADING)

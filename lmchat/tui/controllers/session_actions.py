@@ -31,7 +31,8 @@ class SessionActions:
         """Change or delete a session, and notify the user of it.
 
         `name` is pin, archive, rename, tag or delete. `typed` is what follows a slash command; a
-        key of the list gives none. What is missing, as a new title, is asked for in a dialog.
+        key of the list gives none. If something is missing, such as a new title, a dialog asks for
+        it.
         """
         opened = self._chat.in_memory.find(session_id)
         if opened is not None and not opened.has_had_messages:  # the disk does not have it
@@ -68,9 +69,10 @@ class SessionActions:
         self._ui.notify(f"{words}.")
 
     def act_on_shown(self, name: str, slash: str, typed: str = "") -> None:
-        """Call `act` for the shown session in a worker, for a slash command: `rename` is `/title`.
+        """Call `act` for the shown session in a worker, for a slash command.
 
-        If that fails, command and argument return to the prompt, to be corrected.
+        `slash` is the command as it was typed, such as `/title` for `rename`. If the work fails,
+        command and argument return to the prompt, to be corrected.
         """
         act = partial(self.act, name, self._shown_session.shown_id, typed)
         self._ui.begin(act, "change", typed=f"{slash} {typed}" if typed else "")
@@ -97,8 +99,8 @@ class SessionActions:
     async def _change(self, name: str, session_id: str, typed: str) -> str:
         """Change the header of a session, and return words for the user that say what was done.
 
-        They are without a full stop, and a hint may follow behind a semicolon. They are empty if
-        the user has left the dialog.
+        The words have no full stop, and a hint may follow behind a semicolon. They are empty if the
+        user has left the dialog.
         """
         # only the header is needed, so not more than one message is read
         old = (await self._store.open_session(session_id, count=1)).header
@@ -121,7 +123,7 @@ class SessionActions:
                     return ""
                 changed = await self._library.rename(session_id, typed)
                 words = "Renamed"
-            case "tag" if typed:  # each of these is removed if the session has it, else added
+            case "tag" if typed:  # a tag that the session has is removed, another one is added
                 changed = await self._library.toggle_tags(session_id, typed)
                 words = _tagged(changed)
             case _:  # tag, by a key of the list: all tags in a dialog

@@ -59,8 +59,8 @@ class SessionFiles:
     async def _write(self, typed: str) -> bool | str:
         """Write the shown session, with its older messages, into the file that was typed.
 
-        Return True; or "" if the user does not want to overwrite a file. A dialog of which this is
-        the attempt stays open for any text, the problem that it shows; here there is none to show.
+        Return True, or "" if the user does not want to overwrite a file. In a dialog, this is the
+        `attempt`: any text keeps the dialog open, and is shown as the problem; "" shows none.
         """
         await self._chat.shown.fill(self._ui.workspace.store)
         words = typed.split()
@@ -124,7 +124,7 @@ class SessionFiles:
         outcome = ImportOutcome()
 
         async def run(report: Callable[[str], None]) -> bool:
-            """Import all sources; return True, where `with_progress` returns None after a stop."""
+            """Import all sources and return True; after a stop, `with_progress` returns None."""
             for source, path in sources:
                 await importer.import_files(
                     [path],
@@ -183,7 +183,7 @@ class Write(Protocol):
 async def write_asking(ui: ScreenServices, write: Write, done: str) -> bool:
     """Write a file; if it exists, ask whether to overwrite it. Return whether it was written.
 
-    `done` is the first word of the notification that follows, as `Exported`.
+    `done` is the first word of the notification that follows, such as `Exported`.
     """
     try:
         file = await write(is_forced=False)

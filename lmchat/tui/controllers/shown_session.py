@@ -54,7 +54,7 @@ class ShownSession:
     def redraw(self) -> None:
         """Show everything of the session, after a change to another session or another path.
 
-        The messages that the next request leaves out are marked; the list marks the session.
+        This includes the marks of messages that the next request leaves out.
         """
         self.show_messages()
         self.mark_left_out()
@@ -64,8 +64,8 @@ class ShownSession:
     def show_messages(self) -> None:
         """Show the messages of the session in the log, scrolled to their end.
 
-        Of a long session only the newest messages are in memory. The older ones are read in a
-        worker, `_FILL_AFTER_S` later, so that the first keys do not wait.
+        A long session has only its newest messages in memory. The older ones are read in a worker,
+        `_FILL_AFTER_S` later, so that the first keys do not wait.
         """
         opened = self._chat.shown
         self._log.show(
@@ -94,7 +94,7 @@ class ShownSession:
         """Mark in the log which messages a request with the typed text would leave out.
 
         The panel shows their number with its next `refresh`. If the context window of the model is
-        not known, there is no plan, and none is marked.
+        not known, there is no plan, and no message is marked.
         """
         self._mark_timer = None
         draft = self._ui.widgets.prompt_input.full_text
@@ -127,7 +127,7 @@ class ShownSession:
         """Show the new session with its draft; a running answer continues.
 
         If the shown session has neither messages nor prompts that wait, it stays, and only the list
-        of sessions is read again. A switch that still reads another session is given up.
+        of sessions is read again. A switch that is still reading another session is cancelled.
         """
         self._ui.stop(_SWITCH)
         opened = self._chat.shown
@@ -136,7 +136,7 @@ class ShownSession:
             self.switch_to_new()
             self._prompt_text.show_draft()
         else:
-            # an edit may be left of a message that was deleted, with all others
+            # the message that is being edited may have been deleted, with all others
             self._prompt_text.leave_edit()
             self._ui.screen.post_message(ReadSessions())
         self._ui.show_action("new session")

@@ -1,4 +1,4 @@
-"""Figures of the chat screen: telemetry panel, status line and those below a running answer.
+"""Figures of the chat screen: telemetry panel, status line, and the rows below a running answer.
 
 They are updated when something has changed, and by a timer, which runs only while figures change
 without a key.
@@ -64,12 +64,15 @@ class Speedometer:
 class StatusDisplay:
     """Shows all figures, and keeps those that no service has.
 
-    Controllers do not call `refresh`. `Dispatcher` calls it for the message `ShowChanges`, which is
-    posted after each message that `Dispatcher.receive` has acted on, after each event of a turn
-    that `Turns` shows, except text, and at each end of a worker of `ScreenServices.begin`. The
-    timer posts it, too, and so does work that continues after a change, by `show_changes` or
-    `show_action`. `refresh` also shows what has changed without a message: notices of the services,
-    and a notice of the store.
+    Controllers do not call `refresh`: `Dispatcher` calls it for the message `ShowChanges`. It also
+    shows what has changed without a message: notices of the services, and a notice of the store.
+    `ShowChanges` is posted:
+
+    - after each message that `Dispatcher.receive` has acted on;
+    - after each event of a turn that `Turns` shows, except text;
+    - at each end of a worker of `ScreenServices.begin`;
+    - by the timer;
+    - by work that continues after a change, with `show_changes` or `show_action`.
     """
 
     def __init__(self, ui: ScreenServices, listed_sessions: ListedSessions) -> None:
@@ -90,7 +93,7 @@ class StatusDisplay:
 
     @property
     def health(self) -> Health:
-        """What the monitor knows of the server in use."""
+        """Health of the server in use, as the monitor knows it."""
         return self._workspace.monitor.health
 
     def tick(self) -> None:
@@ -189,10 +192,10 @@ class StatusDisplay:
     def show_line(self) -> None:
         """Show the status line: the server's sign, model and product, then the figures.
 
-        The figures are the size of the draft, and which share of the context window session and
-        draft take; a command counts as an empty draft. On a narrow screen, which has no panel, the
+        The figures are the size of the draft, and the share of the context window that session and
+        draft take. A command counts as an empty draft. On a narrow screen, which has no panel, the
         speed of the answer takes the place of the size. If nothing is saved, the figures begin with
-        that.
+        a word for it.
         """
         widgets, planner = self._ui.widgets, self._chat.context_planner
         shown = self._chat.shown
@@ -221,7 +224,7 @@ class StatusDisplay:
         )
 
     def _names(self) -> list[str]:
-        """Return the names of model and product, or one sentence without a server.
+        """Return the names of model and product; if there is no server, one sentence that says so.
 
         While the model loads, its name says so, and how much of it is loaded.
         """

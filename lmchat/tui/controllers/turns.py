@@ -1,9 +1,9 @@
 """Turns on the chat screen: commands to the sessions in memory, and the events that come back.
 
-A prompt passes, in order: `PromptInput.submit`, `ChatScreen.pass_on`, `Dispatcher.receive` and
-`_submit`, `Turns.submit`, `ChatService.send`, and in a task of its session the `TurnRunner`,
-which shows it here (`MessageAdded`), saves it and then asks the server. Events come to
-`Turns.receive`, also those of sessions that are not shown.
+A prompt passes, in this order: `PromptInput.submit`, `ChatScreen.pass_on`, `Dispatcher.receive` and
+`_submit`, `Turns.submit`, `ChatService.send`. Then the `TurnRunner`, in a task of the session,
+shows it here (`MessageAdded`), saves it and asks the server. Events come to `Turns.receive`, also
+those of sessions that are not shown.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.screen_services import ScreenServices
 
 _LONG_ANSWER_S = 10.0
-"""When an answer that took longer ends, and the terminal has no focus, the user is notified."""
+"""Time of an answer after which its end is notified, if the terminal has no focus."""
 _ADAPTED_NOTICE_S = 12.0
 """How long the notice stays that a server does not accept a part of a request; it comes once."""
-_MAX_NOTE = 300  # characters of the notice about such a part, which may quote the server
+_MAX_NOTE = 300  # characters of this notice, which may quote the server
 _MAX_REASON = 60  # characters of the reason for a retry
 _MAX_NAME = 80  # characters of the name of a tool, or of a title
 _WAITS_FOR_SERVER = (
@@ -96,9 +96,9 @@ class Turns(FrontEnd):
         self._shown_session = shown_session
         self._prompt_text = prompt_text
         self._decisions: dict[str, asyncio.Future[Decision]] = {}
-        """Where turns wait for decisions about calls, by the ids of the messages of the calls.
+        """Futures on which turns wait for decisions about calls, by the ids of the calls' messages.
 
-        `OpenSession.question` alone says whether a call waits; this only brings it the answer.
+        `OpenSession.question` alone says whether a call waits; a future only brings the decision.
         """
         self._chat.front_end = self
 
@@ -108,9 +108,9 @@ class Turns(FrontEnd):
         """Send what was typed in the shown session.
 
         While an earlier prompt is being edited, the text is sent as another version of that prompt;
-        if no turn can begin, the edit continues. Otherwise it is sent as a new prompt, or queued
-        until the running answer has ended and a model is ready; the user is told if a server is
-        missing. A rewritten answer does not come here: `MessageActions.save_rewritten` gets it.
+        if no turn can begin, the edit continues. Otherwise the text is sent as a new prompt, or
+        queued until the running answer has ended and a model is ready. The user is told if a server
+        is missing. A rewritten answer does not come here: `MessageActions.save_rewritten` gets it.
         """
         opened = self._chat.shown
         if self._prompt_text.edited_id:
@@ -135,7 +135,7 @@ class Turns(FrontEnd):
                 self._ui.notify(f"{words}; {self._ui.key_name('stop')} cancels it.")
 
     async def use_preset(self, typed: str) -> None:
-        """Send the prompt that a preset makes of `typed`, as `NAME [TEXT]`."""
+        """Send the prompt that a preset makes of `typed`, which is `NAME [TEXT]`."""
         if self._prompt_text.is_rewriting:  # `submit` would send the preset as the rewritten answer
             problem = "You are rewriting an answer, which Enter saves."
             key = self._ui.key_name("stop")
@@ -167,8 +167,8 @@ class Turns(FrontEnd):
     def continue_answer(self, message: ChatMessage, beginning: Beginning | None = None) -> None:
         """Continue an unfinished answer in another version; without any words, regenerate it.
 
-        `beginning` is the answer up to a word for which the user has taken an alternative; the new
-        version then continues that.
+        If the user has taken an alternative for a word, `beginning` is the answer up to that word,
+        with the alternative in its place. The new version then continues this beginning.
         """
         opened = self._chat.shown
         self._answer_again(partial(self._chat.continue_answer, opened, message, beginning))
@@ -206,9 +206,9 @@ class Turns(FrontEnd):
     def _attempt(self, command: Callable[[], None]) -> bool:
         """Call a command of `ChatService` that begins or queues a turn; return whether it did.
 
-        If it is refused at once, the error is shown; errors of turns that have begun come with
-        `TurnEnded`, or as the failure of the answer (see `Turn`). While lmchat quits, the command
-        is not called.
+        If the turn is refused at once, the error is shown. Errors of a turn that has begun come
+        with `TurnEnded`, or as the failure of the answer (see `Turn`). While lmchat quits, the
+        command is not called.
         """
         if self._chat.is_closing:
             return False
@@ -230,8 +230,8 @@ class Turns(FrontEnd):
     def take_back(self) -> bool:
         """Move the newest queued prompt back into the prompt field, for Esc.
 
-        Return False, and do nothing, unless it waits for a server or a model. If it waits for the
-        end of the running answer, it stays: Esc stops that answer.
+        Return False, and do nothing, unless the prompt waits for a server or a model. If it waits
+        for the end of the running answer, it stays: Esc stops that answer.
         """
         if not self._chat.shown.is_waiting:
             return False
@@ -382,8 +382,9 @@ class Turns(FrontEnd):
         self._ui.workspace.monitor.note_streaming(is_streaming=True)
         self._ui.show_action("streaming")
         if opened is self._chat.shown:
-            # The log has it already if the answer was on the path when it was shown: a new one, or
-            # one that is fetched again (R-42). Shown again, it has the marks of one streaming here.
+            # The log may have the answer already, if the path was shown with it: a new one, or one
+            # that is fetched again (R-42). Shown again, it has the marks of an answer that streams
+            # here.
             if self._log.document.index_of(answer.message_id) is not None:
                 self._shown_session.show_messages()
             else:
@@ -393,7 +394,7 @@ class Turns(FrontEnd):
     # The end of a turn
 
     def _show_end(self, opened: OpenSession, ended: TurnEnded) -> None:
-        """Show how a turn ended; of a turn that was refused, only why."""
+        """Show how a turn ended; if it was refused, show only why."""
         if ended.error is not None:
             self._ui.show_error(ended.error)
             if not opened.turn.answer_id:  # no answer has begun
@@ -406,8 +407,8 @@ class Turns(FrontEnd):
                 self._log_navigation.leave_card()
             for message in opened.last_calls:  # the log still shows stopped ones as running
                 self._log.replace(message)
-            # The whole path is shown again if there is no answer to end, since the turn was
-            # stopped early; and after a summary, which begins another branch.
+            # The whole path is shown again if the turn was stopped before an answer began, or after
+            # a summary, which begins another branch.
             if ended.answer is None or ended.is_summary:
                 self._shown_session.show_messages()
             else:
