@@ -1,3 +1,3 @@
-"""What a person sees, on Textual; `cli` uses only its names of keys."""
+"""The screen. Only this package uses Textual, apart from names of keys and themes in `cli`."""
 
 from __future__ import annotations

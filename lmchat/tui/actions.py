@@ -16,8 +16,8 @@ from lmchat.commands.table import COMMANDS, Scope
 class AppMessage(Message):
     """Message of Textual that takes its annotated attributes as arguments, by position or by name.
 
-    It is no dataclass, which takes 0.2 ms to define, and whose `repr`, with the values of the
-    attributes, may get into a log.
+    It is no dataclass: to define one takes 0.2 ms, and its `repr` could bring the values of the
+    attributes into a log.
     """
 
     _names: ClassVar[tuple[str, ...]] = ()
@@ -45,15 +45,15 @@ class ShowServers(AppMessage):
 class ShowChat(AppMessage):
     """Request to show the chat in place of the welcome page."""
 
-    typed: events.Key | events.Paste | None = None  # what is meant for the prompt
+    typed: events.Key | events.Paste | None = None  # a key or a paste for the prompt
 
 
 def bindings(scope: Scope) -> list[BindingType]:
     """Return the bindings of Textual for the commands of a scope.
 
-    A key calls `LMChatApp.action_run`, whichever widget has the bindings, or an action of that
-    widget if the command is one. A command without a key gets the name of a key that no keyboard
-    has, so that the configuration can give it another.
+    If a command is an action of the widget that has the bindings, its key calls this action;
+    otherwise, it calls `LMChatApp.action_run`. A command without a key gets the name of a key that
+    no keyboard has, so that the configuration can give it another.
     """
     return [
         Binding(

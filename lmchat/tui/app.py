@@ -61,7 +61,7 @@ class LMChatApp(PatchedApp):
     ) -> None:
         super().__init__()
         self.chat_screen = ChatScreen(settings, state, is_temporary=is_temporary)
-        self.wanted_theme = settings.ui.theme or state.theme  # empty for none
+        self.wanted_theme = settings.ui.theme or state.theme  # empty if none is wanted
         self._open_second_half = open_second_half
         self._drawing_error = "All parts of the screen could be drawn."
         self._terminal_lock = asyncio.Lock()
@@ -102,7 +102,7 @@ class LMChatApp(PatchedApp):
 
     @property
     def second_half(self) -> SecondHalf | None:
-        """What acts on messages; None until it is imported, after the first paint."""
+        """The second half of the screen, which acts on messages; None until it is imported."""
         return self.chat_screen.second_half
 
     def on_ready(self) -> None:
@@ -115,8 +115,8 @@ class LMChatApp(PatchedApp):
             self.call_after_refresh(write_to_terminal, self, ASK_BACKGROUND)
 
     def _begin(self) -> None:
-        """Open the second half; switch the garbage collector on, off until now for a fast start."""
-        gc.freeze()  # it need not visit what was imported, which stays until the end
+        """Open the second half; switch on the garbage collector, which was off for a fast start."""
+        gc.freeze()  # imported objects stay until the end: it need not visit them
         gc.enable()
         _: Worker[None] = self.run_worker(self._open, name="open", group="second half")
 
@@ -124,7 +124,7 @@ class LMChatApp(PatchedApp):
         await self.chat_screen.open(await self._open_second_half(self))
 
     async def action_run(self, command_id: str) -> None:
-        """Run a command, as the chat screen does: its key works on every screen."""
+        """Let the chat screen run a command, on whatever screen its key was pressed."""
         await self.chat_screen.action_run(command_id)
 
     @on(AppMessage)
@@ -144,7 +144,7 @@ class LMChatApp(PatchedApp):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Forbid the palette and the help, which are dialogs, while another dialog is on top.
 
-        Of all else, let Textual decide.
+        Textual decides about all other actions.
         """
         opens_dialog = action == "run" and parameters in (("commands",), ("help",))
         if opens_dialog and isinstance(self.screen, ModalScreen):
@@ -193,7 +193,7 @@ class LMChatApp(PatchedApp):
     def copy_to_clipboard(self, text: str) -> None:
         """Copy what Textual copies, such as a selection in an input, in lmchat's own way.
 
-        That is by a tool of the desktop; Textual's way works only in some terminals.
+        lmchat uses a tool of the desktop; Textual's way works only in some terminals.
         """
         if self.second_half is None:
             super().copy_to_clipboard(text)
@@ -205,7 +205,7 @@ class LMChatApp(PatchedApp):
     def notify(
         self, message: str, *, severity: SeverityLevel = "information", **options: Any
     ) -> None:
-        """Show a notification as plain text on one line, unless it is still shown.
+        """Show a notification as plain text on one line, unless the same one is still shown.
 
         Nothing in the words is markup: they may come from a server or a file.
         """
@@ -214,7 +214,7 @@ class LMChatApp(PatchedApp):
             super().notify(words, severity=severity, **(options | {"markup": False}))
 
     async def run_action(self, *args: Any, **options: Any) -> bool:
-        """Run an action of a key, and show the error that it raises; Textual would end."""
+        """Run an action of a key, and show the error that it raises, which would end lmchat."""
         try:
             return await super().run_action(*args, **options)
         except Exception as error:  # noqa: BLE001 - an answer may be running: lmchat continues

@@ -36,8 +36,8 @@ class _PlainScrollBar(ScrollBarRender):
 def ascii_filters(*, is_ascii: bool) -> list[LineFilter]:
     """Return the filters of the app, none unless `is_ascii`, and set how scrollbars are drawn.
 
-    Textual has one renderer for all scrollbars of a process, so it is also set back, for an app
-    that follows one with `is_ascii`.
+    Textual has one renderer for all scrollbars of a process. It is also set back, as an app without
+    `is_ascii` may follow one with it.
     """
     ScrollBar.renderer = _PlainScrollBar if is_ascii else ScrollBarRender
     return [AsciiFilter()] if is_ascii else []

@@ -1,7 +1,8 @@
-"""The second half of the screen: it makes the controllers, and finds which does what.
+"""The second half of the screen: it makes the controllers, and finds which of them does what.
 
-A command names its function as `connect.check_now`: an attribute of `Dispatcher`, and its method;
-`dispatcher` is the `Dispatcher` itself. The head of `commands/table.py` has all ways.
+A command names its function, such as `connect.check_now`: an attribute of `Dispatcher`, and its
+method. In such a name, `dispatcher` is the `Dispatcher` itself. The head of `commands/table.py`
+lists all forms.
 """
 
 from __future__ import annotations
@@ -98,8 +99,8 @@ class Dispatcher:
     def start(self) -> None:
         """Show the session, begin to search for a server, and begin to read what is on the disk.
 
-        That is the list of sessions, earlier prompts, and the session that the command line names.
-        The daily check of the file follows a few seconds later.
+        The list of sessions, earlier prompts, and the session that the command line names are read
+        at once. The daily check of the file of sessions follows a few seconds later.
         """
         widgets, workspace = self.ui.widgets, self.workspace
 
@@ -113,7 +114,7 @@ class Dispatcher:
             with suppress(LMChatError):  # a file that cannot be read is reported where it is used
                 await workspace.store.daily_check()
 
-        widgets.log.today = workspace.library.today  # messages of other days show their date
+        widgets.log.today = workspace.library.today  # other days are shown with their date
         widgets.prompt_input.find_files = workspace.platform.find_files
         widgets.prompt_input.names = {  # what the list completes behind each of these commands
             "/p": lambda: workspace.settings.prompts,
@@ -164,7 +165,7 @@ class Dispatcher:
         """React to the terminal's window getting or losing the focus.
 
         With the focus, search for a server at once if there is no model. Without it, save draft and
-        bookmark: another lmchat, to which the user may go now, opens the session with them.
+        bookmark: the user may open the session in another lmchat, which begins with them.
         """
         if is_focused:
             self.connect.search_soon()
@@ -176,7 +177,7 @@ class Dispatcher:
     async def receive(self, message: Message) -> None:
         """Do what a message of a widget or dialog asks for, then show what has changed.
 
-        If it fails, show the error.
+        If the message cannot be acted on, show the error.
         """
         try:
             await self._act_on(message)
@@ -186,7 +187,7 @@ class Dispatcher:
             self.ui.show_changes()
 
     async def _act_on(self, message: Message) -> None:  # noqa: C901 - one case a message
-        """Do what a message asks for; one without a case concerns only widgets."""
+        """Do what a message asks for. A message without a case concerns only widgets."""
         match message:
             case Run(command_id=command_id):
                 await self.run(BY_ID[command_id])
@@ -270,7 +271,7 @@ class Dispatcher:
             await result
 
     def function_of(self, named: str) -> Callable[..., Any]:
-        """Return the function that a row of the table names, as `model_switch.pick('3')`.
+        """Return the function that a row of the table names, such as `model_switch.pick('3')`.
 
         The values in the brackets become its first parameters.
         """
@@ -293,7 +294,7 @@ class Dispatcher:
     def _submit(self, text: str) -> None:
         """Send what was typed, or run it if it is a command, and keep it as an earlier prompt.
 
-        A rewritten answer is saved instead, and is no prompt to keep.
+        A rewritten answer is saved instead; it is no prompt, so it is not kept as one.
         """
         is_rewritten_answer = self.prompt_text.is_rewriting and not is_command(text)
         self.prompt_text.keep_draft()  # of what is left in the field, without `text`
@@ -318,9 +319,10 @@ class Dispatcher:
         self.ui.read_ahead.follow(self.prompt_text.new_prompt)
 
     def _follow_log(self) -> None:
-        """Show what has changed in the log in find bar, figures, keys and pill.
+        """Update the pill and the find bar after a change in the log.
 
-        The pill is the button below the log that leads to its end.
+        The pill is the button below the log that leads to its end. Figures and keys follow as after
+        any message.
         """
         viewport = self.ui.widgets.log.viewport
         words = "new text" if viewport.has_new_text else "more below"
@@ -338,7 +340,7 @@ class Dispatcher:
         return self.prompt_files.stop() or self.turns.stop()
 
     def stop_or_leave(self) -> None:
-        """Do the first of these for Esc that has an effect; each returns whether it had one.
+        """Do, for Esc, the first of these that has an effect; each returns whether it had one.
 
         If none had, close the find bar and the panels over the chat, and focus the prompt.
         """
@@ -360,9 +362,9 @@ class Dispatcher:
     def copy_or_stop(self) -> None:
         """Do the first of these that is possible: copy, stop the answer, quit.
 
-        What is copied is the selection in the focused input, else that of the screen, else that in
-        the chat log. To quit, the key must be pressed twice within `_TWICE_WITHIN_S`; the first
-        time, a notification says so.
+        The selection in the focused input is copied, else that of the screen, else that in the chat
+        log. To quit, the key must be pressed twice within `_TWICE_WITHIN_S`; the first time, a
+        notification says so.
         """
         app, log = self.app, self.ui.widgets.log
         selected = ""

@@ -31,7 +31,7 @@ class KeyPause:
         self.ready_s = max(self.ready_s, time_s + KEY_PAUSE_S)
 
     def takes_key(self, time_s: float) -> bool:
-        """Return whether a key that was pressed at `time_s` counts, since the pause was over.
+        """Return whether a key counts that was pressed at `time_s`: the pause must be over.
 
         The key begins the pause again, whether it counts or not.
         """

@@ -35,7 +35,7 @@ NEW_SESSION = "New session"
 
 
 class SecondHalf(Protocol):
-    """What acts on keys and messages of the screen; `dispatch.Dispatcher` implements it."""
+    """The part that acts on keys and messages of the screen: `dispatch.Dispatcher`."""
 
     async def receive(self, message: Message) -> None:
         """Do what a message of a widget or dialog asks for."""
@@ -72,7 +72,7 @@ class ChatWidgets:
         return self.log.screen.focused is self.log
 
     def show_title(self, title: str) -> None:
-        """Show a title, which is safe to show; if it is empty, that of a new session."""
+        """Show a title that is safe already; if it is empty, show that of a new session."""
         self.title_line.show([content(((title or NEW_SESSION, STRONG),))])
 
 
@@ -108,7 +108,7 @@ class ChatScreen(PatchedScreen):
         """Set the classes for the size of the terminal and for the hidden panels.
 
         Textual sets the classes for the size only after the first paint, and must then compute all
-        styles again. They are set here before, so that nothing changes after that paint.
+        styles again. They are set here before the first paint, so that nothing changes after it.
         """
         app = self.app
         for breakpoints, size in (  # pairs of a least size and the class from there on, ascending
@@ -124,7 +124,7 @@ class ChatScreen(PatchedScreen):
     def on_mount(self) -> None:
         widgets = self.widgets
         widgets.log.inflow.frames_per_second = self._settings.ui.frames_per_second
-        widgets.log.typed_into = widgets.prompt_input  # by letters while the log has the focus
+        widgets.log.typed_into = widgets.prompt_input  # with the focus in the log, letters go there
         widgets.show_title("")  # the title of a new session
         widgets.prompt.status.show_state(
             server_sign(None),  # no server is checked yet
@@ -161,7 +161,7 @@ class ChatScreen(PatchedScreen):
         self.second_half = second_half
         while self._waiting:
             await second_half.receive(self._waiting[0])
-            del self._waiting[0]  # only now: until then, `pass_on` puts later messages behind it
+            del self._waiting[0]  # not before: until now, `pass_on` puts later messages behind it
 
     @on(events.DescendantFocus)
     @on(events.DescendantBlur)
@@ -172,12 +172,12 @@ class ChatScreen(PatchedScreen):
     def on_screen_resume(self, event: events.ScreenResume) -> None:
         """Spare Textual a second computation of all styles at the start: mounting has just done it.
 
-        Later, when a dialog above the screen is left, Textual computes them as usual.
+        Later, when a dialog above the screen is left, Textual computes the styles as usual.
         """
         if not self._was_shown:
             event.refresh_styles = False
         self._was_shown = True
-        self.post_message(ShowChanges())  # of the dialog that was left, which posts none
+        self.post_message(ShowChanges())  # a dialog that was left posts none of its own
 
     def on_screen_suspend(self) -> None:
         """Hide the notifications of this screen: the screen that covers it shows them, too.
@@ -188,7 +188,7 @@ class ChatScreen(PatchedScreen):
 
 
 class KeysChanged(AppMessage):
-    """The focus has moved to another widget, so the row of keys shows others."""
+    """The focus has moved to another widget, so the row of keys shows other keys."""
 
     def can_replace(self, message: Message) -> bool:
         return isinstance(message, KeysChanged)

@@ -1,8 +1,8 @@
-"""What all controllers share: app, screen, widgets, workspace; notices, dialogs and workers.
+"""Services that all controllers share: app, screen, widgets, workspace; notices, dialogs, workers.
 
-A method is here if it concerns the screen as a whole, as a notice, a dialog or a worker does. What
-concerns one subject is a method of its controller. Other controllers that need it get that
-controller in their `__init__`, which thus shows on whom they depend.
+A method is here if it concerns the screen as a whole, as a notice, a dialog or a worker does. A
+method that concerns one subject is in the controller of this subject. Other controllers that need
+it get that controller in their `__init__`, which thus shows on whom they depend.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class ScreenServices:
     def show_changes(self) -> None:
         """Let `Dispatcher` show what has changed: figures, list of sessions, row of keys.
 
-        It does so once for several calls in a row. Only work that continues after a change needs to
-        call this: the head of `StatusDisplay` says after what else `Dispatcher` does it.
+        Several calls in a row have the effect of one. Only work that continues after a change needs
+        to call this: the docstring of `StatusDisplay` lists when `Dispatcher` does it unasked.
         """
         self.screen.post_message(ShowChanges())
 
@@ -104,13 +104,13 @@ class ScreenServices:
     def begin(self, work: Work, group: str, *, is_only: bool = False, typed: str = "") -> None:
         """Run work in a worker, and show the `LMChatError` that it raises.
 
-        After such an error, `typed`, the command or the rewritten answer that began the work,
-        returns to the prompt if the prompt has no words. With `is_only`, earlier workers of the
+        `typed` is the command or the rewritten answer that began the work. After such an error, it
+        returns to the prompt, if the prompt has no words. With `is_only`, earlier workers of the
         group are cancelled.
         """
 
         async def run() -> None:
-            """Do the work; Textual gives another error to `LMChatApp.report_failure`."""
+            """Do the work; Textual gives any other error to `LMChatApp.report_failure`."""
             try:
                 await work()
             except LMChatError as error:
@@ -152,8 +152,8 @@ class ScreenServices:
         """Copy a text to the clipboard in a worker, and notify the user.
 
         If no tool of the desktop can copy it, it is sent to the terminal (OSC 52). `note` says
-        which part of a message the text is, as `Block 2 of 3`; it begins the notification unless it
-        is empty.
+        which part of a message the text is, such as `Block 2 of 3`. The notification begins with
+        it, unless it is empty.
         """
 
         async def copy() -> None:

@@ -115,7 +115,8 @@ def _variables_from(theme: Theme) -> dict[str, str]:
     """Return the variables that lmchat's styles use, mixed from the colours of a theme.
 
     The factor of `blend` is the share of the second colour: 0.85 is mostly the text's. Light themes
-    fill areas with the colours in which lmchat writes words; many have a contrast below 2 there.
+    fill areas with the colours in which lmchat writes words. Many of these have a contrast below 2,
+    so the share of the text's colour is larger there.
     """
     colours = theme.to_color_system().generate()
     text = Color.parse(colours["foreground"])

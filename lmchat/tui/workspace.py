@@ -1,8 +1,8 @@
 """The services and options of one run of the screen, as `cli/screen_wiring.py` makes them.
 
-What exists before the `Dispatcher` is a field of `Workspace`, also if only one controller uses it:
-the controllers get nothing else from the command line. What a controller finds out later is a value
-of its own. Of the screen, this module alone names the class of the store.
+The controllers get nothing else from the command line. So everything that exists before the
+`Dispatcher` is a field of `Workspace`, even if only one controller uses it. What a controller finds
+out later is a value of its own. No other module of the screen names the class of the store.
 """
 
 from __future__ import annotations
@@ -105,5 +105,5 @@ class Workspace(Struct, kw_only=True):
 
     @property
     def target_state(self) -> TargetState:
-        """The step between searching for a server and a model that is ready."""
+        """Step on the way from the search for a server to a model that is ready."""
         return target_state(self.chat.turn_choices.target, self.catalogue.results)

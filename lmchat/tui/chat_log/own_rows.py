@@ -96,7 +96,7 @@ def _prompt_lines(source: str, message: ChatMessage | None, page: Page) -> list[
     """Return the wrapped lines of a prompt or a part of it.
 
     `message` is the prompt if this is its first part, else None. The first part has the version and
-    time of the prompt at the right of its first line, and all its lines leave room for them.
+    time of the prompt at the right of its first line. All its lines leave room for them.
     """
     right = _version_and_time(page, message)
     lines: list[Line] = []
