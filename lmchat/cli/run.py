@@ -133,7 +133,7 @@ def _run_screen(context: Context) -> int:
     gc.disable()
     import asyncio  # noqa: PLC0415 - after `gc.disable`, as its objects stay, too
 
-    run_chat = load("lmchat.cli.screen:run_chat")
+    run_chat = load("lmchat.cli.run_screen:run_chat")
     context.start_log()
     code: int = asyncio.run(run_chat(context.settings, context))
     return code

@@ -1,6 +1,6 @@
-"""Assembly of the second half of the chat screen: all that acts behind the painted widgets.
+"""Assembly of all that acts behind the painted widgets: the dispatcher, its servers and store.
 
-Importing this module takes longer than the first paint, so `cli/screen.py` paints first.
+Importing this module takes longer than the first paint, so `cli/run_screen.py` paints first.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from lmchat.terminal.programs import (
     show_in_pager,
 )
 from lmchat.tui.app import LMChatApp
-from lmchat.tui.dispatch import Dispatcher
+from lmchat.tui.dispatcher import Dispatcher
 from lmchat.tui.workspace import Workspace
 
 
 @asynccontextmanager
-async def make_second_half(
+async def make_dispatcher(
     app: LMChatApp, context: Context, settings: Settings, state: State, warning: str
 ) -> AsyncIterator[Dispatcher]:
     """Make the `Dispatcher` with its servers and store, so that the painted screen can chat.

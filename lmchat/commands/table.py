@@ -11,8 +11,8 @@
   there. It needs what only that widget has, such as the chosen row. Textual itself calls
   `action_hit(1)`.
 
-The names are strings, as this package may not import the screen; `tests/tui/test_dispatch.py` looks
-all of them up.
+The names are strings, as this package may not import the screen; `tests/tui/test_dispatcher.py`
+looks all of them up.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The app: themes, notifications, and the import of the second half of the chat screen."""
+"""The app: themes, notifications, and the import of the dispatcher of the chat screen."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from lmchat.tui.ascii_filter import ascii_filters
 from lmchat.tui.quirks.driver import lend_terminal, write_to_terminal
 from lmchat.tui.quirks.keys import ASK_BACKGROUND, BackgroundReported
 from lmchat.tui.quirks.patched_app import PatchedApp
-from lmchat.tui.screen import ChatScreen, SecondHalf
+from lmchat.tui.screen import ChatScreen, DispatcherProtocol
 from lmchat.tui.themes import LIGHT, THEMES, fitted, theme_named
 
 _WIDTH_CLASSES = [(0, "-narrow"), (80, "-mid"), (110, "-wide"), (160, "-roomy")]
@@ -37,8 +37,8 @@ _HEIGHT_CLASSES = [(0, "-short"), (30, "-tall")]
 _STYLE_SHEETS = ("lmchat", "chat", "chat_log", "prompt", "dialogs")
 _FIRST_KEY_S = 0.03  # from the first paint to other work: keys that are typed now are shown first
 
-OpenSecondHalf = Callable[["LMChatApp"], Awaitable[SecondHalf]]
-"""Imports the second half, which acts on messages, and connects it with the app that it gets."""
+OpenDispatcher = Callable[["LMChatApp"], Awaitable[DispatcherProtocol]]
+"""Imports the dispatcher, which acts on messages, and connects it with the app that it gets."""
 
 
 class LMChatApp(PatchedApp):
@@ -55,14 +55,14 @@ class LMChatApp(PatchedApp):
         self,
         settings: Settings,
         state: State,
-        open_second_half: OpenSecondHalf,
+        open_dispatcher: OpenDispatcher,
         *,
         is_temporary: bool = False,
     ) -> None:
         super().__init__()
         self.chat_screen = ChatScreen(settings, state, is_temporary=is_temporary)
         self.wanted_theme = settings.ui.theme or state.theme  # empty if none is wanted
-        self._open_second_half = open_second_half
+        self._open_dispatcher = open_dispatcher
         self._drawing_error = "All parts of the screen could be drawn."
         self._terminal_lock = asyncio.Lock()
         self._begin_with_built_in_theme()
@@ -75,7 +75,7 @@ class LMChatApp(PatchedApp):
         """Begin with the wanted theme if lmchat or Textual has it, else with the default one.
 
         A theme of Textual lacks variables of lmchat's style sheets, so it is fitted before it is
-        used. The second half warns of an unknown name.
+        used. The dispatcher warns of an unknown name.
         """
         for theme in THEMES:
             self.register_theme(theme)
@@ -98,12 +98,12 @@ class LMChatApp(PatchedApp):
             with lend_terminal(self):
                 yield
 
-    # The second half
+    # The dispatcher
 
     @property
-    def second_half(self) -> SecondHalf | None:
-        """The second half of the screen, which acts on messages; None until it is imported."""
-        return self.chat_screen.second_half
+    def dispatcher(self) -> DispatcherProtocol | None:
+        """The dispatcher, which acts on messages; None until it is imported."""
+        return self.chat_screen.dispatcher
 
     def on_ready(self) -> None:
         """Begin what the first paint and the first key do not wait for.
@@ -115,13 +115,13 @@ class LMChatApp(PatchedApp):
             self.call_after_refresh(write_to_terminal, self, ASK_BACKGROUND)
 
     def _begin(self) -> None:
-        """Open the second half; switch on the garbage collector, which was off for a fast start."""
+        """Open the dispatcher; switch on the garbage collector, which was off for a fast start."""
         gc.freeze()  # imported objects stay until the end: it need not visit them
         gc.enable()
-        _: Worker[None] = self.run_worker(self._open, name="open", group="second half")
+        _: Worker[None] = self.run_worker(self._open, name="open", group="dispatcher")
 
     async def _open(self) -> None:
-        await self.chat_screen.open(await self._open_second_half(self))
+        await self.chat_screen.open(await self._open_dispatcher(self))
 
     async def action_run(self, command_id: str) -> None:
         """Let the chat screen run a command, on whatever screen its key was pressed."""
@@ -129,17 +129,17 @@ class LMChatApp(PatchedApp):
 
     @on(AppMessage)
     async def pass_on(self, message: Message) -> None:
-        """Give a message of a dialog to the second half, which has opened it."""
-        if self.second_half is not None:
-            await self.second_half.receive(message)
+        """Give a message of a dialog to the dispatcher, which has opened it."""
+        if self.dispatcher is not None:
+            await self.dispatcher.receive(message)
 
     def on_app_focus(self) -> None:
-        if self.second_half is not None:
-            self.second_half.follow_app_focus(is_focused=True)
+        if self.dispatcher is not None:
+            self.dispatcher.follow_app_focus(is_focused=True)
 
     def on_app_blur(self) -> None:
-        if self.second_half is not None:
-            self.second_half.follow_app_focus(is_focused=False)
+        if self.dispatcher is not None:
+            self.dispatcher.follow_app_focus(is_focused=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Forbid the palette and the help, which are dialogs, while another dialog is on top.
@@ -153,8 +153,8 @@ class LMChatApp(PatchedApp):
 
     async def stop_and_save(self, *, is_hang_up: bool = False) -> None:
         """Stop all answers, and wait until they, the drafts and the bookmark are saved."""
-        if self.second_half is not None:
-            await self.second_half.stop_and_save(is_hang_up=is_hang_up)
+        if self.dispatcher is not None:
+            await self.dispatcher.stop_and_save(is_hang_up=is_hang_up)
 
     async def on_unmount(self) -> None:
         await self.chat_screen.widgets.highlighter.aclose()
@@ -162,9 +162,9 @@ class LMChatApp(PatchedApp):
     def report_failure(self, error: BaseException) -> None:
         """Show an error, such as that of a worker; lmchat continues.
 
-        Before the second half is open, an error ends lmchat.
+        Before the dispatcher is open, an error ends lmchat.
         """
-        if self.second_half is None:
+        if self.dispatcher is None:
             super().report_failure(error)
         elif isinstance(error, LMChatError):
             self.notify(error.message_with_hint, severity="warning")
@@ -195,10 +195,10 @@ class LMChatApp(PatchedApp):
 
         lmchat uses a tool of the desktop; Textual's way works only in some terminals.
         """
-        if self.second_half is None:
+        if self.dispatcher is None:
             super().copy_to_clipboard(text)
         else:
-            self.second_half.copy(text)
+            self.dispatcher.copy(text)
 
     # What Textual would do otherwise
 

@@ -1,7 +1,7 @@
 """The chat screen as it is painted first: its widgets, and the one way by which messages leave it.
 
-The second half of the screen, which acts on messages, is imported after the first paint
-(`dispatch.py`). Until then, letters go into the prompt, and messages wait.
+The dispatcher, which acts on messages, is imported after the first paint (`dispatcher.py`). Until
+then, letters go into the prompt, and messages wait.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ NEW_SESSION = "New session"
 """Title of a session without messages."""
 
 
-class SecondHalf(Protocol):
-    """The part that acts on keys and messages of the screen: `dispatch.Dispatcher`."""
+class DispatcherProtocol(Protocol):
+    """What the screen and the app call of the `Dispatcher`, whose module is imported later."""
 
     async def receive(self, message: Message) -> None:
         """Do what a message of a widget or dialog asks for."""
@@ -88,8 +88,8 @@ class ChatScreen(PatchedScreen):
         self._settings = settings
         self._state = state
         self._is_temporary = is_temporary
-        self.second_half: SecondHalf | None = None  # None until after the first paint
-        self._waiting: list[Message] = []  # messages that came before the second half was there
+        self.dispatcher: DispatcherProtocol | None = None  # None until after the first paint
+        self._waiting: list[Message] = []  # messages that came before the dispatcher was there
         self._was_shown = False  # whether the screen has been on top before
 
     def compose(self) -> ComposeResult:
@@ -140,27 +140,27 @@ class ChatScreen(PatchedScreen):
             [command_hint(name, keys) for name in ("commands", "help")],
         )
 
-    # Messages for the second half
+    # Messages for the dispatcher
 
     async def action_run(self, command_id: str) -> None:
-        """Let the second half run a command, as soon as it is there."""
+        """Let the dispatcher run a command, as soon as it is there."""
         await self.pass_on(Run(command_id))
 
     @on(AppMessage)
     async def pass_on(self, message: Message) -> None:
-        """Give a message to the second half, or keep it until that is there."""
+        """Give a message to the dispatcher, or keep it until that is there."""
         message.stop()
         # while kept messages are being received, later ones wait behind them
-        if self.second_half is None or self._waiting:
+        if self.dispatcher is None or self._waiting:
             self._waiting.append(message)
         else:
-            await self.second_half.receive(message)
+            await self.dispatcher.receive(message)
 
-    async def open(self, second_half: SecondHalf) -> None:
-        """Give all messages to the second half from now on, those that wait first."""
-        self.second_half = second_half
+    async def open(self, dispatcher: DispatcherProtocol) -> None:
+        """Give all messages to the dispatcher from now on, those that wait first."""
+        self.dispatcher = dispatcher
         while self._waiting:
-            await second_half.receive(self._waiting[0])
+            await dispatcher.receive(self._waiting[0])
             del self._waiting[0]  # not before: until now, `pass_on` puts later messages behind it
 
     @on(events.DescendantFocus)

@@ -182,8 +182,8 @@ def test_the_first_paint_waits_for_nothing_that_answers(first_paint):
         "tui.d",
         "tui.co",
     )
-    second_half = tuple(f"lmchat.{room}" for room in rooms)
-    waited = {module for module in first_paint["modules"] if module.startswith(second_half)}
+    imported_later = tuple(f"lmchat.{room}" for room in rooms)
+    waited = {module for module in first_paint["modules"] if module.startswith(imported_later)}
     assert waited == set()
 
 

@@ -45,7 +45,7 @@ from lmchat.servers.products.request_body import MessageEncoder
 from lmchat.sessions.message import AnswerState, ChatMessage, SentThoughts, now
 from lmchat.storage.store import Store
 from lmchat.tui.app import LMChatApp
-from lmchat.tui.dispatch import Dispatcher
+from lmchat.tui.dispatcher import Dispatcher
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.workspace import Workspace
@@ -82,10 +82,10 @@ class Desktop:
         return self.app.chat_screen
 
     @property
-    def dispatch(self) -> Dispatcher:
+    def dispatcher(self) -> Dispatcher:
         """What answers; it is there once the app has been painted."""
-        assert isinstance(self.app.second_half, Dispatcher)
-        return self.app.second_half
+        assert isinstance(self.app.dispatcher, Dispatcher)
+        return self.app.dispatcher
 
     @property
     def chat(self) -> ChatService:
@@ -287,12 +287,12 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
         clock=clock,
     )
 
-    async def open_second_half(app: LMChatApp) -> Dispatcher:
+    async def open_dispatcher(app: LMChatApp) -> Dispatcher:
         dispatcher = Dispatcher(app, seen.workspace)
         dispatcher.start()
         return dispatcher
 
-    seen.app = LMChatApp(settings, state, open_second_half)
+    seen.app = LMChatApp(settings, state, open_dispatcher)
     return seen
 
 
@@ -370,7 +370,7 @@ async def running(desk: Desktop, size: tuple[int, int]) -> AsyncIterator[Desktop
     with unpainted():
         async with desk.app.run_test(size=size, notifications=True) as pilot:
             desk.pilot = pilot
-            await desk.until(lambda: desk.app.second_half is not None, "the second half")
+            await desk.until(lambda: desk.app.dispatcher is not None, "the dispatcher")
             yield desk
             await desk.app.stop_and_save()
     await desk.store.aclose()
@@ -487,7 +487,7 @@ class Situation(Desktop):
     def time_passes(self, seconds: float = 5.0) -> None:
         """Let the pause between two looks be over: nobody presses anything."""
         self.clock.now_s += seconds
-        self.dispatch.connect._search_wanted.set()
+        self.dispatcher.connect._search_wanted.set()
         self.workspace.monitor.check_now()
 
     async def says(self, text: str) -> None:

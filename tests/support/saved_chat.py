@@ -107,7 +107,7 @@ def steps(
         await desk.ready()
         await desk.until(lambda: desk.session_id == SESSION, "the session")
         await desk.until(
-            lambda: desk.dispatch.status.health.verdict is Verdict.READY, "a look at the server"
+            lambda: desk.dispatcher.status.health.verdict is Verdict.READY, "a look at the server"
         )
         await pilot.press(*keys)
         if then is not None:

@@ -44,9 +44,9 @@ def main(file: Path, moment: str, arguments: list[str]) -> int:
 
 MOMENTS: dict[str, Callable[..., object]] = {
     "server": lambda app: (
-        app.second_half is not None
-        and app.second_half.status.health.verdict is not None
-        and app.second_half.status.health.verdict.is_usable
+        app.dispatcher is not None
+        and app.dispatcher.status.health.verdict is not None
+        and app.dispatcher.status.health.verdict.is_usable
     ),
     "session": lambda app: (
         app.chat_screen.widgets.log.document.entries and app.chat_screen.widgets.log.max_scroll_y

@@ -18,23 +18,23 @@ async def together(desk: Desktop, *keys: str) -> None:
 async def test_a_turn_stopped_or_deleted_at_once_leaves_the_session_at_rest(tmp_path):
     scripts = [answer_steps(text) for text in ("First.", "Second.", "Third.", "Fourth.")]
     async with ready_desktop(tmp_path, *scripts) as desk:
-        desk.dispatch.turns.submit("zero")
-        assert desk.dispatch.turns.stop()
+        desk.dispatcher.turns.submit("zero")
+        assert desk.dispatcher.turns.stop()
         await desk.at_rest()
         assert desk.texts == ["zero"]
         assert desk.backend.requests == []
 
         await desk.ask("one")
-        desk.dispatch.message_actions.act_on_last("regenerate")
-        assert desk.dispatch.turns.stop()
+        desk.dispatcher.message_actions.act_on_last("regenerate")
+        assert desk.dispatcher.turns.stop()
         await desk.at_rest()
         assert sent(desk.backend) == ["one"]
         await desk.ask("two", 2)
         await shown(desk, "Second.")
 
         last = desk.shown.messages[-1]
-        desk.dispatch.message_actions.run_on("delete", last)
-        desk.dispatch.turns.regenerate(last)
+        desk.dispatcher.message_actions.run_on("delete", last)
+        desk.dispatcher.turns.regenerate(last)
         await shown(desk, "Deleted")
         await desk.at_rest()
         await desk.say("three")

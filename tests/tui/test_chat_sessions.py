@@ -38,7 +38,7 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
         assert not re.search("speed.*\n.*[▁-█]", desk.text)  # the speeds of the other answer
         assert session_id in desk.chat.in_memory.running_ids
         await desk.until(lambda: re.search(r"first +↓", desk.text), "the mark")
-        await desk.dispatch.session_actions.act("rename", session_id, "The garden")
+        await desk.dispatcher.session_actions.act("rename", session_id, "The garden")
         gates[0].set()
         await desk.open_in_list(session_id)
         await shown(desk, "Lettuce.")
@@ -65,7 +65,7 @@ async def test_neither_letters_nor_words_of_an_answer_nor_the_timer_read_the_lis
         await desk.say("first", sees="Let")
         await desk.until(lambda: re.search(r"first +↓", desk.text), "the mark")
         await desk.pilot.pause()
-        library = desk.dispatch.workspace.library
+        library = desk.dispatcher.workspace.library
         read, reads = library.groups, []
 
         async def groups():
@@ -80,7 +80,7 @@ async def test_neither_letters_nor_words_of_an_answer_nor_the_timer_read_the_lis
             await desk.chat.drafts.write()
             gate.set()
             await shown(desk, "more " * (count - 1) + "more")
-            desk.dispatch.status.tick()
+            desk.dispatcher.status.tick()
             await desk.pilot.pause()
         assert not reads
         await desk.press("ctrl+n")
@@ -94,7 +94,7 @@ async def test_a_title_that_is_given_before_the_first_prompt_is_kept_and_saved_w
         await desk.say("/title  Peas and  beans", sees="Renamed.")
         await shown(desk, "Peas and beans")
         titled = desk.session_id
-        desk.dispatch.shown_session.switch_to(first)
+        desk.dispatcher.shown_session.switch_to(first)
         await desk.until(lambda: desk.session_id == first, "the other session")
         await desk.press("ctrl+n", sees="Peas and beans")
         await desk.press("ctrl+n")
@@ -257,7 +257,7 @@ async def test_who_begins_a_session_while_another_is_read_or_copied_is_not_throw
         await desk.until(lambda: desk.text.count(" one") > 1, "the fork in the list")
         assert desk.session_id == here
         gate = hold(desk.store, "open_session")
-        desk.dispatch.shown_session.switch_to(first)
+        desk.dispatcher.shown_session.switch_to(first)
         await desk.pilot.pause()
         await desk.say("/new")
         gate.set()

@@ -54,7 +54,7 @@ async def test_what_could_not_be_saved_stays_in_reach_and_is_saved_when_the_disk
             first = desk.shown
             await desk.press("ctrl+n", hides="Alpha.")
             await shown(desk, "Not saved")
-            desk.dispatch.shown_session.switch_to(first.header.session_id)
+            desk.dispatcher.shown_session.switch_to(first.header.session_id)
             await shown(desk, "Alpha.")
         await desk.ask("two", 2)
         assert await desk.texts_on_disk() == ["one", "Alpha.", "two", "Beta."]
@@ -74,7 +74,7 @@ async def test_what_a_server_says_is_only_text_and_its_troubles_are_told(tmp_pat
     )
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         await shown(desk, "[bold]x[/]", "[red]qwen[/]")
-        desk.dispatch.ui.show_error(ServerRejected("[bold]no[/", kind="x"))
+        desk.dispatcher.ui.show_error(ServerRejected("[bold]no[/", kind="x"))
         await shown(desk, "[bold]no[/")
         desk.app.clear_notifications()
         await desk.ask("two", 2)
@@ -108,8 +108,8 @@ async def test_a_full_window_is_refused_where_the_user_wants_that_and_prompts_re
     backend = ScriptedBackend(half("word " * 90, gate), results=SMALL)
     async with ready_desktop(tmp_path, backend=backend, settings=settings) as desk:
         await desk.say("one", sees="word")
-        desk.dispatch.turns.submit("many words " * 40)
-        desk.dispatch.turns.submit("two")
+        desk.dispatcher.turns.submit("many words " * 40)
+        desk.dispatcher.turns.submit("two")
         await desk.press("x")
         gate.set()
         await shown(desk, "tokens")

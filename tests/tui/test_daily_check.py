@@ -3,7 +3,7 @@ from __future__ import annotations
 from contextlib import aclosing
 
 from lmchat.storage.store import Store
-from lmchat.tui import dispatch
+from lmchat.tui import dispatcher
 from lmchat.tui.app import LMChatApp
 from tests.support.chats import faults_in, fill
 from tests.support.desktop import ready_desktop
@@ -17,7 +17,7 @@ async def test_damage_that_was_not_met_before_is_reported_and_the_chat_works(tmp
     async with aclosing(Store(path)) as store:
         await fill(store, 200)
     spoil(path, "parts")
-    monkeypatch.setattr(dispatch, "CHECK_AFTER_S", 0.05)
+    monkeypatch.setattr(dispatcher, "CHECK_AFTER_S", 0.05)
     told: list[str] = []  # also what is no longer shown
     monkeypatch.setattr(LMChatApp, "notify", lambda _, message, **more: told.append(message))
     async with ready_desktop(tmp_path, backend=backend) as desk:

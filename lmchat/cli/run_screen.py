@@ -12,32 +12,32 @@ from lmchat.config.state import read_state
 from lmchat.processes.system import HANG_UP
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.quirks.driver import guard_terminal
-from lmchat.tui.screen import SecondHalf
+from lmchat.tui.screen import DispatcherProtocol
 
-_MAKE_SECOND_HALF = "lmchat.cli.screen_wiring:make_second_half"
+_MAKE_DISPATCHER = "lmchat.cli.screen_wiring:make_dispatcher"
 
 
 async def run_chat(settings: Settings, context: Context) -> int:
     """Run the chat screen until the user quits, and return its exit code.
 
-    The second half is all that acts behind the painted widgets. It is imported in a thread after
-    the first paint. At the end, it saves the sessions and ends the programs that it has started.
+    The dispatcher, with all that acts behind the painted widgets, is imported in a thread after the
+    first paint. At the end, the sessions are saved, and programs that lmchat has started are ended.
     Raises the error that ended the screen, if any.
     """
-    # the second half shows the warning, if there is one
+    # the dispatcher shows the warning, if there is one
     state, warning = read_state(context.paths.state_file)
     async with AsyncExitStack() as stack:
 
-        async def open_second_half(app: LMChatApp) -> SecondHalf:
-            """Import the second half and connect it with the app; `stack` closes it at the end."""
-            make = await asyncio.to_thread(load, _MAKE_SECOND_HALF)
-            opened: SecondHalf = await stack.enter_async_context(
+        async def open_dispatcher(app: LMChatApp) -> DispatcherProtocol:
+            """Import the dispatcher and connect it with the app; `stack` closes it at the end."""
+            make = await asyncio.to_thread(load, _MAKE_DISPATCHER)
+            opened: DispatcherProtocol = await stack.enter_async_context(
                 make(app, context, settings, state, warning)
             )
             return opened
 
         is_temporary = context.options.temporary
-        app = LMChatApp(settings, state, open_second_half, is_temporary=is_temporary)
+        app = LMChatApp(settings, state, open_dispatcher, is_temporary=is_temporary)
 
         async def save_before_exit(signal_number: int) -> None:
             """Save all when a signal ends lmchat; after a hang-up, the terminal is gone."""

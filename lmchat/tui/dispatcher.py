@@ -1,4 +1,4 @@
-"""The second half of the screen: it makes the controllers, and finds which of them does what.
+"""The dispatcher: it makes the controllers, and finds which of them does what.
 
 A command names its function, such as `connect.check_now`: an attribute of `Dispatcher`, and its
 method. In such a name, `dispatcher` is the `Dispatcher` itself. The head of `commands/table.py`

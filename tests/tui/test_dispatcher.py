@@ -23,7 +23,7 @@ async def test_each_command_names_a_function_that_takes_its_parameters(tmp_path)
                 action = getattr(WIDGETS[command.scope], f"action_{name}")
                 signature(action).bind("the widget", *parameters)
                 continue
-            takes = signature(desk.dispatch.function_of(command.runs))
+            takes = signature(desk.dispatcher.function_of(command.runs))
             if command.takes_message:
                 takes.bind("a message")
                 continue
