@@ -12,8 +12,9 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.batch.answers import Progress, RowFile, Task, answer_to
 from lmchat.batch.lines import BatchLine, lines_of
+from lmchat.batch.row_file import RowFile
+from lmchat.batch.task_answers import Progress, Task, answer_to
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.cli.context import Context
 from lmchat.cli.find_target import choose_target

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from lmchat.batch.answers import FIGURES, Task, TaskAnswer, answer_to, figure_cells, rounded_median
+from lmchat.batch.task_answers import (
+    FIGURES,
+    Task,
+    TaskAnswer,
+    answer_to,
+    figure_cells,
+    rounded_median,
+)
 from lmchat.chat.turn_starts import new_prompt
 from lmchat.cli.context import Context
 from lmchat.cli.find_models import fetch_models, load_if_needed

@@ -13,16 +13,16 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.batch.answers import (
+from lmchat.batch.cases import Case, read_cases
+from lmchat.batch.row_file import RowFile
+from lmchat.batch.task_answers import (
     FIGURES,
     Progress,
-    RowFile,
     Task,
     answer_to,
     figure_cells,
     rounded_median,
 )
-from lmchat.batch.cases import Case, read_cases
 from lmchat.cli.context import Context
 from lmchat.cli.find_models import fetch_models, load_if_needed
 from lmchat.cli.find_target import choose_target
