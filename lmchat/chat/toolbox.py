@@ -76,7 +76,7 @@ class Toolbox:
         """
         if not self.can_use(target):
             return ()
-        await self.host.list_servers()
+        await self.host.start_servers()
         return tuple(tool for tool in self.tools if self.is_offered(session_id, tool))
 
     def is_offered(self, session_id: str, tool: Tool) -> bool:

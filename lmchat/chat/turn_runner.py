@@ -297,7 +297,7 @@ class TurnRunner:
         has_ended = False
         try:
             # a turn that repeats a call has asked for no tools yet: this starts their servers
-            await rounds.toolbox.host.list_servers()
+            await rounds.toolbox.host.start_servers()
             for call in calls:
                 named = replace(call, name=rounds.full_name(call.name))  # `SERVER/TOOL`
                 message = opened.add_call(named, target, version)

@@ -75,6 +75,6 @@ async def _check_tools(context: Context) -> Findings:
     async with aclosing(toolbox.host) as host:
         with suppress(TimeoutError):  # a server that still starts then has a row, too
             async with asyncio.timeout(_TOOLS_S):
-                await host.list_servers()
+                await host.start_servers()
         steps = {server.name: how_to_correct(server, context) for server in host.servers}
         return tool_findings(host.servers, steps, waited_s=_TOOLS_S)

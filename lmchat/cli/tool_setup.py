@@ -58,7 +58,7 @@ async def start_tools(context: Context, toolbox: Toolbox, target: Target) -> Non
     if not toolbox.can_use(target):
         note(f"lmchat: {target.model_id} cannot use tools; it answers without them.")
         return
-    servers = await toolbox.host.list_servers()
+    servers = await toolbox.host.start_servers()
     for server in servers:
         if server.error:
             note(f"lmchat: {server.error}", f"{how_to_correct(server, context)}.")

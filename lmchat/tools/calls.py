@@ -71,10 +71,10 @@ class ToolHost(Protocol):
     def servers(self) -> tuple[ToolServer, ...]:
         """The servers as last reported, with the names of their tools in requests."""
 
-    async def list_servers(self, *, again: bool = False) -> tuple[ToolServer, ...]:
+    async def start_servers(self, *, restarts: bool = False) -> tuple[ToolServer, ...]:
         """Start all servers that do not run, and return them when each is ready or has failed.
 
-        Servers that have failed are started once more only if `again`.
+        Servers that have failed are started again only with `restarts`.
         """
 
     async def call(

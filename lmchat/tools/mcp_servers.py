@@ -79,13 +79,13 @@ class McpServers:
     def servers(self) -> tuple[ToolServer, ...]:
         return with_wire_names(server.state for server in self._servers.values())
 
-    async def list_servers(self, *, again: bool = False) -> tuple[ToolServer, ...]:
+    async def start_servers(self, *, restarts: bool = False) -> tuple[ToolServer, ...]:
         """Start all servers that have not been started, and return all with states and tools.
 
-        Servers that have failed before are started only if `again`.
+        Servers that have failed before are started again only with `restarts`.
         """
         servers = self._servers.values()
-        await asyncio.gather(*(server.ensure_settled(restarts=again) for server in servers))
+        await asyncio.gather(*(server.ensure_settled(restarts=restarts) for server in servers))
         return self.servers
 
     async def call(

@@ -117,7 +117,7 @@ async def test_typing_starts_no_server_of_tools(store):
     typist.chat.turn_choices.use_target(replace(typist.target, model=able))
     typist.chat.turn_choices.toolbox = toolbox(host)
     assert await typist.type("W") == 0
-    assert host.listings == 0
+    assert host.starts == 0
     host.is_starting = False
     assert await typist.type("Wo"), "with running servers, the session is read"
 

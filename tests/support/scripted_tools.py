@@ -31,7 +31,7 @@ class ScriptedHost:
         self.description = ""
         self.error = ""
         self.is_starting = False
-        self.listings = 0
+        self.starts = 0
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.cancelled: list[str] = []
         self.asked = asyncio.Event()
@@ -51,8 +51,8 @@ class ScriptedHost:
             [ToolServer(name="files", state=state, error=self.error, tools=tools)]
         )
 
-    async def list_servers(self, *, again: bool = False) -> tuple[ToolServer, ...]:
-        self.listings += 1
+    async def start_servers(self, *, restarts: bool = False) -> tuple[ToolServer, ...]:
+        self.starts += 1
         return self.servers
 
     async def call(

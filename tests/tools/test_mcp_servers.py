@@ -68,9 +68,9 @@ async def call(host, name, _s=20, **arguments):
     return await host.call(Tool(server=server, name=tool), arguments, timeout_s=_s)
 
 
-async def states(host, *, again=False):
+async def states(host, *, restarts=False):
     """Return the error of each server, or its state."""
-    servers = await host.list_servers(again=again)
+    servers = await host.start_servers(restarts=restarts)
     return {server.name: server.error or server.state.value for server in servers}
 
 
@@ -83,7 +83,7 @@ async def test_servers_list_their_tools_and_answer_calls(tmp_path):
         scripted("endless", env={"MORE_TOOLS": "5000"}),
     )
     async with a_host(tmp_path, *servers, environ={"SECRET": "a", "LMCHAT_API_KEY": "b"}) as host:
-        time, _, many, endless = await host.list_servers()
+        time, _, many, endless = await host.start_servers()
         assert time.state is ServerState.READY
         assert "time__get_current_time" in [tool.wire_name for tool in time.tools]
         assert len(many.tools) == 500 + len(mcp_server.NAMES)
@@ -224,7 +224,7 @@ async def test_servers_that_cannot_start_have_failed_with_a_reason_and_start_on_
         assert (await call(host, "refused/x")).text == "Endpoint not allowed: elsewhere."
         await states(host)
         assert starts.read_text() == "x"
-        await states(host, again=True)
+        await states(host, restarts=True)
         assert (await call(host, "sad/x")).is_error
         assert starts.read_text() == "xxx"
 
@@ -303,7 +303,7 @@ def _private(a: int): "Not a tool."
 
 async def test_functions_of_a_file_are_tools(tmp_path):
     async with a_host(tmp_path, functions=FUNCTIONS) as host:
-        (server,) = await host.list_servers()
+        (server,) = await host.start_servers()
         assert server.error.startswith("tools.py, line 11: The function broken cannot be a tool:")
         texts = {}
         for tool in server.tools:
@@ -388,7 +388,7 @@ async def test_an_error_in_the_file_is_told_with_its_line_until_it_is_corrected(
     async with a_host(tmp_path, functions="x = 1\ny = = 2\n") as host:
         assert await states(host) == {"python": "tools.py, line 2: SyntaxError: invalid syntax."}
         (tmp_path / "tools.py").write_text("def f():\n    return {}['a']\nf()\n")
-        assert await states(host, again=True) == {"python": "tools.py, line 2: KeyError: 'a'."}
+        assert await states(host, restarts=True) == {"python": "tools.py, line 2: KeyError: 'a'."}
         (tmp_path / "tools.py").write_text(ONE)
-        assert await states(host, again=True) == {"python": "ready"}
+        assert await states(host, restarts=True) == {"python": "ready"}
         assert (await call(host, "python/two")).text == "tools.py has no function two."

@@ -38,7 +38,7 @@ async def _open_toolbox(context: Context, *, only: str = "") -> AsyncIterator[To
     mcp = tuple(server for server in context.settings.mcp if not only or server.name == only)
     toolbox = make_toolbox(context, replace(context.settings, mcp=mcp), state)
     async with aclosing(toolbox.host) as host:
-        await host.list_servers()
+        await host.start_servers()
         yield toolbox
 
 

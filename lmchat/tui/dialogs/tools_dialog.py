@@ -63,8 +63,9 @@ class ToolsDialog(ListDialog):
         self._note = note
 
     def on_mount(self) -> None:
-        # `again`: servers that have failed are started once more
-        self.run_worker(self._toolbox.host.list_servers(again=True), name="tools", group="tools")
+        self.run_worker(
+            self._toolbox.host.start_servers(restarts=True), name="tools", group="tools"
+        )
         self.set_interval(_DRAW_EVERY_S, self.redraw)  # their states change while they start
 
     def draw(self) -> None:
