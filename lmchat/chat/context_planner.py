@@ -74,7 +74,7 @@ class ContextPlanner:
     def can_compact(self, opened: OpenSession, draft: str = "") -> bool:
         """Whether messages and draft nearly fill the window, and a summary would make room.
 
-        Only messages in memory are counted, so the result is exact after `OpenSession.fill`.
+        Only messages in memory are counted, so the result is exact after `OpenSession.load_older`.
         """
         use = self.meter.use(self._choices.target, opened.messages)
         tokens = use.tokens + self.draft_tokens(draft)

@@ -86,7 +86,7 @@ class OpenSession:
     - `TurnRunner` calls the steps of a turn below, and `replace_path` after a summary.
     - `changes` changes messages and sampling, and `titles` the title, without a turn.
     - `SessionsInMemory` takes over header and path from the disk.
-    - Front ends call `fill`, `stop_turn`, `answer_now` and `take_question` only.
+    - Front ends call `load_older`, `stop_turn`, `answer_now` and `take_question` only.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class OpenSession:
         """Take over a session as it was read; a new one has no messages."""
         self.header: SessionHeader = session.header
         self.messages = MessagePath(session.messages)
-        """The path; until `fill`, a long session has only its newest messages here."""
+        """The path; until `load_older`, a long session has only its newest messages here."""
         self.aside = MessagePath()
         """A summary that streams, with its prompt: shown behind the path, but not a part of it."""
         self.first_words = ""  # words of the user with which the next answer begins
@@ -123,7 +123,7 @@ class OpenSession:
         """The answer that began last: empty while it streams into `_growing`, then as it ended."""
         self._earlier_id = session.earlier_id
         """The newest message that is still only on the disk; None if all are in memory."""
-        self._fill_lock = asyncio.Lock()  # so that two callers do not read the same messages
+        self._load_lock = asyncio.Lock()  # so that two callers do not read the same messages
 
     @property
     def session_id(self) -> str:
@@ -188,12 +188,12 @@ class OpenSession:
 
     @property
     def has_all_messages(self) -> bool:
-        """Whether `fill` has nothing to read."""
+        """Whether `load_older` has nothing to read."""
         return self._earlier_id is None
 
-    async def fill(self, store: Store) -> None:
+    async def load_older(self, store: Store) -> None:
         """Read the older messages of a long session, some at a time from the newest back."""
-        async with self._fill_lock:
+        async with self._load_lock:
             while self._earlier_id is not None:
                 last_id = self._earlier_id
                 older, earlier_id = await store.read_path(

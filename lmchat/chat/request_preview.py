@@ -53,7 +53,7 @@ async def next_request(
     Without text and files, the request has an empty prompt. It includes what has arrived of a
     running answer. Raises the errors of `ChatService.send_now`.
     """
-    await opened.fill(chat.store)  # only the end of a long session was read
+    await opened.load_older(chat.store)  # only the end of a long session was read
     settings = settings or chat.turn_choices.settings(opened.own_sampling)
     make_start = chat.turn_choices.prompt_start(text, files, opened.first_words)
     start = make_start(opened.shown_messages)

@@ -303,7 +303,7 @@ class ChatService:
 
         async def run() -> None:
             """Run the turn, or a summary in its place while the prompt waits in the queue."""
-            await opened.fill(self.store)  # only the end of a long session was read
+            await opened.load_older(self.store)  # only the end of a long session was read
             used_start, used_settings = make_start, settings
             is_wanted = may_compact and self.turn_choices.chat_settings.auto_compact
             # only now, as `can_compact` counts the messages in memory

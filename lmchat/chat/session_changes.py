@@ -23,7 +23,7 @@ async def rewrite(chat: ChatService, opened: OpenSession, answer_id: str, text: 
     it. Raises `RequestInvalid` while a turn runs, and as `rewritten` does; then nothing has
     changed.
     """
-    await opened.fill(chat.store)  # only the end of a long session was read
+    await opened.load_older(chat.store)  # only the end of a long session was read
     opened.require_idle()
     branch = rewritten(opened.messages, answer_id, text)
     opened.begin_branch(branch)

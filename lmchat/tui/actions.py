@@ -32,7 +32,7 @@ class AppMessage(Message):
         self.__dict__.update(zip(self._names, values, strict=False), **named)
 
 
-class Run(AppMessage):
+class RunCommand(AppMessage):
     """Request to run a command of the table."""
 
     command_id: str

@@ -23,7 +23,7 @@ from lmchat.commands.table import BY_ID, Command, is_command, require_slash
 from lmchat.errors import LMChatError
 from lmchat.servers.sampling_options import COMMON, FURTHER_OPTIONS
 from lmchat.terminal.tty import has_shell
-from lmchat.tui.actions import Run, ShowChat, ShowServers
+from lmchat.tui.actions import RunCommand, ShowChat, ShowServers
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.controllers.answer_settings import AnswerSettings
@@ -189,7 +189,7 @@ class Dispatcher:
     async def _act_on(self, message: Message) -> None:  # noqa: C901 - one case a message
         """Do what a message asks for. A message without a case concerns only widgets."""
         match message:
-            case Run(command_id=command_id):
+            case RunCommand(command_id=command_id):
                 await self.run(BY_ID[command_id])
             case KeysChanged():
                 self.hints.show()
@@ -316,7 +316,7 @@ class Dispatcher:
         self.hints.show()
         self.shown_session.mark_left_out_soon()
         self.prompt_text.keep_draft()
-        self.ui.read_ahead.follow(self.prompt_text.new_prompt)
+        self.ui.read_ahead.follow(self.prompt_text.typed_prompt)
 
     def _follow_log(self) -> None:
         """Update the pill and the find bar after a change in the log.

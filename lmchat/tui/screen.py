@@ -19,7 +19,7 @@ from lmchat.commands.table import Scope
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.markdown.highlighter import Highlighter
-from lmchat.tui.actions import AppMessage, Run, bindings
+from lmchat.tui.actions import AppMessage, RunCommand, bindings
 from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.quirks.patched_app import PatchedScreen
 from lmchat.tui.widgets.key_bar import PROMPT_COMMANDS, KeyBar, command_hint, written
@@ -144,7 +144,7 @@ class ChatScreen(PatchedScreen):
 
     async def action_run(self, command_id: str) -> None:
         """Let the dispatcher run a command, as soon as it is there."""
-        await self.pass_on(Run(command_id))
+        await self.pass_on(RunCommand(command_id))
 
     @on(AppMessage)
     async def pass_on(self, message: Message) -> None:

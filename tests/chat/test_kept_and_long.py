@@ -185,7 +185,7 @@ async def test_an_answer_is_regenerated_and_a_prompt_edited_in_its_place(gated):
 
 async def test_another_path_shown_while_older_messages_are_read_is_not_mixed_with_them(gated):
     chat, talk = await opened(gated)
-    filling = asyncio.create_task(chat.opened.fill(chat.sessions.store))
+    filling = asyncio.create_task(chat.opened.load_older(chat.sessions.store))
     await gated.asked.wait()
     chat.sessions.in_memory.switch_to_path(
         await gated.set_leaf(chat.opened.session_id, talk[-1].message_id)
@@ -204,7 +204,7 @@ async def test_a_failing_disk_refuses_a_prompt_and_the_next_try_continues(gated)
     assert list(chat.path) == talk[-FIRST_READ:]
     gated.error = None
     message = await session_changes.set_system_prompt(chat.sessions, chat.opened, "be brief")
-    await chat.opened.fill(chat.sessions.store)
+    await chat.opened.load_older(chat.sessions.store)
     assert list(chat.path) == [*talk, message]
     await chat.send("found")
     assert chat.sent() == ["be brief", *(one.text for one in talk), "found"]

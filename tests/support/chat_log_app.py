@@ -37,7 +37,7 @@ from lmchat.sessions.message import (
     new_id,
     text_message,
 )
-from lmchat.tui.actions import Run
+from lmchat.tui.actions import RunCommand
 from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.chat_log.document import Document
 from lmchat.tui.chat_log.entry import Entry
@@ -91,10 +91,10 @@ class LogApp(App[None]):
             case "copy" if self.log_view.copy_selection():
                 pass
             case _:
-                self.facts.append(Run(command_id))
+                self.facts.append(RunCommand(command_id))
 
-    @on(Run)
-    def run_clicked(self, wanted: Run) -> None:
+    @on(RunCommand)
+    def run_clicked(self, wanted: RunCommand) -> None:
         self.action_run(wanted.command_id)
 
     @on(ChatLog.CopyWanted)

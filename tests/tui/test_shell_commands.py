@@ -33,7 +33,7 @@ async def test_it_runs_and_its_output_is_a_folded_block_until_it_is_sent(tmp_pat
     async with ready_desktop(tmp_path, answer_steps("Beans.")) as desk:
         await desk.type("!printf 'a\\nb'; exit 3")
         await desk.prompt_is("!printf 'a\\nb'; exit 3")
-        assert desk.dispatcher.prompt_text.new_prompt == ""  # nothing is read ahead or counted
+        assert desk.dispatcher.prompt_text.typed_prompt == ""  # nothing is read ahead or counted
         await desk.press("enter")
         await until_prompt(desk, "[$ printf 'a\\nb'; exit 3, exit code 3]\n")
         assert desk.backend.requests == []

@@ -132,7 +132,7 @@ class PlainCommands:
         then change. Where lines cannot be edited, both are printed, and the user has to type them.
         """
         opened = self._chat.shown
-        await opened.fill(self._chat.store)  # at first, only the last messages are in memory
+        await opened.load_older(self._chat.store)  # at first, only the last messages are in memory
         prompts = [message for message in opened.messages if message.role is Role.USER]
         if not prompts:
             raise WrongUse(NOTHING_YET)

@@ -30,7 +30,7 @@ from lmchat.servers.events import StreamEvent
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import MessagePath
 from lmchat.tools.calls import CHOICES, Choice
-from lmchat.tui.actions import AppMessage, Run, bindings
+from lmchat.tui.actions import AppMessage, RunCommand, bindings
 from lmchat.tui.chat_log.copying import code_number, copied
 from lmchat.tui.chat_log.document import Document, Place
 from lmchat.tui.chat_log.entry import Delta, Entry, is_streaming_answer
@@ -267,10 +267,11 @@ class ChatLog(ScrollView, can_focus=True):
         has_all_messages: bool = True,
         is_ours: bool = True,
     ) -> None:
-        """Show another session; if these are only its last messages, `fill` adds the others later.
+        """Show the end of another session, or of another path of the same one.
 
-        If the last message is an answer that streams, `is_ours` says whether this lmchat writes it,
-        or another one.
+        Unless `has_all_messages`, `prepend_older` adds the messages before these later. If the last
+        message is an answer that streams, `is_ours` says whether this lmchat writes it, or another
+        one.
         """
         self.inflow.drain()
         self.highlighting.reset()
@@ -287,7 +288,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.finder.search_again()
         self._repaint()
 
-    def fill(self, messages: MessagePath) -> None:
+    def prepend_older(self, messages: MessagePath) -> None:
         """Add the messages of the path that come before those shown; what is read keeps its row."""
         if self.has_all_messages:
             return
@@ -568,7 +569,7 @@ class ChatLog(ScrollView, can_focus=True):
         focused = self.screen.focused
         if focused is not None and focused is not self:  # the focus moved after the key was typed
             hand_over(event, focused)
-        elif self.calls.has_focus and event.is_printable:
+        elif self.calls.has_cursor and event.is_printable:
             event.stop()
             if event.key in CHOICES:
                 self._decide(event.key, event.time)
@@ -602,7 +603,7 @@ class ChatLog(ScrollView, can_focus=True):
         if not finder.is_active and finder.last_words:
             finder.find(*finder.last_words)
         if not finder.is_active:
-            self.post_message(Run("find"))
+            self.post_message(RunCommand("find"))
         elif finder.step(step) == (0, 0):  # no current hit, and none in all
             self.notify("No hits.", markup=False)
 
@@ -631,6 +632,6 @@ class ChatLog(ScrollView, can_focus=True):
         elif act == "stop":
             self.post_message(self.StopClicked())
         elif act:
-            self.post_message(Run(f"message.{act}"))
+            self.post_message(RunCommand(f"message.{act}"))
         elif "link" in meta:
             self.post_message(self.LinkClicked(str(meta["link"])))

@@ -26,8 +26,9 @@ class RunningCalls:
         self._began_s = 0.0  # monotonic time from which `running …` is counted
 
     @property
-    def has_focus(self) -> bool:
-        """Whether the card is the focused message."""
+    def has_cursor(self) -> bool:
+        """Whether the log's cursor is at the card; the focus may be outside the log."""
+        # not by `card_id`: when a turn is stopped, it is empty before the log shows the call's end
         cursor = self._viewport.cursor
         return cursor is not None and self._viewport.document.entries[cursor].call_state == ASKS
 

@@ -171,7 +171,7 @@ class Branches:
         """
         opened = self._chat.shown
         messages = await self._store.tree(opened.session_id)
-        await opened.fill(self._store)
+        await opened.load_older(self._store)
         path_ids = {message.message_id for message in opened.messages}
         if opened is self._chat.shown:
             self._ui.open_dialog(message_tree(messages, path_ids), self._go_to_branch)

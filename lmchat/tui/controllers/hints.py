@@ -168,7 +168,7 @@ class KeyHints:
         message = log.focused_message
         if message is None:
             return [self._hint("message.undo")]
-        if log.calls.has_focus:
+        if log.calls.has_cursor:
             return list(CHOICES.items())
         shown = self._chat.shown
         current = shown.current(message)  # the log may have it without its text

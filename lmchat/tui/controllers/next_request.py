@@ -42,7 +42,7 @@ class NextRequest:
 
         async def fill() -> None:
             """Show the messages in the dialog, which is made below; after an error, close it."""
-            text, files = split_draft(self._prompt_text.new_prompt)
+            text, files = split_draft(self._prompt_text.typed_prompt)
             opened = self._chat.shown
             try:
                 dialog.show(await context_of_next_request(self._chat, opened, text, files))
@@ -85,7 +85,7 @@ class NextRequest:
         form = checked_form(typed_form)
         opened = self._chat.shown
         backend = self._ui.workspace.backend
-        words, files = split_draft(self._prompt_text.new_prompt)
+        words, files = split_draft(self._prompt_text.typed_prompt)
         request = await next_request(self._chat, opened, words, files)
         outgoing = await backend.outgoing_request(request)
         template_text: TemplateText | LMChatError

@@ -38,7 +38,7 @@ class PromptText:
         return self._ui.widgets.prompt_input
 
     @property
-    def new_prompt(self) -> str:
+    def typed_prompt(self) -> str:
         """The text of the next prompt; empty for a command, and while a message is edited."""
         has_no_prompt = bool(self.edited_id or self._input.typed_command)
         return "" if has_no_prompt else self._input.full_text

@@ -62,7 +62,7 @@ class SessionFiles:
         Return True, or "" if the user does not want to overwrite a file. In a dialog, this is the
         `attempt`: any text keeps the dialog open, and is shown as the problem; "" shows none.
         """
-        await self._chat.shown.fill(self._ui.workspace.store)
+        await self._chat.shown.load_older(self._ui.workspace.store)
         words = typed.split()
         name = " ".join(word for word in words if word not in _OPTIONS)
         contents = ExportAs(

@@ -19,7 +19,7 @@ from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.screen import ReadSessions
 from lmchat.tui.screen_services import ScreenServices, Work
 
-_FILL_AFTER_S = 0.1
+_LOAD_OLDER_AFTER_S = 0.1
 """From the first paint of a long session to the reading of its older messages: keys come first."""
 _SWITCH = "open"  # group of the workers that show another session
 _MARK_AFTER_S = 0.3
@@ -65,7 +65,7 @@ class ShownSession:
         """Show the messages of the session in the log, scrolled to their end.
 
         A long session has only its newest messages in memory. The older ones are read in a worker,
-        `_FILL_AFTER_S` later, so that the first keys do not wait.
+        `_LOAD_OLDER_AFTER_S` later, so that the first keys do not wait.
         """
         opened = self._chat.shown
         self._log.show(
@@ -75,19 +75,19 @@ class ShownSession:
             is_ours=opened.is_running,
         )
         if not opened.has_all_messages:
-            fill = partial(self._ui.begin, partial(self._fill, opened), "fill")
-            self._ui.begin_later(_FILL_AFTER_S, fill)
+            load = partial(self._ui.begin, partial(self._load_older, opened), "older messages")
+            self._ui.begin_later(_LOAD_OLDER_AFTER_S, load)
 
-    async def _fill(self, opened: OpenSession) -> None:
+    async def _load_older(self, opened: OpenSession) -> None:
         """Read the older messages of a session, and show them.
 
         If another session is shown by now, nothing is read. If the user changes to another one
         during the reading, nothing is shown.
         """
         if opened is self._chat.shown:
-            await opened.fill(self._store)
+            await opened.load_older(self._store)
         if opened is self._chat.shown:
-            self._log.fill(opened.shown_messages)
+            self._log.prepend_older(opened.shown_messages)
             self.mark_left_out()
 
     def mark_left_out(self) -> None:
@@ -199,7 +199,7 @@ class ShownSession:
             opened = await self._chat.in_memory.find_or_load(session_id)
             bookmark = Bookmark.parse(await self._chat.bookmarks.load(session_id))
             if bookmark is not None and opened.find(bookmark.message_id) is None:
-                await opened.fill(self._store)  # it is among the older messages
+                await opened.load_older(self._store)  # it is among the older messages
             change_session = partial(self._chat.in_memory.switch_to, opened)
         self.leave()  # only now: until here, the user may have typed and scrolled
 

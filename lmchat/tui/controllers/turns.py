@@ -403,7 +403,7 @@ class Turns(FrontEnd):
         # health checks pause while an answer streams in any session
         monitor.note_streaming(is_streaming=bool(self._chat.in_memory.running_ids))
         if opened is self._chat.shown:
-            if self._log.calls.has_focus:  # the card of a call, which disappears with the turn
+            if self._log.calls.has_cursor:  # the card of a call, which disappears with the turn
                 self._log_navigation.leave_card()
             for message in opened.last_calls:  # the log still shows stopped ones as running
                 self._log.replace(message)

@@ -13,7 +13,7 @@ from lmchat.safe_text import safe_line
 from lmchat.tui.dialogs.dialog import ListDialog
 from lmchat.tui.widgets.key_bar import written
 from lmchat.tui.widgets.line import MUTED, STRONG, highlighted
-from lmchat.tui.widgets.row_list import NAME, ListRow, heading_row
+from lmchat.tui.widgets.row_list import NAME, ListRow, edge_row
 
 _WIDE = 70  # columns from which a row has both the key and the slash command
 
@@ -57,7 +57,7 @@ class CommandsDialog(ListDialog):
             for heading, entries in self._groups.items():
                 if heading:  # an empty one is not shown
                     rows += [ListRow()] if rows else []  # a blank row between two groups
-                    rows.append(heading_row(heading, STRONG))
+                    rows.append(edge_row(heading, STRONG))
                 rows += [self._row(entry) for entry in entries]
         first = next((row.key for row in rows if row.key is not None), None)
         nothing = f"No command matches “{safe_line(self.typed, limit=30)}”. Backspace shows all."

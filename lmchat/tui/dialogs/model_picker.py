@@ -26,7 +26,7 @@ from lmchat.tui.dialogs.dialog import ListDialog, PickDialog
 from lmchat.tui.widgets.columns import GAP, Column, aligned
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import MUTED, LineWidget, StyledText, content, highlighted, styled
-from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, heading_row, text_row
+from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, edge_row, text_row
 from lmchat.tui.widgets.telemetry_rows import context_text
 from lmchat.units import UNICODE
 
@@ -238,7 +238,7 @@ class ModelPicker(ListDialog):
             group = _group(row)
             if group != last_group:
                 rows += [ListRow()] if last_group else []  # a blank row between two groups
-                rows.append(heading_row(f"{_INDENT}{group}"))
+                rows.append(edge_row(f"{_INDENT}{group}"))
                 last_group = group
             can_chat = row.model.can_chat
             left = (

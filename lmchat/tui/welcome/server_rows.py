@@ -34,7 +34,7 @@ from lmchat.tui.widgets.row_list import (
     UNLESS_CHOSEN,
     WHEN_CHOSEN,
     ListRow,
-    heading_row,
+    edge_row,
     text_row,
 )
 from lmchat.units import UNICODE
@@ -224,7 +224,7 @@ def welcome_rows(machine: MachineState, servers: Sequence[ServerRow], width: int
         rows.append(text_row(f" {words}", MUTED, key=key))
         rows.append(ListRow())
     if servers:
-        rule = heading_row(UNICODE.rule * width, FAINT)
+        rule = edge_row(UNICODE.rule * width, FAINT)
         rows += _table(servers, rule, width) or [rule, *_pairs(servers)]  # without room: pairs
         rows.append(ListRow())
     return _with_digits(rows)
@@ -285,7 +285,7 @@ def _table(servers: Sequence[ServerRow], rule: ListRow, width: int) -> list[List
         return []
     gap = " " * _GAP
     head = "".join(text for text, _style in heads)
-    rows = [heading_row(f"{' ' * _INDENT}{head}{gap}Next step"), rule]
+    rows = [edge_row(f"{' ' * _INDENT}{head}{gap}Next step"), rule]
     for server, (name, port, result) in zip(servers, cells, strict=True):
         sign, style = _sign(server)
         # muted: how to get a product that is not installed

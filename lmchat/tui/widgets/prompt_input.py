@@ -19,7 +19,7 @@ from lmchat import units
 from lmchat.commands.table import Command, is_command, is_shell_command
 from lmchat.matching import fuzzy_match
 from lmchat.safe_text import safe_text
-from lmchat.tui.actions import AppMessage, Run
+from lmchat.tui.actions import AppMessage, RunCommand
 from lmchat.tui.widgets.completion_list import CLOSED, Completion, Names, complete
 from lmchat.tui.widgets.folded_blocks import FoldedBlocks
 
@@ -305,7 +305,7 @@ class PromptInput(TextArea):
             event.stop()
             event.prevent_default()
         elif key.startswith("alt+") and event.is_printable:
-            self.post_message(Run("stop"))  # what Esc does; Textual inserts the letter
+            self.post_message(RunCommand("stop"))  # what Esc does; Textual inserts the letter
 
     def on_paste(self, event: events.Paste) -> None:
         """Insert a pasted text, folded if it is longer than `FOLDED_FROM`.

@@ -37,7 +37,7 @@ class ListRow(Struct, frozen=True):
     """Parts at the left, each of texts with their styles; without room, the last are dropped."""
     right: StyledTexts = ()  # never cut
     key: Hashable = None  # None for a row that cannot be chosen
-    is_heading: bool = False  # whether the row begins in the column of the bar, at the left edge
+    is_at_edge: bool = False  # whether the row begins in the column of the bar, at the left edge
     is_open: bool = False  # whether the row is marked although it is not chosen
 
 
@@ -57,19 +57,22 @@ def text_row(
     )
 
 
-def heading_row(text: str, style: str = MUTED, *, right: str = "") -> ListRow:
-    """Return a row that cannot be chosen; `right` is shown at its end unless it is empty."""
+def edge_row(text: str, style: str = MUTED, *, right: str = "") -> ListRow:
+    """Return a row at the left edge that cannot be chosen, such as a heading.
+
+    `right` is shown at its end unless it is empty.
+    """
     return ListRow(
         pieces=(((text, style),),),  # one piece of one text
         right=((right, MUTED),) if right else (),
-        is_heading=True,
+        is_at_edge=True,
     )
 
 
 def wrapped_rows(text: str, width: int) -> list[ListRow]:
     """Wrap a text at `width` cells; return its lines as rows that cannot be chosen."""
     lines = styled(text).wrap(max(width, 1))
-    return [heading_row(line.plain.rstrip()) for line in lines]
+    return [edge_row(line.plain.rstrip()) for line in lines]
 
 
 class RowList(ScrollView):
@@ -201,7 +204,7 @@ class RowList(ScrollView):
         if self._hides_choice and not self.looks_focused:
             is_chosen = False
         base = self.get_visual_style("row-list--chosen") if is_chosen else self.visual_style
-        bar = Content("" if row.is_heading else " ")  # a heading begins in the column of the bar
+        bar = Content("" if row.is_at_edge else " ")  # in its place, the row at the edge begins
         styles = _STYLES_OF_OTHERS
         # an open row, such as that of the shown session, is marked without being chosen
         if is_chosen or row.is_open:

@@ -18,7 +18,7 @@ from lmchat.sessions.session import ListFilter, SessionGroup
 from lmchat.tui.actions import AppMessage, bindings
 from lmchat.tui.widgets.field import TextLine
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, StyledTexts, styled
-from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, heading_row, wrapped_rows
+from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, edge_row, wrapped_rows
 from lmchat.units import UNICODE
 
 _EMPTY = "No sessions. Your next message starts one."
@@ -118,7 +118,7 @@ class SessionList(Vertical, can_focus=True):
             if shown:
                 rows += [ListRow()] if rows else []  # a blank one between two groups
                 count = units.tokens(len(shown)) if len(shown) >= _COUNTED_FROM else ""
-                rows.append(heading_row(group.name, right=count))
+                rows.append(edge_row(group.name, right=count))
             for header in shown:
                 is_fork = header.parent_id is not None
                 fork: StyledTexts = ((f"{UNICODE.fork} ", MUTED),) if is_fork else ()

@@ -44,7 +44,7 @@ async def test_what_comes_above_moves_nothing_while_one_reads_back(pilot, log, w
         log.focus_message(-1)
         await pilot.pause()
         before, focused = rows(log), log.focused_message
-        log.fill(whole)
+        log.prepend_older(whole)
         assert rows(log) == before
         await pilot.pause()
         assert rows(log) == before
@@ -56,7 +56,7 @@ async def test_an_answer_that_streams_meanwhile_goes_on_in_its_place(pilot, log,
     growing = streaming()
     log.begin_answer(growing)
     log.apply(TextDelta(text="the first words "))
-    log.fill(whole)
+    log.prepend_older(whole)
     await pour(log, "and the last")
     await pilot.pause()
     assert any("the first words and the last" in row for row in rows(log))
