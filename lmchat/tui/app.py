@@ -93,7 +93,7 @@ class LMChatApp(PatchedApp):
 
     @asynccontextmanager
     async def lent_terminal(self) -> AsyncIterator[None]:
-        """Lend the terminal to another program while the block runs, to one at a time."""
+        """Lend the terminal to another program while the block runs, to one program at a time."""
         async with self._terminal_lock:
             with lend_terminal(self):
                 yield
@@ -129,7 +129,7 @@ class LMChatApp(PatchedApp):
 
     @on(AppMessage)
     async def pass_on(self, message: Message) -> None:
-        """Give a message of a dialog to the dispatcher, which has opened it."""
+        """Give a message of a dialog to the dispatcher, which has opened the dialog."""
         if self.dispatcher is not None:
             await self.dispatcher.receive(message)
 
@@ -179,7 +179,7 @@ class LMChatApp(PatchedApp):
         # the stack has no values, and the text of the error is left out: both may quote a chat
         stack = "".join(format_tb(error.__traceback__))
         self._drawing_error = f"error id {error_id}: {type(error).__name__}\n{stack}"
-        return Static(  # of some widgets, only the first line has room
+        return Static(  # some widgets have room for the first line only
             "[bold $error]Drawing failed[/]  [bold @click=app.run('redraw')]Retry[/]  "
             "[bold @click=app.run('copy_drawing_error')]Copy details[/]\n"
             f"This part of the screen could not be drawn (error id {error_id}).",

@@ -92,7 +92,7 @@ class Dispatcher:
         self.reports = Reports(ui)
         self.palette = Palette(ui, message_actions, connect, self.run)
         self.hints = KeyHints(ui, log_navigation, prompt_text, self.prompt_files)
-        self._last_ctrl_c_s = 0.0  # when Ctrl+C was pressed and had nothing to do
+        self._last_ctrl_c_s = 0.0  # time of the last Ctrl+C that had nothing to do
 
     # The start
 

@@ -18,7 +18,7 @@ class KeyPause:
         self.ready_s = inf  # monotonic time from which keys count; never until `begin`
 
     def begin(self) -> None:
-        """Begin the pause, as the question is seen now, unless it has begun already."""
+        """Begin the pause, unless it has begun already: the question is seen now."""
         if self.ready_s == inf:
             self.ready_s = monotonic() + KEY_PAUSE_S
 

@@ -148,7 +148,7 @@ class ChatScreen(PatchedScreen):
 
     @on(AppMessage)
     async def pass_on(self, message: Message) -> None:
-        """Give a message to the dispatcher, or keep it until that is there."""
+        """Give a message to the dispatcher, or keep it until the dispatcher is there."""
         message.stop()
         # while kept messages are being received, later ones wait behind them
         if self.dispatcher is None or self._waiting:
@@ -161,7 +161,7 @@ class ChatScreen(PatchedScreen):
         self.dispatcher = dispatcher
         while self._waiting:
             await dispatcher.receive(self._waiting[0])
-            del self._waiting[0]  # not before: until now, `pass_on` puts later messages behind it
+            del self._waiting[0]  # until here, `pass_on` puts later messages behind it
 
     @on(events.DescendantFocus)
     @on(events.DescendantBlur)

@@ -48,7 +48,7 @@ class ScreenServices:
         self.read_ahead = ReadAhead(workspace.backend, workspace.chat)
         self.read_ahead.on_change = self.show_changes
         # `StatusDisplay` shows both in the panel; only `remember` and `show_action` change them
-        self.remember_warning = ""  # why `remember` could not write; empty after it could
+        self.remember_warning = ""  # why `remember` could not write; empty once it has written
         self.last_action = ""  # words for what was done last
         self._remember_lock = asyncio.Lock()
 

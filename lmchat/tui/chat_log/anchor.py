@@ -21,12 +21,12 @@ END = 1 << 30  # the block number of the position after all blocks of a message
 class Anchor(Struct, frozen=True):
     """A position in the text of a message: a character of a block."""
 
-    index: int  # message
-    number: int = -1  # block; -1 before all of them, `END` after all of them
-    chars: int = 0  # characters of the block before it; -1 is the blank row above the block
+    index: int  # index of the message
+    number: int = -1  # number of the block; -1 above all blocks, `END` below them
+    chars: int = 0  # characters of the block before the position; -1: the blank row above the block
     screen_row: int = 0  # row of the screen, counted from its top, that shows the position
-    block: Block | None = None  # the block itself; None before and after all of them
-    size: int = 0  # characters of the block
+    block: Block | None = None  # the block itself; None above and below all blocks
+    size: int = 0  # characters of the whole block
     source_before: int = 0  # characters of source in the blocks before this one
 
     @property

@@ -43,7 +43,7 @@ from lmchat.tui.chat_log.selection import Selection
 from lmchat.tui.chat_log.viewport import Bookmark, Viewport
 from lmchat.tui.quirks.keys import hand_over
 
-SCROLL_EVERY_S = 0.05  # while the pointer is held above or below the log
+SCROLL_EVERY_S = 0.05  # between two steps, while a drag is held above or below the log
 _LEFT_BUTTON = 1
 
 
@@ -66,7 +66,7 @@ class ChatLog(ScrollView, can_focus=True):
     }
 
     class Changed(AppMessage):
-        """Focus, selection, hits, or what is below the screen changed; read the log for values."""
+        """Focus, selection, hits, or what is below the screen has changed; the log has them."""
 
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, ChatLog.Changed)
@@ -116,7 +116,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.highlighting = Highlighting(highlighter, self.inflow, self._post_frame)
         self.calls = RunningCalls(self.viewport, self._changed)
         self._streaming: int | None = None  # index of the answer that streams
-        self._updated_size = Size(0, 0)  # of the widget when `update_screen` last ran
+        self._updated_size = Size(0, 0)  # size of the widget when `update_screen` last ran
         self._is_own_scroll = False  # whether `update_screen` sets the scroll position now
         self._thumb = Thumb(self)
         self._drag_timer: Timer | None = None
@@ -133,7 +133,7 @@ class ChatLog(ScrollView, can_focus=True):
         """
         if self.painter.page is None and len(self.document):  # the first messages
             self._fit_page()
-        self._updated_size = self.outer_size  # `watch_scroll_y` compares it
+        self._updated_size = self.outer_size  # `watch_scroll_y` compares the size with it
         self.viewport.resize(max(self.size.height, 1))
         if self.selection.selected is not None:
             with self.viewport.anchored():
@@ -219,7 +219,7 @@ class ChatLog(ScrollView, can_focus=True):
             self.call_next(self.on_resize)
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Return rows of the screen. Border and opacity, which Textual adds, are not used."""
+        """Return rows of the screen, without the border and opacity that Textual would add."""
         strips = self.painter.rows(self, crop.y, crop.height)
         is_whole_width = not crop.x and crop.right >= self.size.width  # then nothing is cut
         return strips if is_whole_width else [strip.crop(*crop.column_span) for strip in strips]
@@ -301,7 +301,7 @@ class ChatLog(ScrollView, can_focus=True):
         if self._streaming is not None:
             self._streaming += earlier_count
         self.viewport.prepend(MessagePath(messages[:earlier_count]))
-        self.selection.drop()  # its ends have the indices of before
+        self.selection.drop()  # its ends have old indices
         self.finder.shift_messages(earlier_count)
         self.update_screen()
 

@@ -19,14 +19,14 @@ from lmchat.sessions.message import ChatMessage, Role
 from lmchat.tui.chat_log.entry import Entry
 from lmchat.tui.chat_log.heights import Heights
 
-_DEFAULT_WIDTH = 80  # for estimates until there is a page
+_DEFAULT_WIDTH = 80  # cells, for estimates until there is a page
 
 
 class Place(NamedTuple):
     """A row of the log, by the numbers of its message and block; by default the message's first."""
 
     message: int
-    block: int = -1  # -1 for the blank row above a message, or without a layout
+    block: int = -1  # -1 for the blank row above a message, or if it is not laid out
     # row in the block, or in the message if `block` is -1; blank rows above are counted
     row: int = 0
 
@@ -132,7 +132,7 @@ class Document:
     # Rows and places
 
     def gap_above(self, index: int) -> int:
-        """Return the blank rows above a message: none above the first and above calls of tools."""
+        """Return the blank rows above a message: 1, but 0 above the first and above tool calls."""
         if index == 0:
             return 0
         return 0 if self.entries[index].message.role is Role.TOOL else 1

@@ -265,7 +265,7 @@ class Entry(Struct):
         self.parts[-1].chunks.append(delta.text)
 
     def _add_part(self, part: LivePart) -> None:
-        """Add a part. The part before it ends, except for a call, as several calls may stream."""
+        """Add a part. The part before it ends, unless that is a call: several calls may stream."""
         if self.parts and self.parts[-1].kind is not ToolCallPart:
             self.parts[-1].is_ended = True
         self.parts = [*self.parts, part]

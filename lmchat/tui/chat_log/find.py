@@ -53,7 +53,7 @@ class Query:
         self._pattern = re.compile("|".join(patterns))
 
     def count(self, text: str) -> int:
-        """Return how many hits a text has, about: in rare scripts a hit may split a character."""
+        """Return about how many hits a text has: in rare scripts, a hit may split a character."""
         return sum(1 for _ in self._pattern.finditer(folded(text))) if self.needles else 0
 
     def spans(self, text: str) -> Iterator[Range]:
@@ -95,14 +95,14 @@ class Finder:
 
     def __init__(self, viewport: Viewport, on_change: Callable[[], None]) -> None:
         """Create it; `on_change` is called when the marks or the counts may have changed."""
-        self.last_words: tuple[str, ...] = ()  # of the last search, for `n` without the find bar
+        self.last_words: tuple[str, ...] = ()  # words of the last search, for `n` without the bar
         self.index: int | None = None  # message of the current hit
         self._nth = 0  # number of the current hit in its message
         self._shown = (0, 0)  # block of the current hit, and number of the hit in it
         self._viewport = viewport
         self._document: Document = viewport.document
         self._on_change = on_change
-        self._kept_words: tuple[str, ...] = ()  # searched in the next session, too
+        self._kept_words: tuple[str, ...] = ()  # words to search in the next session, too
         self._query = Query()
         self._counts: list[int] = []  # hits of each message
         self._search_start = Place(0)  # row from which the first hit is searched

@@ -20,8 +20,8 @@ class Inflow:
         self.frames_per_second = 15  # at most, while text arrives; `ChatScreen` sets it
         self.timer: TimerHandle | None = None  # runs to the next frame
         self._pending: list[Delta] = []
-        self._shown_s = 0.0  # when the last frame was begun
-        self._costs_s = (0.0, 0.0)  # of the last two frames
+        self._shown_s = 0.0  # time when the last frame began
+        self._costs_s = (0.0, 0.0)  # costs of the last two frames
 
     def add(self, delta: Delta) -> None:
         self._pending.append(delta)

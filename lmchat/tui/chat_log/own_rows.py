@@ -271,7 +271,7 @@ def _call_state_spans(page: Page, message: ChatMessage, state: str) -> list[Span
 
 def _state_span(page: Page, state: AnswerState) -> Span:
     """Return the word for the end of an incomplete answer or call; for a fault, after a cross."""
-    if state is AnswerState.STOPPED:  # by the user: no fault
+    if state is AnswerState.STOPPED:  # the user has stopped it: no fault
         return state.value, _NULL
     return f"{UNICODE.failed} {state.value}", page.styles["error"]
 
@@ -362,8 +362,8 @@ def _state_spans(page: Page, figures: AnswerFigures, now_s: float) -> list[Span]
 def end_blocks(message: ChatMessage) -> list[Block]:
     """Return the blocks below an answer that has ended: stats, or state and card of a failure.
 
-    A complete answer has stats, unless it has neither figures nor a model, as an imported one.
-    A failed answer has only the card, or only the state if it is not known why it failed. A stopped
+    A complete answer has stats, unless it has neither figures nor a model, like an imported one. A
+    failed answer has only the card, or only the state if it is not known why it failed. A stopped
     or interrupted answer has the state, and the card if there was a failure.
     """
     failure = message.failure
@@ -411,7 +411,7 @@ def _stats_lines(message: ChatMessage, page: Page) -> list[Line]:
 
     left = [(model, page.styles["muted"])]
     for style, pieces in (("muted", figures), ("warning", warnings)):
-        # each stays whole where the row is wrapped
+        # each piece stays whole where the row is wrapped
         left += [_after_dot(page, words.replace(" ", units.GAP), style) for words in pieces]
     can_continue = stats.is_unfinished and bool(message.text)
     keys = page.key_hint("a", "continue", "message.resume") if can_continue else []

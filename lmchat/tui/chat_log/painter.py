@@ -151,7 +151,7 @@ class Painter:
         While the log has the focus, the focused message has a bar. Below the end, rows are blank.
         """
         filters = tuple(log.get_line_filters())
-        _, background = log.background_colors  # behind the log, and its own
+        _, background = log.background_colors  # of what is behind the log, and of the log
         look = Look(log.size.width, self.left, filters, background)
         page = self.page
         viewport = self._viewport
@@ -168,7 +168,7 @@ class Painter:
         for place, line in viewport.document.rows(viewport.top + y, count):
             # the blank row above a message has no bar
             is_focused = place.message == focused and place.block >= 0
-            is_dim = viewport.document.entries[place.message].is_excluded  # from requests
+            is_dim = viewport.document.entries[place.message].is_excluded  # taken out of requests
             if line is None and not is_focused:
                 strips.append(blank)
             elif line is None:

@@ -19,7 +19,7 @@ class RunningCalls:
         self, viewport: Viewport, changed: Callable[[int], AbstractContextManager[Entry]]
     ) -> None:
         """Create it; `changed` is the context for a change of the message with an index."""
-        self.card_id = ""  # the tool message that asks
+        self.card_id = ""  # id of the tool message that asks; empty if none does
         self.key_pause = KeyPause()  # until it is over, keys are meant for the prompt
         self._viewport = viewport
         self._changed = changed

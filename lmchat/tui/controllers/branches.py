@@ -95,7 +95,7 @@ class Branches:
         return is_shown
 
     async def rewrite(self, prompt_text: PromptText, text: str) -> None:
-        """Save a text as another version of the answer that is being rewritten, and show that.
+        """Save a text as another version of the answer that is being rewritten, and show it.
 
         The version is at the row where the answer was. Raises `RequestInvalid` if the text has
         files, and as `session_changes.rewrite` does; then nothing has changed.
@@ -140,7 +140,7 @@ class Branches:
         self._switch_to_path(path)
         self._ui.show_action("deleted")
         undo = "/undo"
-        if self._ui.widgets.has_log_focus:  # elsewhere its key types a letter
+        if self._ui.widgets.has_log_focus:  # elsewhere, the key of the command types a letter
             undo = f"{self._ui.key_name('message.undo')} or /undo"
         self._ui.notify(f"Deleted, with everything after it. {undo} restores it.")
 

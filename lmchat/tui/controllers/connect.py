@@ -35,7 +35,7 @@ _NO_MODELS = "No model was found yet. Choose one of the rows."
 
 
 class Connect:
-    """Searches for a server until there is a model to chat with, and watches the one in use."""
+    """Searches for a server until there is a model to chat with; watches the server in use."""
 
     def __init__(self, ui: ScreenServices, model_switch: ModelSwitch) -> None:
         self._ui = ui
@@ -170,7 +170,7 @@ class Connect:
 
     async def _ask_about_host(self, endpoint: Endpoint) -> None:
         """Ask whether requests may go to the host of a server, and then use it or warn why not."""
-        result = await self._try_server(endpoint)  # asks
+        result = await self._try_server(endpoint)  # may ask the user about the host
         if not isinstance(result, str):
             self._use_result(result)
         elif result:  # why it cannot be used; empty if the user did not allow the host

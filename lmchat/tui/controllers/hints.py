@@ -29,7 +29,7 @@ _MESSAGE_COMMANDS = (
     "undo",
 )
 _SESSION_COMMANDS = ("open", "rename", "pin", "archive", "delete", "undo", "tag")
-_FILE_LABELS = {"fold": "show file", "pager": "open file"}  # for a message with files
+_FILE_LABELS = {"fold": "show file", "pager": "open file"}  # labels for a message with files
 _FIND_HINTS = [("enter", "next"), ("up", "previous"), ("tab", "go to hit"), ("escape", "close")]
 
 
@@ -147,7 +147,7 @@ class KeyHints:
             hints.append((model_key, "choose a model"))
         elif self._prompt_text.has_unseen_image:
             hints.append((model_key, "model with vision"))
-        if shown.question is not None:  # its card is in the log, above the prompt
+        if shown.question is not None:  # the card of the call is in the log, above the prompt
             previous_key, _ = self._hint("previous")
             hints.append((previous_key, "answer the tool"))
         is_down = self._ui.workspace.monitor.health.is_down
@@ -176,7 +176,7 @@ class KeyHints:
         for name in _MESSAGE_COMMANDS:
             if unavailable_reason(name, current, is_busy=shown.is_busy):
                 continue
-            if name == "resume" and not has_text_to_continue(message):  # it would only regenerate
+            if name == "resume" and not has_text_to_continue(message):  # it would regenerate
                 continue
             key, label = self._hint(f"message.{name}")
             if name == "next_version":  # one hint for two keys

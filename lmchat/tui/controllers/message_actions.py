@@ -288,7 +288,7 @@ class MessageActions:
         The first call for a message takes its first block. Each further call takes the next one;
         the first one follows the last.
         """
-        # which block
+        # choose the block
         words = readable_text(message)
         all_blocks = await asyncio.to_thread(code_blocks, message.text)
         blocks = [block for block in all_blocks if block.content.strip()]
@@ -300,7 +300,7 @@ class MessageActions:
         text, info = words, "markdown"
         if blocks:
             text, info = blocks[index].content, blocks[index].info
-        # the question for a file
+        # ask for the file
         position = ""
         if len(blocks) > 1:
             key = self._ui.key_name("message.save")

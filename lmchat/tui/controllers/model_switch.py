@@ -151,7 +151,7 @@ class ModelSwitch:
         )
 
         def use(model: ModelInfo | None) -> None:
-            """Use the model with which the picker was left; None without one."""
+            """Use the model that was chosen in the picker; None if none was chosen."""
             self._picker = None
             if model is not None:
                 (then or self.switch_to)(model)
@@ -190,7 +190,7 @@ class ModelSwitch:
             self._begin_load(model)
         # without the progress in the list, which gets old; `_load` updates that of the target
         target = Target.of(replace(model, load_fraction=None))
-        if _key(model) in self._loads:  # begun just now or before
+        if _key(model) in self._loads:  # the load began just now or before
             target = replace(target, is_loading=True, loading_since_s=self._workspace.clock())
         self.use(target)
 

@@ -34,7 +34,7 @@ class NextRequest:
         self._branches = branches
 
     def open_context(self) -> None:
-        """Show the messages of the next request, in a dialog that can take them out of it.
+        """Show the messages of the next request, in a dialog in which they can be taken out of it.
 
         Raises `LMChatError` if no model can answer.
         """
@@ -77,7 +77,7 @@ class NextRequest:
         `form` is what was typed behind `/request`: `text`, `json` or `curl`. If nothing was typed,
         the first of these forms that the server has is shown.
         """
-        typed = f"/request {form}" if form else ""  # given back after an error, to be corrected
+        typed = f"/request {form}" if form else ""  # returns to the prompt after an error
         self._ui.begin(partial(self._open_request, form), "request", typed=typed, is_only=True)
 
     async def _open_request(self, typed_form: str) -> None:

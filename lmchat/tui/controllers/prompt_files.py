@@ -115,7 +115,7 @@ class PromptFiles:
         opened = self._chat.shown
 
         async def attach_pasted() -> None:
-            """Attach the files that the pasted text names; if it names none, it stays as it is."""
+            """Attach the files that the pasted text names; if it names none, the text stays."""
             paths = await run_abandonable(partial(named_files, text))
             if paths:
                 # a pasted path is no word of a sentence: nothing takes its place in the text

@@ -143,13 +143,13 @@ class PromptText:
         `line` represents the file there, and ends with a line break. During an edit, the line is
         put into what comes back after the edit: the file does not belong to the edited message.
         """
-        # by id: a session that was left and is shown again may have been read from the disk again
+        # compared by id: a session that was left and is shown again may have been read again
         if opened.session_id != self._chat.shown.session_id:
             draft = line + self._drafts.text(opened.session_id)
             self._drafts.change(opened.session_id, draft)
         elif self.edited_id:
             self._before_edit = line + self._before_edit
-            self.keep_draft()  # else only a change of the input does it
+            self.keep_draft()  # otherwise, only a change of the input keeps it
         else:
             # no typed words named the file, so it goes above the line of the cursor
             self._input.attach(typed="", files=[line])
@@ -173,7 +173,7 @@ class PromptText:
             self._drafts.change(opened.session_id, draft)
         elif self.edited_id:
             self._before_edit = joined_prompts(*prompts, self._before_edit)
-            self.keep_draft()  # else only a change of the input does it
+            self.keep_draft()  # otherwise, only a change of the input keeps it
         else:
             self._input.put(joined_prompts(*prompts, self._input.full_text))
 

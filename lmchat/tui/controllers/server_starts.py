@@ -65,7 +65,7 @@ class ServerStarts:
                 install_command=launcher.install_command,
             )
         if engine is not None:
-            is_engine_installed = not machine.install_command  # empty where it is installed
+            is_engine_installed = not machine.install_command  # the command is empty then
             machine = replace(
                 machine,
                 files=await engine.files(is_refresh=True),
@@ -81,7 +81,7 @@ class ServerStarts:
     # Programs
 
     async def start_program(self, start: ServerStart) -> ProbeResult | None:
-        """Show the command of a start; if the user agrees, run it, and return what answers.
+        """Show the command of a start; if the user agrees, run it, and return the started server.
 
         Return None if the user does not agree, or if the start fails; then `problem` says why.
         """
@@ -101,8 +101,8 @@ class ServerStarts:
     async def start_engine(self, named: str = "") -> bool:
         """Start the engine with the named model, or without a name one that it chooses.
 
-        Return True if it serves the model. Return False if there is no engine, if the user does not
-        want a download, and after a failure; then `problem` says why.
+        Return True if the engine serves the model. Return False if there is no engine, if the user
+        does not want a download, and after a failure; then `problem` says why.
         """
         if (engine := self._workspace.engine) is None:
             return False
@@ -144,7 +144,7 @@ class ServerStarts:
             return None
 
         async def fetch(report: Callable[[str], None]) -> ModelFile:
-            """Download the model; the dialog shows since when."""
+            """Download the model; the dialog shows for how long."""
             report("0 s")  # the dialog opens with the first report
             return await engine.fetch(lambda elapsed_s: report(f"{elapsed_s:.0f} s"))
 

@@ -35,7 +35,7 @@ class SessionActions:
         it.
         """
         opened = self._chat.in_memory.find(session_id)
-        if opened is not None and not opened.has_had_messages:  # the disk does not have it
+        if opened is not None and not opened.has_had_messages:  # it is not on the disk
             if name != "rename" or not typed:
                 self._ui.notify(NOTHING_YET)
                 return
@@ -56,7 +56,7 @@ class SessionActions:
         """Restore in a worker the session that was deleted last."""
 
         async def restore() -> None:
-            """Restore it, and say so, or that no session was deleted."""
+            """Restore the session; say that it is restored, or that none was deleted."""
             is_restored = await self._library.undo_delete() is not None
             self._show_result("Restored" if is_restored else "Nothing to undo")
 
@@ -87,7 +87,7 @@ class SessionActions:
             """Show the message of the hit, in the chat; None if the dialog was left."""
             if hit is None:
                 return
-            # posted, as `Connect`, which closes the welcome page, is made after this object
+            # a message, since `Connect`, which closes the welcome page, is made after this object
             self._ui.app.post_message(ShowChat())
             self._ui.screen.remove_class("-sessions-over")
             self._shown_session.switch_to(
@@ -146,8 +146,9 @@ class SessionActions:
     async def _delete(self, session_id: str) -> str:
         """Stop the turn of a session and move it to the trash; if it is shown, show a new session.
 
-        Its queued prompts return to the prompt field: a later turn would bring it back from the
-        trash. The new session is not shown if the user has changed to another one during the wait.
+        Its queued prompts return to the prompt field: a later turn would bring the session back
+        from the trash. If the user has changed to another session while the turn ended, that stays
+        shown.
         """
         opened = self._chat.in_memory.find(session_id)
         if opened is not None:

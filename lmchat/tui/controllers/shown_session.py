@@ -143,7 +143,7 @@ class ShownSession:
         self._ui.widgets.prompt_input.focus()
 
     def leave(self) -> None:
-        """Do what must precede the change to another session, which the caller shows next.
+        """Prepare the change to another session, which the caller shows next.
 
         Keep draft and bookmark, cancel an edit, and begin the curve of speeds in the panel again.
         """

@@ -82,7 +82,7 @@ class StatusDisplay:
         self._chat = ui.workspace.chat
         self.speedometer = Speedometer()
         self._left_out = 0  # messages that the next request would leave out
-        self._shown_store_notice = ""  # the last one
+        self._shown_store_notice = ""  # the notice that was shown last
         self._ticker: Timer | None = None  # None until `start`
 
     def start(self) -> None:
@@ -97,7 +97,7 @@ class StatusDisplay:
         return self._workspace.monitor.health
 
     def tick(self) -> None:
-        """Update the figures of a running turn below its answer; those of `refresh` follow."""
+        """Update the figures below the answer of a running turn; the others follow by `refresh`."""
         shown = self._chat.shown
         figures = shown.figures
         if figures is not None and figures.is_running:
@@ -117,7 +117,7 @@ class StatusDisplay:
         workspace = self._workspace
         while workspace.notices:  # each is shown once
             self._ui.warn(workspace.notices.pop(0))
-        notice = workspace.store.notice  # any reading may meet damage, and replace the file
+        notice = workspace.store.notice  # any reading may find damage, and replace the file
         if notice != self._shown_store_notice:
             self._shown_store_notice = notice
             self._ui.warn(notice)

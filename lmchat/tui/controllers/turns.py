@@ -176,7 +176,8 @@ class Turns(FrontEnd):
     def _answer_again(self, command: Callable[[], None]) -> None:
         """Begin another version of an answer; once it has begun, the prompt gets the focus.
 
-        On the focused message, the letters of the next prompt would be commands, such as `d`.
+        If the message kept the focus, the letters of the next prompt would be commands, such as
+        `d`.
         """
         if self._attempt(command):
             self._ui.screen.set_focus(self._ui.widgets.prompt_input)
@@ -250,7 +251,7 @@ class Turns(FrontEnd):
         """Show the user that a call waits for a decision, and return the decision.
 
         In the shown session, the card of the call gets the focus if the user is not typing. For
-        another session, a notification names it, and the list marks it.
+        another session, a notification names tool and session, and the list marks the session.
         """
         decision: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
         self._decisions[question.message.message_id] = decision
@@ -415,7 +416,7 @@ class Turns(FrontEnd):
                 self._log.end_answer(ended.answer)
             self._shown_session.mark_left_out()
             self._shown_session.show_queue()
-        # from here on also for a session that is not shown
+        # the rest is also for a session that is not shown
         if ended.is_summary and ended.answer is not None:
             self._ui.show_action("compacted")
             self._ui.notify(
