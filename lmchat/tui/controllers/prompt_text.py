@@ -129,14 +129,6 @@ class PromptText:
         self._input.put(self._before_edit)
         self._before_edit = self._unedited = ""
 
-    def restore_edit(self, text: str) -> None:
-        """Put back the text of an edit that could not be sent; the edit continues.
-
-        The input was emptied when the text was sent. `give_back` is for new prompts: it would put
-        the text before what comes back after the edit.
-        """
-        self._input.put(text)
-
     def add_file(self, opened: OpenSession, line: str) -> None:
         """Put a stored file into the prompt of a session; if that is not shown, into its draft.
 

@@ -151,7 +151,7 @@ class Turns(FrontEnd):
             self._prompt_text.leave_edit()
             self._ui.show_action("edited")
         else:
-            self._prompt_text.restore_edit(text)
+            self._ui.widgets.prompt_input.restore_typed(text)
 
     def regenerate(self, message: ChatMessage, model: ModelInfo | None = None) -> None:
         """Ask for another version of an answer, or run a tool call again.

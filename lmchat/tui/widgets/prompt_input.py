@@ -276,10 +276,10 @@ class PromptInput(TextArea):
             self._post_to_parent(self.Submitted(text, is_for_shell))
 
     def restore_typed(self, text: str) -> None:
-        """Put a text that could not be run or saved back below the folded blocks.
+        """Put a command or an edited message that failed back, below the folded blocks.
 
-        If the user has typed since then, those words are kept instead: a command or an answer must
-        not be mixed with them. Only prompts are, by `PromptText.give_back`.
+        If the user has typed since then, those words are kept instead: the text must not be mixed
+        with them. New prompts that were not sent are, by `PromptText.give_back`.
         """
         if not self._words_beside_blocks.strip():
             self.put(self._blocks.lines_of(self.text) + text)
