@@ -439,7 +439,7 @@ class ChatService:
             while opened.turn.task is not None:
                 await asyncio.wait([opened.turn.task])
         except asyncio.CancelledError:
-            await self.end_turns(opened)
+            await self.end_turn_of(opened)
             raise
         if opened.turn.error is not None:
             raise opened.turn.error
@@ -449,7 +449,7 @@ class ChatService:
         while running := [work for work in (opened.turn.task, *opened.saves) if work is not None]:
             await asyncio.wait(running)
 
-    async def end_turns(self, opened: OpenSession) -> None:
+    async def end_turn_of(self, opened: OpenSession) -> None:
         """Return queued prompts to the prompt field, stop the turn, and wait for its end."""
         self._return_queue(opened)  # else the end of the turn sends the next one
         opened.stop_turn()

@@ -48,7 +48,7 @@ async def delete_message(chat: ChatService, opened: OpenSession, message_id: str
 
     Prompts in the queue return to the prompt field.
     """
-    await chat.end_turns(opened)
+    await chat.end_turn_of(opened)
     return await chat.store.delete_message(opened.session_id, message_id)
 
 

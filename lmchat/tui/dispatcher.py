@@ -328,7 +328,7 @@ class Dispatcher:
         words = "new text" if viewport.has_new_text else "more below"
         self.ui.widgets.prompt.pill.words = "" if viewport.is_at_end else words  # "" hides it
         if self.log_navigation.find_bar is not None:
-            self.log_navigation.find_bar.show_standing()
+            self.log_navigation.find_bar.show_number()
 
     # Esc
 

@@ -184,7 +184,7 @@ async def test_a_session_that_is_to_be_deleted_ends_its_turn_and_sends_nothing_m
     chat.sessions.send(chat.opened, "one")
     chat.sessions.send(chat.opened, "two")
     await chat.until(TextDelta)
-    await chat.sessions.end_turns(chat.opened)
+    await chat.sessions.end_turn_of(chat.opened)
     assert chat.returned == ["two"]
     assert not chat.opened.is_busy
     assert [message.state for message in await chat.on_disk()][-1] is AnswerState.STOPPED

@@ -219,7 +219,7 @@ async def test_search_opens_the_exact_message_also_in_a_session_that_streams(tmp
         await desk.press("enter")
         await desk.until(lambda: desk.log_view.focused_message is not None, "the message")
         assert desk.log_view.focused_message.text == "Chives and more."
-        assert desk.log_view.finder.standing == (1, 1)
+        assert desk.log_view.finder.number_and_count == (1, 1)
         await desk.press(*"does it", sees="does it")
         assert desk.app.focused is desk.prompt_input
         await desk.press("shift+tab")

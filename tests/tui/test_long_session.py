@@ -52,9 +52,9 @@ async def test_find_reaches_messages_that_came_later_and_counts_them(tmp_path):
         await desk.type("prompt 4")
         await desk.until(lambda: "no hits" in note(desk), "the search in the end of the session")
         desk.store.gate.set()
-        await desk.until(lambda: desk.log_view.finder.standing[1], "the other hits")
+        await desk.until(lambda: desk.log_view.finder.number_and_count[1], "the other hits")
         expected = sum("prompt 4" in one.text for one in desk.talk)
-        assert desk.log_view.finder.standing[1] == expected
+        assert desk.log_view.finder.number_and_count[1] == expected
         await desk.until(lambda: f"{expected} hits" in note(desk), "their number in the bar")
         await desk.press("enter")
         await desk.until(lambda: is_shown(desk, "prompt 4"), "a hit")

@@ -167,7 +167,7 @@ class ChatLog(ScrollView, can_focus=True):
         state = (
             (viewport.has_new_text, viewport.is_at_end, viewport.cursor),
             self.selection.selected is not None,
-            (finder.is_active, finder.standing),
+            (finder.is_active, finder.number_and_count),
         )
         if state != self._posted:
             self._posted = state

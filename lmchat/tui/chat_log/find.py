@@ -115,7 +115,7 @@ class Finder:
         return bool(self._query.needles)
 
     @property
-    def standing(self) -> tuple[int, int]:
+    def number_and_count(self) -> tuple[int, int]:
         """The number of the current hit, 0 if none is current, and how many hits there are."""
         number = 0 if self.index is None else sum(self._counts[: self.index]) + self._nth + 1
         return number, sum(self._counts)
@@ -253,7 +253,7 @@ class Finder:
     def step(self, step: int) -> tuple[int, int]:
         """Show the next hit (`step` 1) or the previous one (-1); after the last comes the first.
 
-        Return `standing`.
+        Return `number_and_count`.
         """
         if any(self._counts):
             if self.index is not None:
@@ -270,7 +270,7 @@ class Finder:
                 nth = 0 if step > 0 else self._counts[index] - 1
             self._show(index, nth)
         self._on_change()
-        return self.standing
+        return self.number_and_count
 
     def _show(self, index: int, nth: int) -> None:
         """Make a hit the current one and bring it into view; if it is there, nothing moves."""

@@ -152,7 +152,7 @@ class SessionActions:
         """
         opened = self._chat.in_memory.find(session_id)
         if opened is not None:
-            await self._chat.end_turns(opened)
+            await self._chat.end_turn_of(opened)
         await self._library.delete(session_id)
         if opened is self._chat.shown:
             self._shown_session.leave()

@@ -51,9 +51,9 @@ class FindBar(Horizontal):
             self._field.input.select_all()
         self.screen.set_focus(self._field.input)  # at once: the next key must reach it
 
-    def show_standing(self) -> None:
+    def show_number(self) -> None:
         """Show at the right of the input which hit is the current one, and how many there are."""
-        number, count = self._log.finder.standing  # `number` is 0 while no hit is current
+        number, count = self._log.finder.number_and_count  # `number` is 0 while no hit is current
         if not self._field.value:  # hits, if any, come from the dialog that searches all sessions
             words = ""
         elif number:

@@ -75,8 +75,8 @@ async def test_n_goes_on_after_the_search_was_left(pilot, log):
     log.focus()
     await pilot.press("n")
     assert marked(log, "hit-now") == ["fern"]
-    assert log.finder.standing == (1, 2)
+    assert log.finder.number_and_count == (1, 2)
     await pilot.press("n")
-    assert log.finder.standing == (2, 2)
+    assert log.finder.number_and_count == (2, 2)
     await pilot.press("N")
-    assert log.finder.standing == (1, 2)
+    assert log.finder.number_and_count == (1, 2)
