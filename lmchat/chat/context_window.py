@@ -250,8 +250,9 @@ class ContextMeter:
         """Change the factor of a model after its server has counted the tokens of the messages.
 
         The earlier factor has a weight of one third. A count is ignored if it may be too low,
-        because the server has cut the prompt or its template leaves out thoughts. The count of a
-        prompt with images or with little text is ignored, too.
+        because the server has cut the prompt or its template leaves out thoughts; with
+        `SentThoughts.ALL`, the template is known to keep them. The count of a prompt with images or
+        with little text is ignored, too.
         """
         raw = plan.raw_text + plan.raw_thoughts
         if plan.has_images or counted <= 0 or raw < _SMALL_TOKENS:

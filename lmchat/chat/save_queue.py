@@ -78,7 +78,7 @@ class SaveQueue:
         try:
             await self.store.figures.add_answer_record(record)
         except LMChatError as error:
-            log.warning("the record of an answer could not be written: %s", error.kind)
+            log.warning("the answer record could not be written: %s", error.kind)
 
     def is_unsaved(self, session_id: str) -> bool:
         return any(header.session_id == session_id for header, _, _ in self._unsaved)

@@ -46,7 +46,7 @@ class ImportOutcome(Struct, kw_only=True):
     """Outcome of an import, or of a trial, as far as it has come."""
 
     chats: list[ImportedChat] = []
-    left_out: list[tuple[str, Skipped]] = []
+    skipped: list[tuple[str, Skipped]] = []
     """Damaged parts of files, each with the name of its file."""
     refused: list[tuple[str, LMChatError]] = []
     """Name and error of each file that was not imported whole, and of each folder without chats."""
@@ -135,7 +135,7 @@ class Importer:
                     if elapsed_s >= self._quiet_s:  # a short import reports nothing
                         report_progress(_counts(outcome.chats))
                 case Skipped():
-                    outcome.left_out.append((file, found))
+                    outcome.skipped.append((file, found))
                 case FormatUnknown() if file not in names:  # it is in a named folder
                     outcome.unknown_count += 1
                 case LMChatError():
@@ -183,7 +183,7 @@ def loss_lines(outcome: ImportOutcome) -> list[str]:
     The last line counts the files in named folders that hold no chats.
     """
     parts = [(chat.file, part) for chat in outcome.chats for part in chat.skipped]
-    parts += outcome.left_out
+    parts += outcome.skipped
     lines = [f"{file}, {part.where}: {part.reason}." for file, part in parts]
     if len(lines) > _MAX_LISTED:
         lines[_MAX_LISTED:] = [f"{len(lines) - _MAX_LISTED} more notes of this kind."]

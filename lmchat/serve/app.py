@@ -280,7 +280,7 @@ class ServeApp(Struct, kw_only=True):
             try:
                 await self.add_answer_record(report.row)
             except LMChatError as error:
-                _log.warning("the record of an answer could not be written: %s", error.kind)
+                _log.warning("the answer record could not be written: %s", error.kind)
 
         has_begun = report.status != 0
         if has_begun and isinstance(outcome, LMChatError):

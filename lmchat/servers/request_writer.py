@@ -100,8 +100,9 @@ class WrittenRequest(Struct, kw_only=True):
     def adapt(self, error: ServerRejected) -> list[str] | None:
         """Change the dialect after a refusal: ask for JSON in another way, or leave fields out.
 
-        Return a note for each setting that is lost; None if the refusal is about something else. A
-        renamed limit and `stream_options` have no note: no setting is lost then.
+        Return a note for each setting that is lost; None if the refusal is about something else. If
+        the limit is renamed or `stream_options` left out, no setting is lost: these changes are
+        other fields of the dialect than `dropped`, so they have no note.
         """
         request, before = self.request, self.dialect
         dialect = before.after_json_refusal(error, request.output)

@@ -186,6 +186,7 @@ def _messages(
     read from its file instead.
     """
     for row in rows:
+        # the first two of `MESSAGE_COLUMNS`, and the two counts behind the others
         number, message_id, *_, version, versions = row
         if row[_STATE] == AnswerState.STREAMING:
             message_parts = arrived_parts(connection, number, message_id)

@@ -78,6 +78,7 @@ _TABLES = (
         data blob not null
     )""",
     "create table drafts (session_id text primary key not null, text text not null)",
+    # The answer records: `AnswerRecord`, a row for each answer, without its text.
     """create table ledger (
         ledger_id integer primary key,
         created_at text not null,

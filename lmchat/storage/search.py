@@ -60,6 +60,8 @@ _INDEXED_PARTS = _PARTS.format(
 # Query of the titles, with the columns `_HIT`; the columns of a message are empty.
 _TITLES = """select session_id, title, '', '', model, updated_at from sessions
     where deleted_at is null"""
+# SQLite has no `contains`: `opening.py` gives each connection the one of `row_values.py`. Names are
+# cast to bytes, as SQLite cannot pass a text with damaged bytes to a function of Python.
 _TITLE_HAS_TERM = "and contains(cast(title as blob), ?)"
 # Without terms, a message is shown once, by its text; an answer's thoughts and calls are not hits.
 _TEXTS_AND_TOOLS = "and (p.kind = 'text' or m.role = 'tool')"
@@ -333,7 +335,7 @@ def _condition(name: str, value: str) -> tuple[str, str] | None:
     Return None for a wrong value. `name` is one of the names in `_FILTER`, in small letters.
     """
     folded_value = folded(value[:_LONGEST_TERM])
-    # Names are cast to bytes: SQLite cannot pass a text with damaged bytes to `contains`.
+    # names are cast to bytes, as in `_TITLE_HAS_TERM`
     match name:
         case "model":
             models = """select model from (select distinct model from messages)

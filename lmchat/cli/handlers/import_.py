@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from msgspec.structs import asdict
+
 from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.handlers.sessions import header_json
 from lmchat.cli.open_store import open_store
@@ -112,8 +114,5 @@ def _outcome_json(context: Context, outcome: ImportOutcome) -> dict[str, object]
         {"file": file, "error": error.kind, "message": error.message}
         for file, error in outcome.refused
     ]
-    skipped = [
-        {"file": file, "where": part.where, "reason": part.reason}
-        for file, part in outcome.left_out
-    ]
+    skipped = [{"file": file, **asdict(part)} for file, part in outcome.skipped]
     return {"object": "list", "data": chats, "skipped": skipped, "refused": refused}
