@@ -38,7 +38,8 @@ _STEPS_PER_ROW = 8  # Textual draws the ends of a thumb in eighths of a row
 def rows_region(log: ScrollView, y: int, count: int) -> Region:
     """Return the region of `count` rows from row `y` of the screen on, without the scrollbar.
 
-    The column of the scrollbar costs as much to paint as the rows.
+    The column of the scrollbar costs as much to paint as the rows. Without a scrollbar it is blank:
+    `Painter.fit` keeps it free, so that the text is not wrapped again when the bar appears.
     """
     return Region(0, y, log.size.width - log.styles.scrollbar_size_vertical, count)
 
@@ -122,7 +123,7 @@ class Painter:
         panel = log.get_component_rich_style("chat-log--panel", partial=True)
         styles |= {"base": log.rich_style, "panel": log.rich_style + panel}
         margin = log.get_component_styles("chat-log--margin").padding
-        # the scrollbar always has its column
+        # the scrollbar always has its column: see `rows_region`
         room = log.outer_size.width - log.styles.scrollbar_size_vertical - margin.width
         self.left = margin.left + max((room - _WIDEST_PAGE) // 2, 0)
         self._selected_style = log.get_component_rich_style("chat-log--selected")

@@ -63,9 +63,9 @@ class AnswerSettings:
         """
         opened = self._chat.shown
 
-        async def change(typed: str) -> None:
+        async def change(option_text: str) -> None:
             """Do what `NAME`, `NAME VALUE` or `NAME=VALUE` says, and tell the user the result."""
-            self._ui.notify(await session_sampling.set_option(self._chat, opened, typed))
+            self._ui.notify(await session_sampling.set_option(self._chat, opened, option_text))
 
         def ask_for_value(name: str | None) -> None:
             """Ask for another value of the option that was chosen; None if the list was left."""
@@ -86,9 +86,9 @@ class AnswerSettings:
         width = max((len(option.name) for option in options), default=0)
         rows: list[ListRow] = []
         for option in options:
-            name = ((f" {option.name:<{width}}", NAME),)
+            label = ((f" {option.name:<{width}}", NAME),)
             value = ((f"  {value_words(option)}", ASIDE),)
             origin = ((option.origin.words, MUTED),)  # who has set the value
-            rows.append(ListRow(pieces=(name, value), right=origin, key=option.name))
+            rows.append(ListRow(pieces=(label, value), right=origin, key=option.name))
         dialog = PickDialog("Sampling", rows, verb="change it", nothing=NOTHING_SET)
         self._ui.open_dialog(dialog, ask_for_value)
