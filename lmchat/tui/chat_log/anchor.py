@@ -59,7 +59,7 @@ def anchor_in_text(
     """Return an anchor for a character of a block that is laid out.
 
     `number` is the number of the block in message `index`. `chars` is how many characters of the
-    block come before this one; -1 means the blank row above the block.
+    block come before the character; -1 means the blank row above the block.
     """
     blocks = document.entries[index].blocks
     size = row_starts(blocks[number])[-1]  # the last element is where the text ends

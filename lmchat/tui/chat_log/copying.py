@@ -155,7 +155,7 @@ def code_number(document: Document, place: Place) -> int:
     """Return the index of the code block whose head is at a place, among those of its message.
 
     A head is the row above code, with its language. The index is the number of heads above this
-    one, without those in reasoning. Heads are found by their `hint`, which no other row of an
+    head, without those in reasoning. Heads are found by their `hint`, which no other row of an
     answer has.
     """
     blocks = document.entries[place.message].blocks

@@ -330,7 +330,7 @@ def state_block(figures: AnswerFigures | None, now_s: float) -> Block:
         if figures is not None:
             left = _state_spans(page, figures, now_s)
         stop = page.key_hint("Esc", "stop", "stop")  # Esc unless the user has another key
-        # on a narrow page, only the footer has the key, as a second row would come and go
+        # on a narrow page, only the row of keys has the key: a second row would come and go
         return page.row(left, stop if width_of([*left, *stop]) <= page.text_width else ())
 
     return made_block(make)
