@@ -1,4 +1,4 @@
-"""Search of servers, and choice of the server and model that a command asks.
+"""Search of servers and their models, and choice of the server and model that a command asks.
 
 A result (`ProbeResult`) is a probed address with its verdict and its models.
 """
@@ -17,9 +17,10 @@ from lmchat.servers.discovery.choose_target import (
     require_model,
     target_when_loaded,
 )
-from lmchat.servers.discovery.probe_result import ProbeResult
+from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
+from lmchat.servers.discovery.target_errors import why_unusable
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model import Target
+from lmchat.servers.model import ModelInfo, Target
 from lmchat.servers.protocols import ServerClient
 from lmchat.servers.stream.timeouts import first_token_limit
 
@@ -50,6 +51,15 @@ async def find_servers(backend: ServerClient, settings: Settings) -> tuple[Probe
     if settings.endpoint:
         return (await backend.check(Endpoint.parse(settings.endpoint)),)
     return await backend.detect(expected=configured_endpoints(settings))
+
+
+async def fetch_models(runtime: Runtime) -> list[ModelInfo]:
+    """Return the models of all usable servers; raises an error if there is no such server."""
+    results = await find_servers(runtime.backend, runtime.settings)
+    usable = usable_of(results)
+    if not usable:
+        raise why_unusable(results)
+    return [model for probed in usable for model in probed.models]
 
 
 async def choose_target(context: Context, runtime: Runtime) -> Target:

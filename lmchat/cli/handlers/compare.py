@@ -14,7 +14,8 @@ from lmchat.batch.task_answers import (
 )
 from lmchat.chat.turn_starts import new_prompt
 from lmchat.cli.context import Context
-from lmchat.cli.find_models import fetch_models, load_if_needed
+from lmchat.cli.find_target import fetch_models
+from lmchat.cli.load_model import load_if_needed
 from lmchat.cli.read_prompt import prompt_of
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.cli.wiring import Runtime, open_runtime, sampling_layers

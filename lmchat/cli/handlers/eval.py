@@ -24,8 +24,8 @@ from lmchat.batch.task_answers import (
     rounded_median,
 )
 from lmchat.cli.context import Context
-from lmchat.cli.find_models import fetch_models, load_if_needed
-from lmchat.cli.find_target import choose_target
+from lmchat.cli.find_target import choose_target, fetch_models
+from lmchat.cli.load_model import load_if_needed
 from lmchat.cli.wiring import open_runtime, sampling_layers
 from lmchat.errors import LMChatError
 from lmchat.files.disk import expanded_path

@@ -19,7 +19,8 @@ from lmchat.attachments.web_page import PageAddress, refuse_host
 from lmchat.chat import session_changes, session_sampling
 from lmchat.chat.session_sampling import NOTHING_SET, value_words
 from lmchat.chat.turn_choices import LEVELS, NO_PROFILE
-from lmchat.cli.find_models import fetch_models, load_if_needed
+from lmchat.cli.find_target import fetch_models
+from lmchat.cli.load_model import load_if_needed
 from lmchat.cli.plain.line_reader import QUOTES
 from lmchat.cli.plain.turns import PlainTurns
 from lmchat.cli.plain.words import model_words, session_words

@@ -1,25 +1,13 @@
-"""Models of all servers, for commands that list or load models."""
+"""Loading of models, for commands that need one or are asked to load one."""
 
 from __future__ import annotations
 
 from time import monotonic
 
-from lmchat.cli.find_target import find_servers
 from lmchat.cli.wiring import Runtime
 from lmchat.errors import LMChatError
-from lmchat.servers.discovery.probe_result import usable_of
-from lmchat.servers.discovery.target_errors import why_unusable
 from lmchat.servers.model import LoadState, ModelInfo, find_model
 from lmchat.terminal.output import Output
-
-
-async def fetch_models(runtime: Runtime) -> list[ModelInfo]:
-    """Return the models of all usable servers; raises an error if there is no such server."""
-    results = await find_servers(runtime.backend, runtime.settings)
-    usable = usable_of(results)
-    if not usable:
-        raise why_unusable(results)
-    return [model for probed in usable for model in probed.models]
 
 
 async def load_with_progress(
