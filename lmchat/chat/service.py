@@ -32,6 +32,7 @@ from lmchat.chat.saved_texts import SavedTexts, joined_prompts
 from lmchat.chat.sessions_in_memory import SessionsInMemory
 from lmchat.chat.titles import rename_by_model
 from lmchat.chat.tool_rounds import ToolQuestion
+from lmchat.chat.toolbox import Toolbox
 from lmchat.chat.turn_choices import TurnChoices
 from lmchat.chat.turn_runner import FrontEndError, TurnRunner, shown_error
 from lmchat.chat.turn_starts import (
@@ -77,15 +78,16 @@ class ChatService:
         store: Store,
         profile_name: str = "",
         layers: SamplingLayers | None = None,
+        toolbox: Toolbox | None = None,
         with_titles: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin with a new session; `with_titles` lets the model write titles.
 
-        `chat`, `profile_name` and `layers` are the choices for the next turn, as in `TurnChoices`.
+        `chat`, `profile_name`, `layers` and `toolbox` are for the next turns, as in `TurnChoices`.
         """
         self.front_end: FrontEnd | None = None  # the front end sets this itself
-        self.turn_choices = TurnChoices(chat, profile_name, layers)
+        self.turn_choices = TurnChoices(chat, profile_name, layers, toolbox)
         self.context_planner = ContextPlanner(self.turn_choices)
         self.save_queue = SaveQueue(store)
         self.drafts = SavedTexts(store.draft, store.save_draft, self._unsaved_prompts)

@@ -43,7 +43,11 @@ class TurnChoices:
     """
 
     def __init__(
-        self, chat: ChatSettings, profile_name: str = "", layers: SamplingLayers | None = None
+        self,
+        chat: ChatSettings,
+        profile_name: str = "",
+        layers: SamplingLayers | None = None,
+        toolbox: Toolbox | None = None,
     ) -> None:
         """Begin with the settings `chat`; without `layers`, all sampling comes from them.
 
@@ -53,7 +57,7 @@ class TurnChoices:
         self.layers = layers or SamplingLayers(chat=options_set_in(chat))
         self.profile_name = profile_name  # profile in use; empty without one
         self.target: Target | None = None  # server and model; only `use_target` changes it
-        self.toolbox: Toolbox | None = None  # `cli` sets it if any tools are configured
+        self.toolbox = toolbox  # None if no tools are configured
         self._started_with = (chat, self.layers, profile_name)  # every profile is applied to these
 
     @property

@@ -104,17 +104,18 @@ def make_chat(context: Context, runtime: Runtime, *, with_titles: bool = False) 
     is_chat = not options.handler  # otherwise, it is `ask`
     if options.temporary or not is_chat:  # these leave no kept answer
         chat_settings = replace(chat_settings, detach=False)
-    chat = ChatService(
+    toolbox = None
+    if context.has_tools and (is_chat or options.tools):
+        toolbox = make_toolbox(context, runtime.settings, runtime.state)
+    return ChatService(
         chat=chat_settings,
         backend=runtime.backend,
         store=runtime.store,
         profile_name=options.profile or "",
         layers=sampling_layers(context),
+        toolbox=toolbox,
         with_titles=with_titles,
     )
-    if context.has_tools and (is_chat or options.tools):
-        chat.turn_choices.toolbox = make_toolbox(context, runtime.settings, runtime.state)
-    return chat
 
 
 def sampling_layers(context: Context) -> SamplingLayers:

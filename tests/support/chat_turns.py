@@ -46,6 +46,7 @@ class ChatTurns(FrontEnd):
             chat=ChatSettings(**settings),
             backend=self.server,
             store=store,
+            toolbox=box,
             with_titles=with_titles,
             clock=clock,
         )
@@ -54,7 +55,6 @@ class ChatTurns(FrontEnd):
             self.use(product, window=window)
         else:
             self.sessions.turn_choices.use_target(target)
-        self.sessions.turn_choices.toolbox = box
         self.events: list[ChatEvent] = []
         self.returned: list[str] = []
         self.questions: list[ToolQuestion] = []

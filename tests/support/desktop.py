@@ -260,9 +260,13 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     store = store or Store(folder / "sessions.db")
     backend.engine = engine
     chat = ChatService(
-        chat=settings.chat, backend=backend, store=store, with_titles=True, clock=clock
+        chat=settings.chat,
+        backend=backend,
+        store=store,
+        toolbox=toolbox,
+        with_titles=True,
+        clock=clock,
     )
-    chat.turn_choices.toolbox = toolbox
     seen = Desktop(None, None, None, backend, store, folder)  # type: ignore[arg-type]
     state = state or State()
     seen.workspace = Workspace(
