@@ -219,8 +219,8 @@ class Dispatcher:
                 self.turns.stop()
             case ChatLog.CopyWanted(text=text):
                 self.ui.copy(text)
-            case ChatLog.CodeClicked(message=clicked, number=number):
-                self.message_actions.copy_code(clicked, number)
+            case ChatLog.CodeClicked(message=clicked, number=number, is_thought=is_thought):
+                self.message_actions.copy_code(clicked, number, is_thought=is_thought)
             case ChatLog.LinkClicked(address=address):
                 self.message_actions.open_link(address)
             case ChatLog.Decided(choice=choice):

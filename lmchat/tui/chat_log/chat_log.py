@@ -83,7 +83,8 @@ class ChatLog(ScrollView, can_focus=True):
         """The key above a code block was clicked, which copies the block."""
 
         message: ChatMessage
-        number: int  # index of the block in the message
+        number: int  # index of the block in the message, or in its reasoning
+        is_thought: bool
 
     class LinkClicked(AppMessage):
         """A link in a message was clicked."""
@@ -626,7 +627,9 @@ class ChatLog(ScrollView, can_focus=True):
         meta = event.style.meta
         act = str(meta.get("act", ""))  # a message command or an answer to a tool call
         if act == "copy_code":
-            self.post_message(self.CodeClicked(message, code_number(self.document, place)))
+            is_thought = self.document.block(place).is_thought
+            number = code_number(self.document, place)
+            self.post_message(self.CodeClicked(message, number, is_thought))
         elif act in CHOICES:
             self._decide(act, event.time)
         elif act == "stop":

@@ -155,11 +155,12 @@ def code_number(document: Document, place: Place) -> int:
     """Return the index of the code block whose head is at a place, among those of its message.
 
     A head is the row above code, with its language. The index is the number of heads above this
-    head, without those in reasoning. Heads are found by their `hint`, which no other row of an
-    answer has.
+    head. In reasoning, only the heads of the reasoning count, and in the text only those of the
+    text. Heads are found by their `hint`, which no other row of an answer has.
     """
     blocks = document.entries[place.message].blocks
-    blocks_above = (block.lines or [] for block in blocks[: place.block] if not block.is_thought)
+    head = blocks[place.block]
+    above = (block for block in blocks[: place.block] if block.is_thought == head.is_thought)
     row = place.row - document.blank_rows(place)  # a place counts the blank rows above its block
-    lines_above = (blocks[place.block].lines or [])[:row]
-    return sum(line.hint is not None for line in chain(*blocks_above, lines_above))
+    lines_above = chain(*(block.lines or [] for block in above), (head.lines or [])[:row])
+    return sum(line.hint is not None for line in lines_above)

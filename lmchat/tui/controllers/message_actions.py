@@ -158,14 +158,19 @@ class MessageActions:
         self._focus(message)
         self._log.toggle("is_source")
 
-    def copy_code(self, message: ChatMessage, number: int | None = None) -> None:
+    def copy_code(
+        self, message: ChatMessage, number: int | None = None, *, is_thought: bool = False
+    ) -> None:
         """Copy a code block of a message by its index, and notify the user which one it is.
+
+        With `is_thought`, it is one of the reasoning, which only a click copies.
 
         Without a number, each call copies the next block of the message; the first one follows the
         last.
         """
         # `current`: after a click, the message may be as it was when its answer began to stream
-        blocks = code_blocks(self._chat.shown.current(message).text)
+        message = self._chat.shown.current(message)
+        blocks = code_blocks(message.reasoning if is_thought else message.text)
         # `unavailable_reason` only looks for a fence, as it runs each time the row of keys is shown
         if not blocks:
             self._ui.notify(NO_CODE)
