@@ -1,7 +1,7 @@
-"""All checks of `lmchat doctor` and `/doctor`: those that depend on options, and the others.
+"""All checks of `lmchat doctor` and `/doctor`, with the rows of those that depend on options.
 
 The checks of servers, API keys, configuration and tool servers need what depends on the options of
-the run, so this module finds it. `machine_checks` has the others.
+the run, so this module finds it. `machine_checks` returns the others, each with its function.
 """
 
 from __future__ import annotations
@@ -17,14 +17,8 @@ from lmchat.cli.tool_setup import how_to_correct, make_toolbox
 from lmchat.cli.wiring import api_keys_of, saved_state
 from lmchat.config.state import State
 from lmchat.doctor.check import Finding, Findings, run_checks
-from lmchat.doctor.machine_checks import (
-    CONFIG,
-    START_ENGINE,
-    TOOLS,
-    config_findings,
-    machine_checks,
-    tool_findings,
-)
+from lmchat.doctor.machine_checks import START_ENGINE, machine_checks
+from lmchat.doctor.option_checks import CONFIG, TOOLS, config_findings, tool_findings
 from lmchat.doctor.server_checks import SERVERS, key_findings, server_findings
 from lmchat.processes.threads import in_thread, run_abandonable
 from lmchat.servers.discovery.choose_target import choose

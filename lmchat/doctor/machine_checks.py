@@ -1,7 +1,6 @@
-"""Rows of the doctor's report about everything except model servers.
+"""Checks of this machine that depend on no options of the run.
 
-They are about configuration, folder, `sessions.db`, locale, tool servers, built-in engine and
-lmchat.
+They are about lmchat's folder, `sessions.db`, locale, built-in engine and versions.
 """
 
 from __future__ import annotations
@@ -15,31 +14,26 @@ from importlib.metadata import version
 from pathlib import Path
 
 from lmchat import __version__
-from lmchat.config.file import Problem
-from lmchat.config.load import LoadedSettings
 from lmchat.doctor.check import Check, Finding, FindRows, Grade, Group
 from lmchat.errors import StoreUnavailable
 from lmchat.files.paths import Paths
 from lmchat.processes.threads import in_thread
 from lmchat.servers.engine.download import install_command, is_engine_installed
 from lmchat.storage.opening import check_file
-from lmchat.tools.calls import ServerState, ToolServer
 
 START_ENGINE = "lmchat --local"
 
-CONFIG = Check(Group.FILES, "config", "Configuration")
 FOLDER = Check(Group.FILES, "files.folder", "Folder")
 STORE = Check(Group.FILES, "store", "Sessions")
 LOCALE = Check(Group.TERMINAL, "terminal.locale", "Characters")
-TOOLS = Check(Group.TOOLS, "tools", "Tools")  # the name is for a check that fails
 ENGINE = Check(Group.ENGINE, "engine.installed", "Engine")
 VERSION = Check(Group.PROGRAM, "lmchat.version", "Version")
 
 
 def machine_checks(paths: Paths, environ: Mapping[str, str]) -> Sequence[tuple[Check, FindRows]]:
-    """Return the checks of the machine, each with its function, which runs in a thread.
+    """Return the checks of this module, each with its function, which runs in a thread.
 
-    `cli/doctor_checks.py` adds those that depend on options.
+    `cli/doctor_checks.py` adds those of `option_checks.py` and `server_checks.py`.
     """
     return (
         (FOLDER, partial(in_thread(folder_findings), paths.config_dir)),
@@ -48,19 +42,6 @@ def machine_checks(paths: Paths, environ: Mapping[str, str]) -> Sequence[tuple[C
         (ENGINE, in_thread(engine_findings)),
         (VERSION, partial(in_thread(version_findings), paths.log_file)),
     )
-
-
-def config_findings(loaded: LoadedSettings, problems: Sequence[Problem]) -> list[Finding]:
-    """Return a row for each problem of the configuration, or a row that says there is none.
-
-    `problems` has the problems of `loaded`, of its keyboard keys, and of its theme.
-    """
-    if problems:
-        step = "Correct it, then lmchat config check"
-        return [CONFIG.row(Grade.FAULT, problem.sentence, step) for problem in problems]
-    if loaded.has_file:
-        return [CONFIG.row(Grade.OK, f"{loaded.file} has no problems.")]
-    return [CONFIG.row(Grade.OK, f"{loaded.file} does not exist; the defaults apply.")]
 
 
 def folder_findings(folder: Path) -> list[Finding]:
@@ -102,31 +83,6 @@ def locale_findings(environ: Mapping[str, str]) -> list[Finding]:
     step = "export LC_ALL=C.UTF-8, or set `ascii = true` under [ui] in the configuration"
     cause = "The locale is not UTF-8: non-ASCII characters may look wrong."
     return [LOCALE.row(Grade.WARNING, cause, step)]
-
-
-def tool_findings(
-    servers: Sequence[ToolServer], steps: Mapping[str, str], *, waited_s: float
-) -> list[Finding]:
-    """Return a row for each tool server, `waited_s` after it was started.
-
-    `steps` says how to correct each server, by its name.
-    """
-    row = partial(Finding, TOOLS.group, TOOLS.check)
-    rows: list[Finding] = []
-    for server in servers:
-        step = steps[server.name]  # the text of the report leaves it out for `OK`
-        if server.state is ServerState.READY:  # an error means that some of its tools are left out
-            grade = Grade.WARNING if server.error else Grade.OK
-            cause = f"It is {server.state_sentence}"
-        elif server.state is ServerState.STARTING:
-            grade = Grade.WARNING
-            cause = f"No answer within {waited_s:g} s."
-            step = "Run lmchat tools, which waits longer; then check the server"
-        else:
-            grade = Grade.FAULT
-            cause = f"It has {server.state_sentence}"
-        rows.append(row(server.name, grade, cause, step))
-    return rows
 
 
 def engine_findings() -> list[Finding]:
