@@ -79,14 +79,15 @@ class OpenSession:
 
     Its parts are changed by:
 
-    - `ChatService` begins, refuses, stops and ends turns, and puts questions. It alone changes
-      `queue`, sets `first_words`, which a turn uses up, and sets `is_hung_up` when the terminal is
-      gone. After `fetch_kept` has found an answer forgotten by its server, it replaces that
-      message.
+    - `ChatService` begins, refuses, stops and ends turns, and puts questions. It alone calls the
+      methods of the queue, `use_first_words` and `hang_up`. After `fetch_kept` has found an answer
+      forgotten by its server, it replaces that message.
     - `TurnRunner` calls the steps of a turn below, and `replace_path` after a summary.
-    - `changes` changes messages and sampling, and `titles` the title, without a turn.
+    - `session_changes` changes messages and sampling, and `titles` the title, without a turn.
     - `SessionsInMemory` takes over header and path from the disk.
-    - Front ends call `load_older`, `stop_turn`, `answer_now` and `take_question` only.
+    - Front ends call `load_older`, `stop_turn`, `answer_now` and `take_question` only. The user's
+      stop needs no more than `stop_turn`: what follows a turn, `ChatService` does at each end.
+    - `load_older` only reads, so whoever needs the whole path calls it, also `request_preview`.
     """
 
     def __init__(
@@ -101,7 +102,8 @@ class OpenSession:
         """The path; until `load_older`, a long session has only its newest messages here."""
         self.aside = MessagePath()
         """A summary that streams, with its prompt: shown behind the path, but not a part of it."""
-        self.first_words = ""  # words of the user with which the next answer begins
+        self.first_words = ""
+        """Words of the user with which the next answer begins; `apply_start` uses them up."""
         self.turn = Turn()  # the running one, or the last one
         self.figures: AnswerFigures | None = None
         """Figures of the answer or round of calls that began last, until the next one begins."""
@@ -109,15 +111,11 @@ class OpenSession:
         self.reported_left_out = 0  # number of left-out messages in the last note about them
         self.request: AnswerRequest | None = None  # of the running answer
         self.question: ToolQuestion | None = None  # the tool call that waits until the user decides
-        self.queue: list[str] = []
-        """Prompts that wait for the end of the running turn, for a server, or for a model.
-
-        `ChatService` changes it, also by `make_way_for_summary`, and saves each change.
-        """
         self.is_hung_up = False
         """Whether the terminal is gone: answers that servers keep are interrupted, not stopped."""
         self.saves: set[asyncio.Future[None]] = set()  # running writes, as of an ended answer
         self._clock = clock
+        self._queue: list[str] = []
         self._growing = GrowingAnswer()
         self._newest_answer: ChatMessage | None = None
         """The answer that began last: empty while it streams into `_growing`, then as it ended."""
@@ -144,7 +142,7 @@ class OpenSession:
     @property
     def has_begun(self) -> bool:
         """Whether a prompt was sent in the session; it may still be queued, and no message yet."""
-        return self.has_had_messages or bool(self.queue) or self.is_busy
+        return self.has_had_messages or bool(self._queue) or self.is_busy
 
     @property
     def is_running(self) -> bool:
@@ -154,7 +152,7 @@ class OpenSession:
     @property
     def is_waiting(self) -> bool:
         """Whether prompts wait for a server or a model; during a turn, they wait for its end."""
-        return bool(self.queue) and not self.is_busy
+        return bool(self._queue) and not self.is_busy
 
     @property
     def can_answer_now(self) -> bool:
@@ -183,6 +181,28 @@ class OpenSession:
         """
         if self.turn.may_call_tools or self.aside:
             self.require_idle()
+
+    # The queue: `ChatService` saves and reports each change
+
+    @property
+    def queue(self) -> tuple[str, ...]:
+        """Prompts, oldest first, that wait for the end of the turn, for a server or for a model."""
+        return tuple(self._queue)
+
+    def queue_last(self, *prompts: str) -> None:
+        """Put prompts behind the queue."""
+        self._queue += prompts
+
+    def take_first_queued(self) -> str:
+        return self._queue.pop(0)
+
+    def take_newest_queued(self) -> str:
+        return self._queue.pop()
+
+    def take_all_queued(self) -> tuple[str, ...]:
+        taken = self.queue
+        self._queue.clear()
+        return taken
 
     # The messages
 
@@ -282,6 +302,16 @@ class OpenSession:
         """The sampling options of this session, as they are sent from the next answer on."""
         return usable_options(self.header.sampling)
 
+    # For the next answers
+
+    def use_first_words(self, words: str) -> None:
+        """Let the next answer begin with words; an empty text takes them back."""
+        self.first_words = words
+
+    def hang_up(self) -> None:
+        """Note that the terminal is gone."""
+        self.is_hung_up = True
+
     # Steps of a turn
 
     def begin_turn(self, task: asyncio.Task[None], unsent: str, *, is_summary: bool) -> None:
@@ -295,7 +325,7 @@ class OpenSession:
 
     def make_way_for_summary(self) -> None:
         """Put the prompt of the turn in front of the queue; the turn writes a summary instead."""
-        self.queue.insert(0, self.take_unsent())
+        self._queue.insert(0, self.take_unsent())
         self.turn.is_summary = True
 
     def take_unsent(self) -> str:

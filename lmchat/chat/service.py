@@ -65,9 +65,11 @@ class ChatService:
     servers (`backend`). It also holds drafts and bookmarks, the choices for the next turn, and the
     planner of its context window.
 
-    A turn is a task; a session has at most one. A prompt that is sent during a turn, or before a
-    model is ready, waits in the queue of its session. This is so for the shown session and for the
-    others. *First words* are words of the user with which the next answer begins.
+    A turn is a task; a session has at most one. To stop it for the user, front ends call
+    `OpenSession.stop_turn`, which cancels the task. `_after_turn` then follows, as it does after
+    each turn. A prompt that is sent during a turn, or before a model is ready, waits in the queue
+    of its session. This is so for the shown session and for the others. *First words* are words of
+    the user with which the next answer begins.
     """
 
     def __init__(
@@ -119,7 +121,7 @@ class ChatService:
         comes back as `PromptsReturned`.
         """
         if opened.is_busy or not self.turn_choices.is_ready:
-            opened.queue.append(text)
+            opened.queue_last(text)
             self._report(opened, QueueChanged())
             return True
         self._send_draft_now(opened, text)
@@ -139,7 +141,7 @@ class ChatService:
         If it is refused, the whole queue returns to the prompt field. With `may_compact`, a summary
         may be made first.
         """
-        prompt = opened.queue.pop(0)
+        prompt = opened.take_first_queued()
         try:
             self._send_draft_now(opened, prompt, may_compact=may_compact)
         except LMChatError as refusal:  # for example, the server is gone by now
@@ -392,8 +394,7 @@ class ChatService:
 
     def _return_queue(self, opened: OpenSession, *prompts: str) -> None:
         """Return prompts to the prompt field, and behind them all queued ones."""
-        returned = (*prompts, *opened.queue)
-        opened.queue.clear()
+        returned = (*prompts, *opened.take_all_queued())
         if returned:
             self._report(opened, PromptsReturned(prompts=returned))
 
@@ -486,7 +487,7 @@ class ChatService:
 
     def take_queued(self, opened: OpenSession) -> str:
         """Take the newest prompt out of the queue of a session, and return it."""
-        prompt = opened.queue.pop()
+        prompt = opened.take_newest_queued()
         self._report(opened, QueueChanged())
         return prompt
 
@@ -495,8 +496,7 @@ class ChatService:
 
         Nothing is reported to the front end: the caller shows both queues.
         """
-        other.queue += opened.queue
-        opened.queue.clear()
+        other.queue_last(*opened.take_all_queued())
         self.drafts.write_soon()
 
     def _unsaved_prompts(self, session_id: str) -> tuple[str, ...]:
@@ -520,7 +520,7 @@ class ChatService:
         target = self.turn_choices.target
         if words and target is not None:  # without a server, the turn checks it
             require_prefill(target)
-        self.shown.first_words = words
+        self.shown.use_first_words(words)
 
     async def restore_draft(self) -> str:
         """Give the new session the drafts of earlier runs that belong to no saved session.
@@ -544,7 +544,7 @@ class ChatService:
         """Let servers continue the answers that they can keep, as the terminal is gone (R-42)."""
         self.backend.leave_answers()
         for opened in self.in_memory.all:
-            opened.is_hung_up = True
+            opened.hang_up()
 
     async def close(self) -> None:
         """Stop all turns, and save how they end and what could not be saved before.

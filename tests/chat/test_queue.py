@@ -33,7 +33,7 @@ async def test_a_queue_is_sent_in_order_in_its_own_session_after_good_ends_and_s
     first = chat.opened
     for text in ("one", "two", "three"):
         chat.sessions.send(first, text)
-    assert first.queue == ["two", "three"]
+    assert first.queue == ("two", "three")
     chat.sessions.in_memory.switch_to_new()
     assert await chat.sessions.in_memory.find_or_load(first.session_id) is first
     gate.set()
@@ -64,7 +64,7 @@ async def test_after_a_failure_the_queue_returns_in_order_also_behind_another_se
         gate.set()
         await chat.sessions.wait(first)
         assert chat.returned == ["two", "three"]
-        assert first.queue == []
+        assert first.queue == ()
         assert len(chat.server.requests) == 1
 
 
@@ -83,7 +83,7 @@ async def test_prompts_wait_for_a_model_and_the_answer_that_lacked_one_is_retrie
     chat.sessions.send(chat.opened, "three")
     chat.sessions.return_waiting()
     assert chat.returned == ["three"]
-    assert chat.opened.queue == []
+    assert chat.opened.queue == ()
 
 
 async def test_a_model_that_is_loaded_while_the_failed_answer_is_saved_loses_no_prompt(store):
@@ -140,7 +140,7 @@ async def filled(store, *scripts) -> ChatTurns:
 async def test_a_prompt_for_a_full_window_follows_a_summary_also_a_stopped_one(store):
     gate = asyncio.Event()
     chat = await filled(store, [gate, *answer_steps("They spoke.")], answer_steps("D."))
-    await until(lambda: chat.opened.queue == ["d"], "the prompt behind the summary")
+    await until(lambda: chat.opened.queue == ("d",), "the prompt behind the summary")
     gate.set()
     await chat.wait()
     assert chat.texts[1:] == ["They spoke.", "b", "B.", "c", "C.", "d", "D."]
@@ -200,7 +200,7 @@ async def test_quitting_stops_all_turns_and_the_queue_stays_for_the_draft(store)
     chat.sessions.send(second, "three")
     await until(lambda: len(chat.server.requests) == 2, "both requests")
     await chat.sessions.close()
-    assert first.queue == ["two"]
+    assert first.queue == ("two",)
     for opened in (first, second):
         saved = await store.open_session(opened.session_id)
         assert saved.messages[-1].state is AnswerState.STOPPED

@@ -106,7 +106,7 @@ async def test_an_enter_meant_for_the_prompt_never_allows_another_machine(tmp_pa
         await shown(desk, "^O find a server")
         await desk.press("enter", leads_to=WelcomeScreen, sees="Your message waits")
         assert backend.allowed == []
-        assert desk.chat.shown.queue == ["hi"]
+        assert desk.chat.shown.queue == ("hi",)
         await desk.press("enter", leads_to=ConfirmDialog, sees="gpu-box:8000 is not this machine")
 
 
