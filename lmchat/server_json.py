@@ -16,7 +16,7 @@ from lmchat.servers.discovery.target_errors import why_unusable
 from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products.product import NOTHING_FOUND
-from lmchat.sessions.stats import Metrics
+from lmchat.sessions.statistics import Metrics
 from lmchat.terminal.output import rounded, timestamp
 
 

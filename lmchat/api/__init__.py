@@ -60,4 +60,4 @@ from lmchat.sessions.message import TextPart as TextPart
 from lmchat.sessions.message import TokenProbabilities as TokenProbabilities
 from lmchat.sessions.message import ToolCallPart as ToolCallPart
 from lmchat.sessions.message import ToolResultPart as ToolResultPart
-from lmchat.sessions.stats import Metrics as Metrics
+from lmchat.sessions.statistics import Metrics as Metrics

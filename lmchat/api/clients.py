@@ -46,7 +46,7 @@ from lmchat.sessions.message import (
     messages_of,
     text_message,
 )
-from lmchat.sessions.stats import Metrics
+from lmchat.sessions.statistics import Metrics
 from lmchat.tools.json_schema import WantedValue
 
 

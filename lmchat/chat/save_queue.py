@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from lmchat.errors import LMChatError
 from lmchat.sessions.message import ChatMessage, JournalEntry, Role, TokenProbabilities
 from lmchat.sessions.session import SessionHeader
-from lmchat.sessions.stats import AnswerRecord
+from lmchat.sessions.statistics import AnswerRecord
 from lmchat.storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class SaveQueue:
     async def add_answer_record(self, record: AnswerRecord) -> None:
         """Write an answer record; it is dropped if the disk fails."""
         try:
-            await self.store.figures.add_answer_record(record)
+            await self.store.statistics.add_answer_record(record)
         except LMChatError as error:
             log.warning("the answer record could not be written: %s", error.kind)
 

@@ -49,7 +49,7 @@ from lmchat.sessions.message import (
     ToolCallPart,
     new_id,
 )
-from lmchat.sessions.stats import AnswerRecord
+from lmchat.sessions.statistics import AnswerRecord
 from lmchat.tools.calls import Decision
 
 _FIELDS_OF_STATS = [

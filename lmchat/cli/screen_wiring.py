@@ -74,7 +74,7 @@ async def make_dispatcher(
             monitor=Monitor(backend.check),
             catalogue=Catalogue(
                 backend,
-                store.figures.speeds,
+                store.statistics.speeds,
                 expected=configured_endpoints(settings),
                 names=configured_names(settings),
             ),

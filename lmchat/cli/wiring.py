@@ -33,7 +33,7 @@ from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.products import named_endpoints
 from lmchat.servers.protocols import ServerClient
 from lmchat.servers.sampling_options import checked_option, parsed_value
-from lmchat.sessions.stats import Metrics
+from lmchat.sessions.statistics import Metrics
 from lmchat.storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ async def open_runtime(
             counted = backend.metrics()
             if counted != Metrics():  # else nothing was counted
                 try:
-                    await store.figures.count(counted)
+                    await store.statistics.count(counted)
                 except LMChatError as error:
                     log.warning("the counters could not be saved: %s", error.kind)
 

@@ -46,7 +46,7 @@ from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.protocols import ServerClient
 from lmchat.servers.request import CHAT_PATH, ForwardedRequest
-from lmchat.sessions.stats import METRICS_RESET, AnswerRecord, Metrics
+from lmchat.sessions.statistics import METRICS_RESET, AnswerRecord, Metrics
 
 API = "/v1"
 EMBEDDINGS_PATH = "/embeddings"

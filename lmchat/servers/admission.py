@@ -24,7 +24,7 @@ from lmchat.servers.endpoint import Endpoint, usual_host
 from lmchat.servers.products import PRODUCTS, no_model_selected, too_many_requests
 from lmchat.servers.request import CHAT_PATH, ChatRequest, ForwardedRequest
 from lmchat.sessions.message import AnswerState, ChatMessage, Role
-from lmchat.sessions.stats import Budget, Metrics
+from lmchat.sessions.statistics import Budget, Metrics
 
 _WINDOW_S = 60.0
 _BASE64_GROWTH = 4 / 3  # size of an image in a request, relative to the size of its file

@@ -70,7 +70,7 @@ from lmchat.servers.slots import ServerSlots
 from lmchat.servers.stream.answer_reader import EventQueue
 from lmchat.servers.stream.chunks import prompt_progress
 from lmchat.sessions.message import AnswerState
-from lmchat.sessions.stats import AnswerRecord, Budget, Metrics
+from lmchat.sessions.statistics import AnswerRecord, Budget, Metrics
 
 COUNT_S = 2.0  # longest wait for a count of tokens; after it, an estimate is shown
 TEMPLATE_S = 5.0  # longest wait for the text behind a chat template, of up to 1 MB

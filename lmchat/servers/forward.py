@@ -32,7 +32,7 @@ from lmchat.servers.sender import Sender
 from lmchat.servers.stream.chunks import ServerUsage
 from lmchat.servers.stream.timeouts import IdleTimeout
 from lmchat.sessions.message import AnswerState, new_id
-from lmchat.sessions.stats import AnswerRecord
+from lmchat.sessions.statistics import AnswerRecord
 
 _STREAM_TAIL_BYTES = 32 * 1024  # end of a stream: several chunks, also with probabilities
 _WHOLE_BYTES = 1024 * 1024  # longer replies are not searched for counts; embeddings are long

@@ -22,7 +22,7 @@ from lmchat.servers.request import (
     OutgoingRequest,
     TemplateText,
 )
-from lmchat.sessions.stats import AnswerRecord, Budget, Metrics
+from lmchat.sessions.statistics import AnswerRecord, Budget, Metrics
 
 
 class AnswerSource(Protocol):

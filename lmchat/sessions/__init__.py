@@ -1,4 +1,4 @@
-"""Messages, parts, versions, branches and figures of sessions. Values without I/O.
+"""Messages, parts, versions, branches and statistics. Values without I/O.
 
 Entrance: `message.ChatMessage`, `session.Session`. Must not know: servers, disk, screens.
 """

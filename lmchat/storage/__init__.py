@@ -1,3 +1,3 @@
-"""The disk: sessions and figures; nothing else opens these files."""
+"""The disk: sessions and statistics; nothing else opens these files."""
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ The other modules of this package share the work. `database` runs jobs on a thre
 the file, and `schema` has its tables. `row_values` converts rows and values. `message_rows` writes
 messages, `branch_queries` reads them, and `search` finds them. `backup` copies the file each day
 and replaces a damaged one. `purge` deletes permanently. `attachment_files` keeps attached files,
-and `figures` the records and counters.
+and `statistics` the answer records and the counters.
 """
 
 from __future__ import annotations
@@ -69,7 +69,6 @@ from lmchat.storage.branch_queries import (
     whole_path,
 )
 from lmchat.storage.database import Database, reading, writing
-from lmchat.storage.figures import Figures
 from lmchat.storage.journal import FileJournal, MemoryJournal
 from lmchat.storage.message_rows import make_leaf, number_of, put_message, put_session, set_columns
 from lmchat.storage.opening import (
@@ -93,6 +92,7 @@ from lmchat.storage.row_values import (
     unpacked_choices,
 )
 from lmchat.storage.sqlite_errors import is_damage
+from lmchat.storage.statistics import Statistics
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ _LATEST = "9999"  # later than all stored times, which are compared as texts
 
 
 class Store:
-    """Sessions, drafts, prompts and figures; the first call of a method opens the database."""
+    """Sessions, drafts, prompts and statistics; the first call of a method opens the database."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class Store:
 
         Args:
             path: The file `sessions.db`.
-            is_temporary: Keep sessions, drafts and attached files in memory; only the figures,
+            is_temporary: Keep sessions, drafts and attached files in memory; only the statistics,
                 which hold no text, are written to the file.
             shows_saved: Let a temporary chat begin with a copy of what is saved.
             clock: Returns the current time.
@@ -135,7 +135,7 @@ class Store:
             lambda: self._recovered_and_purged(connect(path)),
             repair=lambda: self._recovered_and_purged(backup.repair(path, clock())),
         )
-        self.figures = Figures(database_in_file, clock)
+        self.statistics = Statistics(database_in_file, clock)
         self._journal: FileJournal | MemoryJournal
         if is_temporary:
             self._journal = memory = MemoryJournal()
@@ -150,9 +150,9 @@ class Store:
     def notice(self) -> str:
         """Sentence for the user about a file that was replaced; empty if none was.
 
-        It comes from the database of the figures, which is in the file even in a temporary chat.
+        It comes from the database of the statistics, which is in the file even in a temporary chat.
         """
-        return self.figures.database.notice
+        return self.statistics.database.notice
 
     async def open(self) -> str:
         """Open the file and return the notice, which is empty unless a file was replaced.
@@ -161,7 +161,7 @@ class Store:
         `StoreUnavailable`.
         """
         # they are two different databases only in a temporary chat
-        for database in (self.figures.database, self.database):
+        for database in (self.statistics.database, self.database):
             await database.run(lambda _: None)
         return self.notice
 
@@ -187,7 +187,7 @@ class Store:
         await self._journal.aclose()
         await self.database.aclose()
         # the same one, unless the chat is temporary: closing it again does nothing
-        await self.figures.database.aclose()
+        await self.statistics.database.aclose()
 
     @reading
     def _raise_if_damaged(self, connection: Connection) -> None:

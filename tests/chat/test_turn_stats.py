@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
-from lmchat.sessions.stats import Spread, figures_by_model, spread
+from lmchat.sessions.statistics import Spread, figures_by_model, spread
 from tests.support.chats import FIGURES
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

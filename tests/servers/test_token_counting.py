@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from lmchat.servers import client as counting_module
 from lmchat.servers.products import PRODUCTS
 from lmchat.sessions.message import Role, text_message
-from lmchat.sessions.stats import Metrics
+from lmchat.sessions.statistics import Metrics
 from tests.support.client_calls import ask, endpoint_of
 from tests.support.scripted_backend import read
 from tests.support.scripted_products import (

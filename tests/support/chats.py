@@ -33,7 +33,7 @@ from lmchat.sessions.message import (
     text_message,
 )
 from lmchat.sessions.session import MessagePath, Session, SessionHeader, title_from
-from lmchat.sessions.stats import AnswerRecord
+from lmchat.sessions.statistics import AnswerRecord
 from lmchat.storage import message_rows
 from lmchat.storage.store import Store
 

@@ -278,7 +278,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
         monitor=Monitor(backend.check, clock=clock),
         catalogue=Catalogue(
             backend,
-            store.figures.speeds,
+            store.statistics.speeds,
             expected=configured_endpoints(settings),
             names=configured_names(settings),
         ),

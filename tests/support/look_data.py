@@ -15,7 +15,7 @@ from lmchat.servers.events import UsageReported
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.sessions.message import AnswerState
 from lmchat.sessions.session import SearchHit, SessionGroup, SessionHeader
-from lmchat.sessions.stats import Budget, Metrics
+from lmchat.sessions.statistics import Budget, Metrics
 from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.widgets.telemetry_rows import (

@@ -34,7 +34,7 @@ from lmchat.servers.request import (
     OutgoingRequest,
     TemplateText,
 )
-from lmchat.sessions.stats import AnswerRecord, Budget, Metrics
+from lmchat.sessions.statistics import AnswerRecord, Budget, Metrics
 
 ENDPOINT = Endpoint.parse("http://localhost:1234")
 Step = StreamEvent | Exception | asyncio.Event | float

@@ -9,7 +9,7 @@ from lmchat.servers.discovery.probe_result import Health, TargetState
 from lmchat.servers.events import RetryScheduled
 from lmchat.servers.model import LoadState
 from lmchat.sessions.message import AnswerState
-from lmchat.sessions.stats import Budget, Metrics
+from lmchat.sessions.statistics import Budget, Metrics
 from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
 from lmchat.tui.widgets.telemetry_rows import (
     activity_rows,

@@ -5,19 +5,19 @@ from __future__ import annotations
 from lmchat.cli.context import Context
 from lmchat.cli.open_store import open_store
 from lmchat.server_json import metrics_json
-from lmchat.sessions.stats import METRICS_RESET
+from lmchat.sessions.statistics import METRICS_RESET
 
 
 async def metrics(context: Context) -> int:
     """Print the counters of all runs as JSON."""
     async with open_store(context) as store:
-        context.output.print_json(metrics_json(await store.figures.counters()))
+        context.output.print_json(metrics_json(await store.statistics.counters()))
     return 0
 
 
 async def reset(context: Context) -> int:
     """Set the counters to 0, and print that as JSON."""
     async with open_store(context) as store:
-        await store.figures.reset_counters()
+        await store.statistics.reset_counters()
     context.output.print_json({"message": METRICS_RESET})
     return 0

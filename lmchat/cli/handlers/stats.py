@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lmchat.cli.context import Context
 from lmchat.cli.open_store import open_store
-from lmchat.sessions.stats import ModelFigures, Spread, figures_by_model
+from lmchat.sessions.statistics import ModelFigures, Spread, figures_by_model
 from lmchat.terminal.output import local_time, table
 from lmchat.units import counted
 
@@ -21,7 +21,7 @@ async def stats(context: Context) -> int:
     They are printed as a table, with `--plot` as plots, or as JSON.
     """
     async with open_store(context) as store:
-        figures_of_models = figures_by_model(await store.figures.answer_records())
+        figures_of_models = figures_by_model(await store.statistics.answer_records())
     lines: list[str] = []
     if context.options.plot:
         for figures in figures_of_models:

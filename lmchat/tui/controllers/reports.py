@@ -8,7 +8,7 @@ from lmchat.doctor.report import report_text, summary
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_text
 from lmchat.sessions.message import now
-from lmchat.sessions.stats import METRICS_RESET, figures_by_model
+from lmchat.sessions.statistics import METRICS_RESET, figures_by_model
 from lmchat.tui.dialogs.report_texts import RECORD_DAYS, models_text, statistics_text
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.dialogs.tools_dialog import tools_dialog
@@ -28,7 +28,7 @@ class Reports:
         """Show the requests of this run, and what each model did in the last `RECORD_DAYS` days."""
         try:
             since = now() - timedelta(days=RECORD_DAYS)
-            rows = await self._workspace.store.figures.answer_records(since=since)
+            rows = await self._workspace.store.statistics.answer_records(since=since)
         except LMChatError as error:
             models = error.message
         else:
@@ -39,7 +39,7 @@ class Reports:
 
     async def reset_metrics(self) -> None:
         """Set the counters to 0: those of all runs, as `lmchat metrics reset`, and of this run."""
-        await self._workspace.store.figures.reset_counters()
+        await self._workspace.store.statistics.reset_counters()
         self._workspace.backend.reset_metrics()
         self._ui.notify(METRICS_RESET)
 

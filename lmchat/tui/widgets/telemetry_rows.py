@@ -15,7 +15,7 @@ from lmchat.servers.discovery.probe_result import (
 )
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.sessions.message import AnswerState
-from lmchat.sessions.stats import Budget, Metrics
+from lmchat.sessions.statistics import Budget, Metrics
 from lmchat.tui.widgets.line import MUTED, STRONG, StyledText
 from lmchat.tui.widgets.telemetry_panel import MeterRow, SparkRow, TelemetryRow, TextRow
 from lmchat.units import UNICODE, UNKNOWN

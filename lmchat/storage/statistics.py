@@ -1,4 +1,4 @@
-"""Figures in `sessions.db`: one record for each answer, and counters of all runs.
+"""Statistics in `sessions.db`: one record for each answer, and counters of all runs.
 
 The records are in the table `ledger`, the counters in `metrics`. Methods that are `reading` or
 `writing` run on the thread of the database: their callers await them and omit `connection`.
@@ -16,7 +16,7 @@ from statistics import median
 from msgspec import ValidationError, convert
 from msgspec.structs import asdict, fields
 
-from lmchat.sessions.stats import AnswerRecord, Metrics
+from lmchat.sessions.statistics import AnswerRecord, Metrics
 from lmchat.storage.database import Database, reading, writing
 from lmchat.storage.opening import Connection
 from lmchat.storage.row_values import column_value, insert, stored_time, text_from
@@ -30,8 +30,8 @@ _RECORD_FIELDS = tuple(field.name for field in fields(AnswerRecord))
 _RECORD_COLUMNS = ", ".join(_RECORD_FIELDS).replace("ended_at", "created_at")
 
 
-class Figures:
-    """Records of turns, and counters of all runs; they hold no text of a chat."""
+class Statistics:
+    """Answer records, and counters of all runs; they hold no text of a chat."""
 
     def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
         self.database = database
@@ -49,9 +49,9 @@ class Figures:
     def answer_records(
         self, connection: Connection, *, since: datetime | None = None
     ) -> tuple[AnswerRecord, ...]:
-        """Return the figures of answers that ended since a moment, oldest first.
+        """Return the records of answers that ended since a moment, oldest first.
 
-        Without a moment, return the figures of all answers. Damaged rows are left out.
+        Without a moment, return those of all answers. Damaged rows are left out.
         """
         earliest = "" if since is None else stored_time(since)  # all texts come after an empty one
         query = f"select {_RECORD_COLUMNS} from ledger where created_at >= ? order by ledger_id"

@@ -1,4 +1,4 @@
-"""Figures of requests and turns: counters, sums and medians."""
+"""Counters of requests, records of answers, and the figures of models computed from records."""
 
 from __future__ import annotations
 
