@@ -1,4 +1,4 @@
-"""Sampling options of the next answer, and where each of them is set."""
+"""Layers of sampling options, and their priority: which value the next answer gets, and why."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
     """Tables of options by a shell pattern of the names of models."""
     chat: OptionValues = field(default_factory=dict)
 
-    def options(self, own_options: OptionValues, model_id: str) -> tuple[SetOption, ...]:
+    def options_with_origin(
+        self, own_options: OptionValues, model_id: str
+    ) -> tuple[SetOption, ...]:
         """Return the options that are sent to a model, sorted by name.
 
         `own_options` has the options that the session sets.
@@ -53,8 +55,9 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
         return tuple(sorted(sent, key=lambda option: option.name))
 
     def values(self, own_options: OptionValues, model_id: str) -> dict[str, object]:
-        """Return the values of `options` by name."""
-        return {option.name: option.value for option in self.options(own_options, model_id)}
+        """Return the values of `options_with_origin` by name."""
+        options = self.options_with_origin(own_options, model_id)
+        return {option.name: option.value for option in options}
 
     def _layers(
         self, own_options: OptionValues, model_id: str

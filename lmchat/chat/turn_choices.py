@@ -168,9 +168,10 @@ class TurnChoices:
             raise WrongUse(f"Unknown reasoning effort: {safe_line(typed, limit=20)}.", hint=hint)
         self.layers = replace(self.layers, effort=effort)
 
-    def options(self, own_options: OptionValues) -> tuple[SetOption, ...]:
-        """Return the options of a session that sets `own_options`, those of all layers included."""
-        return self.layers.options(own_options, self.target.model_id if self.target else "")
+    def options_with_origin(self, own_options: OptionValues) -> tuple[SetOption, ...]:
+        """Return the options of `sampling`, each with the layer that sets it, for `/set`."""
+        model_id = self.target.model_id if self.target else ""
+        return self.layers.options_with_origin(own_options, model_id)
 
     def has_tools(self, session_id: str) -> bool:
         """Whether the model is offered any tool in a session, as far as tools are known.

@@ -16,8 +16,8 @@ from typing import TypeVar
 from lmchat.attachments.attachment import Attachment, files_outside, read_clipboard
 from lmchat.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.attachments.web_page import PageAddress, refuse_host
-from lmchat.chat import session_changes, session_sampling
-from lmchat.chat.session_sampling import NOTHING_SET, value_words
+from lmchat.chat import session_changes, set_command
+from lmchat.chat.set_command import NOTHING_SET, value_words
 from lmchat.chat.turn_choices import LEVELS, NO_PROFILE
 from lmchat.cli.find_target import fetch_models
 from lmchat.cli.load_model import load_if_needed
@@ -259,9 +259,9 @@ class PlainCommands:
         """
         opened = self._chat.shown
         if argument:
-            self._note(await session_sampling.set_option(self._chat, opened, argument))
+            self._note(await set_command.set_option(self._chat, opened, argument))
             return
-        options = session_sampling.listed_options(self._turn_choices, opened)
+        options = set_command.listed_options(self._turn_choices, opened)
         rows = [(option.name, value_words(option), option.origin.words) for option in options]
         self._print_lines(table(("OPTION", "VALUE", "FROM"), rows) if rows else [NOTHING_SET])
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lmchat.chat import session_changes, session_sampling
-from lmchat.chat.session_sampling import NOTHING_SET, value_words
+from lmchat.chat import session_changes, set_command
+from lmchat.chat.set_command import NOTHING_SET, value_words
 from lmchat.safe_text import safe_line
 from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.dialogs.ask_dialog import argument_dialog
@@ -65,7 +65,7 @@ class AnswerSettings:
 
         async def change(option_text: str) -> None:
             """Do what `NAME`, `NAME VALUE` or `NAME=VALUE` says, and tell the user the result."""
-            self._ui.notify(await session_sampling.set_option(self._chat, opened, option_text))
+            self._ui.notify(await set_command.set_option(self._chat, opened, option_text))
 
         def ask_for_value(name: str | None) -> None:
             """Ask for another value of the option that was chosen; None if the list was left."""
@@ -82,7 +82,7 @@ class AnswerSettings:
         if typed:
             await change(typed)
             return
-        options = session_sampling.listed_options(self._chat.turn_choices, opened)
+        options = set_command.listed_options(self._chat.turn_choices, opened)
         width = max((len(option.name) for option in options), default=0)
         rows: list[ListRow] = []
         for option in options:

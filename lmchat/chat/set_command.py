@@ -1,4 +1,7 @@
-"""`/set`: the sampling options of a session, as they are listed, explained and changed."""
+"""`/set`: what was typed behind it is parsed, and what is set is listed and explained.
+
+`sampling_layers.py` decides which value has priority; `session_changes.set_sampling` saves one.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ def listed_options(choices: TurnChoices, opened: OpenSession) -> tuple[SetOption
     """
     product = choices.target.product if choices.target else ""
     listed: list[SetOption] = []
-    for option in choices.options(opened.own_sampling):
+    for option in choices.options_with_origin(opened.own_sampling):
         origin = option.origin
         if product and not product_named(product).takes_option(option.name):
             origin = replace(origin, words=f"{origin.words}; not sent to {product}")
@@ -104,5 +107,5 @@ def _with_option(choices: TurnChoices, opened: OpenSession, typed: str) -> tuple
 
 def _option(choices: TurnChoices, name: str, own_options: OptionValues) -> SetOption | None:
     """Return the option of this name as it is set for a session with `own_options`, or None."""
-    options = choices.options(usable_options(own_options))
+    options = choices.options_with_origin(usable_options(own_options))
     return next((option for option in options if option.name == name), None)
