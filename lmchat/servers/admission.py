@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from msgspec.structs import replace
-
 from lmchat.config.settings import Settings
 from lmchat.errors import (
     BodyTooLarge,
@@ -23,8 +21,8 @@ from lmchat.errors import (
 from lmchat.servers.endpoint import Endpoint, usual_host
 from lmchat.servers.products import PRODUCTS, no_model_selected, too_many_requests
 from lmchat.servers.request import CHAT_PATH, ChatRequest, ForwardedRequest
-from lmchat.sessions.message import AnswerState, ChatMessage, Role
-from lmchat.sessions.statistics import Budget, Metrics
+from lmchat.servers.request_counters import Budget, RequestCounters
+from lmchat.sessions.message import ChatMessage, Role
 
 _WINDOW_S = 60.0
 _BASE64_GROWTH = 4 / 3  # size of an image in a request, relative to the size of its file
@@ -222,34 +220,14 @@ def check_forwarded_messages(messages: object) -> None:
 
 
 class Admission:
-    """All checks before a request is sent, and the counters of requests."""
+    """All checks before a request is sent; refused requests are counted."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, counters: RequestCounters) -> None:
         self._max_body_mb = settings.limits.max_body_mb
         self.allowed = AllowList(settings.allowed_hosts)
         self.limiter = Limiter(settings.limits.requests_per_minute)
         self._forward_limiter = Limiter(settings.serve.requests_per_minute, section="serve")
-        self.metrics = Metrics()
-
-    def count(self, **counts: float) -> None:
-        """Add to counters of `metrics`: a keyword names a counter, its value is added to it."""
-        sums = {name: getattr(self.metrics, name) + count for name, count in counts.items()}
-        self.metrics = replace(self.metrics, **sums)
-
-    def reset_metrics(self) -> None:
-        self.metrics = Metrics()
-
-    def count_end(self, state: str, elapsed_ms: float) -> None:
-        """Count a sent request by the `AnswerState` in which it has ended.
-
-        Only the times of complete requests are added up, for their mean.
-        """
-        if state == AnswerState.COMPLETE:
-            self.count(successful_requests=1, total_response_ms=elapsed_ms)
-        elif state == AnswerState.STOPPED:
-            self.count(stopped_requests=1)
-        else:
-            self.count(failed_requests=1)
+        self._counters = counters
 
     def admit(self, request: ChatRequest, encode: Callable[[], bytes]) -> None:
         """Run all checks on a request, and count it for the limit of requests per minute.
@@ -289,6 +267,6 @@ class Admission:
         try:
             yield
         except LMChatError as error:
-            self.count(refused_requests=1)
+            self._counters.add(refused_requests=1)
             _log.info("%s request refused: %s", logged_name, error.kind)
             raise

@@ -3,7 +3,7 @@
 `HttpServerClient` joins the parts, which hold most of the state. `Prober` finds servers and asks
 them, `ModelCache` keeps their lists of models, and `LocalEngine` is the server that lmchat starts
 itself. A request is checked by `Admission`, waits for a slot in `ServerSlots`, and runs as an
-`Exchange`.
+`Exchange`. `RequestCounters` counts it.
 """
 
 from __future__ import annotations
@@ -64,13 +64,14 @@ from lmchat.servers.request import (
     TemplateText,
     kept_answer_url,
 )
+from lmchat.servers.request_counters import Budget, RequestCounters
 from lmchat.servers.request_writer import RequestWriter, WrittenRequest
 from lmchat.servers.sender import Sender
 from lmchat.servers.slots import ServerSlots
 from lmchat.servers.stream.answer_reader import EventQueue
 from lmchat.servers.stream.chunks import prompt_progress
 from lmchat.sessions.message import AnswerState
-from lmchat.sessions.statistics import AnswerRecord, Budget, Metrics
+from lmchat.sessions.statistics import AnswerRecord, Metrics
 
 COUNT_S = 2.0  # longest wait for a count of tokens; after it, an estimate is shown
 TEMPLATE_S = 5.0  # longest wait for the text behind a chat template, of up to 1 MB
@@ -116,7 +117,8 @@ class HttpServerClient:
             reads_per_second=reads_per_second,
         )
         self._keys = keys or NoKeys()
-        self._admission = Admission(settings)
+        self._counters = RequestCounters()
+        self._admission = Admission(settings, self._counters)
         self._cache = ModelCache(cache_file)
         self._writer = RequestWriter(self._cache)
         self._prober = Prober(
@@ -153,7 +155,7 @@ class HttpServerClient:
         await self._read_cache()
         results = tuple(map(self._cache_models, await self._prober.scan(expected)))
         if usable_of(results):
-            self._admission.count(cache_misses=1)  # lists of models came from servers
+            self._counters.add(cache_misses=1)  # lists of models came from servers
         if self._engine is not None and self._engine.endpoint is not None:
             # a refresh searches the disk again: model files may have come or gone
             probed_engine = await self._engine.probe(self._prober.check, is_refresh=True)
@@ -181,9 +183,9 @@ class HttpServerClient:
         cached = self._cache.models_of(endpoint, max_age_s=self._settings.limits.models_ttl_s)
         if cached is not None and not is_refresh:
             self._admission.allowed.check(endpoint)  # `check` below would do the same
-            self._admission.count(cache_hits=1)
+            self._counters.add(cache_hits=1)
             return cached
-        self._admission.count(cache_misses=1)
+        self._counters.add(cache_misses=1)
         probed = await self.check(endpoint)
         if not probed.verdict.is_usable:
             raise why_unusable((probed,))
@@ -193,7 +195,7 @@ class HttpServerClient:
         """Return the models as they were read last; no server is asked."""
         listed = self._cache.all_models()
         if listed.models:
-            self._admission.count(cache_hits=1)
+            self._counters.add(cache_hits=1)
         return listed
 
     async def load(
@@ -359,8 +361,8 @@ class HttpServerClient:
         self._admission.admit_forwarded(request)
 
         def count_end(record: AnswerRecord) -> None:
-            """Count the end also for `metrics`, then pass its figures on."""
-            self._admission.count_end(record.state, record.elapsed_ms)
+            """Count the end of the request, then pass its figures on."""
+            self._counters.add_end(record.state, record.elapsed_ms)
             on_end(record)
 
         _log.info("forwarded request: %d bytes to %s", len(request.body), endpoint.origin)
@@ -374,7 +376,7 @@ class HttpServerClient:
             self._slots.one_slot(endpoint, model.model_id, model.product),
             self._engine_serving(endpoint, model.model_id),
         ):
-            self._admission.count(total_requests=1)
+            self._counters.add(total_requests=1)
             async with forwarding.reply() as reply:
                 yield reply
 
@@ -416,10 +418,10 @@ class HttpServerClient:
         self._admission.allowed.allow(host)
 
     def metrics(self) -> Metrics:
-        return self._admission.metrics
+        return self._counters.metrics
 
     def reset_metrics(self) -> None:
-        self._admission.reset_metrics()
+        self._counters.reset()
 
     def budget(self) -> Budget:
         return self._admission.limiter.budget()
@@ -578,7 +580,7 @@ class HttpServerClient:
             timeouts=self._timeouts_for(endpoint),
             keys=self._keys,
             post=post,
-            on_retry=lambda: self._admission.count(retries=1),
+            on_retry=lambda: self._counters.add(retries=1),
         )
 
     async def _run(self, exchange: Exchange) -> StreamFinished:
@@ -599,7 +601,7 @@ class HttpServerClient:
             request.endpoint, request.model, lambda: exchange.post(ModelLoading())
         )
         async with slot, serving:
-            self._admission.count(total_requests=1)
+            self._counters.add(total_requests=1)
             started_s = time.perf_counter()
             state = AnswerState.FAILED
             try:
@@ -617,7 +619,7 @@ class HttpServerClient:
                 sentence = "Streaming failed: lmchat had an internal error."
                 raise LMChatError(sentence, details=type(error).__name__) from None
             finally:
-                self._admission.count_end(state, (time.perf_counter() - started_s) * 1e3)
+                self._counters.add_end(state, (time.perf_counter() - started_s) * 1e3)
 
             self._writer.keep_dialect(exchange.written)
             self._cache.mark_loaded(request.endpoint, request.model)

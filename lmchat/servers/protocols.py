@@ -22,7 +22,8 @@ from lmchat.servers.request import (
     OutgoingRequest,
     TemplateText,
 )
-from lmchat.sessions.statistics import AnswerRecord, Budget, Metrics
+from lmchat.servers.request_counters import Budget
+from lmchat.sessions.statistics import AnswerRecord, Metrics
 
 
 class AnswerSource(Protocol):

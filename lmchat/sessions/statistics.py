@@ -43,13 +43,6 @@ class Metrics(Struct, frozen=True, kw_only=True):
         return self.total_response_ms / self.successful_requests
 
 
-class Budget(Struct, frozen=True, kw_only=True):
-    """Requests that the limiter still allows."""
-
-    left: int  # requests that may be sent now
-    limit: int  # requests per minute
-
-
 class AnswerRecord(Struct, frozen=True, kw_only=True):
     """Figures of an answer for the statistics, without content."""
 

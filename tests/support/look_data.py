@@ -13,9 +13,10 @@ from lmchat.servers.discovery.probe_result import Health, ProbeResult, TargetSta
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import UsageReported
 from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.request_counters import Budget
 from lmchat.sessions.message import AnswerState
 from lmchat.sessions.session import SearchHit, SessionGroup, SessionHeader
-from lmchat.sessions.statistics import Budget, Metrics
+from lmchat.sessions.statistics import Metrics
 from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.widgets.telemetry_rows import (

@@ -34,7 +34,8 @@ from lmchat.servers.request import (
     OutgoingRequest,
     TemplateText,
 )
-from lmchat.sessions.statistics import AnswerRecord, Budget, Metrics
+from lmchat.servers.request_counters import Budget
+from lmchat.sessions.statistics import AnswerRecord, Metrics
 
 ENDPOINT = Endpoint.parse("http://localhost:1234")
 Step = StreamEvent | Exception | asyncio.Event | float

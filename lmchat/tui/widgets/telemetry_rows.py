@@ -14,8 +14,9 @@ from lmchat.servers.discovery.probe_result import (
     Verdict,
 )
 from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.request_counters import Budget
 from lmchat.sessions.message import AnswerState
-from lmchat.sessions.statistics import Budget, Metrics
+from lmchat.sessions.statistics import Metrics
 from lmchat.tui.widgets.line import MUTED, STRONG, StyledText
 from lmchat.tui.widgets.telemetry_panel import MeterRow, SparkRow, TelemetryRow, TextRow
 from lmchat.units import UNICODE, UNKNOWN
