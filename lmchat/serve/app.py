@@ -35,17 +35,17 @@ from lmchat.errors import (
 )
 from lmchat.serve.bodies import fields_of, read_body, with_changes
 from lmchat.serve.model_routes import ServerWatch
-from lmchat.server_json import (
+from lmchat.servers.discovery.probe_result import ProbeResult
+from lmchat.servers.model import ModelInfo
+from lmchat.servers.protocols import ServerClient
+from lmchat.servers.request import CHAT_PATH, ForwardedRequest
+from lmchat.servers.server_json import (
     detection_json,
     health_json,
     list_json,
     metrics_json,
     model_json,
 )
-from lmchat.servers.discovery.probe_result import ProbeResult
-from lmchat.servers.model import ModelInfo
-from lmchat.servers.protocols import ServerClient
-from lmchat.servers.request import CHAT_PATH, ForwardedRequest
 from lmchat.sessions.statistics import METRICS_RESET, AnswerRecord, Metrics
 
 API = "/v1"

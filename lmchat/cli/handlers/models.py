@@ -12,9 +12,9 @@ from lmchat.cli.load_model import load_with_progress
 from lmchat.cli.wiring import make_engine, open_runtime
 from lmchat.config.state import State
 from lmchat.errors import LMChatError
-from lmchat.server_json import detection_json, health_json, model_json, special_type
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.model import LoadState, ModelInfo, model_meant
+from lmchat.servers.server_json import detection_json, health_json, model_json, special_type
 from lmchat.terminal.output import table, terminal_columns
 
 # fields of a model file that `--json` prints under their names; empty ones as null
