@@ -20,6 +20,10 @@ class SavedTexts:
 
     A session has its id before its first prompt, so each new session has a draft of its own. On the
     disk, a draft begins with the prompts that `unsaved` returns: they must survive a kill.
+
+    The screen's `PromptText` changes drafts, and `ShownSession` reading positions. Once after the
+    start, `ChatService.restore_draft` changes the draft of the new session: else the next write
+    would lose on the disk what `Store.take_drafts` has just moved there.
     """
 
     def __init__(

@@ -115,7 +115,7 @@ class ScreenServices:
                 await work()
             except LMChatError as error:
                 if typed:
-                    self.widgets.prompt_input.restore_typed(typed)
+                    self.widgets.prompt_input.put_if_nothing_typed(typed)
                 self.show_error(error)
             finally:
                 self.show_changes()

@@ -7,6 +7,10 @@ the text in the input. The second part is left out if it is still `_unedited`, w
 began. `keep_draft` puts the draft into `SavedTexts`, which has the drafts of all sessions. On the
 disk, two more parts come first: the `unsent` prompt of the running turn, and the queue
 (`ChatService._unsaved_prompts`).
+
+`ChatService.restore_draft` also changes a draft, once after the start, when `load_history` calls
+it: what earlier runs left moves into the draft of the new session. The store has then moved the
+same text on the disk, so the draft must have it, whether or not the prompt shows it.
 """
 
 from __future__ import annotations
@@ -146,8 +150,11 @@ class PromptText:
             # no typed words named the file, so it goes above the line of the cursor
             self._input.attach(typed="", files=[line])
 
-    def give_back(self, opened: OpenSession, *prompts: str) -> None:
+    def put_before_typed(self, opened: OpenSession, *prompts: str) -> None:
         """Return unsent prompts to their session, in front of what is typed there.
+
+        What may be dropped if the user has typed since, such as a failed command, comes back by
+        `PromptInput.put_if_nothing_typed`.
 
         During an edit, they are put before the text that comes back after it: Enter must not send
         them with the edited text. The prompts of a session that is not shown go into its draft. A

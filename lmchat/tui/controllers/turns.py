@@ -125,7 +125,7 @@ class Turns(FrontEnd):
             is_queued = self._chat.send(opened, text)
 
         if not self._attempt(send):
-            self._prompt_text.give_back(opened, text)
+            self._prompt_text.put_before_typed(opened, text)
         elif is_queued:
             self._ui.show_action("queued")
             state = self._ui.workspace.target_state
@@ -151,7 +151,7 @@ class Turns(FrontEnd):
             self._prompt_text.leave_edit()
             self._ui.show_action("edited")
         else:
-            self._ui.widgets.prompt_input.restore_typed(text)
+            self._ui.widgets.prompt_input.put_if_nothing_typed(text)
 
     def regenerate(self, message: ChatMessage, model: ModelInfo | None = None) -> None:
         """Ask for another version of an answer, or run a tool call again.
@@ -226,7 +226,7 @@ class Turns(FrontEnd):
         """Move the newest queued prompt into the prompt field, before what is typed there."""
         opened = self._chat.shown
         if opened.queue:
-            self._prompt_text.give_back(opened, self._chat.take_queued(opened))
+            self._prompt_text.put_before_typed(opened, self._chat.take_queued(opened))
 
     def take_back(self) -> bool:
         """Move the newest queued prompt back into the prompt field, for Esc.
@@ -356,7 +356,7 @@ class Turns(FrontEnd):
             case QueueChanged() if is_shown:
                 self._shown_session.show_queue()
             case PromptsReturned(prompts=prompts):
-                self._prompt_text.give_back(opened, *prompts)
+                self._prompt_text.put_before_typed(opened, *prompts)
                 if is_shown:
                     self._shown_session.show_queue()
             case TitleChanged():

@@ -275,11 +275,12 @@ class PromptInput(TextArea):
             self._begin_with(self._blocks.lines_of(self.text) if command else "")
             self._post_to_parent(self.Submitted(text, is_for_shell))
 
-    def restore_typed(self, text: str) -> None:
+    def put_if_nothing_typed(self, text: str) -> None:
         """Put a command or an edited message that failed back, below the folded blocks.
 
         If the user has typed since then, those words are kept instead: the text must not be mixed
-        with them. New prompts that were not sent are, by `PromptText.give_back`.
+        with them. New prompts that were not sent must not be lost, so they are put before what is
+        typed, by `PromptText.put_before_typed`.
         """
         if not self._words_beside_blocks.strip():
             self.put(self._blocks.lines_of(self.text) + text)
