@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from lmchat.config.origin import Level, Origin
 from lmchat.config.settings import SamplingSettings
-from lmchat.servers.request import set_values
+from lmchat.servers.request import given_options
 
 OptionValues = Mapping[str, object]
 """Values of sampling options by their names, as in `servers/sampling_options.py`."""
@@ -83,4 +83,4 @@ def options_set_in(settings: SamplingSettings) -> dict[str, object]:
 
     In a table, an empty text or list counts as not set. Elsewhere it takes the option back.
     """
-    return set_values(settings, SamplingSettings.__struct_fields__)
+    return given_options(settings, SamplingSettings.__struct_fields__)

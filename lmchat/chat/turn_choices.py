@@ -22,7 +22,7 @@ from lmchat.config.settings import (
     ChatSettings,
     Profile,
     effort_of,
-    set_values,
+    non_default_values,
 )
 from lmchat.errors import RequestInvalid, WrongUse
 from lmchat.safe_text import safe_line
@@ -150,7 +150,7 @@ class TurnChoices:
         options = {**layers.profile, **options_set_in(profile)}
         # an effort that was chosen with /effort stays
         self.layers = replace(layers, profile_name=name, profile=options, effort=self.layers.effort)
-        chat_values = set_values(profile)
+        chat_values = non_default_values(profile)
         chat_values.pop("model", None)  # the caller switches to it
         self.chat_settings = replace(chat, **chat_values)
         self.profile_name = name

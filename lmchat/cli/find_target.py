@@ -1,4 +1,4 @@
-"""Search of servers and their models, and choice of the server and model that a command asks.
+"""Servers and their models for a command, and the one model that it asks.
 
 A result (`ProbeResult`) is a probed address with its verdict and its models.
 """
@@ -28,7 +28,7 @@ from lmchat.servers.stream.timeouts import first_token_limit
 def configured_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     """Return the addresses of the servers that the settings name.
 
-    Raises `EndpointNotAllowed` for a wrong address.
+    Raises `EndpointNotAllowed` for a text that is no plain http(s) address.
     """
     urls = (settings.endpoint, *(entry.url for entry in settings.endpoints))
     return tuple(Endpoint.parse(url) for url in urls if url)
@@ -37,7 +37,7 @@ def configured_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
 def configured_names(settings: Settings) -> dict[str, str]:
     """Return the names of the servers in `[[endpoints]]`, by origin.
 
-    Raises `EndpointNotAllowed` for a wrong address.
+    Raises `EndpointNotAllowed` for a text that is no plain http(s) address.
     """
     return {Endpoint.parse(entry.url).origin: entry.name for entry in settings.endpoints}
 
@@ -62,8 +62,8 @@ async def fetch_models(runtime: Runtime) -> list[ModelInfo]:
     return [model for probed in usable for model in probed.models]
 
 
-async def choose_target(context: Context, runtime: Runtime) -> Target:
-    """Return the server and model that a command asks; first start the built-in engine, if wanted.
+async def target_of_command(context: Context, runtime: Runtime) -> Target:
+    """Return the server and model for a command; first start the built-in engine, if wanted.
 
     Raises an `LMChatError` if the engine does not start, or if no server or model can be used.
     """

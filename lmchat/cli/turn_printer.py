@@ -161,7 +161,7 @@ class TurnPrinter:
         """End the line of what was printed of an answer."""
         self._stream.end()
 
-    def note_unshown(self, answer: ChatMessage) -> None:
+    def print_notes_on(self, answer: ChatMessage) -> None:
         """Print notes on what the text of the last answer of a turn does not show.
 
         These are a refusal, tool calls, and one note on an answer that was cut short, was filtered,

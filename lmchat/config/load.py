@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from lmchat.config.file import Problem, read_config, sections, table_keys
 from lmchat.config.origin import DEFAULT, Level, Origin, named_origin
-from lmchat.config.settings import Secret, Settings, set_values
+from lmchat.config.settings import Secret, Settings, non_default_values
 from lmchat.errors import ConfigError
 
 # Environment variables and their keys; for one key, the first that is set counts.
@@ -99,7 +99,7 @@ def load(
     profile = settings.profiles.get(flags.profile or "")
     if profile is not None:
         origin = Origin(Level.PROFILE, f"profile {flags.profile}")
-        for key, value in set_values(profile).items():
+        for key, value in non_default_values(profile).items():
             # all keys of a profile are of [chat], except the model, which is at the top level
             overrides.append((key if key == "model" else f"chat.{key}", value, origin))
     elif flags.profile is not None and not file.problems:  # a wrong file has no known profiles

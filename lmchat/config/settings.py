@@ -74,7 +74,7 @@ class Secret(Table, frozen=True, kw_only=True):
         return f"<{type(self).__name__}>"
 
 
-def set_values(table: Struct) -> dict[str, Any]:
+def non_default_values(table: Struct) -> dict[str, Any]:
     """Return the values of a table that differ from their defaults, by name.
 
     Other values count as not set, so a profile does not override `[chat]` with them.

@@ -41,8 +41,8 @@ def tool_in_request(tool: Tool) -> Mapping[str, Any]:
     return {"type": "function", "function": function}
 
 
-def set_values(options: object, names: Iterable[str]) -> dict[str, object]:
-    """Return the attributes of these names that are set: None, "" and () mean that one is not."""
+def given_options(options: object, names: Iterable[str]) -> dict[str, object]:
+    """Return the options of these names that are given: None, "" and () mean that one is not."""
     values = {name: getattr(options, name) for name in names}
     return {name: value for name, value in values.items() if value not in (None, "", ())}
 
@@ -62,7 +62,7 @@ class Sampling(Struct, frozen=True, kw_only=True):
     @property
     def options(self) -> dict[str, object]:
         """The options that are set, by the names of `servers/sampling_options.py`."""
-        return set_values(self, SAMPLING_FIELDS) | dict(self.more)
+        return given_options(self, SAMPLING_FIELDS) | dict(self.more)
 
     def with_options(self, options: Mapping[str, object]) -> Sampling:
         """Return a sampling in which these checked options replace those of the same names."""

@@ -20,7 +20,7 @@ from lmchat.chat.request_preview import curl_command, json_text, next_request
 from lmchat.chat.service import ChatService
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.cli.context import Context
-from lmchat.cli.find_target import choose_target
+from lmchat.cli.find_target import target_of_command
 from lmchat.cli.read_prompt import prompt_of, read_named, require_consent_to_set, wanted_value
 from lmchat.cli.tool_approval import approve
 from lmchat.cli.tool_setup import how_to_configure, start_tools
@@ -87,7 +87,7 @@ async def ask(context: Context) -> int:
             opened = chat.in_memory.switch_to(await chat.in_memory.find_or_load(session_id))
             if options.system_prompt is not None:  # a new session has it from the settings
                 await session_changes.set_system_prompt(chat, opened, options.system_prompt)
-        target = await choose_target(context, runtime)
+        target = await target_of_command(context, runtime)
         chat.turn_choices.use_target(target)
         if not options.yes:  # asked now: the model's window decides which sets are large
             for file_set in file_sets:
@@ -263,7 +263,7 @@ class _Question(FrontEnd):
             if self._extract_text:
                 output.print_safe(self._extract_text)
             if error is None:  # otherwise the error says what is wrong
-                self._printer.note_unshown(answer)
+                self._printer.print_notes_on(answer)
 
         is_new = self._context.options.resume is None
         # JSON has the session id, and so has the hint that an interrupted answer's error gets

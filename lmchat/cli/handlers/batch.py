@@ -17,7 +17,7 @@ from lmchat.batch.row_file import RowFile
 from lmchat.batch.task_answers import Progress, Task, answer_to
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.cli.context import Context
-from lmchat.cli.find_target import choose_target
+from lmchat.cli.find_target import target_of_command
 from lmchat.cli.read_prompt import preset_prompt, wanted_value
 from lmchat.cli.wiring import Runtime, open_runtime, sampling_layers
 from lmchat.config.presets import preset_named
@@ -55,7 +55,7 @@ async def batch(context: Context) -> int:
     lines_read = done = failed = 0
 
     async with open_runtime(context, is_saved=False) as runtime:
-        target = await choose_target(context, runtime)
+        target = await target_of_command(context, runtime)
         models = await runtime.backend.models(target.endpoint)
         model = model_meant(target.model_id, models, is_exact=True)
         run = _Run(

@@ -18,7 +18,7 @@ from lmchat.config.file import (
     value_keys,
 )
 from lmchat.config.origin import Level, named_origin
-from lmchat.config.settings import set_values
+from lmchat.config.settings import non_default_values
 from lmchat.errors import EndpointNotAllowed
 from lmchat.files.disk import write_new_file
 from lmchat.servers.endpoint import Endpoint, is_address
@@ -78,7 +78,7 @@ def show(context: Context) -> int:
     for template, table_of_names in tables.items():
         for name, value in table_of_names.items():
             # a value that is a table itself, such as a profile, is given without its defaults
-            value_set = set_values(value) if isinstance(value, Struct) else value
+            value_set = non_default_values(value) if isinstance(value, Struct) else value
             values[template.format(name)] = value_set
 
     document: dict[str, object] = {}

@@ -11,7 +11,7 @@ from time import monotonic
 
 from lmchat.answers.growing_answer import WholeAnswer
 from lmchat.cli.context import Context
-from lmchat.cli.find_target import choose_target
+from lmchat.cli.find_target import target_of_command
 from lmchat.cli.read_prompt import prompt_of
 from lmchat.cli.wiring import open_runtime, sampling_layers
 from lmchat.errors import AnswerUnfit, ServerRejected, WrongUse
@@ -63,7 +63,7 @@ async def decide(context: Context) -> int:
     question = await prompt_of(context)
 
     async with open_runtime(context, is_saved=False) as runtime:
-        target = await choose_target(context, runtime)
+        target = await target_of_command(context, runtime)
         product_named(target.product).refuse_ignored(given)
         system_prompt = runtime.settings.chat.system_prompt
         messages = [text_message(Role.SYSTEM, system_prompt)] if system_prompt else []

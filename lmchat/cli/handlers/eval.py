@@ -24,7 +24,7 @@ from lmchat.batch.task_answers import (
     rounded_median,
 )
 from lmchat.cli.context import Context
-from lmchat.cli.find_target import choose_target, fetch_models
+from lmchat.cli.find_target import fetch_models, target_of_command
 from lmchat.cli.load_model import load_if_needed
 from lmchat.cli.wiring import open_runtime, sampling_layers
 from lmchat.errors import LMChatError
@@ -53,7 +53,7 @@ async def evaluate(context: Context) -> int:
         if options.models:
             names, listed = options.models, await fetch_models(runtime)
         else:
-            target = await choose_target(context, runtime)
+            target = await target_of_command(context, runtime)
             names, listed = [target.model_id], [*await runtime.backend.models(target.endpoint)]
         models = [model_meant(name, listed, is_exact=True) for name in dict.fromkeys(names)]
         runs = product(models, cases, range(1, options.runs + 1))

@@ -22,8 +22,7 @@ from lmchat.chat.turn_choices import LEVELS, NO_PROFILE
 from lmchat.cli.find_target import fetch_models
 from lmchat.cli.load_model import load_if_needed
 from lmchat.cli.plain.line_reader import QUOTES
-from lmchat.cli.plain.turns import PlainTurns
-from lmchat.cli.plain.words import model_words, session_words
+from lmchat.cli.plain.turns import PlainTurns, model_words, session_words
 from lmchat.cli.read_prompt import preset_prompt, read_named, require_consent_to_set
 from lmchat.cli.wiring import make_pages
 from lmchat.commands.conditions import NOTHING_YET

@@ -15,14 +15,15 @@ from lmchat.cli.context import Context
 from lmchat.cli.find_target import find_target
 from lmchat.cli.plain.inline import InlineText
 from lmchat.cli.plain.line_reader import LineReader
-from lmchat.cli.plain.words import model_words, session_words
 from lmchat.cli.tool_approval import approve
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.cli.wiring import Runtime
 from lmchat.servers.events import ReasoningDelta
+from lmchat.servers.model import ModelInfo, Target
 from lmchat.sessions.attached_files import draft_of
 from lmchat.sessions.message import Role
-from lmchat.terminal.output import SafeStream
+from lmchat.sessions.session import SessionHeader
+from lmchat.terminal.output import SHORT_ID, SafeStream, local_time
 from lmchat.terminal.tty import echo
 from lmchat.tools.calls import Decision
 
@@ -160,7 +161,7 @@ class PlainTurns(FrontEnd):
         error = opened.turn.answer_error or self.chat.save_queue.warning
         if error is not None:
             raise error
-        printer.note_unshown(opened.messages[-1])
+        printer.print_notes_on(opened.messages[-1])  # such as that it was cut short
 
     def receive(self, _: OpenSession, event: ChatEvent) -> None:
         """Print an event of a turn; a turn with tools has several answers.
@@ -192,3 +193,15 @@ class PlainTurns(FrontEnd):
         """Ask the user about a call of a tool, below the text so far."""
         self._printer.end()
         return await approve(question, self.context)
+
+
+def session_words(header: SessionHeader) -> str:
+    """Return what tells a session from others in a list: title, size, time and short id."""
+    changed = local_time(header.updated_at)
+    short_id = header.session_id[:SHORT_ID]
+    return f"“{header.title or 'Untitled'}”, {header.message_count} messages, {changed}, {short_id}"
+
+
+def model_words(model: ModelInfo | Target) -> str:
+    """Return the name of a model and its server: several servers may have a model of this name."""
+    return f"{model.model_id} at {model.product} {model.endpoint.netloc}"
